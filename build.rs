@@ -1,0 +1,19 @@
+//! Tells the program which commit it was built from, for `--version`.
+
+use std::process::Command;
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=.git/HEAD");
+    println!("cargo:rustc-env=ORLOP_COMMIT={}", commit());
+}
+
+/// Empty outside a git checkout.
+#[allow(clippy::disallowed_methods, reason = "the ban is for the runtime; this runs on the builder's machine")]
+fn commit() -> String {
+    let output = Command::new("git").args(["describe", "--always", "--dirty"]).output();
+    match output {
+        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,199 @@
+//! What can go wrong, as a caller may branch on it, and how an error is told in one line.
+//!
+//! Inside, errors are [`anyhow::Error`]s: `sys/` says which call failed ([`Call`](crate::sys::Call)), the layers above
+//! add what they were doing ([`At`] names the place in config.json), and [`Failure`] marks the few cases that callers
+//! tell apart. Nobody logs an error on the way; `cli.rs` prints it once.
+
+use std::fmt::{self, Display};
+
+pub use anyhow::{Context, Result};
+
+use crate::sys::Call;
+
+/// The cases a caller may branch on. The texts of the first group are runc's, which containerd and Podman match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// No container of this id below the state root.
+    NoSuchContainer,
+    /// The id is taken.
+    ContainerExists,
+    /// An id that is empty, `.`, `..`, or has a character outside `[A-Za-z0-9_+-.]`.
+    InvalidId,
+    /// The container is not in a status that allows the operation; the text says which.
+    WrongStatus(String),
+    /// A value of config.json that cannot be honoured: where (a JSON pointer) and why.
+    BadConfig(Problem),
+    /// The program of `process.args` is not in the container.
+    ProgramNotFound(String),
+    /// The program of `process.args` may not be executed.
+    ProgramNotExecutable(String),
+    /// The host or this build lacks something that was asked for.
+    Unsupported(String),
+    /// A flag or argument of the command line that cannot be honoured.
+    Usage(String),
+}
+
+impl Failure {
+    /// The stable name of the case, for programs (`code` in the JSON log line).
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchContainer => "no-such-container",
+            Self::ContainerExists => "container-exists",
+            Self::InvalidId => "invalid-id",
+            Self::WrongStatus(_) => "wrong-status",
+            Self::BadConfig(_) => "bad-config",
+            Self::ProgramNotFound(_) => "program-not-found",
+            Self::ProgramNotExecutable(_) => "program-not-executable",
+            Self::Unsupported(_) => "unsupported",
+            Self::Usage(_) => "usage",
+        }
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchContainer => f.write_str("container does not exist"),
+            Self::ContainerExists => f.write_str("container with given ID already exists"),
+            Self::InvalidId => f.write_str("invalid container ID format"),
+            Self::BadConfig(problem) => problem.fmt(f),
+            Self::ProgramNotFound(text)
+            | Self::ProgramNotExecutable(text)
+            | Self::WrongStatus(text)
+            | Self::Unsupported(text)
+            | Self::Usage(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// One thing wrong with a config.json: where, what, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// JSON pointer (RFC 6901) into config.json; empty for the document itself.
+    pub key: String,
+    /// What is wrong, in one sentence without a full stop.
+    pub text: String,
+}
+
+impl Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.key.is_empty() {
+            return write!(f, "config.json: {}", self.text);
+        }
+        write!(f, "{}: {}", At::dotted(&self.key), self.text)
+    }
+}
+
+/// Context that names a place in config.json; printed as people write it (`mounts[3].source`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At(pub String);
+
+impl At {
+    /// `/mounts/3/source` → `mounts[3].source`.
+    fn dotted(pointer: &str) -> String {
+        let mut text = String::with_capacity(pointer.len());
+        for part in pointer.split('/').skip(1) {
+            let part = part.replace("~1", "/").replace("~0", "~");
+            if !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) {
+                text.push('[');
+                text.push_str(&part);
+                text.push(']');
+                continue;
+            }
+            if !text.is_empty() {
+                text.push('.');
+            }
+            text.push_str(&part);
+        }
+        text
+    }
+}
+
+impl Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&Self::dotted(&self.0))
+    }
+}
+
+/// `.at(key)` on a result: says which place in config.json was being carried out.
+pub trait AtKey<T> {
+    /// Adds the JSON pointer `key` to an error; costs nothing when there is none.
+    ///
+    /// # Errors
+    /// The error that was there, with the place.
+    fn at(self, key: impl Display) -> Result<T>;
+}
+
+impl<T, E> AtKey<T> for Result<T, E>
+where
+    Result<T, E>: Context<T, E>,
+{
+    fn at(self, key: impl Display) -> Result<T> {
+        self.with_context(|| At(key.to_string()))
+    }
+}
+
+/// An error as plain data: it crosses from init to the runtime on the wire, and fills the fields of the JSON log line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// The whole chain in one line.
+    pub text: String,
+    /// [`Failure::code`], or `internal`.
+    pub code: String,
+    /// JSON pointer into config.json, or empty.
+    pub key: String,
+    /// The failed call with its arguments, or empty.
+    pub call: String,
+    /// The error number of the failed call, or 0.
+    pub errno: i32,
+}
+
+impl Report {
+    /// Reads the chain of `error`. A report that came over the wire keeps its fields and gains the outer context.
+    #[must_use]
+    pub fn of(error: &anyhow::Error) -> Self {
+        let mut report = error.downcast_ref::<Self>().cloned().unwrap_or_default();
+        report.text = format!("{error:#}").replace('\n', " ");
+        if let Some(failure) = error.downcast_ref::<Failure>() {
+            failure.code().clone_into(&mut report.code);
+            if let Failure::BadConfig(problem) = failure {
+                problem.key.clone_into(&mut report.key);
+            }
+        }
+        if let Some(At(key)) = error.downcast_ref::<At>() {
+            key.clone_into(&mut report.key);
+        }
+        if let Some(call) = error.downcast_ref::<Call>() {
+            call.text().clone_into(&mut report.call);
+            report.errno = call.errno();
+        }
+        if report.code.is_empty() {
+            report.code = "internal".to_owned();
+        }
+        report
+    }
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Report {}
+
+#[cfg(test)]
+mod tests {
+    use super::{At, Problem};
+
+    #[test]
+    fn keys_read_as_people_write_them() {
+        assert_eq!(At("/mounts/3/source".into()).to_string(), "mounts[3].source");
+        assert_eq!(At("/linux/sysctl/net.ipv4.ip_forward".into()).to_string(), "linux.sysctl.net.ipv4.ip_forward");
+        let problem = Problem { key: "/process/args".into(), text: "args must not be empty".into() };
+        assert_eq!(problem.to_string(), "process.args: args must not be empty");
+    }
+}

@@ -1,0 +1,3 @@
+//! stub
+mod problems;
+pub use problems::Problems;

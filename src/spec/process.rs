@@ -1,0 +1,162 @@
+//! The `process` object.
+
+use serde::Deserialize;
+
+use super::{Text, nullable};
+
+/// `process`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Process<'a> {
+    /// Whether the program gets a terminal.
+    #[serde(deserialize_with = "nullable")]
+    pub terminal: bool,
+    /// Size of that terminal.
+    pub console_size: Option<ConsoleSize>,
+    /// Who the program runs as.
+    #[serde(borrow, deserialize_with = "nullable")]
+    pub user: User<'a>,
+    /// The program and its arguments.
+    #[serde(deserialize_with = "nullable")]
+    pub args: Vec<Text<'a>>,
+    /// Its environment.
+    #[serde(deserialize_with = "nullable")]
+    pub env: Vec<Text<'a>>,
+    /// Its working directory.
+    #[serde(deserialize_with = "nullable")]
+    pub cwd: Text<'a>,
+    /// The five capability sets.
+    pub capabilities: Option<Capabilities<'a>>,
+    /// Resource limits.
+    #[serde(deserialize_with = "nullable")]
+    pub rlimits: Vec<Rlimit<'a>>,
+    /// Whether execve(2) may gain privileges.
+    #[serde(deserialize_with = "nullable")]
+    pub no_new_privileges: bool,
+    /// AppArmor profile.
+    #[serde(deserialize_with = "nullable")]
+    pub apparmor_profile: Text<'a>,
+    /// Adjustment for the OOM killer.
+    pub oom_score_adj: Option<i32>,
+    /// CPU scheduling.
+    pub scheduler: Option<Scheduler<'a>>,
+    /// SELinux label.
+    #[serde(deserialize_with = "nullable")]
+    pub selinux_label: Text<'a>,
+    /// I/O scheduling.
+    pub io_priority: Option<IoPriority<'a>>,
+    /// CPUs of a process that joins the container.
+    #[serde(rename = "execCPUAffinity")]
+    pub exec_cpu_affinity: Option<ExecCpuAffinity<'a>>,
+}
+
+/// `process.consoleSize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct ConsoleSize {
+    /// Rows.
+    pub height: u64,
+    /// Columns.
+    pub width: u64,
+}
+
+/// `process.user`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct User<'a> {
+    /// User id.
+    #[serde(deserialize_with = "nullable")]
+    pub uid: u32,
+    /// Group id.
+    #[serde(deserialize_with = "nullable")]
+    pub gid: u32,
+    /// File mode creation mask.
+    pub umask: Option<u32>,
+    /// Supplementary groups.
+    #[serde(deserialize_with = "nullable")]
+    pub additional_gids: Vec<u32>,
+    /// Windows only; ignored.
+    #[serde(borrow, deserialize_with = "nullable")]
+    pub username: Text<'a>,
+}
+
+/// `process.capabilities`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Capabilities<'a> {
+    /// What may ever be gained.
+    #[serde(borrow, deserialize_with = "nullable")]
+    pub bounding: Vec<Text<'a>>,
+    /// What is checked.
+    #[serde(deserialize_with = "nullable")]
+    pub effective: Vec<Text<'a>>,
+    /// What survives execve(2) of a file that asks for it.
+    #[serde(deserialize_with = "nullable")]
+    pub inheritable: Vec<Text<'a>>,
+    /// What may become effective.
+    #[serde(deserialize_with = "nullable")]
+    pub permitted: Vec<Text<'a>>,
+    /// What survives execve(2) of any file.
+    #[serde(deserialize_with = "nullable")]
+    pub ambient: Vec<Text<'a>>,
+}
+
+/// One of `process.rlimits`.
+#[derive(Debug, Deserialize)]
+pub struct Rlimit<'a> {
+    /// `RLIMIT_…`.
+    #[serde(borrow, rename = "type")]
+    pub kind: Text<'a>,
+    /// Ceiling.
+    pub hard: u64,
+    /// Limit in force.
+    pub soft: u64,
+}
+
+/// `process.scheduler`.
+#[derive(Debug, Deserialize)]
+pub struct Scheduler<'a> {
+    /// `SCHED_…`.
+    #[serde(borrow)]
+    pub policy: Text<'a>,
+    /// Nice value.
+    #[serde(default, deserialize_with = "nullable")]
+    pub nice: i32,
+    /// Static priority.
+    #[serde(default, deserialize_with = "nullable")]
+    pub priority: i32,
+    /// `SCHED_FLAG_…`.
+    #[serde(default, deserialize_with = "nullable")]
+    pub flags: Vec<Text<'a>>,
+    /// Deadline scheduling: nanoseconds.
+    #[serde(default, deserialize_with = "nullable")]
+    pub runtime: u64,
+    /// Deadline scheduling: nanoseconds.
+    #[serde(default, deserialize_with = "nullable")]
+    pub deadline: u64,
+    /// Deadline scheduling: nanoseconds.
+    #[serde(default, deserialize_with = "nullable")]
+    pub period: u64,
+}
+
+/// `process.ioPriority`.
+#[derive(Debug, Deserialize)]
+pub struct IoPriority<'a> {
+    /// `IOPRIO_CLASS_…`.
+    #[serde(borrow)]
+    pub class: Text<'a>,
+    /// 0 (highest) to 7.
+    #[serde(default, deserialize_with = "nullable")]
+    pub priority: i64,
+}
+
+/// `process.execCPUAffinity`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ExecCpuAffinity<'a> {
+    /// Until the process is in the container's cgroup.
+    #[serde(borrow, deserialize_with = "nullable")]
+    pub initial: Text<'a>,
+    /// From then on.
+    #[serde(rename = "final", deserialize_with = "nullable")]
+    pub last: Text<'a>,
+}

@@ -1,0 +1,202 @@
+//! The `linux.resources` object; `update` reads the same.
+
+use serde::Deserialize;
+
+use super::{Map, Text, nullable};
+
+/// `linux.resources`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Resources<'a> {
+    /// Device rules, in order.
+    #[serde(borrow, deserialize_with = "nullable")]
+    pub devices: Vec<DeviceRule<'a>>,
+    /// Memory.
+    pub memory: Option<Memory>,
+    /// CPU.
+    pub cpu: Option<Cpu<'a>>,
+    /// Number of tasks.
+    pub pids: Option<Pids>,
+    /// Block devices.
+    #[serde(rename = "blockIO")]
+    pub block_io: Option<BlockIo>,
+    /// Huge pages.
+    #[serde(deserialize_with = "nullable")]
+    pub hugepage_limits: Vec<HugepageLimit<'a>>,
+    /// Network classes (cgroup v1).
+    pub network: Option<Network<'a>>,
+    /// RDMA, by device.
+    #[serde(deserialize_with = "nullable")]
+    pub rdma: Map<'a, Rdma>,
+    /// cgroup v2 files, by name.
+    #[serde(deserialize_with = "nullable")]
+    pub unified: Map<'a, Text<'a>>,
+}
+
+/// One of `linux.resources.devices`.
+#[derive(Debug, Deserialize)]
+pub struct DeviceRule<'a> {
+    /// Allow or deny.
+    pub allow: bool,
+    /// `a`, `c` or `b`; all when empty.
+    #[serde(borrow, default, rename = "type", deserialize_with = "nullable")]
+    pub kind: Text<'a>,
+    /// Major number; any when absent.
+    pub major: Option<i64>,
+    /// Minor number; any when absent.
+    pub minor: Option<i64>,
+    /// Of `r`, `w`, `m`.
+    #[serde(default, deserialize_with = "nullable")]
+    pub access: Text<'a>,
+}
+
+/// `linux.resources.memory`; bytes, -1 is unlimited.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Memory {
+    /// Hard limit.
+    pub limit: Option<i64>,
+    /// Soft limit.
+    pub reservation: Option<i64>,
+    /// Memory and swap together.
+    pub swap: Option<i64>,
+    /// Obsolete; ignored with a warning.
+    pub kernel: Option<i64>,
+    /// Obsolete; ignored with a warning.
+    #[serde(rename = "kernelTCP")]
+    pub kernel_tcp: Option<i64>,
+    /// 0 to 100.
+    pub swappiness: Option<u64>,
+    /// cgroup v1: let processes wait instead of killing them.
+    #[serde(rename = "disableOOMKiller")]
+    pub disable_oom_killer: Option<bool>,
+    /// cgroup v1; ignored, as everywhere.
+    pub use_hierarchy: Option<bool>,
+    /// Refuse a limit below the present usage.
+    pub check_before_update: Option<bool>,
+}
+
+/// `linux.resources.cpu`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Cpu<'a> {
+    /// Relative weight, 2 to 262144.
+    pub shares: Option<u64>,
+    /// Microseconds in each period; -1 is unlimited.
+    pub quota: Option<i64>,
+    /// Microseconds a quota may be exceeded by.
+    pub burst: Option<u64>,
+    /// Microseconds.
+    pub period: Option<u64>,
+    /// Microseconds of realtime scheduling in each period.
+    pub realtime_runtime: Option<i64>,
+    /// Microseconds.
+    pub realtime_period: Option<u64>,
+    /// CPU list.
+    #[serde(borrow, deserialize_with = "nullable")]
+    pub cpus: Text<'a>,
+    /// Memory node list.
+    #[serde(deserialize_with = "nullable")]
+    pub mems: Text<'a>,
+    /// 1: only when nothing else runs.
+    pub idle: Option<i64>,
+}
+
+/// `linux.resources.pids`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Pids {
+    /// Number of tasks; 0 is a limit, -1 is unlimited.
+    pub limit: Option<i64>,
+}
+
+/// `linux.resources.blockIO`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BlockIo {
+    /// Relative weight, 10 to 1000.
+    pub weight: Option<u16>,
+    /// cgroup v1: weight against the cgroup's children.
+    pub leaf_weight: Option<u16>,
+    /// Weights by device.
+    #[serde(deserialize_with = "nullable")]
+    pub weight_device: Vec<WeightDevice>,
+    /// Bytes a second.
+    #[serde(deserialize_with = "nullable")]
+    pub throttle_read_bps_device: Vec<ThrottleDevice>,
+    /// Bytes a second.
+    #[serde(deserialize_with = "nullable")]
+    pub throttle_write_bps_device: Vec<ThrottleDevice>,
+    /// Operations a second.
+    #[serde(rename = "throttleReadIOPSDevice", deserialize_with = "nullable")]
+    pub throttle_read_iops_device: Vec<ThrottleDevice>,
+    /// Operations a second.
+    #[serde(rename = "throttleWriteIOPSDevice", deserialize_with = "nullable")]
+    pub throttle_write_iops_device: Vec<ThrottleDevice>,
+}
+
+/// One of `blockIO.weightDevice`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WeightDevice {
+    /// Major number.
+    pub major: i64,
+    /// Minor number.
+    pub minor: i64,
+    /// As `blockIO.weight`.
+    pub weight: Option<u16>,
+    /// As `blockIO.leafWeight`.
+    pub leaf_weight: Option<u16>,
+}
+
+/// One of `blockIO.throttle…Device`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct ThrottleDevice {
+    /// Major number.
+    pub major: i64,
+    /// Minor number.
+    pub minor: i64,
+    /// A second.
+    pub rate: u64,
+}
+
+/// One of `linux.resources.hugepageLimits`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HugepageLimit<'a> {
+    /// `2MB`, `1GB`, …
+    #[serde(borrow)]
+    pub page_size: Text<'a>,
+    /// Bytes.
+    pub limit: u64,
+}
+
+/// `linux.resources.network`.
+#[derive(Debug, Default, Deserialize)]
+pub struct Network<'a> {
+    /// Class of outgoing packets.
+    #[serde(rename = "classID")]
+    pub class_id: Option<u32>,
+    /// Priorities by interface.
+    #[serde(borrow, default, deserialize_with = "nullable")]
+    pub priorities: Vec<InterfacePriority<'a>>,
+}
+
+/// One of `network.priorities`.
+#[derive(Debug, Deserialize)]
+pub struct InterfacePriority<'a> {
+    /// Interface in the runtime's network namespace.
+    #[serde(borrow)]
+    pub name: Text<'a>,
+    /// Its priority.
+    pub priority: u32,
+}
+
+/// One of `linux.resources.rdma`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Rdma {
+    /// Handles that may be open.
+    pub hca_handles: Option<u32>,
+    /// Objects that may exist.
+    pub hca_objects: Option<u32>,
+}

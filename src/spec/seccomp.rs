@@ -1,0 +1,63 @@
+//! The `linux.seccomp` object.
+
+use serde::Deserialize;
+
+use super::{Text, nullable};
+
+/// `linux.seccomp`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Seccomp<'a> {
+    /// What happens to a call that no rule names.
+    #[serde(borrow)]
+    pub default_action: Text<'a>,
+    /// The error number of a default action that has one.
+    pub default_errno_ret: Option<u32>,
+    /// `SCMP_ARCH_…` besides the native one.
+    #[serde(default, deserialize_with = "nullable")]
+    pub architectures: Vec<Text<'a>>,
+    /// `SECCOMP_FILTER_FLAG_…`.
+    #[serde(default, deserialize_with = "nullable")]
+    pub flags: Vec<Text<'a>>,
+    /// Socket that receives the notification descriptor.
+    #[serde(default, deserialize_with = "nullable")]
+    pub listener_path: Text<'a>,
+    /// Handed to that socket's owner.
+    #[serde(default, deserialize_with = "nullable")]
+    pub listener_metadata: Text<'a>,
+    /// The rules.
+    #[serde(default, deserialize_with = "nullable")]
+    pub syscalls: Vec<SeccompSyscall<'a>>,
+}
+
+/// One of `linux.seccomp.syscalls`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SeccompSyscall<'a> {
+    /// Names of system calls; at least one.
+    #[serde(borrow)]
+    pub names: Vec<Text<'a>>,
+    /// `SCMP_ACT_…`.
+    pub action: Text<'a>,
+    /// The error number of an action that has one.
+    pub errno_ret: Option<u32>,
+    /// Conditions on the arguments, all of which must hold.
+    #[serde(default, deserialize_with = "nullable")]
+    pub args: Vec<SeccompArg<'a>>,
+}
+
+/// One of `linux.seccomp.syscalls[].args`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SeccompArg<'a> {
+    /// Which argument, 0 to 5.
+    pub index: u32,
+    /// What it is compared with.
+    pub value: u64,
+    /// The value under a mask.
+    #[serde(default, deserialize_with = "nullable")]
+    pub value_two: u64,
+    /// `SCMP_CMP_…`.
+    #[serde(borrow)]
+    pub op: Text<'a>,
+}

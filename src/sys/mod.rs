@@ -1,0 +1,94 @@
+//! The kernel's door: the only place with `unsafe`, and the place where a failed call gets its name.
+//!
+//! A function here does one thing, says in its documentation which manual page it follows, and returns a [`Call`] that
+//! prints the call as strace would: `move_mount(4, "/proc"): permission denied`. It knows nothing of containers.
+
+#![allow(unsafe_code, reason = "this folder is where unsafe lives")]
+
+use std::fmt;
+use std::io;
+
+use rustix::io::Errno;
+
+/// A system call that failed: what was called with what, and the error number.
+#[derive(Debug)]
+pub struct Call {
+    text: String,
+    errno: Errno,
+}
+
+impl Call {
+    /// The call with its arguments.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The error number.
+    #[must_use]
+    pub fn errno(&self) -> i32 {
+        self.errno.raw_os_error()
+    }
+
+    /// Whether the call failed with `errno`.
+    #[must_use]
+    pub fn is(&self, errno: Errno) -> bool {
+        self.errno == errno
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.text, describe(self.errno))
+    }
+}
+
+impl std::error::Error for Call {}
+
+/// The words for an error number, beginning in lower case as Go prints them: containerd, Podman and CRI-O match these.
+fn describe(errno: Errno) -> String {
+    let text = nix::errno::Errno::from_raw(errno.raw_os_error()).desc();
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => text.to_owned(),
+    }
+}
+
+/// Names the call on an error.
+pub trait Named<T> {
+    /// Turns a bare error number into a [`Call`]; `text` is only built when there is an error.
+    ///
+    /// # Errors
+    /// The error that was there, with the call.
+    fn named(self, text: impl FnOnce() -> String) -> Result<T, Call>;
+}
+
+impl<T> Named<T> for Result<T, Errno> {
+    fn named(self, text: impl FnOnce() -> String) -> Result<T, Call> {
+        self.map_err(|errno| Call { text: text(), errno })
+    }
+}
+
+impl<T> Named<T> for Result<T, nix::errno::Errno> {
+    fn named(self, text: impl FnOnce() -> String) -> Result<T, Call> {
+        self.map_err(|errno| Call { text: text(), errno: Errno::from_raw_os_error(errno as i32) })
+    }
+}
+
+impl<T> Named<T> for io::Result<T> {
+    fn named(self, text: impl FnOnce() -> String) -> Result<T, Call> {
+        self.map_err(|error| {
+            let errno = Errno::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO));
+            Call { text: text(), errno }
+        })
+    }
+}
+
+/// Turns the return value of a raw call into a result.
+fn check(value: libc::c_long) -> Result<libc::c_long, Errno> {
+    if value < 0 {
+        return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO));
+    }
+    Ok(value)
+}
