@@ -1,3 +1,201 @@
-//! stub
+//! From what is written to what is done: (config.json, flags, host) → [`Plan`]. Every "no" is said here, before anything
+//! has been done, and nothing here does anything.
+//! config.json: ociVersion, annotations
+//!
+//! Each key of config.json is decided in one file of this folder and carried out in one file elsewhere; the first lines
+//! of both name it, so `git grep 'config.json:.*maskedPaths'` finds the two.
+
+pub mod capabilities;
+pub mod cgroup;
+pub mod cgroup_mount;
+pub mod devices;
+pub mod hooks;
+pub mod id_mappings;
+pub mod mount_options;
+pub mod mounts;
+pub mod namespaces;
 mod problems;
+pub mod process;
+pub mod resources;
+pub mod rootfs;
+pub mod seccomp;
+pub mod sysctl;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::de::SliceRead;
+
+use crate::error::{Context, Failure, Problem, Result};
+pub use crate::host::Host;
+use crate::spec::{Config, Hooks};
 pub use problems::Problems;
+
+/// What a caller asks for besides the config.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// The bundle, absolute.
+    pub bundle: &'a Path,
+    /// `--no-pivot`.
+    pub no_pivot: bool,
+    /// `--no-new-keyring`.
+    pub no_new_keyring: bool,
+}
+
+/// The decided, checked form of config, flags and host: all that the runtime, the bootstrap and init go by.
+#[derive(Debug)]
+pub struct Plan {
+    /// The container's id.
+    pub id: String,
+    /// The bundle, absolute.
+    pub bundle: PathBuf,
+    /// `annotations`.
+    pub annotations: BTreeMap<String, String>,
+    /// Whether the container gets a session keyring of its own.
+    pub new_keyring: bool,
+    /// Namespaces and birth.
+    pub namespaces: namespaces::NamespacesPlan,
+    /// Ids of the user namespace.
+    pub ids: id_mappings::IdMappingsPlan,
+    /// The root filesystem.
+    pub rootfs: rootfs::RootfsPlan,
+    /// Mounts, in order.
+    pub mounts: Vec<mounts::MountStep>,
+    /// How a mount of `type: cgroup` is made.
+    pub cgroup_mount: cgroup_mount::CgroupMountPlan,
+    /// Device nodes.
+    pub devices: devices::DevicesPlan,
+    /// Kernel parameters.
+    pub sysctl: Vec<sysctl::Sysctl>,
+    /// The program.
+    pub process: process::ProcessPlan,
+    /// The system call filter.
+    pub seccomp: Option<seccomp::SeccompPlan>,
+    /// Where the cgroup is.
+    pub cgroup: cgroup::CgroupPlan,
+    /// Its limits.
+    pub resources: resources::ResourcePlan,
+    /// Hooks.
+    pub hooks: Hooks,
+    /// What the user should hear, though it stops nothing.
+    pub warnings: Vec<Problem>,
+}
+
+impl Plan {
+    /// Decides about a new container; `text` is its config.json.
+    ///
+    /// # Errors
+    /// [`Failure::BadConfig`] for the first thing that cannot be honoured.
+    pub fn for_create(text: &[u8], request: &Request<'_>, host: &Host) -> Result<Self> {
+        let config = parse(text)?;
+        let mut problems = Problems::default();
+        let plan = Self::decide(&config, request, host, &mut problems);
+        problems.into_result()?;
+        Ok(plan)
+    }
+
+    fn decide(config: &Config<'_>, request: &Request<'_>, host: &Host, problems: &mut Problems) -> Self {
+        let linux = &config.linux;
+        let namespaces = namespaces::decide(config, problems);
+        let cgroup = cgroup::decide(&linux.cgroups_path, request.id, &host.cgroups, problems);
+        hooks::decide(&config.hooks, problems);
+        let mut plan = Self {
+            id: request.id.to_owned(),
+            bundle: request.bundle.to_owned(),
+            annotations: config.annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            new_keyring: !request.no_new_keyring,
+            process: process::decide(config, &namespaces, host, problems),
+            ids: id_mappings::decide(linux, &namespaces, problems),
+            rootfs: rootfs::decide(config, request.bundle, request.no_pivot, &namespaces, problems),
+            mounts: mounts::decide(&config.mounts, request.bundle, &namespaces, problems),
+            cgroup_mount: cgroup_mount::decide(&host.cgroups, &cgroup, &namespaces),
+            devices: devices::decide(config, &namespaces, problems),
+            sysctl: sysctl::decide(linux, &namespaces, problems),
+            seccomp: seccomp::decide(linux.seccomp.as_ref(), problems),
+            resources: resources::decide(&linux.resources, &host.cgroups, problems),
+            hooks: config.hooks.clone(),
+            cgroup,
+            namespaces,
+            warnings: Vec::new(),
+        };
+        plan.warnings.extend_from_slice(problems.warnings());
+        plan
+    }
+}
+
+/// Reads the config.json of a bundle.
+///
+/// # Errors
+/// With runc's text when it is missing.
+pub fn read(bundle: &Path) -> Result<Vec<u8>> {
+    let path = bundle.join("config.json");
+    match std::fs::read(&path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let text = format!("JSON specification file config.json not found in {}", bundle.display());
+            Err(Failure::BadConfig(Problem { key: String::new(), text }).into())
+        }
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+/// Parses a config.json. The place of a mistake is only looked for when there is one.
+///
+/// # Errors
+/// [`Failure::BadConfig`] with the JSON pointer of the value that has the wrong type.
+pub fn parse(text: &[u8]) -> Result<Config<'_>> {
+    serde_json::from_slice(text).map_err(|_| locate(text).into())
+}
+
+fn locate(text: &[u8]) -> Failure {
+    let mut deserializer = serde_json::Deserializer::new(SliceRead::new(text));
+    let result: std::result::Result<Config<'_>, _> = serde_path_to_error::deserialize(&mut deserializer);
+    let (key, text) = match result {
+        Ok(_) => match deserializer.end() {
+            Ok(()) => (String::new(), "is not one JSON document".to_owned()),
+            Err(error) => (String::new(), error.to_string()),
+        },
+        Err(error) => (pointer(error.path()), error.inner().to_string()),
+    };
+    Failure::BadConfig(Problem { key, text })
+}
+
+/// The path of a failed value as a JSON pointer.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter().fold(String::new(), |pointer, segment| match segment {
+        Segment::Seq { index } => format!("{pointer}/{index}"),
+        Segment::Map { key } => format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")),
+        Segment::Enum { variant } => format!("{pointer}/{variant}"),
+        Segment::Unknown => pointer,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn a_wrong_type_is_located() {
+        for (text, expected) in [
+            (r#"{"process":{"args":["a",7]}}"#, "process.args[1]: invalid type: integer `7`, expected a string"),
+            (r#"{"root":{"path":"r","readonly":"yes"}}"#, "root.readonly: invalid type: string \"yes\""),
+            (r#"{"mounts":{}}"#, "mounts: invalid type: map"),
+            ("{", "config.json: EOF while parsing"),
+            ("[]", "config.json: invalid type: sequence"),
+            ("{} x", "config.json: trailing characters"),
+        ] {
+            let error = parse(text.as_bytes()).expect_err(text).to_string();
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn null_is_absent_and_unknown_properties_are_ignored() {
+        let config = parse(br#"{"process":null,"mounts":null,"hooks":{"prestart":null},"linux":{"moon":[1]},"x":{}}"#)
+            .expect("a config");
+        assert!(config.process.is_none() && config.mounts.is_empty());
+    }
+}

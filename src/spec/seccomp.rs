@@ -16,9 +16,8 @@ pub struct Seccomp<'a> {
     /// `SCMP_ARCH_…` besides the native one.
     #[serde(default, deserialize_with = "nullable")]
     pub architectures: Vec<Text<'a>>,
-    /// `SECCOMP_FILTER_FLAG_…`.
-    #[serde(default, deserialize_with = "nullable")]
-    pub flags: Vec<Text<'a>>,
+    /// `SECCOMP_FILTER_FLAG_…`; absent and empty are not the same.
+    pub flags: Option<Vec<Text<'a>>>,
     /// Socket that receives the notification descriptor.
     #[serde(default, deserialize_with = "nullable")]
     pub listener_path: Text<'a>,

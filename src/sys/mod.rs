@@ -5,6 +5,21 @@
 
 #![allow(unsafe_code, reason = "this folder is where unsafe lives")]
 
+pub mod bpf;
+pub mod clone;
+pub mod fd;
+pub mod ids;
+pub mod mount;
+pub mod pidfd;
+pub mod proc;
+pub mod process;
+pub mod root;
+pub mod seccomp;
+pub mod self_exe;
+pub mod signal;
+pub mod small_file;
+pub mod socket;
+
 use std::fmt;
 use std::io;
 

@@ -1,0 +1,86 @@
+//! Makes the kernel keep to the device rules: by a program on cgroup v2, by exceptions on v1.
+//! config.json: linux.resources.devices
+
+use rustix::fs::{CWD, OFlags};
+use rustix::io::Errno;
+
+use crate::error::Result;
+use crate::plan::resources::{DevicePolicy, Verdict};
+use crate::sys::bpf::{Instruction, Program, attached};
+use crate::sys::{Call, small_file};
+
+use super::bpf;
+use super::dir::Dir;
+
+/// cgroup v2: puts the program for `policy` in the place of what is attached, without a moment in which nothing is.
+pub(super) fn attach(dir: &Dir, policy: &DevicePolicy) -> Result<()> {
+    excuse(try_attach(dir, &bpf::assemble(policy)?))
+}
+
+fn try_attach(dir: &Dir, instructions: &[Instruction]) -> Result<(), Call> {
+    let Some(fd) = dir.fd() else {
+        // It was not there when it was opened.
+        return try_attach(&Dir::open(dir.path().to_owned())?, instructions);
+    };
+    let mut old = Vec::new();
+    for id in attached(fd)? {
+        match Program::by_id(id) {
+            Ok(program) => old.push(program),
+            // Another's, which a security module keeps from us, or gone by now. It can only forbid more.
+            Err(call) if call.is(Errno::PERM) || call.is(Errno::ACCESS) || call.is(Errno::NOENT) => {}
+            Err(call) => return Err(call),
+        }
+    }
+    let mut superfluous = old.as_slice();
+    if !instructions.is_empty() {
+        let program = Program::load_device(instructions)?;
+        let replaced = match old.as_slice() {
+            [only] => Some(only),
+            // All must permit an access, so that the old and the new may stand side by side for a moment.
+            _ => None,
+        };
+        program.attach(fd, replaced)?;
+        if replaced.is_some() {
+            superfluous = &[];
+        }
+    }
+    for program in superfluous {
+        program.detach(fd)?;
+    }
+    Ok(())
+}
+
+/// cgroup v1: sets the default, which drops all exceptions, and adds those of `policy`.
+pub(super) fn write(dir: &Dir, policy: &DevicePolicy) -> Result<()> {
+    excuse(try_write(dir, policy))
+}
+
+fn try_write(dir: &Dir, policy: &DevicePolicy) -> Result<(), Call> {
+    let (default, exception) = match policy.default {
+        Verdict::Deny => ("devices.deny", "devices.allow"),
+        Verdict::Allow => ("devices.allow", "devices.deny"),
+    };
+    dir.write(default, "a")?;
+    if policy.rules.is_empty() {
+        return Ok(());
+    }
+    let file = dir.open_file(exception, OFlags::WRONLY)?;
+    // One rule to a write: the kernel reads no further.
+    policy.rules.iter().try_for_each(|rule| small_file::write_to(&file, &rule.to_v1(), || dir.shown(exception)))
+}
+
+/// In a user namespace the kernel lets nobody set device rules, and nobody make or open the host's devices either.
+fn excuse(result: Result<(), Call>) -> Result<()> {
+    match result {
+        Err(call) if (call.is(Errno::PERM) || call.is(Errno::ACCESS)) && in_user_namespace() => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Only the first user namespace maps every id to itself.
+fn in_user_namespace() -> bool {
+    let path = "/proc/self/uid_map";
+    let map = small_file::read_short(CWD, path, || path.to_owned()).unwrap_or_default();
+    let fields: Vec<_> = map.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).collect();
+    fields != [b"0".as_slice(), b"0", b"4294967295"]
+}

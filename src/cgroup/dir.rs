@@ -1,0 +1,174 @@
+//! A cgroup's directory: its files, its processes, its sub-cgroups, its removal.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, CWD, Dir as Entries, FileType, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::io::Errno;
+
+use crate::error::Result;
+use crate::sys::{Call, Named, small_file};
+
+/// How long the removal of a cgroup waits for processes that were killed to be gone.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A directory of cgroupfs. With a descriptor its files are opened relative to that, otherwise by their paths: a
+/// descriptor pays from the second use on.
+#[derive(Debug)]
+pub(super) struct Dir {
+    path: PathBuf,
+    fd: Option<OwnedFd>,
+}
+
+impl Dir {
+    /// A directory known by its path.
+    pub(super) fn by_path(path: PathBuf) -> Self {
+        Self { path, fd: None }
+    }
+
+    /// A directory with a descriptor, which is good for openat(2), bpf(2) and `CLONE_INTO_CGROUP`.
+    pub(super) fn open(path: PathBuf) -> Result<Self, Call> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = openat(CWD, &path, flags, Mode::empty()).named(|| format!("open({path:?}, O_PATH)"))?;
+        Ok(Self { path, fd: Some(fd) })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.as_ref().map(AsFd::as_fd)
+    }
+
+    pub(super) fn write(&self, file: &str, value: &str) -> Result<(), Call> {
+        let shown = || self.shown(file);
+        match self.fd() {
+            Some(fd) => small_file::write_at(fd, file, value, shown),
+            None => small_file::write_at(CWD, self.path.join(file), value, shown),
+        }
+    }
+
+    pub(super) fn open_file(&self, file: &str, flags: OFlags) -> Result<OwnedFd, Call> {
+        let shown = || self.shown(file);
+        match self.fd() {
+            Some(fd) => small_file::open(fd, file, flags, shown),
+            None => small_file::open(CWD, self.path.join(file), flags, shown),
+        }
+    }
+
+    /// A file of one short record.
+    pub(super) fn read(&self, file: &str) -> Result<String, Call> {
+        let shown = || self.shown(file);
+        let content = match self.fd() {
+            Some(fd) => small_file::read_short(fd, file, shown),
+            None => small_file::read_short(CWD, self.path.join(file), shown),
+        }?;
+        Ok(String::from_utf8_lossy(&content).into_owned())
+    }
+
+    /// The number behind `key` in a file of such pairs; `None` when there is no such line.
+    pub(super) fn read_pair(&self, file: &str, key: &str) -> Result<Option<u64>, Call> {
+        let content = self.read(file)?;
+        let mut values = content.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        Ok(values.next().and_then(|value| value.trim().parse().ok()))
+    }
+
+    pub(super) fn shown(&self, file: &str) -> String {
+        self.path.join(file).display().to_string()
+    }
+
+    /// The processes of the cgroup and of those below it, as host pids; none when it is gone.
+    pub(super) fn procs(&self) -> Result<Vec<i32>> {
+        let mut pids = Vec::new();
+        collect(&self.path, &mut pids)?;
+        Ok(pids)
+    }
+}
+
+/// mkdir(2), and whether the directory is new.
+pub(super) fn make(path: &Path) -> Result<bool, Call> {
+    match mkdirat(CWD, path, Mode::from_raw_mode(0o755)) {
+        Err(Errno::EXIST) => Ok(false),
+        result => result.map(|()| true).named(|| format!("mkdir({path:?})")),
+    }
+}
+
+/// Removes cgroups and those below them. Kills nothing, but waits a while for the dying, for all of them together. To be
+/// gone already is fine. One that cannot be removed is no reason to leave the others; the first error is told.
+pub(super) fn remove<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    let mut deadline = None;
+    let mut result = Ok(());
+    for path in paths {
+        let removed = match rmdir(path) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(_) => remove_tree(path, *deadline.get_or_insert_with(|| Instant::now() + PATIENCE)),
+        };
+        result = result.and(removed);
+    }
+    result
+}
+
+fn rmdir(path: &Path) -> Result<(), Errno> {
+    unlinkat(CWD, path, AtFlags::REMOVEDIR)
+}
+
+fn remove_tree(path: &Path, deadline: Instant) -> Result<()> {
+    // Whether it is there at all is asked here and not of rmdir(2): on a read-only mount that says EROFS to everything.
+    let Some(children) = children(path)? else { return Ok(()) };
+    for child in children {
+        remove_tree(&child, deadline)?;
+    }
+    let mut pause = Duration::from_micros(100);
+    loop {
+        match rmdir(path) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::BUSY) if Instant::now() < deadline => {
+                sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(100));
+            }
+            Err(errno) => return Ok(Err(errno).named(|| format!("rmdir({path:?})"))?),
+        }
+    }
+}
+
+/// The cgroups directly below one; `None` when it is gone.
+fn children(path: &Path) -> Result<Option<Vec<PathBuf>>, Call> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = match openat(CWD, path, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        result => result.named(|| format!("open({path:?})"))?,
+    };
+    let mut found = Vec::new();
+    for entry in Entries::new(fd).named(|| format!("getdents({path:?})"))? {
+        let entry = match entry {
+            Err(Errno::NOENT | Errno::NODEV) => return Ok(None),
+            result => result.named(|| format!("getdents({path:?})"))?,
+        };
+        let name = entry.file_name().to_bytes();
+        if entry.file_type() == FileType::Directory && name != b"." && name != b".." {
+            found.push(path.join(OsStr::from_bytes(name)));
+        }
+    }
+    Ok(Some(found))
+}
+
+fn collect(path: &Path, pids: &mut Vec<i32>) -> Result<()> {
+    let file = path.join("cgroup.procs");
+    match small_file::read_all(CWD, &file, || file.display().to_string()) {
+        Ok(content) => pids.extend(String::from_utf8_lossy(&content).lines().filter_map(|pid| pid.parse::<i32>().ok())),
+        // A threaded cgroup: its processes are those of the cgroup above.
+        Err(call) if call.is(Errno::OPNOTSUPP) => {}
+        // Gone.
+        Err(call) if call.is(Errno::NOENT) || call.is(Errno::NODEV) => return Ok(()),
+        Err(call) => return Err(call.into()),
+    }
+    for child in children(path)?.unwrap_or_default() {
+        collect(&child, pids)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,363 @@
+//! The container's cgroup as it exists: made, joined, limited, frozen, killed, removed.
+//!
+//! What to make and what to write was decided in `plan/cgroup.rs` and `plan/resources.rs`. cgroup v2 and v1 differ in
+//! nearly every file, so each has its own file here; this one has what is the same, and the interface.
+
+pub mod bpf;
+mod devices;
+mod dir;
+#[cfg(test)]
+mod tests;
+mod v1;
+mod v2;
+
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::error::{AtKey, Context, Failure, Result};
+use crate::plan::cgroup::{Below, CgroupPlan};
+use crate::plan::resources::{ResourcePlan, Write};
+use crate::sys::{Call, Named, small_file};
+
+use dir::Dir;
+
+/// A container's cgroup: one directory on cgroup v2, one in every hierarchy on v1.
+///
+/// One that was made by [`create`](Self::create) is removed when this is dropped, unless [`keep`](Self::keep) was
+/// called; one from [`open`](Self::open) never is.
+#[derive(Debug)]
+pub struct Cgroup {
+    version: Version,
+    paths: Vec<(String, PathBuf)>,
+    made: Made,
+}
+
+#[derive(Debug)]
+enum Version {
+    V1(v1::Cgroup),
+    V2(v2::Cgroup),
+}
+
+/// Where a process that is added comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Born {
+    /// It was made in the directory of [`Cgroup::clone_into`], by `CLONE_INTO_CGROUP`.
+    Inside,
+    /// It is in some other cgroup.
+    Outside,
+}
+
+impl Cgroup {
+    /// Makes the cgroup, its parents, and on v2 hands the controllers down to it as far as they go. An empty cgroup
+    /// that is there already is taken over.
+    ///
+    /// # Errors
+    /// [`Failure::WrongStatus`] when there are processes in it or it is frozen; mkdir(2), open(2).
+    pub fn create(plan: &CgroupPlan) -> Result<Self> {
+        let mut made = Made::default();
+        let version = match plan {
+            CgroupPlan::Unified { dir, controllers } => Version::V2(v2::Cgroup::create(dir, controllers, &mut made)?),
+            CgroupPlan::Legacy { dirs, unified } => Version::V1(v1::Cgroup::create(dirs, unified.as_ref(), &mut made)?),
+        };
+        let paths = match plan {
+            CgroupPlan::Unified { dir, .. } => vec![(String::new(), dir.full())],
+            CgroupPlan::Legacy { dirs, unified } => dirs
+                .iter()
+                .flat_map(|dir| dir.controllers.iter().map(|name| (name.clone(), dir.dir.full())))
+                .chain(unified.iter().map(|dir| (String::new(), dir.full())))
+                .collect(),
+        };
+        let cgroup = Self { version, paths, made };
+        if cgroup.made.existed {
+            cgroup.refuse_used()?;
+        }
+        Ok(cgroup)
+    }
+
+    /// The cgroup of [`paths`](Self::paths). Nothing is looked at until it is used, and it may be gone by now.
+    #[must_use]
+    pub fn open(paths: &[(String, PathBuf)]) -> Self {
+        let version = match paths {
+            [(name, path)] if name.is_empty() => Version::V2(v2::Cgroup::open(path)),
+            paths => Version::V1(v1::Cgroup::open(paths)),
+        };
+        Self { version, paths: paths.to_vec(), made: Made::default() }
+    }
+
+    /// From now on the cgroup outlives this value.
+    pub fn keep(&mut self) {
+        self.made.forget();
+    }
+
+    /// The directory for `CLONE_INTO_CGROUP`: that of cgroup v2, which the hybrid layout has too.
+    #[must_use]
+    pub fn clone_into(&self) -> Option<BorrowedFd<'_>> {
+        match &self.version {
+            Version::V1(v1) => v1.unified().and_then(Dir::fd),
+            Version::V2(v2) => v2.dir().fd(),
+        }
+    }
+
+    /// Moves the process `pid`, with all its threads, into the cgroup: into all hierarchies where it is not yet.
+    ///
+    /// # Errors
+    /// write(2) to `cgroup.procs`.
+    pub fn add(&self, pid: i32, born: Born) -> Result<()> {
+        match &self.version {
+            Version::V1(v1) => v1.add(pid, born),
+            Version::V2(_) if born == Born::Inside => Ok(()),
+            Version::V2(v2) => join(v2.dir(), pid),
+        }
+    }
+
+    /// Writes the settings, in their order.
+    ///
+    /// # Errors
+    /// Which setting of config.json it was, with the file, the value and the error number;
+    /// [`Failure::Unsupported`] when its controller is not there.
+    pub fn set(&self, plan: &ResourcePlan) -> Result<()> {
+        match &self.version {
+            Version::V1(v1) => v1.set(plan),
+            Version::V2(v2) => v2.set(plan),
+        }
+    }
+
+    /// What is stored of the cgroup: each controller (empty for cgroup v2, `name=systemd` for that hierarchy) and its
+    /// directory.
+    #[must_use]
+    pub fn paths(&self) -> &[(String, PathBuf)] {
+        &self.paths
+    }
+
+    /// The host pids of all processes in the cgroup and below it; none when it is gone.
+    ///
+    /// # Errors
+    /// Reading `cgroup.procs`.
+    pub fn procs(&self) -> Result<Vec<i32>> {
+        match &self.version {
+            Version::V1(v1) => v1.procs(),
+            Version::V2(v2) => v2.dir().procs(),
+        }
+    }
+
+    /// Stops all processes, and returns when they have stopped.
+    ///
+    /// # Errors
+    /// When they do not within ten seconds, which leaves them running; without a freezer.
+    pub fn freeze(&self) -> Result<()> {
+        match &self.version {
+            Version::V1(v1) => v1.freeze(),
+            Version::V2(v2) => v2.freeze(),
+        }
+    }
+
+    /// Lets all processes run again.
+    ///
+    /// # Errors
+    /// write(2) to `cgroup.freeze` or `freezer.state`; without a freezer.
+    pub fn thaw(&self) -> Result<()> {
+        match &self.version {
+            Version::V1(v1) => v1.thaw(),
+            Version::V2(v2) => v2.thaw(),
+        }
+    }
+
+    /// Whether the cgroup itself, not one above it, was told to freeze. One that is gone is not frozen.
+    ///
+    /// # Errors
+    /// Reading `cgroup.freeze` or `freezer.state`.
+    pub fn frozen(&self) -> Result<bool> {
+        match &self.version {
+            Version::V1(v1) => v1.frozen(),
+            Version::V2(v2) => v2.frozen(),
+        }
+    }
+
+    /// Sends SIGKILL to all processes, also to frozen ones, and to those that are being forked. Waits for none.
+    ///
+    /// # Errors
+    /// write(2) to `cgroup.kill`, kill(2), or reading `cgroup.procs`.
+    pub fn kill(&self) -> Result<()> {
+        match &self.version {
+            Version::V1(v1) => v1.kill(),
+            Version::V2(v2) => v2.kill(),
+        }
+    }
+
+    /// Removes the cgroup and those below it. Kills nothing, but waits up to two seconds for the dying. To be gone
+    /// already is fine.
+    ///
+    /// # Errors
+    /// rmdir(2): `EBUSY` when there are processes in it.
+    pub fn destroy(&self) -> Result<()> {
+        match &self.version {
+            Version::V1(v1) => v1.destroy(),
+            Version::V2(v2) => dir::remove([v2.dir().path()]),
+        }
+    }
+
+    /// Whether the OOM killer has killed in the cgroup. When that cannot be read, it has not.
+    #[must_use]
+    pub fn oom_killed(&self) -> bool {
+        let count = match &self.version {
+            Version::V1(v1) => v1.oom_kills(),
+            Version::V2(v2) => v2.dir().read_pair("memory.events", "oom_kill").ok().flatten(),
+        };
+        count.is_some_and(|count| count > 0)
+    }
+
+    /// Two containers in one cgroup would share limits, and die of each other's `delete`.
+    fn refuse_used(&self) -> Result<()> {
+        let procs = self.procs()?.len();
+        if procs != 0 {
+            let text = format!("container's cgroup is not empty: {procs} process(es) found");
+            return Err(Failure::WrongStatus(text).into());
+        }
+        if self.frozen()? {
+            return Err(Failure::WrongStatus("container's cgroup unexpectedly frozen".to_owned()).into());
+        }
+        Ok(())
+    }
+}
+
+/// The directories that were made; they are removed when this is dropped.
+#[derive(Debug, Default)]
+struct Made {
+    /// Those of the container.
+    leaves: Vec<PathBuf>,
+    /// Those above, from the top.
+    parents: Vec<PathBuf>,
+    /// One of the container's was there already.
+    existed: bool,
+}
+
+impl Made {
+    /// Makes a directory and those above it; whether it is new.
+    fn make(&mut self, below: &Below) -> Result<bool> {
+        let full = below.full();
+        let new = match dir::make(&full) {
+            Err(call) if call.is(Errno::NOENT) => {
+                for (at, _) in below.path.match_indices('/') {
+                    let parent = below.mount.join(&below.path[..at]);
+                    if dir::make(&parent)? {
+                        self.parents.push(parent);
+                    }
+                }
+                dir::make(&full)?
+            }
+            result => result?,
+        };
+        if new {
+            self.leaves.push(full);
+        } else {
+            self.existed = true;
+        }
+        Ok(new)
+    }
+
+    fn forget(&mut self) {
+        self.leaves.clear();
+        self.parents.clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        // Already on the way out with an error, which says more than one from here. A parent may have been joined by
+        // another container; then the kernel keeps it.
+        drop(dir::remove(self.leaves.iter().map(PathBuf::as_path)));
+        for parent in self.parents.iter().rev() {
+            let _ = rustix::fs::unlinkat(CWD, parent, rustix::fs::AtFlags::REMOVEDIR);
+        }
+    }
+}
+
+/// Writes `pid` to `cgroup.procs`.
+fn join(dir: &Dir, pid: i32) -> Result<()> {
+    let file = dir.open_file("cgroup.procs", rustix::fs::OFlags::WRONLY)?;
+    let pid = pid.to_string();
+    let mut attempts = 1..5;
+    loop {
+        match small_file::write_to(&file, &pid, || dir.shown("cgroup.procs")) {
+            // A process that is still being made cannot be moved for a moment.
+            Err(call) if call.is(Errno::INVAL) && attempts.next().is_some() => sleep(Duration::from_millis(10)),
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// Carries out `writes`; `dir` finds the directory of a controller.
+fn write_all<'a>(writes: &[Write], dir: impl Fn(&str) -> Option<&'a Dir>) -> Result<()> {
+    let mut refused: Vec<&Write> = Vec::new();
+    for (index, setting) in writes.iter().enumerate() {
+        let Some(dir) = dir(&setting.controller) else {
+            if setting.optional {
+                continue;
+            }
+            return Err(unavailable(&setting.controller)).at(&setting.key);
+        };
+        match write_one(dir, setting) {
+            Ok(()) => {}
+            Err(call) if setting.optional && call.is(Errno::NOENT) => {}
+            Err(call) if setting.retried && call.is(Errno::INVAL) => refused.push(setting),
+            Err(call) => return explain(call, dir, setting),
+        }
+        if writes.get(index + 1).is_none_or(|next| next.controller != setting.controller) {
+            for setting in refused.drain(..) {
+                write_one(dir, setting).or_else(|call| explain(call, dir, setting))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_one(dir: &Dir, setting: &Write) -> Result<(), Call> {
+    match (dir.write(&setting.file, &setting.value), &setting.or) {
+        (Err(call), Some((file, value))) if call.is(Errno::NOENT) => dir.write(file, value),
+        (result, _) => result,
+    }
+}
+
+/// The error of a setting; when its file is missing because the controller was not handed down, that is said.
+fn explain(call: Call, dir: &Dir, setting: &Write) -> Result<()> {
+    let handed_down = |list: String| list.split_ascii_whitespace().any(|name| name == setting.controller);
+    if call.is(Errno::NOENT)
+        && setting.controller != "cgroup"
+        && dir.read("cgroup.controllers").is_ok_and(|list| !handed_down(list))
+    {
+        return Err(call).context(unavailable_failure(&setting.controller)).at(&setting.key);
+    }
+    Err(call).at(&setting.key)
+}
+
+fn unavailable(controller: &str) -> anyhow::Error {
+    unavailable_failure(controller).into()
+}
+
+fn unavailable_failure(controller: &str) -> Failure {
+    Failure::Unsupported(format!("cgroup controller {controller:?} is not available"))
+}
+
+/// SIGKILL for each of `pids`; one that is gone is fine.
+fn signal_all(pids: &[i32]) -> Result<()> {
+    for &raw in pids {
+        let Some(pid) = Pid::from_raw(raw) else { continue };
+        match kill_process(pid, Signal::KILL) {
+            Err(Errno::SRCH) => {}
+            result => result.named(|| format!("kill({raw}, SIGKILL)"))?,
+        }
+    }
+    Ok(())
+}
+
+/// The error of a freezer that does not get there.
+fn not_frozen(path: &Path) -> anyhow::Error {
+    anyhow!("the processes of {} did not all stop", path.display())
+}

@@ -1,0 +1,202 @@
+//! A cgroup on cgroup v1: a directory in each hierarchy, and one of cgroup v2 beside them if there is that.
+//! config.json: linux.cgroupsPath, linux.resources
+//!
+//! Kernel: Documentation/admin-guide/cgroup-v1/. Files are opened by path and not relative to a descriptor: most
+//! directories here are used for one file, cgroup.procs.
+
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+
+use crate::error::{AtKey, Failure, Result};
+use crate::plan::cgroup::{Below, LegacyDir};
+use crate::plan::resources::ResourcePlan;
+use crate::sys::{Call, small_file};
+
+use super::dir::{self, Dir};
+use super::{Born, Made, devices, join, not_frozen, signal_all, write_all};
+
+/// How long the processes may take to stop.
+const FREEZE_PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct Cgroup {
+    hierarchies: Vec<Hierarchy>,
+    unified: Option<Dir>,
+}
+
+#[derive(Debug)]
+struct Hierarchy {
+    controllers: Vec<String>,
+    dir: Dir,
+}
+
+impl Cgroup {
+    pub(super) fn create(dirs: &[LegacyDir], unified: Option<&Below>, made: &mut Made) -> Result<Self> {
+        let mut hierarchies = Vec::with_capacity(dirs.len());
+        for LegacyDir { controllers, dir } in dirs {
+            made.make(dir)?;
+            if controllers.iter().any(|name| name == "cpuset") {
+                inherit_cpuset(&dir.full(), &dir.mount)?;
+            }
+            hierarchies.push(Hierarchy { controllers: controllers.clone(), dir: Dir::by_path(dir.full()) });
+        }
+        let unified = match unified {
+            Some(below) => {
+                made.make(below)?;
+                Some(Dir::open(below.full())?)
+            }
+            None => None,
+        };
+        Ok(Self { hierarchies, unified })
+    }
+
+    pub(super) fn open(paths: &[(String, PathBuf)]) -> Self {
+        let mut cgroup = Self { hierarchies: Vec::new(), unified: None };
+        for (name, path) in paths {
+            if name.is_empty() {
+                cgroup.unified = Some(Dir::open(path.clone()).unwrap_or_else(|_| Dir::by_path(path.clone())));
+                continue;
+            }
+            match cgroup.hierarchies.iter_mut().find(|known| known.dir.path() == path) {
+                Some(known) => known.controllers.push(name.clone()),
+                None => {
+                    let controllers = vec![name.clone()];
+                    cgroup.hierarchies.push(Hierarchy { controllers, dir: Dir::by_path(path.clone()) });
+                }
+            }
+        }
+        cgroup
+    }
+
+    pub(super) fn unified(&self) -> Option<&Dir> {
+        self.unified.as_ref()
+    }
+
+    pub(super) fn add(&self, pid: i32, born: Born) -> Result<()> {
+        for hierarchy in &self.hierarchies {
+            join(&hierarchy.dir, pid)?;
+        }
+        match &self.unified {
+            Some(unified) if born == Born::Outside => join(unified, pid),
+            _ => Ok(()),
+        }
+    }
+
+    /// `checkBeforeUpdate` is left to the kernel: on v1 it refuses a memory limit below the usage by itself.
+    pub(super) fn set(&self, plan: &ResourcePlan) -> Result<()> {
+        write_all(&plan.writes, |controller| self.dir(controller))?;
+        match (&plan.devices, self.dir("devices")) {
+            (Some(policy), Some(dir)) => devices::write(dir, policy).at("/linux/resources/devices"),
+            // That is a problem of the plan, unless everything is allowed.
+            (_, None) | (None, _) => Ok(()),
+        }
+    }
+
+    pub(super) fn procs(&self) -> Result<Vec<i32>> {
+        // Any hierarchy would do; devices is the one that a program inside has the least reason to subdivide.
+        let first = self.hierarchies.first().map(|hierarchy| &hierarchy.dir);
+        self.dir("devices").or(first).or(self.unified.as_ref()).map_or(Ok(Vec::new()), Dir::procs)
+    }
+
+    pub(super) fn freeze(&self) -> Result<()> {
+        let freezer = self.freezer()?;
+        let result = freeze(freezer);
+        if result.is_err() {
+            // Half stopped is worse than running.
+            drop(self.thaw());
+        }
+        result
+    }
+
+    pub(super) fn thaw(&self) -> Result<()> {
+        Ok(self.freezer()?.write("freezer.state", "THAWED")?)
+    }
+
+    pub(super) fn frozen(&self) -> Result<bool> {
+        let Some(freezer) = self.dir("freezer") else { return Ok(false) };
+        // 1 from the moment it was told to, and not when only a cgroup above was.
+        match freezer.read("freezer.self_freezing") {
+            Err(call) if call.is(Errno::NOENT) || call.is(Errno::NODEV) => Ok(false),
+            result => Ok(result?.trim() == "1"),
+        }
+    }
+
+    pub(super) fn kill(&self) -> Result<()> {
+        let freezer = self.dir("freezer");
+        // All at once, where cgroup v2 is there too. Otherwise nothing may be forked while the list is gone through.
+        let at_once = self.unified.as_ref().is_some_and(|unified| unified.write("cgroup.kill", "1").is_ok());
+        if let Some(freezer) = freezer.filter(|_| !at_once) {
+            drop(freeze(freezer));
+        }
+        let result = self.procs().and_then(|pids| signal_all(&pids));
+        // Frozen processes die when they thaw.
+        match freezer.map(|freezer| freezer.write("freezer.state", "THAWED")) {
+            Some(Err(call)) if !call.is(Errno::NOENT) && !call.is(Errno::NODEV) => result.and(Err(call.into())),
+            _ => result,
+        }
+    }
+
+    pub(super) fn destroy(&self) -> Result<()> {
+        let dirs = self.hierarchies.iter().map(|hierarchy| &hierarchy.dir).chain(&self.unified);
+        dir::remove(dirs.map(Dir::path))
+    }
+
+    pub(super) fn oom_kills(&self) -> Option<u64> {
+        self.dir("memory")?.read_pair("memory.oom_control", "oom_kill").ok().flatten()
+    }
+
+    fn freezer(&self) -> Result<&Dir> {
+        let text = || Failure::Unsupported("cgroup controller \"freezer\" is not available".to_owned());
+        self.dir("freezer").ok_or_else(|| text().into())
+    }
+
+    fn dir(&self, controller: &str) -> Option<&Dir> {
+        let found = self.hierarchies.iter().find(|known| known.controllers.iter().any(|name| name == controller));
+        found.map(|hierarchy| &hierarchy.dir)
+    }
+}
+
+/// Stops the processes. While new ones are forked the kernel may not get there; to be told again helps.
+fn freeze(freezer: &Dir) -> Result<()> {
+    let deadline = Instant::now() + FREEZE_PATIENCE;
+    let mut pause = Duration::from_micros(10);
+    while Instant::now() < deadline {
+        freezer.write("freezer.state", "FROZEN")?;
+        if freezer.read("freezer.state")?.trim() == "FROZEN" {
+            return Ok(());
+        }
+        sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+    Err(not_frozen(freezer.path()))
+}
+
+/// A new cpuset has no CPUs and no memory nodes, and takes no process until it has: it gets its parent's, which may
+/// have none yet either.
+fn inherit_cpuset(dir: &Path, mount: &Path) -> Result<(), Call> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        inherit(dir, mount, file)?;
+    }
+    Ok(())
+}
+
+fn inherit(dir: &Path, mount: &Path, file: &str) -> Result<(), Call> {
+    let Some(parent) = dir.parent().filter(|parent| parent.starts_with(mount)) else { return Ok(()) };
+    let mut list = list(parent, file)?;
+    if list.is_empty() {
+        inherit(parent, mount, file)?;
+        list = self::list(parent, file)?;
+    }
+    let at = dir.join(file);
+    small_file::write_at(CWD, &at, &list, || at.display().to_string())
+}
+
+fn list(dir: &Path, file: &str) -> Result<String, Call> {
+    let at = dir.join(file);
+    let content = small_file::read_all(CWD, &at, || at.display().to_string())?;
+    Ok(String::from_utf8_lossy(&content).trim().to_owned())
+}

@@ -1,0 +1,157 @@
+//! A cgroup on cgroup v2.
+//! config.json: linux.cgroupsPath, linux.resources
+//!
+//! Kernel: Documentation/admin-guide/cgroup-v2.rst.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::{Errno, pread};
+
+use crate::error::{AtKey, Failure, Result};
+use crate::plan::cgroup::Below;
+use crate::plan::resources::{MemoryCheck, ResourcePlan};
+use crate::sys::Named;
+
+use super::dir::Dir;
+use super::{Made, devices, not_frozen, signal_all, write_all};
+
+/// How long the processes may take to stop.
+const FREEZE_PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct Cgroup {
+    dir: Dir,
+}
+
+impl Cgroup {
+    pub(super) fn create(below: &Below, controllers: &[String], made: &mut Made) -> Result<Self> {
+        made.make(below)?;
+        let dir = Dir::open(below.full())?;
+        // Mostly the parent hands them all down already. What cannot be handed down is no error until it is limited.
+        if !controllers.is_empty() && !has_all(&dir, controllers) {
+            hand_down(below, controllers);
+            make_usable(&dir)?;
+        }
+        Ok(Self { dir })
+    }
+
+    pub(super) fn open(path: &Path) -> Self {
+        Self { dir: Dir::open(path.to_owned()).unwrap_or_else(|_| Dir::by_path(path.to_owned())) }
+    }
+
+    pub(super) fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    pub(super) fn set(&self, plan: &ResourcePlan) -> Result<()> {
+        if let Some(check) = &plan.memory_check {
+            self.check_memory(check)?;
+        }
+        write_all(&plan.writes, |_| Some(&self.dir))?;
+        match &plan.devices {
+            Some(policy) => devices::attach(&self.dir, policy).at("/linux/resources/devices"),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a limit that the usage has reached: the kernel would kill until it fits. When the usage cannot be read,
+    /// the limit itself will fail.
+    fn check_memory(&self, check: &MemoryCheck) -> Result<()> {
+        let Ok(Ok(usage)) = self.dir.read("memory.current").map(|text| text.trim().parse::<u64>()) else {
+            return Ok(());
+        };
+        for (limit, name, key) in [(check.swap, "memory+swap", "swap"), (check.limit, "memory", "limit")] {
+            if let Some(limit) = limit.filter(|&limit| limit <= usage) {
+                let text = format!("rejecting {name} limit {limit} <= usage {usage}");
+                return Err(Failure::WrongStatus(text)).at(format_args!("/linux/resources/memory/{key}"));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn freeze(&self) -> Result<()> {
+        self.dir.write("cgroup.freeze", "1")?;
+        let result = self.wait_frozen();
+        if result.is_err() {
+            // Half stopped is worse than running.
+            drop(self.thaw());
+        }
+        result
+    }
+
+    /// Waits for `frozen 1` in cgroup.events. The kernel wakes a poll(2) for every change since the last read.
+    fn wait_frozen(&self) -> Result<()> {
+        let events = self.dir.open_file("cgroup.events", OFlags::RDONLY)?;
+        let deadline = Instant::now() + FREEZE_PATIENCE;
+        loop {
+            let mut buffer = [0; 128];
+            let length =
+                pread(&events, &mut buffer, 0).named(|| format!("read({:?})", self.dir.shown("cgroup.events")))?;
+            if buffer[..length].split(|&byte| byte == b'\n').any(|line| line == b"frozen 1") {
+                return Ok(());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).ok();
+            let mut watched = [PollFd::new(&events, PollFlags::PRI)];
+            match poll(&mut watched, timeout.as_ref()) {
+                Ok(0) => return Err(not_frozen(self.dir.path())),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Ok(Err(errno).named(|| "poll(cgroup.events)".to_owned())?),
+            }
+        }
+    }
+
+    pub(super) fn thaw(&self) -> Result<()> {
+        Ok(self.dir.write("cgroup.freeze", "0")?)
+    }
+
+    pub(super) fn frozen(&self) -> Result<bool> {
+        match self.dir.read("cgroup.freeze") {
+            Err(call) if call.is(Errno::NOENT) || call.is(Errno::NODEV) => Ok(false),
+            result => Ok(result?.trim() == "1"),
+        }
+    }
+
+    pub(super) fn kill(&self) -> Result<()> {
+        match self.dir.write("cgroup.kill", "1") {
+            // Gone, or a threaded cgroup, which cannot be killed as a whole.
+            Err(call) if call.is(Errno::NOENT) || call.is(Errno::NODEV) || call.is(Errno::OPNOTSUPP) => {
+                signal_all(&self.dir.procs()?)
+            }
+            result => Ok(result?),
+        }
+    }
+}
+
+fn has_all(dir: &Dir, controllers: &[String]) -> bool {
+    dir.read("cgroup.controllers")
+        .is_ok_and(|list| controllers.iter().all(|wanted| list.split_ascii_whitespace().any(|name| name == wanted)))
+}
+
+/// Enables the controllers in every cgroup from the mount down to the parent. Where the kernel refuses them together,
+/// it takes those that it can: one may be bound to a v1 hierarchy, or need a parent without processes.
+fn hand_down(below: &Below, controllers: &[String]) {
+    let each: Vec<String> = controllers.iter().map(|name| format!("+{name}")).collect();
+    let all = each.join(" ");
+    let ends = std::iter::once(0).chain(below.path.match_indices('/').map(|(at, _)| at));
+    for end in ends {
+        let parent = Dir::by_path(below.mount.join(&below.path[..end]));
+        if parent.write("cgroup.subtree_control", &all).is_err() {
+            for one in &each {
+                drop(parent.write("cgroup.subtree_control", one));
+            }
+        }
+    }
+}
+
+/// Below a cgroup that has both processes and controllers for threads, a new cgroup can hold nothing until it is
+/// threaded too. Then the controllers that need whole processes (memory, io) cannot be limited.
+fn make_usable(dir: &Dir) -> Result<()> {
+    if dir.read("cgroup.type").is_ok_and(|kind| kind.trim() == "domain invalid") {
+        dir.write("cgroup.type", "threaded")?;
+    }
+    Ok(())
+}

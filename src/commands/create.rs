@@ -1,0 +1,184 @@
+//! `create`: everything up to, but not including, the user's program. The file to read first.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use clap::Args;
+
+use crate::cgroup::Cgroup;
+use crate::container::{self, ContainerId, Reserved, Saved, gate};
+use crate::error::{AtKey, Context, Result};
+use crate::hooks;
+use crate::plan::hooks::Moment;
+use crate::plan::{self, Host, Plan, Request};
+use crate::runtime::pid_file;
+use crate::runtime::spawn::{self, Init};
+use crate::spec::Hooks;
+use crate::state::Status;
+use crate::sys::root::Root;
+
+/// Create a container: all but the start of its program.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The flags.
+    #[command(flatten)]
+    pub options: CreateOptions,
+}
+
+/// What `create` and `run` have in common.
+#[derive(Debug, Args)]
+pub struct CreateOptions {
+    /// Path to the root of the bundle directory
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// Write the process id of the container's init to this file
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Do not use pivot_root to jail the process inside the rootfs; for a host that runs from a ramdisk
+    #[arg(long)]
+    pub no_pivot: bool,
+    /// Do not create a new session keyring for the container
+    #[arg(long)]
+    pub no_new_keyring: bool,
+    /// The container's id, unique on this host
+    #[arg(value_name = "CONTAINER-ID")]
+    pub id: String,
+}
+
+/// A container whose init is ready to become the program. Undone when dropped: the process, the cgroup, the directory.
+#[derive(Debug)]
+pub struct Ready {
+    // In the order of undoing: a cgroup with a process cannot be removed.
+    pub(super) init: Init,
+    pub(super) cgroup: Cgroup,
+    pub(super) reserved: Reserved,
+    pub(super) saved: Saved,
+}
+
+/// Whether init waits for a `start`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// It does.
+    Closed,
+    /// It goes on when let go.
+    Open,
+}
+
+/// Carries out `create`.
+///
+/// # Errors
+/// What went wrong; then nothing is left behind.
+pub fn create(args: &Create, state_root: &Path) -> Result<()> {
+    let pid_file = args.options.absolute_pid_file()?;
+    let ready = make_ready(&args.options, state_root, Gate::Closed)?;
+    ready.init.go()?; // to the gate
+    keep(ready, pid_file.as_deref())?;
+    Ok(())
+}
+
+/// Makes a container up to the point where its init would become the program.
+pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate) -> Result<Ready> {
+    let id = ContainerId::parse(&options.id)?;
+    let bundle = std::path::absolute(&options.bundle)?;
+    let text = plan::read(&bundle)?;
+    let host = Host::probe()?;
+    let request =
+        Request { id: &id, bundle: &bundle, no_pivot: options.no_pivot, no_new_keyring: options.no_new_keyring };
+    let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
+    for warning in &plan.warnings {
+        log::warn!("{warning}");
+    }
+    let rootfs = Root::open(&plan.rootfs.path).at("/root/path")?;
+
+    let reserved = container::reserve(state_root, &id)?; // removed on drop, like all that follows
+    let mut saved = describe(&plan);
+    reserved.save(&saved)?;
+    let cgroup =
+        Cgroup::create(&plan.cgroup).context("unable to apply cgroup configuration").at("/linux/cgroupsPath")?;
+    saved.cgroup_paths = cgroup.paths().to_vec();
+    reserved.save(&saved)?; // from here on `delete --force` finds what we leave if we are killed
+    let gate = match gate {
+        Gate::Closed => Some(gate::make(reserved.fd())?),
+        Gate::Open => None,
+    };
+    let init = spawn::give_birth(&plan, &cgroup, &rootfs, gate)?;
+    saved.init_process_pid = init.child.pid;
+    saved.init_process_start = init.child.start_time()?;
+
+    let mut hooks_began = false;
+    let attended = init.attend(&plan, || {
+        cgroup.set(&plan.resources)?;
+        hooks_began = true;
+        run_create_hooks(&plan.hooks, &saved, &reserved)
+    });
+    if let Err(error) = attended {
+        let error =
+            if cgroup.oom_killed() { error.context("init was OOM-killed (memory limit too low?)") } else { error };
+        drop((init, cgroup, reserved));
+        if hooks_began {
+            run_poststop_hooks(&saved);
+        }
+        return Err(error);
+    }
+    Ok(Ready { init, cgroup, reserved, saved })
+}
+
+/// What is known of the container before it is there.
+fn describe(plan: &Plan) -> Saved {
+    Saved {
+        id: plan.id.clone(),
+        created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+        bundle: plan.bundle.clone(),
+        rootfs: plan.rootfs.path.clone(),
+        annotations: plan.annotations.clone(),
+        hooks: Hooks {
+            poststart: plan.hooks.poststart.clone(),
+            poststop: plan.hooks.poststop.clone(),
+            ..Hooks::default()
+        },
+        ..Saved::default()
+    }
+}
+
+/// The hooks of the runtime's namespaces. They may ask us for the state, so it is written first.
+fn run_create_hooks(hooks: &Hooks, saved: &Saved, reserved: &Reserved) -> Result<()> {
+    if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
+        return Ok(());
+    }
+    reserved.save(saved)?;
+    let state = saved.hook_state(Status::Creating)?;
+    hooks::run(hooks, Moment::Prestart, &state, &[])?;
+    hooks::run(hooks, Moment::CreateRuntime, &state, &[])
+}
+
+/// Runs the hooks of the last moment; their failures are told and stop nothing.
+pub(super) fn run_poststop_hooks(saved: &Saved) {
+    let Ok(state) = saved.hook_state(Status::Stopped) else { return };
+    for error in hooks::run_all(&saved.hooks, Moment::Poststop, &state) {
+        log::warn!("{error:#}");
+    }
+}
+
+/// Makes it last: writes the pid file and the final state, and lets go of what would be undone.
+pub(super) fn keep(ready: Ready, pid_file: Option<&Path>) -> Result<(Init, container::Container)> {
+    let Ready { mut init, mut cgroup, reserved, mut saved } = ready;
+    if let Some(path) = pid_file {
+        pid_file::write(path, init.child.pid)?;
+    }
+    saved.complete = true;
+    let container = reserved.commit(saved).inspect_err(|_| {
+        if let Some(path) = pid_file {
+            pid_file::remove(path);
+        }
+    })?;
+    init.child.release();
+    cgroup.keep();
+    Ok((init, container))
+}
+
+impl CreateOptions {
+    /// The pid file's path, wherever we go later.
+    pub(super) fn absolute_pid_file(&self) -> Result<Option<PathBuf>> {
+        Ok(self.pid_file.as_ref().map(std::path::absolute).transpose()?)
+    }
+}

@@ -1,0 +1,77 @@
+//! `delete`: removes what is left of a container.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{cgroup_of, create, open, status_of};
+use crate::container::Container;
+use crate::error::{Context, Failure, Result};
+use crate::state::Status;
+use crate::sys::pidfd;
+
+/// Delete what a container holds: its cgroup, its state.
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// Kill the container if it still runs; no error if there is none
+    #[arg(short, long)]
+    pub force: bool,
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub id: String,
+}
+
+/// How long a process may take to die of SIGKILL.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Carries out `delete`.
+///
+/// # Errors
+/// A container that runs, without `--force`; what could not be removed.
+pub fn delete(args: &Delete, state_root: &Path) -> Result<()> {
+    let container = match open(state_root, &args.id) {
+        Err(error) if args.force && error.downcast_ref() == Some(&Failure::NoSuchContainer) => return Ok(()),
+        other => other?,
+    };
+    container.lock()?;
+    match status_of(&container)? {
+        Status::Stopped => {}
+        // It has run nothing yet; containerd and Podman rely on it.
+        Status::Created => stop(&container)?,
+        _ if args.force => stop(&container)?,
+        status => {
+            let text = format!("cannot delete container {} that is not stopped: {status}", args.id);
+            return Err(Failure::WrongStatus(text).into());
+        }
+    }
+    remove(&container)
+}
+
+/// Kills init and waits until it is dead.
+pub(super) fn stop(container: &Container) -> Result<()> {
+    let Some(init) = container.init()? else { return Ok(()) };
+    pidfd::kill(init.as_fd())?;
+    let cgroup = cgroup_of(container);
+    if cgroup.frozen()? {
+        cgroup.thaw()?;
+    }
+    if !pidfd::wait_end(init.as_fd(), LONGEST)? {
+        anyhow::bail!("init (pid {}) does not die of SIGKILL", container.saved.init_process_pid);
+    }
+    Ok(())
+}
+
+/// Removes the cgroup, with what processes are still in it (a container without a pid namespace of its own leaves them),
+/// and the state; then runs the poststop hooks.
+pub(super) fn remove(container: &Container) -> Result<()> {
+    let cgroup = cgroup_of(container);
+    if !cgroup.procs()?.is_empty() {
+        cgroup.kill()?;
+    }
+    cgroup.destroy().context("removing the container's cgroup")?;
+    container.forget()?;
+    create::run_poststop_hooks(&container.saved);
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! `kill`: sends a signal to a container's init.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::str::FromStr;
+
+use clap::Args;
+use nix::sys::signal::Signal;
+use rustix::io::Errno;
+
+use super::{cgroup_of, open};
+use crate::error::{Failure, Result};
+use crate::sys::pidfd;
+
+/// Send a signal to a container's init.
+#[derive(Debug, Args)]
+pub struct Kill {
+    /// Send the signal to all processes of the container
+    #[arg(short, long, hide = true)]
+    pub all: bool,
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub id: String,
+    /// The signal, by name (with or without SIG) or by number
+    #[arg(value_name = "SIGNAL", default_value = "SIGTERM")]
+    pub signal: String,
+}
+
+/// Carries out `kill`.
+///
+/// # Errors
+/// A signal that there is not; a container that does not run.
+pub fn kill(args: &Kill, state_root: &Path) -> Result<()> {
+    let signal = parse(&args.signal)?;
+    let container = open(state_root, &args.id)?;
+    if args.all {
+        return kill_all(&cgroup_of(&container).procs()?, signal);
+    }
+    let not_running = || Failure::WrongStatus("container not running".to_owned());
+    let init = container.init()?.ok_or_else(not_running)?;
+    match pidfd::signal(init.as_fd(), signal) {
+        Err(call) if call.is(Errno::SRCH) => return Err(not_running().into()),
+        result => result?,
+    }
+    if signal == libc::SIGKILL && cgroup_of(&container).frozen()? {
+        // On cgroup v1 a frozen process dies only when it is thawed.
+        cgroup_of(&container).thaw()?;
+    }
+    Ok(())
+}
+
+fn kill_all(pids: &[i32], signal: i32) -> Result<()> {
+    for pid in pids {
+        let sent = pidfd::open(*pid).and_then(|process| pidfd::signal(process.as_fd(), signal));
+        match sent {
+            Err(call) if call.is(Errno::SRCH) => {}
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// `15`, `TERM`, `SIGTERM`, `term`, `RTMIN+1`.
+fn parse(text: &str) -> Result<i32> {
+    let unknown = || Failure::Usage(format!("unknown signal {text:?}"));
+    if let Ok(number) = text.parse::<i32>() {
+        // 0 only asks whether there is a process.
+        return if (0..=libc::SIGRTMAX()).contains(&number) { Ok(number) } else { Err(unknown().into()) };
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    for (prefix, base, sign) in [("RTMIN", libc::SIGRTMIN(), 1), ("RTMAX", libc::SIGRTMAX(), -1)] {
+        let Some(rest) = name.strip_prefix(prefix) else { continue };
+        let offset =
+            rest.strip_prefix(if sign > 0 { '+' } else { '-' }).map_or(Some(0), |rest| rest.parse::<i32>().ok());
+        let number = offset.map(|offset| base + sign * offset);
+        return number
+            .filter(|number| (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(number))
+            .ok_or_else(|| unknown().into());
+    }
+    Signal::from_str(&format!("SIG{name}")).map(|signal| signal as i32).map_err(|_| unknown().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn signals_go_by_name_and_number() {
+        for (text, number) in
+            [("SIGTERM", 15), ("KILL", 9), ("hup", 1), ("10", 10), ("0", 0), ("RTMIN+1", libc::SIGRTMIN() + 1)]
+        {
+            assert_eq!(parse(text).ok(), Some(number), "{text}");
+        }
+        for text in ["", "SIG", "MOON", "-1", "65", "RTMIN+99", "9 ", "RTMIN-1"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! One file for each verb: its flags, which are also what a library caller passes, and its flow from top to bottom.
+//! process: runtime
+
+pub mod create;
+pub mod delete;
+pub mod kill;
+pub mod run;
+pub mod start;
+pub mod state;
+
+use std::path::Path;
+
+use crate::cgroup::Cgroup;
+use crate::container::{Container, ContainerId};
+use crate::error::Result;
+use crate::state::Status;
+
+/// Opens the container `id`.
+///
+/// # Errors
+/// A bad id; no such container.
+fn open(state_root: &Path, id: &str) -> Result<Container> {
+    Container::open(state_root, &ContainerId::parse(id)?)
+}
+
+/// The container's cgroup.
+fn cgroup_of(container: &Container) -> Cgroup {
+    Cgroup::open(&container.saved.cgroup_paths)
+}
+
+/// The container's status, frozen or not.
+///
+/// # Errors
+/// Errors of looking.
+fn status_of(container: &Container) -> Result<Status> {
+    let status = container.status()?;
+    if matches!(status, Status::Created | Status::Running) && cgroup_of(container).frozen()? {
+        return Ok(Status::Paused);
+    }
+    Ok(status)
+}

@@ -1,0 +1,80 @@
+//! `start`: opens the gate.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use rustix::io::Errno;
+
+use super::{delete, open, status_of};
+use crate::container::{Container, gate};
+use crate::error::{Failure, Result};
+use crate::hooks;
+use crate::plan::hooks::Moment;
+use crate::state::Status;
+use crate::sync::{FromInit, RuntimeEnd};
+use crate::sys::Call;
+
+/// Run the program of a created container.
+#[derive(Debug, Args)]
+pub struct Start {
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub id: String,
+}
+
+/// How long init may take from the gate to the program. Its startContainer hooks have limits of their own, and a day
+/// when they have none.
+const LONGEST: Duration = Duration::from_secs(25 * 60 * 60);
+
+/// Carries out `start`.
+///
+/// # Errors
+/// When the container is not `created`; why its program could not be run; a poststart hook's failure.
+pub fn start(args: &Start, state_root: &Path) -> Result<()> {
+    let container = open(state_root, &args.id)?;
+    container.lock()?;
+    let Some(init) = gate::approach(container.fd())? else { return Err(no_gate(&container)) };
+    init.go()?;
+    pass(&init)?;
+    gate::remove(container.fd());
+    poststart(&container)
+}
+
+/// Says why there is nothing to start.
+fn no_gate(container: &Container) -> anyhow::Error {
+    let text = match status_of(container) {
+        Err(error) => return error,
+        Ok(Status::Stopped) => "cannot start a container that has stopped".to_owned(),
+        Ok(Status::Running | Status::Created) => "cannot start an already running container".to_owned(),
+        Ok(status) => format!("cannot start a container in the {status} state"),
+    };
+    Failure::WrongStatus(text).into()
+}
+
+/// Waits until init is the program: then the wire, which execve closes, ends without a word.
+fn pass(init: &RuntimeEnd) -> Result<()> {
+    match init.receive_within(LONGEST) {
+        Ok(Some(FromInit::End)) => Ok(()),
+        Ok(Some(FromInit::Failed(report))) => Err(report.into()),
+        Ok(Some(other)) => anyhow::bail!("unexpected {other:?} from init"),
+        Ok(None) => anyhow::bail!("init has not started the program in {} s", LONGEST.as_secs()),
+        // It never took our connection: it died, or somebody else's `start` was first.
+        Err(error) if error.downcast_ref::<Call>().is_some_and(|call| call.is(Errno::CONNRESET)) => {
+            Err(Failure::WrongStatus("cannot start a container that has stopped".to_owned()).into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Runs the poststart hooks; by runtime-spec 1.3 a failure stops the container.
+pub(super) fn poststart(container: &Container) -> Result<()> {
+    let hooks = &container.saved.hooks;
+    if hooks.poststart.is_empty() {
+        return Ok(());
+    }
+    let state = container.hook_state(Status::Running)?;
+    hooks::run(hooks, Moment::Poststart, &state, &[]).inspect_err(|_| {
+        let _ = delete::stop(container);
+    })
+}

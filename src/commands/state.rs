@@ -1,0 +1,58 @@
+//! `state`: what a container is doing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{open, status_of};
+use crate::error::Result;
+use crate::spec;
+use crate::state::Status;
+
+/// Show the state of a container.
+#[derive(Debug, Args)]
+pub struct State {
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub id: String,
+}
+
+/// The fields that runc prints, in its order.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shown {
+    oci_version: &'static str,
+    id: String,
+    pid: i32,
+    status: Status,
+    bundle: String,
+    rootfs: String,
+    created: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
+    owner: String,
+}
+
+/// Carries out `state`; gives the text for standard output, without a newline at its end, as runc does.
+///
+/// # Errors
+/// No such container; errors of looking.
+pub fn state(args: &State, state_root: &Path) -> Result<String> {
+    let container = open(state_root, &args.id)?;
+    let status = status_of(&container)?;
+    let saved = container.saved;
+    let shown = Shown {
+        oci_version: spec::VERSION,
+        id: saved.id,
+        pid: if status == Status::Stopped { 0 } else { saved.init_process_pid },
+        status,
+        bundle: saved.bundle.to_string_lossy().into_owned(),
+        rootfs: saved.rootfs.to_string_lossy().into_owned(),
+        created: saved.created,
+        annotations: saved.annotations,
+        owner: String::new(),
+    };
+    Ok(serde_json::to_string_pretty(&shown)?)
+}

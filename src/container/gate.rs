@@ -1,0 +1,45 @@
+//! The gate between `create` and `start`: a socket in the container's directory, at which init waits.
+//!
+//! Not the fifo of other runtimes, for three reasons. Init needs no path and no /proc to wait: it is born with the
+//! listening descriptor, where a fifo's handle must be opened again inside the container. `start` cannot hang: a
+//! connection is refused at once when init is dead. And the answer comes back: `start` learns from init itself that the
+//! program runs or why it does not. A `start` that is killed half-way has not opened it.
+//!
+//! While init waits the file answers; so it also tells `created` from `running`.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use crate::error::{Context, Result};
+use crate::sync::RuntimeEnd;
+use crate::sys::socket;
+
+/// The socket's name.
+pub const FILE: &str = "gate";
+
+/// Makes the gate; the descriptor goes to init, and the gate ends with it.
+///
+/// # Errors
+/// The failed call's.
+pub fn make(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
+    socket::listen(directory, FILE).context("making the gate between create and start")
+}
+
+/// Stands before the gate.
+///
+/// # Errors
+/// `None` when nobody waits behind it: init is dead or has passed.
+pub fn approach(directory: BorrowedFd<'_>) -> Result<Option<RuntimeEnd>> {
+    match socket::connect(directory, FILE) {
+        Ok(socket) => Ok(Some(RuntimeEnd::from_fd(socket))),
+        Err(call) if call.is(Errno::NOENT) || call.is(Errno::CONNREFUSED) => Ok(None),
+        Err(call) => Err(call).context("opening the gate between create and start"),
+    }
+}
+
+/// Takes the file away, once init has passed.
+pub fn remove(directory: BorrowedFd<'_>) {
+    // It is without meaning by now; `delete` takes what is left.
+    let _ = rustix::fs::unlinkat(directory.as_fd(), FILE, rustix::fs::AtFlags::empty());
+}

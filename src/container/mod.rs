@@ -1,0 +1,242 @@
+//! The container as it exists on disk: a directory below the state root with state.json and the gate.
+
+pub mod gate;
+mod id;
+mod saved;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+pub use id::ContainerId;
+pub use saved::Saved;
+
+use crate::error::{Context, Failure, Result};
+use crate::state::Status;
+use crate::sys::{self, Call, Named, pidfd, proc};
+
+/// A container that exists.
+#[derive(Debug)]
+pub struct Container {
+    /// What is remembered of it.
+    pub saved: Saved,
+    directory: Directory,
+}
+
+/// Its directory.
+#[derive(Debug)]
+struct Directory {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// A directory just made for a new container; gone when dropped, unless committed.
+#[derive(Debug)]
+pub struct Reserved {
+    directory: Directory,
+    committed: bool,
+}
+
+impl Directory {
+    fn open(path: PathBuf) -> Result<Self, Call> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = rustix::fs::open(&path, flags, Mode::empty()).named(|| format!("open({path:?})"))?;
+        Ok(Self { fd, path })
+    }
+
+    /// Removes it with all that we put there, and nothing else.
+    fn remove(&self) -> Result<()> {
+        for name in [gate::FILE, "state.json", ".state.json.new", "config.json"] {
+            match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    return Err(errno).named(|| format!("unlink({:?})", self.path.join(name))).map_err(Into::into);
+                }
+            }
+        }
+        match rustix::fs::rmdir(&self.path) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno).named(|| format!("rmdir({:?})", self.path)).map_err(Into::into),
+        }
+    }
+}
+
+/// Takes the id for a new container: whoever makes the directory has it. The lock on it says that a `create` is at work.
+///
+/// # Errors
+/// [`Failure::ContainerExists`]; errors of making directories.
+pub fn reserve(state_root: &Path, id: &ContainerId) -> Result<Reserved> {
+    let path = state_root.join(&**id);
+    let mode = Mode::from_raw_mode(0o700);
+    let mut made = rustix::fs::mkdir(&path, mode);
+    if made == Err(Errno::NOENT) {
+        make_state_root(state_root)?;
+        made = rustix::fs::mkdir(&path, mode);
+    }
+    match made {
+        Ok(()) => {}
+        Err(Errno::EXIST) => return Err(Failure::ContainerExists.into()),
+        Err(errno) => {
+            return Err(errno).named(|| format!("mkdir({path:?})")).context("making the container's state directory");
+        }
+    }
+    let directory = match Directory::open(path.clone()) {
+        Ok(directory) => directory,
+        Err(call) => {
+            let _ = rustix::fs::rmdir(&path);
+            return Err(call.into());
+        }
+    };
+    let reserved = Reserved { directory, committed: false };
+    sys::fd::try_lock(&reserved.directory.fd)?;
+    Ok(reserved)
+}
+
+fn make_state_root(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .named(|| format!("mkdir({path:?})"))
+        .context("making the state root (--root)")
+}
+
+impl Reserved {
+    /// The directory.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.directory.fd.as_fd()
+    }
+
+    /// Writes what is known so far, so that `delete --force` can clean up after us if we are killed.
+    ///
+    /// # Errors
+    /// As [`Saved::write`].
+    pub fn save(&self, saved: &Saved) -> Result<()> {
+        saved.write(self.fd())
+    }
+
+    /// Keeps the container.
+    ///
+    /// # Errors
+    /// As [`Saved::write`]; then it is not kept.
+    pub fn commit(mut self, saved: Saved) -> Result<Container> {
+        self.save(&saved)?;
+        sys::fd::unlock(&self.directory.fd)?;
+        self.committed = true;
+        let directory = Directory { fd: self.directory.fd.try_clone()?, path: self.directory.path.clone() };
+        Ok(Container { saved, directory })
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if !self.committed {
+            // There is an error on its way already, which matters more than this one.
+            let _ = self.directory.remove();
+        }
+    }
+}
+
+impl Container {
+    /// Opens a container by its id.
+    ///
+    /// # Errors
+    /// [`Failure::NoSuchContainer`]; errors of reading its state.
+    pub fn open(state_root: &Path, id: &ContainerId) -> Result<Self> {
+        let directory = match Directory::open(state_root.join(&**id)) {
+            Err(call) if call.is(Errno::NOENT) => return Err(Failure::NoSuchContainer.into()),
+            other => other?,
+        };
+        let saved =
+            Saved::read(directory.fd.as_fd())?.unwrap_or_else(|| Saved { id: id.to_string(), ..Saved::default() });
+        Ok(Self { saved, directory })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.directory.fd.as_fd()
+    }
+
+    /// Holds others off: `start` and `delete` of one container do not run at the same time. Tries for a while.
+    ///
+    /// # Errors
+    /// When another command holds the container for longer than that.
+    pub fn lock(&self) -> Result<()> {
+        const TRIES: u32 = 1000;
+        for _ in 0..TRIES {
+            if sys::fd::try_lock(&self.directory.fd)? {
+                return Ok(());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Err(Failure::WrongStatus(format!("container {} is busy: another command holds it", self.saved.id)).into())
+    }
+
+    /// Init by descriptor, if it is alive: the process of the remembered pid that began at the remembered time.
+    ///
+    /// # Errors
+    /// Errors of reading /proc.
+    pub fn init(&self) -> Result<Option<OwnedFd>> {
+        let pid = self.saved.init_process_pid;
+        if pid == 0 {
+            return Ok(None);
+        }
+        // The descriptor first: whatever the number stands for later, this process is the one that is looked at.
+        let pidfd = match pidfd::open(pid) {
+            Err(call) if call.is(Errno::SRCH) => return Ok(None),
+            other => other?,
+        };
+        match proc::stat(pid) {
+            Ok((b'Z' | b'X', _)) => Ok(None),
+            Ok((_, start)) if start != self.saved.init_process_start => Ok(None),
+            Ok(_) => Ok(Some(pidfd)),
+            Err(call) if call.is(Errno::NOENT) || call.is(Errno::SRCH) => Ok(None),
+            Err(call) => Err(call.into()),
+        }
+    }
+
+    /// What it does now, but for whether it is frozen, which its cgroup knows.
+    ///
+    /// # Errors
+    /// Errors of looking.
+    pub fn status(&self) -> Result<Status> {
+        let alive = self.init()?.is_some();
+        if !self.saved.complete {
+            return self.unfinished(alive);
+        }
+        if !alive {
+            return Ok(Status::Stopped);
+        }
+        Ok(if gate::approach(self.fd())?.is_some() { Status::Created } else { Status::Running })
+    }
+
+    /// Of a `create` that has not come to its end: is it still at work?
+    fn unfinished(&self, alive: bool) -> Result<Status> {
+        if alive || !sys::fd::try_lock(&self.directory.fd)? {
+            return Ok(Status::Creating);
+        }
+        sys::fd::unlock(&self.directory.fd)?;
+        Ok(Status::Stopped)
+    }
+
+    /// The state for hooks, as JSON.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn hook_state(&self, status: Status) -> Result<String> {
+        self.saved.hook_state(status)
+    }
+
+    /// Forgets the container: removes its directory.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn forget(&self) -> Result<()> {
+        self.directory.remove().context("removing the container's state directory")
+    }
+}

@@ -1,0 +1,105 @@
+//! What is remembered of a container: state.json.
+//! config.json: annotations
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Result};
+use crate::spec::{self, Hooks};
+use crate::state::{State, Status};
+use crate::sys::{self, Named};
+
+/// The file's name.
+const FILE: &str = "state.json";
+
+/// state.json. Names that runc has, too, are spelled as runc does.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Saved {
+    /// The container's id.
+    pub id: String,
+    /// Init's pid, or 0 as long as there is none.
+    pub init_process_pid: i32,
+    /// Init's start time in clock ticks since boot: with the pid, it names one process for good.
+    pub init_process_start: u64,
+    /// When it was created, RFC 3339.
+    pub created: String,
+    /// The bundle, absolute.
+    pub bundle: PathBuf,
+    /// The root filesystem, absolute.
+    pub rootfs: PathBuf,
+    /// `annotations`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// The cgroup's directories: controller (or nothing) and path.
+    pub cgroup_paths: Vec<(String, PathBuf)>,
+    /// Whether `create` came to its end.
+    pub complete: bool,
+    /// The hooks that `start` and `delete` run: a change of config.json has no effect on them.
+    pub hooks: Hooks,
+}
+
+impl Saved {
+    /// Writes it into the container's directory, so that a reader sees the old one or the new one, never a part.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn write(&self, directory: BorrowedFd<'_>) -> Result<()> {
+        const NEW: &str = ".state.json.new";
+        let text = serde_json::to_vec(self)?;
+        let mut file = match sys::fd::create_new(directory, NEW, 0o600) {
+            // Left by a runtime that was killed.
+            Err(call) if call.is(Errno::EXIST) => {
+                remove(directory, NEW)?;
+                sys::fd::create_new(directory, NEW, 0o600)
+            }
+            other => other,
+        }
+        .context("writing state.json")?;
+        file.write_all(&text).context("writing state.json")?;
+        rustix::fs::renameat(directory, NEW, directory, FILE)
+            .named(|| format!("rename({NEW:?}, {FILE:?})"))
+            .context("writing state.json")
+    }
+
+    /// The state for hooks in the runtime's namespaces, as JSON.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn hook_state(&self, status: Status) -> Result<String> {
+        State {
+            oci_version: spec::VERSION,
+            id: &self.id,
+            status,
+            pid: self.init_process_pid,
+            bundle: &self.bundle.to_string_lossy(),
+            annotations: &self.annotations,
+        }
+        .to_json()
+    }
+
+    /// Reads it; nothing when a `create` was killed before it had written one.
+    ///
+    /// # Errors
+    /// The failed call's; when it is not JSON.
+    pub fn read(directory: BorrowedFd<'_>) -> Result<Option<Self>> {
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(directory, FILE, flags, rustix::fs::Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(None),
+            other => other.named(|| format!("open({FILE:?})")).context("reading state.json")?,
+        };
+        let text = std::io::read_to_string(std::fs::File::from(file)).context("reading state.json")?;
+        serde_json::from_str(&text).map(Some).context("reading state.json")
+    }
+}
+
+fn remove(directory: BorrowedFd<'_>, name: &str) -> Result<()> {
+    rustix::fs::unlinkat(directory, name, rustix::fs::AtFlags::empty())
+        .named(|| format!("unlink({name:?})"))
+        .context("writing state.json")
+}

@@ -1,0 +1,278 @@
+//! Which cgroup hierarchies the machine has, where they are mounted, and where in them we are ourselves.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, statfs};
+
+use crate::error::Result;
+use crate::sys::small_file;
+
+/// Where every distribution mounts cgroups.
+const MOUNT: &str = "/sys/fs/cgroup";
+
+/// `CGROUP2_SUPER_MAGIC` of linux/magic.h.
+const CGROUP2_MAGIC: u64 = 0x6367_7270;
+
+/// The cgroup hierarchies of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CgroupLayout {
+    /// cgroup v2 alone.
+    Unified {
+        /// Where it is mounted.
+        mount: PathBuf,
+        /// Our own cgroup, from the root of the hierarchy, as /proc/self/cgroup has it.
+        own: String,
+        /// The controllers that cgroups can have (`cgroup.controllers` of the root).
+        controllers: Vec<String>,
+    },
+    /// cgroup v1: a hierarchy for each controller or pair of them. Empty when no cgroups are mounted at all.
+    Legacy {
+        /// The hierarchies that are mounted, in the order of their mounts.
+        hierarchies: Vec<Hierarchy>,
+        /// A cgroup v2 hierarchy beside them (the hybrid layout), without controllers of use to us.
+        unified: Option<Hierarchy>,
+    },
+}
+
+/// One hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hierarchy {
+    /// Where it is mounted.
+    pub mount: PathBuf,
+    /// Its controllers, such as `cpu` and `cpuacct`; none for a named or a v2 hierarchy.
+    pub controllers: Vec<String>,
+    /// Its name, such as `systemd`, or empty.
+    pub name: String,
+    /// Our own cgroup, from the root of the hierarchy, as /proc/self/cgroup has it.
+    pub own: String,
+    /// The cgroup that is mounted at `mount`, from the root of the hierarchy: `/`, but not in a container that shares
+    /// its cgroup namespace with the host.
+    pub root: String,
+}
+
+impl CgroupLayout {
+    /// Looks at the machine. On cgroup v2 that is one statfs(2) and two short files; only otherwise are the mounts
+    /// read.
+    ///
+    /// # Errors
+    /// Reading /proc/self/cgroup or /proc/self/mountinfo.
+    pub fn probe() -> Result<Self> {
+        // f_type is a signed word of some size; the magic numbers are 32 bits.
+        let unified = statfs(MOUNT).is_ok_and(|found| found.f_type as u64 & 0xffff_ffff == CGROUP2_MAGIC);
+        if unified {
+            return Self::unified(PathBuf::from(MOUNT), &proc_file("/proc/self/cgroup")?);
+        }
+        let layout = Self::parse(&proc_file("/proc/self/mountinfo")?, &proc_file("/proc/self/cgroup")?);
+        match layout {
+            // Mounted elsewhere than at /sys/fs/cgroup, and alone.
+            Self::Legacy { hierarchies, unified: Some(Hierarchy { mount, .. }) } if hierarchies.is_empty() => {
+                Self::unified(mount, &proc_file("/proc/self/cgroup")?)
+            }
+            layout => Ok(layout),
+        }
+    }
+
+    /// Whether a cgroup can have `controller`. `devices` and `freezer` are no controllers on v2, and always there.
+    #[must_use]
+    pub fn has(&self, controller: &str) -> bool {
+        match self {
+            Self::Unified { controllers, .. } => {
+                matches!(controller, "devices" | "freezer") || controllers.iter().any(|name| name == controller)
+            }
+            Self::Legacy { hierarchies, .. } => {
+                hierarchies.iter().any(|found| found.controllers.iter().any(|name| name == controller))
+            }
+        }
+    }
+
+    /// Whether cgroup v2 is all there is.
+    #[must_use]
+    pub fn is_unified(&self) -> bool {
+        matches!(self, Self::Unified { .. })
+    }
+
+    fn unified(mount: PathBuf, cgroup: &[u8]) -> Result<Self> {
+        let file = mount.join("cgroup.controllers");
+        let controllers = small_file::read_short(CWD, &file, || file.display().to_string())?;
+        let controllers = String::from_utf8_lossy(&controllers).split_ascii_whitespace().map(str::to_owned).collect();
+        let own = own(cgroup, |id, _| id == b"0").unwrap_or_default();
+        Ok(Self::Unified { mount, own, controllers })
+    }
+
+    /// The hybrid or v1 layout from the texts of the two files. A hierarchy that is not mounted, or that we are not in,
+    /// is left out.
+    fn parse(mountinfo: &[u8], cgroup: &[u8]) -> Self {
+        let mut hierarchies: Vec<Hierarchy> = Vec::new();
+        let mut unified: Option<Hierarchy> = None;
+        for line in mountinfo.split(|&byte| byte == b'\n') {
+            let Some((kind, mut found, options)) = mount(line) else { continue };
+            if kind == b"cgroup2" {
+                found.own = own(cgroup, |id, _| id == b"0").unwrap_or_default();
+                if unified.as_ref().is_none_or(|known| preferred(&found, known)) {
+                    unified = Some(found);
+                }
+                continue;
+            }
+            // The line of /proc/self/cgroup has the same names as the super options of the mount, in the same order.
+            let Some((names, path)) = own_v1(cgroup, options) else { continue };
+            for name in names.split(',') {
+                match name.strip_prefix("name=") {
+                    Some(name) => name.clone_into(&mut found.name),
+                    None => found.controllers.push(name.to_owned()),
+                }
+            }
+            found.own = path;
+            match hierarchies
+                .iter_mut()
+                .find(|known| known.controllers == found.controllers && known.name == found.name)
+            {
+                Some(known) if preferred(&found, known) => *known = found,
+                Some(_) => {}
+                None => hierarchies.push(found),
+            }
+        }
+        Self::Legacy { hierarchies, unified }
+    }
+}
+
+impl Hierarchy {
+    /// Our own cgroup as a path below the mount, without a leading slash; the mount itself when we are outside of it.
+    #[must_use]
+    pub fn own_below_mount(&self) -> &str {
+        let root = self.root.trim_end_matches('/');
+        match self.own.strip_prefix(root) {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.trim_start_matches('/'),
+            _ => "",
+        }
+    }
+}
+
+/// A hierarchy may be mounted twice; the usual place is the one that others look at too.
+fn preferred(found: &Hierarchy, known: &Hierarchy) -> bool {
+    found.mount.starts_with(MOUNT) && !known.mount.starts_with(MOUNT)
+}
+
+fn proc_file(path: &str) -> Result<Vec<u8>> {
+    Ok(small_file::read_all(CWD, Path::new(path), || path.to_owned())?)
+}
+
+/// A line of mountinfo that mounts a cgroup hierarchy: its type, its place, and its super options.
+fn mount(line: &[u8]) -> Option<(&[u8], Hierarchy, &[u8])> {
+    // 36 35 98:0 /root /mount rw,noatime master:1 - cgroup cgroup rw,memory
+    let dash = line.windows(3).position(|three| three == b" - ")?;
+    let mut tail = line[dash + 3..].split(|&byte| byte == b' ');
+    let kind = tail.next().filter(|kind| *kind == b"cgroup" || *kind == b"cgroup2")?;
+    let options = tail.nth(1)?;
+    let mut head = line[..dash].split(|&byte| byte == b' ');
+    let root = String::from_utf8_lossy(&unescape(head.nth(3)?)).into_owned();
+    let mount = PathBuf::from(OsString::from_vec(unescape(head.next()?)));
+    Some((kind, Hierarchy { mount, root, ..Hierarchy::default() }, options))
+}
+
+/// Undoes the octal escapes of mountinfo (`\040` is a space).
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, tail)) = rest.split_first() {
+        if let (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..]) = (byte, tail) {
+            plain.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+            rest = tail;
+        } else {
+            plain.push(byte);
+            rest = tail;
+        }
+    }
+    plain
+}
+
+/// The path of the line of /proc/self/cgroup (`4:memory:/a/b`) whose id and names `wanted` accepts.
+fn own(cgroup: &[u8], wanted: impl Fn(&[u8], &[u8]) -> bool) -> Option<String> {
+    cgroup.split(|&byte| byte == b'\n').find_map(|line| {
+        let mut fields = line.splitn(3, |&byte| byte == b':');
+        let (id, names, path) = (fields.next()?, fields.next()?, fields.next()?);
+        wanted(id, names).then(|| String::from_utf8_lossy(path).into_owned())
+    })
+}
+
+/// The names and our path in the v1 hierarchy whose super options are `options`.
+fn own_v1(cgroup: &[u8], options: &[u8]) -> Option<(String, String)> {
+    cgroup.split(|&byte| byte == b'\n').find_map(|line| {
+        let mut fields = line.splitn(3, |&byte| byte == b':');
+        let (names, path) = (fields.nth(1)?, fields.next()?);
+        let mounted = |name| options.split(|&byte| byte == b',').any(|option| option == name);
+        if names.is_empty() || !names.split(|&byte| byte == b',').all(mounted) {
+            return None;
+        }
+        Some((String::from_utf8_lossy(names).into_owned(), String::from_utf8_lossy(path).into_owned()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CgroupLayout, Hierarchy};
+
+    const MOUNTINFO: &[u8] = b"\
+23 27 0:22 / /sys rw,relatime - sysfs sysfs rw
+31 23 0:28 / /sys/fs/cgroup rw,relatime shared:9 - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /mnt/my\\040cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct
+33 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
+35 31 0:32 /docker/abc /sys/fs/cgroup/memory rw,relatime master:2 - cgroup cgroup rw,memory
+36 31 0:33 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd
+37 31 0:34 / /sys/fs/cgroup/rdma rw,relatime - cgroup cgroup rw,rdma
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+";
+    const CGROUP: &[u8] = b"5:name=systemd:/init.scope\n4:memory:/docker/abc/x\n3:cpuacct,cpu:/a:b\n2:pids:/\n0::/s\n";
+
+    fn hierarchy(mount: &str, controllers: &[&str], own: &str) -> Hierarchy {
+        Hierarchy {
+            mount: mount.into(),
+            controllers: controllers.iter().map(ToString::to_string).collect(),
+            own: own.into(),
+            root: "/".into(),
+            ..Hierarchy::default()
+        }
+    }
+
+    #[test]
+    fn hierarchies_are_those_mounted_and_joined() {
+        let CgroupLayout::Legacy { hierarchies, unified } = CgroupLayout::parse(MOUNTINFO, CGROUP) else {
+            panic!("not unified");
+        };
+        let mut memory = hierarchy("/sys/fs/cgroup/memory", &["memory"], "/docker/abc/x");
+        memory.root = "/docker/abc".into();
+        assert_eq!(memory.own_below_mount(), "x");
+        let mut systemd = hierarchy("/sys/fs/cgroup/systemd", &[], "/init.scope");
+        systemd.name = "systemd".into();
+        assert_eq!(systemd.own_below_mount(), "init.scope");
+        let cpu = hierarchy("/sys/fs/cgroup/cpu,cpuacct", &["cpuacct", "cpu"], "/a:b");
+        assert_eq!(hierarchies, [cpu, memory, systemd]);
+        assert_eq!(unified, Some(hierarchy("/sys/fs/cgroup/unified", &[], "/s")));
+    }
+
+    #[test]
+    fn no_cgroups_at_all_is_a_layout_too() {
+        let layout = CgroupLayout::parse(b"23 27 0:22 / /sys rw - sysfs sysfs rw\n", CGROUP);
+        assert_eq!(layout, CgroupLayout::Legacy { hierarchies: vec![], unified: None });
+        assert!(!layout.has("devices"));
+    }
+
+    #[test]
+    fn our_own_cgroup_outside_of_the_mount_counts_as_the_mount() {
+        let outside = Hierarchy { root: "/a".into(), own: "/ab".into(), ..Hierarchy::default() };
+        assert_eq!(outside.own_below_mount(), "");
+    }
+
+    #[test]
+    fn this_machine_has_a_layout() {
+        CgroupLayout::probe().expect("probe");
+    }
+
+    #[test]
+    fn escapes_of_mountinfo_are_undone() {
+        for (field, plain) in [("/a\\040b", "/a b"), ("/a\\", "/a\\"), ("\\134", "\\"), ("\\400", "\\400")] {
+            assert_eq!(super::unescape(field.as_bytes()), plain.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The names of the UTS namespace.
+//! config.json: hostname, domainname
+//! process: init
+
+use crate::error::{AtKey, Result};
+use crate::plan::Plan;
+use crate::sys::{Named, process};
+
+/// Sets them (sethostname(2), setdomainname(2)).
+///
+/// # Errors
+/// The failed call's.
+pub fn set(plan: &Plan) -> Result<()> {
+    let names = &plan.namespaces;
+    if !names.hostname.is_empty() {
+        let call = || format!("sethostname({:?})", names.hostname);
+        nix::unistd::sethostname(&names.hostname).named(call).at("/hostname")?;
+    }
+    if !names.domainname.is_empty() {
+        process::set_domain_name(&names.domainname).at("/domainname")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! We are init, the container's first process, before it is the user's program. Our job: build the container around us,
+//! from the host's side of pivot_root to its own, and become the program.
+//! process: init
+
+mod handover;
+mod hostname;
+mod keyring;
+mod network;
+mod program;
+mod rootfs;
+mod seccomp;
+mod sysctl;
+mod user;
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::bootstrap;
+use crate::error::{Context, Report, Result};
+use crate::hooks;
+use crate::plan::Plan;
+use crate::plan::hooks::Moment;
+use crate::plan::namespaces::{Birth, CGROUP, Kind, PID, USER};
+use crate::spec;
+use crate::state::{State, Status};
+use crate::sync::{FromInit, InitEnd};
+use crate::sys::proc::Proc;
+use crate::sys::{clone, ids, process as this, signal};
+
+/// A namespace to join, opened by the runtime.
+#[derive(Debug)]
+pub struct Joined {
+    /// Its kind.
+    pub kind: &'static Kind,
+    /// Its place in `linux.namespaces`.
+    pub index: usize,
+    /// The file.
+    pub file: OwnedFd,
+}
+
+/// What init is born with besides the wire: its copy of the runtime's memory.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    /// What to do.
+    pub plan: &'a Plan,
+    /// Namespaces to join.
+    pub joined: &'a [Joined],
+    /// Where to wait for `start`; not for `run`.
+    pub gate: Option<OwnedFd>,
+}
+
+/// Runs until it is the program; gives an exit code when it could not be.
+pub fn main(setup: &Setup<'_>, runtime: &InitEnd) -> i32 {
+    match run(setup, runtime) {
+        Ok(never) => match never {},
+        Err(error) => {
+            // If nobody hears it, nobody wants to know.
+            let _ = runtime.tell(&FromInit::Failed(Report::of(&error)));
+            1
+        }
+    }
+}
+
+fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
+    let plan = setup.plan;
+    this::set_name(c"orlop:[init]")?;
+    runtime.wait()?; // our cgroup and ids are as they should be
+
+    signal::restore()?;
+    if plan.namespaces.has_own(&USER) {
+        ids::become_user(0, 0).context("becoming root of the user namespace")?;
+    }
+    this::set_dumpable(false)?; // before anything is joined: what is in there must not see into us (CVE-2016-9962)
+    join_namespaces(setup)?;
+    rustix::process::setsid().context("setsid()")?;
+    keyring::join(plan)?;
+    network::loopback_up(plan)?;
+
+    let proc = Proc::open()?;
+    let rootfs = rootfs::build(plan, runtime)?; // ── the host is still visible ──
+    runtime.ask(&FromInit::RunHooks)?; // prestart, createRuntime
+    run_hooks(plan, Moment::CreateContainer, Status::Creating)?;
+    hostname::set(plan)?;
+    sysctl::write(plan, &proc)?;
+    rootfs::seal(plan, &rootfs)?;
+    rootfs::enter(plan, &rootfs, &proc)?; // ── the host is gone ──
+
+    handover::to_program(setup, runtime)
+}
+
+/// What the bootstrap has not joined for us, and the cgroup namespace: its root is the cgroup that we are in now.
+fn join_namespaces(setup: &Setup<'_>) -> Result<()> {
+    let namespaces = &setup.plan.namespaces;
+    if namespaces.birth == Birth::Direct {
+        for joined in setup.joined.iter().filter(|joined| *joined.kind != PID) {
+            bootstrap::explain(clone::setns(joined.file.as_fd(), joined.kind.flag), joined)?;
+        }
+    }
+    if namespaces.create_cgroup {
+        clone::unshare(CGROUP.flag)?;
+    }
+    Ok(())
+}
+
+/// Runs hooks of the container's own namespaces. They see our pid as the container does.
+fn run_hooks(plan: &Plan, moment: Moment, status: Status) -> Result<()> {
+    if moment.of(&plan.hooks).is_empty() {
+        return Ok(());
+    }
+    let state = State {
+        oci_version: spec::VERSION,
+        id: &plan.id,
+        status,
+        pid: rustix::process::getpid().as_raw_pid(),
+        bundle: &plan.bundle.to_string_lossy(),
+        annotations: &plan.annotations,
+    };
+    let state = state.to_json()?;
+    hooks::run(&plan.hooks, moment, &state, &plan.process.env)
+}

@@ -1,0 +1,124 @@
+//! The program: where it is, and what it begins with.
+//! config.json: process.args, process.env
+//! process: init, inside the rootfs and as the container's user
+
+use std::ffi::CString;
+use std::io::{BufRead, BufReader};
+
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::error::{AtKey, Failure, Result};
+use crate::plan::process::ProcessPlan;
+use crate::sys::{Call, process};
+
+/// A program that exists and may be executed.
+#[derive(Debug)]
+pub struct Program {
+    path: CString,
+    args: Vec<CString>,
+    env: Vec<CString>,
+}
+
+impl Program {
+    /// Looks it up as the shell does: a name with a slash is a path, any other is sought along the container's PATH.
+    ///
+    /// # Errors
+    /// [`Failure::ProgramNotFound`], [`Failure::ProgramNotExecutable`], with the texts that callers know.
+    pub fn find(plan: &ProcessPlan) -> Result<Self> {
+        let name = plan.args.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let path = locate(&name, &plan.search_path).at("/process/args/0")?;
+        let mut env = plan.env.clone();
+        if plan.needs_home {
+            env.extend(CString::new(format!("HOME={}", home_of(plan.user.uid))));
+        }
+        Ok(Self { path, args: plan.args.clone(), env })
+    }
+
+    /// execve(2); returns only to say why not.
+    #[must_use]
+    pub fn execute(&self) -> Call {
+        process::execve(&self.path, &self.args, &self.env)
+    }
+}
+
+fn locate(name: &str, search_path: &str) -> Result<CString, Failure> {
+    if name.contains('/') {
+        return match check(name) {
+            Ok(path) => Ok(path),
+            Err(Errno::NOENT) => {
+                Err(Failure::ProgramNotFound(format!("exec: {name:?}: stat {name}: no such file or directory")))
+            }
+            Err(Errno::NOTDIR) => {
+                Err(Failure::ProgramNotFound(format!("exec: {name:?}: stat {name}: not a directory")))
+            }
+            Err(Errno::ISDIR) => Err(Failure::ProgramNotExecutable(format!("exec: {name:?}: is a directory"))),
+            Err(_) => Err(Failure::ProgramNotExecutable(format!("exec: {name:?}: permission denied"))),
+        };
+    }
+    let mut forbidden = false;
+    for directory in search_path.split(':').filter(|_| !name.is_empty()) {
+        let directory = if directory.is_empty() { "." } else { directory };
+        match check(&format!("{directory}/{name}")) {
+            Ok(path) => return Ok(path),
+            Err(Errno::ACCESS) => forbidden = true,
+            Err(_) => {}
+        }
+    }
+    if forbidden {
+        return Err(Failure::ProgramNotExecutable(format!("exec: {name:?}: permission denied")));
+    }
+    Err(Failure::ProgramNotFound(format!("exec: {name:?}: executable file not found in $PATH")))
+}
+
+/// A file that we may execute, with the rights that we have now.
+fn check(path: &str) -> Result<CString, Errno> {
+    let stat = rustix::fs::stat(path)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => return Err(Errno::ISDIR),
+        _ => rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?,
+    }
+    CString::new(path).map_err(|_| Errno::INVAL)
+}
+
+/// The home directory in the container's /etc/passwd, or `/`. The file is the image's: it may be anything, so it is
+/// opened without waiting, must be a file, and is read as far as a passwd could reasonably go.
+fn home_of(uid: u32) -> String {
+    const MOST: u64 = 1 << 20;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened = rustix::fs::openat2(CWD, "/etc/passwd", flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
+    let Ok(file) = opened else { return "/".to_owned() };
+    let is_file =
+        rustix::fs::fstat(&file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+    if !is_file {
+        return "/".to_owned();
+    }
+    let file = std::io::Read::take(std::fs::File::from(file), MOST);
+    BufReader::new(file)
+        .lines()
+        .map_while(std::io::Result::ok)
+        .find_map(|line| home_in(&line, uid))
+        .unwrap_or_else(|| "/".to_owned())
+}
+
+/// passwd(5): `name:password:uid:gid:comment:home:shell`.
+fn home_in(line: &str, uid: u32) -> Option<String> {
+    let mut fields = line.split(':').skip(2);
+    if fields.next()?.parse() != Ok(uid) {
+        return None;
+    }
+    fields.nth(2).filter(|home| !home.is_empty()).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::home_in;
+
+    #[test]
+    fn homes_are_found_by_id() {
+        assert_eq!(home_in("ftp:x:14:50::/var/ftp:/sbin/nologin", 14).as_deref(), Some("/var/ftp"));
+        assert_eq!(home_in("ftp:x:14:50:", 14), None);
+        assert_eq!(home_in("ftp:x:14:50::/var/ftp:", 4), None);
+        assert_eq!(home_in("", 0), None);
+    }
+}

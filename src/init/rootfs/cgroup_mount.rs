@@ -1,0 +1,77 @@
+//! A mount of `type: cgroup`: the container's own cgroups.
+//! config.json: mounts[].type
+//! process: init, before `enter`
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode};
+use rustix::io::Errno;
+
+use super::mounts::set_propagation;
+use crate::error::{Context, Result};
+use crate::plan::cgroup_mount::{CgroupMountPlan, HierarchyMount, HierarchyView};
+use crate::plan::mount_options::attr;
+use crate::plan::mounts::MountStep;
+use crate::sys::Named;
+use crate::sys::mount::{self, Depth};
+use crate::sys::root::Root;
+
+/// Of the directories that are made for mounts.
+const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// Makes it.
+///
+/// # Errors
+/// The failed call's.
+pub fn make(plan: &CgroupMountPlan, step: &MountStep, root: &Root) -> Result<()> {
+    let target = root.mkdir_all(&step.destination, DIRECTORY_MODE).context("destination")?;
+    let mount = match plan {
+        CgroupMountPlan::Unified { fallback } => {
+            let mount = match mount::new_filesystem("cgroup2", "cgroup", &[], step.attributes.set) {
+                Err(call) if call.is(Errno::PERM) || call.is(Errno::BUSY) => bound(&fallback.to_string_lossy(), step)?,
+                result => result?,
+            };
+            mount::attach(mount.as_fd(), target.as_fd())?;
+            mount
+        }
+        CgroupMountPlan::Legacy { hierarchies, links } => legacy(hierarchies, links, step, &target)?,
+    };
+    Ok(set_propagation(step, &mount)?)
+}
+
+/// A tmpfs with a directory for each hierarchy. It becomes read-only, if asked for, when they are there.
+fn legacy(
+    hierarchies: &[HierarchyMount],
+    links: &[(String, String)],
+    step: &MountStep,
+    target: &OwnedFd,
+) -> Result<OwnedFd> {
+    let mode = [("mode".to_owned(), Some("755".to_owned()))];
+    let tmpfs = mount::new_filesystem("tmpfs", "tmpfs", &mode, attr::NOSUID | attr::NODEV | attr::NOEXEC)?;
+    mount::attach(tmpfs.as_fd(), target.as_fd())?;
+    let top = Root::from_fd(tmpfs.try_clone()?);
+    for hierarchy in hierarchies {
+        let place = top.mkdir_all(&hierarchy.name, DIRECTORY_MODE)?;
+        let mount = match &hierarchy.view {
+            HierarchyView::Namespaced(options) => {
+                mount::new_filesystem("cgroup", "cgroup", options, step.attributes.set)
+                    .with_context(|| format!("cgroup v1 hierarchy {}", hierarchy.name))?
+            }
+            HierarchyView::Bound(path) => bound(&path.to_string_lossy(), step)?,
+        };
+        mount::attach(mount.as_fd(), place.as_fd())?;
+    }
+    for (name, to) in links {
+        rustix::fs::symlinkat(to.as_str(), &top, name.as_str()).named(|| format!("symlink({to:?}, {name:?})"))?;
+    }
+    if step.attributes.set & attr::RDONLY != 0 {
+        mount::set_attributes(tmpfs.as_fd(), attr::RDONLY, 0, Depth::This)?;
+    }
+    Ok(tmpfs)
+}
+
+fn bound(path: &str, step: &MountStep) -> Result<OwnedFd> {
+    let mount = mount::clone_tree_at(CWD, path, Depth::Recursive)?;
+    mount::set_attributes(mount.as_fd(), step.attributes.set, step.attributes.clear, Depth::This)?;
+    Ok(mount)
+}

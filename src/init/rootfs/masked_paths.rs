@@ -1,0 +1,95 @@
+//! Hides what the host's /proc and /sys reveal: /dev/null over files, an empty read-only tmpfs over directories; and makes
+//! read-only what is to be seen but not changed.
+//! config.json: linux.maskedPaths, linux.readonlyPaths
+//! process: init, before `enter`
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{CWD, FileType, makedev};
+use rustix::io::Errno;
+
+use crate::error::{AtKey, Context, Result};
+use crate::plan::mount_options::attr;
+use crate::plan::rootfs::RootfsPlan;
+use crate::sys::mount::{self, Depth};
+use crate::sys::root::{Root, file_type};
+use crate::sys::{Call, Named};
+
+/// Does both. What is not there needs no hiding.
+///
+/// # Errors
+/// The failed call's, with the place in config.json.
+pub fn apply(plan: &RootfsPlan, root: &Root) -> Result<()> {
+    for (index, path) in plan.readonly_paths.iter().enumerate() {
+        let key = format_args!("/linux/readonlyPaths/{index}");
+        if let Some(target) = find(root, path).at(key)? {
+            make_readonly(&target).at(key)?;
+        }
+    }
+    let mut masks = Masks::default();
+    for (index, path) in plan.masked_paths.iter().enumerate() {
+        let key = format_args!("/linux/maskedPaths/{index}");
+        if let Some(target) = find(root, path).at(key)? {
+            masks.cover(&target).at(key)?;
+        }
+    }
+    Ok(())
+}
+
+fn find(root: &Root, path: &str) -> Result<Option<OwnedFd>, Call> {
+    match root.resolve(path) {
+        Err(call) if call.is(Errno::NOENT) || call.is(Errno::NOTDIR) => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// A read-only mount of the path upon itself.
+fn make_readonly(target: &OwnedFd) -> Result<(), Call> {
+    let mount = mount::clone_tree(target.as_fd(), Depth::Recursive)?;
+    mount::set_attributes(mount.as_fd(), attr::RDONLY, 0, Depth::This)?;
+    mount::attach(mount.as_fd(), target.as_fd())
+}
+
+/// What covers; each made when first needed. One tmpfs serves all directories: a machine with many CPUs has hundreds.
+#[derive(Debug, Default)]
+struct Masks {
+    directory: Option<OwnedFd>,
+    file: Option<OwnedFd>,
+}
+
+impl Masks {
+    fn cover(&mut self, target: &OwnedFd) -> Result<()> {
+        if file_type(target.as_fd())? == FileType::Directory {
+            let mask = match &self.directory {
+                Some(first) => mount::clone_tree(first.as_fd(), Depth::This)?,
+                None => empty_directory()?,
+            };
+            mount::attach(mask.as_fd(), target.as_fd())?;
+            self.directory.get_or_insert(mask);
+            return Ok(());
+        }
+        let null = match self.file.take() {
+            Some(null) => null,
+            None => host_null().context("the mask of a file")?,
+        };
+        let mask = mount::clone_tree(null.as_fd(), Depth::This)?;
+        self.file = Some(null);
+        Ok(mount::attach(mask.as_fd(), target.as_fd())?)
+    }
+}
+
+fn empty_directory() -> Result<OwnedFd, Call> {
+    let options = [("nr_blocks".to_owned(), Some("1".to_owned())), ("nr_inodes".to_owned(), Some("1".to_owned()))];
+    mount::new_filesystem("tmpfs", "tmpfs", &options, attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)
+}
+
+/// The host's /dev/null, never the rootfs's, and checked to be what it should: an image with something else there would
+/// uncover what it covers (CVE-2025-31133).
+fn host_null() -> Result<OwnedFd> {
+    let null = mount::open_attached(CWD, "/dev/null")?;
+    let stat = rustix::fs::fstat(&null).named(|| "fstat(/dev/null)".to_owned())?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != makedev(1, 3) {
+        anyhow::bail!("the host's /dev/null is not the null device");
+    }
+    Ok(null)
+}

@@ -1,0 +1,100 @@
+//! The container's root filesystem in three steps: build it (mounts, devices), seal it (what is read-only or hidden), and
+//! enter it. All by handles of its root: until the last step the host is around us, and no path leads into the rootfs.
+//! config.json: root.path, root.readonly, process.cwd
+//! process: init
+
+mod cgroup_mount;
+mod devices;
+mod masked_paths;
+mod mounts;
+mod pivot;
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::MountPropagationFlags;
+
+use crate::error::{AtKey, Context, Result};
+use crate::plan::Plan;
+use crate::plan::mount_options::attr;
+use crate::plan::namespaces::MOUNT;
+use crate::plan::rootfs::Enter;
+use crate::sync::InitEnd;
+use crate::sys::mount::{self, Depth};
+use crate::sys::proc::Proc;
+use crate::sys::root::Root;
+use crate::sys::{Named, fd};
+
+/// The rootfs between building and entering.
+#[derive(Debug)]
+pub struct Rootfs {
+    root: Root,
+    /// Mounts that become read-only once everything is on them, and their places in `mounts`.
+    late: Vec<(OwnedFd, usize)>,
+}
+
+/// Takes the directory that we were born in as root, and fills it.
+///
+/// # Errors
+/// The failed call's, with the place in config.json.
+pub fn build(plan: &Plan, runtime: &InitEnd) -> Result<Rootfs> {
+    rustix::process::umask(Mode::empty());
+    let mut rootfs = Rootfs { root: root(plan).at("/root/path")?, late: Vec::new() };
+    for step in &plan.mounts {
+        mounts::make(plan, step, &mut rootfs, runtime).at(format_args!("/mounts/{}", step.index))?;
+    }
+    devices::make(&plan.devices, &rootfs.root)?;
+    Ok(rootfs)
+}
+
+/// The root as a mount of its own, on top of `/`: there it hides nothing from us, and is where pivot_root(2) wants it.
+fn root(plan: &Plan) -> Result<Root> {
+    if plan.namespaces.joins(&MOUNT) {
+        let path = &plan.rootfs.path;
+        rustix::process::chdir(path).named(|| format!("chdir({path:?})"))?;
+    }
+    if plan.rootfs.enter == Enter::Chroot {
+        return Ok(Root::open(".".as_ref())?);
+    }
+    let slash = fd::open("/".as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
+    match plan.rootfs.host_propagation {
+        Some(libc::MS_PRIVATE) => mount::set_namespace_propagation(MountPropagationFlags::PRIVATE)?,
+        Some(_) => mount::set_namespace_propagation(MountPropagationFlags::DOWNSTREAM)?,
+        None => mount::set_propagation(slash.as_fd(), libc::MS_PRIVATE, Depth::This)?,
+    }
+    let tree = mount::clone_tree_at(CWD, ".", Depth::Recursive)?;
+    if plan.rootfs.host_propagation.is_none() {
+        mount::set_propagation(tree.as_fd(), libc::MS_PRIVATE, Depth::This)?;
+    }
+    mount::attach(tree.as_fd(), slash.as_fd())?;
+    Ok(Root::from_fd(tree))
+}
+
+/// Makes read-only and hides what is to be so. The working directory is made before, where it is missing.
+///
+/// # Errors
+/// The failed call's, with the place in config.json.
+pub fn seal(plan: &Plan, rootfs: &Rootfs) -> Result<()> {
+    match rootfs.root.mkdir_all(&plan.process.cwd, Mode::from_raw_mode(0o755)) {
+        // The user may be allowed where root of a user namespace is not: chdir decides.
+        Err(call) if call.is(Errno::ACCESS) => {}
+        result => drop(result.at("/process/cwd")?),
+    }
+    masked_paths::apply(&plan.rootfs, &rootfs.root)?;
+    for (mount, index) in &rootfs.late {
+        mount::set_attributes(mount.as_fd(), attr::RDONLY, 0, Depth::This).at(format_args!("/mounts/{index}"))?;
+    }
+    if plan.rootfs.readonly {
+        mount::set_attributes(rootfs.root.as_fd(), attr::RDONLY, 0, Depth::This).at("/root/readonly")?;
+    }
+    Ok(())
+}
+
+/// Makes it our root. No path leads to the host any more.
+///
+/// # Errors
+/// The failed call's.
+pub fn enter(plan: &Plan, rootfs: &Rootfs, proc: &Proc) -> Result<()> {
+    pivot::enter(&plan.rootfs, &rootfs.root, proc).context("entering the rootfs")
+}

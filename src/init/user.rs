@@ -1,0 +1,96 @@
+//! Who the program runs as, and what it may do.
+//! config.json: process.user, process.capabilities, process.noNewPrivileges
+//! process: init
+
+use rustix::fs::{Gid, Uid};
+use rustix::io::Errno;
+
+use crate::error::{AtKey, Context, Result};
+use crate::plan::Plan;
+use crate::plan::capabilities::CapabilitySets;
+use crate::sys::{Named, ids, process};
+
+/// CAP_SYS_ADMIN of capabilities(7).
+const SYS_ADMIN: u64 = 1 << 21;
+
+/// Becomes the user, with the capabilities of the config. Where the seccomp filter can be loaded only with CAP_SYS_ADMIN
+/// (no `noNewPrivileges`), that one is kept until execve(2), which takes it: it is neither in the bounding nor in the
+/// ambient set.
+///
+/// # Errors
+/// The failed call's.
+pub fn become_user(plan: &Plan) -> Result<()> {
+    let user = &plan.process.user;
+    let sets = &plan.process.capabilities;
+    drop_bounding(sets.bounding).at("/process/capabilities/bounding")?;
+    give_stdio(user.uid).at("/process/user/uid")?;
+    process::set_keep_caps(true)?;
+    set_groups(plan)?;
+    ids::become_user(user.uid, user.gid).at("/process/user")?;
+    process::set_keep_caps(false)?;
+    let kept = if plan.seccomp.is_some() && !plan.process.no_new_privileges { SYS_ADMIN } else { 0 };
+    set_capabilities(sets, kept).at("/process/capabilities")?;
+    if plan.process.no_new_privileges {
+        process::set_no_new_privs().at("/process/noNewPrivileges")?;
+    }
+    Ok(())
+}
+
+/// A user namespace whose groups are denied (user_namespaces(7)) keeps those it has: they cannot be dropped.
+fn set_groups(plan: &Plan) -> Result<()> {
+    let groups = &plan.process.user.additional_gids;
+    match ids::set_groups(groups) {
+        Err(call) if call.is(Errno::PERM) && groups.is_empty() && !plan.ids.gid.is_empty() => Ok(()),
+        result => result.at("/process/user/additionalGids"),
+    }
+}
+
+fn drop_bounding(keep: u64) -> Result<()> {
+    for capability in 0..64 {
+        if keep & 1 << capability != 0 {
+            continue;
+        }
+        match process::drop_bounding(capability) {
+            // The first that this kernel does not have.
+            Err(call) if call.is(Errno::INVAL) => break,
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+fn set_capabilities(sets: &CapabilitySets, kept: u64) -> Result<()> {
+    process::capset(sets.effective & sets.permitted | kept, sets.permitted | kept, sets.inheritable)?;
+    process::clear_ambient()?;
+    for capability in (0..64).filter(|capability| sets.ambient & 1 << capability != 0) {
+        match process::raise_ambient(capability) {
+            // Only what is both permitted and inheritable can be; the specification wants no failure.
+            Err(call) if call.is(Errno::PERM) => {}
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// Makes the user the owner of our standard input and outputs, so that it may open them again (/dev/stdout). Not of a
+/// device such as /dev/null, which is everybody's.
+fn give_stdio(uid: u32) -> Result<()> {
+    if uid == 0 {
+        return Ok(());
+    }
+    for fd in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+        let Ok(stat) = rustix::fs::fstat(fd) else { continue };
+        let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
+        if stat.st_uid == uid || !matches!(kind, rustix::fs::FileType::Fifo | rustix::fs::FileType::Socket) {
+            continue;
+        }
+        match rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), None::<Gid>) {
+            // Not ours to give: of another user namespace, or on a read-only filesystem.
+            Ok(()) | Err(Errno::PERM | Errno::ROFS | Errno::INVAL) => {}
+            Err(errno) => {
+                return Err(errno).named(|| format!("fchown(stdio, {uid})")).context("giving the user its stdio");
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! Which cgroup the container gets: a directory in every hierarchy.
+//! config.json: linux.cgroupsPath
+//!
+//! As runc's cgroupfs driver does it: an absolute path counts from the mount of the hierarchy, a relative one from the
+//! runtime's own cgroup, and an empty one means the container's id, relative. On cgroup v2 "own" is the parent of the
+//! runtime's cgroup, since a cgroup with processes cannot hand controllers to children.
+
+use std::path::{Path, PathBuf};
+
+use crate::host::cgroups::{CgroupLayout, Hierarchy};
+
+use super::Problems;
+
+/// The cgroup to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CgroupPlan {
+    /// One directory of cgroup v2.
+    Unified {
+        /// The directory.
+        dir: Below,
+        /// The controllers to hand down to it, as far as they go.
+        controllers: Vec<String>,
+    },
+    /// A directory in each hierarchy of cgroup v1.
+    Legacy {
+        /// The directories.
+        dirs: Vec<LegacyDir>,
+        /// The directory of cgroup v2 beside them.
+        unified: Option<Below>,
+    },
+}
+
+/// A directory of a cgroup v1 hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegacyDir {
+    /// The controllers of the hierarchy, or its name as `name=systemd`.
+    pub controllers: Vec<String>,
+    /// The directory.
+    pub dir: Below,
+}
+
+/// A directory strictly below a mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Below {
+    /// Where the hierarchy is mounted.
+    pub mount: PathBuf,
+    /// The path from there: clean (no empty, `.` or `..` component), never empty, without a slash in front.
+    pub path: String,
+}
+
+impl Below {
+    /// The absolute path.
+    #[must_use]
+    pub fn full(&self) -> PathBuf {
+        self.mount.join(&self.path)
+    }
+}
+
+/// Decides the directories of the container `id`. A bad path is reported, and the id's own taken.
+#[must_use]
+pub fn decide(cgroups_path: &str, id: &str, layout: &CgroupLayout, problems: &mut Problems) -> CgroupPlan {
+    let mut wanted = cgroups_path;
+    if let Some(text) = bad(wanted) {
+        problems.add("/linux/cgroupsPath", text);
+        wanted = "";
+    }
+    let inner = if wanted.is_empty() { id } else { wanted };
+    match layout {
+        CgroupLayout::Unified { mount, own, controllers } => {
+            let parent = clean(own).rsplit_once('/').map_or(String::new(), |(parent, _)| parent.to_owned());
+            CgroupPlan::Unified { dir: below(mount, &parent, inner), controllers: controllers.clone() }
+        }
+        CgroupLayout::Legacy { hierarchies, unified } => {
+            let at = |found: &Hierarchy| below(&found.mount, found.own_below_mount(), inner);
+            let dirs = hierarchies
+                .iter()
+                .filter(|found| found.name.is_empty() || found.name == "systemd")
+                .map(|found| LegacyDir { controllers: names(found), dir: at(found) })
+                .collect();
+            CgroupPlan::Legacy { dirs, unified: unified.as_ref().map(at) }
+        }
+    }
+}
+
+/// What is wrong with a path, if anything.
+fn bad(path: &str) -> Option<String> {
+    if path.is_empty() {
+        return None;
+    }
+    if path.contains(['\0', '\n']) {
+        return Some(format!("{path:?} has a character that no cgroup's name can have"));
+    }
+    // The root cgroup, and the runtime's own, hold processes that are not the container's.
+    clean(path).is_empty().then(|| format!("{path:?} does not name a cgroup of the container's own"))
+}
+
+fn below(mount: &Path, own: &str, inner: &str) -> Below {
+    let mut path = if inner.starts_with('/') { String::new() } else { clean(own) };
+    if !path.is_empty() {
+        path.push('/');
+    }
+    path.push_str(&clean(inner));
+    Below { mount: mount.to_owned(), path }
+}
+
+/// `path` without empty, `.` and `..` components, and no slash in front. `..` ends at the top and never leaves it.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+fn names(found: &Hierarchy) -> Vec<String> {
+    if found.name.is_empty() { found.controllers.clone() } else { vec![format!("name={}", found.name)] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Below, CgroupPlan, decide};
+    use crate::host::cgroups::{CgroupLayout, Hierarchy};
+    use crate::plan::Problems;
+
+    fn unified(own: &str) -> CgroupLayout {
+        CgroupLayout::Unified { mount: "/sys/fs/cgroup".into(), own: own.into(), controllers: vec!["pids".into()] }
+    }
+
+    fn hierarchy(name: &str, own: &str, root: &str) -> Hierarchy {
+        Hierarchy {
+            mount: format!("/sys/fs/cgroup/{name}").into(),
+            controllers: vec![name.into()],
+            own: own.into(),
+            root: root.into(),
+            ..Hierarchy::default()
+        }
+    }
+
+    #[test]
+    fn a_path_names_a_directory_below_the_mount() {
+        for (path, own, expected) in [
+            ("/docker/abc", "/user.slice/x.scope", "docker/abc"),
+            ("docker/abc", "/user.slice/x.scope", "user.slice/docker/abc"),
+            ("", "/user.slice/x.scope", "user.slice/web"),
+            ("", "/", "web"),
+            ("", "/x.scope", "web"),
+            ("", "/../../x.scope", "web"),
+            ("/a//b/./c/", "/", "a/b/c"),
+            ("/../../../etc", "/", "etc"),
+            ("../../../etc", "/a/b", "a/etc"),
+            ("a/../../../../b", "/a/b", "a/b"),
+        ] {
+            let mut problems = Problems::default();
+            let plan = decide(path, "web", &unified(own), &mut problems);
+            let dir = Below { mount: "/sys/fs/cgroup".into(), path: expected.into() };
+            assert_eq!(plan, CgroupPlan::Unified { dir, controllers: vec!["pids".into()] }, "{path:?} from {own:?}");
+            assert!(problems.found().is_empty());
+        }
+    }
+
+    #[test]
+    fn each_v1_hierarchy_counts_from_its_own_place() {
+        let mut other = hierarchy("other", "/", "/");
+        other.name = "elogind".into();
+        let mut systemd = Hierarchy { controllers: vec![], ..hierarchy("systemd", "/init.scope", "/") };
+        systemd.name = "systemd".into();
+        let layout = CgroupLayout::Legacy {
+            hierarchies: vec![
+                hierarchy("memory", "/api/f97c", "/"),
+                hierarchy("pids", "/docker/abc", "/docker/abc"),
+                systemd,
+                other,
+            ],
+            unified: Some(Hierarchy { controllers: vec![], ..hierarchy("unified", "/", "/") }),
+        };
+        let paths = |path: &str| {
+            let CgroupPlan::Legacy { dirs, unified } = decide(path, "web", &layout, &mut Problems::default()) else {
+                panic!("legacy");
+            };
+            let mut paths: Vec<String> =
+                dirs.iter().map(|dir| format!("{} {}", dir.controllers.join(","), dir.dir.full().display())).collect();
+            paths.extend(unified.map(|dir| dir.full().display().to_string()));
+            paths
+        };
+        assert_eq!(
+            paths(""),
+            [
+                "memory /sys/fs/cgroup/memory/api/f97c/web",
+                "pids /sys/fs/cgroup/pids/web",
+                "name=systemd /sys/fs/cgroup/systemd/init.scope/web",
+                "/sys/fs/cgroup/unified/web",
+            ]
+        );
+        assert_eq!(paths("/x/y")[0], "memory /sys/fs/cgroup/memory/x/y");
+    }
+
+    #[test]
+    fn a_path_that_names_no_cgroup_is_a_problem() {
+        for path in ["/", "..", "/..", "/a/..", "a\0b", "/a\nb"] {
+            let mut problems = Problems::default();
+            let plan = decide(path, "web", &unified("/"), &mut problems);
+            assert_eq!(problems.found().len(), 1, "{path:?}");
+            assert_eq!(problems.found()[0].key, "/linux/cgroupsPath");
+            let dir = Below { mount: "/sys/fs/cgroup".into(), path: "web".into() };
+            assert_eq!(plan, CgroupPlan::Unified { dir, controllers: vec!["pids".into()] });
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What a mount of `type: cgroup` shows: the container's cgroups, as its layout and namespaces have them.
+//! config.json: mounts[].type
+
+use std::path::PathBuf;
+
+use super::cgroup::CgroupPlan;
+use super::namespaces::{CGROUP, NamespacesPlan};
+use crate::host::cgroups::CgroupLayout;
+
+/// How the mount is made.
+#[derive(Debug, PartialEq, Eq)]
+pub enum CgroupMountPlan {
+    /// A cgroup2 filesystem; where the kernel refuses one (a user namespace without a cgroup namespace of its own), the
+    /// directory of the host is bound.
+    Unified {
+        /// That directory.
+        fallback: PathBuf,
+    },
+    /// A tmpfs with a directory for each hierarchy of cgroup v1.
+    Legacy {
+        /// The hierarchies.
+        hierarchies: Vec<HierarchyMount>,
+        /// Links for controllers that share a hierarchy: name and target.
+        links: Vec<(String, String)>,
+    },
+}
+
+/// One hierarchy in the container.
+#[derive(Debug, PartialEq, Eq)]
+pub struct HierarchyMount {
+    /// Its directory's name: `cpu,cpuacct`, or `systemd` for a named one.
+    pub name: String,
+    /// What it shows.
+    pub view: HierarchyView,
+}
+
+/// What a hierarchy's directory shows.
+#[derive(Debug, PartialEq, Eq)]
+pub enum HierarchyView {
+    /// A filesystem of this cgroup namespace, with these options.
+    Namespaced(Vec<(String, Option<String>)>),
+    /// The container's directory on the host.
+    Bound(PathBuf),
+}
+
+/// Decides.
+pub fn decide(layout: &CgroupLayout, cgroup: &CgroupPlan, namespaces: &NamespacesPlan) -> CgroupMountPlan {
+    match (layout, cgroup) {
+        (CgroupLayout::Unified { mount, .. }, CgroupPlan::Unified { dir, .. }) => {
+            let own = namespaces.has_own(&CGROUP);
+            CgroupMountPlan::Unified { fallback: if own { dir.full() } else { mount.clone() } }
+        }
+        (_, CgroupPlan::Legacy { dirs, .. }) => {
+            let mut hierarchies = Vec::new();
+            let mut links = Vec::new();
+            for dir in dirs {
+                let name = dir.controllers.join(",");
+                let name = name.strip_prefix("name=").unwrap_or(&name).to_owned();
+                if dir.controllers.len() > 1 {
+                    links.extend(dir.controllers.iter().map(|controller| (controller.clone(), name.clone())));
+                }
+                let view = if namespaces.has_own(&CGROUP) {
+                    HierarchyView::Namespaced(dir.controllers.iter().map(|word| option(word)).collect())
+                } else {
+                    HierarchyView::Bound(dir.dir.full())
+                };
+                hierarchies.push(HierarchyMount { name, view });
+            }
+            CgroupMountPlan::Legacy { hierarchies, links }
+        }
+        (_, CgroupPlan::Unified { dir, .. }) => CgroupMountPlan::Unified { fallback: dir.full() },
+    }
+}
+
+/// `memory`, or `name=systemd` (which needs `none` when no hierarchy of this name exists, and here it does).
+fn option(word: &str) -> (String, Option<String>) {
+    match word.split_once('=') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (word.to_owned(), None),
+    }
+}

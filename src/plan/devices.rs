@@ -1,0 +1,143 @@
+//! The device nodes of the container.
+//! config.json: linux.devices
+
+use super::Problems;
+use super::mounts::clean;
+use super::namespaces::{NamespacesPlan, USER};
+use crate::spec;
+
+/// What kind of node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeKind {
+    /// `c` or `u`.
+    Character,
+    /// `b`.
+    Block,
+    /// `p`.
+    Fifo,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// JSON pointer; empty for a default device.
+    pub key: String,
+    /// Where, below the container's root.
+    pub path: String,
+    /// What.
+    pub kind: NodeKind,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner, when not the container's root.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// How nodes come into being.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// mknod(2).
+    Make,
+    /// The host's node of the same name is bind-mounted: a user namespace may not make nodes.
+    Bind,
+}
+
+/// The decision.
+#[derive(Debug, PartialEq, Eq)]
+pub struct DevicesPlan {
+    /// Nodes, the default ones first.
+    pub nodes: Vec<Node>,
+    /// How they are made.
+    pub method: Method,
+    /// Whether the runtime fills /dev: not when the config binds one there.
+    pub populate: bool,
+}
+
+/// The devices that every container has (runtime-spec, config-linux.md, "Default Devices").
+static DEFAULTS: [(&str, u32, u32); 6] = [
+    ("dev/null", 1, 3),
+    ("dev/zero", 1, 5),
+    ("dev/full", 1, 7),
+    ("dev/random", 1, 8),
+    ("dev/urandom", 1, 9),
+    ("dev/tty", 5, 0),
+];
+
+/// Links in /dev: name and target.
+pub static LINKS: [(&str, &str); 5] = [
+    ("dev/fd", "/proc/self/fd"),
+    ("dev/stdin", "/proc/self/fd/0"),
+    ("dev/stdout", "/proc/self/fd/1"),
+    ("dev/stderr", "/proc/self/fd/2"),
+    ("dev/ptmx", "pts/ptmx"),
+];
+
+/// Decides.
+pub fn decide(config: &spec::Config<'_>, namespaces: &NamespacesPlan, problems: &mut Problems) -> DevicesPlan {
+    let mut nodes: Vec<Node> = DEFAULTS
+        .iter()
+        .map(|(path, major, minor)| Node {
+            key: String::new(),
+            path: (*path).to_owned(),
+            kind: NodeKind::Character,
+            major: *major,
+            minor: *minor,
+            mode: 0o666,
+            uid: 0,
+            gid: 0,
+        })
+        .collect();
+    for (index, device) in config.linux.devices.iter().enumerate() {
+        if let Some(node) = node(device, format!("/linux/devices/{index}"), problems) {
+            // A config may say more about a default device.
+            nodes.retain(|other| other.path != node.path);
+            nodes.push(node);
+        }
+    }
+    let bound = |mount: &spec::Mount<'_>| {
+        let is_bind = &*mount.kind == "bind" || mount.options.iter().any(|o| matches!(&**o, "bind" | "rbind"));
+        is_bind && clean(&mount.destination) == "dev"
+    };
+    DevicesPlan {
+        nodes,
+        method: if namespaces.has_own(&USER) { Method::Bind } else { Method::Make },
+        populate: !config.mounts.iter().any(bound),
+    }
+}
+
+fn node(device: &spec::Device<'_>, key: String, problems: &mut Problems) -> Option<Node> {
+    let kind = match &*device.kind {
+        "c" | "u" => NodeKind::Character,
+        "b" => NodeKind::Block,
+        "p" => NodeKind::Fifo,
+        other => {
+            problems.add(format_args!("{key}/type"), format!("invalid device type {other:?} (known: c, b, u, p)"));
+            return None;
+        }
+    };
+    let path = clean(&device.path);
+    if path.is_empty() || device.path.contains('\0') {
+        problems.add(format_args!("{key}/path"), "must be an absolute path");
+        return None;
+    }
+    let (Ok(major), Ok(minor)) = (u32::try_from(device.major), u32::try_from(device.minor)) else {
+        problems.add(&key, "device numbers must be between 0 and 4294967295");
+        return None;
+    };
+    let mode = device.file_mode.unwrap_or(0o666);
+    Some(Node {
+        key,
+        path,
+        kind,
+        major,
+        minor,
+        mode: mode & 0o7777,
+        uid: device.uid.unwrap_or(0),
+        gid: device.gid.unwrap_or(0),
+    })
+}

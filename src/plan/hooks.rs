@@ -1,0 +1,78 @@
+//! The programs of the six moments.
+//! config.json: hooks
+
+use super::Problems;
+use crate::spec::{Hook, Hooks};
+
+/// The six moments, by the specification's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Before `createRuntime`; deprecated.
+    Prestart,
+    /// In the runtime's namespaces, before pivot_root.
+    CreateRuntime,
+    /// In the container's namespaces, before pivot_root.
+    CreateContainer,
+    /// In the container, before the program.
+    StartContainer,
+    /// After the program was executed.
+    Poststart,
+    /// After the container is gone.
+    Poststop,
+}
+
+impl Moment {
+    /// Its name in config.json.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Prestart => "prestart",
+            Self::CreateRuntime => "createRuntime",
+            Self::CreateContainer => "createContainer",
+            Self::StartContainer => "startContainer",
+            Self::Poststart => "poststart",
+            Self::Poststop => "poststop",
+        }
+    }
+
+    /// Its hooks.
+    #[must_use]
+    pub fn of(self, hooks: &Hooks) -> &[Hook] {
+        match self {
+            Self::Prestart => &hooks.prestart,
+            Self::CreateRuntime => &hooks.create_runtime,
+            Self::CreateContainer => &hooks.create_container,
+            Self::StartContainer => &hooks.start_container,
+            Self::Poststart => &hooks.poststart,
+            Self::Poststop => &hooks.poststop,
+        }
+    }
+}
+
+/// All of them, in the order of a life.
+pub static MOMENTS: [Moment; 6] = [
+    Moment::Prestart,
+    Moment::CreateRuntime,
+    Moment::CreateContainer,
+    Moment::StartContainer,
+    Moment::Poststart,
+    Moment::Poststop,
+];
+
+/// Checks them; there is nothing to decide.
+pub fn decide(hooks: &Hooks, problems: &mut Problems) {
+    for moment in MOMENTS {
+        for (index, hook) in moment.of(hooks).iter().enumerate() {
+            let key = format!("/hooks/{}/{index}", moment.name());
+            if !hook.path.starts_with('/') {
+                problems.add(format_args!("{key}/path"), format!("hook path {:?} must be absolute", hook.path));
+            }
+            if hook.timeout.is_some_and(|seconds| seconds <= 0) {
+                problems.add(format_args!("{key}/timeout"), "must be greater than zero");
+            }
+            if [&hook.args, &hook.env].iter().any(|list| list.iter().any(|text| text.contains('\0'))) {
+                problems.add(key, "must not contain NUL");
+            }
+        }
+    }
+}

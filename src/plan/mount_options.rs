@@ -1,0 +1,274 @@
+//! What the options of a mount mean: one table, which `features` prints too.
+//! config.json: mounts[].options
+
+use super::Problems;
+use crate::spec::Text;
+
+/// `MOUNT_ATTR_…` of mount_setattr(2); they are the same for every architecture.
+pub mod attr {
+    /// Read-only.
+    pub const RDONLY: u64 = 0x1;
+    /// No set-user-id.
+    pub const NOSUID: u64 = 0x2;
+    /// No device files.
+    pub const NODEV: u64 = 0x4;
+    /// No programs.
+    pub const NOEXEC: u64 = 0x8;
+    /// The field of the access time modes; 0 in it is `relatime`.
+    pub const ATIME: u64 = 0x70;
+    /// Access times are not kept.
+    pub const NOATIME: u64 = 0x10;
+    /// Access times are kept exactly.
+    pub const STRICTATIME: u64 = 0x20;
+    /// No access times of directories.
+    pub const NODIRATIME: u64 = 0x80;
+    /// Symbolic links are not followed.
+    pub const NOSYMFOLLOW: u64 = 0x20_0000;
+}
+
+/// Attributes to set and to clear: bits of [`attr`].
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Attributes {
+    /// Set after clearing.
+    pub set: u64,
+    /// Cleared first.
+    pub clear: u64,
+}
+
+impl Attributes {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
+    /// A later option overrides an earlier one.
+    fn apply(&mut self, set: u64, clear: u64) {
+        self.set = self.set & !clear | set;
+        self.clear = self.clear & !set | clear;
+        // The access time modes are a number, not flags: the field is always cleared before one is set.
+        if (set | clear) & attr::ATIME != 0 {
+            self.clear |= attr::ATIME;
+        }
+    }
+}
+
+/// What one option does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// Sets and clears attributes of the mount.
+    Attributes(u64, u64),
+    /// The same for all mounts below, too.
+    Recursive(u64, u64),
+    /// `ro`, `rw`: of the mount and of a new filesystem.
+    ReadOnly(bool),
+    /// A bind mount; true with all below.
+    Bind(bool),
+    /// Changes a mount that is there.
+    Remount,
+    /// Propagation; true for all below.
+    Propagation(u64, bool),
+    /// A flag every filesystem understands (fsconfig(2)).
+    Filesystem,
+    /// A flag that only mount(2) can carry, set or cleared.
+    MountOnly(u64, bool),
+    /// What is so anyway.
+    Nothing,
+}
+
+/// Every option that is ours, the MUST and SHOULD list of the specification's config.md. Others go to the filesystem.
+static OPTIONS: [(&str, Effect); 66] = {
+    use Effect::{Attributes, Bind, Filesystem, MountOnly, Nothing, Propagation, ReadOnly, Recursive, Remount};
+    use attr::{ATIME, NOATIME, NODEV, NODIRATIME, NOEXEC, NOSUID, NOSYMFOLLOW, RDONLY, STRICTATIME};
+    [
+        ("async", Filesystem),
+        ("atime", Attributes(0, NOATIME)),
+        ("bind", Bind(false)),
+        ("defaults", Nothing),
+        ("dev", Attributes(0, NODEV)),
+        ("diratime", Attributes(0, NODIRATIME)),
+        ("dirsync", Filesystem),
+        ("exec", Attributes(0, NOEXEC)),
+        ("iversion", MountOnly(libc::MS_I_VERSION, true)),
+        ("lazytime", Filesystem),
+        ("loud", MountOnly(libc::MS_SILENT, false)),
+        ("mand", Filesystem),
+        ("noatime", Attributes(NOATIME, ATIME)),
+        ("nodev", Attributes(NODEV, 0)),
+        ("nodiratime", Attributes(NODIRATIME, 0)),
+        ("noexec", Attributes(NOEXEC, 0)),
+        ("noiversion", MountOnly(libc::MS_I_VERSION, false)),
+        ("nolazytime", Filesystem),
+        ("nomand", Filesystem),
+        ("norelatime", Attributes(0, 0)),
+        ("nostrictatime", Attributes(0, STRICTATIME)),
+        ("nosuid", Attributes(NOSUID, 0)),
+        ("nosymfollow", Attributes(NOSYMFOLLOW, 0)),
+        ("private", Propagation(libc::MS_PRIVATE, false)),
+        ("ratime", Recursive(0, NOATIME)),
+        ("rbind", Bind(true)),
+        ("rdev", Recursive(0, NODEV)),
+        ("rdiratime", Recursive(0, NODIRATIME)),
+        ("relatime", Attributes(0, ATIME)),
+        ("remount", Remount),
+        ("rexec", Recursive(0, NOEXEC)),
+        ("rnoatime", Recursive(NOATIME, ATIME)),
+        ("rnodev", Recursive(NODEV, 0)),
+        ("rnodiratime", Recursive(NODIRATIME, 0)),
+        ("rnoexec", Recursive(NOEXEC, 0)),
+        ("rnorelatime", Recursive(0, 0)),
+        ("rnostrictatime", Recursive(0, STRICTATIME)),
+        ("rnosuid", Recursive(NOSUID, 0)),
+        ("rnosymfollow", Recursive(NOSYMFOLLOW, 0)),
+        ("ro", ReadOnly(true)),
+        ("rprivate", Propagation(libc::MS_PRIVATE, true)),
+        ("rrelatime", Recursive(0, ATIME)),
+        ("rro", Recursive(RDONLY, 0)),
+        ("rrw", Recursive(0, RDONLY)),
+        ("rshared", Propagation(libc::MS_SHARED, true)),
+        ("rslave", Propagation(libc::MS_SLAVE, true)),
+        ("rstrictatime", Recursive(STRICTATIME, ATIME)),
+        ("rsuid", Recursive(0, NOSUID)),
+        ("rsymfollow", Recursive(0, NOSYMFOLLOW)),
+        ("runbindable", Propagation(libc::MS_UNBINDABLE, true)),
+        ("rw", ReadOnly(false)),
+        ("shared", Propagation(libc::MS_SHARED, false)),
+        ("silent", MountOnly(libc::MS_SILENT, true)),
+        ("slave", Propagation(libc::MS_SLAVE, false)),
+        ("strictatime", Attributes(STRICTATIME, ATIME)),
+        ("suid", Attributes(0, NOSUID)),
+        ("symfollow", Attributes(0, NOSYMFOLLOW)),
+        ("sync", Filesystem),
+        ("unbindable", Propagation(libc::MS_UNBINDABLE, false)),
+        // mount(8)'s, which say nothing to a kernel.
+        ("auto", Nothing),
+        ("noauto", Nothing),
+        ("user", Nothing),
+        ("nouser", Nothing),
+        ("_netdev", Nothing),
+        ("nofail", Nothing),
+        ("group", Nothing),
+    ]
+};
+
+/// Options of the specification that this version refuses by name, instead of handing them to a filesystem.
+static REFUSED: [&str; 3] = ["idmap", "ridmap", "tmpcopyup"];
+
+/// The options of one mount, read.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// `bind` or `rbind`, and whether the latter.
+    pub bind: Option<bool>,
+    /// `remount`.
+    pub remount: bool,
+    /// Attributes of the mount.
+    pub attributes: Attributes,
+    /// Attributes of the mount and all below.
+    pub recursive: Attributes,
+    /// Propagation changes, in order: flag, and whether of all below.
+    pub propagation: Vec<(u64, bool)>,
+    /// What the filesystem is told: `key`, or `key=value`.
+    pub filesystem: Vec<(String, Option<String>)>,
+    /// How many of those are the filesystem's own, not flags that every filesystem understands.
+    pub own: usize,
+    /// `MS_…` flags that only mount(2) can carry.
+    pub mount_only: u64,
+}
+
+/// Reads the options of `mounts[index]`.
+pub fn parse(index: usize, options: &[Text<'_>], problems: &mut Problems) -> Options {
+    let mut parsed = Options::default();
+    for (place, option) in options.iter().enumerate() {
+        let key = || format!("/mounts/{index}/options/{place}");
+        if option.contains('\0') {
+            problems.add(key(), "must not contain NUL");
+        } else if REFUSED.contains(&&**option) || option.starts_with("idmap=") || option.starts_with("ridmap=") {
+            problems.add(key(), format!("mount option {:?} is not supported by this version", &**option));
+        } else if let Some((_, effect)) = OPTIONS.iter().find(|(name, _)| *name == &**option) {
+            parsed.apply(option, *effect);
+        } else if !option.is_empty() {
+            let (name, value) = option.split_once('=').map_or((&**option, None), |(name, value)| (name, Some(value)));
+            parsed.filesystem.push((name.to_owned(), value.map(str::to_owned)));
+            parsed.own += 1;
+        }
+    }
+    parsed
+}
+
+impl Options {
+    fn apply(&mut self, name: &str, effect: Effect) {
+        match effect {
+            Effect::Attributes(set, clear) => self.attributes.apply(set, clear),
+            Effect::Recursive(set, clear) => self.recursive.apply(set, clear),
+            Effect::ReadOnly(true) => self.attributes.apply(attr::RDONLY, 0),
+            Effect::ReadOnly(false) => self.attributes.apply(0, attr::RDONLY),
+            Effect::Bind(recursive) => self.bind = Some(self.bind == Some(true) || recursive),
+            Effect::Remount => self.remount = true,
+            Effect::Propagation(flag, recursive) => self.propagation.push((flag, recursive)),
+            Effect::Filesystem => self.filesystem.push((name.to_owned(), None)),
+            Effect::MountOnly(flag, true) => self.mount_only |= flag,
+            Effect::MountOnly(flag, false) => self.mount_only &= !flag,
+            Effect::Nothing => {}
+        }
+    }
+}
+
+/// Names for `features`, sorted.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    OPTIONS.iter().filter(|(_, effect)| *effect != Effect::Nothing).map(|(name, _)| *name).chain(["defaults"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Attributes, OPTIONS, Options, attr, parse};
+    use crate::plan::Problems;
+    use crate::spec::Text;
+
+    fn options(names: &[&'static str]) -> Options {
+        let names: Vec<Text<'_>> = names.iter().map(|name| Text::from(*name)).collect();
+        let mut problems = Problems::default();
+        let options = parse(0, &names, &mut problems);
+        assert!(problems.found().is_empty(), "{problems:?}");
+        options
+    }
+
+    #[test]
+    fn a_name_stands_once() {
+        for (index, (name, _)) in OPTIONS.iter().enumerate() {
+            assert_eq!(OPTIONS.iter().position(|(other, _)| other == name), Some(index), "{name}");
+        }
+    }
+
+    #[test]
+    fn options_become_attributes() {
+        let table: [(&[&str], u64, u64); 8] = [
+            (&["ro", "nosuid"], attr::RDONLY | attr::NOSUID, 0),
+            (&["ro", "rw"], 0, attr::RDONLY),
+            (&["nodev", "dev", "nodev"], attr::NODEV, 0),
+            (&["noatime"], attr::NOATIME, attr::ATIME),
+            (&["noatime", "strictatime"], attr::STRICTATIME, attr::ATIME),
+            (&["strictatime", "relatime"], 0, attr::ATIME),
+            (&["defaults"], 0, 0),
+            (&["nosymfollow", "nodiratime"], attr::NOSYMFOLLOW | attr::NODIRATIME, 0),
+        ];
+        for (names, set, clear) in table {
+            assert_eq!(options(names).attributes, Attributes { set, clear }, "{names:?}");
+        }
+        assert_eq!(options(&["rro", "rnodev"]).recursive, Attributes { set: attr::RDONLY | attr::NODEV, clear: 0 });
+    }
+
+    #[test]
+    fn what_we_do_not_know_goes_to_the_filesystem() {
+        let read = options(&["bind", "rbind", "size=65536k", "x-y", "sync", "rslave", "lowerdir=/a=b,c"]);
+        assert_eq!(read.bind, Some(true));
+        assert_eq!(read.propagation, [(libc::MS_SLAVE, true)]);
+        let expected = [
+            ("size".to_owned(), Some("65536k".to_owned())),
+            ("x-y".to_owned(), None),
+            ("sync".to_owned(), None),
+            ("lowerdir".to_owned(), Some("/a=b,c".to_owned())),
+        ];
+        assert_eq!(read.filesystem, expected);
+        assert_eq!(read.own, 3);
+    }
+}

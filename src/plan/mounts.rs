@@ -1,0 +1,339 @@
+//! What is mounted, from where, onto what.
+//! config.json: mounts
+
+use std::path::{Path, PathBuf};
+
+use super::Problems;
+use super::mount_options::{self, Attributes, Options, attr};
+use super::namespaces::{MOUNT, NamespacesPlan};
+use crate::spec;
+
+/// One mount, ready to be made.
+#[derive(Debug, PartialEq, Eq)]
+pub struct MountStep {
+    /// Its place in `mounts`.
+    pub index: usize,
+    /// Where, below the container's root: no leading slash, no `.` or `..`.
+    pub destination: String,
+    /// What.
+    pub source: MountSource,
+    /// Attributes of the mount.
+    pub attributes: Attributes,
+    /// Attributes of it and all mounts below.
+    pub recursive: Attributes,
+    /// Propagation changes, once it is attached.
+    pub propagation: Vec<(u64, bool)>,
+    /// Whether it becomes read-only only when all mounts and devices are there, for they may be on it.
+    pub read_only_late: bool,
+    /// Whether it may hide something of a procfs.
+    pub over_proc: OverProc,
+}
+
+/// What a mount shows.
+#[derive(Debug, PartialEq, Eq)]
+pub enum MountSource {
+    /// A file or directory of the host.
+    Bind {
+        /// Absolute.
+        path: PathBuf,
+        /// Whether with all mounts below it.
+        recursive: bool,
+    },
+    /// A new filesystem.
+    Filesystem {
+        /// Its type.
+        kind: String,
+        /// Its device.
+        source: String,
+        /// Its options.
+        options: Vec<(String, Option<String>)>,
+        /// `MS_…` flags, when only mount(2) can carry them or the options (fsconfig(2) takes values to 255 bytes).
+        by_mount: Option<u64>,
+        /// Whether the destination must be a directory and no link: for what the container's security rests on
+        /// (CVE-2023-27561).
+        ordinary_directory: bool,
+    },
+    /// The container's view of its cgroups (`type: cgroup`).
+    Cgroup,
+    /// A change of the mount that is there.
+    Remount {
+        /// `MS_…` flags.
+        flags: u64,
+        /// Options for the filesystem.
+        data: String,
+    },
+}
+
+/// Mounts on a procfs can make label writes and process look-ups lie (CVE-2019-16884).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OverProc {
+    /// Not allowed.
+    Never,
+    /// One of the files that are replaced for good reason (lxcfs).
+    Listed,
+    /// The destination is `/proc` itself: what comes there must be a procfs.
+    Itself,
+}
+
+/// The files of a procfs that may be covered.
+static PROC_FILES: [&str; 10] = [
+    "proc/cpuinfo",
+    "proc/diskstats",
+    "proc/meminfo",
+    "proc/stat",
+    "proc/swaps",
+    "proc/uptime",
+    "proc/loadavg",
+    "proc/slabinfo",
+    "proc/sys/kernel/ns_last_pid",
+    "proc/sys/crypto/fips_enabled",
+];
+
+/// The longest value that fsconfig(2) takes.
+const LONGEST_VALUE: usize = 255;
+
+/// Decides; `bundle` is where the relative source of a bind mount starts.
+pub fn decide(
+    mounts: &[spec::Mount<'_>],
+    bundle: &Path,
+    namespaces: &NamespacesPlan,
+    problems: &mut Problems,
+) -> Vec<MountStep> {
+    if !mounts.is_empty() && !namespaces.has_own(&MOUNT) {
+        problems.add("/mounts", "mounts need a mount namespace of the container's own (linux.namespaces)");
+    }
+    mounts.iter().enumerate().map(|(index, mount)| step(index, mount, bundle, problems)).collect()
+}
+
+fn step(index: usize, mount: &spec::Mount<'_>, bundle: &Path, problems: &mut Problems) -> MountStep {
+    let key = format!("/mounts/{index}");
+    let options = mount_options::parse(index, &mount.options, problems);
+    if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
+        problems.add(&key, "idmapped mounts are not supported by this version");
+    }
+    let destination = clean(&mount.destination);
+    if mount.destination.is_empty() {
+        problems.add(format_args!("{key}/destination"), "must not be empty");
+    } else if !mount.destination.starts_with('/') {
+        problems.warn(format_args!("{key}/destination"), "should be an absolute path; taken as relative to /");
+    }
+    if [&*mount.destination, &*mount.source, &*mount.kind].iter().any(|text| text.contains('\0')) {
+        problems.add(&key, "must not contain NUL");
+    }
+    let late = mount.kind == "tmpfs".into() || destination == "dev";
+    let over_proc = match destination.as_str() {
+        "proc" => OverProc::Itself,
+        path if PROC_FILES.contains(&path) => OverProc::Listed,
+        _ => OverProc::Never,
+    };
+    MountStep {
+        index,
+        source: source(&key, mount, &options, bundle, problems),
+        read_only_late: late && options.attributes.set & attr::RDONLY != 0 && options.bind.is_none(),
+        attributes: options.attributes,
+        recursive: options.recursive,
+        propagation: options.propagation,
+        destination,
+        over_proc,
+    }
+}
+
+fn source(
+    key: &str,
+    mount: &spec::Mount<'_>,
+    options: &Options,
+    bundle: &Path,
+    problems: &mut Problems,
+) -> MountSource {
+    if options.remount {
+        return MountSource::Remount { flags: ms_flags(options), data: data(options) };
+    }
+    if &*mount.kind == "bind" || options.bind.is_some() {
+        if options.own > 0 {
+            problems
+                .add(format_args!("{key}/options"), "bind mounts cannot have any filesystem-specific options applied");
+        }
+        if mount.source.is_empty() {
+            problems.add(format_args!("{key}/source"), "a bind mount needs a source");
+        }
+        return MountSource::Bind { path: bundle.join(&*mount.source), recursive: options.bind == Some(true) };
+    }
+    match &*mount.kind {
+        "" | "none" => {
+            problems.add(format_args!("{key}/type"), "a mount that is not a bind mount needs a type");
+            MountSource::Cgroup
+        }
+        "cgroup" => MountSource::Cgroup,
+        kind => filesystem(kind, &mount.source, options),
+    }
+}
+
+fn filesystem(kind: &str, source: &str, options: &Options) -> MountSource {
+    let too_long = |(_, value): &(String, Option<String>)| value.as_ref().is_some_and(|v| v.len() > LONGEST_VALUE);
+    let by_mount = options.mount_only != 0 || source.len() > LONGEST_VALUE || options.filesystem.iter().any(too_long);
+    let mut filesystem = options.filesystem.clone();
+    // A tmpfs is made read-only as a mount and not as a filesystem, so that things can be put on it first.
+    if options.attributes.set & attr::RDONLY != 0 && kind != "tmpfs" {
+        filesystem.push(("ro".to_owned(), None));
+    }
+    MountSource::Filesystem {
+        kind: kind.to_owned(),
+        source: source.to_owned(),
+        by_mount: by_mount.then(|| options.mount_only | ms_flags(options) & !libc::MS_RDONLY),
+        options: filesystem,
+        ordinary_directory: matches!(kind, "proc" | "sysfs" | "mqueue"),
+    }
+}
+
+/// The options as mount(2) takes them, where fsconfig(2)'s flags are not words.
+fn data(options: &Options) -> String {
+    let words = options.filesystem.iter().filter(|(name, _)| fs_flag(name) == 0 && !is_negation(name));
+    join_data(words)
+}
+
+/// `a=b,c`: for mount(2).
+#[must_use]
+pub fn join_data<'a>(options: impl Iterator<Item = &'a (String, Option<String>)>) -> String {
+    let words: Vec<String> = options
+        .map(|(name, value)| value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}")))
+        .collect();
+    words.join(",")
+}
+
+/// The `MS_…` flag of a word that every filesystem understands, or 0.
+#[must_use]
+pub fn fs_flag(name: &str) -> u64 {
+    match name {
+        "ro" => libc::MS_RDONLY,
+        "sync" => libc::MS_SYNCHRONOUS,
+        "dirsync" => libc::MS_DIRSYNC,
+        "lazytime" => libc::MS_LAZYTIME,
+        "mand" => libc::MS_MANDLOCK,
+        _ => 0,
+    }
+}
+
+/// Whether the word takes such a flag back, which for mount(2) is not to set it.
+#[must_use]
+pub fn is_negation(name: &str) -> bool {
+    matches!(name, "async" | "nolazytime" | "nomand")
+}
+
+fn ms_flags(options: &Options) -> u64 {
+    const PAIRS: [(u64, u64); 6] = [
+        (attr::RDONLY, libc::MS_RDONLY),
+        (attr::NOSUID, libc::MS_NOSUID),
+        (attr::NODEV, libc::MS_NODEV),
+        (attr::NOEXEC, libc::MS_NOEXEC),
+        (attr::NODIRATIME, libc::MS_NODIRATIME),
+        (attr::NOSYMFOLLOW, libc::MS_NOSYMFOLLOW),
+    ];
+    let set = options.attributes.set;
+    let mut flags = PAIRS.iter().filter(|(attribute, _)| set & attribute != 0).fold(0, |flags, (_, ms)| flags | ms);
+    flags |= match set & attr::ATIME {
+        attr::NOATIME => libc::MS_NOATIME,
+        attr::STRICTATIME => libc::MS_STRICTATIME,
+        _ => 0,
+    };
+    if options.bind.is_some() {
+        flags |= libc::MS_BIND;
+    }
+    options.filesystem.iter().fold(flags | options.mount_only, |flags, (name, _)| flags | fs_flag(name))
+}
+
+/// The path without leading slash, empty components, `.` and `..`: lexically, for the kernel resolves it again.
+#[must_use]
+pub fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{MountSource, MountStep, OverProc, clean, decide};
+    use crate::plan::{Problems, namespaces};
+    use crate::spec;
+
+    fn steps(mounts: &str) -> (Vec<MountStep>, Problems) {
+        let text = format!(r#"{{"mounts":{mounts},"linux":{{"namespaces":[{{"type":"mount"}}]}}}}"#);
+        let config: spec::Config<'_> = serde_json::from_str(&text).expect("a config");
+        let mut problems = Problems::default();
+        let namespaces = namespaces::decide(&config, &mut problems);
+        (decide(&config.mounts, Path::new("/b"), &namespaces, &mut problems), problems)
+    }
+
+    #[test]
+    fn destinations_are_cleaned() {
+        for (path, expected) in [("/proc", "proc"), ("//a/./b/../c/", "a/c"), ("/../..", ""), ("x", "x")] {
+            assert_eq!(clean(path), expected);
+        }
+    }
+
+    #[test]
+    fn a_relative_bind_source_is_in_the_bundle() {
+        let (steps, _) = steps(r#"[{"destination":"/x","source":"data","options":["rbind","ro"]}]"#);
+        let expected = MountSource::Bind { path: "/b/data".into(), recursive: true };
+        assert_eq!(steps.first().map(|step| &step.source), Some(&expected));
+    }
+
+    #[test]
+    fn long_values_go_by_mount() {
+        let long = "x".repeat(300);
+        let text = format!(
+            r#"[{{"destination":"/o","type":"overlay","source":"overlay","options":["lowerdir={long}"]}},
+                {{"destination":"/t","type":"tmpfs","source":"tmpfs","options":["size=1k"]}},
+                {{"destination":"/s","type":"tmpfs","source":"tmpfs","options":["silent"]}}]"#
+        );
+        let by_mount: Vec<_> = steps(&text)
+            .0
+            .iter()
+            .map(|step| matches!(step.source, MountSource::Filesystem { by_mount: Some(_), .. }))
+            .collect();
+        assert_eq!(by_mount, [true, false, true]);
+    }
+
+    #[test]
+    fn a_read_only_tmpfs_is_filled_first() {
+        let (steps, _) = steps(
+            r#"[{"destination":"/t","type":"tmpfs","options":["ro"]},{"destination":"/dev/","type":"tmpfs","options":["ro"]},
+                {"destination":"/sys","type":"sysfs","options":["ro"]},{"destination":"/t2","type":"tmpfs"}]"#,
+        );
+        let late: Vec<_> = steps.iter().map(|step| step.read_only_late).collect();
+        assert_eq!(late, [true, true, false, false]);
+    }
+
+    #[test]
+    fn only_listed_files_of_proc_may_be_covered() {
+        let (steps, _) = steps(
+            r#"[{"destination":"/proc","type":"proc"},{"destination":"/proc/../proc/meminfo","type":"bind","source":"m"},
+                {"destination":"/proc/self/attr","type":"tmpfs"}]"#,
+        );
+        let over: Vec<_> = steps.iter().map(|step| step.over_proc).collect();
+        assert_eq!(over, [OverProc::Itself, OverProc::Listed, OverProc::Never]);
+    }
+
+    #[test]
+    fn misuse_is_refused() {
+        for (mounts, key) in [
+            (r#"[{"destination":"/x","type":"bind","source":"/y","options":["bind","size=1"]}]"#, "/mounts/0/options"),
+            (r#"[{"destination":"/x","options":["bind"]}]"#, "/mounts/0/source"),
+            (r#"[{"destination":"","type":"tmpfs"}]"#, "/mounts/0/destination"),
+            (r#"[{"destination":"/x"}]"#, "/mounts/0/type"),
+            (r#"[{"destination":"/x","type":"tmpfs","options":["ro","tmpcopyup"]}]"#, "/mounts/0/options/1"),
+        ] {
+            let (_, problems) = steps(mounts);
+            assert_eq!(problems.found().first().map(|problem| problem.key.as_str()), Some(key), "{mounts}");
+        }
+    }
+}

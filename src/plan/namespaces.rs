@@ -1,0 +1,215 @@
+//! Which namespaces the container gets, made or joined, and what that means for its birth.
+//! config.json: linux.namespaces, hostname, domainname
+
+use std::path::PathBuf;
+
+use super::Problems;
+use crate::spec;
+
+/// A kind of namespace: the specification's name and the flag of clone(2).
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// As in config.json.
+    pub name: &'static str,
+    /// As in /proc/PID/ns.
+    pub file: &'static str,
+    /// `CLONE_NEW…`.
+    pub flag: u32,
+}
+
+/// User ids.
+pub const USER: Kind = Kind { name: "user", file: "user", flag: libc::CLONE_NEWUSER.cast_unsigned() };
+/// Process ids.
+pub const PID: Kind = Kind { name: "pid", file: "pid", flag: libc::CLONE_NEWPID.cast_unsigned() };
+/// Network.
+pub const NETWORK: Kind = Kind { name: "network", file: "net", flag: libc::CLONE_NEWNET.cast_unsigned() };
+/// Inter-process communication.
+pub const IPC: Kind = Kind { name: "ipc", file: "ipc", flag: libc::CLONE_NEWIPC.cast_unsigned() };
+/// Host and domain name.
+pub const UTS: Kind = Kind { name: "uts", file: "uts", flag: libc::CLONE_NEWUTS.cast_unsigned() };
+/// The root of the cgroup tree.
+pub const CGROUP: Kind = Kind { name: "cgroup", file: "cgroup", flag: libc::CLONE_NEWCGROUP.cast_unsigned() };
+/// Mount points. Last: once it is joined, paths mean something else.
+pub const MOUNT: Kind = Kind { name: "mount", file: "mnt", flag: libc::CLONE_NEWNS.cast_unsigned() };
+
+/// In the order in which a process joins them.
+pub static KINDS: [&Kind; 7] = [&USER, &PID, &NETWORK, &IPC, &UTS, &CGROUP, &MOUNT];
+
+/// How the container's first process is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Birth {
+    /// By one clone3 of the runtime. Whatever else is joined, init joins itself; a pid namespace, which only counts for
+    /// children, the runtime joins for the moment of the clone.
+    Direct,
+    /// By a process in between, the bootstrap. Only where a user namespace meets a joined one: what belongs to the host
+    /// must be joined before the user namespace is entered, and what is new must be made after.
+    ViaBootstrap,
+}
+
+/// A namespace to join.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Join {
+    /// Its kind.
+    pub kind: &'static Kind,
+    /// The file that stands for it.
+    pub path: PathBuf,
+    /// Its place in `linux.namespaces`.
+    pub index: usize,
+}
+
+/// The decision.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NamespacesPlan {
+    /// `CLONE_NEW…` flags of those to make, but for the cgroup namespace.
+    pub create: u32,
+    /// Whether to make a cgroup namespace: its root is the cgroup of the process at that moment, so not at birth.
+    pub create_cgroup: bool,
+    /// Those to join, in the order of [`KINDS`].
+    pub join: Vec<Join>,
+    /// How init is made.
+    pub birth: Birth,
+    /// New host name, or empty.
+    pub hostname: String,
+    /// New NIS domain name, or empty.
+    pub domainname: String,
+}
+
+impl NamespacesPlan {
+    /// Whether the container makes a new namespace of this kind.
+    #[must_use]
+    pub fn creates(&self, kind: &Kind) -> bool {
+        self.create & kind.flag != 0 || (self.create_cgroup && *kind == CGROUP)
+    }
+
+    /// Whether it joins one.
+    #[must_use]
+    pub fn joins(&self, kind: &Kind) -> bool {
+        self.join.iter().any(|join| join.kind == kind)
+    }
+
+    /// Whether it has one that is not the runtime's.
+    #[must_use]
+    pub fn has_own(&self, kind: &Kind) -> bool {
+        self.creates(kind) || self.joins(kind)
+    }
+}
+
+/// Decides.
+pub fn decide(config: &spec::Config<'_>, problems: &mut Problems) -> NamespacesPlan {
+    let mut create = 0;
+    let mut join = Vec::new();
+    let mut seen = 0;
+    for (index, namespace) in config.linux.namespaces.iter().enumerate() {
+        let key = format!("/linux/namespaces/{index}");
+        let Some(kind) = KINDS.iter().copied().find(|kind| kind.name == &*namespace.kind) else {
+            problems.add(format!("{key}/type"), unknown(&namespace.kind));
+            continue;
+        };
+        if seen & kind.flag != 0 {
+            problems.add(key, format!("malformed spec file: duplicated ns \"{}\"", kind.name));
+            continue;
+        }
+        seen |= kind.flag;
+        if namespace.path.is_empty() {
+            create |= kind.flag;
+        } else if namespace.path.starts_with('/') {
+            join.push(Join { kind, path: PathBuf::from(&*namespace.path), index });
+        } else {
+            problems.add(format!("{key}/path"), format!("namespace path {:?} must be absolute", &*namespace.path));
+        }
+    }
+    join.sort_by_key(|join: &Join| KINDS.iter().position(|kind| *kind == join.kind));
+    let plan = NamespacesPlan {
+        create: create & !CGROUP.flag,
+        create_cgroup: create & CGROUP.flag != 0,
+        birth: birth(seen, &join),
+        join,
+        hostname: config.hostname.to_string(),
+        domainname: config.domainname.to_string(),
+    };
+    for (key, name) in [("/hostname", &plan.hostname), ("/domainname", &plan.domainname)] {
+        if !name.is_empty() && !plan.has_own(&UTS) {
+            problems.add(key, "unable to set it without a private UTS namespace (linux.namespaces)");
+        }
+        if name.len() > 64 || name.contains('\0') {
+            problems.add(key, "must be at most 64 bytes without NUL");
+        }
+    }
+    plan
+}
+
+fn unknown(name: &str) -> String {
+    if name == "time" {
+        return "time namespaces are not supported by this version".to_owned();
+    }
+    let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+    format!("namespace {name:?} does not exist (known: {})", known.join(", "))
+}
+
+fn birth(seen: u32, join: &[Join]) -> Birth {
+    if seen & USER.flag != 0 && !join.is_empty() { Birth::ViaBootstrap } else { Birth::Direct }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Birth, CGROUP, IPC, MOUNT, NETWORK, PID, USER, UTS, decide};
+    use crate::plan::Problems;
+    use crate::spec;
+
+    fn plan(namespaces: &str) -> (super::NamespacesPlan, Problems) {
+        let text = format!(r#"{{"linux":{{"namespaces":{namespaces}}}}}"#);
+        let config: spec::Config<'_> = serde_json::from_str(&text).expect("a config");
+        let mut problems = Problems::default();
+        (decide(&config, &mut problems), problems)
+    }
+
+    /// The table of births: which config needs the process in between.
+    #[test]
+    fn birth_is_direct_unless_a_user_namespace_meets_a_joined_one() {
+        let table = [
+            ("[]", Birth::Direct),
+            (r#"[{"type":"pid"},{"type":"mount"},{"type":"cgroup"},{"type":"network"}]"#, Birth::Direct),
+            (r#"[{"type":"pid"},{"type":"mount"},{"type":"user"}]"#, Birth::Direct),
+            (r#"[{"type":"pid"},{"type":"mount"},{"type":"network","path":"/n"}]"#, Birth::Direct),
+            (r#"[{"type":"pid","path":"/p"},{"type":"mount"}]"#, Birth::Direct),
+            (r#"[{"type":"user"},{"type":"network","path":"/n"}]"#, Birth::ViaBootstrap),
+            (r#"[{"type":"user","path":"/u"},{"type":"mount"}]"#, Birth::ViaBootstrap),
+            (r#"[{"type":"user","path":"/u"}]"#, Birth::ViaBootstrap),
+        ];
+        for (namespaces, expected) in table {
+            let (plan, problems) = plan(namespaces);
+            assert!(problems.found().is_empty(), "{namespaces}: {problems:?}");
+            assert_eq!(plan.birth, expected, "{namespaces}");
+        }
+    }
+
+    #[test]
+    fn the_cgroup_namespace_is_not_made_at_birth() {
+        let (plan, _) = plan(r#"[{"type":"cgroup"},{"type":"pid"},{"type":"uts"}]"#);
+        assert_eq!(plan.create, PID.flag | UTS.flag);
+        assert!(plan.create_cgroup && plan.creates(&CGROUP) && !plan.has_own(&MOUNT));
+    }
+
+    #[test]
+    fn the_mount_namespace_is_joined_last_and_the_user_namespace_first() {
+        let (plan, _) = plan(
+            r#"[{"type":"mount","path":"/m"},{"type":"ipc","path":"/i"},{"type":"user","path":"/u"},
+                {"type":"network","path":"/n"}]"#,
+        );
+        let order: Vec<_> = plan.join.iter().map(|join| join.kind).collect();
+        assert_eq!(order, [&USER, &NETWORK, &IPC, &MOUNT]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for (namespaces, key) in [
+            (r#"[{"type":"pid"},{"type":"pid"}]"#, "/linux/namespaces/1"),
+            (r#"[{"type":"moon"}]"#, "/linux/namespaces/0/type"),
+            (r#"[{"type":"net"}]"#, "/linux/namespaces/0/type"),
+            (r#"[{"type":"pid","path":"p"}]"#, "/linux/namespaces/0/path"),
+        ] {
+            let (_, problems) = plan(namespaces);
+            assert_eq!(problems.found().first().map(|problem| problem.key.as_str()), Some(key));
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The program and what it runs with.
+//! config.json: process.args, process.env, process.cwd, process.user, process.rlimits, process.noNewPrivileges,
+//! process.oomScoreAdj, process.terminal, linux.personality
+
+use std::ffi::CString;
+
+use super::capabilities::{self, CapabilitySets};
+use super::namespaces::NamespacesPlan;
+use super::{Host, Problems};
+use crate::spec;
+
+/// The decision.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ProcessPlan {
+    /// argv; the program is the first.
+    pub args: Vec<CString>,
+    /// The environment, each name once.
+    pub env: Vec<CString>,
+    /// The value of PATH in it.
+    pub search_path: String,
+    /// Whether HOME has to be looked up in the container.
+    pub needs_home: bool,
+    /// Working directory.
+    pub cwd: String,
+    /// Who it runs as.
+    pub user: UserPlan,
+    /// The five sets.
+    pub capabilities: CapabilitySets,
+    /// Limits: `RLIMIT_…` number, soft, hard, and the place in config.json.
+    pub rlimits: Vec<(u32, u64, u64, usize)>,
+    /// Whether execve(2) may gain privileges.
+    pub no_new_privileges: bool,
+    /// Adjustment for the OOM killer, if any.
+    pub oom_score_adj: Option<i32>,
+    /// Execution domain, if any.
+    pub personality: Option<u64>,
+}
+
+/// `process.user`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UserPlan {
+    /// User id in the container.
+    pub uid: u32,
+    /// Group id in the container.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub additional_gids: Vec<u32>,
+    /// File mode creation mask.
+    pub umask: u32,
+}
+
+/// The names of resource limits (getrlimit(2)) and their numbers.
+pub static RLIMITS: [(&str, u32); 16] = [
+    ("RLIMIT_AS", libc::RLIMIT_AS),
+    ("RLIMIT_CORE", libc::RLIMIT_CORE),
+    ("RLIMIT_CPU", libc::RLIMIT_CPU),
+    ("RLIMIT_DATA", libc::RLIMIT_DATA),
+    ("RLIMIT_FSIZE", libc::RLIMIT_FSIZE),
+    ("RLIMIT_LOCKS", libc::RLIMIT_LOCKS),
+    ("RLIMIT_MEMLOCK", libc::RLIMIT_MEMLOCK),
+    ("RLIMIT_MSGQUEUE", libc::RLIMIT_MSGQUEUE),
+    ("RLIMIT_NICE", libc::RLIMIT_NICE),
+    ("RLIMIT_NOFILE", libc::RLIMIT_NOFILE),
+    ("RLIMIT_NPROC", libc::RLIMIT_NPROC),
+    ("RLIMIT_RSS", libc::RLIMIT_RSS),
+    ("RLIMIT_RTPRIO", libc::RLIMIT_RTPRIO),
+    ("RLIMIT_RTTIME", libc::RLIMIT_RTTIME),
+    ("RLIMIT_SIGPENDING", libc::RLIMIT_SIGPENDING),
+    ("RLIMIT_STACK", libc::RLIMIT_STACK),
+];
+
+/// Decides. A config without a process, which the specification lets be created, is refused as runc does.
+pub fn decide(
+    config: &spec::Config<'_>,
+    namespaces: &NamespacesPlan,
+    host: &Host,
+    problems: &mut Problems,
+) -> ProcessPlan {
+    let empty = spec::Process::default();
+    if config.process.is_none() {
+        problems.add("/process", "process property must not be empty");
+    }
+    let process = config.process.as_ref().unwrap_or(&empty);
+    if config.process.is_some() {
+        if !process.cwd.starts_with('/') {
+            problems.add("/process/cwd", "Cwd must be an absolute path");
+        }
+        if process.args.is_empty() {
+            problems.add("/process/args", "args must not be empty");
+        }
+    }
+    refuse_what_is_not_there_yet(config, process, problems);
+    let (env, search_path, needs_home) = environment(&process.env, problems);
+    if let Some(score @ (..-1000 | 1001..)) = process.oom_score_adj {
+        problems.add("/process/oomScoreAdj", format!("{score} is not between -1000 and 1000"));
+    }
+    ProcessPlan {
+        args: process.args.iter().enumerate().map(|(i, arg)| c_string("args", i, arg, problems)).collect(),
+        env,
+        search_path,
+        needs_home,
+        cwd: process.cwd.to_string(),
+        user: user(&process.user, problems),
+        capabilities: capabilities::decide(process.capabilities.as_ref(), namespaces, host, problems),
+        rlimits: rlimits(&process.rlimits, problems),
+        no_new_privileges: process.no_new_privileges,
+        oom_score_adj: process.oom_score_adj,
+        personality: personality(config.linux.personality.as_ref(), problems),
+    }
+}
+
+fn user(user: &spec::User<'_>, problems: &mut Problems) -> UserPlan {
+    if let Some(umask @ 0o1000..) = user.umask {
+        problems.add("/process/user/umask", format!("{umask:#o} is not a file mode creation mask"));
+    }
+    UserPlan {
+        uid: user.uid,
+        gid: user.gid,
+        additional_gids: user.additional_gids.clone(),
+        umask: user.umask.unwrap_or(0o022),
+    }
+}
+
+fn c_string(list: &str, index: usize, text: &str, problems: &mut Problems) -> CString {
+    CString::new(text).unwrap_or_else(|_| {
+        problems.add(format_args!("/process/{list}/{index}"), "must not contain NUL");
+        CString::default()
+    })
+}
+
+/// Of a name given twice the last counts, at the place of the first.
+fn environment(list: &[spec::Text<'_>], problems: &mut Problems) -> (Vec<CString>, String, bool) {
+    let mut names: Vec<&str> = Vec::with_capacity(list.len());
+    let mut env = Vec::with_capacity(list.len() + 1);
+    let mut search_path = String::new();
+    let mut needs_home = true;
+    for (index, entry) in list.iter().enumerate() {
+        let Some((name, value)) = entry.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            problems.add(
+                format_args!("/process/env/{index}"),
+                format!("invalid environment variable {:?}: it needs the form NAME=VALUE", &**entry),
+            );
+            continue;
+        };
+        let text = c_string("env", index, entry, problems);
+        match name {
+            "PATH" => value.clone_into(&mut search_path),
+            "HOME" => needs_home = value.is_empty(),
+            _ => {}
+        }
+        match names.iter().position(|other| *other == name) {
+            Some(place) => env[place] = text,
+            None => {
+                names.push(name);
+                env.push(text);
+            }
+        }
+    }
+    if needs_home {
+        if let Some(place) = names.iter().position(|name| *name == "HOME") {
+            env.remove(place);
+        }
+    }
+    (env, search_path, needs_home)
+}
+
+fn rlimits(list: &[spec::Rlimit<'_>], problems: &mut Problems) -> Vec<(u32, u64, u64, usize)> {
+    let mut limits: Vec<(u32, u64, u64, usize)> = Vec::with_capacity(list.len());
+    for (index, limit) in list.iter().enumerate() {
+        let Some((name, number)) = RLIMITS.iter().find(|(name, _)| *name == &*limit.kind) else {
+            problems
+                .add(format_args!("/process/rlimits/{index}/type"), format!("invalid rlimit type {:?}", &*limit.kind));
+            continue;
+        };
+        if limits.iter().any(|(other, ..)| other == number) {
+            problems.add(format_args!("/process/rlimits/{index}/type"), format!("{name} is given twice"));
+        }
+        if limit.soft > limit.hard {
+            problems.add(
+                format_args!("/process/rlimits/{index}"),
+                format!("{name}: soft limit {} is above hard limit {}", limit.soft, limit.hard),
+            );
+        }
+        limits.push((*number, limit.soft, limit.hard, index));
+    }
+    limits
+}
+
+fn personality(personality: Option<&spec::Personality<'_>>, problems: &mut Problems) -> Option<u64> {
+    let personality = personality?;
+    if !personality.flags.is_empty() {
+        problems.add("/linux/personality/flags", "personality flags are not defined by the specification");
+    }
+    match &*personality.domain {
+        "LINUX" => Some(0),
+        "LINUX32" => Some(8),
+        other => {
+            problems.add("/linux/personality/domain", format!("unknown domain {other:?} (known: LINUX, LINUX32)"));
+            None
+        }
+    }
+}
+
+/// What the specification has and this version has not: refused, never passed over in silence.
+fn refuse_what_is_not_there_yet(config: &spec::Config<'_>, process: &spec::Process<'_>, problems: &mut Problems) {
+    let linux = &config.linux;
+    let asked = [
+        ("/process/terminal", process.terminal),
+        ("/process/scheduler", process.scheduler.is_some()),
+        ("/process/ioPriority", process.io_priority.is_some()),
+        ("/process/apparmorProfile", !process.apparmor_profile.is_empty()),
+        ("/process/selinuxLabel", !process.selinux_label.is_empty()),
+        ("/linux/mountLabel", !linux.mount_label.is_empty()),
+        ("/linux/netDevices", !linux.net_devices.is_empty()),
+        ("/linux/timeOffsets", !linux.time_offsets.is_empty()),
+        ("/linux/intelRdt", linux.intel_rdt.is_some()),
+        ("/linux/memoryPolicy", linux.memory_policy.is_some()),
+    ];
+    for (key, _) in asked.iter().filter(|(_, asked)| *asked) {
+        problems.add(key, "is not supported by this version");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::environment;
+    use crate::plan::Problems;
+    use crate::spec::Text;
+
+    #[test]
+    fn the_last_value_of_a_name_counts() {
+        let list: Vec<Text<'_>> = ["A=1", "PATH=/x", "HOME=", "A=2"].into_iter().map(Text::from).collect();
+        let mut problems = Problems::default();
+        let (env, search_path, needs_home) = environment(&list, &mut problems);
+        assert_eq!(env, [c"A=2".to_owned(), c"PATH=/x".to_owned()]);
+        assert_eq!((search_path.as_str(), needs_home), ("/x", true));
+        assert!(problems.found().is_empty());
+    }
+
+    #[test]
+    fn entries_have_a_name() {
+        for entry in ["A", "=1", "A=\0"] {
+            let mut problems = Problems::default();
+            environment(&[Text::from(entry)], &mut problems);
+            assert_eq!(problems.found().first().map(|problem| problem.key.as_str()), Some("/process/env/0"));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Where the root filesystem is, how it is entered, and what is hidden in it.
+//! config.json: root.path, root.readonly, linux.rootfsPropagation, linux.maskedPaths, linux.readonlyPaths
+
+use std::path::{Path, PathBuf};
+
+use super::Problems;
+use super::namespaces::{MOUNT, NamespacesPlan};
+use crate::spec;
+
+/// How the root of the process becomes the container's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enter {
+    /// pivot_root(2): the old root is gone.
+    Pivot,
+    /// The mount is moved to `/` (`--no-pivot`, for a host root on a ramfs): the old root is only covered.
+    Move,
+    /// chroot(2), when the container has no mount namespace of its own.
+    Chroot,
+}
+
+/// The decision.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RootfsPlan {
+    /// The directory on the host, absolute.
+    pub path: PathBuf,
+    /// Whether `/` is read-only.
+    pub readonly: bool,
+    /// How it is entered.
+    pub enter: Enter,
+    /// Propagation that all of the host's mounts get in our copy, so that nothing goes back to the host: `MS_PRIVATE` or
+    /// `MS_SLAVE`. None when the container's mounts are to be shared: what it binds then stays in the host's peer group.
+    pub host_propagation: Option<u64>,
+    /// Propagation of `/` and whether of all below, once entered, when asked for.
+    pub propagation: Option<(u64, bool)>,
+    /// Paths made unreadable.
+    pub masked_paths: Vec<String>,
+    /// Paths made read-only.
+    pub readonly_paths: Vec<String>,
+}
+
+/// `linux.rootfsPropagation`: name, flag, whether recursive.
+static PROPAGATIONS: [(&str, u64, bool); 8] = [
+    ("private", libc::MS_PRIVATE, false),
+    ("rprivate", libc::MS_PRIVATE, true),
+    ("shared", libc::MS_SHARED, false),
+    ("rshared", libc::MS_SHARED, true),
+    ("slave", libc::MS_SLAVE, false),
+    ("rslave", libc::MS_SLAVE, true),
+    ("unbindable", libc::MS_UNBINDABLE, false),
+    ("runbindable", libc::MS_UNBINDABLE, true),
+];
+
+/// Decides; `bundle` is where a relative path starts.
+pub fn decide(
+    config: &spec::Config<'_>,
+    bundle: &Path,
+    no_pivot: bool,
+    namespaces: &NamespacesPlan,
+    problems: &mut Problems,
+) -> RootfsPlan {
+    let linux = &config.linux;
+    let (path, readonly) = match &config.root {
+        Some(root) if !root.path.is_empty() => (bundle.join(&*root.path), root.readonly),
+        Some(_) => {
+            problems.add("/root/path", "must not be empty");
+            (bundle.to_owned(), false)
+        }
+        None => {
+            problems.add("/root", "is missing");
+            (bundle.to_owned(), false)
+        }
+    };
+    let propagation = propagation(&linux.rootfs_propagation, no_pivot, problems);
+    for (key, paths) in [("maskedPaths", &linux.masked_paths), ("readonlyPaths", &linux.readonly_paths)] {
+        if !paths.is_empty() && !namespaces.has_own(&MOUNT) {
+            problems.add(
+                format_args!("/linux/{key}"),
+                "unable to restrict sys entries without a private MNT namespace (linux.namespaces)",
+            );
+        }
+        for (index, path) in paths.iter().enumerate() {
+            if !path.starts_with('/') {
+                problems.add(format_args!("/linux/{key}/{index}"), format!("path {:?} must be absolute", &**path));
+            }
+        }
+    }
+    let enter = match (namespaces.has_own(&MOUNT), no_pivot) {
+        (true, false) => Enter::Pivot,
+        (true, true) => Enter::Move,
+        (false, _) => Enter::Chroot,
+    };
+    if readonly && enter == Enter::Chroot {
+        problems.add("/root/readonly", "needs a mount namespace of the container's own (linux.namespaces)");
+    }
+    let host_propagation = match propagation {
+        // With `--no-pivot` the host's mounts stay, and what is done to hide them must not reach the host.
+        Some((libc::MS_SHARED, _)) if enter == Enter::Pivot => None,
+        Some((libc::MS_PRIVATE, _)) => Some(libc::MS_PRIVATE),
+        _ => Some(libc::MS_SLAVE),
+    };
+    RootfsPlan {
+        path,
+        readonly,
+        enter,
+        host_propagation,
+        propagation,
+        masked_paths: linux.masked_paths.iter().map(ToString::to_string).collect(),
+        readonly_paths: linux.readonly_paths.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn propagation(name: &str, no_pivot: bool, problems: &mut Problems) -> Option<(u64, bool)> {
+    if name.is_empty() {
+        return None;
+    }
+    let Some((_, flag, recursive)) = PROPAGATIONS.iter().find(|(known, ..)| *known == name) else {
+        problems.add("/linux/rootfsPropagation", format!("rootfsPropagation={name} is not supported"));
+        return None;
+    };
+    if no_pivot && *flag == libc::MS_PRIVATE {
+        problems.add("/linux/rootfsPropagation", "[r]private is not safe with --no-pivot");
+    }
+    Some((*flag, *recursive))
+}

@@ -1,0 +1,328 @@
+//! config.json: linux.seccomp
+//!
+//! Reads the profile and has it compiled; every "no" of a profile is said here.
+
+use std::fmt::Display;
+
+use super::Problems;
+use crate::seccomp::{
+    Action, Arch, BeyondProfile, Call, Comparison, CompileError, Filter, MAX_ARGUMENT, Operator, Profile, Rule, compile,
+};
+use crate::spec;
+
+/// What init installs, and what becomes of calls that are to be decided elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeccompPlan {
+    /// The program.
+    pub filter: Filter,
+    /// The flags of seccomp(2), `SECCOMP_FILTER_FLAG_NEW_LISTENER` included when [`Self::notify`] is set.
+    pub flags: u32,
+    /// Whether a rule notifies, so that there will be a descriptor for the listener.
+    pub notify: bool,
+    /// The socket of the listener; means nothing unless [`Self::notify`] is set.
+    pub listener_path: String,
+    /// What the listener is told besides the state of the container.
+    pub listener_metadata: String,
+}
+
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
+const NEW_LISTENER: u32 = 1 << 3;
+/// `SECCOMP_FILTER_FLAG_SPEC_ALLOW`.
+const SPEC_ALLOW: u32 = 1 << 2;
+/// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`, since Linux 5.19.
+const WAIT_KILLABLE_RECV: u32 = 1 << 5;
+
+/// The largest error number a program can be told (`MAX_ERRNO`).
+const MAX_ERRNO: u32 = 4095;
+
+/// The flags config.json may name. TSYNC is about other threads, of which init has none, and the kernel refuses it
+/// together with a listener; as in runc it is accepted and left out.
+static FLAGS: [(&str, u32); 4] = [
+    ("SECCOMP_FILTER_FLAG_TSYNC", 0),
+    ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", SPEC_ALLOW),
+    ("SECCOMP_FILTER_FLAG_LOG", 1 << 1),
+    ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", WAIT_KILLABLE_RECV),
+];
+
+/// The names of the flags, for `features`.
+pub fn flag_names() -> impl Iterator<Item = &'static str> {
+    FLAGS.iter().map(|(name, _)| *name)
+}
+
+/// Decides about `linux.seccomp`; `None` when there is no filter, or none that could be compiled.
+pub fn decide(config: Option<&spec::Seccomp<'_>>, problems: &mut Problems) -> Option<SeccompPlan> {
+    // What Go's zero value looks like: engines write it to say "unconfined".
+    let config = config.filter(|config| !config.default_action.is_empty() || !config.syscalls.is_empty())?;
+    let default = default_action(config, problems);
+    let architectures = architectures(config, problems);
+    let rules: Vec<Rule> = (0..config.syscalls.len()).map(|at| rule(config, at, problems)).collect();
+    let notify = config.syscalls.iter().any(|entry| Action::from_name(&entry.action) == Some(Action::Notify));
+    let flags = flags(config, notify, problems);
+    listener(config, notify, problems);
+
+    let profile = Profile { default, architectures, rules, beyond: BeyondProfile::NoSuchCall };
+    let filter = match compile(&profile) {
+        Ok(filter) => filter,
+        Err(error) => {
+            match error {
+                CompileError::Conflict { rule, .. } => {
+                    problems.add(format_args!("/linux/seccomp/syscalls/{rule}"), error)
+                }
+                CompileError::TooLong(_) => problems.add("/linux/seccomp/syscalls", error),
+            }
+            return None;
+        }
+    };
+    Some(SeccompPlan {
+        filter,
+        flags,
+        notify,
+        listener_path: config.listener_path.to_string(),
+        listener_metadata: config.listener_metadata.to_string(),
+    })
+}
+
+fn default_action(config: &spec::Seccomp<'_>, problems: &mut Problems) -> Action {
+    let key = "/linux/seccomp/defaultAction";
+    let written = Written { action: &config.default_action, number: config.default_errno_ret };
+    let action = written.decide(key, "/linux/seccomp/defaultErrnoRet", problems);
+    if action == Action::Notify {
+        // The calls by which the listener gets its descriptor would wait for the listener.
+        problems.add(key, "SCMP_ACT_NOTIFY cannot be used as default action");
+        return Action::KillProcess;
+    }
+    action
+}
+
+/// An action and its number as they are written.
+struct Written<'a> {
+    action: &'a str,
+    number: Option<u32>,
+}
+
+impl Written<'_> {
+    fn decide(&self, action_key: impl Display, number_key: impl Display, problems: &mut Problems) -> Action {
+        let Some(action) = Action::from_name(self.action) else {
+            problems.add(action_key, format_args!("{} is not an action of seccomp", self.action));
+            return Action::KillProcess;
+        };
+        let Some(number) = self.number else { return action };
+        let largest = if matches!(action, Action::Errno(_)) { MAX_ERRNO } else { u32::from(u16::MAX) };
+        let fitting = u16::try_from(number).ok().filter(|_| number <= largest);
+        match fitting.map(|number| action.with_number(number)) {
+            Some(Some(action)) => return action,
+            Some(None) => problems.add(number_key, format_args!("{} has no error number", self.action)),
+            None => problems.add(number_key, format_args!("{number} is more than {largest}")),
+        }
+        action
+    }
+}
+
+fn architectures(config: &spec::Seccomp<'_>, problems: &mut Problems) -> Vec<Arch> {
+    let mut architectures = Vec::with_capacity(config.architectures.len());
+    for (at, name) in config.architectures.iter().enumerate() {
+        let key = format_args!("/linux/seccomp/architectures/{at}");
+        match Arch::from_name(name) {
+            Some(arch) if arch.is_big_endian() != Arch::NATIVE.is_big_endian() => {
+                problems.add(key, format_args!("{name} has another byte order than {}", Arch::NATIVE.name()));
+            }
+            Some(arch) => architectures.push(arch),
+            None if Arch::is_known_without_table(name) => problems.add(key, format_args!("{name} is not supported")),
+            None => problems.add(key, format_args!("{name} is not an architecture of seccomp")),
+        }
+    }
+    architectures
+}
+
+fn rule(config: &spec::Seccomp<'_>, at: usize, problems: &mut Problems) -> Rule {
+    let key = format!("/linux/seccomp/syscalls/{at}");
+    let entry = &config.syscalls[at];
+    let written = Written { action: &entry.action, number: entry.errno_ret };
+    let action = written.decide(format_args!("{key}/action"), format_args!("{key}/errnoRet"), problems);
+    if entry.names.is_empty() {
+        problems.add(format_args!("{key}/names"), "names must not be empty");
+    }
+    let mut calls = Vec::with_capacity(entry.names.len());
+    for (index, name) in entry.names.iter().enumerate() {
+        let key = format_args!("{key}/names/{index}");
+        if action == Action::Notify && &**name == "write" {
+            // runc's rule, kept so that a profile means the same under both.
+            problems.add(key, "SCMP_ACT_NOTIFY cannot be used for the write syscall");
+        } else if name.is_empty() {
+            problems.add(key, "the name of a system call must not be empty");
+        } else if let Some(call) = Call::from_name(name) {
+            calls.push(call);
+        } else {
+            problems.warn(key, format_args!("no system call is called {name}; it is ignored"));
+        }
+    }
+    let comparisons = entry.args.iter().enumerate();
+    let comparisons =
+        comparisons.filter_map(|(index, arg)| comparison(arg, format_args!("{key}/args/{index}"), problems));
+    Rule { calls, action, comparisons: comparisons.collect() }
+}
+
+fn comparison(arg: &spec::SeccompArg<'_>, key: impl Display, problems: &mut Problems) -> Option<Comparison> {
+    let argument = u8::try_from(arg.index).ok().filter(|index| *index <= MAX_ARGUMENT);
+    if argument.is_none() {
+        problems.add(format_args!("{key}/index"), format_args!("{} is more than {MAX_ARGUMENT}", arg.index));
+    }
+    let operator = Operator::from_name(&arg.op);
+    if operator.is_none() {
+        problems.add(format_args!("{key}/op"), format_args!("{} is not an operator of seccomp", arg.op));
+    }
+    Some(Comparison { argument: argument?, operator: operator?, value: arg.value, value_two: arg.value_two })
+}
+
+fn flags(config: &spec::Seccomp<'_>, notify: bool, problems: &mut Problems) -> u32 {
+    let listener = if notify { NEW_LISTENER } else { 0 };
+    // Who says nothing, not even the empty list, gets what runc and crun give: the filter does not slow the program
+    // down by turning speculation off.
+    let Some(names) = &config.flags else { return SPEC_ALLOW | listener };
+    let mut flags = listener;
+    for (at, name) in names.iter().enumerate() {
+        let key = format_args!("/linux/seccomp/flags/{at}");
+        match FLAGS.iter().find(|(known, _)| *known == &**name) {
+            Some((_, WAIT_KILLABLE_RECV)) if !notify => {
+                problems.add(key, format_args!("{name} needs a rule with SCMP_ACT_NOTIFY"));
+            }
+            Some((_, flag)) => flags |= flag,
+            None => problems.add(key, format_args!("{name} is not a flag of seccomp")),
+        }
+    }
+    flags
+}
+
+fn listener(config: &spec::Seccomp<'_>, notify: bool, problems: &mut Problems) {
+    if !config.listener_path.is_empty() {
+        return;
+    }
+    if notify {
+        problems.add("/linux/seccomp/listenerPath", "seccomp listenerPath is not set");
+    }
+    if !config.listener_metadata.is_empty() {
+        problems.add("/linux/seccomp/listenerMetadata", "listenerMetadata must not be set without listenerPath");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Problems, SeccompPlan, decide};
+    use crate::spec;
+
+    fn decided(json: &str) -> (Option<SeccompPlan>, Problems) {
+        let config: spec::Seccomp<'_> = serde_json::from_str(json).unwrap();
+        let mut problems = Problems::default();
+        (decide(Some(&config), &mut problems), problems)
+    }
+
+    fn keys(json: &str) -> Vec<String> {
+        decided(json).1.found().iter().map(|problem| problem.key.clone()).collect()
+    }
+
+    fn with_rule(rule: &str) -> String {
+        format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{rule}]}}"#)
+    }
+
+    #[test]
+    fn every_mistake_is_found_where_it_is() {
+        let allow = r#""defaultAction": "SCMP_ACT_ALLOW""#;
+        let documents = [
+            (r#"{"defaultAction": "ALLOW"}"#.to_owned(), "/linux/seccomp/defaultAction"),
+            (r#"{"defaultAction": "SCMP_ACT_NOTIFY"}"#.to_owned(), "/linux/seccomp/defaultAction"),
+            (
+                r#"{"defaultAction": "SCMP_ACT_KILL", "defaultErrnoRet": 1}"#.to_owned(),
+                "/linux/seccomp/defaultErrnoRet",
+            ),
+            (
+                r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 4096}"#.to_owned(),
+                "/linux/seccomp/defaultErrnoRet",
+            ),
+            (format!(r#"{{{allow}, "architectures": ["SCMP_ARCH_X86", "x86"]}}"#), "/linux/seccomp/architectures/1"),
+            (format!(r#"{{{allow}, "architectures": ["SCMP_ARCH_PARISC"]}}"#), "/linux/seccomp/architectures/0"),
+            (format!(r#"{{{allow}, "flags": ["SECCOMP_FILTER_FLAG_LOG", "LOG"]}}"#), "/linux/seccomp/flags/1"),
+            (format!(r#"{{{allow}, "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}}"#), "/linux/seccomp/flags/0"),
+            (format!(r#"{{{allow}, "listenerMetadata": "x"}}"#), "/linux/seccomp/listenerMetadata"),
+            (with_rule(r#"{"names": [], "action": "SCMP_ACT_LOG"}"#), "/linux/seccomp/syscalls/0/names"),
+            (with_rule(r#"{"names": ["read", ""], "action": "SCMP_ACT_LOG"}"#), "/linux/seccomp/syscalls/0/names/1"),
+            (with_rule(r#"{"names": ["read"], "action": "LOG"}"#), "/linux/seccomp/syscalls/0/action"),
+            (
+                with_rule(r#"{"names": ["read"], "action": "SCMP_ACT_LOG", "errnoRet": 1}"#),
+                "/linux/seccomp/syscalls/0/errnoRet",
+            ),
+            (with_rule(r#"{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}"#), "/linux/seccomp/listenerPath"),
+            (
+                with_rule(
+                    r#"{"names": ["read"], "action": "SCMP_ACT_LOG", "args": [{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}]}"#,
+                ),
+                "/linux/seccomp/syscalls/0/args/0/index",
+            ),
+            (
+                with_rule(
+                    r#"{"names": ["read"], "action": "SCMP_ACT_LOG", "args": [{"index": 5, "value": 1, "op": "EQ"}]}"#,
+                ),
+                "/linux/seccomp/syscalls/0/args/0/op",
+            ),
+            (
+                with_rule(
+                    r#"{"names": ["read"], "action": "SCMP_ACT_LOG", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]},
+                       {"names": ["read"], "action": "SCMP_ACT_TRAP", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}"#,
+                ),
+                "/linux/seccomp/syscalls/1",
+            ),
+        ];
+        for (json, key) in documents {
+            assert_eq!(keys(&json), [key], "{json}");
+        }
+    }
+
+    #[test]
+    fn write_cannot_notify() {
+        let json = r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent.sock",
+            "syscalls": [{"names": ["mkdir", "write"], "action": "SCMP_ACT_NOTIFY"}]}"#;
+        let (_, problems) = decided(json);
+        assert_eq!(problems.found()[0].key, "/linux/seccomp/syscalls/0/names/1");
+        assert_eq!(problems.found()[0].text, "SCMP_ACT_NOTIFY cannot be used for the write syscall");
+    }
+
+    #[test]
+    fn unknown_calls_are_ignored_but_mentioned() {
+        let (plan, problems) = decided(&with_rule(r#"{"names": ["frobnicate"], "action": "SCMP_ACT_LOG"}"#));
+        assert!(plan.is_some() && problems.found().is_empty());
+        assert_eq!(problems.warnings()[0].key, "/linux/seccomp/syscalls/0/names/0");
+    }
+
+    #[test]
+    fn flags_are_those_of_runc() {
+        let notify = r#", "listenerPath": "/run/agent.sock", "listenerMetadata": "bar",
+            "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]"#;
+        let cases = [
+            ("", 4, false),
+            (r#", "flags": []"#, 0, false),
+            (r#", "flags": ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG"]"#, 2, false),
+            (r#", "flags": ["SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_LOG"]"#, 6, false),
+            (notify, 12, true),
+            (&format!(r#"{notify}, "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#), 40, true),
+        ];
+        for (rest, flags, notify) in cases {
+            let (plan, problems) = decided(&format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW"{rest}}}"#));
+            let plan = plan.unwrap();
+            assert_eq!((plan.flags, plan.notify), (flags, notify), "{rest}");
+            assert!(problems.found().is_empty(), "{rest}");
+        }
+    }
+
+    #[test]
+    fn a_listener_that_nothing_notifies_is_no_mistake() {
+        let json =
+            r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent.sock", "listenerMetadata": "bar"}"#;
+        let (plan, problems) = decided(json);
+        assert!(problems.found().is_empty() && !plan.unwrap().notify);
+    }
+
+    #[test]
+    fn nothing_written_is_no_filter() {
+        assert_eq!(decided(r#"{"defaultAction": ""}"#).0, None);
+        assert_eq!(decide(None, &mut Problems::default()), None);
+    }
+}

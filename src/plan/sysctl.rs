@@ -1,0 +1,107 @@
+//! Kernel parameters: only those that belong to a namespace of the container's own.
+//! config.json: linux.sysctl
+
+use super::Problems;
+use super::namespaces::{IPC, NETWORK, NamespacesPlan, USER, UTS};
+use crate::spec;
+
+/// One parameter.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sysctl {
+    /// As in config.json.
+    pub name: String,
+    /// Its file below /proc, `sys/net/ipv4/ip_forward`.
+    pub file: String,
+    /// What is written.
+    pub value: String,
+}
+
+/// Parameters of the IPC namespace; the others go by their first component.
+static IPC_NAMES: [&str; 8] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
+
+/// Decides.
+pub fn decide(linux: &spec::Linux<'_>, namespaces: &NamespacesPlan, problems: &mut Problems) -> Vec<Sysctl> {
+    let mut list = Vec::new();
+    for (name, value) in linux.sysctl.iter() {
+        let (dotted, file) = both_forms(name);
+        match refusal(&dotted, namespaces) {
+            Some(reason) => {
+                let key = name.replace('~', "~0").replace('/', "~1");
+                problems.add(format_args!("/linux/sysctl/{key}"), reason);
+            }
+            None => list.push(Sysctl { name: name.to_string(), file: format!("sys/{file}"), value: value.to_string() }),
+        }
+    }
+    list
+}
+
+/// sysctl(8) takes both separators; the first one in a name decides which it is, the other then stands for itself.
+fn both_forms(name: &str) -> (String, String) {
+    let swap = |text: &str| -> String {
+        text.chars()
+            .map(|c| {
+                if c == '.' {
+                    '/'
+                } else if c == '/' {
+                    '.'
+                } else {
+                    c
+                }
+            })
+            .collect()
+    };
+    match name.find(['.', '/']) {
+        Some(at) if name.as_bytes().get(at) == Some(&b'/') => (swap(name), name.to_owned()),
+        _ => (name.to_owned(), swap(name)),
+    }
+}
+
+fn refusal(name: &str, namespaces: &NamespacesPlan) -> Option<String> {
+    let needs = |kind| {
+        (!namespaces.has_own(kind)).then(|| format!("sysctl {name:?} is not allowed in the host's namespace: it needs a private {} namespace (linux.namespaces)", kind.name))
+    };
+    if name.contains('\0') || name.split(['/', '.']).any(str::is_empty) {
+        return Some(format!("sysctl {name:?} is not a name"));
+    }
+    if IPC_NAMES.contains(&name) || name.starts_with("fs.mqueue.") {
+        return needs(&IPC);
+    }
+    if name.starts_with("net.") {
+        return needs(&NETWORK);
+    }
+    if name.starts_with("user.") {
+        return needs(&USER);
+    }
+    match name {
+        "kernel.domainname" => needs(&UTS),
+        "kernel.hostname" => {
+            Some(format!("sysctl {name:?} is not allowed as it conflicts with the OCI \"hostname\" field"))
+        }
+        _ => Some(format!("sysctl {name:?} is not in a separate kernel namespace")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::both_forms;
+
+    #[test]
+    fn both_separators_are_understood() {
+        for (name, dotted, file) in [
+            ("net.ipv4.ip_forward", "net.ipv4.ip_forward", "net/ipv4/ip_forward"),
+            ("net/ipv4/ip_forward", "net.ipv4.ip_forward", "net/ipv4/ip_forward"),
+            ("net.ipv4.conf.eth0/1.forwarding", "net.ipv4.conf.eth0/1.forwarding", "net/ipv4/conf/eth0.1/forwarding"),
+        ] {
+            assert_eq!(both_forms(name), (dotted.to_owned(), file.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Writes the id maps of init's new user namespace.
+//! config.json: linux.uidMappings, linux.gidMappings
+//! process: runtime (init may write only its own id, and only that of one user)
+
+use std::process::Command;
+
+use anyhow::bail;
+
+use crate::error::{AtKey, Context, Result};
+use crate::plan::id_mappings::IdMappingsPlan;
+use crate::spec::IdMapping;
+use crate::sys::proc::Proc;
+
+/// Writes uid_map and gid_map (user_namespaces(7)), through newuidmap(1) and newgidmap(1) where we may not ourselves.
+///
+/// # Errors
+/// The failed call's, or what the program said.
+pub fn write(plan: &IdMappingsPlan, pid: i32) -> Result<()> {
+    if plan.uid.is_empty() {
+        return Ok(());
+    }
+    let proc = Proc::open()?;
+    if rustix::process::geteuid().is_root() {
+        map(&proc, pid, "uid_map", &plan.uid).at("/linux/uidMappings")?;
+        return map(&proc, pid, "gid_map", &plan.gid).at("/linux/gidMappings");
+    }
+    if is_own(&plan.uid, rustix::process::geteuid().as_raw()) {
+        map(&proc, pid, "uid_map", &plan.uid).at("/linux/uidMappings")?;
+    } else {
+        by_program("newuidmap", pid, &plan.uid).at("/linux/uidMappings")?;
+    }
+    if is_own(&plan.gid, rustix::process::getegid().as_raw()) {
+        // The kernel demands it of who maps his own group only: else groups could be dropped that deny access.
+        proc.write(&format!("{pid}/setgroups"), "deny").at("/linux/gidMappings")?;
+        map(&proc, pid, "gid_map", &plan.gid).at("/linux/gidMappings")
+    } else {
+        by_program("newgidmap", pid, &plan.gid).at("/linux/gidMappings")
+    }
+}
+
+fn is_own(mappings: &[IdMapping], id: u32) -> bool {
+    matches!(mappings, [mapping] if mapping.size == 1 && mapping.host_id == id)
+}
+
+fn map(proc: &Proc, pid: i32, file: &str, mappings: &[IdMapping]) -> Result<()> {
+    let line = |mapping: &IdMapping| format!("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size);
+    let text: String = mappings.iter().map(line).collect();
+    Ok(proc.write(&format!("{pid}/{file}"), &text)?)
+}
+
+#[allow(clippy::disallowed_methods, reason = "newuidmap and newgidmap are how an ordinary user gets more than one id")]
+fn by_program(program: &str, pid: i32, mappings: &[IdMapping]) -> Result<()> {
+    let numbers = mappings.iter().flat_map(|m| [m.container_id, m.host_id, m.size]).map(|number| number.to_string());
+    let output = Command::new(program)
+        .arg(pid.to_string())
+        .args(numbers)
+        .output()
+        .with_context(|| format!("running {program} (package uidmap), which maps more than one's own id"))?;
+    if !output.status.success() {
+        bail!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; "));
+    }
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! The parent's half of making a process: we are the runtime, privileged, on the host, with one thread.
+
+pub mod foreground;
+mod id_mappings;
+mod limits;
+mod mount_sources;
+pub mod pid_file;
+pub mod spawn;

@@ -1,0 +1,217 @@
+//! Makes init, and answers what it asks for until it is ready.
+//! config.json: linux.namespaces
+//! process: runtime
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::OFlags;
+use rustix::process::fchdir;
+
+use super::{id_mappings, limits, mount_sources};
+use crate::bootstrap;
+use crate::cgroup::{Born, Cgroup};
+use crate::error::{AtKey, Context, Result};
+use crate::init::{self, Joined, Setup};
+use crate::plan::Plan;
+use crate::plan::namespaces::{Birth, Join, PID};
+use crate::sync::{self, FromInit, RuntimeEnd};
+use crate::sys::clone::{self, Newborn, SingleThreaded};
+use crate::sys::root::Root;
+use crate::sys::{self, Named, pidfd, proc};
+
+/// A process that we made; killed and reaped when dropped, unless released.
+#[derive(Debug)]
+pub struct Child {
+    /// Its pid, in our pid namespace.
+    pub pid: i32,
+    /// A descriptor for it.
+    pub pidfd: OwnedFd,
+    released: bool,
+}
+
+impl Child {
+    fn adopt(newborn: Newborn) -> Self {
+        Self { pid: newborn.pid, pidfd: newborn.pidfd, released: false }
+    }
+
+    /// Its start time in clock ticks since boot.
+    ///
+    /// # Errors
+    /// Errors of reading /proc.
+    pub fn start_time(&self) -> Result<u64> {
+        Ok(proc::stat(self.pid)?.1)
+    }
+
+    /// Lets it outlive us.
+    pub fn release(&mut self) {
+        self.released = true;
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.released {
+            // There is an error on its way already, which matters more than these.
+            let _ = pidfd::kill(self.pidfd.as_fd());
+            let _ = pidfd::reap(self.pidfd.as_fd());
+        }
+    }
+}
+
+/// Init on its way: a process, and the wire to it.
+#[derive(Debug)]
+pub struct Init {
+    /// The process.
+    pub child: Child,
+    wire: RuntimeEnd,
+}
+
+/// Gives birth to init: in the cgroup, with its namespaces and ids. It waits for nothing more to begin its work.
+///
+/// # Errors
+/// What went wrong on either side.
+pub fn give_birth(plan: &Plan, cgroup: &Cgroup, rootfs: &Root, gate: Option<OwnedFd>) -> Result<Init> {
+    let token = SingleThreaded::prove()?;
+    let joined = open_namespaces(plan)?;
+    let (wire, init_end) = sync::pair()?;
+    // Init finds the rootfs as its working directory, also where a user namespace keeps it from reaching the path.
+    let bundle = sys::fd::open(&plan.bundle, OFlags::PATH | OFlags::DIRECTORY)?;
+    fchdir(rootfs).named(|| "fchdir(rootfs)".to_owned()).at("/root/path")?;
+    let cgroup_fd = cgroup.clone_into();
+    let born = if cgroup_fd.is_some() { Born::Inside } else { Born::Outside };
+    let setup = Setup { plan, joined: &joined, gate };
+    let init = match plan.namespaces.birth {
+        Birth::Direct => {
+            let birth = clone::Birth { namespaces: plan.namespaces.create, cgroup: cgroup_fd, sibling: false };
+            let newborn = in_pid_namespace(&joined, || {
+                clone::clone(token, &birth, || {
+                    close_runtime_end(&wire);
+                    init::main(&setup, &init_end)
+                })
+                .context("making the container's init")
+            })?;
+            let child = Child::adopt(newborn);
+            cgroup.add(child.pid, born)?;
+            Init { child, wire }
+        }
+        Birth::ViaBootstrap => {
+            let birth = clone::Birth { namespaces: 0, cgroup: cgroup_fd, sibling: false };
+            let newborn = clone::clone(token, &birth, || {
+                close_runtime_end(&wire);
+                bootstrap::main(token, &setup, &init_end)
+            })
+            .context("making the bootstrap process")?;
+            let bootstrap = Child::adopt(newborn);
+            cgroup.add(bootstrap.pid, born)?;
+            wire.go()?;
+            adopt_init(bootstrap, wire)?
+        }
+    };
+    fchdir(&bundle).named(|| "fchdir(bundle)".to_owned())?;
+    limits::oom_score_adj(plan, init.child.pid)?;
+    id_mappings::write(&plan.ids, init.child.pid)?;
+    init.wire.go()?;
+    Ok(init)
+}
+
+/// The bootstrap has one thing to say: init's pid, or what went wrong. Then it is over.
+fn adopt_init(bootstrap: Child, wire: RuntimeEnd) -> Result<Init> {
+    let said = wire.receive()?;
+    match said {
+        FromInit::Forked(pid) => {
+            let child = Child { pid, pidfd: pidfd::open(pid)?, released: false };
+            let mut bootstrap = bootstrap;
+            pidfd::reap(bootstrap.pidfd.as_fd())?;
+            bootstrap.release();
+            Ok(Init { child, wire })
+        }
+        FromInit::Failed(report) => Err(report.into()),
+        other => anyhow::bail!("the bootstrap process died ({other:?})"),
+    }
+}
+
+/// The files of the namespaces to join, opened while paths mean what the user meant.
+fn open_namespaces(plan: &Plan) -> Result<Vec<Joined>> {
+    let open = |join: &Join| {
+        let file = sys::fd::open(&join.path, OFlags::RDONLY)
+            .with_context(|| format!("joining the {} namespace", join.kind.name))
+            .at(format_args!("/linux/namespaces/{}/path", join.index))?;
+        Ok(Joined { kind: join.kind, index: join.index, file })
+    };
+    plan.namespaces.join.iter().map(open).collect()
+}
+
+/// A pid namespace counts for children only, so it is joined for the moment of the birth, and then our own again.
+fn in_pid_namespace(joined: &[Joined], birth: impl FnOnce() -> Result<Newborn>) -> Result<Newborn> {
+    let Some(joined) = joined.iter().find(|joined| *joined.kind == PID) else { return birth() };
+    let own = sys::fd::open("/proc/self/ns/pid".as_ref(), OFlags::RDONLY)?;
+    bootstrap::explain(clone::setns(joined.file.as_fd(), PID.flag), joined)?;
+    let newborn = birth();
+    clone::setns(own.as_fd(), PID.flag).context("coming back from the pid namespace")?;
+    newborn
+}
+
+fn close_runtime_end(wire: &RuntimeEnd) {
+    // Else init would hold up its own wire, and not hear of our death.
+    sys::fd::close_copy(wire.as_fd());
+}
+
+impl Init {
+    /// Answers init until it is ready to become the program. `hooks_due` is called at the moment of the `prestart` and
+    /// `createRuntime` hooks.
+    ///
+    /// # Errors
+    /// Init's own, as it tells them; that it died; those of the answers.
+    pub fn attend(&self, plan: &Plan, mut hooks_due: impl FnMut() -> Result<()>) -> Result<()> {
+        loop {
+            match self.wire.receive()? {
+                FromInit::MountSource(index) => {
+                    let source = mount_sources::open(plan, index)?;
+                    self.wire.descriptor(source.as_fd())?;
+                }
+                FromInit::RunHooks => {
+                    hooks_due()?;
+                    self.wire.go()?;
+                }
+                FromInit::Ready => return limits::rlimits(plan, self.child.pid),
+                FromInit::Failed(report) => return Err(report.into()),
+                FromInit::End => return Err(self.died()),
+                FromInit::Forked(_) => anyhow::bail!("init spoke as the bootstrap"),
+            }
+        }
+    }
+
+    /// Lets a ready init go on: to the gate, if it has one, or to the program.
+    ///
+    /// # Errors
+    /// sendmsg(2)'s.
+    pub fn go(&self) -> Result<()> {
+        self.wire.go()
+    }
+
+    /// Waits until init, which was let go and has no gate, is the program.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn attend_program(&self) -> Result<()> {
+        match self.wire.receive()? {
+            FromInit::End => Ok(()),
+            FromInit::Failed(report) => Err(report.into()),
+            other => anyhow::bail!("unexpected {other:?} from init"),
+        }
+    }
+
+    fn died(&self) -> anyhow::Error {
+        let how = match pidfd::wait_end(self.child.pidfd.as_fd(), std::time::Duration::from_secs(5)) {
+            Ok(true) => "killed, or out of memory",
+            _ => "it closed the wire",
+        };
+        anyhow::anyhow!("the container's init died before it could say why ({how})")
+    }
+}
+
+impl AsFd for Init {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.child.pidfd.as_fd()
+    }
+}

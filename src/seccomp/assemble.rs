@@ -1,0 +1,210 @@
+//! Instructions, written from the last to the first.
+//!
+//! A filter jumps only forwards, so going backwards every target exists already and its distance is known: a jump that
+//! would be too far for its 8 bits gets a long one, or a `return` of its own, right behind it.
+
+use super::Insn;
+use super::arch::{Arch, Width};
+use super::clauses::{Clause, Condition, Test, half};
+
+/// `BPF_LD | BPF_W | BPF_ABS`: load a word of `seccomp_data`.
+pub const LOAD: u16 = 0x20;
+/// `BPF_ALU | BPF_AND | BPF_K`.
+pub const AND: u16 = 0x54;
+/// `BPF_JMP | BPF_JA`.
+pub const JUMP: u16 = 0x05;
+/// `BPF_JMP | BPF_JEQ | BPF_K`.
+pub const JUMP_EQ: u16 = 0x15;
+/// `BPF_JMP | BPF_JGT | BPF_K`.
+pub const JUMP_GT: u16 = 0x25;
+/// `BPF_JMP | BPF_JGE | BPF_K`.
+pub const JUMP_GE: u16 = 0x35;
+/// `BPF_RET | BPF_K`.
+pub const RETURN: u16 = 0x06;
+
+/// Where `seccomp_data` has the number of the call.
+pub const NUMBER: u32 = 0;
+/// Where it has the architecture.
+pub const ARCHITECTURE: u32 = 4;
+/// Where it has the first of six 64-bit arguments.
+pub const ARGUMENTS: u32 = 16;
+
+/// An instruction that exists already, counted from the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Label(usize);
+
+/// Where a jump goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    Return(u32),
+    At(Label),
+}
+
+/// A comparison of the loaded word.
+#[derive(Debug, Clone, Copy)]
+pub struct Branch {
+    pub code: u16,
+    pub k: u32,
+    pub yes: Target,
+    pub no: Target,
+}
+
+/// The program so far, last instruction first.
+#[derive(Debug, Default)]
+pub struct Assembler {
+    reversed: Vec<Insn>,
+    /// The latest place of every returned value.
+    returns: Vec<(u32, Label)>,
+}
+
+impl Assembler {
+    /// The program in the order of execution.
+    pub fn finish(mut self) -> Vec<Insn> {
+        self.reversed.reverse();
+        self.reversed
+    }
+
+    fn push(&mut self, code: u16, k: u32) -> Label {
+        self.reversed.push(Insn { code, jt: 0, jf: 0, k });
+        Label(self.reversed.len() - 1)
+    }
+
+    /// How many instructions a jump would skip to get to `label` when `more` instructions are written before it.
+    fn distance(&self, label: Label, more: usize) -> usize {
+        self.reversed.len() + more - label.0 - 1
+    }
+
+    fn is_near(&self, label: Label, more: usize) -> bool {
+        self.distance(label, more) <= usize::from(u8::MAX)
+    }
+
+    /// An instruction that does what `target` says, near enough for a jump behind at most `more` other instructions.
+    fn near(&mut self, target: Target, more: usize) -> Label {
+        match target {
+            Target::Return(value) => self.near_return(value, more),
+            Target::At(label) if self.is_near(label, more) => label,
+            Target::At(label) => {
+                let skipped = self.distance(label, 0);
+                self.push(JUMP, u32::try_from(skipped).unwrap_or(u32::MAX))
+            }
+        }
+    }
+
+    fn near_return(&mut self, value: u32, more: usize) -> Label {
+        let known = self.returns.iter().position(|(known, _)| *known == value);
+        if let Some(at) = known
+            && self.is_near(self.returns[at].1, more)
+        {
+            return self.returns[at].1;
+        }
+        let label = self.push(RETURN, value);
+        match known {
+            Some(at) => self.returns[at].1 = label,
+            None => self.returns.push((value, label)),
+        }
+        label
+    }
+
+    /// Writes a conditional jump.
+    pub fn branch(&mut self, branch: Branch) -> Label {
+        let yes = self.near(branch.yes, 1);
+        let no = self.near(branch.no, 0);
+        let (jt, jf) = (self.distance(yes, 0), self.distance(no, 0));
+        // `near` made sure of both; a wrong jump must never become a shorter one.
+        let (Ok(jt), Ok(jf)) = (u8::try_from(jt), u8::try_from(jf)) else {
+            unreachable!("a jump over {jt} or {jf} instructions")
+        };
+        self.reversed.push(Insn { code: branch.code, jt, jf, k: branch.k });
+        Label(self.reversed.len() - 1)
+    }
+
+    /// Writes the loading of a word in front of `next`.
+    pub fn load(&mut self, offset: u32, next: Target) -> Label {
+        self.fall_through_to(next);
+        self.push(LOAD, offset)
+    }
+
+    /// Makes `next` the instruction that comes after the one written next.
+    fn fall_through_to(&mut self, next: Target) {
+        match next {
+            Target::Return(value) => {
+                self.push(RETURN, value);
+            }
+            Target::At(label) => match self.distance(label, 0) {
+                0 => {}
+                skipped => {
+                    self.push(JUMP, u32::try_from(skipped).unwrap_or(u32::MAX));
+                }
+            },
+        }
+    }
+
+    /// Writes the clauses: the verdict of the first whose conditions hold, else `default`.
+    pub fn clauses(&mut self, clauses: &[Clause], arch: Arch, default: u32) -> Target {
+        let mut otherwise = Target::Return(default);
+        for clause in clauses.iter().rev() {
+            let mut then = Target::Return(clause.verdict);
+            for condition in clause.conditions.iter().rev() {
+                then = self.condition(condition, arch, (then, otherwise));
+            }
+            otherwise = then;
+        }
+        otherwise
+    }
+
+    fn condition(&mut self, condition: &Condition, arch: Arch, (then, otherwise): (Target, Target)) -> Target {
+        let (yes, no) = if condition.negated { (otherwise, then) } else { (then, otherwise) };
+        let Condition { mask, value, .. } = *condition;
+        let is_equality = matches!(condition.test, Test::Eq | Test::MaskedEq);
+        let mut after = yes;
+        if half(mask, false) != 0 || !is_equality {
+            let code = match condition.test {
+                Test::Eq | Test::MaskedEq => JUMP_EQ,
+                Test::Ge => JUMP_GE,
+                Test::Gt => JUMP_GT,
+            };
+            let low = self.branch(Branch { code, k: half(value, false), yes, no });
+            after = self.load_masked(condition, arch, (false, low));
+        }
+        if arch.width() == Width::Full && half(mask, true) != 0 {
+            let k = half(value, true);
+            let mut high = self.branch(Branch { code: JUMP_EQ, k, yes: after, no });
+            if !is_equality {
+                high = self.branch(Branch { code: JUMP_GT, k, yes, no: Target::At(high) });
+            }
+            after = self.load_masked(condition, arch, (true, high));
+        }
+        after
+    }
+
+    /// Writes what brings the high or low half of the argument in front of the instruction that looks at it.
+    fn load_masked(&mut self, condition: &Condition, arch: Arch, (high, looks): (bool, Label)) -> Target {
+        let mask = half(condition.mask, high);
+        let mut next = Target::At(looks);
+        if mask != u32::MAX {
+            self.fall_through_to(next);
+            next = Target::At(self.push(AND, mask));
+        }
+        let second_word = if high == arch.is_big_endian() { 0 } else { 4 };
+        Target::At(self.load(ARGUMENTS + 8 * u32::from(condition.argument) + second_word, next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Assembler, Branch, JUMP, JUMP_EQ, Target};
+
+    #[test]
+    fn a_far_target_gets_a_long_jump() {
+        let mut assembler = Assembler::default();
+        let end = assembler.load(0, Target::Return(7));
+        let mut next = Target::At(end);
+        for k in 0..300 {
+            next = Target::At(assembler.branch(Branch { code: JUMP_EQ, k, yes: Target::At(end), no: next }));
+        }
+        let program = assembler.finish();
+        let far = program.iter().filter(|insn| insn.code == JUMP).count();
+        assert_eq!(program.len(), 2 + 300 + far);
+        assert!(far > 0);
+    }
+}

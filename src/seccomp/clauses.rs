@@ -1,0 +1,234 @@
+//! The rules for one system call on one architecture, in the order in which they are tried.
+//!
+//! Profiles are written for libseccomp, which sorts the conditions into a tree; where two rules cover the same call,
+//! the tree's order decides and not the profile's. So the same order is made here, as a list to be tried from the top:
+//!
+//! * a rule without conditions beats all others, wherever it is;
+//! * a condition on a higher argument is tried before one on a lower;
+//! * equality before "less", "less" before "greater";
+//! * the larger value first (for "less", the smaller), 64-bit values by their halves;
+//! * then the order of the profile.
+
+use super::arch::Width;
+use super::{Comparison, Operator};
+
+/// The comparisons a filter has; the others are these with the outcome swapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Test {
+    Eq,
+    MaskedEq,
+    Ge,
+    Gt,
+}
+
+/// A [`Comparison`] as a filter makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Condition {
+    pub argument: u8,
+    pub test: Test,
+    /// The condition holds when the test does not.
+    pub negated: bool,
+    pub mask: u64,
+    pub value: u64,
+}
+
+/// All conditions of a rule and what follows from them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clause {
+    /// In the order of the arguments, each at most once.
+    pub conditions: Vec<Condition>,
+    /// What the filter returns.
+    pub verdict: u32,
+}
+
+/// Two clauses cannot both be honoured: the later and the earlier, by their position.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Contradiction {
+    pub later: usize,
+    pub earlier: usize,
+}
+
+impl Condition {
+    /// `None` for a condition that always holds.
+    pub fn new(comparison: &Comparison, width: Width) -> Option<Self> {
+        let (test, negated) = match comparison.operator {
+            Operator::Eq => (Test::Eq, false),
+            Operator::Ne => (Test::Eq, true),
+            Operator::MaskedEq => (Test::MaskedEq, false),
+            Operator::Ge => (Test::Ge, false),
+            Operator::Lt => (Test::Ge, true),
+            Operator::Gt => (Test::Gt, false),
+            Operator::Le => (Test::Gt, true),
+        };
+        let (mask, value) = match test {
+            Test::MaskedEq => (comparison.value, comparison.value_two),
+            _ => (u64::MAX, comparison.value),
+        };
+        let mask = match width {
+            Width::Low => mask & u64::from(u32::MAX),
+            Width::Full => mask,
+        };
+        let condition = Self { argument: comparison.argument, test, negated, mask, value: value & mask };
+        (mask != 0).then_some(condition)
+    }
+
+    fn is_less(&self) -> bool {
+        self.negated && self.test != Test::Eq
+    }
+
+    /// The comparisons of 32-bit words that the tree of libseccomp is made of.
+    fn steps(&self, width: Width) -> impl Iterator<Item = Step> {
+        let rank = match self.test {
+            Test::Eq | Test::MaskedEq => 3,
+            Test::Ge | Test::Gt if self.negated => 2,
+            Test::Ge | Test::Gt => 1,
+        };
+        let step = |test, high| Step {
+            word: self.argument * 2 + u8::from(high),
+            rank,
+            test,
+            ascending: self.is_less(),
+            mask: half(self.mask, high),
+            value: half(self.value, high),
+        };
+        // The high half of "greater or equal" is "greater", or equal and then the low half.
+        let of_high = if self.test == Test::Ge { Test::Gt } else { self.test };
+        let high = (width == Width::Full).then(|| step(of_high, true));
+        high.into_iter().chain([step(self.test, false)])
+    }
+}
+
+/// The high or low 32 bits.
+pub fn half(value: u64, high: bool) -> u32 {
+    if high { (value >> 32) as u32 } else { value as u32 }
+}
+
+/// One comparison of a 32-bit word, as a place in the tree.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    word: u8,
+    rank: u8,
+    test: Test,
+    ascending: bool,
+    mask: u32,
+    value: u32,
+}
+
+impl Step {
+    /// Whether both are one node of the tree, whatever follows from it.
+    fn is(&self, other: &Self) -> bool {
+        (self.word, self.test, self.mask, self.value) == (other.word, other.test, other.mask, other.value)
+    }
+
+    fn goes_before(&self, there: &Self) -> bool {
+        if (self.word, self.rank) != (there.word, there.rank) {
+            return (self.word, self.rank) > (there.word, there.rank);
+        }
+        if there.ascending { self.value < there.value } else { self.value > there.value }
+    }
+}
+
+/// Puts the clauses for one call, given in the order of the profile, in the order of trying; drops those that never
+/// come to be tried.
+///
+/// # Errors
+/// Two clauses with the same conditions, or a clause with only some of the conditions of an earlier one, and another
+/// verdict: libseccomp refuses them too.
+pub fn in_order(clauses: Vec<Clause>, width: Width) -> Result<Vec<Clause>, Contradiction> {
+    if let Some(always) = clauses.iter().find(|clause| clause.conditions.is_empty()) {
+        return Ok(vec![always.clone()]);
+    }
+    let kept = without_redundant(&clauses)?;
+    let paths: Vec<Vec<Step>> = clauses
+        .iter()
+        .map(|clause| clause.conditions.iter().flat_map(|condition| condition.steps(width)).collect())
+        .collect();
+    let mut order = Vec::with_capacity(kept.len());
+    arrange(&paths, kept, 0, &mut order);
+    Ok(order.into_iter().map(|at| clauses[at].clone()).collect())
+}
+
+fn without_redundant(clauses: &[Clause]) -> Result<Vec<usize>, Contradiction> {
+    let mut kept: Vec<usize> = Vec::with_capacity(clauses.len());
+    for (later, clause) in clauses.iter().enumerate() {
+        let contradicts = |earlier: &&usize| {
+            let earlier = &clauses[**earlier];
+            earlier.verdict != clause.verdict && earlier.conditions.starts_with(&clause.conditions)
+        };
+        if let Some(&earlier) = kept.iter().find(contradicts) {
+            return Err(Contradiction { later, earlier });
+        }
+        if !kept.iter().any(|&earlier| clause.conditions.starts_with(&clauses[earlier].conditions)) {
+            kept.push(later);
+        }
+    }
+    Ok(kept)
+}
+
+/// Sorts `members` into a level of the tree as they come, then each node's members into the level below.
+fn arrange(paths: &[Vec<Step>], members: Vec<usize>, depth: usize, order: &mut Vec<usize>) {
+    let mut level: Vec<(Step, Vec<usize>)> = Vec::new();
+    for member in members {
+        let Some(step) = paths[member].get(depth) else {
+            order.push(member);
+            continue;
+        };
+        match level.iter().position(|(there, _)| there.is(step) || step.goes_before(there)) {
+            Some(at) if level[at].0.is(step) => level[at].1.push(member),
+            Some(at) => level.insert(at, (*step, vec![member])),
+            None => level.push((*step, vec![member])),
+        }
+    }
+    for (_, members) in level {
+        match members.as_slice() {
+            [only] => order.push(*only),
+            _ => arrange(paths, members, depth + 1, order),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Clause, Condition, Contradiction, in_order};
+    use crate::seccomp::{Comparison, Operator, Width};
+
+    fn clause(verdict: u32, conditions: &[(u8, Operator, u64)]) -> Clause {
+        let conditions = conditions.iter().filter_map(|&(argument, operator, value)| {
+            Condition::new(&Comparison { argument, operator, value, value_two: 0 }, Width::Full)
+        });
+        Clause { conditions: conditions.collect(), verdict }
+    }
+
+    fn verdicts(clauses: Vec<Clause>) -> Result<Vec<u32>, Contradiction> {
+        Ok(in_order(clauses, Width::Full)?.iter().map(|clause| clause.verdict).collect())
+    }
+
+    #[test]
+    fn a_rule_without_conditions_beats_all_others() {
+        let clauses = vec![clause(1, &[(0, Operator::Eq, 1)]), clause(2, &[]), clause(3, &[])];
+        assert_eq!(verdicts(clauses), Ok(vec![2]));
+    }
+
+    #[test]
+    fn higher_arguments_then_closer_conditions_come_first() {
+        let clauses = vec![
+            clause(1, &[(0, Operator::Gt, 1)]),
+            clause(2, &[(0, Operator::Lt, 9)]),
+            clause(3, &[(0, Operator::Eq, 5)]),
+            clause(4, &[(1, Operator::Eq, 5)]),
+            clause(5, &[(0, Operator::Gt, 7)]),
+            clause(6, &[(0, Operator::Lt, 2)]),
+        ];
+        assert_eq!(verdicts(clauses), Ok(vec![4, 3, 6, 2, 5, 1]));
+    }
+
+    #[test]
+    fn the_wider_of_two_rules_must_come_first_unless_they_agree() {
+        let narrow = |verdict| clause(verdict, &[(0, Operator::Eq, 1), (1, Operator::Eq, 2)]);
+        let wide = |verdict| clause(verdict, &[(0, Operator::Eq, 1)]);
+        assert_eq!(verdicts(vec![wide(1), narrow(2)]), Ok(vec![1]));
+        assert_eq!(verdicts(vec![narrow(1), wide(1)]), Ok(vec![1, 1]));
+        assert_eq!(verdicts(vec![narrow(1), wide(2)]), Err(Contradiction { later: 1, earlier: 0 }));
+        assert_eq!(verdicts(vec![wide(1), wide(2)]), Err(Contradiction { later: 1, earlier: 0 }));
+    }
+}

@@ -1,0 +1,363 @@
+//! From a profile to a program: which architecture and which number lead to which clauses.
+//!
+//! The program compares the architecture, then finds the number in a binary tree over ranges of numbers that share a
+//! verdict. x86_64 and x32 are one such tree, since the kernel reports them as one architecture.
+
+use super::arch::{Arch, Width, X32_BIT};
+use super::assemble::{ARCHITECTURE, Assembler, Branch, JUMP_EQ, JUMP_GE, Label, NUMBER, Target};
+use super::clauses::{Clause, Condition, in_order};
+use super::{Action, BeyondProfile, Call, Comparison, CompileError, Filter, MAX_INSTRUCTIONS, Operator, Profile, Rule};
+
+/// Compiles a profile.
+///
+/// # Errors
+/// Two rules contradict each other, or the program is too long for the kernel.
+pub fn compile(profile: &Profile) -> Result<Filter, CompileError> {
+    let mut compiler = Compiler {
+        profile,
+        default: profile.default.to_return_value(),
+        lists: Vec::new(),
+        assembler: Assembler::default(),
+    };
+    // A program is written backwards: what is compared first, the native architecture, comes last.
+    let mut roots: Vec<(u32, Label)> = Vec::new();
+    let mut architectures = vec![Arch::NATIVE];
+    architectures.extend(&profile.architectures);
+    while let Some(arch) = architectures.pop() {
+        let audit = arch.audit();
+        let is_done = roots.iter().any(|(done, _)| *done == audit);
+        let is_native_too_early = audit == Arch::NATIVE.audit() && !architectures.is_empty();
+        if is_done || is_native_too_early {
+            continue;
+        }
+        let ranges = compiler.ranges(arch)?;
+        let tree = compiler.tree(&ranges);
+        roots.push((audit, compiler.assembler.load(NUMBER, tree)));
+    }
+    // libseccomp's, and thus everybody's, answer to calls of an architecture that the profile does not list.
+    let mut next = Target::Return(Action::KillThread.to_return_value());
+    for (audit, root) in roots {
+        let branch = Branch { code: JUMP_EQ, k: audit, yes: Target::At(root), no: next };
+        next = Target::At(compiler.assembler.branch(branch));
+    }
+    compiler.assembler.load(ARCHITECTURE, next);
+    let program = compiler.assembler.finish();
+    if program.len() > MAX_INSTRUCTIONS {
+        return Err(CompileError::TooLong(program.len()));
+    }
+    Ok(Filter { program })
+}
+
+/// What a number leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaf {
+    Return(u32),
+    /// An index of [`Compiler::lists`].
+    Clauses(usize),
+}
+
+/// Conditions that some calls share.
+struct List {
+    clauses: Vec<Clause>,
+    arch: Arch,
+    /// Where they are, once written.
+    written: Option<Target>,
+}
+
+/// A rule's claim to a number.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    number: u32,
+    rule: usize,
+    call: Call,
+    /// What the first argument must be when the number is that of `socketcall` or `ipc`.
+    selector: Option<u16>,
+}
+
+/// Ranges of numbers: where each starts, to where the next starts.
+#[derive(Debug, Default)]
+struct Ranges(Vec<(u32, Leaf)>);
+
+impl Ranges {
+    /// From `start` on `leaf`; `start` is never below that of the last range.
+    fn push(&mut self, start: u32, leaf: Leaf) {
+        if self.0.last().is_some_and(|(last, _)| *last == start) {
+            self.0.pop();
+        }
+        if self.0.last().is_none_or(|(_, last)| *last != leaf) {
+            self.0.push((start, leaf));
+        }
+    }
+}
+
+struct Compiler<'a> {
+    profile: &'a Profile,
+    default: u32,
+    lists: Vec<List>,
+    assembler: Assembler,
+}
+
+impl Compiler<'_> {
+    fn has(&self, arch: Arch) -> bool {
+        arch == Arch::NATIVE || self.profile.architectures.contains(&arch)
+    }
+
+    /// The verdicts for all numbers that come with the audit value of `arch`.
+    fn ranges(&mut self, arch: Arch) -> Result<Ranges, CompileError> {
+        let mut ranges = Ranges::default();
+        if !matches!(arch, Arch::X86_64 | Arch::X32) {
+            self.add_numbers(arch, 0, &mut ranges)?;
+            return Ok(ranges);
+        }
+        // The other convention of the same audit value is as foreign as another architecture.
+        let foreign = Leaf::Return(Action::KillThread.to_return_value());
+        if self.has(Arch::X86_64) {
+            self.add_numbers(Arch::X86_64, 0, &mut ranges)?;
+        } else {
+            ranges.push(0, foreign);
+        }
+        if self.has(Arch::X32) {
+            self.add_numbers(Arch::X32, X32_BIT, &mut ranges)?;
+        } else {
+            ranges.push(X32_BIT, foreign);
+            // A tracer skips a call by making its number -1, and the filter is asked again.
+            ranges.push(u32::MAX, Leaf::Return(self.default));
+        }
+        Ok(ranges)
+    }
+
+    /// Adds the verdicts for the numbers of one architecture, the first of which is `first`.
+    fn add_numbers(&mut self, arch: Arch, first: u32, ranges: &mut Ranges) -> Result<(), CompileError> {
+        let (claims, highest) = self.claims(arch);
+        let answers_beyond = self.profile.beyond == BeyondProfile::NoSuchCall && !self.profile.default.lets_pass();
+        let highest = highest.filter(|highest| answers_beyond && *highest > 0);
+        let default = Leaf::Return(self.default);
+        let no_such_call = Leaf::Return(Action::NO_SUCH_CALL.to_return_value());
+        ranges.push(first, default);
+        if highest.is_some() && arch.hides_unknown_calls_behind_zero() {
+            ranges.push(first, no_such_call);
+            ranges.push(first + 1, default);
+        }
+        for claims in claims.chunk_by(|a, b| a.number == b.number) {
+            let leaf = self.leaf(claims, arch)?;
+            ranges.push(claims[0].number, leaf);
+            ranges.push(claims[0].number + 1, default);
+        }
+        if let Some(highest) = highest {
+            ranges.push(highest + 1, no_such_call);
+        }
+        Ok(())
+    }
+
+    /// Which numbers the rules are about, sorted and then in the order of the rules, and the highest number named.
+    fn claims(&self, arch: Arch) -> (Vec<Claim>, Option<u32>) {
+        let mut claims = Vec::with_capacity(512);
+        let mut highest = None;
+        for (rule, Rule { calls, action, .. }) in self.profile.rules.iter().enumerate() {
+            // What happens anyway needs no rule; but the profile does know these calls.
+            let is_redundant = *action == self.profile.default;
+            for &call in calls {
+                let carrier = if arch.is_multiplexed() { call.carrier() } else { None };
+                let carried = carrier.and_then(|(carrier, selector)| Some((carrier.number(arch)?, Some(selector))));
+                let direct = call.number(arch).map(|number| (number, None));
+                for (number, selector) in carried.into_iter().chain(direct) {
+                    highest = highest.max(Some(number));
+                    if !is_redundant {
+                        claims.push(Claim { number, rule, call, selector });
+                    }
+                }
+            }
+        }
+        claims.sort_by_key(|claim| claim.number);
+        (claims, highest)
+    }
+
+    /// What the claims to one number come to.
+    fn leaf(&mut self, claims: &[Claim], arch: Arch) -> Result<Leaf, CompileError> {
+        let rules = &self.profile.rules;
+        let is_unconditional = |claim: &&Claim| claim.selector.is_none() && rules[claim.rule].comparisons.is_empty();
+        if let Some(claim) = claims.iter().find(is_unconditional) {
+            return Ok(Leaf::Return(rules[claim.rule].action.to_return_value()));
+        }
+        let mut clauses = Vec::with_capacity(claims.len());
+        let mut origins = Vec::with_capacity(claims.len());
+        for claim in claims {
+            for comparisons in alternatives(&rules[claim.rule].comparisons) {
+                let conditions = conditions(comparisons, claim.selector, arch.width());
+                clauses.push(Clause { conditions, verdict: rules[claim.rule].action.to_return_value() });
+                origins.push(claim);
+            }
+        }
+        let clauses = in_order(clauses, arch.width()).map_err(|contradiction| CompileError::Conflict {
+            rule: origins[contradiction.later].rule,
+            earlier: origins[contradiction.earlier].rule,
+            call: origins[contradiction.later].call,
+            arch,
+        })?;
+        if let [Clause { conditions, verdict }] = clauses.as_slice()
+            && conditions.is_empty()
+        {
+            return Ok(Leaf::Return(*verdict));
+        }
+        let is_same = |list: &List| {
+            let (there, here) = (list.arch, arch);
+            list.clauses == clauses && there.width() == here.width() && there.is_big_endian() == here.is_big_endian()
+        };
+        let known = self.lists.iter().position(is_same);
+        Ok(Leaf::Clauses(known.unwrap_or_else(|| {
+            self.lists.push(List { clauses, arch, written: None });
+            self.lists.len() - 1
+        })))
+    }
+
+    fn target(&mut self, leaf: Leaf) -> Target {
+        let index = match leaf {
+            Leaf::Return(value) => return Target::Return(value),
+            Leaf::Clauses(index) => index,
+        };
+        let list = &mut self.lists[index];
+        *list.written.get_or_insert_with(|| self.assembler.clauses(&list.clauses, list.arch, self.default))
+    }
+
+    /// Writes the search for a number.
+    fn tree(&mut self, ranges: &Ranges) -> Target {
+        self.subtree(&ranges.0)
+    }
+
+    fn subtree(&mut self, ranges: &[(u32, Leaf)]) -> Target {
+        match *ranges {
+            [] => Target::Return(self.default),
+            [(_, leaf)] => self.target(leaf),
+            // A single number in the middle of what surrounds it.
+            [(_, around), (number, leaf), (next, after)] if around == after && next == number + 1 => {
+                let (yes, no) = (self.target(leaf), self.target(around));
+                Target::At(self.assembler.branch(Branch { code: JUMP_EQ, k: number, yes, no }))
+            }
+            _ => {
+                let (below, above) = ranges.split_at(ranges.len() / 2);
+                let (yes, no) = (self.subtree(above), self.subtree(below));
+                Target::At(self.assembler.branch(Branch { code: JUMP_GE, k: above[0].0, yes, no }))
+            }
+        }
+    }
+}
+
+/// The comparisons of a rule; when two are about one argument, each is an alternative, as in runc.
+fn alternatives(comparisons: &[Comparison]) -> impl Iterator<Item = &[Comparison]> {
+    let mut seen = 0_u8;
+    let is_repeated = comparisons.iter().any(|comparison| {
+        let bit = 1 << comparison.argument;
+        let is_repeated = seen & bit != 0;
+        seen |= bit;
+        is_repeated
+    });
+    let together = if is_repeated { 1 } else { comparisons.len().max(1) };
+    comparisons.is_empty().then_some(comparisons).into_iter().chain(comparisons.chunks(together))
+}
+
+/// The conditions of one alternative, sorted. The selector of a multiplexed call takes the place of a condition on the
+/// first argument: libseccomp's way, although the other arguments are then behind a pointer, out of a filter's sight.
+fn conditions(comparisons: &[Comparison], selector: Option<u16>, width: Width) -> Vec<Condition> {
+    let selector = selector.map(|selector| Comparison {
+        argument: 0,
+        operator: Operator::Eq,
+        value: u64::from(selector),
+        value_two: 0,
+    });
+    let others = comparisons.iter().filter(|comparison| selector.is_none() || comparison.argument != 0);
+    let mut conditions: Vec<Condition> =
+        selector.iter().chain(others).filter_map(|comparison| Condition::new(comparison, width)).collect();
+    conditions.sort_by_key(|condition| condition.argument);
+    conditions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compile;
+    use crate::seccomp::interpreter::{Data, run};
+    use crate::seccomp::{Action, Arch, BeyondProfile, Call, Comparison, CompileError, Operator, Profile, Rule};
+
+    const NO_SUCH_CALL: u32 = 0x0005_0026;
+    const EPERM: u32 = 0x0005_0001;
+    const ALLOW: u32 = 0x7fff_0000;
+    const KILL: u32 = 0;
+
+    fn allowing(default: Action, architectures: &[Arch], names: &[&str]) -> Profile {
+        let calls = names.iter().map(|name| Call::from_name(name).unwrap()).collect();
+        let rules = vec![Rule { calls, action: Action::Allow, comparisons: Vec::new() }];
+        Profile { default, architectures: architectures.to_vec(), rules, beyond: BeyondProfile::NoSuchCall }
+    }
+
+    fn verdict(profile: &Profile, arch: Arch, number: u32) -> u32 {
+        let data = Data { number, audit: arch.audit(), arguments: [0; 6] };
+        run(&compile(profile).unwrap().program, &data).0
+    }
+
+    #[test]
+    fn calls_beyond_the_profile_do_not_exist() {
+        let family = [Arch::X86_64, Arch::X86, Arch::X32];
+        let profile = allowing(Action::Errno(1), &family, &["read", "openat", "ioctl", "socket"]);
+        let cases = [
+            // openat is 257, and nothing higher is named.
+            (Arch::X86_64, 257, ALLOW),
+            (Arch::X86_64, 256, EPERM),
+            (Arch::X86_64, 258, NO_SUCH_CALL),
+            (Arch::X86_64, 0x3fff_ffff, NO_SUCH_CALL),
+            // runc overlooks that socket, 359, is named too: there it does not exist on i386.
+            (Arch::X86, 359, ALLOW),
+            (Arch::X86, 358, EPERM),
+            (Arch::X86, 360, NO_SUCH_CALL),
+            (Arch::X86, u32::MAX, NO_SUCH_CALL),
+            // ioctl is 514 in x32.
+            (Arch::X32, 0x4000_0202, ALLOW),
+            (Arch::X32, 0x4000_0203, NO_SUCH_CALL),
+            (Arch::X32, u32::MAX, NO_SUCH_CALL),
+            (Arch::Aarch64, 0, KILL),
+        ];
+        for (arch, number, expected) in cases {
+            assert_eq!(verdict(&profile, arch, number), expected, "{arch:?} {number}");
+        }
+    }
+
+    #[test]
+    fn without_x32_its_numbers_are_foreign_but_for_the_skipped_call() {
+        let profile = allowing(Action::Errno(1), &[], &["read", "openat"]);
+        for (number, expected) in [(258, NO_SUCH_CALL), (0x4000_0000, KILL), (u32::MAX - 1, KILL), (u32::MAX, EPERM)] {
+            assert_eq!(verdict(&profile, Arch::X86_64, number), expected, "{number:#x}");
+        }
+    }
+
+    #[test]
+    fn a_default_that_lets_calls_pass_lets_all_pass() {
+        for default in [Action::Allow, Action::Log, Action::Trace(1)] {
+            let profile = allowing(default, &[], &["read"]);
+            assert_eq!(verdict(&profile, Arch::X86_64, 1000), default.to_return_value());
+        }
+        // As in runc: a profile that names nothing but number 0 says nothing about what is new.
+        assert_eq!(verdict(&allowing(Action::Trap, &[], &["read"]), Arch::X86_64, 1000), 0x0003_0000);
+        assert_eq!(verdict(&allowing(Action::KillProcess, &[], &["write"]), Arch::X86_64, 1000), NO_SUCH_CALL);
+    }
+
+    #[test]
+    fn unknown_calls_of_s390_are_number_zero() {
+        let profile = allowing(Action::Errno(1), &[Arch::S390x], &["read"]);
+        for (number, expected) in [(0, NO_SUCH_CALL), (1, EPERM), (3, ALLOW), (4, NO_SUCH_CALL)] {
+            assert_eq!(verdict(&profile, Arch::S390x, number), expected, "{number}");
+        }
+    }
+
+    #[test]
+    fn the_kernel_takes_4096_instructions() {
+        let mut profile = allowing(Action::Errno(1), &[], &["read"]);
+        let ioctl = Call::from_name("ioctl").unwrap();
+        let rule = |value| Rule {
+            calls: vec![ioctl],
+            action: Action::Allow,
+            comparisons: vec![Comparison { argument: 1, operator: Operator::Eq, value, value_two: 0 }],
+        };
+        profile.rules.extend((0..900).map(rule));
+        assert_eq!(verdict(&profile, Arch::X86_64, 16), ALLOW);
+        profile.rules.extend((900..1100).map(rule));
+        assert!(matches!(compile(&profile), Err(CompileError::TooLong(4097..))));
+    }
+}

@@ -1,0 +1,264 @@
+//! linux.seccomp → cBPF: from the rules of a profile to the program that the kernel runs before every system call.
+//!
+//! Pure: names in, instructions out. `plan/seccomp.rs` reads config.json, `sys/` installs the result. libseccomp does
+//! the same work in 7 to 11 milliseconds; this takes tens of microseconds, so nothing needs to be cached. libseccomp
+//! remains the judge: `oracle.rs` runs its programs and ours side by side.
+//!
+//! * `arch.rs`, `syscalls.rs`, `deltas.rs`: the tables.
+//! * `clauses.rs`: the rules for one call, in the order in which they are tried.
+//! * `compile.rs`: which number leads to which rules.
+//! * `assemble.rs`: instructions.
+
+mod arch;
+mod assemble;
+mod clauses;
+mod compile;
+mod deltas;
+#[cfg(test)]
+mod interpreter;
+mod multiplex;
+#[cfg(test)]
+mod oracle;
+mod syscalls;
+
+use std::fmt::{self, Display};
+
+pub use arch::{Arch, Width};
+pub use compile::compile;
+pub use syscalls::Call;
+
+/// The most instructions the kernel takes (`BPF_MAXINSNS`).
+pub const MAX_INSTRUCTIONS: usize = 4096;
+
+/// One instruction, laid out as the kernel's `struct sock_filter`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Insn {
+    /// What to do.
+    pub code: u16,
+    /// How many instructions to skip when a comparison holds.
+    pub jt: u8,
+    /// How many instructions to skip when it does not.
+    pub jf: u8,
+    /// The operand.
+    pub k: u32,
+}
+
+/// A program for seccomp(2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// At least one instruction and at most [`MAX_INSTRUCTIONS`].
+    pub program: Vec<Insn>,
+}
+
+/// What the kernel does with a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Kill the thread (`SCMP_ACT_KILL` and `SCMP_ACT_KILL_THREAD`).
+    KillThread,
+    /// Kill the process.
+    KillProcess,
+    /// Send SIGSYS.
+    Trap,
+    /// Fail with this error number.
+    Errno(u16),
+    /// Ask the tracer, handing it this number.
+    Trace(u16),
+    /// Carry the call out.
+    Allow,
+    /// Carry the call out and log it.
+    Log,
+    /// Ask the listener.
+    Notify,
+}
+
+/// How config.json spells the actions.
+static ACTIONS: [(&str, Action); 9] = [
+    ("SCMP_ACT_ALLOW", Action::Allow),
+    ("SCMP_ACT_ERRNO", Action::Errno(Action::DEFAULT_ERRNO)),
+    ("SCMP_ACT_KILL", Action::KillThread),
+    ("SCMP_ACT_KILL_PROCESS", Action::KillProcess),
+    ("SCMP_ACT_KILL_THREAD", Action::KillThread),
+    ("SCMP_ACT_LOG", Action::Log),
+    ("SCMP_ACT_NOTIFY", Action::Notify),
+    ("SCMP_ACT_TRACE", Action::Trace(Action::DEFAULT_ERRNO)),
+    ("SCMP_ACT_TRAP", Action::Trap),
+];
+
+impl Action {
+    /// EPERM: what a config that names no number gets.
+    pub const DEFAULT_ERRNO: u16 = 1;
+    /// ENOSYS.
+    pub const NO_SUCH_CALL: Self = Self::Errno(38);
+
+    /// Finds an action as config.json spells it; one with a number has [`Self::DEFAULT_ERRNO`].
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        ACTIONS.iter().find(|(known, _)| *known == name).map(|(_, action)| *action)
+    }
+
+    /// The names in config.json, for `features`.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        ACTIONS.iter().map(|(name, _)| *name)
+    }
+
+    /// The same action with another number; `None` for an action that has none.
+    #[must_use]
+    pub fn with_number(self, number: u16) -> Option<Self> {
+        match self {
+            Self::Errno(_) => Some(Self::Errno(number)),
+            Self::Trace(_) => Some(Self::Trace(number)),
+            _ => None,
+        }
+    }
+
+    /// Whether a call with this action may be carried out without being named in a rule.
+    fn lets_pass(self) -> bool {
+        // A tracer is expected to say ENOSYS itself.
+        matches!(self, Self::Allow | Self::Log | Self::Trace(_))
+    }
+
+    /// What a filter returns (`SECCOMP_RET_…`).
+    #[must_use]
+    pub fn to_return_value(self) -> u32 {
+        match self {
+            Self::KillThread => 0,
+            Self::KillProcess => 0x8000_0000,
+            Self::Trap => 0x0003_0000,
+            Self::Errno(number) => 0x0005_0000 | u32::from(number),
+            Self::Notify => 0x7fc0_0000,
+            Self::Trace(number) => 0x7ff0_0000 | u32::from(number),
+            Self::Log => 0x7ffc_0000,
+            Self::Allow => 0x7fff_0000,
+        }
+    }
+}
+
+/// How an argument is compared, unsigned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    /// Not equal.
+    Ne,
+    /// Less.
+    Lt,
+    /// Less or equal.
+    Le,
+    /// Equal.
+    Eq,
+    /// Greater or equal.
+    Ge,
+    /// Greater.
+    Gt,
+    /// The bits under `value` equal `value_two`.
+    MaskedEq,
+}
+
+/// How config.json spells the operators.
+static OPERATORS: [(&str, Operator); 7] = [
+    ("SCMP_CMP_EQ", Operator::Eq),
+    ("SCMP_CMP_GE", Operator::Ge),
+    ("SCMP_CMP_GT", Operator::Gt),
+    ("SCMP_CMP_LE", Operator::Le),
+    ("SCMP_CMP_LT", Operator::Lt),
+    ("SCMP_CMP_MASKED_EQ", Operator::MaskedEq),
+    ("SCMP_CMP_NE", Operator::Ne),
+];
+
+impl Operator {
+    /// Finds an operator as config.json spells it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        OPERATORS.iter().find(|(known, _)| *known == name).map(|(_, operator)| *operator)
+    }
+
+    /// The names in config.json, for `features`.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        OPERATORS.iter().map(|(name, _)| *name)
+    }
+}
+
+/// The highest index of an argument.
+pub const MAX_ARGUMENT: u8 = 5;
+
+/// A condition on one argument of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Comparison {
+    /// Which argument, 0 to [`MAX_ARGUMENT`].
+    pub argument: u8,
+    /// How.
+    pub operator: Operator,
+    /// With what; the mask of [`Operator::MaskedEq`].
+    pub value: u64,
+    /// What the masked bits must be.
+    pub value_two: u64,
+}
+
+/// What happens to some calls under some conditions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The calls.
+    pub calls: Vec<Call>,
+    /// What happens.
+    pub action: Action,
+    /// All must hold, unless two are about the same argument: then one of them must, as in runc.
+    pub comparisons: Vec<Comparison>,
+}
+
+/// What happens to calls with a number beyond the highest that the profile names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BeyondProfile {
+    /// ENOSYS, unless the default action lets calls pass: programs try a new call and fall back to an older one, but
+    /// take EPERM for an answer.
+    NoSuchCall,
+    /// The default action: what libseccomp alone would do.
+    Default,
+}
+
+/// What is to be compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// What happens to calls that no rule is about.
+    pub default: Action,
+    /// Whose calls are looked at besides those of [`Arch::NATIVE`]; a call of any other kills the thread.
+    pub architectures: Vec<Arch>,
+    /// The rules.
+    pub rules: Vec<Rule>,
+    /// What happens to calls that are younger than the profile.
+    pub beyond: BeyondProfile,
+}
+
+/// Why a profile cannot be compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CompileError {
+    /// The kernel would not take so many instructions.
+    TooLong(usize),
+    /// A rule has the conditions of an earlier one, or some of them, but another action.
+    Conflict {
+        /// Which rule.
+        rule: usize,
+        /// Which earlier rule.
+        earlier: usize,
+        /// For which call.
+        call: Call,
+        /// On which architecture.
+        arch: Arch,
+    },
+}
+
+impl Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong(length) => {
+                write!(f, "the filter would have {length} instructions, the kernel takes {MAX_INSTRUCTIONS}")
+            }
+            Self::Conflict { earlier, call, arch, .. } => write!(
+                f,
+                "the rule for {} contradicts syscalls[{earlier}] on {}: the same conditions, another action",
+                call.name(),
+                arch.name()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for CompileError {}

@@ -1,0 +1,407 @@
+//! The judge: libseccomp compiles the same profiles, both programs are run over a sweep of calls, and must agree.
+//!
+//! Where they do not agree on purpose, a test below says so and why. libseccomp knows nothing of calls beyond the
+//! profile, so the sweep compiles without that answer, which `beyond_the_profile` holds against runc's rule.
+
+mod profiles;
+
+use std::io::{Read as _, Seek as _};
+
+use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
+
+use super::assemble::{AND, JUMP, LOAD, RETURN};
+use super::interpreter::{Data, run, trace};
+use super::{Action, Arch, BeyondProfile, Call, Comparison, CompileError, Insn, Operator, Profile, Rule, compile};
+
+fn scmp_arch(arch: Arch) -> ScmpArch {
+    match arch {
+        Arch::X86_64 => ScmpArch::X8664,
+        Arch::X86 => ScmpArch::X86,
+        Arch::X32 => ScmpArch::X32,
+        Arch::Aarch64 => ScmpArch::Aarch64,
+        Arch::Arm => ScmpArch::Arm,
+        Arch::Mips => ScmpArch::Mips,
+        Arch::Mips64 => ScmpArch::Mips64,
+        Arch::Mips64N32 => ScmpArch::Mips64N32,
+        Arch::Mipsel => ScmpArch::Mipsel,
+        Arch::Mipsel64 => ScmpArch::Mipsel64,
+        Arch::Mipsel64N32 => ScmpArch::Mipsel64N32,
+        Arch::Ppc => ScmpArch::Ppc,
+        Arch::Ppc64 => ScmpArch::Ppc64,
+        Arch::Ppc64Le => ScmpArch::Ppc64Le,
+        Arch::Riscv64 => ScmpArch::Riscv64,
+        Arch::S390 => ScmpArch::S390,
+        Arch::S390x => ScmpArch::S390X,
+        Arch::Loongarch64 => ScmpArch::Loongarch64,
+    }
+}
+
+fn scmp_action(action: Action) -> ScmpAction {
+    match action {
+        Action::KillThread => ScmpAction::KillThread,
+        Action::KillProcess => ScmpAction::KillProcess,
+        Action::Trap => ScmpAction::Trap,
+        Action::Errno(number) => ScmpAction::Errno(i32::from(number)),
+        Action::Trace(number) => ScmpAction::Trace(number),
+        Action::Allow => ScmpAction::Allow,
+        Action::Log => ScmpAction::Log,
+        Action::Notify => ScmpAction::Notify,
+    }
+}
+
+fn scmp_comparison(comparison: &Comparison) -> ScmpArgCompare {
+    let Comparison { argument, operator, value, value_two } = *comparison;
+    let (operator, value) = match operator {
+        Operator::Ne => (ScmpCompareOp::NotEqual, value),
+        Operator::Lt => (ScmpCompareOp::Less, value),
+        Operator::Le => (ScmpCompareOp::LessOrEqual, value),
+        Operator::Eq => (ScmpCompareOp::Equal, value),
+        Operator::Ge => (ScmpCompareOp::GreaterEqual, value),
+        Operator::Gt => (ScmpCompareOp::Greater, value),
+        Operator::MaskedEq => (ScmpCompareOp::MaskedEqual(value), value_two),
+    };
+    ScmpArgCompare::new(u32::from(argument), operator, value)
+}
+
+/// The program libseccomp makes of the profile when it is used as runc uses it.
+fn libseccomp_program(profile: &Profile) -> Result<Vec<Insn>, libseccomp::error::SeccompError> {
+    let mut context = ScmpFilterContext::new(scmp_action(profile.default))?;
+    for arch in &profile.architectures {
+        context.add_arch(scmp_arch(*arch))?;
+    }
+    for Rule { calls, action, comparisons } in &profile.rules {
+        if *action == profile.default {
+            continue;
+        }
+        let all: Vec<ScmpArgCompare> = comparisons.iter().map(scmp_comparison).collect();
+        let is_repeated = (0..6).any(|at| comparisons.iter().filter(|one| one.argument == at).count() > 1);
+        for call in calls {
+            let Ok(number) = ScmpSyscall::from_name(call.name()) else { continue };
+            for together in all.chunks(if is_repeated { 1 } else { all.len().max(1) }) {
+                context.add_rule_conditional(scmp_action(*action), number, together)?;
+            }
+            if all.is_empty() {
+                context.add_rule(scmp_action(*action), number)?;
+            }
+        }
+    }
+    let mut file = tempfile::tempfile().unwrap();
+    context.export_bpf(&file)?;
+    let mut bytes = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    let insn = |chunk: &[u8]| Insn {
+        code: u16::from_ne_bytes([chunk[0], chunk[1]]),
+        jt: chunk[2],
+        jf: chunk[3],
+        k: u32::from_ne_bytes([chunk[4], chunk[5], chunk[6], chunk[7]]),
+    };
+    Ok(bytes.chunks_exact(8).map(insn).collect())
+}
+
+/// Whether libseccomp has heard of the call; distributions ship it years behind the kernel.
+fn is_known_to_libseccomp(call: Call) -> bool {
+    ScmpSyscall::from_name(call.name()).is_ok()
+}
+
+/// Numbers worth trying: all small ones, with and without the bit of x32, and those next to something.
+fn numbers() -> impl Iterator<Item = u32> {
+    let small = (0..600).chain((0..600).map(|number| 0x4000_0000 | number));
+    let odd = [1000, 4000, 4999, 0x000f_0005, 0x3fff_ffff, 0x4000_1000, 0x7fff_ffff, 0x8000_0000, 0xbfff_ffff];
+    small.chain(odd).chain([0xc000_0000, 0xffff_fffe, 0xffff_ffff])
+}
+
+/// Arguments worth trying: for every rule ones that satisfy it, and each a little off; for every value of the profile
+/// all six arguments the same.
+fn arguments(profile: &Profile) -> Vec<[u64; 6]> {
+    let mut found = vec![[0; 6], [u64::MAX; 6], [1, 2, 3, 4, 5, 6]];
+    for rule in &profile.rules {
+        let mut satisfying = [0; 6];
+        for comparison in &rule.comparisons {
+            let Comparison { argument, operator, value, value_two } = *comparison;
+            satisfying[usize::from(argument)] = match operator {
+                Operator::Ne | Operator::Gt => value.wrapping_add(1),
+                Operator::Lt => value.wrapping_sub(1),
+                Operator::Le | Operator::Eq | Operator::Ge => value,
+                Operator::MaskedEq => value_two,
+            };
+        }
+        found.push(satisfying);
+        for comparison in &rule.comparisons {
+            for edge in around(comparison.value).into_iter().chain(around(comparison.value_two)) {
+                let mut off = satisfying;
+                off[usize::from(comparison.argument)] = edge;
+                found.extend([off, [edge; 6]]);
+            }
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn around(value: u64) -> [u64; 9] {
+    let high = 1 << 32;
+    [
+        value,
+        value.wrapping_sub(1),
+        value.wrapping_add(1),
+        value ^ high,
+        value.wrapping_add(high),
+        value.wrapping_sub(high),
+        value & 0xffff_ffff,
+        value << 32,
+        !value,
+    ]
+}
+
+/// One point of the sweep.
+#[derive(Debug)]
+struct Difference {
+    data: Data,
+    ours: u32,
+    theirs: u32,
+}
+
+/// What two programs made of the same calls.
+#[derive(Debug, Default)]
+struct Outcome {
+    points: usize,
+    /// Both verdicts are those of a rule that holds, so the question is which rule comes first.
+    differences: Vec<Difference>,
+    /// libseccomp's verdict is that of no rule that holds, or came about by looking at the wrong word.
+    libseccomp_is_wrong: usize,
+}
+
+/// Compares both programs over the whole sweep. Ours must in any case be the verdict of a rule that holds.
+fn sweep(profile: &Profile) -> Outcome {
+    let ours = compile(profile).unwrap().program;
+    let theirs = libseccomp_program(profile).unwrap();
+    let confused = confused(&theirs);
+    let interesting: Vec<u32> = {
+        let calls = profile.rules.iter().filter(|rule| !rule.comparisons.is_empty()).flat_map(|rule| &rule.calls);
+        let on_all = |call: &Call| Arch::all().filter_map(|arch| call.number(arch)).collect::<Vec<_>>();
+        calls.flat_map(on_all).chain([SOCKETCALL, IPC]).collect()
+    };
+    let plain = [[0; 6], [u64::MAX; 6], [1, 2, 3, 4, 5, 6]];
+    let all = arguments(profile);
+    let mut outcome = Outcome::default();
+    let audits = [Arch::X86_64, Arch::X86, Arch::Aarch64, Arch::Arm, Arch::S390x].map(Arch::audit);
+    for audit in audits.into_iter().chain([0, u32::MAX]) {
+        for number in numbers() {
+            let arguments = if interesting.contains(&number) { all.as_slice() } else { &plain };
+            let selectors = if number == SOCKETCALL || number == IPC { 0..26 } else { 0..1 };
+            for (arguments, selector) in arguments.iter().flat_map(|one| selectors.clone().map(move |s| (one, s))) {
+                let mut data = Data { number, audit, arguments: *arguments };
+                if selector > 0 {
+                    data.arguments[0] = selector;
+                }
+                compare_at(&mut outcome, profile, (&ours, &theirs, &confused), data);
+            }
+        }
+    }
+    outcome
+}
+
+fn compare_at(
+    outcome: &mut Outcome,
+    profile: &Profile,
+    (ours, theirs, confused): (&[Insn], &[Insn], &[bool]),
+    data: Data,
+) {
+    let ours = run(ours, &data).0;
+    let mut is_confused = false;
+    let (theirs, _) = trace(theirs, &data, |at| is_confused |= confused[at]);
+    outcome.points += 1;
+    let Some(possible) = verdicts_of_rules_that_hold(profile, &data) else {
+        assert_eq!((ours, theirs), (0, 0), "{data:x?} is of a convention that is not listed");
+        return;
+    };
+    assert!(possible.contains(&ours), "{data:x?}: {ours:x}, not one of {possible:x?}");
+    if is_confused || !possible.contains(&theirs) {
+        outcome.libseccomp_is_wrong += 1;
+    } else if ours != theirs {
+        outcome.differences.push(Difference { data, ours, theirs });
+    }
+}
+
+/// Which instructions compare one word or another, depending on the way there. libseccomp (up to 2.6.1 at least) does
+/// not load the high half of an argument again when, after the low half of one inequality, the next inequality of the
+/// same argument has another high half; its pseudo-code for the same filter is right.
+fn confused(program: &[Insn]) -> Vec<bool> {
+    let mut loaded = vec![0_u64; program.len()];
+    for (at, insn) in program.iter().enumerate() {
+        let word = if insn.code == LOAD { 1 << (insn.k / 4) } else { loaded[at] };
+        let jumps = match insn.code {
+            RETURN => vec![],
+            LOAD | AND => vec![0],
+            JUMP => vec![insn.k as usize],
+            _ => vec![usize::from(insn.jt), usize::from(insn.jf)],
+        };
+        for jump in jumps {
+            loaded[at + 1 + jump] |= word;
+        }
+    }
+    let compares = |insn: &Insn| ![RETURN, LOAD, AND, JUMP].contains(&insn.code);
+    program.iter().zip(loaded).map(|(insn, words)| compares(insn) && words.count_ones() > 1).collect()
+}
+
+const SOCKETCALL: u32 = 102;
+const IPC: u32 = 117;
+
+/// The profile taken at its word: the verdicts of all rules that hold for the call, or the default one when none does;
+/// `None` when the call is of an architecture that is not listed.
+fn verdicts_of_rules_that_hold(profile: &Profile, data: &Data) -> Option<Vec<u32>> {
+    let is_x32 = data.number & 0x4000_0000 != 0 && data.number != u32::MAX;
+    let arch = [Arch::NATIVE].iter().chain(&profile.architectures).copied().find(|arch| {
+        arch.audit() == data.audit && (arch.audit() != Arch::X86_64.audit() || (*arch == Arch::X32) == is_x32)
+    });
+    // Bit 31 is no x32 either, but above its bit.
+    let arch =
+        arch.filter(|_| profile.architectures.contains(&Arch::X32) || data.number < 0x8000_0000 || !is_x86_64(data));
+    let is_skipped_by_tracer = is_x86_64(data) && data.number == u32::MAX;
+    let Some(arch) = arch.or_else(|| is_skipped_by_tracer.then_some(Arch::X86_64)) else {
+        let is_above_x32 = is_x86_64(data) && data.number >= 0x4000_0000 && profile.architectures.contains(&Arch::X32);
+        return is_above_x32.then(|| vec![profile.default.to_return_value()]);
+    };
+    let mut verdicts = Vec::new();
+    for Rule { calls, action, comparisons } in profile.rules.iter().filter(|rule| rule.action != profile.default) {
+        let is_repeated = (0..6).any(|at| comparisons.iter().filter(|one| one.argument == at).count() > 1);
+        let holds = |skip_first: bool| {
+            let mut each = comparisons.iter().map(|one| skip_first && one.argument == 0 || holds(one, arch, data));
+            if is_repeated { each.any(|one| one) } else { each.all(|one| one) }
+        };
+        let is_about = |call: &Call| {
+            let (carrier, selector) = call.carrier().filter(|_| arch.is_multiplexed()).unzip();
+            let is_carried = carrier.and_then(|carrier| carrier.number(arch)) == Some(data.number)
+                && selector.map(u64::from) == Some(low(data.arguments[0], arch))
+                && holds(true);
+            is_carried || call.number(arch) == Some(data.number) && holds(false)
+        };
+        if calls.iter().any(is_about) {
+            verdicts.push(action.to_return_value());
+        }
+    }
+    if verdicts.is_empty() {
+        verdicts.push(profile.default.to_return_value());
+    }
+    Some(verdicts)
+}
+
+fn is_x86_64(data: &Data) -> bool {
+    data.audit == Arch::X86_64.audit()
+}
+
+fn low(value: u64, arch: Arch) -> u64 {
+    match arch.width() {
+        super::Width::Low => value & 0xffff_ffff,
+        super::Width::Full => value,
+    }
+}
+
+fn holds(comparison: &Comparison, arch: Arch, data: &Data) -> bool {
+    let argument = low(data.arguments[usize::from(comparison.argument)], arch);
+    let value = low(comparison.value, arch);
+    match comparison.operator {
+        Operator::Ne => argument != value,
+        Operator::Lt => argument < value,
+        Operator::Le => argument <= value,
+        Operator::Eq => argument == value,
+        Operator::Ge => argument >= value,
+        Operator::Gt => argument > value,
+        Operator::MaskedEq => argument & value == comparison.value_two & value,
+    }
+}
+
+fn assert_agreement(name: &str, profile: &Profile) -> Outcome {
+    let outcome = sweep(profile);
+    assert!(
+        outcome.differences.is_empty(),
+        "{name}: {} of {} points differ, such as {:x?}",
+        outcome.differences.len(),
+        outcome.points,
+        &outcome.differences[..outcome.differences.len().min(5)]
+    );
+    outcome
+}
+
+#[test]
+fn libseccomp_agrees_on_every_profile() {
+    let mut points = 0;
+    for (name, profile) in profiles::all() {
+        let outcome = assert_agreement(name, &profile);
+        assert_eq!(outcome.libseccomp_is_wrong, 0, "{name}");
+        points += outcome.points;
+    }
+    println!("{points} points");
+    assert!(points > 500_000);
+}
+
+#[test]
+fn libseccomp_agrees_on_random_profiles() {
+    let mut points = 0;
+    let (mut refused, mut wrong) = (0, 0);
+    let mut random = profiles::Random(77);
+    for round in 0..60 {
+        let profile = profiles::random(&mut random);
+        match (compile(&profile), libseccomp_program(&profile)) {
+            (Ok(_), Ok(_)) => {
+                let outcome = assert_agreement(&format!("round {round}: {profile:?}"), &profile);
+                points += outcome.points;
+                wrong += outcome.libseccomp_is_wrong;
+            }
+            (Err(CompileError::Conflict { .. }), Err(_)) => refused += 1,
+            (ours, theirs) => panic!("round {round}: {:?}, {:?}, {profile:?}", ours.err(), theirs.err()),
+        }
+    }
+    println!("{points} points, {wrong} of them wrong in libseccomp, {refused} profiles refused by both");
+}
+
+#[test]
+fn numbers_agree_with_libseccomp() {
+    for arch in Arch::all() {
+        let mut compared = 0;
+        for call in Call::all() {
+            let theirs = ScmpSyscall::from_name_by_arch(call.name(), scmp_arch(arch)).ok();
+            // Below zero: another architecture's call, or one that may be carried by `socketcall` or `ipc`.
+            let Some(theirs) = theirs.map(i32::from).filter(|number| *number >= 0) else { continue };
+            compared += 1;
+            assert_eq!(call.number(arch), u32::try_from(theirs).ok(), "{} on {arch:?}", call.name());
+        }
+        println!("{compared} names of {arch:?}");
+    }
+}
+
+#[test]
+fn deliberate_differences() {
+    for profiles::Deliberate { why, profile, number, arguments, verdict } in profiles::deliberate() {
+        let data = Data { number, audit: Arch::X86_64.audit(), arguments };
+        let ours = run(&compile(&profile).unwrap().program, &data).0;
+        assert_eq!(ours, verdict.to_return_value(), "{why}");
+        let possible = verdicts_of_rules_that_hold(&profile, &data).unwrap();
+        assert!(possible.contains(&ours), "{why}");
+        // Not asserted: a newer libseccomp may have come round.
+        match libseccomp_program(&profile) {
+            Ok(theirs) => println!("{why}: {ours:x}, libseccomp {:x}", run(&theirs, &data).0),
+            Err(error) => println!("{why}: {ours:x}, libseccomp {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_large_profile_is_short_and_quick() {
+    let mut profile = profiles::docker_like();
+    profile.beyond = BeyondProfile::NoSuchCall;
+    let program = compile(&profile).unwrap().program;
+    let start = std::time::Instant::now();
+    for _ in 0..100 {
+        assert_eq!(compile(&profile).unwrap().program.len(), program.len());
+    }
+    let elapsed = start.elapsed() / 100;
+    let audit = Arch::X86_64.audit();
+    let steps: usize = (0..450).map(|number| run(&program, &Data { number, audit, arguments: [0; 6] }).1).sum();
+    let calls: usize = profile.rules.iter().map(|rule| rule.calls.len()).sum();
+    println!("{calls} calls: {elapsed:?}, {} instructions, {:.1} steps", program.len(), steps as f64 / 450.0);
+    assert!(program.len() < 700, "{}", program.len());
+    assert!(steps < 13 * 450, "{steps}");
+}

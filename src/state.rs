@@ -1,0 +1,79 @@
+//! The state of a container as the specification has it: what `state` prints and hooks read.
+//! config.json: ociVersion, annotations
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::error::Result;
+
+/// runtime-spec, runtime.md, "State".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// `create` is at work.
+    Creating,
+    /// Init waits at the gate.
+    Created,
+    /// The program runs.
+    Running,
+    /// It is frozen.
+    Paused,
+    /// It has ended.
+    Stopped,
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+/// What hooks read on their standard input.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State<'a> {
+    /// Version of the specification.
+    pub oci_version: &'static str,
+    /// The container's id.
+    pub id: &'a str,
+    /// Its status.
+    pub status: Status,
+    /// Init's pid as the hook sees it; left out when there is none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub pid: i32,
+    /// The bundle.
+    pub bundle: &'a str,
+    /// `annotations`.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub annotations: &'a BTreeMap<String, String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_empty(map: &&BTreeMap<String, String>) -> bool {
+    map.is_empty()
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(pid: &i32) -> bool {
+    *pid == 0
+}
+
+impl State<'_> {
+    /// The JSON text; a stopped container has no pid.
+    ///
+    /// # Errors
+    /// None in practice: strings and numbers can always be written.
+    pub fn to_json(mut self) -> Result<String> {
+        if self.status == Status::Stopped {
+            self.pid = 0;
+        }
+        Ok(serde_json::to_string(&self)?)
+    }
+}

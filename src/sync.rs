@@ -1,0 +1,276 @@
+//! The one wire: what bootstrap and init say to the runtime, and what they hear.
+//!
+//! ```text
+//!      bootstrap / init                      runtime
+//!   ─────────────────────────────────────────────────────────────────────────────────
+//!   Forked(pid)                     ──▶     only by the bootstrap, its last message
+//!                                   ◀── Go                id maps written, cgroup joined
+//!   MountSource(n)        (0..k×)   ──▶     a source only the host side may open
+//!                                   ◀── Descriptor
+//!   RunHooks                        ──▶     cgroup limits, prestart, createRuntime
+//!                                   ◀── Go
+//!   Ready                           ──▶     rlimits
+//!                                   ◀── Go                state.json = created; `create` returns
+//!   Failed(report)        (any time)──▶     becomes the command's error, kind intact
+//! ```
+//! The end of the wire without a `Failed` means, before `Ready`, that init died; after it, that init became the program:
+//! the descriptor is close-on-exec. `start` speaks to init on a second wire of the same form, which it gets by
+//! connecting to the gate ([`crate::container::gate`]): `Go` opens it, and then `Failed` or the end, as above.
+//!
+//! Packets of SOCK_SEQPACKET: a tag, eight bytes of number, then text. Only [`RuntimeEnd`] can send [`ToInit`], only
+//! [`InitEnd`] can send [`FromInit`].
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::error::{Context, Report, Result};
+use crate::sys::{Call, pidfd, socket};
+
+/// What bootstrap and init say.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FromInit {
+    /// Init is there, with this pid.
+    Forked(i32),
+    /// The source of `mounts[n]` cannot be opened from here.
+    MountSource(usize),
+    /// The mounts are made, pivot_root is next.
+    RunHooks,
+    /// All is done but the program.
+    Ready,
+    /// It went wrong.
+    Failed(Report),
+    /// The wire ended.
+    End,
+}
+
+/// What they hear.
+#[derive(Debug)]
+pub enum ToInit {
+    /// Go on.
+    Go,
+    /// Here is what you asked for.
+    Descriptor(OwnedFd),
+}
+
+const GO: u8 = b'g';
+const FORKED: u8 = b'p';
+const MOUNT_SOURCE: u8 = b'm';
+const RUN_HOOKS: u8 = b'h';
+const READY: u8 = b'r';
+const FAILED: u8 = b'f';
+
+/// The longest packet: an error's text is cut to fit.
+const LONGEST: usize = 16 * 1024;
+
+/// The runtime's end.
+#[derive(Debug)]
+pub struct RuntimeEnd(OwnedFd);
+
+/// The end of bootstrap and init.
+#[derive(Debug)]
+pub struct InitEnd(OwnedFd);
+
+/// Makes a wire.
+///
+/// # Errors
+/// socketpair(2)'s.
+pub fn pair() -> Result<(RuntimeEnd, InitEnd)> {
+    let (runtime, init) = socket::pair()?;
+    Ok((RuntimeEnd(runtime), InitEnd(init)))
+}
+
+impl RuntimeEnd {
+    /// Takes a connected socket as the runtime's end.
+    #[must_use]
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
+    /// Tells init to go on. That init is dead is no error here: the next [`Self::receive`] says so.
+    ///
+    /// # Errors
+    /// sendmsg(2)'s.
+    pub fn go(&self) -> Result<()> {
+        self.send(&[GO], None)
+    }
+
+    /// Answers [`FromInit::MountSource`].
+    ///
+    /// # Errors
+    /// sendmsg(2)'s.
+    pub fn descriptor(&self, fd: BorrowedFd<'_>) -> Result<()> {
+        self.send(&[GO], Some(fd))
+    }
+
+    fn send(&self, packet: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        match socket::send(&self.0, packet, fd) {
+            Err(call) if !is_gone(&call) => Err(call).context("speaking to the container's init"),
+            _ => Ok(()),
+        }
+    }
+
+    /// What init says next; waits for it as long as it takes, as hooks and mounts may take long.
+    ///
+    /// # Errors
+    /// recvmsg(2)'s; a packet that is none of ours.
+    pub fn receive(&self) -> Result<FromInit> {
+        let mut buffer = vec![0; LONGEST];
+        let length = match socket::receive(&self.0, &mut buffer) {
+            Ok((length, _)) => length,
+            Err(call) if call.is(Errno::CONNRESET) => 0,
+            Err(call) => return Err(call).context("listening to the container's init"),
+        };
+        decode(buffer.get(..length).unwrap_or_default()).context("listening to the container's init")
+    }
+
+    /// As [`Self::receive`], but the other end having gone before it took our connection is an error of its own
+    /// (`ECONNRESET`), and the wait has a limit.
+    ///
+    /// # Errors
+    /// recvmsg(2)'s; `None` when `limit` passed.
+    pub fn receive_within(&self, limit: Duration) -> Result<Option<FromInit>> {
+        if !pidfd::wait_readable(self.0.as_fd(), limit)? {
+            return Ok(None);
+        }
+        let mut buffer = vec![0; LONGEST];
+        let (length, _) = socket::receive(&self.0, &mut buffer)?;
+        decode(buffer.get(..length).unwrap_or_default()).map(Some)
+    }
+}
+
+impl InitEnd {
+    /// Takes a connected socket as init's end.
+    #[must_use]
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
+    /// Says something and waits for the answer.
+    ///
+    /// # Errors
+    /// sendmsg(2)'s, recvmsg(2)'s; that the runtime is gone.
+    pub fn ask(&self, message: &FromInit) -> Result<ToInit> {
+        self.tell(message)?;
+        self.wait()
+    }
+
+    /// Says something that needs no answer.
+    ///
+    /// # Errors
+    /// sendmsg(2)'s; that the runtime is gone.
+    pub fn tell(&self, message: &FromInit) -> Result<()> {
+        socket::send(&self.0, &encode(message), None).context("speaking to the runtime")
+    }
+
+    /// Waits to be told to go on. The runtime's death ends us, too: nobody would ever start or delete us.
+    ///
+    /// # Errors
+    /// recvmsg(2)'s; that the runtime is gone.
+    pub fn wait(&self) -> Result<ToInit> {
+        self.next()?.context("the runtime is gone")
+    }
+
+    /// As [`Self::wait`], but `None` when the other end is gone.
+    ///
+    /// # Errors
+    /// recvmsg(2)'s.
+    pub fn next(&self) -> Result<Option<ToInit>> {
+        let mut buffer = [0; 16];
+        match socket::receive(&self.0, &mut buffer) {
+            Ok((0, _)) => Ok(None),
+            Err(call) if call.is(Errno::CONNRESET) => Ok(None),
+            Ok((_, None)) => Ok(Some(ToInit::Go)),
+            Ok((_, Some(fd))) => Ok(Some(ToInit::Descriptor(fd))),
+            Err(call) => Err(call).context("listening to the runtime"),
+        }
+    }
+}
+
+impl AsFd for RuntimeEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsFd for InitEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn is_gone(call: &Call) -> bool {
+    call.is(Errno::PIPE) || call.is(Errno::CONNRESET)
+}
+
+fn encode(message: &FromInit) -> Vec<u8> {
+    let number = |tag: u8, number: u64| [&[tag], number.to_le_bytes().as_slice()].concat();
+    match message {
+        FromInit::Forked(pid) => number(FORKED, u64::from(pid.unsigned_abs())),
+        FromInit::MountSource(index) => number(MOUNT_SOURCE, *index as u64),
+        FromInit::RunHooks => vec![RUN_HOOKS],
+        FromInit::Ready => vec![READY],
+        FromInit::End => Vec::new(),
+        FromInit::Failed(report) => {
+            let mut packet = number(FAILED, u64::from(report.errno.unsigned_abs()));
+            packet.extend([&*report.code, &report.key, &report.call, &report.text].join("\0").as_bytes());
+            packet.truncate(LONGEST);
+            packet
+        }
+    }
+}
+
+fn decode(packet: &[u8]) -> Result<FromInit> {
+    let number = packet.get(1..9).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+    Ok(match packet.first() {
+        None => FromInit::End,
+        Some(&FORKED) => FromInit::Forked(i32::try_from(number)?),
+        Some(&MOUNT_SOURCE) => FromInit::MountSource(usize::try_from(number)?),
+        Some(&RUN_HOOKS) => FromInit::RunHooks,
+        Some(&READY) => FromInit::Ready,
+        Some(&FAILED) => {
+            let text = String::from_utf8_lossy(packet.get(9..).unwrap_or_default()).into_owned();
+            let mut parts = text.splitn(4, '\0').map(str::to_owned);
+            let mut part = || parts.next().unwrap_or_default();
+            FromInit::Failed(Report {
+                code: part(),
+                key: part(),
+                call: part(),
+                text: part(),
+                errno: i32::try_from(number).unwrap_or(0),
+            })
+        }
+        Some(tag) => anyhow::bail!("unknown message {tag:#x}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FromInit, decode, encode};
+    use crate::error::Report;
+
+    #[test]
+    fn what_is_said_is_heard() {
+        let report = Report {
+            text: "mounts[0]: mount_setattr(): permission denied".into(),
+            code: "internal".into(),
+            key: "/mounts/0".into(),
+            call: "mount_setattr()".into(),
+            errno: 13,
+        };
+        let messages = [
+            FromInit::Forked(77),
+            FromInit::MountSource(3),
+            FromInit::RunHooks,
+            FromInit::Ready,
+            FromInit::Failed(report),
+            FromInit::End,
+        ];
+        for message in messages {
+            assert_eq!(decode(&encode(&message)).expect("a message"), message);
+        }
+        decode(b"?").expect_err("none of ours");
+        decode(&[super::FORKED, 255, 255, 255, 255, 255, 255, 255, 255]).expect_err("not a pid");
+    }
+}

@@ -1,0 +1,129 @@
+//! Making a child that shares our memory image copy-on-write: clone3(2), and leaving it without running our exit code.
+
+use std::fmt;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use super::{Call, Named, check};
+
+/// A set of `CLONE_NEW…` flags that prints itself.
+struct Flags(u32);
+
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [(u32, &str); 8] = [
+            (libc::CLONE_NEWUSER as u32, "NEWUSER"),
+            (libc::CLONE_NEWNS as u32, "NEWNS"),
+            (libc::CLONE_NEWPID as u32, "NEWPID"),
+            (libc::CLONE_NEWNET as u32, "NEWNET"),
+            (libc::CLONE_NEWIPC as u32, "NEWIPC"),
+            (libc::CLONE_NEWUTS as u32, "NEWUTS"),
+            (libc::CLONE_NEWCGROUP as u32, "NEWCGROUP"),
+            (0x80, "NEWTIME"),
+        ];
+        let names: Vec<&str> = NAMES.iter().filter(|(flag, _)| self.0 & flag != 0).map(|(_, name)| *name).collect();
+        f.write_str(&names.join("|"))
+    }
+}
+
+/// Proof that this process has one thread, so that a child made by [`clone`] may run ordinary code: no lock of another
+/// thread is held in its copy of our memory.
+#[derive(Debug, Clone, Copy)]
+pub struct SingleThreaded(());
+
+impl SingleThreaded {
+    /// Counts the entries of /proc/self/task by its link count (proc(5): 2 and one for each thread).
+    ///
+    /// # Errors
+    /// When /proc cannot be read, or there is more than one thread (`EDEADLK`).
+    pub fn prove() -> Result<Self, Call> {
+        let stat = rustix::fs::stat("/proc/self/task").named(|| "stat(\"/proc/self/task\")".to_owned())?;
+        if stat.st_nlink > 3 {
+            return Err(Errno::DEADLK).named(|| "clone3(): this process has more than one thread".to_owned());
+        }
+        Ok(Self(()))
+    }
+}
+
+/// What the child is to be.
+#[derive(Debug, Default)]
+pub struct Birth<'a> {
+    /// Namespaces to create for it: `CLONE_NEW…` flags.
+    pub namespaces: u32,
+    /// Directory of the cgroup (v2) to be born in.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// Whether it becomes our sibling instead of our child (`CLONE_PARENT`).
+    pub sibling: bool,
+}
+
+/// A process just made.
+#[derive(Debug)]
+pub struct Newborn {
+    /// Its id, in our pid namespace.
+    pub pid: i32,
+    /// A descriptor for it.
+    pub pidfd: OwnedFd,
+}
+
+/// clone3(2) without shared memory: runs `child` in the new process, which never returns.
+///
+/// # Errors
+/// The call's error; with `CLONE_INTO_CGROUP` also those of a cgroup that cannot take processes.
+pub fn clone(_: SingleThreaded, birth: &Birth<'_>, child: impl FnOnce() -> i32) -> Result<Newborn, Call> {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    let mut pidfd: i32 = -1;
+    // SAFETY: clone_args is a C structure of integers, for which zero is "none".
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = u64::from(birth.namespaces) | u64::from(libc::CLONE_PIDFD as u32);
+    args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
+    if birth.sibling {
+        // The kernel wants no exit signal here: the sibling has its creator's.
+        args.flags |= u64::from(libc::CLONE_PARENT as u32);
+    } else {
+        args.exit_signal = u64::from(libc::SIGCHLD as u32);
+    }
+    if let Some(cgroup) = birth.cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
+    }
+    // SAFETY: the arguments are a valid clone_args of its own size; without CLONE_VM the child has its own copy of
+    // memory and stack, and one thread (the token), so it may run any code.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) }).named(
+        || format!("clone3({}{})", Flags(birth.namespaces), if birth.cgroup.is_some() { ", into cgroup" } else { "" }),
+    )?;
+    if pid == 0 {
+        exit_now(child());
+    }
+    // SAFETY: the kernel stored a new descriptor for us there.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Newborn { pid: i32::try_from(pid).unwrap_or(-1), pidfd })
+}
+
+/// _exit(2): leaves at once, without atexit handlers or flushing what the parent had buffered.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit takes any integer and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// unshare(2) of the `CLONE_NEW…` flags in `namespaces`.
+///
+/// # Errors
+/// The call's error.
+pub fn unshare(namespaces: u32) -> Result<(), Call> {
+    // SAFETY: unshare takes flags; those of namespaces do not touch memory or descriptors.
+    check(i64::from(unsafe { libc::unshare(namespaces.cast_signed()) }))
+        .named(|| format!("unshare({})", Flags(namespaces)))?;
+    Ok(())
+}
+
+/// setns(2): joins the namespace `fd`, which must be of kind `namespace`.
+///
+/// # Errors
+/// The call's error; `EINVAL` when the file is a namespace of another kind.
+pub fn setns(fd: BorrowedFd<'_>, namespace: u32) -> Result<(), Call> {
+    // SAFETY: setns takes a descriptor, which is open for the time of the call, and flags.
+    check(i64::from(unsafe { libc::setns(fd.as_raw_fd(), namespace.cast_signed()) }))
+        .named(|| format!("setns({}, {})", fd.as_raw_fd(), Flags(namespace)))?;
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Descriptors: which of ours a program may keep.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::FdFlags;
+
+use super::{Call, Named, check};
+
+/// Marks every descriptor from `first` on close-on-exec (close_range(2)): what execve(2) must not hand on, whoever left
+/// it open (CVE-2024-21626).
+///
+/// # Errors
+/// The call's.
+pub fn close_on_exec_from(first: u32) -> Result<(), Call> {
+    // SAFETY: close_range with CLOSE_RANGE_CLOEXEC only changes descriptor flags.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
+        .named(|| format!("close_range({first}, ~0, CLOSE_RANGE_CLOEXEC)"))?;
+    Ok(())
+}
+
+/// Lets a descriptor survive execve(2).
+///
+/// # Errors
+/// The call's.
+pub fn keep_on_exec(fd: BorrowedFd<'_>) -> Result<(), Call> {
+    rustix::io::fcntl_setfd(fd, FdFlags::empty()).named(|| "fcntl(F_SETFD)".to_owned())
+}
+
+/// Opens a file of the host.
+///
+/// # Errors
+/// The call's.
+pub fn open(path: &Path, flags: OFlags) -> Result<OwnedFd, Call> {
+    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({path:?})"))
+}
+
+/// A new file in `directory` that nobody else made (`O_EXCL`), and does not go through a link.
+///
+/// # Errors
+/// The call's.
+pub fn create_new(directory: impl AsFd, name: &str, mode: u32) -> Result<File, Call> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(mode))
+        .map(File::from)
+        .named(|| format!("open({name:?}, O_CREAT|O_EXCL)"))
+}
+
+/// A file in memory, without a name (memfd_create(2)).
+///
+/// # Errors
+/// The call's.
+pub fn memory_file(name: &str) -> Result<File, Call> {
+    rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)
+        .map(File::from)
+        .named(|| format!("memfd_create({name:?})"))
+}
+
+/// In a child made by [`super::clone::clone`]: closes its copy of a descriptor that the parent's code owns.
+pub fn close_copy(fd: BorrowedFd<'_>) {
+    // SAFETY: the child leaves by execve or _exit and never returns into the code that owns the descriptor, so nobody
+    // uses or closes the number again.
+    unsafe { libc::close(fd.as_raw_fd()) };
+}
+
+/// An exclusive lock on an open file (flock(2)); false when somebody else has it.
+///
+/// # Errors
+/// The call's.
+pub fn try_lock(fd: impl AsFd) -> Result<bool, Call> {
+    match rustix::fs::flock(fd, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno).named(|| "flock(LOCK_EX|LOCK_NB)".to_owned()),
+    }
+}
+
+/// Gives such a lock back, for every process that shares the open file.
+///
+/// # Errors
+/// The call's.
+pub fn unlock(fd: impl AsFd) -> Result<(), Call> {
+    rustix::fs::flock(fd, rustix::fs::FlockOperation::Unlock).named(|| "flock(LOCK_UN)".to_owned())
+}

@@ -1,0 +1,217 @@
+//! Mounts as descriptors: made detached, given their attributes, and only then attached (fsopen(2), open_tree(2),
+//! mount_setattr(2), move_mount(2)), so that nobody ever sees a mount that is writable for a moment.
+
+use std::ffi::CString;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
+
+use super::{Call, Named, check};
+
+/// Whether a call concerns a mount alone or all below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// The mount alone.
+    This,
+    /// It and all mounts below.
+    Recursive,
+}
+
+/// One `key` or `key=value` of a filesystem.
+pub type FsOption = (String, Option<String>);
+
+/// A new filesystem instance as a detached mount: fsopen(2), fsconfig(2), fsmount(2).
+///
+/// # Errors
+/// The failed call's, with the kernel's own explanation where it gives one.
+pub fn new_filesystem(kind: &str, source: &str, options: &[FsOption], attributes: u64) -> Result<OwnedFd, Call> {
+    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).named(|| format!("fsopen({kind:?})"))?;
+    if !source.is_empty() {
+        configure(&context, "source", Some(source))?;
+    }
+    for (key, value) in options {
+        configure(&context, key, value.as_deref())?;
+    }
+    rustix::mount::fsconfig_create(context.as_fd())
+        .named(|| format!("fsconfig({kind:?}, create){}", explanation(&context)))?;
+    let flags = MountAttrFlags::from_bits_retain(u32::try_from(attributes).unwrap_or(0));
+    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)
+        .named(|| format!("fsmount({kind:?}, {flags:?}){}", explanation(&context)))
+}
+
+fn configure(context: &OwnedFd, key: &str, value: Option<&str>) -> Result<(), Call> {
+    let result = match value {
+        Some(value) => rustix::mount::fsconfig_set_string(context.as_fd(), key, value),
+        None => rustix::mount::fsconfig_set_flag(context.as_fd(), key),
+    };
+    result.named(|| format!("fsconfig({key:?}, {:?}){}", value.unwrap_or_default(), explanation(context)))
+}
+
+/// What the kernel says about the last failure on a filesystem context (fsopen(2), "Message retrieval").
+fn explanation(context: &OwnedFd) -> String {
+    let Ok(copy) = context.try_clone() else { return String::new() };
+    let mut file = std::fs::File::from(copy);
+    let mut texts = String::new();
+    let mut buffer = [0; 512];
+    while let Ok(length @ 1..) = file.read(&mut buffer) {
+        let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned();
+        texts.push_str(" [");
+        texts.push_str(text.trim_start_matches(['e', 'w', 'i', ' ']).trim());
+        texts.push(']');
+    }
+    texts
+}
+
+/// A filesystem by mount(2), for options that fsconfig(2) cannot carry (values over 255 bytes, `silent`, `iversion`):
+/// mounted for a moment over the host's /proc, of which only this mount namespace knows, then taken off as a descriptor.
+///
+/// # Errors
+/// The failed call's.
+pub fn new_filesystem_by_mount(kind: &str, source: &str, data: &str, flags: u64) -> Result<OwnedFd, Call> {
+    const PLACE: &str = "/proc";
+    let name = || format!("mount({source:?}, {kind:?}, {data:?})");
+    let (c_kind, c_source, c_data) = (c_string(kind)?, c_string(source)?, c_string(data)?);
+    // SAFETY: the strings end in NUL and outlive the call.
+    let result =
+        unsafe { libc::mount(c_source.as_ptr(), c"/proc".as_ptr(), c_kind.as_ptr(), flags, c_data.as_ptr().cast()) };
+    check(i64::from(result)).named(name)?;
+    open_attached(CWD, PLACE)
+}
+
+fn c_string(text: &str) -> Result<CString, Call> {
+    CString::new(text).map_err(|_| Errno::INVAL).named(|| format!("mount({text:?})"))
+}
+
+/// A descriptor of the mount that is on top at `path` (open_tree(2) without cloning).
+///
+/// # Errors
+/// The call's.
+pub fn open_attached(directory: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Call> {
+    rustix::mount::open_tree(directory, path, OpenTreeFlags::OPEN_TREE_CLOEXEC).named(|| format!("open_tree({path:?})"))
+}
+
+/// A detached copy of the mount at the descriptor `from`: what `mount --bind` makes (open_tree(2)).
+///
+/// # Errors
+/// The call's; `EINVAL` when it belongs to another mount namespace, or has locked mounts below and `depth` leaves them.
+pub fn clone_tree(from: BorrowedFd<'_>, depth: Depth) -> Result<OwnedFd, Call> {
+    clone_tree_at(from, "", depth)
+}
+
+/// A detached copy of the mount that `path` leads to from `directory`.
+///
+/// # Errors
+/// As [`clone_tree`], and those of the path.
+pub fn clone_tree_at(directory: BorrowedFd<'_>, path: &str, depth: Depth) -> Result<OwnedFd, Call> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if path.is_empty() {
+        flags |= OpenTreeFlags::AT_EMPTY_PATH;
+    }
+    if depth == Depth::Recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    rustix::mount::open_tree(directory, path, flags).named(|| format!("open_tree({path:?}, {depth:?})"))
+}
+
+/// Attaches the mount `mount` on top of whatever `target` is (move_mount(2)).
+///
+/// # Errors
+/// The call's; `ENOTDIR` when one is a directory and the other is not.
+pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Call> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(mount, "", target, "", flags).named(|| "move_mount()".to_owned())
+}
+
+/// Changes the attributes of the mount `mount`: `MOUNT_ATTR_…` bits to clear, then to set (mount_setattr(2)).
+///
+/// # Errors
+/// The call's; `EPERM` for a flag that a user namespace locked.
+pub fn set_attributes(mount: BorrowedFd<'_>, set: u64, clear: u64, depth: Depth) -> Result<(), Call> {
+    set_attr(mount, [set, clear, 0, 0], depth)
+        .named(|| format!("mount_setattr({depth:?}, set {set:#x}, clear {clear:#x})"))
+}
+
+/// Changes the propagation of the mount `mount`: one of `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`, `MS_UNBINDABLE`.
+///
+/// # Errors
+/// The call's.
+pub fn set_propagation(mount: BorrowedFd<'_>, propagation: u64, depth: Depth) -> Result<(), Call> {
+    set_attr(mount, [0, 0, propagation, 0], depth)
+        .named(|| format!("mount_setattr({depth:?}, propagation {propagation:#x})"))
+}
+
+fn set_attr(mount: BorrowedFd<'_>, attr: [u64; 4], depth: Depth) -> Result<(), Errno> {
+    let flags = libc::AT_EMPTY_PATH | if depth == Depth::Recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path ends in NUL, and attr is laid out as struct mount_attr (set, clear, propagation, userns_fd).
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            attr.as_ptr(),
+            size_of_val(&attr),
+        )
+    })
+    .map(|_| ())
+}
+
+/// Changes the propagation of every mount of this mount namespace.
+///
+/// # Errors
+/// mount(2)'s.
+pub fn set_namespace_propagation(propagation: MountPropagationFlags) -> Result<(), Call> {
+    let flags = propagation | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", flags).named(|| format!("mount(\"/\", {flags:?})"))
+}
+
+/// Reconfigures the mount and filesystem at the working directory or file `target` (mount(2) with `MS_REMOUNT`).
+///
+/// # Errors
+/// The calls'.
+pub fn remount(target: BorrowedFd<'_>, flags: u64, data: &str) -> Result<(), Call> {
+    let path = c_string(&format!("/proc/self/fd/{}", target.as_raw_fd()))?;
+    let c_data = c_string(data)?;
+    // SAFETY: the strings end in NUL and outlive the call.
+    let result = unsafe {
+        libc::mount(c"".as_ptr(), path.as_ptr(), c"".as_ptr(), flags | libc::MS_REMOUNT, c_data.as_ptr().cast())
+    };
+    check(i64::from(result)).named(|| format!("mount(MS_REMOUNT|{flags:#x}, {data:?})")).map(|_| ())
+}
+
+/// Makes the working directory the root of this mount namespace and detaches the old one (pivot_root(2), the form with
+/// `.` twice: needs no directory for the old root).
+///
+/// # Errors
+/// The failed call's.
+pub fn pivot_to_cwd() -> Result<(), Call> {
+    rustix::process::pivot_root(".", ".").named(|| "pivot_root(\".\", \".\")".to_owned())?;
+    // The old root is now on top of the new one at ".". That we take it away is no news for the host.
+    rustix::mount::mount_change(".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .named(|| "mount(\".\", MS_SLAVE|MS_REC)".to_owned())?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH).named(|| "umount2(\".\", MNT_DETACH)".to_owned())?;
+    rustix::process::chdir("/").named(|| "chdir(\"/\")".to_owned())
+}
+
+/// Detaches what is mounted on `path`.
+///
+/// # Errors
+/// The call's.
+pub fn detach(path: &str) -> Result<(), Call> {
+    rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+        .named(|| format!("umount2({path:?}, MNT_DETACH)"))
+}
+
+/// chroot(2) to the working directory.
+///
+/// # Errors
+/// The call's.
+pub fn chroot_to_cwd() -> Result<(), Call> {
+    rustix::process::chroot(".").named(|| "chroot(\".\")".to_owned())?;
+    rustix::process::chdir("/").named(|| "chdir(\"/\")".to_owned())
+}

@@ -1,0 +1,112 @@
+//! The host's /proc by a handle, checked for what it is: writes to it decide over labels, ids and kernel parameters, and
+//! must not land in a file that a container put in its place (CVE-2019-16884, CVE-2025-52881).
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
+use rustix::io::Errno;
+
+use super::{Call, Named};
+
+/// A handle of a procfs.
+#[derive(Debug)]
+pub struct Proc(OwnedFd);
+
+impl Proc {
+    /// Opens /proc, to be called while the host's is still there.
+    ///
+    /// # Errors
+    /// The failed call's; `EXDEV` when it is something else.
+    pub fn open() -> Result<Self, Call> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = rustix::fs::open("/proc", flags, Mode::empty()).named(|| "open(\"/proc\")".to_owned())?;
+        if !is_proc(&handle)? {
+            return Err(Errno::XDEV).named(|| "/proc is not a procfs".to_owned());
+        }
+        Ok(Self(handle))
+    }
+
+    /// Opens `path` below it. Nothing mounted on top and no magic link is followed, only the links `self` and
+    /// `thread-self`.
+    ///
+    /// # Errors
+    /// The call's; `EXDEV` when something is mounted over it.
+    pub fn open_in(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Call> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
+        rustix::fs::openat2(&self.0, path, flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty(), resolve)
+            .named(|| format!("open(\"/proc/{path}\")"))
+    }
+
+    /// Writes `value` in one write(2).
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn write(&self, path: &str, value: &str) -> Result<(), Call> {
+        let mut file = std::fs::File::from(self.open_in(path, OFlags::WRONLY)?);
+        file.write_all(value.as_bytes()).named(|| format!("write(\"/proc/{path}\", {value:?})"))
+    }
+
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn read(&self, path: &str) -> Result<String, Call> {
+        let mut file = std::fs::File::from(self.open_in(path, OFlags::RDONLY)?);
+        let mut text = String::new();
+        file.read_to_string(&mut text).named(|| format!("read(\"/proc/{path}\")"))?;
+        Ok(text)
+    }
+}
+
+/// Whether a handle is on a procfs.
+///
+/// # Errors
+/// fstatfs(2)'s.
+pub fn is_proc(handle: impl AsFd) -> Result<bool, Call> {
+    let stat = rustix::fs::fstatfs(handle).named(|| "fstatfs()".to_owned())?;
+    Ok(stat.f_type == PROC_SUPER_MAGIC)
+}
+
+/// The state letter and the start time (in clock ticks since boot) of a process: /proc/PID/stat, fields 3 and 22.
+///
+/// # Errors
+/// The failed call's: `ENOENT` or `ESRCH` when there is no such process.
+pub fn stat(pid: i32) -> Result<(u8, u64), Call> {
+    let path = format!("/proc/{pid}/stat");
+    let file =
+        rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({path:?})"))?;
+    let mut buffer = [0; 1024];
+    let length = rustix::io::read(&file, &mut buffer).named(|| format!("read({path:?})"))?;
+    parse_stat(buffer.get(..length).unwrap_or_default()).ok_or(Errno::INVAL).named(|| format!("read({path:?})"))
+}
+
+/// The name in the second field may hold anything, so the rest is counted from its last parenthesis.
+fn parse_stat(line: &[u8]) -> Option<(u8, u64)> {
+    let end = line.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(line.get(end + 2..)?).ok()?;
+    let mut fields = rest.split(' ');
+    let state = *fields.next()?.as_bytes().first()?;
+    let start = fields.nth(18)?.parse().ok()?;
+    Some((state, start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Proc, parse_stat, stat};
+
+    #[test]
+    fn stat_survives_strange_names() {
+        let line = b"7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20\n";
+        assert_eq!(parse_stat(line), Some((b'S', 4242)));
+        assert_eq!(parse_stat(b"7 (a"), None);
+    }
+
+    #[test]
+    fn our_own_stat_can_be_read() {
+        let (state, start) = stat(std::process::id().cast_signed()).expect("our own");
+        assert_eq!((state, start > 0), (b'R', true));
+        let proc = Proc::open().expect("a procfs");
+        assert!(proc.read("self/status").expect("our own").contains("Name:"));
+    }
+}

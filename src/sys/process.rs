@@ -1,0 +1,203 @@
+//! What a process is: its name, capabilities, limits, keyring, personality, and the program it becomes.
+
+use std::ffi::CStr;
+
+use rustix::io::Errno;
+
+use super::{Call, Named, check};
+
+fn prctl(option: libc::c_int, arguments: [libc::c_ulong; 4], name: &str) -> Result<i32, Call> {
+    let [a, b, c, d] = arguments;
+    // SAFETY: only options that take integers, or the address of a NUL-terminated string that outlives the call.
+    check(i64::from(unsafe { libc::prctl(option, a, b, c, d) }))
+        .map(|value| i32::try_from(value).unwrap_or(0))
+        .named(|| format!("prctl({name})"))
+}
+
+/// The name in `ps`, 15 bytes of it.
+///
+/// # Errors
+/// The call's.
+pub fn set_name(name: &CStr) -> Result<(), Call> {
+    prctl(libc::PR_SET_NAME, [name.as_ptr() as libc::c_ulong, 0, 0, 0], "PR_SET_NAME").map(|_| ())
+}
+
+/// Whether others of our user may trace us and see our descriptors (CVE-2016-9962).
+///
+/// # Errors
+/// The call's.
+pub fn set_dumpable(dumpable: bool) -> Result<(), Call> {
+    prctl(libc::PR_SET_DUMPABLE, [dumpable.into(), 0, 0, 0], "PR_SET_DUMPABLE").map(|_| ())
+}
+
+/// From now on execve(2) gives no privileges.
+///
+/// # Errors
+/// The call's.
+pub fn set_no_new_privs() -> Result<(), Call> {
+    prctl(libc::PR_SET_NO_NEW_PRIVS, [1, 0, 0, 0], "PR_SET_NO_NEW_PRIVS").map(|_| ())
+}
+
+/// Whether permitted capabilities survive leaving user id 0.
+///
+/// # Errors
+/// The call's.
+pub fn set_keep_caps(keep: bool) -> Result<(), Call> {
+    prctl(libc::PR_SET_KEEPCAPS, [keep.into(), 0, 0, 0], "PR_SET_KEEPCAPS").map(|_| ())
+}
+
+/// Takes a capability out of the bounding set.
+///
+/// # Errors
+/// The call's.
+pub fn drop_bounding(capability: u32) -> Result<(), Call> {
+    prctl(libc::PR_CAPBSET_DROP, [capability.into(), 0, 0, 0], "PR_CAPBSET_DROP").map(|_| ())
+}
+
+/// Whether a capability is in the bounding set; an error (`EINVAL`) when the kernel does not know it.
+///
+/// # Errors
+/// The call's.
+pub fn in_bounding(capability: u32) -> Result<bool, Call> {
+    prctl(libc::PR_CAPBSET_READ, [capability.into(), 0, 0, 0], "PR_CAPBSET_READ").map(|value| value != 0)
+}
+
+/// Empties the ambient set.
+///
+/// # Errors
+/// The call's.
+pub fn clear_ambient() -> Result<(), Call> {
+    let arguments = [libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0, 0, 0];
+    prctl(libc::PR_CAP_AMBIENT, arguments, "PR_CAP_AMBIENT_CLEAR_ALL").map(|_| ())
+}
+
+/// Puts a capability into the ambient set.
+///
+/// # Errors
+/// The call's; `EPERM` when it is not both permitted and inheritable.
+pub fn raise_ambient(capability: u32) -> Result<(), Call> {
+    let arguments = [libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong, capability.into(), 0, 0];
+    prctl(libc::PR_CAP_AMBIENT, arguments, "PR_CAP_AMBIENT_RAISE").map(|_| ())
+}
+
+/// Sets effective, permitted and inheritable at once (capset(2), version 3).
+///
+/// # Errors
+/// The call's; `EPERM` for a permitted capability that we do not have.
+pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<(), Call> {
+    let header = [0x2008_0522_u32, 0];
+    let low = |set: u64| (set & 0xffff_ffff) as u32;
+    let high = |set: u64| (set >> 32) as u32;
+    let data =
+        [[low(effective), low(permitted), low(inheritable)], [high(effective), high(permitted), high(inheritable)]];
+    // SAFETY: header and data are laid out as version 3 of the interface wants them.
+    check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) })
+        .named(|| format!("capset({effective:#x}, {permitted:#x}, {inheritable:#x})"))
+        .map(|_| ())
+}
+
+/// The permitted set of this process (capget(2), version 3).
+///
+/// # Errors
+/// The call's.
+pub fn permitted() -> Result<u64, Call> {
+    let header = [0x2008_0522_u32, 0];
+    let mut data = [[0_u32; 3]; 2];
+    // SAFETY: header and data are laid out as version 3 of the interface wants them.
+    check(unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr()) })
+        .named(|| "capget()".to_owned())?;
+    Ok(u64::from(data[0][1]) | u64::from(data[1][1]) << 32)
+}
+
+/// Joins a new session keyring of this name and returns its serial number (keyctl(2)).
+///
+/// # Errors
+/// The call's; `ENOSYS` where the kernel has no keyrings.
+pub fn join_session_keyring(name: &CStr) -> Result<i32, Call> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: an option and a NUL-terminated string that outlives the call.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) })
+        .named(|| format!("keyctl(JOIN_SESSION_KEYRING, {name:?})"))
+        .map(|serial| i32::try_from(serial).unwrap_or(0))
+}
+
+/// The permissions of a key: `KEY_POS_…`, `KEY_USR_…` bits (keyctl_setperm(3)).
+///
+/// # Errors
+/// The call's.
+pub fn set_key_permissions(serial: i32, permissions: u32) -> Result<(), Call> {
+    const KEYCTL_SETPERM: libc::c_int = 5;
+    // SAFETY: integers.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, serial, permissions) })
+        .named(|| format!("keyctl(SETPERM, {permissions:#x})"))
+        .map(|_| ())
+}
+
+/// personality(2).
+///
+/// # Errors
+/// The call's.
+pub fn set_personality(domain: u64) -> Result<(), Call> {
+    // SAFETY: an integer.
+    check(i64::from(unsafe { libc::personality(domain) })).named(|| format!("personality({domain:#x})")).map(|_| ())
+}
+
+/// setdomainname(2).
+///
+/// # Errors
+/// The call's.
+pub fn set_domain_name(name: &str) -> Result<(), Call> {
+    // SAFETY: the address and the length of a string that outlives the call.
+    check(i64::from(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }))
+        .named(|| format!("setdomainname({name:?})"))
+        .map(|_| ())
+}
+
+/// prlimit(2) on another process or, with pid 0, on ourselves.
+///
+/// # Errors
+/// The call's; `EPERM` when raising a hard limit without CAP_SYS_RESOURCE.
+pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), Call> {
+    let limit = [soft, hard];
+    // SAFETY: limit is laid out as struct rlimit64; no old limit is asked for.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, limit.as_ptr(), std::ptr::null::<u64>()) })
+        .named(|| format!("prlimit({pid}, {resource}, {soft}, {hard})"))
+        .map(|_| ())
+}
+
+/// Brings the interface `lo` of this network namespace up (netdevice(7)).
+///
+/// # Errors
+/// The failed call's.
+pub fn loopback_up() -> Result<(), Call> {
+    use std::os::fd::AsRawFd;
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
+    .named(|| "socket(AF_INET)".to_owned())?;
+    // SAFETY: ifreq is a C structure for which zero is valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l'.cast_signed();
+    request.ifr_name[1] = b'o'.cast_signed();
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads the ifreq, which outlives the call.
+    check(i64::from(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }))
+        .named(|| "ioctl(SIOCSIFFLAGS, \"lo\", IFF_UP)".to_owned())
+        .map(|_| ())
+}
+
+/// execve(2); returns only to say why not.
+#[must_use]
+pub fn execve(path: &CStr, arguments: &[std::ffi::CString], environment: &[std::ffi::CString]) -> Call {
+    let pointers = |strings: &[std::ffi::CString]| -> Vec<*const libc::c_char> {
+        strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: NUL-terminated strings in arrays that end in a null pointer.
+    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+    Call { text: format!("execve({path:?})"), errno: Errno::from_raw_os_error(errno) }
+}

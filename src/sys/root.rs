@@ -1,0 +1,197 @@
+//! A directory tree that is not to be trusted, held by a handle: nothing below it is ever named by a host path.
+//!
+//! Every look-up is openat2(2) with `RESOLVE_IN_ROOT`, so that `..` and absolute symbolic links stay inside however the
+//! tree changes under us, and `RESOLVE_NO_MAGICLINKS`, so that no link of a procfs leads out.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::{Call, Named};
+
+/// How often a look-up is tried again when a rename elsewhere made the kernel give up (`EAGAIN`, openat2(2)).
+const TRIES: usize = 128;
+
+/// The handle of a root: an `O_PATH` descriptor.
+#[derive(Debug)]
+pub struct Root(OwnedFd);
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Root {
+    /// Opens the directory `path` of the host as a root.
+    ///
+    /// # Errors
+    /// The call's error.
+    pub fn open(path: &Path) -> Result<Self, Call> {
+        rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map(Self)
+            .named(|| format!("open({path:?}, O_DIRECTORY)"))
+    }
+
+    /// Takes a descriptor of a directory or of a detached mount as a root.
+    #[must_use]
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
+    /// Opens what `path` leads to, links followed inside the root; `O_PATH` alone gives a handle.
+    ///
+    /// # Errors
+    /// The call's error: `ENOENT`, `ENOTDIR`, `ELOOP` for a magic link.
+    pub fn open_in(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Call> {
+        self.openat2(path, flags, Mode::empty(), ResolveFlags::empty())
+            .named(|| format!("openat2(rootfs, {path:?}, {flags:?})"))
+    }
+
+    /// A handle of what `path` leads to, links followed inside the root.
+    ///
+    /// # Errors
+    /// As [`Self::open_in`].
+    pub fn resolve(&self, path: &str) -> Result<OwnedFd, Call> {
+        self.open_in(path, OFlags::PATH)
+    }
+
+    /// A handle of `path` itself: no component may be a symbolic link.
+    ///
+    /// # Errors
+    /// As [`Self::open_in`]; `ELOOP` when there is a link.
+    pub fn resolve_without_links(&self, path: &str) -> Result<OwnedFd, Call> {
+        self.openat2(path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+            .named(|| format!("openat2(rootfs, {path:?}, O_PATH, NO_SYMLINKS)"))
+    }
+
+    /// A handle of the directory `path`, which is created with its parents where it is missing.
+    ///
+    /// # Errors
+    /// The failed call's error; `ENOTDIR` when there is something else in the way.
+    pub fn mkdir_all(&self, path: &str, mode: Mode) -> Result<OwnedFd, Call> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        match self.openat2(path, flags, Mode::empty(), ResolveFlags::empty()) {
+            Err(Errno::NOENT) => {}
+            other => return other.named(|| format!("openat2(rootfs, {path:?}, O_DIRECTORY)")),
+        }
+        let (parent, name) = split(path);
+        if name.is_empty() {
+            return Err(Errno::NOENT).named(|| format!("openat2(rootfs, {path:?}, O_DIRECTORY)"));
+        }
+        let parent = self.mkdir_all(parent, mode)?;
+        match rustix::fs::mkdirat(&parent, name, mode) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).named(|| format!("mkdirat(rootfs, {path:?})")),
+        }
+        // Through the whole path again: the name may be a link that someone else has just put there.
+        self.open_in(path, flags)
+    }
+
+    /// A handle of the file `path`, whatever its kind; an empty one is created, with its parents, where it is missing.
+    ///
+    /// # Errors
+    /// The failed call's error.
+    pub fn create_file(&self, path: &str) -> Result<OwnedFd, Call> {
+        match self.openat2(path, OFlags::PATH, Mode::empty(), ResolveFlags::empty()) {
+            Err(Errno::NOENT) => {}
+            other => return other.named(|| format!("openat2(rootfs, {path:?}, O_PATH)")),
+        }
+        let (parent, name) = split(path);
+        self.mkdir_all(parent, Mode::from_raw_mode(0o755))?;
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        self.openat2(path, flags, Mode::from_raw_mode(0o644), ResolveFlags::empty())
+            .named(|| format!("openat2(rootfs, {path:?}, O_CREAT)"))?;
+        debug_assert!(!name.is_empty(), "a file has a name");
+        self.resolve(path)
+    }
+
+    /// The directory that `path` is in, created where it is missing, and the last name: for mknodat(2) and its like,
+    /// which do not follow a link there.
+    ///
+    /// # Errors
+    /// As [`Self::mkdir_all`]; `EINVAL` for a path without a last name.
+    pub fn parent_of<'a>(&self, path: &'a str) -> Result<(OwnedFd, &'a str), Call> {
+        let (parent, name) = split(path);
+        if name.is_empty() || name == ".." || name == "." {
+            return Err(Errno::INVAL).named(|| format!("openat2(rootfs, {path:?})"));
+        }
+        Ok((self.mkdir_all(parent, Mode::from_raw_mode(0o755))?, name))
+    }
+
+    fn openat2(&self, path: &str, flags: OFlags, mode: Mode, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+        let path = if path.is_empty() { "." } else { path };
+        let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let mut last = Errno::AGAIN;
+        for _ in 0..TRIES {
+            match rustix::fs::openat2(&self.0, path, flags | OFlags::CLOEXEC, mode, resolve) {
+                Err(errno @ (Errno::AGAIN | Errno::INTR)) => last = errno,
+                other => return other,
+            }
+        }
+        Err(last)
+    }
+}
+
+/// The path without its last component, and that component; slashes at the end do not count.
+fn split(path: &str) -> (&str, &str) {
+    let path = path.trim_end_matches('/');
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+/// What kind of file a handle stands for.
+///
+/// # Errors
+/// fstat(2)'s.
+pub fn file_type(fd: BorrowedFd<'_>) -> Result<FileType, Call> {
+    let stat = rustix::fs::fstat(fd).named(|| "fstat()".to_owned())?;
+    Ok(FileType::from_raw_mode(stat.st_mode))
+}
+
+/// Whether the file `path` of the host is a directory.
+///
+/// # Errors
+/// statat(2)'s.
+pub fn is_directory(path: &Path) -> Result<bool, Call> {
+    let stat = rustix::fs::statat(rustix::fs::CWD, path, AtFlags::empty()).named(|| format!("stat({path:?})"))?;
+    Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::Mode;
+    use rustix::io::Errno;
+
+    use super::{Root, split};
+
+    #[test]
+    fn paths_split_at_the_last_component() {
+        assert_eq!(split("/a/b/"), ("/a", "b"));
+        assert_eq!(split("b"), ("", "b"));
+        assert_eq!(split("/"), ("", ""));
+    }
+
+    #[test]
+    fn links_stay_inside() {
+        let outside = tempfile::tempdir().expect("a directory");
+        let inside = outside.path().join("root");
+        std::fs::create_dir(&inside).expect("a root");
+        symlink(outside.path(), inside.join("absolute")).expect("a link");
+        symlink("../../..", inside.join("up")).expect("a link");
+        symlink("/proc/self/fd/0", inside.join("magic")).expect("a link");
+        let root = Root::open(&inside).expect("a handle");
+        let error = root.resolve("absolute").expect_err("the target does not exist inside");
+        assert!(error.is(Errno::NOENT), "{error}");
+        root.mkdir_all("up/made", Mode::from_raw_mode(0o755)).expect("made inside");
+        assert!(inside.join("made").is_dir());
+        root.mkdir_all("magic/x", Mode::from_raw_mode(0o755)).expect_err("dangling");
+        root.create_file("new/dir/file").expect("made with its parents");
+        assert!(inside.join("new/dir/file").is_file());
+        let error = root.resolve_without_links("up").expect_err("a link");
+        assert!(error.is(Errno::LOOP), "{error}");
+    }
+}

@@ -1,0 +1,53 @@
+//! Signals: waiting for them, and handing on a clean slate.
+
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
+
+use super::{Call, Named, check};
+
+/// Waits for any signal that is held back, real-time ones too (sigwaitinfo(2)).
+///
+/// # Errors
+/// The call's.
+pub fn wait_any() -> Result<i32, Call> {
+    // SAFETY: a signal set is plain memory, which sigfillset initialises.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is ours.
+    unsafe { libc::sigfillset(&raw mut set) };
+    loop {
+        // SAFETY: the set is initialised and no information is asked for.
+        match check(i64::from(unsafe { libc::sigwaitinfo(&raw const set, std::ptr::null_mut()) })) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => {
+                return other.map(|number| i32::try_from(number).unwrap_or(0)).named(|| "sigwaitinfo()".to_owned());
+            }
+        }
+    }
+}
+
+/// What a program expects to begin with: no signal held back, and SIGPIPE, which Rust's start-up ignores, as usual.
+///
+/// # Errors
+/// The calls'.
+pub fn restore() -> Result<(), Call> {
+    // SAFETY: SIG_DFL is no function of ours.
+    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) }.named(|| "signal(SIGPIPE)".to_owned())?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).named(|| "sigprocmask()".to_owned())
+}
+
+extern "C" fn end(number: libc::c_int) {
+    // SAFETY: _exit may be called from a signal handler.
+    unsafe { libc::_exit(128 + number) }
+}
+
+/// Makes the usual signals end this process. To the first process of a pid namespace they do nothing unless it wants
+/// them (pid_namespaces(7)), and `kill` of a created container should end it. execve(2) undoes this.
+///
+/// # Errors
+/// sigaction(2)'s.
+pub fn end_on_usual_signals() -> Result<(), Call> {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
+        // SAFETY: the handler only calls _exit.
+        unsafe { nix::sys::signal::signal(signal, SigHandler::Handler(end)) }.named(|| format!("signal({signal})"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! Unix sockets of packets, with descriptors on them (unix(7), SOCK_SEQPACKET, SCM_RIGHTS).
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+};
+
+use super::{Call, Named};
+
+/// A pair of connected ends; a packet sent on one arrives whole on the other.
+///
+/// # Errors
+/// socketpair(2)'s.
+pub fn pair() -> Result<(OwnedFd, OwnedFd), Call> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .named(|| "socketpair(AF_UNIX, SOCK_SEQPACKET)".to_owned())
+}
+
+/// A socket that listens as the file `name` in `directory`. The path goes through /proc/self/fd, so that it fits into
+/// the 108 bytes of an address however deep the directory is.
+///
+/// # Errors
+/// The failed call's.
+pub fn listen(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
+    let (socket, address) = prepare(directory, name)?;
+    rustix::net::bind(&socket, &address).named(|| format!("bind({name:?})"))?;
+    rustix::net::listen(&socket, 8).named(|| format!("listen({name:?})"))?;
+    Ok(socket)
+}
+
+/// Connects to the socket that listens as the file `name` in `directory`.
+///
+/// # Errors
+/// The failed call's: `ENOENT` when there is no such file, `ECONNREFUSED` when nobody listens any more.
+pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
+    let (socket, address) = prepare(directory, name)?;
+    rustix::net::connect(&socket, &address).named(|| format!("connect({name:?})"))?;
+    Ok(socket)
+}
+
+fn prepare(directory: BorrowedFd<'_>, name: &str) -> Result<(OwnedFd, SocketAddrUnix), Call> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .named(|| "socket(AF_UNIX, SOCK_SEQPACKET)".to_owned())?;
+    let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()))
+        .named(|| format!("the socket address of {name:?}"))?;
+    Ok((socket, address))
+}
+
+/// Waits for a connection.
+///
+/// # Errors
+/// accept4(2)'s.
+pub fn accept(listener: impl AsFd) -> Result<OwnedFd, Call> {
+    loop {
+        match rustix::net::accept_with(&listener, SocketFlags::CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other.named(|| "accept4()".to_owned()),
+        }
+    }
+}
+
+/// Sends one packet, with a descriptor if there is one. Never raises SIGPIPE.
+///
+/// # Errors
+/// sendmsg(2)'s: `EPIPE` when the other end is gone.
+pub fn send(socket: impl AsFd, packet: &[u8], descriptor: Option<BorrowedFd<'_>>) -> Result<(), Call> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = descriptor.map(|fd| [fd]);
+    if let Some(descriptors) = &descriptors {
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    loop {
+        match rustix::net::sendmsg(&socket, &[IoSlice::new(packet)], &mut control, SendFlags::NOSIGNAL) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other.map(|_| ()).named(|| "sendmsg()".to_owned()),
+        }
+    }
+}
+
+/// Receives one packet into `buffer`, and the descriptor that came with it; length 0 means that the other end is gone.
+///
+/// # Errors
+/// recvmsg(2)'s.
+pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>), Call> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let length = loop {
+        let mut slices = [IoSliceMut::new(buffer)];
+        match rustix::net::recvmsg(&socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other.named(|| "recvmsg()".to_owned())?.bytes,
+        }
+    };
+    let descriptor = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    Ok((length, descriptor))
+}
