@@ -7,11 +7,13 @@ use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
-use crate::error::{AtKey, Context, Report, Result};
+use crate::error::{AtKey, Context, Failure, Problem, Report, Result};
 use crate::init::{self, Joined, Setup};
+use crate::plan::id_mappings::{IdMappingsPlan, to_text};
 use crate::plan::namespaces::USER;
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::clone::{self, SingleThreaded};
+use crate::sys::proc::Proc;
 use crate::sys::{Call, process};
 
 /// Runs to its end and gives the exit code.
@@ -28,6 +30,7 @@ fn run(token: SingleThreaded, setup: &Setup<'_>, runtime: &InitEnd) -> Result<i3
     process::set_name(c"orlop:[boot]")?;
     runtime.wait()?;
     join(setup.joined)?;
+    compare_ids(&setup.plan.ids)?;
     // Our sibling: the runtime is its parent, and hears of its end.
     let birth = clone::Birth { namespaces: setup.plan.namespaces.create, cgroup: None, sibling: true };
     let newborn = clone::clone(token, &birth, || init::main(setup, runtime)).context("making the container's init")?;
@@ -50,9 +53,26 @@ fn join(namespaces: &[Joined]) -> Result<()> {
     Ok(())
 }
 
+/// Mappings in the config of a container that joins a user namespace must be those that it has.
+fn compare_ids(plan: &IdMappingsPlan) -> Result<()> {
+    if !plan.joined {
+        return Ok(());
+    }
+    let proc = Proc::open()?;
+    for (key, file, mappings) in [("uidMappings", "uid_map", &plan.uid), ("gidMappings", "gid_map", &plan.gid)] {
+        let found = proc.read(&format!("self/{file}"))?;
+        let numbers = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        if !mappings.is_empty() && numbers(&found) != numbers(&to_text(mappings)) {
+            let text = "non-matching mapping: the user namespace that is joined has another".to_owned();
+            return Err(Failure::BadConfig(Problem { key: format!("/linux/{key}"), text }).into());
+        }
+    }
+    Ok(())
+}
+
 /// Says which namespace could not be joined.
 pub(crate) fn explain(result: Result<(), Call>, joined: &Joined) -> Result<()> {
     result
-        .with_context(|| format!("joining the {} namespace", joined.kind.name))
+        .with_context(|| format!("joining the {} namespace {}", joined.kind.name, joined.path.display()))
         .at(format_args!("/linux/namespaces/{}/path", joined.index))
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
 
 use crate::commands::{create, delete, kill, run, start, state};
 use crate::error::{Context, Failure, Report, Result};
@@ -14,7 +14,8 @@ use crate::sys::self_exe;
 
 /// A low-level container runtime: runs OCI bundles.
 #[derive(Debug, Parser)]
-#[command(name = "orlop", version = VERSION, disable_help_subcommand = true)]
+#[command(name = "orlop", version = VERSION, disable_version_flag = true, disable_help_subcommand = true)]
+#[command(args_override_self = true, subcommand_required = true)]
 struct Cli {
     /// Directory of the state of all containers [default: /run/orlop, or $XDG_RUNTIME_DIR/orlop for an ordinary user]
     #[arg(long, value_name = "DIR")]
@@ -28,11 +29,15 @@ struct Cli {
     /// Log what is done, not only what went wrong
     #[arg(long)]
     debug: bool,
+    /// Print the version
+    #[arg(short, long, action = ArgAction::Version)]
+    version: (),
     #[command(subcommand)]
     verb: Verb,
 }
 
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\ncommit: ", env!("ORLOP_COMMIT"), "\nspec: 1.3.0");
+const VERSION: &str =
+    concat!("version ", env!("CARGO_PKG_VERSION"), "\ncommit: ", env!("ORLOP_COMMIT"), "\nspec: 1.3.0");
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -85,7 +90,9 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let mut report = Report::of(&error);
-            report.text = format!("orlop {} failed: {}", cli.verb.name(), report.text);
+            if cli.verb.enters_container() {
+                report.text = format!("orlop {} failed: {}", cli.verb.name(), report.text);
+            }
             if log.error(&report) {
                 tell(&report.text);
             }

@@ -4,17 +4,20 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
+
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
+use nix::sys::signal::{SigSet, Signal};
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
 
 use crate::error::{AtKey, Context, Result};
 use crate::plan::hooks::Moment;
 use crate::spec::{Hook, Hooks};
-use crate::sys::{fd, pidfd};
+use crate::sys::pidfd::{self, Exit};
+use crate::sys::{Named, fd};
 
 /// How long a hook without a timeout may take. The specification sets no bound; a runtime that hangs for good serves
 /// nobody, and no caller of ours waits this long.
@@ -46,53 +49,72 @@ pub fn run_all(hooks: &Hooks, moment: Moment, state: &str) -> Vec<anyhow::Error>
 
 fn run_one(hook: &Hook, state: &str, default_env: &[CString]) -> Result<()> {
     let said = fd::memory_file("hook")?;
-    let mut child = spawn(hook, default_env, &said).with_context(|| hook.path.clone())?;
+    let exit = execute(hook, state, default_env, &said).with_context(|| hook.path.clone())?;
+    match exit {
+        Exit::Code(0) => Ok(()),
+        Exit::Code(code) => anyhow::bail!("{}: exit status {code}{}", hook.path, last_words(&said)),
+        Exit::Signal(signal) => anyhow::bail!("{} was killed by signal {signal}{}", hook.path, last_words(&said)),
+    }
+}
+
+fn execute(hook: &Hook, state: &str, default_env: &[CString], said: &File) -> Result<Exit> {
+    let (stdin, feed) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2()".to_owned())?;
+    let pid = spawn(hook, default_env, &stdin, said)?;
+    let pidfd = pidfd::open(pid)?;
+    drop(stdin);
     let limit = hook.timeout.and_then(|s| u64::try_from(s).ok()).map_or(LONGEST, Duration::from_secs);
-    if let Some(mut stdin) = child.stdin.take() {
-        // A hook need not read its state.
-        match stdin.write_all(state.as_bytes()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                return Err(error).context("writing the state");
-            }
-            _ => {}
-        }
-    }
-    let status = wait(&mut child, limit).with_context(|| hook.path.clone())?;
-    if status.success() {
-        return Ok(());
-    }
-    let said = last_words(&said);
-    match status.signal() {
-        Some(signal) => anyhow::bail!("{} was killed by signal {signal}{said}", hook.path),
-        None => anyhow::bail!("{}: exit status {}{said}", hook.path, status.code().unwrap_or(-1)),
-    }
-}
-
-#[allow(clippy::disallowed_methods, reason = "the one place that starts hooks")]
-fn spawn(hook: &Hook, default_env: &[CString], said: &File) -> Result<Child> {
-    let mut command = Command::new(&hook.path);
-    if let Some((name, rest)) = hook.args.split_first() {
-        command.arg0(name).args(rest);
-    }
-    command.env_clear();
-    let default = default_env.iter().map(|entry| entry.to_string_lossy().into_owned());
-    let given = hook.env.iter().cloned();
-    let env: Vec<String> = if hook.env.is_empty() { default.collect() } else { given.collect() };
-    command.envs(env.iter().filter_map(|entry| entry.split_once('=')));
-    // Not a pipe: nobody would read it while the hook runs, and a hook that writes much would stop.
-    command.stdin(Stdio::piped()).stdout(said.try_clone()?).stderr(said.try_clone()?).process_group(0);
-    Ok(command.spawn()?)
-}
-
-/// Waits for the hook; when it takes too long it is killed with all that it started.
-fn wait(child: &mut Child, limit: Duration) -> Result<ExitStatus> {
-    let pid = child.id().cast_signed();
-    if !pidfd::wait_end(pidfd::open(pid)?.as_fd(), limit)? {
-        let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
-        child.wait()?;
+    // A hook need not read its state, and a pipe takes 64 KiB before it does: more is fed to one that reads.
+    let fed = feed_state(feed, state, limit);
+    if fed.is_err() || !pidfd::wait_end(pidfd.as_fd(), limit)? {
+        let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
+        pidfd::reap(pidfd.as_fd())?;
+        fed.context("writing the state")?;
         anyhow::bail!("the hook timed out after {} s", limit.as_secs());
     }
-    Ok(child.wait()?)
+    Ok(pidfd::reap(pidfd.as_fd())?)
+}
+
+/// Writes the state as far as the hook takes it.
+fn feed_state(feed: OwnedFd, state: &str, limit: Duration) -> Result<()> {
+    rustix::io::ioctl_fionbio(&feed, true).named(|| "ioctl(FIONBIO)".to_owned())?;
+    let mut left = state.as_bytes();
+    while !left.is_empty() {
+        match rustix::io::write(&feed, left) {
+            Ok(written) => left = left.get(written..).unwrap_or_default(),
+            Err(Errno::PIPE) => return Ok(()),
+            Err(Errno::AGAIN) if pidfd::wait_writable(feed.as_fd(), limit)? => {}
+            Err(Errno::AGAIN) => anyhow::bail!("the hook timed out after {} s", limit.as_secs()),
+            Err(errno) => return Err(errno).named(|| "write()".to_owned()).map_err(Into::into),
+        }
+    }
+    Ok(())
+}
+
+/// posix_spawn(3) with exactly these arguments and this environment, in a process group of its own, so that all that it
+/// starts can be killed with it.
+fn spawn(hook: &Hook, default_env: &[CString], stdin: &OwnedFd, said: &File) -> Result<i32> {
+    let strings = |list: &[String]| list.iter().map(|text| CString::new(text.as_str())).collect::<Result<Vec<_>, _>>();
+    let path = CString::new(hook.path.as_str())?;
+    let args = if hook.args.is_empty() { vec![path.clone()] } else { strings(&hook.args)? };
+    let env = if hook.env.is_empty() { default_env.to_vec() } else { strings(&hook.env)? };
+    let call = || format!("posix_spawn({:?})", hook.path);
+    let mut actions = PosixSpawnFileActions::init().named(call)?;
+    for (from, to) in [(stdin.as_raw_fd(), 0), (said.as_raw_fd(), 1), (said.as_raw_fd(), 2)] {
+        actions.add_dup2(from, to).named(call)?;
+    }
+    let mut attributes = PosixSpawnAttr::init().named(call)?;
+    attributes.set_pgroup(nix::unistd::Pid::from_raw(0)).named(call)?;
+    attributes.set_sigmask(&SigSet::empty()).named(call)?;
+    attributes.set_sigdefault(&SigSet::all()).named(call)?;
+    attributes
+        .set_flags(
+            PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
+                | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK
+                | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF,
+        )
+        .named(call)?;
+    let pid = posix_spawn(path.as_c_str(), &actions, &attributes, &args, &env).named(call)?;
+    Ok(pid.as_raw())
 }
 
 /// The end of what the hook wrote, in one line.

@@ -9,7 +9,9 @@
 //!                                   ◀── Descriptor
 //!   RunHooks                        ──▶     cgroup limits, prestart, createRuntime
 //!                                   ◀── Go
-//!   Ready                           ──▶     rlimits
+//!   Limits                          ──▶     rlimits, when there are any
+//!                                   ◀── Go
+//!   Ready                           ──▶     all that can fail has not
 //!                                   ◀── Go                state.json = created; `create` returns
 //!   Failed(report)        (any time)──▶     becomes the command's error, kind intact
 //! ```
@@ -37,6 +39,8 @@ pub enum FromInit {
     MountSource(usize),
     /// The mounts are made, pivot_root is next.
     RunHooks,
+    /// The limits of the process are to be set, before it gives up its rights.
+    Limits,
     /// All is done but the program.
     Ready,
     /// It went wrong.
@@ -58,6 +62,7 @@ const GO: u8 = b'g';
 const FORKED: u8 = b'p';
 const MOUNT_SOURCE: u8 = b'm';
 const RUN_HOOKS: u8 = b'h';
+const LIMITS: u8 = b'l';
 const READY: u8 = b'r';
 const FAILED: u8 = b'f';
 
@@ -210,6 +215,7 @@ fn encode(message: &FromInit) -> Vec<u8> {
         FromInit::Forked(pid) => number(FORKED, u64::from(pid.unsigned_abs())),
         FromInit::MountSource(index) => number(MOUNT_SOURCE, *index as u64),
         FromInit::RunHooks => vec![RUN_HOOKS],
+        FromInit::Limits => vec![LIMITS],
         FromInit::Ready => vec![READY],
         FromInit::End => Vec::new(),
         FromInit::Failed(report) => {
@@ -228,6 +234,7 @@ fn decode(packet: &[u8]) -> Result<FromInit> {
         Some(&FORKED) => FromInit::Forked(i32::try_from(number)?),
         Some(&MOUNT_SOURCE) => FromInit::MountSource(usize::try_from(number)?),
         Some(&RUN_HOOKS) => FromInit::RunHooks,
+        Some(&LIMITS) => FromInit::Limits,
         Some(&READY) => FromInit::Ready,
         Some(&FAILED) => {
             let text = String::from_utf8_lossy(packet.get(9..).unwrap_or_default()).into_owned();
@@ -263,6 +270,7 @@ mod tests {
             FromInit::Forked(77),
             FromInit::MountSource(3),
             FromInit::RunHooks,
+            FromInit::Limits,
             FromInit::Ready,
             FromInit::Failed(report),
             FromInit::End,

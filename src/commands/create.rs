@@ -15,6 +15,7 @@ use crate::runtime::pid_file;
 use crate::runtime::spawn::{self, Init};
 use crate::spec::Hooks;
 use crate::state::Status;
+use crate::sys::Named;
 use crate::sys::root::Root;
 
 /// Create a container: all but the start of its program.
@@ -80,6 +81,8 @@ pub fn create(args: &Create, state_root: &Path) -> Result<()> {
 pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate) -> Result<Ready> {
     let id = ContainerId::parse(&options.id)?;
     let bundle = std::path::absolute(&options.bundle)?;
+    // Hooks begin in the bundle, as with runc.
+    rustix::process::chdir(&bundle).named(|| format!("chdir({bundle:?})")).context("the bundle (--bundle)")?;
     let text = plan::read(&bundle)?;
     let host = Host::probe()?;
     let request =
@@ -88,6 +91,7 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
     for warning in &plan.warnings {
         log::warn!("{warning}");
     }
+    log::debug!("{id}: planned from {}", bundle.display());
     let rootfs = Root::open(&plan.rootfs.path).at("/root/path")?;
 
     let reserved = container::reserve(state_root, &id)?; // removed on drop, like all that follows
@@ -106,6 +110,7 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
     saved.init_process_start = init.child.start_time()?;
 
     let mut hooks_began = false;
+    log::debug!("{id}: init is process {}", init.child.pid);
     let attended = init.attend(&plan, || {
         cgroup.set(&plan.resources)?;
         hooks_began = true;
@@ -161,19 +166,26 @@ pub(super) fn run_poststop_hooks(saved: &Saved) {
 
 /// Makes it last: writes the pid file and the final state, and lets go of what would be undone.
 pub(super) fn keep(ready: Ready, pid_file: Option<&Path>) -> Result<(Init, container::Container)> {
-    let Ready { mut init, mut cgroup, reserved, mut saved } = ready;
     if let Some(path) = pid_file {
-        pid_file::write(path, init.child.pid)?;
+        pid_file::write(path, ready.init.child.pid)?;
     }
+    let Ready { mut init, mut cgroup, reserved, mut saved } = ready;
     saved.complete = true;
-    let container = reserved.commit(saved).inspect_err(|_| {
-        if let Some(path) = pid_file {
-            pid_file::remove(path);
+    match reserved.commit(saved) {
+        Ok(container) => {
+            init.child.release();
+            cgroup.keep();
+            Ok((init, container))
         }
-    })?;
-    init.child.release();
-    cgroup.keep();
-    Ok((init, container))
+        Err(error) => {
+            // A cgroup with a process in it cannot be removed.
+            drop(init);
+            if let Some(path) = pid_file {
+                pid_file::remove(path);
+            }
+            Err(error)
+        }
+    }
 }
 
 impl CreateOptions {

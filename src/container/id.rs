@@ -20,6 +20,12 @@ impl ContainerId {
     }
 }
 
+impl std::fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl std::ops::Deref for ContainerId {
     type Target = str;
 

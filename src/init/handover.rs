@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use super::program::Program;
+use super::program::{Home, Program};
 use super::{Setup, run_hooks, seccomp, user};
 use crate::error::{AtKey, Context, Report, Result};
 use crate::plan::Plan;
@@ -35,12 +35,16 @@ pub fn to_program(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     rustix::process::umask(Mode::from_raw_mode(plan.process.user.umask));
     fd::close_on_exec_from(FIRST_OF_OURS)?; // CVE-2024-21626
     let there = change_directory(plan)?;
+    let home = Home::look_up(&plan.process);
+    if !plan.process.rlimits.is_empty() {
+        runtime.ask(&FromInit::Limits)?;
+    }
     user::become_user(plan)?;
     if !there {
         change_directory(plan)?;
     }
     verify_directory().at("/process/cwd")?;
-    let program = Program::find(&plan.process)?;
+    let program = Program::find(&plan.process, home)?;
 
     runtime.ask(&FromInit::Ready)?; // `create` returns
     match &setup.gate {

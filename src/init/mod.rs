@@ -14,6 +14,7 @@ mod user;
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use crate::bootstrap;
 use crate::error::{Context, Report, Result};
@@ -34,6 +35,8 @@ pub struct Joined {
     pub kind: &'static Kind,
     /// Its place in `linux.namespaces`.
     pub index: usize,
+    /// Its path, for messages.
+    pub path: PathBuf,
     /// The file.
     pub file: OwnedFd,
 }
@@ -77,7 +80,7 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     network::loopback_up(plan)?;
 
     let proc = Proc::open()?;
-    let rootfs = rootfs::build(plan, runtime)?; // ── the host is still visible ──
+    let rootfs = rootfs::build(plan, &proc, runtime)?; // ── the host is still visible ──
     runtime.ask(&FromInit::RunHooks)?; // prestart, createRuntime
     run_hooks(plan, Moment::CreateContainer, Status::Creating)?;
     hostname::set(plan)?;

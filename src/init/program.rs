@@ -12,6 +12,21 @@ use crate::error::{AtKey, Failure, Result};
 use crate::plan::process::ProcessPlan;
 use crate::sys::{Call, process};
 
+/// The variable HOME, if the config has none.
+#[derive(Debug)]
+pub struct Home(Option<CString>);
+
+impl Home {
+    /// Looks the user up in the container.
+    #[must_use]
+    pub fn look_up(plan: &ProcessPlan) -> Self {
+        if !plan.needs_home {
+            return Self(None);
+        }
+        Self(CString::new(format!("HOME={}", home_of(plan.user.uid))).ok())
+    }
+}
+
 /// A program that exists and may be executed.
 #[derive(Debug)]
 pub struct Program {
@@ -25,13 +40,11 @@ impl Program {
     ///
     /// # Errors
     /// [`Failure::ProgramNotFound`], [`Failure::ProgramNotExecutable`], with the texts that callers know.
-    pub fn find(plan: &ProcessPlan) -> Result<Self> {
+    pub fn find(plan: &ProcessPlan, home: Home) -> Result<Self> {
         let name = plan.args.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let path = locate(&name, &plan.search_path).at("/process/args/0")?;
         let mut env = plan.env.clone();
-        if plan.needs_home {
-            env.extend(CString::new(format!("HOME={}", home_of(plan.user.uid))));
-        }
+        env.extend(home.0);
         Ok(Self { path, args: plan.args.clone(), env })
     }
 

@@ -2,13 +2,12 @@
 //! config.json: process.user, process.capabilities, process.noNewPrivileges
 //! process: init
 
-use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 
-use crate::error::{AtKey, Context, Result};
+use crate::error::{AtKey, Result};
 use crate::plan::Plan;
 use crate::plan::capabilities::CapabilitySets;
-use crate::sys::{Named, ids, process};
+use crate::sys::{ids, process};
 
 /// CAP_SYS_ADMIN of capabilities(7).
 const SYS_ADMIN: u64 = 1 << 21;
@@ -23,7 +22,6 @@ pub fn become_user(plan: &Plan) -> Result<()> {
     let user = &plan.process.user;
     let sets = &plan.process.capabilities;
     drop_bounding(sets.bounding).at("/process/capabilities/bounding")?;
-    give_stdio(user.uid).at("/process/user/uid")?;
     process::set_keep_caps(true)?;
     set_groups(plan)?;
     ids::become_user(user.uid, user.gid).at("/process/user")?;
@@ -67,29 +65,6 @@ fn set_capabilities(sets: &CapabilitySets, kept: u64) -> Result<()> {
             // Only what is both permitted and inheritable can be; the specification wants no failure.
             Err(call) if call.is(Errno::PERM) => {}
             result => result?,
-        }
-    }
-    Ok(())
-}
-
-/// Makes the user the owner of our standard input and outputs, so that it may open them again (/dev/stdout). Not of a
-/// device such as /dev/null, which is everybody's.
-fn give_stdio(uid: u32) -> Result<()> {
-    if uid == 0 {
-        return Ok(());
-    }
-    for fd in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
-        let Ok(stat) = rustix::fs::fstat(fd) else { continue };
-        let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
-        if stat.st_uid == uid || !matches!(kind, rustix::fs::FileType::Fifo | rustix::fs::FileType::Socket) {
-            continue;
-        }
-        match rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), None::<Gid>) {
-            // Not ours to give: of another user namespace, or on a read-only filesystem.
-            Ok(()) | Err(Errno::PERM | Errno::ROFS | Errno::INVAL) => {}
-            Err(errno) => {
-                return Err(errno).named(|| format!("fchown(stdio, {uid})")).context("giving the user its stdio");
-            }
         }
     }
     Ok(())

@@ -5,21 +5,30 @@ use super::Problems;
 use super::namespaces::{NamespacesPlan, USER};
 use crate::spec::{self, IdMapping};
 
-/// The maps to write; empty when no user namespace is made.
+/// The maps of the user namespace, if there is one.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct IdMappingsPlan {
     /// User ids.
     pub uid: Vec<IdMapping>,
     /// Group ids.
     pub gid: Vec<IdMapping>,
+    /// Whether they are those of a joined namespace: then they are compared and not written.
+    pub joined: bool,
 }
 
 impl IdMappingsPlan {
-    /// The host's user and group id of the container's root.
+    /// What a user id of the container is on the host.
     #[must_use]
-    pub fn root_owner(&self) -> Option<(u32, u32)> {
-        Some((on_host(&self.uid, 0)?, on_host(&self.gid, 0)?))
+    pub fn uid_on_host(&self, uid: u32) -> Option<u32> {
+        if self.uid.is_empty() { Some(uid) } else { on_host(&self.uid, uid) }
     }
+}
+
+/// The text of a map as the kernel reads it: a line for each range (user_namespaces(7)).
+#[must_use]
+pub fn to_text(mappings: &[IdMapping]) -> String {
+    let line = |mapping: &IdMapping| format!("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size);
+    mappings.iter().map(line).collect()
 }
 
 /// What `id` of the container is on the host.
@@ -35,7 +44,7 @@ pub fn decide(linux: &spec::Linux<'_>, namespaces: &NamespacesPlan, problems: &m
     let maps = [("/linux/uidMappings", &linux.uid_mappings), ("/linux/gidMappings", &linux.gid_mappings)];
     for (key, mappings) in maps {
         if namespaces.creates(&USER) && mappings.is_empty() {
-            problems.add(key, "a new user namespace needs mappings");
+            problems.add(key, "user namespaces enabled, but no mappings found");
         }
         if !namespaces.has_own(&USER) && !mappings.is_empty() {
             problems.add(key, "user namespace mappings specified, but USER namespace isn't enabled in the config");
@@ -44,10 +53,7 @@ pub fn decide(linux: &spec::Linux<'_>, namespaces: &NamespacesPlan, problems: &m
             check(mapping, format!("{key}/{index}"), problems);
         }
     }
-    if !namespaces.creates(&USER) {
-        return IdMappingsPlan::default();
-    }
-    IdMappingsPlan { uid: linux.uid_mappings.clone(), gid: linux.gid_mappings.clone() }
+    IdMappingsPlan { uid: linux.uid_mappings.clone(), gid: linux.gid_mappings.clone(), joined: namespaces.joins(&USER) }
 }
 
 fn check(mapping: &IdMapping, key: String, problems: &mut Problems) {

@@ -157,6 +157,8 @@ fn locate(text: &[u8]) -> Failure {
             Ok(()) => (String::new(), "is not one JSON document".to_owned()),
             Err(error) => (String::new(), error.to_string()),
         },
+        // What is not JSON has no keys, only a line and a column.
+        Err(error) if !error.inner().is_data() => (String::new(), error.into_inner().to_string()),
         Err(error) => (pointer(error.path()), error.inner().to_string()),
     };
     Failure::BadConfig(Problem { key, text })

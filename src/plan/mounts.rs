@@ -29,6 +29,18 @@ pub struct MountStep {
     pub over_proc: OverProc,
 }
 
+impl std::fmt::Display for MountStep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.source {
+            MountSource::Bind { path, .. } => write!(f, "{:?}", path.to_string_lossy())?,
+            MountSource::Filesystem { kind, .. } => f.write_str(kind)?,
+            MountSource::Cgroup => f.write_str("cgroup")?,
+            MountSource::Remount { .. } => f.write_str("anew")?,
+        }
+        write!(f, " to rootfs at \"/{}\"", self.destination)
+    }
+}
+
 /// What a mount shows.
 #[derive(Debug, PartialEq, Eq)]
 pub enum MountSource {

@@ -129,10 +129,11 @@ pub fn decide(config: &spec::Config<'_>, problems: &mut Problems) -> NamespacesP
     };
     for (key, name) in [("/hostname", &plan.hostname), ("/domainname", &plan.domainname)] {
         if !name.is_empty() && !plan.has_own(&UTS) {
-            problems.add(key, "unable to set it without a private UTS namespace (linux.namespaces)");
+            let what = key.trim_start_matches('/');
+            problems.add(key, format!("unable to set {what} without a private UTS namespace (linux.namespaces)"));
         }
         if name.len() > 64 || name.contains('\0') {
-            problems.add(key, "must be at most 64 bytes without NUL");
+            problems.add(key, "invalid argument: must be at most 64 bytes without NUL");
         }
     }
     plan

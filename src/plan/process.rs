@@ -203,9 +203,12 @@ fn personality(personality: Option<&spec::Personality<'_>>, problems: &mut Probl
 
 /// What the specification has and this version has not: refused, never passed over in silence.
 fn refuse_what_is_not_there_yet(config: &spec::Config<'_>, process: &spec::Process<'_>, problems: &mut Problems) {
+    if process.terminal {
+        let text = "cannot allocate tty if runc will detach without setting console socket (terminals are not supported by this version)";
+        problems.add("/process/terminal", text);
+    }
     let linux = &config.linux;
     let asked = [
-        ("/process/terminal", process.terminal),
         ("/process/scheduler", process.scheduler.is_some()),
         ("/process/ioPriority", process.io_priority.is_some()),
         ("/process/apparmorProfile", !process.apparmor_profile.is_empty()),

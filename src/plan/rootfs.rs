@@ -66,7 +66,7 @@ pub fn decide(
             (bundle.to_owned(), false)
         }
         None => {
-            problems.add("/root", "is missing");
+            problems.add("/root", "root must be specified");
             (bundle.to_owned(), false)
         }
     };

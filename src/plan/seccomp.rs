@@ -224,6 +224,11 @@ mod tests {
         format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{rule}]}}"#)
     }
 
+    fn on_argument(action: &str, index: u8, op: &str) -> String {
+        let arg = format!(r#"{{"index": {index}, "value": 1, "op": "{op}"}}"#);
+        format!(r#"{{"names": ["read"], "action": "SCMP_ACT_{action}", "args": [{arg}]}}"#)
+    }
+
     #[test]
     fn every_mistake_is_found_where_it_is() {
         let allow = r#""defaultAction": "SCMP_ACT_ALLOW""#;
@@ -251,23 +256,10 @@ mod tests {
                 "/linux/seccomp/syscalls/0/errnoRet",
             ),
             (with_rule(r#"{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}"#), "/linux/seccomp/listenerPath"),
+            (with_rule(&on_argument("LOG", 6, "SCMP_CMP_EQ")), "/linux/seccomp/syscalls/0/args/0/index"),
+            (with_rule(&on_argument("LOG", 5, "EQ")), "/linux/seccomp/syscalls/0/args/0/op"),
             (
-                with_rule(
-                    r#"{"names": ["read"], "action": "SCMP_ACT_LOG", "args": [{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}]}"#,
-                ),
-                "/linux/seccomp/syscalls/0/args/0/index",
-            ),
-            (
-                with_rule(
-                    r#"{"names": ["read"], "action": "SCMP_ACT_LOG", "args": [{"index": 5, "value": 1, "op": "EQ"}]}"#,
-                ),
-                "/linux/seccomp/syscalls/0/args/0/op",
-            ),
-            (
-                with_rule(
-                    r#"{"names": ["read"], "action": "SCMP_ACT_LOG", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]},
-                       {"names": ["read"], "action": "SCMP_ACT_TRAP", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}"#,
-                ),
+                with_rule(&[on_argument("LOG", 0, "SCMP_CMP_EQ"), on_argument("TRAP", 0, "SCMP_CMP_EQ")].join(",")),
                 "/linux/seccomp/syscalls/1",
             ),
         ];

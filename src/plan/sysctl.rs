@@ -66,23 +66,24 @@ fn both_forms(name: &str) -> (String, String) {
 }
 
 fn refusal(name: &str, namespaces: &NamespacesPlan) -> Option<String> {
-    let needs = |kind| {
-        (!namespaces.has_own(kind)).then(|| format!("sysctl {name:?} is not allowed in the host's namespace: it needs a private {} namespace (linux.namespaces)", kind.name))
+    let needs = |kind, whose: &str| {
+        let text = || format!("sysctl {name:?} is not allowed in {whose} namespace (linux.namespaces)");
+        (!namespaces.has_own(kind)).then(text)
     };
     if name.contains('\0') || name.split(['/', '.']).any(str::is_empty) {
         return Some(format!("sysctl {name:?} is not a name"));
     }
     if IPC_NAMES.contains(&name) || name.starts_with("fs.mqueue.") {
-        return needs(&IPC);
+        return needs(&IPC, "the hosts ipc");
     }
     if name.starts_with("net.") {
-        return needs(&NETWORK);
+        return needs(&NETWORK, "host network");
     }
     if name.starts_with("user.") {
-        return needs(&USER);
+        return needs(&USER, "the host user");
     }
     match name {
-        "kernel.domainname" => needs(&UTS),
+        "kernel.domainname" => needs(&UTS, "the host uts"),
         "kernel.hostname" => {
             Some(format!("sysctl {name:?} is not allowed as it conflicts with the OCI \"hostname\" field"))
         }

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::bail;
 
 use crate::error::{AtKey, Context, Result};
-use crate::plan::id_mappings::IdMappingsPlan;
+use crate::plan::id_mappings::{IdMappingsPlan, to_text};
 use crate::spec::IdMapping;
 use crate::sys::proc::Proc;
 
@@ -16,7 +16,7 @@ use crate::sys::proc::Proc;
 /// # Errors
 /// The failed call's, or what the program said.
 pub fn write(plan: &IdMappingsPlan, pid: i32) -> Result<()> {
-    if plan.uid.is_empty() {
+    if plan.uid.is_empty() || plan.joined {
         return Ok(());
     }
     let proc = Proc::open()?;
@@ -43,9 +43,7 @@ fn is_own(mappings: &[IdMapping], id: u32) -> bool {
 }
 
 fn map(proc: &Proc, pid: i32, file: &str, mappings: &[IdMapping]) -> Result<()> {
-    let line = |mapping: &IdMapping| format!("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size);
-    let text: String = mappings.iter().map(line).collect();
-    Ok(proc.write(&format!("{pid}/{file}"), &text)?)
+    Ok(proc.write(&format!("{pid}/{file}"), &to_text(mappings))?)
 }
 
 #[allow(clippy::disallowed_methods, reason = "newuidmap and newgidmap are how an ordinary user gets more than one id")]

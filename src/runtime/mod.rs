@@ -6,3 +6,4 @@ mod limits;
 mod mount_sources;
 pub mod pid_file;
 pub mod spawn;
+mod stdio;

@@ -4,16 +4,16 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, Stat};
 use rustix::process::fchdir;
 
-use super::{id_mappings, limits, mount_sources};
+use super::{id_mappings, limits, mount_sources, stdio};
 use crate::bootstrap;
 use crate::cgroup::{Born, Cgroup};
-use crate::error::{AtKey, Context, Result};
+use crate::error::{AtKey, Context, Failure, Problem, Result};
 use crate::init::{self, Joined, Setup};
 use crate::plan::Plan;
-use crate::plan::namespaces::{Birth, Join, PID};
+use crate::plan::namespaces::{Birth, Join, NETWORK, PID};
 use crate::sync::{self, FromInit, RuntimeEnd};
 use crate::sys::clone::{self, Newborn, SingleThreaded};
 use crate::sys::root::Root;
@@ -75,7 +75,7 @@ pub fn give_birth(plan: &Plan, cgroup: &Cgroup, rootfs: &Root, gate: Option<Owne
     let joined = open_namespaces(plan)?;
     let (wire, init_end) = sync::pair()?;
     // Init finds the rootfs as its working directory, also where a user namespace keeps it from reaching the path.
-    let bundle = sys::fd::open(&plan.bundle, OFlags::PATH | OFlags::DIRECTORY)?;
+    let bundle = sys::fd::open(".".as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
     fchdir(rootfs).named(|| "fchdir(rootfs)".to_owned()).at("/root/path")?;
     let cgroup_fd = cgroup.clone_into();
     let born = if cgroup_fd.is_some() { Born::Inside } else { Born::Outside };
@@ -108,6 +108,7 @@ pub fn give_birth(plan: &Plan, cgroup: &Cgroup, rootfs: &Root, gate: Option<Owne
         }
     };
     fchdir(&bundle).named(|| "fchdir(bundle)".to_owned())?;
+    stdio::give(plan)?;
     limits::oom_score_adj(plan, init.child.pid)?;
     id_mappings::write(&plan.ids, init.child.pid)?;
     init.wire.go()?;
@@ -134,11 +135,32 @@ fn adopt_init(bootstrap: Child, wire: RuntimeEnd) -> Result<Init> {
 fn open_namespaces(plan: &Plan) -> Result<Vec<Joined>> {
     let open = |join: &Join| {
         let file = sys::fd::open(&join.path, OFlags::RDONLY)
-            .with_context(|| format!("joining the {} namespace", join.kind.name))
+            .with_context(|| format!("joining the {} namespace {}", join.kind.name, join.path.display()))
             .at(format_args!("/linux/namespaces/{}/path", join.index))?;
-        Ok(Joined { kind: join.kind, index: join.index, file })
+        Ok(Joined { kind: join.kind, index: join.index, path: join.path.clone(), file })
     };
-    plan.namespaces.join.iter().map(open).collect()
+    let joined: Vec<Joined> = plan.namespaces.join.iter().map(open).collect::<Result<_>>()?;
+    for joined in &joined {
+        refuse_host_sysctl(plan, joined)?;
+    }
+    Ok(joined)
+}
+
+/// A network namespace that is joined may be the host's after all, whose parameters are not the container's to change.
+fn refuse_host_sysctl(plan: &Plan, joined: &Joined) -> Result<()> {
+    let Some(sysctl) = plan.sysctl.iter().find(|sysctl| sysctl.file.starts_with("sys/net/")) else { return Ok(()) };
+    if *joined.kind != NETWORK {
+        return Ok(());
+    }
+    let of = |stat: Stat| (stat.st_dev, stat.st_ino);
+    let own = rustix::fs::stat("/proc/self/ns/net").named(|| "stat(\"/proc/self/ns/net\")".to_owned())?;
+    let other = rustix::fs::fstat(&joined.file).named(|| "fstat()".to_owned())?;
+    if of(own) == of(other) {
+        let text = format!("sysctl {:?} is not allowed in host network namespace (linux.namespaces)", sysctl.name);
+        let key = format!("/linux/sysctl/{}", sysctl.name);
+        return Err(Failure::BadConfig(Problem { key, text }).into());
+    }
+    Ok(())
 }
 
 /// A pid namespace counts for children only, so it is joined for the moment of the birth, and then our own again.
@@ -173,7 +195,11 @@ impl Init {
                     hooks_due()?;
                     self.wire.go()?;
                 }
-                FromInit::Ready => return limits::rlimits(plan, self.child.pid),
+                FromInit::Limits => {
+                    limits::rlimits(plan, self.child.pid)?;
+                    self.wire.go()?;
+                }
+                FromInit::Ready => return Ok(()),
                 FromInit::Failed(report) => return Err(report.into()),
                 FromInit::End => return Err(self.died()),
                 FromInit::Forked(_) => anyhow::bail!("init spoke as the bootstrap"),

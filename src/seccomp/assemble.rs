@@ -142,14 +142,42 @@ impl Assembler {
     /// Writes the clauses: the verdict of the first whose conditions hold, else `default`.
     pub fn clauses(&mut self, clauses: &[Clause], arch: Arch, default: u32) -> Target {
         let mut otherwise = Target::Return(default);
-        for clause in clauses.iter().rev() {
-            let mut then = Target::Return(clause.verdict);
-            for condition in clause.conditions.iter().rev() {
-                then = self.condition(condition, arch, (then, otherwise));
-            }
-            otherwise = then;
+        let mut rest = clauses;
+        while let Some(last) = rest.last() {
+            let values = rest.iter().rev().take_while(|clause| clause.differs_in_low_half(last)).count();
+            let (before, these) = rest.split_at(rest.len() - values.max(1));
+            otherwise = match these {
+                [clause] => self.clause(clause, arch, otherwise),
+                values => self.values(values, arch, otherwise),
+            };
+            rest = before;
         }
         otherwise
+    }
+
+    fn clause(&mut self, clause: &Clause, arch: Arch, otherwise: Target) -> Target {
+        let mut then = Target::Return(clause.verdict);
+        for condition in clause.conditions.iter().rev() {
+            then = self.condition(condition, arch, (then, otherwise));
+        }
+        then
+    }
+
+    /// Writes many values of one argument, as profiles have for `ioctl`: its halves are loaded but once.
+    fn values(&mut self, clauses: &[Clause], arch: Arch, otherwise: Target) -> Target {
+        let mut next = otherwise;
+        for (condition, verdict) in clauses.iter().rev().filter_map(Clause::as_lone_equality) {
+            let branch = Branch { code: JUMP_EQ, k: half(condition.value, false), yes: verdict, no: next };
+            next = Target::At(self.branch(branch));
+        }
+        let (Some((condition, _)), Target::At(looks)) = (clauses[0].as_lone_equality(), next) else { return otherwise };
+        let mut first = self.load_masked(condition, arch, (false, looks));
+        if arch.width() == Width::Full {
+            let k = half(condition.value, true);
+            let looks = self.branch(Branch { code: JUMP_EQ, k, yes: first, no: otherwise });
+            first = self.load_masked(condition, arch, (true, looks));
+        }
+        first
     }
 
     fn condition(&mut self, condition: &Condition, arch: Arch, (then, otherwise): (Target, Target)) -> Target {
@@ -187,6 +215,26 @@ impl Assembler {
         }
         let second_word = if high == arch.is_big_endian() { 0 } else { 4 };
         Target::At(self.load(ARGUMENTS + 8 * u32::from(condition.argument) + second_word, next))
+    }
+}
+
+impl Clause {
+    /// The condition and the verdict of a clause that is about one exact value.
+    fn as_lone_equality(&self) -> Option<(&Condition, Target)> {
+        match self.conditions.as_slice() {
+            [condition] if condition.test == Test::Eq && !condition.negated => {
+                Some((condition, Target::Return(self.verdict)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether both are about exact values of one argument that share the high half.
+    fn differs_in_low_half(&self, other: &Self) -> bool {
+        let word = |clause: &Self| {
+            clause.as_lone_equality().map(|(condition, _)| (condition.argument, half(condition.value, true)))
+        };
+        word(self).is_some() && word(self) == word(other)
     }
 }
 

@@ -8,6 +8,9 @@
 //! * equality before "less", "less" before "greater";
 //! * the larger value first (for "less", the smaller), 64-bit values by their halves;
 //! * then the order of the profile.
+//!
+//! One knot of that tree is kept as well: "greater" and "less or equal" of the same value (and "greater or equal" and
+//! "less") are one node, in the place of the one that the profile has first.
 
 use super::arch::Width;
 use super::{Comparison, Operator};
@@ -148,19 +151,24 @@ pub fn in_order(clauses: Vec<Clause>, width: Width) -> Result<Vec<Clause>, Contr
     Ok(order.into_iter().map(|at| clauses[at].clone()).collect())
 }
 
+/// Leaves out the clauses that a wider one covers.
 fn without_redundant(clauses: &[Clause]) -> Result<Vec<usize>, Contradiction> {
     let mut kept: Vec<usize> = Vec::with_capacity(clauses.len());
     for (later, clause) in clauses.iter().enumerate() {
-        let contradicts = |earlier: &&usize| {
-            let earlier = &clauses[**earlier];
-            earlier.verdict != clause.verdict && earlier.conditions.starts_with(&clause.conditions)
-        };
-        if let Some(&earlier) = kept.iter().find(contradicts) {
+        let covers = |wide: &Clause, narrow: &Clause| narrow.conditions.starts_with(&wide.conditions);
+        if let Some(&earlier) = kept.iter().find(|earlier| covers(&clauses[**earlier], clause)) {
+            let there = &clauses[earlier];
+            if there.conditions == clause.conditions && there.verdict != clause.verdict {
+                return Err(Contradiction { later, earlier });
+            }
+            continue;
+        }
+        let contradicts = |earlier: &Clause| earlier.verdict != clause.verdict && covers(clause, earlier);
+        if let Some(&earlier) = kept.iter().find(|earlier| contradicts(&clauses[**earlier])) {
             return Err(Contradiction { later, earlier });
         }
-        if !kept.iter().any(|&earlier| clause.conditions.starts_with(&clauses[earlier].conditions)) {
-            kept.push(later);
-        }
+        kept.retain(|earlier| !covers(clause, &clauses[*earlier]));
+        kept.push(later);
     }
     Ok(kept)
 }
@@ -227,7 +235,8 @@ mod tests {
         let narrow = |verdict| clause(verdict, &[(0, Operator::Eq, 1), (1, Operator::Eq, 2)]);
         let wide = |verdict| clause(verdict, &[(0, Operator::Eq, 1)]);
         assert_eq!(verdicts(vec![wide(1), narrow(2)]), Ok(vec![1]));
-        assert_eq!(verdicts(vec![narrow(1), wide(1)]), Ok(vec![1, 1]));
+        assert_eq!(verdicts(vec![narrow(1), wide(1)]), Ok(vec![1]));
+        assert_eq!(verdicts(vec![narrow(1), wide(1), narrow(2)]), Ok(vec![1]));
         assert_eq!(verdicts(vec![narrow(1), wide(2)]), Err(Contradiction { later: 1, earlier: 0 }));
         assert_eq!(verdicts(vec![wide(1), wide(2)]), Err(Contradiction { later: 1, earlier: 0 }));
     }

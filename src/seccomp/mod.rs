@@ -14,9 +14,11 @@ mod assemble;
 mod clauses;
 mod compile;
 mod deltas;
+#[cfg(target_arch = "x86_64")]
 #[cfg(test)]
 mod interpreter;
 mod multiplex;
+#[cfg(target_arch = "x86_64")]
 #[cfg(test)]
 mod oracle;
 mod syscalls;

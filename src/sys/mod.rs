@@ -62,12 +62,10 @@ impl std::error::Error for Call {}
 
 /// The words for an error number, beginning in lower case as Go prints them: containerd, Podman and CRI-O match these.
 fn describe(errno: Errno) -> String {
-    let text = nix::errno::Errno::from_raw(errno.raw_os_error()).desc();
+    let text = io::Error::from(errno).to_string();
+    let text = text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words);
     let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => first.to_lowercase().chain(chars).collect(),
-        None => text.to_owned(),
-    }
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }
 
 /// Names the call on an error.

@@ -184,16 +184,20 @@ pub fn remount(target: BorrowedFd<'_>, flags: u64, data: &str) -> Result<(), Cal
     check(i64::from(result)).named(|| format!("mount(MS_REMOUNT|{flags:#x}, {data:?})")).map(|_| ())
 }
 
-/// Makes the working directory the root of this mount namespace and detaches the old one (pivot_root(2), the form with
-/// `.` twice: needs no directory for the old root).
+/// Makes the working directory the root of this mount namespace (pivot_root(2), the form with `.` twice: needs no
+/// directory for the old root, which is on top of the new one until [`leave_old_root`]).
+///
+/// # Errors
+/// The call's.
+pub fn pivot_to_cwd() -> Result<(), Call> {
+    rustix::process::pivot_root(".", ".").named(|| "pivot_root(\".\", \".\")".to_owned())
+}
+
+/// Detaches the old root.
 ///
 /// # Errors
 /// The failed call's.
-pub fn pivot_to_cwd() -> Result<(), Call> {
-    rustix::process::pivot_root(".", ".").named(|| "pivot_root(\".\", \".\")".to_owned())?;
-    // The old root is now on top of the new one at ".". That we take it away is no news for the host.
-    rustix::mount::mount_change(".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
-        .named(|| "mount(\".\", MS_SLAVE|MS_REC)".to_owned())?;
+pub fn leave_old_root() -> Result<(), Call> {
     rustix::mount::unmount(".", UnmountFlags::DETACH).named(|| "umount2(\".\", MNT_DETACH)".to_owned())?;
     rustix::process::chdir("/").named(|| "chdir(\"/\")".to_owned())
 }

@@ -77,11 +77,23 @@ pub fn wait_end(pidfd: BorrowedFd<'_>, limit: Duration) -> Result<bool, Call> {
 /// # Errors
 /// poll(2)'s.
 pub fn wait_readable(fd: BorrowedFd<'_>, limit: Duration) -> Result<bool, Call> {
+    wait_for(fd, PollFlags::IN, limit)
+}
+
+/// Waits until a descriptor can be written to or its other end is gone; false when `limit` passed before.
+///
+/// # Errors
+/// poll(2)'s.
+pub fn wait_writable(fd: BorrowedFd<'_>, limit: Duration) -> Result<bool, Call> {
+    wait_for(fd, PollFlags::OUT, limit)
+}
+
+fn wait_for(fd: BorrowedFd<'_>, event: PollFlags, limit: Duration) -> Result<bool, Call> {
     let end = std::time::Instant::now() + limit;
     loop {
         let left = end.saturating_duration_since(std::time::Instant::now());
         let left = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
-        match poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&left)) {
+        match poll(&mut [PollFd::from_borrowed_fd(fd, event)], Some(&left)) {
             Err(Errno::INTR) => {}
             other => return other.map(|ready| ready > 0).named(|| "poll()".to_owned()),
         }

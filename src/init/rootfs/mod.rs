@@ -6,12 +6,13 @@
 mod cgroup_mount;
 mod devices;
 mod masked_paths;
+mod mountinfo;
 mod mounts;
 mod pivot;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
 
@@ -38,18 +39,20 @@ pub struct Rootfs {
 ///
 /// # Errors
 /// The failed call's, with the place in config.json.
-pub fn build(plan: &Plan, runtime: &InitEnd) -> Result<Rootfs> {
+pub fn build(plan: &Plan, proc: &Proc, runtime: &InitEnd) -> Result<Rootfs> {
     rustix::process::umask(Mode::empty());
-    let mut rootfs = Rootfs { root: root(plan).at("/root/path")?, late: Vec::new() };
+    let mut rootfs = Rootfs { root: root(plan, proc).at("/root/path")?, late: Vec::new() };
     for step in &plan.mounts {
-        mounts::make(plan, step, &mut rootfs, runtime).at(format_args!("/mounts/{}", step.index))?;
+        mounts::make(plan, step, &mut rootfs, runtime)
+            .with_context(|| format!("mounting {}", step))
+            .at(format_args!("/mounts/{}", step.index))?;
     }
     devices::make(&plan.devices, &rootfs.root)?;
     Ok(rootfs)
 }
 
-/// The root as a mount of its own, on top of `/`: there it hides nothing from us, and is where pivot_root(2) wants it.
-fn root(plan: &Plan) -> Result<Root> {
+/// The root as a mount of its own, at its place in the host's tree, where hooks look for it; and our working directory.
+fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
     if plan.namespaces.joins(&MOUNT) {
         let path = &plan.rootfs.path;
         rustix::process::chdir(path).named(|| format!("chdir({path:?})"))?;
@@ -57,18 +60,26 @@ fn root(plan: &Plan) -> Result<Root> {
     if plan.rootfs.enter == Enter::Chroot {
         return Ok(Root::open(".".as_ref())?);
     }
-    let slash = fd::open("/".as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
     match plan.rootfs.host_propagation {
         Some(libc::MS_PRIVATE) => mount::set_namespace_propagation(MountPropagationFlags::PRIVATE)?,
         Some(_) => mount::set_namespace_propagation(MountPropagationFlags::DOWNSTREAM)?,
-        None => mount::set_propagation(slash.as_fd(), libc::MS_PRIVATE, Depth::This)?,
+        None => isolate_place(proc)?,
     }
-    let tree = mount::clone_tree_at(CWD, ".", Depth::Recursive)?;
-    if plan.rootfs.host_propagation.is_none() {
-        mount::set_propagation(tree.as_fd(), libc::MS_PRIVATE, Depth::This)?;
-    }
-    mount::attach(tree.as_fd(), slash.as_fd())?;
+    let place = fd::open(".".as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
+    let tree = mount::clone_tree(place.as_fd(), Depth::Recursive)?;
+    mount::attach(tree.as_fd(), place.as_fd())?;
+    rustix::process::fchdir(&tree).named(|| "fchdir(rootfs)".to_owned())?;
     Ok(Root::from_fd(tree))
+}
+
+/// Makes the mount that the rootfs is on private, and no other: what is mounted in the container must not appear on the
+/// host, but what the container binds stays shared with it.
+fn isolate_place(proc: &Proc) -> Result<()> {
+    let stat = rustix::fs::statx(CWD, ".", AtFlags::empty(), StatxFlags::MNT_ID).named(|| "statx(\".\")".to_owned())?;
+    let mounts = proc.read("self/mountinfo")?;
+    let path = mountinfo::path_of(&mounts, stat.stx_mnt_id).context("the rootfs's mount is not in mountinfo")?;
+    let mount = mount::open_attached(CWD, &path)?;
+    Ok(mount::set_propagation(mount.as_fd(), libc::MS_PRIVATE, Depth::This)?)
 }
 
 /// Makes read-only and hides what is to be so. The working directory is made before, where it is missing.

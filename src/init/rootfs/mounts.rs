@@ -40,7 +40,7 @@ pub fn make(plan: &Plan, step: &MountStep, rootfs: &mut Rootfs, runtime: &InitEn
     };
     allowed_over_proc(step, &mount, &target)?;
     set_attributes(step, &mount)?;
-    mount::attach(mount.as_fd(), target.as_fd()).with_context(|| format!("mounting on /{}", step.destination))?;
+    mount::attach(mount.as_fd(), target.as_fd())?;
     set_propagation(step, &mount)?;
     if step.read_only_late {
         rootfs.late.push((mount, step.index));

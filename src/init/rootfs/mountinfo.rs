@@ -1,0 +1,48 @@
+//! Reading /proc/self/mountinfo (proc_pid_mountinfo(5)), where there is no other way to learn of a mount.
+//! process: init
+
+/// The mount point of the mount with this id.
+pub fn path_of(mounts: &str, id: u64) -> Option<String> {
+    let line = mounts.lines().find(|line| line.split(' ').next().and_then(|first| first.parse().ok()) == Some(id))?;
+    line.split(' ').nth(4).map(unescape)
+}
+
+/// The mount point of a line whose mount is a procfs or sysfs from its root on.
+pub fn whole_proc_or_sys(line: &str) -> Option<String> {
+    let (mount, filesystem) = line.split_once(" - ")?;
+    let mut fields = mount.split(' ').skip(3);
+    let (root, path) = (fields.next()?, fields.next()?);
+    let kind = filesystem.split(' ').next()?;
+    (root == "/" && matches!(kind, "proc" | "sysfs")).then(|| unescape(path))
+}
+
+/// `\\040` and its like stand for the characters that would break the format.
+fn unescape(path: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(path.to_owned(), |path, (escape, character)| path.replace(escape, character))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{path_of, whole_proc_or_sys};
+
+    #[test]
+    fn whole_filesystems_are_found() {
+        for (line, expected) in [
+            ("22 27 0:21 / /proc rw,relatime - proc proc rw", Some("/proc")),
+            ("22 27 0:21 / /a\\040b rw shared:1 - sysfs sysfs rw", Some("/a b")),
+            ("22 27 0:21 /sys /proc/sys ro - proc proc rw", None),
+            ("22 27 0:21 / /tmp rw - tmpfs tmpfs rw", None),
+        ] {
+            assert_eq!(whole_proc_or_sys(line).as_deref(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn mounts_are_found_by_id() {
+        let mounts = "22 27 0:21 / /proc rw - proc proc rw\n27 1 254:0 / /a\\040b rw - ext4 /dev/vda rw\n";
+        assert_eq!(path_of(mounts, 27).as_deref(), Some("/a b"));
+        assert_eq!(path_of(mounts, 2), None);
+    }
+}
