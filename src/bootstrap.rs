@@ -1,6 +1,6 @@
 //! We are the bootstrap, a process in between that only a container with a user namespace and a joined one needs. Our
 //! job: join what is to be joined, make init, and be gone.
-//! config.json: linux.namespaces
+//! config.json: linux.namespaces, linux.timeOffsets
 //! process: bootstrap
 
 use std::os::fd::AsFd;
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::error::{AtKey, Context, Failure, Problem, Report, Result};
 use crate::init::{self, Joined, Setup};
 use crate::plan::id_mappings::{IdMappingsPlan, to_text};
-use crate::plan::namespaces::USER;
+use crate::plan::namespaces::{NamespacesPlan, TIME, USER};
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::clone::{self, SingleThreaded};
 use crate::sys::proc::Proc;
@@ -31,6 +31,7 @@ fn run(token: SingleThreaded, setup: &Setup<'_>, runtime: &InitEnd) -> Result<i3
     runtime.wait()?;
     join(setup.joined)?;
     compare_ids(&setup.plan.ids)?;
+    make_time_namespace(&setup.plan.namespaces)?;
     // Our sibling: the runtime is its parent, and hears of its end.
     let birth = clone::Birth { namespaces: setup.plan.namespaces.create, cgroup: None, sibling: true };
     let newborn = clone::clone(token, &birth, || init::main(setup, runtime)).context("making the container's init")?;
@@ -51,6 +52,19 @@ fn join(namespaces: &[Joined]) -> Result<()> {
         explain(clone::setns(joined.file.as_fd(), joined.kind.flag), joined)?;
     }
     Ok(())
+}
+
+/// Makes the time namespace of our children, and sets its clocks while nobody is in it. (One without offsets clone3
+/// makes.)
+///
+/// # Errors
+/// The failed call's.
+pub(crate) fn make_time_namespace(plan: &NamespacesPlan) -> Result<()> {
+    if plan.time_offsets.is_empty() {
+        return Ok(());
+    }
+    clone::unshare(TIME.flag).at("/linux/timeOffsets")?;
+    Proc::open()?.write("self/timens_offsets", &plan.time_offsets.concat()).at("/linux/timeOffsets")
 }
 
 /// Mappings in the config of a container that joins a user namespace must be those that it has.

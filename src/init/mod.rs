@@ -21,7 +21,7 @@ use crate::error::{Context, Report, Result};
 use crate::hooks;
 use crate::plan::Plan;
 use crate::plan::hooks::Moment;
-use crate::plan::namespaces::{Birth, CGROUP, Kind, PID, USER};
+use crate::plan::namespaces::{Birth, CGROUP, Kind, PID, TIME, USER};
 use crate::spec;
 use crate::state::{State, Status};
 use crate::sync::{FromInit, InitEnd};
@@ -95,7 +95,7 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
 fn join_namespaces(setup: &Setup<'_>) -> Result<()> {
     let namespaces = &setup.plan.namespaces;
     if namespaces.birth == Birth::Direct {
-        for joined in setup.joined.iter().filter(|joined| *joined.kind != PID) {
+        for joined in setup.joined.iter().filter(|joined| ![&PID, &TIME].contains(&joined.kind)) {
             bootstrap::explain(clone::setns(joined.file.as_fd(), joined.kind.flag), joined)?;
         }
     }

@@ -72,13 +72,15 @@ enum Effect {
     Filesystem,
     /// A flag that only mount(2) can carry, set or cleared.
     MountOnly(u64, bool),
+    /// A tmpfs begins with what it covers.
+    CopyUp,
     /// What is so anyway.
     Nothing,
 }
 
 /// Every option that is ours, the MUST and SHOULD list of the specification's config.md. Others go to the filesystem.
-static OPTIONS: [(&str, Effect); 66] = {
-    use Effect::{Attributes, Bind, Filesystem, MountOnly, Nothing, Propagation, ReadOnly, Recursive, Remount};
+static OPTIONS: [(&str, Effect); 67] = {
+    use Effect::{Attributes, Bind, CopyUp, Filesystem, MountOnly, Nothing, Propagation, ReadOnly, Recursive, Remount};
     use attr::{ATIME, NOATIME, NODEV, NODIRATIME, NOEXEC, NOSUID, NOSYMFOLLOW, RDONLY, STRICTATIME};
     [
         ("async", Filesystem),
@@ -139,6 +141,7 @@ static OPTIONS: [(&str, Effect); 66] = {
         ("suid", Attributes(0, NOSUID)),
         ("symfollow", Attributes(0, NOSYMFOLLOW)),
         ("sync", Filesystem),
+        ("tmpcopyup", CopyUp),
         ("unbindable", Propagation(libc::MS_UNBINDABLE, false)),
         // mount(8)'s, which say nothing to a kernel.
         ("auto", Nothing),
@@ -152,7 +155,7 @@ static OPTIONS: [(&str, Effect); 66] = {
 };
 
 /// Options of the specification that this version refuses by name, instead of handing them to a filesystem.
-static REFUSED: [&str; 3] = ["idmap", "ridmap", "tmpcopyup"];
+static REFUSED: [&str; 2] = ["idmap", "ridmap"];
 
 /// The options of one mount, read.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -161,6 +164,8 @@ pub struct Options {
     pub bind: Option<bool>,
     /// `remount`.
     pub remount: bool,
+    /// `tmpcopyup`.
+    pub copy_up: bool,
     /// Attributes of the mount.
     pub attributes: Attributes,
     /// Attributes of the mount and all below.
@@ -204,6 +209,7 @@ impl Options {
             Effect::ReadOnly(false) => self.attributes.apply(0, attr::RDONLY),
             Effect::Bind(recursive) => self.bind = Some(self.bind == Some(true) || recursive),
             Effect::Remount => self.remount = true,
+            Effect::CopyUp => self.copy_up = true,
             Effect::Propagation(flag, recursive) => self.propagation.push((flag, recursive)),
             Effect::Filesystem => self.filesystem.push((name.to_owned(), None)),
             Effect::MountOnly(flag, true) => self.mount_only |= flag,

@@ -27,6 +27,8 @@ pub struct MountStep {
     pub read_only_late: bool,
     /// Whether it may hide something of a procfs.
     pub over_proc: OverProc,
+    /// Whether it begins with a copy of what it covers (`tmpcopyup`).
+    pub copy_up: bool,
 }
 
 impl std::fmt::Display for MountStep {
@@ -132,6 +134,9 @@ fn step(index: usize, mount: &spec::Mount<'_>, bundle: &Path, problems: &mut Pro
     if [&*mount.destination, &*mount.source, &*mount.kind].iter().any(|text| text.contains('\0')) {
         problems.add(&key, "must not contain NUL");
     }
+    if options.copy_up && &*mount.kind != "tmpfs" {
+        problems.add(format_args!("{key}/options"), "tmpcopyup is only for tmpfs");
+    }
     let late = mount.kind == "tmpfs".into() || destination == "dev";
     let over_proc = match destination.as_str() {
         "proc" => OverProc::Itself,
@@ -147,6 +152,7 @@ fn step(index: usize, mount: &spec::Mount<'_>, bundle: &Path, problems: &mut Pro
         propagation: options.propagation,
         destination,
         over_proc,
+        copy_up: options.copy_up,
     }
 }
 
@@ -342,7 +348,7 @@ mod tests {
             (r#"[{"destination":"/x","options":["bind"]}]"#, "/mounts/0/source"),
             (r#"[{"destination":"","type":"tmpfs"}]"#, "/mounts/0/destination"),
             (r#"[{"destination":"/x"}]"#, "/mounts/0/type"),
-            (r#"[{"destination":"/x","type":"tmpfs","options":["ro","tmpcopyup"]}]"#, "/mounts/0/options/1"),
+            (r#"[{"destination":"/x","type":"tmpfs","options":["ro","idmap"]}]"#, "/mounts/0/options/1"),
         ] {
             let (_, problems) = steps(mounts);
             assert_eq!(problems.found().first().map(|problem| problem.key.as_str()), Some(key), "{mounts}");

@@ -1,10 +1,10 @@
 //! Which namespaces the container gets, made or joined, and what that means for its birth.
-//! config.json: linux.namespaces, hostname, domainname
+//! config.json: linux.namespaces, linux.timeOffsets, hostname, domainname
 
 use std::path::PathBuf;
 
 use super::Problems;
-use crate::spec;
+use crate::spec::{self, Text, TimeOffset};
 
 /// A kind of namespace: the specification's name and the flag of clone(2).
 #[derive(Debug, PartialEq, Eq)]
@@ -29,17 +29,19 @@ pub const IPC: Kind = Kind { name: "ipc", file: "ipc", flag: libc::CLONE_NEWIPC.
 pub const UTS: Kind = Kind { name: "uts", file: "uts", flag: libc::CLONE_NEWUTS.cast_unsigned() };
 /// The root of the cgroup tree.
 pub const CGROUP: Kind = Kind { name: "cgroup", file: "cgroup", flag: libc::CLONE_NEWCGROUP.cast_unsigned() };
+/// Boot and monotonic clocks.
+pub const TIME: Kind = Kind { name: "time", file: "time", flag: 0x80 };
 /// Mount points. Last: once it is joined, paths mean something else.
 pub const MOUNT: Kind = Kind { name: "mount", file: "mnt", flag: libc::CLONE_NEWNS.cast_unsigned() };
 
 /// In the order in which a process joins them.
-pub static KINDS: [&Kind; 7] = [&USER, &PID, &NETWORK, &IPC, &UTS, &CGROUP, &MOUNT];
+pub static KINDS: [&Kind; 8] = [&USER, &PID, &TIME, &NETWORK, &IPC, &UTS, &CGROUP, &MOUNT];
 
 /// How the container's first process is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Birth {
-    /// By one clone3 of the runtime. Whatever else is joined, init joins itself; a pid namespace, which only counts for
-    /// children, the runtime joins for the moment of the clone.
+    /// By one clone3 of the runtime. Whatever else is joined, init joins itself; pid and time namespaces, which only count
+    /// for children, the runtime enters for the moment of the clone.
     Direct,
     /// By a process in between, the bootstrap. Only where a user namespace meets a joined one: what belongs to the host
     /// must be joined before the user namespace is entered, and what is new must be made after.
@@ -60,8 +62,11 @@ pub struct Join {
 /// The decision.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NamespacesPlan {
-    /// `CLONE_NEW…` flags of those to make, but for the cgroup namespace.
+    /// `CLONE_NEW…` flags of those that clone3 makes: all new ones but for the cgroup namespace, and a time namespace
+    /// with offsets, which must be written while no process is in it.
     pub create: u32,
+    /// `linux.timeOffsets` of a new time namespace: a line of /proc/PID/timens_offsets each (time_namespaces(7)).
+    pub time_offsets: Vec<String>,
     /// Whether to make a cgroup namespace: its root is the cgroup of the process at that moment, so not at birth.
     pub create_cgroup: bool,
     /// Those to join, in the order of [`KINDS`].
@@ -78,7 +83,9 @@ impl NamespacesPlan {
     /// Whether the container makes a new namespace of this kind.
     #[must_use]
     pub fn creates(&self, kind: &Kind) -> bool {
-        self.create & kind.flag != 0 || (self.create_cgroup && *kind == CGROUP)
+        self.create & kind.flag != 0
+            || (self.create_cgroup && *kind == CGROUP)
+            || (!self.time_offsets.is_empty() && *kind == TIME)
     }
 
     /// Whether it joins one.
@@ -102,7 +109,9 @@ pub fn decide(config: &spec::Config<'_>, problems: &mut Problems) -> NamespacesP
     for (index, namespace) in config.linux.namespaces.iter().enumerate() {
         let key = format!("/linux/namespaces/{index}");
         let Some(kind) = KINDS.iter().copied().find(|kind| kind.name == &*namespace.kind) else {
-            problems.add(format!("{key}/type"), unknown(&namespace.kind));
+            let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+            let text = format!("namespace {:?} does not exist (known: {})", &*namespace.kind, known.join(", "));
+            problems.add(format!("{key}/type"), text);
             continue;
         };
         if seen & kind.flag != 0 {
@@ -119,8 +128,13 @@ pub fn decide(config: &spec::Config<'_>, problems: &mut Problems) -> NamespacesP
         }
     }
     join.sort_by_key(|join: &Join| KINDS.iter().position(|kind| *kind == join.kind));
+    let time_offsets = time_offsets(&config.linux.time_offsets, create & TIME.flag != 0, problems);
+    if !time_offsets.is_empty() {
+        create &= !TIME.flag;
+    }
     let plan = NamespacesPlan {
         create: create & !CGROUP.flag,
+        time_offsets,
         create_cgroup: create & CGROUP.flag != 0,
         birth: birth(seen, &join),
         join,
@@ -139,12 +153,19 @@ pub fn decide(config: &spec::Config<'_>, problems: &mut Problems) -> NamespacesP
     plan
 }
 
-fn unknown(name: &str) -> String {
-    if name == "time" {
-        return "time namespaces are not supported by this version".to_owned();
+fn time_offsets(offsets: &[(Text<'_>, TimeOffset)], new: bool, problems: &mut Problems) -> Vec<String> {
+    if !offsets.is_empty() && !new {
+        problems.add("/linux/timeOffsets", "need a new time namespace (linux.namespaces)");
     }
-    let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-    format!("namespace {name:?} does not exist (known: {})", known.join(", "))
+    let mut lines = Vec::with_capacity(offsets.len());
+    for (clock, TimeOffset { secs, nanosecs }) in offsets {
+        if !matches!(&**clock, "monotonic" | "boottime") {
+            let text = format!("unknown clock {:?} (known: monotonic, boottime)", &**clock);
+            problems.add(format_args!("/linux/timeOffsets/{}", clock.replace('/', "~1")), text);
+        }
+        lines.push(format!("{clock} {secs} {nanosecs}\n"));
+    }
+    lines
 }
 
 fn birth(seen: u32, join: &[Join]) -> Birth {

@@ -1,5 +1,5 @@
 //! Makes init, and answers what it asks for until it is ready.
-//! config.json: linux.namespaces
+//! config.json: linux.namespaces, linux.timeOffsets
 //! process: runtime
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,7 +13,7 @@ use crate::cgroup::{Born, Cgroup};
 use crate::error::{AtKey, Context, Failure, Problem, Result};
 use crate::init::{self, Joined, Setup};
 use crate::plan::Plan;
-use crate::plan::namespaces::{Birth, Join, NETWORK, PID};
+use crate::plan::namespaces::{Birth, Join, NETWORK, PID, TIME};
 use crate::sync::{self, FromInit, RuntimeEnd};
 use crate::sys::clone::{self, Newborn, SingleThreaded};
 use crate::sys::root::Root;
@@ -83,7 +83,7 @@ pub fn give_birth(plan: &Plan, cgroup: &Cgroup, rootfs: &Root, gate: Option<Owne
     let init = match plan.namespaces.birth {
         Birth::Direct => {
             let birth = clone::Birth { namespaces: plan.namespaces.create, cgroup: cgroup_fd, sibling: false };
-            let newborn = in_pid_namespace(&joined, || {
+            let newborn = inheriting(plan, &joined, || {
                 clone::clone(token, &birth, || {
                     close_runtime_end(&wire);
                     init::main(&setup, &init_end)
@@ -163,13 +163,25 @@ fn refuse_host_sysctl(plan: &Plan, joined: &Joined) -> Result<()> {
     Ok(())
 }
 
-/// A pid namespace counts for children only, so it is joined for the moment of the birth, and then our own again.
-fn in_pid_namespace(joined: &[Joined], birth: impl FnOnce() -> Result<Newborn>) -> Result<Newborn> {
-    let Some(joined) = joined.iter().find(|joined| *joined.kind == PID) else { return birth() };
-    let own = sys::fd::open("/proc/self/ns/pid".as_ref(), OFlags::RDONLY)?;
-    bootstrap::explain(clone::setns(joined.file.as_fd(), PID.flag), joined)?;
+/// What counts for children only, pid and time namespaces, is entered for the moment of the birth, and then our own again.
+fn inheriting(plan: &Plan, joined: &[Joined], birth: impl FnOnce() -> Result<Newborn>) -> Result<Newborn> {
+    let mut own = Vec::new();
+    for kind in [&PID, &TIME] {
+        let join = joined.iter().find(|joined| joined.kind == kind);
+        let makes = *kind == TIME && !plan.namespaces.time_offsets.is_empty();
+        if join.is_some() || makes {
+            own.push((kind, sys::fd::open(format!("/proc/self/ns/{}", kind.file).as_ref(), OFlags::RDONLY)?));
+        }
+        if let Some(joined) = join {
+            bootstrap::explain(clone::setns(joined.file.as_fd(), kind.flag), joined)?;
+        }
+    }
+    bootstrap::make_time_namespace(&plan.namespaces)?;
     let newborn = birth();
-    clone::setns(own.as_fd(), PID.flag).context("coming back from the pid namespace")?;
+    for (kind, file) in own {
+        clone::setns(file.as_fd(), kind.flag)
+            .with_context(|| format!("coming back from the {} namespace", kind.name))?;
+    }
     newborn
 }
 

@@ -9,8 +9,8 @@ use crate::error::{AtKey, Context, Result};
 use crate::plan::Plan;
 use crate::sys::Named;
 
-/// Makes the container's user the owner of our pipes and sockets, which init inherits, so that it may open them again
-/// (/dev/stdout). Not of files and terminals, which are the caller's.
+/// Makes the container's user the owner of our pipes, sockets and files, which init inherits, so that it may open them
+/// again (/dev/stdout), as runc does. Not of terminals and other devices, which are everybody's.
 ///
 /// # Errors
 /// fchown(2)'s.
@@ -20,7 +20,7 @@ pub fn give(plan: &Plan) -> Result<()> {
     for fd in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
         let Ok(stat) = rustix::fs::fstat(fd) else { continue };
         let kind = FileType::from_raw_mode(stat.st_mode);
-        if stat.st_uid == owner || !matches!(kind, FileType::Fifo | FileType::Socket) {
+        if stat.st_uid == owner || !matches!(kind, FileType::Fifo | FileType::Socket | FileType::RegularFile) {
             continue;
         }
         match rustix::fs::fchown(fd, Some(Uid::from_raw(owner)), None::<Gid>) {

@@ -4,6 +4,7 @@
 //! process: init
 
 mod cgroup_mount;
+mod copy_up;
 mod devices;
 mod masked_paths;
 mod mountinfo;

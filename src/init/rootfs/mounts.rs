@@ -8,7 +8,7 @@ use anyhow::bail;
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::io::Errno;
 
-use super::{Rootfs, cgroup_mount};
+use super::{Rootfs, cgroup_mount, copy_up};
 use crate::error::{Context, Result};
 use crate::plan::Plan;
 use crate::plan::mount_options::attr;
@@ -39,6 +39,9 @@ pub fn make(plan: &Plan, step: &MountStep, rootfs: &mut Rootfs, runtime: &InitEn
         MountSource::Remount { flags, data } => return remount(root, step, *flags, data),
     };
     allowed_over_proc(step, &mount, &target)?;
+    if step.copy_up {
+        copy_up::copy(&target, &mount).context("tmpcopyup")?;
+    }
     set_attributes(step, &mount)?;
     mount::attach(mount.as_fd(), target.as_fd())?;
     set_propagation(step, &mount)?;
@@ -135,7 +138,7 @@ fn allowed_over_proc(step: &MountStep, mount: &OwnedFd, target: &OwnedFd) -> Res
 
 /// Attributes that can be there from the beginning.
 fn first_attributes(step: &MountStep) -> u64 {
-    if step.read_only_late { step.attributes.set & !attr::RDONLY } else { step.attributes.set }
+    if step.read_only_late || step.copy_up { step.attributes.set & !attr::RDONLY } else { step.attributes.set }
 }
 
 /// Sets the attributes of a mount that is not yet attached. A filesystem that was made by fsmount(2) has them already.

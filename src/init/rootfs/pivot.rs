@@ -11,10 +11,10 @@ use super::mountinfo;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::mount_options::attr;
 use crate::plan::rootfs::{Enter, RootfsPlan};
-use crate::sys::fd;
 use crate::sys::mount::{self, Depth};
 use crate::sys::proc::Proc;
 use crate::sys::root::Root;
+use crate::sys::{Named, fd};
 
 /// Enters, and gives `/` the propagation that was asked for.
 ///
@@ -51,13 +51,15 @@ fn pivot(plan: &RootfsPlan) -> Result<()> {
 }
 
 /// Without pivot_root the host's mounts are only covered, and the kernel lets who sees a whole procfs or sysfs mount
-/// another, without our masks. So those of the host go first. Our own have no path from the host's root.
+/// another, without our masks. So those of the host go first.
 fn hide_host_filesystems(proc: &Proc) -> Result<()> {
     let mounts = proc.read("self/mountinfo")?;
+    let ours = rustix::process::getcwd(Vec::new()).named(|| "getcwd()".to_owned())?;
+    let ours = format!("{}/", ours.to_string_lossy());
     // The last first: they may be stacked.
-    for path in mounts.lines().rev().filter_map(mountinfo::whole_proc_or_sys) {
+    for path in mounts.lines().rev().filter_map(mountinfo::whole_proc_or_sys).filter(|path| !path.starts_with(&ours)) {
         match mount::detach(&path) {
-            // Its path leads elsewhere: it is a mount of the container.
+            // Below one that is gone already.
             Err(call) if call.is(Errno::NOENT) => {}
             Err(call) if call.is(Errno::INVAL) || call.is(Errno::PERM) => cover(&path)?,
             result => result?,

@@ -1,0 +1,156 @@
+//! `linux.devices`, and the devices and links every container has
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{Bundle, Value, json};
+
+fn device(path: &str, kind: &str, major: i64, minor: i64) -> Value {
+    json!({ "path": path, "type": kind, "major": major, "minor": minor })
+}
+
+/// Type, major and minor number, mode and owner of a file in the container.
+#[track_caller]
+fn stat(bundle: &mut Bundle, path: &str) -> String {
+    bundle.run(["stat", "-c", "%F %t:%T %a %u:%g", path]).ok().line().to_owned()
+}
+
+#[test]
+fn the_default_devices_exist() {
+    let paths = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
+    let mut args = vec!["stat", "-c", "%n %F %t:%T %a %u:%g"];
+    args.extend(paths);
+    let out = Bundle::busybox().run(args).ok();
+    let expected: Vec<_> = paths
+        .iter()
+        .zip(["1:3", "1:5", "1:7", "1:8", "1:9", "5:0"])
+        .map(|(path, number)| format!("{path} character special file {number} 666 0:0"))
+        .collect();
+    assert_eq!(out.lines(), expected);
+}
+
+#[test]
+fn the_default_links_exist() {
+    let mut links = vec!["fd /proc/self/fd", "ptmx pts/ptmx"];
+    links.extend(["stdin /proc/self/fd/0", "stdout /proc/self/fd/1", "stderr /proc/self/fd/2"]);
+    if Path::new("/proc/kcore").exists() {
+        links.push("core /proc/kcore");
+    }
+    let script = "for f in fd ptmx stdin stdout stderr core; do [ -L /dev/$f ] && echo $f $(readlink /dev/$f); done";
+    assert_eq!(Bundle::busybox().sh(script).lines(), links);
+}
+
+#[test]
+fn the_default_devices_work() {
+    let script = "echo x > /dev/null; head -c 4 /dev/zero | wc -c; head -c 4 /dev/urandom | wc -c; echo x > /dev/full";
+    let out = Bundle::busybox().sh(script);
+    assert_eq!(out.lines(), ["4", "4"]);
+    assert!(out.stderr.contains("No space left on device"), "{out:?}");
+}
+
+#[test]
+fn dev_has_nothing_else() {
+    let out = Bundle::busybox().sh("ls /dev | grep -v core").ok();
+    let expected = "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero";
+    assert_eq!(out.lines().join(" "), expected);
+}
+
+#[test]
+fn character_block_and_unbuffered_devices_are_made() {
+    let mut bundle = Bundle::busybox()
+        .push("/linux/devices", device("/dev/deck", "c", 10, 229))
+        .push("/linux/devices", device("/dev/hold", "b", 8, 0))
+        .push("/linux/devices", device("/dev/plank", "u", 10, 230));
+    let out = bundle.run(["stat", "-c", "%F %t:%T", "/dev/deck", "/dev/hold", "/dev/plank"]).ok();
+    let expected = ["character special file a:e5", "block special file 8:0", "character special file a:e6"];
+    assert_eq!(out.lines(), expected);
+}
+
+#[test]
+fn a_fifo_is_made() {
+    let mut bundle = Bundle::busybox().push("/linux/devices", json!({ "path": "/dev/pipe", "type": "p" }));
+    assert_eq!(bundle.run(["stat", "-c", "%F", "/dev/pipe"]).ok().line(), "fifo");
+}
+
+#[test]
+fn mode_and_owner_are_exact() {
+    let entry = json!({
+        "path": "/dev/deck", "type": "c", "major": 10, "minor": 229, "fileMode": 0o641, "uid": 12, "gid": 34,
+    });
+    let mut bundle = Bundle::busybox().push("/linux/devices", entry).after("umask 0077");
+    assert_eq!(stat(&mut bundle, "/dev/deck"), "character special file a:e5 641 12:34");
+}
+
+#[test]
+fn a_device_may_be_anywhere_in_the_root_filesystem() {
+    let mut bundle = Bundle::busybox().push("/linux/devices", device("/deep/down/deck", "c", 10, 229));
+    assert!(stat(&mut bundle, "/deep/down/deck").starts_with("character special file a:e5"));
+}
+
+#[test]
+fn a_default_device_may_be_listed_too() {
+    let entry = json!({ "path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666 });
+    let rule = json!({ "allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm" });
+    let mut bundle = Bundle::busybox().push("/linux/devices", entry).push("/linux/resources/devices", rule);
+    assert_eq!(stat(&mut bundle, "/dev/null"), "character special file 1:3 666 0:0");
+}
+
+#[test]
+fn the_devices_of_the_image_are_not_used() {
+    let mut bundle = Bundle::busybox();
+    fs::write(bundle.rootfs("dev/null"), "forged").unwrap();
+    assert_eq!(bundle.run(["cat", "/dev/null"]).ok().stdout, "");
+}
+
+#[test]
+fn an_unknown_device_type_is_refused() {
+    Bundle::busybox()
+        .push("/linux/devices", device("/dev/deck", "x", 1, 1))
+        .refused()
+        .says("invalid device type")
+        .names("devices");
+}
+
+#[test]
+fn a_device_without_a_path_is_refused() {
+    differs!();
+    let entry = json!({ "type": "c", "major": 1, "minor": 1 });
+    Bundle::busybox().push("/linux/devices", entry).refused().names("path");
+}
+
+#[test]
+fn a_different_file_in_the_place_of_a_device_is_refused() {
+    differs!();
+    let bundle = Bundle::busybox().push("/linux/devices", device("/deck", "c", 10, 229));
+    fs::write(bundle.rootfs("deck"), "forged").unwrap();
+    bundle.refused().says("/deck").names("devices");
+}
+
+#[test]
+fn devices_are_made_without_a_dev_mount_as_well() {
+    let mut bundle = Bundle::busybox().set(
+        "/mounts",
+        json!([
+            { "destination": "/proc", "type": "proc", "source": "proc" },
+        ]),
+    );
+    assert_eq!(stat(&mut bundle, "/dev/null"), "character special file 1:3 666 0:0");
+}
+
+#[test]
+fn a_bind_mounted_dev_is_left_alone() {
+    let bundle = Bundle::busybox();
+    let dev = bundle.scratch_dir("dev");
+    let status = Command::new("mknod").args(["-m", "666"]).arg(dev.join("null")).args(["c", "1", "3"]).status();
+    assert!(status.unwrap().success());
+    let mut bundle = bundle.set(
+        "/mounts",
+        json!([
+            { "destination": "/proc", "type": "proc", "source": "proc" },
+            { "destination": "/dev", "type": "bind", "source": dev.to_str(), "options": ["bind"] },
+        ]),
+    );
+    assert_eq!(bundle.run(["ls", "/dev"]).ok().stdout, "null\n");
+    assert_eq!(fs::read_dir(&dev).unwrap().count(), 1);
+}

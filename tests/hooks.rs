@@ -1,0 +1,364 @@
+//! `hooks`
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::support::{Bundle, Value, host_namespace, json, link};
+
+/// Those that run before `create` returns.
+const OF_CREATE: &[&str] = &["prestart", "createRuntime", "createContainer"];
+
+fn shell(script: &str) -> Value {
+    json!({ "path": "/bin/sh", "args": ["sh", "-c", script] })
+}
+
+/// A bundle with this script as its hook; `LOG` in it is a file that hooks on both sides of the pivot can write.
+fn with_hook(bundle: Bundle, kind: &str, script: &str) -> Bundle {
+    let log = if kind == "startContainer" { "/log".into() } else { bundle.rootfs("log") };
+    let script = script.replace("LOG", log.to_str().unwrap());
+    bundle.push(&format!("/hooks/{kind}"), shell(&script))
+}
+
+fn hooked(kind: &str, script: &str) -> Bundle {
+    with_hook(Bundle::busybox(), kind, script)
+}
+
+fn log(bundle: &Bundle) -> String {
+    fs::read_to_string(bundle.rootfs("log")).unwrap_or_default()
+}
+
+fn log_lines(bundle: &Bundle) -> Vec<String> {
+    log(bundle).lines().map(str::to_owned).collect()
+}
+
+fn with_all_hooks() -> Bundle {
+    let mut bundle = Bundle::busybox();
+    for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststop"] {
+        bundle = with_hook(bundle, kind, &format!("echo {kind} 0 >> LOG"));
+        bundle = with_hook(bundle, kind, &format!("echo {kind} 1 >> LOG"));
+    }
+    bundle
+}
+
+#[test]
+fn hooks_run_in_order_each_at_its_moment() {
+    let c = with_all_hooks().args(["sh", "-c", "echo program >> /log"]).create();
+    let mut expected: Vec<String> = Vec::new();
+    expected.extend(OF_CREATE.iter().flat_map(|kind| [format!("{kind} 0"), format!("{kind} 1")]));
+    assert_eq!(log_lines(&c.bundle), expected, "after create");
+    c.finish();
+    expected.extend(["startContainer 0", "startContainer 1", "program"].map(str::to_owned));
+    assert_eq!(log_lines(&c.bundle), expected, "after start");
+    c.delete();
+    expected.extend(["poststop 0", "poststop 1"].map(str::to_owned));
+    assert_eq!(log_lines(&c.bundle), expected, "after delete");
+}
+
+#[test]
+fn run_runs_all_hooks() {
+    let mut bundle = with_hook(with_all_hooks(), "poststart", "echo poststart >> LOG");
+    bundle.sh("echo program >> /log; sleep 0.2").silent();
+    let lines = log_lines(&bundle);
+    assert_eq!(lines.len(), 12, "{lines:?}");
+    assert_eq!(lines.last().unwrap(), "poststop 1");
+}
+
+#[test]
+fn delete_by_force_runs_the_poststop_hooks() {
+    let c = hooked("poststop", "echo poststop >> LOG").args(["sleep", "60"]).run_detached();
+    c.delete_by_force();
+    assert_eq!(log(&c.bundle), "poststop\n");
+}
+
+#[test]
+fn poststart_hooks_run_after_the_program_has_started() {
+    differs!();
+    let wait = "for i in $(seq 100); do [ -e LOG ] && exec touch LOG.seen; sleep 0.05; done; exit 1";
+    let c = hooked("poststart", wait).args(["sh", "-c", "echo program > /log; sleep 60"]).create();
+    assert!(!c.bundle.rootfs("log.seen").exists());
+    c.start();
+    assert!(c.bundle.rootfs("log.seen").exists(), "before start returns");
+}
+
+#[test]
+fn poststop_hooks_run_when_everything_is_gone() {
+    let bundle = Bundle::busybox();
+    let state = bundle.state_root().join(bundle.id());
+    let script = format!("[ -e {} ] || echo gone >> LOG", state.display());
+    let c = with_hook(bundle, "poststop", &script).create();
+    c.delete();
+    assert_eq!(log(&c.bundle), "gone\n");
+}
+
+/// The mount and network namespace a hook runs in.
+fn namespaces_of(kind: &str) -> (String, String, String) {
+    let script = "readlink /proc/self/ns/mnt /proc/self/ns/net >> LOG";
+    // busybox's readlink takes one argument.
+    let script = script.replace(" /proc/self/ns/net", " >> LOG; readlink /proc/self/ns/net");
+    let c = hooked(kind, &script).args(["sleep", "60"]).create();
+    let container = link(format!("/proc/{}/ns/mnt", c.pid()));
+    c.start();
+    let text = log(&c.bundle);
+    let (mount, network) = text.trim_end().split_once('\n').unwrap_or_else(|| panic!("{kind}: {text:?}"));
+    (mount.to_owned(), network.to_owned(), container)
+}
+
+#[test]
+fn hooks_of_the_runtime_run_in_its_namespaces() {
+    for kind in ["prestart", "createRuntime"] {
+        let (mount, network, _) = namespaces_of(kind);
+        assert_eq!((mount, network), (host_namespace("mnt"), host_namespace("net")), "{kind}");
+    }
+}
+
+#[test]
+fn hooks_of_the_container_run_in_its_namespaces() {
+    for kind in ["createContainer", "startContainer"] {
+        let (mount, network, container) = namespaces_of(kind);
+        assert_eq!(mount, container, "{kind}");
+        assert_ne!(network, host_namespace("net"), "{kind}");
+    }
+}
+
+#[test]
+fn prestart_and_create_runtime_find_the_namespaces_of_the_container() {
+    for kind in ["prestart", "createRuntime"] {
+        let script = "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); readlink /proc/$pid/ns/net >> LOG";
+        let c = hooked(kind, script).create();
+        assert_eq!(log(&c.bundle).trim_end(), link(format!("/proc/{}/ns/net", c.pid())), "{kind}");
+    }
+}
+
+/// The mounts are made, and the host is still in sight.
+#[test]
+fn create_container_runs_before_the_pivot() {
+    let bundle = Bundle::busybox();
+    let proc = bundle.rootfs("proc");
+    let script = format!(
+        "grep -c ' {} ' /proc/self/mountinfo >> LOG; ls {} > /dev/null && echo host >> LOG",
+        proc.display(),
+        bundle.path().display()
+    );
+    let c = with_hook(bundle, "createContainer", &script).create();
+    assert_eq!(log(&c.bundle), "1\nhost\n");
+}
+
+#[test]
+fn start_container_sees_the_root_filesystem_of_the_container() {
+    let mut bundle = hooked("startContainer", "ls -d /bin/busybox /etc/passwd >> LOG; hostname >> LOG");
+    bundle.run(["true"]).silent();
+    assert_eq!(log_lines(&bundle), ["/bin/busybox", "/etc/passwd", "orlop"]);
+}
+
+/// The state each hook reads, at a bundle with an annotation.
+#[track_caller]
+fn state_of(kind: &str) -> (Value, i64, Bundle) {
+    let bundle = hooked(kind, "cat >> LOG").set("/annotations/org.example", "yes");
+    let c = bundle.args(["sleep", "60"]).create();
+    let pid = c.state()["pid"].as_i64().unwrap();
+    c.start();
+    c.delete_by_force();
+    let text = log(&c.bundle);
+    let state: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{kind}: {error}: {text:?}"));
+    assert_eq!(state["id"], c.id(), "{kind}");
+    assert_eq!(state["bundle"], c.bundle.path().to_str().unwrap(), "{kind}");
+    assert_eq!(state["annotations"]["org.example"], "yes", "{kind}");
+    assert!(state["ociVersion"].as_str().unwrap().starts_with("1."), "{kind}");
+    (state, pid, c.bundle)
+}
+
+#[test]
+fn hooks_of_create_read_the_state_creating() {
+    for kind in OF_CREATE {
+        let (state, pid, _bundle) = state_of(kind);
+        assert_eq!(state["status"], "creating", "{kind}");
+        if *kind != "createContainer" {
+            assert_eq!(state["pid"], pid, "{kind}");
+        }
+    }
+}
+
+#[test]
+fn start_container_reads_the_state_created() {
+    assert_eq!(state_of("startContainer").0["status"], "created");
+}
+
+#[test]
+fn poststart_reads_the_state_running() {
+    differs!();
+    let (state, pid, _bundle) = state_of("poststart");
+    assert_eq!((&state["status"], &state["pid"]), (&"running".into(), &pid.into()));
+}
+
+#[test]
+fn poststop_reads_the_state_stopped() {
+    let (state, _, _bundle) = state_of("poststop");
+    assert_eq!(state["status"], "stopped");
+    assert!(state.get("pid").is_none_or(|pid| *pid == 0), "{state}");
+}
+
+#[test]
+fn args_and_env_of_a_hook_are_exact() {
+    for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststop"] {
+        let bundle = Bundle::busybox();
+        let log = if kind == "startContainer" { "/log".into() } else { bundle.rootfs("log") };
+        let script =
+            format!("cd /proc/self; {{ tr '\\0' '|' < environ; tr '\\0' '|' < cmdline; }} > {}; : ", log.display());
+        let hook = json!({
+            "path": "/bin/sh",
+            "args": ["sh", "-c", script, "zero", "a b", "", "$HOME"],
+            "env": ["PATH=/usr/bin:/bin", "A=1", "B=x y"],
+        });
+        let mut bundle = bundle.push(&format!("/hooks/{kind}"), hook).env("SECRET", "rum");
+        bundle.run(["true"]).silent();
+        let text = self::log(&bundle);
+        assert!(text.starts_with("PATH=/usr/bin:/bin|A=1|B=x y|sh|-c|"), "{kind}: {text}");
+        assert!(text.ends_with("|zero|a b||$HOME|"), "{kind}: {text}");
+    }
+}
+
+#[test]
+fn the_first_argument_of_a_hook_is_its_name() {
+    let script = |bundle: &Bundle| {
+        format!("tr '\\0' '|' < /proc/$$/cmdline | cut -d'|' -f1 > {}", bundle.rootfs("log").display())
+    };
+    let bundle = Bundle::busybox();
+    let hook = json!({ "path": "/bin/sh", "args": ["bosun", "-c", script(&bundle)] });
+    let mut bundle = bundle.push("/hooks/createRuntime", hook);
+    bundle.run(["true"]).silent();
+    assert_eq!(log(&bundle), "bosun\n");
+}
+
+#[test]
+fn start_container_inherits_the_environment_of_the_process() {
+    let bundle = hooked("startContainer", "echo $COURSE >> LOG").push("/process/env", "COURSE=west");
+    let mut bundle = bundle;
+    bundle.run(["true"]).silent();
+    assert_eq!(log(&bundle), "west\n");
+}
+
+#[test]
+fn what_hooks_print_does_not_mix_with_the_containers_output() {
+    let mut bundle = Bundle::busybox();
+    for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
+        bundle = with_hook(bundle, kind, "echo noise; echo noise >&2");
+    }
+    let out = bundle.run(["echo", "music"]).ok();
+    assert_eq!((out.stdout.as_str(), out.stderr.as_str()), ("music\n", ""));
+}
+
+/// The second hook of its list fails.
+fn failing(kind: &str) -> Bundle {
+    with_hook(hooked(kind, "true"), kind, "exit 3")
+}
+
+#[test]
+fn a_hook_that_fails_fails_create_and_leaves_nothing() {
+    for kind in OF_CREATE {
+        let out = failing(kind).refused();
+        out.says("hook #1:").names(&format!("error running {kind} hook #1:"));
+    }
+}
+
+#[test]
+fn later_hooks_do_not_run_after_a_failure() {
+    let bundle = with_hook(failing("createRuntime"), "createRuntime", "echo later >> LOG");
+    let bundle = with_hook(bundle, "createContainer", "echo later >> LOG");
+    bundle.refused();
+    assert_eq!(log(&bundle), "");
+}
+
+#[test]
+fn poststop_hooks_run_when_create_fails() {
+    let bundle = with_hook(failing("createRuntime"), "poststop", "echo poststop >> LOG");
+    bundle.refused();
+    assert_eq!(log(&bundle), "poststop\n");
+}
+
+#[test]
+fn a_start_container_hook_that_fails_stops_the_container() {
+    let mut bundle = failing("startContainer");
+    let out = bundle.run(["touch", "/ran"]);
+    assert_ne!(out.status, 0);
+    out.says("hook #1:").names("error running startContainer hook #1:");
+    assert!(!bundle.rootfs("ran").exists());
+    bundle.assert_nothing_left();
+}
+
+#[test]
+fn a_start_container_hook_that_fails_fails_start() {
+    differs!();
+    let c = failing("startContainer").args(["touch", "/ran"]).create();
+    c.verb("start").refused().says("error running startContainer hook #1:");
+    assert!(!c.bundle.rootfs("ran").exists());
+    assert_eq!(c.status(), "stopped");
+}
+
+#[test]
+fn a_poststart_hook_that_fails_fails_start_and_stops_the_container() {
+    differs!();
+    let c = failing("poststart").args(["sleep", "60"]).create();
+    c.verb("start").refused().says("error running poststart hook #1:");
+    c.wait_status("stopped");
+    c.delete();
+    c.bundle.assert_nothing_left();
+}
+
+#[test]
+fn a_poststart_hook_that_fails_fails_run() {
+    let mut bundle = failing("poststart");
+    let out = bundle.run(["sleep", "60"]);
+    assert_ne!(out.status, 0);
+    out.says("hook #1:").names("error running poststart hook #1:");
+    bundle.assert_nothing_left();
+}
+
+#[test]
+fn a_poststop_hook_that_fails_is_only_a_warning() {
+    differs!();
+    let c = with_hook(failing("poststop"), "poststop", "echo third >> LOG").create();
+    let out = c.verb("delete").ok();
+    assert!(out.stderr.contains("poststop hook #1"), "{out:?}");
+    assert_eq!(log(&c.bundle), "third\n");
+    c.bundle.assert_nothing_left();
+}
+
+#[test]
+fn a_hook_that_takes_too_long_is_killed() {
+    for kind in OF_CREATE {
+        let hook = json!({ "path": "/bin/sleep", "args": ["sleep", "60"], "timeout": 1 });
+        let begin = Instant::now();
+        Bundle::busybox().push(&format!("/hooks/{kind}"), hook).refused().says("hook #0:");
+        let took = begin.elapsed();
+        assert!(took > Duration::from_millis(900) && took < Duration::from_secs(20), "{kind}: {took:?}");
+    }
+}
+
+#[test]
+fn a_hook_within_its_time_is_left_alone() {
+    let hook = json!({ "path": "/bin/sleep", "args": ["sleep", "0.2"], "timeout": 30 });
+    Bundle::busybox().push("/hooks/createRuntime", hook).run(["true"]).silent();
+}
+
+#[test]
+fn a_hook_that_does_not_exist_is_refused() {
+    for kind in OF_CREATE {
+        let bundle = Bundle::busybox().push(&format!("/hooks/{kind}"), json!({ "path": "/nowhere/hook" }));
+        bundle.refused().says("/nowhere/hook").because("no such file or directory");
+    }
+}
+
+#[test]
+fn a_hook_with_a_relative_path_is_refused() {
+    differs!();
+    let bundle = Bundle::busybox().push("/hooks/createRuntime", json!({ "path": "true" }));
+    bundle.refused().says("createRuntime").names("path");
+}
+
+#[test]
+fn a_timeout_that_is_not_positive_is_refused() {
+    for timeout in [0, -1] {
+        let hook = json!({ "path": "/bin/true", "timeout": timeout });
+        Bundle::busybox().push("/hooks/createRuntime", hook).refused().names("timeout");
+    }
+}

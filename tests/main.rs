@@ -1,0 +1,74 @@
+//! Behaviour tests: what the runtime under test does, seen from outside, config key by config key and verb by verb.
+//!
+//! ```sh
+//! cargo test                         # the program of this package
+//! RUNTIME=runc cargo test            # any other one, by path or name
+//! cargo test -- mounts:: hooks::     # some of it
+//! ```
+//!
+//! They are one binary, with one file per verb and per config object. A test makes a [`support::Bundle`] (a busybox
+//! rootfs and a default configuration), changes the configuration by JSON pointer, runs it and looks at the outcome:
+//!
+//! ```ignore
+//! let out = Bundle::busybox().set("/hostname", "box").run(["hostname"]);
+//! assert_eq!(out.stdout, "box\n");
+//! ```
+//!
+//! Every bundle has an id and a state root of its own, so the tests run side by side; what a failed test leaves is
+//! removed when its bundle is dropped. Every call has a time limit.
+//!
+//! **runc is the proof of the tests**: all of them must pass on it, except where Orlop differs on purpose or runc is
+//! too old. Those tests begin with `differs!()` and stand with their reason in `support/differences.rs`, and nowhere
+//! else.
+//!
+//! The tests need root, a static busybox, util-linux, and cgroups: pure v2, or v1 with v2 beside it. On the latter the
+//! v2 tests see a private view of the machine in which nothing but v2 is mounted, and which therefore lacks the
+//! controllers that v1 holds.
+//!
+//! | Variable | Meaning |
+//! |---|---|
+//! | `RUNTIME` | the runtime under test |
+//! | `BUSYBOX` | a static busybox, if the one in `PATH` is not |
+//! | `ORLOP_LOOP` | how many containers `leaks` runs (100) |
+//! | `ORLOP_TIME_LIMIT` | seconds one call may take (30) |
+//! | `RUN_DIFFERENCES` | do not skip the listed differences on runc |
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should panic, works on trusted paths, and says why it was skipped"
+)]
+
+#[macro_use]
+mod support;
+
+mod bad_input;
+mod capabilities;
+mod cgroup;
+mod cgroup_devices;
+mod cli;
+mod create;
+mod delete;
+mod devices;
+mod hooks;
+mod hostname;
+mod kill;
+mod leaks;
+mod logging;
+mod masked_paths;
+mod mount_destinations;
+mod mount_options;
+mod mounts;
+mod namespaces;
+mod process;
+mod rlimits;
+mod root;
+mod run;
+mod seccomp;
+mod security;
+mod start;
+mod state;
+mod sysctl;
+mod user;
+mod user_namespace;

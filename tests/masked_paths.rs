@@ -1,0 +1,131 @@
+//! `linux.maskedPaths`, `linux.readonlyPaths`
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::support::{Bundle, json, mountinfo};
+
+fn masking(paths: &[&str]) -> Bundle {
+    Bundle::busybox().set("/linux/maskedPaths", json!(paths))
+}
+
+#[test]
+fn a_masked_file_is_empty() {
+    let mut bundle = masking(&["/etc/secret"]);
+    fs::write(bundle.rootfs("etc/secret"), "treasure").unwrap();
+    let out = bundle.sh("cat /etc/secret; ls -l /etc/secret | cut -c1").ok();
+    assert_eq!(out.lines(), ["c"]);
+    assert_eq!(fs::read_to_string(bundle.rootfs("etc/secret")).unwrap(), "treasure");
+}
+
+#[test]
+fn a_masked_directory_is_empty_and_read_only() {
+    let mut bundle = masking(&["/etc/secrets"]);
+    fs::create_dir(bundle.rootfs("etc/secrets")).unwrap();
+    fs::write(bundle.rootfs("etc/secrets/one"), "treasure").unwrap();
+    let out = bundle.sh("ls -A /etc/secrets; touch /etc/secrets/x");
+    assert_eq!(out.stdout, "");
+    assert!(out.stderr.contains("Read-only file system"), "{out:?}");
+}
+
+#[test]
+fn a_masked_path_that_is_missing_is_ignored() {
+    masking(&["/nowhere", "/etc/nowhere/at/all"]).run(["true"]).silent();
+}
+
+#[test]
+fn masked_paths_in_proc_and_sys_are_hidden() {
+    let out = Bundle::busybox().sh("cat /proc/timer_list /proc/keys; ls -A /sys/firmware /proc/acpi 2>/dev/null");
+    assert!(!out.stdout.contains(": "), "{out:?}");
+}
+
+#[test]
+fn many_masked_directories_are_possible() {
+    let mut bundle = masking(&[]);
+    for n in 0..20 {
+        fs::create_dir_all(bundle.rootfs(&format!("secrets/{n}/inner"))).unwrap();
+        bundle = bundle.push("/linux/maskedPaths", format!("/secrets/{n}"));
+    }
+    assert_eq!(bundle.sh("ls -A /secrets/*/").ok().stdout.matches("inner").count(), 0);
+}
+
+#[test]
+fn a_masked_mount_is_hidden() {
+    let bundle = masking(&["/mnt"]);
+    let source = bundle.scratch_dir("cargo");
+    fs::write(source.join("crate"), "tea").unwrap();
+    let entry = json!({ "destination": "/mnt", "type": "bind", "source": source.to_str(), "options": ["bind"] });
+    assert_eq!(bundle.push("/mounts", entry).run(["ls", "/mnt"]).ok().stdout, "");
+}
+
+/// The image may put a symlink where a masked file is expected; the mask goes to its target inside, never outside.
+#[test]
+fn a_masked_symlink_masks_nothing_of_the_host() {
+    let bundle = masking(&["/link"]);
+    let outside = bundle.scratch("outside");
+    fs::write(&outside, "host").unwrap();
+    symlink(&outside, bundle.rootfs("link")).unwrap();
+    let mut bundle = bundle;
+    bundle.run(["true"]);
+    assert_eq!(fs::read_to_string(&outside).unwrap(), "host");
+}
+
+/// Masks are made of the real /dev/null, not of what the image put there (CVE-2025-31133).
+#[test]
+fn the_images_dev_null_is_not_used_for_masking() {
+    let mut bundle = masking(&["/etc/secret"]);
+    fs::write(bundle.rootfs("etc/secret"), "treasure").unwrap();
+    fs::write(bundle.rootfs("dev/null"), "forged").unwrap();
+    let out = bundle.sh("cat /etc/secret");
+    assert!(!out.stdout.contains("treasure") && !out.stdout.contains("forged"), "{out:?}");
+}
+
+fn readonly(paths: &[&str]) -> Bundle {
+    Bundle::busybox().set("/linux/readonlyPaths", json!(paths))
+}
+
+#[test]
+fn readonly_directories_and_files_cannot_be_written() {
+    let mut bundle = readonly(&["/etc", "/home/letter"]);
+    fs::write(bundle.rootfs("home/letter"), "dear").unwrap();
+    let out = bundle.sh("touch /etc/x; echo x > /home/letter; cat /home/letter; touch /home/free");
+    assert_eq!(out.stderr.matches("Read-only file system").count(), 2, "{out:?}");
+    assert_eq!((out.stdout.as_str(), out.status), ("dear", 0));
+}
+
+#[test]
+fn a_readonly_path_that_is_missing_is_ignored() {
+    readonly(&["/nowhere", "/etc/nowhere/at/all"]).run(["true"]).silent();
+}
+
+#[test]
+fn readonly_paths_keep_the_other_options_of_their_mount() {
+    let entry = json!({
+        "destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "noexec"],
+    });
+    let mut bundle = readonly(&["/mnt"]).push("/mounts", entry);
+    let mount = mountinfo::at(&bundle.mountinfo(), "/mnt");
+    for option in ["ro", "nosuid", "nodev", "noexec"] {
+        assert!(mount.options.iter().any(|have| have == option), "{option}: {mount:?}");
+    }
+}
+
+#[test]
+fn proc_sys_is_read_only() {
+    let out = Bundle::busybox().sh("echo 1 > /proc/sys/net/ipv4/ip_forward");
+    assert!(out.stderr.contains("Read-only file system"), "{out:?}");
+}
+
+#[test]
+fn without_masked_and_readonly_paths_nothing_is_hidden() {
+    let mut bundle = Bundle::busybox().remove("/linux/maskedPaths").remove("/linux/readonlyPaths");
+    let info = bundle.mountinfo();
+    assert!(!mountinfo::parse(&info).iter().any(|mount| mount.target.starts_with("/proc/")), "{info}");
+}
+
+#[test]
+fn relative_paths_are_refused() {
+    differs!();
+    masking(&["etc"]).refused().names("maskedPaths");
+    readonly(&["etc"]).refused().names("readonlyPaths");
+}

@@ -1,0 +1,154 @@
+//! `root`, `linux.rootfsPropagation` and `--no-pivot`
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::support::{Bundle, config, json, mountinfo};
+
+#[test]
+fn the_root_filesystem_is_writable_by_default() {
+    let mut bundle = Bundle::busybox();
+    bundle.run(["touch", "/written"]).silent();
+    assert!(bundle.rootfs("written").exists());
+}
+
+#[test]
+fn a_read_only_root_cannot_be_written() {
+    let mut bundle = Bundle::busybox().set("/root/readonly", true);
+    let out = bundle.run(["touch", "/written"]);
+    assert!(out.status != 0 && out.stderr.contains("Read-only file system"), "{out:?}");
+    assert!(!bundle.rootfs("written").exists());
+}
+
+#[test]
+fn a_read_only_root_leaves_mounts_writable() {
+    let mount = json!({ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs" });
+    let mut bundle = Bundle::busybox().set("/root/readonly", true).push("/mounts", mount);
+    bundle.sh("touch /mnt/x /dev/shm/x").ok();
+}
+
+#[test]
+fn destinations_are_made_in_a_root_that_will_be_read_only() {
+    let mount = json!({ "destination": "/new/dir", "type": "tmpfs", "source": "tmpfs" });
+    let mut bundle = Bundle::busybox().set("/root/readonly", true).push("/mounts", mount);
+    bundle.run(["touch", "/new/dir/x"]).silent();
+}
+
+#[test]
+fn an_absolute_root_path_is_taken_as_it_is() {
+    let bundle = Bundle::busybox();
+    let elsewhere = bundle.scratch("elsewhere");
+    fs::rename(bundle.rootfs(""), &elsewhere).unwrap();
+    let mut bundle = bundle.set("/root/path", elsewhere.to_str());
+    bundle.run(["touch", "/written"]).silent();
+    assert!(elsewhere.join("written").exists());
+}
+
+#[test]
+fn a_missing_root_directory_is_refused() {
+    let bundle = Bundle::busybox().set("/root/path", "nowhere");
+    bundle.refused().because("no such file or directory").says("nowhere");
+}
+
+#[test]
+fn a_root_that_is_a_file_is_refused() {
+    let bundle = Bundle::busybox().set("/root/path", "config.json");
+    bundle.refused().names("root.path");
+}
+
+#[test]
+fn a_symlink_as_root_is_followed_or_refused_but_never_written_to() {
+    let mut bundle = Bundle::busybox().set("/root/path", "link");
+    symlink("rootfs", bundle.path().join("link")).unwrap();
+    bundle.run(["true"]);
+    assert!(bundle.path().join("link").is_symlink());
+    bundle.assert_nothing_left();
+}
+
+fn root_mount(bundle: &mut Bundle) -> mountinfo::Mount {
+    mountinfo::at(&bundle.mountinfo(), "/")
+}
+
+/// A bundle whose filesystem is shared on the host, as systemd makes it.
+fn on_a_shared_host() -> Bundle {
+    let bundle = Bundle::busybox();
+    let dir = bundle.dir().display().to_string();
+    bundle.after(&format!("mount --bind {dir} {dir}; mount --make-shared {dir}; cd {dir}"))
+}
+
+#[test]
+fn the_root_is_a_slave_or_private_by_default() {
+    let root = root_mount(&mut on_a_shared_host());
+    assert!(!root.propagates("shared"), "{root:?}");
+}
+
+#[test]
+fn propagation_shared_and_rshared_make_the_root_shared() {
+    differs!();
+    for value in ["shared", "rshared"] {
+        let root = root_mount(&mut on_a_shared_host().set("/linux/rootfsPropagation", value));
+        assert!(root.propagates("shared"), "{value}: {root:?}");
+    }
+}
+
+#[test]
+fn propagation_slave_and_rslave_make_the_root_a_slave() {
+    differs!();
+    for value in ["slave", "rslave"] {
+        let root = root_mount(&mut on_a_shared_host().set("/linux/rootfsPropagation", value));
+        assert!(root.propagates("master") && !root.propagates("shared"), "{value}: {root:?}");
+    }
+}
+
+#[test]
+fn propagation_private_and_rprivate_make_the_root_private() {
+    for value in ["private", "rprivate"] {
+        let root = root_mount(&mut on_a_shared_host().set("/linux/rootfsPropagation", value));
+        assert!(root.propagation.is_empty(), "{value}: {root:?}");
+    }
+}
+
+#[test]
+fn propagation_unbindable_and_runbindable_make_the_root_unbindable() {
+    differs!();
+    for value in ["unbindable", "runbindable"] {
+        let root = root_mount(&mut on_a_shared_host().set("/linux/rootfsPropagation", value));
+        assert!(root.propagates("unbindable"), "{value}: {root:?}");
+    }
+}
+
+#[test]
+fn an_unknown_propagation_is_refused() {
+    let bundle = Bundle::busybox().set("/linux/rootfsPropagation", "sideways");
+    bundle.refused().says("rootfsPropagation=sideways is not supported");
+}
+
+#[test]
+fn mounts_do_not_propagate_to_a_shared_host() {
+    let bundle = on_a_shared_host();
+    let mount = json!({ "destination": "/mnt/deep", "type": "tmpfs", "source": "hold" });
+    let mut bundle = bundle.push("/mounts", mount);
+    bundle.run(["true"]).silent();
+    assert!(bundle.rootfs("mnt/deep").is_dir());
+    bundle.assert_nothing_left();
+}
+
+#[test]
+fn no_pivot_runs_the_container_all_the_same() {
+    let mut bundle = Bundle::busybox().flags(["--no-pivot"]);
+    assert_eq!(bundle.run(["ls", "/"]).ok().lines().first(), Some(&"bin"));
+    bundle.assert_nothing_left();
+}
+
+/// Without pivot_root the host's /proc must not stay mounted below the new root: a user namespace may mount a fresh
+/// /proc only where an unmasked one is visible already.
+#[test]
+fn no_pivot_leaves_no_bare_proc() {
+    let capabilities = config::capabilities(&["CAP_SETFCAP"]);
+    for flags in [&[][..], &["--no-pivot"]] {
+        let mut bundle = Bundle::busybox().flags(flags.iter().copied());
+        bundle = bundle.set("/process/capabilities", capabilities.clone());
+        let out = bundle.run(["unshare", "-mrpf", "mount", "-t", "proc", "none", "/proc"]);
+        assert!(out.status != 0 && out.stderr.contains("ermission denied"), "{flags:?}: {out:?}");
+    }
+}

@@ -1,0 +1,94 @@
+//! The cgroup hierarchies of this machine, whichever layout it has.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::mountinfo;
+
+/// Only cgroup v2 is mounted. Otherwise the controllers are in v1 hierarchies (with v2 beside them: hybrid).
+pub fn is_pure_v2() -> bool {
+    mounts().iter().any(|mount| mount.target == "/sys/fs/cgroup" && mount.kind == "cgroup2")
+}
+
+/// A v1 hierarchy with this controller is mounted.
+pub fn has_v1(controller: &str) -> bool {
+    v1_mount(controller).is_some()
+}
+
+/// The v2 hierarchy here has this controller.
+pub fn has_v2(controller: &str) -> bool {
+    let Some(root) = v2_mount() else { return false };
+    let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+    controllers.split_whitespace().any(|name| name == controller)
+}
+
+/// Every directory of that name in every hierarchy.
+pub fn named(name: &str) -> Vec<PathBuf> {
+    let mut found = beginning_with(name);
+    found.retain(|path| path.ends_with(name));
+    found
+}
+
+/// Every directory in every hierarchy whose name begins like this.
+pub fn beginning_with(name: &str) -> Vec<PathBuf> {
+    assert!(!name.is_empty());
+    let mut found = Vec::new();
+    for mount in mounts() {
+        search(Path::new(&mount.target), name, &mut found);
+    }
+    found
+}
+
+/// The directory of that name in the v1 hierarchy of `controller`.
+#[track_caller]
+pub fn v1(controller: &str, name: &str) -> PathBuf {
+    let mount = v1_mount(controller).unwrap_or_else(|| panic!("no v1 hierarchy for {controller}"));
+    only(&mount, name)
+}
+
+/// The directory of that name in the v2 hierarchy, wherever that is mounted.
+#[track_caller]
+pub fn v2(name: &str) -> PathBuf {
+    only(&v2_mount().expect("cgroup v2 is mounted"), name)
+}
+
+/// The content of a cgroup file, without the last newline.
+#[track_caller]
+pub fn value(dir: &Path, file: &str) -> String {
+    let path = dir.join(file);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.trim_end().to_owned()
+}
+
+#[track_caller]
+fn only(mount: &Path, name: &str) -> PathBuf {
+    let mut found = Vec::new();
+    search(mount, name, &mut found);
+    found.retain(|path| path.ends_with(name));
+    assert_eq!(found.len(), 1, "cgroups named {name} below {}: {found:?}", mount.display());
+    found.remove(0)
+}
+
+fn mounts() -> Vec<mountinfo::Mount> {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    mountinfo::parse(&text).into_iter().filter(|mount| mount.kind.starts_with("cgroup")).collect()
+}
+
+fn v1_mount(controller: &str) -> Option<PathBuf> {
+    let found = mounts().into_iter().find(|mount| mount.kind == "cgroup" && mount.has(controller))?;
+    Some(found.target.into())
+}
+
+fn v2_mount() -> Option<PathBuf> {
+    mounts().into_iter().find(|mount| mount.kind == "cgroup2").map(|mount| mount.target.into())
+}
+
+fn search(dir: &Path, name: &str, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        if entry.file_name().to_string_lossy().starts_with(name) {
+            found.push(entry.path());
+        }
+        search(&entry.path(), name, found);
+    }
+}

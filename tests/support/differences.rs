@@ -1,0 +1,102 @@
+//! Where Orlop and runc differ on purpose, or Debian's runc (1.1.5) is too old: the one list of it.
+//!
+//! A test that starts with `differs!()` is skipped when the runtime under test is runc; its name and the reason stand
+//! here. `RUN_DIFFERENCES=1` runs these tests on runc all the same, to see whether they still fail there.
+
+use super::runtime;
+
+/// Test name and reason, sorted by name.
+pub const REASONS: &[(&str, &str)] = &[
+    ("cgroup::a_cgroup_with_processes_in_it_is_refused", "runc 1.1 only warns"),
+    (
+        "cgroup::all_processes_die_with_the_container_on_v2",
+        "runc 1.1 may give up on a v2 cgroup whose processes are still dying",
+    ),
+    ("cli::the_root_directory_is_refused_as_state_root", "runc 1.1 takes any --root"),
+    ("devices::a_device_without_a_path_is_refused", "runc 1.1 makes it in the root directory or ignores it"),
+    ("devices::a_different_file_in_the_place_of_a_device_is_refused", "runc accepts whatever is there"),
+    ("hooks::a_hook_with_a_relative_path_is_refused", "runc looks it up in its own PATH"),
+    ("hooks::a_poststart_hook_that_fails_fails_start_and_stops_the_container", "runc runs them during create"),
+    ("hooks::a_poststop_hook_that_fails_is_only_a_warning", "runc 1.1 logs an error and skips the later hooks"),
+    ("hooks::a_start_container_hook_that_fails_fails_start", "runc only stops the container"),
+    ("hooks::poststart_hooks_run_after_the_program_has_started", "runc runs them during create"),
+    ("hooks::poststart_reads_the_state_running", "runc runs them during create"),
+    ("hostname::a_domainname_without_a_uts_namespace_is_refused", "runc 1.1 does not know the key"),
+    ("hostname::domainname_is_set_in_the_uts_namespace", "runc 1.1 does not know the key"),
+    ("masked_paths::relative_paths_are_refused", "runc takes them as relative to the root"),
+    ("mount_destinations::a_symlinked_dev_does_not_touch_the_host", "runc 1.1 has CVE-2026-41579"),
+    ("mount_options::defaults_means_nothing_special", "runc 1.1 does not know the option"),
+    (
+        "mount_options::recursive_access_time_modes_are_cleared_in_submounts",
+        "runc clears a part of the access time mode, which the kernel refuses",
+    ),
+    ("mounts::a_bind_mount_with_filesystem_options_is_refused", "runc 1.1 ignores them"),
+    ("mounts::tmpfs_takes_size_and_mode", "runc 1.1 puts the directory's mode over the option's"),
+    ("namespaces::a_time_namespace_is_created", "runc 1.1 has no time namespaces"),
+    ("namespaces::a_time_namespace_is_joined", "runc 1.1 has no time namespaces"),
+    ("namespaces::time_offsets_shift_the_clocks", "runc 1.1 has no time namespaces"),
+    ("namespaces::time_offsets_without_a_time_namespace_are_refused", "runc 1.1 has no time namespaces"),
+    ("rlimits::a_duplicate_limit_is_refused", "runc lets the last one win, which the specification forbids"),
+    ("root::propagation_shared_and_rshared_make_the_root_shared", "runc 1.1 sets it before pivot_root"),
+    ("root::propagation_slave_and_rslave_make_the_root_a_slave", "runc 1.1 makes the root private"),
+    ("root::propagation_unbindable_and_runbindable_make_the_root_unbindable", "runc 1.1 sets it before pivot_root"),
+    (
+        "run::run_kills_what_the_program_left_running",
+        "runc 1.1 may give up on a v2 cgroup whose processes are still dying",
+    ),
+    ("seccomp::a_rule_without_names_is_refused", "runc ignores it"),
+    ("seccomp::an_unknown_flag_is_refused", "runc 1.1 supports no flags"),
+    ("seccomp::errno_ret_without_an_action_that_uses_it_is_refused", "runc ignores it"),
+    ("seccomp::flags_are_accepted", "runc 1.1 supports no flags"),
+    (
+        "security::a_fifo_in_the_place_of_a_file_does_not_hang_the_runtime",
+        "runc opens /etc/passwd whatever it is, and waits",
+    ),
+    ("user_namespace::a_user_namespace_is_joined_without_mappings", "runc 1.1 needs them"),
+    ("user_namespace::joining_with_other_mappings_is_refused", "runc 1.1 does not compare"),
+    ("user_namespace::mappings_without_a_user_namespace_are_refused", "runc 1.1 ignores them"),
+];
+
+/// runc may print warnings and several errors before it gives up.
+pub fn refuses_in_one_line() -> bool {
+    !is_runc()
+}
+
+/// runc often says only what the kernel said.
+pub fn refusals_name_the_key() -> bool {
+    !is_runc()
+}
+
+fn is_runc() -> bool {
+    runtime::program().file_name().is_some_and(|name| name == "runc")
+}
+
+/// Whether to skip the test in which a function of this full name (`crate::module::test::here`) is defined.
+#[track_caller]
+pub fn skips(function: &str) -> bool {
+    let name = function.split("::").skip(1).collect::<Vec<_>>().join("::");
+    let name = name.trim_end_matches("::here");
+    let Some((_, reason)) = REASONS.iter().find(|(test, _)| *test == name) else {
+        panic!("{name} uses differs!() but is not in tests/support/differences.rs");
+    };
+    let skip = is_runc() && std::env::var_os("RUN_DIFFERENCES").is_none();
+    if skip {
+        eprintln!("skipped on runc: {reason}");
+    }
+    skip
+}
+
+/// Every entry belongs to a test that uses it.
+#[test]
+fn every_difference_is_used() {
+    let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    needs!(tests.is_dir(), "source tree");
+    for (name, _) in REASONS {
+        let (module, test) = name.rsplit_once("::").expect("module::test");
+        let path = tests.join(module.replace("::", "/")).with_extension("rs");
+        let source = runtime::read(&path);
+        let body = source.split(&format!("fn {test}() {{\n")).nth(1).unwrap_or_default();
+        assert!(body.trim_start().starts_with("differs!();"), "{name} does not start with differs!()");
+    }
+    assert!(REASONS.is_sorted(), "the list is sorted by name");
+}

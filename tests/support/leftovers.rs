@@ -1,0 +1,118 @@
+//! What a container may leave behind on the host. Ids and paths are unique to a bundle, so nothing of that name can
+//! have been there before, and no other test can be the cause.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{Bundle, cgroups, eventually, runtime};
+
+impl Bundle {
+    /// No process, mount, cgroup or state of this bundle's container is on the machine. The kernel may take a moment
+    /// to tear down what has been killed.
+    #[track_caller]
+    pub fn assert_nothing_left(&self) {
+        let mut left = Vec::new();
+        eventually(Duration::from_secs(3), || {
+            left = self.leftovers();
+            left.is_empty()
+        });
+        assert!(left.is_empty(), "left behind: {left:#?}");
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        left.extend(self.processes().iter().map(|pid| format!("process {pid} {}", command_line(*pid))));
+        left.extend(self.mounts().into_iter().map(|line| format!("mount {line}")));
+        left.extend(self.cgroups().into_iter().map(|path| format!("cgroup {}", path.display())));
+        left.extend(self.state_names().into_iter().map(|name| format!("state {name}")));
+        left
+    }
+
+    /// The processes that belong to the container or to a call of the runtime for it.
+    ///
+    /// They get killed in the end, so whatever is older than the tests or shares our mounts is never taken for one.
+    pub fn processes(&self) -> Vec<i32> {
+        let marker = format!("{}={}\0", runtime::MARKER, self.name());
+        let dir = format!("{}/", self.dir().display());
+        let ours = namespace("self");
+        let oldest = started("self");
+        let belongs = |pid: &i32| {
+            let pid = &pid.to_string();
+            let contains = |file, text: &str| {
+                let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+                String::from_utf8_lossy(&bytes).contains(text)
+            };
+            let elsewhere = || namespace(pid).is_some_and(|theirs| Some(theirs) != ours);
+            started(pid) > oldest
+                && (contains("environ", &marker)
+                    || contains("cgroup", &format!("/{}", self.name()))
+                    || elsewhere() && contains("mountinfo", &dir))
+        };
+        processes().into_iter().filter(belongs).collect()
+    }
+
+    /// Every cgroup whose name begins with that of this bundle.
+    fn cgroups(&self) -> Vec<PathBuf> {
+        cgroups::beginning_with(self.name())
+    }
+
+    fn mounts(&self) -> Vec<String> {
+        let dir = self.dir().to_string_lossy().into_owned();
+        let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        mountinfo.lines().filter(|line| line.contains(&dir)).map(str::to_owned).collect()
+    }
+
+    /// Kills and removes whatever the test has left, so that a failed test does not disturb the machine.
+    pub fn clean_up(&self) {
+        for pid in self.processes() {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        let mut groups = self.cgroups();
+        groups.reverse();
+        eventually(Duration::from_secs(1), || {
+            groups.retain(|path| remove_cgroup(path).is_err());
+            groups.is_empty()
+        });
+    }
+}
+
+/// Removes a cgroup and those below it.
+fn remove_cgroup(path: &Path) -> std::io::Result<()> {
+    for name in fs::read_dir(path)?.flatten().filter(|entry| entry.path().is_dir()) {
+        remove_cgroup(&name.path())?;
+    }
+    fs::remove_dir(path)
+}
+
+/// The names in a directory; none when there is no such directory.
+pub fn entries(dir: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn processes() -> Vec<i32> {
+    entries(Path::new("/proc")).iter().filter_map(|name| name.parse().ok()).collect()
+}
+
+/// The mount namespace of a process.
+fn namespace(pid: &str) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
+}
+
+/// When a process has started, in clock ticks since boot: the 22nd field, counted after the name in parentheses.
+/// Nothing if it has ended, even if nobody has waited for it yet.
+fn started(pid: &str) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
+}
+
+fn command_line(pid: i32) -> String {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).replace('\0', " ")
+}

@@ -1,0 +1,77 @@
+//! What the tests are written with: bundles, containers, and ways to look at the machine from outside.
+
+/// Ends the test here when it is listed in `differences.rs` and the runtime under test is runc.
+macro_rules! differs {
+    () => {{
+        fn here() {}
+        if $crate::support::differences::skips(std::any::type_name_of_val(&here)) {
+            return;
+        }
+    }};
+}
+
+/// Ends the test here when this machine lacks something the test needs.
+macro_rules! needs {
+    ($condition:expr, $what:literal) => {
+        if !$condition {
+            eprintln!("skipped: this machine has no {}", $what);
+            return;
+        }
+    };
+}
+
+pub mod bundle;
+pub mod cgroups;
+pub mod config;
+pub mod container;
+pub mod differences;
+pub mod leftovers;
+pub mod mountinfo;
+pub mod runtime;
+pub mod userland;
+
+pub use bundle::Bundle;
+pub use container::Container;
+pub use runtime::Output;
+pub use serde_json::{Value, json};
+
+use std::time::{Duration, Instant};
+
+/// Waits until `condition` holds; false when it still does not after the time limit.
+pub fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + limit;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The effective capabilities of the tests, and so of the runtime: a bit for each.
+pub fn own_capabilities() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:\t"));
+    u64::from_str_radix(line.unwrap(), 16).unwrap()
+}
+
+/// Whether the runtime may raise limits and lower the OOM score; some sandboxes take that away from root.
+pub fn has_sys_resource() -> bool {
+    own_capabilities() & (1 << 24) != 0
+}
+
+/// Where a symbolic link such as `/proc/PID/ns/uts` points, as text.
+#[track_caller]
+pub fn link(path: impl AsRef<std::path::Path>) -> String {
+    let path = path.as_ref();
+    let target = std::fs::read_link(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    target.to_string_lossy().into_owned()
+}
+
+/// A namespace of the test itself, which is the runtime's too: `uts:[4026531838]`.
+pub fn host_namespace(kind: &str) -> String {
+    link(format!("/proc/self/ns/{kind}"))
+}

@@ -1,0 +1,53 @@
+//! The root filesystem of every test container: one static busybox and a name for each of its programs.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nsailor:x:1000:1000:sailor:/home/sailor:/bin/sh\n";
+const GROUP: &str = "root:x:0:\nsailor:x:1000:\ntty:x:5:\n";
+const DIRECTORIES: &[&str] = &["bin", "dev", "etc", "home/sailor", "mnt", "proc", "root", "sys", "tmp", "var"];
+
+/// Fills `rootfs`.
+pub fn install(rootfs: &Path) {
+    for dir in DIRECTORIES {
+        fs::create_dir_all(rootfs.join(dir)).unwrap();
+    }
+    fs::set_permissions(rootfs.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+    fs::write(rootfs.join("etc/passwd"), PASSWD).unwrap();
+    fs::write(rootfs.join("etc/group"), GROUP).unwrap();
+    copy_program(busybox(), &rootfs.join("bin/busybox"));
+    for name in applets().iter().filter(|name| *name != "busybox") {
+        symlink("busybox", rootfs.join("bin").join(name)).unwrap();
+    }
+}
+
+/// Copies in a process of its own: a thread of ours that forks in between would hold the file open for writing, and
+/// executing it would fail with "text file busy".
+pub fn copy_program(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg(from).arg(to).status().unwrap();
+    assert!(status.success(), "cp {} {}", from.display(), to.display());
+}
+
+/// The static busybox of this machine: `$BUSYBOX`, or the first in `PATH`.
+fn busybox() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        if let Some(path) = std::env::var_os("BUSYBOX") {
+            return path.into();
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path).map(|dir| dir.join("busybox")).find(|file| file.is_file());
+        found.expect("the tests need a static busybox in PATH (Debian: busybox-static)")
+    })
+}
+
+fn applets() -> &'static [String] {
+    static NAMES: OnceLock<Vec<String>> = OnceLock::new();
+    NAMES.get_or_init(|| {
+        let list = Command::new(busybox()).arg("--list").output().unwrap();
+        String::from_utf8(list.stdout).unwrap().lines().map(str::to_owned).collect()
+    })
+}

@@ -1,0 +1,188 @@
+//! `linux.namespaces` of type user, `linux.uidMappings`, `linux.gidMappings`
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+
+use crate::support::{Bundle, Value, host_namespace, json};
+
+fn mapping(container: u32, host: u32, size: u32) -> Value {
+    json!([{ "containerID": container, "hostID": host, "size": size }])
+}
+
+/// Container ids 0–65535 are 100000–165535 outside, and the root filesystem belongs to them.
+fn mapped() -> Bundle {
+    let bundle = Bundle::busybox()
+        .push("/linux/namespaces", json!({ "type": "user" }))
+        .set("/linux/uidMappings", mapping(0, 100_000, 65536))
+        .set("/linux/gidMappings", mapping(0, 200_000, 65536));
+    own(&bundle);
+    bundle
+}
+
+fn own(bundle: &Bundle) {
+    let mut command = std::process::Command::new("chown");
+    assert!(command.args(["-R", "-h", "100000:200000"]).arg(bundle.rootfs("")).status().unwrap().success());
+}
+
+#[test]
+fn a_user_namespace_is_created() {
+    let out = mapped().run(["readlink", "/proc/self/ns/user"]).ok();
+    assert_ne!(out.line(), host_namespace("user"));
+}
+
+#[test]
+fn the_mappings_are_in_force() {
+    let out = mapped().run(["cat", "/proc/self/uid_map", "/proc/self/gid_map"]).ok();
+    let words: Vec<Vec<_>> = out.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(words, [["0", "100000", "65536"], ["0", "200000", "65536"]]);
+}
+
+#[test]
+fn several_mappings_are_in_force() {
+    let mut bundle = mapped();
+    for key in ["uidMappings", "gidMappings"] {
+        let second = json!({ "containerID": 70_000, "hostID": 300_000, "size": 10 });
+        bundle = bundle.push(&format!("/linux/{key}"), second);
+    }
+    let out = bundle.run(["cat", "/proc/self/uid_map"]).ok();
+    let words: Vec<Vec<_>> = out.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(words[1], ["70000", "300000", "10"]);
+}
+
+#[test]
+fn the_owner_of_files_is_seen_through_the_mappings() {
+    let mut bundle = mapped();
+    fs::write(bundle.rootfs("letter"), "").unwrap();
+    chown(bundle.rootfs("letter"), Some(100_005), Some(200_006)).unwrap();
+    fs::write(bundle.rootfs("foreign"), "").unwrap();
+    let out = bundle.sh("stat -c %u:%g /letter /foreign; touch /new").ok();
+    assert_eq!(out.lines(), ["5:6", "65534:65534"]);
+    let new = fs::metadata(bundle.rootfs("new")).unwrap();
+    assert_eq!((new.uid(), new.gid()), (100_000, 200_000));
+}
+
+#[test]
+fn root_in_the_container_is_an_ordinary_user_outside() {
+    let c = mapped().args(["sleep", "60"]).run_detached();
+    let status = fs::read_to_string(format!("/proc/{}/status", c.pid())).unwrap();
+    assert!(status.contains("Uid:\t100000\t100000\t100000\t100000"), "{status}");
+    c.delete_by_force();
+    c.bundle.assert_nothing_left();
+}
+
+#[test]
+fn another_user_in_the_container_is_mapped_as_well() {
+    let user = json!({ "uid": 1000, "gid": 1001, "additionalGids": [7] });
+    let c = mapped().set("/process/user", user).args(["sleep", "60"]).run_detached();
+    let status = fs::read_to_string(format!("/proc/{}/status", c.pid())).unwrap();
+    assert!(status.contains("Uid:\t101000") && status.contains("Gid:\t201001"), "{status}");
+    assert!(status.contains("Groups:\t200007"), "{status}");
+}
+
+#[test]
+fn all_other_namespaces_belong_to_the_user_namespace() {
+    let out = mapped().set("/hostname", "mine").set("/linux/sysctl/kernel.msgmax", "4321").run(["hostname"]).ok();
+    assert_eq!(out.line(), "mine");
+}
+
+#[test]
+fn the_usual_mounts_and_devices_work() {
+    let out =
+        mapped().sh("echo x > /dev/null; head -c 4 /dev/zero | wc -c; ls /dev/pts /dev/mqueue /sys/class/net").ok();
+    assert_eq!(out.lines()[0], "4");
+    assert!(out.lines().contains(&"lo"), "{out:?}");
+}
+
+/// Nodes cannot be made in a user namespace: the host's are bound instead, wherever the host has them.
+#[test]
+fn a_configured_device_is_there() {
+    let device = json!({ "path": "/dev/full", "type": "c", "major": 1, "minor": 7 });
+    let out = mapped().push("/linux/devices", device).run(["stat", "-c", "%F %t:%T", "/dev/full"]).ok();
+    assert_eq!(out.line(), "character special file 1:7");
+}
+
+#[test]
+fn stdio_can_be_opened_again() {
+    let out = mapped().sh("echo a > /dev/stdout; echo b > /dev/stderr");
+    assert_eq!((out.status, out.stdout.as_str(), out.stderr.as_str()), (0, "a\n", "b\n"));
+}
+
+#[test]
+fn create_start_and_delete_work() {
+    let c = mapped().args(["echo", "mapped"]).create();
+    assert_eq!(c.status(), "created");
+    assert_eq!(c.finish(), "mapped\n");
+    c.delete();
+    c.bundle.assert_nothing_left();
+}
+
+#[test]
+fn a_user_namespace_without_mappings_is_refused() {
+    let bundle = Bundle::busybox().push("/linux/namespaces", json!({ "type": "user" }));
+    bundle.refused().says("ser namespaces enabled, but no").names("uidMappings");
+}
+
+#[test]
+fn mappings_without_a_user_namespace_are_refused() {
+    differs!();
+    let bundle = Bundle::busybox()
+        .set("/linux/uidMappings", mapping(0, 100_000, 1))
+        .set("/linux/gidMappings", mapping(0, 100_000, 1));
+    bundle.refused().names("uidMappings");
+}
+
+#[test]
+fn overlapping_mappings_are_refused() {
+    let overlap = json!([
+        { "containerID": 0, "hostID": 100_000, "size": 10 },
+        { "containerID": 5, "hostID": 200_000, "size": 10 },
+    ]);
+    mapped().set("/linux/uidMappings", overlap).refused().names("uidMappings");
+}
+
+#[test]
+fn a_user_without_a_mapping_is_refused() {
+    mapped().set("/process/user/uid", 70_000).refused().names("uid");
+}
+
+/// A container whose user namespace can be joined.
+fn owner_of_a_namespace() -> crate::support::Container {
+    mapped().args(["sleep", "60"]).run_detached()
+}
+
+fn joining(pid: i32) -> Bundle {
+    let bundle = Bundle::busybox();
+    own(&bundle);
+    bundle.push("/linux/namespaces", json!({ "type": "user", "path": format!("/proc/{pid}/ns/user") }))
+}
+
+#[test]
+fn a_user_namespace_is_joined() {
+    let owner = owner_of_a_namespace();
+    let mut bundle = joining(owner.pid())
+        .set("/linux/uidMappings", mapping(0, 100_000, 65536))
+        .set("/linux/gidMappings", mapping(0, 200_000, 65536));
+    let out = bundle.sh("readlink /proc/self/ns/user; id -u; cat /proc/self/uid_map").ok();
+    assert_eq!(out.lines()[0], crate::support::link(format!("/proc/{}/ns/user", owner.pid())));
+    assert_eq!(out.lines()[1], "0");
+    assert!(out.lines()[2].contains("100000"), "{out:?}");
+}
+
+#[test]
+fn a_user_namespace_is_joined_without_mappings() {
+    differs!();
+    let owner = owner_of_a_namespace();
+    let out = joining(owner.pid()).sh("readlink /proc/self/ns/user; id -u").ok();
+    assert_eq!(out.lines()[0], crate::support::link(format!("/proc/{}/ns/user", owner.pid())));
+    assert_eq!(out.lines()[1], "0");
+}
+
+#[test]
+fn joining_with_other_mappings_is_refused() {
+    differs!();
+    let owner = owner_of_a_namespace();
+    let bundle = joining(owner.pid())
+        .set("/linux/uidMappings", mapping(0, 300_000, 65536))
+        .set("/linux/gidMappings", mapping(0, 300_000, 65536));
+    bundle.refused().says("non-matching mapping").names("uidMappings");
+}
