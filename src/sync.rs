@@ -67,7 +67,7 @@ const READY: u8 = b'r';
 const FAILED: u8 = b'f';
 
 /// The longest packet: an error's text is cut to fit.
-const LONGEST: usize = 16 * 1024;
+const LONGEST: usize = 4096;
 
 /// The runtime's end.
 #[derive(Debug)]

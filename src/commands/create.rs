@@ -17,6 +17,7 @@ use crate::spec::Hooks;
 use crate::state::Status;
 use crate::sys::Named;
 use crate::sys::root::Root;
+use crate::sys::signal;
 
 /// Create a container: all but the start of its program.
 #[derive(Debug, Args)]
@@ -72,13 +73,14 @@ pub enum Gate {
 pub fn create(args: &Create, state_root: &Path) -> Result<()> {
     let pid_file = args.options.absolute_pid_file()?;
     let ready = make_ready(&args.options, state_root, Gate::Closed)?;
-    ready.init.go()?; // to the gate
-    keep(ready, pid_file.as_deref())?;
-    Ok(())
+    // Only then on to the gate: an init that nobody knows of must not wait there, but end with us if we are killed now.
+    let (init, _) = keep(ready, pid_file.as_deref())?;
+    init.go()
 }
 
 /// Makes a container up to the point where its init would become the program.
 pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate) -> Result<Ready> {
+    signal::expect_children()?;
     let id = ContainerId::parse(&options.id)?;
     let bundle = std::path::absolute(&options.bundle)?;
     // Hooks begin in the bundle, as with runc.

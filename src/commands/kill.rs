@@ -69,11 +69,11 @@ fn parse(text: &str) -> Result<i32> {
     }
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    for (prefix, base, sign) in [("RTMIN", libc::SIGRTMIN(), 1), ("RTMAX", libc::SIGRTMAX(), -1)] {
+    for (prefix, base, sign) in [("RTMIN", libc::SIGRTMIN(), '+'), ("RTMAX", libc::SIGRTMAX(), '-')] {
         let Some(rest) = name.strip_prefix(prefix) else { continue };
-        let offset =
-            rest.strip_prefix(if sign > 0 { '+' } else { '-' }).map_or(Some(0), |rest| rest.parse::<i32>().ok());
-        let number = offset.map(|offset| base + sign * offset);
+        let offset: Option<i32> =
+            if rest.is_empty() { Some(0) } else { rest.strip_prefix(sign).and_then(|n| n.parse().ok()) };
+        let number = offset.map(|offset| if sign == '+' { base + offset } else { base - offset });
         return number
             .filter(|number| (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(number))
             .ok_or_else(|| unknown().into());

@@ -146,6 +146,12 @@ pub fn read(bundle: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Failure::BadConfig`] with the JSON pointer of the value that has the wrong type.
 pub fn parse(text: &[u8]) -> Result<Config<'_>> {
+    // An array would do for an object by serde's lights; in the fields, the model itself sees to that.
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first.is_some_and(|byte| *byte == b'[') {
+        let text = "invalid type: sequence, expected an object".to_owned();
+        return Err(Failure::BadConfig(Problem { key: String::new(), text }).into());
+    }
     serde_json::from_slice(text).map_err(|_| locate(text).into())
 }
 
@@ -185,6 +191,8 @@ mod tests {
             (r#"{"process":{"args":["a",7]}}"#, "process.args[1]: invalid type: integer `7`, expected a string"),
             (r#"{"root":{"path":"r","readonly":"yes"}}"#, "root.readonly: invalid type: string \"yes\""),
             (r#"{"mounts":{}}"#, "mounts: invalid type: map"),
+            (r#"{"linux":{"resources":[]}}"#, "linux.resources: invalid type: sequence, expected an object"),
+            (r#"{"process":{"user":[1]}}"#, "process.user: invalid type: sequence, expected an object"),
             ("{", "config.json: EOF while parsing"),
             ("[]", "config.json: invalid type: sequence"),
             ("{} x", "config.json: trailing characters"),

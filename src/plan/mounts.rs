@@ -128,6 +128,8 @@ fn step(index: usize, mount: &spec::Mount<'_>, bundle: &Path, problems: &mut Pro
     let destination = clean(&mount.destination);
     if mount.destination.is_empty() {
         problems.add(format_args!("{key}/destination"), "must not be empty");
+    } else if destination.is_empty() {
+        problems.add(format_args!("{key}/destination"), "nothing can be mounted on / itself (use root.path)");
     } else if !mount.destination.starts_with('/') {
         problems.warn(format_args!("{key}/destination"), "should be an absolute path; taken as relative to /");
     }
@@ -347,6 +349,7 @@ mod tests {
             (r#"[{"destination":"/x","type":"bind","source":"/y","options":["bind","size=1"]}]"#, "/mounts/0/options"),
             (r#"[{"destination":"/x","options":["bind"]}]"#, "/mounts/0/source"),
             (r#"[{"destination":"","type":"tmpfs"}]"#, "/mounts/0/destination"),
+            (r#"[{"destination":"/x/..","type":"tmpfs"}]"#, "/mounts/0/destination"),
             (r#"[{"destination":"/x"}]"#, "/mounts/0/type"),
             (r#"[{"destination":"/x","type":"tmpfs","options":["ro","idmap"]}]"#, "/mounts/0/options/1"),
         ] {

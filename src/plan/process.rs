@@ -156,10 +156,8 @@ fn environment(list: &[spec::Text<'_>], problems: &mut Problems) -> (Vec<CString
             }
         }
     }
-    if needs_home {
-        if let Some(place) = names.iter().position(|name| *name == "HOME") {
-            env.remove(place);
-        }
+    if let Some(place) = names.iter().position(|name| needs_home && *name == "HOME") {
+        env.remove(place);
     }
     (env, search_path, needs_home)
 }

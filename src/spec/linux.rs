@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Map, Resources, Seccomp, Text, nullable};
+use super::{Map, Resources, Seccomp, Text, maybe_object, nullable, object};
 
 /// `linux`.
 #[derive(Debug, Default, Deserialize)]
@@ -18,7 +18,7 @@ pub struct Linux<'a> {
     #[serde(borrow, deserialize_with = "nullable")]
     pub sysctl: Map<'a, Text<'a>>,
     /// Limits.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "object")]
     pub resources: Resources<'a>,
     /// Where the container's cgroup is.
     #[serde(deserialize_with = "nullable")]
@@ -33,6 +33,7 @@ pub struct Linux<'a> {
     #[serde(deserialize_with = "nullable")]
     pub net_devices: Map<'a, NetDevice<'a>>,
     /// The system call filter.
+    #[serde(default, deserialize_with = "maybe_object")]
     pub seccomp: Option<Seccomp<'a>>,
     /// Propagation of the container's root mount.
     #[serde(deserialize_with = "nullable")]
@@ -47,10 +48,13 @@ pub struct Linux<'a> {
     #[serde(deserialize_with = "nullable")]
     pub mount_label: Text<'a>,
     /// Cache and memory bandwidth allocation.
+    #[serde(default, deserialize_with = "maybe_object")]
     pub intel_rdt: Option<IntelRdt<'a>>,
     /// NUMA memory policy.
+    #[serde(default, deserialize_with = "maybe_object")]
     pub memory_policy: Option<MemoryPolicy<'a>>,
     /// Execution domain.
+    #[serde(default, deserialize_with = "maybe_object")]
     pub personality: Option<Personality<'a>>,
     /// Clock offsets of the time namespace, by clock.
     #[serde(deserialize_with = "nullable")]

@@ -10,6 +10,11 @@ mod resources;
 mod seccomp;
 mod text;
 
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use linux::{Device, IdMapping, IntelRdt, Linux, MemoryPolicy, Namespace, NetDevice, Personality, TimeOffset};
@@ -32,8 +37,10 @@ pub struct Config<'a> {
     #[serde(borrow, default, deserialize_with = "nullable")]
     pub oci_version: Text<'a>,
     /// The program; absent only where the container is never started.
+    #[serde(default, deserialize_with = "maybe_object")]
     pub process: Option<Process<'a>>,
     /// The root filesystem.
+    #[serde(default, deserialize_with = "maybe_object")]
     pub root: Option<Root<'a>>,
     /// Host name in the UTS namespace.
     #[serde(default, deserialize_with = "nullable")]
@@ -45,13 +52,13 @@ pub struct Config<'a> {
     #[serde(default, deserialize_with = "nullable")]
     pub mounts: Vec<Mount<'a>>,
     /// Programs to run at the six moments of a container's life.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "object")]
     pub hooks: Hooks,
     /// Free-form strings, handed on in the state.
     #[serde(default, deserialize_with = "nullable")]
     pub annotations: Map<'a, Text<'a>>,
     /// What is Linux's alone.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "object")]
     pub linux: Linux<'a>,
 }
 
@@ -137,4 +144,45 @@ where
     T: Default + Deserialize<'de>,
 {
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// As [`nullable`], for objects: serde would take an array for one, too.
+fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    maybe_object(deserializer).map(Option::unwrap_or_default)
+}
+
+/// An object or `null`.
+fn maybe_object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::<Object<T>>::deserialize(deserializer).map(|object| object.map(|Object(value)| value))
+}
+
+/// A value that is written as an object.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
 }

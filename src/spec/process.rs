@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Text, nullable};
+use super::{Text, maybe_object, nullable, object};
 
 /// `process`.
 #[derive(Debug, Default, Deserialize)]
@@ -12,9 +12,10 @@ pub struct Process<'a> {
     #[serde(deserialize_with = "nullable")]
     pub terminal: bool,
     /// Size of that terminal.
+    #[serde(default, deserialize_with = "maybe_object")]
     pub console_size: Option<ConsoleSize>,
     /// Who the program runs as.
-    #[serde(borrow, deserialize_with = "nullable")]
+    #[serde(borrow, deserialize_with = "object")]
     pub user: User<'a>,
     /// The program and its arguments.
     #[serde(deserialize_with = "nullable")]
@@ -26,6 +27,7 @@ pub struct Process<'a> {
     #[serde(deserialize_with = "nullable")]
     pub cwd: Text<'a>,
     /// The five capability sets.
+    #[serde(default, deserialize_with = "maybe_object")]
     pub capabilities: Option<Capabilities<'a>>,
     /// Resource limits.
     #[serde(deserialize_with = "nullable")]
@@ -39,14 +41,16 @@ pub struct Process<'a> {
     /// Adjustment for the OOM killer.
     pub oom_score_adj: Option<i32>,
     /// CPU scheduling.
+    #[serde(default, deserialize_with = "maybe_object")]
     pub scheduler: Option<Scheduler<'a>>,
     /// SELinux label.
     #[serde(deserialize_with = "nullable")]
     pub selinux_label: Text<'a>,
     /// I/O scheduling.
+    #[serde(default, deserialize_with = "maybe_object")]
     pub io_priority: Option<IoPriority<'a>>,
     /// CPUs of a process that joins the container.
-    #[serde(rename = "execCPUAffinity")]
+    #[serde(rename = "execCPUAffinity", default, deserialize_with = "maybe_object")]
     pub exec_cpu_affinity: Option<ExecCpuAffinity<'a>>,
 }
 

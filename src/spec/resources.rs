@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Map, Text, nullable};
+use super::{Map, Text, maybe_object, nullable};
 
 /// `linux.resources`.
 #[derive(Debug, Default, Deserialize)]
@@ -12,18 +12,22 @@ pub struct Resources<'a> {
     #[serde(borrow, deserialize_with = "nullable")]
     pub devices: Vec<DeviceRule<'a>>,
     /// Memory.
+    #[serde(default, deserialize_with = "maybe_object")]
     pub memory: Option<Memory>,
     /// CPU.
+    #[serde(default, deserialize_with = "maybe_object")]
     pub cpu: Option<Cpu<'a>>,
     /// Number of tasks.
+    #[serde(default, deserialize_with = "maybe_object")]
     pub pids: Option<Pids>,
     /// Block devices.
-    #[serde(rename = "blockIO")]
+    #[serde(rename = "blockIO", default, deserialize_with = "maybe_object")]
     pub block_io: Option<BlockIo>,
     /// Huge pages.
     #[serde(deserialize_with = "nullable")]
     pub hugepage_limits: Vec<HugepageLimit<'a>>,
     /// Network classes (cgroup v1).
+    #[serde(default, deserialize_with = "maybe_object")]
     pub network: Option<Network<'a>>,
     /// RDMA, by device.
     #[serde(deserialize_with = "nullable")]

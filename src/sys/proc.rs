@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn our_own_stat_can_be_read() {
         let (state, start) = stat(std::process::id().cast_signed()).expect("our own");
-        assert_eq!((state, start > 0), (b'R', true));
+        assert!(b"RS".contains(&state) && start > 0);
         let proc = Proc::open().expect("a procfs");
         assert!(proc.read("self/status").expect("our own").contains("Name:"));
     }

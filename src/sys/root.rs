@@ -14,6 +14,16 @@ use super::{Call, Named};
 /// How often a look-up is tried again when a rename elsewhere made the kernel give up (`EAGAIN`, openat2(2)).
 const TRIES: usize = 128;
 
+/// How many links that lead nowhere are followed to make what they should lead to (path_resolution(7)).
+const LINKS: usize = 40;
+
+/// What is made where nothing is.
+#[derive(Debug, Clone, Copy)]
+enum Make {
+    Directory(Mode),
+    File,
+}
+
 /// The handle of a root: an `O_PATH` descriptor.
 #[derive(Debug)]
 pub struct Root(OwnedFd);
@@ -63,49 +73,61 @@ impl Root {
     /// # Errors
     /// As [`Self::open_in`]; `ELOOP` when there is a link.
     pub fn resolve_without_links(&self, path: &str) -> Result<OwnedFd, Call> {
-        self.openat2(path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+        self.openat2(path, OFlags::PATH, Mode::empty(), ResolveFlags::NO_SYMLINKS)
             .named(|| format!("openat2(rootfs, {path:?}, O_PATH, NO_SYMLINKS)"))
     }
 
-    /// A handle of the directory `path`, which is created with its parents where it is missing.
+    /// A handle of the directory `path`, which is created with its parents where it is missing; so is the target of a
+    /// link that leads nowhere yet, inside the root.
     ///
     /// # Errors
     /// The failed call's error; `ENOTDIR` when there is something else in the way.
     pub fn mkdir_all(&self, path: &str, mode: Mode) -> Result<OwnedFd, Call> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY;
-        match self.openat2(path, flags, Mode::empty(), ResolveFlags::empty()) {
-            Err(Errno::NOENT) => {}
-            other => return other.named(|| format!("openat2(rootfs, {path:?}, O_DIRECTORY)")),
-        }
-        let (parent, name) = split(path);
-        if name.is_empty() {
-            return Err(Errno::NOENT).named(|| format!("openat2(rootfs, {path:?}, O_DIRECTORY)"));
-        }
-        let parent = self.mkdir_all(parent, mode)?;
-        match rustix::fs::mkdirat(&parent, name, mode) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno).named(|| format!("mkdirat(rootfs, {path:?})")),
-        }
-        // Through the whole path again: the name may be a link that someone else has just put there.
-        self.open_in(path, flags)
+        self.make(path, Make::Directory(mode), LINKS)
     }
 
-    /// A handle of the file `path`, whatever its kind; an empty one is created, with its parents, where it is missing.
+    /// A handle of the file `path`, whatever its kind; an empty one is created as by [`Self::mkdir_all`].
     ///
     /// # Errors
     /// The failed call's error.
     pub fn create_file(&self, path: &str) -> Result<OwnedFd, Call> {
-        match self.openat2(path, OFlags::PATH, Mode::empty(), ResolveFlags::empty()) {
+        self.make(path, Make::File, LINKS)
+    }
+
+    fn make(&self, path: &str, what: Make, links: usize) -> Result<OwnedFd, Call> {
+        let flags = match what {
+            Make::Directory(_) => OFlags::PATH | OFlags::DIRECTORY,
+            Make::File => OFlags::PATH,
+        };
+        match self.openat2(path, flags, Mode::empty(), ResolveFlags::empty()) {
             Err(Errno::NOENT) => {}
-            other => return other.named(|| format!("openat2(rootfs, {path:?}, O_PATH)")),
+            other => return other.named(|| format!("openat2(rootfs, {path:?}, {flags:?})")),
         }
         let (parent, name) = split(path);
-        self.mkdir_all(parent, Mode::from_raw_mode(0o755))?;
-        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        self.openat2(path, flags, Mode::from_raw_mode(0o644), ResolveFlags::empty())
-            .named(|| format!("openat2(rootfs, {path:?}, O_CREAT)"))?;
-        debug_assert!(!name.is_empty(), "a file has a name");
-        self.resolve(path)
+        if name.is_empty() || links == 0 {
+            return Err(Errno::LOOP).named(|| format!("openat2(rootfs, {path:?}, {flags:?})"));
+        }
+        let directory = self.make(parent, Make::Directory(Mode::from_raw_mode(0o755)), links)?;
+        let made = match what {
+            Make::Directory(mode) => rustix::fs::mkdirat(&directory, name, mode),
+            // Not open(2) with O_CREAT: should somebody put a device or a fifo there, nothing happens to it.
+            Make::File => rustix::fs::mknodat(&directory, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0),
+        };
+        match made {
+            // Through the whole path again: the name may be a link that someone else has just put there.
+            Ok(()) => return self.open_in(path, flags),
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).named(|| format!("creating {path:?} in the rootfs")),
+        }
+        match rustix::fs::readlinkat(&directory, name, Vec::new()) {
+            Ok(target) => {
+                let target = target.to_string_lossy();
+                let target = if target.starts_with('/') { target.into_owned() } else { format!("{parent}/{target}") };
+                self.make(&target, what, links - 1)
+            }
+            // Not a link: somebody else was quicker.
+            Err(_) => self.open_in(path, flags),
+        }
     }
 
     /// The directory that `path` is in, created where it is missing, and the last name: for mknodat(2) and its like,
@@ -188,7 +210,14 @@ mod tests {
         assert!(error.is(Errno::NOENT), "{error}");
         root.mkdir_all("up/made", Mode::from_raw_mode(0o755)).expect("made inside");
         assert!(inside.join("made").is_dir());
-        root.mkdir_all("magic/x", Mode::from_raw_mode(0o755)).expect_err("dangling");
+        root.mkdir_all("magic/x", Mode::from_raw_mode(0o755)).expect("made inside");
+        assert!(inside.join("proc/self/fd/0/x").is_dir());
+        symlink("../run/deep/file", inside.join("made/link")).expect("a link");
+        root.create_file("made/link").expect("made inside");
+        assert!(inside.join("run/deep/file").is_file());
+        symlink("loop", inside.join("loop")).expect("a link");
+        let error = root.create_file("loop").expect_err("a link to itself");
+        assert!(error.is(Errno::LOOP), "{error}");
         root.create_file("new/dir/file").expect("made with its parents");
         assert!(inside.join("new/dir/file").is_file());
         let error = root.resolve_without_links("up").expect_err("a link");

@@ -24,6 +24,16 @@ pub fn wait_any() -> Result<i32, Call> {
     }
 }
 
+/// Lets the ends of our children be waited for, even if whoever started us ignores his children's (which we inherit).
+///
+/// # Errors
+/// sigaction(2)'s.
+pub fn expect_children() -> Result<(), Call> {
+    // SAFETY: SIG_DFL is no function of ours.
+    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }.named(|| "signal(SIGCHLD)".to_owned())?;
+    Ok(())
+}
+
 /// What a program expects to begin with: no signal held back, and SIGPIPE, which Rust's start-up ignores, as usual.
 ///
 /// # Errors
