@@ -54,6 +54,20 @@ pub enum Born {
     Outside,
 }
 
+/// What is stored of a cgroup: each controller (empty for cgroup v2, `name=systemd` for that hierarchy) and its
+/// directory, whether it is there yet or not.
+#[must_use]
+pub fn planned_paths(plan: &CgroupPlan) -> Vec<(String, PathBuf)> {
+    match plan {
+        CgroupPlan::Unified { dir, .. } => vec![(String::new(), dir.full())],
+        CgroupPlan::Legacy { dirs, unified } => dirs
+            .iter()
+            .flat_map(|dir| dir.controllers.iter().map(|name| (name.clone(), dir.dir.full())))
+            .chain(unified.iter().map(|dir| (String::new(), dir.full())))
+            .collect(),
+    }
+}
+
 impl Cgroup {
     /// Makes the cgroup, its parents, and on v2 hands the controllers down to it as far as they go. An empty cgroup
     /// that is there already is taken over.
@@ -66,15 +80,7 @@ impl Cgroup {
             CgroupPlan::Unified { dir, controllers } => Version::V2(v2::Cgroup::create(dir, controllers, &mut made)?),
             CgroupPlan::Legacy { dirs, unified } => Version::V1(v1::Cgroup::create(dirs, unified.as_ref(), &mut made)?),
         };
-        let paths = match plan {
-            CgroupPlan::Unified { dir, .. } => vec![(String::new(), dir.full())],
-            CgroupPlan::Legacy { dirs, unified } => dirs
-                .iter()
-                .flat_map(|dir| dir.controllers.iter().map(|name| (name.clone(), dir.dir.full())))
-                .chain(unified.iter().map(|dir| (String::new(), dir.full())))
-                .collect(),
-        };
-        let cgroup = Self { version, paths, made };
+        let cgroup = Self { version, paths: planned_paths(plan), made };
         if cgroup.made.existed {
             cgroup.refuse_used()?;
         }
@@ -129,8 +135,7 @@ impl Cgroup {
         }
     }
 
-    /// What is stored of the cgroup: each controller (empty for cgroup v2, `name=systemd` for that hierarchy) and its
-    /// directory.
+    /// The directories, as [`planned_paths`] has them.
     #[must_use]
     pub fn paths(&self) -> &[(String, PathBuf)] {
         &self.paths

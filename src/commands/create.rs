@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use clap::Args;
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup};
 use crate::container::{self, ContainerId, Reserved, Saved, gate};
 use crate::error::{AtKey, Context, Result};
 use crate::hooks;
@@ -98,11 +98,9 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
 
     let reserved = container::reserve(state_root, &id)?; // removed on drop, like all that follows
     let mut saved = describe(&plan);
-    reserved.save(&saved)?;
+    reserved.save(&saved)?; // from here on `delete --force` finds what we leave if we are killed
     let cgroup =
         Cgroup::create(&plan.cgroup).context("unable to apply cgroup configuration").at("/linux/cgroupsPath")?;
-    saved.cgroup_paths = cgroup.paths().to_vec();
-    reserved.save(&saved)?; // from here on `delete --force` finds what we leave if we are killed
     let gate = match gate {
         Gate::Closed => Some(gate::make(reserved.fd())?),
         Gate::Open => None,
@@ -110,13 +108,15 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
     let init = spawn::give_birth(&plan, &cgroup, &rootfs, gate)?;
     saved.init_process_pid = init.child.pid;
     saved.init_process_start = init.child.start_time()?;
+    reserved.save(&saved)?; // init has done nothing yet, and would end with us
+    init.go()?;
 
     let mut hooks_began = false;
     log::debug!("{id}: init is process {}", init.child.pid);
     let attended = init.attend(&plan, || {
         cgroup.set(&plan.resources)?;
         hooks_began = true;
-        run_create_hooks(&plan.hooks, &saved, &reserved)
+        run_create_hooks(&plan.hooks, &saved)
     });
     if let Err(error) = attended {
         let error =
@@ -138,6 +138,7 @@ fn describe(plan: &Plan) -> Saved {
         bundle: plan.bundle.clone(),
         rootfs: plan.rootfs.path.clone(),
         annotations: plan.annotations.clone(),
+        cgroup_paths: cgroup::planned_paths(&plan.cgroup),
         hooks: Hooks {
             poststart: plan.hooks.poststart.clone(),
             poststop: plan.hooks.poststop.clone(),
@@ -147,12 +148,11 @@ fn describe(plan: &Plan) -> Saved {
     }
 }
 
-/// The hooks of the runtime's namespaces. They may ask us for the state, so it is written first.
-fn run_create_hooks(hooks: &Hooks, saved: &Saved, reserved: &Reserved) -> Result<()> {
+/// The hooks of the runtime's namespaces.
+fn run_create_hooks(hooks: &Hooks, saved: &Saved) -> Result<()> {
     if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
         return Ok(());
     }
-    reserved.save(saved)?;
     let state = saved.hook_state(Status::Creating)?;
     hooks::run(hooks, Moment::Prestart, &state, &[])?;
     hooks::run(hooks, Moment::CreateRuntime, &state, &[])

@@ -67,10 +67,16 @@ pub(super) fn stop(container: &Container) -> Result<()> {
 /// and the state; then runs the poststop hooks.
 pub(super) fn remove(container: &Container) -> Result<()> {
     let cgroup = cgroup_of(container);
-    if !cgroup.procs()?.is_empty() {
+    // A create that was killed before it had an init may not have made the cgroup, so what is in there is not ours to
+    // kill. An init that it had just made ends by itself.
+    let born = container.saved.init_process_pid != 0;
+    if born && !cgroup.procs()?.is_empty() {
         cgroup.kill()?;
     }
-    cgroup.destroy().context("removing the container's cgroup")?;
+    match cgroup.destroy() {
+        Err(error) if born => return Err(error).context("removing the container's cgroup"),
+        _ => {}
+    }
     container.forget()?;
     create::run_poststop_hooks(&container.saved);
     Ok(())

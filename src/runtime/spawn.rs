@@ -66,7 +66,7 @@ pub struct Init {
     wire: RuntimeEnd,
 }
 
-/// Gives birth to init: in the cgroup, with its namespaces and ids. It waits for nothing more to begin its work.
+/// Gives birth to init: in the cgroup, with its namespaces and ids. It begins its work when it is told to go.
 ///
 /// # Errors
 /// What went wrong on either side.
@@ -111,7 +111,6 @@ pub fn give_birth(plan: &Plan, cgroup: &Cgroup, rootfs: &Root, gate: Option<Owne
     stdio::give(plan)?;
     limits::oom_score_adj(plan, init.child.pid)?;
     id_mappings::write(&plan.ids, init.child.pid)?;
-    init.wire.go()?;
     Ok(init)
 }
 
@@ -219,7 +218,7 @@ impl Init {
         }
     }
 
-    /// Lets a ready init go on: to the gate, if it has one, or to the program.
+    /// Lets init go on: to its work, or, when it is ready, to the gate, if it has one, or to the program.
     ///
     /// # Errors
     /// sendmsg(2)'s.
