@@ -3,8 +3,6 @@
 //! config.json: linux.namespaces, linux.timeOffsets
 //! process: bootstrap
 
-use std::os::fd::AsFd;
-
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Context, Failure, Problem, Report, Result};
@@ -14,7 +12,7 @@ use crate::plan::namespaces::{NamespacesPlan, TIME, USER};
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::clone::{self, SingleThreaded};
 use crate::sys::proc::Proc;
-use crate::sys::{Call, process};
+use crate::sys::process;
 
 /// Runs to its end and gives the exit code.
 pub fn main(token: SingleThreaded, setup: &Setup<'_>, runtime: &InitEnd) -> i32 {
@@ -43,13 +41,13 @@ fn run(token: SingleThreaded, setup: &Setup<'_>, runtime: &InitEnd) -> Result<i3
 fn join(namespaces: &[Joined]) -> Result<()> {
     let mut refused = Vec::new();
     for joined in namespaces.iter().filter(|joined| *joined.kind != USER) {
-        match clone::setns(joined.file.as_fd(), joined.kind.flag) {
+        match joined.enter() {
             Err(call) if call.is(Errno::PERM) => refused.push(joined),
-            result => explain(result, joined)?,
+            result => joined.explain(result)?,
         }
     }
     for joined in namespaces.iter().filter(|joined| *joined.kind == USER).chain(refused) {
-        explain(clone::setns(joined.file.as_fd(), joined.kind.flag), joined)?;
+        joined.explain(joined.enter())?;
     }
     Ok(())
 }
@@ -82,11 +80,4 @@ fn compare_ids(plan: &IdMappingsPlan) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Says which namespace could not be joined.
-pub(crate) fn explain(result: Result<(), Call>, joined: &Joined) -> Result<()> {
-    result
-        .with_context(|| format!("joining the {} namespace {}", joined.kind.name, joined.path.display()))
-        .at(format_args!("/linux/namespaces/{}/path", joined.index))
 }

@@ -52,7 +52,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 /// Crates and the only places that may name them.
 const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli.rs", "commands/"]),
-    ("caps", &["sys/"]),
+    ("caps", &["plan/capabilities.rs"]),
     ("serde_json", &["commands/state.rs", "container/saved.rs", "log.rs", "plan/", "state.rs"]),
     ("syscalls", &["seccomp/"]),
 ];
@@ -159,7 +159,6 @@ impl Source {
                 }
             }
         }
-        // Values and types at the root: there are none, so a name is a module.
         found
     }
 

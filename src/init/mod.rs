@@ -16,8 +16,7 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use crate::bootstrap;
-use crate::error::{Context, Report, Result};
+use crate::error::{AtKey, Context, Report, Result};
 use crate::hooks;
 use crate::plan::Plan;
 use crate::plan::hooks::Moment;
@@ -26,7 +25,7 @@ use crate::spec;
 use crate::state::{State, Status};
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::proc::Proc;
-use crate::sys::{clone, ids, process as this, signal};
+use crate::sys::{Call, clone, ids, process as this, signal};
 
 /// A namespace to join, opened by the runtime.
 #[derive(Debug)]
@@ -39,6 +38,26 @@ pub struct Joined {
     pub path: PathBuf,
     /// The file.
     pub file: OwnedFd,
+}
+
+impl Joined {
+    /// setns(2).
+    ///
+    /// # Errors
+    /// The call's.
+    pub fn enter(&self) -> Result<(), Call> {
+        clone::setns(self.file.as_fd(), self.kind.flag)
+    }
+
+    /// Says of a failed [`Self::enter`] which namespace it was.
+    ///
+    /// # Errors
+    /// The one given.
+    pub fn explain(&self, result: Result<(), Call>) -> Result<()> {
+        result
+            .with_context(|| format!("joining the {} namespace {}", self.kind.name, self.path.display()))
+            .at(format_args!("/linux/namespaces/{}/path", self.index))
+    }
 }
 
 /// What init is born with besides the wire: its copy of the runtime's memory.
@@ -96,7 +115,7 @@ fn join_namespaces(setup: &Setup<'_>) -> Result<()> {
     let namespaces = &setup.plan.namespaces;
     if namespaces.birth == Birth::Direct {
         for joined in setup.joined.iter().filter(|joined| ![&PID, &TIME].contains(&joined.kind)) {
-            bootstrap::explain(clone::setns(joined.file.as_fd(), joined.kind.flag), joined)?;
+            joined.explain(joined.enter())?;
         }
     }
     if namespaces.create_cgroup {

@@ -172,7 +172,7 @@ fn inheriting(plan: &Plan, joined: &[Joined], birth: impl FnOnce() -> Result<New
             own.push((kind, sys::fd::open(format!("/proc/self/ns/{}", kind.file).as_ref(), OFlags::RDONLY)?));
         }
         if let Some(joined) = join {
-            bootstrap::explain(clone::setns(joined.file.as_fd(), kind.flag), joined)?;
+            joined.explain(joined.enter())?;
         }
     }
     bootstrap::make_time_namespace(&plan.namespaces)?;
