@@ -1,6 +1,6 @@
 //! What can go wrong, as a caller may branch on it, and how an error is told in one line.
 //!
-//! Inside, errors are [`anyhow::Error`]s: `sys/` says which call failed ([`Call`](crate::sys::Call)), the layers above
+//! Inside, errors are [`anyhow::Error`]s: `sys/` says which call failed ([`Call`]), the layers above
 //! add what they were doing ([`At`] names the place in config.json), and [`Failure`] marks the few cases that callers
 //! tell apart. Nobody logs an error on the way; `cli.rs` prints it once.
 

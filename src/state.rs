@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use crate::error::Result;
 
+/// The version of the specification that we follow.
+pub const VERSION: &str = "1.3.0";
+
 /// runtime-spec, runtime.md, "State".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -225,3 +225,12 @@ fn a_refusal_does_not_change_the_bundle() {
     assert_eq!(fs::read(bundle.path().join("config.json")).unwrap(), before);
     assert_eq!(fs::read_dir(bundle.path()).unwrap().count(), 2);
 }
+
+#[test]
+fn another_major_version_of_the_specification_is_refused() {
+    differs!();
+    for version in ["2.0.0", "0.6.0", "one"] {
+        Bundle::busybox().set("/ociVersion", version).refused().says(version).names("ociVersion");
+    }
+    Bundle::busybox().set("/ociVersion", "1.0.2-dev").run(["true"]).ok();
+}

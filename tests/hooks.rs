@@ -357,6 +357,7 @@ fn a_hook_with_a_relative_path_is_refused() {
 
 #[test]
 fn a_timeout_that_is_not_positive_is_refused() {
+    differs!();
     for timeout in [0, -1] {
         let hook = json!({ "path": "/bin/true", "timeout": timeout });
         Bundle::busybox().push("/hooks/createRuntime", hook).refused().names("timeout");

@@ -41,10 +41,7 @@ const TABLE: &[(&str, &[&str])] = &[
 /// What one file may know besides, and why.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("commands/create.rs", "spec", "the hooks of state.json are `spec::Hooks`"),
-    ("commands/state.rs", "spec", "the version of the specification"),
-    ("container/saved.rs", "spec", "state.json has the hooks as config.json writes them, and the version"),
-    ("init/mod.rs", "bootstrap", "the wording of a namespace that could not be joined: it belongs below both"),
-    ("init/mod.rs", "spec", "the version of the specification"),
+    ("container/saved.rs", "spec", "state.json has the hooks as config.json writes them"),
     ("init/seccomp.rs", "seccomp", "the type of an instruction"),
     ("runtime/id_mappings.rs", "spec", "the plan's mappings are `spec::IdMapping`"),
 ];

@@ -8,8 +8,7 @@ use serde::Serialize;
 
 use super::{open, status_of};
 use crate::error::Result;
-use crate::spec;
-use crate::state::Status;
+use crate::state::{Status, VERSION};
 
 /// Show the state of a container.
 #[derive(Debug, Args)]
@@ -44,7 +43,7 @@ pub fn state(args: &State, state_root: &Path) -> Result<String> {
     let status = status_of(&container)?;
     let saved = container.saved;
     let shown = Shown {
-        oci_version: spec::VERSION,
+        oci_version: VERSION,
         id: saved.id,
         pid: if status == Status::Stopped { 0 } else { saved.init_process_pid },
         status,

@@ -10,8 +10,8 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result};
-use crate::spec::{self, Hooks};
-use crate::state::{State, Status};
+use crate::spec::Hooks;
+use crate::state::{State, Status, VERSION};
 use crate::sys::{self, Named};
 
 /// The file's name.
@@ -73,7 +73,7 @@ impl Saved {
     /// None in practice.
     pub fn hook_state(&self, status: Status) -> Result<String> {
         State {
-            oci_version: spec::VERSION,
+            oci_version: VERSION,
             id: &self.id,
             status,
             pid: self.init_process_pid,

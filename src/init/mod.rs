@@ -21,8 +21,7 @@ use crate::hooks;
 use crate::plan::Plan;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::{Birth, CGROUP, Kind, PID, TIME, USER};
-use crate::spec;
-use crate::state::{State, Status};
+use crate::state::{State, Status, VERSION};
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::proc::Proc;
 use crate::sys::{Call, clone, ids, process as this, signal};
@@ -130,7 +129,7 @@ fn run_hooks(plan: &Plan, moment: Moment, status: Status) -> Result<()> {
         return Ok(());
     }
     let state = State {
-        oci_version: spec::VERSION,
+        oci_version: VERSION,
         id: &plan.id,
         status,
         pid: rustix::process::getpid().as_raw_pid(),

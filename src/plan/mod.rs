@@ -98,6 +98,7 @@ impl Plan {
 
     fn decide(config: &Config<'_>, request: &Request<'_>, host: &Host, problems: &mut Problems) -> Self {
         let linux = &config.linux;
+        check_version(&config.oci_version, problems);
         let namespaces = namespaces::decide(config, problems);
         let cgroup = cgroup::decide(&linux.cgroups_path, request.id, &host.cgroups, problems);
         hooks::decide(&config.hooks, problems);
@@ -120,8 +121,22 @@ impl Plan {
             namespaces,
             warnings: Vec::new(),
         };
+        if plan.seccomp.as_ref().is_some_and(|seccomp| seccomp.notify) {
+            problems
+                .add("/linux/seccomp", "seccomp notify unsupported: SCMP_ACT_NOTIFY is not supported by this version");
+        }
         plan.warnings.extend_from_slice(problems.warnings());
         plan
+    }
+}
+
+/// Every version 1 of the specification can be read by any other; of a version 2 nobody knows.
+fn check_version(version: &str, problems: &mut Problems) {
+    if !version.is_empty() && version.split('.').next() != Some("1") {
+        problems.add(
+            "/ociVersion",
+            format!("version {version:?} of the specification is not supported (1.0.0 to 1.3.0 are)"),
+        );
     }
 }
 

@@ -26,9 +26,6 @@ pub use resources::{
 pub use seccomp::{Seccomp, SeccompArg, SeccompSyscall};
 pub use text::{Map, Text};
 
-/// The version of the specification that this model follows.
-pub const VERSION: &str = "1.3.0";
-
 /// The whole document.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -126,7 +123,7 @@ pub struct Hooks {
 pub struct Hook {
     /// Absolute path of the program.
     pub path: String,
-    /// Its argv, argv[0] included; the path alone when absent.
+    /// Its argv, `argv[0]` included; the path alone when absent.
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
     /// Its whole environment.

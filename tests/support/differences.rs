@@ -7,6 +7,7 @@ use super::runtime;
 
 /// Test name and reason, sorted by name.
 pub const REASONS: &[(&str, &str)] = &[
+    ("bad_input::another_major_version_of_the_specification_is_refused", "runc does not look at the version"),
     ("cgroup::a_cgroup_with_processes_in_it_is_refused", "runc 1.1 only warns"),
     (
         "cgroup::all_processes_die_with_the_container_on_v2",
@@ -19,6 +20,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("hooks::a_poststart_hook_that_fails_fails_start_and_stops_the_container", "runc runs them during create"),
     ("hooks::a_poststop_hook_that_fails_is_only_a_warning", "runc 1.1 logs an error and skips the later hooks"),
     ("hooks::a_start_container_hook_that_fails_fails_start", "runc only stops the container"),
+    ("hooks::a_timeout_that_is_not_positive_is_refused", "runc 1.1 takes it as no time at all"),
     ("hooks::poststart_hooks_run_after_the_program_has_started", "runc runs them during create"),
     ("hooks::poststart_reads_the_state_running", "runc runs them during create"),
     ("hostname::a_domainname_without_a_uts_namespace_is_refused", "runc 1.1 does not know the key"),
@@ -47,6 +49,7 @@ pub const REASONS: &[(&str, &str)] = &[
         "run::run_kills_what_the_program_left_running",
         "runc 1.1 may give up on a v2 cgroup whose processes are still dying",
     ),
+    ("seccomp::a_notification_is_refused", "runc has notification; it is still to come here"),
     ("seccomp::a_rule_without_names_is_refused", "runc ignores it"),
     ("seccomp::an_unknown_flag_is_refused", "runc 1.1 supports no flags"),
     ("seccomp::errno_ret_without_an_action_that_uses_it_is_refused", "runc ignores it"),

@@ -1,0 +1,39 @@
+# `make run` shows a container, `make test` runs every test, `make check` everything that needs no container.
+
+HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+ORLOP   := $(abspath $(TARGET)/$(HOST)/release/orlop)
+PREFIX  ?= /usr/local
+RUNTIME ?= $(ORLOP)
+export RUNTIME
+
+.PHONY: build run test check install clean
+
+# A static program: with --target the flag is not for proc-macros and build scripts, which cannot be static.
+build:
+	integration/packages.sh gcc libc6-dev
+	RUSTFLAGS="$$RUSTFLAGS -C target-feature=+crt-static" cargo build --release --locked --target $(HOST)
+
+run: build
+	integration/packages.sh busybox-static
+	integration/demo/run.sh $(ORLOP) $(TARGET)
+
+# Once as the machine is, and the containers' tests once more where nothing but cgroup v2 is to be seen. Without the
+# ignored signals of a shell in the background, which containers would inherit.
+test: build
+	integration/packages.sh busybox-static libseccomp-dev pkg-config util-linux $(if $(filter runc,$(notdir $(RUNTIME))),runc)
+	env --default-signal cargo test --locked
+	env --default-signal integration/cgroup-v2.sh cargo test --locked --test main
+
+check:
+	integration/packages.sh gcc libc6-dev libseccomp-dev pkg-config
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	integration/house-rules.sh
+
+install: build
+	install -D -m 0755 $(ORLOP) $(DESTDIR)$(PREFIX)/bin/orlop
+
+clean:
+	cargo clean
