@@ -387,15 +387,3 @@ fn errno_ret_without_an_action_that_uses_it_is_refused() {
     let rules = json!([{ "names": ["mkdir"], "action": "SCMP_ACT_KILL_PROCESS", "errnoRet": 1 }]);
     with_rules(rules).refused().names("errnoRet");
 }
-
-/// Nobody would hear it, and the call would fail as if the kernel did not have it.
-#[test]
-fn a_notification_is_refused() {
-    differs!();
-    let filter = json!({
-        "defaultAction": "SCMP_ACT_ALLOW",
-        "listenerPath": "/nowhere",
-        "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }]
-    });
-    Bundle::busybox().set("/linux/seccomp", filter).refused().says("seccomp notify unsupported:").names("seccomp");
-}
