@@ -55,6 +55,7 @@ mod hooks;
 mod hostname;
 mod kill;
 mod leaks;
+mod list;
 mod logging;
 mod masked_paths;
 mod mount_destinations;

@@ -4,15 +4,17 @@
 pub mod create;
 pub mod delete;
 pub mod kill;
+pub mod list;
 pub mod run;
 pub mod start;
 pub mod state;
 
 use std::path::Path;
+use std::str::FromStr;
 
 use crate::cgroup::Cgroup;
 use crate::container::{Container, ContainerId};
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::state::Status;
 
 /// Opens the container `id`.
@@ -38,4 +40,25 @@ fn status_of(container: &Container) -> Result<Status> {
         return Ok(Status::Paused);
     }
     Ok(status)
+}
+
+/// What `--format` of `list` and `ps` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Columns with a header.
+    Table,
+    /// One line.
+    Json,
+}
+
+impl FromStr for Format {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        match text {
+            "table" => Ok(Self::Table),
+            "json" => Ok(Self::Json),
+            _ => Err(Failure::Usage("invalid format option (known: table, json)".to_owned())),
+        }
+    }
 }
