@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{create, delete, kill, list, run, start, state};
+use crate::commands::{create, delete, kill, list, pause, ps, run, start, state};
 use crate::error::{Context, Failure, Report, Result};
 use crate::host;
 use crate::log::{Format, Log};
@@ -58,6 +58,9 @@ enum Verb {
     Delete(delete::Delete),
     Run(run::Run),
     List(list::List),
+    Pause(pause::Pause),
+    Resume(pause::Resume),
+    Ps(ps::Ps),
 }
 
 impl Verb {
@@ -70,6 +73,9 @@ impl Verb {
             Self::Delete(_) => "delete",
             Self::Run(_) => "run",
             Self::List(_) => "list",
+            Self::Pause(_) => "pause",
+            Self::Resume(_) => "resume",
+            Self::Ps(_) => "ps",
         }
     }
 
@@ -179,6 +185,9 @@ fn carry_out(cli: &Cli) -> Result<u8> {
         Verb::Delete(args) => delete::delete(args, &state_root)?,
         Verb::Run(args) => return run::run(args, &state_root),
         Verb::List(args) => print(&list::list(args, &state_root)?)?,
+        Verb::Pause(args) => pause::pause(args, &state_root)?,
+        Verb::Resume(args) => pause::resume(args, &state_root)?,
+        Verb::Ps(args) => print(&ps::ps(args, &state_root)?)?,
     }
     Ok(0)
 }

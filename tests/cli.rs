@@ -2,7 +2,7 @@
 
 use crate::support::{Bundle, runtime};
 
-const VERBS: &[&str] = &["create", "start", "state", "kill", "delete", "run", "list"];
+const VERBS: &[&str] = &["create", "start", "state", "kill", "delete", "run", "list", "pause", "resume", "ps"];
 
 #[test]
 fn an_unknown_command_is_refused() {
