@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{create, delete, kill, list, pause, ps, run, start, state};
+use crate::commands::{create, delete, features, kill, list, pause, ps, run, spec, start, state};
 use crate::error::{Context, Failure, Report, Result};
 use crate::host;
 use crate::log::{Format, Log};
@@ -42,7 +42,9 @@ struct Cli {
 
 /// What `--version` prints. go-runc reads the version behind the words `runc version`, and nothing without them.
 const VERSION: &str = concat!(
-    "runc version 1.5.0-compatible (orlop ",
+    "runc version ",
+    env!("ORLOP_RUNC"),
+    "-compatible (orlop ",
     env!("CARGO_PKG_VERSION"),
     ")\ncommit: ",
     env!("ORLOP_COMMIT"),
@@ -61,6 +63,8 @@ enum Verb {
     Pause(pause::Pause),
     Resume(pause::Resume),
     Ps(ps::Ps),
+    Spec(spec::Spec),
+    Features(features::Features),
 }
 
 impl Verb {
@@ -76,6 +80,8 @@ impl Verb {
             Self::Pause(_) => "pause",
             Self::Resume(_) => "resume",
             Self::Ps(_) => "ps",
+            Self::Spec(_) => "spec",
+            Self::Features(_) => "features",
         }
     }
 
@@ -188,6 +194,8 @@ fn carry_out(cli: &Cli) -> Result<u8> {
         Verb::Pause(args) => pause::pause(args, &state_root)?,
         Verb::Resume(args) => pause::resume(args, &state_root)?,
         Verb::Ps(args) => print(&ps::ps(args, &state_root)?)?,
+        Verb::Spec(args) => spec::spec(args)?,
+        Verb::Features(args) => print(&features::features(args)?)?,
     }
     Ok(0)
 }

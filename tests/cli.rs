@@ -2,7 +2,8 @@
 
 use crate::support::{Bundle, runtime};
 
-const VERBS: &[&str] = &["create", "start", "state", "kill", "delete", "run", "list", "pause", "resume", "ps"];
+const VERBS: &[&str] =
+    &["create", "start", "state", "kill", "delete", "run", "list", "pause", "resume", "ps", "spec", "features"];
 
 #[test]
 fn an_unknown_command_is_refused() {
@@ -21,7 +22,7 @@ fn an_unknown_flag_is_refused() {
 #[test]
 fn a_missing_id_is_refused() {
     let bundle = Bundle::busybox();
-    for verb in VERBS.iter().filter(|verb| !["list"].contains(verb)) {
+    for verb in VERBS.iter().filter(|verb| !["list", "spec", "features"].contains(verb)) {
         let out = bundle.call(&[verb]);
         assert_eq!(out.status, 1, "{verb}: {out:?}");
     }
@@ -32,7 +33,7 @@ fn a_missing_id_is_refused() {
 fn surplus_arguments_are_refused() {
     let bundle = Bundle::busybox();
     bundle.write_config();
-    for verb in ["create", "start", "state", "delete", "run", "list"] {
+    for verb in ["create", "start", "state", "delete", "run", "list", "pause", "resume", "spec", "features"] {
         let out = bundle.call(&[verb, bundle.id(), "surplus"]);
         assert_eq!(out.status, 1, "{verb}: {out:?}");
     }
