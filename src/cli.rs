@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{create, delete, features, kill, list, pause, ps, run, spec, start, state};
+use crate::commands::{create, delete, features, kill, list, pause, ps, run, spec, start, state, update};
 use crate::error::{Context, Failure, Report, Result};
 use crate::host;
 use crate::log::{Format, Log};
@@ -65,6 +65,7 @@ enum Verb {
     Ps(ps::Ps),
     Spec(spec::Spec),
     Features(features::Features),
+    Update(update::Update),
 }
 
 impl Verb {
@@ -82,6 +83,7 @@ impl Verb {
             Self::Ps(_) => "ps",
             Self::Spec(_) => "spec",
             Self::Features(_) => "features",
+            Self::Update(_) => "update",
         }
     }
 
@@ -196,6 +198,7 @@ fn carry_out(cli: &Cli) -> Result<u8> {
         Verb::Ps(args) => print(&ps::ps(args, &state_root)?)?,
         Verb::Spec(args) => spec::spec(args)?,
         Verb::Features(args) => print(&features::features(args)?)?,
+        Verb::Update(args) => update::update(args, &state_root)?,
     }
     Ok(0)
 }

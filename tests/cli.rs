@@ -2,8 +2,9 @@
 
 use crate::support::{Bundle, runtime};
 
-const VERBS: &[&str] =
-    &["create", "start", "state", "kill", "delete", "run", "list", "pause", "resume", "ps", "spec", "features"];
+const VERBS: &[&str] = &[
+    "create", "start", "state", "kill", "delete", "run", "list", "pause", "resume", "ps", "spec", "features", "update",
+];
 
 #[test]
 fn an_unknown_command_is_refused() {
@@ -33,7 +34,7 @@ fn a_missing_id_is_refused() {
 fn surplus_arguments_are_refused() {
     let bundle = Bundle::busybox();
     bundle.write_config();
-    for verb in ["create", "start", "state", "delete", "run", "list", "pause", "resume", "spec", "features"] {
+    for verb in ["create", "start", "state", "delete", "run", "list", "pause", "resume", "spec", "features", "update"] {
         let out = bundle.call(&[verb, bundle.id(), "surplus"]);
         assert_eq!(out.status, 1, "{verb}: {out:?}");
     }

@@ -75,5 +75,6 @@ mod spec;
 mod start;
 mod state;
 mod sysctl;
+mod update;
 mod user;
 mod user_namespace;
