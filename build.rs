@@ -1,4 +1,4 @@
-//! Tells the program which commit it was built from, for `--version`.
+//! Tells the program which commit it was built from, and which runc it stands in for.
 
 use std::process::Command;
 
@@ -6,6 +6,8 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=.git/HEAD");
     println!("cargo:rustc-env=ORLOP_COMMIT={}", commit());
+    // The runc whose command line we follow.
+    println!("cargo:rustc-env=ORLOP_RUNC=1.5.0");
 }
 
 /// Empty outside a git checkout.

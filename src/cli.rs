@@ -1,12 +1,16 @@
 //! The command line: flags for every verb, which verb it is, and the only printing.
 
+mod arguments;
+
+use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{create, delete, kill, run, start, state};
+use crate::commands::{create, delete, features, kill, list, pause, ps, run, spec, start, state, update};
 use crate::error::{Context, Failure, Report, Result};
 use crate::host;
 use crate::log::{Format, Log};
@@ -14,7 +18,7 @@ use crate::sys::self_exe;
 
 /// A low-level container runtime: runs OCI bundles.
 #[derive(Debug, Parser)]
-#[command(name = "orlop", version = VERSION, disable_version_flag = true, disable_help_subcommand = true)]
+#[command(name = "orlop", version = VERSION, disable_version_flag = true)]
 #[command(args_override_self = true, subcommand_required = true)]
 struct Cli {
     /// Directory of the state of all containers [default: /run/orlop, or $XDG_RUNTIME_DIR/orlop for an ordinary user]
@@ -36,8 +40,16 @@ struct Cli {
     verb: Verb,
 }
 
-const VERSION: &str =
-    concat!("version ", env!("CARGO_PKG_VERSION"), "\ncommit: ", env!("ORLOP_COMMIT"), "\nspec: 1.3.0");
+/// What `--version` prints. go-runc reads the version behind the words `runc version`, and nothing without them.
+const VERSION: &str = concat!(
+    "runc version ",
+    env!("ORLOP_RUNC"),
+    "-compatible (orlop ",
+    env!("CARGO_PKG_VERSION"),
+    ")\ncommit: ",
+    env!("ORLOP_COMMIT"),
+    "\nspec: 1.3.0\n"
+);
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -47,6 +59,13 @@ enum Verb {
     Kill(kill::Kill),
     Delete(delete::Delete),
     Run(run::Run),
+    List(list::List),
+    Pause(pause::Pause),
+    Resume(pause::Resume),
+    Ps(ps::Ps),
+    Spec(spec::Spec),
+    Features(features::Features),
+    Update(update::Update),
 }
 
 impl Verb {
@@ -58,6 +77,13 @@ impl Verb {
             Self::Kill(_) => "kill",
             Self::Delete(_) => "delete",
             Self::Run(_) => "run",
+            Self::List(_) => "list",
+            Self::Pause(_) => "pause",
+            Self::Resume(_) => "resume",
+            Self::Ps(_) => "ps",
+            Self::Spec(_) => "spec",
+            Self::Features(_) => "features",
+            Self::Update(_) => "update",
         }
     }
 
@@ -70,16 +96,11 @@ impl Verb {
 /// The program: reads the command line, does what it says, tells what went wrong.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match read(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are "errors" of clap, too.
-            let code = u8::from(error.use_stderr());
-            let _ = error.print();
-            return ExitCode::from(code);
-        }
+        Err(code) => return code,
     };
-    let log = match open_log(&cli) {
+    let log = match open_log(cli.log.as_deref(), &cli.log_format) {
         Ok(log) => log.install(cli.debug),
         Err(error) => {
             tell(&format!("orlop: {error:#}"));
@@ -101,13 +122,62 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn open_log(cli: &Cli) -> Result<Log> {
-    let format = match cli.log_format.as_str() {
+/// Reads the command line. Help and the version are printed here, and so is what is wrong with it.
+fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if !arguments::may_need_rewriting(&args)
+        && let Ok(cli) = Cli::try_parse_from(&args)
+    {
+        return Ok(cli);
+    }
+    let mut program = Cli::command();
+    program.build();
+    let args = arguments::rewrite(args, &program);
+    let error = match program.clone().try_get_matches_from(&args).and_then(|found| Cli::from_arg_matches(&found)) {
+        Ok(cli) => return Ok(cli),
+        Err(error) => error,
+    };
+    let text = match error.kind() {
+        ErrorKind::DisplayVersion => VERSION.to_owned(),
+        ErrorKind::DisplayHelp => error.to_string(),
+        _ => {
+            refuse(&error, program.ignore_errors(true), &args);
+            return Err(ExitCode::FAILURE);
+        }
+    };
+    Err(print(&text).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
+}
+
+/// Tells what is wrong with the command line, in the log as well if it says where that is.
+fn refuse(error: &clap::Error, program: clap::Command, args: &[OsString]) {
+    let text = error.to_string();
+    let words = text.split("\n\nUsage: ").next().unwrap_or(&text).split("\n\nFor more information").next();
+    let words: Vec<&str> = words.unwrap_or(&text).split_whitespace().collect();
+    let mut text = words.join(" ");
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(ContextValue::String(verb)) = error.get(ContextKind::InvalidSubcommand)
+    {
+        text = format!("No help topic for '{verb}': there is no such command");
+    }
+    let text = format!("{} (see --help)", text.trim_start_matches("error: "));
+    let report = Report::of(&Failure::Usage(text).into());
+    let found = program.try_get_matches_from(args).ok();
+    let given = |name| found.as_ref().and_then(|found| found.get_one::<String>(name).cloned());
+    let path = found.as_ref().and_then(|found| found.get_one::<PathBuf>("log"));
+    match open_log(path.map(PathBuf::as_path), &given("log_format").unwrap_or_default()) {
+        Ok(log) if path.is_some() => drop(log.error(&report)),
+        _ => {}
+    }
+    tell(&format!("orlop: {}", report.text));
+}
+
+fn open_log(path: Option<&Path>, format: &str) -> Result<Log> {
+    let format = match format {
         "text" => Format::Text,
         "json" => Format::Json,
         other => return Err(Failure::Usage(format!("invalid log-format: {other}")).into()),
     };
-    Log::open(cli.log.as_deref(), format)
+    Log::open(path, format)
 }
 
 fn carry_out(cli: &Cli) -> Result<u8> {
@@ -128,6 +198,13 @@ fn carry_out(cli: &Cli) -> Result<u8> {
         Verb::Kill(args) => kill::kill(args, &state_root)?,
         Verb::Delete(args) => delete::delete(args, &state_root)?,
         Verb::Run(args) => return run::run(args, &state_root),
+        Verb::List(args) => print(&list::list(args, &state_root)?)?,
+        Verb::Pause(args) => pause::pause(args, &state_root)?,
+        Verb::Resume(args) => pause::resume(args, &state_root)?,
+        Verb::Ps(args) => print(&ps::ps(args, &state_root)?)?,
+        Verb::Spec(args) => spec::spec(args)?,
+        Verb::Features(args) => print(&features::features(args)?)?,
+        Verb::Update(args) => update::update(args, &state_root)?,
     }
     Ok(0)
 }

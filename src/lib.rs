@@ -1,4 +1,5 @@
-//! Orlop, a low-level container runtime: `create`, `start`, `state`, `kill`, `delete`, `run`.
+//! Orlop, a low-level container runtime: `create`, `start`, `state`, `kill`, `delete`, `run` and the verbs
+//! around them.
 //!
 //! This page is the architecture: which processes there are, which folder belongs to which, who may know whom, and the
 //! words that are used. The files to read for how a container comes to be, in this order, never going back:
@@ -53,14 +54,14 @@
 //! | module | what it is | may know |
 //! |---|---|---|
 //! | [`cli`] | the command line, and the only printing | `commands`, `host`, `log` |
-//! | [`commands`] | a file for each verb: its flags, its flow | `runtime`, `container`, `cgroup`, `plan`, `hooks`, `sync`, `state` |
+//! | [`commands`] | a file for each verb: its flags, its flow | `runtime`, `container`, `cgroup`, `plan`, `hooks`, `host`, `sync`, `state` |
 //! | [`runtime`] | the parent's half of making a process | `bootstrap`, `init`, `cgroup`, `plan`, `sync` |
 //! | [`bootstrap`] | the process in between | `init`, `plan`, `sync` |
 //! | [`init`] | what runs after the last clone | `plan`, `sync`, `hooks`, `state` |
 //! | [`container`] | the container on disk: its directory, state.json, the gate | `sync`, `state` |
 //! | [`cgroup`] | whatever touches /sys/fs/cgroup | `plan` |
 //! | [`hooks`] | running the programs of a moment | `plan`, `spec` |
-//! | [`plan`] | from what is written to what is done | `spec`, `seccomp`, `host` |
+//! | [`plan`] | from what is written to what is done | `spec`, `seccomp`, `host`, `state` |
 //! | [`seccomp`] | a profile → a program of the kernel's | |
 //! | [`spec`] | config.json as it is written, nothing decided | |
 //! | [`host`] | facts about the machine | |

@@ -2,6 +2,10 @@
 
 use crate::support::{Bundle, runtime};
 
+const VERBS: &[&str] = &[
+    "create", "start", "state", "kill", "delete", "run", "list", "pause", "resume", "ps", "spec", "features", "update",
+];
+
 #[test]
 fn an_unknown_command_is_refused() {
     assert_ne!(Bundle::busybox().call(&["nosuch"]).status, 0);
@@ -19,7 +23,7 @@ fn an_unknown_flag_is_refused() {
 #[test]
 fn a_missing_id_is_refused() {
     let bundle = Bundle::busybox();
-    for verb in ["create", "start", "state", "kill", "delete", "run"] {
+    for verb in VERBS.iter().filter(|verb| !["list", "spec", "features"].contains(verb)) {
         let out = bundle.call(&[verb]);
         assert_eq!(out.status, 1, "{verb}: {out:?}");
     }
@@ -30,7 +34,7 @@ fn a_missing_id_is_refused() {
 fn surplus_arguments_are_refused() {
     let bundle = Bundle::busybox();
     bundle.write_config();
-    for verb in ["create", "start", "state", "delete", "run"] {
+    for verb in ["create", "start", "state", "delete", "run", "list", "pause", "resume", "spec", "features", "update"] {
         let out = bundle.call(&[verb, bundle.id(), "surplus"]);
         assert_eq!(out.status, 1, "{verb}: {out:?}");
     }
@@ -47,7 +51,7 @@ fn help_and_version_succeed() {
 
 #[test]
 fn every_verb_has_help() {
-    for verb in ["create", "start", "state", "kill", "delete", "run"] {
+    for verb in VERBS {
         let out = Bundle::busybox().call(&[verb, "--help"]).ok();
         assert!(out.stdout.contains(verb), "{verb}: {out:?}");
     }
@@ -57,7 +61,8 @@ fn every_verb_has_help() {
 #[test]
 fn version_has_the_lines_tools_parse() {
     let out = Bundle::busybox().call(&["--version"]).ok();
-    assert!(out.stdout.contains(" version "), "{out:?}");
+    assert!(out.stdout.starts_with("runc version 1."), "{out:?}");
+    assert!(out.stdout.lines().any(|line| line.starts_with("commit: ")), "{out:?}");
     assert!(out.stdout.lines().any(|line| line.starts_with("spec: 1.")), "{out:?}");
 }
 
@@ -128,4 +133,88 @@ fn the_runtime_may_be_called_with_closed_stdio() {
     assert!(shell.status().unwrap().success());
     assert_eq!(runtime::read(&bundle.rootfs("said")), "ok\n");
     bundle.assert_nothing_left();
+}
+
+#[test]
+fn long_flags_may_have_one_dash() {
+    let bundle = Bundle::busybox();
+    bundle.write_config();
+    let root = bundle.scratch("other");
+    let pid_file = bundle.scratch("pid");
+    let args = [
+        "-root",
+        root.to_str().unwrap(),
+        "create",
+        "-bundle=bundle",
+        "-no-pivot",
+        "-pid-file",
+        pid_file.to_str().unwrap(),
+    ];
+    bundle.call(&[&args[..], &[bundle.id()]].concat()).silent();
+    assert!(root.join(bundle.id()).is_dir() && pid_file.is_file());
+    bundle.call(&["-root", root.to_str().unwrap(), "delete", "-force", bundle.id()]).silent();
+    assert!(!root.join(bundle.id()).is_dir());
+}
+
+#[test]
+fn flags_may_follow_the_id() {
+    let bundle = Bundle::busybox();
+    bundle.write_config();
+    bundle.call(&["create", bundle.id(), "--bundle", "bundle"]).silent();
+    bundle.call(&["delete", bundle.id(), "-f"]).silent();
+    bundle.assert_nothing_left();
+}
+
+#[test]
+fn two_dashes_end_the_flags() {
+    let bundle = Bundle::busybox();
+    bundle.write_config();
+    bundle.call(&["create", "-b", "bundle", "--", bundle.id()]).silent();
+    let out = bundle.call(&["delete", "--", bundle.id(), "--force"]);
+    assert_eq!(out.status, 1, "{out:?}");
+    bundle.call(&["delete", "--", bundle.id()]).silent();
+    bundle.assert_nothing_left();
+}
+
+#[test]
+fn switches_take_true_and_false() {
+    let bundle = Bundle::busybox();
+    bundle.call(&["--debug=false", "delete", "--force=true", "no-such-container"]).silent();
+    let out = bundle.call(&["delete", "--force=false", "no-such-container"]).refused();
+    out.says("container does not exist");
+    let out = bundle.call(&["delete", "--force=maybe", "no-such-container"]);
+    assert_eq!(out.status, 1, "{out:?}");
+}
+
+#[test]
+fn a_flag_without_its_value_is_refused() {
+    let bundle = Bundle::busybox();
+    for args in [&["create", "x", "--bundle"][..], &["--root"], &["list", "-f"]] {
+        let out = bundle.call(args);
+        assert_eq!(out.status, 1, "{args:?}: {out:?}");
+    }
+}
+
+#[test]
+fn usage_errors_are_one_line_and_stand_in_the_log() {
+    differs!();
+    let bundle = Bundle::busybox();
+    for (args, text) in [
+        (&["create", "--nosuch", "x"][..], "--nosuch"),
+        (&["create"], "CONTAINER-ID"),
+        (&["state", "a", "b"], "'b'"),
+        (&["nosuch"], "No help topic for 'nosuch'"),
+        (&["list", "--format"], "--format"),
+        (&[], "subcommand"),
+    ] {
+        let log = bundle.scratch("log.json");
+        let log = log.to_str().unwrap();
+        let all = [&["--log", log, "--log-format", "json"], args].concat();
+        let out = bundle.call(&all).refused().says(text);
+        let line: crate::support::Value =
+            serde_json::from_str(bundle.read("log.json").lines().last().unwrap()).unwrap();
+        assert!(out.stderr.contains(line["msg"].as_str().unwrap()), "{out:?} {line}");
+        assert_eq!((&line["level"], &line["code"]), (&"error".into(), &"usage".into()));
+    }
+    assert_eq!(bundle.read("log.json").lines().count(), 6);
 }

@@ -71,6 +71,16 @@ impl Dir {
         Ok(String::from_utf8_lossy(&content).into_owned())
     }
 
+    /// A file of any length.
+    pub(super) fn read_all(&self, file: &str) -> Result<String, Call> {
+        let shown = || self.shown(file);
+        let content = match self.fd() {
+            Some(fd) => small_file::read_all(fd, file, shown),
+            None => small_file::read_all(CWD, self.path.join(file), shown),
+        }?;
+        Ok(String::from_utf8_lossy(&content).into_owned())
+    }
+
     /// The number behind `key` in a file of such pairs; `None` when there is no such line.
     pub(super) fn read_pair(&self, file: &str, key: &str) -> Result<Option<u64>, Call> {
         let content = self.read(file)?;

@@ -8,6 +8,7 @@ mod devices;
 mod dir;
 #[cfg(test)]
 mod tests;
+mod update;
 mod v1;
 mod v2;
 

@@ -154,7 +154,7 @@ impl Cgroup {
         self.dir("freezer").ok_or_else(|| text().into())
     }
 
-    fn dir(&self, controller: &str) -> Option<&Dir> {
+    pub(super) fn dir(&self, controller: &str) -> Option<&Dir> {
         let found = self.hierarchies.iter().find(|known| known.controllers.iter().any(|name| name == controller));
         found.map(|hierarchy| &hierarchy.dir)
     }

@@ -3,16 +3,23 @@
 
 pub mod create;
 pub mod delete;
+pub mod features;
 pub mod kill;
+pub mod list;
+pub mod pause;
+pub mod ps;
 pub mod run;
+pub mod spec;
 pub mod start;
 pub mod state;
+pub mod update;
 
 use std::path::Path;
+use std::str::FromStr;
 
 use crate::cgroup::Cgroup;
 use crate::container::{Container, ContainerId};
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::state::Status;
 
 /// Opens the container `id`.
@@ -38,4 +45,25 @@ fn status_of(container: &Container) -> Result<Status> {
         return Ok(Status::Paused);
     }
     Ok(status)
+}
+
+/// What `--format` of `list` and `ps` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Columns with a header.
+    Table,
+    /// One line.
+    Json,
+}
+
+impl FromStr for Format {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        match text {
+            "table" => Ok(Self::Table),
+            "json" => Ok(Self::Json),
+            _ => Err(Failure::Usage("invalid format option (known: table, json)".to_owned())),
+        }
+    }
 }

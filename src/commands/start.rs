@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use rustix::io::Errno;
 
-use super::{delete, open, status_of};
+use super::{cgroup_of, delete, open, status_of};
 use crate::container::{Container, gate};
 use crate::error::{Failure, Result};
 use crate::hooks;
@@ -34,7 +34,9 @@ const LONGEST: Duration = Duration::from_secs(25 * 60 * 60);
 pub fn start(args: &Start, state_root: &Path) -> Result<()> {
     let container = open(state_root, &args.id)?;
     container.lock()?;
-    let Some(init) = gate::approach(container.fd())? else { return Err(no_gate(&container)) };
+    // A frozen init would take the connection and never answer.
+    let frozen = cgroup_of(&container).frozen()?;
+    let Some(init) = gate::approach(container.fd())?.filter(|_| !frozen) else { return Err(no_gate(&container)) };
     init.go()?;
     pass(&init)?;
     gate::remove(container.fd());

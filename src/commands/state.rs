@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{open, status_of};
+use crate::container::Container;
 use crate::error::Result;
 use crate::state::{Status, VERSION};
 
@@ -23,15 +24,37 @@ pub struct State {
 #[serde(rename_all = "camelCase")]
 pub struct Shown {
     oci_version: &'static str,
-    id: String,
-    pid: i32,
-    status: Status,
-    bundle: String,
+    pub(super) id: String,
+    pub(super) pid: i32,
+    pub(super) status: Status,
+    pub(super) bundle: String,
     rootfs: String,
-    created: String,
+    pub(super) created: String,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     annotations: BTreeMap<String, String>,
-    owner: String,
+    pub(super) owner: String,
+}
+
+impl Shown {
+    /// Looks at a container. `owner` is empty but in `list`.
+    ///
+    /// # Errors
+    /// Errors of looking.
+    pub(super) fn of(container: Container, owner: String) -> Result<Self> {
+        let status = status_of(&container)?;
+        let saved = container.saved;
+        Ok(Self {
+            oci_version: VERSION,
+            id: saved.id,
+            pid: if status == Status::Stopped { 0 } else { saved.init_process_pid },
+            status,
+            bundle: saved.bundle.to_string_lossy().into_owned(),
+            rootfs: saved.rootfs.to_string_lossy().into_owned(),
+            created: saved.created,
+            annotations: saved.annotations,
+            owner,
+        })
+    }
 }
 
 /// Carries out `state`; gives the text for standard output, without a newline at its end, as runc does.
@@ -39,19 +62,6 @@ pub struct Shown {
 /// # Errors
 /// No such container; errors of looking.
 pub fn state(args: &State, state_root: &Path) -> Result<String> {
-    let container = open(state_root, &args.id)?;
-    let status = status_of(&container)?;
-    let saved = container.saved;
-    let shown = Shown {
-        oci_version: VERSION,
-        id: saved.id,
-        pid: if status == Status::Stopped { 0 } else { saved.init_process_pid },
-        status,
-        bundle: saved.bundle.to_string_lossy().into_owned(),
-        rootfs: saved.rootfs.to_string_lossy().into_owned(),
-        created: saved.created,
-        annotations: saved.annotations,
-        owner: String::new(),
-    };
+    let shown = Shown::of(open(state_root, &args.id)?, String::new())?;
     Ok(serde_json::to_string_pretty(&shown)?)
 }

@@ -2,6 +2,7 @@
 
 pub mod gate;
 mod id;
+mod ids;
 mod saved;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,6 +12,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 pub use id::ContainerId;
+pub use ids::ids;
 pub use saved::Saved;
 
 use crate::error::{Context, Failure, Result};

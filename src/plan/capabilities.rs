@@ -61,6 +61,14 @@ pub fn decide(
     sets
 }
 
+/// The names for `features`, in the order of their numbers.
+#[must_use]
+pub fn names() -> Vec<String> {
+    let mut all: Vec<Capability> = caps::all().into_iter().collect();
+    all.sort_unstable_by_key(Capability::index);
+    all.iter().map(ToString::to_string).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::decide;

@@ -20,6 +20,7 @@ pub mod resources;
 pub mod rootfs;
 pub mod seccomp;
 pub mod sysctl;
+pub mod template;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,109 @@
+//! `update`: all settings, or none.
+
+use rustix::io::Errno;
+
+use super::dir::Dir;
+use super::{Cgroup, Version};
+use crate::error::{Context, Result};
+use crate::plan::resources::{ResourcePlan, Write};
+
+/// What a file held before it was written.
+struct Before<'a> {
+    dir: &'a Dir,
+    file: &'a str,
+    /// What has to be written for it to hold that again.
+    value: String,
+}
+
+impl Cgroup {
+    /// Writes the settings, as [`set`](Self::set) does; when one is refused, those before it get their old values back.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set); also which of the old values the kernel did not take back.
+    pub fn update(&self, plan: &ResourcePlan) -> Result<()> {
+        let before: Vec<Before<'_>> = plan.writes.iter().filter_map(|setting| self.before(setting)).collect();
+        self.set(plan).or_else(|error| {
+            let lost = restore(before);
+            if lost.is_empty() { Err(error) } else { Err(error).context(format!("could not restore {lost}")) }
+        })
+    }
+
+    /// What a file holds now; `None` when there is no such file, or it cannot be read.
+    #[must_use]
+    pub fn setting(&self, controller: &str, file: &str) -> Option<String> {
+        self.dir_of(controller)?.read_all(file).ok()
+    }
+
+    fn dir_of(&self, controller: &str) -> Option<&Dir> {
+        match &self.version {
+            Version::V1(v1) => v1.dir(controller),
+            Version::V2(v2) => Some(v2.dir()),
+        }
+    }
+
+    /// A file that cannot be read, such as `memory.reclaim`, is not a setting but an order; it has no old value.
+    fn before<'a>(&'a self, setting: &'a Write) -> Option<Before<'a>> {
+        let dir = self.dir_of(&setting.controller)?;
+        let (file, value, content) = match (dir.read_all(&setting.file), &setting.or) {
+            (Err(call), Some((file, value))) if call.is(Errno::NOENT) => (*file, value, dir.read_all(file)),
+            (content, _) => (&*setting.file, &setting.value, content),
+        };
+        Some(Before { dir, file, value: old_value(file, value, &content.ok()?) })
+    }
+}
+
+/// What to write so that `file`, which has this content and is about to be written `new`, has it again.
+fn old_value(file: &str, new: &str, content: &str) -> String {
+    let key = new.split(' ').next().unwrap_or_default();
+    let line = |key: &str| content.lines().find(|line| line.split([' ', '\t']).next() == Some(key));
+    // Files with a line for each device; the second is what holds for one that has none.
+    let none = match file {
+        "io.max" => "rbps=max wbps=max riops=max wiops=max",
+        "rdma.max" => "hca_handle=max hca_object=max",
+        "io.weight" | "io.bfq.weight" if key.contains(':') => "default",
+        "io.weight" | "io.bfq.weight" => return line("default").unwrap_or(content).trim().to_owned(),
+        "net_prio.ifpriomap" => "0",
+        _ if file.starts_with("blkio.throttle.") || file.ends_with("weight_device") => "0",
+        // An empty value, such as that of a cpuset, takes a newline to be written at all.
+        _ => return if content.trim().is_empty() { "\n".to_owned() } else { content.trim().to_owned() },
+    };
+    line(key).map_or_else(|| format!("{key} {none}"), str::to_owned)
+}
+
+/// Writes the old values, last first. The kernel may take one only after another (a limit on memory, and one on memory
+/// and swap), so what it refuses is tried again as long as that gets on. Gives the names of files that are left.
+fn restore(mut before: Vec<Before<'_>>) -> String {
+    before.reverse();
+    loop {
+        let left = before.len();
+        before.retain(|old| old.dir.write(old.file, &old.value).is_err());
+        if before.is_empty() || before.len() == left {
+            return before.iter().map(|old| old.file).collect::<Vec<_>>().join(", ");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::old_value;
+
+    #[test]
+    fn old_values_are_written_as_the_kernel_takes_them() {
+        for (file, new, content, old) in [
+            ("memory.limit_in_bytes", "1", "9223372036854771712\n", "9223372036854771712"),
+            ("cpu.max", "5 6", "max 100000\n", "max 100000"),
+            ("cpuset.cpus", "0", "\n", "\n"),
+            ("io.max", "8:0 rbps=5", "8:16 rbps=1 wbps=max\n8:0 rbps=2 wbps=max\n", "8:0 rbps=2 wbps=max"),
+            ("io.max", "8:0 rbps=5", "8:16 rbps=1\n", "8:0 rbps=max wbps=max riops=max wiops=max"),
+            ("io.weight", "200", "default 100\n8:0 50\n", "default 100"),
+            ("io.weight", "8:0 200", "default 100\n8:0 50\n", "8:0 50"),
+            ("io.weight", "8:16 200", "default 100\n8:0 50\n", "8:16 default"),
+            ("blkio.throttle.read_bps_device", "8:0 9", "", "8:0 0"),
+            ("blkio.throttle.read_bps_device", "8:0 9", "8:0 7\n", "8:0 7"),
+            ("rdma.max", "m_0 hca_handle=2", "m_0 hca_handle=max hca_object=3\n", "m_0 hca_handle=max hca_object=3"),
+            ("net_prio.ifpriomap", "eth0 5", "lo 0\neth0 1\n", "eth0 1"),
+        ] {
+            assert_eq!(old_value(file, new, content), old, "{file} {new}");
+        }
+    }
+}

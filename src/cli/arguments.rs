@@ -1,0 +1,213 @@
+//! What runc's parser takes and ours does not, rewritten before ours sees it.
+//!
+//! runc has Go's flags: a long flag may have one dash (`-no-subreaper`, which go-runc sends), a switch may have a value
+//! (`--debug=true`), and where a program's own flags follow the id (`ps`, `exec`) nothing behind it is ours. Which flags
+//! there are is read from the definitions of the command line, so this needs no list of its own.
+
+use std::ffi::OsString;
+
+use clap::{Arg, ArgAction, Command};
+
+/// Whether there may be something to rewrite. That needs the definitions of all verbs, which are built for nothing when
+/// clap would have understood the arguments as they are; so the usual ones, callers' and people's, are told apart here.
+#[must_use]
+pub fn may_need_rewriting(args: &[OsString]) -> bool {
+    args.iter().skip(1).any(|arg| match arg.as_encoded_bytes() {
+        // A switch with a value looks like any flag with one.
+        [b'-', b'-', rest @ ..] => rest.is_empty() || rest.contains(&b'='),
+        [b'-', _, _, ..] | b"ps" | b"exec" => true,
+        _ => false,
+    })
+}
+
+/// Rewrites the arguments; `program` is [built](Command::build). What it does not know stays for clap to refuse.
+pub fn rewrite(args: impl IntoIterator<Item = OsString>, program: &Command) -> Vec<OsString> {
+    let mut args = args.into_iter();
+    let mut rewritten: Vec<OsString> = args.next().into_iter().collect();
+    let mut command = program;
+    while let Some(arg) = args.next() {
+        match read(&arg, command) {
+            Read::Value if command.has_subcommands() => {
+                let verb = arg.to_str().and_then(|name| command.find_subcommand(name));
+                rewritten.push(arg);
+                let Some(verb) = verb else { break };
+                command = verb;
+            }
+            Read::Value => {
+                // The id: from here on nothing is ours when what follows may have flags.
+                let ends = command.get_arguments().any(Arg::is_trailing_var_arg_set);
+                rewritten.extend(ends.then(|| "--".into()));
+                rewritten.push(arg);
+                if ends {
+                    break;
+                }
+            }
+            Read::End => {
+                rewritten.push(arg);
+                break;
+            }
+            Read::Nothing => {}
+            Read::Flag(flag, Next::IsArgument) => rewritten.push(flag),
+            Read::Flag(flag, Next::IsValue) => {
+                rewritten.push(flag);
+                rewritten.extend(args.next());
+            }
+        }
+    }
+    rewritten.extend(args);
+    rewritten
+}
+
+/// What an argument is.
+enum Read {
+    /// A flag as clap writes it.
+    Flag(OsString, Next),
+    /// A switch turned off.
+    Nothing,
+    /// `--`.
+    End,
+    /// The verb, or an argument that is no flag.
+    Value,
+}
+
+/// What the argument behind a flag is.
+enum Next {
+    IsArgument,
+    IsValue,
+}
+
+fn read(arg: &OsString, command: &Command) -> Read {
+    let as_it_is = || Read::Flag(arg.clone(), Next::IsArgument);
+    // A path that is not UTF-8 is a value, or comes behind a flag's `=`.
+    let Some(text) = arg.to_str() else {
+        return if arg.as_encoded_bytes().starts_with(b"-") { as_it_is() } else { Read::Value };
+    };
+    let body = match text.strip_prefix("--") {
+        Some("") => return Read::End,
+        Some(body) => body,
+        None => match text.strip_prefix('-') {
+            None | Some("") => return Read::Value,
+            Some(body) if is_cluster(body, command) => return cluster(body, arg, command),
+            Some(body) => body,
+        },
+    };
+    let (name, value) = body.split_once('=').map_or((body, None), |(name, value)| (name, Some(value)));
+    let Some(known) = command.get_arguments().find(|known| known.get_long() == Some(name)) else {
+        return if text.starts_with("--") { as_it_is() } else { cluster(body, arg, command) };
+    };
+    match (takes_value(known), value.map(truth)) {
+        (true, None) => Read::Flag(format!("--{name}").into(), Next::IsValue),
+        (false, None | Some(Some(true))) => Read::Flag(format!("--{name}").into(), Next::IsArgument),
+        (false, Some(Some(false))) => Read::Nothing,
+        (true, Some(_)) | (false, Some(None)) => Read::Flag(format!("--{body}").into(), Next::IsArgument),
+    }
+}
+
+/// Whether `body` is nothing but short switches, so that `-qf` is two of them.
+fn is_cluster(body: &str, command: &Command) -> bool {
+    body.chars().all(|letter| short(letter, command).is_some())
+}
+
+/// Short flags: the first that takes a value has the rest for it, or else the next argument.
+fn cluster(body: &str, arg: &OsString, command: &Command) -> Read {
+    let mut letters = body.chars();
+    let with_value = letters.find(|letter| short(*letter, command).is_none_or(takes_value));
+    let known = with_value.is_some_and(|letter| short(letter, command).is_some());
+    let next = if known && letters.as_str().is_empty() { Next::IsValue } else { Next::IsArgument };
+    Read::Flag(arg.clone(), next)
+}
+
+fn short(letter: char, command: &Command) -> Option<&Arg> {
+    command.get_arguments().find(|known| known.get_short() == Some(letter))
+}
+
+fn takes_value(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::Set | ArgAction::Append)
+}
+
+/// As Go's `strconv.ParseBool`.
+fn truth(value: &str) -> Option<bool> {
+    match value {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Arg, ArgAction, Command};
+
+    fn program() -> Command {
+        let switch = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
+        let option = |name: &'static str| Arg::new(name).long(name);
+        let id = Arg::new("id");
+        let mut program = Command::new("orlop").arg(option("root")).arg(switch("debug")).subcommands([
+            Command::new("run").args([
+                option("bundle").short('b'),
+                switch("detach").short('d'),
+                switch("no-pivot"),
+                id.clone(),
+            ]),
+            Command::new("ps").args([
+                option("format").short('f'),
+                switch("quiet").short('q'),
+                id,
+                Arg::new("options").num_args(0..).trailing_var_arg(true),
+            ]),
+        ]);
+        program.build();
+        program
+    }
+
+    fn rewrite(line: &str) -> String {
+        let args = std::iter::once("orlop").chain(line.split(' ')).map(Into::into);
+        let rewritten = super::rewrite(args, &program());
+        let texts: Vec<_> = rewritten.iter().skip(1).map(|arg| arg.to_string_lossy()).collect();
+        texts.join(" ")
+    }
+
+    #[test]
+    fn arguments_are_rewritten() {
+        for (given, expected) in [
+            // Long flags with one dash, global and of the verb.
+            ("-root /r run -no-pivot x", "--root /r run --no-pivot x"),
+            ("-root=/r run -bundle=/b=c x", "--root=/r run --bundle=/b=c x"),
+            ("run x -no-pivot -bundle /b", "run x --no-pivot --bundle /b"),
+            ("run -help", "run --help"),
+            // Short flags, alone, together, with their values.
+            ("run -b -no-pivot -d x", "run -b -no-pivot -d x"),
+            ("run -db /b x", "run -db /b x"),
+            ("run -b/x -d x", "run -b/x -d x"),
+            ("run -dd x", "run -dd x"),
+            // Switches with a value.
+            ("--debug=true run --detach=1 x", "--debug run --detach x"),
+            ("--debug=false run -detach=f -no-pivot=0 x", "run x"),
+            ("--debug=maybe run x", "--debug=maybe run x"),
+            // What is a value stays one.
+            ("run --bundle -no-pivot x", "run --bundle -no-pivot x"),
+            ("--root -debug run x", "--root -debug run x"),
+            ("run - x", "run - x"),
+            // What is not known stays as it is, and so does all behind `--` or an unknown verb.
+            ("-nosuch run -nosuch --nosuch=1 x", "-nosuch run -nosuch --nosuch=1 x"),
+            ("run -- -no-pivot", "run -- -no-pivot"),
+            ("moon -debug", "moon -debug"),
+            // Behind the id of a verb that hands flags on, none is ours.
+            ("ps x", "ps -- x"),
+            ("ps -format json x -q -format y", "ps --format json -- x -q -format y"),
+            ("ps -qf json x -ef", "ps -qf json -- x -ef"),
+            ("ps -- x -q", "ps -- x -q"),
+        ] {
+            assert_eq!(rewrite(given), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_utf8_passes() {
+        use std::os::unix::ffi::OsStringExt;
+        let path = std::ffi::OsString::from_vec(vec![b'/', 0xff]);
+        let args = ["orlop".into(), "run".into(), "-bundle".into(), path.clone(), path.clone()];
+        let expected = ["orlop".into(), "run".into(), "--bundle".into(), path.clone(), path];
+        assert_eq!(super::rewrite(args, &program()), expected);
+    }
+}

@@ -1,0 +1,152 @@
+//! `features`: what this program can do, for engines that ask before they rely on it (features.md of the specification).
+//!
+//! All lists are those the code itself runs on. What the specification knows and this version refuses is not in them,
+//! or `false`.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::plan::hooks::MOMENTS;
+use crate::plan::{capabilities, mount_options, namespaces, seccomp};
+use crate::seccomp::{Action, Arch, Operator};
+use crate::state::VERSION;
+
+/// Show what this program can do.
+#[derive(Debug, Args)]
+pub struct Features {}
+
+/// The oldest version of the specification whose bundles run.
+const OLDEST: &str = "1.0.0";
+
+/// What needs a listener, for which this version only checks the profile.
+const NOT_YET: [&str; 2] = ["SCMP_ACT_NOTIFY", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"];
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    oci_version_min: &'static str,
+    oci_version_max: &'static str,
+    hooks: Vec<&'static str>,
+    mount_options: Vec<&'static str>,
+    linux: Linux,
+    annotations: BTreeMap<&'static str, &'static str>,
+    potentially_unsafe_config_annotations: [&'static str; 0],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Linux {
+    namespaces: Vec<&'static str>,
+    capabilities: Vec<String>,
+    cgroup: Cgroup,
+    seccomp: Seccomp,
+    apparmor: Switch,
+    selinux: Switch,
+    intel_rdt: Switch,
+    mount_extensions: MountExtensions,
+    net_devices: Switch,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Cgroup {
+    v1: bool,
+    v2: bool,
+    systemd: bool,
+    systemd_user: bool,
+    rdma: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Seccomp {
+    enabled: bool,
+    actions: Vec<&'static str>,
+    operators: Vec<&'static str>,
+    archs: Vec<&'static str>,
+    known_flags: Vec<&'static str>,
+    supported_flags: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct MountExtensions {
+    idmap: Switch,
+}
+
+#[derive(Serialize)]
+struct Switch {
+    enabled: bool,
+}
+
+const NO: Switch = Switch { enabled: false };
+
+/// Carries out `features`; gives the text for standard output, which says the same on every machine.
+///
+/// # Errors
+/// None in practice.
+pub fn features(_: &Features) -> Result<String> {
+    let document = Document {
+        oci_version_min: OLDEST,
+        oci_version_max: VERSION,
+        hooks: MOMENTS.iter().map(|moment| moment.name()).collect(),
+        mount_options: sorted(mount_options::names()),
+        linux: Linux {
+            namespaces: sorted(namespaces::KINDS.iter().map(|kind| kind.name)),
+            capabilities: capabilities::names(),
+            cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
+            seccomp: seccomp(),
+            apparmor: NO,
+            selinux: NO,
+            intel_rdt: NO,
+            mount_extensions: MountExtensions { idmap: NO },
+            net_devices: NO,
+        },
+        // The specification leaves the first to third parties, for the version of runc that they are most like.
+        annotations: BTreeMap::from([
+            ("org.opencontainers.runc.version", env!("ORLOP_RUNC")),
+            ("org.opencontainers.runc.checkpoint.enabled", "false"),
+        ]),
+        // No annotation changes what a container is given.
+        potentially_unsafe_config_annotations: [],
+    };
+    let mut text = Vec::new();
+    let form = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    document.serialize(&mut serde_json::Serializer::with_formatter(&mut text, form))?;
+    Ok(String::from_utf8(text)? + "\n")
+}
+
+fn seccomp() -> Seccomp {
+    let there = |name: &&str| !NOT_YET.contains(name);
+    let archs = Arch::all().filter(|arch| arch.is_big_endian() == Arch::NATIVE.is_big_endian());
+    Seccomp {
+        enabled: true,
+        actions: sorted(Action::names().filter(there)),
+        operators: sorted(Operator::names()),
+        archs: sorted(archs.map(Arch::name)),
+        known_flags: sorted(seccomp::flag_names()),
+        supported_flags: sorted(seccomp::flag_names().filter(there)),
+    }
+}
+
+fn sorted(names: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
+    let mut names: Vec<_> = names.collect();
+    names.sort_unstable();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Features, features};
+
+    #[test]
+    fn the_specification_knows_every_field() {
+        let text = features(&Features {}).expect("a text");
+        let read: oci_spec::runtime::Features = serde_json::from_str(&text).expect("features");
+        let linux = read.linux().as_ref().expect("linux");
+        assert_eq!(linux.seccomp().as_ref().and_then(|seccomp| *seccomp.enabled()), Some(true));
+        assert_eq!(linux.namespaces().as_ref().map(Vec::len), Some(8));
+    }
+}

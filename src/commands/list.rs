@@ -1,0 +1,131 @@
+//! `list`: the containers below a state root.
+
+use std::path::Path;
+
+use clap::Args;
+use rustix::io::Errno;
+
+use super::Format;
+use super::state::Shown;
+use crate::container::{self, Container, ContainerId};
+use crate::error::{Context, Failure, Result};
+use crate::host;
+use crate::sys::Named;
+
+/// List containers.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Form of the list: table or json
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub format: Format,
+    /// Print nothing but ids, one a line
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Carries out `list`; gives the text for standard output. A container that cannot be looked at is told of and left out.
+///
+/// # Errors
+/// A state root that is not there, unless it is the default one: then nobody has made a container yet.
+pub fn list(args: &List, state_root: &Path) -> Result<String> {
+    let ids = match container::ids(state_root) {
+        Err(call) if call.is(Errno::NOENT) && state_root == host::default_state_root() => Vec::new(),
+        other => other.context("reading the state root (--root)")?,
+    };
+    let mut all = Vec::with_capacity(ids.len());
+    for id in &ids {
+        match look(state_root, id) {
+            Ok(shown) => all.extend(shown),
+            // It was deleted while we looked.
+            Err(error) if error.downcast_ref() == Some(&Failure::NoSuchContainer) => {}
+            Err(error) => log::warn!("container {id}: {error:#}"),
+        }
+    }
+    if args.quiet {
+        return Ok(all.iter().map(|shown| format!("{}\n", shown.id)).collect());
+    }
+    Ok(match args.format {
+        // Go's word for an empty list, which callers know.
+        Format::Json if all.is_empty() => "null\n".to_owned(),
+        Format::Json => serde_json::to_string(&all)? + "\n",
+        Format::Table => table(&all),
+    })
+}
+
+/// A container, or nothing where there is no more than a directory.
+fn look(state_root: &Path, id: &ContainerId) -> Result<Option<Shown>> {
+    let container = Container::open(state_root, id)?;
+    if container.saved.created.is_empty() {
+        log::debug!("{id}: has no state");
+        return Ok(None);
+    }
+    let uid = rustix::fs::fstat(container.fd()).named(|| "fstat()".to_owned())?.st_uid;
+    Shown::of(container, owner(uid)).map(Some)
+}
+
+/// A user's name in /etc/passwd, or `#` and the number of one without a name. Not getpwuid(3): in a static program that
+/// loads the C library's plug-ins from the machine.
+fn owner(uid: u32) -> String {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    };
+    passwd.lines().find_map(name).unwrap_or_else(|| format!("#{uid}"))
+}
+
+fn table(all: &[Shown]) -> String {
+    let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
+    let row = |shown: &Shown| {
+        let Shown { id, pid, status, bundle, created, owner, .. } = shown;
+        [id.clone(), pid.to_string(), status.to_string(), bundle.clone(), created.clone(), owner.clone()]
+    };
+    aligned(&std::iter::once(header).chain(all.iter().map(row)).collect::<Vec<_>>())
+}
+
+/// Rows in columns: each as wide as its longest cell and three spaces, but at least twelve; the last is not filled up.
+fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    const SPACES: usize = 3;
+    const LEAST: usize = 12;
+    let mut widths = [LEAST; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count() + SPACES);
+        }
+    }
+    if let Some(last) = widths.last_mut() {
+        *last = 0;
+    }
+    let mut text = String::new();
+    for row in rows {
+        for (width, cell) in widths.into_iter().zip(row) {
+            text.push_str(&format!("{cell:width$}"));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{aligned, owner};
+
+    #[test]
+    fn columns_are_aligned() {
+        let rows = [["ID", "PID", "X"], ["a-name-of-some-length", "123456789", "x"], ["\u{fc}", "1", ""]];
+        let rows = rows.map(|row| row.map(str::to_owned));
+        assert_eq!(
+            aligned(&rows),
+            "ID                      PID         X\n\
+             a-name-of-some-length   123456789   x\n\
+             \u{fc}                       1           \n"
+        );
+    }
+
+    #[test]
+    fn who_has_no_name_is_a_number() {
+        assert_eq!(owner(0), "root");
+        assert_eq!(owner(3_999_999_999), "#3999999999");
+    }
+}

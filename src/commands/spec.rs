@@ -1,0 +1,49 @@
+//! `spec`: a config.json to begin with.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use rustix::fs::{AtFlags, OFlags};
+use rustix::io::Errno;
+
+use crate::error::{Context, Failure, Result};
+use crate::host::cgroups::CgroupLayout;
+use crate::plan::template::{self, Facts};
+use crate::sys::fd;
+
+/// Write a config.json to begin with into a bundle.
+#[derive(Debug, Args)]
+pub struct Spec {
+    /// Path to the root of the bundle directory
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// For a container that an ordinary user runs
+    #[arg(long)]
+    pub rootless: bool,
+}
+
+const FILE: &str = "config.json";
+
+/// Carries out `spec`. A file that is there is left as it is.
+///
+/// # Errors
+/// A config.json that is there already; errors of writing.
+pub fn spec(args: &Spec) -> Result<()> {
+    let owner = || (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let facts = Facts { unified: CgroupLayout::probe()?.is_unified(), rootless: args.rootless.then(owner) };
+    let text = template::text(facts)?;
+    // "" is the present directory, as with runc.
+    let bundle = if args.bundle.as_os_str().is_empty() { ".".as_ref() } else { args.bundle.as_path() };
+    let directory = fd::open(bundle, OFlags::PATH | OFlags::DIRECTORY).context("the bundle (--bundle)")?;
+    let mut file = match fd::create_new(&directory, FILE, 0o666) {
+        Err(call) if call.is(Errno::EXIST) => {
+            return Err(Failure::Usage(format!("File {FILE} exists. Remove it first")).into());
+        }
+        other => other.context("writing config.json")?,
+    };
+    file.write_all(text.as_bytes()).context("writing config.json").inspect_err(|_| {
+        // A part of it is worse than nothing.
+        let _ = rustix::fs::unlinkat(&directory, FILE, AtFlags::empty());
+    })
+}

@@ -1,0 +1,308 @@
+//! `update`: other limits for a container that runs.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{cgroup_of, open, status_of};
+use crate::error::{Context, Failure, Result};
+use crate::host::cgroups::CgroupLayout;
+use crate::plan::{Problems, resources};
+use crate::spec::{self, Resources, Text};
+use crate::state::Status;
+
+/// Change the limits of a container.
+#[derive(Debug, Args)]
+pub struct Update {
+    /// Read the new limits, a linux.resources object, from this file, or from standard input if it is -
+    #[arg(short, long, value_name = "FILE", conflicts_with = "limits")]
+    pub resources: Option<PathBuf>,
+    /// The flags
+    #[command(flatten)]
+    pub limits: Limits,
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub id: String,
+}
+
+/// The limits that have a flag.
+#[derive(Debug, Args)]
+#[group(id = "limits", multiple = true)]
+pub struct Limits {
+    /// Weight of block devices, 10 to 1000
+    #[arg(long, value_name = "WEIGHT")]
+    pub blkio_weight: Option<u16>,
+    /// Microseconds of a period of the CPU quota
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub cpu_period: Option<u64>,
+    /// Microseconds of CPU time in each period; -1 is unlimited
+    #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true)]
+    pub cpu_quota: Option<i64>,
+    /// Microseconds by which the quota may be exceeded at times
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub cpu_burst: Option<u64>,
+    /// Weight of CPU time, 2 to 262144
+    #[arg(long, value_name = "SHARES")]
+    pub cpu_share: Option<u64>,
+    /// Microseconds of a period of realtime scheduling (cgroup v1)
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub cpu_rt_period: Option<u64>,
+    /// Microseconds of realtime scheduling in each period (cgroup v1)
+    #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true)]
+    pub cpu_rt_runtime: Option<i64>,
+    /// 1 to run only when nothing else wants to, 0 not to
+    #[arg(long, value_name = "0|1", allow_hyphen_values = true)]
+    pub cpu_idle: Option<i64>,
+    /// CPUs to use, a list of ranges
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_cpus: Option<String>,
+    /// Memory nodes to use, a list of ranges
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_mems: Option<String>,
+    /// Bytes of memory, or 512m, 2GiB and so on; -1 is unlimited
+    #[arg(long, value_name = "BYTES", value_parser = bytes, allow_hyphen_values = true)]
+    pub memory: Option<i64>,
+    /// Bytes of memory that are left to it when memory is short
+    #[arg(long, value_name = "BYTES", value_parser = bytes, allow_hyphen_values = true)]
+    pub memory_reservation: Option<i64>,
+    /// Bytes of memory and swap together; -1 is unlimited
+    #[arg(long, value_name = "BYTES", value_parser = bytes, allow_hyphen_values = true)]
+    pub memory_swap: Option<i64>,
+    /// Obsolete; ignored with a warning, as runc does
+    #[arg(long, value_name = "BYTES", value_parser = bytes, allow_hyphen_values = true, hide = true)]
+    pub kernel_memory: Option<i64>,
+    /// Obsolete; ignored with a warning, as runc does
+    #[arg(long, value_name = "BYTES", value_parser = bytes, allow_hyphen_values = true, hide = true)]
+    pub kernel_memory_tcp: Option<i64>,
+    /// Number of processes and threads; -1 is unlimited
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub pids_limit: Option<i64>,
+    /// Intel RDT: L3 cache schema; refused, no container has one
+    #[arg(long, value_name = "SCHEMA", hide = true)]
+    pub l3_cache_schema: Option<String>,
+    /// Intel RDT: memory bandwidth schema; refused, no container has one
+    #[arg(long, value_name = "SCHEMA", hide = true)]
+    pub mem_bw_schema: Option<String>,
+}
+
+/// Carries out `update`. What is not given stays as it is, and so do the rules for devices, whatever is given.
+///
+/// # Errors
+/// A container that has stopped; a limit that cannot be. Then all limits are as before.
+pub fn update(args: &Update, state_root: &Path) -> Result<()> {
+    let container = open(state_root, &args.id)?;
+    let text = args.resources.as_deref().map(read).transpose()?;
+    let mut wanted = match &text {
+        Some(text) => parse(text)?,
+        None => args.limits.resources()?,
+    };
+    container.lock()?;
+    if matches!(status_of(&container)?, Status::Creating | Status::Stopped) {
+        return Err(Failure::WrongStatus("container not running".to_owned()).into());
+    }
+    let cgroup = cgroup_of(&container);
+    let layout = CgroupLayout::probe().context("finding the cgroup hierarchies")?;
+    if layout.is_unified() {
+        complete(&mut wanted, |controller, file| cgroup.setting(controller, file));
+    }
+    let mut problems = Problems::default();
+    let mut plan = resources::decide(&wanted, &layout, &mut problems);
+    for warning in problems.warnings() {
+        log::warn!("{warning}");
+    }
+    problems.into_result()?;
+    plan.devices = None;
+    cgroup.update(&plan)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    if path == Path::new("-") {
+        let mut text = Vec::new();
+        std::io::stdin().read_to_end(&mut text).context("reading standard input")?;
+        return Ok(text);
+    }
+    std::fs::read(path).with_context(|| format!("reading {}", path.display()))
+}
+
+fn parse(text: &[u8]) -> Result<Resources<'_>> {
+    // An array would do for an object by serde's lights.
+    if text.trim_ascii_start().starts_with(b"[") {
+        return Err(Failure::Usage("the resources (--resources): expected an object".to_owned()).into());
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let read = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| error.to_string());
+    read.and_then(|resources| deserializer.end().map(|()| resources).map_err(|error| error.to_string()))
+        .map_err(|text| Failure::Usage(format!("the resources (--resources): {text}")).into())
+}
+
+impl Limits {
+    fn resources(&self) -> Result<Resources<'_>> {
+        for (given, text) in [
+            (&self.l3_cache_schema, "Intel RDT/CAT: l3 cache schema is not enabled"),
+            (&self.mem_bw_schema, "Intel RDT/MBA: memory bandwidth schema is not enabled"),
+        ] {
+            if given.is_some() {
+                return Err(Failure::Unsupported(text.to_owned()).into());
+            }
+        }
+        fn list(list: Option<&str>) -> Text<'_> {
+            list.map(Text::from).unwrap_or_default()
+        }
+        Ok(Resources {
+            memory: Some(spec::Memory {
+                limit: self.memory,
+                reservation: self.memory_reservation,
+                swap: self.memory_swap,
+                kernel: self.kernel_memory,
+                kernel_tcp: self.kernel_memory_tcp,
+                ..spec::Memory::default()
+            }),
+            cpu: Some(spec::Cpu {
+                shares: self.cpu_share,
+                quota: self.cpu_quota,
+                burst: self.cpu_burst,
+                period: self.cpu_period,
+                realtime_runtime: self.cpu_rt_runtime,
+                realtime_period: self.cpu_rt_period,
+                cpus: list(self.cpuset_cpus.as_deref()),
+                mems: list(self.cpuset_mems.as_deref()),
+                idle: self.cpu_idle,
+            }),
+            pids: Some(spec::Pids { limit: self.pids_limit }),
+            block_io: Some(spec::BlockIo { weight: self.blkio_weight, ..spec::BlockIo::default() }),
+            ..Resources::default()
+        })
+    }
+}
+
+/// On cgroup v2 two limits may share a file, or one may count from another: what is not given of such a pair is what it
+/// is now.
+fn complete(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> Option<String>) {
+    let given = |value: Option<i64>| value.is_some_and(|value| value != 0);
+    if let Some(cpu) = &mut wanted.cpu
+        && given(cpu.quota) != cpu.period.is_some_and(|period| period != 0)
+        && let Some((quota, period)) = now("cpu", "cpu.max").as_deref().and_then(quota_and_period)
+    {
+        if given(cpu.quota) {
+            cpu.period = Some(period);
+        } else {
+            cpu.quota = Some(quota);
+        }
+    }
+    if let Some(memory) = &mut wanted.memory
+        && given(memory.limit) != given(memory.swap)
+    {
+        let bytes = |file: &str| now("memory", file)?.trim().parse::<i64>().ok();
+        let limit = bytes("memory.max");
+        if given(memory.swap) {
+            memory.limit = Some(limit.unwrap_or(-1));
+        } else if let (Some(limit), Some(swap), Some(1..)) = (limit, bytes("memory.swap.max"), memory.limit) {
+            memory.swap = limit.checked_add(swap);
+        }
+    }
+}
+
+/// `max 100000`.
+fn quota_and_period(text: &str) -> Option<(i64, u64)> {
+    let (quota, period) = text.trim().split_once(' ')?;
+    Some((if quota == "max" { -1 } else { quota.parse().ok()? }, period.parse().ok()?))
+}
+
+/// A size as Docker writes it: a number, perhaps with a fraction, and a unit of 1024, 1024² … bytes; or -1.
+fn bytes(text: &str) -> Result<i64, String> {
+    let invalid = || format!("invalid size: '{text}'");
+    if text == "-1" {
+        return Ok(-1);
+    }
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = unit.strip_prefix(' ').unwrap_or(unit).to_ascii_lowercase();
+    let power = match unit.strip_suffix("ib").or(unit.strip_suffix('b')).unwrap_or(&unit) {
+        "" if unit != "ib" => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        "p" => 5,
+        _ => return Err(invalid()),
+    };
+    let factor = 1024_i64.pow(power);
+    if let Ok(number) = number.parse::<i64>() {
+        return number.checked_mul(factor).ok_or_else(invalid);
+    }
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "checked, and a fraction is not exact"
+    )]
+    match number.parse::<f64>().map(|number| number * factor as f64) {
+        Ok(size) if size < i64::MAX as f64 => Ok(size as i64),
+        _ => Err(invalid()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, complete, parse, quota_and_period};
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, size) in [
+            ("0", 0),
+            ("-1", -1),
+            ("1048576", 1 << 20),
+            ("512m", 512 << 20),
+            ("512M", 512 << 20),
+            ("2g", 2 << 30),
+            ("2GB", 2 << 30),
+            ("2GiB", 2 << 30),
+            ("1.5k", 1536),
+            ("32 mb", 32 << 20),
+            ("7b", 7),
+            ("1p", 1 << 50),
+            ("1t", 1 << 40),
+            ("9223372036854775807", i64::MAX),
+        ] {
+            assert_eq!(bytes(text), Ok(size), "{text}");
+        }
+        for text in
+            ["", "m", "abc", "-2", "-1m", "1x", "1kk", "1ib", "1  m", "1.2.3", "8388608t", "1e3", "9223372036854775808"]
+        {
+            assert!(bytes(text).is_err(), "{text:?}: {:?}", bytes(text));
+        }
+    }
+
+    #[test]
+    fn what_shares_a_file_is_completed() {
+        let now = |_: &str, file: &str| {
+            let content = match file {
+                "cpu.max" => "5000 20000\n",
+                "memory.max" => "1000\n",
+                "memory.swap.max" => "500\n",
+                _ => return None,
+            };
+            Some(content.to_owned())
+        };
+        for (text, cpu, memory) in [
+            (r#"{"cpu":{"quota":7000},"memory":{"limit":1200}}"#, (Some(7000), Some(20_000)), (Some(1200), Some(1500))),
+            (r#"{"cpu":{"period":9000},"memory":{"swap":1700}}"#, (Some(5000), Some(9000)), (Some(1000), Some(1700))),
+            (r#"{"cpu":{"quota":1,"period":2},"memory":{"limit":3,"swap":4}}"#, (Some(1), Some(2)), (Some(3), Some(4))),
+            (r#"{"cpu":{"shares":7},"memory":{"reservation":5}}"#, (None, None), (None, None)),
+            (r#"{"cpu":{"quota":-1},"memory":{"limit":-1}}"#, (Some(-1), Some(20_000)), (Some(-1), None)),
+        ] {
+            let mut wanted = parse(text.as_bytes()).expect(text);
+            complete(&mut wanted, now);
+            let found = wanted.cpu.map(|cpu| (cpu.quota, cpu.period));
+            assert_eq!(found, Some(cpu), "{text}");
+            assert_eq!(wanted.memory.map(|memory| (memory.limit, memory.swap)), Some(memory), "{text}");
+        }
+    }
+
+    #[test]
+    fn cpu_max_is_two_numbers() {
+        assert_eq!(quota_and_period("max 100000\n"), Some((-1, 100_000)));
+        assert_eq!(quota_and_period("5000 20000\n"), Some((5000, 20_000)));
+        assert_eq!(quota_and_period("5000"), None);
+    }
+}

@@ -1,0 +1,317 @@
+//! `update`
+//!
+//! Values are read back from outside. What the v2 view of a hybrid machine lacks is tested on v1 here, and on v2 where
+//! that is all there is.
+
+use crate::support::{Bundle, Container, Output, Value, cgroups, json};
+
+fn has(controller: &str) -> bool {
+    cgroups::has_v1(controller) || (cgroups::is_pure_v2() && cgroups::has_v2(controller))
+}
+
+#[track_caller]
+fn value(c: &Container, controller: &str, v1: &str, v2: &str) -> String {
+    if cgroups::has_v1(controller) {
+        cgroups::value(&cgroups::v1(controller, c.id()), v1)
+    } else {
+        cgroups::value(&cgroups::v2(c.id()), v2)
+    }
+}
+
+fn memory(c: &Container) -> String {
+    value(c, "memory", "memory.limit_in_bytes", "memory.max")
+}
+
+fn pids(c: &Container) -> String {
+    value(c, "pids", "pids.max", "pids.max")
+}
+
+#[track_caller]
+fn update(c: &Container, flags: &[&str]) -> Output {
+    c.bundle.call(&[&["update"], flags, &[c.id()]].concat())
+}
+
+/// Gives the resources as a file.
+#[track_caller]
+fn update_from(c: &Container, resources: &str) -> Output {
+    let file = c.bundle.scratch("resources.json");
+    std::fs::write(&file, resources).unwrap();
+    update(c, &["--resources", file.to_str().unwrap()])
+}
+
+fn sleeping(bundle: Bundle) -> Container {
+    let c = bundle.args(["sleep", "60"]).create();
+    c.start();
+    c
+}
+
+fn limited() -> Container {
+    sleeping(
+        Bundle::busybox().set("/linux/resources", json!({ "memory": { "limit": 64 << 20 }, "pids": { "limit": 20 } })),
+    )
+}
+
+#[test]
+fn memory_takes_bytes_and_units() {
+    needs!(has("memory"), "memory controller");
+    let c = limited();
+    for (text, bytes) in [("33554432", "33554432"), ("40m", "41943040"), ("48MiB", "50331648"), ("0.0625g", "67108864")]
+    {
+        update(&c, &["--memory", text]).silent();
+        assert_eq!(memory(&c), bytes, "{text}");
+    }
+    update(&c, &["--memory=-1"]).silent();
+    let unlimited = memory(&c);
+    assert!(unlimited == "max" || unlimited.parse::<u64>().unwrap() > 1 << 60, "{unlimited}");
+}
+
+#[test]
+fn memory_reservation_and_swap() {
+    needs!(has("memory"), "memory controller");
+    let c = limited();
+    update(&c, &["--memory", "32m", "--memory-reservation", "16m", "--memory-swap", "96m"]).silent();
+    assert_eq!(memory(&c), "33554432");
+    assert_eq!(value(&c, "memory", "memory.soft_limit_in_bytes", "memory.low"), "16777216");
+    if cgroups::has_v1("memory") {
+        assert_eq!(cgroups::value(&cgroups::v1("memory", c.id()), "memory.memsw.limit_in_bytes"), "100663296");
+    }
+}
+
+#[test]
+fn cpu_shares_quota_period_burst_and_idle() {
+    needs!(cgroups::has_v1("cpu"), "cpu controller of cgroup v1");
+    let c = limited();
+    let dir = cgroups::v1("cpu", c.id());
+    update(&c, &["--cpu-share", "500", "--cpu-quota", "20000", "--cpu-period", "50000"]).silent();
+    assert_eq!(cgroups::value(&dir, "cpu.shares"), "500");
+    assert_eq!(cgroups::value(&dir, "cpu.cfs_quota_us"), "20000");
+    assert_eq!(cgroups::value(&dir, "cpu.cfs_period_us"), "50000");
+    update(&c, &["--cpu-quota", "30000"]).silent();
+    assert_eq!(cgroups::value(&dir, "cpu.cfs_period_us"), "50000", "what is not given stays");
+    update(&c, &["--cpu-quota", "-1"]).silent();
+    assert_eq!(cgroups::value(&dir, "cpu.cfs_quota_us"), "-1");
+}
+
+#[test]
+fn cpu_burst_and_idle() {
+    differs!();
+    needs!(cgroups::has_v1("cpu"), "cpu controller of cgroup v1");
+    let c = limited();
+    let dir = cgroups::v1("cpu", c.id());
+    update(&c, &["--cpu-quota", "20000", "--cpu-burst", "10000"]).silent();
+    assert_eq!(cgroups::value(&dir, "cpu.cfs_burst_us"), "10000");
+    update(&c, &["--cpu-idle", "1"]).silent();
+    assert_eq!(cgroups::value(&dir, "cpu.idle"), "1");
+    update(&c, &["--cpu-idle", "0"]).silent();
+    assert_eq!(cgroups::value(&dir, "cpu.idle"), "0");
+}
+
+#[test]
+fn realtime_period() {
+    needs!(cgroups::has_v1("cpu"), "cpu controller of cgroup v1");
+    let c = limited();
+    let dir = cgroups::v1("cpu", c.id());
+    needs!(std::fs::metadata(dir.join("cpu.rt_period_us")).is_ok(), "realtime group scheduling");
+    update(&c, &["--cpu-rt-period", "900000"]).silent();
+    assert_eq!(cgroups::value(&dir, "cpu.rt_period_us"), "900000");
+    // A runtime takes one of the cgroup above, which may have none: that it is refused shows that it was written.
+    match update(&c, &["--cpu-rt-runtime", "800001"]).status {
+        0 => assert_eq!(cgroups::value(&dir, "cpu.rt_runtime_us"), "800001"),
+        status => assert_eq!((status, &*cgroups::value(&dir, "cpu.rt_runtime_us")), (1, "0")),
+    }
+}
+
+#[test]
+fn cpuset() {
+    needs!(has("cpuset"), "cpuset controller");
+    let c = limited();
+    update(&c, &["--cpuset-cpus", "0", "--cpuset-mems", "0"]).silent();
+    assert_eq!(value(&c, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
+    assert_eq!(value(&c, "cpuset", "cpuset.mems", "cpuset.mems"), "0");
+    update(&c, &["--cpuset-cpus", "4096"]).refused();
+    assert_eq!(value(&c, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
+}
+
+#[test]
+fn pids_limit() {
+    needs!(has("pids"), "pids controller");
+    let c = limited();
+    update(&c, &["--pids-limit", "10"]).silent();
+    assert_eq!(pids(&c), "10");
+    update(&c, &["--pids-limit", "-1"]).silent();
+    assert_eq!(pids(&c), "max");
+}
+
+#[test]
+fn blkio_weight_is_written() {
+    differs!();
+    let c = limited();
+    let out = update(&c, &["--blkio-weight", "300"]);
+    let dirs = cgroups::named(c.id());
+    let files = ["blkio.weight", "blkio.bfq.weight", "io.bfq.weight", "io.weight"];
+    let found = files.iter().find_map(|file| dirs.iter().find_map(|dir| std::fs::read_to_string(dir.join(file)).ok()));
+    match found {
+        Some(weight) => assert!(out.ok().stderr.is_empty() && weight.contains("300") || weight.contains("2930")),
+        // No scheduler with weights here: it says which file it would have written.
+        None => drop(out.refused().names("blockIO.weight").because("no such file or directory")),
+    }
+}
+
+#[test]
+fn resources_come_from_a_file() {
+    needs!(has("memory") && has("pids"), "memory and pids controller");
+    let c = limited();
+    update_from(&c, r#"{"memory":{"limit":33554432},"pids":{"limit":7},"unknown":{}}"#).silent();
+    assert_eq!((memory(&c).as_str(), pids(&c).as_str()), ("33554432", "7"));
+}
+
+#[test]
+fn resources_come_from_standard_input() {
+    needs!(has("memory") && has("pids"), "memory and pids controller");
+    let c = limited();
+    let resources = json!({ "memory": { "limit": 33554432 }, "pids": { "limit": 8 } }).to_string();
+    let mut c = c;
+    c.bundle = c.bundle.input(&resources);
+    for flags in [&["--resources=-"][..], &["--resources", "-"], &["-r", "-"]] {
+        update(&c, flags).silent();
+        assert_eq!((memory(&c).as_str(), pids(&c).as_str()), ("33554432", "8"));
+        update(&c, &["--pids-limit", "9"]).silent();
+    }
+}
+
+#[test]
+fn unified_settings_on_v2() {
+    let c = sleeping(Bundle::busybox().on_cgroup_v2());
+    needs!(cgroups::has_v2("hugetlb"), "hugetlb controller on cgroup v2");
+    update_from(&c, r#"{"unified":{"hugetlb.2MB.max":"4194304"}}"#).silent();
+    assert_eq!(cgroups::value(&cgroups::v2(c.id()), "hugetlb.2MB.max"), "4194304");
+}
+
+#[test]
+fn all_or_nothing_on_v2() {
+    differs!();
+    let c = sleeping(Bundle::busybox().on_cgroup_v2());
+    needs!(cgroups::has_v2("hugetlb"), "hugetlb controller on cgroup v2");
+    let out = update_from(&c, r#"{"unified":{"hugetlb.2MB.max":"4194304","hugetlb.2MB.rsvd.max":"nonsense"}}"#);
+    out.refused().names("hugetlb.2MB.rsvd.max");
+    assert_eq!(cgroups::value(&cgroups::v2(c.id()), "hugetlb.2MB.max"), "max");
+}
+
+#[test]
+fn all_or_nothing() {
+    differs!();
+    needs!(cgroups::has_v1("memory") && cgroups::has_v1("cpu"), "memory and cpu controller of cgroup v1");
+    let c = limited();
+    update(&c, &["--memory", "32m", "--pids-limit", "7", "--cpu-period", "5"]).refused();
+    assert_eq!((memory(&c).as_str(), pids(&c).as_str()), ("67108864", "20"));
+    assert_eq!(cgroups::value(&cgroups::v1("cpu", c.id()), "cpu.cfs_period_us"), "100000");
+}
+
+#[test]
+fn without_limits_before_there_are_none_after_a_failure() {
+    differs!();
+    needs!(cgroups::has_v1("memory") && cgroups::has_v1("cpu"), "memory and cpu controller of cgroup v1");
+    let c = sleeping(Bundle::busybox());
+    let before = memory(&c);
+    update(&c, &["--memory", "32m", "--memory-swap", "64m", "--cpu-period", "5"]).refused().names("cpu.period");
+    assert_eq!(memory(&c), before);
+    assert_eq!(cgroups::value(&cgroups::v1("memory", c.id()), "memory.memsw.limit_in_bytes"), before);
+}
+
+#[test]
+fn device_rules_stay() {
+    needs!(cgroups::has_v1("devices"), "devices controller of cgroup v1");
+    let deny = json!([{ "allow": false, "access": "rwm" }]);
+    let c = sleeping(Bundle::busybox().set("/linux/resources", json!({ "devices": deny, "pids": { "limit": 20 } })));
+    let list = || cgroups::value(&cgroups::v1("devices", c.id()), "devices.list");
+    let before = list();
+    assert!(!before.contains("a *:* rwm"), "{before}");
+    update_from(&c, r#"{"devices":[{"allow":true,"access":"rwm"}],"pids":{"limit":9}}"#).ok();
+    assert_eq!(list(), before);
+}
+
+#[test]
+fn a_created_and_a_paused_container_can_be_updated() {
+    needs!(has("pids"), "pids controller");
+    let c = Bundle::busybox().args(["sleep", "60"]).create();
+    update(&c, &["--pids-limit", "11"]).silent();
+    assert_eq!(pids(&c), "11");
+    c.start();
+    c.verb("pause").silent();
+    update(&c, &["--pids-limit", "12"]).silent();
+    assert_eq!((pids(&c).as_str(), c.status().as_str()), ("12", "paused"));
+}
+
+#[test]
+fn state_stays_the_same() {
+    let c = limited();
+    let before = c.state();
+    update(&c, &["--pids-limit", "10"]).silent();
+    assert_eq!(c.state(), before);
+}
+
+#[test]
+fn a_stopped_container_is_refused() {
+    let c = Bundle::busybox().create();
+    c.finish();
+    update(&c, &["--pids-limit", "10"]).refused().says("container not running");
+}
+
+#[test]
+fn an_absent_container_is_refused() {
+    Bundle::busybox().call(&["update", "--pids-limit", "10", "nosuch"]).refused().says("container does not exist");
+}
+
+#[test]
+fn nonsense_is_refused_and_changes_nothing() {
+    let c = limited();
+    for flags in [
+        &["--memory", "abc"][..],
+        &["--memory", "1x"],
+        &["--memory", "-5m"],
+        &["--cpu-share", "-1"],
+        &["--cpu-share", "x"],
+        &["--cpu-quota", "1s"],
+        &["--cpu-period", "1.5"],
+        &["--pids-limit", "many"],
+        &["--resources", "/no/such/file"],
+        &["--l3-cache-schema", "L3:0=f"],
+        &["--mem-bw-schema", "MB:0=20"],
+    ] {
+        let out = update(&c, flags);
+        assert_eq!(out.status, 1, "{flags:?}: {out:?}");
+        assert!(!out.stderr.is_empty());
+    }
+    for text in ["", "nonsense", "[]", r#"{"memory":5}"#, r#"{"memory":{"limit":"1g"}}"#, r#"{"pids":{"limit":7}"#] {
+        update_from(&c, text).refused();
+    }
+    if has("memory") && has("pids") {
+        assert_eq!((memory(&c).as_str(), pids(&c).as_str()), ("67108864", "20"));
+    }
+}
+
+#[test]
+fn the_mistake_in_a_file_is_located() {
+    differs!();
+    let c = limited();
+    update_from(&c, r#"{"memory":{"limit":"1g"}}"#).refused().says("memory.limit: invalid type: string \"1g\"");
+    update_from(&c, r#"{"cpu":{"shares":1}} x"#).refused().says("trailing characters");
+}
+
+#[test]
+fn flags_besides_a_file_are_refused() {
+    differs!();
+    let c = limited();
+    let file = c.bundle.scratch("resources.json");
+    std::fs::write(&file, "{}").unwrap();
+    update(&c, &["--resources", file.to_str().unwrap(), "--pids-limit", "9"]).refused().says("--pids-limit");
+}
+
+#[test]
+fn kernel_memory_is_ignored_with_a_warning() {
+    let c = limited();
+    let out = update(&c, &["--kernel-memory", "64m", "--kernel-memory-tcp", "64m", "--pids-limit", "9"]).ok();
+    assert!(out.stderr.to_lowercase().contains("kernel"), "{out:?}");
+    let limit: Value = pids(&c).parse().unwrap();
+    assert_eq!(limit, 9);
+}
