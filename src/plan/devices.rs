@@ -77,6 +77,9 @@ pub static LINKS: [(&str, &str); 5] = [
     ("dev/ptmx", "pts/ptmx"),
 ];
 
+/// The link that a container has where the host has its target.
+pub static CORE: (&str, &str) = ("dev/core", "/proc/kcore");
+
 /// Decides.
 pub fn decide(config: &spec::Config<'_>, namespaces: &NamespacesPlan, problems: &mut Problems) -> DevicesPlan {
     let mut nodes: Vec<Node> = DEFAULTS

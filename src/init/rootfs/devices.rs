@@ -5,11 +5,11 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::bail;
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Stat, Uid, makedev};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Gid, Mode, Stat, Uid, makedev};
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Context, Result};
-use crate::plan::devices::{DevicesPlan, LINKS, Method, Node, NodeKind};
+use crate::plan::devices::{CORE, DevicesPlan, LINKS, Method, Node, NodeKind};
 use crate::sys::mount::{self, Depth};
 use crate::sys::root::Root;
 use crate::sys::{Call, Named};
@@ -36,6 +36,10 @@ pub fn make(plan: &DevicesPlan, root: &Root) -> Result<()> {
         }
     }
     for (name, target) in LINKS {
+        link(root, name, target).with_context(|| format!("/{name}"))?;
+    }
+    let (name, target) = CORE;
+    if rustix::fs::access(target, Access::EXISTS).is_ok() {
         link(root, name, target).with_context(|| format!("/{name}"))?;
     }
     Ok(())
