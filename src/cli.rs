@@ -51,7 +51,9 @@ const VERSION: &str = concat!(
     "\nspec: 1.3.0\n"
 );
 
+// Deferred: the flags of one verb are all that a call needs to know.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 enum Verb {
     Create(create::Create),
     Start(start::Start),
@@ -65,7 +67,7 @@ enum Verb {
     Ps(ps::Ps),
     Spec(spec::Spec),
     Features(features::Features),
-    Update(update::Update),
+    Update(Box<update::Update>),
 }
 
 impl Verb {
