@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{create, delete, features, kill, list, pause, ps, run, spec, start, state, update};
+use crate::commands::{create, delete, events, features, kill, list, pause, ps, run, spec, start, state, update};
 use crate::error::{Context, Failure, Report, Result};
 use crate::host;
 use crate::log::{Format, Log};
@@ -68,6 +68,7 @@ enum Verb {
     Spec(spec::Spec),
     Features(features::Features),
     Update(Box<update::Update>),
+    Events(events::Events),
 }
 
 impl Verb {
@@ -86,6 +87,7 @@ impl Verb {
             Self::Spec(_) => "spec",
             Self::Features(_) => "features",
             Self::Update(_) => "update",
+            Self::Events(_) => "events",
         }
     }
 
@@ -207,6 +209,7 @@ fn carry_out(cli: &Cli) -> Result<u8> {
         Verb::Spec(args) => spec::spec(args)?,
         Verb::Features(args) => print(&features::features(args)?)?,
         Verb::Update(args) => update::update(args, &state_root)?,
+        Verb::Events(args) => events::events(args, &state_root, print)?,
     }
     Ok(0)
 }

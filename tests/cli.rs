@@ -34,7 +34,9 @@ fn a_missing_id_is_refused() {
 fn surplus_arguments_are_refused() {
     let bundle = Bundle::busybox();
     bundle.write_config();
-    for verb in ["create", "start", "state", "delete", "run", "list", "pause", "resume", "spec", "features", "update"] {
+    for verb in
+        ["create", "start", "state", "delete", "run", "list", "pause", "resume", "spec", "features", "update", "events"]
+    {
         let out = bundle.call(&[verb, bundle.id(), "surplus"]);
         assert_eq!(out.status, 1, "{verb}: {out:?}");
     }

@@ -119,3 +119,45 @@ fn kill_reaches_only_the_first_process() {
     c.wait_for("first\n");
     assert_eq!(c.stdout(), "ready\nfirst\n");
 }
+
+#[test]
+fn all_reaches_every_process() {
+    let script = "sh -c 'trap \"echo child\" USR1; echo ready; while :; do sleep 0.05; done' & \
+                  trap 'echo first' USR1; while :; do sleep 0.05; done";
+    let c = Bundle::busybox().script(script).create();
+    c.start();
+    c.wait_for("ready\n");
+    c.bundle.call(&["kill", "--all", c.id(), "USR1"]).silent();
+    c.wait_for("child\n");
+    c.wait_for("first\n");
+}
+
+/// What containerd does when the first process of a container without a pid namespace of its own has ended.
+#[test]
+fn all_reaches_what_a_stopped_container_has_left() {
+    let bundle = Bundle::busybox().without_namespace("pid").script("sleep 61 & echo $! > /left; sleep 0.1");
+    let c = bundle.create();
+    c.start();
+    c.wait_status("stopped");
+    let pid: i32 = std::fs::read_to_string(c.bundle.rootfs("left")).unwrap().trim().parse().unwrap();
+    let lives = || std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("61"));
+    assert!(lives());
+    c.bundle.call(&["kill", "--all", c.id(), "9"]).silent();
+    assert!(crate::support::eventually(std::time::Duration::from_secs(5), || !lives()));
+    c.bundle.call(&["kill", "-a", c.id(), "9"]).silent();
+}
+
+#[test]
+fn all_kills_a_paused_container() {
+    let c = Bundle::busybox().script("sleep 61 & sleep 62 & echo ready; wait").create();
+    c.start();
+    c.wait_for("ready\n");
+    c.verb("pause").silent();
+    c.bundle.call(&["kill", "-a", c.id(), "KILL"]).silent();
+    c.wait_status("stopped");
+}
+
+#[test]
+fn all_of_an_absent_container_is_refused() {
+    Bundle::busybox().call(&["kill", "--all", "nosuch", "9"]).refused().says("container does not exist");
+}

@@ -51,6 +51,7 @@ mod cli;
 mod create;
 mod delete;
 mod devices;
+mod events;
 mod features;
 mod field_map;
 mod hooks;

@@ -6,6 +6,8 @@
 pub mod bpf;
 mod devices;
 mod dir;
+pub mod oom;
+pub mod stats;
 #[cfg(test)]
 mod tests;
 mod update;

@@ -34,7 +34,11 @@ pub fn kill(args: &Kill, state_root: &Path) -> Result<()> {
     let signal = parse(&args.signal)?;
     let container = open(state_root, &args.id)?;
     if args.all {
-        return kill_all(&cgroup_of(&container).procs()?, signal);
+        return match signal {
+            // Also what is being forked, and what is frozen.
+            libc::SIGKILL => cgroup_of(&container).kill(),
+            signal => signal_all(&cgroup_of(&container).procs()?, signal),
+        };
     }
     let not_running = || Failure::WrongStatus("container not running".to_owned());
     let init = container.init()?.ok_or_else(not_running)?;
@@ -49,7 +53,7 @@ pub fn kill(args: &Kill, state_root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn kill_all(pids: &[i32], signal: i32) -> Result<()> {
+fn signal_all(pids: &[i32], signal: i32) -> Result<()> {
     for pid in pids {
         let sent = pidfd::open(*pid).and_then(|process| pidfd::signal(process.as_fd(), signal));
         match sent {

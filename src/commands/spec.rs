@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Context, Failure, Result};
-use crate::host::cgroups::CgroupLayout;
+use crate::plan::Host;
 use crate::plan::template::{self, Facts};
 use crate::sys::fd;
 
@@ -30,8 +30,9 @@ const FILE: &str = "config.json";
 /// # Errors
 /// A config.json that is there already; errors of writing.
 pub fn spec(args: &Spec) -> Result<()> {
-    let owner = || (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let facts = Facts { unified: CgroupLayout::probe()?.is_unified(), rootless: args.rootless.then(owner) };
+    let host = Host::probe()?;
+    let rootless = args.rootless.then_some((host.euid, host.egid));
+    let facts = Facts { unified: host.cgroups.is_unified(), rootless };
     let text = template::text(facts)?;
     // "" is the present directory, as with runc.
     let bundle = if args.bundle.as_os_str().is_empty() { ".".as_ref() } else { args.bundle.as_path() };

@@ -1,0 +1,104 @@
+//! Notice of the OOM killer at work in a cgroup.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{EventfdFlags, PollFlags, eventfd};
+use rustix::fs::OFlags;
+use rustix::io::{Errno, pread};
+
+use super::dir::Dir;
+use super::{Cgroup, Version};
+use crate::error::Result;
+use crate::sys::Named;
+
+/// A descriptor that wakes poll(2), and what is to be read from it.
+#[derive(Debug)]
+pub struct OomWatch {
+    wakes: OwnedFd,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// `memory.oom_control`, which has to stay open, and the file that is gone when the cgroup is.
+    V1 { _control: OwnedFd, dir: Dir },
+    /// `memory.events`, with so many kills until now.
+    V2 { kills: u64 },
+}
+
+impl Cgroup {
+    /// Begins to watch. `None` without a memory controller.
+    ///
+    /// # Errors
+    /// open(2), eventfd(2), write(2) to `cgroup.event_control`.
+    pub fn watch_oom(&self) -> Result<Option<OomWatch>> {
+        match &self.version {
+            Version::V1(v1) => v1.dir("memory").map(watch_v1).transpose(),
+            Version::V2(v2) => watch_v2(v2.dir()),
+        }
+    }
+}
+
+fn watch_v1(dir: &Dir) -> Result<OomWatch> {
+    let control = dir.open_file("memory.oom_control", OFlags::RDONLY)?;
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    let wakes = eventfd(0, flags).named(|| "eventfd()".to_owned())?;
+    dir.write("cgroup.event_control", &format!("{} {}", wakes.as_raw_fd(), control.as_raw_fd()))?;
+    let source = Source::V1 { _control: control, dir: Dir::by_path(dir.path().to_owned()) };
+    Ok(OomWatch { wakes, source })
+}
+
+fn watch_v2(dir: &Dir) -> Result<Option<OomWatch>> {
+    let wakes = match dir.open_file("memory.events", OFlags::RDONLY) {
+        Err(call) if call.is(Errno::NOENT) => return Ok(None),
+        other => other?,
+    };
+    let kills = kills(&wakes).named(|| "read(memory.events)".to_owned())?;
+    Ok(Some(OomWatch { wakes, source: Source::V2 { kills } }))
+}
+
+/// `oom_kill 7` of `memory.events`; to read it also says that the change was seen.
+fn kills(events: &OwnedFd) -> Result<u64, Errno> {
+    let mut buffer = [0; 512];
+    let length = pread(events, &mut buffer, 0)?;
+    let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+    let mut counts = text.lines().filter_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
+    Ok(counts.next().unwrap_or_default())
+}
+
+impl OomWatch {
+    /// What poll(2) is to watch.
+    #[must_use]
+    pub fn fd(&self) -> (BorrowedFd<'_>, PollFlags) {
+        let flags = match self.source {
+            Source::V1 { .. } => PollFlags::IN,
+            Source::V2 { .. } => PollFlags::PRI,
+        };
+        (self.wakes.as_fd(), flags)
+    }
+
+    /// How often the OOM killer was at work since the last call; does not wait. A cgroup that is gone has no more.
+    ///
+    /// # Errors
+    /// read(2).
+    pub fn take(&mut self) -> Result<u64> {
+        match &mut self.source {
+            Source::V1 { dir, .. } => {
+                let mut count = [0; 8];
+                match rustix::io::read(&self.wakes, &mut count) {
+                    Err(Errno::AGAIN) => Ok(0),
+                    // The removal of the cgroup wakes, too.
+                    Ok(_) if dir.read("memory.oom_control").is_err() => Ok(0),
+                    other => Ok(other.map(|_| u64::from_ne_bytes(count)).named(|| "read(eventfd)".to_owned())?),
+                }
+            }
+            Source::V2 { kills: seen } => match kills(&self.wakes) {
+                Err(Errno::NODEV) => Ok(0),
+                other => {
+                    let now = other.named(|| "read(memory.events)".to_owned())?;
+                    Ok(now.saturating_sub(std::mem::replace(seen, now)))
+                }
+            },
+        }
+    }
+}
