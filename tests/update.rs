@@ -45,10 +45,16 @@ fn sleeping(bundle: Bundle) -> Container {
     c
 }
 
+/// With limits of 64 MiB and 20 processes, as far as there are controllers for them.
 fn limited() -> Container {
-    sleeping(
-        Bundle::busybox().set("/linux/resources", json!({ "memory": { "limit": 64 << 20 }, "pids": { "limit": 20 } })),
-    )
+    let mut bundle = Bundle::busybox();
+    if has("memory") {
+        bundle = bundle.set("/linux/resources/memory/limit", 64 << 20);
+    }
+    if has("pids") {
+        bundle = bundle.set("/linux/resources/pids/limit", 20);
+    }
+    sleeping(bundle)
 }
 
 #[test]
@@ -152,8 +158,8 @@ fn blkio_weight_is_written() {
     let found = files.iter().find_map(|file| dirs.iter().find_map(|dir| std::fs::read_to_string(dir.join(file)).ok()));
     match found {
         Some(weight) => assert!(out.ok().stderr.is_empty() && weight.contains("300") || weight.contains("2930")),
-        // No scheduler with weights here: it says which file it would have written.
-        None => drop(out.refused().names("blockIO.weight").because("no such file or directory")),
+        // No scheduler with weights here: it says what it would have written.
+        None => drop(out.refused().names("blockIO.weight")),
     }
 }
 
@@ -244,6 +250,7 @@ fn a_created_and_a_paused_container_can_be_updated() {
 
 #[test]
 fn state_stays_the_same() {
+    needs!(has("pids"), "pids controller");
     let c = limited();
     let before = c.state();
     update(&c, &["--pids-limit", "10"]).silent();
@@ -309,6 +316,7 @@ fn flags_besides_a_file_are_refused() {
 
 #[test]
 fn kernel_memory_is_ignored_with_a_warning() {
+    needs!(has("pids"), "pids controller");
     let c = limited();
     let out = update(&c, &["--kernel-memory", "64m", "--kernel-memory-tcp", "64m", "--pids-limit", "9"]).ok();
     assert!(out.stderr.to_lowercase().contains("kernel"), "{out:?}");
