@@ -3,10 +3,12 @@
 //! config.json: linux.namespaces, linux.timeOffsets
 //! process: bootstrap
 
+use std::os::fd::AsFd;
+
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Context, Failure, Problem, Report, Result};
-use crate::init::{self, Joined, Setup};
+use crate::init::{self, Joined, Setup, exec};
 use crate::plan::id_mappings::{IdMappingsPlan, to_text};
 use crate::plan::namespaces::{NamespacesPlan, TIME, USER};
 use crate::sync::{FromInit, InitEnd};
@@ -16,7 +18,11 @@ use crate::sys::process;
 
 /// Runs to its end and gives the exit code.
 pub fn main(token: SingleThreaded, setup: &Setup<'_>, runtime: &InitEnd) -> i32 {
-    let said = match run(token, setup, runtime) {
+    report(runtime, run(token, setup, runtime))
+}
+
+fn report(runtime: &InitEnd, result: Result<i32>) -> i32 {
+    let said = match result {
         Ok(pid) => runtime.tell(&FromInit::Forked(pid)),
         Err(error) => runtime.tell(&FromInit::Failed(Report::of(&error))),
     };
@@ -34,6 +40,21 @@ fn run(token: SingleThreaded, setup: &Setup<'_>, runtime: &InitEnd) -> Result<i3
     let birth = clone::Birth { namespaces: setup.plan.namespaces.create, cgroup: None, sibling: true };
     let newborn = clone::clone(token, &birth, || init::main(setup, runtime)).context("making the container's init")?;
     Ok(newborn.pid)
+}
+
+/// As [`main`], for an `exec` by an ordinary user: joins the user namespace, which gives the right to the pid and time
+/// namespaces of the children, and makes the process.
+pub fn main_of_exec(token: SingleThreaded, setup: &exec::Setup<'_>, runtime: &InitEnd) -> i32 {
+    let run = || -> Result<i32> {
+        process::set_name(c"orlop:[boot]")?;
+        runtime.wait()?;
+        clone::setns(setup.init.as_fd(), setup.born_in).context("joining the container's namespaces")?;
+        process::set_dumpable(false)?; // as it was: joining may undo it
+        let birth = clone::Birth { namespaces: 0, cgroup: None, sibling: true };
+        let newborn = clone::clone(token, &birth, || exec::main(setup, runtime)).context("making the process")?;
+        Ok(newborn.pid)
+    };
+    report(runtime, run())
 }
 
 /// All others before the user namespace, for which we have no rights over the host's any more; what belongs to it and is

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{create, delete, events, features, kill, list, pause, ps, run, spec, start, state, update};
+use crate::commands::{create, delete, events, exec, features, kill, list, pause, ps, run, spec, start, state, update};
 use crate::error::{Context, Failure, Report, Result};
 use crate::host;
 use crate::log::{Format, Log};
@@ -61,6 +61,7 @@ enum Verb {
     Kill(kill::Kill),
     Delete(delete::Delete),
     Run(run::Run),
+    Exec(exec::Exec),
     List(list::List),
     Pause(pause::Pause),
     Resume(pause::Resume),
@@ -80,6 +81,7 @@ impl Verb {
             Self::Kill(_) => "kill",
             Self::Delete(_) => "delete",
             Self::Run(_) => "run",
+            Self::Exec(_) => "exec",
             Self::List(_) => "list",
             Self::Pause(_) => "pause",
             Self::Resume(_) => "resume",
@@ -93,7 +95,24 @@ impl Verb {
 
     /// Whether a process of ours gets among those of a container, where our binary must be out of reach.
     fn enters_container(&self) -> bool {
-        matches!(self, Self::Create(_) | Self::Run(_))
+        matches!(self, Self::Create(_) | Self::Run(_) | Self::Exec(_))
+    }
+
+    /// How an error of it is told.
+    fn failed(&self, text: &str) -> String {
+        match self {
+            Self::Exec(_) => format!("exec failed: {text}"),
+            verb if verb.enters_container() => format!("orlop {} failed: {text}", verb.name()),
+            _ => text.to_owned(),
+        }
+    }
+
+    /// The exit code of a failure. That of `exec` must be told from the program's.
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Exec(_) => ExitCode::from(255),
+            _ => ExitCode::FAILURE,
+        }
     }
 }
 
@@ -115,13 +134,11 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let mut report = Report::of(&error);
-            if cli.verb.enters_container() {
-                report.text = format!("orlop {} failed: {}", cli.verb.name(), report.text);
-            }
+            report.text = cli.verb.failed(&report.text);
             if log.error(&report) {
                 tell(&report.text);
             }
-            ExitCode::FAILURE
+            cli.verb.exit_code()
         }
     }
 }
@@ -202,6 +219,7 @@ fn carry_out(cli: &Cli) -> Result<u8> {
         Verb::Kill(args) => kill::kill(args, &state_root)?,
         Verb::Delete(args) => delete::delete(args, &state_root)?,
         Verb::Run(args) => return run::run(args, &state_root),
+        Verb::Exec(args) => return exec::exec(args, &state_root),
         Verb::List(args) => print(&list::list(args, &state_root)?)?,
         Verb::Pause(args) => pause::pause(args, &state_root)?,
         Verb::Resume(args) => pause::resume(args, &state_root)?,

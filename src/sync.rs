@@ -15,6 +15,9 @@
 //!                                   ◀── Go                state.json = created; `create` returns
 //!   Failed(report)        (any time)──▶     becomes the command's error, kind intact
 //! ```
+//! What `exec` makes says `Limits`, `Ready` and `Failed` alike; its first `Go` means that it is in the cgroup, its last that
+//! the pid file is written.
+//!
 //! The end of the wire without a `Failed` means, before `Ready`, that init died; after it, that init became the program:
 //! the descriptor is close-on-exec. `start` speaks to init on a second wire of the same form, which it gets by
 //! connecting to the gate ([`crate::container::gate`]): `Go` opens it, and then `Failed` or the end, as above.

@@ -4,6 +4,7 @@ use crate::support::{Bundle, runtime};
 
 const VERBS: &[&str] = &[
     "create", "start", "state", "kill", "delete", "run", "list", "pause", "resume", "ps", "spec", "features", "update",
+    "exec",
 ];
 
 #[test]

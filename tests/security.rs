@@ -61,6 +61,17 @@ fn cwd_cannot_be_a_directory_of_the_host_through_a_symlink() {
     }
 }
 
+/// Nor the program a file of the host, through a link of the image and such a descriptor (CVE-2024-21626).
+#[test]
+fn the_program_cannot_be_one_of_the_host() {
+    let mut bundle = Bundle::busybox();
+    for link in userland::links_to_a_program_of_the_host(&bundle) {
+        let out = bundle.run([&link, "echo", "escaped"]);
+        assert!(out.status != 0 && out.stdout.is_empty(), "{link}: {out:?}");
+    }
+    bundle.assert_nothing_left();
+}
+
 /// A copy of the runtime that this test alone uses.
 fn with_a_runtime_of_its_own() -> (Bundle, PathBuf) {
     let bundle = Bundle::busybox();

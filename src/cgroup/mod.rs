@@ -100,6 +100,15 @@ impl Cgroup {
         Self { version, paths: paths.to_vec(), made: Made::default() }
     }
 
+    /// The cgroup of cgroup v2, mounted at `mount`, that a process is in now; `None` when it is out of our sight.
+    ///
+    /// # Errors
+    /// Reading /proc/PID/cgroup.
+    pub fn of_process(pid: i32, mount: &Path) -> Result<Option<Self>> {
+        let path = v2::path_of(pid)?.map(|path| mount.join(path));
+        Ok(path.map(|path| Self::open(&[(String::new(), path)])))
+    }
+
     /// From now on the cgroup outlives this value.
     pub fn keep(&mut self) {
         self.made.forget();

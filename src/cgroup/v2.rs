@@ -7,13 +7,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, OFlags};
 use rustix::io::{Errno, pread};
 
 use crate::error::{AtKey, Failure, Result};
 use crate::plan::cgroup::Below;
 use crate::plan::resources::{MemoryCheck, ResourcePlan};
-use crate::sys::Named;
+use crate::sys::{Call, Named, small_file};
 
 use super::dir::Dir;
 use super::{Made, devices, not_frozen, signal_all, write_all};
@@ -124,6 +124,15 @@ impl Cgroup {
             result => Ok(result?),
         }
     }
+}
+
+/// The cgroup of a process, from the root of the hierarchy as we see it; `None` when it is above that.
+pub(super) fn path_of(pid: i32) -> Result<Option<String>, Call> {
+    let file = format!("/proc/{pid}/cgroup");
+    let text = small_file::read_all(CWD, &file, || file.clone())?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
+    Ok(path.filter(|path| !path.split('/').any(|part| part == "..")).map(str::to_owned))
 }
 
 fn has_all(dir: &Dir, controllers: &[String]) -> bool {

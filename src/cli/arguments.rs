@@ -15,7 +15,7 @@ pub fn may_need_rewriting(args: &[OsString]) -> bool {
     args.iter().skip(1).any(|arg| match arg.as_encoded_bytes() {
         // A switch with a value looks like any flag with one.
         [b'-', b'-', rest @ ..] => rest.is_empty() || rest.contains(&b'='),
-        [b'-', _, _, ..] | b"ps" | b"exec" => true,
+        [b'-', _, _, ..] | b"ps" => true,
         _ => false,
     })
 }
@@ -95,6 +95,10 @@ fn read(arg: &OsString, command: &Command) -> Read {
     let Some(known) = command.get_arguments().find(|known| known.get_long() == Some(name)) else {
         return if text.starts_with("--") { as_it_is() } else { cluster(body, arg, command) };
     };
+    if known.is_require_equals_set() {
+        // A switch that is neither on nor off unless it is given.
+        return Read::Flag(format!("--{body}").into(), Next::IsArgument);
+    }
     match (takes_value(known), value.map(truth)) {
         (true, None) => Read::Flag(format!("--{name}").into(), Next::IsValue),
         (false, None | Some(Some(true))) => Read::Flag(format!("--{name}").into(), Next::IsArgument),
@@ -152,6 +156,7 @@ mod tests {
             Command::new("ps").args([
                 option("format").short('f'),
                 switch("quiet").short('q'),
+                Arg::new("both").long("both").num_args(0..=1).require_equals(true),
                 id,
                 Arg::new("options").num_args(0..).trailing_var_arg(true),
             ]),
@@ -197,6 +202,9 @@ mod tests {
             ("ps -format json x -q -format y", "ps --format json -- x -q -format y"),
             ("ps -qf json x -ef", "ps -qf json -- x -ef"),
             ("ps -- x -q", "ps -- x -q"),
+            // A switch with three states.
+            ("ps -both x -q", "ps --both -- x -q"),
+            ("ps -both=false x", "ps --both=false -- x"),
         ] {
             assert_eq!(rewrite(given), expected, "{given}");
         }

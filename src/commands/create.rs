@@ -10,6 +10,7 @@ use crate::container::{self, ContainerId, Reserved, Saved, gate};
 use crate::error::{AtKey, Context, Result};
 use crate::hooks;
 use crate::plan::hooks::Moment;
+use crate::plan::namespaces::Kind;
 use crate::plan::{self, Host, Plan, Request};
 use crate::runtime::pid_file;
 use crate::runtime::spawn::{self, Init};
@@ -99,6 +100,7 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
     let reserved = container::reserve(state_root, &id)?; // removed on drop, like all that follows
     let mut saved = describe(&plan);
     reserved.save(&saved)?; // from here on `delete --force` finds what we leave if we are killed
+    reserved.keep_config(&text)?;
     let cgroup =
         Cgroup::create(&plan.cgroup).context("unable to apply cgroup configuration").at("/linux/cgroupsPath")?;
     let gate = match gate {
@@ -108,6 +110,8 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
     let init = spawn::give_birth(&plan, &cgroup, &rootfs, gate)?;
     saved.init_process_pid = init.child.pid;
     saved.init_process_start = init.child.start_time()?;
+    let file = |kind: &Kind| (kind.saved.to_owned(), format!("/proc/{}/ns/{}", init.child.pid, kind.file).into());
+    saved.namespace_paths = plan.namespaces.own().map(file).collect();
     reserved.save(&saved)?; // init has done nothing yet, and would end with us
     init.go()?;
 
@@ -138,6 +142,7 @@ fn describe(plan: &Plan) -> Saved {
         bundle: plan.bundle.clone(),
         rootfs: plan.rootfs.path.clone(),
         annotations: plan.annotations.clone(),
+        no_new_keyring: !plan.new_keyring,
         cgroup_paths: cgroup::planned_paths(&plan.cgroup),
         hooks: Hooks {
             poststart: plan.hooks.poststart.clone(),

@@ -1,10 +1,11 @@
-//! The container as it exists on disk: a directory below the state root with state.json and the gate.
+//! The container as it exists on disk: a directory below the state root with state.json, its config and the gate.
 
 pub mod gate;
 mod id;
 mod ids;
 mod saved;
 
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,9 @@ pub use saved::Saved;
 use crate::error::{Context, Failure, Result};
 use crate::state::Status;
 use crate::sys::{self, Call, Named, pidfd, proc};
+
+/// The name of the config that is kept.
+const CONFIG: &str = "config.json";
 
 /// A container that exists.
 #[derive(Debug)]
@@ -50,7 +54,7 @@ impl Directory {
 
     /// Removes it with all that we put there, and nothing else.
     fn remove(&self) -> Result<()> {
-        for name in [gate::FILE, "state.json", ".state.json.new", "config.json"] {
+        for name in [gate::FILE, "state.json", ".state.json.new", CONFIG] {
             match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => {
@@ -121,6 +125,15 @@ impl Reserved {
         saved.write(self.fd())
     }
 
+    /// Keeps the config, so that a change of the bundle's file has no effect on `exec`.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn keep_config(&self, text: &[u8]) -> Result<()> {
+        let mut file = sys::fd::create_new(self.fd(), CONFIG, 0o600).context("keeping config.json")?;
+        file.write_all(text).context("keeping config.json")
+    }
+
     /// Keeps the container.
     ///
     /// # Errors
@@ -162,6 +175,15 @@ impl Container {
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.directory.fd.as_fd()
+    }
+
+    /// The text of its config.json, as it was at `create`.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn config(&self) -> Result<Vec<u8>> {
+        sys::small_file::read_all(self.fd(), CONFIG, || self.directory.path.join(CONFIG).display().to_string())
+            .context("reading the container's config.json")
     }
 
     /// Holds others off: `start` and `delete` of one container do not run at the same time. Tries for a while.

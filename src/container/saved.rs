@@ -38,6 +38,11 @@ pub struct Saved {
     pub annotations: BTreeMap<String, String>,
     /// The cgroup's directories: controller (or nothing) and path.
     pub cgroup_paths: Vec<(String, PathBuf)>,
+    /// The namespaces that are not the runtime's: what each kind is called there, and its file while init lives.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub namespace_paths: BTreeMap<String, PathBuf>,
+    /// Whether the container shares the session keyring of whoever created it.
+    pub no_new_keyring: bool,
     /// Whether `create` came to its end.
     pub complete: bool,
     /// The hooks that `start` and `delete` run: a change of config.json has no effect on them.

@@ -1,41 +1,41 @@
-//! The last page, the same for every process that enters a container: be the user, stop at the gate, become the program.
+//! The last page, the same for every process that enters a container: be the user, then become the program. In between
+//! is where `create` and `start` meet, and where `exec` writes its pid file.
 //! config.json: process.cwd, process.user.umask, linux.personality
-//! process: init, inside the rootfs
+//! process: init, and what `exec` makes, inside the rootfs
 //!
 //! The order is runc's `standard_init_linux.go`, which has been audited, but for two things. The filter is always loaded
-//! last, so that a profile need allow nothing but execve; and whatever can fail does so before [`FromInit::Ready`], so
-//! that `create` tells it and not `start`.
+//! last, so that a profile need allow nothing but execve; and whatever can fail does so in [`prepare`], so that `create`
+//! tells it and not `start`.
 
 use std::convert::Infallible;
+use std::os::fd::AsFd;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::program::{Home, Program};
-use super::{Setup, run_hooks, seccomp, user};
-use crate::error::{AtKey, Context, Report, Result};
-use crate::plan::Plan;
-use crate::plan::hooks::Moment;
-use crate::state::Status;
-use crate::sync::{FromInit, InitEnd, ToInit};
-use crate::sys::{Named, fd, process, signal, socket};
+use super::{seccomp, user};
+use crate::error::{AtKey, Report, Result};
+use crate::plan::Entry;
+use crate::sync::{FromInit, InitEnd};
+use crate::sys::clone::exit_now;
+use crate::sys::{Named, fd, process};
 
 /// The first descriptor that is not the program's.
 const FIRST_OF_OURS: u32 = 3;
 
-/// Becomes the program.
+/// Becomes the user, in the working directory, with nothing left to do but the program.
 ///
 /// # Errors
 /// Why not.
-pub fn to_program(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
-    let plan = setup.plan;
+pub fn prepare(plan: &Entry<'_>, runtime: &InitEnd) -> Result<Program> {
     if let Some(domain) = plan.process.personality {
         process::set_personality(domain).at("/linux/personality")?;
     }
     rustix::process::umask(Mode::from_raw_mode(plan.process.user.umask));
     fd::close_on_exec_from(FIRST_OF_OURS)?; // CVE-2024-21626
     let there = change_directory(plan)?;
-    let home = Home::look_up(&plan.process);
+    let home = Home::look_up(plan.process);
     if !plan.process.rlimits.is_empty() {
         runtime.ask(&FromInit::Limits)?;
     }
@@ -44,29 +44,34 @@ pub fn to_program(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
         change_directory(plan)?;
     }
     verify_directory().at("/process/cwd")?;
-    let program = Program::find(&plan.process, home)?;
-
-    runtime.ask(&FromInit::Ready)?; // `create` returns
-    match &setup.gate {
-        None => finish(plan, &program),
-        Some(gate) => {
-            let start = wait_at(gate)?; // `start` goes on here
-            let Err(error) = finish(plan, &program);
-            // If nobody hears it, nobody wants to know.
-            let _ = start.tell(&FromInit::Failed(Report::of(&error)));
-            Err(error)
-        }
-    }
+    Program::find(plan.process, home)
 }
 
-fn finish(plan: &Plan, program: &Program) -> Result<Infallible> {
-    run_hooks(plan, Moment::StartContainer, Status::Created)?;
-    seccomp::load(plan)?;
+/// Becomes the program, after `last`. Why not is told on `wire`; there is no way back.
+pub fn finish(plan: &Entry<'_>, program: &Program, wire: &InitEnd, last: impl FnOnce() -> Result<()>) -> ! {
+    let Err(error) = become_program(plan, program, wire, last);
+    // If nobody hears it, nobody wants to know.
+    let _ = wire.tell(&FromInit::Failed(Report::of(&error)));
+    // Whoever owns a descriptor must not close it again.
+    exit_now(1)
+}
+
+/// First all of our descriptors are closed but the wire, which execve(2) closes: an image's link to /proc/self/fd would
+/// find the host's files by them, and execute them (CVE-2024-21626).
+fn become_program(
+    plan: &Entry<'_>,
+    program: &Program,
+    wire: &InitEnd,
+    last: impl FnOnce() -> Result<()>,
+) -> Result<Infallible> {
+    fd::close_copies_from(FIRST_OF_OURS, wire.as_fd())?;
+    last()?;
+    seccomp::load(plan.seccomp)?;
     Err(program.execute().into())
 }
 
 /// chdir(2), which may need the rights of root or those of the user: true when done, false when it is to be tried again.
-fn change_directory(plan: &Plan) -> Result<bool> {
+fn change_directory(plan: &Entry<'_>) -> Result<bool> {
     let cwd = plan.process.cwd.as_str();
     match rustix::process::chdir(cwd) {
         Ok(()) => Ok(true),
@@ -82,15 +87,4 @@ fn verify_directory() -> Result<()> {
         anyhow::bail!("the working directory is outside of the container");
     }
     Ok(())
-}
-
-/// Waits for a `start` that means it: one that goes away again, killed, has not opened the gate.
-fn wait_at(gate: &std::os::fd::OwnedFd) -> Result<InitEnd> {
-    signal::end_on_usual_signals()?;
-    loop {
-        let start = InitEnd::from_fd(socket::accept(gate).context("waiting for start")?);
-        if let Some(ToInit::Go) = start.next()? {
-            return Ok(start);
-        }
-    }
 }

@@ -6,17 +6,18 @@ use std::ffi::CString;
 use rustix::io::Errno;
 
 use crate::error::{Context, Result};
-use crate::plan::Plan;
+use crate::plan::Entry;
 use crate::sys::process;
 
 /// `KEY_POS_ALL & ~KEY_POS_SETATTR | KEY_USR_ALL`: whoever possesses it may search it, its user may do everything.
 const PERMISSIONS: u32 = 0x1f3f_0000;
 
-/// Joins a new keyring named after the container; without keyrings in the kernel, there is nothing to be kept from.
+/// Joins the keyring named after the container, which init makes; without keyrings in the kernel, there is nothing to be
+/// kept from.
 ///
 /// # Errors
 /// keyctl(2)'s, such as `EDQUOT`.
-pub fn join(plan: &Plan) -> Result<()> {
+pub fn join(plan: &Entry<'_>) -> Result<()> {
     if !plan.new_keyring {
         return Ok(());
     }

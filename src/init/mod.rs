@@ -2,6 +2,7 @@
 //! from the host's side of pivot_root to its own, and become the program.
 //! process: init
 
+pub mod exec;
 mod handover;
 mod hostname;
 mod keyring;
@@ -22,9 +23,9 @@ use crate::plan::Plan;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::{Birth, CGROUP, Kind, PID, TIME, USER};
 use crate::state::{State, Status, VERSION};
-use crate::sync::{FromInit, InitEnd};
+use crate::sync::{FromInit, InitEnd, ToInit};
 use crate::sys::proc::Proc;
-use crate::sys::{Call, clone, ids, process as this, signal};
+use crate::sys::{Call, clone, ids, process as this, signal, socket};
 
 /// A namespace to join, opened by the runtime.
 #[derive(Debug)]
@@ -94,7 +95,7 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     this::set_dumpable(false)?; // before anything is joined: what is in there must not see into us (CVE-2016-9962)
     join_namespaces(setup)?;
     rustix::process::setsid().context("setsid()")?;
-    keyring::join(plan)?;
+    keyring::join(&plan.entry())?;
     network::loopback_up(plan)?;
 
     let proc = Proc::open()?;
@@ -106,7 +107,22 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     rootfs::seal(plan, &rootfs)?;
     rootfs::enter(plan, &rootfs, &proc)?; // ── the host is gone ──
 
-    handover::to_program(setup, runtime)
+    let program = handover::prepare(&plan.entry(), runtime)?;
+    runtime.ask(&FromInit::Ready)?; // `create` returns
+    let start = setup.gate.as_ref().map(wait_at).transpose()?; // `start` goes on here
+    let wire = start.as_ref().unwrap_or(runtime);
+    handover::finish(&plan.entry(), &program, wire, || run_hooks(plan, Moment::StartContainer, Status::Created))
+}
+
+/// Waits for a `start` that means it: one that goes away again, killed, has not opened the gate.
+fn wait_at(gate: &OwnedFd) -> Result<InitEnd> {
+    signal::end_on_usual_signals()?;
+    loop {
+        let start = InitEnd::from_fd(socket::accept(gate).context("waiting for start")?);
+        if let Some(ToInit::Go) = start.next()? {
+            return Ok(start);
+        }
+    }
 }
 
 /// What the bootstrap has not joined for us, and the cgroup namespace: its root is the cgroup that we are in now.

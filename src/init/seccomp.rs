@@ -3,7 +3,7 @@
 //! process: init, as the very last before execve
 
 use crate::error::{AtKey, Result};
-use crate::plan::Plan;
+use crate::plan::seccomp::SeccompPlan;
 use crate::seccomp::Insn;
 use crate::sys::seccomp::{Instruction, load as load_filter};
 
@@ -11,8 +11,8 @@ use crate::sys::seccomp::{Instruction, load as load_filter};
 ///
 /// # Errors
 /// seccomp(2)'s.
-pub fn load(plan: &Plan) -> Result<()> {
-    let Some(seccomp) = &plan.seccomp else { return Ok(()) };
+pub fn load(plan: Option<&SeccompPlan>) -> Result<()> {
+    let Some(seccomp) = plan else { return Ok(()) };
     let instruction = |insn: &Insn| Instruction { code: insn.code, jt: insn.jt, jf: insn.jf, k: insn.k };
     let program: Vec<Instruction> = seccomp.filter.program.iter().map(instruction).collect();
     load_filter(&program, seccomp.flags.into()).at("/linux/seccomp")?;

@@ -5,7 +5,7 @@
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Result};
-use crate::plan::Plan;
+use crate::plan::Entry;
 use crate::plan::capabilities::CapabilitySets;
 use crate::sys::{ids, process};
 
@@ -18,7 +18,7 @@ const SYS_ADMIN: u64 = 1 << 21;
 ///
 /// # Errors
 /// The failed call's.
-pub fn become_user(plan: &Plan) -> Result<()> {
+pub fn become_user(plan: &Entry<'_>) -> Result<()> {
     let user = &plan.process.user;
     let sets = &plan.process.capabilities;
     drop_bounding(sets.bounding).at("/process/capabilities/bounding")?;
@@ -35,7 +35,7 @@ pub fn become_user(plan: &Plan) -> Result<()> {
 }
 
 /// A user namespace whose groups are denied (user_namespaces(7)) keeps those it has: they cannot be dropped.
-fn set_groups(plan: &Plan) -> Result<()> {
+fn set_groups(plan: &Entry<'_>) -> Result<()> {
     let groups = &plan.process.user.additional_gids;
     match ids::set_groups(groups) {
         Err(call) if call.is(Errno::PERM) && groups.is_empty() && !plan.ids.gid.is_empty() => Ok(()),

@@ -8,7 +8,9 @@
 pub mod capabilities;
 pub mod cgroup;
 pub mod cgroup_mount;
+pub mod cpu_affinity;
 pub mod devices;
+pub mod exec;
 pub mod hooks;
 pub mod id_mappings;
 pub mod mount_options;
@@ -19,12 +21,14 @@ pub mod process;
 pub mod resources;
 pub mod rootfs;
 pub mod seccomp;
+pub mod sub_cgroup;
 pub mod sysctl;
 pub mod template;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use serde_json::de::SliceRead;
 
 use crate::error::{Context, Failure, Problem, Result};
@@ -84,7 +88,34 @@ pub struct Plan {
     pub warnings: Vec<Problem>,
 }
 
+/// What every process goes by that enters a container and becomes a program there: init, and what `exec` makes.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// Whether the container has a session keyring of its own.
+    pub new_keyring: bool,
+    /// The program.
+    pub process: &'a process::ProcessPlan,
+    /// The system call filter.
+    pub seccomp: Option<&'a seccomp::SeccompPlan>,
+    /// Ids of the user namespace.
+    pub ids: &'a id_mappings::IdMappingsPlan,
+}
+
 impl Plan {
+    /// What init's program needs.
+    #[must_use]
+    pub fn entry(&self) -> Entry<'_> {
+        Entry {
+            id: &self.id,
+            new_keyring: self.new_keyring,
+            process: &self.process,
+            seccomp: self.seccomp.as_ref(),
+            ids: &self.ids,
+        }
+    }
+
     /// Decides about a new container; `text` is its config.json.
     ///
     /// # Errors
@@ -168,12 +199,13 @@ pub fn parse(text: &[u8]) -> Result<Config<'_>> {
         let text = "invalid type: sequence, expected an object".to_owned();
         return Err(Failure::BadConfig(Problem { key: String::new(), text }).into());
     }
-    serde_json::from_slice(text).map_err(|_| locate(text).into())
+    serde_json::from_slice(text).map_err(|_| locate::<Config<'_>>(text, "").into())
 }
 
-fn locate(text: &[u8]) -> Failure {
+/// Where `text` is not a `T`, and why; `base` is the JSON pointer of the whole.
+fn locate<'a, T: Deserialize<'a>>(text: &'a [u8], base: &str) -> Failure {
     let mut deserializer = serde_json::Deserializer::new(SliceRead::new(text));
-    let result: std::result::Result<Config<'_>, _> = serde_path_to_error::deserialize(&mut deserializer);
+    let result: std::result::Result<T, _> = serde_path_to_error::deserialize(&mut deserializer);
     let (key, text) = match result {
         Ok(_) => match deserializer.end() {
             Ok(()) => (String::new(), "is not one JSON document".to_owned()),
@@ -183,7 +215,7 @@ fn locate(text: &[u8]) -> Failure {
         Err(error) if !error.inner().is_data() => (String::new(), error.into_inner().to_string()),
         Err(error) => (pointer(error.path()), error.inner().to_string()),
     };
-    Failure::BadConfig(Problem { key, text })
+    Failure::BadConfig(Problem { key: format!("{base}{key}"), text })
 }
 
 /// The path of a failed value as a JSON pointer.

@@ -13,26 +13,30 @@ pub struct Kind {
     pub name: &'static str,
     /// As in /proc/PID/ns.
     pub file: &'static str,
+    /// As in state.json: `CLONE_…` without the first part, as runc has it.
+    pub saved: &'static str,
     /// `CLONE_NEW…`.
     pub flag: u32,
 }
 
 /// User ids.
-pub const USER: Kind = Kind { name: "user", file: "user", flag: libc::CLONE_NEWUSER.cast_unsigned() };
+pub const USER: Kind = Kind { name: "user", file: "user", saved: "NEWUSER", flag: libc::CLONE_NEWUSER.cast_unsigned() };
 /// Process ids.
-pub const PID: Kind = Kind { name: "pid", file: "pid", flag: libc::CLONE_NEWPID.cast_unsigned() };
+pub const PID: Kind = Kind { name: "pid", file: "pid", saved: "NEWPID", flag: libc::CLONE_NEWPID.cast_unsigned() };
 /// Network.
-pub const NETWORK: Kind = Kind { name: "network", file: "net", flag: libc::CLONE_NEWNET.cast_unsigned() };
+pub const NETWORK: Kind =
+    Kind { name: "network", file: "net", saved: "NEWNET", flag: libc::CLONE_NEWNET.cast_unsigned() };
 /// Inter-process communication.
-pub const IPC: Kind = Kind { name: "ipc", file: "ipc", flag: libc::CLONE_NEWIPC.cast_unsigned() };
+pub const IPC: Kind = Kind { name: "ipc", file: "ipc", saved: "NEWIPC", flag: libc::CLONE_NEWIPC.cast_unsigned() };
 /// Host and domain name.
-pub const UTS: Kind = Kind { name: "uts", file: "uts", flag: libc::CLONE_NEWUTS.cast_unsigned() };
+pub const UTS: Kind = Kind { name: "uts", file: "uts", saved: "NEWUTS", flag: libc::CLONE_NEWUTS.cast_unsigned() };
 /// The root of the cgroup tree.
-pub const CGROUP: Kind = Kind { name: "cgroup", file: "cgroup", flag: libc::CLONE_NEWCGROUP.cast_unsigned() };
+pub const CGROUP: Kind =
+    Kind { name: "cgroup", file: "cgroup", saved: "NEWCGROUP", flag: libc::CLONE_NEWCGROUP.cast_unsigned() };
 /// Boot and monotonic clocks.
-pub const TIME: Kind = Kind { name: "time", file: "time", flag: 0x80 };
+pub const TIME: Kind = Kind { name: "time", file: "time", saved: "NEWTIME", flag: 0x80 };
 /// Mount points. Last: once it is joined, paths mean something else.
-pub const MOUNT: Kind = Kind { name: "mount", file: "mnt", flag: libc::CLONE_NEWNS.cast_unsigned() };
+pub const MOUNT: Kind = Kind { name: "mount", file: "mnt", saved: "NEWNS", flag: libc::CLONE_NEWNS.cast_unsigned() };
 
 /// In the order in which a process joins them.
 pub static KINDS: [&Kind; 8] = [&USER, &PID, &TIME, &NETWORK, &IPC, &UTS, &CGROUP, &MOUNT];
@@ -92,6 +96,11 @@ impl NamespacesPlan {
     #[must_use]
     pub fn joins(&self, kind: &Kind) -> bool {
         self.join.iter().any(|join| join.kind == kind)
+    }
+
+    /// Those that are not the runtime's.
+    pub fn own(&self) -> impl Iterator<Item = &'static Kind> {
+        KINDS.iter().copied().filter(|kind| self.has_own(kind))
     }
 
     /// Whether it has one that is not the runtime's.

@@ -1,10 +1,11 @@
 //! The program and what it runs with.
 //! config.json: process.args, process.env, process.cwd, process.user, process.rlimits, process.noNewPrivileges,
-//! process.oomScoreAdj, process.terminal, linux.personality
+//! process.oomScoreAdj, process.execCPUAffinity, process.terminal, linux.personality
 
 use std::ffi::CString;
 
 use super::capabilities::{self, CapabilitySets};
+use super::cpu_affinity::{self, CpuAffinity};
 use super::namespaces::NamespacesPlan;
 use super::{Host, Problems};
 use crate::spec;
@@ -32,6 +33,8 @@ pub struct ProcessPlan {
     pub no_new_privileges: bool,
     /// Adjustment for the OOM killer, if any.
     pub oom_score_adj: Option<i32>,
+    /// The CPUs of a process that `exec` makes.
+    pub exec_cpu_affinity: CpuAffinity,
     /// Execution domain, if any.
     pub personality: Option<u64>,
 }
@@ -105,6 +108,7 @@ pub fn decide(
         rlimits: rlimits(&process.rlimits, problems),
         no_new_privileges: process.no_new_privileges,
         oom_score_adj: process.oom_score_adj,
+        exec_cpu_affinity: cpu_affinity::decide(process.exec_cpu_affinity.as_ref(), problems),
         personality: personality(config.linux.personality.as_ref(), problems),
     }
 }
@@ -112,6 +116,11 @@ pub fn decide(
 fn user(user: &spec::User<'_>, problems: &mut Problems) -> UserPlan {
     if let Some(umask @ 0o1000..) = user.umask {
         problems.add("/process/user/umask", format!("{umask:#o} is not a file mode creation mask"));
+    }
+    // To the kernel it means "leave it as it is": root would stay root.
+    let lists = [("uid", &[user.uid][..]), ("gid", &[user.gid]), ("additionalGids", &user.additional_gids)];
+    for (key, _) in lists.iter().filter(|(_, ids)| ids.contains(&u32::MAX)) {
+        problems.add(format_args!("/process/user/{key}"), format!("{} is not an id", u32::MAX));
     }
     UserPlan {
         uid: user.uid,

@@ -1,30 +1,87 @@
 //! What only a privileged parent may set: inside a user namespace the right to raise a limit is lost.
-//! config.json: process.rlimits, process.oomScoreAdj
+//! config.json: process.rlimits, process.oomScoreAdj, process.execCPUAffinity
 //! process: runtime
 
 use crate::error::{AtKey, Context, Result};
-use crate::plan::Plan;
+use crate::plan::cpu_affinity::CpuAffinity;
+use crate::plan::process::ProcessPlan;
 use crate::sys::proc::Proc;
-use crate::sys::process::set_rlimit;
+use crate::sys::process::{self, set_rlimit};
 
 /// Writes oom_score_adj (proc(5)); left as it is when the config does not say.
 ///
 /// # Errors
 /// The failed call's.
-pub fn oom_score_adj(plan: &Plan, pid: i32) -> Result<()> {
-    let Some(score) = plan.process.oom_score_adj else { return Ok(()) };
+pub fn oom_score_adj(plan: &ProcessPlan, pid: i32) -> Result<()> {
+    let Some(score) = plan.oom_score_adj else { return Ok(()) };
+    write_oom_score_adj(&pid.to_string(), &score.to_string())
+}
+
+fn write_oom_score_adj(process: &str, score: &str) -> Result<()> {
     Proc::open()?
-        .write(&format!("{pid}/oom_score_adj"), &score.to_string())
+        .write(&format!("{process}/oom_score_adj"), score)
         .context("lowering it needs CAP_SYS_RESOURCE")
         .at("/process/oomScoreAdj")
+}
+
+/// What a process gets from us by birth, and we must not keep.
+#[derive(Debug)]
+pub struct Lent {
+    oom_score_adj: Option<String>,
+    cpus: Option<Vec<usize>>,
+}
+
+/// Takes on what an exec'd process is to be born with: it is never dumpable, and nobody but root may write to the files
+/// in /proc of a process that is not; and its first CPUs count before it is in the cgroup.
+///
+/// # Errors
+/// The failed call's.
+pub fn lend(plan: &ProcessPlan) -> Result<Lent> {
+    let mut lent = Lent { oom_score_adj: None, cpus: None };
+    if let Some(score) = plan.oom_score_adj {
+        lent.oom_score_adj = Some(Proc::open()?.read("self/oom_score_adj")?);
+        write_oom_score_adj("self", &score.to_string())?;
+    }
+    if let Some(cpus) = &plan.exec_cpu_affinity.initial {
+        lent.cpus = Some(process::cpus(0)?);
+        process::set_cpus(0, cpus).at("/process/execCPUAffinity/initial")?;
+    }
+    Ok(lent)
+}
+
+impl Lent {
+    /// Is again what we were.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn take_back(self) -> Result<()> {
+        if let Some(score) = self.oom_score_adj {
+            write_oom_score_adj("self", score.trim_end())?;
+        }
+        if let Some(cpus) = self.cpus {
+            process::set_cpus(0, &cpus)?;
+        }
+        Ok(())
+    }
+}
+
+/// The CPUs of an exec'd process once it is in the cgroup.
+///
+/// # Errors
+/// sched_setaffinity(2)'s.
+pub fn final_cpus(plan: &CpuAffinity, pid: i32) -> Result<()> {
+    match &plan.last {
+        Some(cpus) => process::set_cpus(pid, cpus).at("/process/execCPUAffinity/final"),
+        None => Ok(()),
+    }
 }
 
 /// Sets the resource limits of init.
 ///
 /// # Errors
 /// The failed call's.
-pub fn rlimits(plan: &Plan, pid: i32) -> Result<()> {
-    for (resource, soft, hard, index) in &plan.process.rlimits {
+pub fn rlimits(plan: &ProcessPlan, pid: i32) -> Result<()> {
+    for (resource, soft, hard, index) in &plan.rlimits {
         set_rlimit(pid, *resource, *soft, *hard).at(format_args!("/process/rlimits/{index}"))?;
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 pub mod foreground;
 mod id_mappings;
+pub mod join;
 mod limits;
 mod mount_sources;
 pub mod pid_file;

@@ -13,7 +13,8 @@ use crate::cgroup::{Born, Cgroup};
 use crate::error::{AtKey, Context, Failure, Problem, Result};
 use crate::init::{self, Joined, Setup};
 use crate::plan::Plan;
-use crate::plan::namespaces::{Birth, Join, NETWORK, PID, TIME};
+use crate::plan::namespaces::{Birth, Join, Kind, NETWORK, PID, TIME};
+use crate::plan::process::ProcessPlan;
 use crate::sync::{self, FromInit, RuntimeEnd};
 use crate::sys::clone::{self, Newborn, SingleThreaded};
 use crate::sys::root::Root;
@@ -30,7 +31,7 @@ pub struct Child {
 }
 
 impl Child {
-    fn adopt(newborn: Newborn) -> Self {
+    pub(super) fn adopt(newborn: Newborn) -> Self {
         Self { pid: newborn.pid, pidfd: newborn.pidfd, released: false }
     }
 
@@ -58,12 +59,12 @@ impl Drop for Child {
     }
 }
 
-/// Init on its way: a process, and the wire to it.
+/// Init, or what `exec` makes, on its way: a process, and the wire to it.
 #[derive(Debug)]
 pub struct Init {
     /// The process.
     pub child: Child,
-    wire: RuntimeEnd,
+    pub(super) wire: RuntimeEnd,
 }
 
 /// Gives birth to init: in the cgroup, with its namespaces and ids. It begins its work when it is told to go.
@@ -108,14 +109,14 @@ pub fn give_birth(plan: &Plan, cgroup: &Cgroup, rootfs: &Root, gate: Option<Owne
         }
     };
     fchdir(&bundle).named(|| "fchdir(bundle)".to_owned())?;
-    stdio::give(plan)?;
-    limits::oom_score_adj(plan, init.child.pid)?;
+    stdio::give(&plan.entry())?;
+    limits::oom_score_adj(&plan.process, init.child.pid)?;
     id_mappings::write(&plan.ids, init.child.pid)?;
     Ok(init)
 }
 
 /// The bootstrap has one thing to say: init's pid, or what went wrong. Then it is over.
-fn adopt_init(bootstrap: Child, wire: RuntimeEnd) -> Result<Init> {
+pub(super) fn adopt_init(bootstrap: Child, wire: RuntimeEnd) -> Result<Init> {
     let said = wire.receive()?;
     match said {
         FromInit::Forked(pid) => {
@@ -162,29 +163,35 @@ fn refuse_host_sysctl(plan: &Plan, joined: &Joined) -> Result<()> {
     Ok(())
 }
 
-/// What counts for children only, pid and time namespaces, is entered for the moment of the birth, and then our own again.
+/// What counts for children only, pid and time namespaces, is entered for the moment of the birth.
 fn inheriting(plan: &Plan, joined: &[Joined], birth: impl FnOnce() -> Result<Newborn>) -> Result<Newborn> {
-    let mut own = Vec::new();
-    for kind in [&PID, &TIME] {
-        let join = joined.iter().find(|joined| joined.kind == kind);
-        let makes = *kind == TIME && !plan.namespaces.time_offsets.is_empty();
-        if join.is_some() || makes {
-            own.push((kind, sys::fd::open(format!("/proc/self/ns/{}", kind.file).as_ref(), OFlags::RDONLY)?));
-        }
-        if let Some(joined) = join {
+    let join = |kind: &Kind| joined.iter().find(|joined| joined.kind == kind);
+    let makes_time = !plan.namespaces.time_offsets.is_empty();
+    let kinds = [&PID, &TIME].into_iter().filter(|kind| join(kind).is_some() || (**kind == TIME && makes_time));
+    visiting(kinds, || {
+        for joined in [&PID, &TIME].into_iter().filter_map(join) {
             joined.explain(joined.enter())?;
         }
-    }
-    bootstrap::make_time_namespace(&plan.namespaces)?;
-    let newborn = birth();
+        bootstrap::make_time_namespace(&plan.namespaces)?;
+        birth()
+    })
+}
+
+/// Comes back from namespaces of these kinds, whichever `there` goes to.
+pub(super) fn visiting<T>(kinds: impl Iterator<Item = &'static Kind>, there: impl FnOnce() -> Result<T>) -> Result<T> {
+    let open = |kind: &'static Kind| {
+        Ok((kind, sys::fd::open(format!("/proc/self/ns/{}", kind.file).as_ref(), OFlags::RDONLY)?))
+    };
+    let own: Vec<(&Kind, OwnedFd)> = kinds.map(open).collect::<Result<_>>()?;
+    let result = there();
     for (kind, file) in own {
         clone::setns(file.as_fd(), kind.flag)
             .with_context(|| format!("coming back from the {} namespace", kind.name))?;
     }
-    newborn
+    result
 }
 
-fn close_runtime_end(wire: &RuntimeEnd) {
+pub(super) fn close_runtime_end(wire: &RuntimeEnd) {
     // Else init would hold up its own wire, and not hear of our death.
     sys::fd::close_copy(wire.as_fd());
 }
@@ -206,15 +213,36 @@ impl Init {
                     hooks_due()?;
                     self.wire.go()?;
                 }
-                FromInit::Limits => {
-                    limits::rlimits(plan, self.child.pid)?;
-                    self.wire.go()?;
+                other => {
+                    if self.attend_to(other, &plan.process)? {
+                        return Ok(());
+                    }
                 }
-                FromInit::Ready => return Ok(()),
-                FromInit::Failed(report) => return Err(report.into()),
-                FromInit::End => return Err(self.died()),
-                FromInit::Forked(_) => anyhow::bail!("init spoke as the bootstrap"),
             }
+        }
+    }
+
+    /// As [`Self::attend`], for a process that `exec` made.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn attend_exec(&self, plan: &ProcessPlan) -> Result<()> {
+        while !self.attend_to(self.wire.receive()?, plan)? {}
+        Ok(())
+    }
+
+    /// What every process asks; true when it is ready.
+    fn attend_to(&self, message: FromInit, plan: &ProcessPlan) -> Result<bool> {
+        match message {
+            FromInit::Limits => {
+                limits::rlimits(plan, self.child.pid)?;
+                self.wire.go()?;
+                Ok(false)
+            }
+            FromInit::Ready => Ok(true),
+            FromInit::Failed(report) => Err(report.into()),
+            FromInit::End => Err(self.died()),
+            other => anyhow::bail!("unexpected {other:?} from init"),
         }
     }
 
@@ -243,7 +271,7 @@ impl Init {
             Ok(true) => "killed, or out of memory",
             _ => "it closed the wire",
         };
-        anyhow::anyhow!("the container's init died before it could say why ({how})")
+        anyhow::anyhow!("the process died before it could say why ({how})")
     }
 }
 

@@ -6,7 +6,7 @@ use rustix::fs::{FileType, Gid, Uid};
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Context, Result};
-use crate::plan::Plan;
+use crate::plan::Entry;
 use crate::sys::Named;
 
 /// Makes the container's user the owner of our pipes, sockets and files, which init inherits, so that it may open them
@@ -14,7 +14,7 @@ use crate::sys::Named;
 ///
 /// # Errors
 /// fchown(2)'s.
-pub fn give(plan: &Plan) -> Result<()> {
+pub fn give(plan: &Entry<'_>) -> Result<()> {
     let uid = plan.process.user.uid;
     let Some(owner) = plan.ids.uid_on_host(uid) else { return Ok(()) };
     for fd in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {

@@ -65,6 +65,24 @@ pub fn close_copy(fd: BorrowedFd<'_>) {
     unsafe { libc::close(fd.as_raw_fd()) };
 }
 
+/// In a child made by [`super::clone::clone`], before execve(2): closes its copies of all descriptors from `first` on but
+/// `except` (close_range(2)).
+///
+/// # Errors
+/// The call's.
+pub fn close_copies_from(first: u32, except: BorrowedFd<'_>) -> Result<(), Call> {
+    let except = except.as_raw_fd().unsigned_abs();
+    for (first, last) in [(first, except.saturating_sub(1)), (first.max(except + 1), u32::MAX)] {
+        if first > last {
+            continue;
+        }
+        // SAFETY: as in `close_copy`: the child never returns into the code that owns the descriptors.
+        check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
+            .named(|| format!("close_range({first}, {last})"))?;
+    }
+    Ok(())
+}
+
 /// An exclusive lock on an open file (flock(2)); false when somebody else has it.
 ///
 /// # Errors

@@ -3,6 +3,8 @@
 use std::ffi::CStr;
 
 use rustix::io::Errno;
+use rustix::process::Pid;
+use rustix::thread::CpuSet;
 
 use super::{Call, Named, check};
 
@@ -165,6 +167,27 @@ pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), C
         .map(|_| ())
 }
 
+/// The CPUs that a process, or with pid 0 this one, may run on (sched_getaffinity(2)).
+///
+/// # Errors
+/// The call's.
+pub fn cpus(pid: i32) -> Result<Vec<usize>, Call> {
+    let set = rustix::thread::sched_getaffinity(Pid::from_raw(pid)).named(|| format!("sched_getaffinity({pid})"))?;
+    Ok((0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())
+}
+
+/// Changes them (sched_setaffinity(2)); what the cpuset of its cgroup does not have is left out.
+///
+/// # Errors
+/// The call's: `EINVAL` when none is left.
+pub fn set_cpus(pid: i32, cpus: &[usize]) -> Result<(), Call> {
+    let mut set = CpuSet::new();
+    for cpu in cpus.iter().filter(|cpu| **cpu < CpuSet::MAX_CPU) {
+        set.set(*cpu);
+    }
+    rustix::thread::sched_setaffinity(Pid::from_raw(pid), &set).named(|| format!("sched_setaffinity({pid}, {cpus:?})"))
+}
+
 /// Brings the interface `lo` of this network namespace up (netdevice(7)).
 ///
 /// # Errors
@@ -199,5 +222,5 @@ pub fn execve(path: &CStr, arguments: &[std::ffi::CString], environment: &[std::
     // SAFETY: NUL-terminated strings in arrays that end in a null pointer.
     unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
     let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
-    Call { text: format!("execve({path:?})"), errno: Errno::from_raw_os_error(errno) }
+    Call { text: format!("exec {}", path.to_string_lossy()), errno: Errno::from_raw_os_error(errno) }
 }

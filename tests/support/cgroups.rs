@@ -79,6 +79,11 @@ fn v1_mount(controller: &str) -> Option<PathBuf> {
     Some(found.target.into())
 }
 
+/// Where the v2 hierarchy is mounted.
+pub fn v2_root() -> Option<PathBuf> {
+    v2_mount()
+}
+
 fn v2_mount() -> Option<PathBuf> {
     mounts().into_iter().find(|mount| mount.kind == "cgroup2").map(|mount| mount.target.into())
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::runtime::{Files, Output, read, time_limit};
+use super::runtime::{Files, Output, Running, read, time_limit};
 use super::{Bundle, eventually};
 
 /// Dropping it removes the container.
@@ -90,6 +90,25 @@ impl Container {
     #[track_caller]
     pub fn delete_by_force(&self) {
         self.bundle.call(&["delete", "--force", self.id()]).silent();
+    }
+
+    /// Starts `exec` with these flags and this program.
+    #[track_caller]
+    pub fn start_exec(&self, flags: &[&str], program: &[&str]) -> Running {
+        let args: Vec<&str> = ["exec"].iter().chain(flags).chain([&self.id()]).chain(program).copied().collect();
+        self.bundle.start(&args)
+    }
+
+    /// Runs a program in the container by `exec` with these flags.
+    #[track_caller]
+    pub fn exec(&self, flags: &[&str], program: &[&str]) -> Output {
+        self.start_exec(flags, program).wait()
+    }
+
+    /// Runs a shell script in the container by `exec`.
+    #[track_caller]
+    pub fn exec_sh(&self, script: &str) -> Output {
+        self.exec(&[], &["sh", "-c", script])
     }
 
     /// Starts the container and waits for the end; what it printed.

@@ -77,6 +77,17 @@ impl Output {
         self
     }
 
+    /// `exec` failed before the program ran: status 255, nothing on stdout, and one line on stderr.
+    #[track_caller]
+    pub fn exec_refused(self) -> Self {
+        assert_eq!(self.status, 255, "expected a refusal: {self:?}");
+        assert_eq!(self.stdout, "", "a refusal prints nothing on stdout");
+        if differences::refuses_in_one_line() {
+            assert_eq!(self.stderr.lines().count(), 1, "expected one line: {self:?}");
+        }
+        self.says("exec failed: ")
+    }
+
     /// The text is part of stderr. `\"` counts as `"`, for runtimes that log quoted messages.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {

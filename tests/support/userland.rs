@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use super::Bundle;
+
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nsailor:x:1000:1000:sailor:/home/sailor:/bin/sh\n";
 const GROUP: &str = "root:x:0:\nsailor:x:1000:\ntty:x:5:\n";
 const DIRECTORIES: &[&str] = &["bin", "dev", "etc", "home/sailor", "mnt", "proc", "root", "sys", "tmp", "var"];
@@ -22,6 +24,24 @@ pub fn install(rootfs: &Path) {
     for name in applets().iter().filter(|name| *name != "busybox") {
         symlink("busybox", rootfs.join("bin").join(name)).unwrap();
     }
+}
+
+/// Makes links in the rootfs which lead, each by another descriptor that the runtime may have open, to a program that is
+/// on the host only.
+pub fn links_to_a_program_of_the_host(bundle: &Bundle) -> Vec<String> {
+    let program = bundle.scratch("busybox");
+    copy_program(busybox(), &program);
+    let link = |n| {
+        let target = format!("/proc/self/fd/{n}{}{}", "/..".repeat(16), program.display());
+        fs::create_dir(bundle.rootfs(&format!("link{n}"))).unwrap();
+        symlink(target, bundle.rootfs(&format!("link{n}/busybox"))).unwrap();
+        format!("/link{n}/busybox")
+    };
+    (3..25).map(link).collect()
+}
+
+pub fn make_executable(file: &Path) {
+    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Copies in a process of its own: a thread of ours that forks in between would hold the file open for writing, and

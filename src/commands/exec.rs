@@ -1,0 +1,164 @@
+//! `exec`: runs another program in a container.
+
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+
+use super::{open, status_of};
+use crate::cgroup::Cgroup;
+use crate::container::Container;
+use crate::error::{Context, Failure, Result};
+use crate::host::cgroups::CgroupLayout;
+use crate::plan::exec::{Changes, ExecPlan};
+use crate::plan::{Host, sub_cgroup};
+use crate::runtime::join::{self, Target};
+use crate::runtime::{foreground, pid_file};
+use crate::state::Status;
+
+/// Run another program in a container.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "orlop exec [OPTIONS] <CONTAINER-ID> <COMMAND> [ARGUMENT]...\n       orlop exec [OPTIONS] --process <FILE> <CONTAINER-ID>"
+)]
+pub struct Exec {
+    /// What to run, as the `process` object of a config.json has it
+    #[arg(short, long, value_name = "FILE")]
+    pub process: Option<PathBuf>,
+    /// Working directory in the container
+    #[arg(long, value_name = "DIR", default_value = "", hide_default_value = true)]
+    pub cwd: String,
+    /// An environment variable besides those of the container
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Who to run it as
+    #[arg(short, long, value_name = "UID[:GID]", allow_hyphen_values = true)]
+    pub user: Option<String>,
+    /// A supplementary group
+    #[arg(short = 'g', long, value_name = "GID", allow_hyphen_values = true)]
+    pub additional_gids: Vec<String>,
+    /// A capability besides those of the container
+    #[arg(short, long, value_name = "CAPABILITY")]
+    pub cap: Vec<String>,
+    /// Let it gain no privileges
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = BoolishValueParser::new())]
+    pub no_new_privs: Option<bool>,
+    /// AppArmor profile
+    #[arg(long, value_name = "PROFILE", default_value = "", hide_default_value = true)]
+    pub apparmor: String,
+    /// SELinux label
+    #[arg(long, value_name = "LABEL", default_value = "", hide_default_value = true)]
+    pub process_label: String,
+    /// Run it in this cgroup below the container's, which must be there
+    #[arg(long, value_name = "[CONTROLLER[,CONTROLLER]:]PATH")]
+    pub cgroup: Vec<String>,
+    /// Run it even if the container is paused: when it is resumed
+    #[arg(long)]
+    pub ignore_paused: bool,
+    /// Do not wait for its end
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Write its process id to this file
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// The container's id, then the program and its arguments
+    // One list, so that whatever stands behind the id is the program's.
+    #[arg(required = true, trailing_var_arg = true, value_name = "CONTAINER-ID COMMAND")]
+    pub id_and_program: Vec<OsString>,
+}
+
+/// Carries out `exec`; gives the exit code: the program's, or 128 and the signal that ended it.
+///
+/// # Errors
+/// What went wrong; then the program has not run.
+pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
+    let pid_file = args.pid_file.as_ref().map(std::path::absolute).transpose()?;
+    let (id, program) = args.id_and_program.split_first().map_or(("", &[][..]), |(id, program)| {
+        (id.to_str().unwrap_or_default(), program) // what is not UTF-8 is no id
+    });
+    let container = open(state_root, id)?;
+    check_status(&container, args.ignore_paused)?;
+    let Some(init) = container.init()? else { return Err(join::stopped()) };
+
+    let text = container.config()?;
+    let process = args.process.as_deref().map(read_process).transpose()?;
+    let host = Host::probe()?;
+    let changes = args.changes(program, process.as_deref(), &container);
+    let plan = ExecPlan::decide(&text, &changes, &host)?; // every "no" is said here
+    for warning in &plan.warnings {
+        log::warn!("{warning}");
+    }
+    let cgroup = Cgroup::open(&sub_cgroup::decide(&args.cgroup, &container.saved.cgroup_paths)?);
+
+    if !args.detach {
+        foreground::hold_signals()?;
+    }
+    let target = Target {
+        init: &init,
+        pid: container.saved.init_process_pid,
+        cgroup: &cgroup,
+        or_cgroup_of_init: match &host.cgroups {
+            CgroupLayout::Unified { mount, .. } if args.cgroup.is_empty() => Some(mount),
+            _ => None,
+        },
+    };
+    let mut exec = join::give_birth(&plan, &target)?; // killed on drop
+    log::debug!("{id}: the process is {}", exec.child.pid);
+    exec.attend_exec(&plan.process)?;
+    if let Some(path) = &pid_file {
+        pid_file::write(path, exec.child.pid)?;
+    }
+    if let Err(error) = exec.go().and_then(|()| exec.attend_program()) {
+        if let Some(path) = &pid_file {
+            pid_file::remove(path);
+        }
+        return Err(error);
+    }
+    exec.child.release();
+    if args.detach {
+        return Ok(0);
+    }
+    let exit = foreground::wait(exec.as_fd())?;
+    Ok(u8::try_from(exit.shell_code()).unwrap_or(u8::MAX))
+}
+
+fn check_status(container: &Container, ignore_paused: bool) -> Result<()> {
+    let text = match status_of(container)? {
+        Status::Created | Status::Running => return Ok(()),
+        Status::Paused if ignore_paused => return Ok(()),
+        Status::Paused => "cannot exec in a paused container (use --ignore-paused to override)",
+        Status::Stopped => return Err(join::stopped()),
+        Status::Creating => "cannot exec in a container that is still being created",
+    };
+    Err(Failure::WrongStatus(text.to_owned()).into())
+}
+
+fn read_process(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("reading {} (--process)", path.display()))
+}
+
+impl Exec {
+    fn changes<'a>(
+        &'a self,
+        program: &'a [OsString],
+        process: Option<&'a [u8]>,
+        container: &'a Container,
+    ) -> Changes<'a> {
+        Changes {
+            id: &container.saved.id,
+            new_keyring: !container.saved.no_new_keyring,
+            process,
+            program,
+            cwd: &self.cwd,
+            env: &self.env,
+            user: self.user.as_deref(),
+            additional_gids: &self.additional_gids,
+            capabilities: &self.cap,
+            no_new_privileges: self.no_new_privs,
+            apparmor_profile: &self.apparmor,
+            selinux_label: &self.process_label,
+        }
+    }
+}

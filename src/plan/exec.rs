@@ -1,0 +1,308 @@
+//! What `exec` runs in a container: the `process` of the container's config, changed by flags, or another in its place.
+//! config.json: process
+//!
+//! The config is the one that `create` kept, so a change of the bundle since has no effect; and the rules are those of
+//! `create`, as it is the same code that decides ([`super::process`]).
+
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use super::namespaces::{Birth, PID, TIME, USER};
+use super::{Entry, Host, Problems, id_mappings, locate, namespaces, parse, process, seccomp};
+use crate::error::{Failure, Problem, Result};
+use crate::spec::{self, Text};
+
+/// CAP_SYS_ADMIN of capabilities(7).
+const SYS_ADMIN: u64 = 1 << 21;
+
+/// What the command line asks for.
+#[derive(Debug, Default)]
+pub struct Changes<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// Whether the container has a session keyring of its own.
+    pub new_keyring: bool,
+    /// `--process`: another `process`, as JSON.
+    pub process: Option<&'a [u8]>,
+    /// The program and its arguments, when not by `--process`.
+    pub program: &'a [OsString],
+    /// `--cwd`; empty for none, as with runc.
+    pub cwd: &'a str,
+    /// `--env`: added to those of the config.
+    pub env: &'a [String],
+    /// `--user`.
+    pub user: Option<&'a str>,
+    /// `--additional-gids`: added to those of the config.
+    pub additional_gids: &'a [String],
+    /// `--cap`: added to those of the config.
+    pub capabilities: &'a [String],
+    /// `--no-new-privs`.
+    pub no_new_privileges: Option<bool>,
+    /// `--apparmor`; empty for none.
+    pub apparmor_profile: &'a str,
+    /// `--process-label`; empty for none.
+    pub selinux_label: &'a str,
+}
+
+/// The decision.
+#[derive(Debug)]
+pub struct ExecPlan {
+    /// The container's id.
+    pub id: String,
+    /// Whether the container has a session keyring of its own.
+    pub new_keyring: bool,
+    /// The namespaces that are the container's own: `CLONE_NEW…` flags.
+    pub own: u32,
+    /// How the process is made.
+    pub birth: Birth,
+    /// The program.
+    pub process: process::ProcessPlan,
+    /// The container's system call filter.
+    pub seccomp: Option<seccomp::SeccompPlan>,
+    /// Ids of its user namespace.
+    pub ids: id_mappings::IdMappingsPlan,
+    /// What the user should hear, though it stops nothing.
+    pub warnings: Vec<Problem>,
+}
+
+impl ExecPlan {
+    /// Decides; `text` is the container's config.json.
+    ///
+    /// # Errors
+    /// [`Failure::BadConfig`], [`Failure::Usage`] for the first thing that cannot be honoured.
+    pub fn decide<'a>(text: &'a [u8], changes: &Changes<'a>, host: &Host) -> Result<Self> {
+        let mut config = parse(text)?;
+        let own = config.process.take().unwrap_or_default();
+        let process = match changes.process {
+            Some(text) => fill_in(parse_process(text)?, own),
+            None => spec::Process { terminal: false, args: Vec::new(), ..own },
+        };
+        config.process = Some(change(process, changes)?);
+        let mut problems = Problems::default();
+        let namespaces = namespaces::decide(&config, &mut problems);
+        let own = namespaces.own().fold(0, |flags, kind| flags | kind.flag);
+        let mut plan = Self {
+            own,
+            birth: birth(own, host),
+            id: changes.id.to_owned(),
+            new_keyring: changes.new_keyring,
+            process: process::decide(&config, &namespaces, host, &mut problems),
+            seccomp: seccomp::decide(config.linux.seccomp.as_ref(), &mut problems),
+            ids: id_mappings::decide(&config.linux, &namespaces, &mut problems),
+            warnings: problems.warnings().to_vec(),
+        };
+        problems.into_result()?;
+        if changes.process.is_none() {
+            // As they are: an argument need not be UTF-8, which a config must.
+            plan.process.args =
+                changes.program.iter().map(|arg| CString::new(arg.as_bytes())).collect::<Result<_, _>>()?;
+        }
+        Ok(plan)
+    }
+
+    /// What the program needs.
+    #[must_use]
+    pub fn entry(&self) -> Entry<'_> {
+        Entry {
+            id: &self.id,
+            new_keyring: self.new_keyring,
+            process: &self.process,
+            seccomp: self.seccomp.as_ref(),
+            ids: &self.ids,
+        }
+    }
+}
+
+/// To make children in the pid namespace of a user namespace needs rights that an ordinary user has inside of it only.
+fn birth(own: u32, host: &Host) -> Birth {
+    let needs_rights = own & USER.flag != 0 && own & (PID.flag | TIME.flag) != 0;
+    if needs_rights && host.capabilities & SYS_ADMIN == 0 { Birth::ViaBootstrap } else { Birth::Direct }
+}
+
+fn parse_process(text: &[u8]) -> Result<spec::Process<'_>> {
+    serde_json::from_slice(text).map_err(|_| locate::<spec::Process<'_>>(text, "/process").into())
+}
+
+/// What another `process` leaves out and the container's has, as runc does it: not the limits, of which none may be
+/// meant.
+fn fill_in<'a>(process: spec::Process<'a>, own: spec::Process<'a>) -> spec::Process<'a> {
+    let text = |given: Text<'a>, own: Text<'a>| if given.is_empty() { own } else { given };
+    spec::Process {
+        user: spec::User { umask: process.user.umask.or(own.user.umask), ..process.user },
+        capabilities: process.capabilities.or(own.capabilities),
+        apparmor_profile: text(process.apparmor_profile, own.apparmor_profile),
+        selinux_label: text(process.selinux_label, own.selinux_label),
+        oom_score_adj: process.oom_score_adj.or(own.oom_score_adj),
+        scheduler: process.scheduler.or(own.scheduler),
+        io_priority: process.io_priority.or(own.io_priority),
+        exec_cpu_affinity: process.exec_cpu_affinity.or(own.exec_cpu_affinity),
+        ..process
+    }
+}
+
+/// Does what the flags say.
+fn change<'a>(mut process: spec::Process<'a>, changes: &Changes<'a>) -> Result<spec::Process<'a>> {
+    match (changes.process.is_some(), changes.program) {
+        (false, []) => return Err(usage("exec args cannot be empty")),
+        (true, [_, ..]) => return Err(usage("the program is given twice: by --process and on the command line")),
+        // Only their number counts here.
+        (_, program) => process.args.extend(program.iter().map(|_| Text::from("program"))),
+    }
+    if !changes.cwd.is_empty() {
+        process.cwd = Text::from(changes.cwd);
+    }
+    if let Some(entry) = changes.env.iter().find(|entry| entry.find('=').unwrap_or(0) == 0) {
+        return Err(usage(format!("invalid environment variable: {entry:?} (--env wants NAME=VALUE)")));
+    }
+    process.env.extend(changes.env.iter().map(|entry| Text::from(entry.as_str())));
+    if let Some(user) = changes.user {
+        let (uid, gid) = user.split_once(':').map_or((user, None), |(uid, gid)| (uid, Some(gid)));
+        process.user.uid = id("uid", uid)?;
+        if let Some(gid) = gid {
+            process.user.gid = id("gid", gid)?;
+        }
+    }
+    for gid in changes.additional_gids {
+        process.user.additional_gids.push(id("additional gid", gid)?);
+    }
+    if !changes.capabilities.is_empty() {
+        add_capabilities(process.capabilities.get_or_insert_default(), changes.capabilities);
+    }
+    process.no_new_privileges = changes.no_new_privileges.unwrap_or(process.no_new_privileges);
+    if !changes.apparmor_profile.is_empty() {
+        process.apparmor_profile = Text::from(changes.apparmor_profile);
+    }
+    if !changes.selinux_label.is_empty() {
+        process.selinux_label = Text::from(changes.selinux_label);
+    }
+    Ok(process)
+}
+
+/// Never to the inheritable set (CVE-2022-29162); and as nothing can be ambient that is not inheritable, to that one
+/// only where the config itself has inheritable ones.
+fn add_capabilities<'a>(sets: &mut spec::Capabilities<'a>, names: &'a [String]) {
+    let names = || names.iter().map(|name| Text::from(name.as_str()));
+    sets.bounding.extend(names());
+    sets.effective.extend(names());
+    sets.permitted.extend(names());
+    if !sets.inheritable.is_empty() {
+        sets.ambient.extend(names());
+    }
+}
+
+/// A number and nothing else: what is taken for another user is a way to become root (CVE-2026-30892).
+fn id(what: &str, text: &str) -> Result<u32> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let id = text.parse().ok().filter(|id| digits && *id != u32::MAX);
+    id.ok_or_else(|| usage(format!("bad {what} {text:?}: it must be a number from 0 to {}", u32::MAX - 1)))
+}
+
+fn usage(text: impl Into<String>) -> anyhow::Error {
+    Failure::Usage(text.into()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::{Changes, ExecPlan};
+    use crate::error::Result;
+    use crate::plan::Host;
+    use crate::plan::namespaces::Birth;
+
+    const CONFIG: &str = r#"{"process":{
+        "args":["own"],"cwd":"/own","env":["A=own"],"user":{"uid":1,"gid":2,"umask":63,"additionalGids":[3]},
+        "capabilities":{"bounding":["CAP_CHOWN"],"permitted":["CAP_CHOWN"],"effective":["CAP_CHOWN"]},
+        "rlimits":[{"type":"RLIMIT_CORE","soft":1,"hard":2}],"oomScoreAdj":7,"noNewPrivileges":true}}"#;
+    const CHOWN: u64 = 1;
+    const KILL: u64 = 1 << 5;
+
+    fn decide(changes: &Changes<'_>) -> Result<ExecPlan> {
+        ExecPlan::decide(CONFIG.as_bytes(), changes, &Host::for_tests())
+    }
+
+    fn with(change: impl FnOnce(&mut Changes<'_>)) -> Result<ExecPlan> {
+        let program = [OsString::from("program")];
+        let mut changes = Changes { program: &program, ..Changes::default() };
+        change(&mut changes);
+        decide(&changes)
+    }
+
+    #[test]
+    fn without_flags_all_but_the_program_is_the_containers() {
+        let process = with(|_| ()).expect("a plan").process;
+        assert_eq!((process.args, process.cwd.as_str()), (vec![c"program".to_owned()], "/own"));
+        assert_eq!((process.user.uid, process.user.gid, process.user.umask), (1, 2, 0o77));
+        assert_eq!((process.oom_score_adj, process.rlimits.len(), process.no_new_privileges), (Some(7), 1, true));
+    }
+
+    #[test]
+    fn another_process_is_filled_in() {
+        let text = br#"{"args":["x"],"cwd":"/","user":{"uid":5}}"#;
+        let process = decide(&Changes { process: Some(text), ..Changes::default() }).expect("a plan").process;
+        assert_eq!((process.user.uid, process.user.gid, process.user.umask), (5, 0, 0o77));
+        assert_eq!((process.env.len(), process.user.additional_gids.len(), process.no_new_privileges), (0, 0, false));
+        assert_eq!((process.capabilities.bounding, process.rlimits.len()), (CHOWN, 0));
+    }
+
+    #[test]
+    fn ids_are_numbers_and_nothing_else() {
+        for (user, ids) in [("0", (0, 2)), ("7:8", (7, 8)), ("4294967294:0", (u32::MAX - 1, 0))] {
+            let user = with(|changes| changes.user = Some(user)).expect(user).process.user;
+            assert_eq!((user.uid, user.gid), ids);
+        }
+        for user in ["", "1x", ":5", "5:", "+5", "-1", " 1", "99999999999", "4294967295", "1:2:3", "root", "0x0", "٣"]
+        {
+            with(|changes| changes.user = Some(user)).expect_err(user);
+        }
+    }
+
+    #[test]
+    fn given_capabilities_are_never_inheritable() {
+        let names = ["CAP_KILL".to_owned()];
+        let program = [OsString::from("program")];
+        let changes = Changes { program: &program, capabilities: &names, ..Changes::default() };
+        let sets = decide(&changes).expect("a plan").process.capabilities;
+        assert_eq!((sets.bounding, sets.permitted, sets.effective), (CHOWN | KILL, CHOWN | KILL, CHOWN | KILL));
+        assert_eq!((sets.inheritable, sets.ambient), (0, 0));
+        let config = br#"{"process":{"cwd":"/","capabilities":{"inheritable":["CAP_CHOWN"]}}}"#;
+        let sets = ExecPlan::decide(config, &changes, &Host::for_tests()).expect("a plan").process.capabilities;
+        assert_eq!((sets.inheritable, sets.ambient), (CHOWN, KILL));
+        let sets = ExecPlan::decide(br#"{"process":{"cwd":"/"}}"#, &changes, &Host::for_tests()).expect("a plan");
+        assert_eq!(sets.process.capabilities.bounding, KILL);
+    }
+
+    /// The table of births: whose `exec` needs the process in between.
+    #[test]
+    fn birth_is_direct_for_whoever_has_rights_over_the_host() {
+        let ordinary = Host { capabilities: 0, ..Host::for_tests() };
+        let program = [OsString::from("program")];
+        for (namespaces, host, birth) in [
+            (r#"{"type":"user","path":"/u"},{"type":"pid"}"#, Host::for_tests(), Birth::Direct),
+            (r#"{"type":"user","path":"/u"},{"type":"pid"}"#, ordinary.clone(), Birth::ViaBootstrap),
+            (r#"{"type":"user","path":"/u"},{"type":"time"}"#, ordinary.clone(), Birth::ViaBootstrap),
+            (r#"{"type":"user","path":"/u"},{"type":"ipc"}"#, ordinary.clone(), Birth::Direct),
+            (r#"{"type":"pid"}"#, ordinary, Birth::Direct),
+        ] {
+            let text = format!(r#"{{"process":{{"cwd":"/"}},"linux":{{"namespaces":[{namespaces}]}}}}"#);
+            let changes = Changes { program: &program, ..Changes::default() };
+            let plan = ExecPlan::decide(text.as_bytes(), &changes, &host).expect("a plan");
+            assert_eq!((plan.birth, plan.own != 0), (birth, true), "{namespaces}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let of = |text: &str| match decide(&Changes { process: Some(text.as_bytes()), ..Changes::default() }) {
+            Ok(plan) => panic!("{text}: {plan:?}"),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(of(r#"{"cwd":"/"}"#), "process.args: args must not be empty");
+        assert_eq!(of(r#"{"args":["x"],"cwd":"x"}"#), "process.cwd: Cwd must be an absolute path");
+        assert!(of(r#"{"args":[7]}"#).starts_with("process.args[0]: invalid type: integer `7`"));
+        assert!(of("{").starts_with("process: EOF while parsing"));
+        assert!(decide(&Changes::default()).expect_err("no program").to_string().contains("args cannot be empty"));
+        let env = ["NAME".to_owned()];
+        decide(&Changes { env: &env, ..Changes::default() }).expect_err("no value");
+    }
+}

@@ -1,0 +1,115 @@
+//! `exec --cgroup`: a cgroup below the container's.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::{Failure, Result};
+
+/// Decides the directories that an exec'd process joins: those of the container (`paths`, as state.json has them), or
+/// for each `[CONTROLLER[,CONTROLLER]:]PATH` the one below. On cgroup v1 a PATH alone counts for all hierarchies.
+///
+/// # Errors
+/// [`Failure::Usage`] with runc's texts.
+pub fn decide(flags: &[String], paths: &[(String, PathBuf)]) -> Result<Vec<(String, PathBuf)>> {
+    let mut paths = paths.to_vec();
+    let mut given: Vec<&str> = Vec::new();
+    for flag in flags {
+        let Some((controllers, sub)) = flag.split_once(':') else {
+            if flags.len() != 1 {
+                return Err(usage(format!("invalid --cgroup argument: {flag} (missing <controller>: prefix)")));
+            }
+            for (_, path) in &mut paths {
+                *path = below(path, flag)?;
+            }
+            continue;
+        };
+        for controller in controllers.split(',') {
+            if controller.is_empty() {
+                return Err(usage(format!("invalid --cgroup argument: {flag} (empty <controller> prefix)")));
+            }
+            if given.contains(&controller) {
+                let text = format!("invalid --cgroup argument(s): controller {controller} specified multiple times");
+                return Err(usage(text));
+            }
+            given.push(controller);
+            let known = paths.iter_mut().find(|(name, _)| name == controller);
+            let (_, path) = known.ok_or_else(|| usage(format!("unknown controller {controller} in --cgroup")))?;
+            *path = below(path, sub)?;
+        }
+    }
+    Ok(paths)
+}
+
+/// A path counts from the container's cgroup, also when it begins with a slash, and may not lead out of it.
+fn below(base: &Path, sub: &str) -> Result<PathBuf> {
+    let mut path = base.to_owned();
+    let mut depth = 0_usize;
+    let bad = || usage(format!("bad sub cgroup path: {sub}"));
+    for component in Path::new(sub).components() {
+        match component {
+            Component::Normal(name) => {
+                path.push(name);
+                depth += 1;
+            }
+            Component::ParentDir => {
+                depth = depth.checked_sub(1).ok_or_else(bad)?;
+                path.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    if sub.contains('\0') {
+        return Err(bad());
+    }
+    Ok(path)
+}
+
+fn usage(text: String) -> anyhow::Error {
+    Failure::Usage(text).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::decide;
+
+    fn on(paths: &[(&str, &str)], flags: &[&str]) -> Result<Vec<String>, String> {
+        let paths: Vec<(String, PathBuf)> = paths.iter().map(|(name, path)| ((*name).into(), path.into())).collect();
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let decided = decide(&flags, &paths).map_err(|error| error.to_string())?;
+        Ok(decided.into_iter().map(|(_, path)| path.display().to_string()).collect())
+    }
+
+    #[test]
+    fn a_path_counts_from_the_containers_cgroup() {
+        let v2 = [("", "/sys/fs/cgroup/web")];
+        for (flags, expected) in [
+            (&[][..], "/sys/fs/cgroup/web"),
+            (&["/"], "/sys/fs/cgroup/web"),
+            (&["sub"], "/sys/fs/cgroup/web/sub"),
+            (&["/sub/./x/"], "/sys/fs/cgroup/web/sub/x"),
+            (&["a/../b"], "/sys/fs/cgroup/web/b"),
+        ] {
+            assert_eq!(on(&v2, flags), Ok(vec![expected.to_owned()]), "{flags:?}");
+        }
+        let v1 = [("cpu", "/c/web"), ("cpuacct", "/c/web"), ("memory", "/m/web")];
+        let expected = ["/c/web/x", "/c/web/x", "/m/web/y"].map(str::to_owned);
+        assert_eq!(on(&v1, &["cpu,cpuacct:x", "memory:y"]), Ok(expected.to_vec()));
+    }
+
+    #[test]
+    fn what_leads_out_or_is_not_there_is_refused() {
+        let paths = [("cpu", "/c/web"), ("memory", "/m/web")];
+        for (flags, text) in [
+            (&[".."][..], "bad sub cgroup path: .."),
+            (&["a/../../web2"], "bad sub cgroup path: a/../../web2"),
+            (&["cpu:../web"], "bad sub cgroup path: ../web"),
+            (&["moon:x"], "unknown controller moon in --cgroup"),
+            (&[":x"], "invalid --cgroup argument: :x (empty <controller> prefix)"),
+            (&["cpu:x", "y"], "invalid --cgroup argument: y (missing <controller>: prefix)"),
+            (&["cpu:x", "cpu:y"], "invalid --cgroup argument(s): controller cpu specified multiple times"),
+        ] {
+            assert_eq!(on(&paths, flags), Err(text.to_owned()), "{flags:?}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Makes a process in a container that is there already, for `exec`.
+//! config.json: process.execCPUAffinity
+//! process: runtime
+//!
+//! One clone3(2), as for init: into the cgroup, and for its moment into the pid and time namespaces, which count for
+//! children only. All other namespaces the child joins itself ([`crate::init::exec`]).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::spawn::{Child, Init, adopt_init, close_runtime_end, visiting};
+use super::{limits, stdio};
+use crate::bootstrap;
+use crate::cgroup::{Born, Cgroup};
+use crate::error::{Context, Failure, Result};
+use crate::init::exec::{self, Setup};
+use crate::plan::exec::ExecPlan;
+use crate::plan::namespaces::{Birth, KINDS, MOUNT, PID, TIME, USER};
+use crate::sync;
+use crate::sys::clone::{self, Newborn, SingleThreaded};
+use crate::sys::{Call, fd, pidfd, process};
+
+/// Where the process goes.
+#[derive(Debug)]
+pub struct Target<'a> {
+    /// The container's init.
+    pub init: &'a OwnedFd,
+    /// Its pid.
+    pub pid: i32,
+    /// The cgroup.
+    pub cgroup: &'a Cgroup,
+    /// Where cgroup v2 is mounted, if init's cgroup will do when this one cannot be joined.
+    pub or_cgroup_of_init: Option<&'a Path>,
+}
+
+impl Target<'_> {
+    /// # Errors
+    /// [`Failure::WrongStatus`] when init has ended: then its pid may be somebody else's, and the namespaces are dead.
+    fn check_alive(&self) -> Result<()> {
+        if pidfd::wait_end(self.init.as_fd(), Duration::ZERO)? {
+            return Err(stopped());
+        }
+        Ok(())
+    }
+}
+
+/// There is nothing to join.
+#[must_use]
+pub fn stopped() -> anyhow::Error {
+    Failure::WrongStatus("cannot exec in a stopped container".to_owned()).into()
+}
+
+/// Gives birth to the process, in the cgroup; it waits for nothing more to begin its work.
+///
+/// # Errors
+/// What went wrong on either side.
+pub fn give_birth(plan: &ExecPlan, target: &Target<'_>) -> Result<Init> {
+    let token = SingleThreaded::prove()?;
+    let (wire, exec_end) = sync::pair()?;
+    let birth = plan.birth;
+    let inherited = plan.own & (PID.flag | TIME.flag);
+    let setup = Setup {
+        entry: plan.entry(),
+        init: target.init,
+        own: plan.own,
+        born_in: if birth == Birth::Direct { inherited } else { inherited | USER.flag },
+        root: root(plan, target)?,
+    };
+    let make = |cgroup: Option<BorrowedFd<'_>>| {
+        let place = clone::Birth { namespaces: 0, cgroup, sibling: false };
+        clone::clone(token, &place, || {
+            close_runtime_end(&wire);
+            match birth {
+                Birth::Direct => exec::main(&setup, &exec_end),
+                Birth::ViaBootstrap => bootstrap::main_of_exec(token, &setup, &exec_end),
+            }
+        })
+    };
+    let lent = limits::lend(&plan.process)?;
+    // From its first moment the child is seen by the container's processes (CVE-2016-9962).
+    process::set_dumpable(false)?;
+    let born = match birth {
+        Birth::Direct => in_children_namespaces(target, inherited, || into_cgroup(target, make)),
+        Birth::ViaBootstrap => into_cgroup(target, make),
+    };
+    process::set_dumpable(true)?;
+    lent.take_back()?;
+    let (newborn, born) = born?;
+    let child = Child::adopt(newborn);
+    add(target, child.pid, born)?;
+    let exec = match birth {
+        Birth::Direct => Init { child, wire },
+        Birth::ViaBootstrap => {
+            wire.go()?;
+            adopt_init(child, wire)?
+        }
+    };
+    limits::final_cpus(&plan.process.exec_cpu_affinity, exec.child.pid)?;
+    stdio::give(&plan.entry())?;
+    target.check_alive()?;
+    exec.wire.go()?;
+    Ok(exec)
+}
+
+/// The root directory of a container without a mount namespace of its own, which joining would bring along.
+fn root(plan: &ExecPlan, target: &Target<'_>) -> Result<Option<OwnedFd>> {
+    if plan.own & MOUNT.flag != 0 {
+        return Ok(None);
+    }
+    let root = fd::open(format!("/proc/{}/root", target.pid).as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
+    target.check_alive()?;
+    Ok(Some(root))
+}
+
+fn in_children_namespaces<T>(target: &Target<'_>, flags: u32, birth: impl FnOnce() -> Result<T>) -> Result<T> {
+    if flags == 0 {
+        return birth();
+    }
+    visiting(KINDS.iter().copied().filter(|kind| kind.flag & flags != 0), || {
+        match clone::setns(target.init.as_fd(), flags) {
+            Err(call) if call.is(Errno::SRCH) => return Err(stopped()),
+            result => result.context("joining the container's namespaces")?,
+        }
+        birth()
+    })
+}
+
+/// Makes it in the cgroup, where the kernel lets us.
+fn into_cgroup(
+    target: &Target<'_>,
+    make: impl Fn(Option<BorrowedFd<'_>>) -> Result<Newborn, Call>,
+) -> Result<(Newborn, Born)> {
+    let cgroup = target.cgroup.clone_into();
+    let made = match make(cgroup) {
+        // It has sub-cgroups with controllers, or is being removed.
+        Err(call) if cgroup.is_some() && (call.is(Errno::BUSY) || call.is(Errno::NODEV)) => {
+            return Ok((make(None).context("making the process")?, Born::Outside));
+        }
+        // The pid namespace has lost its init.
+        Err(call) if call.is(Errno::NOMEM) => {
+            target.check_alive()?;
+            Err(call)
+        }
+        made => made,
+    };
+    let born = if cgroup.is_some() { Born::Inside } else { Born::Outside };
+    Ok((made.context("making the process")?, born))
+}
+
+/// Adds it to the cgroup, or to that of init, which may have moved itself below, so that the container's own can hold no
+/// processes any more.
+fn add(target: &Target<'_>, pid: i32, born: Born) -> Result<()> {
+    let mut added = target.cgroup.add(pid, born);
+    if let (Err(_), Some(mount)) = (&added, target.or_cgroup_of_init)
+        && let Some(cgroup) = Cgroup::of_process(target.pid, mount)?
+    {
+        target.check_alive()?;
+        added = cgroup.add(pid, born);
+    }
+    added.with_context(|| format!("error adding pid {pid} to cgroups"))
+}
