@@ -11,7 +11,7 @@ use crate::error::{Failure, Result};
 /// [`Failure::Usage`] with runc's texts.
 pub fn decide(flags: &[String], paths: &[(String, PathBuf)]) -> Result<Vec<(String, PathBuf)>> {
     let mut paths = paths.to_vec();
-    let mut given: Vec<&str> = Vec::new();
+    let mut given: Vec<(&str, &str)> = Vec::new();
     for flag in flags {
         let Some((controllers, sub)) = flag.split_once(':') else {
             if flags.len() != 1 {
@@ -20,21 +20,23 @@ pub fn decide(flags: &[String], paths: &[(String, PathBuf)]) -> Result<Vec<(Stri
             for (_, path) in &mut paths {
                 *path = below(path, flag)?;
             }
-            continue;
+            return Ok(paths);
         };
         for controller in controllers.split(',') {
             if controller.is_empty() {
                 return Err(usage(format!("invalid --cgroup argument: {flag} (empty <controller> prefix)")));
             }
-            if given.contains(&controller) {
+            if given.iter().any(|(other, _)| *other == controller) {
                 let text = format!("invalid --cgroup argument(s): controller {controller} specified multiple times");
                 return Err(usage(text));
             }
-            given.push(controller);
-            let known = paths.iter_mut().find(|(name, _)| name == controller);
-            let (_, path) = known.ok_or_else(|| usage(format!("unknown controller {controller} in --cgroup")))?;
-            *path = below(path, sub)?;
+            given.push((controller, sub));
         }
+    }
+    for (controller, sub) in given {
+        let known = paths.iter_mut().find(|(name, _)| name == controller);
+        let (_, path) = known.ok_or_else(|| usage(format!("unknown controller {controller} in --cgroup")))?;
+        *path = below(path, sub)?;
     }
     Ok(paths)
 }
