@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::{handover, keyring};
-use crate::error::{Context, Report, Result};
+use crate::error::{Context, Result};
 use crate::plan::Entry;
 use crate::plan::namespaces::USER;
 use crate::sync::{FromInit, InitEnd};
@@ -35,14 +35,8 @@ pub struct Setup<'a> {
 
 /// Runs until it is the program; gives an exit code when it could not be.
 pub fn main(setup: &Setup<'_>, runtime: &InitEnd) -> i32 {
-    match run(setup, runtime) {
-        Ok(never) => match never {},
-        Err(error) => {
-            // If nobody hears it, nobody wants to know.
-            let _ = runtime.tell(&FromInit::Failed(Report::of(&error)));
-            1
-        }
-    }
+    let Err(error) = run(setup, runtime);
+    super::fail(&error, runtime)
 }
 
 fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {

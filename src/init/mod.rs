@@ -73,14 +73,15 @@ pub struct Setup<'a> {
 
 /// Runs until it is the program; gives an exit code when it could not be.
 pub fn main(setup: &Setup<'_>, runtime: &InitEnd) -> i32 {
-    match run(setup, runtime) {
-        Ok(never) => match never {},
-        Err(error) => {
-            // If nobody hears it, nobody wants to know.
-            let _ = runtime.tell(&FromInit::Failed(Report::of(&error)));
-            1
-        }
-    }
+    let Err(error) = run(setup, runtime);
+    fail(&error, runtime)
+}
+
+/// Tells the runtime why there is no program, and gives the exit code for that.
+fn fail(error: &anyhow::Error, runtime: &InitEnd) -> i32 {
+    // If nobody hears it, nobody wants to know.
+    let _ = runtime.tell(&FromInit::Failed(Report::of(error)));
+    1
 }
 
 fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
