@@ -16,6 +16,10 @@ pub const REASONS: &[(&str, &str)] = &[
     ),
     ("cli::the_root_directory_is_refused_as_state_root", "runc 1.1 takes any --root"),
     ("cli::usage_errors_are_one_line_and_stand_in_the_log", "runc prints its help"),
+    (
+        "delete::force_kills_all_processes_when_there_is_no_pid_namespace",
+        "runc 1.1 may give up on a v2 cgroup whose processes are still dying",
+    ),
     ("devices::a_device_without_a_path_is_refused", "runc 1.1 makes it in the root directory or ignores it"),
     ("devices::a_different_file_in_the_place_of_a_device_is_refused", "runc accepts whatever is there"),
     ("events::all_ends_with_the_container", "runc 1.1 waits for the removal of a v1 cgroup"),
