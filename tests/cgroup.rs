@@ -3,52 +3,38 @@
 //! Values are read back from outside, in whichever hierarchy holds the controller on this machine. The tests whose
 //! name ends in v2 run everywhere: in a view without cgroup v1 if need be.
 
-use crate::support::{Bundle, Container, Value, cgroups, json};
+use crate::support::{Bundle, Value, cgroups, json};
 
 /// The controller is in a v1 hierarchy, or in v2 on a machine that has nothing else.
-fn has(controller: &str) -> bool {
-    cgroups::has_v1(controller) || (cgroups::is_pure_v2() && cgroups::has_v2(controller))
-}
-
 fn limited(key: &str, value: impl Into<Value>) -> Bundle {
     Bundle::busybox().set(&format!("/linux/resources/{key}"), value)
 }
 
-/// The content of a file in the container's cgroup: (v1 controller and name) or v2 name.
-#[track_caller]
-fn value(c: &Container, controller: &str, v1: &str, v2: &str) -> String {
-    if cgroups::has_v1(controller) {
-        cgroups::value(&cgroups::v1(controller, c.id()), v1)
-    } else {
-        cgroups::value(&cgroups::v2(c.id()), v2)
-    }
-}
-
 #[test]
 fn memory_limit_is_set() {
-    needs!(has("memory"), "memory controller");
+    needs!(cgroups::has("memory"), "memory controller");
     let c = limited("memory/limit", 64 << 20).create();
-    assert_eq!(value(&c, "memory", "memory.limit_in_bytes", "memory.max"), "67108864");
+    assert_eq!(cgroups::value_of(&c, "memory", "memory.limit_in_bytes", "memory.max"), "67108864");
 }
 
 #[test]
 fn memory_reservation_is_set() {
-    needs!(has("memory"), "memory controller");
+    needs!(cgroups::has("memory"), "memory controller");
     let c = limited("memory/reservation", 32 << 20).create();
-    assert_eq!(value(&c, "memory", "memory.soft_limit_in_bytes", "memory.low"), "33554432");
+    assert_eq!(cgroups::value_of(&c, "memory", "memory.soft_limit_in_bytes", "memory.low"), "33554432");
 }
 
 #[test]
 fn memory_minus_one_is_unlimited() {
-    needs!(has("memory"), "memory controller");
+    needs!(cgroups::has("memory"), "memory controller");
     let c = limited("memory/limit", -1).create();
-    let value = value(&c, "memory", "memory.limit_in_bytes", "memory.max");
+    let value = cgroups::value_of(&c, "memory", "memory.limit_in_bytes", "memory.max");
     assert!(value == "max" || value.parse::<u64>().unwrap() > 1 << 60, "{value}");
 }
 
 #[test]
 fn memory_limit_bites() {
-    needs!(has("memory"), "memory controller");
+    needs!(cgroups::has("memory"), "memory controller");
     let mut bundle = limited("memory/limit", 16 << 20);
     let out = bundle.run(["tail", "/dev/zero"]);
     assert_eq!(out.status, 137, "{out:?}");
@@ -57,16 +43,16 @@ fn memory_limit_bites() {
 
 #[test]
 fn cpu_shares_are_set() {
-    needs!(has("cpu"), "cpu controller");
+    needs!(cgroups::has("cpu"), "cpu controller");
     let c = limited("cpu/shares", 2048).create();
-    let value = value(&c, "cpu", "cpu.shares", "cpu.weight");
+    let value = cgroups::value_of(&c, "cpu", "cpu.shares", "cpu.weight");
     // Two formulas are in use for v2: the old, linear one, and the one of runc 1.4.
     assert!(["2048", "79", "174"].contains(&value.as_str()), "{value}");
 }
 
 #[test]
 fn cpu_quota_and_period_are_set() {
-    needs!(has("cpu"), "cpu controller");
+    needs!(cgroups::has("cpu"), "cpu controller");
     let c = limited("cpu", json!({ "quota": 25000, "period": 50000 })).create();
     if cgroups::has_v1("cpu") {
         let dir = cgroups::v1("cpu", c.id());
@@ -79,41 +65,41 @@ fn cpu_quota_and_period_are_set() {
 
 #[test]
 fn cpuset_is_set() {
-    needs!(has("cpuset"), "cpuset controller");
+    needs!(cgroups::has("cpuset"), "cpuset controller");
     let c = limited("cpu", json!({ "cpus": "0", "mems": "0" })).args(["sleep", "60"]).run_detached();
-    assert_eq!(value(&c, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
-    assert_eq!(value(&c, "cpuset", "cpuset.mems", "cpuset.mems"), "0");
+    assert_eq!(cgroups::value_of(&c, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
+    assert_eq!(cgroups::value_of(&c, "cpuset", "cpuset.mems", "cpuset.mems"), "0");
     let status = std::fs::read_to_string(format!("/proc/{}/status", c.pid())).unwrap();
     assert!(status.contains("Cpus_allowed_list:\t0\n"), "{status}");
 }
 
 #[test]
 fn pids_limit_is_set() {
-    needs!(has("pids"), "pids controller");
+    needs!(cgroups::has("pids"), "pids controller");
     let c = limited("pids/limit", 42).create();
-    assert_eq!(value(&c, "pids", "pids.max", "pids.max"), "42");
+    assert_eq!(cgroups::value_of(&c, "pids", "pids.max", "pids.max"), "42");
 }
 
 #[test]
 fn pids_limit_minus_one_is_unlimited() {
-    needs!(has("pids"), "pids controller");
+    needs!(cgroups::has("pids"), "pids controller");
     let c = limited("pids/limit", -1).create();
-    assert_eq!(value(&c, "pids", "pids.max", "pids.max"), "max");
+    assert_eq!(cgroups::value_of(&c, "pids", "pids.max", "pids.max"), "max");
 }
 
 #[test]
 fn pids_limit_bites() {
-    needs!(has("pids"), "pids controller");
+    needs!(cgroups::has("pids"), "pids controller");
     let out = limited("pids/limit", 20).sh("for i in $(seq 40); do sleep 5 & done; echo survived");
     assert!(out.stderr.contains("can't fork") || out.stderr.contains("Resource temporarily"), "{out:?}");
 }
 
 #[test]
 fn resources_that_are_not_named_are_not_limited() {
-    needs!(has("pids") && has("memory"), "memory and pids controller");
+    needs!(cgroups::has("pids") && cgroups::has("memory"), "memory and pids controller");
     let c = Bundle::busybox().create();
-    assert_eq!(value(&c, "pids", "pids.max", "pids.max"), "max");
-    let memory = value(&c, "memory", "memory.limit_in_bytes", "memory.max");
+    assert_eq!(cgroups::value_of(&c, "pids", "pids.max", "pids.max"), "max");
+    let memory = cgroups::value_of(&c, "memory", "memory.limit_in_bytes", "memory.max");
     assert!(memory == "max" || memory.parse::<u64>().unwrap() > 1 << 60, "{memory}");
 }
 
@@ -317,7 +303,7 @@ fn unified_values_the_kernel_refuses_are_an_error_on_v2() {
 
 #[test]
 fn memory_limit_below_what_is_needed_is_reported() {
-    needs!(has("memory"), "memory controller");
+    needs!(cgroups::has("memory"), "memory controller");
     let bundle = limited("memory/limit", 4096);
     let out = bundle.try_create();
     assert_eq!(out.status, 1, "{out:?}");

@@ -5,25 +5,12 @@
 
 use crate::support::{Bundle, Container, Output, Value, cgroups, json};
 
-fn has(controller: &str) -> bool {
-    cgroups::has_v1(controller) || (cgroups::is_pure_v2() && cgroups::has_v2(controller))
-}
-
-#[track_caller]
-fn value(c: &Container, controller: &str, v1: &str, v2: &str) -> String {
-    if cgroups::has_v1(controller) {
-        cgroups::value(&cgroups::v1(controller, c.id()), v1)
-    } else {
-        cgroups::value(&cgroups::v2(c.id()), v2)
-    }
-}
-
 fn memory(c: &Container) -> String {
-    value(c, "memory", "memory.limit_in_bytes", "memory.max")
+    cgroups::value_of(c, "memory", "memory.limit_in_bytes", "memory.max")
 }
 
 fn pids(c: &Container) -> String {
-    value(c, "pids", "pids.max", "pids.max")
+    cgroups::value_of(c, "pids", "pids.max", "pids.max")
 }
 
 #[track_caller]
@@ -48,10 +35,10 @@ fn sleeping(bundle: Bundle) -> Container {
 /// With limits of 64 MiB and 20 processes, as far as there are controllers for them.
 fn limited() -> Container {
     let mut bundle = Bundle::busybox();
-    if has("memory") {
+    if cgroups::has("memory") {
         bundle = bundle.set("/linux/resources/memory/limit", 64 << 20);
     }
-    if has("pids") {
+    if cgroups::has("pids") {
         bundle = bundle.set("/linux/resources/pids/limit", 20);
     }
     sleeping(bundle)
@@ -59,7 +46,7 @@ fn limited() -> Container {
 
 #[test]
 fn memory_takes_bytes_and_units() {
-    needs!(has("memory"), "memory controller");
+    needs!(cgroups::has("memory"), "memory controller");
     let c = limited();
     for (text, bytes) in [("33554432", "33554432"), ("40m", "41943040"), ("48MiB", "50331648"), ("0.0625g", "67108864")]
     {
@@ -73,11 +60,11 @@ fn memory_takes_bytes_and_units() {
 
 #[test]
 fn memory_reservation_and_swap() {
-    needs!(has("memory"), "memory controller");
+    needs!(cgroups::has("memory"), "memory controller");
     let c = limited();
     update(&c, &["--memory", "32m", "--memory-reservation", "16m", "--memory-swap", "96m"]).silent();
     assert_eq!(memory(&c), "33554432");
-    assert_eq!(value(&c, "memory", "memory.soft_limit_in_bytes", "memory.low"), "16777216");
+    assert_eq!(cgroups::value_of(&c, "memory", "memory.soft_limit_in_bytes", "memory.low"), "16777216");
     if cgroups::has_v1("memory") {
         assert_eq!(cgroups::value(&cgroups::v1("memory", c.id()), "memory.memsw.limit_in_bytes"), "100663296");
     }
@@ -129,18 +116,18 @@ fn realtime_period() {
 
 #[test]
 fn cpuset() {
-    needs!(has("cpuset"), "cpuset controller");
+    needs!(cgroups::has("cpuset"), "cpuset controller");
     let c = limited();
     update(&c, &["--cpuset-cpus", "0", "--cpuset-mems", "0"]).silent();
-    assert_eq!(value(&c, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
-    assert_eq!(value(&c, "cpuset", "cpuset.mems", "cpuset.mems"), "0");
+    assert_eq!(cgroups::value_of(&c, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
+    assert_eq!(cgroups::value_of(&c, "cpuset", "cpuset.mems", "cpuset.mems"), "0");
     update(&c, &["--cpuset-cpus", "4096"]).refused();
-    assert_eq!(value(&c, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
+    assert_eq!(cgroups::value_of(&c, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
 }
 
 #[test]
 fn pids_limit() {
-    needs!(has("pids"), "pids controller");
+    needs!(cgroups::has("pids"), "pids controller");
     let c = limited();
     update(&c, &["--pids-limit", "10"]).silent();
     assert_eq!(pids(&c), "10");
@@ -165,7 +152,7 @@ fn blkio_weight_is_written() {
 
 #[test]
 fn resources_come_from_a_file() {
-    needs!(has("memory") && has("pids"), "memory and pids controller");
+    needs!(cgroups::has("memory") && cgroups::has("pids"), "memory and pids controller");
     let c = limited();
     update_from(&c, r#"{"memory":{"limit":33554432},"pids":{"limit":7},"unknown":{}}"#).silent();
     assert_eq!((memory(&c).as_str(), pids(&c).as_str()), ("33554432", "7"));
@@ -173,7 +160,7 @@ fn resources_come_from_a_file() {
 
 #[test]
 fn resources_come_from_standard_input() {
-    needs!(has("memory") && has("pids"), "memory and pids controller");
+    needs!(cgroups::has("memory") && cgroups::has("pids"), "memory and pids controller");
     let c = limited();
     let resources = json!({ "memory": { "limit": 33554432 }, "pids": { "limit": 8 } }).to_string();
     let mut c = c;
@@ -238,7 +225,7 @@ fn device_rules_stay() {
 
 #[test]
 fn a_created_and_a_paused_container_can_be_updated() {
-    needs!(has("pids"), "pids controller");
+    needs!(cgroups::has("pids"), "pids controller");
     let c = Bundle::busybox().args(["sleep", "60"]).create();
     update(&c, &["--pids-limit", "11"]).silent();
     assert_eq!(pids(&c), "11");
@@ -250,7 +237,7 @@ fn a_created_and_a_paused_container_can_be_updated() {
 
 #[test]
 fn state_stays_the_same() {
-    needs!(has("pids"), "pids controller");
+    needs!(cgroups::has("pids"), "pids controller");
     let c = limited();
     let before = c.state();
     update(&c, &["--pids-limit", "10"]).silent();
@@ -292,7 +279,7 @@ fn nonsense_is_refused_and_changes_nothing() {
     for text in ["", "nonsense", "[]", r#"{"memory":5}"#, r#"{"memory":{"limit":"1g"}}"#, r#"{"pids":{"limit":7}"#] {
         update_from(&c, text).refused();
     }
-    if has("memory") && has("pids") {
+    if cgroups::has("memory") && cgroups::has("pids") {
         assert_eq!((memory(&c).as_str(), pids(&c).as_str()), ("67108864", "20"));
     }
 }
@@ -316,7 +303,7 @@ fn flags_besides_a_file_are_refused() {
 
 #[test]
 fn kernel_memory_is_ignored_with_a_warning() {
-    needs!(has("pids"), "pids controller");
+    needs!(cgroups::has("pids"), "pids controller");
     let c = limited();
     let out = update(&c, &["--kernel-memory", "64m", "--kernel-memory-tcp", "64m", "--pids-limit", "9"]).ok();
     assert!(out.stderr.to_lowercase().contains("kernel"), "{out:?}");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::mountinfo;
+use super::{Container, mountinfo};
 
 /// Only cgroup v2 is mounted. Otherwise the controllers are in v1 hierarchies (with v2 beside them: hybrid).
 pub fn is_pure_v2() -> bool {
@@ -96,4 +96,15 @@ fn search(dir: &Path, name: &str, found: &mut Vec<PathBuf>) {
         }
         search(&entry.path(), name, found);
     }
+}
+
+/// Whether containers can have this controller here, on whichever version.
+pub fn has(controller: &str) -> bool {
+    has_v1(controller) || (is_pure_v2() && has_v2(controller))
+}
+
+/// The content of a file in the container's cgroup: its v1 name in the controller's hierarchy, or its v2 name.
+#[track_caller]
+pub fn value_of(c: &Container, controller: &str, v1_name: &str, v2_name: &str) -> String {
+    if has_v1(controller) { value(&v1(controller, c.id()), v1_name) } else { value(&v2(c.id()), v2_name) }
 }
