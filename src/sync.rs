@@ -124,13 +124,12 @@ impl RuntimeEnd {
     /// # Errors
     /// recvmsg(2)'s; a packet that is none of ours.
     pub fn receive(&self) -> Result<FromInit> {
-        let mut buffer = vec![0; LONGEST];
-        let length = match socket::receive(&self.0, &mut buffer) {
-            Ok((length, _)) => length,
-            Err(call) if call.is(Errno::CONNRESET) => 0,
-            Err(call) => return Err(call).context("listening to the container's init"),
-        };
-        decode(buffer.get(..length).unwrap_or_default()).context("listening to the container's init")
+        match self.read() {
+            Err(error) if error.downcast_ref().is_some_and(|call: &Call| call.is(Errno::CONNRESET)) => {
+                Ok(FromInit::End)
+            }
+            said => said.context("listening to the container's init"),
+        }
     }
 
     /// As [`Self::receive`], but the other end having gone before it took our connection is an error of its own
@@ -142,9 +141,13 @@ impl RuntimeEnd {
         if !pidfd::wait_readable(self.0.as_fd(), limit)? {
             return Ok(None);
         }
-        let mut buffer = vec![0; LONGEST];
+        self.read().map(Some)
+    }
+
+    fn read(&self) -> Result<FromInit> {
+        let mut buffer = [0; LONGEST];
         let (length, _) = socket::receive(&self.0, &mut buffer)?;
-        decode(buffer.get(..length).unwrap_or_default()).map(Some)
+        decode(buffer.get(..length).unwrap_or_default())
     }
 }
 

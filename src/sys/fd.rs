@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::FdFlags;
 
 use super::{Call, Named, check};
 
@@ -19,14 +18,6 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Call> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
         .named(|| format!("close_range({first}, ~0, CLOSE_RANGE_CLOEXEC)"))?;
     Ok(())
-}
-
-/// Lets a descriptor survive execve(2).
-///
-/// # Errors
-/// The call's.
-pub fn keep_on_exec(fd: BorrowedFd<'_>) -> Result<(), Call> {
-    rustix::io::fcntl_setfd(fd, FdFlags::empty()).named(|| "fcntl(F_SETFD)".to_owned())
 }
 
 /// Opens a file of the host.

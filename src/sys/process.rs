@@ -56,14 +56,6 @@ pub fn drop_bounding(capability: u32) -> Result<(), Call> {
     prctl(libc::PR_CAPBSET_DROP, [capability.into(), 0, 0, 0], "PR_CAPBSET_DROP").map(|_| ())
 }
 
-/// Whether a capability is in the bounding set; an error (`EINVAL`) when the kernel does not know it.
-///
-/// # Errors
-/// The call's.
-pub fn in_bounding(capability: u32) -> Result<bool, Call> {
-    prctl(libc::PR_CAPBSET_READ, [capability.into(), 0, 0, 0], "PR_CAPBSET_READ").map(|value| value != 0)
-}
-
 /// Empties the ambient set.
 ///
 /// # Errors

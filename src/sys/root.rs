@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::{Call, Named};
@@ -17,10 +17,13 @@ const TRIES: usize = 128;
 /// How many links that lead nowhere are followed to make what they should lead to (path_resolution(7)).
 const LINKS: usize = 40;
 
+/// Of the directories that are made, as with other runtimes.
+const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
+
 /// What is made where nothing is.
 #[derive(Debug, Clone, Copy)]
 enum Make {
-    Directory(Mode),
+    Directory,
     File,
 }
 
@@ -82,8 +85,8 @@ impl Root {
     ///
     /// # Errors
     /// The failed call's error; `ENOTDIR` when there is something else in the way.
-    pub fn mkdir_all(&self, path: &str, mode: Mode) -> Result<OwnedFd, Call> {
-        self.make(path, Make::Directory(mode), LINKS)
+    pub fn mkdir_all(&self, path: &str) -> Result<OwnedFd, Call> {
+        self.make(path, Make::Directory, LINKS)
     }
 
     /// A handle of the file `path`, whatever its kind; an empty one is created as by [`Self::mkdir_all`].
@@ -96,7 +99,7 @@ impl Root {
 
     fn make(&self, path: &str, what: Make, links: usize) -> Result<OwnedFd, Call> {
         let flags = match what {
-            Make::Directory(_) => OFlags::PATH | OFlags::DIRECTORY,
+            Make::Directory => OFlags::PATH | OFlags::DIRECTORY,
             Make::File => OFlags::PATH,
         };
         match self.openat2(path, flags, Mode::empty(), ResolveFlags::empty()) {
@@ -107,9 +110,9 @@ impl Root {
         if name.is_empty() || links == 0 {
             return Err(Errno::LOOP).named(|| format!("openat2(rootfs, {path:?}, {flags:?})"));
         }
-        let directory = self.make(parent, Make::Directory(Mode::from_raw_mode(0o755)), links)?;
+        let directory = self.make(parent, Make::Directory, links)?;
         let made = match what {
-            Make::Directory(mode) => rustix::fs::mkdirat(&directory, name, mode),
+            Make::Directory => rustix::fs::mkdirat(&directory, name, DIRECTORY_MODE),
             // Not open(2) with O_CREAT: should somebody put a device or a fifo there, nothing happens to it.
             Make::File => rustix::fs::mknodat(&directory, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0),
         };
@@ -140,7 +143,7 @@ impl Root {
         if name.is_empty() || name == ".." || name == "." {
             return Err(Errno::INVAL).named(|| format!("openat2(rootfs, {path:?})"));
         }
-        Ok((self.mkdir_all(parent, Mode::from_raw_mode(0o755))?, name))
+        Ok((self.mkdir_all(parent)?, name))
     }
 
     fn openat2(&self, path: &str, flags: OFlags, mode: Mode, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
@@ -172,20 +175,10 @@ pub fn file_type(fd: BorrowedFd<'_>) -> Result<FileType, Call> {
     Ok(FileType::from_raw_mode(stat.st_mode))
 }
 
-/// Whether the file `path` of the host is a directory.
-///
-/// # Errors
-/// statat(2)'s.
-pub fn is_directory(path: &Path) -> Result<bool, Call> {
-    let stat = rustix::fs::statat(rustix::fs::CWD, path, AtFlags::empty()).named(|| format!("stat({path:?})"))?;
-    Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use rustix::fs::Mode;
     use rustix::io::Errno;
 
     use super::{Root, split};
@@ -208,9 +201,9 @@ mod tests {
         let root = Root::open(&inside).expect("a handle");
         let error = root.resolve("absolute").expect_err("the target does not exist inside");
         assert!(error.is(Errno::NOENT), "{error}");
-        root.mkdir_all("up/made", Mode::from_raw_mode(0o755)).expect("made inside");
+        root.mkdir_all("up/made").expect("made inside");
         assert!(inside.join("made").is_dir());
-        root.mkdir_all("magic/x", Mode::from_raw_mode(0o755)).expect("made inside");
+        root.mkdir_all("magic/x").expect("made inside");
         assert!(inside.join("proc/self/fd/0/x").is_dir());
         symlink("../run/deep/file", inside.join("made/link")).expect("a link");
         root.create_file("made/link").expect("made inside");

@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode};
+use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use super::mounts::set_propagation;
@@ -16,15 +16,12 @@ use crate::sys::Named;
 use crate::sys::mount::{self, Depth};
 use crate::sys::root::Root;
 
-/// Of the directories that are made for mounts.
-const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
-
 /// Makes it.
 ///
 /// # Errors
 /// The failed call's.
 pub fn make(plan: &CgroupMountPlan, step: &MountStep, root: &Root) -> Result<()> {
-    let target = root.mkdir_all(&step.destination, DIRECTORY_MODE).context("destination")?;
+    let target = root.mkdir_all(&step.destination).context("destination")?;
     let mount = match plan {
         CgroupMountPlan::Unified { fallback } => {
             let mount = match mount::new_filesystem("cgroup2", "cgroup", &[], step.attributes.set) {
@@ -51,7 +48,7 @@ fn legacy(
     mount::attach(tmpfs.as_fd(), target.as_fd())?;
     let top = Root::from_fd(tmpfs.try_clone()?);
     for hierarchy in hierarchies {
-        let place = top.mkdir_all(&hierarchy.name, DIRECTORY_MODE)?;
+        let place = top.mkdir_all(&hierarchy.name)?;
         let mount = match &hierarchy.view {
             HierarchyView::Namespaced(options) => {
                 mount::new_filesystem("cgroup", "cgroup", options, step.attributes.set)

@@ -88,7 +88,7 @@ fn isolate_place(proc: &Proc) -> Result<()> {
 /// # Errors
 /// The failed call's, with the place in config.json.
 pub fn seal(plan: &Plan, rootfs: &Rootfs) -> Result<()> {
-    match rootfs.root.mkdir_all(&plan.process.cwd, Mode::from_raw_mode(0o755)) {
+    match rootfs.root.mkdir_all(&plan.process.cwd) {
         // The user may be allowed where root of a user namespace is not: chdir decides.
         Err(call) if call.is(Errno::ACCESS) => {}
         result => drop(result.at("/process/cwd")?),

@@ -5,7 +5,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::bail;
-use rustix::fs::{CWD, FileType, Mode};
+use rustix::fs::{CWD, FileType};
 use rustix::io::Errno;
 
 use super::{Rootfs, cgroup_mount, copy_up};
@@ -18,9 +18,6 @@ use crate::sys::mount::{self, Depth};
 use crate::sys::proc::is_proc;
 use crate::sys::root::{Root, file_type};
 use crate::sys::{Call, Named};
-
-/// Of the directories that are made for mounts.
-const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
 
 /// Makes one mount.
 ///
@@ -68,7 +65,7 @@ fn bind_source(step: &MountStep, runtime: &InitEnd) -> Result<OwnedFd> {
 
 fn bind_target(root: &Root, step: &MountStep, source: &OwnedFd) -> Result<OwnedFd> {
     let target = if file_type(source.as_fd())? == FileType::Directory {
-        root.mkdir_all(&step.destination, DIRECTORY_MODE)
+        root.mkdir_all(&step.destination)
     } else {
         root.create_file(&step.destination)
     };
@@ -88,7 +85,7 @@ fn filesystem(root: &Root, step: &MountStep) -> Result<(OwnedFd, OwnedFd)> {
     let target = if *ordinary_directory {
         ordinary_target(root, kind, &step.destination)?
     } else {
-        root.mkdir_all(&step.destination, DIRECTORY_MODE).context("destination")?
+        root.mkdir_all(&step.destination).context("destination")?
     };
     let mount = match by_mount {
         None => mount::new_filesystem(kind, source, &options, first_attributes(step))?,
@@ -111,7 +108,7 @@ fn ordinary_target(root: &Root, kind: &str, path: &str) -> Result<OwnedFd> {
     let context = || format!("filesystem {kind:?} must be mounted on ordinary directory");
     let target = match root.resolve_without_links(path) {
         Err(call) if call.is(Errno::NOENT) => {
-            root.mkdir_all(path, DIRECTORY_MODE).context("destination")?;
+            root.mkdir_all(path).context("destination")?;
             root.resolve_without_links(path)
         }
         result => result,
