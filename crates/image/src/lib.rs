@@ -1,7 +1,19 @@
 //! OCI images for orlop: from a registry or a layout on disk to a bundle that `orlop run` starts.
 
+pub mod archive;
+pub mod bundle;
+pub mod commands;
+pub mod convert;
 pub mod digest;
 pub mod document;
+pub mod image;
+pub mod interrupt;
+pub mod layer;
 pub mod layout;
 pub mod platform;
 pub mod reference;
+pub mod rootfs;
+pub mod runtime;
+pub mod size;
+pub mod user_namespace;
+pub mod users;
