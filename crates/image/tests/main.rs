@@ -1,1 +1,15 @@
-//! Behaviour tests of `orlop-image`.
+//! Behaviour tests of `orlop-image`, from outside. They need root, busybox-static, umoci, and orlop itself: `cargo build`
+//! beside this package, or `$ORLOP`.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test that cannot go on should panic, and works on trusted paths"
+)]
+
+mod support;
+
+mod attacks;
+mod unpack;

@@ -200,7 +200,7 @@ impl<R: BufRead> Archive<R> {
             other => bail!("{:?}: entries of type {:?} cannot be in a layer", show(&path), char::from(other.as_byte())),
         };
         Ok(Entry {
-            mode: u32::try_from(number(&raw.mode)?).context("mode")? & 0o7777,
+            mode: u32::try_from(number(&raw.mode).context("mode")?).context("mode")? & 0o7777,
             uid: records.uid.map_or_else(|| id(&raw.uid), Ok).context("uid")?,
             gid: records.gid.map_or_else(|| id(&raw.gid), Ok).context("gid")?,
             mtime: records.mtime.map_or_else(|| mtime(&raw.mtime), Ok).context("mtime")?,

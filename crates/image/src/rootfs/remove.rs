@@ -70,7 +70,8 @@ fn empty(directory: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
 /// getdents(2)'s.
 pub fn entries(directory: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, FileType)>> {
     let mut entries = Vec::new();
-    for entry in Dir::read_from(directory).context("opening a directory")? {
+    // A descriptor of its own: the position in a directory is a part of it, and ours may be a mere handle.
+    for entry in Dir::new(open(directory, b".")?).context("opening a directory")? {
         let entry = entry.context("getdents()")?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {

@@ -80,7 +80,8 @@ impl Tree {
         Ok(Directory { fd: self.root.try_clone().context("dup()")?, path: Vec::new() })
     }
 
-    /// The directory that the clean `path` leads to, links followed inside the tree; nothing where it is missing.
+    /// The directory that the clean `path` leads to, links followed inside the tree; nothing where it is missing,
+    /// or something else.
     ///
     /// # Errors
     /// openat2(2)'s.
@@ -125,8 +126,10 @@ impl Tree {
         if let Some(directory) = self.directory(path)? {
             return Ok(directory);
         }
-        let target = rustix::fs::readlinkat(&parent, name, Vec::new())
-            .with_context(|| format!("readlinkat({:?})", show(path)))?;
+        let target = match rustix::fs::readlinkat(&parent, name, Vec::new()) {
+            Err(Errno::INVAL) => bail!("{:?} is in the way, it is not a directory", show(path)),
+            other => other.with_context(|| format!("readlinkat({:?})", show(path)))?,
+        };
         let target = target.as_bytes();
         let target = if target.starts_with(b"/") { target.to_vec() } else { join(&parent.path, target) };
         self.make(trim(&target), links - 1)
@@ -149,7 +152,7 @@ impl Tree {
                 let path = self.path_of(fd.as_fd())?;
                 Ok(Some(Directory { fd, path }))
             }
-            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(errno).with_context(|| format!("openat2({:?})", show(path))),
         }
     }

@@ -1,0 +1,64 @@
+//! What the tests are written with: images made on the spot, trees to compare, the program, its judges.
+
+pub mod image;
+pub mod layer;
+pub mod program;
+pub mod tree;
+
+pub use image::{Image, Stored};
+pub use layer::Layer;
+pub use program::{judge, run};
+pub use serde_json::json;
+
+use std::path::PathBuf;
+
+/// A place of a test's own.
+#[derive(Debug)]
+pub struct Place {
+    pub dir: tempfile::TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Unpacks `oci:layout` to `bundle`.
+    #[track_caller]
+    pub fn unpack(&self, more: &[&str]) -> program::Output {
+        let source = format!("oci:{}", self.path("layout").display());
+        let (bundle, orlop) = (self.path("bundle"), program::orlop());
+        let mut args = vec!["unpack", &source, bundle.to_str().unwrap(), "--runtime", orlop.to_str().unwrap()];
+        args.extend(more);
+        run(args)
+    }
+
+    /// Writes the image and unpacks it; gives the root filesystem.
+    #[track_caller]
+    pub fn rootfs(&self, image: &Image) -> PathBuf {
+        image.write(&self.path("layout"));
+        self.unpack(&[]).ok();
+        self.path("bundle/rootfs")
+    }
+
+    /// Writes the image, whose unpacking must be refused and leave nothing.
+    #[track_caller]
+    pub fn refused(&self, image: &Image) -> program::Output {
+        image.write(&self.path("layout"));
+        let output = self.unpack(&[]).refused();
+        self.is_clean();
+        output
+    }
+
+    /// Nothing is here but the layout.
+    #[track_caller]
+    pub fn is_clean(&self) {
+        let names: Vec<_> =
+            std::fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["layout"], "something was left behind");
+    }
+}
