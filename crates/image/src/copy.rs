@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::archive::staged::Staged;
+use crate::packed::staged::Staged;
 use crate::layout::Layout;
 use crate::platform::Platform;
 use crate::progress::Progress;

@@ -1,6 +1,6 @@
 //! OCI images for orlop: from a registry or a layout on disk to a bundle that `orlop run` starts.
 
-pub mod archive;
+
 pub mod copy;
 pub mod credentials;
 pub mod digest;

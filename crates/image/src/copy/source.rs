@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use oci_spec::image::Descriptor;
 
-use crate::archive::docker::DockerArchive;
-use crate::archive::oci::OciArchive;
+use crate::packed::docker::DockerArchive;
+use crate::packed::oci::OciArchive;
 use crate::extent::Extent;
 use crate::layout::Layout;
 use crate::platform::Platform;

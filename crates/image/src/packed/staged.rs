@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -140,19 +141,15 @@ impl Staged {
     }
 
     fn archive(&self) -> Result<tar::Builder<NamedTempFile>> {
-        let file = NamedTempFile::new_in(beside(&self.path)).with_context(|| format!("writing {}", self.path.display()))?;
-        Ok(tar::Builder::new(file))
+        let mut builder = tempfile::Builder::new();
+        // As the umask has it, not for the owner alone as temporary files are.
+        let file = builder.permissions(fs::Permissions::from_mode(0o666)).tempfile_in(beside(&self.path));
+        Ok(tar::Builder::new(file.with_context(|| format!("writing {}", self.path.display()))?))
     }
 
     fn persist(&self, archive: tar::Builder<NamedTempFile>) -> Result<()> {
-        use std::os::unix::fs::PermissionsExt;
         let doing = || format!("writing {}", self.path.display());
         let file = archive.into_inner().with_context(doing)?;
-        // Not for the owner alone, as temporary files are.
-        let mask = rustix::process::umask(rustix::fs::Mode::empty());
-        rustix::process::umask(mask);
-        let mode = 0o666 & !mask.bits();
-        file.as_file().set_permissions(fs::Permissions::from_mode(mode)).with_context(doing)?;
         file.as_file().sync_data().with_context(doing)?;
         file.persist_noclobber(&self.path).with_context(doing)?;
         Ok(())
