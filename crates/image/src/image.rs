@@ -1,0 +1,71 @@
+//! An image as it is to be unpacked: its configuration, and its layers with the digests of both their forms.
+
+use anyhow::{Context, Result, bail, ensure};
+use oci_spec::image::{Descriptor, Digest, ImageConfiguration};
+
+use crate::digest;
+use crate::layer::Compression;
+use crate::layout::Layout;
+
+/// One image in a layout.
+#[derive(Debug)]
+pub struct Image {
+    /// Its manifest.
+    pub manifest: Descriptor,
+    /// What it says about the program.
+    pub config: ImageConfiguration,
+    /// The digest of the configuration: Docker's image id.
+    pub id: Digest,
+    /// The lowest first: a blob, and the digest of its uncompressed content.
+    pub layers: Vec<(Descriptor, Digest)>,
+}
+
+impl Image {
+    /// Reads the documents of an image and checks that they fit together.
+    ///
+    /// # Errors
+    /// A blob that is missing or is not what its digest says; an artifact, which is no image; a layer of a media type
+    /// that cannot be unpacked.
+    pub fn read(layout: &Layout, manifest: Descriptor) -> Result<Self> {
+        let document = layout.read_manifest(&manifest)?;
+        let config = document.config();
+        match config.media_type().as_ref() {
+            "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json" => {}
+            other => bail!("{}: its configuration is of media type {other:?}: it is no image", manifest.digest()),
+        }
+        let id = config.digest().clone();
+        let text = layout.read_blob(config)?;
+        let config: ImageConfiguration = serde_json::from_slice(&text).with_context(|| format!("image config {id}"))?;
+        let diff_ids = config.rootfs().diff_ids();
+        let layers = document.layers();
+        ensure!(
+            layers.len() == diff_ids.len(),
+            "{}: the manifest has {} layers and the config {} DiffIDs",
+            manifest.digest(),
+            layers.len(),
+            diff_ids.len()
+        );
+        let mut pairs = Vec::with_capacity(layers.len());
+        for (layer, diff_id) in layers.iter().zip(diff_ids) {
+            Compression::of(layer.media_type()).with_context(|| format!("layer {}", layer.digest()))?;
+            pairs.push((layer.clone(), digest::parse(diff_id).context("rootfs.diff_ids")?));
+        }
+        Ok(Self { manifest, config, id, layers: pairs })
+    }
+
+    /// The ChainID of each layer: the name of a layer together with all below it (config.md, "Layer ChainID").
+    ///
+    /// # Errors
+    /// None in practice, see [`digest::of`].
+    pub fn chain_ids(&self) -> Result<Vec<Digest>> {
+        let mut chain: Vec<Digest> = Vec::with_capacity(self.layers.len());
+        for (_, diff_id) in &self.layers {
+            let next = match chain.last() {
+                Some(below) => digest::of(format!("{below} {diff_id}").as_bytes())?,
+                None => diff_id.clone(),
+            };
+            chain.push(next);
+        }
+        Ok(chain)
+    }
+}

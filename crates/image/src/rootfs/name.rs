@@ -1,0 +1,66 @@
+//! Names of entries, as they may be used.
+
+use anyhow::{Result, ensure};
+
+/// The name of an entry without what means nothing: `/./usr//bin/` is `usr/bin`, and the root is empty.
+///
+/// # Errors
+/// A `..`: no builder writes one, and readers do not agree on what it means behind a link. A NUL.
+pub fn clean(path: &[u8]) -> Result<Vec<u8>> {
+    ensure!(!path.contains(&0), "the name contains a NUL");
+    let mut clean = Vec::with_capacity(path.len());
+    for part in path.split(|byte| *byte == b'/') {
+        ensure!(part != b"..", "the name contains \"..\"");
+        if part.is_empty() || part == b"." {
+            continue;
+        }
+        if !clean.is_empty() {
+            clean.push(b'/');
+        }
+        clean.extend_from_slice(part);
+    }
+    Ok(clean)
+}
+
+/// The directory and the last name of a clean path; the directory of a single name is empty.
+pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    path.iter().rposition(|byte| *byte == b'/').map_or((&[], path), |slash| (&path[..slash], &path[slash + 1..]))
+}
+
+/// `name` in the directory `parent`.
+pub fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
+    if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
+}
+
+/// Whether `path` is below the directory `top`.
+pub fn is_below(path: &[u8], top: &[u8]) -> bool {
+    top.is_empty() || path.strip_prefix(top).is_some_and(|rest| rest.starts_with(b"/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for (written, clean_one) in [
+            ("./", ""),
+            ("/", ""),
+            ("", ""),
+            ("a", "a"),
+            ("./a/b/", "a/b"),
+            ("/etc//passwd", "etc/passwd"),
+            ("a/./b", "a/b"),
+            ("...", "..."),
+            ("..a/b..", "..a/b.."),
+        ] {
+            assert_eq!(clean(written.as_bytes()).unwrap(), clean_one.as_bytes(), "{written}");
+        }
+        for bad in ["..", "../x", "a/../b", "a/..", "/..", "a\0b"] {
+            assert!(clean(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert_eq!(split(b"a/b/c"), (&b"a/b"[..], &b"c"[..]));
+        assert_eq!(split(b"a"), (&b""[..], &b"a"[..]));
+        assert!(is_below(b"a/b", b"a") && !is_below(b"ab", b"a") && !is_below(b"a", b"a") && is_below(b"a", b""));
+    }
+}

@@ -1,0 +1,270 @@
+//! The tree by its handle: finding and making directories, and their times, which come last.
+
+use std::collections::BTreeMap;
+use std::ffi::CStr;
+use std::fmt::Debug;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::rc::Rc;
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use super::name::{is_below, join, split};
+use super::remove;
+use crate::archive::show;
+
+/// The handle of a directory, to use with the calls that end in "at".
+const HANDLE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Of directories that no entry describes.
+const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// How many links that lead nowhere are followed to make what they should lead to (path_resolution(7)).
+const LINKS: usize = 40;
+
+/// A directory of the tree.
+#[derive(Debug)]
+pub struct Directory {
+    fd: OwnedFd,
+    /// Its path from the root, without links in it; empty for the root.
+    pub path: Vec<u8>,
+}
+
+impl Directory {
+    /// The directory `fd`, which is at `path`.
+    #[must_use]
+    pub fn new(fd: OwnedFd, path: Vec<u8>) -> Self {
+        Self { fd, path }
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The tree. Nobody else may change it meanwhile.
+#[derive(Debug)]
+pub struct Tree {
+    root: OwnedFd,
+    /// The directory that was asked for last, by the path that was asked for: entries stand together.
+    last: Option<(Vec<u8>, Rc<Directory>)>,
+    /// The times that directories shall have when all entries are there, by their paths without links.
+    times: BTreeMap<Vec<u8>, Timestamps>,
+}
+
+impl Tree {
+    /// Opens the directory `path` of the host as a tree.
+    ///
+    /// # Errors
+    /// The call's error.
+    pub fn open(path: &Path) -> Result<Self> {
+        let root = rustix::fs::open(path, HANDLE, Mode::empty()).with_context(|| format!("open({path:?})"))?;
+        Ok(Self::from_fd(root))
+    }
+
+    /// Takes the handle of a directory, or of a mount that is nowhere.
+    #[must_use]
+    pub fn from_fd(root: OwnedFd) -> Self {
+        Self { root, last: None, times: BTreeMap::new() }
+    }
+
+    /// The root itself.
+    ///
+    /// # Errors
+    /// dup(2)'s.
+    pub fn top(&self) -> Result<Directory> {
+        Ok(Directory { fd: self.root.try_clone().context("dup()")?, path: Vec::new() })
+    }
+
+    /// The directory that the clean `path` leads to, links followed inside the tree; nothing where it is missing.
+    ///
+    /// # Errors
+    /// openat2(2)'s.
+    pub fn directory(&mut self, path: &[u8]) -> Result<Option<Rc<Directory>>> {
+        if let Some((asked, directory)) = &self.last
+            && asked == path
+        {
+            return Ok(Some(Rc::clone(directory)));
+        }
+        let found = self.find(path)?.map(Rc::new);
+        if let Some(directory) = &found {
+            self.last = Some((path.to_vec(), Rc::clone(directory)));
+        }
+        Ok(found)
+    }
+
+    /// As [`Self::directory`], and makes it where it is missing; so is what a link that leads nowhere should lead to.
+    ///
+    /// # Errors
+    /// The failed call's; something else is in the way.
+    pub fn make_directory(&mut self, path: &[u8]) -> Result<Rc<Directory>> {
+        match self.directory(path)? {
+            Some(directory) => Ok(directory),
+            None => self.make(path, LINKS),
+        }
+    }
+
+    fn make(&mut self, path: &[u8], links: usize) -> Result<Rc<Directory>> {
+        if let Some(directory) = self.directory(path)? {
+            return Ok(directory);
+        }
+        let (parent, name) = split(path);
+        if name.is_empty() || links == 0 {
+            bail!("{:?}: too many symbolic links", show(path));
+        }
+        let parent = self.make(parent, links)?;
+        self.hold_times(&parent)?;
+        match rustix::fs::mkdirat(&parent, name, DIRECTORY_MODE) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).with_context(|| format!("mkdirat({:?})", show(path))),
+        }
+        if let Some(directory) = self.directory(path)? {
+            return Ok(directory);
+        }
+        let target = rustix::fs::readlinkat(&parent, name, Vec::new())
+            .with_context(|| format!("readlinkat({:?})", show(path)))?;
+        let target = target.as_bytes();
+        let target = if target.starts_with(b"/") { target.to_vec() } else { join(&parent.path, target) };
+        self.make(trim(&target), links - 1)
+    }
+
+    /// Looks a directory up.
+    fn find(&self, path: &[u8]) -> Result<Option<Directory>> {
+        let asked = if path.is_empty() { b"." } else { path };
+        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let plain = self.look_up(asked, HANDLE, inside | ResolveFlags::NO_SYMLINKS);
+        // A "." or ".." is in targets of links only.
+        let straight = !path.split(|byte| *byte == b'/').any(|part| matches!(part, b"." | b".." | b""));
+        let fd = match plain {
+            Ok(fd) if straight || path.is_empty() => return Ok(Some(Directory { fd, path: path.to_vec() })),
+            Ok(_) | Err(Errno::LOOP) => self.look_up(asked, HANDLE, inside),
+            other => other,
+        };
+        match fd {
+            Ok(fd) => {
+                let path = self.path_of(fd.as_fd())?;
+                Ok(Some(Directory { fd, path }))
+            }
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno).with_context(|| format!("openat2({:?})", show(path))),
+        }
+    }
+
+    fn look_up(&self, path: &[u8], flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+        rustix::fs::openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+    }
+
+    /// The path of a directory in the tree, as the kernel knows it.
+    fn path_of(&self, directory: BorrowedFd<'_>) -> Result<Vec<u8>> {
+        let root = kernel_path(self.root.as_fd())?;
+        let path = kernel_path(directory)?;
+        if path == root {
+            return Ok(Vec::new());
+        }
+        let root = root.strip_suffix(b"/").unwrap_or(&root);
+        let below = path.strip_prefix(root).and_then(|rest| rest.strip_prefix(b"/"));
+        below.map(<[u8]>::to_vec).with_context(|| format!("{:?} is not in the tree", show(&path)))
+    }
+
+    /// Opens the regular file that `path` leads to, links followed inside the tree, for reading; nothing where there is
+    /// none.
+    ///
+    /// # Errors
+    /// openat2(2)'s; not a regular file.
+    pub fn read(&self, path: &str) -> Result<Option<std::fs::File>> {
+        // Not blocking: it may be a fifo.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        match self.look_up(path.as_bytes(), flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS) {
+            Ok(fd) => {
+                let file = std::fs::File::from(fd);
+                let metadata = file.metadata().with_context(|| format!("fstat({path:?})"))?;
+                if !metadata.is_file() {
+                    bail!("{path:?} is not a regular file");
+                }
+                Ok(Some(file))
+            }
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(errno).with_context(|| format!("openat2({path:?})")),
+        }
+    }
+
+    /// Removes `name` from `parent`, whatever it is, with everything below it.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn remove(&mut self, parent: &Directory, name: &[u8]) -> Result<()> {
+        if remove(parent.as_fd(), name)? {
+            let path = join(&parent.path, name);
+            self.times.remove(&path);
+            let below: Vec<_> = self
+                .times
+                .range(join(&path, b"")..)
+                .map(|(other, _)| other.clone())
+                .take_while(|other| is_below(other, &path))
+                .collect();
+            below.iter().for_each(|other| drop(self.times.remove(other)));
+        }
+        // It may have been a part of its path, as a directory or as a link.
+        self.last = None;
+        Ok(())
+    }
+
+    /// Remembers the times that a directory has now, unless an entry has said what they shall be: that something in it
+    /// changes is no change of its own.
+    ///
+    /// # Errors
+    /// statx(2)'s.
+    pub fn hold_times(&mut self, directory: &Directory) -> Result<()> {
+        if self.times.contains_key(&directory.path) {
+            return Ok(());
+        }
+        let stat = rustix::fs::statat(&directory.fd, c"", AtFlags::EMPTY_PATH)
+            .with_context(|| format!("fstatat({:?})", show(&directory.path)))?;
+        let mtime = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() };
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
+            last_modification: mtime,
+        };
+        self.times.insert(directory.path.clone(), times);
+        Ok(())
+    }
+
+    /// Says what times a directory shall have at the end.
+    pub fn set_times(&mut self, path: Vec<u8>, times: Timestamps) {
+        self.times.insert(path, times);
+    }
+
+    /// Gives all directories their times; the end of a layer.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn settle(&mut self) -> Result<()> {
+        self.last = None;
+        let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        for (path, times) in std::mem::take(&mut self.times) {
+            let asked = if path.is_empty() { b".".as_slice() } else { &path };
+            let call = || format!("{:?}: setting its times", show(&path));
+            let directory = self.look_up(asked, HANDLE, inside).with_context(call)?;
+            rustix::fs::utimensat(directory, c"", &times, AtFlags::EMPTY_PATH).with_context(call)?;
+        }
+        Ok(())
+    }
+}
+
+/// Without slashes at the beginning.
+fn trim(mut path: &[u8]) -> &[u8] {
+    while let Some(rest) = path.strip_prefix(b"/") {
+        path = rest;
+    }
+    path
+}
+
+fn kernel_path(fd: BorrowedFd<'_>) -> Result<Vec<u8>> {
+    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let path = rustix::fs::readlink(&link, Vec::new()).with_context(|| format!("readlink({link:?})"))?;
+    Ok(CStr::to_bytes(&path).to_vec())
+}

@@ -1,0 +1,61 @@
+//! The runtime that containers are handed to: `orlop`, or what `--runtime` names. A program like any other to us.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+/// Its name.
+const NAME: &str = "orlop";
+
+/// A runtime's program.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    /// A path, or a name to be found in `PATH`.
+    pub program: PathBuf,
+}
+
+impl Runtime {
+    /// The one that was asked for, the one that was installed beside us, or the one in `PATH`.
+    #[must_use]
+    pub fn find(asked: Option<&Path>) -> Self {
+        let beside = || {
+            let program = std::env::current_exe().ok()?.with_file_name(NAME);
+            program.is_file().then_some(program)
+        };
+        Self { program: asked.map(Path::to_owned).or_else(beside).unwrap_or_else(|| NAME.into()) }
+    }
+
+    /// A call of it.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        Command::new(&self.program)
+    }
+
+    /// What it says of itself when it fails to start.
+    #[must_use]
+    pub fn show(&self) -> String {
+        self.program.display().to_string()
+    }
+
+    /// What its `spec` gives for the user that we are. It is written into the directory `scratch` and removed again.
+    ///
+    /// # Errors
+    /// It cannot be run, or fails; what it writes is no JSON.
+    pub fn spec(&self, scratch: &Path, rootless: bool) -> Result<Value> {
+        let mut command = self.command();
+        command.arg("spec").arg("--bundle").arg(scratch).stdin(Stdio::null()).stdout(Stdio::null());
+        if rootless {
+            command.arg("--rootless");
+        }
+        let output = command.output().with_context(|| format!("running {} spec", self.show()))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{} spec failed: {}", self.show(), said.trim());
+        let file = scratch.join("config.json");
+        let text = fs::read(&file).with_context(|| file.display().to_string())?;
+        fs::remove_file(&file).with_context(|| file.display().to_string())?;
+        serde_json::from_slice(&text).with_context(|| format!("what {} spec wrote", self.show()))
+    }
+}
