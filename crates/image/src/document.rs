@@ -24,6 +24,8 @@ pub mod media_types {
     pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
     /// Docker's images for several platforms.
     pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+    /// All of them: what is at `/manifests/` of a registry, not at `/blobs/`.
+    pub const ALL: [&str; 4] = [MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_LIST];
 }
 
 /// What a descriptor of an index or a reference leads to.

@@ -13,12 +13,13 @@
 //! [image-layout.md]: https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
 
 mod blob;
-mod index;
+pub mod index;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::{Descriptor, Digest, ImageIndex, ImageManifest, MediaType};
@@ -28,6 +29,7 @@ pub use blob::{BlobReader, BlobWriter};
 
 use crate::digest;
 use crate::document::{self, Document};
+use crate::extent::Extent;
 use crate::platform::Platform;
 
 /// How large a manifest, an index or a config may be, in bytes: what registries take.
@@ -122,6 +124,17 @@ impl Layout {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error).with_context(|| path.display().to_string()),
         }
+    }
+
+    /// A blob's content, not proved yet: for whoever proves it elsewhere.
+    ///
+    /// # Errors
+    /// It is not there, or has another size.
+    pub fn blob_extent(&self, descriptor: &Descriptor) -> Result<Extent> {
+        let file = open_regular(&self.blob_path(descriptor.digest()))?;
+        let (size, expected) = (file.metadata()?.len(), descriptor.size());
+        ensure!(size == expected, "blob {} has {size} bytes, it should have {expected}", descriptor.digest());
+        Ok(Extent::new(Arc::new(file), 0, size))
     }
 
     /// Opens a blob. Reading to its end fails if the content is not what the digest says.

@@ -1,36 +1,39 @@
 //! index.json: the names of a layout.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 use oci_spec::image::{Descriptor, Digest};
 use serde_json::{Value, json};
 
 use super::{DOCUMENT_LIMIT, Layout, read_file};
+use crate::document::Document;
 use crate::platform::{self, Platform};
 
 /// The annotation of an entry of index.json that holds its name.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-impl Layout {
-    /// The entry of index.json of a name or digest; without both the only one, or the one for `platform`.
+/// The index.json of a layout or archive, and where it is from.
+#[derive(Debug)]
+pub struct Names<'a> {
+    /// The entries.
+    pub entries: &'a [Descriptor],
+    /// The directory or file, for messages.
+    pub place: &'a Path,
+}
+
+impl Names<'_> {
+    /// The entry of a name; without one the only entry, or the one for `platform`.
     ///
     /// # Errors
     /// There is none; there are several, and nothing says which.
-    pub fn find(&self, tag: Option<&str>, digest: Option<&Digest>, platform: Option<&Platform>) -> Result<Descriptor> {
-        let index = self.index()?;
-        let entries = index.manifests();
-        let place = self.root().display();
-        if let Some(digest) = digest {
-            let found = entries.iter().find(|entry| entry.digest() == digest).cloned();
-            return match found {
-                Some(found) => Ok(found),
-                None => self.find_within(entries, digest),
-            };
-        }
+    pub fn find(&self, tag: Option<&str>, platform: Option<&Platform>) -> Result<Descriptor> {
+        let (entries, place) = (self.entries, self.place.display());
         if let Some(tag) = tag {
             let found = entries.iter().find(|entry| name(entry) == Some(tag));
-            return found.cloned().with_context(|| format!("{place} has no image {tag:?}, it has {}", names(entries)));
+            return found.cloned().with_context(|| format!("{place} has no image {tag:?}, it has {}", list(entries)));
         }
-        match entries.as_slice() {
+        match entries {
             [] => bail!("{place} holds no image"),
             [only] => Ok(only.clone()),
             // The images of one name for several platforms, without an index of their own.
@@ -39,25 +42,44 @@ impl Layout {
                     bail!("{place} holds several images: {}", platform::list(entries))
                 };
                 let found = platform.choose(entries).cloned();
-                found
-                    .with_context(|| format!("{place} has no image for {platform}, it has {}", platform::list(entries)))
+                found.with_context(|| format!("{place} has no image for {platform}, it has {}", platform::list(entries)))
             }
-            _ => bail!("{place} holds several images, name one of {}", names(entries)),
+            _ => bail!("{place} holds several images, name one of {}", list(entries)),
         }
     }
 
-    /// A manifest that only an index of this layout refers to.
-    fn find_within(&self, entries: &[Descriptor], digest: &Digest) -> Result<Descriptor> {
-        for entry in entries {
-            let bytes = self.read_blob(entry)?;
-            if let crate::document::Document::Index(index) =
-                crate::document::Document::parse(&bytes, entry.media_type().as_ref())?
-                && let Some(found) = index.manifests().iter().find(|found| found.digest() == digest)
+    /// The manifest or index of a digest: an entry, or what an entry that is an index refers to.
+    ///
+    /// # Errors
+    /// There is none; an index that cannot be read.
+    pub fn find_digest(&self, digest: &Digest, read: impl Fn(&Descriptor) -> Result<Vec<u8>>) -> Result<Descriptor> {
+        let here = |entries: &[Descriptor]| entries.iter().find(|entry| entry.digest() == digest).cloned();
+        if let Some(found) = here(self.entries) {
+            return Ok(found);
+        }
+        for entry in self.entries {
+            if let Document::Index(index) = Document::parse(&read(entry)?, entry.media_type().as_ref())?
+                && let Some(found) = here(index.manifests())
             {
-                return Ok(found.clone());
+                return Ok(found);
             }
         }
-        bail!("{} has no manifest {digest}", self.root().display())
+        bail!("{} has no manifest {digest}", self.place.display())
+    }
+}
+
+impl Layout {
+    /// The entry of index.json of a digest or name; without both the only one, or the one for `platform`.
+    ///
+    /// # Errors
+    /// There is none; there are several, and nothing says which.
+    pub fn find(&self, tag: Option<&str>, digest: Option<&Digest>, platform: Option<&Platform>) -> Result<Descriptor> {
+        let index = self.index()?;
+        let names = Names { entries: index.manifests(), place: self.root() };
+        match digest {
+            Some(digest) => names.find_digest(digest, |entry| self.read_blob(entry)),
+            None => names.find(tag, platform),
+        }
     }
 
     /// Writes an entry into index.json. A name is taken from whoever had it.
@@ -118,7 +140,7 @@ fn all_same(entries: &[Descriptor]) -> bool {
     entries.windows(2).all(|pair| name(&pair[0]) == name(&pair[1]))
 }
 
-fn names(entries: &[Descriptor]) -> String {
+fn list(entries: &[Descriptor]) -> String {
     let names: Vec<&str> = entries.iter().map(|entry| name(entry).unwrap_or_else(|| entry.digest().as_ref())).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -1,0 +1,157 @@
+//! What is to be copied: all manifests and indexes, read and if need be converted, and the blobs they refer to.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, Result, bail, ensure};
+use oci_spec::image::{Descriptor, MediaType};
+use serde_json::{Value, json};
+
+use super::source::Source;
+use super::{Selection, convert};
+use crate::digest;
+use crate::document::{self, Document};
+use crate::platform::Platform;
+
+/// A manifest or index, as it is to be written.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// Its name.
+    pub descriptor: Descriptor,
+    /// All of it.
+    pub bytes: Vec<u8>,
+    /// Whether it is the one that gets the name, not one that it refers to.
+    pub is_root: bool,
+}
+
+/// All that is to be copied.
+#[derive(Debug)]
+pub struct Plan {
+    /// Layers and configs, each once.
+    pub blobs: Vec<Descriptor>,
+    /// Manifests and indexes, in the order in which they can be written.
+    pub documents: Vec<Written>,
+    /// The last of them.
+    pub root: Descriptor,
+}
+
+struct Maker<'a> {
+    source: &'a Source,
+    keep_docker: bool,
+    blobs: Vec<Descriptor>,
+    seen: HashSet<String>,
+    documents: Vec<Written>,
+}
+
+/// How many images an index may have in all.
+const MOST: usize = 1000;
+
+/// Reads all manifests and indexes. Docker's are converted to OCI's, unless `keep_docker`.
+pub async fn make(source: &Source, selection: &Selection, keep_docker: bool) -> Result<Plan> {
+    let host = Platform::host();
+    let platform = match selection {
+        Selection::Host => Some(&host),
+        Selection::Platform(platform) => Some(platform),
+        Selection::All => None,
+    };
+    let (mut descriptor, mut bytes) = source.root(platform).await?;
+    if let Some(platform) = platform {
+        (descriptor, bytes) = choose(source, descriptor, bytes, platform).await.with_context(|| source.to_string())?;
+        if let Selection::Platform(platform) = selection {
+            check_platform(source, &bytes, &descriptor, platform).await?;
+        }
+    }
+    let mut maker = Maker { source, keep_docker, blobs: Vec::new(), seen: HashSet::new(), documents: Vec::new() };
+    let root = maker.add(descriptor, bytes, 0).await.with_context(|| source.to_string())?;
+    if let Some(last) = maker.documents.last_mut() {
+        last.is_root = true;
+    }
+    Ok(Plan { blobs: maker.blobs, documents: maker.documents, root })
+}
+
+/// Follows indexes to the image for a platform.
+async fn choose(
+    source: &Source,
+    mut descriptor: Descriptor,
+    mut bytes: Vec<u8>,
+    platform: &Platform,
+) -> Result<(Descriptor, Vec<u8>)> {
+    for _ in 0..document::NESTING_LIMIT {
+        match Document::parse(&bytes, descriptor.media_type().as_ref())? {
+            Document::Manifest(_) => return Ok((descriptor, bytes)),
+            Document::Index(index) => descriptor = document::choose(&index, platform)?,
+        }
+        bytes = source.document(&descriptor).await?;
+    }
+    bail!("indexes within indexes, too deep")
+}
+
+/// An image that is no part of an index says in its config what it is for.
+async fn check_platform(source: &Source, bytes: &[u8], descriptor: &Descriptor, wanted: &Platform) -> Result<()> {
+    let Document::Manifest(manifest) = Document::parse(bytes, descriptor.media_type().as_ref())? else { return Ok(()) };
+    if descriptor.platform().is_some() || !convert::is_image_config(manifest.config().media_type()) {
+        return Ok(());
+    }
+    let config: Value = serde_json::from_slice(&source.document(manifest.config()).await?)
+        .with_context(|| format!("{source}: config {}", manifest.config().digest()))?;
+    let text = |key: &str| config.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let variant = Some(text("variant")).filter(|variant| !variant.is_empty());
+    let offered = Platform { os: text("os"), architecture: text("architecture"), variant };
+    ensure!(wanted.served_by(&offered).is_some(), "{source}: there is no image for {wanted}, only for {offered}");
+    Ok(())
+}
+
+impl Maker<'_> {
+    /// Adds a document and all that it refers to. Returns what it is called at the destination.
+    async fn add(&mut self, descriptor: Descriptor, bytes: Vec<u8>, depth: usize) -> Result<Descriptor> {
+        ensure!(depth < document::NESTING_LIMIT, "indexes within indexes, too deep");
+        ensure!(self.documents.len() < MOST, "more than {MOST} manifests");
+        let parsed = Document::parse(&bytes, descriptor.media_type().as_ref())
+            .with_context(|| descriptor.digest().to_string())?;
+        let converted = if self.keep_docker { None } else { convert::document(&bytes, descriptor.media_type(), &parsed)? };
+        let mut value = None;
+        match parsed {
+            Document::Manifest(manifest) => {
+                for blob in std::iter::once(manifest.config()).chain(manifest.layers()) {
+                    if self.seen.insert(blob.digest().to_string()) {
+                        self.blobs.push(convert::descriptor(blob, self.keep_docker));
+                    }
+                }
+            }
+            Document::Index(index) => {
+                let mut content: Value = serde_json::from_slice(converted.as_deref().unwrap_or(&bytes))?;
+                let mut changed = false;
+                for (at, entry) in index.manifests().iter().enumerate() {
+                    let bytes = self.source.document(entry).await?;
+                    let written = Box::pin(self.add(entry.clone(), bytes, depth + 1)).await?;
+                    if written.digest() != entry.digest() {
+                        let entry = &mut content["manifests"][at];
+                        entry["digest"] = json!(written.digest());
+                        entry["size"] = json!(written.size());
+                        entry["mediaType"] = json!(written.media_type());
+                        changed = true;
+                    }
+                }
+                value = changed.then_some(content);
+            }
+        }
+        let bytes = match (value, converted) {
+            (Some(value), _) => serde_json::to_vec(&value)?,
+            (None, Some(converted)) => converted,
+            (None, None) => {
+                return Ok(self.write(descriptor, bytes));
+            }
+        };
+        let media_type = convert::media_type(descriptor.media_type());
+        let mut changed = Descriptor::new(media_type, bytes.len() as u64, digest::of(&bytes)?);
+        changed.set_platform(descriptor.platform().clone());
+        Ok(self.write(changed, bytes))
+    }
+
+    /// The same document may be in several indexes. The last place is the good one for the root.
+    fn write(&mut self, descriptor: Descriptor, bytes: Vec<u8>) -> Descriptor {
+        let mut plain = Descriptor::new(MediaType::clone(descriptor.media_type()), descriptor.size(), descriptor.digest().clone());
+        plain.set_platform(descriptor.platform().clone());
+        self.documents.push(Written { descriptor: plain.clone(), bytes, is_root: false });
+        plain
+    }
+}

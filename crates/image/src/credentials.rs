@@ -1,0 +1,127 @@
+//! Who we are to a registry: the auth files of Podman and Docker, and credential helpers.
+//!
+//! The first file that knows the registry wins, as in containers-auth.json(5):
+//!
+//! 1. `--authfile`, or `$REGISTRY_AUTH_FILE`; then no other file is looked at
+//! 2. `$XDG_RUNTIME_DIR/containers/auth.json`, or `/run/containers/UID/auth.json`
+//! 3. `$XDG_CONFIG_HOME/containers/auth.json`, or `~/.config/containers/auth.json`
+//! 4. `$DOCKER_CONFIG/config.json`, or `~/.docker/config.json`
+//!
+//! `login` writes the first of these, `logout` takes the entry out of all that have it.
+//!
+//! The crate docker_credential was weighed: it reads one of Docker's files or one of Podman's, not the order above,
+//! knows no entries for a part of a registry, and cannot write; and its errors do not say which file they are about.
+
+mod file;
+mod helper;
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+pub use file::AuthFile;
+
+use crate::reference::DOCKER_HUB;
+
+/// What a registry is shown.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// A user name and a password, or what serves as one.
+    Password {
+        /// The user's name.
+        user: String,
+        /// The password. It appears in no message.
+        password: String,
+    },
+    /// A refresh token of OAuth 2, which `docker login` gets from some registries.
+    IdentityToken(String),
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Password { user, .. } => write!(f, "password of {user:?}"),
+            Self::IdentityToken(_) => f.write_str("identity token"),
+        }
+    }
+}
+
+impl std::str::FromStr for Credentials {
+    type Err = anyhow::Error;
+
+    /// Reads `user:password`.
+    fn from_str(text: &str) -> Result<Self> {
+        let (user, password) = text.split_once(':').context("credentials are written USER:PASSWORD")?;
+        ensure!(!user.is_empty(), "credentials are written USER:PASSWORD");
+        Ok(Self::Password { user: user.to_owned(), password: password.to_owned() })
+    }
+}
+
+/// The credentials for a repository of a registry, from the first file that has some.
+///
+/// # Errors
+/// A file that was asked for is not there; a file that cannot be understood; a helper that fails.
+pub fn look_up(host: &str, repository: &str, authfile: Option<&Path>) -> Result<Option<Credentials>> {
+    for path in places(authfile) {
+        let Some(file) = AuthFile::read(&path)? else { continue };
+        if let Some(found) = file.look_up(host, repository).with_context(|| path.display().to_string())? {
+            return Ok(Some(found));
+        }
+    }
+    if let Some(path) = authfile {
+        ensure!(path.try_exists()?, "{}: no such file", path.display());
+    }
+    Ok(None)
+}
+
+/// Keeps credentials for a registry. Returns the file that has them, or names the helper that has.
+///
+/// # Errors
+/// The file cannot be understood or written; a helper fails.
+pub fn store(host: &str, credentials: &Credentials, authfile: Option<&Path>) -> Result<PathBuf> {
+    let path = places(authfile).into_iter().next().context("there is no place for an auth file: HOME is not set")?;
+    AuthFile::update(&path, |file| file.store(host, credentials))?;
+    Ok(path)
+}
+
+/// Forgets the credentials for a registry. Returns the files that had some.
+///
+/// # Errors
+/// No file had any; a file that cannot be understood or written; a helper fails.
+pub fn forget(host: &str, authfile: Option<&Path>) -> Result<Vec<PathBuf>> {
+    let mut changed = Vec::new();
+    for path in places(authfile) {
+        let Some(file) = AuthFile::read(&path)? else { continue };
+        if file.knows(host) {
+            AuthFile::update(&path, |file| file.forget(host))?;
+            changed.push(path);
+        }
+    }
+    if changed.is_empty() {
+        bail!("not logged in to {host}");
+    }
+    Ok(changed)
+}
+
+/// The files in their order.
+fn places(authfile: Option<&Path>) -> Vec<PathBuf> {
+    let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(path) = authfile.map(Path::to_owned).or_else(|| variable("REGISTRY_AUTH_FILE")) {
+        return vec![path];
+    }
+    let home = variable("HOME");
+    let below_home = |name: &str| home.as_ref().map(|home| home.join(name));
+    let runtime = variable("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json"));
+    let uid = rustix::process::geteuid();
+    let runtime = runtime.unwrap_or_else(|| PathBuf::from(format!("/run/containers/{uid}/auth.json")));
+    let config = variable("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
+    let docker = variable("DOCKER_CONFIG").or_else(|| below_home(".docker"));
+    let config = config.map(|dir| dir.join("containers/auth.json"));
+    [Some(runtime), config, docker.map(|dir| dir.join("config.json"))].into_iter().flatten().collect()
+}
+
+/// The name of a registry to helpers, and in files of Docker.
+fn server_name(host: &str) -> &str {
+    if host == DOCKER_HUB { "https://index.docker.io/v1/" } else { host }
+}

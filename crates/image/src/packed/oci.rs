@@ -1,0 +1,74 @@
+//! `oci-archive:`: a layout in a tar file, read where it is.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use oci_spec::image::{Descriptor, ImageIndex};
+
+use super::Tar;
+use crate::digest;
+use crate::extent::Extent;
+use crate::layout::DOCUMENT_LIMIT;
+use crate::layout::index::Names;
+use crate::platform::Platform;
+use crate::reference::Local;
+
+/// An archive that is there.
+#[derive(Debug)]
+pub struct OciArchive {
+    tar: Tar,
+    index: ImageIndex,
+}
+
+impl OciArchive {
+    /// Opens one.
+    ///
+    /// # Errors
+    /// It is not there, or something else.
+    pub fn open(path: &Path) -> Result<Self> {
+        let tar = Tar::open(path)?;
+        tar.extent(Path::new("oci-layout"))?;
+        let index = tar.read(Path::new("index.json"))?;
+        let index = serde_json::from_slice(&index).with_context(|| format!("{}: index.json", path.display()))?;
+        Ok(Self { tar, index })
+    }
+
+    /// The entry of index.json that a reference names.
+    ///
+    /// # Errors
+    /// There is none, or several.
+    pub fn find(&self, local: &Local, platform: Option<&Platform>) -> Result<Descriptor> {
+        let names = Names { entries: self.index.manifests(), place: &self.tar.path };
+        match &local.digest {
+            Some(digest) => names.find_digest(digest, |entry| self.read(entry)),
+            None => names.find(local.tag.as_deref(), platform),
+        }
+    }
+
+    /// A manifest, index or config, proved.
+    ///
+    /// # Errors
+    /// It is not there, too large, or not what its digest says.
+    pub fn read(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        let size = descriptor.size();
+        ensure!(size <= DOCUMENT_LIMIT, "{}: {size} bytes are too many for a document", descriptor.digest());
+        let mut bytes = Vec::new();
+        self.extent(descriptor)?.read_to_end(&mut bytes)?;
+        digest::verify(&bytes, descriptor.digest()).with_context(|| self.tar.path.display().to_string())?;
+        Ok(bytes)
+    }
+
+    /// A blob. Its content is not proved.
+    ///
+    /// # Errors
+    /// It is not there, or has another size.
+    pub fn extent(&self, descriptor: &Descriptor) -> Result<Extent> {
+        let digest = descriptor.digest();
+        let name = PathBuf::from(format!("blobs/{}/{}", digest.algorithm(), digest.digest()));
+        let extent = self.tar.extent(&name)?;
+        let (size, expected) = (extent.length(), descriptor.size());
+        ensure!(size == expected, "{}: blob {digest} has {size} bytes, it should have {expected}", self.tar.path.display());
+        Ok(extent.clone())
+    }
+}

@@ -1,0 +1,321 @@
+//! The registry asks who we are, and we answer: Basic, or a token from the service that it names (Bearer; distribution's
+//! "Token Authentication Specification" and "OAuth2").
+//!
+//! A token is good for one scope, some actions on one repository, and for some minutes.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http_auth::{ChallengeParser, ChallengeRef};
+use reqwest::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::{Response, StatusCode, Url};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::{Registry, retry};
+use crate::credentials::Credentials;
+
+/// What may be done with a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Read.
+    Pull,
+    /// Read and write.
+    Push,
+    /// Read, write and delete.
+    Delete,
+}
+
+/// What a request wants to do, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Scope {
+    repository: String,
+    access: Access,
+    /// Another repository, to be read from.
+    from: Option<String>,
+}
+
+impl Scope {
+    /// An access to one repository.
+    #[must_use]
+    pub fn new(repository: &str, access: Access) -> Self {
+        Self { repository: repository.to_owned(), access, from: None }
+    }
+
+    /// Nothing but being known.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::new("", Access::Pull)
+    }
+
+    /// Besides, reading from another repository.
+    #[must_use]
+    pub fn and_from(self, repository: &str) -> Self {
+        Self { from: Some(repository.to_owned()), ..self }
+    }
+
+    pub(super) fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// The words of it in a question for a token.
+    fn words(&self) -> Vec<String> {
+        let actions = match self.access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+            Access::Delete => "pull,push,delete",
+        };
+        let own = (!self.repository.is_empty()).then(|| format!("repository:{}:{actions}", self.repository));
+        let other = self.from.as_ref().map(|from| format!("repository:{from}:pull"));
+        own.into_iter().chain(other).collect()
+    }
+}
+
+/// What the registry has already accepted.
+#[derive(Debug, Default)]
+pub struct Auth {
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    basic: Option<HeaderValue>,
+    tokens: HashMap<Scope, Token>,
+}
+
+#[derive(Debug)]
+struct Token {
+    header: HeaderValue,
+    until: Instant,
+}
+
+impl Auth {
+    /// What to send with a request from the beginning.
+    pub(super) async fn header(&self, scope: &Scope) -> Option<HeaderValue> {
+        let known = self.known.lock().await;
+        let token = known.tokens.get(scope).filter(|token| token.until > Instant::now());
+        token.map(|token| &token.header).or(known.basic.as_ref()).cloned()
+    }
+
+    /// What to send after a 401. `tried` is what was sent before, and what we could show.
+    ///
+    /// Nothing if there is nothing to send, or nothing better than before.
+    pub(super) async fn answer(
+        &self,
+        registry: &Registry,
+        scope: &Scope,
+        response: &Response,
+        tried: (Option<HeaderValue>, Option<&Credentials>),
+    ) -> Result<Option<HeaderValue>> {
+        let (tried, credentials) = tried;
+        let challenges = Challenges::read(response);
+        let mut known = self.known.lock().await;
+        if let Some(bearer) = challenges.bearer {
+            // Another request may have got one while we waited.
+            if let Some(token) = known.tokens.get(scope)
+                && Some(&token.header) != tried.as_ref()
+            {
+                return Ok(Some(token.header.clone()));
+            }
+            let token = bearer.token(registry, scope, credentials).await?;
+            let header = token.header.clone();
+            known.tokens.insert(scope.clone(), token);
+            return Ok(Some(header));
+        }
+        match credentials {
+            Some(Credentials::Password { user, password }) if challenges.basic => {
+                let header = sensitive(&format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))?;
+                known.basic = Some(header.clone());
+                Ok(Some(header).filter(|header| Some(header) != tried.as_ref()))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+fn sensitive(text: &str) -> Result<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).context("what a registry calls a token is none")?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The ways that a registry offers.
+#[derive(Debug, Default)]
+struct Challenges {
+    basic: bool,
+    bearer: Option<Bearer>,
+}
+
+#[derive(Debug)]
+struct Bearer {
+    realm: String,
+    service: Option<String>,
+    scope: Option<String>,
+}
+
+impl Challenges {
+    fn read(response: &Response) -> Self {
+        let texts = response.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+        Self::parse(texts)
+    }
+
+    fn parse<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
+        let mut found = Self::default();
+        for challenge in texts.flat_map(ChallengeParser::new).filter_map(Result::ok) {
+            if challenge.scheme.eq_ignore_ascii_case("basic") {
+                found.basic = true;
+            } else if challenge.scheme.eq_ignore_ascii_case("bearer") && found.bearer.is_none() {
+                found.bearer = Bearer::read(&challenge);
+            }
+        }
+        found
+    }
+}
+
+impl Bearer {
+    fn read(challenge: &ChallengeRef<'_>) -> Option<Self> {
+        let value = |name: &str| {
+            let found = challenge.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.to_unescaped())
+        };
+        Some(Self { realm: value("realm")?, service: value("service"), scope: value("scope") })
+    }
+
+    /// Gets a token.
+    async fn token(&self, registry: &Registry, scope: &Scope, credentials: Option<&Credentials>) -> Result<Token> {
+        let realm = Url::parse(&self.realm).with_context(|| format!("{}: realm {:?}", registry.host, self.realm))?;
+        let in_the_open = realm.scheme() != "https" && registry.base.scheme() == "https";
+        ensure!(
+            !in_the_open || registry.connection.insecure,
+            "{}: it wants to be told who we are without encryption, at {realm}",
+            registry.host
+        );
+        let response = self.ask(registry, &realm, scope, credentials).await?;
+        if response.status() != StatusCode::OK {
+            let error = registry.failure(response, &format!("token of {}", realm.host_str().unwrap_or_default())).await;
+            return Err(error).with_context(|| registry.who(credentials));
+        }
+        let body = registry.body(response, 1 << 20).await?;
+        Token::read(&body).with_context(|| format!("{}: the answer of {realm}", registry.host))
+    }
+
+    async fn ask(
+        &self,
+        registry: &Registry,
+        realm: &Url,
+        scope: &Scope,
+        credentials: Option<&Credentials>,
+    ) -> Result<Response> {
+        let fields = self.fields(scope);
+        let mut pause = registry.pause();
+        loop {
+            let request = match credentials {
+                Some(Credentials::IdentityToken(token)) => {
+                    let mut fields = fields.clone();
+                    fields.extend([("grant_type", "refresh_token".to_owned()), ("refresh_token", token.clone())]);
+                    fields.push(("client_id", "orlop-image".to_owned()));
+                    let body = query(realm, &fields).query().unwrap_or_default().to_owned();
+                    let request = registry.client.post(realm.clone()).body(body);
+                    request.header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                }
+                Some(Credentials::Password { user, password }) => {
+                    registry.client.get(query(realm, &fields)).basic_auth(user, Some(password))
+                }
+                None => registry.client.get(query(realm, &fields)),
+            };
+            let sent = request.send().await.with_context(|| realm.to_string());
+            match sent {
+                Ok(response) if retry::may_pass(response.status()) => {
+                    let asked = retry::asked_for(response.headers());
+                    pause.wait(registry.failure(response, "token").await, asked).await?;
+                }
+                Err(error) if retry::is_passing(&error) => pause.wait(error, None).await?,
+                other => return other,
+            }
+        }
+    }
+
+    fn fields(&self, scope: &Scope) -> Vec<(&'static str, String)> {
+        let mut scopes = scope.words();
+        // The registry may have a word of its own for what it wants.
+        if let Some(asked) = &self.scope {
+            scopes.extend(asked.split(' ').filter(|word| !word.is_empty()).map(str::to_owned));
+            scopes.sort();
+            scopes.dedup();
+        }
+        let service = self.service.clone().map(|service| ("service", service));
+        service.into_iter().chain(scopes.into_iter().map(|scope| ("scope", scope))).collect()
+    }
+}
+
+/// An address with these fields behind the question mark.
+fn query(address: &Url, fields: &[(&'static str, String)]) -> Url {
+    let mut address = address.clone();
+    address.query_pairs_mut().extend_pairs(fields);
+    address
+}
+
+impl Token {
+    fn read(body: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Answer {
+            token: Option<String>,
+            access_token: Option<String>,
+            expires_in: Option<u64>,
+        }
+        let answer: Answer = serde_json::from_slice(body)?;
+        let Some(token) = answer.token.or(answer.access_token).filter(|token| !token.is_empty()) else {
+            bail!("there is no token in it");
+        };
+        // The specification's default; and some seconds for the way.
+        let seconds = answer.expires_in.unwrap_or(60).saturating_sub(5);
+        let until = Instant::now() + Duration::from_secs(seconds.min(24 * 60 * 60));
+        Ok(Self { header: sensitive(&format!("Bearer {token}"))?, until })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of distribution's specification, one of a registry that offers both, and odd ones.
+    #[test]
+    fn challenges() {
+        let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:samalba/my-app:pull,push""#;
+        let found = Challenges::parse([hub].into_iter());
+        let bearer = found.bearer.unwrap();
+        assert_eq!(bearer.realm, "https://auth.docker.io/token");
+        assert_eq!(bearer.service.as_deref(), Some("registry.docker.io"));
+        assert_eq!(bearer.scope.as_deref(), Some("repository:samalba/my-app:pull,push"));
+        let found = Challenges::parse([r#"basic Realm="a, b""#, r#"BEARER realm="https://x/""#].into_iter());
+        assert!(found.basic && found.bearer.is_some());
+        let found = Challenges::parse([r#"Bearer service="x""#, "Negotiate", "\"", ""].into_iter());
+        assert!(!found.basic && found.bearer.is_none());
+    }
+
+    #[test]
+    fn a_token_is_asked_for_by_all_its_scopes() {
+        let bearer = Bearer {
+            realm: "https://x/t?a=b".to_owned(),
+            service: Some("s y".to_owned()),
+            scope: Some("repository:to:pull,push repository:odd:*".to_owned()),
+        };
+        let scope = Scope::new("to", Access::Push).and_from("from");
+        let url = query(&Url::parse(&bearer.realm).unwrap(), &bearer.fields(&scope));
+        let expected = "https://x/t?a=b&service=s+y&scope=repository%3Afrom%3Apull\
+                        &scope=repository%3Aodd%3A*&scope=repository%3Ato%3Apull%2Cpush";
+        assert_eq!(url.as_str(), expected);
+    }
+
+    #[test]
+    fn answers_of_token_services() {
+        assert!(Token::read(br#"{"token":"a","expires_in":300}"#).is_ok());
+        assert!(Token::read(br#"{"access_token":"a"}"#).is_ok());
+        for bad in ["{}", r#"{"token":""}"#, "no", r#"{"token":"a\nb"}"#] {
+            assert!(Token::read(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Lists: the tags of a repository, and what refers to a manifest. They come in pages.
+
+use anyhow::{Context, Result, ensure};
+use oci_spec::image::{Descriptor, Digest, ImageIndex, MediaType};
+use reqwest::header::{ACCEPT, LINK};
+use reqwest::{Method, Response, StatusCode, Url};
+use serde::Deserialize;
+
+use super::{Access, Registry, RegistryError, Scope};
+use crate::document::{Document, media_types};
+
+/// What refers to a manifest, and how the registry keeps that.
+#[derive(Debug)]
+pub struct Referrers {
+    /// The manifests.
+    pub found: Vec<Descriptor>,
+    /// Whether they come from the tag that stands in for the API ("Referrers Tag Schema").
+    pub by_tag: bool,
+}
+
+/// The largest page, in bytes.
+const PAGE: u64 = 16 << 20;
+/// How many pages there may be.
+const PAGES: usize = 10_000;
+
+impl Registry {
+    /// The tags of a repository. `page` is how many to ask for at once, if the registry's own number will not do.
+    ///
+    /// # Errors
+    /// There is no such repository; an answer that cannot be understood.
+    pub async fn tags(&self, repository: &str, page: Option<u32>) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Page {
+            // distribution writes null where there are none.
+            tags: Option<Vec<String>>,
+        }
+        let mut url = self.url(repository, "tags/list")?;
+        if let Some(page) = page {
+            url.query_pairs_mut().append_pair("n", &page.to_string());
+        }
+        let mut tags = Vec::new();
+        for bytes in self.pages(repository, url, "tags").await? {
+            let page: Page = serde_json::from_slice(&bytes).with_context(|| format!("{}: list of tags", self.host))?;
+            tags.extend(page.tags.unwrap_or_default());
+        }
+        Ok(tags)
+    }
+
+    /// What refers to a manifest, of one type of artifact if asked for.
+    ///
+    /// # Errors
+    /// An answer that cannot be understood.
+    pub async fn referrers(&self, repository: &str, digest: &Digest, kind: Option<&str>) -> Result<Referrers> {
+        let mut url = self.url(repository, &format!("referrers/{digest}"))?;
+        if let Some(kind) = kind {
+            url.query_pairs_mut().append_pair("artifactType", kind);
+        }
+        let (mut found, by_tag) = match self.pages(repository, url, "referrers").await {
+            Ok(pages) => {
+                let mut found = Vec::new();
+                for bytes in pages {
+                    found.extend(entries(&bytes).with_context(|| format!("{}: referrers", self.host))?);
+                }
+                (found, false)
+            }
+            Err(error) if RegistryError::is(&error, StatusCode::NOT_FOUND) => {
+                (self.tagged_referrers(repository, digest).await?.0, true)
+            }
+            Err(error) => return Err(error),
+        };
+        // The registry need not have looked at our wish.
+        if let Some(kind) = kind {
+            found.retain(|entry| artifact_type(entry).as_deref() == Some(kind));
+        }
+        Ok(Referrers { found, by_tag })
+    }
+
+    /// What the tag that stands in for the API refers to, and the tag's own manifest.
+    ///
+    /// # Errors
+    /// It is something else than an index.
+    pub async fn tagged_referrers(
+        &self,
+        repository: &str,
+        digest: &Digest,
+    ) -> Result<(Vec<Descriptor>, Option<Descriptor>)> {
+        let (own, bytes) = match self.manifest(repository, &fallback_tag(digest)).await {
+            Err(error) if RegistryError::is(&error, StatusCode::NOT_FOUND) => return Ok((Vec::new(), None)),
+            other => other?,
+        };
+        let found = entries(&bytes).with_context(|| format!("{}: tag {}", self.host, fallback_tag(digest)))?;
+        Ok((found, Some(own)))
+    }
+
+    /// All pages of a list.
+    async fn pages(&self, repository: &str, first: Url, what: &str) -> Result<Vec<Vec<u8>>> {
+        let scope = Scope::new(repository, Access::Pull);
+        let mut pages = Vec::new();
+        let mut next = Some(first);
+        while let Some(url) = next {
+            ensure!(pages.len() < PAGES, "{}: {what} of {repository}: more than {PAGES} pages", self.host);
+            let accept = format!("{}, application/json", media_types::INDEX);
+            let response = self.send(&scope, Method::GET, &url, |request| request.header(ACCEPT, &accept)).await?;
+            let response = self.expect(response, &[StatusCode::OK], &format!("{what} of {repository}")).await?;
+            next = self.next_page(&response)?;
+            pages.push(self.body(response, PAGE).await?);
+        }
+        Ok(pages)
+    }
+
+    /// `Link: </v2/name/tags/list?last=x&n=10>; rel="next"` (RFC 8288).
+    fn next_page(&self, response: &Response) -> Result<Option<Url>> {
+        let links = response.headers().get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+        let Some(target) = links.filter_map(next_target).next() else { return Ok(None) };
+        let url = response.url().join(target).with_context(|| format!("{}: Link {target:?}", self.host))?;
+        // Our token goes with the request, and is for nobody else.
+        ensure!(url.origin() == self.base.origin(), "{}: the next page is elsewhere, at {url}", self.host);
+        Ok(Some(url))
+    }
+}
+
+fn next_target(link: &str) -> Option<&str> {
+    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+    let next = |parameter: &str| {
+        let (key, value) = parameter.split_once('=').unwrap_or_default();
+        key.trim().eq_ignore_ascii_case("rel") && value.trim().trim_matches('"').eq_ignore_ascii_case("next")
+    };
+    parameters.split(';').any(next).then_some(target)
+}
+
+/// The entries of an index of referrers.
+fn entries(bytes: &[u8]) -> Result<Vec<Descriptor>> {
+    match Document::parse(bytes, media_types::INDEX)? {
+        Document::Index(index) => Ok(ImageIndex::manifests(&index).clone()),
+        Document::Manifest(_) => Ok(Vec::new()),
+    }
+}
+
+/// The tag at which referrers are kept where the registry does not do it: the digest, with `-` for `:`, and no longer than
+/// a tag may be.
+#[must_use]
+pub fn fallback_tag(digest: &Digest) -> String {
+    format!("{}-{:.64}", digest.algorithm(), digest.digest())
+}
+
+fn artifact_type(entry: &Descriptor) -> Option<String> {
+    entry.artifact_type().as_ref().map(MediaType::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_to_the_next_page() {
+        assert_eq!(next_target(r#"</v2/a/tags/list?last=b&n=1>; rel="next""#), Some("/v2/a/tags/list?last=b&n=1"));
+        assert_eq!(next_target("<http://x/y>;foo=bar; REL=next"), Some("http://x/y"));
+        assert_eq!(next_target(r#"</v2/a>; rel="prev""#), None);
+        assert_eq!(next_target("/v2/a"), None);
+    }
+}
