@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use orlop_image::commands::unpack;
+use orlop_image::commands::{attach, copy, login, look, repository, unpack};
 
 /// OCI images: copy, unpack, run.
 #[derive(Debug, Parser)]
@@ -16,18 +17,48 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Unpack(unpack::Unpack),
+    #[command(visible_alias = "push")]
+    Copy(Box<copy::Copy>),
+    Unpack(Box<unpack::Unpack>),
+    Inspect(Box<look::Inspect>),
+    Manifest(Box<look::Manifest>),
+    Config(Box<look::Config>),
+    Tags(Box<repository::Tags>),
+    Referrers(Box<repository::ListReferrers>),
+    Delete(Box<repository::Delete>),
+    Attach(Box<attach::Attach>),
+    Login(Box<login::Login>),
+    Logout(Box<login::Logout>),
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Unpack(args) => unpack::unpack(&args).map(|()| 0),
-    };
-    match done {
+    match carry_out(Cli::parse().command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "orlop-image: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn carry_out(command: Command) -> Result<u8> {
+    let text = match command {
+        Command::Copy(args) => copy::copy(&args)?.into_bytes(),
+        Command::Unpack(args) => return unpack::unpack(&args).map(|()| 0),
+        Command::Inspect(args) => look::inspect(&args)?.into_bytes(),
+        Command::Manifest(args) => look::manifest(&args)?,
+        Command::Config(args) => look::config(&args)?,
+        Command::Tags(args) => repository::tags(&args)?.into_bytes(),
+        Command::Referrers(args) => repository::referrers(&args)?.into_bytes(),
+        Command::Delete(args) => return repository::delete(&args).map(|()| 0),
+        Command::Attach(args) => attach::attach(&args)?.into_bytes(),
+        Command::Login(args) => login::login(&args)?.into_bytes(),
+        Command::Logout(args) => login::logout(&args)?.into_bytes(),
+    };
+    print(&text).map(|()| 0)
+}
+
+fn print(text: &[u8]) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text).and_then(|()| stdout.flush()).context("writing to standard output")
 }

@@ -1,4 +1,10 @@
-//! A file for each command: its flags, its flow.
+//! A file for each command, or a few of a kind: flags, flow.
 
+pub mod attach;
+pub mod connection;
+pub mod copy;
+pub mod login;
+pub mod look;
+pub mod repository;
 pub mod source;
 pub mod unpack;
