@@ -1,28 +1,29 @@
 //! Signals that end us, as an error: what is half done is cleaned up on the way out.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
-use nix::sys::signal::{SigSet, Signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 
-static STOP: AtomicBool = AtomicBool::new(false);
+static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// From here on SIGINT, SIGTERM and SIGHUP only set the result. The second of them ends us at once.
 ///
+/// By handlers, not by holding signals back: the programs that we start would inherit that.
+///
 /// # Errors
-/// pthread_sigmask(3)'s.
+/// sigaction(2)'s.
 pub fn watch() -> Result<&'static AtomicBool> {
-    let mut set = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        set.add(signal);
+    if let Some(stop) = STOP.get() {
+        return Ok(stop);
     }
-    // Threads that begin after this hold the signals back too.
-    set.thread_block().context("pthread_sigmask()")?;
-    std::thread::spawn(move || {
-        if set.wait().is_ok() {
-            STOP.store(true, Ordering::Relaxed);
-            let _ = set.thread_unblock();
-        }
-    });
-    Ok(&STOP)
+    let stop = STOP.get_or_init(Arc::default);
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // In this order: the first looks at what the second has set the time before.
+        flag::register_conditional_default(signal, Arc::clone(stop)).context("sigaction()")?;
+        flag::register(signal, Arc::clone(stop)).context("sigaction()")?;
+    }
+    Ok(stop)
 }

@@ -21,5 +21,6 @@ pub mod registry;
 pub mod rootfs;
 pub mod runtime;
 pub mod size;
+pub mod store;
 pub mod user_namespace;
 pub mod users;

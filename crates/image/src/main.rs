@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use orlop_image::commands::{attach, copy, login, look, repository, unpack};
+use orlop_image::commands::{attach, copy, login, look, repository, run, store, unpack};
 
 /// OCI images: copy, unpack, run.
 #[derive(Debug, Parser)]
@@ -20,6 +20,8 @@ enum Command {
     #[command(visible_alias = "push")]
     Copy(Box<copy::Copy>),
     Unpack(Box<unpack::Unpack>),
+    Run(Box<run::Run>),
+    Store(Box<store::StoreCommand>),
     Inspect(Box<look::Inspect>),
     Manifest(Box<look::Manifest>),
     Config(Box<look::Config>),
@@ -45,6 +47,8 @@ fn carry_out(command: Command) -> Result<u8> {
     let text = match command {
         Command::Copy(args) => copy::copy(&args)?.into_bytes(),
         Command::Unpack(args) => return unpack::unpack(&args).map(|()| 0),
+        Command::Run(args) => return run::run(&args),
+        Command::Store(args) => store::store(&args)?.into_bytes(),
         Command::Inspect(args) => look::inspect(&args)?.into_bytes(),
         Command::Manifest(args) => look::manifest(&args)?,
         Command::Config(args) => look::config(&args)?,

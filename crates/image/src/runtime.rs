@@ -1,6 +1,7 @@
 //! The runtime that containers are handed to: `orlop`, or what `--runtime` names. A program like any other to us.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -38,6 +39,18 @@ impl Runtime {
     #[must_use]
     pub fn show(&self) -> String {
         self.program.display().to_string()
+    }
+
+    /// Tells one program from another; nothing when there is none, or it is not where we can see it.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<String> {
+        let in_path = || {
+            let path = std::env::var_os("PATH")?;
+            std::env::split_paths(&path).map(|directory| directory.join(&self.program)).find(|file| file.is_file())
+        };
+        let file = if self.program.components().count() > 1 { Some(self.program.clone()) } else { in_path() };
+        let status = file?.metadata().ok()?;
+        Some(format!("{}-{}-{}-{}-{}", status.dev(), status.ino(), status.len(), status.mtime(), status.mtime_nsec()))
     }
 
     /// What its `spec` gives for the user that we are. It is written into the directory `scratch` and removed again.

@@ -6,5 +6,7 @@ pub mod copy;
 pub mod login;
 pub mod look;
 pub mod repository;
+pub mod run;
 pub mod source;
+pub mod store;
 pub mod unpack;

@@ -1,11 +1,18 @@
 //! The image that a command is about: wherever it is, as a layout on disk.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use oci_spec::image::Descriptor;
 
+use super::connection::ConnectionFlags;
+use super::copy::Telling;
+use crate::copy::{self, Options, Selection};
+use crate::interrupt;
 use crate::layout::Layout;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -19,6 +26,12 @@ pub struct Source {
     /// Which of an index's images: os/architecture[/variant] [default: this machine's]
     #[arg(long)]
     pub platform: Option<Platform>,
+    /// How to tell what is fetched
+    #[command(flatten)]
+    pub telling: Telling,
+    /// How to speak to registries
+    #[command(flatten)]
+    pub connection: ConnectionFlags,
 }
 
 /// An image on disk.
@@ -37,18 +50,70 @@ impl Source {
         self.platform.clone().unwrap_or_else(Platform::host)
     }
 
-    /// Finds the image where it is a layout; fetches it into the layout `scratch` where it is not.
+    /// The reference in the one way that the store knows it by: a directory by its full path.
     ///
     /// # Errors
-    /// It is not there, or not for our platform; it cannot be fetched.
-    pub fn fetch(&self, _scratch: &Path) -> Result<Fetched> {
-        let Reference::Layout(local) = &self.reference else {
-            bail!("{}: not yet", self.reference);
+    /// The working directory is not there.
+    pub fn key(&self) -> Result<String> {
+        let mut reference = self.reference.clone();
+        if let Reference::Layout(local) | Reference::OciArchive(local) | Reference::DockerArchive(local) =
+            &mut reference
+        {
+            local.path = std::path::absolute(&local.path).with_context(|| local.path.display().to_string())?;
+        }
+        Ok(reference.to_string())
+    }
+
+    /// Finds the image where it is a layout; fetches it into the layout `into` where it is not.
+    ///
+    /// # Errors
+    /// It is not there, or not for our platform; it cannot be fetched; a signal came meanwhile.
+    pub fn fetch(&self, into: &Path) -> Result<Fetched> {
+        if let Some(found) = self.find()? {
+            return Ok(found);
+        }
+        let layout = Layout::open_or_create(into)?;
+        let selection = self.platform.clone().map_or(Selection::Host, Selection::Platform);
+        let options = Options {
+            connection: self.connection.connection(),
+            selection,
+            progress: self.telling.progress(),
+            ..Options::default()
         };
+        let (reference, target) = (self.reference.clone(), layout.clone());
+        let manifest = interruptible(move || copy::copy(&reference, &target, &options))?;
+        Ok(Fetched { layout, manifest })
+    }
+
+    /// The image where it is, if that is a layout.
+    ///
+    /// # Errors
+    /// It is not there, or not for our platform.
+    pub fn find(&self) -> Result<Option<Fetched>> {
+        let Reference::Layout(local) = &self.reference else { return Ok(None) };
         let layout = Layout::open(&local.path)?;
         let platform = self.platform();
         let found = layout.find(local.tag.as_deref(), local.digest.as_ref(), Some(&platform))?;
         let manifest = layout.choose(found, &platform)?;
-        Ok(Fetched { layout, manifest })
+        Ok(Some(Fetched { layout, manifest }))
+    }
+}
+
+/// Does something that may take long and cannot be stopped, and leaves it to itself when a signal wants us to end.
+fn interruptible<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let stop = interrupt::watch()?;
+    let (answer, result) = sync_channel(1);
+    let thread = std::thread::spawn(move || drop(answer.send(work())));
+    loop {
+        match result.recv_timeout(Duration::from_millis(50)) {
+            Ok(result) => {
+                // Whoever enters a user namespace next must be alone.
+                thread.join().map_err(|_| anyhow::anyhow!("the copying thread panicked"))?;
+                return result;
+            }
+            Err(RecvTimeoutError::Timeout) if !stop.load(Ordering::Relaxed) => {}
+            Err(RecvTimeoutError::Timeout) => bail!("interrupted"),
+            Err(error) => return Err(error).context("the copying thread panicked"),
+        }
     }
 }

@@ -1,0 +1,248 @@
+//! `run`: a container of an image, on layers that were unpacked once.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::origin::WithOrigin;
+
+use super::source::{Fetched, Source};
+use super::unpack::LimitFlags;
+use crate::bundle::{self, Unpacking};
+use crate::convert::{self, Wishes};
+use crate::image::Image;
+use crate::layout::Layout;
+use crate::rootfs::Owners;
+use crate::runtime::Runtime;
+use crate::store::Store;
+use crate::store::record::Record;
+use crate::{interrupt, user_namespace};
+
+/// Run an image in a container, which is removed at its end with all that it has written.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The image
+    #[command(flatten)]
+    pub source: Source,
+    /// What the program gets, instead of the image's Cmd
+    #[arg(trailing_var_arg = true)]
+    pub args: Vec<String>,
+    /// The container's name [default: made up]
+    #[arg(long, value_name = "ID")]
+    pub name: Option<String>,
+    /// Program to run instead of the image's Entrypoint and Cmd
+    #[arg(long, value_name = "PROGRAM")]
+    pub entrypoint: Option<String>,
+    /// Set a variable, or hand ours on; may be given several times
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub env: Vec<String>,
+    /// Instead of the image's User
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub user: Option<String>,
+    /// Instead of the image's WorkingDir
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// Show a file or directory of the host in the container; may be given several times
+    #[arg(short, long, value_name = "HOST:CONTAINER[:ro]", value_parser = parse_volume)]
+    pub volume: Vec<Volume>,
+    /// The network: a loopback alone, or the host's
+    #[arg(long, value_enum, default_value_t = Net::None)]
+    pub net: Net,
+    /// Give the container a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Ask the registry even if the image is in the store
+    #[arg(long)]
+    pub pull: bool,
+    /// How much may be unpacked
+    #[command(flatten)]
+    pub limits: LimitFlags,
+    /// Where layers and containers are [default: /var/lib/orlop-image, or $XDG_DATA_HOME/orlop-image]
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// The runtime [default: orlop beside this program, or in PATH]
+    #[arg(long, value_name = "PROGRAM")]
+    pub runtime: Option<PathBuf>,
+}
+
+/// Which network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Net {
+    /// A loopback interface of its own.
+    None,
+    /// The host's, with its names.
+    Host,
+}
+
+/// Something of the host's that the container sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// On the host, absolute.
+    pub source: String,
+    /// In the container, absolute.
+    pub destination: String,
+    /// Whether it cannot be written to.
+    pub read_only: bool,
+}
+
+fn parse_volume(text: &str) -> Result<Volume, String> {
+    let wrong = || format!("{text:?} is not HOST:CONTAINER or HOST:CONTAINER:ro, with absolute paths");
+    let (text, read_only) = text.strip_suffix(":ro").map_or((text, false), |text| (text, true));
+    let (source, destination) = text.split_once(':').ok_or_else(wrong)?;
+    if !source.starts_with('/') || !destination.starts_with('/') || destination.contains(':') {
+        return Err(wrong());
+    }
+    Ok(Volume { source: source.to_owned(), destination: destination.to_owned(), read_only })
+}
+
+/// Carries out `run`; gives the exit code: the program's, or 128 and the signal that ended it.
+///
+/// # Errors
+/// Whatever is wrong with the image, the store or the runtime. Nothing of the container is left then.
+pub fn run(args: &Run) -> Result<u8> {
+    let store = Store::open(args.store.as_deref())?;
+    let adding = store.adding()?;
+    let found = find(args, &store)?;
+    let image = Image::read(&found.layout, found.manifest)?;
+    let chain = image.chain_ids()?;
+    let rootless = !rustix::process::geteuid().is_root();
+    if rootless {
+        user_namespace::enter(CloneFlags::CLONE_NEWNS)?;
+    } else {
+        unshare(CloneFlags::CLONE_NEWNS).context("unshare(CLONE_NEWNS)")?;
+    }
+    if !store.has(&chain)? {
+        let owners = if rootless { Owners::Recorded } else { Owners::Set };
+        let how = Unpacking { owners, limits: args.limits.limits(), stop: interrupt::watch()? };
+        store.unpack(&found.layout, &image, how)?;
+    }
+    let platform = args.source.platform().to_string();
+    store.remember(&Record::new(&args.source.key()?, &platform, &image)?)?;
+    let id = args.name.clone().map_or_else(made_up_name, Ok)?;
+    let mut container = store.reserve(&id, &chain)?;
+    drop(adding);
+    let rootfs = container.mount(&store.lower(&chain), rootless)?;
+    let runtime = Runtime::find(args.runtime.as_deref());
+    let template = store.spec(&runtime, rootless)?;
+    let mut config = convert::convert(template, &image.config, &args.wishes(), &rootfs)?;
+    args.shape(&mut config, &id)?;
+    bundle::write_config(container.bundle(), &config)?;
+    drop(rootfs);
+    container.share_lock()?;
+    // Before there is a child: none of its signals is missed.
+    let signals = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
+    let signals = SignalsInfo::<WithOrigin>::new(signals).context("sigaction()")?;
+    let mut command = runtime.command();
+    command.arg("run").arg("--bundle").arg(container.bundle()).arg(&id);
+    let child = command.spawn().with_context(|| format!("running {}", runtime.show()))?;
+    let status = wait(child, signals)?;
+    drop(container);
+    Ok(code(status))
+}
+
+/// The image in its layout, in the store from an earlier run, or fetched.
+fn find(args: &Run, store: &Store) -> Result<Fetched> {
+    if let Some(found) = args.source.find()? {
+        return Ok(found);
+    }
+    let platform = args.source.platform().to_string();
+    if !args.pull
+        && let Some(record) = store.recall(&args.source.key()?, &platform)?
+    {
+        return Ok(Fetched { layout: Layout::open(&store.layout())?, manifest: record.manifest });
+    }
+    args.source.fetch(&store.layout())
+}
+
+impl Run {
+    fn wishes(&self) -> Wishes {
+        Wishes {
+            entrypoint: self.entrypoint.clone().map(|program| vec![program]),
+            args: Some(self.args.clone()).filter(|args| !args.is_empty()),
+            env: self.env.clone(),
+            user: self.user.clone(),
+            cwd: self.workdir.clone(),
+        }
+    }
+
+    /// What else the flags ask for.
+    fn shape(&self, config: &mut Value, id: &str) -> Result<()> {
+        config["process"]["terminal"] = json!(self.tty);
+        config["hostname"] = json!(id);
+        let mut mounts: Vec<Value> = self.volume.iter().map(bind).collect();
+        if self.net == Net::Host {
+            let namespaces = config["linux"]["namespaces"].as_array_mut().context("linux.namespaces: not a list")?;
+            namespaces.retain(|namespace| namespace["type"] != "network");
+            for file in ["/etc/resolv.conf", "/etc/hosts"] {
+                if PathBuf::from(file).is_file() {
+                    let (source, destination) = (file.to_owned(), file.to_owned());
+                    mounts.push(bind(&Volume { source, destination, read_only: true }));
+                }
+            }
+        }
+        config["mounts"].as_array_mut().context("mounts: not a list")?.extend(mounts);
+        Ok(())
+    }
+}
+
+fn bind(volume: &Volume) -> Value {
+    let access = if volume.read_only { "ro" } else { "rw" };
+    json!({
+        "destination": volume.destination,
+        "source": volume.source,
+        "type": "bind",
+        "options": ["rbind", "rprivate", access],
+    })
+}
+
+/// Twelve digits of what nobody can guess.
+fn made_up_name() -> Result<String> {
+    let mut bytes = [0; 6];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).context("getrandom()")?;
+    Ok(bytes.iter().fold(String::new(), |name, byte| format!("{name}{byte:02x}")))
+}
+
+/// Waits for the runtime; meanwhile signals that were sent to us go to it, which hands them to the container. Those of
+/// a terminal it gets itself.
+fn wait(mut child: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<ExitStatus> {
+    let pid = Pid::from_raw(child.id().cast_signed());
+    for received in signals.forever() {
+        if received.signal == SIGCHLD {
+            if let Some(status) = child.try_wait().context("waiting for the runtime")? {
+                return Ok(status);
+            }
+        } else if received.process.is_some() {
+            // It may just have ended.
+            let _ = kill(pid, Signal::try_from(received.signal).context("a signal")?);
+        }
+    }
+    child.wait().context("waiting for the runtime")
+}
+
+fn code(status: ExitStatus) -> u8 {
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    u8::try_from(code).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes() {
+        let volume = parse_volume("/srv/a:/b:ro").unwrap();
+        assert_eq!((&*volume.source, &*volume.destination, volume.read_only), ("/srv/a", "/b", true));
+        assert!(!parse_volume("/a:/b").unwrap().read_only);
+        for text in ["", "/a", "a:/b", "/a:b", "/a:/b:rw", "/a:/b:ro:ro", ":/b", "/a:"] {
+            assert!(parse_volume(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A container on the store's layers: a bundle whose root is an overlay that only we and the runtime can see.
+
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use oci_spec::image::Digest;
+use rustix::fs::{CWD, FlockOperation};
+use rustix::io::FdFlags;
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags, mount_change, move_mount, unmount};
+
+use super::overlay::Overlay;
+use super::{Store, lock, write_new};
+use crate::bundle::remove_tree;
+use crate::rootfs::Tree;
+
+/// A container's directory. Dropped, it is removed, with all that the container has written.
+#[derive(Debug)]
+pub struct Container {
+    path: PathBuf,
+    lock: File,
+    mounted: bool,
+}
+
+impl Store {
+    /// Takes the name `id` and makes a directory for it that keeps gc from the layers.
+    ///
+    /// # Errors
+    /// The name is no name for a directory, or taken.
+    pub fn reserve(&self, id: &str, layers: &[Digest]) -> Result<Container> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-' | '.');
+        if id.is_empty() || id == "." || id == ".." || !id.chars().all(allowed) {
+            bail!("{id:?} is no name for a container: letters, digits, '_', '+', '-' and '.' are");
+        }
+        let path = self.root.join("containers").join(id);
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                bail!("a container {id:?} exists (if it is not running, store gc removes it)")
+            }
+            Err(error) => return Err(error).with_context(|| format!("making {}", path.display())),
+        }
+        let made = || -> Result<File> {
+            let lock = lock(&path.join("lock"), FlockOperation::LockExclusive)?;
+            let list: Vec<&str> = layers.iter().map(AsRef::as_ref).collect();
+            write_new(&path.join("layers"), list.join("\n").as_bytes())?;
+            Ok(lock)
+        };
+        match made() {
+            Ok(lock) => Ok(Container { path, lock, mounted: false }),
+            Err(error) => {
+                let _ = remove_tree(&path);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Container {
+    /// The bundle.
+    #[must_use]
+    pub fn bundle(&self) -> &Path {
+        &self.path
+    }
+
+    /// Mounts the overlay of `lower` and a directory of the container's own; gives the root's tree. The mount is in our
+    /// mount namespace, which must not be the host's, so it goes when we and the runtime are gone, whatever ends us.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn mount(&mut self, lower: &[PathBuf], rootless: bool) -> Result<Tree> {
+        // Mounts of the host come in, ours do not get out.
+        mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+            .context("mount(\"/\", MS_SLAVE | MS_REC)")?;
+        let (upper, work, rootfs) = (self.path.join("upper"), self.path.join("work"), self.path.join("rootfs"));
+        let overlay = Overlay { lower, upper: &upper, work: &work, volatile: true, rootless };
+        let mount = overlay.mount()?;
+        DirBuilder::new().mode(0o700).create(&rootfs).with_context(|| format!("making {}", rootfs.display()))?;
+        move_mount(&mount, "", CWD, &rootfs, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .with_context(|| format!("move_mount(…, {})", rootfs.display()))?;
+        self.mounted = true;
+        Ok(Tree::from_fd(mount))
+    }
+
+    /// Lets programs that we start hold the lock too: should we be killed, the container is still in use.
+    ///
+    /// # Errors
+    /// fcntl(2)'s.
+    pub fn share_lock(&self) -> Result<()> {
+        rustix::io::fcntl_setfd(&self.lock, FdFlags::empty()).context("fcntl(F_SETFD)")
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        if self.mounted {
+            let _ = unmount(self.path.join("rootfs"), UnmountFlags::DETACH);
+        }
+        // What cannot be removed now, gc finds.
+        let _ = remove_tree(&self.path);
+    }
+}
