@@ -134,7 +134,11 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let mut report = Report::of(&error);
+            let hint = report.hint();
             report.text = cli.verb.failed(&report.text);
+            if !hint.is_empty() {
+                report.text = format!("{} ({hint})", report.text);
+            }
             if log.error(&report) {
                 tell(&report.text);
             }
