@@ -1,5 +1,10 @@
 //! Writes the manual pages and the shells' completions from the definitions that `--help` shows:
 //! `cargo run --example pages -- DIR`.
+#![allow(
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "the bans are for the runtime; this runs where it is built"
+)]
 
 use std::fs;
 use std::io;
@@ -10,7 +15,6 @@ use clap::Command;
 use clap_complete::{Shell, generate_to};
 use clap_mangen::Man;
 
-#[allow(clippy::print_stderr, reason = "a program of its own")]
 fn main() -> ExitCode {
     let Some(directory) = std::env::args_os().nth(1) else {
         eprintln!("usage: pages DIR");
