@@ -12,4 +12,7 @@
 mod support;
 
 mod attacks;
+mod bad_input;
+mod convert;
+mod run;
 mod unpack;

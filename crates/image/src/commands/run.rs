@@ -128,7 +128,6 @@ pub fn run(args: &Run) -> Result<u8> {
     store.remember(&Record::new(&args.source.key()?, &platform, &image)?)?;
     let id = args.name.clone().map_or_else(made_up_name, Ok)?;
     let mut container = store.reserve(&id, &chain)?;
-    drop(adding);
     let rootfs = container.mount(&store.lower(&chain), rootless)?;
     let runtime = Runtime::find(args.runtime.as_deref());
     let template = store.spec(&runtime, rootless)?;
@@ -136,6 +135,8 @@ pub fn run(args: &Run) -> Result<u8> {
     args.shape(&mut config, &id)?;
     bundle::write_config(container.bundle(), &config)?;
     drop(rootfs);
+    // Not before: gc would take what is half made for what somebody has left.
+    drop(adding);
     container.share_lock()?;
     // Before there is a child: none of its signals is missed.
     let signals = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
