@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn values_may_have_newlines_and_later_records_win() {
         let mut records = Records::default();
-        records.read(b"9 path=a\n26 SCHILY.xattr.user.n=\n\n=\n11 path=bc\n").unwrap();
+        records.read(b"9 path=a\n27 SCHILY.xattr.user.n=\n\n=\n11 path=bc\n").unwrap();
         assert_eq!(records.path.as_deref(), Some(&b"bc"[..]));
         assert_eq!(records.xattrs, [(b"user.n".to_vec(), b"\n\n=".to_vec())]);
         records.read(b"8 path=\n").unwrap();

@@ -138,10 +138,12 @@ impl Applier {
             }
             Kind::HardLink(target) => self.link(parent, name, target),
             Kind::Character(major, minor) => {
-                self.node(parent, name, entry, FileType::CharacterDevice, makedev(*major, *minor))
+                self.node(parent, name, entry, (FileType::CharacterDevice, makedev(*major, *minor)))
             }
-            Kind::Block(major, minor) => self.node(parent, name, entry, FileType::BlockDevice, makedev(*major, *minor)),
-            Kind::Fifo => self.node(parent, name, entry, FileType::Fifo, 0),
+            Kind::Block(major, minor) => {
+                self.node(parent, name, entry, (FileType::BlockDevice, makedev(*major, *minor)))
+            }
+            Kind::Fifo => self.node(parent, name, entry, (FileType::Fifo, 0)),
         }
     }
 
@@ -157,7 +159,7 @@ impl Applier {
         Ok(())
     }
 
-    fn node(&mut self, parent: &Directory, name: &[u8], entry: &Entry, kind: FileType, device: u64) -> Result<()> {
+    fn node(&mut self, parent: &Directory, name: &[u8], entry: &Entry, (kind, device): (FileType, u64)) -> Result<()> {
         if self.owners == Owners::Recorded && kind != FileType::Fifo {
             let placeholder = self.create(parent, name)?;
             return self.finish(Target::Open(placeholder.as_fd()), entry);

@@ -209,7 +209,9 @@ impl Tree {
                 .map(|(other, _)| other.clone())
                 .take_while(|other| is_below(other, &path))
                 .collect();
-            below.iter().for_each(|other| drop(self.times.remove(other)));
+            for other in &below {
+                self.times.remove(other);
+            }
         }
         // It may have been a part of its path, as a directory or as a link.
         self.last = None;

@@ -119,7 +119,7 @@ impl Store {
     /// See [`layer::read`] and [`Applier::apply`].
     pub fn unpack(&self, layout: &Layout, image: &Image, how: Unpacking) -> Result<()> {
         let chain = image.chain_ids()?;
-        let mut budget = how.budget();
+        let mut unpacker = Unpacker { layout, image, how, budget: how.budget() };
         for (at, id) in chain.iter().enumerate() {
             // Two who want the same layer: the second waits, and finds it.
             let path = self.layer(id);
@@ -127,45 +127,11 @@ impl Store {
             let _lock = lock(&lock_path, FlockOperation::LockExclusive)?;
             if !path.try_exists()? {
                 let draft = Draft::new(&path)?;
-                let (descriptor, diff_id) = &image.layers[at];
-                let layer = Layer { descriptor, diff_id };
-                self.make(layout, &layer, draft.path(), &self.lower(&chain[..at]), &mut budget, how)?;
+                unpacker.make(at, draft.path(), &self.lower(&chain[..at]))?;
                 draft.keep()?;
             }
         }
         Ok(())
-    }
-
-    fn make(
-        &self,
-        layout: &Layout,
-        layer: &Layer<'_>,
-        draft: &Path,
-        lower: &[PathBuf],
-        budget: &mut Budget<'_>,
-        how: Unpacking,
-    ) -> Result<()> {
-        let (upper, work, before) = (draft.join("fs"), draft.join("work"), budget.bytes);
-        let tree = if lower.is_empty() {
-            DirBuilder::new().mode(0o755).create(&upper).with_context(|| format!("making {}", upper.display()))?;
-            Tree::open(&upper)?
-        } else {
-            let rootless = how.owners == Owners::Recorded;
-            let overlay = Overlay { lower, upper: &upper, work: &work, volatile: false, rootless };
-            Tree::from_fd(overlay.mount()?)
-        };
-        let mut applier = Applier::new(tree, how.owners, !lower.is_empty(), how.limits);
-        let blob = layout.open_blob(layer.descriptor)?;
-        layer::read(blob, layer, budget, |content| applier.apply(content))?;
-        drop(applier);
-        if !lower.is_empty() {
-            crate::bundle::remove_tree(&work)?;
-        }
-        let size = (before - budget.bytes).to_string();
-        write_new(&draft.join("size"), size.as_bytes())?;
-        // A layer is verified once and trusted from then on, so it must be whole after a power failure too.
-        let directory = File::open(draft).with_context(|| draft.display().to_string())?;
-        rustix::fs::syncfs(&directory).context("syncfs()")
     }
 
     /// What the runtime's `spec` gives, asked for once as long as the program is the same.
@@ -189,6 +155,42 @@ impl Store {
             replace(&file, &serde_json::to_vec(&spec)?)?;
         }
         Ok(spec)
+    }
+}
+
+/// An image on its way into the store.
+struct Unpacker<'a> {
+    layout: &'a Layout,
+    image: &'a Image,
+    how: Unpacking,
+    budget: Budget<'static>,
+}
+
+impl Unpacker<'_> {
+    /// Makes the directory of one layer in `draft`.
+    fn make(&mut self, at: usize, draft: &Path, lower: &[PathBuf]) -> Result<()> {
+        let (descriptor, diff_id) = &self.image.layers[at];
+        let (upper, work, before) = (draft.join("fs"), draft.join("work"), self.budget.bytes);
+        let tree = if lower.is_empty() {
+            DirBuilder::new().mode(0o755).create(&upper).with_context(|| format!("making {}", upper.display()))?;
+            Tree::open(&upper)?
+        } else {
+            let rootless = self.how.owners == Owners::Recorded;
+            let overlay = Overlay { lower, upper: &upper, work: &work, volatile: false, rootless };
+            Tree::from_fd(overlay.mount()?)
+        };
+        let mut applier = Applier::new(tree, self.how.owners, !lower.is_empty(), self.how.limits);
+        let blob = self.layout.open_blob(descriptor)?;
+        layer::read(blob, &Layer { descriptor, diff_id }, &mut self.budget, |content| applier.apply(content))?;
+        drop(applier);
+        if !lower.is_empty() {
+            crate::bundle::remove_tree(&work)?;
+        }
+        let size = (before - self.budget.bytes).to_string();
+        write_new(&draft.join("size"), size.as_bytes())?;
+        // A layer is verified once and trusted from then on, so it must be whole after a power failure too.
+        let directory = File::open(draft).with_context(|| draft.display().to_string())?;
+        rustix::fs::syncfs(&directory).context("syncfs()")
     }
 }
 

@@ -37,7 +37,7 @@ impl Layer {
         })
     }
 
-    pub fn owned(self, name: &str, mode: u32, uid: u64, gid: u64, content: &[u8]) -> Self {
+    pub fn owned(self, name: &str, mode: u32, (uid, gid): (u64, u64), content: &[u8]) -> Self {
         self.entry(name, EntryType::Regular, content, |header| {
             header.set_mode(mode);
             header.set_uid(uid);
