@@ -19,8 +19,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::packed::staged::Staged;
 use crate::layout::Layout;
+use crate::packed::staged::Staged;
 use crate::platform::Platform;
 use crate::progress::Progress;
 use crate::reference::Reference;
@@ -104,7 +104,13 @@ pub fn copy_to(source: &Reference, destination: &Reference, options: &Options) -
                 let for_docker = matches!(destination, Reference::DockerArchive(_));
                 tokio::task::spawn_blocking({
                     let (local, copied) = (local.clone(), copied.clone());
-                    move || if for_docker { staged.finish_docker(&copied, &local) } else { staged.finish_oci(&copied, &local) }
+                    move || {
+                        if for_docker {
+                            staged.finish_docker(&copied, &local)
+                        } else {
+                            staged.finish_oci(&copied, &local)
+                        }
+                    }
                 })
                 .await
                 .context("writing the archive")??;

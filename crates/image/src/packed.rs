@@ -57,7 +57,8 @@ impl Tar {
                 // Docker wrote a layer that it had written before as a link to it.
                 kind @ (EntryType::Symlink | EntryType::Link) => {
                     let target = entry.link_name()?.context("a link to nothing")?.into_owned();
-                    let beside = name.parent().filter(|_| kind == EntryType::Symlink).map(|parent| parent.join(&target));
+                    let beside =
+                        name.parent().filter(|_| kind == EntryType::Symlink).map(|parent| parent.join(&target));
                     self.links.insert(name, clean(&beside.unwrap_or(target)));
                 }
                 _ => {}

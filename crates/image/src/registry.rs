@@ -15,8 +15,8 @@ mod blobs;
 pub mod failure;
 mod listing;
 mod manifests;
-mod subject;
 pub(crate) mod retry;
+mod subject;
 mod tls;
 mod upload;
 

@@ -107,7 +107,8 @@ impl Maker<'_> {
         ensure!(self.documents.len() < MOST, "more than {MOST} manifests");
         let parsed = Document::parse(&bytes, descriptor.media_type().as_ref())
             .with_context(|| descriptor.digest().to_string())?;
-        let converted = if self.keep_docker { None } else { convert::document(&bytes, descriptor.media_type(), &parsed)? };
+        let converted =
+            if self.keep_docker { None } else { convert::document(&bytes, descriptor.media_type(), &parsed)? };
         let mut value = None;
         match parsed {
             Document::Manifest(manifest) => {
@@ -149,7 +150,8 @@ impl Maker<'_> {
 
     /// The same document may be in several indexes. The last place is the good one for the root.
     fn write(&mut self, descriptor: Descriptor, bytes: Vec<u8>) -> Descriptor {
-        let mut plain = Descriptor::new(MediaType::clone(descriptor.media_type()), descriptor.size(), descriptor.digest().clone());
+        let mut plain =
+            Descriptor::new(MediaType::clone(descriptor.media_type()), descriptor.size(), descriptor.digest().clone());
         plain.set_platform(descriptor.platform().clone());
         self.documents.push(Written { descriptor: plain.clone(), bytes, is_root: false });
         plain

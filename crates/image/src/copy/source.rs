@@ -7,10 +7,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use oci_spec::image::Descriptor;
 
-use crate::packed::docker::DockerArchive;
-use crate::packed::oci::OciArchive;
 use crate::extent::Extent;
 use crate::layout::Layout;
+use crate::packed::docker::DockerArchive;
+use crate::packed::oci::OciArchive;
 use crate::platform::Platform;
 use crate::reference::{Local, Reference, Remote};
 use crate::registry::{Connection, Registry};

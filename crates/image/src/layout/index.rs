@@ -42,7 +42,8 @@ impl Names<'_> {
                     bail!("{place} holds several images: {}", platform::list(entries))
                 };
                 let found = platform.choose(entries).cloned();
-                found.with_context(|| format!("{place} has no image for {platform}, it has {}", platform::list(entries)))
+                found
+                    .with_context(|| format!("{place} has no image for {platform}, it has {}", platform::list(entries)))
             }
             _ => bail!("{place} holds several images, name one of {}", list(entries)),
         }

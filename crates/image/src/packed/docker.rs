@@ -145,7 +145,8 @@ fn find<'a>(entries: &'a [Entry], local: &Local) -> Result<&'a Entry> {
 }
 
 fn names(entries: &[Entry]) -> String {
-    let names: Vec<&str> = entries.iter().flat_map(|entry| entry.repo_tags.iter().flatten()).map(String::as_str).collect();
+    let names: Vec<&str> =
+        entries.iter().flat_map(|entry| entry.repo_tags.iter().flatten()).map(String::as_str).collect();
     if names.is_empty() { "none with a name".to_owned() } else { names.join(", ") }
 }
 

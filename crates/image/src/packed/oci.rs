@@ -68,7 +68,11 @@ impl OciArchive {
         let name = PathBuf::from(format!("blobs/{}/{}", digest.algorithm(), digest.digest()));
         let extent = self.tar.extent(&name)?;
         let (size, expected) = (extent.length(), descriptor.size());
-        ensure!(size == expected, "{}: blob {digest} has {size} bytes, it should have {expected}", self.tar.path.display());
+        ensure!(
+            size == expected,
+            "{}: blob {digest} has {size} bytes, it should have {expected}",
+            self.tar.path.display()
+        );
         Ok(extent.clone())
     }
 }

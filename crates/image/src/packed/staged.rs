@@ -43,7 +43,8 @@ impl Staged {
     pub fn begin(path: &Path) -> Result<Self> {
         ensure!(fs::symlink_metadata(path).is_err(), "{} exists", path.display());
         let doing = || format!("writing {}", path.display());
-        let directory = tempfile::Builder::new().prefix(".orlop-image-").tempdir_in(beside(path)).with_context(doing)?;
+        let directory =
+            tempfile::Builder::new().prefix(".orlop-image-").tempdir_in(beside(path)).with_context(doing)?;
         let layout = Layout::open_or_create(directory.path())?;
         Ok(Self { path: path.to_owned(), directory, layout })
     }

@@ -30,7 +30,8 @@ impl Registry {
                 None => digest::of(&bytes)?,
             },
         };
-        digest::verify(&bytes, &digest).with_context(|| format!("{}: manifest {selector} of {repository}", self.host))?;
+        digest::verify(&bytes, &digest)
+            .with_context(|| format!("{}: manifest {selector} of {repository}", self.host))?;
         Ok((Descriptor::new(media_type, bytes.len() as u64, digest), bytes))
     }
 
@@ -76,9 +77,8 @@ impl Registry {
         let url = self.url(repository, &format!("manifests/{selector}"))?;
         let media_type = descriptor.media_type().to_string();
         let scope = Scope::new(repository, Access::Push);
-        let complete = |request: reqwest::RequestBuilder| {
-            request.header(CONTENT_TYPE, &media_type).body(bytes.to_owned())
-        };
+        let complete =
+            |request: reqwest::RequestBuilder| request.header(CONTENT_TYPE, &media_type).body(bytes.to_owned());
         let response = self.send(&scope, Method::PUT, &url, complete).await?;
         let what = format!("putting manifest {selector} of {repository}");
         let response = self.expect(response, &[StatusCode::CREATED, StatusCode::OK], &what).await?;

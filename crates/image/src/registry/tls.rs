@@ -54,11 +54,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| path.display().to_string())
 }
 
-fn look_into(
-    directory: &Path,
-    authorities: &mut Vec<PathBuf>,
-    ours: &mut Option<(PathBuf, PathBuf)>,
-) -> Result<()> {
+fn look_into(directory: &Path, authorities: &mut Vec<PathBuf>, ours: &mut Option<(PathBuf, PathBuf)>) -> Result<()> {
     let entries = match fs::read_dir(directory) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
         other => other.with_context(|| directory.display().to_string())?,

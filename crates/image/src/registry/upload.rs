@@ -88,7 +88,13 @@ impl Registry {
     ///
     /// # Errors
     /// The registry refuses it, for instance because the content does not match the digest; it is silent for too long.
-    pub async fn upload(&self, repository: &str, descriptor: &Descriptor, content: Content<'_>, start: Start) -> Result<()> {
+    pub async fn upload(
+        &self,
+        repository: &str,
+        descriptor: &Descriptor,
+        content: Content<'_>,
+        start: Start,
+    ) -> Result<()> {
         let Start::At { location, least } = start else { return Ok(()) };
         let scope = Scope::new(repository, Access::Push);
         let upload = Upload { registry: self, scope, repository, descriptor, item: content.item };
@@ -154,7 +160,9 @@ impl Upload<'_> {
                     Outcome::Bad(error) if offset == 0 && takes_no_chunks(&error) => {
                         return self.in_one_piece(content, None).await;
                     }
-                    Outcome::Bad(error) if RegistryError::is(&error, StatusCode::RANGE_NOT_SATISFIABLE) => (error, None),
+                    Outcome::Bad(error) if RegistryError::is(&error, StatusCode::RANGE_NOT_SATISFIABLE) => {
+                        (error, None)
+                    }
                     Outcome::Bad(error) => return Err(error),
                 },
                 Err(error) if retry::is_passing(&error) => (error, None),
@@ -174,9 +182,7 @@ impl Upload<'_> {
         let response = self.registry.send(&self.scope, Method::GET, &at, |request| request).await?;
         let good = [StatusCode::NO_CONTENT, StatusCode::ACCEPTED, StatusCode::OK];
         match self.registry.expect(response, &good, "the state of the upload").await {
-            Ok(response) => {
-                Ok((location(&response).unwrap_or(at), received(response.headers()).unwrap_or(0)))
-            }
+            Ok(response) => Ok((location(&response).unwrap_or(at), received(response.headers()).unwrap_or(0))),
             Err(error) if RegistryError::is(&error, StatusCode::NOT_FOUND) => match self.start().await? {
                 Some(location) => Ok((location, 0)),
                 None => bail!("the registry has lost the upload, and will not begin another"),
