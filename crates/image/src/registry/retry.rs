@@ -1,5 +1,7 @@
 //! Trying again what may pass: an overloaded registry, a line that broke.
 
+use std::error::Error;
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
@@ -51,25 +53,25 @@ pub fn may_pass(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
 }
 
-/// Whether an error is one of the line, not of what was asked for or of a certificate.
+/// Whether an error is one of the line, not of what was asked for, of a certificate, or that nobody is there.
 pub fn is_passing(error: &anyhow::Error) -> bool {
-    let Some(error) = error.downcast_ref::<reqwest::Error>() else { return false };
-    if error.is_builder() || error.is_redirect() {
-        return false;
+    match error.downcast_ref::<reqwest::Error>() {
+        Some(error) => !error.is_builder() && !error.is_redirect() && !is_final(error),
+        None => false,
     }
-    // A certificate does not become better by waiting.
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        if inner.is::<rustls::Error>() {
-            return false;
-        }
-        let io = inner.downcast_ref::<std::io::Error>();
-        if io.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return false;
-        }
-        cause = inner.source();
+}
+
+/// Whether the same will come of another attempt.
+fn is_final(error: &(dyn Error + 'static)) -> bool {
+    if error.is::<rustls::Error>() {
+        return true;
     }
-    true
+    // An I/O error says of the error in it that its source is that one's source.
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        let inner = error.get_ref().is_some_and(|inner| is_final(inner));
+        return inner || error.kind() == io::ErrorKind::ConnectionRefused;
+    }
+    error.source().is_some_and(is_final)
 }
 
 /// What `Retry-After` asks for, in either of its forms (RFC 9110, 10.2.3).

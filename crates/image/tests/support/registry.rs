@@ -1,0 +1,143 @@
+//! Debian's docker-registry on loopback, as a test wants it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::judge;
+
+/// A registry that ends with the value.
+#[derive(Debug)]
+pub struct Registry {
+    child: Child,
+    pub port: u16,
+    pub dir: tempfile::TempDir,
+    tls: bool,
+}
+
+/// How a registry is to be.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Kind {
+    pub tls: bool,
+    /// It wants a certificate from its clients.
+    pub knows_clients: bool,
+    /// It wants `me` with the password `secret`.
+    pub password: bool,
+}
+
+impl Registry {
+    /// Plain HTTP, open to everybody.
+    pub fn start() -> Self {
+        Self::of(Kind::default())
+    }
+
+    pub fn of(kind: Kind) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let mut config = format!(
+            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+             storage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\n\
+             http:\n  addr: 127.0.0.1:{port}\n  secret: s\n",
+            at("data")
+        );
+        if kind.tls {
+            certificates(dir.path());
+            config += &format!("  tls:\n    certificate: {}\n    key: {}\n", at("server.pem"), at("server.key"));
+            if kind.knows_clients {
+                config += &format!("    clientcas: [{}]\n", at("ca.pem"));
+            }
+        }
+        if kind.password {
+            let line = judge("htpasswd", &["-Bbn", "me", "secret"]);
+            fs::write(at("htpasswd"), line).unwrap();
+            config += &format!("auth:\n  htpasswd: {{realm: r, path: {}}}\n", at("htpasswd"));
+        }
+        fs::write(at("config.yml"), config).unwrap();
+        let log = fs::File::create(at("log")).unwrap();
+        let mut command = Command::new("docker-registry");
+        command.args(["serve", &at("config.yml")]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let child = command.spawn().unwrap();
+        let mut registry = Self { child, port, dir, tls: kind.tls };
+        registry.wait();
+        registry
+    }
+
+    fn wait(&mut self) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            let log = || fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+            assert!(self.child.try_wait().unwrap().is_none() && Instant::now() < end, "docker-registry: {}", log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn host(&self) -> String {
+        // The name that is in the certificate.
+        if self.tls { format!("localhost:{}", self.port) } else { format!("127.0.0.1:{}", self.port) }
+    }
+
+    /// `docker://…`
+    pub fn image(&self, name: &str) -> String {
+        format!("docker://{}/{name}", self.host())
+    }
+
+    pub fn file(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    /// Where the registry keeps a blob.
+    pub fn blob(&self, digest: &str) -> PathBuf {
+        let hex = digest.strip_prefix("sha256:").unwrap();
+        self.dir.path().join(format!("data/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
+    }
+
+    /// A request of our own, without any client that might hide something: its status line and headers, and its body.
+    pub fn request(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(stream, "{request} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.host()).unwrap();
+        let mut text = Vec::new();
+        stream.read_to_end(&mut text).unwrap();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// An authority, and certificates of it for the server `localhost` and for a client.
+fn certificates(dir: &Path) {
+    let at = |name: &str| dir.join(name).display().to_string();
+    let key = |name: &str| judge("openssl", &["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &at(name)]);
+    key("ca.key");
+    let subject = ["-subj", "/CN=orlop test authority", "-days", "2"];
+    let constraints = "basicConstraints=critical,CA:TRUE";
+    let mut args = vec!["req", "-x509", "-new", "-key"];
+    let (ca_key, ca) = (at("ca.key"), at("ca.pem"));
+    args.extend([ca_key.as_str(), "-out", &ca, "-addext", constraints]);
+    args.extend(subject);
+    judge("openssl", &args);
+    for (name, extension) in [("server", "subjectAltName=DNS:localhost"), ("client", "extendedKeyUsage=clientAuth")] {
+        let (own_key, request, certificate) = (format!("{name}.key"), at(&format!("{name}.csr")), at(&format!("{name}.pem")));
+        key(&own_key);
+        let common = format!("/CN={name}");
+        judge("openssl", &["req", "-new", "-key", &at(&own_key), "-out", &request, "-subj", &common]);
+        let extensions = at(&format!("{name}.ext"));
+        fs::write(&extensions, extension).unwrap();
+        let authority = ["-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial", "-days", "2"];
+        let mut args = vec!["x509", "-req", "-in", &request, "-out", &certificate, "-extfile", &extensions];
+        args.extend(authority);
+        judge("openssl", &args);
+    }
+}
