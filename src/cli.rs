@@ -12,7 +12,7 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{create, delete, events, exec, features, kill, list, pause, ps, run, spec, start, state, update};
 use crate::error::{Context, Failure, Report, Result};
-use crate::host;
+use crate::host::{self, Rootless};
 use crate::log::{Format, Log};
 use crate::sys::self_exe;
 
@@ -24,6 +24,9 @@ struct Cli {
     /// Directory of the state of all containers [default: /run/orlop, or $XDG_RUNTIME_DIR/orlop for an ordinary user]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Whether the cgroups may be out of reach: true, false or auto
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    rootless: Rootless,
     /// Log to this file instead of standard error
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -119,10 +122,13 @@ impl Verb {
 /// The program: reads the command line, does what it says, tells what went wrong.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match read(std::env::args_os()) {
+    let mut cli = match read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    if let Verb::Create(create::Create { options }) | Verb::Run(run::Run { options, .. }) = &mut cli.verb {
+        options.rootless = cli.rootless;
+    }
     let log = match open_log(cli.log.as_deref(), &cli.log_format) {
         Ok(log) => log.install(cli.debug),
         Err(error) => {

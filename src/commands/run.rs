@@ -2,12 +2,14 @@
 
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::thread::JoinHandle;
 
 use clap::Args;
 
 use super::create::{self, CreateOptions, Gate};
 use super::{delete, start};
 use crate::container::Container;
+use crate::container::notify::Notify;
 use crate::error::{Context, Result};
 use crate::runtime::foreground;
 use crate::runtime::spawn::Init;
@@ -24,6 +26,9 @@ pub struct Run {
     /// Do not delete the container after it exits
     #[arg(long)]
     pub keep: bool,
+    /// Leave orphans of the container's processes to the host
+    #[arg(long)]
+    pub no_subreaper: bool,
 }
 
 /// Carries out `run`; gives the exit code: the program's, or 128 and the signal that ended it.
@@ -34,8 +39,12 @@ pub fn run(args: &Run, state_root: &Path) -> Result<u8> {
     let pid_file = args.options.absolute_pid_file()?;
     if !args.detach {
         foreground::hold_signals()?;
+        if !args.no_subreaper {
+            foreground::adopt_orphans()?;
+        }
     }
-    let ready = create::make_ready(&args.options, state_root, Gate::Open)?;
+    let mut ready = create::make_ready(&args.options, state_root, Gate::Open)?;
+    let notify = ready.notify.take();
     let (init, container) = create::keep(ready, pid_file.as_deref())?;
     if let Err(error) = begin(&init, &container) {
         // The container is kept from here on, so it is deleted as any other.
@@ -43,13 +52,33 @@ pub fn run(args: &Run, state_root: &Path) -> Result<u8> {
         return Err(error);
     }
     if args.detach {
+        notify.map_or(Ok(()), |notify| notify.forward(init.as_fd(), init.child.pid)).unwrap_or_else(warn);
         return Ok(0);
     }
+    let forwarding = notify.map(|notify| forward_meanwhile(notify, &init)).transpose()?;
     let exit = foreground::wait(init.as_fd())?;
+    if let Some(thread) = forwarding {
+        // It ends with the container.
+        let _ = thread.join();
+    }
     if !args.keep {
         delete::remove(&container)?;
     }
     Ok(u8::try_from(exit.shell_code()).unwrap_or(u8::MAX))
+}
+
+/// Waits for the program's word in a thread of its own: meanwhile signals go to the container, and it may end without
+/// one. The process to be watched are we.
+#[expect(clippy::disallowed_methods, reason = "nothing is forked from here on; hooks are started by posix_spawn")]
+fn forward_meanwhile(notify: Notify, init: &Init) -> Result<JoinHandle<()>> {
+    let init = init.as_fd().try_clone_to_owned()?;
+    let own = std::process::id().cast_signed();
+    Ok(std::thread::spawn(move || notify.forward(init.as_fd(), own).unwrap_or_else(warn)))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for unwrap_or_else")]
+fn warn(error: anyhow::Error) {
+    log::warn!("{error:#}");
 }
 
 fn begin(init: &Init, container: &Container) -> Result<()> {

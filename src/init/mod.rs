@@ -110,13 +110,14 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
 
     let program = handover::prepare(&plan.entry(), runtime)?;
     runtime.ask(&FromInit::Ready)?; // `create` returns
-    let start = setup.gate.as_ref().map(wait_at).transpose()?; // `start` goes on here
+    let start = setup.gate.as_ref().map(|gate| wait_at(gate, plan)).transpose()?; // `start` goes on here
     let wire = start.as_ref().unwrap_or(runtime);
     handover::finish(&plan.entry(), &program, wire, || run_hooks(plan, Moment::StartContainer, Status::Created))
 }
 
 /// Waits for a `start` that means it: one that goes away again, killed, has not opened the gate.
-fn wait_at(gate: &OwnedFd) -> Result<InitEnd> {
+fn wait_at(gate: &OwnedFd, plan: &Plan) -> Result<InitEnd> {
+    handover::close_all_but(gate, &plan.entry())?;
     signal::end_on_usual_signals()?;
     loop {
         let start = InitEnd::from_fd(socket::accept(gate).context("waiting for start")?);
