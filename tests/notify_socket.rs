@@ -172,7 +172,6 @@ fn a_program_that_never_says_so_ends_as_any_other() {
 /// What it said right before its end is said.
 #[test]
 fn the_last_word_counts() {
-    differs!();
     let (host, bundle) = Host::new(Bundle::busybox().script("echo up; while [ ! -e /end ]; do sleep 0.05; done"));
     let run = bundle.run_in_background();
     run.wait_for("up");

@@ -67,7 +67,6 @@ pub const REASONS: &[(&str, &str)] = &[
     ("notify_socket::a_program_that_never_says_so_ends_as_any_other", "runc waits on, in the foreground for ever"),
     ("notify_socket::nobody_at_the_socket_is_an_error_of_start", "runc tells when the program runs already"),
     ("notify_socket::start_waits_for_the_answer_of_the_host", "runc 1.1 asks for none"),
-    ("notify_socket::the_last_word_counts", "runc does not look when the container has ended"),
     ("pidfd_socket::a_listener_that_hangs_up_is_an_error_and_leaves_nothing", "runc 1.1 does not have the flag"),
     ("pidfd_socket::a_socket_that_is_not_there_is_refused", "runc 1.1 does not have the flag"),
     ("pidfd_socket::create_and_run_send_init", "runc 1.1 does not have the flag"),
