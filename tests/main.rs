@@ -71,6 +71,7 @@ mod mount_options;
 mod mounts;
 mod namespaces;
 mod notify_socket;
+mod pages;
 mod pause;
 mod pidfd_socket;
 mod preserve_fds;

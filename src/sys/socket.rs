@@ -15,7 +15,7 @@ use rustix::net::{
     SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 
-use super::{Call, Named};
+use super::{Call, Named, fd};
 
 /// A pair of connected ends; a packet sent on one arrives whole on the other.
 ///
@@ -48,10 +48,10 @@ pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
     Ok(socket)
 }
 
-/// Connects to the stream socket at `path`, however long that is.
+/// Connects to the stream socket at `path`, however long that is. Neither here nor later does it wait.
 ///
 /// # Errors
-/// The failed call's.
+/// The failed call's; `EAGAIN` when too many others are waiting there.
 pub fn connect_stream(path: &Path) -> Result<OwnedFd, Call> {
     let call = || format!("connect({path:?})");
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -59,6 +59,7 @@ pub fn connect_stream(path: &Path) -> Result<OwnedFd, Call> {
         rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).named(call)?;
     let name = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
     let (socket, address) = prepare(directory.as_fd(), &name, SocketType::STREAM)?;
+    fd::set_nonblocking(&socket)?;
     rustix::net::connect(&socket, &address).named(call)?;
     Ok(socket)
 }
