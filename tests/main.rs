@@ -57,6 +57,7 @@ mod exec_cgroup;
 mod exec_process;
 mod features;
 mod field_map;
+mod flags;
 mod hooks;
 mod hostname;
 mod kill;

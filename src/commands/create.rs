@@ -175,7 +175,7 @@ fn prepare_notify(reserved: &Reserved, host: &OsStr, gate: Gate) -> Result<Optio
     if gate == Gate::Closed {
         return Ok(None);
     }
-    // The container runs just as well if nobody hears of it; runc does not say so much.
+    // The container runs just as well if nobody hears of it.
     Ok(Notify::listen(reserved.fd(), host).inspect_err(|error| log::warn!("{error:#}")).ok())
 }
 

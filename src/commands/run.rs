@@ -1,6 +1,6 @@
 //! `run`: create and start in one process, so without a gate; and, in the foreground, its end.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::thread::JoinHandle;
 
@@ -52,17 +52,19 @@ pub fn run(args: &Run, state_root: &Path) -> Result<u8> {
         return Err(error);
     }
     if args.detach {
-        notify.map_or(Ok(()), |notify| notify.forward(init.as_fd(), init.child.pid)).unwrap_or_else(warn);
+        if let Some(notify) = notify {
+            forward(&notify, init.as_fd(), init.child.pid);
+        }
         return Ok(0);
     }
     let forwarding = notify.map(|notify| forward_meanwhile(notify, &init)).transpose()?;
     let exit = foreground::wait(init.as_fd())?;
-    if let Some(thread) = forwarding {
-        // It ends with the container.
-        let _ = thread.join();
-    }
     if !args.keep {
         delete::remove(&container)?;
+    }
+    if let Some(thread) = forwarding {
+        // It ends with the container, or when what was said last has been heard.
+        let _ = thread.join();
     }
     Ok(u8::try_from(exit.shell_code()).unwrap_or(u8::MAX))
 }
@@ -73,12 +75,14 @@ pub fn run(args: &Run, state_root: &Path) -> Result<u8> {
 fn forward_meanwhile(notify: Notify, init: &Init) -> Result<JoinHandle<()>> {
     let init = init.as_fd().try_clone_to_owned()?;
     let own = std::process::id().cast_signed();
-    Ok(std::thread::spawn(move || notify.forward(init.as_fd(), own).unwrap_or_else(warn)))
+    Ok(std::thread::spawn(move || forward(&notify, init.as_fd(), own)))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for unwrap_or_else")]
-fn warn(error: anyhow::Error) {
-    log::warn!("{error:#}");
+/// The container runs just as well if nobody hears of it.
+fn forward(notify: &Notify, init: BorrowedFd<'_>, main_pid: i32) {
+    if let Err(error) = notify.forward(init, main_pid) {
+        log::warn!("{error:#}");
+    }
 }
 
 fn begin(init: &Init, container: &Container) -> Result<()> {

@@ -1,4 +1,5 @@
-//! The container as it exists on disk: a directory below the state root with state.json, its config and the gate.
+//! The container as it exists on disk: a directory below the state root with state.json, its config, the gate and the
+//! notify socket.
 
 pub mod gate;
 mod id;
