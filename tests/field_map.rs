@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use orlop::error::Failure;
 use orlop::host::cgroups::CgroupLayout;
+use orlop::plan::terminal::Caller;
 use orlop::plan::{Host, Plan, Request};
 
 use crate::support::{Value, config, json};
@@ -24,7 +25,6 @@ use crate::support::{Value, config, json};
 fn refused() -> Vec<(&'static str, Value, &'static str)> {
     let ids = json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
     vec![
-        ("process.terminal", json!(true), "/process/terminal"),
         ("process.scheduler", json!({ "policy": "SCHED_OTHER" }), "/process/scheduler"),
         ("process.ioPriority", json!({ "class": "IOPRIO_CLASS_IDLE" }), "/process/ioPriority"),
         ("process.apparmorProfile", json!("unconfined"), "/process/apparmorProfile"),
@@ -42,7 +42,6 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
 const MEANINGLESS: &[(&str, &str)] = &[
     ("process.commandLine", "Windows"),
     ("process.user.username", "Windows"),
-    ("process.consoleSize", "to be ignored without process.terminal, which is refused"),
     ("process.execCPUAffinity", "not for the container's first process, but for those that join it"),
 ];
 
@@ -107,7 +106,6 @@ fn meaningless_keys_are_ignored() {
     let mut config = config::default();
     config::set(&mut config, "/process/commandLine", "dir".into());
     config::set(&mut config, "/process/user/username", "sailor".into());
-    config::set(&mut config, "/process/consoleSize", json!({ "height": 25, "width": 80 }));
     config::set(&mut config, "/process/execCPUAffinity", json!({ "initial": "0", "final": "0" }));
     decide(&config).expect("ignored");
 }
@@ -121,7 +119,13 @@ fn claims_are_read() {
 }
 
 fn decide(config: &Value) -> orlop::error::Result<Plan> {
-    let request = Request { id: "captain", bundle: Path::new("/bundle"), no_pivot: false, no_new_keyring: false };
+    let request = Request {
+        id: "captain",
+        bundle: Path::new("/bundle"),
+        no_pivot: false,
+        no_new_keyring: false,
+        terminal: Caller::default(),
+    };
     let cgroups =
         CgroupLayout::Unified { mount: "/sys/fs/cgroup".into(), own: "/".to_owned(), controllers: Vec::new() };
     let host = Host { euid: 0, egid: 0, capabilities: u64::MAX, cgroups };

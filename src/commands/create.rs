@@ -11,8 +11,11 @@ use crate::error::{AtKey, Context, Result};
 use crate::hooks;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::Kind;
+use crate::plan::terminal::Caller;
 use crate::plan::{self, Host, Plan, Request};
+use crate::runtime::console::Console;
 use crate::runtime::pid_file;
+use crate::runtime::relay::Relay;
 use crate::runtime::spawn::{self, Init};
 use crate::spec::Hooks;
 use crate::state::Status;
@@ -37,6 +40,9 @@ pub struct CreateOptions {
     /// Write the process id of the container's init to this file
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
+    /// Send the program's terminal to whoever listens on this socket
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
     /// Do not use pivot_root to jail the process inside the rootfs; for a host that runs from a ramdisk
     #[arg(long)]
     pub no_pivot: bool,
@@ -56,6 +62,8 @@ pub struct Ready {
     pub(super) cgroup: Cgroup,
     pub(super) reserved: Reserved,
     pub(super) saved: Saved,
+    /// In the foreground, between the program's terminal and ours.
+    pub(super) relay: Option<Relay>,
 }
 
 /// Whether init waits for a `start`.
@@ -73,14 +81,14 @@ pub enum Gate {
 /// What went wrong; then nothing is left behind.
 pub fn create(args: &Create, state_root: &Path) -> Result<()> {
     let pid_file = args.options.absolute_pid_file()?;
-    let ready = make_ready(&args.options, state_root, Gate::Closed)?;
+    let ready = make_ready(&args.options, state_root, Gate::Closed, true)?;
     // Only then on to the gate: an init that nobody knows of must not wait there, but end with us if we are killed now.
     let (init, _) = keep(ready, pid_file.as_deref())?;
     init.go()
 }
 
-/// Makes a container up to the point where its init would become the program.
-pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate) -> Result<Ready> {
+/// Makes a container up to the point where its init would become the program; `detach` says that we end before it.
+pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate, detach: bool) -> Result<Ready> {
     signal::expect_children()?;
     let id = ContainerId::parse(&options.id)?;
     let bundle = std::path::absolute(&options.bundle)?;
@@ -88,13 +96,19 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
     rustix::process::chdir(&bundle).named(|| format!("chdir({bundle:?})")).context("the bundle (--bundle)")?;
     let text = plan::read(&bundle)?;
     let host = Host::probe()?;
-    let request =
-        Request { id: &id, bundle: &bundle, no_pivot: options.no_pivot, no_new_keyring: options.no_new_keyring };
+    let request = Request {
+        id: &id,
+        bundle: &bundle,
+        no_pivot: options.no_pivot,
+        no_new_keyring: options.no_new_keyring,
+        terminal: Caller { detach, console_socket: options.console_socket.as_deref() },
+    };
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
     for warning in &plan.warnings {
         log::warn!("{warning}");
     }
     log::debug!("{id}: planned from {}", bundle.display());
+    let console = Console::prepare(plan.terminal.as_ref())?;
     let rootfs = Root::open(&plan.rootfs.path).at("/root/path")?;
 
     let reserved = container::reserve(state_root, &id)?; // removed on drop, like all that follows
@@ -107,7 +121,7 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
         Gate::Closed => Some(gate::make(reserved.fd())?),
         Gate::Open => None,
     };
-    let init = spawn::give_birth(&plan, &cgroup, &rootfs, gate)?;
+    let mut init = spawn::give_birth(&plan, &cgroup, &rootfs, gate)?;
     saved.init_process_pid = init.child.pid;
     saved.init_process_start = init.child.start_time()?;
     let file = |kind: &Kind| (kind.saved.to_owned(), format!("/proc/{}/ns/{}", init.child.pid, kind.file).into());
@@ -122,16 +136,18 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
         hooks_began = true;
         run_create_hooks(&plan.hooks, &saved)
     });
-    if let Err(error) = attended {
-        let error =
-            if cgroup.oom_killed() { error.context("init was OOM-killed (memory limit too low?)") } else { error };
-        drop((init, cgroup, reserved));
-        if hooks_began {
-            run_poststop_hooks(&saved);
+    match attended.and_then(|()| console.give(init.terminal.take())) {
+        Ok(relay) => Ok(Ready { init, cgroup, reserved, saved, relay }),
+        Err(error) => {
+            let error =
+                if cgroup.oom_killed() { error.context("init was OOM-killed (memory limit too low?)") } else { error };
+            drop((init, cgroup, reserved));
+            if hooks_began {
+                run_poststop_hooks(&saved);
+            }
+            Err(error)
         }
-        return Err(error);
     }
-    Ok(Ready { init, cgroup, reserved, saved })
 }
 
 /// What is known of the container before it is there.
@@ -176,7 +192,7 @@ pub(super) fn keep(ready: Ready, pid_file: Option<&Path>) -> Result<(Init, conta
     if let Some(path) = pid_file {
         pid_file::write(path, ready.init.child.pid)?;
     }
-    let Ready { mut init, mut cgroup, reserved, mut saved } = ready;
+    let Ready { mut init, mut cgroup, reserved, mut saved, .. } = ready;
     saved.complete = true;
     match reserved.commit(saved) {
         Ok(container) => {

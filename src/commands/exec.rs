@@ -13,7 +13,9 @@ use crate::container::Container;
 use crate::error::{Context, Failure, Result};
 use crate::host::cgroups::CgroupLayout;
 use crate::plan::exec::{Changes, ExecPlan};
+use crate::plan::terminal::Caller;
 use crate::plan::{Host, sub_cgroup};
+use crate::runtime::console::Console;
 use crate::runtime::join::{self, Target};
 use crate::runtime::{foreground, pid_file};
 use crate::state::Status;
@@ -57,6 +59,12 @@ pub struct Exec {
     /// Run it even if the container is paused: when it is resumed
     #[arg(long)]
     pub ignore_paused: bool,
+    /// Give it a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Send its terminal to whoever listens on this socket
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
     /// Do not wait for its end
     #[arg(short, long)]
     pub detach: bool,
@@ -90,6 +98,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     for warning in &plan.warnings {
         log::warn!("{warning}");
     }
+    let console = Console::prepare(plan.terminal.as_ref())?;
     let cgroup = Cgroup::open(&sub_cgroup::decide(&args.cgroup, &container.saved.cgroup_paths)?);
 
     if !args.detach {
@@ -107,6 +116,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     let mut exec = join::give_birth(&plan, &target)?; // killed on drop
     log::debug!("{id}: the process is {}", exec.child.pid);
     exec.attend_exec(&plan.process)?;
+    let relay = console.give(exec.terminal.take())?;
     if let Some(path) = &pid_file {
         pid_file::write(path, exec.child.pid)?;
     }
@@ -120,7 +130,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     if args.detach {
         return Ok(0);
     }
-    let exit = foreground::wait(exec.as_fd())?;
+    let exit = foreground::wait(exec.as_fd(), relay)?;
     Ok(u8::try_from(exit.shell_code()).unwrap_or(u8::MAX))
 }
 
@@ -159,6 +169,8 @@ impl Exec {
             no_new_privileges: self.no_new_privs,
             apparmor_profile: &self.apparmor,
             selinux_label: &self.process_label,
+            tty: self.tty,
+            terminal: Caller { detach: self.detach, console_socket: self.console_socket.as_deref() },
         }
     }
 }

@@ -35,7 +35,8 @@ pub fn run(args: &Run, state_root: &Path) -> Result<u8> {
     if !args.detach {
         foreground::hold_signals()?;
     }
-    let ready = create::make_ready(&args.options, state_root, Gate::Open)?;
+    let mut ready = create::make_ready(&args.options, state_root, Gate::Open, args.detach)?;
+    let relay = ready.relay.take();
     let (init, container) = create::keep(ready, pid_file.as_deref())?;
     if let Err(error) = begin(&init, &container) {
         // The container is kept from here on, so it is deleted as any other.
@@ -45,7 +46,7 @@ pub fn run(args: &Run, state_root: &Path) -> Result<u8> {
     if args.detach {
         return Ok(0);
     }
-    let exit = foreground::wait(init.as_fd())?;
+    let exit = foreground::wait(init.as_fd(), relay)?;
     if !args.keep {
         delete::remove(&container)?;
     }

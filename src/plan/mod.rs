@@ -24,6 +24,7 @@ pub mod seccomp;
 pub mod sub_cgroup;
 pub mod sysctl;
 pub mod template;
+pub mod terminal;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,8 @@ pub struct Request<'a> {
     pub no_pivot: bool,
     /// `--no-new-keyring`.
     pub no_new_keyring: bool,
+    /// What it says about terminals.
+    pub terminal: terminal::Caller<'a>,
 }
 
 /// The decided, checked form of config, flags and host: all that the runtime, the bootstrap and init go by.
@@ -76,6 +79,8 @@ pub struct Plan {
     pub sysctl: Vec<sysctl::Sysctl>,
     /// The program.
     pub process: process::ProcessPlan,
+    /// Its terminal.
+    pub terminal: Option<terminal::TerminalPlan>,
     /// The system call filter.
     pub seccomp: Option<seccomp::SeccompPlan>,
     /// Where the cgroup is.
@@ -97,6 +102,8 @@ pub struct Entry<'a> {
     pub new_keyring: bool,
     /// The program.
     pub process: &'a process::ProcessPlan,
+    /// Its terminal.
+    pub terminal: Option<&'a terminal::TerminalPlan>,
     /// The system call filter.
     pub seccomp: Option<&'a seccomp::SeccompPlan>,
     /// Ids of the user namespace.
@@ -111,6 +118,7 @@ impl Plan {
             id: &self.id,
             new_keyring: self.new_keyring,
             process: &self.process,
+            terminal: self.terminal.as_ref(),
             seccomp: self.seccomp.as_ref(),
             ids: &self.ids,
         }
@@ -140,6 +148,7 @@ impl Plan {
             annotations: config.annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
             new_keyring: !request.no_new_keyring,
             process: process::decide(config, &namespaces, host, problems),
+            terminal: terminal::decide(config.process.as_ref(), request.terminal, problems),
             ids: id_mappings::decide(linux, &namespaces, problems),
             rootfs: rootfs::decide(config, request.bundle, request.no_pivot, &namespaces, problems),
             mounts: mounts::decide(&config.mounts, request.bundle, &namespaces, problems),

@@ -1,10 +1,12 @@
 //! The parent's half of making a process: we are the runtime, privileged, on the host, with one thread.
 
+pub mod console;
 pub mod foreground;
 mod id_mappings;
 pub mod join;
 mod limits;
 mod mount_sources;
 pub mod pid_file;
+pub mod relay;
 pub mod spawn;
 mod stdio;

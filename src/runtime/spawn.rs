@@ -64,6 +64,8 @@ impl Drop for Child {
 pub struct Init {
     /// The process.
     pub child: Child,
+    /// The master of its terminal, once it has made one.
+    pub terminal: Option<OwnedFd>,
     pub(super) wire: RuntimeEnd,
 }
 
@@ -93,7 +95,7 @@ pub fn give_birth(plan: &Plan, cgroup: &Cgroup, rootfs: &Root, gate: Option<Owne
             })?;
             let child = Child::adopt(newborn);
             cgroup.add(child.pid, born)?;
-            Init { child, wire }
+            Init { child, terminal: None, wire }
         }
         Birth::ViaBootstrap => {
             let birth = clone::Birth { namespaces: 0, cgroup: cgroup_fd, sibling: false };
@@ -124,7 +126,7 @@ pub(super) fn adopt_init(bootstrap: Child, wire: RuntimeEnd) -> Result<Init> {
             let mut bootstrap = bootstrap;
             pidfd::reap(bootstrap.pidfd.as_fd())?;
             bootstrap.release();
-            Ok(Init { child, wire })
+            Ok(Init { child, terminal: None, wire })
         }
         FromInit::Failed(report) => Err(report.into()),
         other => anyhow::bail!("the bootstrap process died ({other:?})"),
@@ -202,7 +204,7 @@ impl Init {
     ///
     /// # Errors
     /// Init's own, as it tells them; that it died; those of the answers.
-    pub fn attend(&self, plan: &Plan, mut hooks_due: impl FnMut() -> Result<()>) -> Result<()> {
+    pub fn attend(&mut self, plan: &Plan, mut hooks_due: impl FnMut() -> Result<()>) -> Result<()> {
         loop {
             match self.wire.receive()? {
                 FromInit::MountSource(index) => {
@@ -226,14 +228,22 @@ impl Init {
     ///
     /// # Errors
     /// As there.
-    pub fn attend_exec(&self, plan: &ProcessPlan) -> Result<()> {
-        while !self.attend_to(self.wire.receive()?, plan)? {}
-        Ok(())
+    pub fn attend_exec(&mut self, plan: &ProcessPlan) -> Result<()> {
+        loop {
+            let message = self.wire.receive()?;
+            if self.attend_to(message, plan)? {
+                return Ok(());
+            }
+        }
     }
 
     /// What every process asks; true when it is ready.
-    fn attend_to(&self, message: FromInit, plan: &ProcessPlan) -> Result<bool> {
+    fn attend_to(&mut self, message: FromInit, plan: &ProcessPlan) -> Result<bool> {
         match message {
+            FromInit::Terminal(master) => {
+                self.terminal = Some(master);
+                Ok(false)
+            }
             FromInit::Limits => {
                 limits::rlimits(plan, self.child.pid)?;
                 self.wire.go()?;

@@ -74,6 +74,16 @@ pub fn close_copies_from(first: u32, except: BorrowedFd<'_>) -> Result<(), Call>
     Ok(())
 }
 
+/// Lets reads and writes fail (`EAGAIN`) instead of waiting, for all who share the open file (fcntl(2), `F_SETFL`).
+///
+/// # Errors
+/// The call's.
+pub fn set_nonblocking(fd: impl AsFd) -> Result<(), Call> {
+    rustix::fs::fcntl_getfl(&fd)
+        .and_then(|flags| rustix::fs::fcntl_setfl(&fd, flags | OFlags::NONBLOCK))
+        .named(|| "fcntl(F_SETFL, O_NONBLOCK)".to_owned())
+}
+
 /// An exclusive lock on an open file (flock(2)); false when somebody else has it.
 ///
 /// # Errors

@@ -1,15 +1,19 @@
-//! Unix sockets of packets, with descriptors on them (unix(7), SOCK_SEQPACKET, SCM_RIGHTS).
+//! Unix sockets, with descriptors on them (unix(7), SCM_RIGHTS): of packets (SOCK_SEQPACKET) among ourselves, of streams to
+//! others.
 
+use std::ffi::OsStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 
-use super::{Call, Named};
+use super::{Call, Named, fd};
 
 /// A pair of connected ends; a packet sent on one arrives whole on the other.
 ///
@@ -26,7 +30,7 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), Call> {
 /// # Errors
 /// The failed call's.
 pub fn listen(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
-    let (socket, address) = prepare(directory, name)?;
+    let (socket, address) = prepare(directory, name, SocketType::SEQPACKET)?;
     rustix::net::bind(&socket, &address).named(|| format!("bind({name:?})"))?;
     rustix::net::listen(&socket, 8).named(|| format!("listen({name:?})"))?;
     Ok(socket)
@@ -37,14 +41,30 @@ pub fn listen(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
 /// # Errors
 /// The failed call's: `ENOENT` when there is no such file, `ECONNREFUSED` when nobody listens any more.
 pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
-    let (socket, address) = prepare(directory, name)?;
+    let (socket, address) = prepare(directory, name, SocketType::SEQPACKET)?;
     rustix::net::connect(&socket, &address).named(|| format!("connect({name:?})"))?;
     Ok(socket)
 }
 
-fn prepare(directory: BorrowedFd<'_>, name: &str) -> Result<(OwnedFd, SocketAddrUnix), Call> {
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .named(|| "socket(AF_UNIX, SOCK_SEQPACKET)".to_owned())?;
+/// Connects to the stream socket at `path`, however long that is. Neither here nor later does it wait.
+///
+/// # Errors
+/// The failed call's; `EAGAIN` when too many others are waiting there.
+pub fn connect_stream(path: &Path) -> Result<OwnedFd, Call> {
+    let call = || format!("connect({path:?})");
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory =
+        rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).named(call)?;
+    let name = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
+    let (socket, address) = prepare(directory.as_fd(), &name, SocketType::STREAM)?;
+    fd::set_nonblocking(&socket)?;
+    rustix::net::connect(&socket, &address).named(call)?;
+    Ok(socket)
+}
+
+fn prepare(directory: BorrowedFd<'_>, name: &str, kind: SocketType) -> Result<(OwnedFd, SocketAddrUnix), Call> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
+        .named(|| format!("socket(AF_UNIX, {kind:?})"))?;
     let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()))
         .named(|| format!("the socket address of {name:?}"))?;
     Ok((socket, address))
