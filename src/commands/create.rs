@@ -108,7 +108,7 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate,
         log::warn!("{warning}");
     }
     log::debug!("{id}: planned from {}", bundle.display());
-    let console = Console::prepare(plan.terminal.as_ref())?;
+    let mut console = Console::prepare(plan.terminal.as_ref())?;
     let rootfs = Root::open(&plan.rootfs.path).at("/root/path")?;
 
     let reserved = container::reserve(state_root, &id)?; // removed on drop, like all that follows
@@ -121,7 +121,7 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate,
         Gate::Closed => Some(gate::make(reserved.fd())?),
         Gate::Open => None,
     };
-    let mut init = spawn::give_birth(&plan, &cgroup, &rootfs, gate)?;
+    let init = spawn::give_birth(&plan, &cgroup, &rootfs, gate)?;
     saved.init_process_pid = init.child.pid;
     saved.init_process_start = init.child.start_time()?;
     let file = |kind: &Kind| (kind.saved.to_owned(), format!("/proc/{}/ns/{}", init.child.pid, kind.file).into());
@@ -131,12 +131,12 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate,
 
     let mut hooks_began = false;
     log::debug!("{id}: init is process {}", init.child.pid);
-    let attended = init.attend(&plan, || {
+    let attended = init.attend(&plan, &mut console, || {
         cgroup.set(&plan.resources)?;
         hooks_began = true;
         run_create_hooks(&plan.hooks, &saved)
     });
-    match attended.and_then(|()| console.give(init.terminal.take())) {
+    match attended.and_then(|()| console.relay()) {
         Ok(relay) => Ok(Ready { init, cgroup, reserved, saved, relay }),
         Err(error) => {
             let error =

@@ -98,7 +98,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     for warning in &plan.warnings {
         log::warn!("{warning}");
     }
-    let console = Console::prepare(plan.terminal.as_ref())?;
+    let mut console = Console::prepare(plan.terminal.as_ref())?;
     let cgroup = Cgroup::open(&sub_cgroup::decide(&args.cgroup, &container.saved.cgroup_paths)?);
 
     if !args.detach {
@@ -115,8 +115,8 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     };
     let mut exec = join::give_birth(&plan, &target)?; // killed on drop
     log::debug!("{id}: the process is {}", exec.child.pid);
-    exec.attend_exec(&plan.process)?;
-    let relay = console.give(exec.terminal.take())?;
+    exec.attend_exec(&plan.process, &mut console)?;
+    let relay = console.relay()?;
     if let Some(path) = &pid_file {
         pid_file::write(path, exec.child.pid)?;
     }

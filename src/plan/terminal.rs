@@ -79,11 +79,8 @@ mod tests {
     use crate::plan::Problems;
     use crate::spec::{ConsoleSize, Process};
 
-    const SOCKET: &str = "/run/console";
-
-    fn plan(process: &Process<'_>, detach: bool, socket: bool) -> Result<Option<TerminalPlan>, String> {
+    fn plan(process: &Process<'_>, caller: Caller<'_>) -> Result<Option<TerminalPlan>, String> {
         let mut problems = Problems::default();
-        let caller = Caller { detach, console_socket: socket.then_some(Path::new(SOCKET)) };
         let plan = decide(Some(process), caller, &mut problems);
         problems.into_result().map_err(|error| error.to_string())?;
         Ok(plan)
@@ -91,16 +88,19 @@ mod tests {
 
     #[test]
     fn somebody_gets_the_master_of_every_terminal() {
-        let with = |terminal, detach, socket| plan(&Process { terminal, ..Process::default() }, detach, socket);
+        let socket = Some(Path::new("/run/console"));
+        let with = |terminal, detach, console_socket| {
+            plan(&Process { terminal, ..Process::default() }, Caller { detach, console_socket })
+        };
         let master = |terminal, detach, socket| with(terminal, detach, socket).expect("a plan").map(|plan| plan.master);
-        assert_eq!(master(false, false, false), None);
-        assert_eq!(master(false, true, false), None);
-        assert_eq!(master(true, false, false), Some(Master::Runtime));
-        assert_eq!(master(true, true, true), Some(Master::Socket(SOCKET.into())));
-        let nobody = with(true, true, false).expect_err("nobody shows it");
+        assert_eq!(master(false, false, None), None);
+        assert_eq!(master(false, true, None), None);
+        assert_eq!(master(true, false, None), Some(Master::Runtime));
+        assert_eq!(master(true, true, socket), Some(Master::Socket("/run/console".into())));
+        let nobody = with(true, true, None).expect_err("nobody shows it");
         assert!(nobody.contains("cannot allocate tty if runc will detach without setting console socket"), "{nobody}");
         for (terminal, detach) in [(false, false), (false, true), (true, false)] {
-            let idle = with(terminal, detach, true).expect_err("nothing for the socket");
+            let idle = with(terminal, detach, socket).expect_err("nothing for the socket");
             assert!(idle.contains("cannot use console socket if runc will not detach or allocate tty"), "{idle}");
         }
     }
@@ -109,7 +109,7 @@ mod tests {
     fn a_size_has_two_sides() {
         let with = |terminal, height, width| {
             let console_size = Some(ConsoleSize { height, width });
-            let plan = plan(&Process { terminal, console_size, ..Process::default() }, false, false);
+            let plan = plan(&Process { terminal, console_size, ..Process::default() }, Caller::default());
             plan.map(|plan| plan.and_then(|plan| plan.size))
         };
         assert_eq!(with(true, 24, 80), Ok(Some((24, 80))));

@@ -23,8 +23,8 @@ pub enum Console {
     Nobody,
     /// Whoever is at the other end.
     Socket(OwnedFd),
-    /// We, with this terminal of our own.
-    Runtime(OwnedFd),
+    /// We, for a terminal of our own; and it, when we have it.
+    Runtime(OwnedFd, Option<OwnedFd>),
 }
 
 impl Console {
@@ -38,23 +38,36 @@ impl Console {
             Some(Master::Socket(path)) => {
                 socket::connect_stream(path).context("the console socket (--console-socket)").map(Self::Socket)
             }
-            Some(Master::Runtime) => own_terminal().at("/process/terminal").map(Self::Runtime),
+            Some(Master::Runtime) => own_terminal().at("/process/terminal").map(|own| Self::Runtime(own, None)),
         }
     }
 
-    /// Gives it the master. From then on our own terminal, if it is that, belongs to the program.
+    /// Takes the master from init. A socket gets it at once: who listens there also waits for that of a program which
+    /// cannot be run.
     ///
     /// # Errors
-    /// sendmsg(2)'s; those of changing our terminal.
-    pub fn give(self, master: Option<OwnedFd>) -> Result<Option<Relay>> {
-        match (self, master) {
-            (_, None) | (Self::Nobody, _) => Ok(None),
-            (Self::Socket(socket), Some(master)) => {
+    /// sendmsg(2)'s.
+    pub(super) fn take(&mut self, master: OwnedFd) -> Result<()> {
+        match self {
+            Self::Nobody => anyhow::bail!("init made a terminal that nobody asked for"),
+            Self::Runtime(_, taken) => *taken = Some(master),
+            Self::Socket(socket) => {
                 socket::send(&socket, NAME, Some(master.as_fd()))
+                    .and_then(|()| socket::shut_down(&socket)) // init has it, too
                     .context("sending the terminal to the console socket (--console-socket)")?;
-                Ok(None)
             }
-            (Self::Runtime(own), Some(master)) => Relay::begin(own, master).at("/process/terminal").map(Some),
+        }
+        Ok(())
+    }
+
+    /// What stands between the program's terminal and ours, if they are to be one: from now on ours belongs to it.
+    ///
+    /// # Errors
+    /// Those of changing our terminal.
+    pub fn relay(self) -> Result<Option<Relay>> {
+        match self {
+            Self::Runtime(own, Some(master)) => Relay::begin(own, master).at("/process/terminal").map(Some),
+            _ => Ok(None),
         }
     }
 }

@@ -93,7 +93,7 @@ pub fn give_birth(plan: &ExecPlan, target: &Target<'_>) -> Result<Init> {
     let child = Child::adopt(newborn);
     add(target, child.pid, born)?;
     let exec = match birth {
-        Birth::Direct => Init { child, terminal: None, wire },
+        Birth::Direct => Init { child, wire },
         Birth::ViaBootstrap => {
             wire.go()?;
             adopt_init(child, wire)?

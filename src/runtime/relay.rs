@@ -63,14 +63,14 @@ impl Relay {
         fd::set_nonblocking(&master)?;
         // Somebody has to make the carriage returns: the program's terminal if ours is raw, and else ours; and nobody, if
         // it is not shown on a terminal at all.
-        let raw = isatty(stdin());
-        if !(raw && isatty(stdout())) {
+        let (raw, shown) = (isatty(stdin()), isatty(stdout()));
+        if !(raw && shown) {
             terminal::plain_newlines(&master)?;
         }
         let relay = Self {
             signals: Queue::of_all()?,
             screen: screen()?,
-            _raw: if raw { Some(Raw::make(stdin())?) } else { None },
+            _raw: if raw { Some(Raw::make(stdin(), shown)?) } else { None },
             own,
             master: Some(master),
             _slave: slave,

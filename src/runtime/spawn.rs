@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{OFlags, Stat};
 use rustix::process::fchdir;
 
+use super::console::Console;
 use super::{id_mappings, limits, mount_sources, stdio};
 use crate::bootstrap;
 use crate::cgroup::{Born, Cgroup};
@@ -64,8 +65,6 @@ impl Drop for Child {
 pub struct Init {
     /// The process.
     pub child: Child,
-    /// The master of its terminal, once it has made one.
-    pub terminal: Option<OwnedFd>,
     pub(super) wire: RuntimeEnd,
 }
 
@@ -95,7 +94,7 @@ pub fn give_birth(plan: &Plan, cgroup: &Cgroup, rootfs: &Root, gate: Option<Owne
             })?;
             let child = Child::adopt(newborn);
             cgroup.add(child.pid, born)?;
-            Init { child, terminal: None, wire }
+            Init { child, wire }
         }
         Birth::ViaBootstrap => {
             let birth = clone::Birth { namespaces: 0, cgroup: cgroup_fd, sibling: false };
@@ -126,7 +125,7 @@ pub(super) fn adopt_init(bootstrap: Child, wire: RuntimeEnd) -> Result<Init> {
             let mut bootstrap = bootstrap;
             pidfd::reap(bootstrap.pidfd.as_fd())?;
             bootstrap.release();
-            Ok(Init { child, terminal: None, wire })
+            Ok(Init { child, wire })
         }
         FromInit::Failed(report) => Err(report.into()),
         other => anyhow::bail!("the bootstrap process died ({other:?})"),
@@ -199,12 +198,12 @@ pub(super) fn close_runtime_end(wire: &RuntimeEnd) {
 }
 
 impl Init {
-    /// Answers init until it is ready to become the program. `hooks_due` is called at the moment of the `prestart` and
-    /// `createRuntime` hooks.
+    /// Answers init until it is ready to become the program. `console` gets its terminal; `hooks_due` is called at the
+    /// moment of the `prestart` and `createRuntime` hooks.
     ///
     /// # Errors
     /// Init's own, as it tells them; that it died; those of the answers.
-    pub fn attend(&mut self, plan: &Plan, mut hooks_due: impl FnMut() -> Result<()>) -> Result<()> {
+    pub fn attend(&self, plan: &Plan, console: &mut Console, mut hooks_due: impl FnMut() -> Result<()>) -> Result<()> {
         loop {
             match self.wire.receive()? {
                 FromInit::MountSource(index) => {
@@ -216,7 +215,7 @@ impl Init {
                     self.wire.go()?;
                 }
                 other => {
-                    if self.attend_to(other, &plan.process)? {
+                    if self.attend_to(other, &plan.process, console)? {
                         return Ok(());
                     }
                 }
@@ -228,20 +227,16 @@ impl Init {
     ///
     /// # Errors
     /// As there.
-    pub fn attend_exec(&mut self, plan: &ProcessPlan) -> Result<()> {
-        loop {
-            let message = self.wire.receive()?;
-            if self.attend_to(message, plan)? {
-                return Ok(());
-            }
-        }
+    pub fn attend_exec(&self, plan: &ProcessPlan, console: &mut Console) -> Result<()> {
+        while !self.attend_to(self.wire.receive()?, plan, console)? {}
+        Ok(())
     }
 
     /// What every process asks; true when it is ready.
-    fn attend_to(&mut self, message: FromInit, plan: &ProcessPlan) -> Result<bool> {
+    fn attend_to(&self, message: FromInit, plan: &ProcessPlan, console: &mut Console) -> Result<bool> {
         match message {
             FromInit::Terminal(master) => {
-                self.terminal = Some(master);
+                console.take(master)?;
                 Ok(false)
             }
             FromInit::Limits => {

@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
 };
 
 use super::{Call, Named, fd};
@@ -100,6 +100,14 @@ pub fn send(socket: impl AsFd, packet: &[u8], descriptor: Option<BorrowedFd<'_>>
             other => return other.map(|_| ()).named(|| "sendmsg()".to_owned()),
         }
     }
+}
+
+/// Ends a connection, whoever else has our end (shutdown(2)).
+///
+/// # Errors
+/// The call's.
+pub fn shut_down(socket: impl AsFd) -> Result<(), Call> {
+    rustix::net::shutdown(socket, Shutdown::Both).named(|| "shutdown()".to_owned())
 }
 
 /// Receives one packet into `buffer`, and the descriptor that came with it; length 0 means that the other end is gone.

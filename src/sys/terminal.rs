@@ -97,7 +97,7 @@ pub fn plain_newlines(terminal: impl AsFd) -> Result<(), Call> {
     set_modes(terminal, &modes)
 }
 
-/// A terminal that hands on every byte as it is; when dropped, it is as it was.
+/// A terminal that hands on every byte that is typed as it is; when dropped, it is as it was.
 #[derive(Debug)]
 pub struct Raw<'a> {
     terminal: BorrowedFd<'a>,
@@ -105,14 +105,17 @@ pub struct Raw<'a> {
 }
 
 impl<'a> Raw<'a> {
-    /// Makes a terminal so (cfmakeraw(3)).
+    /// Makes a terminal so (cfmakeraw(3)); with `output`, also for what is written.
     ///
     /// # Errors
     /// The failed call's: `ENOTTY` when it is no terminal.
-    pub fn make(terminal: BorrowedFd<'a>) -> Result<Self, Call> {
+    pub fn make(terminal: BorrowedFd<'a>, output: bool) -> Result<Self, Call> {
         let before = modes(terminal)?;
         let mut raw = before.clone();
         raw.make_raw();
+        if !output {
+            raw.output_modes = before.output_modes;
+        }
         set_modes(terminal, &raw)?;
         Ok(Self { terminal, before })
     }
