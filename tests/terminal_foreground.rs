@@ -117,13 +117,13 @@ fn large_input_arrives() {
 
 #[test]
 fn input_that_is_no_terminal_is_typed() {
-    let script = "stty -echo; echo ready; read -r line; echo got $line; read -r line; echo got $line; stty size";
+    let script = "stty -echo; echo ready; read -r line; echo got $line; read -r line; echo got $line";
     let bundle = Bundle::with_terminal().script(script);
     let input = bundle.scratch("input");
     fs::write(&input, "one\ntwo\n").unwrap();
     let (status, shown) = bundle.run_redirected("< input").wait();
     assert_eq!(status, 0);
-    assert!(shown.ends_with("got one\r\ngot two\r\n30 90\r\n"), "{shown:?}");
+    assert!(shown.ends_with("got one\r\ngot two\r\n"), "{shown:?}");
 }
 
 #[test]
@@ -150,7 +150,6 @@ fn without_a_terminal_there_is_nothing_to_show_it_on() {
 /// As a terminal does whose line is cut.
 #[test]
 fn a_reader_who_goes_away_hangs_up() {
-    differs!();
     let bundle = Bundle::with_terminal().script("yes");
     let session = bundle.run_redirected("| head -n 1");
     assert_eq!(session.wait(), (0, "y\r\n".to_owned()));

@@ -45,13 +45,14 @@ fn a_console_that_is_a_link_is_refused() {
         let out = bundle.begin("create", &socket.flags()).wait().refused();
         out.names("process.terminal").says("/dev/console").because("too many levels of symbolic links");
         untouched(&host);
-        assert_eq!(fs::symlink_metadata(bundle.rootfs("dev/console")).unwrap().file_type().is_symlink(), true);
+        assert!(fs::symlink_metadata(bundle.rootfs("dev/console")).unwrap().file_type().is_symlink());
         bundle.assert_nothing_left();
     }
 }
 
 #[test]
 fn a_console_that_is_something_else_is_covered() {
+    differs!();
     let (bundle, _) = own_dev();
     fs::write(bundle.rootfs("dev/console"), "the image's").unwrap();
     let (c, mut terminal) = bundle.push("/mounts", devpts()).run_with_socket();
@@ -106,6 +107,21 @@ fn a_dev_that_is_a_link_stays_inside() {
     // The path of the host, in the container.
     assert_eq!(terminal.ask(&format!("stat -c %t:%T $(tty) {host}/console /dev/console")), "88:0\n88:0\n88:0");
     untouched(&host);
+}
+
+/// A mount there would be one of the host's.
+#[test]
+fn without_a_mount_namespace_there_is_no_console() {
+    differs!();
+    let mut bundle = own_dev().0.without_namespace("mount").set("/mounts", json!([]));
+    for key in ["maskedPaths", "readonlyPaths"] {
+        bundle = bundle.set(&format!("/linux/{key}"), json!([]));
+    }
+    fs::create_dir(bundle.rootfs("dev/pts")).unwrap();
+    let mount = format!("mount -t devpts -o newinstance,gid=5 devpts {}", bundle.rootfs("dev/pts").display());
+    let (c, mut terminal) = bundle.after(&mount).run_with_socket();
+    assert_eq!(terminal.ask("tty; ls /dev/console"), "/dev/pts/0\nls: /dev/console: No such file or directory");
+    assert!(!c.bundle.rootfs("dev/console").exists());
 }
 
 /// exec opens the devpts that the container's processes have at the time.
