@@ -33,6 +33,7 @@
 //!  set limits       ◀────────────────────────────────── RunHooks
 //!  prestart, createRuntime hooks
 //!  Go ─────────────────────────────────────────────────────────▶  createContainer hooks, hostname, sysctl
+//!  to the console   ◀────────────────────────────────── Terminal  a terminal, if the program has one
 //!                                                                 rootfs::seal    masked, read-only
 //!                                                                 rootfs::enter   pivot_root: the host is gone
 //!  set rlimits      ◀──────────────────────────────────── Limits
@@ -119,6 +120,7 @@
 //! | notify socket | where the program says that it is ready; what it says goes on to `NOTIFY_SOCKET` |
 //! | id mappings | of a user namespace |
 //! | state root | `--root` |
+//! | terminal, console | what the program reads and writes on; who gets its other side, the master |
 //! | listener | the process that a seccomp filter asks |
 //! | Failure, Call | a typed error; a system call that failed |
 

@@ -171,12 +171,6 @@ fn a_program_of_no_known_format_fails_at_start() {
 }
 
 #[test]
-fn a_terminal_without_a_console_socket_is_refused() {
-    let bundle = Bundle::busybox().set("/process/terminal", true);
-    bundle.refused().says("cannot allocate tty if runc will detach without setting console socket");
-}
-
-#[test]
 fn null_bytes_are_refused() {
     for pointer in ["/process/args/0", "/process/cwd", "/root/path"] {
         let bundle = Bundle::busybox().set(pointer, "a\0b");

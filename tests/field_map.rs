@@ -24,7 +24,6 @@ use crate::support::{Value, config, json};
 fn refused() -> Vec<(&'static str, Value, &'static str)> {
     let ids = json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
     vec![
-        ("process.terminal", json!(true), "/process/terminal"),
         ("process.scheduler", json!({ "policy": "SCHED_OTHER" }), "/process/scheduler"),
         ("process.ioPriority", json!({ "class": "IOPRIO_CLASS_IDLE" }), "/process/ioPriority"),
         ("process.apparmorProfile", json!("unconfined"), "/process/apparmorProfile"),
@@ -42,7 +41,6 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
 const MEANINGLESS: &[(&str, &str)] = &[
     ("process.commandLine", "Windows"),
     ("process.user.username", "Windows"),
-    ("process.consoleSize", "to be ignored without process.terminal, which is refused"),
     ("process.execCPUAffinity", "not for the container's first process, but for those that join it"),
 ];
 
@@ -107,7 +105,6 @@ fn meaningless_keys_are_ignored() {
     let mut config = config::default();
     config::set(&mut config, "/process/commandLine", "dir".into());
     config::set(&mut config, "/process/user/username", "sailor".into());
-    config::set(&mut config, "/process/consoleSize", json!({ "height": 25, "width": 80 }));
     config::set(&mut config, "/process/execCPUAffinity", json!({ "initial": "0", "final": "0" }));
     decide(&config).expect("ignored");
 }

@@ -14,10 +14,13 @@ use crate::hooks;
 use crate::host::Rootless;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::Kind;
+use crate::plan::terminal::Caller;
 use crate::plan::{self, Host, Plan, Request};
+use crate::runtime::console::Console;
 use crate::runtime::inherited::Inherited;
 use crate::runtime::pid_file;
 use crate::runtime::pidfd_socket::{self, PidfdSocket};
+use crate::runtime::relay::Relay;
 use crate::runtime::spawn::{self, Init};
 use crate::spec::Hooks;
 use crate::state::Status;
@@ -42,6 +45,9 @@ pub struct CreateOptions {
     /// Write the process id of the container's init to this file
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
+    /// Send the program's terminal to whoever listens on this socket
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
     /// Do not use pivot_root to jail the process inside the rootfs; for a host that runs from a ramdisk
     #[arg(long)]
     pub no_pivot: bool,
@@ -71,6 +77,8 @@ pub struct Ready {
     pub(super) reserved: Reserved,
     pub(super) saved: Saved,
     pub(super) notify: Option<Notify>,
+    /// In the foreground, between the program's terminal and ours.
+    pub(super) relay: Option<Relay>,
 }
 
 /// Whether init waits for a `start`.
@@ -88,14 +96,14 @@ pub enum Gate {
 /// What went wrong; then nothing is left behind.
 pub fn create(args: &Create, state_root: &Path) -> Result<()> {
     let pid_file = args.options.absolute_pid_file()?;
-    let ready = make_ready(&args.options, state_root, Gate::Closed)?;
+    let ready = make_ready(&args.options, state_root, Gate::Closed, true)?;
     // Only then on to the gate: an init that nobody knows of must not wait there, but end with us if we are killed now.
     let (init, _) = keep(ready, pid_file.as_deref())?;
     init.go()
 }
 
-/// Makes a container up to the point where its init would become the program.
-pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate) -> Result<Ready> {
+/// Makes a container up to the point where its init would become the program; `detach` says that we end before it.
+pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate, detach: bool) -> Result<Ready> {
     signal::expect_children()?;
     let id = ContainerId::parse(&options.id)?;
     let inherited = Inherited::with_listeners(options.preserve_fds)?;
@@ -118,12 +126,14 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
         preserved_fds: inherited.count,
         env: &env,
         notify: notify_directory.as_deref(),
+        terminal: Caller { detach, console_socket: options.console_socket.as_deref() },
     };
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
     for warning in &plan.warnings {
         log::warn!("{warning}");
     }
     log::debug!("{id}: planned from {}", bundle.display());
+    let mut console = Console::prepare(plan.terminal.as_ref())?;
     let rootfs = Root::open(&plan.rootfs.path).at("/root/path")?;
 
     let reserved = container::reserve(state_root, &id)?; // removed on drop, like all that follows
@@ -151,22 +161,24 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
 
     let mut hooks_began = false;
     log::debug!("{id}: init is process {}", init.child.pid);
-    let attended = init.attend(&plan, || {
+    let attended = init.attend(&plan, &mut console, || {
         cgroup.set(&plan.resources)?;
         hooks_began = true;
         run_create_hooks(&plan.hooks, &saved)
     });
     let attended = attended.and_then(|()| pidfd_socket.map_or(Ok(()), |socket| socket.send(&init, pidfd_socket::INIT)));
-    if let Err(error) = attended {
-        let error =
-            if cgroup.oom_killed() { error.context("init was OOM-killed (memory limit too low?)") } else { error };
-        drop((init, cgroup, reserved));
-        if hooks_began {
-            run_poststop_hooks(&saved);
+    match attended.and_then(|()| console.relay()) {
+        Ok(relay) => Ok(Ready { init, cgroup, reserved, saved, notify, relay }),
+        Err(error) => {
+            let error =
+                if cgroup.oom_killed() { error.context("init was OOM-killed (memory limit too low?)") } else { error };
+            drop((init, cgroup, reserved));
+            if hooks_began {
+                run_poststop_hooks(&saved);
+            }
+            Err(error)
         }
-        return Err(error);
     }
-    Ok(Ready { init, cgroup, reserved, saved, notify })
 }
 
 /// The notify socket's directory, which the container has mounted; and the socket, if nobody will `start` it.

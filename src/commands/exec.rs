@@ -14,7 +14,9 @@ use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
 use crate::host::cgroups::CgroupLayout;
 use crate::plan::exec::{Changes, ExecPlan};
+use crate::plan::terminal::Caller;
 use crate::plan::{Host, sub_cgroup};
+use crate::runtime::console::Console;
 use crate::runtime::inherited::Inherited;
 use crate::runtime::join::{self, Target};
 use crate::runtime::pidfd_socket::{self, PidfdSocket};
@@ -61,6 +63,12 @@ pub struct Exec {
     /// Run it even if the container is paused: when it is resumed
     #[arg(long)]
     pub ignore_paused: bool,
+    /// Give it a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Send its terminal to whoever listens on this socket
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
     /// Do not wait for its end
     #[arg(short, long)]
     pub detach: bool,
@@ -102,6 +110,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     for warning in &plan.warnings {
         log::warn!("{warning}");
     }
+    let mut console = Console::prepare(plan.terminal.as_ref())?;
     let cgroup = Cgroup::open(&sub_cgroup::decide(&args.cgroup, &container.saved.cgroup_paths)?);
 
     if !args.detach {
@@ -119,7 +128,8 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     let mut exec = join::give_birth(&plan, &target)?; // killed on drop
     log::debug!("{id}: the process is {}", exec.child.pid);
     inherited.close()?;
-    exec.attend_exec(&plan.process)?;
+    exec.attend_exec(&plan.process, &mut console)?;
+    let relay = console.relay()?;
     if let Some(socket) = pidfd_socket {
         socket.send(&exec, pidfd_socket::EXEC)?;
     }
@@ -136,7 +146,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     if args.detach {
         return Ok(0);
     }
-    let exit = foreground::wait(exec.as_fd())?;
+    let exit = foreground::wait(exec.as_fd(), relay)?;
     Ok(u8::try_from(exit.shell_code()).unwrap_or(u8::MAX))
 }
 
@@ -176,6 +186,8 @@ impl Exec {
             apparmor_profile: &self.apparmor,
             selinux_label: &self.process_label,
             preserved_fds: self.preserve_fds,
+            tty: self.tty,
+            terminal: Caller { detach: self.detach, console_socket: self.console_socket.as_deref() },
         }
     }
 }

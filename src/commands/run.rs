@@ -43,8 +43,8 @@ pub fn run(args: &Run, state_root: &Path) -> Result<u8> {
             foreground::adopt_orphans()?;
         }
     }
-    let mut ready = create::make_ready(&args.options, state_root, Gate::Open)?;
-    let notify = ready.notify.take();
+    let mut ready = create::make_ready(&args.options, state_root, Gate::Open, args.detach)?;
+    let (notify, relay) = (ready.notify.take(), ready.relay.take());
     let (init, container) = create::keep(ready, pid_file.as_deref())?;
     if let Err(error) = begin(&init, &container) {
         // The container is kept from here on, so it is deleted as any other.
@@ -58,7 +58,7 @@ pub fn run(args: &Run, state_root: &Path) -> Result<u8> {
         return Ok(0);
     }
     let forwarding = notify.map(|notify| forward_meanwhile(notify, &init)).transpose()?;
-    let exit = foreground::wait(init.as_fd())?;
+    let exit = foreground::wait(init.as_fd(), relay)?;
     if !args.keep {
         delete::remove(&container)?;
     }

@@ -11,7 +11,7 @@
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::{handover, keyring};
+use super::{handover, keyring, terminal};
 use crate::error::{Context, Result};
 use crate::plan::Entry;
 use crate::plan::namespaces::USER;
@@ -47,6 +47,7 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     join(setup)?;
     rustix::process::setsid().named(|| "setsid()".to_owned())?;
     keyring::join(&setup.entry)?;
+    terminal::give_exec(&setup.entry, runtime)?;
 
     let program = handover::prepare(&setup.entry, runtime)?;
     runtime.ask(&FromInit::Ready)?; // the pid file is written

@@ -11,6 +11,7 @@ mod program;
 mod rootfs;
 mod seccomp;
 mod sysctl;
+mod terminal;
 mod user;
 
 use std::convert::Infallible;
@@ -105,6 +106,7 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     run_hooks(plan, Moment::CreateContainer, Status::Creating)?;
     hostname::set(plan)?;
     sysctl::write(plan, &proc)?;
+    terminal::give_init(plan, &rootfs.root, runtime)?;
     rootfs::seal(plan, &rootfs)?;
     rootfs::enter(plan, &rootfs, &proc)?; // ── the host is gone ──
 

@@ -24,6 +24,7 @@ pub mod seccomp;
 pub mod sub_cgroup;
 pub mod sysctl;
 pub mod template;
+pub mod terminal;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,8 @@ pub struct Request<'a> {
     pub env: &'a [String],
     /// The host's directory with the socket on which the program says that it is ready.
     pub notify: Option<&'a str>,
+    /// What it says about terminals.
+    pub terminal: terminal::Caller<'a>,
 }
 
 /// The decided, checked form of config, flags and host: all that the runtime, the bootstrap and init go by.
@@ -85,6 +88,8 @@ pub struct Plan {
     pub sysctl: Vec<sysctl::Sysctl>,
     /// The program.
     pub process: process::ProcessPlan,
+    /// Its terminal.
+    pub terminal: Option<terminal::TerminalPlan>,
     /// The system call filter.
     pub seccomp: Option<seccomp::SeccompPlan>,
     /// Where the cgroup is.
@@ -108,6 +113,8 @@ pub struct Entry<'a> {
     pub new_keyring: bool,
     /// The program.
     pub process: &'a process::ProcessPlan,
+    /// Its terminal.
+    pub terminal: Option<&'a terminal::TerminalPlan>,
     /// The system call filter.
     pub seccomp: Option<&'a seccomp::SeccompPlan>,
     /// Ids of the user namespace.
@@ -124,6 +131,7 @@ impl Plan {
             id: &self.id,
             new_keyring: self.new_keyring,
             process: &self.process,
+            terminal: self.terminal.as_ref(),
             seccomp: self.seccomp.as_ref(),
             ids: &self.ids,
             preserved_fds: self.preserved_fds,
@@ -155,6 +163,7 @@ impl Plan {
             annotations: config.annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
             new_keyring: !request.no_new_keyring,
             process: process::decide(config, &namespaces, host, problems),
+            terminal: terminal::decide(config.process.as_ref(), request.terminal, problems),
             ids: id_mappings::decide(linux, &namespaces, problems),
             rootfs: rootfs::decide(config, request.bundle, request.no_pivot, &namespaces, problems),
             mounts: mounts::decide(&config.mounts, request.bundle, &namespaces, problems),
@@ -188,6 +197,7 @@ impl Default for Request<'_> {
             preserved_fds: 0,
             env: &[],
             notify: None,
+            terminal: terminal::Caller::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The program and what it runs with.
 //! config.json: process.args, process.env, process.cwd, process.user, process.rlimits, process.noNewPrivileges,
-//! process.oomScoreAdj, process.execCPUAffinity, process.terminal, linux.personality
+//! process.oomScoreAdj, process.execCPUAffinity, linux.personality
 
 use std::ffi::CString;
 
@@ -210,10 +210,6 @@ fn personality(personality: Option<&spec::Personality<'_>>, problems: &mut Probl
 
 /// What the specification has and this version has not: refused, never passed over in silence.
 fn refuse_what_is_not_there_yet(config: &spec::Config<'_>, process: &spec::Process<'_>, problems: &mut Problems) {
-    if process.terminal {
-        let text = "cannot allocate tty if runc will detach without setting console socket (terminals are not supported by this version)";
-        problems.add("/process/terminal", text);
-    }
     let linux = &config.linux;
     let asked = [
         ("/process/scheduler", process.scheduler.is_some()),

@@ -1,5 +1,6 @@
 //! The parent's half of making a process: we are the runtime, privileged, on the host, with one thread.
 
+pub mod console;
 pub mod foreground;
 mod id_mappings;
 pub mod inherited;
@@ -8,5 +9,6 @@ mod limits;
 mod mount_sources;
 pub mod pid_file;
 pub mod pidfd_socket;
+pub mod relay;
 pub mod spawn;
 mod stdio;

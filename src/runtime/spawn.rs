@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{OFlags, Stat};
 use rustix::process::fchdir;
 
+use super::console::Console;
 use super::{id_mappings, limits, mount_sources, stdio};
 use crate::bootstrap;
 use crate::cgroup::{Born, Cgroup};
@@ -197,12 +198,12 @@ pub(super) fn close_runtime_end(wire: &RuntimeEnd) {
 }
 
 impl Init {
-    /// Answers init until it is ready to become the program. `hooks_due` is called at the moment of the `prestart` and
-    /// `createRuntime` hooks.
+    /// Answers init until it is ready to become the program. `console` gets its terminal; `hooks_due` is called at the
+    /// moment of the `prestart` and `createRuntime` hooks.
     ///
     /// # Errors
     /// Init's own, as it tells them; that it died; those of the answers.
-    pub fn attend(&self, plan: &Plan, mut hooks_due: impl FnMut() -> Result<()>) -> Result<()> {
+    pub fn attend(&self, plan: &Plan, console: &mut Console, mut hooks_due: impl FnMut() -> Result<()>) -> Result<()> {
         loop {
             match self.wire.receive()? {
                 FromInit::MountSource(index) => {
@@ -214,7 +215,7 @@ impl Init {
                     self.wire.go()?;
                 }
                 other => {
-                    if self.attend_to(other, &plan.process)? {
+                    if self.attend_to(other, &plan.process, console)? {
                         return Ok(());
                     }
                 }
@@ -226,14 +227,18 @@ impl Init {
     ///
     /// # Errors
     /// As there.
-    pub fn attend_exec(&self, plan: &ProcessPlan) -> Result<()> {
-        while !self.attend_to(self.wire.receive()?, plan)? {}
+    pub fn attend_exec(&self, plan: &ProcessPlan, console: &mut Console) -> Result<()> {
+        while !self.attend_to(self.wire.receive()?, plan, console)? {}
         Ok(())
     }
 
     /// What every process asks; true when it is ready.
-    fn attend_to(&self, message: FromInit, plan: &ProcessPlan) -> Result<bool> {
+    fn attend_to(&self, message: FromInit, plan: &ProcessPlan, console: &mut Console) -> Result<bool> {
         match message {
+            FromInit::Terminal(master) => {
+                console.take(master)?;
+                Ok(false)
+            }
             FromInit::Limits => {
                 limits::rlimits(plan, self.child.pid)?;
                 self.wire.go()?;

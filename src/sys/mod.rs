@@ -21,6 +21,7 @@ pub mod self_exe;
 pub mod signal;
 pub mod small_file;
 pub mod socket;
+pub mod terminal;
 
 use std::fmt;
 use std::io;

@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
 };
 
 use super::{Call, Named, fd};
@@ -149,6 +149,14 @@ pub fn receive_now(socket: impl AsFd, buffer: &mut [u8]) -> Result<Option<usize>
             other => return other.map(|(length, _)| Some(length)).named(|| "recv()".to_owned()),
         }
     }
+}
+
+/// Ends a connection, whoever else has our end (shutdown(2)).
+///
+/// # Errors
+/// The call's.
+pub fn shut_down(socket: impl AsFd) -> Result<(), Call> {
+    rustix::net::shutdown(socket, Shutdown::Both).named(|| "shutdown()".to_owned())
 }
 
 /// Receives one packet into `buffer`, and the descriptor that came with it; length 0 means that the other end is gone.

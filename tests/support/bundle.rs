@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
@@ -225,9 +226,8 @@ impl Bundle {
 
 /// Calling the runtime.
 impl Bundle {
-    /// Starts the runtime with these arguments, after `--root` and the global flags.
-    #[track_caller]
-    pub fn start(&self, args: &[&str]) -> Running {
+    /// The runtime with these arguments, after `--root` and the global flags.
+    pub fn command(&self, args: &[&str]) -> Command {
         let root = self.state_root();
         let mut all = vec!["--root".to_owned(), root.to_string_lossy().into_owned()];
         all.extend(self.global_flags.iter().cloned());
@@ -238,7 +238,13 @@ impl Bundle {
             command.stdin(File::open(input).unwrap());
         }
         command.current_dir(&self.cwd);
-        Running::start(&mut command, self.dir())
+        command
+    }
+
+    /// Starts it with these arguments.
+    #[track_caller]
+    pub fn start(&self, args: &[&str]) -> Running {
+        Running::start(&mut self.command(args), self.dir())
     }
 
     /// Runs the runtime with these arguments, after `--root` and the global flags.

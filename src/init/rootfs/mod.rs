@@ -31,7 +31,8 @@ use crate::sys::{Named, fd};
 /// The rootfs between building and entering.
 #[derive(Debug)]
 pub struct Rootfs {
-    root: Root,
+    /// Its root.
+    pub root: Root,
     /// Mounts that become read-only once everything is on them, and their places in `mounts`.
     late: Vec<(OwnedFd, usize)>,
 }
