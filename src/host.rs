@@ -16,6 +16,8 @@ pub struct Host {
     pub euid: u32,
     /// Effective group id.
     pub egid: u32,
+    /// What `--rootless` says, if it says anything.
+    pub rootless: Option<bool>,
     /// Capabilities that we have and can give; bit n is capability n.
     pub capabilities: u64,
     /// The cgroup hierarchies.
@@ -36,9 +38,17 @@ impl Host {
         Ok(Self {
             euid: rustix::process::geteuid().as_raw(),
             egid: rustix::process::getegid().as_raw(),
+            rootless: None,
             capabilities: sys::process::permitted()?,
             cgroups: CgroupLayout::probe().context("finding the cgroup hierarchies")?,
         })
+    }
+
+    /// Whether we are an ordinary user, also where we are root of his user namespace: rights over cgroups, and over the
+    /// system's systemd, are not to be expected. It is only asked when it matters.
+    #[must_use]
+    pub fn is_rootless(&self) -> bool {
+        self.rootless.unwrap_or_else(|| self.euid != 0 || sys::ids::in_user_namespace())
     }
 
     /// A machine for table tests.
@@ -47,6 +57,7 @@ impl Host {
         Self {
             euid: 0,
             egid: 0,
+            rootless: None,
             capabilities: u64::MAX,
             cgroups: CgroupLayout::Legacy { hierarchies: Vec::new(), unified: None },
         }

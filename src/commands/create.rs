@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use clap::Args;
 
-use crate::cgroup::{self, Cgroup};
+use crate::cgroup::{self, Cgroup, systemd};
 use crate::container::{self, ContainerId, Reserved, Saved, gate};
 use crate::error::{AtKey, Context, Result};
 use crate::hooks;
@@ -58,6 +58,15 @@ pub struct Ready {
     pub(super) saved: Saved,
 }
 
+/// Who makes the cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// We do.
+    Cgroupfs,
+    /// systemd does (`--systemd-cgroup`).
+    Systemd,
+}
+
 /// Whether init waits for a `start`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
@@ -71,16 +80,16 @@ pub enum Gate {
 ///
 /// # Errors
 /// What went wrong; then nothing is left behind.
-pub fn create(args: &Create, state_root: &Path) -> Result<()> {
+pub fn create(args: &Create, state_root: &Path, driver: Driver) -> Result<()> {
     let pid_file = args.options.absolute_pid_file()?;
-    let ready = make_ready(&args.options, state_root, Gate::Closed)?;
+    let ready = make_ready(&args.options, state_root, driver, Gate::Closed)?;
     // Only then on to the gate: an init that nobody knows of must not wait there, but end with us if we are killed now.
     let (init, _) = keep(ready, pid_file.as_deref())?;
     init.go()
 }
 
 /// Makes a container up to the point where its init would become the program.
-pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate) -> Result<Ready> {
+pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, driver: Driver, gate: Gate) -> Result<Ready> {
     signal::expect_children()?;
     let id = ContainerId::parse(&options.id)?;
     let bundle = std::path::absolute(&options.bundle)?;
@@ -88,8 +97,16 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
     rustix::process::chdir(&bundle).named(|| format!("chdir({bundle:?})")).context("the bundle (--bundle)")?;
     let text = plan::read(&bundle)?;
     let host = Host::probe()?;
-    let request =
-        Request { id: &id, bundle: &bundle, no_pivot: options.no_pivot, no_new_keyring: options.no_new_keyring };
+    let request = Request {
+        id: &id,
+        bundle: &bundle,
+        no_pivot: options.no_pivot,
+        no_new_keyring: options.no_new_keyring,
+        systemd: match driver {
+            Driver::Cgroupfs => None,
+            Driver::Systemd => Some(systemd::manager(host.is_rootless())?),
+        },
+    };
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
     for warning in &plan.warnings {
         log::warn!("{warning}");
@@ -101,13 +118,20 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
     let mut saved = describe(&plan);
     reserved.save(&saved)?; // from here on `delete --force` finds what we leave if we are killed
     reserved.keep_config(&text)?;
-    let cgroup =
-        Cgroup::create(&plan.cgroup).context("unable to apply cgroup configuration").at("/linux/cgroupsPath")?;
+    let mut cgroup = make_cgroup(&plan, &host)?;
     let gate = match gate {
         Gate::Closed => Some(gate::make(reserved.fd())?),
         Gate::Open => None,
     };
-    let init = spawn::give_birth(&plan, &cgroup, &rootfs, gate)?;
+    let init = spawn::give_birth(&plan, &mut cgroup, &rootfs, gate)?;
+    if let Some(owner) = plan.cgroup_owner {
+        cgroup.give_to(owner).context("giving the cgroup to the container's user").at("/mounts")?;
+    }
+    cgroup.paths().clone_into(&mut saved.cgroup_paths);
+    if let Some(unit) = cgroup.unit() {
+        unit.name.clone_into(&mut saved.systemd_unit);
+        saved.systemd_user = unit.user;
+    }
     saved.init_process_pid = init.child.pid;
     saved.init_process_start = init.child.start_time()?;
     let file = |kind: &Kind| (kind.saved.to_owned(), format!("/proc/{}/ns/{}", init.child.pid, kind.file).into());
@@ -132,6 +156,29 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
         return Err(error);
     }
     Ok(Ready { init, cgroup, reserved, saved })
+}
+
+/// Makes the cgroup; systemd makes its own later. An ordinary user who may make none does without, if nothing asks for
+/// one.
+fn make_cgroup(plan: &Plan, host: &Host) -> Result<Cgroup> {
+    if let Some(unit) = &plan.unit {
+        return Ok(Cgroup::open(&cgroup::planned_paths(&plan.cgroup)).of_unit(Some(unit.unit.clone())));
+    }
+    Cgroup::create(&plan.cgroup)
+        .or_else(|error| {
+            if !cgroup::is_denied(&error) || !host.is_rootless() {
+                return Err(error);
+            }
+            if plan.cgroup_optional {
+                log::debug!("{}: no cgroup: {error:#}", plan.id);
+                return Ok(Cgroup::none());
+            }
+            let text = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups (hint: \
+                        --systemd-cgroup, or run it in systemd-run --user --scope -p Delegate=yes)";
+            Err(error.context(text))
+        })
+        .context("unable to apply cgroup configuration")
+        .at("/linux/cgroupsPath")
 }
 
 /// What is known of the container before it is there.

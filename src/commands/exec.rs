@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::{open, status_of};
+use super::{open, status_of, unit_of};
 use crate::cgroup::Cgroup;
 use crate::container::Container;
 use crate::error::{Context, Failure, Result};
@@ -90,7 +90,8 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     for warning in &plan.warnings {
         log::warn!("{warning}");
     }
-    let cgroup = Cgroup::open(&sub_cgroup::decide(&args.cgroup, &container.saved.cgroup_paths)?);
+    let paths = sub_cgroup::decide(&args.cgroup, &container.saved.cgroup_paths)?;
+    let cgroup = Cgroup::open(&paths).of_unit(unit_of(&container));
 
     if !args.detach {
         foreground::hold_signals()?;

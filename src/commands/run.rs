@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::create::{self, CreateOptions, Gate};
+use super::create::{self, CreateOptions, Driver, Gate};
 use super::{delete, start};
 use crate::container::Container;
 use crate::error::{Context, Result};
@@ -30,12 +30,12 @@ pub struct Run {
 ///
 /// # Errors
 /// What went wrong; then nothing is left behind.
-pub fn run(args: &Run, state_root: &Path) -> Result<u8> {
+pub fn run(args: &Run, state_root: &Path, driver: Driver) -> Result<u8> {
     let pid_file = args.options.absolute_pid_file()?;
     if !args.detach {
         foreground::hold_signals()?;
     }
-    let ready = create::make_ready(&args.options, state_root, Gate::Open)?;
+    let ready = create::make_ready(&args.options, state_root, driver, Gate::Open)?;
     let (init, container) = create::keep(ready, pid_file.as_deref())?;
     if let Err(error) = begin(&init, &container) {
         // The container is kept from here on, so it is deleted as any other.

@@ -1,6 +1,8 @@
 //! Which cgroup the container gets: a directory in every hierarchy.
 //! config.json: linux.cgroupsPath
 //!
+//! systemd has its own way to write a path ([`systemd`]), which is turned into one from the mount of the hierarchy.
+//!
 //! As runc's cgroupfs driver does it: an absolute path counts from the mount of the hierarchy, a relative one from the
 //! runtime's own cgroup, and an empty one means the container's id, relative. On cgroup v2 "own" is the parent of the
 //! runtime's cgroup, since a cgroup with processes cannot hand controllers to children.
@@ -8,8 +10,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::host::cgroups::{CgroupLayout, Hierarchy};
+use crate::spec::Config;
 
-use super::Problems;
+use super::id_mappings::IdMappingsPlan;
+use super::namespaces::{NamespacesPlan, USER};
+use super::resources::ResourcePlan;
+use super::systemd::{self, Manager, UnitPlan};
+use super::{Host, Problems};
 
 /// The cgroup to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +87,43 @@ pub fn decide(cgroups_path: &str, id: &str, layout: &CgroupLayout, problems: &mu
             CgroupPlan::Legacy { dirs, unified: unified.as_ref().map(at) }
         }
     }
+}
+
+/// Decides about the unit of systemd and its cgroup. The limits become properties of the unit too; see
+/// [`systemd::properties`] for what that changes of them.
+#[must_use]
+pub fn by_systemd(
+    config: &Config<'_>,
+    id: &str,
+    manager: &Manager,
+    host: &Host,
+    resources: &mut ResourcePlan,
+    problems: &mut Problems,
+) -> (CgroupPlan, UnitPlan) {
+    let unified = host.cgroups.is_unified();
+    if *manager != Manager::System && !unified {
+        problems.add("/linux/cgroupsPath", "cannot use rootless systemd cgroups manager on cgroup v1");
+    }
+    let place = systemd::Place::decide(&config.linux.cgroups_path, id, manager, problems);
+    let cgroup = decide(&format!("/{}", place.path(manager)), id, &host.cgroups, problems);
+    let limits = systemd::properties::for_birth(resources, unified);
+    (cgroup, place.unit(manager, &config.annotations, limits, problems))
+}
+
+/// Decides who owns the cgroup: its processes' user, where they have a cgroup namespace of their own and can write to
+/// its filesystem (the specification's "cgroup ownership"). On cgroup v1 that would not be safe.
+#[must_use]
+pub fn owner(config: &Config<'_>, namespaces: &NamespacesPlan, ids: &IdMappingsPlan, host: &Host) -> Option<u32> {
+    if !namespaces.create_cgroup || !host.cgroups.is_unified() {
+        return None;
+    }
+    let writable = config.mounts.iter().any(|mount| {
+        let at = clean(&mount.destination) == "sys/fs/cgroup";
+        at && &*mount.source == "cgroup" && !mount.options.iter().any(|option| &**option == "ro")
+    });
+    let uid = config.process.as_ref()?.user.uid;
+    let unknown = namespaces.joins(&USER) && ids.uid.is_empty();
+    ids.uid_on_host(uid).filter(|owner| writable && !unknown && *owner != host.euid)
 }
 
 /// What is wrong with a path, if anything.

@@ -23,6 +23,7 @@ pub mod rootfs;
 pub mod seccomp;
 pub mod sub_cgroup;
 pub mod sysctl;
+pub mod systemd;
 pub mod template;
 
 use std::collections::BTreeMap;
@@ -47,6 +48,8 @@ pub struct Request<'a> {
     pub no_pivot: bool,
     /// `--no-new-keyring`.
     pub no_new_keyring: bool,
+    /// The systemd that is to make the cgroup (`--systemd-cgroup`); otherwise we do.
+    pub systemd: Option<systemd::Manager>,
 }
 
 /// The decided, checked form of config, flags and host: all that the runtime, the bootstrap and init go by.
@@ -80,6 +83,12 @@ pub struct Plan {
     pub seccomp: Option<seccomp::SeccompPlan>,
     /// Where the cgroup is.
     pub cgroup: cgroup::CgroupPlan,
+    /// Who is to own it, if somebody else than its maker: an id of the host.
+    pub cgroup_owner: Option<u32>,
+    /// Whether nothing asks for a cgroup, so that an ordinary user who may make none can do without.
+    pub cgroup_optional: bool,
+    /// The unit that has it, if systemd makes it.
+    pub unit: Option<systemd::UnitPlan>,
     /// Its limits.
     pub resources: resources::ResourcePlan,
     /// Hooks.
@@ -132,7 +141,15 @@ impl Plan {
         let linux = &config.linux;
         check_version(&config.oci_version, problems);
         let namespaces = namespaces::decide(config, problems);
-        let cgroup = cgroup::decide(&linux.cgroups_path, request.id, &host.cgroups, problems);
+        let mut resources = resources::decide(&linux.resources, &host.cgroups, problems);
+        let (cgroup, unit) = match &request.systemd {
+            None => (cgroup::decide(&linux.cgroups_path, request.id, &host.cgroups, problems), None),
+            Some(manager) => {
+                let (cgroup, unit) = cgroup::by_systemd(config, request.id, manager, host, &mut resources, problems);
+                (cgroup, Some(unit))
+            }
+        };
+        let ids = id_mappings::decide(linux, &namespaces, problems);
         hooks::decide(&config.hooks, problems);
         let mut plan = Self {
             id: request.id.to_owned(),
@@ -140,14 +157,17 @@ impl Plan {
             annotations: config.annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
             new_keyring: !request.no_new_keyring,
             process: process::decide(config, &namespaces, host, problems),
-            ids: id_mappings::decide(linux, &namespaces, problems),
             rootfs: rootfs::decide(config, request.bundle, request.no_pivot, &namespaces, problems),
             mounts: mounts::decide(&config.mounts, request.bundle, &namespaces, problems),
             cgroup_mount: cgroup_mount::decide(&host.cgroups, &cgroup, &namespaces),
             devices: devices::decide(config, &namespaces, problems),
             sysctl: sysctl::decide(linux, &namespaces, problems),
             seccomp: seccomp::decide(linux.seccomp.as_ref(), problems),
-            resources: resources::decide(&linux.resources, &host.cgroups, problems),
+            cgroup_owner: cgroup::owner(config, &namespaces, &ids, host),
+            cgroup_optional: linux.cgroups_path.is_empty() && unit.is_none() && resources.writes.is_empty(),
+            unit,
+            resources,
+            ids,
             hooks: config.hooks.clone(),
             cgroup,
             namespaces,
