@@ -8,6 +8,7 @@ mod devices;
 mod dir;
 pub mod oom;
 mod owner;
+mod settings;
 pub mod stats;
 pub mod systemd;
 #[cfg(test)]
@@ -17,7 +18,6 @@ mod v1;
 mod v2;
 
 use std::os::fd::BorrowedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -27,10 +27,10 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::error::{AtKey, Context, Failure, Result};
+use crate::error::{Failure, Result};
 use crate::plan::Plan;
 use crate::plan::cgroup::{Below, CgroupPlan};
-use crate::plan::resources::{ResourcePlan, Write};
+use crate::plan::resources::ResourcePlan;
 use crate::plan::systemd::Unit;
 use crate::sys::{Call, Named, small_file};
 
@@ -372,71 +372,11 @@ fn join(dir: &Dir, pid: i32) -> Result<()> {
     }
 }
 
-/// Carries out `writes`; `dir` finds the directory of a controller.
-fn write_all<'a>(writes: &[Write], dir: impl Fn(&str) -> Option<&'a Dir>) -> Result<()> {
-    let mut refused: Vec<&Write> = Vec::new();
-    for (index, setting) in writes.iter().enumerate() {
-        let Some(dir) = dir(&setting.controller) else {
-            if setting.optional {
-                continue;
-            }
-            return Err(unavailable(&setting.controller)).at(&setting.key);
-        };
-        match write_one(dir, setting) {
-            Ok(()) => {}
-            Err(call) if setting.optional && call.is(Errno::NOENT) => {}
-            Err(call) if setting.retried && call.is(Errno::INVAL) => refused.push(setting),
-            Err(call) => return explain(call, dir, setting),
-        }
-        if writes.get(index + 1).is_none_or(|next| next.controller != setting.controller) {
-            for setting in refused.drain(..) {
-                write_one(dir, setting).or_else(|call| explain(call, dir, setting))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn write_one(dir: &Dir, setting: &Write) -> Result<(), Call> {
-    match (dir.write(&setting.file, &setting.value), &setting.or) {
-        (Err(call), Some((file, value))) if call.is(Errno::NOENT) => dir.write(file, value),
-        (result, _) => result,
-    }
-}
-
-/// The error of a setting; when its file is missing because the controller was not handed down, that is said.
-fn explain(call: Call, dir: &Dir, setting: &Write) -> Result<()> {
-    let handed_down = |list: String| list.split_ascii_whitespace().any(|name| name == setting.controller);
-    if call.is(Errno::NOENT)
-        && setting.controller != "cgroup"
-        && dir.read("cgroup.controllers").is_ok_and(|list| !handed_down(list))
-    {
-        let failure = match dir.path().components().any(|part| part.as_os_str().as_bytes().starts_with(b"user@")) {
-            true => Failure::Unsupported(format!(
-                "cgroup controller {:?} is not available: systemd has not delegated it to this user (hint: systemctl \
-                 edit user@.service, add the lines [Service] and Delegate=cpu cpuset io memory pids, log in anew)",
-                setting.controller
-            )),
-            false => unavailable_failure(&setting.controller),
-        };
-        return Err(call).context(failure).at(&setting.key);
-    }
-    Err(call).at(&setting.key)
-}
-
 /// Whether an error of [`Cgroup::create`] says that we have no right to.
 #[must_use]
 pub fn is_denied(error: &anyhow::Error) -> bool {
     const DENIED: [Errno; 4] = [Errno::ACCESS, Errno::PERM, Errno::ROFS, Errno::NOENT];
     error.downcast_ref::<Call>().is_some_and(|call| DENIED.iter().any(|errno| call.is(*errno)))
-}
-
-fn unavailable(controller: &str) -> anyhow::Error {
-    unavailable_failure(controller).into()
-}
-
-fn unavailable_failure(controller: &str) -> Failure {
-    Failure::Unsupported(format!("cgroup controller {controller:?} is not available"))
 }
 
 /// SIGKILL for each of `pids`; one that is gone is fine.

@@ -67,6 +67,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("root::propagation_shared_and_rshared_make_the_root_shared", "runc 1.1 sets it before pivot_root"),
     ("root::propagation_slave_and_rslave_make_the_root_a_slave", "runc 1.1 makes the root private"),
     ("root::propagation_unbindable_and_runbindable_make_the_root_unbindable", "runc 1.1 sets it before pivot_root"),
+    ("rootless::a_controller_that_is_not_delegated_is_named", "runc 1.1 says \"no such file or directory\""),
     (
         "run::run_kills_what_the_program_left_running",
         "runc 1.1 may give up on a v2 cgroup whose processes are still dying",
@@ -80,6 +81,15 @@ pub const REASONS: &[(&str, &str)] = &[
         "runc opens /etc/passwd whatever it is, and waits",
     ),
     ("spec::a_link_is_not_followed", "runc writes where a dangling link points"),
+    (
+        "systemd_limits::a_container_that_ceases_to_be_idle_stays_so",
+        "runc leaves the unit idle, and 1.1 has no --cpu-idle for it",
+    ),
+    ("systemd_limits::an_update_that_fails_changes_nothing", "runc keeps what it had set before the failure"),
+    (
+        "systemd_limits::limits_that_runc_does_not_tell_systemd_last_too",
+        "runc tells systemd neither the block weight nor, in 1.1, idle and the OOM group",
+    ),
     ("update::all_or_nothing", "runc keeps what was set before the failure"),
     ("update::all_or_nothing_on_v2", "runc keeps what was set before the failure"),
     ("update::blkio_weight_is_written", "runc ignores a weight where there is no file for it"),

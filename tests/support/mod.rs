@@ -28,6 +28,7 @@ pub mod differences;
 pub mod leftovers;
 pub mod mountinfo;
 pub mod runtime;
+pub mod systemd;
 pub mod userland;
 
 pub use bundle::Bundle;
