@@ -51,8 +51,7 @@ fn explain(call: Call, dir: &Dir, setting: &Write) -> Result<()> {
     {
         let failure = match dir.path().components().any(|part| part.as_os_str().as_bytes().starts_with(b"user@")) {
             true => Failure::Unsupported(format!(
-                "cgroup controller {:?} is not available: systemd has not delegated it to this user (hint: systemctl \
-                 edit user@.service, add the lines [Service] and Delegate=cpu cpuset io memory pids, log in anew)",
+                "cgroup controller {:?} is not available: systemd has not delegated it to this user",
                 setting.controller
             )),
             false => unavailable_failure(&setting.controller),

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::container::{self, ContainerId, Reserved, Saved, gate};
-use crate::error::{AtKey, Context, Result};
+use crate::error::{AtKey, Context, Failure, Result};
 use crate::hooks;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::Kind;
@@ -173,9 +173,8 @@ fn make_cgroup(plan: &Plan, host: &Host) -> Result<Cgroup> {
                 log::debug!("{}: no cgroup: {error:#}", plan.id);
                 return Ok(Cgroup::none());
             }
-            let text = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups (hint: \
-                        --systemd-cgroup, or run it in systemd-run --user --scope -p Delegate=yes)";
-            Err(error.context(text))
+            let text = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
+            Err(error.context(Failure::Unsupported(text.to_owned())))
         })
         .context("unable to apply cgroup configuration")
         .at("/linux/cgroupsPath")

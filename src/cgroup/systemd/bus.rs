@@ -80,8 +80,6 @@ impl Bus {
     }
 
     fn user() -> Result<Self> {
-        const HINT: &str = "connecting to the user's systemd (hint: log in as the user, by ssh or machinectl and not by \
-                            su, and install dbus-user-session)";
         let directory = env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()).map(PathBuf::from);
         let address = env::var("DBUS_SESSION_BUS_ADDRESS").ok().filter(|address| !address.is_empty());
         let socket =
@@ -94,7 +92,7 @@ impl Bus {
             (Err(error), Some(private)) => Self::open(&private, false).map_err(|_| error),
             (first, _) => first,
         }
-        .context(HINT)
+        .context(Failure::Unsupported("cannot reach the user's systemd".to_owned()))
     }
 
     /// Opens the first of the addresses that can be; says who we are.

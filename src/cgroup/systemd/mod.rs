@@ -30,8 +30,7 @@ use bus::{Bus, Refusal};
 /// [`Failure::Unsupported`] when systemd does not run here; when the user's cannot be asked where its cgroup is.
 pub fn manager(rootless: bool) -> Result<Manager> {
     if !Path::new("/run/systemd/system").is_dir() {
-        let text = "systemd not running on this host, cannot use systemd cgroups manager (hint: --systemd-cgroup is for \
-                    machines that were booted with systemd)";
+        let text = "systemd not running on this host, cannot use systemd cgroups manager";
         return Err(Failure::Unsupported(text.to_owned()).into());
     }
     if !rootless {
