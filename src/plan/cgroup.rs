@@ -1,7 +1,7 @@
 //! Which cgroup the container gets: a directory in every hierarchy.
 //! config.json: linux.cgroupsPath
 //!
-//! systemd has its own way to write a path ([`systemd`]), which is turned into one from the mount of the hierarchy.
+//! systemd has its own way to write a path ([`super::systemd`]), which is turned into one from the mount of the hierarchy.
 //!
 //! As runc's cgroupfs driver does it: an absolute path counts from the mount of the hierarchy, a relative one from the
 //! runtime's own cgroup, and an empty one means the container's id, relative. On cgroup v2 "own" is the parent of the
@@ -14,8 +14,7 @@ use crate::spec::Config;
 
 use super::id_mappings::IdMappingsPlan;
 use super::namespaces::{NamespacesPlan, USER};
-use super::resources::ResourcePlan;
-use super::systemd::{self, Manager, UnitPlan};
+use super::systemd::{Manager, Place};
 use super::{Host, Problems};
 
 /// The cgroup to make.
@@ -89,25 +88,12 @@ pub fn decide(cgroups_path: &str, id: &str, layout: &CgroupLayout, problems: &mu
     }
 }
 
-/// Decides about the unit of systemd and its cgroup. The limits become properties of the unit too; see
-/// [`systemd::properties`] for what that changes of them.
-#[must_use]
-pub fn by_systemd(
-    config: &Config<'_>,
-    id: &str,
-    manager: &Manager,
-    host: &Host,
-    resources: &mut ResourcePlan,
-    problems: &mut Problems,
-) -> (CgroupPlan, UnitPlan) {
-    let unified = host.cgroups.is_unified();
-    if *manager != Manager::System && !unified {
+/// The cgroup of a unit of systemd's.
+pub(super) fn by_systemd(place: &Place<'_>, manager: &Manager, host: &Host, problems: &mut Problems) -> CgroupPlan {
+    if *manager != Manager::System && !host.cgroups.is_unified() {
         problems.add("/linux/cgroupsPath", "cannot use rootless systemd cgroups manager on cgroup v1");
     }
-    let place = systemd::Place::decide(&config.linux.cgroups_path, id, manager, problems);
-    let cgroup = decide(&format!("/{}", place.path(manager)), id, &host.cgroups, problems);
-    let limits = systemd::properties::for_birth(resources, unified);
-    (cgroup, place.unit(manager, &config.annotations, limits, problems))
+    decide(&format!("/{}", place.path(manager)), "", &host.cgroups, problems)
 }
 
 /// Decides who owns the cgroup: its processes' user, where they have a cgroup namespace of their own and can write to

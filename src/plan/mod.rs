@@ -145,7 +145,10 @@ impl Plan {
         let (cgroup, unit) = match &request.systemd {
             None => (cgroup::decide(&linux.cgroups_path, request.id, &host.cgroups, problems), None),
             Some(manager) => {
-                let (cgroup, unit) = cgroup::by_systemd(config, request.id, manager, host, &mut resources, problems);
+                let place = systemd::Place::decide(&linux.cgroups_path, request.id, manager, problems);
+                let cgroup = cgroup::by_systemd(&place, manager, host, problems);
+                let limits = systemd::properties::for_birth(&mut resources, host.cgroups.is_unified());
+                let unit = place.unit(manager, &config.annotations, limits, problems);
                 (cgroup, Some(unit))
             }
         };
