@@ -5,13 +5,13 @@ use std::fs;
 use crate::support::{Bundle, cgroups, eventually, runtime, systemd};
 
 fn bundle() -> Bundle {
-    Bundle::busybox().as_user(systemd::USER)
+    Bundle::busybox().by_user(systemd::USER)
 }
 
 /// A bundle whose cgroup the user's systemd makes.
 fn by_systemd() -> Bundle {
     let directory = format!("/run/user/{}", systemd::USER);
-    systemd::in_slice("user.slice").as_user(systemd::USER).env("XDG_RUNTIME_DIR", &directory)
+    systemd::in_slice("user.slice").by_user(systemd::USER).env("XDG_RUNTIME_DIR", &directory)
 }
 
 #[test]
@@ -19,7 +19,7 @@ fn without_limits_no_cgroup_is_needed() {
     let mut bundle = bundle();
     assert_eq!(bundle.run(["id", "-u"]).ok().stdout, "0\n");
     bundle.assert_nothing_left();
-    let c = Bundle::busybox().as_user(systemd::USER).args(["sleep", "600"]).create();
+    let c = Bundle::busybox().by_user(systemd::USER).args(["sleep", "600"]).create();
     c.start();
     // It is where the runtime was.
     let own = fs::read_to_string("/proc/self/cgroup").unwrap();
@@ -91,7 +91,7 @@ fn a_controller_that_is_not_delegated_is_named() {
 #[test]
 fn without_the_users_bus_the_error_says_what_to_do() {
     needs!(systemd::runs(), "systemd");
-    let bundle = systemd::in_slice("user.slice").as_user(systemd::USER);
+    let bundle = systemd::in_slice("user.slice").by_user(systemd::USER);
     let bundle = bundle.after("unset XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS");
     bundle.refused().says("DBUS_SESSION_BUS_ADDRESS").says("dbus-user-session");
 }

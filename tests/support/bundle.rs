@@ -108,7 +108,7 @@ impl Bundle {
 
     /// The runtime is an ordinary user with this id, the container's root.
     #[must_use]
-    pub fn as_user(mut self, id: u32) -> Self {
+    pub fn by_user(mut self, id: u32) -> Self {
         let ids = serde_json::json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
         config::push(&mut self.config, "/linux/namespaces", serde_json::json!({ "type": "user" }));
         config::set(&mut self.config, "/linux/uidMappings", ids.clone());
