@@ -70,6 +70,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("root::propagation_slave_and_rslave_make_the_root_a_slave", "runc 1.1 makes the root private"),
     ("root::propagation_unbindable_and_runbindable_make_the_root_unbindable", "runc 1.1 sets it before pivot_root"),
     ("rootless::a_controller_that_is_not_delegated_is_named", "runc 1.1 says \"no such file or directory\""),
+    ("rootless::the_users_systemd_makes_the_cgroup", "an exec of runc 1.1 stays outside of the user's unit"),
     (
         "run::run_kills_what_the_program_left_running",
         "runc 1.1 may give up on a v2 cgroup whose processes are still dying",

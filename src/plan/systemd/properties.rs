@@ -1,7 +1,6 @@
 //! The limits as properties of a unit (systemd.resource-control(5)), as runc has them: from the files that are to be
 //! written, so that whatever a file's value comes from, `linux.resources.unified` or a flag of `update`, systemd hears
 //! of it too. What systemd has no word for stays in the file, which systemd then does not touch.
-//! config.json: linux.resources
 
 use std::borrow::Cow;
 
