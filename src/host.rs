@@ -19,7 +19,8 @@ pub struct Host {
     pub egid: u32,
     /// Capabilities that we have and can give; bit n is capability n.
     pub capabilities: u64,
-    /// Whether the cgroups may be out of our reach, so that a container without limits does without them.
+    /// Whether we are an ordinary user, also where we are root of his user namespace: rights over cgroups, and over the
+    /// system's systemd, are not to be expected, so that a container without limits does without.
     pub rootless: bool,
     /// The cgroup hierarchies.
     pub cgroups: CgroupLayout,

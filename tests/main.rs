@@ -21,6 +21,8 @@
 //! too old. Those tests begin with `differs!()` and stand with their reason in `support/differences.rs`, and nowhere
 //! else.
 //!
+//! Those of `systemd` need a machine that was booted with it, and say so where they are skipped.
+//!
 //! The tests need root, a static busybox, util-linux, and cgroups: pure v2, or v1 with v2 beside it. On the latter the
 //! v2 tests see a private view of the machine in which nothing but v2 is mounted, and which therefore lacks the
 //! controllers that v1 holds.
@@ -81,6 +83,7 @@ mod ps;
 mod rlimits;
 mod root;
 mod rootless;
+mod rootless_cgroup;
 mod run;
 mod seccomp;
 mod security;
@@ -89,6 +92,8 @@ mod spec_judge;
 mod start;
 mod state;
 mod sysctl;
+mod systemd;
+mod systemd_limits;
 mod terminal;
 mod terminal_foreground;
 mod terminal_names;

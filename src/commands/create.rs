@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use clap::Args;
 
-use crate::cgroup::{self, Cgroup};
+use crate::cgroup::{self, Cgroup, systemd};
 use crate::container::notify::{self, Notify};
 use crate::container::{self, ContainerId, Reserved, Saved, gate};
-use crate::error::{AtKey, Context, Result};
+use crate::error::{AtKey, Context, Failure, Result};
 use crate::hooks;
 use crate::host::Rootless;
 use crate::plan::hooks::Moment;
@@ -81,6 +81,15 @@ pub struct Ready {
     pub(super) relay: Option<Relay>,
 }
 
+/// Who makes the cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// We do.
+    Cgroupfs,
+    /// systemd does (`--systemd-cgroup`).
+    Systemd,
+}
+
 /// Whether init waits for a `start`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
@@ -94,16 +103,22 @@ pub enum Gate {
 ///
 /// # Errors
 /// What went wrong; then nothing is left behind.
-pub fn create(args: &Create, state_root: &Path) -> Result<()> {
+pub fn create(args: &Create, state_root: &Path, driver: Driver) -> Result<()> {
     let pid_file = args.options.absolute_pid_file()?;
-    let ready = make_ready(&args.options, state_root, Gate::Closed, true)?;
+    let ready = make_ready(&args.options, state_root, driver, Gate::Closed, true)?;
     // Only then on to the gate: an init that nobody knows of must not wait there, but end with us if we are killed now.
     let (init, _) = keep(ready, pid_file.as_deref())?;
     init.go()
 }
 
 /// Makes a container up to the point where its init would become the program; `detach` says that we end before it.
-pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate, detach: bool) -> Result<Ready> {
+pub(super) fn make_ready(
+    options: &CreateOptions,
+    state_root: &Path,
+    driver: Driver,
+    gate: Gate,
+    detach: bool,
+) -> Result<Ready> {
     signal::expect_children()?;
     let id = ContainerId::parse(&options.id)?;
     let inherited = Inherited::with_listeners(options.preserve_fds)?;
@@ -127,6 +142,10 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate,
         env: &env,
         notify: notify_directory.as_deref(),
         terminal: Caller { detach, console_socket: options.console_socket.as_deref() },
+        systemd: match driver {
+            Driver::Cgroupfs => None,
+            Driver::Systemd => Some(systemd::manager(host.rootless)?),
+        },
     };
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
     for warning in &plan.warnings {
@@ -144,14 +163,21 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate,
         Some(host) => prepare_notify(&reserved, host, gate)?,
         None => None,
     };
-    let cgroup =
-        Cgroup::create(&plan.cgroup).context("unable to apply cgroup configuration").at("/linux/cgroupsPath")?;
+    let mut cgroup = make_cgroup(&plan, &host)?;
     let gate = match gate {
         Gate::Closed => Some(gate::make(reserved.fd())?),
         Gate::Open => None,
     };
-    let init = spawn::give_birth(&plan, &cgroup, &rootfs, gate)?;
+    let init = spawn::give_birth(&plan, &mut cgroup, &rootfs, gate)?;
     inherited.close()?;
+    if let Some(owner) = plan.cgroup_owner {
+        cgroup.give_to(owner).context("giving the cgroup to the container's user").at("/mounts")?;
+    }
+    cgroup.paths().clone_into(&mut saved.cgroup_paths);
+    if let Some(unit) = cgroup.unit() {
+        unit.name.clone_into(&mut saved.systemd_unit);
+        saved.systemd_user = unit.user;
+    }
     saved.init_process_pid = init.child.pid;
     saved.init_process_start = init.child.start_time()?;
     let file = |kind: &Kind| (kind.saved.to_owned(), format!("/proc/{}/ns/{}", init.child.pid, kind.file).into());
@@ -189,6 +215,28 @@ fn prepare_notify(reserved: &Reserved, host: &OsStr, gate: Gate) -> Result<Optio
     }
     // The container runs just as well if nobody hears of it.
     Ok(Notify::listen(reserved.fd(), host).inspect_err(|error| log::warn!("{error:#}")).ok())
+}
+
+/// Makes the cgroup; systemd makes its own later. An ordinary user who may make none does without, if nothing asks for
+/// one.
+fn make_cgroup(plan: &Plan, host: &Host) -> Result<Cgroup> {
+    if let Some(unit) = &plan.unit {
+        return Ok(Cgroup::open(&cgroup::planned_paths(&plan.cgroup)).of_unit(Some(unit.unit.clone())));
+    }
+    Cgroup::create(&plan.cgroup)
+        .or_else(|error| {
+            if !cgroup::is_denied(&error) || !host.rootless {
+                return Err(error);
+            }
+            if plan.cgroup_optional {
+                log::debug!("{}: no cgroup: {error:#}", plan.id);
+                return Ok(Cgroup::none());
+            }
+            let text = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
+            Err(error.context(Failure::Unsupported(text.to_owned())))
+        })
+        .context("unable to apply cgroup configuration")
+        .at("/linux/cgroupsPath")
 }
 
 /// What is known of the container before it is there.

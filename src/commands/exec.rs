@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::{open, status_of};
+use super::{open, status_of, unit_of};
 use crate::cgroup::Cgroup;
 use crate::container::Container;
 use crate::error::{Context, Failure, Result};
@@ -111,7 +111,8 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
         log::warn!("{warning}");
     }
     let mut console = Console::prepare(plan.terminal.as_ref())?;
-    let cgroup = Cgroup::open(&sub_cgroup::decide(&args.cgroup, &container.saved.cgroup_paths)?);
+    let paths = sub_cgroup::decide(&args.cgroup, &container.saved.cgroup_paths)?;
+    let cgroup = Cgroup::open(&paths).of_unit(unit_of(&container));
 
     if !args.detach {
         foreground::hold_signals()?;

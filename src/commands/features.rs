@@ -96,7 +96,7 @@ pub fn features(_: &Features) -> Result<String> {
         linux: Linux {
             namespaces: sorted(namespaces::KINDS.iter().map(|kind| kind.name)),
             capabilities: capabilities::names(),
-            cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
+            cgroup: Cgroup { v1: true, v2: true, systemd: true, systemd_user: true, rdma: true },
             seccomp: seccomp(),
             apparmor: NO,
             selinux: NO,

@@ -20,8 +20,9 @@ use std::path::Path;
 use std::str::FromStr;
 
 use crate::cgroup::Cgroup;
-use crate::container::{Container, ContainerId};
+use crate::container::{Container, ContainerId, Saved};
 use crate::error::{Failure, Result};
+use crate::plan::systemd::Unit;
 use crate::state::Status;
 
 /// Opens the container `id`.
@@ -34,7 +35,13 @@ fn open(state_root: &Path, id: &str) -> Result<Container> {
 
 /// The container's cgroup.
 fn cgroup_of(container: &Container) -> Cgroup {
-    Cgroup::open(&container.saved.cgroup_paths)
+    Cgroup::open(&container.saved.cgroup_paths).of_unit(unit_of(container))
+}
+
+/// The unit that has the container's cgroup, if systemd made it.
+fn unit_of(container: &Container) -> Option<Unit> {
+    let Saved { systemd_unit: name, systemd_user: user, .. } = &container.saved;
+    (!name.is_empty()).then(|| Unit { name: name.clone(), user: *user })
 }
 
 /// The container's status, frozen or not.

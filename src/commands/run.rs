@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use clap::Args;
 
-use super::create::{self, CreateOptions, Gate};
+use super::create::{self, CreateOptions, Driver, Gate};
 use super::{delete, start};
 use crate::container::Container;
 use crate::container::notify::Notify;
@@ -35,7 +35,7 @@ pub struct Run {
 ///
 /// # Errors
 /// What went wrong; then nothing is left behind.
-pub fn run(args: &Run, state_root: &Path) -> Result<u8> {
+pub fn run(args: &Run, state_root: &Path, driver: Driver) -> Result<u8> {
     let pid_file = args.options.absolute_pid_file()?;
     if !args.detach {
         foreground::hold_signals()?;
@@ -43,7 +43,7 @@ pub fn run(args: &Run, state_root: &Path) -> Result<u8> {
             foreground::adopt_orphans()?;
         }
     }
-    let mut ready = create::make_ready(&args.options, state_root, Gate::Open, args.detach)?;
+    let mut ready = create::make_ready(&args.options, state_root, driver, Gate::Open, args.detach)?;
     let (notify, relay) = (ready.notify.take(), ready.relay.take());
     let (init, container) = create::keep(ready, pid_file.as_deref())?;
     if let Err(error) = begin(&init, &container) {

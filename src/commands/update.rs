@@ -114,7 +114,7 @@ pub fn update(args: &Update, state_root: &Path) -> Result<()> {
     }
     problems.into_result()?;
     plan.devices = None;
-    cgroup.update(&plan)
+    cgroup.update(&mut plan)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -181,6 +181,14 @@ impl Limits {
 /// is now.
 fn complete(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> Option<String>) {
     let given = |value: Option<i64>| value.is_some_and(|value| value != 0);
+    if let Some(cpu) = &mut wanted.cpu
+        && cpu.idle == Some(0)
+        && cpu.shares.is_none_or(|shares| shares == 0)
+        && now("cpu", "cpu.idle").is_some_and(|idle| idle.trim() == "1")
+    {
+        // What the kernel gives to a cgroup that is idle no more; systemd would keep it idle.
+        cpu.shares = Some(1024);
+    }
     if let Some(cpu) = &mut wanted.cpu
         && given(cpu.quota) != cpu.period.is_some_and(|period| period != 0)
         && let Some((quota, period)) = now("cpu", "cpu.max").as_deref().and_then(quota_and_period)

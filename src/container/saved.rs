@@ -38,6 +38,12 @@ pub struct Saved {
     pub annotations: BTreeMap<String, String>,
     /// The cgroup's directories: controller (or nothing) and path.
     pub cgroup_paths: Vec<(String, PathBuf)>,
+    /// The unit of systemd that has the cgroup; empty if we made it ourselves.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub systemd_unit: String,
+    /// Whether that is a unit of the user's systemd and not the system's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub systemd_user: bool,
     /// The namespaces that are not the runtime's: what each kind is called there, and its file while init lives.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub namespace_paths: BTreeMap<String, PathBuf>,

@@ -21,6 +21,31 @@ const ANY: Hint = Hint { code: "", key: "", call: "", errno: None, word: "", adv
 const TABLE: &[Hint] = &[
     Hint { code: "container-exists", advice: "delete it first, or choose another id", ..ANY },
     Hint { code: "wrong-status", word: "that is not stopped", advice: "kill it first, or use delete --force", ..ANY },
+    Hint {
+        code: "unsupported",
+        word: "systemd not running",
+        advice: "--systemd-cgroup is for machines that were booted with systemd: leave it away",
+        ..ANY
+    },
+    Hint {
+        code: "unsupported",
+        word: "the user's systemd",
+        advice: "log in as the user, by ssh or machinectl shell and not by su, and install dbus-user-session",
+        ..ANY
+    },
+    Hint {
+        code: "unsupported",
+        word: "rootless needs no limits",
+        advice: "with --systemd-cgroup the user's systemd makes the cgroup; or run it all in a delegated one: \
+                 systemd-run --user --scope -p Delegate=yes",
+        ..ANY
+    },
+    Hint {
+        code: "unsupported",
+        word: "is not available: systemd has not delegated it",
+        advice: "systemctl edit user@.service, add [Service] and Delegate=cpu cpuset io memory pids, log in anew",
+        ..ANY
+    },
     Hint { code: "wrong-status", word: "not paused", advice: "see orlop state", ..ANY },
     Hint {
         code: "program-not-found",

@@ -23,6 +23,7 @@ pub mod rootfs;
 pub mod seccomp;
 pub mod sub_cgroup;
 pub mod sysctl;
+pub mod systemd;
 pub mod template;
 pub mod terminal;
 
@@ -41,7 +42,7 @@ pub use problems::Problems;
 pub const NOTIFY: &str = "/run/notify";
 
 /// What a caller asks for besides the config.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// The container's id.
     pub id: &'a str,
@@ -59,6 +60,8 @@ pub struct Request<'a> {
     pub notify: Option<&'a str>,
     /// What it says about terminals.
     pub terminal: terminal::Caller<'a>,
+    /// The systemd that is to make the cgroup (`--systemd-cgroup`); otherwise we do.
+    pub systemd: Option<systemd::Manager>,
 }
 
 /// The decided, checked form of config, flags and host: all that the runtime, the bootstrap and init go by.
@@ -94,6 +97,12 @@ pub struct Plan {
     pub seccomp: Option<seccomp::SeccompPlan>,
     /// Where the cgroup is.
     pub cgroup: cgroup::CgroupPlan,
+    /// Who is to own it, if somebody else than its maker: an id of the host.
+    pub cgroup_owner: Option<u32>,
+    /// Whether nothing asks for a cgroup, so that an ordinary user who may make none can do without.
+    pub cgroup_optional: bool,
+    /// The unit that has it, if systemd makes it.
+    pub unit: Option<systemd::UnitPlan>,
     /// Its limits.
     pub resources: resources::ResourcePlan,
     /// Hooks.
@@ -155,7 +164,18 @@ impl Plan {
         let linux = &config.linux;
         check_version(&config.oci_version, problems);
         let namespaces = namespaces::decide(config, problems);
-        let cgroup = cgroup::decide(&linux.cgroups_path, request.id, &host.cgroups, problems);
+        let mut resources = resources::decide(&linux.resources, &host.cgroups, problems);
+        let (cgroup, unit) = match &request.systemd {
+            None => (cgroup::decide(&linux.cgroups_path, request.id, &host.cgroups, problems), None),
+            Some(manager) => {
+                let place = systemd::Place::decide(&linux.cgroups_path, request.id, manager, problems);
+                let cgroup = cgroup::by_systemd(&place, manager, host, problems);
+                let limits = systemd::properties::for_birth(&mut resources, host.cgroups.is_unified());
+                let unit = place.unit(manager, &config.annotations, limits, problems);
+                (cgroup, Some(unit))
+            }
+        };
+        let ids = id_mappings::decide(linux, &namespaces, problems);
         hooks::decide(&config.hooks, problems);
         let mut plan = Self {
             id: request.id.to_owned(),
@@ -164,14 +184,17 @@ impl Plan {
             new_keyring: !request.no_new_keyring,
             process: process::decide(config, &namespaces, host, problems),
             terminal: terminal::decide(config.process.as_ref(), request.terminal, problems),
-            ids: id_mappings::decide(linux, &namespaces, problems),
             rootfs: rootfs::decide(config, request.bundle, request.no_pivot, &namespaces, problems),
             mounts: mounts::decide(&config.mounts, request.bundle, &namespaces, problems),
             cgroup_mount: cgroup_mount::decide(&host.cgroups, &cgroup, &namespaces),
             devices: devices::decide(config, &namespaces, problems),
             sysctl: sysctl::decide(linux, &namespaces, problems),
             seccomp: seccomp::decide(linux.seccomp.as_ref(), problems),
-            resources: resources::decide(&linux.resources, &host.cgroups, problems),
+            cgroup_owner: cgroup::owner(config, &namespaces, &ids, host),
+            cgroup_optional: linux.cgroups_path.is_empty() && unit.is_none() && resources.writes.is_empty(),
+            unit,
+            resources,
+            ids,
             hooks: config.hooks.clone(),
             preserved_fds: request.preserved_fds,
             cgroup,
@@ -198,6 +221,7 @@ impl Default for Request<'_> {
             env: &[],
             notify: None,
             terminal: terminal::Caller::default(),
+            systemd: None,
         }
     }
 }

@@ -72,7 +72,7 @@ pub struct Init {
 ///
 /// # Errors
 /// What went wrong on either side.
-pub fn give_birth(plan: &Plan, cgroup: &Cgroup, rootfs: &Root, gate: Option<OwnedFd>) -> Result<Init> {
+pub fn give_birth(plan: &Plan, cgroup: &mut Cgroup, rootfs: &Root, gate: Option<OwnedFd>) -> Result<Init> {
     let token = SingleThreaded::prove()?;
     let joined = open_namespaces(plan)?;
     let (wire, init_end) = sync::pair()?;
@@ -93,7 +93,7 @@ pub fn give_birth(plan: &Plan, cgroup: &Cgroup, rootfs: &Root, gate: Option<Owne
                 .context("making the container's init")
             })?;
             let child = Child::adopt(newborn);
-            cgroup.add(child.pid, born)?;
+            cgroup.take_first(plan, child.pid, born)?;
             Init { child, wire }
         }
         Birth::ViaBootstrap => {
@@ -104,7 +104,7 @@ pub fn give_birth(plan: &Plan, cgroup: &Cgroup, rootfs: &Root, gate: Option<Owne
             })
             .context("making the bootstrap process")?;
             let bootstrap = Child::adopt(newborn);
-            cgroup.add(bootstrap.pid, born)?;
+            cgroup.take_first(plan, bootstrap.pid, born)?;
             wire.go()?;
             adopt_init(bootstrap, wire)?
         }

@@ -107,6 +107,19 @@ impl Bundle {
         self
     }
 
+    /// The runtime is an ordinary user with this id, the container's root.
+    #[must_use]
+    pub fn by_user(mut self, id: u32) -> Self {
+        let ids = serde_json::json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
+        config::push(&mut self.config, "/linux/namespaces", serde_json::json!({ "type": "user" }));
+        config::set(&mut self.config, "/linux/uidMappings", ids.clone());
+        config::set(&mut self.config, "/linux/gidMappings", ids);
+        config::set(&mut self.config, "/mounts/2/options", serde_json::json!(["nosuid", "noexec", "newinstance"]));
+        let all = Command::new("chown").arg("-R").arg(format!("{id}:{id}")).arg(self.dir()).status();
+        assert!(all.unwrap().success());
+        self.after(&format!("set -- setpriv --reuid {id} --regid {id} --clear-groups \"$@\""))
+    }
+
     /// Shows the runtime a machine that has nothing but cgroup v2.
     #[must_use]
     pub fn on_cgroup_v2(self) -> Self {
@@ -149,6 +162,11 @@ impl Bundle {
     pub fn global<S: Into<String>>(mut self, flags: impl IntoIterator<Item = S>) -> Self {
         self.global_flags.extend(flags.into_iter().map(Into::into));
         self
+    }
+
+    /// From now on calls have no flag before the verb but `--root`.
+    pub fn forget_global(&mut self) {
+        self.global_flags.clear();
     }
 
     /// A flag of `create` and `run`.

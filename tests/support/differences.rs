@@ -87,6 +87,8 @@ pub const REASONS: &[(&str, &str)] = &[
     ("root::propagation_shared_and_rshared_make_the_root_shared", "runc 1.1 sets it before pivot_root"),
     ("root::propagation_slave_and_rslave_make_the_root_a_slave", "runc 1.1 makes the root private"),
     ("root::propagation_unbindable_and_runbindable_make_the_root_unbindable", "runc 1.1 sets it before pivot_root"),
+    ("rootless_cgroup::a_controller_that_is_not_delegated_is_named", "runc 1.1 says \"no such file or directory\""),
+    ("rootless_cgroup::the_users_systemd_makes_the_cgroup", "an exec of runc 1.1 stays outside of the user's unit"),
     (
         "run::run_kills_what_the_program_left_running",
         "runc 1.1 may give up on a v2 cgroup whose processes are still dying",
@@ -107,6 +109,15 @@ pub const REASONS: &[(&str, &str)] = &[
     ("terminal_names::a_dev_that_is_a_link_stays_inside", "runc 1.1 has CVE-2026-41579"),
     ("terminal_names::what_is_mounted_over_the_multiplexer_is_not_opened", "runc 1.1 opens whatever is there"),
     ("terminal_names::without_a_mount_namespace_there_is_no_console", "runc needs a /proc in the rootfs"),
+    (
+        "systemd_limits::a_container_that_ceases_to_be_idle_stays_so",
+        "runc leaves the unit idle, and 1.1 has no --cpu-idle for it",
+    ),
+    ("systemd_limits::an_update_that_fails_changes_nothing", "runc keeps what it had set before the failure"),
+    (
+        "systemd_limits::limits_that_runc_does_not_tell_systemd_last_too",
+        "runc tells systemd neither the block weight nor, in 1.1, idle and the OOM group",
+    ),
     ("update::all_or_nothing", "runc keeps what was set before the failure"),
     ("update::all_or_nothing_on_v2", "runc keeps what was set before the failure"),
     ("update::blkio_weight_is_written", "runc ignores a weight where there is no file for it"),

@@ -29,6 +29,7 @@ pub mod leftovers;
 pub mod mountinfo;
 pub mod runtime;
 pub mod sockets;
+pub mod systemd;
 pub mod terminal;
 pub mod userland;
 

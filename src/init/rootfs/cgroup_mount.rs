@@ -3,6 +3,7 @@
 //! process: init, before `enter`
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
@@ -54,7 +55,7 @@ fn legacy(
                 mount::new_filesystem("cgroup", "cgroup", options, step.attributes.set)
                     .with_context(|| format!("cgroup v1 hierarchy {}", hierarchy.name))?
             }
-            HierarchyView::Bound(path) => bound(&path.to_string_lossy(), step)?,
+            HierarchyView::Bound(path) => bound(&there(path).to_string_lossy(), step)?,
         };
         mount::attach(mount.as_fd(), place.as_fd())?;
     }
@@ -65,6 +66,12 @@ fn legacy(
         mount::set_attributes(tmpfs.as_fd(), attr::RDONLY, 0, Depth::This)?;
     }
     Ok(tmpfs)
+}
+
+/// The directory, or, where an ordinary user could make none, the one that we are in: the next above.
+fn there(path: &Path) -> &Path {
+    let found = !matches!(rustix::fs::stat(path), Err(Errno::NOENT));
+    if found { path } else { path.parent().unwrap_or(path) }
 }
 
 fn bound(path: &str, step: &MountStep) -> Result<OwnedFd> {
