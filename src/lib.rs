@@ -89,7 +89,8 @@
 //! * **Our binary is not copied** to keep it from the container (CVE-2019-5736), but executed once more from a
 //!   read-only mount that belongs to no namespace ([`sys::self_exe`]).
 //! * **The system call filter is always loaded last**, right before execve, so a profile need allow nothing of ours
-//!   (`init/handover.rs`).
+//!   (`init/handover.rs`). One that notifies an agent may ask about any call: a second thread, without the filter, hands
+//!   the listener over while the first waits without a call ([`sys::seccomp::load_with_listener`]).
 //! * **Masked and read-only paths are made before pivot_root** and not after: the rootfs is a handle until the last
 //!   step, and no look-up in it can reach the host (`init/rootfs/`).
 //! * **Mounts are made detached** and have all their attributes before anybody can see them ([`sys::mount`]).

@@ -15,6 +15,12 @@
 //!                                   ◀── Go                state.json = created; `create` returns
 //!   Failed(report)        (any time)──▶     becomes the command's error, kind intact
 //! ```
+//! A filter with a listener adds a step after the last `Go`, of `run`, `exec` and `start` alike:
+//!
+//! ```text
+//!   Listener, with the descriptor   ──▶     handed to the agent of linux.seccomp.listenerPath
+//!                                   ◀── Go                it is there: the program may run
+//! ```
 //! What `exec` makes says `Limits`, `Ready` and `Failed` alike; its first `Go` means that it is in the cgroup, its last that
 //! the pid file is written.
 //!
@@ -34,7 +40,7 @@ use crate::error::{Context, Report, Result};
 use crate::sys::{Call, pidfd, socket};
 
 /// What bootstrap and init say.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum FromInit {
     /// Init is there, with this pid.
     Forked(i32),
@@ -46,6 +52,8 @@ pub enum FromInit {
     Limits,
     /// All is done but the program.
     Ready,
+    /// The filter is in force: this descriptor answers for it.
+    Listener(OwnedFd),
     /// It went wrong.
     Failed(Report),
     /// The wire ended.
@@ -67,6 +75,7 @@ const MOUNT_SOURCE: u8 = b'm';
 const RUN_HOOKS: u8 = b'h';
 const LIMITS: u8 = b'l';
 const READY: u8 = b'r';
+const LISTENER: u8 = b's';
 const FAILED: u8 = b'f';
 
 /// The longest packet: an error's text is cut to fit.
@@ -146,8 +155,8 @@ impl RuntimeEnd {
 
     fn read(&self) -> Result<FromInit> {
         let mut buffer = [0; LONGEST];
-        let (length, _) = socket::receive(&self.0, &mut buffer)?;
-        decode(buffer.get(..length).unwrap_or_default())
+        let (length, descriptor) = socket::receive(&self.0, &mut buffer)?;
+        decode(buffer.get(..length).unwrap_or_default(), descriptor)
     }
 }
 
@@ -172,7 +181,8 @@ impl InitEnd {
     /// # Errors
     /// sendmsg(2)'s; that the runtime is gone.
     pub fn tell(&self, message: &FromInit) -> Result<()> {
-        socket::send(&self.0, &encode(message), None).context("speaking to the runtime")
+        let descriptor = if let FromInit::Listener(listener) = message { Some(listener.as_fd()) } else { None };
+        socket::send(&self.0, &encode(message), descriptor).context("speaking to the runtime")
     }
 
     /// Waits to be told to go on. The runtime's death ends us, too: nobody would ever start or delete us.
@@ -196,6 +206,16 @@ impl InitEnd {
             Ok((_, Some(fd))) => Ok(Some(ToInit::Descriptor(fd))),
             Err(call) => Err(call).context("listening to the runtime"),
         }
+    }
+}
+
+impl InitEnd {
+    /// Another hold on the same end, for another thread.
+    ///
+    /// # Errors
+    /// dup(2)'s.
+    pub fn try_clone(&self) -> Result<Self> {
+        Ok(Self(self.0.try_clone()?))
     }
 }
 
@@ -223,6 +243,7 @@ fn encode(message: &FromInit) -> Vec<u8> {
         FromInit::RunHooks => vec![RUN_HOOKS],
         FromInit::Limits => vec![LIMITS],
         FromInit::Ready => vec![READY],
+        FromInit::Listener(_) => vec![LISTENER],
         FromInit::End => Vec::new(),
         FromInit::Failed(report) => {
             let mut packet = number(FAILED, u64::from(report.errno.unsigned_abs()));
@@ -233,7 +254,7 @@ fn encode(message: &FromInit) -> Vec<u8> {
     }
 }
 
-fn decode(packet: &[u8]) -> Result<FromInit> {
+fn decode(packet: &[u8], descriptor: Option<OwnedFd>) -> Result<FromInit> {
     let number = packet.get(1..9).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
     Ok(match packet.first() {
         None => FromInit::End,
@@ -242,6 +263,7 @@ fn decode(packet: &[u8]) -> Result<FromInit> {
         Some(&RUN_HOOKS) => FromInit::RunHooks,
         Some(&LIMITS) => FromInit::Limits,
         Some(&READY) => FromInit::Ready,
+        Some(&LISTENER) => FromInit::Listener(descriptor.context("a message without its descriptor")?),
         Some(&FAILED) => {
             let text = String::from_utf8_lossy(packet.get(9..).unwrap_or_default()).into_owned();
             let mut parts = text.splitn(4, '\0').map(str::to_owned);
@@ -282,9 +304,11 @@ mod tests {
             FromInit::End,
         ];
         for message in messages {
-            assert_eq!(decode(&encode(&message)).expect("a message"), message);
+            let heard = decode(&encode(&message), None).expect("a message");
+            assert_eq!(format!("{heard:?}"), format!("{message:?}"));
         }
-        decode(b"?").expect_err("none of ours");
-        decode(&[super::FORKED, 255, 255, 255, 255, 255, 255, 255, 255]).expect_err("not a pid");
+        decode(b"?", None).expect_err("none of ours");
+        decode(&[super::FORKED, 255, 255, 255, 255, 255, 255, 255, 255], None).expect_err("not a pid");
+        decode(&[super::LISTENER], None).expect_err("no descriptor");
     }
 }

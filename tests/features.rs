@@ -33,7 +33,10 @@ fn lists_are_sorted_and_name_the_usual() {
     for (key, names) in [
         ("/mountOptions", &["bind", "defaults", "nosuid", "rro", "rshared", "tmpcopyup"][..]),
         ("/linux/namespaces", &["cgroup", "ipc", "mount", "network", "pid", "user", "uts"]),
-        ("/linux/seccomp/actions", &["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_LOG"]),
+        (
+            "/linux/seccomp/actions",
+            &["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_LOG", "SCMP_ACT_NOTIFY"],
+        ),
         ("/linux/seccomp/operators", &["SCMP_CMP_EQ", "SCMP_CMP_MASKED_EQ"]),
         ("/linux/seccomp/archs", &["SCMP_ARCH_AARCH64", "SCMP_ARCH_X32", "SCMP_ARCH_X86_64"]),
     ] {

@@ -77,6 +77,7 @@ mod rlimits;
 mod root;
 mod run;
 mod seccomp;
+mod seccomp_notify;
 mod security;
 mod spec;
 mod spec_judge;

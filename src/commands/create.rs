@@ -12,8 +12,8 @@ use crate::hooks;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::Kind;
 use crate::plan::{self, Host, Plan, Request};
-use crate::runtime::pid_file;
 use crate::runtime::spawn::{self, Init};
+use crate::runtime::{pid_file, seccomp_listener};
 use crate::spec::Hooks;
 use crate::state::Status;
 use crate::sys::Named;
@@ -96,6 +96,9 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
     }
     log::debug!("{id}: planned from {}", bundle.display());
     let rootfs = Root::open(&plan.rootfs.path).at("/root/path")?;
+    if let Some(agent) = plan.listener() {
+        seccomp_listener::look_for(agent)?;
+    }
 
     let reserved = container::reserve(state_root, &id)?; // removed on drop, like all that follows
     let mut saved = describe(&plan);
@@ -149,6 +152,8 @@ fn describe(plan: &Plan) -> Saved {
             poststop: plan.hooks.poststop.clone(),
             ..Hooks::default()
         },
+        listener_path: plan.listener().map(|agent| agent.path.clone()).unwrap_or_default(),
+        listener_metadata: plan.listener().map(|agent| agent.metadata.clone()).unwrap_or_default(),
         ..Saved::default()
     }
 }

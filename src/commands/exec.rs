@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::{open, status_of};
+use super::{hand_over, open, status_of};
 use crate::cgroup::Cgroup;
 use crate::container::Container;
 use crate::error::{Context, Failure, Result};
@@ -110,7 +110,8 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     if let Some(path) = &pid_file {
         pid_file::write(path, exec.child.pid)?;
     }
-    if let Err(error) = exec.go().and_then(|()| exec.attend_program()) {
+    let tell_agent = |listener| hand_over(&container.saved, exec.child.pid, &listener);
+    if let Err(error) = exec.go().and_then(|()| exec.attend_program(tell_agent)) {
         if let Some(path) = &pid_file {
             pid_file::remove(path);
         }

@@ -21,9 +21,6 @@ pub struct Features {}
 /// The oldest version of the specification whose bundles run.
 const OLDEST: &str = "1.0.0";
 
-/// What needs a listener, for which this version only checks the profile.
-const NOT_YET: [&str; 2] = ["SCMP_ACT_NOTIFY", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"];
-
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
@@ -119,15 +116,14 @@ pub fn features(_: &Features) -> Result<String> {
 }
 
 fn seccomp() -> Seccomp {
-    let there = |name: &&str| !NOT_YET.contains(name);
     let archs = Arch::all().filter(|arch| arch.is_big_endian() == Arch::NATIVE.is_big_endian());
     Seccomp {
         enabled: true,
-        actions: sorted(Action::names().filter(there)),
+        actions: sorted(Action::names()),
         operators: sorted(Operator::names()),
         archs: sorted(archs.map(Arch::name)),
         known_flags: sorted(seccomp::flag_names()),
-        supported_flags: sorted(seccomp::flag_names().filter(there)),
+        supported_flags: sorted(seccomp::flag_names()),
     }
 }
 

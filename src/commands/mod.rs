@@ -16,12 +16,14 @@ pub mod start;
 pub mod state;
 pub mod update;
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::str::FromStr;
 
 use crate::cgroup::Cgroup;
-use crate::container::{Container, ContainerId};
+use crate::container::{Container, ContainerId, Saved};
 use crate::error::{Failure, Result};
+use crate::runtime::seccomp_listener;
 use crate::state::Status;
 
 /// Opens the container `id`.
@@ -47,6 +49,15 @@ fn status_of(container: &Container) -> Result<Status> {
         return Ok(Status::Paused);
     }
     Ok(status)
+}
+
+/// Hands the listener of the filter on process `pid` to the agent.
+///
+/// # Errors
+/// When the agent is not there, or does not take it.
+fn hand_over(saved: &Saved, pid: i32, listener: &OwnedFd) -> Result<()> {
+    let status = if pid == saved.init_process_pid { Status::Created } else { Status::Running };
+    seccomp_listener::hand_over(&saved.listener_path, &saved.process_state(status, pid)?, listener)
 }
 
 /// What `--format` of `list` and `ps` takes.

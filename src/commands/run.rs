@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::Args;
 
 use super::create::{self, CreateOptions, Gate};
-use super::{delete, start};
+use super::{delete, hand_over, start};
 use crate::container::Container;
 use crate::error::{Context, Result};
 use crate::runtime::foreground;
@@ -54,6 +54,6 @@ pub fn run(args: &Run, state_root: &Path) -> Result<u8> {
 
 fn begin(init: &Init, container: &Container) -> Result<()> {
     init.go()?;
-    init.attend_program()?;
+    init.attend_program(|listener| hand_over(&container.saved, init.child.pid, &listener))?;
     start::poststart(container)
 }

@@ -4,7 +4,8 @@
 //! process: init, and what `exec` makes, inside the rootfs
 //!
 //! The order is runc's `standard_init_linux.go`, which has been audited, but for two things. The filter is always loaded
-//! last, so that a profile need allow nothing but execve; and whatever can fail does so in [`prepare`], so that `create`
+//! last, so that a profile need allow nothing but execve (nor leave anything but execve unasked: its listener is handed
+//! over by a thread without a filter); and whatever can fail does so in [`prepare`], so that `create`
 //! tells it and not `start`.
 
 use std::convert::Infallible;
@@ -66,7 +67,7 @@ fn become_program(
 ) -> Result<Infallible> {
     fd::close_copies_from(FIRST_OF_OURS, wire.as_fd())?;
     last()?;
-    seccomp::load(plan.seccomp)?;
+    seccomp::load(plan.seccomp, wire)?;
     Err(program.execute().into())
 }
 

@@ -116,6 +116,12 @@ impl Plan {
         }
     }
 
+    /// The agent that a notifying filter asks.
+    #[must_use]
+    pub fn listener(&self) -> Option<&seccomp::ListenerPlan> {
+        self.seccomp.as_ref()?.listener.as_ref()
+    }
+
     /// Decides about a new container; `text` is its config.json.
     ///
     /// # Errors
@@ -153,10 +159,6 @@ impl Plan {
             namespaces,
             warnings: Vec::new(),
         };
-        if plan.seccomp.as_ref().is_some_and(|seccomp| seccomp.notify) {
-            problems
-                .add("/linux/seccomp", "seccomp notify unsupported: SCMP_ACT_NOTIFY is not supported by this version");
-        }
         plan.warnings.extend_from_slice(problems.warnings());
         plan
     }

@@ -6,5 +6,6 @@ pub mod join;
 mod limits;
 mod mount_sources;
 pub mod pid_file;
+pub mod seccomp_listener;
 pub mod spawn;
 mod stdio;

@@ -254,15 +254,22 @@ impl Init {
         self.wire.go()
     }
 
-    /// Waits until init, which was let go and has no gate, is the program.
+    /// Waits until init, which was let go and has no gate, is the program. `hand_over` takes the listener of its
+    /// filter to the agent.
     ///
     /// # Errors
-    /// Why it is not.
-    pub fn attend_program(&self) -> Result<()> {
-        match self.wire.receive()? {
-            FromInit::End => Ok(()),
-            FromInit::Failed(report) => Err(report.into()),
-            other => anyhow::bail!("unexpected {other:?} from init"),
+    /// Why it is not; those of handing over.
+    pub fn attend_program(&self, mut hand_over: impl FnMut(OwnedFd) -> Result<()>) -> Result<()> {
+        loop {
+            match self.wire.receive()? {
+                FromInit::Listener(listener) => {
+                    hand_over(listener)?;
+                    self.wire.go()?;
+                }
+                FromInit::End => return Ok(()),
+                FromInit::Failed(report) => return Err(report.into()),
+                other => anyhow::bail!("unexpected {other:?} from init"),
+            }
         }
     }
 

@@ -7,7 +7,6 @@ use super::runtime;
 
 /// Test name and reason, sorted by name.
 pub const REASONS: &[(&str, &str)] = &[
-    ("bad_input::a_seccomp_notification_is_refused", "runc has notification; it is still to come here"),
     ("bad_input::another_major_version_of_the_specification_is_refused", "runc does not look at the version"),
     ("cgroup::a_cgroup_with_processes_in_it_is_refused", "runc 1.1 only warns"),
     (
@@ -75,6 +74,19 @@ pub const REASONS: &[(&str, &str)] = &[
     ("seccomp::an_unknown_flag_is_refused", "runc 1.1 supports no flags"),
     ("seccomp::errno_ret_without_an_action_that_uses_it_is_refused", "runc ignores it"),
     ("seccomp::flags_are_accepted", "runc 1.1 supports no flags"),
+    (
+        "seccomp_notify::a_limit_of_one_process_is_too_low_and_said_to_be",
+        "runc needs more processes for other reasons, and says nothing of them",
+    ),
+    (
+        "seccomp_notify::a_start_without_the_agent_is_an_error_and_the_program_does_not_run",
+        "runc loads the filter in create",
+    ),
+    ("seccomp_notify::an_allow_list_without_sockets_can_notify", "runc needs calls of its own to be allowed"),
+    ("seccomp_notify::metadata_without_a_path_is_refused", "runc ignores it, which the specification forbids"),
+    ("seccomp_notify::the_agent_is_told_of_the_container_by_start", "runc loads the filter in create"),
+    ("seccomp_notify::the_connection_ends_after_one_document", "runc 1.1 keeps it open"),
+    ("seccomp_notify::waiting_can_be_made_killable", "runc 1.1 supports no flags"),
     (
         "security::a_fifo_in_the_place_of_a_file_does_not_hang_the_runtime",
         "runc opens /etc/passwd whatever it is, and waits",
