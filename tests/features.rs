@@ -58,8 +58,20 @@ fn lists_are_sorted_and_name_the_usual() {
 #[test]
 fn claimed_mount_options_are_ours() {
     differs!();
-    // For other mounts than this, or for filesystems.
-    let others = ["sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand", "remount", "tmpcopyup"];
+    // For other mounts than this, or for filesystems, or in need of a mapping.
+    let others = [
+        "idmap",
+        "ridmap",
+        "sync",
+        "async",
+        "dirsync",
+        "lazytime",
+        "nolazytime",
+        "mand",
+        "nomand",
+        "remount",
+        "tmpcopyup",
+    ];
     let features = features();
     let mut bundle = Bundle::busybox();
     let source = bundle.scratch_dir("source");
@@ -115,6 +127,16 @@ fn claimed_parts_of_a_seccomp_profile_are_taken() {
     Bundle::busybox().set("/linux/seccomp", profile).run(["true"]).ok();
 }
 
+/// And the options with them.
+#[test]
+fn idmapped_mounts_are_claimed() {
+    differs!();
+    let features = features();
+    assert_eq!(features.pointer("/linux/mountExtensions/idmap/enabled"), Some(&json!(true)));
+    let options = list(&features["mountOptions"]);
+    assert!(options.contains(&"idmap") && options.contains(&"ridmap"), "{options:?}");
+}
+
 #[test]
 fn what_is_refused_is_not_claimed() {
     differs!();
@@ -129,12 +151,6 @@ fn what_is_refused_is_not_claimed() {
         let refused = Bundle::busybox().set(key, value).refused().stderr.contains("is not supported by this version");
         assert_eq!(refused, features.pointer(claim) == Some(&no), "{claim}: {features}");
     }
-    let idmapped = json!({
-        "destination": "/mnt", "type": "bind", "source": "/tmp", "options": ["bind", "idmap"],
-    });
-    Bundle::busybox().push("/mounts", idmapped).refused().says("idmap");
-    assert_eq!(features.pointer("/linux/mountExtensions/idmap"), Some(&no));
-    assert!(!list(&features["mountOptions"]).contains(&"idmap"));
 }
 
 #[test]

@@ -59,6 +59,7 @@ mod features;
 mod field_map;
 mod hooks;
 mod hostname;
+mod idmapped_mounts;
 mod kill;
 mod killed;
 mod layers;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 
-use crate::support::{Bundle, Value, host_namespace, json};
+use crate::support::{Bundle, Value, host_namespace, json, mountinfo};
 
 fn mapping(container: u32, host: u32, size: u32) -> Value {
     json!([{ "containerID": container, "hostID": host, "size": size }])
@@ -185,4 +185,20 @@ fn joining_with_other_mappings_is_refused() {
         .set("/linux/uidMappings", mapping(0, 300_000, 65536))
         .set("/linux/gidMappings", mapping(0, 300_000, 65536));
     bundle.refused().says("non-matching mapping").names("uidMappings");
+}
+
+/// The runtime opens what the user namespace keeps init from, and what the container mounts there stays its own.
+#[test]
+fn a_source_that_only_the_host_may_open_is_bound_without_a_way_back() {
+    let bundle = mapped();
+    let vault = bundle.scratch_dir("vault");
+    fs::create_dir(vault.join("cargo")).unwrap();
+    fs::write(vault.join("cargo/crate"), "tea\n").unwrap();
+    fs::set_permissions(&vault, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let entry = json!({ "destination": "/mnt", "type": "bind", "source": vault.join("cargo"), "options": ["rbind"] });
+    let share = format!("mount --bind {0} {0}; mount --make-rshared {0}", vault.display());
+    let out = bundle.after(&share).push("/mounts", entry).sh("cat /mnt/crate /proc/self/mountinfo").ok();
+    assert_eq!(out.lines()[0], "tea");
+    let mount = mountinfo::at(&out.lines()[1..].join("\n"), "/mnt");
+    assert!(mount.propagates("master") && !mount.propagates("shared"), "{mount:?}");
 }

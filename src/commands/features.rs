@@ -78,6 +78,7 @@ struct Switch {
     enabled: bool,
 }
 
+const YES: Switch = Switch { enabled: true };
 const NO: Switch = Switch { enabled: false };
 
 /// Carries out `features`; gives the text for standard output, which says the same on every machine.
@@ -98,7 +99,7 @@ pub fn features(_: &Features) -> Result<String> {
             apparmor: NO,
             selinux: NO,
             intel_rdt: NO,
-            mount_extensions: MountExtensions { idmap: NO },
+            mount_extensions: MountExtensions { idmap: YES },
             net_devices: NO,
         },
         // The specification leaves the first to third parties, for the version of runc that they are most like.

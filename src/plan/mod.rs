@@ -13,6 +13,7 @@ pub mod devices;
 pub mod exec;
 pub mod hooks;
 pub mod id_mappings;
+pub mod idmapped_mounts;
 pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
@@ -140,21 +141,29 @@ impl Plan {
         let namespaces = namespaces::decide(config, problems);
         let cgroup = cgroup::decide(&linux.cgroups_path, request.id, &host.cgroups, problems);
         hooks::decide(&config.hooks, problems);
+        let ids = id_mappings::decide(linux, &namespaces, problems);
+        let around = mounts::Surroundings {
+            bundle: request.bundle,
+            namespaces: &namespaces,
+            ids: &ids,
+            rootless: host.euid != 0,
+        };
+        let mounts = mounts::decide(&config.mounts, &around, problems);
         let mut plan = Self {
             id: request.id.to_owned(),
             bundle: request.bundle.to_owned(),
             annotations: config.annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
             new_keyring: !request.no_new_keyring,
             process: process::decide(config, &namespaces, host, problems),
-            ids: id_mappings::decide(linux, &namespaces, problems),
             rootfs: rootfs::decide(config, request.bundle, request.no_pivot, &namespaces, problems),
-            mounts: mounts::decide(&config.mounts, request.bundle, &namespaces, problems),
             cgroup_mount: cgroup_mount::decide(&host.cgroups, &cgroup, &namespaces),
             devices: devices::decide(config, &namespaces, problems),
             sysctl: sysctl::decide(linux, &namespaces, problems),
             seccomp: seccomp::decide(linux.seccomp.as_ref(), problems),
             resources: resources::decide(&linux.resources, &host.cgroups, problems),
             hooks: config.hooks.clone(),
+            ids,
+            mounts,
             cgroup,
             namespaces,
             warnings: Vec::new(),

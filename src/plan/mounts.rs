@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use super::Problems;
+use super::id_mappings::IdMappingsPlan;
+use super::idmapped_mounts::{self, IdmapPlan};
 use super::mount_options::{self, Attributes, Options, attr};
 use super::namespaces::{MOUNT, NamespacesPlan};
 use crate::spec;
@@ -29,6 +31,8 @@ pub struct MountStep {
     pub over_proc: OverProc,
     /// Whether it begins with a copy of what it covers (`tmpcopyup`).
     pub copy_up: bool,
+    /// The mapping of owners, if there is one.
+    pub idmap: Option<IdmapPlan>,
 }
 
 impl std::fmt::Display for MountStep {
@@ -106,24 +110,34 @@ static PROC_FILES: [&str; 10] = [
 /// The longest value that fsconfig(2) takes.
 const LONGEST_VALUE: usize = 255;
 
-/// Decides; `bundle` is where the relative source of a bind mount starts.
-pub fn decide(
-    mounts: &[spec::Mount<'_>],
-    bundle: &Path,
-    namespaces: &NamespacesPlan,
-    problems: &mut Problems,
-) -> Vec<MountStep> {
-    if !mounts.is_empty() && !namespaces.has_own(&MOUNT) {
-        problems.add("/mounts", "mounts need a mount namespace of the container's own (linux.namespaces)");
-    }
-    mounts.iter().enumerate().map(|(index, mount)| step(index, mount, bundle, problems)).collect()
+/// What a mount's meaning depends on.
+#[derive(Debug)]
+pub struct Surroundings<'a> {
+    /// Where the relative source of a bind mount starts.
+    pub bundle: &'a Path,
+    /// The container's namespaces.
+    pub namespaces: &'a NamespacesPlan,
+    /// The ids of its user namespace.
+    pub ids: &'a IdMappingsPlan,
+    /// Whether an ordinary user makes the container.
+    pub rootless: bool,
 }
 
-fn step(index: usize, mount: &spec::Mount<'_>, bundle: &Path, problems: &mut Problems) -> MountStep {
+/// Decides.
+pub fn decide(mounts: &[spec::Mount<'_>], around: &Surroundings<'_>, problems: &mut Problems) -> Vec<MountStep> {
+    if !mounts.is_empty() && !around.namespaces.has_own(&MOUNT) {
+        problems.add("/mounts", "mounts need a mount namespace of the container's own (linux.namespaces)");
+    }
+    mounts.iter().enumerate().map(|(index, mount)| step(index, mount, around, problems)).collect()
+}
+
+fn step(index: usize, mount: &spec::Mount<'_>, around: &Surroundings<'_>, problems: &mut Problems) -> MountStep {
     let key = format!("/mounts/{index}");
     let options = mount_options::parse(index, &mount.options, problems);
-    if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
-        problems.add(&key, "idmapped mounts are not supported by this version");
+    let idmap = idmapped_mounts::decide(&key, mount, options.idmap, around, problems);
+    let source = source(&key, mount, &options, around.bundle, problems);
+    if idmap.is_some() && !matches!(source, MountSource::Bind { .. }) {
+        problems.add(&key, "id-mapped mounts are only supported for bind-mounts");
     }
     let destination = clean(&mount.destination);
     if mount.destination.is_empty() {
@@ -147,7 +161,7 @@ fn step(index: usize, mount: &spec::Mount<'_>, bundle: &Path, problems: &mut Pro
     };
     MountStep {
         index,
-        source: source(&key, mount, &options, bundle, problems),
+        source,
         read_only_late: late && options.attributes.set & attr::RDONLY != 0 && options.bind.is_none(),
         attributes: options.attributes,
         recursive: options.recursive,
@@ -155,6 +169,7 @@ fn step(index: usize, mount: &spec::Mount<'_>, bundle: &Path, problems: &mut Pro
         destination,
         over_proc,
         copy_up: options.copy_up,
+        idmap,
     }
 }
 
@@ -281,7 +296,8 @@ pub fn clean(path: &str) -> String {
 mod tests {
     use std::path::Path;
 
-    use super::{MountSource, MountStep, OverProc, clean, decide};
+    use super::{MountSource, MountStep, OverProc, Surroundings, clean, decide};
+    use crate::plan::id_mappings::IdMappingsPlan;
     use crate::plan::{Problems, namespaces};
     use crate::spec;
 
@@ -290,7 +306,9 @@ mod tests {
         let config: spec::Config<'_> = serde_json::from_str(&text).expect("a config");
         let mut problems = Problems::default();
         let namespaces = namespaces::decide(&config, &mut problems);
-        (decide(&config.mounts, Path::new("/b"), &namespaces, &mut problems), problems)
+        let ids = IdMappingsPlan::default();
+        let around = Surroundings { bundle: Path::new("/b"), namespaces: &namespaces, ids: &ids, rootless: false };
+        (decide(&config.mounts, &around, &mut problems), problems)
     }
 
     #[test]
@@ -351,7 +369,7 @@ mod tests {
             (r#"[{"destination":"","type":"tmpfs"}]"#, "/mounts/0/destination"),
             (r#"[{"destination":"/x/..","type":"tmpfs"}]"#, "/mounts/0/destination"),
             (r#"[{"destination":"/x"}]"#, "/mounts/0/type"),
-            (r#"[{"destination":"/x","type":"tmpfs","options":["ro","idmap"]}]"#, "/mounts/0/options/1"),
+            (r#"[{"destination":"/x","type":"tmpfs","options":["ro","idmap=uids=0-1-2"]}]"#, "/mounts/0/options/1"),
         ] {
             let (_, problems) = steps(mounts);
             assert_eq!(problems.found().first().map(|problem| problem.key.as_str()), Some(key), "{mounts}");

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{OFlags, Stat};
 use rustix::process::fchdir;
 
-use super::{id_mappings, limits, mount_sources, stdio};
+use super::mount_sources::MountSources;
+use super::{id_mappings, limits, stdio};
 use crate::bootstrap;
 use crate::cgroup::{Born, Cgroup};
 use crate::error::{AtKey, Context, Failure, Problem, Result};
@@ -203,10 +204,11 @@ impl Init {
     /// # Errors
     /// Init's own, as it tells them; that it died; those of the answers.
     pub fn attend(&self, plan: &Plan, mut hooks_due: impl FnMut() -> Result<()>) -> Result<()> {
+        let mut sources = MountSources::new(plan, self.child.pid);
         loop {
             match self.wire.receive()? {
                 FromInit::MountSource(index) => {
-                    let source = mount_sources::open(plan, index)?;
+                    let source = sources.open(index)?;
                     self.wire.descriptor(source.as_fd())?;
                 }
                 FromInit::RunHooks => {

@@ -145,6 +145,18 @@ pub fn set_propagation(mount: BorrowedFd<'_>, propagation: u64, depth: Depth) ->
         .named(|| format!("mount_setattr({depth:?}, propagation {propagation:#x})"))
 }
 
+/// Shows the owners of files on the mount `mount`, which must not be attached yet, through the mapping of the user
+/// namespace `user` (`MOUNT_ATTR_IDMAP`).
+///
+/// # Errors
+/// The call's: `EINVAL` when the filesystem cannot do it, `EPERM` without CAP_SYS_ADMIN over the filesystem, or when
+/// the mount has a mapping already.
+pub fn map_ids(mount: BorrowedFd<'_>, user: BorrowedFd<'_>, depth: Depth) -> Result<(), Call> {
+    const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+    set_attr(mount, [MOUNT_ATTR_IDMAP, 0, 0, u64::from(user.as_raw_fd().unsigned_abs())], depth)
+        .named(|| format!("mount_setattr({depth:?}, MOUNT_ATTR_IDMAP)"))
+}
+
 fn set_attr(mount: BorrowedFd<'_>, attr: [u64; 4], depth: Depth) -> Result<(), Errno> {
     let flags = libc::AT_EMPTY_PATH | if depth == Depth::Recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path ends in NUL, and attr is laid out as struct mount_attr (set, clear, propagation, userns_fd).

@@ -48,18 +48,23 @@ pub fn make(plan: &Plan, step: &MountStep, rootfs: &mut Rootfs, runtime: &InitEn
     Ok(())
 }
 
-/// A detached copy of the source; from the runtime, where a user namespace keeps us from it.
+/// A detached copy of the source; from the runtime, where a user namespace keeps us from it, or from mapping its ids.
 fn bind_source(step: &MountStep, runtime: &InitEnd) -> Result<OwnedFd> {
     let MountSource::Bind { path, recursive } = &step.source else { bail!("not a bind mount") };
     let depth = if *recursive { Depth::Recursive } else { Depth::This };
+    if step.idmap.is_some() {
+        return from_runtime(step, runtime);
+    }
     match mount::clone_tree_at(CWD, &path.to_string_lossy(), depth) {
-        Err(call) if call.is(Errno::ACCESS) || call.is(Errno::PERM) => {
-            match runtime.ask(&FromInit::MountSource(step.index))? {
-                ToInit::Descriptor(source) => Ok(source),
-                ToInit::Go => Err(call.into()),
-            }
-        }
+        Err(call) if call.is(Errno::ACCESS) || call.is(Errno::PERM) => from_runtime(step, runtime),
         result => Ok(result?),
+    }
+}
+
+fn from_runtime(step: &MountStep, runtime: &InitEnd) -> Result<OwnedFd> {
+    match runtime.ask(&FromInit::MountSource(step.index))? {
+        ToInit::Descriptor(source) => Ok(source),
+        ToInit::Go => bail!("the runtime sent no source"),
     }
 }
 
