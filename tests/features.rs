@@ -146,7 +146,6 @@ fn what_is_refused_is_not_claimed() {
         ("/linux/apparmor", "/process/apparmorProfile", json!("x")),
         ("/linux/selinux", "/process/selinuxLabel", json!("x")),
         ("/linux/intelRdt", "/linux/intelRdt", json!({ "closID": "x" })),
-        ("/linux/netDevices", "/linux/netDevices", json!({ "eth0": {} })),
     ] {
         let refused = Bundle::busybox().set(key, value).refused().stderr.contains("is not supported by this version");
         assert_eq!(refused, features.pointer(claim) == Some(&no), "{claim}: {features}");

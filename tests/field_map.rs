@@ -29,7 +29,6 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         ("process.apparmorProfile", json!("unconfined"), "/process/apparmorProfile"),
         ("process.selinuxLabel", json!("a:b:c:s0"), "/process/selinuxLabel"),
         ("linux.mountLabel", json!("a:b:c:s0"), "/linux/mountLabel"),
-        ("linux.netDevices", json!({ "eth0": {} }), "/linux/netDevices"),
         ("linux.intelRdt", json!({ "closID": "x" }), "/linux/intelRdt"),
         ("linux.memoryPolicy", json!({ "mode": "MPOL_DEFAULT" }), "/linux/memoryPolicy"),
     ]

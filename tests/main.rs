@@ -21,7 +21,7 @@
 //! too old. Those tests begin with `differs!()` and stand with their reason in `support/differences.rs`, and nowhere
 //! else.
 //!
-//! The tests need root, a static busybox, util-linux, and cgroups: pure v2, or v1 with v2 beside it. On the latter the
+//! The tests need root, a static busybox, util-linux, iproute2, and cgroups: pure v2, or v1 with v2 beside it. On the latter the
 //! v2 tests see a private view of the machine in which nothing but v2 is mounted, and which therefore lacks the
 //! controllers that v1 holds.
 //!
@@ -71,6 +71,7 @@ mod mount_destinations;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod pause;
 mod process;
 mod ps;

@@ -12,6 +12,7 @@ use crate::hooks;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::Kind;
 use crate::plan::{self, Host, Plan, Request};
+use crate::runtime::net_devices::{self, Moved};
 use crate::runtime::spawn::{self, Init};
 use crate::runtime::{pid_file, seccomp_listener};
 use crate::spec::Hooks;
@@ -52,6 +53,7 @@ pub struct CreateOptions {
 #[derive(Debug)]
 pub struct Ready {
     // In the order of undoing: a cgroup with a process cannot be removed.
+    pub(super) net_devices: Moved,
     pub(super) init: Init,
     pub(super) cgroup: Cgroup,
     pub(super) reserved: Reserved,
@@ -119,8 +121,10 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
     init.go()?;
 
     let mut hooks_began = false;
+    let mut net_devices = Moved::default();
     log::debug!("{id}: init is process {}", init.child.pid);
     let attended = init.attend(&plan, || {
+        net_devices = net_devices::move_in(&plan.net_devices, init.child.pid)?;
         cgroup.set(&plan.resources)?;
         hooks_began = true;
         run_create_hooks(&plan.hooks, &saved)
@@ -128,13 +132,13 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
     if let Err(error) = attended {
         let error =
             if cgroup.oom_killed() { error.context("init was OOM-killed (memory limit too low?)") } else { error };
-        drop((init, cgroup, reserved));
+        drop((net_devices, init, cgroup, reserved));
         if hooks_began {
             run_poststop_hooks(&saved);
         }
         return Err(error);
     }
-    Ok(Ready { init, cgroup, reserved, saved })
+    Ok(Ready { net_devices, init, cgroup, reserved, saved })
 }
 
 /// What is known of the container before it is there.
@@ -181,10 +185,11 @@ pub(super) fn keep(ready: Ready, pid_file: Option<&Path>) -> Result<(Init, conta
     if let Some(path) = pid_file {
         pid_file::write(path, ready.init.child.pid)?;
     }
-    let Ready { mut init, mut cgroup, reserved, mut saved } = ready;
+    let Ready { mut net_devices, mut init, mut cgroup, reserved, mut saved } = ready;
     saved.complete = true;
     match reserved.commit(saved) {
         Ok(container) => {
+            net_devices.keep();
             init.child.release();
             cgroup.keep();
             Ok((init, container))

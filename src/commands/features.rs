@@ -100,7 +100,7 @@ pub fn features(_: &Features) -> Result<String> {
             selinux: NO,
             intel_rdt: NO,
             mount_extensions: MountExtensions { idmap: YES },
-            net_devices: NO,
+            net_devices: YES,
         },
         // The specification leaves the first to third parties, for the version of runc that they are most like.
         annotations: BTreeMap::from([

@@ -17,6 +17,7 @@ pub mod idmapped_mounts;
 pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
+pub mod net_devices;
 mod problems;
 pub mod process;
 pub mod resources;
@@ -73,6 +74,8 @@ pub struct Plan {
     pub cgroup_mount: cgroup_mount::CgroupMountPlan,
     /// Device nodes.
     pub devices: devices::DevicesPlan,
+    /// Network devices to move into the container.
+    pub net_devices: Vec<net_devices::NetDevice>,
     /// Kernel parameters.
     pub sysctl: Vec<sysctl::Sysctl>,
     /// The program.
@@ -158,6 +161,7 @@ impl Plan {
             rootfs: rootfs::decide(config, request.bundle, request.no_pivot, &namespaces, problems),
             cgroup_mount: cgroup_mount::decide(&host.cgroups, &cgroup, &namespaces),
             devices: devices::decide(config, &namespaces, problems),
+            net_devices: net_devices::decide(linux, &namespaces, host, problems),
             sysctl: sysctl::decide(linux, &namespaces, problems),
             seccomp: seccomp::decide(linux.seccomp.as_ref(), problems),
             resources: resources::decide(&linux.resources, &host.cgroups, problems),

@@ -221,7 +221,6 @@ fn refuse_what_is_not_there_yet(config: &spec::Config<'_>, process: &spec::Proce
         ("/process/apparmorProfile", !process.apparmor_profile.is_empty()),
         ("/process/selinuxLabel", !process.selinux_label.is_empty()),
         ("/linux/mountLabel", !linux.mount_label.is_empty()),
-        ("/linux/netDevices", !linux.net_devices.is_empty()),
         ("/linux/intelRdt", linux.intel_rdt.is_some()),
         ("/linux/memoryPolicy", linux.memory_policy.is_some()),
     ];

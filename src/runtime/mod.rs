@@ -5,6 +5,7 @@ mod id_mappings;
 pub mod join;
 mod limits;
 mod mount_sources;
+pub mod net_devices;
 pub mod pid_file;
 pub mod seccomp_listener;
 pub mod spawn;

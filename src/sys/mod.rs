@@ -10,6 +10,7 @@ pub mod clone;
 pub mod fd;
 pub mod ids;
 pub mod mount;
+pub mod netlink;
 pub mod pidfd;
 pub mod proc;
 pub mod process;
