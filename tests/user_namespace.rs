@@ -202,3 +202,49 @@ fn a_source_that_only_the_host_may_open_is_bound_without_a_way_back() {
     let mount = mountinfo::at(&out.lines()[1..].join("\n"), "/mnt");
     assert!(mount.propagates("master") && !mount.propagates("shared"), "{mount:?}");
 }
+
+#[test]
+fn a_fifo_is_made() {
+    let fifo = json!({ "path": "/dev/pipe", "type": "p", "fileMode": 0o622 });
+    let out = mapped().push("/linux/devices", fifo).run(["stat", "-c", "%F %a %u:%g", "/dev/pipe"]).ok();
+    assert_eq!(out.line(), "fifo 622 0:0");
+}
+
+/// What the host does not have cannot be bound, and what is another device must not be.
+#[test]
+fn a_device_that_the_host_does_not_have_is_refused() {
+    differs!();
+    for (path, minor) in [("/dev/no-such-device", 229), ("/dev/zero", 3)] {
+        let device = json!({ "path": path, "type": "c", "major": 1, "minor": minor });
+        mapped().push("/linux/devices", device).refused().says(path).names("linux.devices[0]");
+    }
+}
+
+/// A bind mount of a directory whose mount has options that a user namespace must not take away.
+fn with_locked_options(options: &[&str]) -> Bundle {
+    let bundle = mapped();
+    let source = bundle.scratch_dir("cargo").display().to_string();
+    let entry = json!({ "destination": "/mnt", "type": "bind", "source": source, "options": options });
+    let script = format!("mount -t tmpfs -o nosuid,nodev,noexec,ro,noatime cargo {source}");
+    bundle.after(&script).push("/mounts", entry)
+}
+
+#[test]
+fn locked_options_are_kept() {
+    for options in [&["bind"][..], &["rbind", "nosuid"], &["bind", "ro"]] {
+        let info = with_locked_options(options).mountinfo();
+        let mount = mountinfo::at(&info, "/mnt");
+        for option in ["ro", "nosuid", "nodev", "noexec", "noatime"] {
+            assert!(mount.options.iter().any(|have| have == option), "{options:?}: no {option} in {mount:?}");
+        }
+    }
+}
+
+#[test]
+fn locked_options_are_not_taken_away() {
+    differs!();
+    for option in ["rw", "suid", "dev", "exec", "strictatime", "rsuid", "rrw"] {
+        let out = with_locked_options(&["bind", option]).refused();
+        out.because("operation not permitted").says("/mnt").names("mounts[6]");
+    }
+}

@@ -181,6 +181,7 @@ fn source(
     problems: &mut Problems,
 ) -> MountSource {
     if options.remount {
+        refuse_commas(key, &options.filesystem, problems);
         return MountSource::Remount { flags: ms_flags(options), data: data(options) };
     }
     if &*mount.kind == "bind" || options.bind.is_some() {
@@ -199,7 +200,26 @@ fn source(
             MountSource::Cgroup
         }
         "cgroup" => MountSource::Cgroup,
-        kind => filesystem(kind, &mount.source, options),
+        kind => {
+            let source = filesystem(kind, &mount.source, options);
+            if let MountSource::Filesystem { by_mount: Some(_), options, .. } = &source {
+                refuse_commas(key, options, problems);
+            }
+            source
+        }
+    }
+}
+
+/// For mount(2) the options are one text, in which a comma begins the next: what is behind it would be an option that
+/// nobody has written. tmpfs knows its `mpol`, overlayfs has `\,` for it.
+fn refuse_commas(key: &str, options: &[(String, Option<String>)], problems: &mut Problems) {
+    for (name, value) in options.iter().filter(|(name, _)| name != "mpol") {
+        if value.as_ref().is_some_and(|value| value.replace("\\,", "").contains(',')) {
+            let text = format!(
+                "option {name} has a comma, which cannot stand beside a value of more than {LONGEST_VALUE} bytes, silent or iversion"
+            );
+            problems.add(format_args!("{key}/options"), text);
+        }
     }
 }
 
@@ -369,6 +389,8 @@ mod tests {
             (r#"[{"destination":"","type":"tmpfs"}]"#, "/mounts/0/destination"),
             (r#"[{"destination":"/x/..","type":"tmpfs"}]"#, "/mounts/0/destination"),
             (r#"[{"destination":"/x"}]"#, "/mounts/0/type"),
+            (r#"[{"destination":"/x","type":"overlay","options":["upperdir=a,b","silent"]}]"#, "/mounts/0/options"),
+            (r#"[{"destination":"/x","type":"tmpfs","options":["remount","x=0,2"]}]"#, "/mounts/0/options"),
             (r#"[{"destination":"/x","type":"tmpfs","options":["ro","idmap=uids=0-1-2"]}]"#, "/mounts/0/options/1"),
         ] {
             let (_, problems) = steps(mounts);

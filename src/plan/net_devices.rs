@@ -42,7 +42,7 @@ pub fn decide(
         let inside = if device.name.is_empty() { &**name } else { &*device.name };
         if !is_name(name) || name.contains('%') {
             problems.add(&key, format_args!("invalid network device name {:?}", &**name));
-        } else if !is_name(inside) || !(is_template(inside) || !inside.contains('%')) {
+        } else if !is_name(inside) || !is_template(inside) && inside.contains('%') {
             problems.add(format_args!("{key}/name"), format_args!("invalid network device name {inside:?}"));
         }
         if !is_template(inside) && devices.iter().any(|other| other.inside == inside) {
