@@ -72,6 +72,7 @@ mod mount_options;
 mod mounts;
 mod namespaces;
 mod net_devices;
+mod pages;
 mod pause;
 mod process;
 mod ps;
