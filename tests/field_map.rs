@@ -138,7 +138,7 @@ fn pointer(key: &str) -> String {
 }
 
 /// Whether the claim of `prefix` is one of `key`, too.
-fn covers(prefix: &str, key: &str) -> bool {
+pub fn covers(prefix: &str, key: &str) -> bool {
     key.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
