@@ -250,3 +250,18 @@ fn locked_options_are_not_taken_away() {
         out.because("operation not permitted").says("/mnt").names("mounts[6]");
     }
 }
+
+/// The runtime's own namespace, in which it is root and may make neither nodes nor groups.
+#[test]
+fn the_runtime_may_be_root_of_a_user_namespace_itself() {
+    let mut bundle = Bundle::busybox()
+        .after("set -- unshare --user --map-root-user \"$@\"")
+        .without_namespace("cgroup")
+        .set("/mounts/2/options", json!(["newinstance", "ptmxmode=0666"]))
+        .set("/process/rlimits", json!([]));
+    let out = bundle.sh("cat /proc/self/uid_map; id -u; stat -c %t:%T /dev/null; echo x > /dev/null; hostname");
+    let lines = out.lines();
+    assert_eq!(out.status, 0, "{out:?}");
+    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["0", "0", "1"]);
+    assert_eq!(lines[1..], ["0", "1:3", "orlop"]);
+}
