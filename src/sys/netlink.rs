@@ -3,7 +3,7 @@
 //! By hand, though there are libraries: it is four kinds of request with few attributes, and of the answers two numbers
 //! and the bytes of addresses, which are handed on as they are. netlink-packet-route, the one that is kept and needs no
 //! asynchronous runtime, made a program with one such request 772 KB larger, by readers for every kind of link that
-//! there is; this program has 2 MB in all.
+//! there is.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
