@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{cgroup_of, open, status_of};
+use super::{cgroup_of, open, resctrl_of, status_of};
 use crate::error::{Context, Failure, Result};
+use crate::host::extras::Resctrl;
 use crate::plan::{Host, Problems, resources};
 use crate::spec::{self, Resources, Text};
 use crate::state::Status;
@@ -77,11 +78,11 @@ pub struct Limits {
     /// Number of processes and threads; -1 is unlimited
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub pids_limit: Option<i64>,
-    /// Intel RDT: L3 cache schema; refused, no container has one
-    #[arg(long, value_name = "SCHEMA", hide = true)]
+    /// L3 cache, a line of resctrl's schemata, for a container with linux.intelRdt
+    #[arg(long, value_name = "SCHEMA")]
     pub l3_cache_schema: Option<String>,
-    /// Intel RDT: memory bandwidth schema; refused, no container has one
-    #[arg(long, value_name = "SCHEMA", hide = true)]
+    /// Memory bandwidth, likewise
+    #[arg(long, value_name = "SCHEMA")]
     pub mem_bw_schema: Option<String>,
 }
 
@@ -94,25 +95,37 @@ pub fn update(args: &Update, state_root: &Path) -> Result<()> {
     let text = args.resources.as_deref().map(read).transpose()?;
     let mut wanted = match &text {
         Some(text) => parse(text)?,
-        None => args.limits.resources()?,
+        None => args.limits.resources(),
     };
     container.lock()?;
     if matches!(status_of(&container)?, Status::Creating | Status::Stopped) {
         return Err(Failure::WrongStatus("container not running".to_owned()).into());
     }
     let cgroup = cgroup_of(&container);
-    let layout = Host::probe()?.cgroups;
+    let host = Host::probe()?;
+    let layout = &host.cgroups;
+    let schemata = args.limits.schemata(&host)?;
     if layout.is_unified() {
         complete(&mut wanted, |controller, file| cgroup.setting(controller, file));
     }
     let mut problems = Problems::default();
-    let mut plan = resources::decide(&wanted, &layout, &mut problems);
+    let mut plan = resources::decide(&wanted, layout, &mut problems);
     for warning in problems.warnings() {
         log::warn!("{warning}");
     }
     problems.into_result()?;
     plan.devices = None;
-    cgroup.update(&plan)
+    if schemata.is_empty() {
+        return cgroup.update(&plan);
+    }
+    let text = "updating a non-existent Intel RDT configuration is not supported";
+    let groups = resctrl_of(&container).ok_or_else(|| Failure::Unsupported(text.to_owned()))?;
+    let before = groups.schemata()?;
+    groups.set(&schemata)?;
+    cgroup.update(&plan).inspect_err(|_| {
+        // There is an error on its way already, which matters more than this one.
+        let _ = groups.set(&[before]);
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -136,19 +149,27 @@ fn parse(text: &[u8]) -> Result<Resources<'_>> {
 }
 
 impl Limits {
-    fn resources(&self) -> Result<Resources<'_>> {
-        for (given, text) in [
-            (&self.l3_cache_schema, "Intel RDT/CAT: l3 cache schema is not enabled"),
-            (&self.mem_bw_schema, "Intel RDT/MBA: memory bandwidth schema is not enabled"),
-        ] {
-            if given.is_some() {
-                return Err(Failure::Unsupported(text.to_owned()).into());
-            }
-        }
+    /// Lines for resctrl, in their order.
+    fn schemata(&self, host: &Host) -> Result<Vec<String>> {
+        let lines = [
+            (self.l3_cache_schema.as_ref(), "CAT: l3 cache schema", (|found| found.l3) as fn(&Resctrl) -> bool),
+            (self.mem_bw_schema.as_ref(), "MBA: memory bandwidth schema", |found| found.mb),
+        ];
+        let given =
+            lines.into_iter().filter_map(|(line, what, has)| Some((line.filter(|line| !line.is_empty())?, what, has)));
+        given
+            .map(|(line, what, has)| match host.extras.resctrl() {
+                Some(resctrl) if has(resctrl) => Ok(line.clone()),
+                _ => Err(Failure::Unsupported(format!("Intel RDT/{what} is not enabled")).into()),
+            })
+            .collect()
+    }
+
+    fn resources(&self) -> Resources<'_> {
         fn list(list: Option<&str>) -> Text<'_> {
             list.map(Text::from).unwrap_or_default()
         }
-        Ok(Resources {
+        Resources {
             memory: Some(spec::Memory {
                 limit: self.memory,
                 reservation: self.memory_reservation,
@@ -171,7 +192,7 @@ impl Limits {
             pids: Some(spec::Pids { limit: self.pids_limit }),
             block_io: Some(spec::BlockIo { weight: self.blkio_weight, ..spec::BlockIo::default() }),
             ..Resources::default()
-        })
+        }
     }
 }
 

@@ -13,6 +13,9 @@ pub mod devices;
 pub mod exec;
 pub mod hooks;
 pub mod id_mappings;
+pub mod intel_rdt;
+pub mod labels;
+pub mod memory_policy;
 pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
@@ -20,6 +23,7 @@ mod problems;
 pub mod process;
 pub mod resources;
 pub mod rootfs;
+pub mod scheduling;
 pub mod seccomp;
 pub mod sub_cgroup;
 pub mod sysctl;
@@ -68,6 +72,8 @@ pub struct Plan {
     pub rootfs: rootfs::RootfsPlan,
     /// Mounts, in order.
     pub mounts: Vec<mounts::MountStep>,
+    /// SELinux label of files in new filesystems, if any.
+    pub mount_label: Option<String>,
     /// How a mount of `type: cgroup` is made.
     pub cgroup_mount: cgroup_mount::CgroupMountPlan,
     /// Device nodes.
@@ -82,6 +88,8 @@ pub struct Plan {
     pub cgroup: cgroup::CgroupPlan,
     /// Its limits.
     pub resources: resources::ResourcePlan,
+    /// Its share of cache and memory bandwidth, if any is decided.
+    pub intel_rdt: Option<intel_rdt::IntelRdtPlan>,
     /// Hooks.
     pub hooks: Hooks,
     /// What the user should hear, though it stops nothing.
@@ -133,6 +141,7 @@ impl Plan {
         check_version(&config.oci_version, problems);
         let namespaces = namespaces::decide(config, problems);
         let cgroup = cgroup::decide(&linux.cgroups_path, request.id, &host.cgroups, problems);
+        let mount_label = labels::of_mounts(linux, host, problems);
         hooks::decide(&config.hooks, problems);
         let mut plan = Self {
             id: request.id.to_owned(),
@@ -142,12 +151,14 @@ impl Plan {
             process: process::decide(config, &namespaces, host, problems),
             ids: id_mappings::decide(linux, &namespaces, problems),
             rootfs: rootfs::decide(config, request.bundle, request.no_pivot, &namespaces, problems),
-            mounts: mounts::decide(&config.mounts, request.bundle, &namespaces, problems),
+            mounts: mounts::decide(&config.mounts, mount_label.as_deref(), request.bundle, &namespaces, problems),
+            mount_label,
             cgroup_mount: cgroup_mount::decide(&host.cgroups, &cgroup, &namespaces),
             devices: devices::decide(config, &namespaces, problems),
             sysctl: sysctl::decide(linux, &namespaces, problems),
             seccomp: seccomp::decide(linux.seccomp.as_ref(), problems),
             resources: resources::decide(&linux.resources, &host.cgroups, problems),
+            intel_rdt: intel_rdt::decide(linux.intel_rdt.as_ref(), request.id, host, problems),
             hooks: config.hooks.clone(),
             cgroup,
             namespaces,

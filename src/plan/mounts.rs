@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Problems;
+use super::labels;
 use super::mount_options::{self, Attributes, Options, attr};
 use super::namespaces::{MOUNT, NamespacesPlan};
 use crate::spec;
@@ -106,9 +107,10 @@ static PROC_FILES: [&str; 10] = [
 /// The longest value that fsconfig(2) takes.
 const LONGEST_VALUE: usize = 255;
 
-/// Decides; `bundle` is where the relative source of a bind mount starts.
+/// Decides; `label` is that of files in new filesystems, `bundle` is where the relative source of a bind mount starts.
 pub fn decide(
     mounts: &[spec::Mount<'_>],
+    label: Option<&str>,
     bundle: &Path,
     namespaces: &NamespacesPlan,
     problems: &mut Problems,
@@ -116,12 +118,21 @@ pub fn decide(
     if !mounts.is_empty() && !namespaces.has_own(&MOUNT) {
         problems.add("/mounts", "mounts need a mount namespace of the container's own (linux.namespaces)");
     }
-    mounts.iter().enumerate().map(|(index, mount)| step(index, mount, bundle, problems)).collect()
+    mounts.iter().enumerate().map(|(index, mount)| step(index, mount, label, bundle, problems)).collect()
 }
 
-fn step(index: usize, mount: &spec::Mount<'_>, bundle: &Path, problems: &mut Problems) -> MountStep {
+fn step(
+    index: usize,
+    mount: &spec::Mount<'_>,
+    label: Option<&str>,
+    bundle: &Path,
+    problems: &mut Problems,
+) -> MountStep {
     let key = format!("/mounts/{index}");
-    let options = mount_options::parse(index, &mount.options, problems);
+    let mut options = mount_options::parse(index, &mount.options, problems);
+    if let Some(label) = label {
+        labels::give_to_files(&mount.kind, label, &mut options);
+    }
     if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
         problems.add(&key, "idmapped mounts are not supported by this version");
     }
@@ -211,11 +222,15 @@ fn data(options: &Options) -> String {
     join_data(words)
 }
 
-/// `a=b,c`: for mount(2).
+/// `a=b,c`: for mount(2). A label, which may have commas, is quoted.
 #[must_use]
 pub fn join_data<'a>(options: impl Iterator<Item = &'a (String, Option<String>)>) -> String {
     let words: Vec<String> = options
-        .map(|(name, value)| value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}")))
+        .map(|(name, value)| match value {
+            None => name.clone(),
+            Some(label) if name == "context" && !label.starts_with('"') => format!("{name}=\"{label}\""),
+            Some(value) => format!("{name}={value}"),
+        })
         .collect();
     words.join(",")
 }
@@ -290,7 +305,7 @@ mod tests {
         let config: spec::Config<'_> = serde_json::from_str(&text).expect("a config");
         let mut problems = Problems::default();
         let namespaces = namespaces::decide(&config, &mut problems);
-        (decide(&config.mounts, Path::new("/b"), &namespaces, &mut problems), problems)
+        (decide(&config.mounts, None, Path::new("/b"), &namespaces, &mut problems), problems)
     }
 
     #[test]
