@@ -1,6 +1,7 @@
 //! `process.apparmorProfile`, `process.selinuxLabel`, `linux.mountLabel`, and the flags of `exec` for them.
 //!
-//! What AppArmor does with a profile is tested on a machine that has it (Debian's do) and `apparmor_parser`.
+//! What AppArmor does with a profile is tested on a machine that has it (Debian's do) and `apparmor_parser`; what SELinux
+//! does with a label, on one that has it and a policy.
 
 use std::fs;
 use std::io::Write;
@@ -142,6 +143,79 @@ fn a_profile_that_is_not_loaded_is_refused() {
     bundle.refused().says("apparmor").because("no such file or directory").names("process.apparmorProfile");
     let c = sleeping(Bundle::busybox());
     c.exec(&["--apparmor", "no-such-profile"], &["true"]).exec_refused().because("no such file or directory");
+}
+
+/// A label like that of the tests, with categories of its own; and one for files.
+fn selinux_labels() -> (String, String) {
+    let own = fs::read_to_string("/proc/self/attr/current").unwrap();
+    let parts: Vec<&str> = own.trim_end_matches(['\0', '\n']).splitn(4, ':').collect();
+    (format!("{}:{}:{}:s0:c4,c5", parts[0], parts[1], parts[2]), format!("{}:object_r:tmp_t:s0:c4,c5", parts[0]))
+}
+
+/// With a policy, and without its saying no.
+fn selinux_permits() -> bool {
+    fs::read("/sys/fs/selinux/enforce").is_ok_and(|text| text.starts_with(b"0"))
+        && fs::read("/proc/self/attr/current").is_ok_and(|text| text.iter().filter(|byte| **byte == b':').count() >= 3)
+}
+
+#[track_caller]
+fn said_by(program: &str, args: &[&str]) -> String {
+    let out = Command::new(program).args(args).output().unwrap();
+    assert!(out.status.success(), "{program} {args:?}: {out:?}");
+    String::from_utf8(out.stdout).unwrap().trim_end_matches(['\0', '\n']).to_owned()
+}
+
+#[test]
+fn the_program_has_its_selinux_label() {
+    needs!(selinux_permits(), "SELinux in permissive mode");
+    let (label, _) = selinux_labels();
+    for no_new_privileges in [true, false] {
+        let bundle = Bundle::busybox().set("/process/noNewPrivileges", no_new_privileges);
+        let c = sleeping(bundle.set("/process/selinuxLabel", label.clone()));
+        assert_eq!(confined_by(c.pid()).trim_end_matches('\0'), label);
+        let show = ["cat", "/proc/self/attr/current"];
+        assert_eq!(c.exec(&[], &show).ok().line().trim_end_matches('\0'), label);
+        let other = label.replace("c4,c5", "c6,c7");
+        assert_eq!(c.exec(&["--process-label", &other], &show).ok().line().trim_end_matches('\0'), other);
+        // What the program makes is labelled as if nothing had been said.
+        assert_eq!(c.exec(&[], &["cat", "/proc/self/attr/keycreate"]).ok().line().trim_end_matches('\0'), "");
+    }
+}
+
+#[test]
+fn the_session_keyring_has_the_programs_label() {
+    needs!(selinux_permits(), "SELinux in permissive mode");
+    needs!(Command::new("keyctl").arg("--version").output().is_ok(), "keyctl");
+    let (label, _) = selinux_labels();
+    let c = sleeping(Bundle::busybox().set("/process/selinuxLabel", label.clone()));
+    let keys = fs::read_to_string("/proc/keys").unwrap();
+    let line = keys.lines().find(|line| line.contains(&format!("_ses.{}", c.id())));
+    let serial = line.unwrap_or_else(|| panic!("{keys}")).split(' ').next().unwrap();
+    assert_eq!(said_by("keyctl", &["security", &format!("0x{serial}")]), label);
+}
+
+#[test]
+fn new_filesystems_have_the_mount_label() {
+    needs!(selinux_permits(), "SELinux in permissive mode");
+    let (_, label) = selinux_labels();
+    let long = json!({ "destination": "/mnt", "type": "tmpfs", "source": "x", "options": ["silent", "size=64k"] });
+    let c = sleeping(Bundle::busybox().set("/linux/mountLabel", label.clone()).push("/mounts", long));
+    let of = |path: &str| said_by("stat", &["-c", "%C", &format!("/proc/{}/root{path}", c.pid())]);
+    for path in ["/dev", "/dev/null", "/dev/pts", "/dev/shm", "/dev/mqueue", "/mnt", "/sys/firmware"] {
+        assert_eq!(of(path), label, "{path}");
+    }
+    for path in ["/proc", "/sys", "/bin"] {
+        assert_ne!(of(path), label, "{path}");
+    }
+}
+
+#[test]
+fn a_label_that_is_none_is_refused() {
+    needs!(selinux_permits(), "SELinux in permissive mode");
+    for key in ["/process/selinuxLabel", "/linux/mountLabel"] {
+        let bundle = Bundle::busybox().set(key, "captain");
+        bundle.refused().because("invalid argument").names(&key[1..].replace('/', "."));
+    }
 }
 
 /// CVE-2025-52881: the profile is the kernel's to hear, whatever the container shows in the place of its /proc.

@@ -106,7 +106,10 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
     let cgroup =
         Cgroup::create(&plan.cgroup).context("unable to apply cgroup configuration").at("/linux/cgroupsPath")?;
     let resctrl = plan.intel_rdt.as_ref().map(Groups::make).transpose()?;
-    saved.intel_rdt_made = resctrl.as_ref().map(Groups::containers_own).unwrap_or_default();
+    if let Some(groups) = &resctrl {
+        saved.intel_rdt_made = groups.containers_own();
+        reserved.save(&saved)?;
+    }
     let gate = match gate {
         Gate::Closed => Some(gate::make(reserved.fd())?),
         Gate::Open => None,

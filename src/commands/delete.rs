@@ -64,8 +64,8 @@ pub(super) fn stop(container: &Container) -> Result<()> {
     Ok(())
 }
 
-/// Removes the groups of resctrl that were made for it and the cgroup, with what processes are still in it (a container without a pid namespace of its own leaves them),
-/// and the state; then runs the poststop hooks.
+/// Removes the cgroup, with what processes are still in it (a container without a pid namespace of its own leaves them),
+/// the groups of resctrl, and the state; then runs the poststop hooks.
 pub(super) fn remove(container: &Container) -> Result<()> {
     let cgroup = cgroup_of(container);
     // A create that was killed before it had an init may not have made the cgroup, so what is in there is not ours to

@@ -7,7 +7,6 @@ use clap::Args;
 
 use super::{cgroup_of, open, resctrl_of, status_of};
 use crate::error::{Context, Failure, Result};
-use crate::host::extras::Resctrl;
 use crate::plan::{Host, Problems, resources};
 use crate::spec::{self, Resources, Text};
 use crate::state::Status;
@@ -151,18 +150,20 @@ fn parse(text: &[u8]) -> Result<Resources<'_>> {
 impl Limits {
     /// Lines for resctrl, in their order.
     fn schemata(&self, host: &Host) -> Result<Vec<String>> {
-        let lines = [
-            (self.l3_cache_schema.as_ref(), "CAT: l3 cache schema", (|found| found.l3) as fn(&Resctrl) -> bool),
-            (self.mem_bw_schema.as_ref(), "MBA: memory bandwidth schema", |found| found.mb),
-        ];
-        let given =
-            lines.into_iter().filter_map(|(line, what, has)| Some((line.filter(|line| !line.is_empty())?, what, has)));
-        given
-            .map(|(line, what, has)| match host.extras.resctrl() {
-                Some(resctrl) if has(resctrl) => Ok(line.clone()),
-                _ => Err(Failure::Unsupported(format!("Intel RDT/{what} is not enabled")).into()),
-            })
-            .collect()
+        let given = |line: &Option<String>| line.clone().filter(|line| !line.is_empty());
+        let (l3, mb) = (given(&self.l3_cache_schema), given(&self.mem_bw_schema));
+        if l3.is_none() && mb.is_none() {
+            return Ok(Vec::new());
+        }
+        let (has_l3, has_mb) = host.extras.resctrl().map_or((false, false), |found| (found.l3, found.mb));
+        for (given, there, what) in
+            [(l3.is_some(), has_l3, "CAT: l3 cache schema"), (mb.is_some(), has_mb, "MBA: memory bandwidth schema")]
+        {
+            if given && !there {
+                return Err(Failure::Unsupported(format!("Intel RDT/{what} is not enabled")).into());
+            }
+        }
+        Ok(l3.into_iter().chain(mb).collect())
     }
 
     fn resources(&self) -> Resources<'_> {

@@ -37,9 +37,7 @@ pub fn prepare(plan: &Entry<'_>, proc: Option<&Proc>, runtime: &InitEnd) -> Resu
     if let Some(policy) = &plan.process.memory_policy {
         scheduling::set_memory_policy(policy.mode, &policy.nodes).at("/linux/memoryPolicy")?;
     }
-    if let Some(proc) = proc {
-        labels::of_program(&plan.process.labels, proc)?;
-    }
+    labels::of_program(&plan.process.labels, proc)?;
     rustix::process::umask(Mode::from_raw_mode(plan.process.user.umask));
     fd::close_on_exec_from(FIRST_OF_OURS)?; // CVE-2024-21626
     let there = change_directory(plan)?;

@@ -25,11 +25,7 @@ pub fn join(plan: &Entry<'_>, proc: Option<&Proc>) -> Result<()> {
         return Ok(());
     }
     let name = CString::new(format!("_ses.{}", plan.id)).unwrap_or_default();
-    let joined = match proc {
-        Some(proc) => labels::while_keys_have(&plan.process.labels, proc, || process::join_session_keyring(&name))?,
-        None => process::join_session_keyring(&name),
-    };
-    match joined {
+    match labels::while_keys_have(&plan.process.labels, proc, || process::join_session_keyring(&name))? {
         Err(call) if call.is(Errno::NOSYS) => Ok(()),
         Err(call) => Err(call).context("making a session keyring (--no-new-keyring does without)"),
         Ok(serial) => process::set_key_permissions(serial, PERMISSIONS).context("making a session keyring"),

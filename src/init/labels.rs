@@ -14,11 +14,18 @@ use crate::plan::labels::Labels;
 use crate::sys::Call;
 use crate::sys::proc::Proc;
 
+/// Whoever enters a container has kept a handle if there are labels; without one nobody may go on unlabelled.
+const NO_PROC: &str = "there is no handle of the host's procfs to set labels by";
+
 /// Labels that the next execve(2) takes on.
 ///
 /// # Errors
 /// The failed call's: `ENOENT` for a profile that AppArmor does not have, `EINVAL` for a label that is none to SELinux.
-pub fn of_program(labels: &Labels, proc: &Proc) -> Result<()> {
+pub fn of_program(labels: &Labels, proc: Option<&Proc>) -> Result<()> {
+    if labels.is_empty() {
+        return Ok(());
+    }
+    let proc = proc.context(NO_PROC)?;
     if !labels.apparmor_profile.is_empty() {
         apparmor(&labels.apparmor_profile, proc)
             .context("unable to apply apparmor profile")
@@ -45,11 +52,12 @@ fn apparmor(profile: &str, proc: &Proc) -> Result<(), Call> {
 ///
 /// # Errors
 /// The failed call's.
-pub fn while_keys_have<T>(labels: &Labels, proc: &Proc, make: impl FnOnce() -> T) -> Result<T> {
+pub fn while_keys_have<T>(labels: &Labels, proc: Option<&Proc>, make: impl FnOnce() -> T) -> Result<T> {
     const FILE: &str = "thread-self/attr/keycreate";
     if labels.selinux_label.is_empty() {
         return Ok(make());
     }
+    let proc = proc.context(NO_PROC)?;
     let write = |label: &str| proc.write(FILE, label).context("the label of the keyring").at("/process/selinuxLabel");
     write(&labels.selinux_label)?;
     let made = make();
