@@ -73,6 +73,7 @@ mod mount_destinations;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod pages;
 mod pause;
 mod personality;
 mod process;

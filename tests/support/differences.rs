@@ -54,6 +54,8 @@ pub const REASONS: &[(&str, &str)] = &[
     ("killed::the_id_is_free_again_after_a_killed_create_is_deleted", "runc 1.1 forgets what a killed create has made"),
     ("labels::a_false_proc_does_not_keep_the_profile_from_the_kernel", "runc 1.1 has CVE-2025-52881"),
     ("list::a_state_root_that_is_not_there_is_refused", "runc 1.1 takes any state root for an empty one"),
+    ("logging::an_error_has_fields_for_programs", "runc has words only"),
+    ("logging::an_error_says_what_to_do_where_we_know", "runc does not"),
     ("masked_paths::relative_paths_are_refused", "runc takes them as relative to the root"),
     ("memory_policy::bad_policies_are_refused", "runc 1.1 does not know the key"),
     ("memory_policy::every_mode_is_set", "runc 1.1 does not know the key"),
