@@ -140,7 +140,8 @@ fn exec_is_confined_by_the_containers_profile_or_the_given_one() {
 fn a_profile_that_is_not_loaded_is_refused() {
     needs!(has_apparmor(), "AppArmor");
     let bundle = Bundle::busybox().set("/process/apparmorProfile", "no-such-profile");
-    bundle.refused().says("apparmor").because("no such file or directory").names("process.apparmorProfile");
+    let out = bundle.refused().says("apparmor").because("no such file or directory");
+    out.names("process.apparmorProfile").names("apparmor_parser");
     let c = sleeping(Bundle::busybox());
     c.exec(&["--apparmor", "no-such-profile"], &["true"]).exec_refused().because("no such file or directory");
 }
@@ -212,9 +213,9 @@ fn new_filesystems_have_the_mount_label() {
 #[test]
 fn a_label_that_is_none_is_refused() {
     needs!(selinux_permits(), "SELinux in permissive mode");
-    for key in ["/process/selinuxLabel", "/linux/mountLabel"] {
-        let bundle = Bundle::busybox().set(key, "captain");
-        bundle.refused().because("invalid argument").names(&key[1..].replace('/', "."));
+    // The first filesystem that it cannot be given to is named.
+    for (key, named) in [("/process/selinuxLabel", "process.selinuxLabel"), ("/linux/mountLabel", "mounts[1]")] {
+        Bundle::busybox().set(key, "captain").refused().because("invalid argument").says("captain").names(named);
     }
 }
 

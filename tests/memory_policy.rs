@@ -90,7 +90,8 @@ fn what_the_kernel_refuses_leaves_nothing() {
     differs!();
     needs!(has_numa(), "NUMA");
     // A node that no machine of ours has, and flags that exclude each other.
-    policy(json!({ "mode": "MPOL_BIND", "nodes": "1023" })).refused().because("invalid argument").names("memoryPolicy");
+    let far = policy(json!({ "mode": "MPOL_BIND", "nodes": "1023" })).refused();
+    far.because("invalid argument").because("lacks a node").names("memoryPolicy");
     let flags = json!(["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]);
     let both = policy(json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": flags }));
     both.refused().because("invalid argument").names("memoryPolicy");

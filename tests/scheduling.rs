@@ -133,6 +133,14 @@ fn a_deadline_on_some_of_the_cpus_is_refused() {
 }
 
 #[test]
+fn a_realtime_policy_without_the_right_to_it_leaves_nothing() {
+    differs!();
+    let drop = "exec setpriv --bounding-set=-sys_nice \"$@\"";
+    let bundle = scheduled(json!({ "policy": "SCHED_FIFO", "priority": 1 })).after(drop);
+    bundle.refused().because("operation not permitted").says("CAP_SYS_NICE").names("process.scheduler");
+}
+
+#[test]
 fn bad_schedulers_are_refused() {
     differs!();
     for (scheduler, key, text) in [

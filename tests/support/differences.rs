@@ -89,6 +89,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("scheduling::a_bad_process_of_exec_is_refused", "runc 1.1 does not know the key"),
     ("scheduling::a_deadline_on_some_of_the_cpus_is_refused", "runc 1.1 does not know the key"),
     ("scheduling::a_user_namespace_and_an_ordinary_user_are_no_obstacle", "runc 1.1 does not know the key"),
+    ("scheduling::a_realtime_policy_without_the_right_to_it_leaves_nothing", "runc 1.1 does not know the key"),
     ("scheduling::bad_io_priorities_are_refused", "runc 1.1 does not know the key"),
     ("scheduling::bad_schedulers_are_refused", "runc 1.1 does not know the key"),
     ("scheduling::every_io_priority_is_set", "runc 1.1 does not know the key"),
