@@ -5,7 +5,6 @@ mod arguments;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -14,7 +13,7 @@ use crate::commands::{create, delete, events, exec, features, kill, list, pause,
 use crate::error::{Context, Failure, Report, Result};
 use crate::host;
 use crate::log::{Format, Log};
-use crate::sys::self_exe;
+use crate::sys::{process, self_exe};
 
 /// A low-level container runtime: runs OCI bundles.
 #[derive(Debug, Parser)]
@@ -108,10 +107,10 @@ impl Verb {
     }
 
     /// The exit code of a failure. That of `exec` must be told from the program's.
-    fn exit_code(&self) -> ExitCode {
+    fn exit_code(&self) -> u8 {
         match self {
-            Self::Exec(_) => ExitCode::from(255),
-            _ => ExitCode::FAILURE,
+            Self::Exec(_) => 255,
+            _ => FAILURE,
         }
     }
 }
@@ -124,9 +123,16 @@ pub fn command() -> clap::Command {
     program
 }
 
-/// The program: reads the command line, does what it says, tells what went wrong.
+/// The exit code of whatever goes wrong but [`Verb::Exec`].
+const FAILURE: u8 = 1;
+
+/// The program: reads the command line, does what it says, tells what went wrong. Returns its exit code.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main() -> u8 {
+    if let Err(error) = process::begin() {
+        tell(&format!("orlop: {error}"));
+        return FAILURE;
+    }
     let cli = match read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(code) => return code,
@@ -135,11 +141,11 @@ pub fn main() -> ExitCode {
         Ok(log) => log.install(cli.debug),
         Err(error) => {
             tell(&format!("orlop: {error:#}"));
-            return ExitCode::FAILURE;
+            return FAILURE;
         }
     };
     match carry_out(&cli) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(error) => {
             let mut report = Report::of(&error);
             let hint = report.hint();
@@ -156,7 +162,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Reads the command line. Help and the version are printed here, and so is what is wrong with it.
-fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
+fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
     let args: Vec<OsString> = args.into_iter().collect();
     if !arguments::may_need_rewriting(&args)
         && let Ok(cli) = Cli::try_parse_from(&args)
@@ -174,10 +180,10 @@ fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
         ErrorKind::DisplayHelp => error.to_string(),
         _ => {
             refuse(&error, program.ignore_errors(true), &args);
-            return Err(ExitCode::FAILURE);
+            return Err(FAILURE);
         }
     };
-    Err(print(&text).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
+    Err(print(&text).map_or(FAILURE, |()| 0))
 }
 
 /// Tells what is wrong with the command line, in the log as well if it says where that is.
