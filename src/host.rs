@@ -1,10 +1,13 @@
-//! Facts about the machine and about us, looked up once at the start; plain data that `plan/` decides by.
+//! Facts about the machine and about us that `plan/` decides by: looked up once at the start, but for what few configs
+//! need ([`extras`]).
 
 pub mod cgroups;
+pub mod extras;
 
 use std::path::PathBuf;
 
 use cgroups::CgroupLayout;
+use extras::Extras;
 
 use crate::error::{Context, Failure, Result};
 use crate::sys;
@@ -20,6 +23,8 @@ pub struct Host {
     pub capabilities: u64,
     /// The cgroup hierarchies.
     pub cgroups: CgroupLayout,
+    /// What is looked up when it is asked for.
+    pub extras: Extras,
 }
 
 /// The oldest kernel that has what every container needs: `mount_setattr`, `CLONE_INTO_CGROUP`, `cgroup.kill`, and
@@ -38,6 +43,7 @@ impl Host {
             egid: rustix::process::getegid().as_raw(),
             capabilities: sys::process::permitted()?,
             cgroups: CgroupLayout::probe().context("finding the cgroup hierarchies")?,
+            extras: Extras::default(),
         })
     }
 
@@ -49,6 +55,7 @@ impl Host {
             egid: 0,
             capabilities: u64::MAX,
             cgroups: CgroupLayout::Legacy { hierarchies: Vec::new(), unified: None },
+            extras: Extras::known(&[], None),
         }
     }
 }

@@ -19,23 +19,23 @@
 //! ```text
 //!  runtime                       bootstrap                        init
 //!  commands/ runtime/            bootstrap.rs                     init/
-//!  container/ cgroup/            (only where a user namespace
+//!  container/ cgroup/ resctrl    (only where a user namespace
 //!  ─────────────────────────      meets a joined one) ─────────   ────────────────────────────────────────
 //!  plan: every "no" is said
 //!  reserve the directory
-//!  make the cgroup
+//!  make the cgroup (and groups of resctrl)
 //!  clone3 ─────────────────────▶ join, make a time namespace
 //!                                clone3, as our sibling ───────▶  (or: straight from the runtime's clone3)
 //!                                Forked(pid), exit                wait
 //!  write the id maps
 //!  Go ─────────────────────────────────────────────────────────▶  join, keyring, loopback
 //!                                                                 rootfs::build   mounts, devices
-//!  set limits       ◀────────────────────────────────── RunHooks
+//!  set resources    ◀────────────────────────────────── RunHooks
 //!  prestart, createRuntime hooks
 //!  Go ─────────────────────────────────────────────────────────▶  createContainer hooks, hostname, sysctl
 //!                                                                 rootfs::seal    masked, read-only
 //!                                                                 rootfs::enter   pivot_root: the host is gone
-//!  set rlimits      ◀──────────────────────────────────── Limits
+//!  set limits       ◀──────────────────────────────────── Limits
 //!  Go ─────────────────────────────────────────────────────────▶  become the user, find the program
 //!                   ◀───────────────────────────────────── Ready
 //!  state.json = created
@@ -54,12 +54,13 @@
 //! | module | what it is | may know |
 //! |---|---|---|
 //! | [`cli`] | the command line, and the only printing | `commands`, `host`, `log` |
-//! | [`commands`] | a file for each verb: its flags, its flow | `runtime`, `container`, `cgroup`, `plan`, `hooks`, `host`, `sync`, `state` |
+//! | [`commands`] | a file for each verb: its flags, its flow | `runtime`, `container`, `cgroup`, `resctrl`, `plan`, `hooks`, `host`, `sync`, `state` |
 //! | [`runtime`] | the parent's half of making a process | `bootstrap`, `init`, `cgroup`, `plan`, `sync` |
 //! | [`bootstrap`] | the process in between | `init`, `plan`, `sync` |
 //! | [`init`] | what runs after the last clone | `plan`, `sync`, `hooks`, `state` |
 //! | [`container`] | the container on disk: its directory, state.json, the gate | `sync`, `state` |
 //! | [`cgroup`] | whatever touches /sys/fs/cgroup | `plan` |
+//! | [`resctrl`] | whatever touches /sys/fs/resctrl | `plan` |
 //! | [`hooks`] | running the programs of a moment | `plan`, `spec` |
 //! | [`plan`] | from what is written to what is done | `spec`, `seccomp`, `host`, `state` |
 //! | [`seccomp`] | a profile → a program of the kernel's | |
@@ -132,6 +133,7 @@ pub mod host;
 pub mod init;
 pub mod log;
 pub mod plan;
+pub mod resctrl;
 pub mod runtime;
 pub mod seccomp;
 pub mod spec;

@@ -9,7 +9,7 @@
 //!                                   ◀── Descriptor
 //!   RunHooks                        ──▶     cgroup limits, prestart, createRuntime
 //!                                   ◀── Go
-//!   Limits                          ──▶     rlimits, when there are any
+//!   Limits                          ──▶     rlimits, scheduling, when asked for
 //!                                   ◀── Go
 //!   Ready                           ──▶     all that can fail has not
 //!                                   ◀── Go                state.json = created; `create` returns

@@ -53,6 +53,35 @@ fn lists_are_sorted_and_name_the_usual() {
     assert_eq!(linux["seccomp"]["enabled"], true);
 }
 
+/// Whatever the machine has of it.
+#[test]
+fn security_modules_are_claimed() {
+    let features = features();
+    let linux = &features["linux"];
+    for module in ["apparmor", "selinux"] {
+        assert_eq!(linux[module]["enabled"], true, "{module}");
+    }
+}
+
+#[test]
+fn what_came_with_version_1_3_is_claimed() {
+    differs!();
+    let features = features();
+    let linux = &features["linux"];
+    assert_eq!(linux["intelRdt"], json!({ "enabled": true, "schemata": true, "monitoring": true }));
+    let modes = list(&linux["memoryPolicy"]["modes"]);
+    assert!(modes.is_sorted() && modes.len() == 7, "{modes:?}");
+    for mode in modes {
+        let nodes = if matches!(mode, "MPOL_DEFAULT" | "MPOL_LOCAL") { "" } else { "x" };
+        let out = Bundle::busybox().set("/linux/memoryPolicy", json!({ "mode": mode, "nodes": nodes })).try_create();
+        assert!(!out.stderr.contains("invalid memory policy mode"), "{mode}: {out:?}");
+    }
+    assert_eq!(
+        list(&linux["memoryPolicy"]["flags"]),
+        ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"]
+    );
+}
+
 /// Every claimed option is taken for a bind mount: one that is not ours would be the filesystem's, which such a mount
 /// refuses.
 #[test]
@@ -135,21 +164,6 @@ fn idmapped_mounts_are_claimed() {
     assert_eq!(features.pointer("/linux/mountExtensions/idmap/enabled"), Some(&json!(true)));
     let options = list(&features["mountOptions"]);
     assert!(options.contains(&"idmap") && options.contains(&"ridmap"), "{options:?}");
-}
-
-#[test]
-fn what_is_refused_is_not_claimed() {
-    differs!();
-    let features = features();
-    let no = json!({ "enabled": false });
-    for (claim, key, value) in [
-        ("/linux/apparmor", "/process/apparmorProfile", json!("x")),
-        ("/linux/selinux", "/process/selinuxLabel", json!("x")),
-        ("/linux/intelRdt", "/linux/intelRdt", json!({ "closID": "x" })),
-    ] {
-        let refused = Bundle::busybox().set(key, value).refused().stderr.contains("is not supported by this version");
-        assert_eq!(refused, features.pointer(claim) == Some(&no), "{claim}: {features}");
-    }
 }
 
 #[test]

@@ -16,22 +16,14 @@ use std::path::{Path, PathBuf};
 
 use orlop::error::Failure;
 use orlop::host::cgroups::CgroupLayout;
+use orlop::host::extras::Extras;
 use orlop::plan::{Host, Plan, Request};
 
 use crate::support::{Value, config, json};
 
 /// Keys that this version refuses, a value that asks for them, and the place that the refusal names.
 fn refused() -> Vec<(&'static str, Value, &'static str)> {
-    vec![
-        ("process.terminal", json!(true), "/process/terminal"),
-        ("process.scheduler", json!({ "policy": "SCHED_OTHER" }), "/process/scheduler"),
-        ("process.ioPriority", json!({ "class": "IOPRIO_CLASS_IDLE" }), "/process/ioPriority"),
-        ("process.apparmorProfile", json!("unconfined"), "/process/apparmorProfile"),
-        ("process.selinuxLabel", json!("a:b:c:s0"), "/process/selinuxLabel"),
-        ("linux.mountLabel", json!("a:b:c:s0"), "/linux/mountLabel"),
-        ("linux.intelRdt", json!({ "closID": "x" }), "/linux/intelRdt"),
-        ("linux.memoryPolicy", json!({ "mode": "MPOL_DEFAULT" }), "/linux/memoryPolicy"),
-    ]
+    vec![("process.terminal", json!(true), "/process/terminal")]
 }
 
 /// Keys that mean nothing to a container's first process on Linux, and why.
@@ -120,7 +112,7 @@ fn decide(config: &Value) -> orlop::error::Result<Plan> {
     let request = Request { id: "captain", bundle: Path::new("/bundle"), no_pivot: false, no_new_keyring: false };
     let cgroups =
         CgroupLayout::Unified { mount: "/sys/fs/cgroup".into(), own: "/".to_owned(), controllers: Vec::new() };
-    let host = Host { euid: 0, egid: 0, capabilities: u64::MAX, cgroups };
+    let host = Host { euid: 0, egid: 0, capabilities: u64::MAX, cgroups, extras: Extras::default() };
     Plan::for_create(config.to_string().as_bytes(), &request, &host)
 }
 

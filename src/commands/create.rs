@@ -12,6 +12,7 @@ use crate::hooks;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::Kind;
 use crate::plan::{self, Host, Plan, Request};
+use crate::resctrl::Groups;
 use crate::runtime::net_devices::{self, Moved};
 use crate::runtime::spawn::{self, Init};
 use crate::runtime::{pid_file, seccomp_listener};
@@ -56,6 +57,7 @@ pub struct Ready {
     pub(super) net_devices: Moved,
     pub(super) init: Init,
     pub(super) cgroup: Cgroup,
+    pub(super) resctrl: Option<Groups>,
     pub(super) reserved: Reserved,
     pub(super) saved: Saved,
 }
@@ -108,6 +110,11 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
     reserved.keep_config(&text)?;
     let cgroup =
         Cgroup::create(&plan.cgroup).context("unable to apply cgroup configuration").at("/linux/cgroupsPath")?;
+    let resctrl = plan.intel_rdt.as_ref().map(Groups::make).transpose()?;
+    if let Some(groups) = &resctrl {
+        saved.intel_rdt_made = groups.containers_own();
+        reserved.save(&saved)?;
+    }
     let gate = match gate {
         Gate::Closed => Some(gate::make(reserved.fd())?),
         Gate::Open => None,
@@ -118,6 +125,9 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
     let file = |kind: &Kind| (kind.saved.to_owned(), format!("/proc/{}/ns/{}", init.child.pid, kind.file).into());
     saved.namespace_paths = plan.namespaces.own().map(file).collect();
     reserved.save(&saved)?; // init has done nothing yet, and would end with us
+    if let Some(groups) = &resctrl {
+        groups.add(init.child.pid)?;
+    }
     init.go()?;
 
     let mut hooks_began = false;
@@ -132,13 +142,13 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
     if let Err(error) = attended {
         let error =
             if cgroup.oom_killed() { error.context("init was OOM-killed (memory limit too low?)") } else { error };
-        drop((net_devices, init, cgroup, reserved));
+        drop((net_devices, init, cgroup, resctrl, reserved));
         if hooks_began {
             run_poststop_hooks(&saved);
         }
         return Err(error);
     }
-    Ok(Ready { net_devices, init, cgroup, reserved, saved })
+    Ok(Ready { net_devices, init, cgroup, resctrl, reserved, saved })
 }
 
 /// What is known of the container before it is there.
@@ -151,6 +161,8 @@ fn describe(plan: &Plan) -> Saved {
         annotations: plan.annotations.clone(),
         no_new_keyring: !plan.new_keyring,
         cgroup_paths: cgroup::planned_paths(&plan.cgroup),
+        intel_rdt_path: plan.intel_rdt.as_ref().map(|rdt| rdt.group.clone()),
+        intel_rdt_mon_path: plan.intel_rdt.as_ref().and_then(|rdt| rdt.monitoring.clone()),
         hooks: Hooks {
             poststart: plan.hooks.poststart.clone(),
             poststop: plan.hooks.poststop.clone(),
@@ -185,13 +197,16 @@ pub(super) fn keep(ready: Ready, pid_file: Option<&Path>) -> Result<(Init, conta
     if let Some(path) = pid_file {
         pid_file::write(path, ready.init.child.pid)?;
     }
-    let Ready { mut net_devices, mut init, mut cgroup, reserved, mut saved } = ready;
+    let Ready { mut net_devices, mut init, mut cgroup, mut resctrl, reserved, mut saved } = ready;
     saved.complete = true;
     match reserved.commit(saved) {
         Ok(container) => {
             net_devices.keep();
             init.child.release();
             cgroup.keep();
+            if let Some(groups) = &mut resctrl {
+                groups.keep();
+            }
             Ok((init, container))
         }
         Err(error) => {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::{hand_over, open, status_of};
+use super::{hand_over, open, resctrl_of, status_of};
 use crate::cgroup::Cgroup;
 use crate::container::Container;
 use crate::error::{Context, Failure, Result};
@@ -107,6 +107,9 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     };
     let mut exec = join::give_birth(&plan, &target)?; // killed on drop
     log::debug!("{id}: the process is {}", exec.child.pid);
+    if let Some(groups) = resctrl_of(&container) {
+        groups.add(exec.child.pid)?;
+    }
     exec.attend_exec(&plan.process)?;
     if let Some(path) = &pid_file {
         pid_file::write(path, exec.child.pid)?;

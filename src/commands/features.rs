@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::plan::hooks::MOMENTS;
-use crate::plan::{capabilities, mount_options, namespaces, seccomp};
+use crate::plan::{capabilities, memory_policy, mount_options, namespaces, seccomp};
 use crate::seccomp::{Action, Arch, Operator};
 use crate::state::VERSION;
 
@@ -42,7 +42,8 @@ struct Linux {
     seccomp: Seccomp,
     apparmor: Switch,
     selinux: Switch,
-    intel_rdt: Switch,
+    intel_rdt: IntelRdt,
+    memory_policy: MemoryPolicy,
     mount_extensions: MountExtensions,
     net_devices: Switch,
 }
@@ -69,6 +70,19 @@ struct Seccomp {
 }
 
 #[derive(Serialize)]
+struct IntelRdt {
+    enabled: bool,
+    schemata: bool,
+    monitoring: bool,
+}
+
+#[derive(Serialize)]
+struct MemoryPolicy {
+    modes: Vec<&'static str>,
+    flags: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
 struct MountExtensions {
     idmap: Switch,
 }
@@ -79,7 +93,6 @@ struct Switch {
 }
 
 const YES: Switch = Switch { enabled: true };
-const NO: Switch = Switch { enabled: false };
 
 /// Carries out `features`; gives the text for standard output, which says the same on every machine.
 ///
@@ -96,9 +109,13 @@ pub fn features(_: &Features) -> Result<String> {
             capabilities: capabilities::names(),
             cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
             seccomp: seccomp(),
-            apparmor: NO,
-            selinux: NO,
-            intel_rdt: NO,
+            apparmor: YES,
+            selinux: YES,
+            intel_rdt: IntelRdt { enabled: true, schemata: true, monitoring: true },
+            memory_policy: MemoryPolicy {
+                modes: sorted(memory_policy::MODES.iter().map(|(name, _)| *name)),
+                flags: sorted(memory_policy::FLAGS.iter().map(|(name, _)| *name)),
+            },
             mount_extensions: MountExtensions { idmap: YES },
             net_devices: YES,
         },

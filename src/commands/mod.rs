@@ -23,6 +23,7 @@ use std::str::FromStr;
 use crate::cgroup::Cgroup;
 use crate::container::{Container, ContainerId, Saved};
 use crate::error::{Failure, Result};
+use crate::resctrl::Groups;
 use crate::runtime::seccomp_listener;
 use crate::state::Status;
 
@@ -37,6 +38,12 @@ fn open(state_root: &Path, id: &str) -> Result<Container> {
 /// The container's cgroup.
 fn cgroup_of(container: &Container) -> Cgroup {
     Cgroup::open(&container.saved.cgroup_paths)
+}
+
+/// The container's groups of resctrl, if it has them still.
+fn resctrl_of(container: &Container) -> Option<Groups> {
+    let saved = &container.saved;
+    Groups::open(saved.intel_rdt_path.as_deref()?, saved.intel_rdt_mon_path.as_deref())
 }
 
 /// The container's status, frozen or not.

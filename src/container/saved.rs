@@ -38,6 +38,15 @@ pub struct Saved {
     pub annotations: BTreeMap<String, String>,
     /// The cgroup's directories: controller (or nothing) and path.
     pub cgroup_paths: Vec<(String, PathBuf)>,
+    /// The control group of resctrl, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intel_rdt_path: Option<PathBuf>,
+    /// The monitoring group, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intel_rdt_mon_path: Option<PathBuf>,
+    /// Those of them that were made for it, the inner one first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub intel_rdt_made: Vec<PathBuf>,
     /// The namespaces that are not the runtime's: what each kind is called there, and its file while init lives.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub namespace_paths: BTreeMap<String, PathBuf>,

@@ -14,6 +14,9 @@ pub mod exec;
 pub mod hooks;
 pub mod id_mappings;
 pub mod idmapped_mounts;
+pub mod intel_rdt;
+pub mod labels;
+pub mod memory_policy;
 pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
@@ -22,6 +25,7 @@ mod problems;
 pub mod process;
 pub mod resources;
 pub mod rootfs;
+pub mod scheduling;
 pub mod seccomp;
 pub mod sub_cgroup;
 pub mod sysctl;
@@ -70,6 +74,8 @@ pub struct Plan {
     pub rootfs: rootfs::RootfsPlan,
     /// Mounts, in order.
     pub mounts: Vec<mounts::MountStep>,
+    /// SELinux label of files in new filesystems, if any.
+    pub mount_label: Option<String>,
     /// How a mount of `type: cgroup` is made.
     pub cgroup_mount: cgroup_mount::CgroupMountPlan,
     /// Device nodes.
@@ -86,6 +92,8 @@ pub struct Plan {
     pub cgroup: cgroup::CgroupPlan,
     /// Its limits.
     pub resources: resources::ResourcePlan,
+    /// Its share of cache and memory bandwidth, if any is decided.
+    pub intel_rdt: Option<intel_rdt::IntelRdtPlan>,
     /// Hooks.
     pub hooks: Hooks,
     /// What the user should hear, though it stops nothing.
@@ -143,12 +151,14 @@ impl Plan {
         check_version(&config.oci_version, problems);
         let namespaces = namespaces::decide(config, problems);
         let cgroup = cgroup::decide(&linux.cgroups_path, request.id, &host.cgroups, problems);
+        let mount_label = labels::of_mounts(linux, host, problems);
         hooks::decide(&config.hooks, problems);
         let ids = id_mappings::decide(linux, &namespaces, problems);
         let around = mounts::Surroundings {
             bundle: request.bundle,
             namespaces: &namespaces,
             ids: &ids,
+            label: mount_label.as_deref(),
             rootless: host.euid != 0,
         };
         let mounts = mounts::decide(&config.mounts, &around, problems);
@@ -159,12 +169,14 @@ impl Plan {
             new_keyring: !request.no_new_keyring,
             process: process::decide(config, &namespaces, host, problems),
             rootfs: rootfs::decide(config, request.bundle, request.no_pivot, &namespaces, problems),
+            mount_label,
             cgroup_mount: cgroup_mount::decide(&host.cgroups, &cgroup, &namespaces),
             devices: devices::decide(config, &namespaces, problems),
             net_devices: net_devices::decide(linux, &namespaces, host, problems),
             sysctl: sysctl::decide(linux, &namespaces, problems),
             seccomp: seccomp::decide(linux.seccomp.as_ref(), problems),
             resources: resources::decide(&linux.resources, &host.cgroups, problems),
+            intel_rdt: intel_rdt::decide(linux.intel_rdt.as_ref(), request.id, host, problems),
             hooks: config.hooks.clone(),
             ids,
             mounts,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Problems;
 use super::id_mappings::IdMappingsPlan;
 use super::idmapped_mounts::{self, IdmapPlan};
+use super::labels;
 use super::mount_options::{self, Attributes, Options, attr};
 use super::namespaces::{MOUNT, NamespacesPlan};
 use crate::spec;
@@ -119,6 +120,8 @@ pub struct Surroundings<'a> {
     pub namespaces: &'a NamespacesPlan,
     /// The ids of its user namespace.
     pub ids: &'a IdMappingsPlan,
+    /// The label of files in new filesystems.
+    pub label: Option<&'a str>,
     /// Whether an ordinary user makes the container.
     pub rootless: bool,
 }
@@ -133,7 +136,10 @@ pub fn decide(mounts: &[spec::Mount<'_>], around: &Surroundings<'_>, problems: &
 
 fn step(index: usize, mount: &spec::Mount<'_>, around: &Surroundings<'_>, problems: &mut Problems) -> MountStep {
     let key = format!("/mounts/{index}");
-    let options = mount_options::parse(index, &mount.options, problems);
+    let mut options = mount_options::parse(index, &mount.options, problems);
+    if let Some(label) = around.label {
+        labels::give_to_files(&mount.kind, label, &mut options);
+    }
     let idmap = idmapped_mounts::decide(&key, mount, options.idmap, around, problems);
     let source = source(&key, mount, &options, around.bundle, problems);
     if idmap.is_some() && !matches!(source, MountSource::Bind { .. }) {
@@ -246,11 +252,15 @@ fn data(options: &Options) -> String {
     join_data(words)
 }
 
-/// `a=b,c`: for mount(2).
+/// `a=b,c`: for mount(2). A label, which may have commas, is quoted.
 #[must_use]
 pub fn join_data<'a>(options: impl Iterator<Item = &'a (String, Option<String>)>) -> String {
     let words: Vec<String> = options
-        .map(|(name, value)| value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}")))
+        .map(|(name, value)| match value {
+            None => name.clone(),
+            Some(label) if name == "context" && !label.starts_with('"') => format!("{name}=\"{label}\""),
+            Some(value) => format!("{name}={value}"),
+        })
         .collect();
     words.join(",")
 }
@@ -327,7 +337,8 @@ mod tests {
         let mut problems = Problems::default();
         let namespaces = namespaces::decide(&config, &mut problems);
         let ids = IdMappingsPlan::default();
-        let around = Surroundings { bundle: Path::new("/b"), namespaces: &namespaces, ids: &ids, rootless: false };
+        let around =
+            Surroundings { bundle: Path::new("/b"), namespaces: &namespaces, ids: &ids, label: None, rootless: false };
         (decide(&config.mounts, &around, &mut problems), problems)
     }
 

@@ -237,7 +237,7 @@ impl Init {
     fn attend_to(&self, message: FromInit, plan: &ProcessPlan) -> Result<bool> {
         match message {
             FromInit::Limits => {
-                limits::rlimits(plan, self.child.pid)?;
+                limits::set(plan, self.child.pid)?;
                 self.wire.go()?;
                 Ok(false)
             }

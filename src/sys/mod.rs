@@ -17,6 +17,7 @@ pub mod pidfd;
 pub mod proc;
 pub mod process;
 pub mod root;
+pub mod scheduling;
 pub mod seccomp;
 pub mod self_exe;
 pub mod signal;

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -85,6 +85,17 @@ pub fn new_filesystem_by_mount(kind: &str, source: &str, data: &str, flags: u64)
 
 fn c_string(text: &str) -> Result<CString, Call> {
     CString::new(text).map_err(|_| Errno::INVAL).named(|| format!("mount({text:?})"))
+}
+
+/// The SELinux label of the root directory of a mount that nobody else sees yet (fsetxattr(2)).
+///
+/// # Errors
+/// The failed call's.
+pub fn set_label(mount: BorrowedFd<'_>, label: &str) -> Result<(), Call> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(mount, ".", flags, Mode::empty()).named(|| "open(mount)".to_owned())?;
+    rustix::fs::fsetxattr(&root, "security.selinux", label.as_bytes(), XattrFlags::empty())
+        .named(|| format!("fsetxattr(mount, \"security.selinux\", {label:?})"))
 }
 
 /// A descriptor of the mount that is on top at `path` (open_tree(2) without cloning).

@@ -1,5 +1,5 @@
 //! Makes the mounts, one step after the other.
-//! config.json: mounts
+//! config.json: mounts, linux.mountLabel
 //! process: init, before `enter`
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,7 +9,7 @@ use rustix::fs::{CWD, FileType};
 use rustix::io::Errno;
 
 use super::{Rootfs, cgroup_mount, copy_up};
-use crate::error::{Context, Result};
+use crate::error::{AtKey, Context, Result};
 use crate::plan::Plan;
 use crate::plan::mount_options::attr;
 use crate::plan::mounts::{MountSource, MountStep, OverProc, fs_flag, is_negation, join_data};
@@ -32,12 +32,17 @@ pub fn make(plan: &Plan, step: &MountStep, rootfs: &mut Rootfs, runtime: &InitEn
             (source, target)
         }
         MountSource::Filesystem { .. } => filesystem(root, step)?,
-        MountSource::Cgroup => return cgroup_mount::make(&plan.cgroup_mount, step, root),
+        MountSource::Cgroup => return cgroup_mount::make(plan, step, root),
         MountSource::Remount { flags, data } => return remount(root, step, *flags, data),
     };
     allowed_over_proc(step, &mount, &target)?;
     if step.copy_up {
         copy_up::copy(&target, &mount).context("tmpcopyup")?;
+    }
+    if let (Some(label), MountSource::Filesystem { kind, .. }) = (&plan.mount_label, &step.source)
+        && kind == "mqueue"
+    {
+        mount::set_label(mount.as_fd(), label).at("/linux/mountLabel")?;
     }
     set_attributes(step, &mount)?;
     mount::attach(mount.as_fd(), target.as_fd())?;
