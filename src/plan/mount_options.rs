@@ -231,6 +231,25 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     OPTIONS.iter().filter(|(_, effect)| *effect != Effect::Nothing).map(|(name, _)| *name).chain(["defaults"])
 }
 
+/// The `MS_…` flag of a word that every filesystem understands, or 0.
+#[must_use]
+pub fn fs_flag(name: &str) -> u64 {
+    match name {
+        "ro" => libc::MS_RDONLY,
+        "sync" => libc::MS_SYNCHRONOUS,
+        "dirsync" => libc::MS_DIRSYNC,
+        "lazytime" => libc::MS_LAZYTIME,
+        "mand" => libc::MS_MANDLOCK,
+        _ => 0,
+    }
+}
+
+/// Whether the word takes such a flag back, which for mount(2) is not to set it.
+#[must_use]
+pub fn is_negation(name: &str) -> bool {
+    matches!(name, "async" | "nolazytime" | "nomand")
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Attributes, OPTIONS, Options, attr, parse};

@@ -7,7 +7,7 @@ use super::Problems;
 use super::id_mappings::IdMappingsPlan;
 use super::idmapped_mounts::{self, IdmapPlan};
 use super::labels;
-use super::mount_options::{self, Attributes, Options, attr};
+use super::mount_options::{self, Attributes, Options, attr, fs_flag, is_negation};
 use super::namespaces::{MOUNT, NamespacesPlan};
 use crate::spec;
 
@@ -263,25 +263,6 @@ pub fn join_data<'a>(options: impl Iterator<Item = &'a (String, Option<String>)>
         })
         .collect();
     words.join(",")
-}
-
-/// The `MS_…` flag of a word that every filesystem understands, or 0.
-#[must_use]
-pub fn fs_flag(name: &str) -> u64 {
-    match name {
-        "ro" => libc::MS_RDONLY,
-        "sync" => libc::MS_SYNCHRONOUS,
-        "dirsync" => libc::MS_DIRSYNC,
-        "lazytime" => libc::MS_LAZYTIME,
-        "mand" => libc::MS_MANDLOCK,
-        _ => 0,
-    }
-}
-
-/// Whether the word takes such a flag back, which for mount(2) is not to set it.
-#[must_use]
-pub fn is_negation(name: &str) -> bool {
-    matches!(name, "async" | "nolazytime" | "nomand")
 }
 
 fn ms_flags(options: &Options) -> u64 {
