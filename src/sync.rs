@@ -10,11 +10,17 @@
 //!   RunHooks                        ──▶     cgroup limits, prestart, createRuntime
 //!                                   ◀── Go
 //!   Terminal + descriptor           ──▶     its master, when the program has one; no answer
-//!   Limits                          ──▶     rlimits, when there are any
+//!   Limits                          ──▶     rlimits, scheduling, when asked for
 //!                                   ◀── Go
 //!   Ready                           ──▶     all that can fail has not
 //!                                   ◀── Go                state.json = created; `create` returns
 //!   Failed(report)        (any time)──▶     becomes the command's error, kind intact
+//! ```
+//! A filter with a listener adds a step after the last `Go`, of `run`, `exec` and `start` alike:
+//!
+//! ```text
+//!   Listener, with the descriptor   ──▶     handed to the agent of linux.seccomp.listenerPath
+//!                                   ◀── Go                it is there: the program may run
 //! ```
 //! What `exec` makes says `Terminal`, `Limits`, `Ready` and `Failed` alike; its first `Go` means that it is in the cgroup, its last that
 //! the pid file is written.
@@ -49,6 +55,8 @@ pub enum FromInit {
     Limits,
     /// All is done but the program.
     Ready,
+    /// The filter is in force: this descriptor answers for it.
+    Listener(OwnedFd),
     /// It went wrong.
     Failed(Report),
     /// The wire ended.
@@ -71,6 +79,7 @@ const RUN_HOOKS: u8 = b'h';
 const TERMINAL: u8 = b't';
 const LIMITS: u8 = b'l';
 const READY: u8 = b'r';
+const LISTENER: u8 = b's';
 const FAILED: u8 = b'f';
 
 /// The longest packet: an error's text is cut to fit.
@@ -177,7 +186,7 @@ impl InitEnd {
     /// sendmsg(2)'s; that the runtime is gone.
     pub fn tell(&self, message: &FromInit) -> Result<()> {
         let descriptor = match message {
-            FromInit::Terminal(master) => Some(master.as_fd()),
+            FromInit::Terminal(fd) | FromInit::Listener(fd) => Some(fd.as_fd()),
             _ => None,
         };
         socket::send(&self.0, &encode(message), descriptor).context("speaking to the runtime")
@@ -207,6 +216,16 @@ impl InitEnd {
     }
 }
 
+impl InitEnd {
+    /// Another hold on the same end, for another thread.
+    ///
+    /// # Errors
+    /// dup(2)'s.
+    pub fn try_clone(&self) -> Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+}
+
 impl AsFd for RuntimeEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -232,6 +251,7 @@ fn encode(message: &FromInit) -> Vec<u8> {
         FromInit::Terminal(_) => vec![TERMINAL],
         FromInit::Limits => vec![LIMITS],
         FromInit::Ready => vec![READY],
+        FromInit::Listener(_) => vec![LISTENER],
         FromInit::End => Vec::new(),
         FromInit::Failed(report) => {
             let mut packet = number(FAILED, u64::from(report.errno.unsigned_abs()));
@@ -252,6 +272,7 @@ fn decode(packet: &[u8], descriptor: Option<OwnedFd>) -> Result<FromInit> {
         Some(&TERMINAL) => FromInit::Terminal(descriptor.context("a terminal without a descriptor")?),
         Some(&LIMITS) => FromInit::Limits,
         Some(&READY) => FromInit::Ready,
+        Some(&LISTENER) => FromInit::Listener(descriptor.context("a message without its descriptor")?),
         Some(&FAILED) => {
             let text = String::from_utf8_lossy(packet.get(9..).unwrap_or_default()).into_owned();
             let mut parts = text.splitn(4, '\0').map(str::to_owned);
@@ -298,5 +319,6 @@ mod tests {
         decode(b"?", None).expect_err("none of ours");
         decode(&[super::FORKED, 255, 255, 255, 255, 255, 255, 255, 255], None).expect_err("not a pid");
         decode(&[super::TERMINAL], None).expect_err("no terminal");
+        decode(&[super::LISTENER], None).expect_err("no descriptor");
     }
 }

@@ -228,15 +228,3 @@ fn another_major_version_of_the_specification_is_refused() {
     }
     Bundle::busybox().set("/ociVersion", "1.0.2-dev").run(["true"]).ok();
 }
-
-/// Nobody would hear it, and the call would fail as if the kernel did not have it.
-#[test]
-fn a_seccomp_notification_is_refused() {
-    differs!();
-    let filter = json!({
-        "defaultAction": "SCMP_ACT_ALLOW",
-        "listenerPath": "/nowhere",
-        "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }]
-    });
-    Bundle::busybox().set("/linux/seccomp", filter).refused().says("seccomp notify unsupported:").names("seccomp");
-}

@@ -16,25 +16,14 @@ use std::path::{Path, PathBuf};
 
 use orlop::error::Failure;
 use orlop::host::cgroups::CgroupLayout;
+use orlop::host::extras::Extras;
 use orlop::plan::{Host, Plan, Request};
 
 use crate::support::{Value, config, json};
 
 /// Keys that this version refuses, a value that asks for them, and the place that the refusal names.
 fn refused() -> Vec<(&'static str, Value, &'static str)> {
-    let ids = json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
-    vec![
-        ("process.scheduler", json!({ "policy": "SCHED_OTHER" }), "/process/scheduler"),
-        ("process.ioPriority", json!({ "class": "IOPRIO_CLASS_IDLE" }), "/process/ioPriority"),
-        ("process.apparmorProfile", json!("unconfined"), "/process/apparmorProfile"),
-        ("process.selinuxLabel", json!("a:b:c:s0"), "/process/selinuxLabel"),
-        ("linux.mountLabel", json!("a:b:c:s0"), "/linux/mountLabel"),
-        ("linux.netDevices", json!({ "eth0": {} }), "/linux/netDevices"),
-        ("linux.intelRdt", json!({ "closID": "x" }), "/linux/intelRdt"),
-        ("linux.memoryPolicy", json!({ "mode": "MPOL_DEFAULT" }), "/linux/memoryPolicy"),
-        ("mounts[].uidMappings", ids.clone(), "/mounts/0"),
-        ("mounts[].gidMappings", ids, "/mounts/0"),
-    ]
+    Vec::new()
 }
 
 /// Keys that mean nothing to a container's first process on Linux, and why.
@@ -121,7 +110,7 @@ fn decide(config: &Value) -> orlop::error::Result<Plan> {
     let request = Request { id: "captain", bundle: Path::new("/bundle"), ..Request::default() };
     let cgroups =
         CgroupLayout::Unified { mount: "/sys/fs/cgroup".into(), own: "/".to_owned(), controllers: Vec::new() };
-    let host = Host { euid: 0, egid: 0, capabilities: u64::MAX, rootless: false, cgroups };
+    let host = Host { euid: 0, egid: 0, capabilities: u64::MAX, rootless: false, cgroups, extras: Extras::default() };
     Plan::for_create(config.to_string().as_bytes(), &request, &host)
 }
 
@@ -139,7 +128,7 @@ fn pointer(key: &str) -> String {
 }
 
 /// Whether the claim of `prefix` is one of `key`, too.
-fn covers(prefix: &str, key: &str) -> bool {
+pub fn covers(prefix: &str, key: &str) -> bool {
     key.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 

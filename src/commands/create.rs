@@ -16,11 +16,14 @@ use crate::plan::hooks::Moment;
 use crate::plan::namespaces::Kind;
 use crate::plan::terminal::Caller;
 use crate::plan::{self, Host, Plan, Request};
+use crate::resctrl::Groups;
 use crate::runtime::console::Console;
 use crate::runtime::inherited::Inherited;
+use crate::runtime::net_devices::{self, Moved};
 use crate::runtime::pid_file;
 use crate::runtime::pidfd_socket::{self, PidfdSocket};
 use crate::runtime::relay::Relay;
+use crate::runtime::seccomp_listener;
 use crate::runtime::spawn::{self, Init};
 use crate::spec::Hooks;
 use crate::state::Status;
@@ -72,8 +75,10 @@ pub struct CreateOptions {
 #[derive(Debug)]
 pub struct Ready {
     // In the order of undoing: a cgroup with a process cannot be removed.
+    pub(super) net_devices: Moved,
     pub(super) init: Init,
     pub(super) cgroup: Cgroup,
+    pub(super) resctrl: Option<Groups>,
     pub(super) reserved: Reserved,
     pub(super) saved: Saved,
     pub(super) notify: Option<Notify>,
@@ -154,6 +159,9 @@ pub(super) fn make_ready(
     log::debug!("{id}: planned from {}", bundle.display());
     let mut console = Console::prepare(plan.terminal.as_ref())?;
     let rootfs = Root::open(&plan.rootfs.path).at("/root/path")?;
+    if let Some(agent) = plan.listener() {
+        seccomp_listener::look_for(agent)?;
+    }
 
     let reserved = container::reserve(state_root, &id)?; // removed on drop, like all that follows
     let mut saved = describe(&plan);
@@ -164,6 +172,11 @@ pub(super) fn make_ready(
         None => None,
     };
     let mut cgroup = make_cgroup(&plan, &host)?;
+    let resctrl = plan.intel_rdt.as_ref().map(Groups::make).transpose()?;
+    if let Some(groups) = &resctrl {
+        saved.intel_rdt_made = groups.containers_own();
+        reserved.save(&saved)?;
+    }
     let gate = match gate {
         Gate::Closed => Some(gate::make(reserved.fd())?),
         Gate::Open => None,
@@ -183,22 +196,27 @@ pub(super) fn make_ready(
     let file = |kind: &Kind| (kind.saved.to_owned(), format!("/proc/{}/ns/{}", init.child.pid, kind.file).into());
     saved.namespace_paths = plan.namespaces.own().map(file).collect();
     reserved.save(&saved)?; // init has done nothing yet, and would end with us
+    if let Some(groups) = &resctrl {
+        groups.add(init.child.pid)?;
+    }
     init.go()?;
 
     let mut hooks_began = false;
+    let mut net_devices = Moved::default();
     log::debug!("{id}: init is process {}", init.child.pid);
     let attended = init.attend(&plan, &mut console, || {
+        net_devices = net_devices::move_in(&plan.net_devices, init.child.pid)?;
         cgroup.set(&plan.resources)?;
         hooks_began = true;
         run_create_hooks(&plan.hooks, &saved)
     });
     let attended = attended.and_then(|()| pidfd_socket.map_or(Ok(()), |socket| socket.send(&init, pidfd_socket::INIT)));
     match attended.and_then(|()| console.relay()) {
-        Ok(relay) => Ok(Ready { init, cgroup, reserved, saved, notify, relay }),
+        Ok(relay) => Ok(Ready { net_devices, init, cgroup, resctrl, reserved, saved, notify, relay }),
         Err(error) => {
             let error =
                 if cgroup.oom_killed() { error.context("init was OOM-killed (memory limit too low?)") } else { error };
-            drop((init, cgroup, reserved));
+            drop((net_devices, init, cgroup, resctrl, reserved));
             if hooks_began {
                 run_poststop_hooks(&saved);
             }
@@ -249,11 +267,15 @@ fn describe(plan: &Plan) -> Saved {
         annotations: plan.annotations.clone(),
         no_new_keyring: !plan.new_keyring,
         cgroup_paths: cgroup::planned_paths(&plan.cgroup),
+        intel_rdt_path: plan.intel_rdt.as_ref().map(|rdt| rdt.group.clone()),
+        intel_rdt_mon_path: plan.intel_rdt.as_ref().and_then(|rdt| rdt.monitoring.clone()),
         hooks: Hooks {
             poststart: plan.hooks.poststart.clone(),
             poststop: plan.hooks.poststop.clone(),
             ..Hooks::default()
         },
+        listener_path: plan.listener().map(|agent| agent.path.clone()).unwrap_or_default(),
+        listener_metadata: plan.listener().map(|agent| agent.metadata.clone()).unwrap_or_default(),
         ..Saved::default()
     }
 }
@@ -281,12 +303,16 @@ pub(super) fn keep(ready: Ready, pid_file: Option<&Path>) -> Result<(Init, conta
     if let Some(path) = pid_file {
         pid_file::write(path, ready.init.child.pid)?;
     }
-    let Ready { mut init, mut cgroup, reserved, mut saved, .. } = ready;
+    let Ready { mut net_devices, mut init, mut cgroup, mut resctrl, reserved, mut saved, .. } = ready;
     saved.complete = true;
     match reserved.commit(saved) {
         Ok(container) => {
+            net_devices.keep();
             init.child.release();
             cgroup.keep();
+            if let Some(groups) = &mut resctrl {
+                groups.keep();
+            }
             Ok((init, container))
         }
         Err(error) => {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::{open, status_of, unit_of};
+use super::{hand_over, open, resctrl_of, status_of, unit_of};
 use crate::cgroup::Cgroup;
 use crate::container::Container;
 use crate::error::{Context, Failure, Result};
@@ -128,6 +128,9 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     };
     let mut exec = join::give_birth(&plan, &target)?; // killed on drop
     log::debug!("{id}: the process is {}", exec.child.pid);
+    if let Some(groups) = resctrl_of(&container) {
+        groups.add(exec.child.pid)?;
+    }
     inherited.close()?;
     exec.attend_exec(&plan.process, &mut console)?;
     let relay = console.relay()?;
@@ -137,7 +140,8 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     if let Some(path) = &pid_file {
         pid_file::write(path, exec.child.pid)?;
     }
-    if let Err(error) = exec.go().and_then(|()| exec.attend_program()) {
+    let tell_agent = |listener| hand_over(&container.saved, exec.child.pid, &listener);
+    if let Err(error) = exec.go().and_then(|()| exec.attend_program(tell_agent)) {
         if let Some(path) = &pid_file {
             pid_file::remove(path);
         }

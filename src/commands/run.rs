@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use clap::Args;
 
 use super::create::{self, CreateOptions, Driver, Gate};
-use super::{delete, start};
+use super::{delete, hand_over, start};
 use crate::container::Container;
 use crate::container::notify::Notify;
 use crate::error::{Context, Result};
@@ -87,6 +87,6 @@ fn forward(notify: &Notify, init: BorrowedFd<'_>, main_pid: i32) {
 
 fn begin(init: &Init, container: &Container) -> Result<()> {
     init.go()?;
-    init.attend_program()?;
+    init.attend_program(|listener| hand_over(&container.saved, init.child.pid, &listener))?;
     start::poststart(container)
 }

@@ -100,6 +100,24 @@ const TABLE: &[Hint] = &[
         ..ANY
     },
     Hint {
+        key: "/process/apparmorProfile",
+        errno: Some(Errno::NOENT),
+        advice: "the profile is not loaded: see aa-status, and load it with apparmor_parser",
+        ..ANY
+    },
+    Hint {
+        key: "/process/scheduler",
+        errno: Some(Errno::PERM),
+        advice: "realtime takes CAP_SYS_NICE, and in a cgroup v1 time of its own (linux.resources.cpu.realtimeRuntime)",
+        ..ANY
+    },
+    Hint {
+        key: "/linux/memoryPolicy",
+        errno: Some(Errno::INVAL),
+        advice: "the machine or its cpuset lacks a node, or the mode does not take the flags",
+        ..ANY
+    },
+    Hint {
         key: "/linux/sysctl",
         errno: Some(Errno::NOENT),
         advice: "this kernel does not have the parameter, or it needs a namespace of the container's own",

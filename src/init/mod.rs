@@ -6,6 +6,7 @@ pub mod exec;
 mod handover;
 mod hostname;
 mod keyring;
+mod labels;
 mod network;
 mod program;
 mod rootfs;
@@ -97,10 +98,10 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     this::set_dumpable(false)?; // before anything is joined: what is in there must not see into us (CVE-2016-9962)
     join_namespaces(setup)?;
     rustix::process::setsid().context("setsid()")?;
-    keyring::join(&plan.entry())?;
+    let proc = Proc::open()?;
+    keyring::join(&plan.entry(), Some(&proc))?;
     network::loopback_up(plan)?;
 
-    let proc = Proc::open()?;
     let rootfs = rootfs::build(plan, &proc, runtime)?; // ── the host is still visible ──
     runtime.ask(&FromInit::RunHooks)?; // prestart, createRuntime
     run_hooks(plan, Moment::CreateContainer, Status::Creating)?;
@@ -110,7 +111,7 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     rootfs::seal(plan, &rootfs)?;
     rootfs::enter(plan, &rootfs, &proc)?; // ── the host is gone ──
 
-    let program = handover::prepare(&plan.entry(), runtime)?;
+    let program = handover::prepare(&plan.entry(), Some(&proc), runtime)?;
     runtime.ask(&FromInit::Ready)?; // `create` returns
     let start = setup.gate.as_ref().map(|gate| wait_at(gate, plan)); // `start` goes on here
     let wire = start.as_ref().unwrap_or(runtime);

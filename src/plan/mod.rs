@@ -13,13 +13,19 @@ pub mod devices;
 pub mod exec;
 pub mod hooks;
 pub mod id_mappings;
+pub mod idmapped_mounts;
+pub mod intel_rdt;
+pub mod labels;
+pub mod memory_policy;
 pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
+pub mod net_devices;
 mod problems;
 pub mod process;
 pub mod resources;
 pub mod rootfs;
+pub mod scheduling;
 pub mod seccomp;
 pub mod sub_cgroup;
 pub mod sysctl;
@@ -83,10 +89,14 @@ pub struct Plan {
     pub rootfs: rootfs::RootfsPlan,
     /// Mounts, in order.
     pub mounts: Vec<mounts::MountStep>,
+    /// SELinux label of files in new filesystems, if any.
+    pub mount_label: Option<String>,
     /// How a mount of `type: cgroup` is made.
     pub cgroup_mount: cgroup_mount::CgroupMountPlan,
     /// Device nodes.
     pub devices: devices::DevicesPlan,
+    /// Network devices to move into the container.
+    pub net_devices: Vec<net_devices::NetDevice>,
     /// Kernel parameters.
     pub sysctl: Vec<sysctl::Sysctl>,
     /// The program.
@@ -105,6 +115,8 @@ pub struct Plan {
     pub unit: Option<systemd::UnitPlan>,
     /// Its limits.
     pub resources: resources::ResourcePlan,
+    /// Its share of cache and memory bandwidth, if any is decided.
+    pub intel_rdt: Option<intel_rdt::IntelRdtPlan>,
     /// Hooks.
     pub hooks: Hooks,
     /// How many descriptors after stdio the program keeps.
@@ -147,6 +159,12 @@ impl Plan {
         }
     }
 
+    /// The agent that a notifying filter asks.
+    #[must_use]
+    pub fn listener(&self) -> Option<&seccomp::ListenerPlan> {
+        self.seccomp.as_ref()?.listener.as_ref()
+    }
+
     /// Decides about a new container; `text` is its config.json.
     ///
     /// # Errors
@@ -175,8 +193,17 @@ impl Plan {
                 (cgroup, Some(unit))
             }
         };
-        let ids = id_mappings::decide(linux, &namespaces, problems);
+        let mount_label = labels::of_mounts(linux, host, problems);
         hooks::decide(&config.hooks, problems);
+        let ids = id_mappings::decide(linux, &namespaces, problems);
+        let around = mounts::Surroundings {
+            bundle: request.bundle,
+            namespaces: &namespaces,
+            ids: &ids,
+            label: mount_label.as_deref(),
+            rootless: host.euid != 0,
+        };
+        let mounts = mounts::decide(&config.mounts, &around, problems);
         let mut plan = Self {
             id: request.id.to_owned(),
             bundle: request.bundle.to_owned(),
@@ -185,9 +212,10 @@ impl Plan {
             process: process::decide(config, &namespaces, host, problems),
             terminal: terminal::decide(config.process.as_ref(), request.terminal, problems),
             rootfs: rootfs::decide(config, request.bundle, request.no_pivot, &namespaces, problems),
-            mounts: mounts::decide(&config.mounts, request.bundle, &namespaces, problems),
+            mount_label,
             cgroup_mount: cgroup_mount::decide(&host.cgroups, &cgroup, &namespaces),
             devices: devices::decide(config, &namespaces, problems),
+            net_devices: net_devices::decide(linux, &namespaces, host, problems),
             sysctl: sysctl::decide(linux, &namespaces, problems),
             seccomp: seccomp::decide(linux.seccomp.as_ref(), problems),
             cgroup_owner: cgroup::owner(config, &namespaces, &ids, host),
@@ -195,16 +223,14 @@ impl Plan {
             unit,
             resources,
             ids,
+            intel_rdt: intel_rdt::decide(linux.intel_rdt.as_ref(), request.id, host, problems),
             hooks: config.hooks.clone(),
+            mounts,
             preserved_fds: request.preserved_fds,
             cgroup,
             namespaces,
             warnings: Vec::new(),
         };
-        if plan.seccomp.as_ref().is_some_and(|seccomp| seccomp.notify) {
-            problems
-                .add("/linux/seccomp", "seccomp notify unsupported: SCMP_ACT_NOTIFY is not supported by this version");
-        }
         plan.warnings.extend_from_slice(problems.warnings());
         plan
     }

@@ -8,7 +8,8 @@ use rustix::fs::{OFlags, Stat};
 use rustix::process::fchdir;
 
 use super::console::Console;
-use super::{id_mappings, limits, mount_sources, stdio};
+use super::mount_sources::MountSources;
+use super::{id_mappings, limits, stdio};
 use crate::bootstrap;
 use crate::cgroup::{Born, Cgroup};
 use crate::error::{AtKey, Context, Failure, Problem, Result};
@@ -204,10 +205,11 @@ impl Init {
     /// # Errors
     /// Init's own, as it tells them; that it died; those of the answers.
     pub fn attend(&self, plan: &Plan, console: &mut Console, mut hooks_due: impl FnMut() -> Result<()>) -> Result<()> {
+        let mut sources = MountSources::new(plan, self.child.pid);
         loop {
             match self.wire.receive()? {
                 FromInit::MountSource(index) => {
-                    let source = mount_sources::open(plan, index)?;
+                    let source = sources.open(index)?;
                     self.wire.descriptor(source.as_fd())?;
                 }
                 FromInit::RunHooks => {
@@ -240,7 +242,7 @@ impl Init {
                 Ok(false)
             }
             FromInit::Limits => {
-                limits::rlimits(plan, self.child.pid)?;
+                limits::set(plan, self.child.pid)?;
                 self.wire.go()?;
                 Ok(false)
             }
@@ -259,15 +261,22 @@ impl Init {
         self.wire.go()
     }
 
-    /// Waits until init, which was let go and has no gate, is the program.
+    /// Waits until init, which was let go and has no gate, is the program. `hand_over` takes the listener of its
+    /// filter to the agent.
     ///
     /// # Errors
-    /// Why it is not.
-    pub fn attend_program(&self) -> Result<()> {
-        match self.wire.receive()? {
-            FromInit::End => Ok(()),
-            FromInit::Failed(report) => Err(report.into()),
-            other => anyhow::bail!("unexpected {other:?} from init"),
+    /// Why it is not; those of handing over.
+    pub fn attend_program(&self, mut hand_over: impl FnMut(OwnedFd) -> Result<()>) -> Result<()> {
+        loop {
+            match self.wire.receive()? {
+                FromInit::Listener(listener) => {
+                    hand_over(listener)?;
+                    self.wire.go()?;
+                }
+                FromInit::End => return Ok(()),
+                FromInit::Failed(report) => return Err(report.into()),
+                other => anyhow::bail!("unexpected {other:?} from init"),
+            }
         }
     }
 

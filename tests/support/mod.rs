@@ -20,6 +20,7 @@ macro_rules! needs {
     };
 }
 
+pub mod agent;
 pub mod bundle;
 pub mod cgroups;
 pub mod config;
