@@ -96,3 +96,13 @@ fn without_the_users_bus_the_error_says_what_to_do() {
     let bundle = bundle.after("unset XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS");
     bundle.refused().says("DBUS_SESSION_BUS_ADDRESS").says("dbus-user-session");
 }
+
+/// Where all hierarchies are read-only.
+#[test]
+fn the_flag_says_whether_to_do_without() {
+    let read_only =
+        "for at in $(awk '$3 ~ /^cgroup/ { print $2 }' /proc/self/mounts); do mount -o remount,bind,ro $at; done";
+    let bundle = |value| Bundle::busybox().after(read_only).global(["--rootless", value]);
+    bundle("true").run(["true"]).ok();
+    bundle("false").refused();
+}
