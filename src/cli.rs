@@ -11,7 +11,7 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{create, delete, events, exec, features, kill, list, pause, ps, run, spec, start, state, update};
 use crate::error::{Context, Failure, Report, Result};
-use crate::host;
+use crate::host::{self, Rootless};
 use crate::log::{Format, Log};
 use crate::sys::{process, self_exe};
 
@@ -23,6 +23,9 @@ struct Cli {
     /// Directory of the state of all containers [default: /run/orlop, or $XDG_RUNTIME_DIR/orlop for an ordinary user]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Whether the cgroups may be out of reach: true, false or auto
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    rootless: Rootless,
     /// Log to this file instead of standard error
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -32,6 +35,9 @@ struct Cli {
     /// Log what is done, not only what went wrong
     #[arg(long)]
     debug: bool,
+    /// Let systemd make the cgroup; linux.cgroupsPath is SLICE:PREFIX:NAME then
+    #[arg(long)]
+    systemd_cgroup: bool,
     /// Print the version
     #[arg(short, long, action = ArgAction::Version)]
     version: (),
@@ -133,10 +139,13 @@ pub fn main() -> u8 {
         tell(&format!("orlop: {error}"));
         return FAILURE;
     }
-    let cli = match read(std::env::args_os()) {
+    let mut cli = match read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    if let Verb::Create(create::Create { options }) | Verb::Run(run::Run { options, .. }) = &mut cli.verb {
+        options.rootless = cli.rootless;
+    }
     let log = match open_log(cli.log.as_deref(), &cli.log_format) {
         Ok(log) => log.install(cli.debug),
         Err(error) => {
@@ -229,13 +238,14 @@ fn carry_out(cli: &Cli) -> Result<u8> {
     if state_root.parent().is_none() {
         return Err(Failure::Usage("Option --root argument should not be set to /".to_owned()).into());
     }
+    let driver = if cli.systemd_cgroup { create::Driver::Systemd } else { create::Driver::Cgroupfs };
     match &cli.verb {
-        Verb::Create(args) => create::create(args, &state_root)?,
+        Verb::Create(args) => create::create(args, &state_root, driver)?,
         Verb::Start(args) => start::start(args, &state_root)?,
         Verb::State(args) => print(&state::state(args, &state_root)?)?,
         Verb::Kill(args) => kill::kill(args, &state_root)?,
         Verb::Delete(args) => delete::delete(args, &state_root)?,
-        Verb::Run(args) => return run::run(args, &state_root),
+        Verb::Run(args) => return run::run(args, &state_root, driver),
         Verb::Exec(args) => return exec::exec(args, &state_root),
         Verb::List(args) => print(&list::list(args, &state_root)?)?,
         Verb::Pause(args) => pause::pause(args, &state_root)?,

@@ -1,13 +1,15 @@
 //! `start`: opens the gate.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
 use rustix::io::Errno;
 
-use super::{cgroup_of, delete, open, status_of};
-use crate::container::{Container, gate};
+use super::{cgroup_of, delete, hand_over, open, status_of};
+use crate::container::notify::{self, Notify};
+use crate::container::{Container, Saved, gate};
 use crate::error::{Failure, Result};
 use crate::hooks;
 use crate::plan::hooks::Moment;
@@ -37,10 +39,19 @@ pub fn start(args: &Start, state_root: &Path) -> Result<()> {
     // A frozen init would take the connection and never answer.
     let frozen = cgroup_of(&container).frozen()?;
     let Some(init) = gate::approach(container.fd())?.filter(|_| !frozen) else { return Err(no_gate(&container)) };
+    let notify = match notify::wanted() {
+        Some(host) => Some(Notify::listen(container.fd(), &host)?).zip(container.init()?),
+        None => None,
+    };
     init.go()?;
-    pass(&init)?;
+    pass(&init, &container.saved)?;
     gate::remove(container.fd());
-    poststart(&container)
+    poststart(&container)?;
+    if let Some((notify, init)) = notify {
+        container.unlock()?; // the program may take its time
+        notify.forward(init.as_fd(), container.saved.init_process_pid)?;
+    }
+    Ok(())
 }
 
 /// Says why there is nothing to start.
@@ -55,8 +66,13 @@ fn no_gate(container: &Container) -> anyhow::Error {
 }
 
 /// Waits until init is the program: then the wire, which execve closes, ends without a word.
-fn pass(init: &RuntimeEnd) -> Result<()> {
+fn pass(init: &RuntimeEnd, saved: &Saved) -> Result<()> {
     match init.receive_within(LONGEST) {
+        Ok(Some(FromInit::Listener(listener))) => {
+            hand_over(saved, saved.init_process_pid, &listener)?;
+            init.go()?;
+            pass(init, saved)
+        }
         Ok(Some(FromInit::End)) => Ok(()),
         Ok(Some(FromInit::Failed(report))) => Err(report.into()),
         Ok(Some(other)) => anyhow::bail!("unexpected {other:?} from init"),

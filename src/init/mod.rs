@@ -6,11 +6,13 @@ pub mod exec;
 mod handover;
 mod hostname;
 mod keyring;
+mod labels;
 mod network;
 mod program;
 mod rootfs;
 mod seccomp;
 mod sysctl;
+mod terminal;
 mod user;
 
 use std::convert::Infallible;
@@ -96,34 +98,40 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     this::set_dumpable(false)?; // before anything is joined: what is in there must not see into us (CVE-2016-9962)
     join_namespaces(setup)?;
     rustix::process::setsid().context("setsid()")?;
-    keyring::join(&plan.entry())?;
+    let proc = Proc::open()?;
+    keyring::join(&plan.entry(), Some(&proc))?;
     network::loopback_up(plan)?;
 
-    let proc = Proc::open()?;
     let rootfs = rootfs::build(plan, &proc, runtime)?; // ── the host is still visible ──
     runtime.ask(&FromInit::RunHooks)?; // prestart, createRuntime
     run_hooks(plan, Moment::CreateContainer, Status::Creating)?;
     hostname::set(plan)?;
     sysctl::write(plan, &proc)?;
+    terminal::give_init(plan, &rootfs.root, runtime)?;
     rootfs::seal(plan, &rootfs)?;
     rootfs::enter(plan, &rootfs, &proc)?; // ── the host is gone ──
 
-    let program = handover::prepare(&plan.entry(), runtime)?;
+    let program = handover::prepare(&plan.entry(), Some(&proc), runtime)?;
     runtime.ask(&FromInit::Ready)?; // `create` returns
-    let start = setup.gate.as_ref().map(wait_at).transpose()?; // `start` goes on here
+    let start = setup.gate.as_ref().map(|gate| wait_at(gate, plan)); // `start` goes on here
     let wire = start.as_ref().unwrap_or(runtime);
     handover::finish(&plan.entry(), &program, wire, || run_hooks(plan, Moment::StartContainer, Status::Created))
 }
 
-/// Waits for a `start` that means it: one that goes away again, killed, has not opened the gate.
-fn wait_at(gate: &OwnedFd) -> Result<InitEnd> {
-    signal::end_on_usual_signals()?;
-    loop {
-        let start = InitEnd::from_fd(socket::accept(gate).context("waiting for start")?);
-        if let Some(ToInit::Go) = start.next()? {
-            return Ok(start);
+/// Waits for a `start` that means it: one that goes away again, killed, has not opened the gate. There is no way back:
+/// `create` has ended, and our descriptors are closed.
+fn wait_at(gate: &OwnedFd, plan: &Plan) -> InitEnd {
+    let wait = || -> Result<InitEnd> {
+        handover::close_all_but(gate, &plan.entry())?;
+        signal::end_on_usual_signals()?;
+        loop {
+            let start = InitEnd::from_fd(socket::accept(gate)?);
+            if let Some(ToInit::Go) = start.next()? {
+                return Ok(start);
+            }
         }
-    }
+    };
+    wait().unwrap_or_else(|_| clone::exit_now(1))
 }
 
 /// What the bootstrap has not joined for us, and the cgroup namespace: its root is the cgroup that we are in now.

@@ -2,12 +2,14 @@
 //! process: runtime
 
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
+use super::relay::Relay;
 use crate::error::{Context, Result};
 use crate::sys::pidfd::{self, Exit};
-use crate::sys::{Named, signal};
+use crate::sys::{Named, process, signal};
 
 /// Holds back all signals, so that none is lost between the container's birth and our waiting for it. Init, which is
 /// born with them held back, gives itself the old mask again ([`signal::restore`]).
@@ -19,24 +21,44 @@ pub fn hold_signals() -> Result<()> {
     Ok(())
 }
 
-/// Waits for the container's end; meanwhile every signal that we get goes to its init.
+/// From now on the orphans of the container's processes are ours to wait for, where it has no pid namespace of its own
+/// and so no init that they would fall to.
+///
+/// # Errors
+/// prctl(2)'s.
+pub fn adopt_orphans() -> Result<()> {
+    Ok(process::adopt_orphans()?)
+}
+
+/// Waits for the container's end; meanwhile every signal that we get goes to its init, and its terminal is ours.
 ///
 /// # Errors
 /// Those of waiting.
-pub fn wait(init: BorrowedFd<'_>) -> Result<Exit> {
+pub fn wait(init: BorrowedFd<'_>, relay: Option<Relay>) -> Result<Exit> {
+    if let Some(relay) = relay {
+        return relay.run(init);
+    }
     loop {
         let number = signal::wait_any().context("waiting for signals")?;
-        if number == Signal::SIGCHLD as i32 {
-            if pidfd::wait_end(init, std::time::Duration::ZERO)? {
-                return pidfd::reap(init).context("waiting for the container");
-            }
-            continue;
+        if let Some(exit) = react(number, init)? {
+            return Ok(exit);
         }
-        // Sent by the kernel for a terminal's sake, or to us alone.
-        if number == Signal::SIGURG as i32 || number == Signal::SIGPIPE as i32 {
-            continue;
+    }
+}
+
+/// Does what is to be done about a signal of this number; says how init has ended, if it was about that.
+pub(super) fn react(number: i32, init: BorrowedFd<'_>) -> Result<Option<Exit>> {
+    if number == Signal::SIGCHLD as i32 {
+        while pidfd::reap_another(init)? {}
+        if pidfd::wait_end(init, Duration::ZERO)? {
+            return pidfd::reap(init).context("waiting for the container").map(Some);
         }
+        return Ok(None);
+    }
+    // Sent by the kernel for a terminal's sake, or to us alone.
+    if number != Signal::SIGURG as i32 && number != Signal::SIGPIPE as i32 {
         // That it has ended we learn by SIGCHLD.
         let _ = pidfd::signal(init, number);
     }
+    Ok(None)
 }

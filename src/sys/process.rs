@@ -34,6 +34,14 @@ pub fn set_dumpable(dumpable: bool) -> Result<(), Call> {
     prctl(libc::PR_SET_DUMPABLE, [dumpable.into(), 0, 0, 0], "PR_SET_DUMPABLE").map(|_| ())
 }
 
+/// From now on, of our descendants those whose parents end become our children (`PR_SET_CHILD_SUBREAPER`).
+///
+/// # Errors
+/// The call's.
+pub fn adopt_orphans() -> Result<(), Call> {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, [1, 0, 0, 0], "PR_SET_CHILD_SUBREAPER").map(|_| ())
+}
+
 /// What std's start-up would do for us (`main.rs`): the standard descriptors are open, so that no file of ours becomes
 /// one of them, and a broken pipe is an error and not the end.
 ///
