@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{create, delete, events, exec, features, kill, list, pause, ps, run, spec, start, state, update};
+use crate::commands::{
+    create, delete, events, exec, features, image, kill, list, pause, ps, run, spec, start, state, update,
+};
 use crate::error::{Context, Failure, Report, Result};
 use crate::host::{self, Rootless};
 use crate::log::{Format, Log};
@@ -73,6 +75,7 @@ enum Verb {
     Ps(ps::Ps),
     Spec(spec::Spec),
     Features(features::Features),
+    Image(image::Image),
     Update(Box<update::Update>),
     Events(events::Events),
 }
@@ -93,6 +96,7 @@ impl Verb {
             Self::Ps(_) => "ps",
             Self::Spec(_) => "spec",
             Self::Features(_) => "features",
+            Self::Image(_) => "image",
             Self::Update(_) => "update",
             Self::Events(_) => "events",
         }
@@ -253,6 +257,7 @@ fn carry_out(cli: &Cli) -> Result<u8> {
         Verb::Ps(args) => print(&ps::ps(args, &state_root)?)?,
         Verb::Spec(args) => spec::spec(args)?,
         Verb::Features(args) => print(&features::features(args)?)?,
+        Verb::Image(args) => return image::image(args),
         Verb::Update(args) => update::update(args, &state_root)?,
         Verb::Events(args) => events::events(args, &state_root, print)?,
     }

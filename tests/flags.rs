@@ -47,6 +47,7 @@ const TESTS: &[(&str, &str)] = &[
     ("exec --tty", "terminal_foreground::exec_shows_a_terminal_on_ours"),
     ("exec --user", "exec_process::the_user_is_the_containers_or_the_given_one"),
     ("features", "features::lists_are_sorted_and_name_the_usual"),
+    ("image", "image::all_that_follows_goes_to_the_program_beside_ours"),
     ("kill", "kill::signals_go_by_number"),
     ("kill --all", "kill::all_reaches_every_process"),
     ("list", "list::the_table_has_a_row_for_each_container"),

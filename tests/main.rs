@@ -63,6 +63,7 @@ mod flags;
 mod hooks;
 mod hostname;
 mod idmapped_mounts;
+mod image;
 mod intel_rdt;
 mod kill;
 mod killed;

@@ -31,6 +31,10 @@ pub fn rewrite(args: impl IntoIterator<Item = OsString>, program: &Command) -> V
                 let verb = arg.to_str().and_then(|name| command.find_subcommand(name));
                 rewritten.push(arg);
                 let Some(verb) = verb else { break };
+                if hands_all_on(verb) {
+                    rewritten.push("--".into());
+                    break;
+                }
                 command = verb;
             }
             Read::Value => {
@@ -56,6 +60,11 @@ pub fn rewrite(args: impl IntoIterator<Item = OsString>, program: &Command) -> V
     }
     rewritten.extend(args);
     rewritten
+}
+
+/// Whether the verb has no argument of its own, and all flags behind it are another program's.
+fn hands_all_on(verb: &Command) -> bool {
+    verb.get_positionals().next().is_some_and(Arg::is_trailing_var_arg_set)
 }
 
 /// What an argument is.
@@ -160,6 +169,7 @@ mod tests {
                 id,
                 Arg::new("options").num_args(0..).trailing_var_arg(true),
             ]),
+            Command::new("image").arg(Arg::new("arguments").num_args(0..).trailing_var_arg(true)),
         ]);
         program.build();
         program
@@ -202,6 +212,9 @@ mod tests {
             ("ps -format json x -q -format y", "ps --format json -- x -q -format y"),
             ("ps -qf json x -ef", "ps -qf json -- x -ef"),
             ("ps -- x -q", "ps -- x -q"),
+            // Of a verb that hands all on, none is ever ours.
+            ("--debug=true image -debug=true copy -- x", "--debug image -- -debug=true copy -- x"),
+            ("image -- x", "image -- -- x"),
             // A switch with three states.
             ("ps -both x -q", "ps --both -- x -q"),
             ("ps -both=false x", "ps --both=false -- x"),

@@ -1,7 +1,7 @@
 //! Copying an image from anywhere to anywhere.
 //!
 //! First all manifests and indexes are read, which says which blobs there are: whatever is wrong with them is said before
-//! anything is written ([`plan`]). Then the blobs go over, several at a time, those that are there already not at all.
+//! anything is written (`plan`). Then the blobs go over, several at a time, those that are there already not at all.
 //! Then the manifests, those that others refer to first, and at last the name. So whoever looks at the destination in
 //! between sees the old image or the new one.
 

@@ -8,7 +8,7 @@
 //! | `listing.rs` | `GET` `/v2/NAME/tags/list`, `/v2/NAME/referrers/…`, page by page |
 //!
 //! What every request needs is here: the credentials that the registry asks for ([`auth`]), another attempt when it is
-//! overloaded or the line broke ([`retry`]), and an error that says what the registry said ([`failure`]).
+//! overloaded or the line broke (`retry`), and an error that says what the registry said ([`failure`]).
 
 pub mod auth;
 mod blobs;

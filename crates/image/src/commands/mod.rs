@@ -1,4 +1,5 @@
 //! A file for each command, or a few of a kind: flags, flow.
+#![allow(rustdoc::broken_intra_doc_links, reason = "they are texts of --help: in brackets is what may be left out")]
 
 pub mod attach;
 pub mod connection;
