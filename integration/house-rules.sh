@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 broken=0
-for file in $(find src tests -name '*.rs'); do
+for file in $(find src tests crates/*/src crates/*/tests -name '*.rs'); do
     lines=$(wc -l <"$file")
     [ "$lines" -le 400 ] || { echo "$file: $lines lines, at most 400"; broken=1; }
 done

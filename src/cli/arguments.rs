@@ -62,9 +62,9 @@ pub fn rewrite(args: impl IntoIterator<Item = OsString>, program: &Command) -> V
     rewritten
 }
 
-/// Whether the verb has no argument of its own, and all flags behind it are another program's.
+/// Whether the verb has no flag of its own, not even `--help`: they are another program's.
 fn hands_all_on(verb: &Command) -> bool {
-    verb.get_positionals().next().is_some_and(Arg::is_trailing_var_arg_set)
+    verb.is_disable_help_flag_set()
 }
 
 /// What an argument is.
@@ -169,7 +169,9 @@ mod tests {
                 id,
                 Arg::new("options").num_args(0..).trailing_var_arg(true),
             ]),
-            Command::new("image").arg(Arg::new("arguments").num_args(0..).trailing_var_arg(true)),
+            Command::new("image")
+                .disable_help_flag(true)
+                .arg(Arg::new("arguments").num_args(0..).trailing_var_arg(true)),
         ]);
         program.build();
         program

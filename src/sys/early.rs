@@ -35,17 +35,29 @@ unsafe extern "C" fn early(stack: *const usize) {
         let count = stack.read();
         let arguments = stack.add(1).cast::<*const u8>();
         let environment = arguments.add(count + 1);
-        if !(1..count).any(|index| enters_container(arguments.add(index).read())) || is_sealed() {
+        if !enters_container(arguments, count) || is_sealed() {
             return;
         }
         execute_sealed(arguments, environment);
     }
 }
 
-/// Whether it is the name of a verb that needs the seal. That of a container might be the same, which costs little.
-unsafe fn enters_container(word: *const u8) -> bool {
-    // SAFETY: the caller's word is a string of C.
-    unsafe { is(word, *b"create\0") || is(word, *b"run\0") || is(word, *b"exec\0") }
+/// Whether there is the name of a verb that needs the seal. That of a container might be the same, which costs little.
+/// But behind `image` they are another program's, which is looked for where our file is.
+unsafe fn enters_container(arguments: *const *const u8, count: usize) -> bool {
+    for index in 1..count {
+        // SAFETY: the caller's words are strings of C, and `count` with the name of the program.
+        unsafe {
+            let word = arguments.add(index).read();
+            if is(word, *b"image\0") {
+                return false;
+            }
+            if is(word, *b"create\0") || is(word, *b"run\0") || is(word, *b"exec\0") {
+                return true;
+            }
+        }
+    }
+    false
 }
 
 /// Whether the string is `name`. Read as volatile, or it becomes a call of memcmp.
