@@ -3,6 +3,7 @@
 HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 ORLOP   := $(abspath $(TARGET)/$(HOST)/release/orlop)
+IMAGE   := $(abspath $(TARGET)/release/orlop-image)
 PREFIX  ?= /usr/local
 RUNTIME ?= $(ORLOP)
 export RUNTIME
@@ -13,10 +14,13 @@ export RUNTIME
 build:
 	integration/packages.sh gcc libc6-dev
 	RUSTFLAGS="$$RUSTFLAGS -C target-feature=+crt-static" cargo build --release --locked --target $(HOST)
+	cargo build --release --locked -p orlop-image
 
 run: build
 	integration/packages.sh busybox-static
 	integration/demo/run.sh $(ORLOP) $(TARGET)
+
+IMAGE_JUDGES := umoci attr docker-registry skopeo openssl apache2-utils
 
 # Once as the machine is, and the containers' tests once more where nothing but cgroup v2 is to be seen. Without the
 # ignored signals of a shell in the background, which containers would inherit.
@@ -24,12 +28,15 @@ test: build
 	integration/packages.sh busybox-static iproute2 libseccomp-dev pkg-config util-linux $(if $(filter runc,$(notdir $(RUNTIME))),runc)
 	env --default-signal cargo test --locked
 	env --default-signal integration/cgroup-v2.sh cargo test --locked --test main
+	integration/packages.sh $(IMAGE_JUDGES)
+	ORLOP=$(ORLOP) env --default-signal cargo test --locked -p orlop-image
 
 check:
 	integration/packages.sh gcc libc6-dev libseccomp-dev pkg-config
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps -p orlop-image
 	integration/house-rules.sh
 
 PAGES := $(abspath $(TARGET)/pages)
@@ -37,7 +44,7 @@ SHARE := $(DESTDIR)$(PREFIX)/share
 install: build
 	rm -rf $(PAGES)
 	cargo run --locked --quiet --example pages -- $(PAGES)
-	install -D -m 0755 $(ORLOP) $(DESTDIR)$(PREFIX)/bin/orlop
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(ORLOP) $(IMAGE)
 	install -D -m 0644 -t $(SHARE)/man/man8 $(PAGES)/*.8
 	install -D -m 0644 $(PAGES)/orlop.bash $(SHARE)/bash-completion/completions/orlop
 	install -D -m 0644 -t $(SHARE)/zsh/site-functions $(PAGES)/_orlop

@@ -1,5 +1,5 @@
-//! Behaviour tests of `orlop-image`, from outside. They need root, busybox-static, umoci, and orlop itself: `cargo build`
-//! beside this package, or `$ORLOP`.
+//! Behaviour tests of `orlop-image`, from outside. They need root, busybox-static, umoci, attr, docker-registry,
+//! skopeo, openssl, apache2-utils, and orlop itself: `cargo build` beside this package, or `$ORLOP`.
 #![allow(
     clippy::disallowed_methods,
     clippy::expect_used,
@@ -14,5 +14,6 @@ mod support;
 mod attacks;
 mod bad_input;
 mod convert;
+mod registry;
 mod run;
 mod unpack;

@@ -3,11 +3,13 @@
 pub mod image;
 pub mod layer;
 pub mod program;
+pub mod registry;
 pub mod tree;
 
 pub use image::{Image, Stored};
 pub use layer::Layer;
 pub use program::{judge, run};
+pub use registry::{Kind, Registry};
 pub use serde_json::json;
 
 use std::path::PathBuf;

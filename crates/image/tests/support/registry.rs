@@ -1,7 +1,6 @@
 //! Debian's docker-registry on loopback, as a test wants it.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,8 +12,8 @@ use super::judge;
 #[derive(Debug)]
 pub struct Registry {
     child: Child,
-    pub port: u16,
-    pub dir: tempfile::TempDir,
+    port: u16,
+    dir: tempfile::TempDir,
     tls: bool,
 }
 
@@ -94,15 +93,6 @@ impl Registry {
         let hex = digest.strip_prefix("sha256:").unwrap();
         self.dir.path().join(format!("data/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
     }
-
-    /// A request of our own, without any client that might hide something: its status line and headers, and its body.
-    pub fn request(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        write!(stream, "{request} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.host()).unwrap();
-        let mut text = Vec::new();
-        stream.read_to_end(&mut text).unwrap();
-        String::from_utf8_lossy(&text).into_owned()
-    }
 }
 
 impl Drop for Registry {
@@ -112,14 +102,15 @@ impl Drop for Registry {
     }
 }
 
-pub fn free_port() -> u16 {
+fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// An authority, and certificates of it for the server `localhost` and for a client.
 fn certificates(dir: &Path) {
     let at = |name: &str| dir.join(name).display().to_string();
-    let key = |name: &str| judge("openssl", &["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &at(name)]);
+    let key =
+        |name: &str| judge("openssl", &["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &at(name)]);
     key("ca.key");
     let subject = ["-subj", "/CN=orlop test authority", "-days", "2"];
     let constraints = "basicConstraints=critical,CA:TRUE";
@@ -129,7 +120,8 @@ fn certificates(dir: &Path) {
     args.extend(subject);
     judge("openssl", &args);
     for (name, extension) in [("server", "subjectAltName=DNS:localhost"), ("client", "extendedKeyUsage=clientAuth")] {
-        let (own_key, request, certificate) = (format!("{name}.key"), at(&format!("{name}.csr")), at(&format!("{name}.pem")));
+        let (own_key, request, certificate) =
+            (format!("{name}.key"), at(&format!("{name}.csr")), at(&format!("{name}.pem")));
         key(&own_key);
         let common = format!("/CN={name}");
         judge("openssl", &["req", "-new", "-key", &at(&own_key), "-out", &request, "-subj", &common]);
