@@ -7,7 +7,7 @@ PREFIX  ?= /usr/local
 RUNTIME ?= $(ORLOP)
 export RUNTIME
 
-.PHONY: build run test check install clean
+.PHONY: build run test check bench install clean
 
 # A static program: with --target the flag is not for proc-macros and build scripts, which cannot be static.
 build:
@@ -31,6 +31,10 @@ check:
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	integration/house-rules.sh
+
+# Ratios are what counts; see docs/performance.md.
+bench: build
+	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench
 
 PAGES := $(abspath $(TARGET)/pages)
 SHARE := $(DESTDIR)$(PREFIX)/share
