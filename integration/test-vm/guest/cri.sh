@@ -64,7 +64,7 @@ code=0
 run_in "$first" sh -c 'exit 4' || code=$?
 [ "$code" = 4 ]
 [ "$(run_in "$second" id -u)" = 1000 ]
-! run_in "$second" touch /x
+fails run_in "$second" touch /x
 status=$(run_in "$second" cat /proc/self/status)
 grep -qE 'NoNewPrivs:\s1' <<<"$status"
 grep -qE 'Seccomp:\s2' <<<"$status"
@@ -100,7 +100,7 @@ grep -qE 'stdout F /dev/(pts/0|console)' $pods/third.log
 [ "$(of "$third" exit_code)" = 0 ]
 
 step "a program that is not there"
-! container "$boxes" boxes fourth /bin/none >"$steps_log.none" 2>&1
+fails container "$boxes" boxes fourth /bin/none >"$steps_log.none" 2>&1
 grep -q 'no such file or directory' "$steps_log.none"
 
 step "stop, remove"

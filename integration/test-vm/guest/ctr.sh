@@ -48,7 +48,7 @@ out=$(ctr task exec --exec-id first two sh -c 'cat /proc/1/comm; exit 4') || cod
 [ "$(echo fed | ctr task exec --exec-id second two cat)" = fed ]
 
 step "exec of a program that is not there"
-! out=$(ctr task exec --exec-id third two /bin/none 2>&1)
+out=$(fails ctr task exec --exec-id third two /bin/none 2>&1)
 [[ $out == *"no such file or directory"* ]]
 
 step "ps, metrics"

@@ -56,7 +56,7 @@ out=$(p exec one sh -c 'cat /proc/1/comm; exit 4') || code=$?
 [[ $(p exec --tty one tty) == /dev/pts/* ]]
 
 step "healthcheck, which is an exec"
-! p healthcheck run one
+fails p healthcheck run one
 p exec one touch /healthy
 p healthcheck run one
 

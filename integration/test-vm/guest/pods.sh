@@ -56,7 +56,7 @@ container() {
                 }
             } * ($extra // {}))
         }' --args -- "$@")" | jq -r .container_id)
-    cri StartContainer "{\"container_id\": \"$id\"}" >&2
+    cri StartContainer "{\"container_id\": \"$id\"}" >&2 || return
     echo "$id"
 }
 

@@ -1,6 +1,7 @@
 # Read by the test of each caller. A test is a list of named steps; the first one that fails ends it, and what that step
 # did and printed is shown. RUNTIME is the path of the runtime under test.
 set -euo pipefail
+shopt -s inherit_errexit
 
 steps_log=$(mktemp)
 exec 3>&1 >>"$steps_log" 2>&1
@@ -55,6 +56,11 @@ eventually() {
         sleep 0.2
     done
     "$@"
+}
+
+# Succeeds if a command does not.
+fails() {
+    if "$@"; then return 1; fi
 }
 
 # A command with a terminal; its output has the terminal's line ends.
