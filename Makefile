@@ -38,8 +38,16 @@ check:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	integration/house-rules.sh
 
+PAGES := $(abspath $(TARGET)/pages)
+SHARE := $(DESTDIR)$(PREFIX)/share
 install: build
+	rm -rf $(PAGES)
+	cargo run --locked --quiet --example pages -- $(PAGES)
 	install -D -m 0755 $(ORLOP) $(DESTDIR)$(PREFIX)/bin/orlop
+	install -D -m 0644 -t $(SHARE)/man/man8 $(PAGES)/*.8
+	install -D -m 0644 $(PAGES)/orlop.bash $(SHARE)/bash-completion/completions/orlop
+	install -D -m 0644 -t $(SHARE)/zsh/site-functions $(PAGES)/_orlop
+	install -D -m 0644 -t $(SHARE)/fish/vendor_completions.d $(PAGES)/orlop.fish
 
 clean:
 	cargo clean

@@ -116,6 +116,14 @@ impl Verb {
     }
 }
 
+/// The whole command line, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    let mut program = Cli::command();
+    program.build();
+    program
+}
+
 /// The program: reads the command line, does what it says, tells what went wrong.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -134,7 +142,11 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let mut report = Report::of(&error);
+            let hint = report.hint();
             report.text = cli.verb.failed(&report.text);
+            if !hint.is_empty() {
+                report.text = format!("{} ({hint})", report.text);
+            }
             if log.error(&report) {
                 tell(&report.text);
             }
@@ -151,8 +163,7 @@ fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
     {
         return Ok(cli);
     }
-    let mut program = Cli::command();
-    program.build();
+    let program = command();
     let args = arguments::rewrite(args, &program);
     let error = match program.clone().try_get_matches_from(&args).and_then(|found| Cli::from_arg_matches(&found)) {
         Ok(cli) => return Ok(cli),

@@ -4,6 +4,8 @@
 //! add what they were doing ([`At`] names the place in config.json), and [`Failure`] marks the few cases that callers
 //! tell apart. Nobody logs an error on the way; `cli.rs` prints it once.
 
+mod hints;
+
 use std::fmt::{self, Display};
 
 pub use anyhow::{Context, Result};
@@ -177,6 +179,45 @@ impl Report {
     }
 }
 
+impl Report {
+    /// The file of the failed call, or empty.
+    #[must_use]
+    pub fn path(&self) -> String {
+        path_in(&self.call).unwrap_or_default()
+    }
+
+    /// What to do about it, or empty.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        hints::hint(self)
+    }
+}
+
+/// The first argument of a call that is an absolute path. Calls print as strace prints them, paths in quotes; only that
+/// of execve(2) as runc prints it.
+fn path_in(call: &str) -> Option<String> {
+    if let Some(program) = call.strip_prefix("exec ") {
+        return Some(program.to_owned());
+    }
+    let mut rest = call;
+    loop {
+        let (_, quoted) = rest.split_once('"')?;
+        let mut path = String::new();
+        let mut chars = quoted.chars();
+        loop {
+            match chars.next()? {
+                '"' => break,
+                '\\' => path.push(chars.next()?),
+                other => path.push(other),
+            }
+        }
+        if path.starts_with('/') {
+            return Some(path);
+        }
+        rest = chars.as_str();
+    }
+}
+
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -187,7 +228,17 @@ impl std::error::Error for Report {}
 
 #[cfg(test)]
 mod tests {
-    use super::{At, Problem};
+    use super::{At, Problem, path_in};
+
+    #[test]
+    fn paths_are_read_from_calls() {
+        assert_eq!(path_in("move_mount(4, \"/proc\")").as_deref(), Some("/proc"));
+        assert_eq!(path_in(r#"mount("a b", "/a \"b\"", 3)"#).as_deref(), Some("/a \"b\""));
+        assert_eq!(path_in("fsopen(\"nofs\")"), None);
+        assert_eq!(path_in("broken(\"/x"), None);
+        assert_eq!(path_in(""), None);
+        assert_eq!(path_in("exec /bin/sh").as_deref(), Some("/bin/sh"));
+    }
 
     #[test]
     fn keys_read_as_people_write_them() {

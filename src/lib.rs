@@ -71,7 +71,7 @@
 //! | [`error`] | what can go wrong, as a caller may branch on it | |
 //! | [`sys`] | the kernel's door, and the only `unsafe` | |
 //!
-//! All but `plan`, `seccomp`, `spec`, `state` and `log` may know [`sys`]; all that can fail, [`error`].
+//! All but `plan`, `seccomp`, `spec` and `state` may know [`sys`]; all that can fail, [`error`].
 //! `tests/layers.rs` holds the table, and its few exceptions with their reasons.
 //!
 //! # Errors

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::error::{Context, Report, Result};
+use crate::sys::Named;
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,8 @@ pub struct Log {
 }
 
 /// A line of the JSON form. The fields after `time` are ours and stand only in the line of an error, so that a program
-/// need not read English: what kind of failure, where in config.json (a JSON pointer), which call, which error number.
+/// need not read English: what kind of failure, where in config.json (a JSON pointer), which file, which call, which error
+/// number, and what to do.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     level: &'a str,
@@ -37,10 +39,14 @@ struct Line<'a> {
     code: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     key: &'a str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    path: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     call: &'a str,
     #[serde(skip_serializing_if = "is_zero")]
     errno: i32,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    hint: &'a str,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -56,7 +62,7 @@ impl Log {
     pub fn open(path: Option<&Path>, format: Format) -> Result<Self> {
         let open = |path: &Path| {
             let options = OpenOptions::new().create(true).append(true).mode(0o644).open(path);
-            options.with_context(|| format!("opening the log file {}", path.display()))
+            options.named(|| format!("open({path:?})")).context("opening the log file (--log)")
         };
         Ok(Self { file: path.map(open).transpose()?, format })
     }
@@ -83,7 +89,8 @@ impl Log {
             Format::Text => format!("time={time:?} level={level} msg={:?}\n", report.text),
             Format::Json => {
                 let Report { text, code, key, call, errno } = report;
-                let line = Line { level, msg: text, time, code, key, call, errno: *errno };
+                let (path, hint) = (report.path(), report.hint());
+                let line = Line { level, msg: text, time, code, key, path, call, errno: *errno, hint };
                 serde_json::to_string(&line).unwrap_or_default() + "\n"
             }
         };

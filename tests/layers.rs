@@ -30,7 +30,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("plan", &["spec", "seccomp", "host", "state", "error"]),
     ("host", &["error", "sys"]),
     ("sync", &["error", "sys"]),
-    ("log", &["error"]),
+    ("log", &["error", "sys"]),
     ("state", &["error"]),
     ("error", &["sys"]),
     ("seccomp", &[]),

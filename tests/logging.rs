@@ -1,6 +1,9 @@
 //! `--log`, `--log-format`, `--debug`
 
-use crate::support::{Bundle, Value};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::{Bundle, Value, json};
 
 /// `2026-08-01T10:00:00Z`, with any fraction, and `Z` or `+HH:MM` at the end.
 pub fn is_rfc3339(text: &str) -> bool {
@@ -121,4 +124,54 @@ fn warnings_have_their_level() {
     let lines = lines(&bundle);
     let warning = lines.iter().find(|line| line["level"] == "warning");
     assert!(warning.is_some_and(|line| line["msg"].to_string().contains("CAP_OF_THE_CAPTAIN")), "{lines:?}");
+}
+
+#[test]
+fn an_error_has_fields_for_programs() {
+    differs!();
+    let bundle = to_json_file().push("/mounts", json!({ "destination": "/x", "type": "nosuchfs" }));
+    bundle.refused();
+    let error = lines(&bundle).pop().unwrap();
+    assert_eq!(error["code"], "internal", "{error}");
+    assert!(error["key"].as_str().unwrap().starts_with("/mounts/"), "{error}");
+    assert_eq!((&error["call"], &error["errno"]), (&"fsopen(\"nosuchfs\")".into(), &libc::ENODEV.into()), "{error}");
+
+    let bundle =
+        to_json_file().push("/mounts", json!({ "destination": "/x", "source": "/no/such", "options": ["bind"] }));
+    bundle.refused();
+    let error = lines(&bundle).pop().unwrap();
+    assert_eq!((&error["path"], &error["errno"]), (&"/no/such".into(), &libc::ENOENT.into()), "{error}");
+
+    let bundle = to_json_file().args(["/no/such"]);
+    bundle.refused();
+    let error = lines(&bundle).pop().unwrap();
+    assert_eq!(error["code"], "program-not-found", "{error}");
+
+    let bundle = to_json_file();
+    bundle.verb("state").refused();
+    let error = lines(&bundle).pop().unwrap();
+    assert_eq!(error["code"], "no-such-container", "{error}");
+    let absent = ["key", "path", "call", "errno", "hint"].iter().all(|field| error.get(field).is_none());
+    assert!(absent, "fields that do not apply are left out: {error}");
+}
+
+#[test]
+fn an_error_says_what_to_do_where_we_know() {
+    differs!();
+    let bundle = to_json_file().push("/mounts", json!({ "destination": "/x", "type": "nosuchfs" }));
+    let out = bundle.refused();
+    let error = lines(&bundle).pop().unwrap();
+    let hint = error["hint"].as_str().unwrap();
+    assert!(hint.contains("/proc/filesystems"), "{error}");
+    assert!(out.stderr.contains(hint), "people are told, too: {out:?}");
+    assert_eq!(out.stderr.trim_end().lines().count(), 1, "{out:?}");
+
+    // A script whose interpreter is not in the container: the file is there, and execve says that it is not.
+    let mut bundle = to_json_file();
+    std::fs::write(bundle.rootfs("bin/script"), "#!/no/such/interpreter\n").unwrap();
+    std::fs::set_permissions(bundle.rootfs("bin/script"), Permissions::from_mode(0o755)).unwrap();
+    bundle.run(["/bin/script"]).refused();
+    let error = lines(&bundle).pop().unwrap();
+    assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("interpreter")), "{error}");
+    assert_eq!(error["path"], "/bin/script", "{error}");
 }

@@ -70,6 +70,7 @@ mod mount_destinations;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod pages;
 mod pause;
 mod process;
 mod ps;

@@ -17,6 +17,7 @@ use crate::plan::{Host, sub_cgroup};
 use crate::runtime::join::{self, Target};
 use crate::runtime::{foreground, pid_file};
 use crate::state::Status;
+use crate::sys::Named;
 
 /// Run another program in a container.
 #[derive(Debug, Args)]
@@ -136,7 +137,7 @@ fn check_status(container: &Container, ignore_paused: bool) -> Result<()> {
 }
 
 fn read_process(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("reading {} (--process)", path.display()))
+    std::fs::read(path).named(|| format!("open({path:?})")).context("reading the process (--process)")
 }
 
 impl Exec {

@@ -10,6 +10,7 @@ use crate::error::{Context, Failure, Result};
 use crate::plan::{Host, Problems, resources};
 use crate::spec::{self, Resources, Text};
 use crate::state::Status;
+use crate::sys::Named;
 
 /// Change the limits of a container.
 #[derive(Debug, Args)]
@@ -121,7 +122,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
         std::io::stdin().read_to_end(&mut text).context("reading standard input")?;
         return Ok(text);
     }
-    std::fs::read(path).with_context(|| format!("reading {}", path.display()))
+    std::fs::read(path).named(|| format!("open({path:?})")).context("reading the resources (--resources)")
 }
 
 fn parse(text: &[u8]) -> Result<Resources<'_>> {

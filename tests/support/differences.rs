@@ -50,6 +50,8 @@ pub const REASONS: &[(&str, &str)] = &[
     ("killed::a_killed_run_leaves_nothing_after_delete", "runc 1.1 forgets what a killed run has made"),
     ("killed::the_id_is_free_again_after_a_killed_create_is_deleted", "runc 1.1 forgets what a killed create has made"),
     ("list::a_state_root_that_is_not_there_is_refused", "runc 1.1 takes any state root for an empty one"),
+    ("logging::an_error_has_fields_for_programs", "runc has words only"),
+    ("logging::an_error_says_what_to_do_where_we_know", "runc does not"),
     ("masked_paths::relative_paths_are_refused", "runc takes them as relative to the root"),
     ("mount_destinations::a_symlinked_dev_does_not_touch_the_host", "runc 1.1 has CVE-2026-41579"),
     ("mount_options::defaults_means_nothing_special", "runc 1.1 does not know the option"),

@@ -1,0 +1,153 @@
+//! What to do about an error, where we know: a table, so that no error's own place has to think of advice.
+
+use rustix::io::Errno;
+
+use super::Report;
+
+/// What an error must look like for the advice to fit. Empty and `None` fit everything.
+struct Hint {
+    code: &'static str,
+    key: &'static str,
+    call: &'static str,
+    errno: Option<Errno>,
+    /// In the error's text.
+    word: &'static str,
+    advice: &'static str,
+}
+
+const ANY: Hint = Hint { code: "", key: "", call: "", errno: None, word: "", advice: "" };
+
+/// The first that fits is given.
+const TABLE: &[Hint] = &[
+    Hint { code: "container-exists", advice: "delete it first, or choose another id", ..ANY },
+    Hint { code: "wrong-status", word: "that is not stopped", advice: "kill it first, or use delete --force", ..ANY },
+    Hint { code: "wrong-status", word: "not paused", advice: "see orlop state", ..ANY },
+    Hint {
+        code: "program-not-found",
+        word: "in $PATH",
+        advice: "PATH is that of process.env, the file must be in the container",
+        ..ANY
+    },
+    Hint {
+        code: "program-not-executable",
+        word: "permission denied",
+        advice: "the file needs its x bit for the container's user, and a mount without noexec",
+        ..ANY
+    },
+    Hint {
+        call: "exec ",
+        errno: Some(Errno::NOENT),
+        advice: "the interpreter is missing: that of the #! line, or the program's dynamic loader",
+        ..ANY
+    },
+    Hint {
+        call: "exec ",
+        errno: Some(Errno::NOEXEC),
+        advice: "a program for another architecture, or a script without a #! line",
+        ..ANY
+    },
+    Hint {
+        call: "fsopen",
+        errno: Some(Errno::NODEV),
+        advice: "the kernel does not know this filesystem: see /proc/filesystems, a module may have to be loaded",
+        ..ANY
+    },
+    Hint {
+        key: "/mounts",
+        call: "open_tree",
+        errno: Some(Errno::NOENT),
+        advice: "the source of a bind mount must exist on the host",
+        ..ANY
+    },
+    Hint {
+        key: "/mounts",
+        call: "mkdir",
+        errno: Some(Errno::ROFS),
+        advice: "the mount point is missing and its filesystem is read-only: make it in the image",
+        ..ANY
+    },
+    Hint {
+        key: "/mounts",
+        call: "fsmount",
+        errno: Some(Errno::PERM),
+        advice: "in a user namespace a new proc needs a pid namespace, a new sysfs a network namespace, \
+                 and neither may be masked outside",
+        ..ANY
+    },
+    Hint {
+        key: "/linux/sysctl",
+        errno: Some(Errno::NOENT),
+        advice: "this kernel does not have the parameter, or it needs a namespace of the container's own",
+        ..ANY
+    },
+    Hint {
+        call: "clone3",
+        errno: Some(Errno::PERM),
+        advice: "making namespaces takes root or a user namespace: orlop spec --rootless writes such a config.json",
+        ..ANY
+    },
+    Hint {
+        call: "clone3",
+        errno: Some(Errno::NOSPC),
+        advice: "namespaces are nested too deep or too many: see /proc/sys/user/",
+        ..ANY
+    },
+    Hint {
+        call: "clone3",
+        errno: Some(Errno::AGAIN),
+        advice: "a limit of processes is reached: pids.max of a cgroup above, or ulimit -u",
+        ..ANY
+    },
+    Hint {
+        key: "/linux/cgroupsPath",
+        errno: Some(Errno::AGAIN),
+        advice: "the cgroup above allows no more of them: see its cgroup.max.descendants and cgroup.max.depth",
+        ..ANY
+    },
+    Hint { call: "connect", errno: Some(Errno::CONNREFUSED), advice: "nobody listens at this socket", ..ANY },
+    Hint { errno: Some(Errno::MFILE), advice: "raise the limit of open files: ulimit -n", ..ANY },
+    Hint { errno: Some(Errno::NFILE), advice: "the machine has too many open files: /proc/sys/fs/file-max", ..ANY },
+    Hint {
+        errno: Some(Errno::NOSYS),
+        advice: "the kernel is too old for it, or a system call filter around orlop forbids it",
+        ..ANY
+    },
+];
+
+impl Hint {
+    fn fits(&self, report: &Report) -> bool {
+        (self.code.is_empty() || self.code == report.code)
+            && report.key.starts_with(self.key)
+            && report.call.starts_with(self.call)
+            && self.errno.is_none_or(|errno| errno.raw_os_error() == report.errno)
+            && report.text.contains(self.word)
+    }
+}
+
+/// What to do about it, or nothing.
+pub fn hint(report: &Report) -> &'static str {
+    TABLE.iter().find(|hint| hint.fits(report)).map_or("", |hint| hint.advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Report, TABLE, hint};
+
+    #[test]
+    fn advice_is_for_what_it_fits() {
+        let report =
+            |call: &str, errno| Report { call: call.into(), errno, code: "internal".into(), ..Report::default() };
+        assert!(hint(&report("fsopen(\"nofs\")", libc::ENODEV)).contains("/proc/filesystems"));
+        assert_eq!(hint(&report("fsopen(\"nofs\")", libc::EPERM)), "");
+        assert!(hint(&report("openat2(4, \"x\")", libc::EMFILE)).contains("ulimit"));
+        assert_eq!(hint(&Report::default()), "");
+    }
+
+    #[test]
+    fn every_advice_names_its_case_and_is_one_line() {
+        for hint in TABLE {
+            assert!(!hint.code.is_empty() || hint.errno.is_some(), "{}", hint.advice);
+            assert!(!hint.advice.is_empty() && !hint.advice.contains('\n'), "{}", hint.advice);
+        }
+    }
+}
