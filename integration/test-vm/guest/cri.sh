@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# containerd's CRI plugin, as the kubelet drives it. The runtime handler is that of integration/kubernetes, which has
-# the name of the runtime.
+# containerd's CRI plugin, as the kubelet drives it, with the configuration of integration/kubernetes and the handler of
+# its RuntimeClass.
 . "$(dirname "$0")/steps.sh"
 . "$(dirname "$0")/pods.sh"
-handler=$(basename "$RUNTIME")
+handler=$(sed -n 's/^handler: //p' "$CONFIG/runtimeclass.yaml")
+[[ $RUNTIME != */runc ]] || handler=runc
 pods=/var/log/pods
 
 callers_log() { journal -u containerd | grep -v level=info; }
