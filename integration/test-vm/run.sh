@@ -22,7 +22,7 @@ if ! qemu-system-x86_64 --version 2>/dev/null | grep -qE 'version ([1-9][0-9])\.
         integration/packages.sh qemu-system-x86
     fi
 fi
-integration/packages.sh mmdebstrap e2fsprogs
+integration/packages.sh mmdebstrap e2fsprogs libseccomp-dev pkg-config
 
 recipe=$(cat integration/test-vm/disk.sh integration/test-vm/job.service | sha256sum | cut -c -16)
 if [ ! -e "$dir/$recipe" ]; then

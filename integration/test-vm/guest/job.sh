@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the machine does: unpacks what the host has put into /share, runs the jobs that /share/jobs names, and writes
-# those that failed to /share/failed. A job is CALLER:RUNTIME, or `suite` or `suite:rootless`, the behaviour tests.
+# those that failed to /share/failed. A job is CALLER:RUNTIME, or `suite`, the behaviour tests.
 set -uo pipefail
 echo "the machine is up after $(cut -d . -f 1 /proc/uptime) s"
 repository=$(cat /share/repository)
@@ -17,13 +17,12 @@ cd /usr/local/lib/test-vm
 as_user() {
     runuser -u orlop-user -- env XDG_RUNTIME_DIR=/run/user/1000 systemd-run --user --quiet --pipe --wait --collect \
         --property Delegate=yes --property RuntimeMaxSec=600 --setenv RUNTIME="$RUNTIME" --setenv IMAGES="$IMAGES" \
-        --setenv ORLOP_TIME_LIMIT=120 --working-directory /home/orlop-user "$@"
+        --working-directory /home/orlop-user "$@"
 }
 
 job() {
     case $1 in
     suite) ORLOP_TIME_LIMIT=120 timeout 600 ./main --quiet ;;
-    suite:rootless) as_user "$PWD/main" rootless:: ;;
     podman-rootless:*) as_user "$PWD/podman.sh" ;;
     *) timeout 600 "./${1%:*}.sh" ;;
     esac
