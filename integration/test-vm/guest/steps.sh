@@ -76,8 +76,12 @@ look() (
     findmnt -rno TARGET | grep -vx /run/netns | sed 's/^/mount /'
     find /sys/fs/cgroup -type d | grep -vE '/system\.slice/[^/]*\.service|\.service$' | sed 's/^/cgroup /'
     ip -o link | cut -d : -f 2 | sed 's/^/link/'
-    find /run/orlop /run/runc /run/containerd /run/docker /run/netns /run/user/1000/orlop /run/user/1000/runc \
-        -mindepth 1 | sed 's/^/state /'
+    # Of the callers' own directories those of single containers: the ones above stay.
+    for state in /run/{orlop,runc,netns,user/1000/orlop,user/1000/runc}/* /run/containerd/{s,fifo}/* \
+        /run/containerd/{runc,io.containerd.runtime.v2.task,io.containerd.grpc.v1.cri}/*/* \
+        /run/docker/containerd/* /run/docker/runtime-*/*/*; do
+        [ ! -e "$state" ] || echo "state $state"
+    done
     true
 ) 2>/dev/null
 
