@@ -5,6 +5,10 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=.git/HEAD");
+    // src/sys/early.rs
+    if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
+        println!("cargo:rustc-link-arg-bins=-Wl,-e,orlop_entry");
+    }
     println!("cargo:rustc-env=ORLOP_COMMIT={}", commit());
     // The runc whose command line we follow.
     println!("cargo:rustc-env=ORLOP_RUNC=1.5.0");

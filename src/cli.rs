@@ -5,16 +5,15 @@ mod arguments;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{create, delete, events, exec, features, kill, list, pause, ps, run, spec, start, state, update};
 use crate::error::{Context, Failure, Report, Result};
-use crate::host;
+use crate::host::{self, Rootless};
 use crate::log::{Format, Log};
-use crate::sys::self_exe;
+use crate::sys::{process, self_exe};
 
 /// A low-level container runtime: runs OCI bundles.
 #[derive(Debug, Parser)]
@@ -24,6 +23,9 @@ struct Cli {
     /// Directory of the state of all containers [default: /run/orlop, or $XDG_RUNTIME_DIR/orlop for an ordinary user]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Whether the cgroups may be out of reach: true, false or auto
+    #[arg(long, value_name = "MODE", default_value = "auto")]
+    rootless: Rootless,
     /// Log to this file instead of standard error
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -108,10 +110,10 @@ impl Verb {
     }
 
     /// The exit code of a failure. That of `exec` must be told from the program's.
-    fn exit_code(&self) -> ExitCode {
+    fn exit_code(&self) -> u8 {
         match self {
-            Self::Exec(_) => ExitCode::from(255),
-            _ => ExitCode::FAILURE,
+            Self::Exec(_) => 255,
+            _ => FAILURE,
         }
     }
 }
@@ -124,22 +126,32 @@ pub fn command() -> clap::Command {
     program
 }
 
-/// The program: reads the command line, does what it says, tells what went wrong.
+/// The exit code of whatever goes wrong but [`Verb::Exec`].
+const FAILURE: u8 = 1;
+
+/// The program: reads the command line, does what it says, tells what went wrong. Returns its exit code.
 #[must_use]
-pub fn main() -> ExitCode {
-    let cli = match read(std::env::args_os()) {
+pub fn main() -> u8 {
+    if let Err(error) = process::begin() {
+        tell(&format!("orlop: {error}"));
+        return FAILURE;
+    }
+    let mut cli = match read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    if let Verb::Create(create::Create { options }) | Verb::Run(run::Run { options, .. }) = &mut cli.verb {
+        options.rootless = cli.rootless;
+    }
     let log = match open_log(cli.log.as_deref(), &cli.log_format) {
         Ok(log) => log.install(cli.debug),
         Err(error) => {
             tell(&format!("orlop: {error:#}"));
-            return ExitCode::FAILURE;
+            return FAILURE;
         }
     };
     match carry_out(&cli) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(error) => {
             let mut report = Report::of(&error);
             let hint = report.hint();
@@ -156,7 +168,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Reads the command line. Help and the version are printed here, and so is what is wrong with it.
-fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
+fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
     let args: Vec<OsString> = args.into_iter().collect();
     if !arguments::may_need_rewriting(&args)
         && let Ok(cli) = Cli::try_parse_from(&args)
@@ -174,10 +186,10 @@ fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
         ErrorKind::DisplayHelp => error.to_string(),
         _ => {
             refuse(&error, program.ignore_errors(true), &args);
-            return Err(ExitCode::FAILURE);
+            return Err(FAILURE);
         }
     };
-    Err(print(&text).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
+    Err(print(&text).map_or(FAILURE, |()| 0))
 }
 
 /// Tells what is wrong with the command line, in the log as well if it says where that is.

@@ -113,6 +113,7 @@ fn spawn(hook: &Hook, default_env: &[CString], stdin: &OwnedFd, said: &File) -> 
                 | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF,
         )
         .named(call)?;
+    fd::close_on_exec_from(3)?; // what is for the program, or was left open, is not for hooks
     let pid = posix_spawn(path.as_c_str(), &actions, &attributes, &args, &env).named(call)?;
     Ok(pid.as_raw())
 }

@@ -3,6 +3,7 @@
 pub mod cgroups;
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use cgroups::CgroupLayout;
 
@@ -18,8 +19,36 @@ pub struct Host {
     pub egid: u32,
     /// Capabilities that we have and can give; bit n is capability n.
     pub capabilities: u64,
+    /// Whether the cgroups may be out of our reach, so that a container without limits does without them.
+    pub rootless: bool,
     /// The cgroup hierarchies.
     pub cgroups: CgroupLayout,
+}
+
+/// `--rootless`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Rootless {
+    /// The cgroups may be out of our reach.
+    Yes,
+    /// They are not.
+    No,
+    /// They may be for an ordinary user, and for root of a user namespace.
+    #[default]
+    Auto,
+}
+
+impl FromStr for Rootless {
+    type Err = Failure;
+
+    /// What runc takes: any of the words that Go has for a bool, or `auto`.
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        match text {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Self::Yes),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Self::No),
+            text if text.is_empty() || text.eq_ignore_ascii_case("auto") => Ok(Self::Auto),
+            _ => Err(Failure::Usage("known: true, false, auto".to_owned())),
+        }
+    }
 }
 
 /// The oldest kernel that has what every container needs: `mount_setattr`, `CLONE_INTO_CGROUP`, `cgroup.kill`, and
@@ -31,12 +60,18 @@ impl Host {
     ///
     /// # Errors
     /// [`Failure::Unsupported`] on a kernel that is too old; errors of reading /proc.
-    pub fn probe() -> Result<Self> {
+    pub fn probe(rootless: Rootless) -> Result<Self> {
         check_kernel(rustix::system::uname().release().to_string_lossy().as_ref())?;
+        let euid = rustix::process::geteuid().as_raw();
         Ok(Self {
-            euid: rustix::process::geteuid().as_raw(),
+            euid,
             egid: rustix::process::getegid().as_raw(),
             capabilities: sys::process::permitted()?,
+            rootless: match rootless {
+                Rootless::Yes => true,
+                Rootless::No => false,
+                Rootless::Auto => euid != 0 || sys::proc::in_user_namespace()?,
+            },
             cgroups: CgroupLayout::probe().context("finding the cgroup hierarchies")?,
         })
     }
@@ -48,6 +83,7 @@ impl Host {
             euid: 0,
             egid: 0,
             capabilities: u64::MAX,
+            rootless: false,
             cgroups: CgroupLayout::Legacy { hierarchies: Vec::new(), unified: None },
         }
     }
@@ -65,21 +101,39 @@ fn check_kernel(release: &str) -> Result<()> {
     Ok(())
 }
 
-/// Where containers are kept when `--root` does not say: `/run/orlop`, and for an ordinary user below
-/// `$XDG_RUNTIME_DIR`.
+/// Where containers are kept when `--root` does not say: `/run/orlop`, and below `$XDG_RUNTIME_DIR` for an ordinary
+/// user, who may also be root of a user namespace.
 #[must_use]
 pub fn default_state_root() -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR") {
-        Some(directory) if !rustix::process::geteuid().is_root() && !directory.is_empty() => {
-            PathBuf::from(directory).join("orlop")
-        }
+        Some(directory) if !directory.is_empty() && is_ordinary_user() => PathBuf::from(directory).join("orlop"),
         _ => PathBuf::from("/run/orlop"),
     }
 }
 
+/// As runc tells them apart: where everything runs in a user namespace, root calls itself so.
+fn is_ordinary_user() -> bool {
+    !rustix::process::geteuid().is_root()
+        || std::env::var_os("USER").is_none_or(|user| user != "root") && sys::proc::in_user_namespace().unwrap_or(false)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::check_kernel;
+    use super::{Rootless, check_kernel};
+
+    #[test]
+    fn rootless_is_what_runc_takes() {
+        for (text, rootless) in [
+            ("true", Some(Rootless::Yes)),
+            ("1", Some(Rootless::Yes)),
+            ("False", Some(Rootless::No)),
+            ("", Some(Rootless::Auto)),
+            ("Auto", Some(Rootless::Auto)),
+            ("yes", None),
+        ] {
+            assert_eq!(text.parse().ok(), rootless, "{text}");
+        }
+    }
 
     #[test]
     fn old_kernels_are_refused() {

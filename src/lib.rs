@@ -115,6 +115,8 @@
 //! | hook | with the six names of the specification |
 //! | state, status | state.json; `creating`, `created`, `running`, `paused` or `stopped` |
 //! | gate | where init waits for `start` |
+//! | preserved | of descriptors: left open by the caller for the program, which has them at the same numbers |
+//! | notify socket | where the program says that it is ready; what it says goes on to `NOTIFY_SOCKET` |
 //! | id mappings | of a user namespace |
 //! | state root | `--root` |
 //! | listener | the process that a seccomp filter asks |

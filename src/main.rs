@@ -1,5 +1,14 @@
 //! The `orlop` program: see the library's documentation for how it works.
+//!
+//! `main` is C's, because std's own start-up costs twenty system calls and as many page faults: it installs a handler
+//! for stack overflows, and asks where the stack is, which we can do without. The two things that we need of it are in
+//! [`orlop::sys::process::begin`].
+#![no_main]
+#![allow(unsafe_code, reason = "the name under which the C library looks for the program")]
 
-fn main() -> std::process::ExitCode {
-    orlop::cli::main()
+use std::ffi::{c_char, c_int};
+
+#[unsafe(no_mangle)]
+extern "C" fn main(_count: c_int, _arguments: *const *const c_char) -> c_int {
+    c_int::from(orlop::cli::main())
 }

@@ -121,10 +121,10 @@ fn claims_are_read() {
 }
 
 fn decide(config: &Value) -> orlop::error::Result<Plan> {
-    let request = Request { id: "captain", bundle: Path::new("/bundle"), no_pivot: false, no_new_keyring: false };
+    let request = Request { id: "captain", bundle: Path::new("/bundle"), ..Request::default() };
     let cgroups =
         CgroupLayout::Unified { mount: "/sys/fs/cgroup".into(), own: "/".to_owned(), controllers: Vec::new() };
-    let host = Host { euid: 0, egid: 0, capabilities: u64::MAX, cgroups };
+    let host = Host { euid: 0, egid: 0, capabilities: u64::MAX, rootless: false, cgroups };
     Plan::for_create(config.to_string().as_bytes(), &request, &host)
 }
 

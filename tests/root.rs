@@ -152,3 +152,26 @@ fn no_pivot_leaves_no_bare_proc() {
         assert!(out.status != 0 && out.stderr.contains("ermission denied"), "{flags:?}: {out:?}");
     }
 }
+
+/// Where pivot_root is not possible, as it is not on a ramdisk: the mount that our root is on is a shared one, which
+/// cannot be seen, and so not be changed, from within.
+fn where_pivot_root_is_impossible(bundle: Bundle) -> Bundle {
+    let (outside, jail) = (bundle.scratch_dir("outside"), bundle.scratch("outside/jail"));
+    let (outside, jail) = (outside.display(), jail.display());
+    bundle.after(&format!(
+        "mount -t tmpfs none {outside}; mkdir {jail}; mount --bind {jail} {jail}\n\
+         for dir in /*; do [ -d $dir ] && [ ! -L $dir ] && mkdir {jail}$dir && mount --rbind $dir {jail}$dir; done\n\
+         for link in /*; do [ -L $link ] && cp -P $link {jail}; done\n\
+         mount --make-shared {outside}; set -- chroot {jail} \"$@\""
+    ))
+}
+
+#[test]
+fn no_pivot_does_without_pivot_root() {
+    let bundle = where_pivot_root_is_impossible(Bundle::busybox().args(["ls", "/"]));
+    bundle.refused().says("pivot_root");
+    let bundle = bundle.flags(["--no-pivot"]);
+    assert_eq!(bundle.run_as_is().ok().lines().first(), Some(&"bin"));
+    bundle.assert_nothing_left();
+    assert!(bundle.create().finish().starts_with("bin\n"));
+}

@@ -25,6 +25,15 @@ fn run_passes_large_output_on() {
 }
 
 #[test]
+fn standard_descriptors_that_are_closed_are_no_files_of_ours() {
+    let mut bundle = Bundle::busybox().after("exec <&- >&-");
+    let out = bundle.sh("for fd in 0 1; do file=$(readlink /proc/$$/fd/$fd); echo $file >&2; done").ok();
+    // runc passes on what the program writes.
+    let harmless = |line: &str| line == "/dev/null" || line.starts_with("pipe:");
+    assert!(out.stderr.lines().count() == 2 && out.stderr.lines().all(harmless), "{out:?}");
+}
+
+#[test]
 fn run_returns_the_exit_status() {
     for status in [0, 1, 7, 255] {
         let out = Bundle::busybox().sh(&format!("exit {status}"));
@@ -207,4 +216,40 @@ fn the_container_is_seen_by_other_verbs_while_it_runs() {
     bundle.call(&["delete", "--force", bundle.id()]).silent();
     assert_eq!(running.wait().status, 137);
     assert!(eventually(Duration::from_secs(2), || bundle.state_names().is_empty()));
+}
+
+/// The parent of a process whose own parent has ended: who that is, is the difference.
+fn parent_of_an_orphan(flags: &[&str]) -> (i32, i32) {
+    let script = "(sleep 60 & echo $! > /orphan); echo ready; sleep 60";
+    let bundle = Bundle::busybox().without_namespace("pid").script(script).flags(flags.iter().copied());
+    let run = bundle.run_in_background();
+    run.wait_for("ready");
+    let orphan = std::fs::read_to_string(bundle.rootfs("orphan")).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", orphan.trim())).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap();
+    (parent.parse().unwrap(), run.pid())
+}
+
+#[test]
+fn run_adopts_orphans_of_the_container() {
+    let (parent, runtime) = parent_of_an_orphan(&[]);
+    assert_eq!(parent, runtime);
+}
+
+#[test]
+fn no_subreaper_leaves_orphans_to_the_host() {
+    let (parent, runtime) = parent_of_an_orphan(&["--no-subreaper"]);
+    assert_ne!(parent, runtime);
+}
+
+#[test]
+fn run_waits_for_orphans_of_the_container() {
+    let script = "for n in 1 2 3; do (sleep 0.2 & echo $! >> /orphans); done; echo ready; sleep 60";
+    let bundle = Bundle::busybox().without_namespace("pid").script(script);
+    let run = bundle.run_in_background();
+    run.wait_for("ready");
+    let orphans = std::fs::read_to_string(bundle.rootfs("orphans")).unwrap();
+    assert_eq!(orphans.lines().count(), 3);
+    let gone = || orphans.lines().all(|pid| !std::path::Path::new("/proc").join(pid).exists());
+    assert!(eventually(crate::support::runtime::time_limit(), gone), "zombies: {orphans}");
 }

@@ -1,18 +1,23 @@
 //! `create`: everything up to, but not including, the user's program. The file to read first.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::Args;
 
 use crate::cgroup::{self, Cgroup};
+use crate::container::notify::{self, Notify};
 use crate::container::{self, ContainerId, Reserved, Saved, gate};
 use crate::error::{AtKey, Context, Result};
 use crate::hooks;
+use crate::host::Rootless;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::Kind;
 use crate::plan::{self, Host, Plan, Request};
+use crate::runtime::inherited::Inherited;
 use crate::runtime::pid_file;
+use crate::runtime::pidfd_socket::{self, PidfdSocket};
 use crate::runtime::spawn::{self, Init};
 use crate::spec::Hooks;
 use crate::state::Status;
@@ -43,6 +48,15 @@ pub struct CreateOptions {
     /// Do not create a new session keyring for the container
     #[arg(long)]
     pub no_new_keyring: bool,
+    /// Keep N descriptors open for the program, besides stdio and those of $LISTEN_FDS
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, allow_negative_numbers = true)]
+    pub preserve_fds: u32,
+    /// Send a pidfd of the container's init to this socket
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// The global flag of this name.
+    #[arg(skip)]
+    pub rootless: Rootless,
     /// The container's id, unique on this host
     #[arg(value_name = "CONTAINER-ID")]
     pub id: String,
@@ -56,6 +70,7 @@ pub struct Ready {
     pub(super) cgroup: Cgroup,
     pub(super) reserved: Reserved,
     pub(super) saved: Saved,
+    pub(super) notify: Option<Notify>,
 }
 
 /// Whether init waits for a `start`.
@@ -83,13 +98,27 @@ pub fn create(args: &Create, state_root: &Path) -> Result<()> {
 pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate) -> Result<Ready> {
     signal::expect_children()?;
     let id = ContainerId::parse(&options.id)?;
+    let inherited = Inherited::with_listeners(options.preserve_fds)?;
+    let pidfd_socket = options.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
     let bundle = std::path::absolute(&options.bundle)?;
     // Hooks begin in the bundle, as with runc.
     rustix::process::chdir(&bundle).named(|| format!("chdir({bundle:?})")).context("the bundle (--bundle)")?;
     let text = plan::read(&bundle)?;
-    let host = Host::probe()?;
-    let request =
-        Request { id: &id, bundle: &bundle, no_pivot: options.no_pivot, no_new_keyring: options.no_new_keyring };
+    let host = Host::probe(options.rootless)?;
+    let wanted = notify::wanted();
+    let notify_directory = wanted.as_ref().map(|_| state_root.join(&*id).join(notify::DIRECTORY));
+    let notify_directory = notify_directory.as_ref().map(|path| path.to_string_lossy());
+    let mut env = inherited.env.clone();
+    env.extend(wanted.as_ref().map(|_| format!("NOTIFY_SOCKET={}/{}", plan::NOTIFY, notify::SOCKET)));
+    let request = Request {
+        id: &id,
+        bundle: &bundle,
+        no_pivot: options.no_pivot,
+        no_new_keyring: options.no_new_keyring,
+        preserved_fds: inherited.count,
+        env: &env,
+        notify: notify_directory.as_deref(),
+    };
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
     for warning in &plan.warnings {
         log::warn!("{warning}");
@@ -101,6 +130,10 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
     let mut saved = describe(&plan);
     reserved.save(&saved)?; // from here on `delete --force` finds what we leave if we are killed
     reserved.keep_config(&text)?;
+    let notify = match &wanted {
+        Some(host) => prepare_notify(&reserved, host, gate)?,
+        None => None,
+    };
     let cgroup =
         Cgroup::create(&plan.cgroup).context("unable to apply cgroup configuration").at("/linux/cgroupsPath")?;
     let gate = match gate {
@@ -108,6 +141,7 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
         Gate::Open => None,
     };
     let init = spawn::give_birth(&plan, &cgroup, &rootfs, gate)?;
+    inherited.close()?;
     saved.init_process_pid = init.child.pid;
     saved.init_process_start = init.child.start_time()?;
     let file = |kind: &Kind| (kind.saved.to_owned(), format!("/proc/{}/ns/{}", init.child.pid, kind.file).into());
@@ -122,6 +156,7 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
         hooks_began = true;
         run_create_hooks(&plan.hooks, &saved)
     });
+    let attended = attended.and_then(|()| pidfd_socket.map_or(Ok(()), |socket| socket.send(&init, pidfd_socket::INIT)));
     if let Err(error) = attended {
         let error =
             if cgroup.oom_killed() { error.context("init was OOM-killed (memory limit too low?)") } else { error };
@@ -131,7 +166,17 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
         }
         return Err(error);
     }
-    Ok(Ready { init, cgroup, reserved, saved })
+    Ok(Ready { init, cgroup, reserved, saved, notify })
+}
+
+/// The notify socket's directory, which the container has mounted; and the socket, if nobody will `start` it.
+fn prepare_notify(reserved: &Reserved, host: &OsStr, gate: Gate) -> Result<Option<Notify>> {
+    notify::make_directory(reserved.fd())?;
+    if gate == Gate::Closed {
+        return Ok(None);
+    }
+    // The container runs just as well if nobody hears of it.
+    Ok(Notify::listen(reserved.fd(), host).inspect_err(|error| log::warn!("{error:#}")).ok())
 }
 
 /// What is known of the container before it is there.
@@ -176,7 +221,7 @@ pub(super) fn keep(ready: Ready, pid_file: Option<&Path>) -> Result<(Init, conta
     if let Some(path) = pid_file {
         pid_file::write(path, ready.init.child.pid)?;
     }
-    let Ready { mut init, mut cgroup, reserved, mut saved } = ready;
+    let Ready { mut init, mut cgroup, reserved, mut saved, .. } = ready;
     saved.complete = true;
     match reserved.commit(saved) {
         Ok(container) => {

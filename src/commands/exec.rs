@@ -11,10 +11,13 @@ use super::{open, status_of};
 use crate::cgroup::Cgroup;
 use crate::container::Container;
 use crate::error::{Context, Failure, Result};
+use crate::host::Rootless;
 use crate::host::cgroups::CgroupLayout;
 use crate::plan::exec::{Changes, ExecPlan};
 use crate::plan::{Host, sub_cgroup};
+use crate::runtime::inherited::Inherited;
 use crate::runtime::join::{self, Target};
+use crate::runtime::pidfd_socket::{self, PidfdSocket};
 use crate::runtime::{foreground, pid_file};
 use crate::state::Status;
 use crate::sys::Named;
@@ -64,6 +67,12 @@ pub struct Exec {
     /// Write its process id to this file
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
+    /// Keep N descriptors open for the program, besides stdio
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, allow_negative_numbers = true)]
+    pub preserve_fds: u32,
+    /// Send a pidfd of the process to this socket
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
     /// The container's id, then the program and its arguments
     // One list, so that whatever stands behind the id is the program's.
     #[arg(required = true, trailing_var_arg = true, value_name = "CONTAINER-ID COMMAND")]
@@ -80,12 +89,14 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
         (id.to_str().unwrap_or_default(), program) // what is not UTF-8 is no id
     });
     let container = open(state_root, id)?;
+    let inherited = Inherited::of(args.preserve_fds)?;
+    let pidfd_socket = args.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
     check_status(&container, args.ignore_paused)?;
     let Some(init) = container.init()? else { return Err(join::stopped()) };
 
     let text = container.config()?;
     let process = args.process.as_deref().map(read_process).transpose()?;
-    let host = Host::probe()?;
+    let host = Host::probe(Rootless::default())?;
     let changes = args.changes(program, process.as_deref(), &container);
     let plan = ExecPlan::decide(&text, &changes, &host)?; // every "no" is said here
     for warning in &plan.warnings {
@@ -107,7 +118,11 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     };
     let mut exec = join::give_birth(&plan, &target)?; // killed on drop
     log::debug!("{id}: the process is {}", exec.child.pid);
+    inherited.close()?;
     exec.attend_exec(&plan.process)?;
+    if let Some(socket) = pidfd_socket {
+        socket.send(&exec, pidfd_socket::EXEC)?;
+    }
     if let Some(path) = &pid_file {
         pid_file::write(path, exec.child.pid)?;
     }
@@ -160,6 +175,7 @@ impl Exec {
             no_new_privileges: self.no_new_privs,
             apparmor_profile: &self.apparmor,
             selinux_label: &self.process_label,
+            preserved_fds: self.preserve_fds,
         }
     }
 }

@@ -1,13 +1,15 @@
 //! `run`: create and start in one process, so without a gate; and, in the foreground, its end.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::thread::JoinHandle;
 
 use clap::Args;
 
 use super::create::{self, CreateOptions, Gate};
 use super::{delete, start};
 use crate::container::Container;
+use crate::container::notify::Notify;
 use crate::error::{Context, Result};
 use crate::runtime::foreground;
 use crate::runtime::spawn::Init;
@@ -24,6 +26,9 @@ pub struct Run {
     /// Do not delete the container after it exits
     #[arg(long)]
     pub keep: bool,
+    /// Leave orphans of the container's processes to the host
+    #[arg(long)]
+    pub no_subreaper: bool,
 }
 
 /// Carries out `run`; gives the exit code: the program's, or 128 and the signal that ended it.
@@ -34,8 +39,12 @@ pub fn run(args: &Run, state_root: &Path) -> Result<u8> {
     let pid_file = args.options.absolute_pid_file()?;
     if !args.detach {
         foreground::hold_signals()?;
+        if !args.no_subreaper {
+            foreground::adopt_orphans()?;
+        }
     }
-    let ready = create::make_ready(&args.options, state_root, Gate::Open)?;
+    let mut ready = create::make_ready(&args.options, state_root, Gate::Open)?;
+    let notify = ready.notify.take();
     let (init, container) = create::keep(ready, pid_file.as_deref())?;
     if let Err(error) = begin(&init, &container) {
         // The container is kept from here on, so it is deleted as any other.
@@ -43,13 +52,37 @@ pub fn run(args: &Run, state_root: &Path) -> Result<u8> {
         return Err(error);
     }
     if args.detach {
+        if let Some(notify) = notify {
+            forward(&notify, init.as_fd(), init.child.pid);
+        }
         return Ok(0);
     }
+    let forwarding = notify.map(|notify| forward_meanwhile(notify, &init)).transpose()?;
     let exit = foreground::wait(init.as_fd())?;
     if !args.keep {
         delete::remove(&container)?;
     }
+    if let Some(thread) = forwarding {
+        // It ends with the container, or when what was said last has been heard.
+        let _ = thread.join();
+    }
     Ok(u8::try_from(exit.shell_code()).unwrap_or(u8::MAX))
+}
+
+/// Waits for the program's word in a thread of its own: meanwhile signals go to the container, and it may end without
+/// one. The process to be watched are we.
+#[expect(clippy::disallowed_methods, reason = "nothing is forked from here on; hooks are started by posix_spawn")]
+fn forward_meanwhile(notify: Notify, init: &Init) -> Result<JoinHandle<()>> {
+    let init = init.as_fd().try_clone_to_owned()?;
+    let own = std::process::id().cast_signed();
+    Ok(std::thread::spawn(move || forward(&notify, init.as_fd(), own)))
+}
+
+/// The container runs just as well if nobody hears of it.
+fn forward(notify: &Notify, init: BorrowedFd<'_>, main_pid: i32) {
+    if let Err(error) = notify.forward(init, main_pid) {
+        log::warn!("{error:#}");
+    }
 }
 
 fn begin(init: &Init, container: &Container) -> Result<()> {

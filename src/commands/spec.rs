@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Context, Failure, Result};
+use crate::host::Rootless;
 use crate::plan::Host;
 use crate::plan::template::{self, Facts};
 use crate::sys::fd;
@@ -30,7 +31,7 @@ const FILE: &str = "config.json";
 /// # Errors
 /// A config.json that is there already; errors of writing.
 pub fn spec(args: &Spec) -> Result<()> {
-    let host = Host::probe()?;
+    let host = Host::probe(Rootless::default())?;
     let rootless = args.rootless.then_some((host.euid, host.egid));
     let facts = Facts { unified: host.cgroups.is_unified(), rootless };
     let text = template::text(facts)?;

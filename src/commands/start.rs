@@ -1,5 +1,6 @@
 //! `start`: opens the gate.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use clap::Args;
 use rustix::io::Errno;
 
 use super::{cgroup_of, delete, open, status_of};
+use crate::container::notify::{self, Notify};
 use crate::container::{Container, gate};
 use crate::error::{Failure, Result};
 use crate::hooks;
@@ -37,10 +39,19 @@ pub fn start(args: &Start, state_root: &Path) -> Result<()> {
     // A frozen init would take the connection and never answer.
     let frozen = cgroup_of(&container).frozen()?;
     let Some(init) = gate::approach(container.fd())?.filter(|_| !frozen) else { return Err(no_gate(&container)) };
+    let notify = match notify::wanted() {
+        Some(host) => Some(Notify::listen(container.fd(), &host)?).zip(container.init()?),
+        None => None,
+    };
     init.go()?;
     pass(&init)?;
     gate::remove(container.fd());
-    poststart(&container)
+    poststart(&container)?;
+    if let Some((notify, init)) = notify {
+        container.unlock()?; // the program may take its time
+        notify.forward(init.as_fd(), container.saved.init_process_pid)?;
+    }
+    Ok(())
 }
 
 /// Says why there is nothing to start.

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::{cgroup_of, open, status_of};
 use crate::error::{Context, Failure, Result};
+use crate::host::Rootless;
 use crate::plan::{Host, Problems, resources};
 use crate::spec::{self, Resources, Text};
 use crate::state::Status;
@@ -102,7 +103,7 @@ pub fn update(args: &Update, state_root: &Path) -> Result<()> {
         return Err(Failure::WrongStatus("container not running".to_owned()).into());
     }
     let cgroup = cgroup_of(&container);
-    let layout = Host::probe()?.cgroups;
+    let layout = Host::probe(Rootless::default())?.cgroups;
     if layout.is_unified() {
         complete(&mut wanted, |controller, file| cgroup.setting(controller, file));
     }

@@ -1,8 +1,10 @@
-//! The container as it exists on disk: a directory below the state root with state.json, its config and the gate.
+//! The container as it exists on disk: a directory below the state root with state.json, its config, the gate and the
+//! notify socket.
 
 pub mod gate;
 mod id;
 mod ids;
+pub mod notify;
 mod saved;
 
 use std::io::Write;
@@ -62,7 +64,14 @@ impl Directory {
                 }
             }
         }
-        match rustix::fs::rmdir(&self.path) {
+        let removed = match rustix::fs::rmdir(&self.path) {
+            Err(Errno::NOTEMPTY) => {
+                notify::remove_directory(self.fd.as_fd())?;
+                rustix::fs::rmdir(&self.path)
+            }
+            removed => removed,
+        };
+        match removed {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno).named(|| format!("rmdir({:?})", self.path)).map_err(Into::into),
         }
@@ -104,7 +113,7 @@ fn make_state_root(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)
-        .mode(0o700)
+        .mode(0o1700) // what has no sticky bit may be swept out of $XDG_RUNTIME_DIR
         .create(path)
         .named(|| format!("mkdir({path:?})"))
         .context("making the state root (--root)")
@@ -199,6 +208,14 @@ impl Container {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
         Err(Failure::WrongStatus(format!("container {} is busy: another command holds it", self.saved.id)).into())
+    }
+
+    /// Lets others in again.
+    ///
+    /// # Errors
+    /// flock(2)'s.
+    pub fn unlock(&self) -> Result<()> {
+        Ok(sys::fd::unlock(&self.directory.fd)?)
     }
 
     /// Init by descriptor, if it is alive: the process of the remembered pid that began at the remembered time.

@@ -8,7 +8,7 @@
 //! tells it and not `start`.
 
 use std::convert::Infallible;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -21,8 +21,14 @@ use crate::sync::{FromInit, InitEnd};
 use crate::sys::clone::exit_now;
 use crate::sys::{Named, fd, process};
 
-/// The first descriptor that is not the program's.
-const FIRST_OF_OURS: u32 = 3;
+/// The first descriptor that is not stdio.
+const FIRST: u32 = 3;
+
+/// The first that is not the program's. All before it are open since the runtime began, so none of ours can be among
+/// them.
+fn first_of_ours(plan: &Entry<'_>) -> u32 {
+    FIRST + plan.preserved_fds
+}
 
 /// Becomes the user, in the working directory, with nothing left to do but the program.
 ///
@@ -33,7 +39,7 @@ pub fn prepare(plan: &Entry<'_>, runtime: &InitEnd) -> Result<Program> {
         process::set_personality(domain).at("/linux/personality")?;
     }
     rustix::process::umask(Mode::from_raw_mode(plan.process.user.umask));
-    fd::close_on_exec_from(FIRST_OF_OURS)?; // CVE-2024-21626
+    fd::close_on_exec_from(first_of_ours(plan))?; // CVE-2024-21626
     let there = change_directory(plan)?;
     let home = Home::look_up(plan.process);
     if !plan.process.rlimits.is_empty() {
@@ -45,6 +51,15 @@ pub fn prepare(plan: &Entry<'_>, runtime: &InitEnd) -> Result<Program> {
     }
     verify_directory().at("/process/cwd")?;
     Program::find(plan.process, home)
+}
+
+/// Before the wait for `start`, which may be long: closes all descriptors that are not the program's but the gate, so that
+/// nobody waits for the end of a file that only we hold.
+///
+/// # Errors
+/// The call's.
+pub fn close_all_but(gate: &OwnedFd, plan: &Entry<'_>) -> Result<()> {
+    Ok(fd::close_copies_from(first_of_ours(plan), gate.as_fd())?)
 }
 
 /// Becomes the program, after `last`. Why not is told on `wire`; there is no way back.
@@ -64,8 +79,11 @@ fn become_program(
     wire: &InitEnd,
     last: impl FnOnce() -> Result<()>,
 ) -> Result<Infallible> {
-    fd::close_copies_from(FIRST_OF_OURS, wire.as_fd())?;
+    fd::close_copies_from(first_of_ours(plan), wire.as_fd())?;
     last()?;
+    for number in FIRST..first_of_ours(plan) {
+        fd::keep_over_exec(number)?;
+    }
     seccomp::load(plan.seccomp)?;
     Err(program.execute().into())
 }

@@ -110,20 +110,25 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
 
     let program = handover::prepare(&plan.entry(), runtime)?;
     runtime.ask(&FromInit::Ready)?; // `create` returns
-    let start = setup.gate.as_ref().map(wait_at).transpose()?; // `start` goes on here
+    let start = setup.gate.as_ref().map(|gate| wait_at(gate, plan)); // `start` goes on here
     let wire = start.as_ref().unwrap_or(runtime);
     handover::finish(&plan.entry(), &program, wire, || run_hooks(plan, Moment::StartContainer, Status::Created))
 }
 
-/// Waits for a `start` that means it: one that goes away again, killed, has not opened the gate.
-fn wait_at(gate: &OwnedFd) -> Result<InitEnd> {
-    signal::end_on_usual_signals()?;
-    loop {
-        let start = InitEnd::from_fd(socket::accept(gate).context("waiting for start")?);
-        if let Some(ToInit::Go) = start.next()? {
-            return Ok(start);
+/// Waits for a `start` that means it: one that goes away again, killed, has not opened the gate. There is no way back:
+/// `create` has ended, and our descriptors are closed.
+fn wait_at(gate: &OwnedFd, plan: &Plan) -> InitEnd {
+    let wait = || -> Result<InitEnd> {
+        handover::close_all_but(gate, &plan.entry())?;
+        signal::end_on_usual_signals()?;
+        loop {
+            let start = InitEnd::from_fd(socket::accept(gate)?);
+            if let Some(ToInit::Go) = start.next()? {
+                return Ok(start);
+            }
         }
-    }
+    };
+    wait().unwrap_or_else(|_| clone::exit_now(1))
 }
 
 /// What the bootstrap has not joined for us, and the cgroup namespace: its root is the cgroup that we are in now.

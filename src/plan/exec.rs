@@ -42,6 +42,8 @@ pub struct Changes<'a> {
     pub apparmor_profile: &'a str,
     /// `--process-label`; empty for none.
     pub selinux_label: &'a str,
+    /// How many descriptors after stdio the program keeps.
+    pub preserved_fds: u32,
 }
 
 /// The decision.
@@ -61,6 +63,8 @@ pub struct ExecPlan {
     pub seccomp: Option<seccomp::SeccompPlan>,
     /// Ids of its user namespace.
     pub ids: id_mappings::IdMappingsPlan,
+    /// How many descriptors after stdio the program keeps.
+    pub preserved_fds: u32,
     /// What the user should hear, though it stops nothing.
     pub warnings: Vec<Problem>,
 }
@@ -89,6 +93,7 @@ impl ExecPlan {
             process: process::decide(&config, &namespaces, host, &mut problems),
             seccomp: seccomp::decide(config.linux.seccomp.as_ref(), &mut problems),
             ids: id_mappings::decide(&config.linux, &namespaces, &mut problems),
+            preserved_fds: changes.preserved_fds,
             warnings: problems.warnings().to_vec(),
         };
         problems.into_result()?;
@@ -109,6 +114,7 @@ impl ExecPlan {
             process: &self.process,
             seccomp: self.seccomp.as_ref(),
             ids: &self.ids,
+            preserved_fds: self.preserved_fds,
         }
     }
 }

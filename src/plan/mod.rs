@@ -33,11 +33,14 @@ use serde_json::de::SliceRead;
 
 use crate::error::{Context, Failure, Problem, Result};
 pub use crate::host::Host;
-use crate::spec::{Config, Hooks};
+use crate::spec::{Config, Hooks, Mount, Text};
 pub use problems::Problems;
 
+/// Where the container has the directory of its notify socket.
+pub const NOTIFY: &str = "/run/notify";
+
 /// What a caller asks for besides the config.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// The container's id.
     pub id: &'a str,
@@ -47,6 +50,12 @@ pub struct Request<'a> {
     pub no_pivot: bool,
     /// `--no-new-keyring`.
     pub no_new_keyring: bool,
+    /// How many descriptors after stdio the program keeps.
+    pub preserved_fds: u32,
+    /// Variables besides those of the config, `NAME=VALUE`, which count before those.
+    pub env: &'a [String],
+    /// The host's directory with the socket on which the program says that it is ready.
+    pub notify: Option<&'a str>,
 }
 
 /// The decided, checked form of config, flags and host: all that the runtime, the bootstrap and init go by.
@@ -84,6 +93,8 @@ pub struct Plan {
     pub resources: resources::ResourcePlan,
     /// Hooks.
     pub hooks: Hooks,
+    /// How many descriptors after stdio the program keeps.
+    pub preserved_fds: u32,
     /// What the user should hear, though it stops nothing.
     pub warnings: Vec<Problem>,
 }
@@ -101,6 +112,8 @@ pub struct Entry<'a> {
     pub seccomp: Option<&'a seccomp::SeccompPlan>,
     /// Ids of the user namespace.
     pub ids: &'a id_mappings::IdMappingsPlan,
+    /// How many descriptors after stdio the program keeps.
+    pub preserved_fds: u32,
 }
 
 impl Plan {
@@ -113,6 +126,7 @@ impl Plan {
             process: &self.process,
             seccomp: self.seccomp.as_ref(),
             ids: &self.ids,
+            preserved_fds: self.preserved_fds,
         }
     }
 
@@ -121,7 +135,8 @@ impl Plan {
     /// # Errors
     /// [`Failure::BadConfig`] for the first thing that cannot be honoured.
     pub fn for_create(text: &[u8], request: &Request<'_>, host: &Host) -> Result<Self> {
-        let config = parse(text)?;
+        let mut config = parse(text)?;
+        request.add_to(&mut config);
         let mut problems = Problems::default();
         let plan = Self::decide(&config, request, host, &mut problems);
         problems.into_result()?;
@@ -149,6 +164,7 @@ impl Plan {
             seccomp: seccomp::decide(linux.seccomp.as_ref(), problems),
             resources: resources::decide(&linux.resources, &host.cgroups, problems),
             hooks: config.hooks.clone(),
+            preserved_fds: request.preserved_fds,
             cgroup,
             namespaces,
             warnings: Vec::new(),
@@ -159,6 +175,37 @@ impl Plan {
         }
         plan.warnings.extend_from_slice(problems.warnings());
         plan
+    }
+}
+
+impl Default for Request<'_> {
+    fn default() -> Self {
+        Self {
+            id: "",
+            bundle: Path::new(""),
+            no_pivot: false,
+            no_new_keyring: false,
+            preserved_fds: 0,
+            env: &[],
+            notify: None,
+        }
+    }
+}
+
+impl<'a> Request<'a> {
+    /// Puts into the config what it does not have, as if its writer had.
+    fn add_to(&self, config: &mut Config<'a>) {
+        if let Some(process) = &mut config.process {
+            process.env.extend(self.env.iter().map(|entry| Text::from(entry.as_str())));
+        }
+        if let Some(directory) = self.notify {
+            config.mounts.push(Mount {
+                destination: Text::from(NOTIFY),
+                source: Text::from(directory),
+                options: ["bind", "nosuid", "noexec", "nodev", "ro"].map(Text::from).to_vec(),
+                ..Mount::default()
+            });
+        }
     }
 }
 

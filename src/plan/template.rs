@@ -237,7 +237,7 @@ mod tests {
     fn the_template_has_no_problems() {
         let text = text(Facts { unified: true, rootless: None }).expect("a text");
         let text = text.replace("\"terminal\": true", "\"terminal\": false");
-        let request = Request { id: "x", bundle: Path::new("/b"), no_pivot: false, no_new_keyring: false };
+        let request = Request { id: "x", bundle: Path::new("/b"), ..Request::default() };
         let host = Host {
             cgroups: crate::host::cgroups::CgroupLayout::Unified {
                 mount: "/sys/fs/cgroup".into(),

@@ -2,9 +2,11 @@
 
 pub mod foreground;
 mod id_mappings;
+pub mod inherited;
 pub mod join;
 mod limits;
 mod mount_sources;
 pub mod pid_file;
+pub mod pidfd_socket;
 pub mod spawn;
 mod stdio;

@@ -71,7 +71,7 @@ pub struct Root<'a> {
 }
 
 /// One of `mounts`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mount<'a> {
     /// Where in the container.

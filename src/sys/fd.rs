@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::{Call, Named, check};
 
@@ -17,6 +18,43 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Call> {
     // SAFETY: close_range with CLOSE_RANGE_CLOEXEC only changes descriptor flags.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
         .named(|| format!("close_range({first}, ~0, CLOSE_RANGE_CLOEXEC)"))?;
+    Ok(())
+}
+
+/// Whether whoever started us left the descriptor `number` to us: it is open, and not close-on-exec, which all are that
+/// we open ourselves (fcntl(2), F_GETFD).
+///
+/// # Errors
+/// The call's; `EBADF` for one of our own, too.
+pub fn inherited(number: u32) -> Result<(), Call> {
+    let name = || format!("fcntl({number}, F_GETFD)");
+    let raw = i32::try_from(number).map_err(|_| Errno::BADF).named(name)?;
+    // SAFETY: F_GETFD only reads the flags of a descriptor, or finds that there is none of that number.
+    match check(i64::from(unsafe { libc::fcntl(raw, libc::F_GETFD) })).named(name)? & i64::from(libc::FD_CLOEXEC) {
+        0 => Ok(()),
+        _ => Err(Errno::BADF).named(name),
+    }
+}
+
+/// Lets the descriptor `number` outlive execve(2) (fcntl(2), F_SETFD).
+///
+/// # Errors
+/// The call's.
+pub fn keep_over_exec(number: u32) -> Result<(), Call> {
+    // SAFETY: F_SETFD only changes the flags of a descriptor.
+    check(i64::from(unsafe { libc::fcntl(number.cast_signed(), libc::F_SETFD, 0) }))
+        .named(|| format!("fcntl({number}, F_SETFD, 0)"))?;
+    Ok(())
+}
+
+/// Closes descriptors that were [`inherited`], from `first` to `last` (close_range(2)).
+///
+/// # Errors
+/// The call's.
+pub fn close_inherited(first: u32, last: u32) -> Result<(), Call> {
+    // SAFETY: nothing of ours owns a descriptor that we were born with.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
+        .named(|| format!("close_range({first}, {last})"))?;
     Ok(())
 }
 
@@ -74,6 +112,16 @@ pub fn close_copies_from(first: u32, except: BorrowedFd<'_>) -> Result<(), Call>
     Ok(())
 }
 
+/// Lets reads and writes fail (`EAGAIN`) instead of waiting, for all who share the open file (fcntl(2), `F_SETFL`).
+///
+/// # Errors
+/// The call's.
+pub fn set_nonblocking(fd: impl AsFd) -> Result<(), Call> {
+    rustix::fs::fcntl_getfl(&fd)
+        .and_then(|flags| rustix::fs::fcntl_setfl(&fd, flags | OFlags::NONBLOCK))
+        .named(|| "fcntl(F_SETFL, O_NONBLOCK)".to_owned())
+}
+
 /// An exclusive lock on an open file (flock(2)); false when somebody else has it.
 ///
 /// # Errors
@@ -81,7 +129,7 @@ pub fn close_copies_from(first: u32, except: BorrowedFd<'_>) -> Result<(), Call>
 pub fn try_lock(fd: impl AsFd) -> Result<bool, Call> {
     match rustix::fs::flock(fd, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(false),
         Err(errno) => Err(errno).named(|| "flock(LOCK_EX|LOCK_NB)".to_owned()),
     }
 }

@@ -7,6 +7,8 @@
 
 pub mod bpf;
 pub mod clone;
+#[cfg(target_arch = "x86_64")]
+mod early;
 pub mod fd;
 pub mod ids;
 pub mod mount;

@@ -88,6 +88,23 @@ pub fn wait_writable(fd: BorrowedFd<'_>, limit: Duration) -> Result<bool, Call> 
     wait_for(fd, PollFlags::OUT, limit)
 }
 
+/// Waits until `fd` can be read from or the process of `pidfd` has ended, as long as it takes; whether it has.
+///
+/// # Errors
+/// poll(2)'s.
+pub fn wait_readable_or_end(fd: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> Result<bool, Call> {
+    let mut files = [fd, pidfd].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    loop {
+        match poll(&mut files, None) {
+            Err(Errno::INTR) => {}
+            other => {
+                other.named(|| "poll()".to_owned())?;
+                return Ok(!files[1].revents().is_empty());
+            }
+        }
+    }
+}
+
 fn wait_for(fd: BorrowedFd<'_>, event: PollFlags, limit: Duration) -> Result<bool, Call> {
     let end = std::time::Instant::now() + limit;
     loop {
@@ -98,6 +115,27 @@ fn wait_for(fd: BorrowedFd<'_>, event: PollFlags, limit: Duration) -> Result<boo
             other => return other.map(|ready| ready > 0).named(|| "poll()".to_owned()),
         }
     }
+}
+
+/// Reaps a child that has ended already, whichever, as long as the process of `but` has not ended: false when there is
+/// none.
+///
+/// # Errors
+/// The calls'.
+pub fn reap_another(but: BorrowedFd<'_>) -> Result<bool, Call> {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+    let name = || "waitid(P_ALL)".to_owned();
+    let found = match waitid(Id::All, ended | WaitPidFlag::WNOWAIT) {
+        Err(nix::errno::Errno::ECHILD) => return Ok(false),
+        found => found.named(name)?.pid(),
+    };
+    let Some(pid) = found else { return Ok(false) };
+    if wait_end(but, Duration::ZERO)? {
+        return Ok(false);
+    }
+    waitid(Id::Pid(pid), ended).named(name)?;
+    Ok(true)
 }
 
 /// Reaps our child (waitid(2)) once it has ended.

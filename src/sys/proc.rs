@@ -68,6 +68,17 @@ pub fn is_proc(handle: impl AsFd) -> Result<bool, Call> {
     Ok(stat.f_type == PROC_SUPER_MAGIC)
 }
 
+/// Whether our user namespace is another than the kernel's first, whose file has had the same number ever since
+/// (`PROC_USER_INIT_INO`).
+///
+/// # Errors
+/// stat(2)'s.
+pub fn in_user_namespace() -> Result<bool, Call> {
+    const FIRST: u64 = 0xefff_fffd;
+    let stat = rustix::fs::stat("/proc/self/ns/user").named(|| "stat(\"/proc/self/ns/user\")".to_owned())?;
+    Ok(stat.st_ino != FIRST)
+}
+
 /// The state letter and the start time (in clock ticks since boot) of a process: /proc/PID/stat, fields 3 and 22.
 ///
 /// # Errors

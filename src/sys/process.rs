@@ -2,6 +2,8 @@
 
 use std::ffi::CStr;
 
+use nix::sys::signal::{SigHandler, Signal};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::CpuSet;
@@ -30,6 +32,34 @@ pub fn set_name(name: &CStr) -> Result<(), Call> {
 /// The call's.
 pub fn set_dumpable(dumpable: bool) -> Result<(), Call> {
     prctl(libc::PR_SET_DUMPABLE, [dumpable.into(), 0, 0, 0], "PR_SET_DUMPABLE").map(|_| ())
+}
+
+/// From now on, of our descendants those whose parents end become our children (`PR_SET_CHILD_SUBREAPER`).
+///
+/// # Errors
+/// The call's.
+pub fn adopt_orphans() -> Result<(), Call> {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, [1, 0, 0, 0], "PR_SET_CHILD_SUBREAPER").map(|_| ())
+}
+
+/// What std's start-up would do for us (`main.rs`): the standard descriptors are open, so that no file of ours becomes
+/// one of them, and a broken pipe is an error and not the end.
+///
+/// # Errors
+/// poll(2)'s, open(2)'s, sigaction(2)'s.
+pub fn begin() -> Result<(), Call> {
+    let mut standard = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
+    // SAFETY: an array of three that outlives the call, which does not wait.
+    check(unsafe { libc::poll(standard.as_mut_ptr(), 3, 0) }.into()).named(|| "poll(0, 1, 2)".to_owned())?;
+    for _ in standard.iter().filter(|fd| fd.revents & libc::POLLNVAL != 0) {
+        // The lowest number that is free, which is the closed one.
+        let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty());
+        std::mem::forget(null.named(|| "open(\"/dev/null\")".to_owned())?);
+    }
+    // SAFETY: ignoring a signal runs nothing.
+    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigIgn) }
+        .named(|| "signal(SIGPIPE)".to_owned())
+        .map(drop)
 }
 
 /// From now on execve(2) gives no privileges.

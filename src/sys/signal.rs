@@ -34,7 +34,7 @@ pub fn expect_children() -> Result<(), Call> {
     Ok(())
 }
 
-/// What a program expects to begin with: no signal held back, and SIGPIPE, which Rust's start-up ignores, as usual.
+/// What a program expects to begin with: no signal held back, and SIGPIPE, which we ignore, as usual.
 ///
 /// # Errors
 /// The calls'.

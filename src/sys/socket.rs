@@ -1,15 +1,21 @@
-//! Unix sockets of packets, with descriptors on them (unix(7), SOCK_SEQPACKET, SCM_RIGHTS).
+//! Unix sockets, with descriptors on what they send (unix(7), SCM_RIGHTS): of packets, which are ours, and of the kinds
+//! that others wait at.
 
+use std::ffi::OsStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 
-use super::{Call, Named};
+use super::{Call, Named, fd};
 
 /// A pair of connected ends; a packet sent on one arrives whole on the other.
 ///
@@ -26,7 +32,7 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), Call> {
 /// # Errors
 /// The failed call's.
 pub fn listen(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
-    let (socket, address) = prepare(directory, name)?;
+    let (socket, address) = prepare(directory, name, SocketType::SEQPACKET)?;
     rustix::net::bind(&socket, &address).named(|| format!("bind({name:?})"))?;
     rustix::net::listen(&socket, 8).named(|| format!("listen({name:?})"))?;
     Ok(socket)
@@ -37,14 +43,63 @@ pub fn listen(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
 /// # Errors
 /// The failed call's: `ENOENT` when there is no such file, `ECONNREFUSED` when nobody listens any more.
 pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
-    let (socket, address) = prepare(directory, name)?;
+    let (socket, address) = prepare(directory, name, SocketType::SEQPACKET)?;
     rustix::net::connect(&socket, &address).named(|| format!("connect({name:?})"))?;
     Ok(socket)
 }
 
-fn prepare(directory: BorrowedFd<'_>, name: &str) -> Result<(OwnedFd, SocketAddrUnix), Call> {
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .named(|| "socket(AF_UNIX, SOCK_SEQPACKET)".to_owned())?;
+/// Connects to the stream socket at `path`, however long that is. Neither here nor later does it wait.
+///
+/// # Errors
+/// The failed call's; `EAGAIN` when too many others are waiting there.
+pub fn connect_stream(path: &Path) -> Result<OwnedFd, Call> {
+    let call = || format!("connect({path:?})");
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory =
+        rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).named(call)?;
+    let name = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
+    let (socket, address) = prepare(directory.as_fd(), &name, SocketType::STREAM)?;
+    fd::set_nonblocking(&socket)?;
+    rustix::net::connect(&socket, &address).named(call)?;
+    Ok(socket)
+}
+
+/// A datagram socket, connected to `address`: a path, or behind an `@` a name that is none (an abstract address).
+///
+/// # Errors
+/// The failed call's.
+pub fn connect_datagrams(address: &OsStr) -> Result<OwnedFd, Call> {
+    let name = || format!("connect({address:?})");
+    let address = match address.as_bytes() {
+        [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name),
+        path => SocketAddrUnix::new(path),
+    };
+    let socket = new(SocketType::DGRAM)?;
+    rustix::net::connect(&socket, &address.named(name)?).named(name)?;
+    Ok(socket)
+}
+
+/// A datagram socket as the file `name` in `directory`, which everybody may send to.
+///
+/// # Errors
+/// The failed call's.
+pub fn bind_datagrams(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
+    let (socket, address) = prepare(directory, name, SocketType::DGRAM)?;
+    // Not by chmod(2), which would follow a link that somebody puts there.
+    let mask = rustix::process::umask(Mode::empty());
+    let bound = rustix::net::bind(&socket, &address);
+    rustix::process::umask(mask);
+    bound.named(|| format!("bind({name:?})"))?;
+    Ok(socket)
+}
+
+fn new(kind: SocketType) -> Result<OwnedFd, Call> {
+    rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
+        .named(|| format!("socket(AF_UNIX, {kind:?})"))
+}
+
+fn prepare(directory: BorrowedFd<'_>, name: &str, kind: SocketType) -> Result<(OwnedFd, SocketAddrUnix), Call> {
+    let socket = new(kind)?;
     let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()))
         .named(|| format!("the socket address of {name:?}"))?;
     Ok((socket, address))
@@ -57,7 +112,7 @@ fn prepare(directory: BorrowedFd<'_>, name: &str) -> Result<(OwnedFd, SocketAddr
 pub fn accept(listener: impl AsFd) -> Result<OwnedFd, Call> {
     loop {
         match rustix::net::accept_with(&listener, SocketFlags::CLOEXEC) {
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             other => return other.named(|| "accept4()".to_owned()),
         }
     }
@@ -76,8 +131,22 @@ pub fn send(socket: impl AsFd, packet: &[u8], descriptor: Option<BorrowedFd<'_>>
     }
     loop {
         match rustix::net::sendmsg(&socket, &[IoSlice::new(packet)], &mut control, SendFlags::NOSIGNAL) {
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             other => return other.map(|_| ()).named(|| "sendmsg()".to_owned()),
+        }
+    }
+}
+
+/// Receives one packet into `buffer`, if there is one, and no descriptors; its length.
+///
+/// # Errors
+/// recv(2)'s.
+pub fn receive_now(socket: impl AsFd, buffer: &mut [u8]) -> Result<Option<usize>, Call> {
+    loop {
+        match rustix::net::recv(&socket, &mut *buffer, RecvFlags::DONTWAIT) {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(None),
+            other => return other.map(|(length, _)| Some(length)).named(|| "recv()".to_owned()),
         }
     }
 }
@@ -92,7 +161,7 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Option<Ow
     let length = loop {
         let mut slices = [IoSliceMut::new(buffer)];
         match rustix::net::recvmsg(&socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC) {
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             other => break other.named(|| "recvmsg()".to_owned())?.bytes,
         }
     };

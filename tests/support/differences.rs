@@ -65,6 +65,24 @@ pub const REASONS: &[(&str, &str)] = &[
     ("namespaces::a_time_namespace_is_joined", "runc 1.1 has no time namespaces"),
     ("namespaces::time_offsets_shift_the_clocks", "runc 1.1 has no time namespaces"),
     ("namespaces::time_offsets_without_a_time_namespace_are_refused", "runc 1.1 has no time namespaces"),
+    ("notify_socket::a_foreground_run_passes_signals_on_before_the_program_is_ready", "runc passes none on until then"),
+    ("notify_socket::a_program_that_never_says_so_ends_as_any_other", "runc waits on, in the foreground for ever"),
+    ("notify_socket::nobody_at_the_socket_is_an_error_of_start", "runc tells when the program runs already"),
+    ("notify_socket::start_waits_for_the_answer_of_the_host", "runc 1.1 asks for none"),
+    ("pidfd_socket::a_listener_that_hangs_up_is_an_error_and_leaves_nothing", "runc 1.1 does not have the flag"),
+    ("pidfd_socket::a_socket_that_is_not_there_is_refused", "runc 1.1 does not have the flag"),
+    ("pidfd_socket::create_and_run_send_init", "runc 1.1 does not have the flag"),
+    ("pidfd_socket::exec_sends_its_process", "runc 1.1 does not have the flag"),
+    ("pidfd_socket::exec_to_a_socket_that_is_not_there_is_refused", "runc 1.1 does not have the flag"),
+    ("pidfd_socket::the_path_may_be_long", "runc 1.1 does not have the flag"),
+    ("preserve_fds::a_negative_number_of_listen_fds_is_none", "runc 1.1 crashes"),
+    ("preserve_fds::a_number_that_is_none_is_refused", "runc takes a negative one for none, and prints its help"),
+    ("preserve_fds::hooks_do_not_get_them", "runc 1.1 hands them and its own to hooks in the container"),
+    ("preserve_fds::listen_fds_that_are_not_open_are_refused", "runc says only what the kernel said"),
+    ("preserve_fds::the_first_that_is_not_open_is_named", "runc takes what it has opened itself for it"),
+    ("preserve_fds::the_names_of_listen_fds_reach_the_program", "runc drops them"),
+    ("preserve_fds::the_runtime_lets_go_of_them", "runc in the foreground holds them, too"),
+    ("preserve_fds::what_we_opened_ourselves_cannot_be_preserved", "runc hands on its own log file"),
     ("rlimits::a_duplicate_limit_is_refused", "runc lets the last one win, which the specification forbids"),
     ("root::propagation_shared_and_rshared_make_the_root_shared", "runc 1.1 sets it before pivot_root"),
     ("root::propagation_slave_and_rslave_make_the_root_a_slave", "runc 1.1 makes the root private"),
@@ -101,6 +119,11 @@ pub fn refuses_in_one_line() -> bool {
 
 /// runc often says only what the kernel said.
 pub fn refusals_name_the_key() -> bool {
+    !is_runc()
+}
+
+/// runc 1.1 does not ask for an answer to what it tells at `NOTIFY_SOCKET`.
+pub fn notify_has_a_barrier() -> bool {
     !is_runc()
 }
 

@@ -28,6 +28,7 @@ pub mod differences;
 pub mod leftovers;
 pub mod mountinfo;
 pub mod runtime;
+pub mod sockets;
 pub mod userland;
 
 pub use bundle::Bundle;

@@ -1,0 +1,141 @@
+//! The socket on which a program says that it is ready (sd_notify(3)), and the way on to whoever waits for that: the
+//! `NOTIFY_SOCKET` of our own environment.
+//!
+//! The container cannot have that one: who speaks there is told by its pid and cgroup, and may say anything. So it gets
+//! a socket of its own, of which one line goes on; with the pid that is to be watched, which the container does not
+//! know. The socket is in a directory of its own, which the container sees read-only.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+
+use crate::error::{Context, Result};
+use crate::sys::{Call, Named, pidfd, socket};
+
+/// The directory's name, in that of the container.
+pub const DIRECTORY: &str = "notify";
+/// The socket's name in it.
+pub const SOCKET: &str = "notify.sock";
+
+/// How long whoever waits may take to say that it has heard.
+const BARRIER: Duration = Duration::from_secs(30);
+
+/// The socket that whoever started us waits at, if any.
+#[must_use]
+pub fn wanted() -> Option<OsString> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty())
+}
+
+/// Makes the directory; the container has it mounted from the beginning.
+///
+/// # Errors
+/// mkdir(2)'s.
+pub fn make_directory(container: BorrowedFd<'_>) -> Result<()> {
+    // Its own users must get in, whoever they are on the host.
+    rustix::fs::mkdirat(container, DIRECTORY, Mode::from_raw_mode(0o755))
+        .named(|| format!("mkdir({DIRECTORY:?})"))
+        .context("making the directory of the notify socket")
+}
+
+/// Removes the directory, if there is one.
+///
+/// # Errors
+/// The failed call's.
+pub fn remove_directory(container: BorrowedFd<'_>) -> Result<()> {
+    let directory = match open(container) {
+        Err(call) if call.is(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    remove_socket(&directory)?;
+    rustix::fs::unlinkat(container, DIRECTORY, AtFlags::REMOVEDIR).named(|| format!("rmdir({DIRECTORY:?})"))?;
+    Ok(())
+}
+
+fn open(container: BorrowedFd<'_>) -> Result<OwnedFd, Call> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(container, DIRECTORY, flags, Mode::empty()).named(|| format!("open({DIRECTORY:?})"))
+}
+
+fn remove_socket(directory: &OwnedFd) -> Result<(), Call> {
+    match rustix::fs::unlinkat(directory, SOCKET, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno).named(|| format!("unlink({SOCKET:?})")),
+    }
+}
+
+/// Hears what the program says, and tells it.
+#[derive(Debug)]
+pub struct Notify {
+    program: OwnedFd,
+    host: OwnedFd,
+}
+
+impl Notify {
+    /// Makes the container's socket, and connects to `host`.
+    ///
+    /// # Errors
+    /// The failed call's; that the container was made without the directory.
+    pub fn listen(container: BorrowedFd<'_>, host: &OsStr) -> Result<Self> {
+        let host = socket::connect_datagrams(host).context("connecting to $NOTIFY_SOCKET")?;
+        let directory = match open(container) {
+            Err(call) if call.is(Errno::NOENT) => {
+                return Err(call).context("the container was created without NOTIFY_SOCKET in the environment");
+            }
+            other => other?,
+        };
+        remove_socket(&directory)?; // of a `start` that was killed
+        let program = socket::bind_datagrams(directory.as_fd(), SOCKET).context("making the notify socket")?;
+        Ok(Self { program, host })
+    }
+
+    /// Waits until the program is ready, and tells it, and that `main_pid` is the process to be watched. Nothing is told
+    /// when the process of the descriptor `init` ends before.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn forward(&self, init: BorrowedFd<'_>, main_pid: i32) -> Result<()> {
+        let Some(mut ready) = self.ready(init)? else { return Ok(()) };
+        ready.push(b'\n');
+        let tell = |text: &[u8]| socket::send(&self.host, text, None).context("telling $NOTIFY_SOCKET");
+        tell(&ready)?;
+        tell(format!("MAINPID={main_pid}\n").as_bytes())?;
+        self.barrier().context("waiting for the one at $NOTIFY_SOCKET")
+    }
+
+    /// The first line that begins with `READY=`; whatever else the program says is between it and nobody.
+    fn ready(&self, init: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
+        let mut buffer = [0; 4096];
+        let mut ended = false;
+        loop {
+            match socket::receive_now(&self.program, &mut buffer)? {
+                Some(length) => {
+                    let said = buffer.get(..length).unwrap_or_default();
+                    if let Some(line) = said.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"READY=")) {
+                        return Ok(Some(line.to_vec()));
+                    }
+                }
+                None if ended => return Ok(None),
+                // What it said last, before it ended, still counts.
+                None => ended = pidfd::wait_readable_or_end(self.program.as_fd(), init)?,
+            }
+        }
+    }
+
+    /// sd_notify_barrier(3): the descriptor is closed when all that was sent before has been dealt with.
+    fn barrier(&self) -> Result<()> {
+        let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2()".to_owned())?;
+        socket::send(&self.host, b"BARRIER=1", Some(theirs.as_fd()))?;
+        drop(theirs);
+        if !pidfd::wait_readable(ours.as_fd(), BARRIER)? {
+            log::warn!("no answer to BARRIER=1 at $NOTIFY_SOCKET within {} s", BARRIER.as_secs());
+            return Ok(());
+        }
+        let length = rustix::io::read(&ours, &mut [0]).named(|| "read()".to_owned())?;
+        anyhow::ensure!(length == 0, "the descriptor of BARRIER=1 was written to");
+        Ok(())
+    }
+}
