@@ -22,7 +22,7 @@ run: build
 # Once as the machine is, and the containers' tests once more where nothing but cgroup v2 is to be seen. Without the
 # ignored signals of a shell in the background, which containers would inherit.
 test: build
-	integration/packages.sh busybox-static libseccomp-dev pkg-config util-linux $(if $(filter runc,$(notdir $(RUNTIME))),runc)
+	integration/packages.sh busybox-static iproute2 libseccomp-dev pkg-config util-linux $(if $(filter runc,$(notdir $(RUNTIME))),runc)
 	env --default-signal cargo test --locked
 	env --default-signal integration/cgroup-v2.sh cargo test --locked --test main
 

@@ -35,6 +35,9 @@ struct Cli {
     /// Log what is done, not only what went wrong
     #[arg(long)]
     debug: bool,
+    /// Let systemd make the cgroup; linux.cgroupsPath is SLICE:PREFIX:NAME then
+    #[arg(long)]
+    systemd_cgroup: bool,
     /// Print the version
     #[arg(short, long, action = ArgAction::Version)]
     version: (),
@@ -235,13 +238,14 @@ fn carry_out(cli: &Cli) -> Result<u8> {
     if state_root.parent().is_none() {
         return Err(Failure::Usage("Option --root argument should not be set to /".to_owned()).into());
     }
+    let driver = if cli.systemd_cgroup { create::Driver::Systemd } else { create::Driver::Cgroupfs };
     match &cli.verb {
-        Verb::Create(args) => create::create(args, &state_root)?,
+        Verb::Create(args) => create::create(args, &state_root, driver)?,
         Verb::Start(args) => start::start(args, &state_root)?,
         Verb::State(args) => print(&state::state(args, &state_root)?)?,
         Verb::Kill(args) => kill::kill(args, &state_root)?,
         Verb::Delete(args) => delete::delete(args, &state_root)?,
-        Verb::Run(args) => return run::run(args, &state_root),
+        Verb::Run(args) => return run::run(args, &state_root, driver),
         Verb::Exec(args) => return exec::exec(args, &state_root),
         Verb::List(args) => print(&list::list(args, &state_root)?)?,
         Verb::Pause(args) => pause::pause(args, &state_root)?,

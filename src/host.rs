@@ -1,11 +1,14 @@
-//! Facts about the machine and about us, looked up once at the start; plain data that `plan/` decides by.
+//! Facts about the machine and about us that `plan/` decides by: looked up once at the start, but for what few configs
+//! need ([`extras`]).
 
 pub mod cgroups;
+pub mod extras;
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use cgroups::CgroupLayout;
+use extras::Extras;
 
 use crate::error::{Context, Failure, Result};
 use crate::sys;
@@ -19,10 +22,13 @@ pub struct Host {
     pub egid: u32,
     /// Capabilities that we have and can give; bit n is capability n.
     pub capabilities: u64,
-    /// Whether the cgroups may be out of our reach, so that a container without limits does without them.
+    /// Whether we are an ordinary user, also where we are root of his user namespace: rights over cgroups, and over the
+    /// system's systemd, are not to be expected, so that a container without limits does without.
     pub rootless: bool,
     /// The cgroup hierarchies.
     pub cgroups: CgroupLayout,
+    /// What is looked up when it is asked for.
+    pub extras: Extras,
 }
 
 /// `--rootless`.
@@ -73,6 +79,7 @@ impl Host {
                 Rootless::Auto => euid != 0 || sys::proc::in_user_namespace()?,
             },
             cgroups: CgroupLayout::probe().context("finding the cgroup hierarchies")?,
+            extras: Extras::default(),
         })
     }
 
@@ -85,6 +92,7 @@ impl Host {
             capabilities: u64::MAX,
             rootless: false,
             cgroups: CgroupLayout::Legacy { hierarchies: Vec::new(), unified: None },
+            extras: Extras::known(&[], None),
         }
     }
 }

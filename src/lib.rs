@@ -19,23 +19,24 @@
 //! ```text
 //!  runtime                       bootstrap                        init
 //!  commands/ runtime/            bootstrap.rs                     init/
-//!  container/ cgroup/            (only where a user namespace
+//!  container/ cgroup/ resctrl    (only where a user namespace
 //!  ─────────────────────────      meets a joined one) ─────────   ────────────────────────────────────────
 //!  plan: every "no" is said
 //!  reserve the directory
-//!  make the cgroup
+//!  make the cgroup (and groups of resctrl)
 //!  clone3 ─────────────────────▶ join, make a time namespace
 //!                                clone3, as our sibling ───────▶  (or: straight from the runtime's clone3)
 //!                                Forked(pid), exit                wait
 //!  write the id maps
 //!  Go ─────────────────────────────────────────────────────────▶  join, keyring, loopback
 //!                                                                 rootfs::build   mounts, devices
-//!  set limits       ◀────────────────────────────────── RunHooks
+//!  set resources    ◀────────────────────────────────── RunHooks
 //!  prestart, createRuntime hooks
 //!  Go ─────────────────────────────────────────────────────────▶  createContainer hooks, hostname, sysctl
+//!  to the console   ◀────────────────────────────────── Terminal  a terminal, if the program has one
 //!                                                                 rootfs::seal    masked, read-only
 //!                                                                 rootfs::enter   pivot_root: the host is gone
-//!  set rlimits      ◀──────────────────────────────────── Limits
+//!  set limits       ◀──────────────────────────────────── Limits
 //!  Go ─────────────────────────────────────────────────────────▶  become the user, find the program
 //!                   ◀───────────────────────────────────── Ready
 //!  state.json = created
@@ -54,12 +55,13 @@
 //! | module | what it is | may know |
 //! |---|---|---|
 //! | [`cli`] | the command line, and the only printing | `commands`, `host`, `log` |
-//! | [`commands`] | a file for each verb: its flags, its flow | `runtime`, `container`, `cgroup`, `plan`, `hooks`, `host`, `sync`, `state` |
+//! | [`commands`] | a file for each verb: its flags, its flow | `runtime`, `container`, `cgroup`, `resctrl`, `plan`, `hooks`, `host`, `sync`, `state` |
 //! | [`runtime`] | the parent's half of making a process | `bootstrap`, `init`, `cgroup`, `plan`, `sync` |
 //! | [`bootstrap`] | the process in between | `init`, `plan`, `sync` |
 //! | [`init`] | what runs after the last clone | `plan`, `sync`, `hooks`, `state` |
 //! | [`container`] | the container on disk: its directory, state.json, the gate | `sync`, `state` |
 //! | [`cgroup`] | whatever touches /sys/fs/cgroup | `plan` |
+//! | [`resctrl`] | whatever touches /sys/fs/resctrl | `plan` |
 //! | [`hooks`] | running the programs of a moment | `plan`, `spec` |
 //! | [`plan`] | from what is written to what is done | `spec`, `seccomp`, `host`, `state` |
 //! | [`seccomp`] | a profile → a program of the kernel's | |
@@ -89,7 +91,8 @@
 //! * **Our binary is not copied** to keep it from the container (CVE-2019-5736), but executed once more from a
 //!   read-only mount that belongs to no namespace ([`sys::self_exe`]).
 //! * **The system call filter is always loaded last**, right before execve, so a profile need allow nothing of ours
-//!   (`init/handover.rs`).
+//!   (`init/handover.rs`). One that notifies an agent may ask about any call: a second thread, without the filter, hands
+//!   the listener over while the first waits without a call ([`sys::seccomp::load_with_listener`]).
 //! * **Masked and read-only paths are made before pivot_root** and not after: the rootfs is a handle until the last
 //!   step, and no look-up in it can reach the host (`init/rootfs/`).
 //! * **Mounts are made detached** and have all their attributes before anybody can see them ([`sys::mount`]).
@@ -119,6 +122,7 @@
 //! | notify socket | where the program says that it is ready; what it says goes on to `NOTIFY_SOCKET` |
 //! | id mappings | of a user namespace |
 //! | state root | `--root` |
+//! | terminal, console | what the program reads and writes on; who gets its other side, the master |
 //! | listener | the process that a seccomp filter asks |
 //! | Failure, Call | a typed error; a system call that failed |
 
@@ -133,6 +137,7 @@ pub mod host;
 pub mod init;
 pub mod log;
 pub mod plan;
+pub mod resctrl;
 pub mod runtime;
 pub mod seccomp;
 pub mod spec;

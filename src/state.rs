@@ -58,6 +58,23 @@ pub struct State<'a> {
     pub annotations: &'a BTreeMap<String, String>,
 }
 
+/// What a seccomp agent reads (config-linux.md, "The Container Process State").
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessState<'a> {
+    /// Version of the specification.
+    pub oci_version: &'static str,
+    /// What the descriptors are that come with it, in order.
+    pub fds: &'a [&'a str],
+    /// The process that the filter is on, as the runtime sees it.
+    pub pid: i32,
+    /// `linux.seccomp.listenerMetadata`.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub metadata: &'a str,
+    /// The container.
+    pub state: State<'a>,
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_empty(map: &&BTreeMap<String, String>) -> bool {
     map.is_empty()
@@ -66,6 +83,16 @@ fn is_empty(map: &&BTreeMap<String, String>) -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_zero(pid: &i32) -> bool {
     *pid == 0
+}
+
+impl ProcessState<'_> {
+    /// The JSON text.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn to_json(&self) -> Result<String> {
+        Ok(serde_json::to_string(self)?)
+    }
 }
 
 impl State<'_> {

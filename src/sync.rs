@@ -9,13 +9,20 @@
 //!                                   ◀── Descriptor
 //!   RunHooks                        ──▶     cgroup limits, prestart, createRuntime
 //!                                   ◀── Go
-//!   Limits                          ──▶     rlimits, when there are any
+//!   Terminal + descriptor           ──▶     its master, when the program has one; no answer
+//!   Limits                          ──▶     rlimits, scheduling, when asked for
 //!                                   ◀── Go
 //!   Ready                           ──▶     all that can fail has not
 //!                                   ◀── Go                state.json = created; `create` returns
 //!   Failed(report)        (any time)──▶     becomes the command's error, kind intact
 //! ```
-//! What `exec` makes says `Limits`, `Ready` and `Failed` alike; its first `Go` means that it is in the cgroup, its last that
+//! A filter with a listener adds a step after the last `Go`, of `run`, `exec` and `start` alike:
+//!
+//! ```text
+//!   Listener, with the descriptor   ──▶     handed to the agent of linux.seccomp.listenerPath
+//!                                   ◀── Go                it is there: the program may run
+//! ```
+//! What `exec` makes says `Terminal`, `Limits`, `Ready` and `Failed` alike; its first `Go` means that it is in the cgroup, its last that
 //! the pid file is written.
 //!
 //! The end of the wire without a `Failed` means, before `Ready`, that init died; after it, that init became the program:
@@ -34,7 +41,7 @@ use crate::error::{Context, Report, Result};
 use crate::sys::{Call, pidfd, socket};
 
 /// What bootstrap and init say.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum FromInit {
     /// Init is there, with this pid.
     Forked(i32),
@@ -42,10 +49,14 @@ pub enum FromInit {
     MountSource(usize),
     /// The mounts are made, pivot_root is next.
     RunHooks,
+    /// The master of the program's terminal.
+    Terminal(OwnedFd),
     /// The limits of the process are to be set, before it gives up its rights.
     Limits,
     /// All is done but the program.
     Ready,
+    /// The filter is in force: this descriptor answers for it.
+    Listener(OwnedFd),
     /// It went wrong.
     Failed(Report),
     /// The wire ended.
@@ -65,8 +76,10 @@ const GO: u8 = b'g';
 const FORKED: u8 = b'p';
 const MOUNT_SOURCE: u8 = b'm';
 const RUN_HOOKS: u8 = b'h';
+const TERMINAL: u8 = b't';
 const LIMITS: u8 = b'l';
 const READY: u8 = b'r';
+const LISTENER: u8 = b's';
 const FAILED: u8 = b'f';
 
 /// The longest packet: an error's text is cut to fit.
@@ -146,8 +159,8 @@ impl RuntimeEnd {
 
     fn read(&self) -> Result<FromInit> {
         let mut buffer = [0; LONGEST];
-        let (length, _) = socket::receive(&self.0, &mut buffer)?;
-        decode(buffer.get(..length).unwrap_or_default())
+        let (length, descriptor) = socket::receive(&self.0, &mut buffer)?;
+        decode(buffer.get(..length).unwrap_or_default(), descriptor)
     }
 }
 
@@ -172,7 +185,11 @@ impl InitEnd {
     /// # Errors
     /// sendmsg(2)'s; that the runtime is gone.
     pub fn tell(&self, message: &FromInit) -> Result<()> {
-        socket::send(&self.0, &encode(message), None).context("speaking to the runtime")
+        let descriptor = match message {
+            FromInit::Terminal(fd) | FromInit::Listener(fd) => Some(fd.as_fd()),
+            _ => None,
+        };
+        socket::send(&self.0, &encode(message), descriptor).context("speaking to the runtime")
     }
 
     /// Waits to be told to go on. The runtime's death ends us, too: nobody would ever start or delete us.
@@ -199,6 +216,16 @@ impl InitEnd {
     }
 }
 
+impl InitEnd {
+    /// Another hold on the same end, for another thread.
+    ///
+    /// # Errors
+    /// dup(2)'s.
+    pub fn try_clone(&self) -> Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+}
+
 impl AsFd for RuntimeEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -221,8 +248,10 @@ fn encode(message: &FromInit) -> Vec<u8> {
         FromInit::Forked(pid) => number(FORKED, u64::from(pid.unsigned_abs())),
         FromInit::MountSource(index) => number(MOUNT_SOURCE, *index as u64),
         FromInit::RunHooks => vec![RUN_HOOKS],
+        FromInit::Terminal(_) => vec![TERMINAL],
         FromInit::Limits => vec![LIMITS],
         FromInit::Ready => vec![READY],
+        FromInit::Listener(_) => vec![LISTENER],
         FromInit::End => Vec::new(),
         FromInit::Failed(report) => {
             let mut packet = number(FAILED, u64::from(report.errno.unsigned_abs()));
@@ -233,15 +262,17 @@ fn encode(message: &FromInit) -> Vec<u8> {
     }
 }
 
-fn decode(packet: &[u8]) -> Result<FromInit> {
+fn decode(packet: &[u8], descriptor: Option<OwnedFd>) -> Result<FromInit> {
     let number = packet.get(1..9).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
     Ok(match packet.first() {
         None => FromInit::End,
         Some(&FORKED) => FromInit::Forked(i32::try_from(number)?),
         Some(&MOUNT_SOURCE) => FromInit::MountSource(usize::try_from(number)?),
         Some(&RUN_HOOKS) => FromInit::RunHooks,
+        Some(&TERMINAL) => FromInit::Terminal(descriptor.context("a terminal without a descriptor")?),
         Some(&LIMITS) => FromInit::Limits,
         Some(&READY) => FromInit::Ready,
+        Some(&LISTENER) => FromInit::Listener(descriptor.context("a message without its descriptor")?),
         Some(&FAILED) => {
             let text = String::from_utf8_lossy(packet.get(9..).unwrap_or_default()).into_owned();
             let mut parts = text.splitn(4, '\0').map(str::to_owned);
@@ -282,9 +313,12 @@ mod tests {
             FromInit::End,
         ];
         for message in messages {
-            assert_eq!(decode(&encode(&message)).expect("a message"), message);
+            let heard = decode(&encode(&message), None).expect("a message");
+            assert_eq!(format!("{heard:?}"), format!("{message:?}"));
         }
-        decode(b"?").expect_err("none of ours");
-        decode(&[super::FORKED, 255, 255, 255, 255, 255, 255, 255, 255]).expect_err("not a pid");
+        decode(b"?", None).expect_err("none of ours");
+        decode(&[super::FORKED, 255, 255, 255, 255, 255, 255, 255, 255], None).expect_err("not a pid");
+        decode(&[super::TERMINAL], None).expect_err("no terminal");
+        decode(&[super::LISTENER], None).expect_err("no descriptor");
     }
 }

@@ -171,12 +171,6 @@ fn a_program_of_no_known_format_fails_at_start() {
 }
 
 #[test]
-fn a_terminal_without_a_console_socket_is_refused() {
-    let bundle = Bundle::busybox().set("/process/terminal", true);
-    bundle.refused().says("cannot allocate tty if runc will detach without setting console socket");
-}
-
-#[test]
 fn null_bytes_are_refused() {
     for pointer in ["/process/args/0", "/process/cwd", "/root/path"] {
         let bundle = Bundle::busybox().set(pointer, "a\0b");
@@ -233,16 +227,4 @@ fn another_major_version_of_the_specification_is_refused() {
         Bundle::busybox().set("/ociVersion", version).refused().says(version).names("ociVersion");
     }
     Bundle::busybox().set("/ociVersion", "1.0.2-dev").run(["true"]).ok();
-}
-
-/// Nobody would hear it, and the call would fail as if the kernel did not have it.
-#[test]
-fn a_seccomp_notification_is_refused() {
-    differs!();
-    let filter = json!({
-        "defaultAction": "SCMP_ACT_ALLOW",
-        "listenerPath": "/nowhere",
-        "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }]
-    });
-    Bundle::busybox().set("/linux/seccomp", filter).refused().says("seccomp notify unsupported:").names("seccomp");
 }

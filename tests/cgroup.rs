@@ -121,6 +121,15 @@ fn a_disk() -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
+/// As with runc: the specification advises against the first two, and kernels have long forgotten all three.
+#[test]
+fn obsolete_memory_limits_are_ignored() {
+    let memory = json!({ "kernel": 67_108_864, "kernelTCP": 67_108_864, "useHierarchy": true });
+    let out = Bundle::busybox().set("/linux/resources/memory", memory).run(["echo", "aye"]).ok();
+    assert_eq!(out.stdout, "aye\n");
+    assert!(out.stderr.to_lowercase().contains("kernel"), "{out:?}");
+}
+
 #[test]
 fn all_processes_are_in_the_cgroup_in_every_hierarchy() {
     let c = Bundle::busybox().script("sleep 60 & echo ready; wait").run_detached();

@@ -154,3 +154,45 @@ fn a_bind_mounted_dev_is_left_alone() {
     assert_eq!(bundle.run(["ls", "/dev"]).ok().stdout, "null\n");
     assert_eq!(fs::read_dir(&dev).unwrap().count(), 1);
 }
+
+/// What the kernel does not have it would cut off: 4097:3 would be /dev/null.
+#[test]
+fn numbers_that_the_kernel_does_not_have_are_refused() {
+    differs!();
+    for (major, minor) in [(4097, 3), (4096, 0), (1, 1 << 20), (-1, 0), (1, -1)] {
+        let bundle = Bundle::busybox().push("/linux/devices", device("/dev/deck", "c", major, minor));
+        bundle.refused().names("linux.devices[0]");
+    }
+    let mut bundle = Bundle::busybox().push("/linux/devices", device("/dev/deck", "c", 4095, (1 << 20) - 1));
+    assert!(stat(&mut bundle, "/dev/deck").starts_with("character special file fff:fffff"));
+}
+
+#[test]
+fn a_mode_may_come_with_the_type_of_the_file() {
+    let entry = json!({ "path": "/dev/deck", "type": "c", "major": 10, "minor": 229, "fileMode": 0o20_604 });
+    let mut bundle = Bundle::busybox().push("/linux/devices", entry);
+    assert_eq!(stat(&mut bundle, "/dev/deck"), "character special file a:e5 604 0:0");
+}
+
+/// A second run of the same rootfs finds the nodes of the first.
+#[test]
+fn a_node_that_is_there_is_given_its_mode_and_owner() {
+    differs!();
+    let entry = |mode: u32, uid: u32| json!({ "path": "/deck", "type": "c", "major": 10, "minor": 229, "fileMode": mode, "uid": uid });
+    let mut bundle = Bundle::busybox().push("/linux/devices", entry(0o600, 0));
+    assert_eq!(stat(&mut bundle, "/deck"), "character special file a:e5 600 0:0");
+    assert_eq!(stat(&mut bundle, "/deck"), "character special file a:e5 600 0:0");
+    let mut bundle = bundle.set("/linux/devices", json!([entry(0o640, 12)]));
+    assert_eq!(stat(&mut bundle, "/deck"), "character special file a:e5 640 12:0");
+}
+
+#[test]
+fn another_device_or_a_link_in_the_place_of_a_device_is_refused() {
+    differs!();
+    for make in ["mknod DECK c 1 3", "mknod DECK b 10 229", "mkfifo DECK", "ln -s dev/null DECK", "mkdir DECK"] {
+        let bundle = Bundle::busybox().push("/linux/devices", device("/deck", "c", 10, 229));
+        let script = make.replace("DECK", bundle.rootfs("deck").to_str().unwrap());
+        assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+        bundle.refused().says("/deck exists in the rootfs and is not this device").names("linux.devices[0]");
+    }
+}

@@ -33,7 +33,10 @@ fn lists_are_sorted_and_name_the_usual() {
     for (key, names) in [
         ("/mountOptions", &["bind", "defaults", "nosuid", "rro", "rshared", "tmpcopyup"][..]),
         ("/linux/namespaces", &["cgroup", "ipc", "mount", "network", "pid", "user", "uts"]),
-        ("/linux/seccomp/actions", &["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_LOG"]),
+        (
+            "/linux/seccomp/actions",
+            &["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_LOG", "SCMP_ACT_NOTIFY"],
+        ),
         ("/linux/seccomp/operators", &["SCMP_CMP_EQ", "SCMP_CMP_MASKED_EQ"]),
         ("/linux/seccomp/archs", &["SCMP_ARCH_AARCH64", "SCMP_ARCH_X32", "SCMP_ARCH_X86_64"]),
     ] {
@@ -50,13 +53,54 @@ fn lists_are_sorted_and_name_the_usual() {
     assert_eq!(linux["seccomp"]["enabled"], true);
 }
 
+/// Whatever the machine has of it.
+#[test]
+fn security_modules_are_claimed() {
+    let features = features();
+    let linux = &features["linux"];
+    for module in ["apparmor", "selinux"] {
+        assert_eq!(linux[module]["enabled"], true, "{module}");
+    }
+}
+
+#[test]
+fn what_came_with_version_1_3_is_claimed() {
+    differs!();
+    let features = features();
+    let linux = &features["linux"];
+    assert_eq!(linux["intelRdt"], json!({ "enabled": true, "schemata": true, "monitoring": true }));
+    let modes = list(&linux["memoryPolicy"]["modes"]);
+    assert!(modes.is_sorted() && modes.len() == 7, "{modes:?}");
+    for mode in modes {
+        let nodes = if matches!(mode, "MPOL_DEFAULT" | "MPOL_LOCAL") { "" } else { "x" };
+        let out = Bundle::busybox().set("/linux/memoryPolicy", json!({ "mode": mode, "nodes": nodes })).try_create();
+        assert!(!out.stderr.contains("invalid memory policy mode"), "{mode}: {out:?}");
+    }
+    assert_eq!(
+        list(&linux["memoryPolicy"]["flags"]),
+        ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"]
+    );
+}
+
 /// Every claimed option is taken for a bind mount: one that is not ours would be the filesystem's, which such a mount
 /// refuses.
 #[test]
 fn claimed_mount_options_are_ours() {
     differs!();
-    // For other mounts than this, or for filesystems.
-    let others = ["sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand", "remount", "tmpcopyup"];
+    // For other mounts than this, or for filesystems, or in need of a mapping.
+    let others = [
+        "idmap",
+        "ridmap",
+        "sync",
+        "async",
+        "dirsync",
+        "lazytime",
+        "nolazytime",
+        "mand",
+        "nomand",
+        "remount",
+        "tmpcopyup",
+    ];
     let features = features();
     let mut bundle = Bundle::busybox();
     let source = bundle.scratch_dir("source");
@@ -112,26 +156,14 @@ fn claimed_parts_of_a_seccomp_profile_are_taken() {
     Bundle::busybox().set("/linux/seccomp", profile).run(["true"]).ok();
 }
 
+/// And the options with them.
 #[test]
-fn what_is_refused_is_not_claimed() {
+fn idmapped_mounts_are_claimed() {
     differs!();
     let features = features();
-    let no = json!({ "enabled": false });
-    for (claim, key, value) in [
-        ("/linux/apparmor", "/process/apparmorProfile", json!("x")),
-        ("/linux/selinux", "/process/selinuxLabel", json!("x")),
-        ("/linux/intelRdt", "/linux/intelRdt", json!({ "closID": "x" })),
-        ("/linux/netDevices", "/linux/netDevices", json!({ "eth0": {} })),
-    ] {
-        let refused = Bundle::busybox().set(key, value).refused().stderr.contains("is not supported by this version");
-        assert_eq!(refused, features.pointer(claim) == Some(&no), "{claim}: {features}");
-    }
-    let idmapped = json!({
-        "destination": "/mnt", "type": "bind", "source": "/tmp", "options": ["bind", "idmap"],
-    });
-    Bundle::busybox().push("/mounts", idmapped).refused().says("idmap");
-    assert_eq!(features.pointer("/linux/mountExtensions/idmap"), Some(&no));
-    assert!(!list(&features["mountOptions"]).contains(&"idmap"));
+    assert_eq!(features.pointer("/linux/mountExtensions/idmap/enabled"), Some(&json!(true)));
+    let options = list(&features["mountOptions"]);
+    assert!(options.contains(&"idmap") && options.contains(&"ridmap"), "{options:?}");
 }
 
 #[test]

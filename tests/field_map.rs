@@ -16,33 +16,20 @@ use std::path::{Path, PathBuf};
 
 use orlop::error::Failure;
 use orlop::host::cgroups::CgroupLayout;
+use orlop::host::extras::Extras;
 use orlop::plan::{Host, Plan, Request};
 
 use crate::support::{Value, config, json};
 
 /// Keys that this version refuses, a value that asks for them, and the place that the refusal names.
 fn refused() -> Vec<(&'static str, Value, &'static str)> {
-    let ids = json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
-    vec![
-        ("process.terminal", json!(true), "/process/terminal"),
-        ("process.scheduler", json!({ "policy": "SCHED_OTHER" }), "/process/scheduler"),
-        ("process.ioPriority", json!({ "class": "IOPRIO_CLASS_IDLE" }), "/process/ioPriority"),
-        ("process.apparmorProfile", json!("unconfined"), "/process/apparmorProfile"),
-        ("process.selinuxLabel", json!("a:b:c:s0"), "/process/selinuxLabel"),
-        ("linux.mountLabel", json!("a:b:c:s0"), "/linux/mountLabel"),
-        ("linux.netDevices", json!({ "eth0": {} }), "/linux/netDevices"),
-        ("linux.intelRdt", json!({ "closID": "x" }), "/linux/intelRdt"),
-        ("linux.memoryPolicy", json!({ "mode": "MPOL_DEFAULT" }), "/linux/memoryPolicy"),
-        ("mounts[].uidMappings", ids.clone(), "/mounts/0"),
-        ("mounts[].gidMappings", ids, "/mounts/0"),
-    ]
+    Vec::new()
 }
 
 /// Keys that mean nothing to a container's first process on Linux, and why.
 const MEANINGLESS: &[(&str, &str)] = &[
     ("process.commandLine", "Windows"),
     ("process.user.username", "Windows"),
-    ("process.consoleSize", "to be ignored without process.terminal, which is refused"),
     ("process.execCPUAffinity", "not for the container's first process, but for those that join it"),
 ];
 
@@ -107,7 +94,6 @@ fn meaningless_keys_are_ignored() {
     let mut config = config::default();
     config::set(&mut config, "/process/commandLine", "dir".into());
     config::set(&mut config, "/process/user/username", "sailor".into());
-    config::set(&mut config, "/process/consoleSize", json!({ "height": 25, "width": 80 }));
     config::set(&mut config, "/process/execCPUAffinity", json!({ "initial": "0", "final": "0" }));
     decide(&config).expect("ignored");
 }
@@ -124,7 +110,7 @@ fn decide(config: &Value) -> orlop::error::Result<Plan> {
     let request = Request { id: "captain", bundle: Path::new("/bundle"), ..Request::default() };
     let cgroups =
         CgroupLayout::Unified { mount: "/sys/fs/cgroup".into(), own: "/".to_owned(), controllers: Vec::new() };
-    let host = Host { euid: 0, egid: 0, capabilities: u64::MAX, rootless: false, cgroups };
+    let host = Host { euid: 0, egid: 0, capabilities: u64::MAX, rootless: false, cgroups, extras: Extras::default() };
     Plan::for_create(config.to_string().as_bytes(), &request, &host)
 }
 
@@ -142,7 +128,7 @@ fn pointer(key: &str) -> String {
 }
 
 /// Whether the claim of `prefix` is one of `key`, too.
-fn covers(prefix: &str, key: &str) -> bool {
+pub fn covers(prefix: &str, key: &str) -> bool {
     key.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 

@@ -270,9 +270,22 @@ fn later_hooks_do_not_run_after_a_failure() {
 
 #[test]
 fn poststop_hooks_run_when_create_fails() {
-    let bundle = with_hook(failing("createRuntime"), "poststop", "echo poststop >> LOG");
-    bundle.refused();
-    assert_eq!(log(&bundle), "poststop\n");
+    for kind in OF_CREATE {
+        let bundle = with_hook(failing(kind), "poststop", "echo poststop >> LOG");
+        bundle.refused();
+        assert_eq!(log(&bundle), "poststop\n", "{kind}");
+    }
+}
+
+/// The container is destroyed then, so they run as in `delete`: once.
+#[test]
+fn poststop_hooks_run_when_run_fails_late() {
+    for kind in ["startContainer", "poststart"] {
+        let mut bundle = with_hook(failing(kind), "poststop", "echo poststop >> LOG");
+        assert_ne!(bundle.run(["sleep", "60"]).status, 0, "{kind}");
+        assert_eq!(log(&bundle), "poststop\n", "{kind}");
+        bundle.assert_nothing_left();
+    }
 }
 
 #[test]
@@ -297,10 +310,12 @@ fn a_start_container_hook_that_fails_fails_start() {
 #[test]
 fn a_poststart_hook_that_fails_fails_start_and_stops_the_container() {
     differs!();
-    let c = failing("poststart").args(["sleep", "60"]).create();
+    let hooked = with_hook(failing("poststart"), "poststart", "echo later >> LOG");
+    let c = with_hook(hooked, "poststop", "echo poststop >> LOG").args(["sleep", "60"]).create();
     c.verb("start").refused().says("error running poststart hook #1:");
-    c.wait_status("stopped");
+    assert_eq!((c.status().as_str(), log(&c.bundle).as_str()), ("stopped", ""));
     c.delete();
+    assert_eq!(log(&c.bundle), "poststop\n");
     c.bundle.assert_nothing_left();
 }
 

@@ -21,7 +21,9 @@
 //! too old. Those tests begin with `differs!()` and stand with their reason in `support/differences.rs`, and nowhere
 //! else.
 //!
-//! The tests need root, a static busybox, util-linux, and cgroups: pure v2, or v1 with v2 beside it. On the latter the
+//! Those of `systemd` need a machine that was booted with it, and say so where they are skipped.
+//!
+//! The tests need root, a static busybox, util-linux, iproute2, and cgroups: pure v2, or v1 with v2 beside it. On the latter the
 //! v2 tests see a private view of the machine in which nothing but v2 is mounted, and which therefore lacks the
 //! controllers that v1 holds.
 //!
@@ -60,20 +62,26 @@ mod field_map;
 mod flags;
 mod hooks;
 mod hostname;
+mod idmapped_mounts;
+mod intel_rdt;
 mod kill;
 mod killed;
+mod labels;
 mod layers;
 mod leaks;
 mod list;
 mod logging;
 mod masked_paths;
+mod memory_policy;
 mod mount_destinations;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod notify_socket;
 mod pages;
 mod pause;
+mod personality;
 mod pidfd_socket;
 mod preserve_fds;
 mod process;
@@ -81,14 +89,23 @@ mod ps;
 mod rlimits;
 mod root;
 mod rootless;
+mod rootless_cgroup;
 mod run;
+mod scheduling;
 mod seccomp;
+mod seccomp_notify;
 mod security;
 mod spec;
 mod spec_judge;
+mod spec_rows;
 mod start;
 mod state;
 mod sysctl;
+mod systemd;
+mod systemd_limits;
+mod terminal;
+mod terminal_foreground;
+mod terminal_names;
 mod update;
 mod user;
 mod user_namespace;

@@ -301,3 +301,42 @@ fn the_host_file_system_is_out_of_reach() {
     assert!(root.root.ends_with("/rootfs"), "{root:?}");
     assert_eq!(mountinfo::parse(&out).iter().filter(|mount| mount.target == "/").count(), 1, "{out}");
 }
+
+/// Paths with what separates options.
+#[test]
+fn options_may_have_spaces_and_commas() {
+    differs!();
+    let bundle = Bundle::busybox();
+    let [lower, upper, work] = ["lower one, two", "upper, one", "work, one"].map(|name| bundle.scratch_dir(name));
+    fs::write(lower.join("chart"), "here be dragons\n").unwrap();
+    let layers = [
+        format!("lowerdir={}", lower.display()),
+        format!("upperdir={}", upper.display()),
+        format!("workdir={}", work.display()),
+    ];
+    let source = bundle.scratch_dir("tea, and rum");
+    fs::write(source.join("crate"), "tea\n").unwrap();
+    let mut bundle = bundle
+        .push("/mounts", mount("/mnt", "overlay", "a source, too", &layers.each_ref().map(String::as_str)))
+        .push("/mounts", mount("/hold, with space", "bind", source.to_str().unwrap(), &["bind"]));
+    let out = bundle.sh("cat /mnt/chart '/hold, with space/crate'; echo new > /mnt/new").ok();
+    assert_eq!(out.stdout, "here be dragons\ntea\n");
+    assert_eq!(fs::read_to_string(upper.join("new")).unwrap(), "new\n");
+}
+
+#[test]
+fn a_comma_that_the_kernel_would_misread_is_refused() {
+    differs!();
+    let options = ["lowerdir=/a,redirect_dir=on", "silent"];
+    let bundle = Bundle::busybox().push("/mounts", mount("/mnt", "overlay", "overlay", &options));
+    bundle.refused().says("option lowerdir has a comma").names("mounts[6].options");
+}
+
+#[test]
+fn tmpcopyup_is_for_tmpfs_only() {
+    differs!();
+    let bundle = Bundle::busybox();
+    let source = bundle.scratch_dir("cargo");
+    let entry = mount("/mnt", "bind", source.to_str().unwrap(), &["bind", "tmpcopyup"]);
+    bundle.push("/mounts", entry).refused().says("tmpcopyup is only for tmpfs").names("mounts[6].options");
+}

@@ -254,6 +254,37 @@ fn a_path_of_the_wrong_type_is_refused() {
     bundle.refused().names("namespaces").names(&helper.path("uts"));
 }
 
+/// Whatever kind is asked for, another is not taken for it.
+#[test]
+fn a_path_of_another_type_is_refused_for_every_kind() {
+    differs!();
+    for (kind, ..) in KINDS {
+        let path = format!("/proc/self/ns/{}", if *kind == "uts" { "ipc" } else { "uts" });
+        let mut bundle = Bundle::busybox().without_namespace(kind);
+        if *kind == "uts" {
+            bundle = bundle.remove("/hostname");
+        }
+        let bundle = bundle.push("/linux/namespaces", json!({ "type": kind, "path": path }));
+        bundle.refused().because("invalid argument").says(&path).names("linux.namespaces");
+    }
+}
+
+#[test]
+fn time_offsets_that_cannot_be_are_refused() {
+    differs!();
+    let new = || Bundle::busybox().push("/linux/namespaces", json!({ "type": "time" }));
+    for (offsets, text) in [
+        (json!({ "realtime": { "secs": 1 } }), "unknown clock"),
+        (json!({ "monotonic": { "nanosecs": 1_000_000_000 } }), "invalid argument"),
+        (json!({ "boottime": { "secs": i64::MAX } }), "numerical result out of range"),
+    ] {
+        new().set("/linux/timeOffsets", offsets).refused().because(text).names("linux.timeOffsets");
+    }
+    let path = "/proc/self/ns/time";
+    let joined = Bundle::busybox().push("/linux/namespaces", json!({ "type": "time", "path": path }));
+    joined.set("/linux/timeOffsets", json!({ "monotonic": { "secs": 1 } })).refused().says("new time namespace");
+}
+
 #[test]
 fn a_path_that_is_no_namespace_is_refused() {
     let bundle = Bundle::busybox().without_namespace("ipc");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 
-use crate::support::{Bundle, Value, host_namespace, json};
+use crate::support::{Bundle, Value, host_namespace, json, mountinfo};
 
 fn mapping(container: u32, host: u32, size: u32) -> Value {
     json!([{ "containerID": container, "hostID": host, "size": size }])
@@ -185,4 +185,83 @@ fn joining_with_other_mappings_is_refused() {
         .set("/linux/uidMappings", mapping(0, 300_000, 65536))
         .set("/linux/gidMappings", mapping(0, 300_000, 65536));
     bundle.refused().says("non-matching mapping").names("uidMappings");
+}
+
+/// The runtime opens what the user namespace keeps init from, and what the container mounts there stays its own.
+#[test]
+fn a_source_that_only_the_host_may_open_is_bound_without_a_way_back() {
+    let bundle = mapped();
+    let vault = bundle.scratch_dir("vault");
+    fs::create_dir(vault.join("cargo")).unwrap();
+    fs::write(vault.join("cargo/crate"), "tea\n").unwrap();
+    fs::set_permissions(&vault, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let entry = json!({ "destination": "/mnt", "type": "bind", "source": vault.join("cargo"), "options": ["rbind"] });
+    let share = format!("mount --bind {0} {0}; mount --make-rshared {0}", vault.display());
+    let out = bundle.after(&share).push("/mounts", entry).sh("cat /mnt/crate /proc/self/mountinfo").ok();
+    assert_eq!(out.lines()[0], "tea");
+    let mount = mountinfo::at(&out.lines()[1..].join("\n"), "/mnt");
+    assert!(mount.propagates("master") && !mount.propagates("shared"), "{mount:?}");
+}
+
+#[test]
+fn a_fifo_is_made() {
+    differs!();
+    let fifo = json!({ "path": "/dev/pipe", "type": "p", "fileMode": 0o622 });
+    let out = mapped().push("/linux/devices", fifo).run(["stat", "-c", "%F %a %u:%g", "/dev/pipe"]).ok();
+    assert_eq!(out.line(), "fifo 622 0:0");
+}
+
+/// What the host does not have cannot be bound, and what is another device must not be.
+#[test]
+fn a_device_that_the_host_does_not_have_is_refused() {
+    differs!();
+    for (path, minor) in [("/dev/no-such-device", 229), ("/dev/zero", 3)] {
+        let device = json!({ "path": path, "type": "c", "major": 1, "minor": minor });
+        mapped().push("/linux/devices", device).refused().says(path).names("linux.devices[0]");
+    }
+}
+
+/// A bind mount of a directory whose mount has options that a user namespace must not take away.
+fn with_locked_options(options: &[&str]) -> Bundle {
+    let bundle = mapped();
+    let source = bundle.scratch_dir("cargo").display().to_string();
+    let entry = json!({ "destination": "/mnt", "type": "bind", "source": source, "options": options });
+    let script = format!("mount -t tmpfs -o nosuid,nodev,noexec,ro,noatime cargo {source}");
+    bundle.after(&script).push("/mounts", entry)
+}
+
+#[test]
+fn locked_options_are_kept() {
+    differs!();
+    for options in [&["bind"][..], &["rbind", "nosuid"], &["bind", "ro"]] {
+        let info = with_locked_options(options).mountinfo();
+        let mount = mountinfo::at(&info, "/mnt");
+        for option in ["ro", "nosuid", "nodev", "noexec", "noatime"] {
+            assert!(mount.options.iter().any(|have| have == option), "{options:?}: no {option} in {mount:?}");
+        }
+    }
+}
+
+#[test]
+fn locked_options_are_not_taken_away() {
+    differs!();
+    for option in ["rw", "suid", "dev", "exec", "strictatime", "rsuid", "rrw"] {
+        let out = with_locked_options(&["bind", option]).refused();
+        out.because("operation not permitted").says("/mnt").names("mounts[6]");
+    }
+}
+
+/// The runtime's own namespace, in which it is root and may make neither nodes nor groups.
+#[test]
+fn the_runtime_may_be_root_of_a_user_namespace_itself() {
+    let mut bundle = Bundle::busybox()
+        .after("set -- unshare --user --map-root-user \"$@\"")
+        .without_namespace("cgroup")
+        .set("/mounts/2/options", json!(["newinstance", "ptmxmode=0666"]))
+        .set("/process/rlimits", json!([]));
+    let out = bundle.sh("cat /proc/self/uid_map; id -u; stat -c %t:%T /dev/null; echo x > /dev/null; hostname");
+    let lines = out.lines();
+    assert_eq!(out.status, 0, "{out:?}");
+    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["0", "0", "1"]);
+    assert_eq!(lines[1..], ["0", "1:3", "orlop"]);
 }

@@ -7,7 +7,10 @@ pub mod bpf;
 mod devices;
 mod dir;
 pub mod oom;
+mod owner;
+mod settings;
 pub mod stats;
+pub mod systemd;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -24,9 +27,11 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::error::{AtKey, Context, Failure, Result};
+use crate::error::{Failure, Result};
+use crate::plan::Plan;
 use crate::plan::cgroup::{Below, CgroupPlan};
-use crate::plan::resources::{ResourcePlan, Write};
+use crate::plan::resources::ResourcePlan;
+use crate::plan::systemd::Unit;
 use crate::sys::{Call, Named, small_file};
 
 use dir::Dir;
@@ -39,6 +44,8 @@ use dir::Dir;
 pub struct Cgroup {
     version: Version,
     paths: Vec<(String, PathBuf)>,
+    /// The unit that has it, if systemd has made it.
+    unit: Option<Unit>,
     made: Made,
 }
 
@@ -83,7 +90,7 @@ impl Cgroup {
             CgroupPlan::Unified { dir, controllers } => Version::V2(v2::Cgroup::create(dir, controllers, &mut made)?),
             CgroupPlan::Legacy { dirs, unified } => Version::V1(v1::Cgroup::create(dirs, unified.as_ref(), &mut made)?),
         };
-        let cgroup = Self { version, paths: planned_paths(plan), made };
+        let cgroup = Self { version, paths: planned_paths(plan), unit: None, made };
         if cgroup.made.existed {
             cgroup.refuse_used()?;
         }
@@ -97,7 +104,25 @@ impl Cgroup {
             [(name, path)] if name.is_empty() => Version::V2(v2::Cgroup::open(path)),
             paths => Version::V1(v1::Cgroup::open(paths)),
         };
-        Self { version, paths: paths.to_vec(), made: Made::default() }
+        Self { version, paths: paths.to_vec(), unit: None, made: Made::default() }
+    }
+
+    /// The same, as that of a unit, if there is one: what systemd made, systemd changes and removes.
+    #[must_use]
+    pub fn of_unit(self, unit: Option<Unit>) -> Self {
+        Self { unit, ..self }
+    }
+
+    /// The unit that has it.
+    #[must_use]
+    pub fn unit(&self) -> Option<&Unit> {
+        self.unit.as_ref()
+    }
+
+    /// What an ordinary user's container has who may make no cgroup: nothing that could be limited, frozen or counted.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::open(&[])
     }
 
     /// The cgroup of cgroup v2, mounted at `mount`, that a process is in now; `None` when it is out of our sight.
@@ -123,12 +148,37 @@ impl Cgroup {
         }
     }
 
+    /// Takes the container's first process, `pid`, in. If the cgroup is systemd's, it is made now, around the process.
+    ///
+    /// # Errors
+    /// Those of [`add`](Self::add), and of making it.
+    pub fn take_first(&mut self, plan: &Plan, pid: i32, born: Born) -> Result<()> {
+        let Some(unit) = &plan.unit else { return self.add(pid, born) };
+        systemd::start(unit, pid)?;
+        self.made.unit = Some(unit.unit.clone());
+        self.made.leaves = self.paths.iter().map(|(_, path)| path.clone()).collect();
+        // systemd knows some controllers only; the rest is ours, as ever.
+        let mut made = Made::default();
+        match &plan.cgroup {
+            CgroupPlan::Unified { dir, controllers } => drop(v2::Cgroup::create(dir, controllers, &mut made)?),
+            CgroupPlan::Legacy { dirs, unified } => {
+                v1::Cgroup::create(dirs, unified.as_ref(), &mut made)?.add(pid, Born::Outside)?;
+            }
+        }
+        made.forget();
+        Ok(())
+    }
+
     /// Moves the process `pid`, with all its threads, into the cgroup: into all hierarchies where it is not yet.
     ///
     /// # Errors
     /// write(2) to `cgroup.procs`.
     pub fn add(&self, pid: i32, born: Born) -> Result<()> {
         match &self.version {
+            // From his session, an ordinary user can move nothing into a cgroup of his systemd; that can.
+            Version::V2(v2) if born == Born::Outside && self.unit.as_ref().is_some_and(|unit| unit.user) => {
+                self.unit.iter().try_for_each(|unit| systemd::attach(unit, v2.dir().path(), pid))
+            }
             Version::V1(v1) => v1.add(pid, born),
             Version::V2(_) if born == Born::Inside => Ok(()),
             Version::V2(v2) => join(v2.dir(), pid),
@@ -209,11 +259,17 @@ impl Cgroup {
     }
 
     /// Removes the cgroup and those below it. Kills nothing, but waits up to two seconds for the dying. To be gone
-    /// already is fine.
+    /// already is fine. A unit is stopped, with what is in it; when systemd cannot be asked to, only that is told, since
+    /// a scope ends by itself when its cgroup is gone.
     ///
     /// # Errors
     /// rmdir(2): `EBUSY` when there are processes in it.
     pub fn destroy(&self) -> Result<()> {
+        if let Some(unit) = &self.unit
+            && let Err(error) = systemd::stop(unit)
+        {
+            log::warn!("{error:#}");
+        }
         match &self.version {
             Version::V1(v1) => v1.destroy(),
             Version::V2(v2) => dir::remove([v2.dir().path()]),
@@ -253,6 +309,8 @@ struct Made {
     parents: Vec<PathBuf>,
     /// One of the container's was there already.
     existed: bool,
+    /// The unit that systemd made them for.
+    unit: Option<Unit>,
 }
 
 impl Made {
@@ -282,11 +340,15 @@ impl Made {
     fn forget(&mut self) {
         self.leaves.clear();
         self.parents.clear();
+        self.unit = None;
     }
 }
 
 impl Drop for Made {
     fn drop(&mut self) {
+        if let Some(unit) = &self.unit {
+            drop(systemd::stop(unit));
+        }
         // Already on the way out with an error, which says more than one from here. A parent may have been joined by
         // another container; then the kernel keeps it.
         drop(dir::remove(self.leaves.iter().map(PathBuf::as_path)));
@@ -310,56 +372,11 @@ fn join(dir: &Dir, pid: i32) -> Result<()> {
     }
 }
 
-/// Carries out `writes`; `dir` finds the directory of a controller.
-fn write_all<'a>(writes: &[Write], dir: impl Fn(&str) -> Option<&'a Dir>) -> Result<()> {
-    let mut refused: Vec<&Write> = Vec::new();
-    for (index, setting) in writes.iter().enumerate() {
-        let Some(dir) = dir(&setting.controller) else {
-            if setting.optional {
-                continue;
-            }
-            return Err(unavailable(&setting.controller)).at(&setting.key);
-        };
-        match write_one(dir, setting) {
-            Ok(()) => {}
-            Err(call) if setting.optional && call.is(Errno::NOENT) => {}
-            Err(call) if setting.retried && call.is(Errno::INVAL) => refused.push(setting),
-            Err(call) => return explain(call, dir, setting),
-        }
-        if writes.get(index + 1).is_none_or(|next| next.controller != setting.controller) {
-            for setting in refused.drain(..) {
-                write_one(dir, setting).or_else(|call| explain(call, dir, setting))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn write_one(dir: &Dir, setting: &Write) -> Result<(), Call> {
-    match (dir.write(&setting.file, &setting.value), &setting.or) {
-        (Err(call), Some((file, value))) if call.is(Errno::NOENT) => dir.write(file, value),
-        (result, _) => result,
-    }
-}
-
-/// The error of a setting; when its file is missing because the controller was not handed down, that is said.
-fn explain(call: Call, dir: &Dir, setting: &Write) -> Result<()> {
-    let handed_down = |list: String| list.split_ascii_whitespace().any(|name| name == setting.controller);
-    if call.is(Errno::NOENT)
-        && setting.controller != "cgroup"
-        && dir.read("cgroup.controllers").is_ok_and(|list| !handed_down(list))
-    {
-        return Err(call).context(unavailable_failure(&setting.controller)).at(&setting.key);
-    }
-    Err(call).at(&setting.key)
-}
-
-fn unavailable(controller: &str) -> anyhow::Error {
-    unavailable_failure(controller).into()
-}
-
-fn unavailable_failure(controller: &str) -> Failure {
-    Failure::Unsupported(format!("cgroup controller {controller:?} is not available"))
+/// Whether an error of [`Cgroup::create`] says that we have no right to.
+#[must_use]
+pub fn is_denied(error: &anyhow::Error) -> bool {
+    const DENIED: [Errno; 4] = [Errno::ACCESS, Errno::PERM, Errno::ROFS, Errno::NOENT];
+    error.downcast_ref::<Call>().is_some_and(|call| DENIED.iter().any(|errno| call.is(*errno)))
 }
 
 /// SIGKILL for each of `pids`; one that is gone is fine.

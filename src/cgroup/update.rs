@@ -3,9 +3,10 @@
 use rustix::io::Errno;
 
 use super::dir::Dir;
-use super::{Cgroup, Version};
+use super::{Cgroup, Version, systemd};
 use crate::error::{Context, Result};
 use crate::plan::resources::{ResourcePlan, Write};
+use crate::plan::systemd::properties::{self, Property};
 
 /// What a file held before it was written.
 struct Before<'a> {
@@ -13,19 +14,43 @@ struct Before<'a> {
     file: &'a str,
     /// What has to be written for it to hold that again.
     value: String,
+    setting: &'a Write,
 }
 
 impl Cgroup {
     /// Writes the settings, as [`set`](Self::set) does; when one is refused, those before it get their old values back.
+    /// systemd is told first, if it has the cgroup: what it then writes are the same values, or its own for what it has
+    /// no word for, and those are written once more.
     ///
     /// # Errors
     /// As [`set`](Self::set); also which of the old values the kernel did not take back.
-    pub fn update(&self, plan: &ResourcePlan) -> Result<()> {
+    pub fn update(&self, plan: &mut ResourcePlan) -> Result<()> {
+        let properties = self.properties(plan);
         let before: Vec<Before<'_>> = plan.writes.iter().filter_map(|setting| self.before(setting)).collect();
+        if let Some(unit) = &self.unit {
+            systemd::set(unit, &properties)?;
+        }
         self.set(plan).or_else(|error| {
-            let lost = restore(before);
-            if lost.is_empty() { Err(error) } else { Err(error).context(format!("could not restore {lost}")) }
+            let old = before.iter().map(Before::as_write).collect();
+            let old = self.properties(&mut ResourcePlan { writes: old, ..ResourcePlan::default() });
+            let mut lost = restore(before);
+            if let Some(unit) = &self.unit
+                && systemd::set(unit, &old).is_err()
+            {
+                lost.push("the properties of the unit");
+            }
+            if lost.is_empty() {
+                return Err(error);
+            }
+            Err(error).context(format!("could not restore {}", lost.join(", ")))
         })
+    }
+
+    fn properties(&self, plan: &mut ResourcePlan) -> Vec<Property> {
+        match &self.unit {
+            Some(_) => properties::of_limits(plan, matches!(self.version, Version::V2(_))),
+            None => Vec::new(),
+        }
     }
 
     /// What a file holds now; `None` when there is no such file, or it cannot be read.
@@ -48,7 +73,14 @@ impl Cgroup {
             (Err(call), Some((file, value))) if call.is(Errno::NOENT) => (*file, value, dir.read_all(file)),
             (content, _) => (&*setting.file, &setting.value, content),
         };
-        Some(Before { dir, file, value: old_value(file, value, &content.ok()?) })
+        Some(Before { dir, file, value: old_value(file, value, &content.ok()?), setting })
+    }
+}
+
+impl Before<'_> {
+    /// The setting that would bring the old value back.
+    fn as_write(&self) -> Write {
+        Write { value: self.value.clone(), or: None, ..self.setting.clone() }
     }
 }
 
@@ -72,13 +104,13 @@ fn old_value(file: &str, new: &str, content: &str) -> String {
 
 /// Writes the old values, last first. The kernel may take one only after another (a limit on memory, and one on memory
 /// and swap), so what it refuses is tried again as long as that gets on. Gives the names of files that are left.
-fn restore(mut before: Vec<Before<'_>>) -> String {
+fn restore(mut before: Vec<Before<'_>>) -> Vec<&str> {
     before.reverse();
     loop {
         let left = before.len();
         before.retain(|old| old.dir.write(old.file, &old.value).is_err());
         if before.is_empty() || before.len() == left {
-            return before.iter().map(|old| old.file).collect::<Vec<_>>().join(", ");
+            return before.into_iter().map(|old| old.file).collect();
         }
     }
 }

@@ -17,7 +17,8 @@ use crate::plan::resources::ResourcePlan;
 use crate::sys::{Call, small_file};
 
 use super::dir::{self, Dir};
-use super::{Born, Made, devices, join, not_frozen, signal_all, write_all};
+use super::settings::write_all;
+use super::{Born, Made, devices, join, not_frozen, signal_all};
 
 /// How long the processes may take to stop.
 const FREEZE_PATIENCE: Duration = Duration::from_secs(10);

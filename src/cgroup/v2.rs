@@ -16,7 +16,8 @@ use crate::plan::resources::{MemoryCheck, ResourcePlan};
 use crate::sys::{Call, Named, small_file};
 
 use super::dir::Dir;
-use super::{Made, devices, not_frozen, signal_all, write_all};
+use super::settings::write_all;
+use super::{Made, devices, not_frozen, signal_all};
 
 /// How long the processes may take to stop.
 const FREEZE_PATIENCE: Duration = Duration::from_secs(10);

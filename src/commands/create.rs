@@ -6,18 +6,24 @@ use std::time::SystemTime;
 
 use clap::Args;
 
-use crate::cgroup::{self, Cgroup};
+use crate::cgroup::{self, Cgroup, systemd};
 use crate::container::notify::{self, Notify};
 use crate::container::{self, ContainerId, Reserved, Saved, gate};
-use crate::error::{AtKey, Context, Result};
+use crate::error::{AtKey, Context, Failure, Result};
 use crate::hooks;
 use crate::host::Rootless;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::Kind;
+use crate::plan::terminal::Caller;
 use crate::plan::{self, Host, Plan, Request};
+use crate::resctrl::Groups;
+use crate::runtime::console::Console;
 use crate::runtime::inherited::Inherited;
+use crate::runtime::net_devices::{self, Moved};
 use crate::runtime::pid_file;
 use crate::runtime::pidfd_socket::{self, PidfdSocket};
+use crate::runtime::relay::Relay;
+use crate::runtime::seccomp_listener;
 use crate::runtime::spawn::{self, Init};
 use crate::spec::Hooks;
 use crate::state::Status;
@@ -42,6 +48,9 @@ pub struct CreateOptions {
     /// Write the process id of the container's init to this file
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
+    /// Send the program's terminal to whoever listens on this socket
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
     /// Do not use pivot_root to jail the process inside the rootfs; for a host that runs from a ramdisk
     #[arg(long)]
     pub no_pivot: bool,
@@ -66,11 +75,24 @@ pub struct CreateOptions {
 #[derive(Debug)]
 pub struct Ready {
     // In the order of undoing: a cgroup with a process cannot be removed.
+    pub(super) net_devices: Moved,
     pub(super) init: Init,
     pub(super) cgroup: Cgroup,
+    pub(super) resctrl: Option<Groups>,
     pub(super) reserved: Reserved,
     pub(super) saved: Saved,
     pub(super) notify: Option<Notify>,
+    /// In the foreground, between the program's terminal and ours.
+    pub(super) relay: Option<Relay>,
+}
+
+/// Who makes the cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// We do.
+    Cgroupfs,
+    /// systemd does (`--systemd-cgroup`).
+    Systemd,
 }
 
 /// Whether init waits for a `start`.
@@ -86,16 +108,22 @@ pub enum Gate {
 ///
 /// # Errors
 /// What went wrong; then nothing is left behind.
-pub fn create(args: &Create, state_root: &Path) -> Result<()> {
+pub fn create(args: &Create, state_root: &Path, driver: Driver) -> Result<()> {
     let pid_file = args.options.absolute_pid_file()?;
-    let ready = make_ready(&args.options, state_root, Gate::Closed)?;
+    let ready = make_ready(&args.options, state_root, driver, Gate::Closed, true)?;
     // Only then on to the gate: an init that nobody knows of must not wait there, but end with us if we are killed now.
     let (init, _) = keep(ready, pid_file.as_deref())?;
     init.go()
 }
 
-/// Makes a container up to the point where its init would become the program.
-pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate) -> Result<Ready> {
+/// Makes a container up to the point where its init would become the program; `detach` says that we end before it.
+pub(super) fn make_ready(
+    options: &CreateOptions,
+    state_root: &Path,
+    driver: Driver,
+    gate: Gate,
+    detach: bool,
+) -> Result<Ready> {
     signal::expect_children()?;
     let id = ContainerId::parse(&options.id)?;
     let inherited = Inherited::with_listeners(options.preserve_fds)?;
@@ -118,13 +146,22 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
         preserved_fds: inherited.count,
         env: &env,
         notify: notify_directory.as_deref(),
+        terminal: Caller { detach, console_socket: options.console_socket.as_deref() },
+        systemd: match driver {
+            Driver::Cgroupfs => None,
+            Driver::Systemd => Some(systemd::manager(host.rootless)?),
+        },
     };
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
     for warning in &plan.warnings {
         log::warn!("{warning}");
     }
     log::debug!("{id}: planned from {}", bundle.display());
+    let mut console = Console::prepare(plan.terminal.as_ref())?;
     let rootfs = Root::open(&plan.rootfs.path).at("/root/path")?;
+    if let Some(agent) = plan.listener() {
+        seccomp_listener::look_for(agent)?;
+    }
 
     let reserved = container::reserve(state_root, &id)?; // removed on drop, like all that follows
     let mut saved = describe(&plan);
@@ -134,39 +171,58 @@ pub(super) fn make_ready(options: &CreateOptions, state_root: &Path, gate: Gate)
         Some(host) => prepare_notify(&reserved, host, gate)?,
         None => None,
     };
-    let cgroup =
-        Cgroup::create(&plan.cgroup).context("unable to apply cgroup configuration").at("/linux/cgroupsPath")?;
+    let mut cgroup = make_cgroup(&plan, &host)?;
+    let resctrl = plan.intel_rdt.as_ref().map(Groups::make).transpose()?;
+    if let Some(groups) = &resctrl {
+        saved.intel_rdt_made = groups.containers_own();
+        reserved.save(&saved)?;
+    }
     let gate = match gate {
         Gate::Closed => Some(gate::make(reserved.fd())?),
         Gate::Open => None,
     };
-    let init = spawn::give_birth(&plan, &cgroup, &rootfs, gate)?;
+    let init = spawn::give_birth(&plan, &mut cgroup, &rootfs, gate)?;
     inherited.close()?;
+    if let Some(owner) = plan.cgroup_owner {
+        cgroup.give_to(owner).context("giving the cgroup to the container's user").at("/mounts")?;
+    }
+    cgroup.paths().clone_into(&mut saved.cgroup_paths);
+    if let Some(unit) = cgroup.unit() {
+        unit.name.clone_into(&mut saved.systemd_unit);
+        saved.systemd_user = unit.user;
+    }
     saved.init_process_pid = init.child.pid;
     saved.init_process_start = init.child.start_time()?;
     let file = |kind: &Kind| (kind.saved.to_owned(), format!("/proc/{}/ns/{}", init.child.pid, kind.file).into());
     saved.namespace_paths = plan.namespaces.own().map(file).collect();
     reserved.save(&saved)?; // init has done nothing yet, and would end with us
+    if let Some(groups) = &resctrl {
+        groups.add(init.child.pid)?;
+    }
     init.go()?;
 
     let mut hooks_began = false;
+    let mut net_devices = Moved::default();
     log::debug!("{id}: init is process {}", init.child.pid);
-    let attended = init.attend(&plan, || {
+    let attended = init.attend(&plan, &mut console, || {
+        net_devices = net_devices::move_in(&plan.net_devices, init.child.pid)?;
         cgroup.set(&plan.resources)?;
         hooks_began = true;
         run_create_hooks(&plan.hooks, &saved)
     });
     let attended = attended.and_then(|()| pidfd_socket.map_or(Ok(()), |socket| socket.send(&init, pidfd_socket::INIT)));
-    if let Err(error) = attended {
-        let error =
-            if cgroup.oom_killed() { error.context("init was OOM-killed (memory limit too low?)") } else { error };
-        drop((init, cgroup, reserved));
-        if hooks_began {
-            run_poststop_hooks(&saved);
+    match attended.and_then(|()| console.relay()) {
+        Ok(relay) => Ok(Ready { net_devices, init, cgroup, resctrl, reserved, saved, notify, relay }),
+        Err(error) => {
+            let error =
+                if cgroup.oom_killed() { error.context("init was OOM-killed (memory limit too low?)") } else { error };
+            drop((net_devices, init, cgroup, resctrl, reserved));
+            if hooks_began {
+                run_poststop_hooks(&saved);
+            }
+            Err(error)
         }
-        return Err(error);
     }
-    Ok(Ready { init, cgroup, reserved, saved, notify })
 }
 
 /// The notify socket's directory, which the container has mounted; and the socket, if nobody will `start` it.
@@ -179,6 +235,28 @@ fn prepare_notify(reserved: &Reserved, host: &OsStr, gate: Gate) -> Result<Optio
     Ok(Notify::listen(reserved.fd(), host).inspect_err(|error| log::warn!("{error:#}")).ok())
 }
 
+/// Makes the cgroup; systemd makes its own later. An ordinary user who may make none does without, if nothing asks for
+/// one.
+fn make_cgroup(plan: &Plan, host: &Host) -> Result<Cgroup> {
+    if let Some(unit) = &plan.unit {
+        return Ok(Cgroup::open(&cgroup::planned_paths(&plan.cgroup)).of_unit(Some(unit.unit.clone())));
+    }
+    Cgroup::create(&plan.cgroup)
+        .or_else(|error| {
+            if !cgroup::is_denied(&error) || !host.rootless {
+                return Err(error);
+            }
+            if plan.cgroup_optional {
+                log::debug!("{}: no cgroup: {error:#}", plan.id);
+                return Ok(Cgroup::none());
+            }
+            let text = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
+            Err(error.context(Failure::Unsupported(text.to_owned())))
+        })
+        .context("unable to apply cgroup configuration")
+        .at("/linux/cgroupsPath")
+}
+
 /// What is known of the container before it is there.
 fn describe(plan: &Plan) -> Saved {
     Saved {
@@ -189,11 +267,15 @@ fn describe(plan: &Plan) -> Saved {
         annotations: plan.annotations.clone(),
         no_new_keyring: !plan.new_keyring,
         cgroup_paths: cgroup::planned_paths(&plan.cgroup),
+        intel_rdt_path: plan.intel_rdt.as_ref().map(|rdt| rdt.group.clone()),
+        intel_rdt_mon_path: plan.intel_rdt.as_ref().and_then(|rdt| rdt.monitoring.clone()),
         hooks: Hooks {
             poststart: plan.hooks.poststart.clone(),
             poststop: plan.hooks.poststop.clone(),
             ..Hooks::default()
         },
+        listener_path: plan.listener().map(|agent| agent.path.clone()).unwrap_or_default(),
+        listener_metadata: plan.listener().map(|agent| agent.metadata.clone()).unwrap_or_default(),
         ..Saved::default()
     }
 }
@@ -221,12 +303,16 @@ pub(super) fn keep(ready: Ready, pid_file: Option<&Path>) -> Result<(Init, conta
     if let Some(path) = pid_file {
         pid_file::write(path, ready.init.child.pid)?;
     }
-    let Ready { mut init, mut cgroup, reserved, mut saved, .. } = ready;
+    let Ready { mut net_devices, mut init, mut cgroup, mut resctrl, reserved, mut saved, .. } = ready;
     saved.complete = true;
     match reserved.commit(saved) {
         Ok(container) => {
+            net_devices.keep();
             init.child.release();
             cgroup.keep();
+            if let Some(groups) = &mut resctrl {
+                groups.keep();
+            }
             Ok((init, container))
         }
         Err(error) => {

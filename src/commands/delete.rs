@@ -9,6 +9,7 @@ use clap::Args;
 use super::{cgroup_of, create, open, status_of};
 use crate::container::Container;
 use crate::error::{Context, Failure, Result};
+use crate::resctrl;
 use crate::state::Status;
 use crate::sys::pidfd;
 
@@ -64,7 +65,7 @@ pub(super) fn stop(container: &Container) -> Result<()> {
 }
 
 /// Removes the cgroup, with what processes are still in it (a container without a pid namespace of its own leaves them),
-/// and the state; then runs the poststop hooks.
+/// the groups of resctrl, and the state; then runs the poststop hooks.
 pub(super) fn remove(container: &Container) -> Result<()> {
     let cgroup = cgroup_of(container);
     // A create that was killed before it had an init may not have made the cgroup, so what is in there is not ours to
@@ -77,6 +78,7 @@ pub(super) fn remove(container: &Container) -> Result<()> {
         Err(error) if born => return Err(error).context("removing the container's cgroup"),
         _ => {}
     }
+    resctrl::remove(&container.saved.intel_rdt_made).context("unable to remove container's IntelRDT group")?;
     container.forget()?;
     create::run_poststop_hooks(&container.saved);
     Ok(())

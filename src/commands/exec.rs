@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::{open, status_of};
+use super::{hand_over, open, resctrl_of, status_of, unit_of};
 use crate::cgroup::Cgroup;
 use crate::container::Container;
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
 use crate::host::cgroups::CgroupLayout;
 use crate::plan::exec::{Changes, ExecPlan};
+use crate::plan::terminal::Caller;
 use crate::plan::{Host, sub_cgroup};
+use crate::runtime::console::Console;
 use crate::runtime::inherited::Inherited;
 use crate::runtime::join::{self, Target};
 use crate::runtime::pidfd_socket::{self, PidfdSocket};
@@ -61,6 +63,12 @@ pub struct Exec {
     /// Run it even if the container is paused: when it is resumed
     #[arg(long)]
     pub ignore_paused: bool,
+    /// Give it a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Send its terminal to whoever listens on this socket
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
     /// Do not wait for its end
     #[arg(short, long)]
     pub detach: bool,
@@ -102,7 +110,9 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     for warning in &plan.warnings {
         log::warn!("{warning}");
     }
-    let cgroup = Cgroup::open(&sub_cgroup::decide(&args.cgroup, &container.saved.cgroup_paths)?);
+    let mut console = Console::prepare(plan.terminal.as_ref())?;
+    let paths = sub_cgroup::decide(&args.cgroup, &container.saved.cgroup_paths)?;
+    let cgroup = Cgroup::open(&paths).of_unit(unit_of(&container));
 
     if !args.detach {
         foreground::hold_signals()?;
@@ -118,15 +128,20 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     };
     let mut exec = join::give_birth(&plan, &target)?; // killed on drop
     log::debug!("{id}: the process is {}", exec.child.pid);
+    if let Some(groups) = resctrl_of(&container) {
+        groups.add(exec.child.pid)?;
+    }
     inherited.close()?;
-    exec.attend_exec(&plan.process)?;
+    exec.attend_exec(&plan.process, &mut console)?;
+    let relay = console.relay()?;
     if let Some(socket) = pidfd_socket {
         socket.send(&exec, pidfd_socket::EXEC)?;
     }
     if let Some(path) = &pid_file {
         pid_file::write(path, exec.child.pid)?;
     }
-    if let Err(error) = exec.go().and_then(|()| exec.attend_program()) {
+    let tell_agent = |listener| hand_over(&container.saved, exec.child.pid, &listener);
+    if let Err(error) = exec.go().and_then(|()| exec.attend_program(tell_agent)) {
         if let Some(path) = &pid_file {
             pid_file::remove(path);
         }
@@ -136,7 +151,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     if args.detach {
         return Ok(0);
     }
-    let exit = foreground::wait(exec.as_fd())?;
+    let exit = foreground::wait(exec.as_fd(), relay)?;
     Ok(u8::try_from(exit.shell_code()).unwrap_or(u8::MAX))
 }
 
@@ -176,6 +191,8 @@ impl Exec {
             apparmor_profile: &self.apparmor,
             selinux_label: &self.process_label,
             preserved_fds: self.preserve_fds,
+            tty: self.tty,
+            terminal: Caller { detach: self.detach, console_socket: self.console_socket.as_deref() },
         }
     }
 }

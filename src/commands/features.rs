@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::plan::hooks::MOMENTS;
-use crate::plan::{capabilities, mount_options, namespaces, seccomp};
+use crate::plan::{capabilities, memory_policy, mount_options, namespaces, seccomp};
 use crate::seccomp::{Action, Arch, Operator};
 use crate::state::VERSION;
 
@@ -20,9 +20,6 @@ pub struct Features {}
 
 /// The oldest version of the specification whose bundles run.
 const OLDEST: &str = "1.0.0";
-
-/// What needs a listener, for which this version only checks the profile.
-const NOT_YET: [&str; 2] = ["SCMP_ACT_NOTIFY", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"];
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,7 +42,8 @@ struct Linux {
     seccomp: Seccomp,
     apparmor: Switch,
     selinux: Switch,
-    intel_rdt: Switch,
+    intel_rdt: IntelRdt,
+    memory_policy: MemoryPolicy,
     mount_extensions: MountExtensions,
     net_devices: Switch,
 }
@@ -72,6 +70,19 @@ struct Seccomp {
 }
 
 #[derive(Serialize)]
+struct IntelRdt {
+    enabled: bool,
+    schemata: bool,
+    monitoring: bool,
+}
+
+#[derive(Serialize)]
+struct MemoryPolicy {
+    modes: Vec<&'static str>,
+    flags: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
 struct MountExtensions {
     idmap: Switch,
 }
@@ -81,7 +92,7 @@ struct Switch {
     enabled: bool,
 }
 
-const NO: Switch = Switch { enabled: false };
+const YES: Switch = Switch { enabled: true };
 
 /// Carries out `features`; gives the text for standard output, which says the same on every machine.
 ///
@@ -96,13 +107,17 @@ pub fn features(_: &Features) -> Result<String> {
         linux: Linux {
             namespaces: sorted(namespaces::KINDS.iter().map(|kind| kind.name)),
             capabilities: capabilities::names(),
-            cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
+            cgroup: Cgroup { v1: true, v2: true, systemd: true, systemd_user: true, rdma: true },
             seccomp: seccomp(),
-            apparmor: NO,
-            selinux: NO,
-            intel_rdt: NO,
-            mount_extensions: MountExtensions { idmap: NO },
-            net_devices: NO,
+            apparmor: YES,
+            selinux: YES,
+            intel_rdt: IntelRdt { enabled: true, schemata: true, monitoring: true },
+            memory_policy: MemoryPolicy {
+                modes: sorted(memory_policy::MODES.iter().map(|(name, _)| *name)),
+                flags: sorted(memory_policy::FLAGS.iter().map(|(name, _)| *name)),
+            },
+            mount_extensions: MountExtensions { idmap: YES },
+            net_devices: YES,
         },
         // The specification leaves the first to third parties, for the version of runc that they are most like.
         annotations: BTreeMap::from([
@@ -119,15 +134,14 @@ pub fn features(_: &Features) -> Result<String> {
 }
 
 fn seccomp() -> Seccomp {
-    let there = |name: &&str| !NOT_YET.contains(name);
     let archs = Arch::all().filter(|arch| arch.is_big_endian() == Arch::NATIVE.is_big_endian());
     Seccomp {
         enabled: true,
-        actions: sorted(Action::names().filter(there)),
+        actions: sorted(Action::names()),
         operators: sorted(Operator::names()),
         archs: sorted(archs.map(Arch::name)),
         known_flags: sorted(seccomp::flag_names()),
-        supported_flags: sorted(seccomp::flag_names().filter(there)),
+        supported_flags: sorted(seccomp::flag_names()),
     }
 }
 

@@ -16,12 +16,16 @@ pub mod start;
 pub mod state;
 pub mod update;
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::str::FromStr;
 
 use crate::cgroup::Cgroup;
-use crate::container::{Container, ContainerId};
+use crate::container::{Container, ContainerId, Saved};
 use crate::error::{Failure, Result};
+use crate::plan::systemd::Unit;
+use crate::resctrl::Groups;
+use crate::runtime::seccomp_listener;
 use crate::state::Status;
 
 /// Opens the container `id`.
@@ -34,7 +38,19 @@ fn open(state_root: &Path, id: &str) -> Result<Container> {
 
 /// The container's cgroup.
 fn cgroup_of(container: &Container) -> Cgroup {
-    Cgroup::open(&container.saved.cgroup_paths)
+    Cgroup::open(&container.saved.cgroup_paths).of_unit(unit_of(container))
+}
+
+/// The unit that has the container's cgroup, if systemd made it.
+fn unit_of(container: &Container) -> Option<Unit> {
+    let Saved { systemd_unit: name, systemd_user: user, .. } = &container.saved;
+    (!name.is_empty()).then(|| Unit { name: name.clone(), user: *user })
+}
+
+/// The container's groups of resctrl, if it has them still.
+fn resctrl_of(container: &Container) -> Option<Groups> {
+    let saved = &container.saved;
+    Groups::open(saved.intel_rdt_path.as_deref()?, saved.intel_rdt_mon_path.as_deref())
 }
 
 /// The container's status, frozen or not.
@@ -47,6 +63,15 @@ fn status_of(container: &Container) -> Result<Status> {
         return Ok(Status::Paused);
     }
     Ok(status)
+}
+
+/// Hands the listener of the filter on process `pid` to the agent.
+///
+/// # Errors
+/// When the agent is not there, or does not take it.
+fn hand_over(saved: &Saved, pid: i32, listener: &OwnedFd) -> Result<()> {
+    let status = if pid == saved.init_process_pid { Status::Created } else { Status::Running };
+    seccomp_listener::hand_over(&saved.listener_path, &saved.process_state(status, pid)?, listener)
 }
 
 /// What `--format` of `list` and `ps` takes.

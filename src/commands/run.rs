@@ -6,8 +6,8 @@ use std::thread::JoinHandle;
 
 use clap::Args;
 
-use super::create::{self, CreateOptions, Gate};
-use super::{delete, start};
+use super::create::{self, CreateOptions, Driver, Gate};
+use super::{delete, hand_over, start};
 use crate::container::Container;
 use crate::container::notify::Notify;
 use crate::error::{Context, Result};
@@ -35,7 +35,7 @@ pub struct Run {
 ///
 /// # Errors
 /// What went wrong; then nothing is left behind.
-pub fn run(args: &Run, state_root: &Path) -> Result<u8> {
+pub fn run(args: &Run, state_root: &Path, driver: Driver) -> Result<u8> {
     let pid_file = args.options.absolute_pid_file()?;
     if !args.detach {
         foreground::hold_signals()?;
@@ -43,8 +43,8 @@ pub fn run(args: &Run, state_root: &Path) -> Result<u8> {
             foreground::adopt_orphans()?;
         }
     }
-    let mut ready = create::make_ready(&args.options, state_root, Gate::Open)?;
-    let notify = ready.notify.take();
+    let mut ready = create::make_ready(&args.options, state_root, driver, Gate::Open, args.detach)?;
+    let (notify, relay) = (ready.notify.take(), ready.relay.take());
     let (init, container) = create::keep(ready, pid_file.as_deref())?;
     if let Err(error) = begin(&init, &container) {
         // The container is kept from here on, so it is deleted as any other.
@@ -58,7 +58,7 @@ pub fn run(args: &Run, state_root: &Path) -> Result<u8> {
         return Ok(0);
     }
     let forwarding = notify.map(|notify| forward_meanwhile(notify, &init)).transpose()?;
-    let exit = foreground::wait(init.as_fd())?;
+    let exit = foreground::wait(init.as_fd(), relay)?;
     if !args.keep {
         delete::remove(&container)?;
     }
@@ -87,6 +87,6 @@ fn forward(notify: &Notify, init: BorrowedFd<'_>, main_pid: i32) {
 
 fn begin(init: &Init, container: &Container) -> Result<()> {
     init.go()?;
-    init.attend_program()?;
+    init.attend_program(|listener| hand_over(&container.saved, init.child.pid, &listener))?;
     start::poststart(container)
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use clap::Args;
 use rustix::io::Errno;
 
-use super::{cgroup_of, delete, open, status_of};
+use super::{cgroup_of, delete, hand_over, open, status_of};
 use crate::container::notify::{self, Notify};
-use crate::container::{Container, gate};
+use crate::container::{Container, Saved, gate};
 use crate::error::{Failure, Result};
 use crate::hooks;
 use crate::plan::hooks::Moment;
@@ -44,7 +44,7 @@ pub fn start(args: &Start, state_root: &Path) -> Result<()> {
         None => None,
     };
     init.go()?;
-    pass(&init)?;
+    pass(&init, &container.saved)?;
     gate::remove(container.fd());
     poststart(&container)?;
     if let Some((notify, init)) = notify {
@@ -66,8 +66,13 @@ fn no_gate(container: &Container) -> anyhow::Error {
 }
 
 /// Waits until init is the program: then the wire, which execve closes, ends without a word.
-fn pass(init: &RuntimeEnd) -> Result<()> {
+fn pass(init: &RuntimeEnd, saved: &Saved) -> Result<()> {
     match init.receive_within(LONGEST) {
+        Ok(Some(FromInit::Listener(listener))) => {
+            hand_over(saved, saved.init_process_pid, &listener)?;
+            init.go()?;
+            pass(init, saved)
+        }
         Ok(Some(FromInit::End)) => Ok(()),
         Ok(Some(FromInit::Failed(report))) => Err(report.into()),
         Ok(Some(other)) => anyhow::bail!("unexpected {other:?} from init"),

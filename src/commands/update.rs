@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{cgroup_of, open, status_of};
+use super::{cgroup_of, open, resctrl_of, status_of};
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
 use crate::plan::{Host, Problems, resources};
@@ -79,11 +79,11 @@ pub struct Limits {
     /// Number of processes and threads; -1 is unlimited
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub pids_limit: Option<i64>,
-    /// Intel RDT: L3 cache schema; refused, no container has one
-    #[arg(long, value_name = "SCHEMA", hide = true)]
+    /// L3 cache, a line of resctrl's schemata, for a container with linux.intelRdt
+    #[arg(long, value_name = "SCHEMA")]
     pub l3_cache_schema: Option<String>,
-    /// Intel RDT: memory bandwidth schema; refused, no container has one
-    #[arg(long, value_name = "SCHEMA", hide = true)]
+    /// Memory bandwidth, likewise
+    #[arg(long, value_name = "SCHEMA")]
     pub mem_bw_schema: Option<String>,
 }
 
@@ -96,25 +96,37 @@ pub fn update(args: &Update, state_root: &Path) -> Result<()> {
     let text = args.resources.as_deref().map(read).transpose()?;
     let mut wanted = match &text {
         Some(text) => parse(text)?,
-        None => args.limits.resources()?,
+        None => args.limits.resources(),
     };
     container.lock()?;
     if matches!(status_of(&container)?, Status::Creating | Status::Stopped) {
         return Err(Failure::WrongStatus("container not running".to_owned()).into());
     }
     let cgroup = cgroup_of(&container);
-    let layout = Host::probe(Rootless::default())?.cgroups;
+    let host = Host::probe(Rootless::default())?;
+    let layout = &host.cgroups;
+    let schemata = args.limits.schemata(&host)?;
     if layout.is_unified() {
         complete(&mut wanted, |controller, file| cgroup.setting(controller, file));
     }
     let mut problems = Problems::default();
-    let mut plan = resources::decide(&wanted, &layout, &mut problems);
+    let mut plan = resources::decide(&wanted, layout, &mut problems);
     for warning in problems.warnings() {
         log::warn!("{warning}");
     }
     problems.into_result()?;
     plan.devices = None;
-    cgroup.update(&plan)
+    if schemata.is_empty() {
+        return cgroup.update(&mut plan);
+    }
+    let text = "updating a non-existent Intel RDT configuration is not supported";
+    let groups = resctrl_of(&container).ok_or_else(|| Failure::Unsupported(text.to_owned()))?;
+    let before = groups.schemata()?;
+    groups.set(&schemata)?;
+    cgroup.update(&mut plan).inspect_err(|_| {
+        // There is an error on its way already, which matters more than this one.
+        let _ = groups.set(&[before]);
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -138,19 +150,29 @@ fn parse(text: &[u8]) -> Result<Resources<'_>> {
 }
 
 impl Limits {
-    fn resources(&self) -> Result<Resources<'_>> {
-        for (given, text) in [
-            (&self.l3_cache_schema, "Intel RDT/CAT: l3 cache schema is not enabled"),
-            (&self.mem_bw_schema, "Intel RDT/MBA: memory bandwidth schema is not enabled"),
-        ] {
-            if given.is_some() {
-                return Err(Failure::Unsupported(text.to_owned()).into());
+    /// Lines for resctrl, in their order.
+    fn schemata(&self, host: &Host) -> Result<Vec<String>> {
+        let given = |line: &Option<String>| line.clone().filter(|line| !line.is_empty());
+        let (l3, mb) = (given(&self.l3_cache_schema), given(&self.mem_bw_schema));
+        if l3.is_none() && mb.is_none() {
+            return Ok(Vec::new());
+        }
+        let (has_l3, has_mb) = host.extras.resctrl().map_or((false, false), |found| (found.l3, found.mb));
+        for (given, there, what) in
+            [(l3.is_some(), has_l3, "CAT: l3 cache schema"), (mb.is_some(), has_mb, "MBA: memory bandwidth schema")]
+        {
+            if given && !there {
+                return Err(Failure::Unsupported(format!("Intel RDT/{what} is not enabled")).into());
             }
         }
+        Ok(l3.into_iter().chain(mb).collect())
+    }
+
+    fn resources(&self) -> Resources<'_> {
         fn list(list: Option<&str>) -> Text<'_> {
             list.map(Text::from).unwrap_or_default()
         }
-        Ok(Resources {
+        Resources {
             memory: Some(spec::Memory {
                 limit: self.memory,
                 reservation: self.memory_reservation,
@@ -173,7 +195,7 @@ impl Limits {
             pids: Some(spec::Pids { limit: self.pids_limit }),
             block_io: Some(spec::BlockIo { weight: self.blkio_weight, ..spec::BlockIo::default() }),
             ..Resources::default()
-        })
+        }
     }
 }
 
@@ -181,6 +203,14 @@ impl Limits {
 /// is now.
 fn complete(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> Option<String>) {
     let given = |value: Option<i64>| value.is_some_and(|value| value != 0);
+    if let Some(cpu) = &mut wanted.cpu
+        && cpu.idle == Some(0)
+        && cpu.shares.is_none_or(|shares| shares == 0)
+        && now("cpu", "cpu.idle").is_some_and(|idle| idle.trim() == "1")
+    {
+        // What the kernel gives to a cgroup that is idle no more; systemd would keep it idle.
+        cpu.shares = Some(1024);
+    }
     if let Some(cpu) = &mut wanted.cpu
         && given(cpu.quota) != cpu.period.is_some_and(|period| period != 0)
         && let Some((quota, period)) = now("cpu", "cpu.max").as_deref().and_then(quota_and_period)

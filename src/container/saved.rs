@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result};
 use crate::spec::Hooks;
-use crate::state::{State, Status, VERSION};
+use crate::state::{ProcessState, State, Status, VERSION};
 use crate::sys::{self, Named};
 
 /// The file's name.
@@ -38,11 +38,32 @@ pub struct Saved {
     pub annotations: BTreeMap<String, String>,
     /// The cgroup's directories: controller (or nothing) and path.
     pub cgroup_paths: Vec<(String, PathBuf)>,
+    /// The unit of systemd that has the cgroup; empty if we made it ourselves.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub systemd_unit: String,
+    /// Whether that is a unit of the user's systemd and not the system's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub systemd_user: bool,
+    /// The control group of resctrl, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intel_rdt_path: Option<PathBuf>,
+    /// The monitoring group, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intel_rdt_mon_path: Option<PathBuf>,
+    /// Those of them that were made for it, the inner one first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub intel_rdt_made: Vec<PathBuf>,
     /// The namespaces that are not the runtime's: what each kind is called there, and its file while init lives.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub namespace_paths: BTreeMap<String, PathBuf>,
     /// Whether the container shares the session keyring of whoever created it.
     pub no_new_keyring: bool,
+    /// Where the agent listens that a notifying seccomp filter asks; empty when no rule notifies.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub listener_path: String,
+    /// What it is told besides the state.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub listener_metadata: String,
     /// Whether `create` came to its end.
     pub complete: bool,
     /// The hooks that `start` and `delete` run: a change of config.json has no effect on them.
@@ -77,15 +98,27 @@ impl Saved {
     /// # Errors
     /// None in practice.
     pub fn hook_state(&self, status: Status) -> Result<String> {
-        State {
+        self.state(status, &self.bundle.to_string_lossy()).to_json()
+    }
+
+    /// What a seccomp agent is told of the process `pid`, as JSON.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn process_state(&self, status: Status, pid: i32) -> Result<String> {
+        ProcessState {
             oci_version: VERSION,
-            id: &self.id,
-            status,
-            pid: self.init_process_pid,
-            bundle: &self.bundle.to_string_lossy(),
-            annotations: &self.annotations,
+            fds: &["seccompFd"],
+            pid,
+            metadata: &self.listener_metadata,
+            state: self.state(status, &self.bundle.to_string_lossy()),
         }
         .to_json()
+    }
+
+    fn state<'a>(&'a self, status: Status, bundle: &'a str) -> State<'a> {
+        let (id, pid) = (&self.id, self.init_process_pid);
+        State { oci_version: VERSION, id, status, pid, bundle, annotations: &self.annotations }
     }
 
     /// Reads it; nothing when a `create` was killed before it had written one.

@@ -21,6 +21,31 @@ const ANY: Hint = Hint { code: "", key: "", call: "", errno: None, word: "", adv
 const TABLE: &[Hint] = &[
     Hint { code: "container-exists", advice: "delete it first, or choose another id", ..ANY },
     Hint { code: "wrong-status", word: "that is not stopped", advice: "kill it first, or use delete --force", ..ANY },
+    Hint {
+        code: "unsupported",
+        word: "systemd not running",
+        advice: "--systemd-cgroup is for machines that were booted with systemd: leave it away",
+        ..ANY
+    },
+    Hint {
+        code: "unsupported",
+        word: "the user's systemd",
+        advice: "log in as the user, by ssh or machinectl shell and not by su, and install dbus-user-session",
+        ..ANY
+    },
+    Hint {
+        code: "unsupported",
+        word: "rootless needs no limits",
+        advice: "with --systemd-cgroup the user's systemd makes the cgroup; or run it all in a delegated one: \
+                 systemd-run --user --scope -p Delegate=yes",
+        ..ANY
+    },
+    Hint {
+        code: "unsupported",
+        word: "is not available: systemd has not delegated it",
+        advice: "systemctl edit user@.service, add [Service] and Delegate=cpu cpuset io memory pids, log in anew",
+        ..ANY
+    },
     Hint { code: "wrong-status", word: "not paused", advice: "see orlop state", ..ANY },
     Hint {
         code: "program-not-found",
@@ -72,6 +97,24 @@ const TABLE: &[Hint] = &[
         errno: Some(Errno::PERM),
         advice: "in a user namespace a new proc needs a pid namespace, a new sysfs a network namespace, \
                  and neither may be masked outside",
+        ..ANY
+    },
+    Hint {
+        key: "/process/apparmorProfile",
+        errno: Some(Errno::NOENT),
+        advice: "the profile is not loaded: see aa-status, and load it with apparmor_parser",
+        ..ANY
+    },
+    Hint {
+        key: "/process/scheduler",
+        errno: Some(Errno::PERM),
+        advice: "realtime takes CAP_SYS_NICE, and in a cgroup v1 time of its own (linux.resources.cpu.realtimeRuntime)",
+        ..ANY
+    },
+    Hint {
+        key: "/linux/memoryPolicy",
+        errno: Some(Errno::INVAL),
+        advice: "the machine or its cpuset lacks a node, or the mode does not take the flags",
         ..ANY
     },
     Hint {

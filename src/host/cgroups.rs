@@ -172,7 +172,7 @@ fn mount(line: &[u8]) -> Option<(&[u8], Hierarchy, &[u8])> {
 }
 
 /// Undoes the octal escapes of mountinfo (`\040` is a space).
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub(super) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&byte, tail)) = rest.split_first() {

@@ -11,11 +11,12 @@
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::{handover, keyring};
+use super::{handover, keyring, terminal};
 use crate::error::{Context, Result};
 use crate::plan::Entry;
 use crate::plan::namespaces::USER;
 use crate::sync::{FromInit, InitEnd};
+use crate::sys::proc::Proc;
 use crate::sys::{Named, clone, ids, mount, process as this, signal};
 
 /// What the process is born with besides the wire: its copy of the runtime's memory.
@@ -44,11 +45,14 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     runtime.wait()?; // our cgroup is as it should be
 
     signal::restore()?;
+    // The container's may be anything (CVE-2025-52881).
+    let host_proc = if setup.entry.process.labels.is_empty() { None } else { Some(Proc::open()?) };
     join(setup)?;
     rustix::process::setsid().named(|| "setsid()".to_owned())?;
-    keyring::join(&setup.entry)?;
+    keyring::join(&setup.entry, host_proc.as_ref())?;
+    terminal::give_exec(&setup.entry, runtime)?;
 
-    let program = handover::prepare(&setup.entry, runtime)?;
+    let program = handover::prepare(&setup.entry, host_proc.as_ref(), runtime)?;
     runtime.ask(&FromInit::Ready)?; // the pid file is written
     handover::finish(&setup.entry, &program, runtime, || Ok(()))
 }

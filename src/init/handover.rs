@@ -1,10 +1,11 @@
 //! The last page, the same for every process that enters a container: be the user, then become the program. In between
 //! is where `create` and `start` meet, and where `exec` writes its pid file.
-//! config.json: process.cwd, process.user.umask, linux.personality
+//! config.json: process.cwd, process.user.umask, linux.personality, linux.memoryPolicy
 //! process: init, and what `exec` makes, inside the rootfs
 //!
 //! The order is runc's `standard_init_linux.go`, which has been audited, but for two things. The filter is always loaded
-//! last, so that a profile need allow nothing but execve; and whatever can fail does so in [`prepare`], so that `create`
+//! last, so that a profile need allow nothing but execve (nor leave anything but execve unasked: its listener is handed
+//! over by a thread without a filter); and whatever can fail does so in [`prepare`], so that `create`
 //! tells it and not `start`.
 
 use std::convert::Infallible;
@@ -14,12 +15,13 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::program::{Home, Program};
-use super::{seccomp, user};
+use super::{labels, seccomp, user};
 use crate::error::{AtKey, Report, Result};
 use crate::plan::Entry;
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::clone::exit_now;
-use crate::sys::{Named, fd, process};
+use crate::sys::proc::Proc;
+use crate::sys::{Named, fd, process, scheduling};
 
 /// The first descriptor that is not stdio.
 const FIRST: u32 = 3;
@@ -30,19 +32,24 @@ fn first_of_ours(plan: &Entry<'_>) -> u32 {
     FIRST + plan.preserved_fds
 }
 
-/// Becomes the user, in the working directory, with nothing left to do but the program.
+/// Becomes the user, in the working directory, with nothing left to do but the program. `proc` is the host's procfs, for
+/// labels.
 ///
 /// # Errors
 /// Why not.
-pub fn prepare(plan: &Entry<'_>, runtime: &InitEnd) -> Result<Program> {
+pub fn prepare(plan: &Entry<'_>, proc: Option<&Proc>, runtime: &InitEnd) -> Result<Program> {
     if let Some(domain) = plan.process.personality {
         process::set_personality(domain).at("/linux/personality")?;
     }
+    if let Some(policy) = &plan.process.memory_policy {
+        scheduling::set_memory_policy(policy.mode, &policy.nodes).at("/linux/memoryPolicy")?;
+    }
+    labels::of_program(&plan.process.labels, proc)?;
     rustix::process::umask(Mode::from_raw_mode(plan.process.user.umask));
     fd::close_on_exec_from(first_of_ours(plan))?; // CVE-2024-21626
     let there = change_directory(plan)?;
     let home = Home::look_up(plan.process);
-    if !plan.process.rlimits.is_empty() {
+    if plan.process.has_limits() {
         runtime.ask(&FromInit::Limits)?;
     }
     user::become_user(plan)?;
@@ -84,7 +91,7 @@ fn become_program(
     for number in FIRST..first_of_ours(plan) {
         fd::keep_over_exec(number)?;
     }
-    seccomp::load(plan.seccomp)?;
+    seccomp::load(plan.seccomp, wire)?;
     Err(program.execute().into())
 }
 

@@ -6,11 +6,13 @@ pub mod exec;
 mod handover;
 mod hostname;
 mod keyring;
+mod labels;
 mod network;
 mod program;
 mod rootfs;
 mod seccomp;
 mod sysctl;
+mod terminal;
 mod user;
 
 use std::convert::Infallible;
@@ -96,19 +98,20 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     this::set_dumpable(false)?; // before anything is joined: what is in there must not see into us (CVE-2016-9962)
     join_namespaces(setup)?;
     rustix::process::setsid().context("setsid()")?;
-    keyring::join(&plan.entry())?;
+    let proc = Proc::open()?;
+    keyring::join(&plan.entry(), Some(&proc))?;
     network::loopback_up(plan)?;
 
-    let proc = Proc::open()?;
     let rootfs = rootfs::build(plan, &proc, runtime)?; // ── the host is still visible ──
     runtime.ask(&FromInit::RunHooks)?; // prestart, createRuntime
     run_hooks(plan, Moment::CreateContainer, Status::Creating)?;
     hostname::set(plan)?;
     sysctl::write(plan, &proc)?;
+    terminal::give_init(plan, &rootfs.root, runtime)?;
     rootfs::seal(plan, &rootfs)?;
     rootfs::enter(plan, &rootfs, &proc)?; // ── the host is gone ──
 
-    let program = handover::prepare(&plan.entry(), runtime)?;
+    let program = handover::prepare(&plan.entry(), Some(&proc), runtime)?;
     runtime.ask(&FromInit::Ready)?; // `create` returns
     let start = setup.gate.as_ref().map(|gate| wait_at(gate, plan)); // `start` goes on here
     let wire = start.as_ref().unwrap_or(runtime);

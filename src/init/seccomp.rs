@@ -2,19 +2,70 @@
 //! config.json: linux.seccomp
 //! process: init, as the very last before execve
 
-use crate::error::{AtKey, Result};
-use crate::plan::seccomp::SeccompPlan;
-use crate::seccomp::Insn;
-use crate::sys::seccomp::{Instruction, load as load_filter};
+use rustix::io::Errno;
 
-/// Loads it. From here on only execve, and on failure the wire, has to get past it.
+use crate::error::{AtKey, Context, Result};
+use crate::plan::seccomp::{SeccompPlan, WAIT_KILLABLE_RECV};
+use crate::seccomp::Insn;
+use crate::sync::{FromInit, InitEnd};
+use crate::sys::Call;
+use crate::sys::seccomp::{Instruction, load as load_filter, load_with_listener};
+
+/// Loads it. From here on only execve, and on failure the wire, has to get past it. If it notifies, the listener is
+/// with the agent before anything can be asked, execve included.
 ///
 /// # Errors
 /// seccomp(2)'s.
-pub fn load(plan: Option<&SeccompPlan>) -> Result<()> {
+pub fn load(plan: Option<&SeccompPlan>, wire: &InitEnd) -> Result<()> {
     let Some(seccomp) = plan else { return Ok(()) };
     let instruction = |insn: &Insn| Instruction { code: insn.code, jt: insn.jt, jf: insn.jf, k: insn.k };
     let program: Vec<Instruction> = seccomp.filter.program.iter().map(instruction).collect();
-    load_filter(&program, seccomp.flags.into()).at("/linux/seccomp")?;
-    Ok(())
+    let loaded = match &seccomp.listener {
+        None => load_filter(&program, seccomp.flags.into()),
+        Some(_) => {
+            let wire = wire.try_clone()?;
+            load_with_listener(&program, seccomp.flags.into(), move |listener| {
+                wire.ask(&FromInit::Listener(listener)).is_ok()
+            })
+        }
+    };
+    explain(seccomp, loaded).at("/linux/seccomp")
+}
+
+/// Says of a kernel that is too old what it lacks, with runc's texts.
+fn explain(plan: &SeccompPlan, loaded: Result<(), Call>) -> Result<()> {
+    match loaded {
+        Err(call) if call.is(Errno::INVAL) && plan.flags & WAIT_KILLABLE_RECV != 0 => {
+            Err(call).context("error adding WaitKill flag to seccomp filter: SetWaitKill requires Linux 5.19")
+        }
+        Err(call) if call.is(Errno::INVAL) && plan.listener.is_some() => {
+            Err(call).context("seccomp notify unsupported: SCMP_ACT_NOTIFY requires Linux 5.0")
+        }
+        loaded => Ok(loaded?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::explain;
+    use crate::plan::seccomp::{ListenerPlan, SeccompPlan, WAIT_KILLABLE_RECV};
+    use crate::seccomp::Filter;
+    use crate::sys::Named;
+
+    #[test]
+    fn an_old_kernel_is_said_to_be_one() {
+        let listener = || Some(ListenerPlan { path: "/a".to_owned(), metadata: String::new() });
+        for (listener, flags, errno, begins) in [
+            (listener(), WAIT_KILLABLE_RECV, Errno::INVAL, "error adding WaitKill flag to seccomp filter: SetWaitKill"),
+            (listener(), 0, Errno::INVAL, "seccomp notify unsupported:"),
+            (listener(), WAIT_KILLABLE_RECV, Errno::BUSY, "seccomp(): "),
+            (None, 0, Errno::INVAL, "seccomp(): invalid argument"),
+        ] {
+            let plan = SeccompPlan { filter: Filter { program: Vec::new() }, flags, listener };
+            let error = explain(&plan, Err(errno).named(|| "seccomp()".to_owned())).expect_err("an error");
+            assert!(format!("{error:#}").starts_with(begins), "{error:#}");
+        }
+    }
 }

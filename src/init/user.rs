@@ -3,6 +3,7 @@
 //! process: init
 
 use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::error::{AtKey, Result};
 use crate::plan::Entry;
@@ -34,13 +35,18 @@ pub fn become_user(plan: &Entry<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A user namespace whose groups are denied (user_namespaces(7)) keeps those it has: they cannot be dropped.
+/// A user namespace whose groups are denied (user_namespaces(7)) keeps those it has: they cannot be dropped. It is that,
+/// be it the container's or the one that the runtime is root of, when the right to set them is there and does not help.
 fn set_groups(plan: &Entry<'_>) -> Result<()> {
     let groups = &plan.process.user.additional_gids;
     match ids::set_groups(groups) {
-        Err(call) if call.is(Errno::PERM) && groups.is_empty() && !plan.ids.gid.is_empty() => Ok(()),
+        Err(call) if call.is(Errno::PERM) && groups.is_empty() && may_set_groups() => Ok(()),
         result => result.at("/process/user/additionalGids"),
     }
+}
+
+fn may_set_groups() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SETGID))
 }
 
 fn drop_bounding(keep: u64) -> Result<()> {

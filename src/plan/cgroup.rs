@@ -1,6 +1,8 @@
 //! Which cgroup the container gets: a directory in every hierarchy.
 //! config.json: linux.cgroupsPath
 //!
+//! systemd has its own way to write a path ([`super::systemd`]), which is turned into one from the mount of the hierarchy.
+//!
 //! As runc's cgroupfs driver does it: an absolute path counts from the mount of the hierarchy, a relative one from the
 //! runtime's own cgroup, and an empty one means the container's id, relative. On cgroup v2 "own" is the parent of the
 //! runtime's cgroup, since a cgroup with processes cannot hand controllers to children.
@@ -8,8 +10,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::host::cgroups::{CgroupLayout, Hierarchy};
+use crate::spec::Config;
 
-use super::Problems;
+use super::id_mappings::IdMappingsPlan;
+use super::namespaces::{NamespacesPlan, USER};
+use super::systemd::{Manager, Place};
+use super::{Host, Problems};
 
 /// The cgroup to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +86,30 @@ pub fn decide(cgroups_path: &str, id: &str, layout: &CgroupLayout, problems: &mu
             CgroupPlan::Legacy { dirs, unified: unified.as_ref().map(at) }
         }
     }
+}
+
+/// The cgroup of a unit of systemd's.
+pub(super) fn by_systemd(place: &Place<'_>, manager: &Manager, host: &Host, problems: &mut Problems) -> CgroupPlan {
+    if *manager != Manager::System && !host.cgroups.is_unified() {
+        problems.add("/linux/cgroupsPath", "cannot use rootless systemd cgroups manager on cgroup v1");
+    }
+    decide(&format!("/{}", place.path(manager)), "", &host.cgroups, problems)
+}
+
+/// Decides who owns the cgroup: its processes' user, where they have a cgroup namespace of their own and can write to
+/// its filesystem (the specification's "cgroup ownership"). On cgroup v1 that would not be safe.
+#[must_use]
+pub fn owner(config: &Config<'_>, namespaces: &NamespacesPlan, ids: &IdMappingsPlan, host: &Host) -> Option<u32> {
+    if !namespaces.create_cgroup || !host.cgroups.is_unified() {
+        return None;
+    }
+    let writable = config.mounts.iter().any(|mount| {
+        let at = clean(&mount.destination) == "sys/fs/cgroup";
+        at && &*mount.source == "cgroup" && !mount.options.iter().any(|option| &**option == "ro")
+    });
+    let uid = config.process.as_ref()?.user.uid;
+    let unknown = namespaces.joins(&USER) && ids.uid.is_empty();
+    ids.uid_on_host(uid).filter(|owner| writable && !unknown && *owner != host.euid)
 }
 
 /// What is wrong with a path, if anything.

@@ -4,7 +4,7 @@
 use super::Problems;
 use crate::spec;
 
-/// The CPUs that the kernel's `cpu_set_t` can name.
+/// The CPUs that the kernel's `cpu_set_t` can name; and more NUMA nodes than any kernel is built for.
 const CPUS: usize = 1024;
 
 /// Lists of CPU numbers.
@@ -23,7 +23,7 @@ pub fn decide(config: Option<&spec::ExecCpuAffinity<'_>>, problems: &mut Problem
         if text.is_empty() {
             return None;
         }
-        let cpus = parse(text);
+        let cpus = parse_list(text);
         if cpus.is_none() {
             let text = format!("bad list of CPUs {text:?} (as in \"0-3,7\", up to {})", CPUS - 1);
             problems.add(format_args!("/process/execCPUAffinity/{key}"), text);
@@ -34,7 +34,7 @@ pub fn decide(config: Option<&spec::ExecCpuAffinity<'_>>, problems: &mut Problem
 }
 
 /// A list of numbers and ranges (cpuset(7), "List format").
-fn parse(text: &str) -> Option<Vec<usize>> {
+pub(super) fn parse_list(text: &str) -> Option<Vec<usize>> {
     let number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse().ok().filter(|cpu| digits && *cpu < CPUS)
@@ -53,14 +53,14 @@ fn parse(text: &str) -> Option<Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::parse_list;
 
     #[test]
     fn lists_have_numbers_and_ranges() {
-        assert_eq!(parse("0-2,7"), Some(vec![0, 1, 2, 7]));
-        assert_eq!(parse("1023"), Some(vec![1023]));
+        assert_eq!(parse_list("0-2,7"), Some(vec![0, 1, 2, 7]));
+        assert_eq!(parse_list("1023"), Some(vec![1023]));
         for text in ["", "a", "1-", "-1", "2-1", "0,,1", "1024", "+1", "0x1"] {
-            assert_eq!(parse(text), None, "{text}");
+            assert_eq!(parse_list(text), None, "{text}");
         }
     }
 }

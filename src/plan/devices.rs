@@ -58,6 +58,10 @@ pub struct DevicesPlan {
     pub populate: bool,
 }
 
+/// The largest numbers that the kernel has (12 and 20 bits).
+const MAX_MAJOR: u32 = 0xfff;
+const MAX_MINOR: u32 = 0xf_ffff;
+
 /// The devices that every container has (runtime-spec, config-linux.md, "Default Devices").
 static DEFAULTS: [(&str, u32, u32); 6] = [
     ("dev/null", 1, 3),
@@ -128,10 +132,18 @@ fn node(device: &spec::Device<'_>, key: String, problems: &mut Problems) -> Opti
         problems.add(format_args!("{key}/path"), "must be an absolute path");
         return None;
     }
-    let (Ok(major), Ok(minor)) = (u32::try_from(device.major), u32::try_from(device.minor)) else {
-        problems.add(&key, "device numbers must be between 0 and 4294967295");
+    // mknod(2) would cut off what is more, and make another device.
+    let number = |number: i64, largest: u32| u32::try_from(number).ok().filter(|number| *number <= largest);
+    let (Some(major), Some(minor)) = (number(device.major, MAX_MAJOR), number(device.minor, MAX_MINOR)) else {
+        let text = format!("device numbers must be between 0:0 and {MAX_MAJOR}:{MAX_MINOR}");
+        problems.add(&key, text);
         return None;
     };
+    for (name, id) in [("uid", device.uid), ("gid", device.gid)] {
+        if id == Some(u32::MAX) {
+            problems.add(format_args!("{key}/{name}"), format!("{} is not an id", u32::MAX));
+        }
+    }
     let mode = device.file_mode.unwrap_or(0o666);
     Some(Node {
         key,

@@ -8,7 +8,7 @@ use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::namespaces::{Birth, PID, TIME, USER};
-use super::{Entry, Host, Problems, id_mappings, locate, namespaces, parse, process, seccomp};
+use super::{Entry, Host, Problems, id_mappings, locate, namespaces, parse, process, seccomp, terminal};
 use crate::error::{Failure, Problem, Result};
 use crate::spec::{self, Text};
 
@@ -44,6 +44,10 @@ pub struct Changes<'a> {
     pub selinux_label: &'a str,
     /// How many descriptors after stdio the program keeps.
     pub preserved_fds: u32,
+    /// `--tty`.
+    pub tty: bool,
+    /// What else it says about terminals.
+    pub terminal: terminal::Caller<'a>,
 }
 
 /// The decision.
@@ -59,6 +63,8 @@ pub struct ExecPlan {
     pub birth: Birth,
     /// The program.
     pub process: process::ProcessPlan,
+    /// Its terminal.
+    pub terminal: Option<terminal::TerminalPlan>,
     /// The container's system call filter.
     pub seccomp: Option<seccomp::SeccompPlan>,
     /// Ids of its user namespace.
@@ -91,6 +97,7 @@ impl ExecPlan {
             id: changes.id.to_owned(),
             new_keyring: changes.new_keyring,
             process: process::decide(&config, &namespaces, host, &mut problems),
+            terminal: terminal::decide(config.process.as_ref(), changes.terminal, &mut problems),
             seccomp: seccomp::decide(config.linux.seccomp.as_ref(), &mut problems),
             ids: id_mappings::decide(&config.linux, &namespaces, &mut problems),
             preserved_fds: changes.preserved_fds,
@@ -112,6 +119,7 @@ impl ExecPlan {
             id: &self.id,
             new_keyring: self.new_keyring,
             process: &self.process,
+            terminal: self.terminal.as_ref(),
             seccomp: self.seccomp.as_ref(),
             ids: &self.ids,
             preserved_fds: self.preserved_fds,
@@ -174,6 +182,7 @@ fn change<'a>(mut process: spec::Process<'a>, changes: &Changes<'a>) -> Result<s
     if !changes.capabilities.is_empty() {
         add_capabilities(process.capabilities.get_or_insert_default(), changes.capabilities);
     }
+    process.terminal |= changes.tty;
     process.no_new_privileges = changes.no_new_privileges.unwrap_or(process.no_new_privileges);
     if !changes.apparmor_profile.is_empty() {
         process.apparmor_profile = Text::from(changes.apparmor_profile);

@@ -56,7 +56,8 @@ pub fn decide(linux: &spec::Linux<'_>, namespaces: &NamespacesPlan, problems: &m
     IdMappingsPlan { uid: linux.uid_mappings.clone(), gid: linux.gid_mappings.clone(), joined: namespaces.joins(&USER) }
 }
 
-fn check(mapping: &IdMapping, key: String, problems: &mut Problems) {
+/// Whether a range is one.
+pub fn check(mapping: &IdMapping, key: String, problems: &mut Problems) {
     if mapping.size == 0 {
         problems.add(key, "size must not be 0");
     } else if mapping.container_id.checked_add(mapping.size - 1).is_none()

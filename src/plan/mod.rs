@@ -13,17 +13,25 @@ pub mod devices;
 pub mod exec;
 pub mod hooks;
 pub mod id_mappings;
+pub mod idmapped_mounts;
+pub mod intel_rdt;
+pub mod labels;
+pub mod memory_policy;
 pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
+pub mod net_devices;
 mod problems;
 pub mod process;
 pub mod resources;
 pub mod rootfs;
+pub mod scheduling;
 pub mod seccomp;
 pub mod sub_cgroup;
 pub mod sysctl;
+pub mod systemd;
 pub mod template;
+pub mod terminal;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,7 +48,7 @@ pub use problems::Problems;
 pub const NOTIFY: &str = "/run/notify";
 
 /// What a caller asks for besides the config.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// The container's id.
     pub id: &'a str,
@@ -56,6 +64,10 @@ pub struct Request<'a> {
     pub env: &'a [String],
     /// The host's directory with the socket on which the program says that it is ready.
     pub notify: Option<&'a str>,
+    /// What it says about terminals.
+    pub terminal: terminal::Caller<'a>,
+    /// The systemd that is to make the cgroup (`--systemd-cgroup`); otherwise we do.
+    pub systemd: Option<systemd::Manager>,
 }
 
 /// The decided, checked form of config, flags and host: all that the runtime, the bootstrap and init go by.
@@ -77,20 +89,34 @@ pub struct Plan {
     pub rootfs: rootfs::RootfsPlan,
     /// Mounts, in order.
     pub mounts: Vec<mounts::MountStep>,
+    /// SELinux label of files in new filesystems, if any.
+    pub mount_label: Option<String>,
     /// How a mount of `type: cgroup` is made.
     pub cgroup_mount: cgroup_mount::CgroupMountPlan,
     /// Device nodes.
     pub devices: devices::DevicesPlan,
+    /// Network devices to move into the container.
+    pub net_devices: Vec<net_devices::NetDevice>,
     /// Kernel parameters.
     pub sysctl: Vec<sysctl::Sysctl>,
     /// The program.
     pub process: process::ProcessPlan,
+    /// Its terminal.
+    pub terminal: Option<terminal::TerminalPlan>,
     /// The system call filter.
     pub seccomp: Option<seccomp::SeccompPlan>,
     /// Where the cgroup is.
     pub cgroup: cgroup::CgroupPlan,
+    /// Who is to own it, if somebody else than its maker: an id of the host.
+    pub cgroup_owner: Option<u32>,
+    /// Whether nothing asks for a cgroup, so that an ordinary user who may make none can do without.
+    pub cgroup_optional: bool,
+    /// The unit that has it, if systemd makes it.
+    pub unit: Option<systemd::UnitPlan>,
     /// Its limits.
     pub resources: resources::ResourcePlan,
+    /// Its share of cache and memory bandwidth, if any is decided.
+    pub intel_rdt: Option<intel_rdt::IntelRdtPlan>,
     /// Hooks.
     pub hooks: Hooks,
     /// How many descriptors after stdio the program keeps.
@@ -108,6 +134,8 @@ pub struct Entry<'a> {
     pub new_keyring: bool,
     /// The program.
     pub process: &'a process::ProcessPlan,
+    /// Its terminal.
+    pub terminal: Option<&'a terminal::TerminalPlan>,
     /// The system call filter.
     pub seccomp: Option<&'a seccomp::SeccompPlan>,
     /// Ids of the user namespace.
@@ -124,10 +152,17 @@ impl Plan {
             id: &self.id,
             new_keyring: self.new_keyring,
             process: &self.process,
+            terminal: self.terminal.as_ref(),
             seccomp: self.seccomp.as_ref(),
             ids: &self.ids,
             preserved_fds: self.preserved_fds,
         }
+    }
+
+    /// The agent that a notifying filter asks.
+    #[must_use]
+    pub fn listener(&self) -> Option<&seccomp::ListenerPlan> {
+        self.seccomp.as_ref()?.listener.as_ref()
     }
 
     /// Decides about a new container; `text` is its config.json.
@@ -147,32 +182,55 @@ impl Plan {
         let linux = &config.linux;
         check_version(&config.oci_version, problems);
         let namespaces = namespaces::decide(config, problems);
-        let cgroup = cgroup::decide(&linux.cgroups_path, request.id, &host.cgroups, problems);
+        let mut resources = resources::decide(&linux.resources, &host.cgroups, problems);
+        let (cgroup, unit) = match &request.systemd {
+            None => (cgroup::decide(&linux.cgroups_path, request.id, &host.cgroups, problems), None),
+            Some(manager) => {
+                let place = systemd::Place::decide(&linux.cgroups_path, request.id, manager, problems);
+                let cgroup = cgroup::by_systemd(&place, manager, host, problems);
+                let limits = systemd::properties::for_birth(&mut resources, host.cgroups.is_unified());
+                let unit = place.unit(manager, &config.annotations, limits, problems);
+                (cgroup, Some(unit))
+            }
+        };
+        let mount_label = labels::of_mounts(linux, host, problems);
         hooks::decide(&config.hooks, problems);
+        let ids = id_mappings::decide(linux, &namespaces, problems);
+        let around = mounts::Surroundings {
+            bundle: request.bundle,
+            namespaces: &namespaces,
+            ids: &ids,
+            label: mount_label.as_deref(),
+            rootless: host.euid != 0,
+        };
+        let mounts = mounts::decide(&config.mounts, &around, problems);
         let mut plan = Self {
             id: request.id.to_owned(),
             bundle: request.bundle.to_owned(),
             annotations: config.annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
             new_keyring: !request.no_new_keyring,
             process: process::decide(config, &namespaces, host, problems),
-            ids: id_mappings::decide(linux, &namespaces, problems),
+            terminal: terminal::decide(config.process.as_ref(), request.terminal, problems),
             rootfs: rootfs::decide(config, request.bundle, request.no_pivot, &namespaces, problems),
-            mounts: mounts::decide(&config.mounts, request.bundle, &namespaces, problems),
+            mount_label,
             cgroup_mount: cgroup_mount::decide(&host.cgroups, &cgroup, &namespaces),
             devices: devices::decide(config, &namespaces, problems),
+            net_devices: net_devices::decide(linux, &namespaces, host, problems),
             sysctl: sysctl::decide(linux, &namespaces, problems),
             seccomp: seccomp::decide(linux.seccomp.as_ref(), problems),
-            resources: resources::decide(&linux.resources, &host.cgroups, problems),
+            cgroup_owner: cgroup::owner(config, &namespaces, &ids, host),
+            cgroup_optional: linux.cgroups_path.is_empty() && unit.is_none() && resources.writes.is_empty(),
+            unit,
+            resources,
+            ids,
+            intel_rdt: intel_rdt::decide(linux.intel_rdt.as_ref(), request.id, host, problems),
             hooks: config.hooks.clone(),
+            mounts,
             preserved_fds: request.preserved_fds,
             cgroup,
             namespaces,
             warnings: Vec::new(),
         };
-        if plan.seccomp.as_ref().is_some_and(|seccomp| seccomp.notify) {
-            problems
-                .add("/linux/seccomp", "seccomp notify unsupported: SCMP_ACT_NOTIFY is not supported by this version");
-        }
         plan.warnings.extend_from_slice(problems.warnings());
         plan
     }
@@ -188,6 +246,8 @@ impl Default for Request<'_> {
             preserved_fds: 0,
             env: &[],
             notify: None,
+            terminal: terminal::Caller::default(),
+            systemd: None,
         }
     }
 }

@@ -74,13 +74,17 @@ enum Effect {
     MountOnly(u64, bool),
     /// A tmpfs begins with what it covers.
     CopyUp,
+    /// Owners are shown through a mapping; true for all below.
+    Idmap(bool),
     /// What is so anyway.
     Nothing,
 }
 
 /// Every option that is ours, the MUST and SHOULD list of the specification's config.md. Others go to the filesystem.
-static OPTIONS: [(&str, Effect); 67] = {
-    use Effect::{Attributes, Bind, CopyUp, Filesystem, MountOnly, Nothing, Propagation, ReadOnly, Recursive, Remount};
+static OPTIONS: [(&str, Effect); 69] = {
+    use Effect::{
+        Attributes, Bind, CopyUp, Filesystem, Idmap, MountOnly, Nothing, Propagation, ReadOnly, Recursive, Remount,
+    };
     use attr::{ATIME, NOATIME, NODEV, NODIRATIME, NOEXEC, NOSUID, NOSYMFOLLOW, RDONLY, STRICTATIME};
     [
         ("async", Filesystem),
@@ -91,6 +95,7 @@ static OPTIONS: [(&str, Effect); 67] = {
         ("diratime", Attributes(0, NODIRATIME)),
         ("dirsync", Filesystem),
         ("exec", Attributes(0, NOEXEC)),
+        ("idmap", Idmap(false)),
         ("iversion", MountOnly(libc::MS_I_VERSION, true)),
         ("lazytime", Filesystem),
         ("loud", MountOnly(libc::MS_SILENT, false)),
@@ -114,6 +119,7 @@ static OPTIONS: [(&str, Effect); 67] = {
         ("relatime", Attributes(0, ATIME)),
         ("remount", Remount),
         ("rexec", Recursive(0, NOEXEC)),
+        ("ridmap", Idmap(true)),
         ("rnoatime", Recursive(NOATIME, ATIME)),
         ("rnodev", Recursive(NODEV, 0)),
         ("rnodiratime", Recursive(NODIRATIME, 0)),
@@ -154,9 +160,6 @@ static OPTIONS: [(&str, Effect); 67] = {
     ]
 };
 
-/// Options of the specification that this version refuses by name, instead of handing them to a filesystem.
-static REFUSED: [&str; 2] = ["idmap", "ridmap"];
-
 /// The options of one mount, read.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -166,6 +169,8 @@ pub struct Options {
     pub remount: bool,
     /// `tmpcopyup`.
     pub copy_up: bool,
+    /// `idmap` or `ridmap`, and whether the latter.
+    pub idmap: Option<bool>,
     /// Attributes of the mount.
     pub attributes: Attributes,
     /// Attributes of the mount and all below.
@@ -187,8 +192,9 @@ pub fn parse(index: usize, options: &[Text<'_>], problems: &mut Problems) -> Opt
         let key = || format!("/mounts/{index}/options/{place}");
         if option.contains('\0') {
             problems.add(key(), "must not contain NUL");
-        } else if REFUSED.contains(&&**option) || option.starts_with("idmap=") || option.starts_with("ridmap=") {
-            problems.add(key(), format!("mount option {:?} is not supported by this version", &**option));
+        } else if option.starts_with("idmap=") || option.starts_with("ridmap=") {
+            // crun's way to write it, which no filesystem should be asked about.
+            problems.add(key(), "the mappings belong into uidMappings and gidMappings of the mount");
         } else if let Some((_, effect)) = OPTIONS.iter().find(|(name, _)| *name == &**option) {
             parsed.apply(option, *effect);
         } else if !option.is_empty() {
@@ -210,6 +216,7 @@ impl Options {
             Effect::Bind(recursive) => self.bind = Some(self.bind == Some(true) || recursive),
             Effect::Remount => self.remount = true,
             Effect::CopyUp => self.copy_up = true,
+            Effect::Idmap(recursive) => self.idmap = Some(self.idmap == Some(true) || recursive),
             Effect::Propagation(flag, recursive) => self.propagation.push((flag, recursive)),
             Effect::Filesystem => self.filesystem.push((name.to_owned(), None)),
             Effect::MountOnly(flag, true) => self.mount_only |= flag,
@@ -222,6 +229,25 @@ impl Options {
 /// Names for `features`, sorted.
 pub fn names() -> impl Iterator<Item = &'static str> {
     OPTIONS.iter().filter(|(_, effect)| *effect != Effect::Nothing).map(|(name, _)| *name).chain(["defaults"])
+}
+
+/// The `MS_…` flag of a word that every filesystem understands, or 0.
+#[must_use]
+pub fn fs_flag(name: &str) -> u64 {
+    match name {
+        "ro" => libc::MS_RDONLY,
+        "sync" => libc::MS_SYNCHRONOUS,
+        "dirsync" => libc::MS_DIRSYNC,
+        "lazytime" => libc::MS_LAZYTIME,
+        "mand" => libc::MS_MANDLOCK,
+        _ => 0,
+    }
+}
+
+/// Whether the word takes such a flag back, which for mount(2) is not to set it.
+#[must_use]
+pub fn is_negation(name: &str) -> bool {
+    matches!(name, "async" | "nolazytime" | "nomand")
 }
 
 #[cfg(test)]

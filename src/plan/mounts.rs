@@ -4,7 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use super::Problems;
-use super::mount_options::{self, Attributes, Options, attr};
+use super::id_mappings::IdMappingsPlan;
+use super::idmapped_mounts::{self, IdmapPlan};
+use super::labels;
+use super::mount_options::{self, Attributes, Options, attr, fs_flag, is_negation};
 use super::namespaces::{MOUNT, NamespacesPlan};
 use crate::spec;
 
@@ -29,6 +32,8 @@ pub struct MountStep {
     pub over_proc: OverProc,
     /// Whether it begins with a copy of what it covers (`tmpcopyup`).
     pub copy_up: bool,
+    /// The mapping of owners, if there is one.
+    pub idmap: Option<IdmapPlan>,
 }
 
 impl std::fmt::Display for MountStep {
@@ -106,24 +111,39 @@ static PROC_FILES: [&str; 10] = [
 /// The longest value that fsconfig(2) takes.
 const LONGEST_VALUE: usize = 255;
 
-/// Decides; `bundle` is where the relative source of a bind mount starts.
-pub fn decide(
-    mounts: &[spec::Mount<'_>],
-    bundle: &Path,
-    namespaces: &NamespacesPlan,
-    problems: &mut Problems,
-) -> Vec<MountStep> {
-    if !mounts.is_empty() && !namespaces.has_own(&MOUNT) {
-        problems.add("/mounts", "mounts need a mount namespace of the container's own (linux.namespaces)");
-    }
-    mounts.iter().enumerate().map(|(index, mount)| step(index, mount, bundle, problems)).collect()
+/// What a mount's meaning depends on.
+#[derive(Debug)]
+pub struct Surroundings<'a> {
+    /// Where the relative source of a bind mount starts.
+    pub bundle: &'a Path,
+    /// The container's namespaces.
+    pub namespaces: &'a NamespacesPlan,
+    /// The ids of its user namespace.
+    pub ids: &'a IdMappingsPlan,
+    /// The label of files in new filesystems.
+    pub label: Option<&'a str>,
+    /// Whether an ordinary user makes the container.
+    pub rootless: bool,
 }
 
-fn step(index: usize, mount: &spec::Mount<'_>, bundle: &Path, problems: &mut Problems) -> MountStep {
+/// Decides.
+pub fn decide(mounts: &[spec::Mount<'_>], around: &Surroundings<'_>, problems: &mut Problems) -> Vec<MountStep> {
+    if !mounts.is_empty() && !around.namespaces.has_own(&MOUNT) {
+        problems.add("/mounts", "mounts need a mount namespace of the container's own (linux.namespaces)");
+    }
+    mounts.iter().enumerate().map(|(index, mount)| step(index, mount, around, problems)).collect()
+}
+
+fn step(index: usize, mount: &spec::Mount<'_>, around: &Surroundings<'_>, problems: &mut Problems) -> MountStep {
     let key = format!("/mounts/{index}");
-    let options = mount_options::parse(index, &mount.options, problems);
-    if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
-        problems.add(&key, "idmapped mounts are not supported by this version");
+    let mut options = mount_options::parse(index, &mount.options, problems);
+    if let Some(label) = around.label {
+        labels::give_to_files(&mount.kind, label, &mut options);
+    }
+    let idmap = idmapped_mounts::decide(&key, mount, options.idmap, around, problems);
+    let source = source(&key, mount, &options, around.bundle, problems);
+    if idmap.is_some() && !matches!(source, MountSource::Bind { .. }) {
+        problems.add(&key, "id-mapped mounts are only supported for bind-mounts");
     }
     let destination = clean(&mount.destination);
     if mount.destination.is_empty() {
@@ -147,7 +167,7 @@ fn step(index: usize, mount: &spec::Mount<'_>, bundle: &Path, problems: &mut Pro
     };
     MountStep {
         index,
-        source: source(&key, mount, &options, bundle, problems),
+        source,
         read_only_late: late && options.attributes.set & attr::RDONLY != 0 && options.bind.is_none(),
         attributes: options.attributes,
         recursive: options.recursive,
@@ -155,6 +175,7 @@ fn step(index: usize, mount: &spec::Mount<'_>, bundle: &Path, problems: &mut Pro
         destination,
         over_proc,
         copy_up: options.copy_up,
+        idmap,
     }
 }
 
@@ -166,6 +187,7 @@ fn source(
     problems: &mut Problems,
 ) -> MountSource {
     if options.remount {
+        refuse_commas(key, &options.filesystem, problems);
         return MountSource::Remount { flags: ms_flags(options), data: data(options) };
     }
     if &*mount.kind == "bind" || options.bind.is_some() {
@@ -184,7 +206,26 @@ fn source(
             MountSource::Cgroup
         }
         "cgroup" => MountSource::Cgroup,
-        kind => filesystem(kind, &mount.source, options),
+        kind => {
+            let source = filesystem(kind, &mount.source, options);
+            if let MountSource::Filesystem { by_mount: Some(_), options, .. } = &source {
+                refuse_commas(key, options, problems);
+            }
+            source
+        }
+    }
+}
+
+/// For mount(2) the options are one text, in which a comma begins the next: what is behind it would be an option that
+/// nobody has written. tmpfs knows its `mpol`, overlayfs has `\,` for it.
+fn refuse_commas(key: &str, options: &[(String, Option<String>)], problems: &mut Problems) {
+    for (name, value) in options.iter().filter(|(name, _)| name != "mpol") {
+        if value.as_ref().is_some_and(|value| value.replace("\\,", "").contains(',')) {
+            let text = format!(
+                "option {name} has a comma, which cannot stand beside a value of more than {LONGEST_VALUE} bytes, silent or iversion"
+            );
+            problems.add(format_args!("{key}/options"), text);
+        }
     }
 }
 
@@ -211,32 +252,17 @@ fn data(options: &Options) -> String {
     join_data(words)
 }
 
-/// `a=b,c`: for mount(2).
+/// `a=b,c`: for mount(2). A label, which may have commas, is quoted.
 #[must_use]
 pub fn join_data<'a>(options: impl Iterator<Item = &'a (String, Option<String>)>) -> String {
     let words: Vec<String> = options
-        .map(|(name, value)| value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}")))
+        .map(|(name, value)| match value {
+            None => name.clone(),
+            Some(label) if name == "context" && !label.starts_with('"') => format!("{name}=\"{label}\""),
+            Some(value) => format!("{name}={value}"),
+        })
         .collect();
     words.join(",")
-}
-
-/// The `MS_…` flag of a word that every filesystem understands, or 0.
-#[must_use]
-pub fn fs_flag(name: &str) -> u64 {
-    match name {
-        "ro" => libc::MS_RDONLY,
-        "sync" => libc::MS_SYNCHRONOUS,
-        "dirsync" => libc::MS_DIRSYNC,
-        "lazytime" => libc::MS_LAZYTIME,
-        "mand" => libc::MS_MANDLOCK,
-        _ => 0,
-    }
-}
-
-/// Whether the word takes such a flag back, which for mount(2) is not to set it.
-#[must_use]
-pub fn is_negation(name: &str) -> bool {
-    matches!(name, "async" | "nolazytime" | "nomand")
 }
 
 fn ms_flags(options: &Options) -> u64 {
@@ -281,7 +307,8 @@ pub fn clean(path: &str) -> String {
 mod tests {
     use std::path::Path;
 
-    use super::{MountSource, MountStep, OverProc, clean, decide};
+    use super::{MountSource, MountStep, OverProc, Surroundings, clean, decide};
+    use crate::plan::id_mappings::IdMappingsPlan;
     use crate::plan::{Problems, namespaces};
     use crate::spec;
 
@@ -290,7 +317,10 @@ mod tests {
         let config: spec::Config<'_> = serde_json::from_str(&text).expect("a config");
         let mut problems = Problems::default();
         let namespaces = namespaces::decide(&config, &mut problems);
-        (decide(&config.mounts, Path::new("/b"), &namespaces, &mut problems), problems)
+        let ids = IdMappingsPlan::default();
+        let around =
+            Surroundings { bundle: Path::new("/b"), namespaces: &namespaces, ids: &ids, label: None, rootless: false };
+        (decide(&config.mounts, &around, &mut problems), problems)
     }
 
     #[test]
@@ -351,7 +381,9 @@ mod tests {
             (r#"[{"destination":"","type":"tmpfs"}]"#, "/mounts/0/destination"),
             (r#"[{"destination":"/x/..","type":"tmpfs"}]"#, "/mounts/0/destination"),
             (r#"[{"destination":"/x"}]"#, "/mounts/0/type"),
-            (r#"[{"destination":"/x","type":"tmpfs","options":["ro","idmap"]}]"#, "/mounts/0/options/1"),
+            (r#"[{"destination":"/x","type":"overlay","options":["upperdir=a,b","silent"]}]"#, "/mounts/0/options"),
+            (r#"[{"destination":"/x","type":"tmpfs","options":["remount","x=0,2"]}]"#, "/mounts/0/options"),
+            (r#"[{"destination":"/x","type":"tmpfs","options":["ro","idmap=uids=0-1-2"]}]"#, "/mounts/0/options/1"),
         ] {
             let (_, problems) = steps(mounts);
             assert_eq!(problems.found().first().map(|problem| problem.key.as_str()), Some(key), "{mounts}");

@@ -1,12 +1,15 @@
 //! The program and what it runs with.
 //! config.json: process.args, process.env, process.cwd, process.user, process.rlimits, process.noNewPrivileges,
-//! process.oomScoreAdj, process.execCPUAffinity, process.terminal, linux.personality
+//! process.oomScoreAdj, process.execCPUAffinity, linux.personality
 
 use std::ffi::CString;
 
 use super::capabilities::{self, CapabilitySets};
 use super::cpu_affinity::{self, CpuAffinity};
+use super::labels::{self, Labels};
+use super::memory_policy::{self, MemoryPolicy};
 use super::namespaces::NamespacesPlan;
+use super::scheduling::{self, Scheduler};
 use super::{Host, Problems};
 use crate::spec;
 
@@ -35,6 +38,14 @@ pub struct ProcessPlan {
     pub oom_score_adj: Option<i32>,
     /// The CPUs of a process that `exec` makes.
     pub exec_cpu_affinity: CpuAffinity,
+    /// How it is scheduled, if the config says.
+    pub scheduler: Option<Scheduler>,
+    /// The value of ioprio_set(2), if the config says.
+    pub io_priority: Option<i32>,
+    /// Where its memory comes from, if the config says.
+    pub memory_policy: Option<MemoryPolicy>,
+    /// What security modules confine it by.
+    pub labels: Labels,
     /// Execution domain, if any.
     pub personality: Option<u64>,
 }
@@ -72,6 +83,14 @@ pub static RLIMITS: [(&str, u32); 16] = [
     ("RLIMIT_STACK", libc::RLIMIT_STACK),
 ];
 
+impl ProcessPlan {
+    /// Whether there is something that only a privileged parent may set.
+    #[must_use]
+    pub fn has_limits(&self) -> bool {
+        !self.rlimits.is_empty() || self.scheduler.is_some() || self.io_priority.is_some()
+    }
+}
+
 /// Decides. A config without a process, which the specification lets be created, is refused as runc does.
 pub fn decide(
     config: &spec::Config<'_>,
@@ -92,7 +111,6 @@ pub fn decide(
             problems.add("/process/args", "args must not be empty");
         }
     }
-    refuse_what_is_not_there_yet(config, process, problems);
     let (env, search_path, needs_home) = environment(&process.env, problems);
     if let Some(score @ (..-1000 | 1001..)) = process.oom_score_adj {
         problems.add("/process/oomScoreAdj", format!("{score} is not between -1000 and 1000"));
@@ -109,6 +127,10 @@ pub fn decide(
         no_new_privileges: process.no_new_privileges,
         oom_score_adj: process.oom_score_adj,
         exec_cpu_affinity: cpu_affinity::decide(process.exec_cpu_affinity.as_ref(), problems),
+        scheduler: scheduling::scheduler(config, problems),
+        io_priority: scheduling::io_priority(process.io_priority.as_ref(), problems),
+        memory_policy: memory_policy::decide(config.linux.memory_policy.as_ref(), problems),
+        labels: labels::decide(process, host, problems),
         personality: personality(config.linux.personality.as_ref(), problems),
     }
 }
@@ -205,28 +227,6 @@ fn personality(personality: Option<&spec::Personality<'_>>, problems: &mut Probl
             problems.add("/linux/personality/domain", format!("unknown domain {other:?} (known: LINUX, LINUX32)"));
             None
         }
-    }
-}
-
-/// What the specification has and this version has not: refused, never passed over in silence.
-fn refuse_what_is_not_there_yet(config: &spec::Config<'_>, process: &spec::Process<'_>, problems: &mut Problems) {
-    if process.terminal {
-        let text = "cannot allocate tty if runc will detach without setting console socket (terminals are not supported by this version)";
-        problems.add("/process/terminal", text);
-    }
-    let linux = &config.linux;
-    let asked = [
-        ("/process/scheduler", process.scheduler.is_some()),
-        ("/process/ioPriority", process.io_priority.is_some()),
-        ("/process/apparmorProfile", !process.apparmor_profile.is_empty()),
-        ("/process/selinuxLabel", !process.selinux_label.is_empty()),
-        ("/linux/mountLabel", !linux.mount_label.is_empty()),
-        ("/linux/netDevices", !linux.net_devices.is_empty()),
-        ("/linux/intelRdt", linux.intel_rdt.is_some()),
-        ("/linux/memoryPolicy", linux.memory_policy.is_some()),
-    ];
-    for (key, _) in asked.iter().filter(|(_, asked)| *asked) {
-        problems.add(key, "is not supported by this version");
     }
 }
 

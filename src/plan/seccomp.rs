@@ -15,14 +15,19 @@ use crate::spec;
 pub struct SeccompPlan {
     /// The program.
     pub filter: Filter,
-    /// The flags of seccomp(2), `SECCOMP_FILTER_FLAG_NEW_LISTENER` included when [`Self::notify`] is set.
+    /// The flags of seccomp(2), `SECCOMP_FILTER_FLAG_NEW_LISTENER` included when there is a [`Self::listener`].
     pub flags: u32,
-    /// Whether a rule notifies, so that there will be a descriptor for the listener.
-    pub notify: bool,
-    /// The socket of the listener; means nothing unless [`Self::notify`] is set.
-    pub listener_path: String,
-    /// What the listener is told besides the state of the container.
-    pub listener_metadata: String,
+    /// Who is asked, when a rule notifies.
+    pub listener: Option<ListenerPlan>,
+}
+
+/// Who answers for calls that notify.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerPlan {
+    /// Its socket: an absolute path on the host, or `@` and the name of an abstract socket (unix(7)).
+    pub path: String,
+    /// What it is told besides the state of the container.
+    pub metadata: String,
 }
 
 /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
@@ -30,7 +35,10 @@ const NEW_LISTENER: u32 = 1 << 3;
 /// `SECCOMP_FILTER_FLAG_SPEC_ALLOW`.
 const SPEC_ALLOW: u32 = 1 << 2;
 /// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`, since Linux 5.19.
-const WAIT_KILLABLE_RECV: u32 = 1 << 5;
+pub const WAIT_KILLABLE_RECV: u32 = 1 << 5;
+
+/// The longest name of a socket: sun_path of unix(7) without its NUL.
+const LONGEST_PATH: usize = 107;
 
 /// The largest error number a program can be told (`MAX_ERRNO`).
 const MAX_ERRNO: u32 = 4095;
@@ -58,7 +66,7 @@ pub fn decide(config: Option<&spec::Seccomp<'_>>, problems: &mut Problems) -> Op
     let rules: Vec<Rule> = (0..config.syscalls.len()).map(|at| rule(config, at, problems)).collect();
     let notify = config.syscalls.iter().any(|entry| Action::from_name(&entry.action) == Some(Action::Notify));
     let flags = flags(config, notify, problems);
-    listener(config, notify, problems);
+    let listener = listener(config, notify, problems);
 
     let profile = Profile { default, architectures, rules, beyond: BeyondProfile::NoSuchCall };
     let filter = match compile(&profile) {
@@ -73,13 +81,7 @@ pub fn decide(config: Option<&spec::Seccomp<'_>>, problems: &mut Problems) -> Op
             return None;
         }
     };
-    Some(SeccompPlan {
-        filter,
-        flags,
-        notify,
-        listener_path: config.listener_path.to_string(),
-        listener_metadata: config.listener_metadata.to_string(),
-    })
+    Some(SeccompPlan { filter, flags, listener })
 }
 
 fn default_action(config: &spec::Seccomp<'_>, problems: &mut Problems) -> Action {
@@ -193,16 +195,24 @@ fn flags(config: &spec::Seccomp<'_>, notify: bool, problems: &mut Problems) -> u
     flags
 }
 
-fn listener(config: &spec::Seccomp<'_>, notify: bool, problems: &mut Problems) {
-    if !config.listener_path.is_empty() {
-        return;
-    }
-    if notify {
-        problems.add("/linux/seccomp/listenerPath", "seccomp listenerPath is not set");
-    }
-    if !config.listener_metadata.is_empty() {
+/// A path that no rule needs is ignored, as the specification demands.
+fn listener(config: &spec::Seccomp<'_>, notify: bool, problems: &mut Problems) -> Option<ListenerPlan> {
+    let key = "/linux/seccomp/listenerPath";
+    let path = &*config.listener_path;
+    if path.is_empty() && !config.listener_metadata.is_empty() {
         problems.add("/linux/seccomp/listenerMetadata", "listenerMetadata must not be set without listenerPath");
     }
+    if !notify {
+        return None;
+    }
+    if path.is_empty() {
+        problems.add(key, "seccomp listenerPath is not set");
+    } else if !path.starts_with(['/', '@']) {
+        problems.add(key, "must be an absolute path, or @ and the name of an abstract socket");
+    } else if path.len() > LONGEST_PATH || path.contains('\0') {
+        problems.add(key, format_args!("must be at most {LONGEST_PATH} bytes without NUL"));
+    }
+    Some(ListenerPlan { path: path.to_owned(), metadata: config.listener_metadata.to_string() })
 }
 
 #[cfg(test)]
@@ -222,6 +232,11 @@ mod tests {
 
     fn with_rule(rule: &str) -> String {
         format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{rule}]}}"#)
+    }
+
+    fn with_listener(path: &str) -> String {
+        let rule = r#"{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}"#;
+        format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "{path}", "syscalls": [{rule}]}}"#)
     }
 
     fn on_argument(action: &str, index: u8, op: &str) -> String {
@@ -256,6 +271,8 @@ mod tests {
                 "/linux/seccomp/syscalls/0/errnoRet",
             ),
             (with_rule(r#"{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}"#), "/linux/seccomp/listenerPath"),
+            (with_listener("agent.sock"), "/linux/seccomp/listenerPath"),
+            (with_listener(&format!("/{}", "x".repeat(107))), "/linux/seccomp/listenerPath"),
             (with_rule(&on_argument("LOG", 6, "SCMP_CMP_EQ")), "/linux/seccomp/syscalls/0/args/0/index"),
             (with_rule(&on_argument("LOG", 5, "EQ")), "/linux/seccomp/syscalls/0/args/0/op"),
             (
@@ -299,7 +316,7 @@ mod tests {
         for (rest, flags, notify) in cases {
             let (plan, problems) = decided(&format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW"{rest}}}"#));
             let plan = plan.unwrap();
-            assert_eq!((plan.flags, plan.notify), (flags, notify), "{rest}");
+            assert_eq!((plan.flags, plan.listener.is_some()), (flags, notify), "{rest}");
             assert!(problems.found().is_empty(), "{rest}");
         }
     }
@@ -309,7 +326,7 @@ mod tests {
         let json =
             r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent.sock", "listenerMetadata": "bar"}"#;
         let (plan, problems) = decided(json);
-        assert!(problems.found().is_empty() && !plan.unwrap().notify);
+        assert!(problems.found().is_empty() && plan.unwrap().listener.is_none());
     }
 
     #[test]

@@ -219,6 +219,7 @@ mod tests {
     use std::path::Path;
 
     use super::{Facts, text};
+    use crate::plan::terminal::Caller;
     use crate::plan::{Host, Plan, Request};
 
     #[test]
@@ -236,7 +237,6 @@ mod tests {
     #[test]
     fn the_template_has_no_problems() {
         let text = text(Facts { unified: true, rootless: None }).expect("a text");
-        let text = text.replace("\"terminal\": true", "\"terminal\": false");
         let request = Request { id: "x", bundle: Path::new("/b"), ..Request::default() };
         let host = Host {
             cgroups: crate::host::cgroups::CgroupLayout::Unified {

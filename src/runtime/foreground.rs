@@ -2,9 +2,11 @@
 //! process: runtime
 
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
+use super::relay::Relay;
 use crate::error::{Context, Result};
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::{Named, process, signal};
@@ -28,25 +30,35 @@ pub fn adopt_orphans() -> Result<()> {
     Ok(process::adopt_orphans()?)
 }
 
-/// Waits for the container's end; meanwhile every signal that we get goes to its init.
+/// Waits for the container's end; meanwhile every signal that we get goes to its init, and its terminal is ours.
 ///
 /// # Errors
 /// Those of waiting.
-pub fn wait(init: BorrowedFd<'_>) -> Result<Exit> {
+pub fn wait(init: BorrowedFd<'_>, relay: Option<Relay>) -> Result<Exit> {
+    if let Some(relay) = relay {
+        return relay.run(init);
+    }
     loop {
         let number = signal::wait_any().context("waiting for signals")?;
-        if number == Signal::SIGCHLD as i32 {
-            while pidfd::reap_another(init)? {}
-            if pidfd::wait_end(init, std::time::Duration::ZERO)? {
-                return pidfd::reap(init).context("waiting for the container");
-            }
-            continue;
+        if let Some(exit) = react(number, init)? {
+            return Ok(exit);
         }
-        // Sent by the kernel for a terminal's sake, or to us alone.
-        if number == Signal::SIGURG as i32 || number == Signal::SIGPIPE as i32 {
-            continue;
+    }
+}
+
+/// Does what is to be done about a signal of this number; says how init has ended, if it was about that.
+pub(super) fn react(number: i32, init: BorrowedFd<'_>) -> Result<Option<Exit>> {
+    if number == Signal::SIGCHLD as i32 {
+        while pidfd::reap_another(init)? {}
+        if pidfd::wait_end(init, Duration::ZERO)? {
+            return pidfd::reap(init).context("waiting for the container").map(Some);
         }
+        return Ok(None);
+    }
+    // Sent by the kernel for a terminal's sake, or to us alone.
+    if number != Signal::SIGURG as i32 && number != Signal::SIGPIPE as i32 {
         // That it has ended we learn by SIGCHLD.
         let _ = pidfd::signal(init, number);
     }
+    Ok(None)
 }

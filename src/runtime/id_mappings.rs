@@ -42,7 +42,11 @@ fn is_own(mappings: &[IdMapping], id: u32) -> bool {
     matches!(mappings, [mapping] if mapping.size == 1 && mapping.host_id == id)
 }
 
-fn map(proc: &Proc, pid: i32, file: &str, mappings: &[IdMapping]) -> Result<()> {
+/// Writes one map ourselves.
+///
+/// # Errors
+/// The failed call's.
+pub(super) fn map(proc: &Proc, pid: i32, file: &str, mappings: &[IdMapping]) -> Result<()> {
     Ok(proc.write(&format!("{pid}/{file}"), &to_text(mappings))?)
 }
 

@@ -136,8 +136,8 @@ fn into_cgroup(
 ) -> Result<(Newborn, Born)> {
     let cgroup = target.cgroup.clone_into();
     let made = match make(cgroup) {
-        // It has sub-cgroups with controllers, or is being removed.
-        Err(call) if cgroup.is_some() && (call.is(Errno::BUSY) || call.is(Errno::NODEV)) => {
+        // It has sub-cgroups with controllers, or is being removed, or only the user's systemd can move processes there.
+        Err(call) if cgroup.is_some() && [Errno::BUSY, Errno::NODEV, Errno::ACCESS].iter().any(|no| call.is(*no)) => {
             return Ok((make(None).context("making the process")?, Born::Outside));
         }
         // The pid namespace has lost its init.
@@ -159,7 +159,7 @@ fn add(target: &Target<'_>, pid: i32, born: Born) -> Result<()> {
         && let Some(cgroup) = Cgroup::of_process(target.pid, mount)?
     {
         target.check_alive()?;
-        added = cgroup.add(pid, born);
+        added = cgroup.of_unit(target.cgroup.unit().cloned()).add(pid, born);
     }
     added.with_context(|| format!("error adding pid {pid} to cgroups"))
 }

@@ -1,12 +1,16 @@
 //! The parent's half of making a process: we are the runtime, privileged, on the host, with one thread.
 
+pub mod console;
 pub mod foreground;
 mod id_mappings;
 pub mod inherited;
 pub mod join;
 mod limits;
 mod mount_sources;
+pub mod net_devices;
 pub mod pid_file;
 pub mod pidfd_socket;
+pub mod relay;
+pub mod seccomp_listener;
 pub mod spawn;
 mod stdio;

@@ -1,26 +1,125 @@
-//! Opens the source of a bind mount for an init that may not reach it: a user namespace has no rights over directories
-//! of the host's root.
-//! config.json: mounts[].source
+//! Opens the source of a bind mount for an init that may not reach it, as a user namespace has no rights over directories
+//! of the host's root; and maps the ids of one, for which rights over the filesystem are needed.
+//! config.json: mounts[].source, mounts[].uidMappings, mounts[].gidMappings
 //! process: runtime
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
-use rustix::fs::CWD;
+use rustix::fs::{AtFlags, CWD, OFlags, StatxFlags};
+use rustix::io::Errno;
 
-use crate::error::{AtKey, Result};
+use super::id_mappings;
+use super::spawn::{Child, close_runtime_end};
+use crate::error::{AtKey, Context, Result};
 use crate::plan::Plan;
+use crate::plan::idmapped_mounts::{IdmapPlan, Ids};
 use crate::plan::mounts::MountSource;
+use crate::plan::namespaces::USER;
+use crate::sync::{self, RuntimeEnd};
+use crate::sys::clone::{self, Birth, SingleThreaded};
 use crate::sys::mount::{self, Depth};
+use crate::sys::proc::Proc;
+use crate::sys::{Call, fd};
 
-/// A detached copy of the mount that the source of `mounts[index]` is on, rooted there.
-///
-/// # Errors
-/// open_tree(2)'s.
-pub fn open(plan: &Plan, index: usize) -> Result<OwnedFd> {
-    let source = plan.mounts.iter().find(|step| step.index == index).map(|step| &step.source);
-    let Some(MountSource::Bind { path, recursive }) = source else {
-        anyhow::bail!("init asked for the source of a mount that has none");
-    };
-    let depth = if *recursive { Depth::Recursive } else { Depth::This };
-    mount::clone_tree_at(CWD, &path.to_string_lossy(), depth).at(format_args!("/mounts/{index}/source"))
+/// What init may ask for.
+#[derive(Debug)]
+pub struct MountSources<'a> {
+    plan: &'a Plan,
+    /// Init's pid.
+    init: i32,
+    /// A user namespace for each mapping that a mount has been given.
+    namespaces: Vec<(&'a Ids, OwnedFd)>,
+}
+
+impl<'a> MountSources<'a> {
+    /// For the mounts of a plan; makes nothing yet.
+    #[must_use]
+    pub fn new(plan: &'a Plan, init: i32) -> Self {
+        Self { plan, init, namespaces: Vec::new() }
+    }
+
+    /// A detached copy of the mount that the source of `mounts[index]` is on, rooted there, its ids mapped.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn open(&mut self, index: usize) -> Result<OwnedFd> {
+        let step = self.plan.mounts.iter().find(|step| step.index == index);
+        let Some((path, recursive, step)) = step.and_then(|step| match &step.source {
+            MountSource::Bind { path, recursive } => Some((path, *recursive, step)),
+            _ => None,
+        }) else {
+            anyhow::bail!("init asked for the source of a mount that has none");
+        };
+        let tree = mount::clone_tree_at(CWD, &path.to_string_lossy(), depth(recursive))
+            .at(format_args!("/mounts/{index}/source"))?;
+        if let Some(propagation) = self.plan.rootfs.host_propagation {
+            // As all mounts that init copies itself: what the container mounts there must not reach the host.
+            mount::set_propagation(tree.as_fd(), propagation, Depth::Recursive)?;
+        }
+        if let Some(idmap) = &step.idmap {
+            self.map(idmap, &tree, path).at(format_args!("/mounts/{index}"))?;
+        }
+        Ok(tree)
+    }
+
+    fn map(&mut self, idmap: &'a IdmapPlan, tree: &OwnedFd, path: &Path) -> Result<()> {
+        let place = match self.namespaces.iter().position(|(ids, _)| *ids == &idmap.ids) {
+            Some(place) => place,
+            None => {
+                self.namespaces.push((&idmap.ids, self.user_namespace(&idmap.ids)?));
+                self.namespaces.len() - 1
+            }
+        };
+        match mount::map_ids(tree.as_fd(), self.namespaces[place].1.as_fd(), depth(idmap.recursive)) {
+            Err(call) if call.is(Errno::INVAL) => {
+                let kind = filesystem_of(path).unwrap_or_else(|| "unknown".to_owned());
+                let below = if idmap.recursive { ", or one mounted below," } else { "" };
+                let text = format!("the filesystem of {path:?} ({kind}){below} may not support id-mapped mounts");
+                Err(call).context(text)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    fn user_namespace(&self, ids: &Ids) -> Result<OwnedFd> {
+        match ids {
+            Ids::Container => Ok(open_user_namespace(self.init)?),
+            Ids::Own { uid, gid } => {
+                let (holder, _wire) = hold_user_namespace()?;
+                let proc = Proc::open()?;
+                id_mappings::map(&proc, holder.pid, "uid_map", uid).context("uidMappings")?;
+                id_mappings::map(&proc, holder.pid, "gid_map", gid).context("gidMappings")?;
+                Ok(open_user_namespace(holder.pid)?)
+            }
+        }
+    }
+}
+
+fn depth(recursive: bool) -> Depth {
+    if recursive { Depth::Recursive } else { Depth::This }
+}
+
+fn open_user_namespace(pid: i32) -> Result<OwnedFd, Call> {
+    fd::open(format!("/proc/{pid}/ns/user").as_ref(), OFlags::RDONLY)
+}
+
+/// A process that does nothing but live in a new user namespace: no call makes one without. It ends when dropped, and
+/// with the wire, so with us.
+fn hold_user_namespace() -> Result<(Child, RuntimeEnd)> {
+    let (ours, theirs) = sync::pair()?;
+    let birth = Birth { namespaces: USER.flag, ..Birth::default() };
+    let newborn = clone::clone(SingleThreaded::prove()?, &birth, || {
+        close_runtime_end(&ours);
+        i32::from(theirs.next().is_err())
+    });
+    Ok((Child::adopt(newborn.context("making a user namespace for the mapping")?), ours))
+}
+
+/// The type of the filesystem that `path` is on: of the mount with its mount's id (proc_pid_mountinfo(5)).
+fn filesystem_of(path: &Path) -> Option<String> {
+    let id = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).ok()?.stx_mnt_id.to_string();
+    let mounts = Proc::open().ok()?.read("self/mountinfo").ok()?;
+    let line = mounts.lines().find(|line| line.split(' ').next() == Some(&id))?;
+    line.split_once(" - ")?.1.split(' ').next().map(str::to_owned)
 }

@@ -7,7 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{OFlags, Stat};
 use rustix::process::fchdir;
 
-use super::{id_mappings, limits, mount_sources, stdio};
+use super::console::Console;
+use super::mount_sources::MountSources;
+use super::{id_mappings, limits, stdio};
 use crate::bootstrap;
 use crate::cgroup::{Born, Cgroup};
 use crate::error::{AtKey, Context, Failure, Problem, Result};
@@ -71,7 +73,7 @@ pub struct Init {
 ///
 /// # Errors
 /// What went wrong on either side.
-pub fn give_birth(plan: &Plan, cgroup: &Cgroup, rootfs: &Root, gate: Option<OwnedFd>) -> Result<Init> {
+pub fn give_birth(plan: &Plan, cgroup: &mut Cgroup, rootfs: &Root, gate: Option<OwnedFd>) -> Result<Init> {
     let token = SingleThreaded::prove()?;
     let joined = open_namespaces(plan)?;
     let (wire, init_end) = sync::pair()?;
@@ -92,7 +94,7 @@ pub fn give_birth(plan: &Plan, cgroup: &Cgroup, rootfs: &Root, gate: Option<Owne
                 .context("making the container's init")
             })?;
             let child = Child::adopt(newborn);
-            cgroup.add(child.pid, born)?;
+            cgroup.take_first(plan, child.pid, born)?;
             Init { child, wire }
         }
         Birth::ViaBootstrap => {
@@ -103,7 +105,7 @@ pub fn give_birth(plan: &Plan, cgroup: &Cgroup, rootfs: &Root, gate: Option<Owne
             })
             .context("making the bootstrap process")?;
             let bootstrap = Child::adopt(newborn);
-            cgroup.add(bootstrap.pid, born)?;
+            cgroup.take_first(plan, bootstrap.pid, born)?;
             wire.go()?;
             adopt_init(bootstrap, wire)?
         }
@@ -197,16 +199,17 @@ pub(super) fn close_runtime_end(wire: &RuntimeEnd) {
 }
 
 impl Init {
-    /// Answers init until it is ready to become the program. `hooks_due` is called at the moment of the `prestart` and
-    /// `createRuntime` hooks.
+    /// Answers init until it is ready to become the program. `console` gets its terminal; `hooks_due` is called at the
+    /// moment of the `prestart` and `createRuntime` hooks.
     ///
     /// # Errors
     /// Init's own, as it tells them; that it died; those of the answers.
-    pub fn attend(&self, plan: &Plan, mut hooks_due: impl FnMut() -> Result<()>) -> Result<()> {
+    pub fn attend(&self, plan: &Plan, console: &mut Console, mut hooks_due: impl FnMut() -> Result<()>) -> Result<()> {
+        let mut sources = MountSources::new(plan, self.child.pid);
         loop {
             match self.wire.receive()? {
                 FromInit::MountSource(index) => {
-                    let source = mount_sources::open(plan, index)?;
+                    let source = sources.open(index)?;
                     self.wire.descriptor(source.as_fd())?;
                 }
                 FromInit::RunHooks => {
@@ -214,7 +217,7 @@ impl Init {
                     self.wire.go()?;
                 }
                 other => {
-                    if self.attend_to(other, &plan.process)? {
+                    if self.attend_to(other, &plan.process, console)? {
                         return Ok(());
                     }
                 }
@@ -226,16 +229,20 @@ impl Init {
     ///
     /// # Errors
     /// As there.
-    pub fn attend_exec(&self, plan: &ProcessPlan) -> Result<()> {
-        while !self.attend_to(self.wire.receive()?, plan)? {}
+    pub fn attend_exec(&self, plan: &ProcessPlan, console: &mut Console) -> Result<()> {
+        while !self.attend_to(self.wire.receive()?, plan, console)? {}
         Ok(())
     }
 
     /// What every process asks; true when it is ready.
-    fn attend_to(&self, message: FromInit, plan: &ProcessPlan) -> Result<bool> {
+    fn attend_to(&self, message: FromInit, plan: &ProcessPlan, console: &mut Console) -> Result<bool> {
         match message {
+            FromInit::Terminal(master) => {
+                console.take(master)?;
+                Ok(false)
+            }
             FromInit::Limits => {
-                limits::rlimits(plan, self.child.pid)?;
+                limits::set(plan, self.child.pid)?;
                 self.wire.go()?;
                 Ok(false)
             }
@@ -254,15 +261,22 @@ impl Init {
         self.wire.go()
     }
 
-    /// Waits until init, which was let go and has no gate, is the program.
+    /// Waits until init, which was let go and has no gate, is the program. `hand_over` takes the listener of its
+    /// filter to the agent.
     ///
     /// # Errors
-    /// Why it is not.
-    pub fn attend_program(&self) -> Result<()> {
-        match self.wire.receive()? {
-            FromInit::End => Ok(()),
-            FromInit::Failed(report) => Err(report.into()),
-            other => anyhow::bail!("unexpected {other:?} from init"),
+    /// Why it is not; those of handing over.
+    pub fn attend_program(&self, mut hand_over: impl FnMut(OwnedFd) -> Result<()>) -> Result<()> {
+        loop {
+            match self.wire.receive()? {
+                FromInit::Listener(listener) => {
+                    hand_over(listener)?;
+                    self.wire.go()?;
+                }
+                FromInit::End => return Ok(()),
+                FromInit::Failed(report) => return Err(report.into()),
+                other => anyhow::bail!("unexpected {other:?} from init"),
+            }
         }
     }
 

@@ -10,11 +10,15 @@ use crate::plan::Entry;
 use crate::sys::Named;
 
 /// Makes the container's user the owner of our pipes, sockets and files, which init inherits, so that it may open them
-/// again (/dev/stdout), as runc does. Not of terminals and other devices, which are everybody's.
+/// again (/dev/stdout), as runc does. Not of terminals and other devices, which are everybody's; and not when it gets a
+/// terminal instead of ours.
 ///
 /// # Errors
 /// fchown(2)'s.
 pub fn give(plan: &Entry<'_>) -> Result<()> {
+    if plan.terminal.is_some() {
+        return Ok(());
+    }
     let uid = plan.process.user.uid;
     let Some(owner) = plan.ids.uid_on_host(uid) else { return Ok(()) };
     for fd in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {

@@ -142,7 +142,7 @@ pub struct IntelRdt<'a> {
 #[derive(Debug, Deserialize)]
 pub struct MemoryPolicy<'a> {
     /// `MPOL_…`.
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "nullable")]
     pub mode: Text<'a>,
     /// NUMA nodes, as a list of ranges.
     #[serde(default, deserialize_with = "nullable")]

@@ -120,7 +120,7 @@ pub struct Rlimit<'a> {
 #[derive(Debug, Deserialize)]
 pub struct Scheduler<'a> {
     /// `SCHED_…`.
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "nullable")]
     pub policy: Text<'a>,
     /// Nice value.
     #[serde(default, deserialize_with = "nullable")]
@@ -146,7 +146,7 @@ pub struct Scheduler<'a> {
 #[derive(Debug, Deserialize)]
 pub struct IoPriority<'a> {
     /// `IOPRIO_CLASS_…`.
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "nullable")]
     pub class: Text<'a>,
     /// 0 (highest) to 7.
     #[serde(default, deserialize_with = "nullable")]

@@ -12,15 +12,18 @@ mod early;
 pub mod fd;
 pub mod ids;
 pub mod mount;
+pub mod netlink;
 pub mod pidfd;
 pub mod proc;
 pub mod process;
 pub mod root;
+pub mod scheduling;
 pub mod seccomp;
 pub mod self_exe;
 pub mod signal;
 pub mod small_file;
 pub mod socket;
+pub mod terminal;
 
 use std::fmt;
 use std::io;

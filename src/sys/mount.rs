@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -87,6 +87,17 @@ fn c_string(text: &str) -> Result<CString, Call> {
     CString::new(text).map_err(|_| Errno::INVAL).named(|| format!("mount({text:?})"))
 }
 
+/// The SELinux label of the root directory of a mount that nobody else sees yet (fsetxattr(2)).
+///
+/// # Errors
+/// The failed call's.
+pub fn set_label(mount: BorrowedFd<'_>, label: &str) -> Result<(), Call> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(mount, ".", flags, Mode::empty()).named(|| "open(mount)".to_owned())?;
+    rustix::fs::fsetxattr(&root, "security.selinux", label.as_bytes(), XattrFlags::empty())
+        .named(|| format!("fsetxattr(mount, \"security.selinux\", {label:?})"))
+}
+
 /// A descriptor of the mount that is on top at `path` (open_tree(2) without cloning).
 ///
 /// # Errors
@@ -143,6 +154,18 @@ pub fn set_attributes(mount: BorrowedFd<'_>, set: u64, clear: u64, depth: Depth)
 pub fn set_propagation(mount: BorrowedFd<'_>, propagation: u64, depth: Depth) -> Result<(), Call> {
     set_attr(mount, [0, 0, propagation, 0], depth)
         .named(|| format!("mount_setattr({depth:?}, propagation {propagation:#x})"))
+}
+
+/// Shows the owners of files on the mount `mount`, which must not be attached yet, through the mapping of the user
+/// namespace `user` (`MOUNT_ATTR_IDMAP`).
+///
+/// # Errors
+/// The call's: `EINVAL` when the filesystem cannot do it, `EPERM` without CAP_SYS_ADMIN over the filesystem, or when
+/// the mount has a mapping already.
+pub fn map_ids(mount: BorrowedFd<'_>, user: BorrowedFd<'_>, depth: Depth) -> Result<(), Call> {
+    const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+    set_attr(mount, [MOUNT_ATTR_IDMAP, 0, 0, u64::from(user.as_raw_fd().unsigned_abs())], depth)
+        .named(|| format!("mount_setattr({depth:?}, MOUNT_ATTR_IDMAP)"))
 }
 
 fn set_attr(mount: BorrowedFd<'_>, attr: [u64; 4], depth: Depth) -> Result<(), Errno> {

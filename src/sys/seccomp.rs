@@ -1,5 +1,10 @@
 //! Loading a system call filter (seccomp(2)).
 
+use std::hint::spin_loop;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+use super::clone::exit_now;
 use super::{Call, Named, check};
 
 /// One instruction, as the kernel reads it (struct sock_filter).
@@ -20,7 +25,64 @@ pub struct Instruction {
 ///
 /// # Errors
 /// The call's: `EACCES` without CAP_SYS_ADMIN or no_new_privs, `EINVAL` for a flag the kernel does not know.
-pub fn load(program: &[Instruction], flags: u64) -> Result<i32, Call> {
+pub fn load(program: &[Instruction], flags: u64) -> Result<(), Call> {
+    install(program, flags).map(|_| ())
+}
+
+/// As [`load`], with `SECCOMP_FILTER_FLAG_NEW_LISTENER` among the flags: the descriptor that answers for the filter is
+/// given to `deliver`, and this function returns when that has returned true. When it returns false the process ends:
+/// nobody would ever answer.
+///
+/// The thread that is filtered makes no system call in between, whatever it may be: each could be one that waits for an
+/// answer, before there is anybody to give it, or one that the filter forbids. So `deliver` runs in a second thread,
+/// which is not filtered, while this one watches memory. There is no other witness of it: execve(2) lets a process go
+/// on as a program only when all its other threads have ended.
+///
+/// # Errors
+/// As [`load`]; `EAGAIN` when a limit leaves no room for a second thread.
+pub fn load_with_listener(
+    program: &[Instruction],
+    flags: u64,
+    deliver: impl FnOnce(OwnedFd) -> bool + Send + 'static,
+) -> Result<(), Call> {
+    const NOT_YET: i32 = -1;
+    const NEVER: i32 = -2;
+    static LISTENER: AtomicI32 = AtomicI32::new(NOT_YET);
+    static DELIVERED: AtomicBool = AtomicBool::new(false);
+
+    let messenger = move || {
+        let listener = loop {
+            match LISTENER.load(Ordering::Acquire) {
+                NOT_YET => std::thread::yield_now(),
+                NEVER => return,
+                fd => break fd,
+            }
+        };
+        // SAFETY: the other thread got this descriptor from the kernel and leaves it to us.
+        if !deliver(unsafe { OwnedFd::from_raw_fd(listener) }) {
+            exit_now(1);
+        }
+        DELIVERED.store(true, Ordering::Release);
+    };
+    #[allow(clippy::disallowed_methods, reason = "there is no fork after this, but execve, which ends the thread")]
+    std::thread::Builder::new()
+        .stack_size(64 << 10)
+        .spawn(messenger)
+        .named(|| "clone(CLONE_THREAD), for the time that the filter's listener is handed over".to_owned())?;
+    match install(program, flags) {
+        Ok(listener) => LISTENER.store(listener, Ordering::Release),
+        Err(call) => {
+            LISTENER.store(NEVER, Ordering::Release);
+            return Err(call);
+        }
+    }
+    while !DELIVERED.load(Ordering::Acquire) {
+        spin_loop();
+    }
+    Ok(())
+}
+
+fn install(program: &[Instruction], flags: u64) -> Result<i32, Call> {
     #[repr(C)]
     struct Program {
         length: u16,

@@ -1,6 +1,9 @@
 //! Signals: waiting for them, and handing on a clean slate.
 
+use std::os::fd::{AsFd, BorrowedFd};
+
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::{Call, Named, check};
 
@@ -21,6 +24,36 @@ pub fn wait_any() -> Result<i32, Call> {
                 return other.map(|number| i32::try_from(number).unwrap_or(0)).named(|| "sigwaitinfo()".to_owned());
             }
         }
+    }
+}
+
+/// The signals that are held back, as a file to be polled (signalfd(2)).
+#[derive(Debug)]
+pub struct Queue(SignalFd);
+
+impl Queue {
+    /// Of all signals.
+    ///
+    /// # Errors
+    /// The call's.
+    pub fn of_all() -> Result<Self, Call> {
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        SignalFd::with_flags(&SigSet::all(), flags).map(Self).named(|| "signalfd()".to_owned())
+    }
+
+    /// The next one, if there is one.
+    ///
+    /// # Errors
+    /// read(2)'s.
+    pub fn next(&self) -> Result<Option<i32>, Call> {
+        let signal = self.0.read_signal().named(|| "read(signalfd)".to_owned())?;
+        Ok(signal.map(|signal| signal.ssi_signo.cast_signed()))
+    }
+}
+
+impl AsFd for Queue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -10,9 +10,12 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use std::time::Duration;
+
+use rustix::net::sockopt::Timeout;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
 };
 
 use super::{Call, Named, fd};
@@ -105,6 +108,25 @@ fn prepare(directory: BorrowedFd<'_>, name: &str, kind: SocketType) -> Result<(O
     Ok((socket, address))
 }
 
+/// Connects to a socket of a stream of bytes: at `path`, or, after an `@`, of that name in the abstract namespace. No
+/// call on it waits longer than `patience` for the other side.
+///
+/// # Errors
+/// The failed call's: `ENOENT`, `ECONNREFUSED` when nobody listens, `EAGAIN` when nobody takes the connection.
+pub fn call(path: &str, patience: Duration) -> Result<OwnedFd, Call> {
+    let address = match path.strip_prefix('@') {
+        Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes()),
+        None => SocketAddrUnix::new(path),
+    };
+    let address = address.named(|| format!("the socket address {path:?}"))?;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .named(|| "socket(AF_UNIX, SOCK_STREAM)".to_owned())?;
+    rustix::net::sockopt::set_socket_timeout(&socket, Timeout::Send, Some(patience))
+        .named(|| "setsockopt(SO_SNDTIMEO)".to_owned())?;
+    rustix::net::connect(&socket, &address).named(|| format!("connect({path:?})"))?;
+    Ok(socket)
+}
+
 /// Waits for a connection.
 ///
 /// # Errors
@@ -123,6 +145,22 @@ pub fn accept(listener: impl AsFd) -> Result<OwnedFd, Call> {
 /// # Errors
 /// sendmsg(2)'s: `EPIPE` when the other end is gone.
 pub fn send(socket: impl AsFd, packet: &[u8], descriptor: Option<BorrowedFd<'_>>) -> Result<(), Call> {
+    send_some(socket, packet, descriptor).map(|_| ())
+}
+
+/// Sends all of `text` on a stream, the descriptor with its beginning.
+///
+/// # Errors
+/// sendmsg(2)'s.
+pub fn send_all(socket: impl AsFd, text: &[u8], descriptor: impl AsFd) -> Result<(), Call> {
+    let mut sent = send_some(&socket, text, Some(descriptor.as_fd()))?;
+    while let Some(rest) = text.get(sent..).filter(|rest| !rest.is_empty()) {
+        sent += send_some(&socket, rest, None)?;
+    }
+    Ok(())
+}
+
+fn send_some(socket: impl AsFd, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) -> Result<usize, Call> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let descriptors = descriptor.map(|fd| [fd]);
@@ -130,9 +168,9 @@ pub fn send(socket: impl AsFd, packet: &[u8], descriptor: Option<BorrowedFd<'_>>
         control.push(SendAncillaryMessage::ScmRights(descriptors));
     }
     loop {
-        match rustix::net::sendmsg(&socket, &[IoSlice::new(packet)], &mut control, SendFlags::NOSIGNAL) {
+        match rustix::net::sendmsg(&socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL) {
             Err(Errno::INTR) => {}
-            other => return other.map(|_| ()).named(|| "sendmsg()".to_owned()),
+            other => return other.named(|| "sendmsg()".to_owned()),
         }
     }
 }
@@ -149,6 +187,14 @@ pub fn receive_now(socket: impl AsFd, buffer: &mut [u8]) -> Result<Option<usize>
             other => return other.map(|(length, _)| Some(length)).named(|| "recv()".to_owned()),
         }
     }
+}
+
+/// Ends a connection, whoever else has our end (shutdown(2)).
+///
+/// # Errors
+/// The call's.
+pub fn shut_down(socket: impl AsFd) -> Result<(), Call> {
+    rustix::net::shutdown(socket, Shutdown::Both).named(|| "shutdown()".to_owned())
 }
 
 /// Receives one packet into `buffer`, and the descriptor that came with it; length 0 means that the other end is gone.

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
@@ -106,6 +107,19 @@ impl Bundle {
         self
     }
 
+    /// The runtime is an ordinary user with this id, the container's root.
+    #[must_use]
+    pub fn by_user(mut self, id: u32) -> Self {
+        let ids = serde_json::json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
+        config::push(&mut self.config, "/linux/namespaces", serde_json::json!({ "type": "user" }));
+        config::set(&mut self.config, "/linux/uidMappings", ids.clone());
+        config::set(&mut self.config, "/linux/gidMappings", ids);
+        config::set(&mut self.config, "/mounts/2/options", serde_json::json!(["nosuid", "noexec", "newinstance"]));
+        let all = Command::new("chown").arg("-R").arg(format!("{id}:{id}")).arg(self.dir()).status();
+        assert!(all.unwrap().success());
+        self.after(&format!("set -- setpriv --reuid {id} --regid {id} --clear-groups \"$@\""))
+    }
+
     /// Shows the runtime a machine that has nothing but cgroup v2.
     #[must_use]
     pub fn on_cgroup_v2(self) -> Self {
@@ -148,6 +162,11 @@ impl Bundle {
     pub fn global<S: Into<String>>(mut self, flags: impl IntoIterator<Item = S>) -> Self {
         self.global_flags.extend(flags.into_iter().map(Into::into));
         self
+    }
+
+    /// From now on calls have no flag before the verb but `--root`.
+    pub fn forget_global(&mut self) {
+        self.global_flags.clear();
     }
 
     /// A flag of `create` and `run`.
@@ -225,9 +244,8 @@ impl Bundle {
 
 /// Calling the runtime.
 impl Bundle {
-    /// Starts the runtime with these arguments, after `--root` and the global flags.
-    #[track_caller]
-    pub fn start(&self, args: &[&str]) -> Running {
+    /// The runtime with these arguments, after `--root` and the global flags.
+    pub fn command(&self, args: &[&str]) -> Command {
         let root = self.state_root();
         let mut all = vec!["--root".to_owned(), root.to_string_lossy().into_owned()];
         all.extend(self.global_flags.iter().cloned());
@@ -238,7 +256,13 @@ impl Bundle {
             command.stdin(File::open(input).unwrap());
         }
         command.current_dir(&self.cwd);
-        Running::start(&mut command, self.dir())
+        command
+    }
+
+    /// Starts it with these arguments.
+    #[track_caller]
+    pub fn start(&self, args: &[&str]) -> Running {
+        Running::start(&mut self.command(args), self.dir())
     }
 
     /// Runs the runtime with these arguments, after `--root` and the global flags.

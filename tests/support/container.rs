@@ -14,7 +14,7 @@ pub struct Container {
 
 impl Container {
     #[track_caller]
-    pub(super) fn new(bundle: Bundle, verb: &str, flags: &[&str]) -> Self {
+    pub fn new(bundle: Bundle, verb: &str, flags: &[&str]) -> Self {
         let running = bundle.begin(verb, flags);
         let files = running.files.clone();
         let out = running.wait().ok();

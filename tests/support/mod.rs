@@ -20,6 +20,7 @@ macro_rules! needs {
     };
 }
 
+pub mod agent;
 pub mod bundle;
 pub mod cgroups;
 pub mod config;
@@ -29,6 +30,8 @@ pub mod leftovers;
 pub mod mountinfo;
 pub mod runtime;
 pub mod sockets;
+pub mod systemd;
+pub mod terminal;
 pub mod userland;
 
 pub use bundle::Bundle;

@@ -1,28 +1,30 @@
 //! A mount of `type: cgroup`: the container's own cgroups.
-//! config.json: mounts[].type
+//! config.json: mounts[].type, linux.mountLabel
 //! process: init, before `enter`
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use super::mounts::set_propagation;
 use crate::error::{Context, Result};
+use crate::plan::Plan;
 use crate::plan::cgroup_mount::{CgroupMountPlan, HierarchyMount, HierarchyView};
 use crate::plan::mount_options::attr;
 use crate::plan::mounts::MountStep;
-use crate::sys::Named;
 use crate::sys::mount::{self, Depth};
 use crate::sys::root::Root;
+use crate::sys::{Call, Named};
 
 /// Makes it.
 ///
 /// # Errors
 /// The failed call's.
-pub fn make(plan: &CgroupMountPlan, step: &MountStep, root: &Root) -> Result<()> {
+pub fn make(plan: &Plan, step: &MountStep, root: &Root) -> Result<()> {
     let target = root.mkdir_all(&step.destination).context("destination")?;
-    let mount = match plan {
+    let mount = match &plan.cgroup_mount {
         CgroupMountPlan::Unified { fallback } => {
             let mount = match mount::new_filesystem("cgroup2", "cgroup", &[], step.attributes.set) {
                 Err(call) if call.is(Errno::PERM) || call.is(Errno::BUSY) => bound(&fallback.to_string_lossy(), step)?,
@@ -31,7 +33,10 @@ pub fn make(plan: &CgroupMountPlan, step: &MountStep, root: &Root) -> Result<()>
             mount::attach(mount.as_fd(), target.as_fd())?;
             mount
         }
-        CgroupMountPlan::Legacy { hierarchies, links } => legacy(hierarchies, links, step, &target)?,
+        CgroupMountPlan::Legacy { hierarchies, links } => {
+            let tmpfs = empty_tmpfs(plan.mount_label.as_deref())?;
+            legacy(hierarchies, links, step, tmpfs, &target)?
+        }
     };
     Ok(set_propagation(step, &mount)?)
 }
@@ -41,10 +46,9 @@ fn legacy(
     hierarchies: &[HierarchyMount],
     links: &[(String, String)],
     step: &MountStep,
+    tmpfs: OwnedFd,
     target: &OwnedFd,
 ) -> Result<OwnedFd> {
-    let mode = [("mode".to_owned(), Some("755".to_owned()))];
-    let tmpfs = mount::new_filesystem("tmpfs", "tmpfs", &mode, attr::NOSUID | attr::NODEV | attr::NOEXEC)?;
     mount::attach(tmpfs.as_fd(), target.as_fd())?;
     let top = Root::from_fd(tmpfs.try_clone()?);
     for hierarchy in hierarchies {
@@ -54,7 +58,7 @@ fn legacy(
                 mount::new_filesystem("cgroup", "cgroup", options, step.attributes.set)
                     .with_context(|| format!("cgroup v1 hierarchy {}", hierarchy.name))?
             }
-            HierarchyView::Bound(path) => bound(&path.to_string_lossy(), step)?,
+            HierarchyView::Bound(path) => bound(&there(path).to_string_lossy(), step)?,
         };
         mount::attach(mount.as_fd(), place.as_fd())?;
     }
@@ -65,6 +69,18 @@ fn legacy(
         mount::set_attributes(tmpfs.as_fd(), attr::RDONLY, 0, Depth::This)?;
     }
     Ok(tmpfs)
+}
+
+/// The directory, or, where an ordinary user could make none, the one that we are in: the next above.
+fn there(path: &Path) -> &Path {
+    let found = !matches!(rustix::fs::stat(path), Err(Errno::NOENT));
+    if found { path } else { path.parent().unwrap_or(path) }
+}
+
+fn empty_tmpfs(label: Option<&str>) -> Result<OwnedFd, Call> {
+    let mut options = vec![("mode".to_owned(), Some("755".to_owned()))];
+    options.extend(label.map(|label| ("context".to_owned(), Some(label.to_owned()))));
+    mount::new_filesystem("tmpfs", "tmpfs", &options, attr::NOSUID | attr::NODEV | attr::NOEXEC)
 }
 
 fn bound(path: &str, step: &MountStep) -> Result<OwnedFd> {

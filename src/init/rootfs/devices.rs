@@ -51,7 +51,14 @@ fn make_node(node: &Node, root: &Root) -> Result<()> {
     let mode = Mode::from_raw_mode(node.mode);
     match rustix::fs::mknodat(&directory, name, kind, mode, device) {
         Ok(()) => {}
-        Err(Errno::EXIST) => return accept_existing(node, &directory, name),
+        Err(Errno::EXIST) => {
+            if is_as_it_should_be(node, &directory, name)? {
+                return Ok(());
+            }
+            // The same device with another mode or owner, as an earlier run may have left it.
+            rustix::fs::unlinkat(&directory, name, AtFlags::empty()).named(|| format!("unlinkat({:?})", node.path))?;
+            rustix::fs::mknodat(&directory, name, kind, mode, device).named(|| format!("mknodat({:?})", node.path))?;
+        }
         // The machine is in a user namespace itself.
         Err(Errno::PERM) if node.kind != NodeKind::Fifo => return bind_node(node, root),
         Err(errno) => {
@@ -75,14 +82,15 @@ fn kind_and_number(node: &Node) -> (FileType, u64) {
     }
 }
 
-/// A node that the rootfs brings will do if it is the same device; anything else is not what the config promises.
-fn accept_existing(node: &Node, directory: &OwnedFd, name: &str) -> Result<()> {
+/// A node that the rootfs brings will do if it is the same device with the same mode and owner; what is no such device
+/// is not ours to take away.
+fn is_as_it_should_be(node: &Node, directory: &OwnedFd, name: &str) -> Result<bool> {
     let stat =
         rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).named(|| format!("stat({:?})", node.path))?;
-    if is_same(node, &stat) {
-        return Ok(());
+    if !is_same(node, &stat) {
+        bail!("/{} exists in the rootfs and is not this device", node.path);
     }
-    bail!("/{} exists in the rootfs and is not this device", node.path);
+    Ok((stat.st_mode & 0o7777, stat.st_uid, stat.st_gid) == (node.mode, node.uid, node.gid))
 }
 
 fn is_same(node: &Node, stat: &Stat) -> bool {

@@ -1,6 +1,6 @@
 //! Hides what the host's /proc and /sys reveal: /dev/null over files, an empty read-only tmpfs over directories; and makes
 //! read-only what is to be seen but not changed.
-//! config.json: linux.maskedPaths, linux.readonlyPaths
+//! config.json: linux.maskedPaths, linux.readonlyPaths, linux.mountLabel
 //! process: init, before `enter`
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,8 +9,8 @@ use rustix::fs::{CWD, FileType, makedev};
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Context, Result};
+use crate::plan::Plan;
 use crate::plan::mount_options::attr;
-use crate::plan::rootfs::RootfsPlan;
 use crate::sys::mount::{self, Depth};
 use crate::sys::root::{Root, file_type};
 use crate::sys::{Call, Named};
@@ -19,15 +19,15 @@ use crate::sys::{Call, Named};
 ///
 /// # Errors
 /// The failed call's, with the place in config.json.
-pub fn apply(plan: &RootfsPlan, root: &Root) -> Result<()> {
-    for (index, path) in plan.readonly_paths.iter().enumerate() {
+pub fn apply(plan: &Plan, root: &Root) -> Result<()> {
+    for (index, path) in plan.rootfs.readonly_paths.iter().enumerate() {
         let key = format_args!("/linux/readonlyPaths/{index}");
         if let Some(target) = find(root, path).at(key)? {
             make_readonly(&target).at(key)?;
         }
     }
-    let mut masks = Masks::default();
-    for (index, path) in plan.masked_paths.iter().enumerate() {
+    let mut masks = Masks { label: plan.mount_label.as_deref(), directory: None, file: None };
+    for (index, path) in plan.rootfs.masked_paths.iter().enumerate() {
         let key = format_args!("/linux/maskedPaths/{index}");
         if let Some(target) = find(root, path).at(key)? {
             masks.cover(&target).at(key)?;
@@ -51,18 +51,19 @@ fn make_readonly(target: &OwnedFd) -> Result<(), Call> {
 }
 
 /// What covers; each made when first needed. One tmpfs serves all directories: a machine with many CPUs has hundreds.
-#[derive(Debug, Default)]
-struct Masks {
+#[derive(Debug)]
+struct Masks<'a> {
+    label: Option<&'a str>,
     directory: Option<OwnedFd>,
     file: Option<OwnedFd>,
 }
 
-impl Masks {
+impl Masks<'_> {
     fn cover(&mut self, target: &OwnedFd) -> Result<()> {
         if file_type(target.as_fd())? == FileType::Directory {
             let mask = match &self.directory {
                 Some(first) => mount::clone_tree(first.as_fd(), Depth::This)?,
-                None => empty_directory()?,
+                None => empty_directory(self.label)?,
             };
             mount::attach(mask.as_fd(), target.as_fd())?;
             self.directory.get_or_insert(mask);
@@ -78,8 +79,10 @@ impl Masks {
     }
 }
 
-fn empty_directory() -> Result<OwnedFd, Call> {
-    let options = [("nr_blocks".to_owned(), Some("1".to_owned())), ("nr_inodes".to_owned(), Some("1".to_owned()))];
+fn empty_directory(label: Option<&str>) -> Result<OwnedFd, Call> {
+    let mut options =
+        vec![("nr_blocks".to_owned(), Some("1".to_owned())), ("nr_inodes".to_owned(), Some("1".to_owned()))];
+    options.extend(label.map(|label| ("context".to_owned(), Some(label.to_owned()))));
     mount::new_filesystem("tmpfs", "tmpfs", &options, attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)
 }
 

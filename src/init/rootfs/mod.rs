@@ -31,7 +31,8 @@ use crate::sys::{Named, fd};
 /// The rootfs between building and entering.
 #[derive(Debug)]
 pub struct Rootfs {
-    root: Root,
+    /// Its root.
+    pub root: Root,
     /// Mounts that become read-only once everything is on them, and their places in `mounts`.
     late: Vec<(OwnedFd, usize)>,
 }
@@ -93,7 +94,7 @@ pub fn seal(plan: &Plan, rootfs: &Rootfs) -> Result<()> {
         Err(call) if call.is(Errno::ACCESS) => {}
         result => drop(result.at("/process/cwd")?),
     }
-    masked_paths::apply(&plan.rootfs, &rootfs.root)?;
+    masked_paths::apply(plan, &rootfs.root)?;
     for (mount, index) in &rootfs.late {
         mount::set_attributes(mount.as_fd(), attr::RDONLY, 0, Depth::This).at(format_args!("/mounts/{index}"))?;
     }

@@ -1,5 +1,5 @@
 //! Makes the mounts, one step after the other.
-//! config.json: mounts
+//! config.json: mounts, linux.mountLabel
 //! process: init, before `enter`
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,10 +9,11 @@ use rustix::fs::{CWD, FileType};
 use rustix::io::Errno;
 
 use super::{Rootfs, cgroup_mount, copy_up};
-use crate::error::{Context, Result};
+use crate::error::{AtKey, Context, Result};
 use crate::plan::Plan;
 use crate::plan::mount_options::attr;
-use crate::plan::mounts::{MountSource, MountStep, OverProc, fs_flag, is_negation, join_data};
+use crate::plan::mount_options::{fs_flag, is_negation};
+use crate::plan::mounts::{MountSource, MountStep, OverProc, join_data};
 use crate::sync::{FromInit, InitEnd, ToInit};
 use crate::sys::mount::{self, Depth};
 use crate::sys::proc::is_proc;
@@ -32,12 +33,17 @@ pub fn make(plan: &Plan, step: &MountStep, rootfs: &mut Rootfs, runtime: &InitEn
             (source, target)
         }
         MountSource::Filesystem { .. } => filesystem(root, step)?,
-        MountSource::Cgroup => return cgroup_mount::make(&plan.cgroup_mount, step, root),
+        MountSource::Cgroup => return cgroup_mount::make(plan, step, root),
         MountSource::Remount { flags, data } => return remount(root, step, *flags, data),
     };
     allowed_over_proc(step, &mount, &target)?;
     if step.copy_up {
         copy_up::copy(&target, &mount).context("tmpcopyup")?;
+    }
+    if let (Some(label), MountSource::Filesystem { kind, .. }) = (&plan.mount_label, &step.source)
+        && kind == "mqueue"
+    {
+        mount::set_label(mount.as_fd(), label).at("/linux/mountLabel")?;
     }
     set_attributes(step, &mount)?;
     mount::attach(mount.as_fd(), target.as_fd())?;
@@ -48,18 +54,23 @@ pub fn make(plan: &Plan, step: &MountStep, rootfs: &mut Rootfs, runtime: &InitEn
     Ok(())
 }
 
-/// A detached copy of the source; from the runtime, where a user namespace keeps us from it.
+/// A detached copy of the source; from the runtime, where a user namespace keeps us from it, or from mapping its ids.
 fn bind_source(step: &MountStep, runtime: &InitEnd) -> Result<OwnedFd> {
     let MountSource::Bind { path, recursive } = &step.source else { bail!("not a bind mount") };
     let depth = if *recursive { Depth::Recursive } else { Depth::This };
+    if step.idmap.is_some() {
+        return from_runtime(step, runtime);
+    }
     match mount::clone_tree_at(CWD, &path.to_string_lossy(), depth) {
-        Err(call) if call.is(Errno::ACCESS) || call.is(Errno::PERM) => {
-            match runtime.ask(&FromInit::MountSource(step.index))? {
-                ToInit::Descriptor(source) => Ok(source),
-                ToInit::Go => Err(call.into()),
-            }
-        }
+        Err(call) if call.is(Errno::ACCESS) || call.is(Errno::PERM) => from_runtime(step, runtime),
         result => Ok(result?),
+    }
+}
+
+fn from_runtime(step: &MountStep, runtime: &InitEnd) -> Result<OwnedFd> {
+    match runtime.ask(&FromInit::MountSource(step.index))? {
+        ToInit::Descriptor(source) => Ok(source),
+        ToInit::Go => bail!("the runtime sent no source"),
     }
 }
 

@@ -1,0 +1,37 @@
+//! Whose the container's cgroup is.
+//!
+//! cgroups(7), "Cgroup delegation"; the specification's "cgroup ownership".
+
+use rustix::fs::{AtFlags, CWD, Uid, chownat};
+use rustix::io::Errno;
+
+use super::{Cgroup, Version};
+use crate::error::Result;
+use crate::sys::{Named, small_file};
+
+/// The files of a delegated cgroup before the kernel had a list of them.
+const FILES: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
+
+impl Cgroup {
+    /// Gives the cgroup to a user: the directory, and the files that the kernel says may be given away. On cgroup v1,
+    /// where that is not safe, nothing is given.
+    ///
+    /// # Errors
+    /// fchownat(2).
+    pub fn give_to(&self, owner: u32) -> Result<()> {
+        const LIST: &str = "/sys/kernel/cgroup/delegate";
+        let Version::V2(v2) = &self.version else { return Ok(()) };
+        let list = small_file::read_all(CWD, LIST, || LIST.to_owned());
+        let list = list.map_or_else(|_| FILES.to_owned(), |list| String::from_utf8_lossy(&list).into_owned());
+        let directory = v2.dir().path();
+        let files = list.lines().map(|name| directory.join(name));
+        for path in std::iter::once(directory.to_owned()).chain(files) {
+            match chownat(CWD, &path, Some(Uid::from_raw(owner)), None, AtFlags::SYMLINK_NOFOLLOW) {
+                // Which are there depends on the controllers.
+                Err(Errno::NOENT) => {}
+                result => result.named(|| format!("chown({path:?}, {owner})"))?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,299 @@
+//! A message as it goes over the wire (D-Bus specification, "Message Protocol"). We write little-endian, and read both.
+
+use crate::plan::systemd::value::{Value, split_signature};
+
+/// Longer is nothing that we ask for.
+const LONGEST: usize = 1 << 24;
+
+/// The fixed part of the header, with the length of the fields behind it.
+pub(super) const FIXED: usize = 16;
+
+/// The fields of a header that we know.
+const PATH: u8 = 1;
+const INTERFACE: u8 = 2;
+const MEMBER: u8 = 3;
+const ERROR_NAME: u8 = 4;
+const REPLY_SERIAL: u8 = 5;
+const DESTINATION: u8 = 6;
+const SIGNATURE: u8 = 8;
+
+/// A method and whom it is asked of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Method {
+    /// The name on the bus; none on a connection without a bus.
+    pub(super) destination: Option<&'static str>,
+    pub(super) path: &'static str,
+    pub(super) interface: &'static str,
+    pub(super) member: &'static str,
+}
+
+/// A call, ready to be sent.
+pub(super) fn call(method: Method, serial: u32, arguments: &[Value]) -> Vec<u8> {
+    let signature: String = arguments.iter().map(Value::signature).collect();
+    let field = |code: u8, value: Value| Value::Struct(vec![Value::Byte(code), Value::Variant(Box::new(value))]);
+    let mut fields = vec![
+        field(PATH, Value::Path(method.path.to_owned())),
+        field(INTERFACE, Value::text(method.interface)),
+        field(MEMBER, Value::text(method.member)),
+    ];
+    fields.extend(method.destination.map(|name| field(DESTINATION, Value::text(name))));
+    if !arguments.is_empty() {
+        fields.push(field(SIGNATURE, Value::Signature(signature)));
+    }
+    let mut body = Writer::default();
+    arguments.iter().for_each(|argument| body.value(argument));
+
+    const METHOD_CALL: u8 = 1;
+    let mut message = Writer(vec![b'l', METHOD_CALL, 0, 1]);
+    message.number(body.0.len());
+    message.0.extend(serial.to_le_bytes());
+    message.value(&Value::Array("(yv)".to_owned(), fields));
+    message.align(8);
+    message.0.extend(body.0);
+    message.0
+}
+
+#[derive(Default)]
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn align(&mut self, to: usize) {
+        self.0.resize(self.0.len().next_multiple_of(to), 0);
+    }
+
+    /// A length; one that does not fit makes a message that nobody takes.
+    fn number(&mut self, number: usize) {
+        self.align(4);
+        self.0.extend(u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.number(text.len());
+        self.0.extend(text.bytes());
+        self.0.push(0);
+    }
+
+    fn signature(&mut self, text: &str) {
+        self.0.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+        self.0.extend(text.bytes());
+        self.0.push(0);
+    }
+
+    fn value(&mut self, value: &Value) {
+        self.align(alignment(&value.signature()));
+        match value {
+            Value::Byte(number) => self.0.push(*number),
+            Value::Bool(bit) => self.number(usize::from(*bit)),
+            Value::Int16(number) => self.0.extend(number.to_le_bytes()),
+            Value::Uint16(number) => self.0.extend(number.to_le_bytes()),
+            Value::Int32(number) => self.0.extend(number.to_le_bytes()),
+            Value::Uint32(number) => self.0.extend(number.to_le_bytes()),
+            Value::Int64(number) => self.0.extend(number.to_le_bytes()),
+            Value::Uint64(number) => self.0.extend(number.to_le_bytes()),
+            Value::Double(number) => self.0.extend(number.to_le_bytes()),
+            Value::Text(text) | Value::Path(text) => self.text(text),
+            Value::Signature(text) => self.signature(text),
+            Value::Array(element, values) => {
+                let length = self.0.len();
+                self.0.extend([0; 4]);
+                // What is needed to align the first element does not count.
+                self.align(alignment(element));
+                let start = self.0.len();
+                values.iter().for_each(|value| self.value(value));
+                let count = u32::try_from(self.0.len() - start).unwrap_or(u32::MAX);
+                self.0[length..length + 4].copy_from_slice(&count.to_le_bytes());
+            }
+            Value::Entry(entry) => {
+                self.value(&entry.0);
+                self.value(&entry.1);
+            }
+            Value::Struct(fields) => fields.iter().for_each(|field| self.value(field)),
+            Value::Variant(value) => {
+                self.signature(&value.signature());
+                self.value(value);
+            }
+        }
+    }
+}
+
+fn alignment(signature: &str) -> usize {
+    match signature.as_bytes().first() {
+        Some(b'n' | b'q') => 2,
+        Some(b'b' | b'i' | b'u' | b's' | b'o' | b'a') => 4,
+        Some(b'x' | b't' | b'd' | b'(' | b'{') => 8,
+        _ => 1,
+    }
+}
+
+/// A message that came.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    /// What it is.
+    pub(super) kind: Kind,
+    /// The values in it.
+    pub(super) body: Vec<Value>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The answer to the call of this serial number.
+    Reply(u32),
+    /// That call's failure, with the name of the error.
+    Failed(u32, String),
+    /// A signal of this name.
+    Signal(String),
+    /// Something for others.
+    Other,
+}
+
+/// How long a message is whose first [`FIXED`] bytes are these.
+pub(super) fn length(start: &[u8]) -> Option<usize> {
+    let big = is_big(start)?;
+    let word = |at: usize| {
+        let bytes = start.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }).ok()
+    };
+    let header = FIXED.checked_add(word(12)?)?.checked_next_multiple_of(8)?;
+    header.checked_add(word(4)?).filter(|length| *length <= LONGEST)
+}
+
+fn is_big(start: &[u8]) -> Option<bool> {
+    match start.first()? {
+        b'l' => Some(false),
+        b'B' => Some(true),
+        _ => None,
+    }
+}
+
+/// Reads a whole message; `None` when it is none.
+pub(super) fn read(bytes: &[u8]) -> Option<Incoming> {
+    let mut reader = Reader { bytes, at: 12, big: is_big(bytes)? };
+    let Value::Array(_, fields) = reader.value("a(yv)", 0)? else { return None };
+    reader.align(8)?;
+    let (mut member, mut error, mut serial, mut signature) = (None, None, 0, String::new());
+    for field in fields {
+        let Value::Struct(field) = field else { return None };
+        let Ok([Value::Byte(code), Value::Variant(value)]) = <[Value; 2]>::try_from(field) else { return None };
+        match (code, *value) {
+            (MEMBER, Value::Text(text)) => member = Some(text),
+            (ERROR_NAME, Value::Text(text)) => error = Some(text),
+            (REPLY_SERIAL, Value::Uint32(number)) => serial = number,
+            (SIGNATURE, Value::Signature(text)) => signature = text,
+            _ => {}
+        }
+    }
+    let kind = match (bytes.get(1)?, error, member) {
+        (2, _, _) => Kind::Reply(serial),
+        (3, Some(name), _) => Kind::Failed(serial, name),
+        (4, _, Some(name)) => Kind::Signal(name),
+        _ => Kind::Other,
+    };
+    let mut body = Vec::new();
+    let mut rest = signature.as_str();
+    while let Some((first, others)) = split_signature(rest) {
+        body.push(reader.value(first, 0)?);
+        rest = others;
+    }
+    Some(Incoming { kind, body })
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    big: bool,
+}
+
+impl Reader<'_> {
+    fn align(&mut self, to: usize) -> Option<()> {
+        self.at = self.at.checked_next_multiple_of(to).filter(|at| *at <= self.bytes.len())?;
+        Some(())
+    }
+
+    /// The next bytes, as a little-endian number has them.
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let mut bytes: [u8; N] = self.bytes.get(self.at..self.at.checked_add(N)?)?.try_into().ok()?;
+        self.at += N;
+        if self.big {
+            bytes.reverse();
+        }
+        Some(bytes)
+    }
+
+    fn length(&mut self) -> Option<usize> {
+        usize::try_from(u32::from_le_bytes(self.take()?)).ok()
+    }
+
+    /// A text of this length, with the zero byte behind it.
+    fn text(&mut self, length: usize) -> Option<String> {
+        let text = self.bytes.get(self.at..self.at.checked_add(length)?)?;
+        self.at = self.at.checked_add(length + 1).filter(|at| *at <= self.bytes.len())?;
+        String::from_utf8(text.to_vec()).ok()
+    }
+
+    fn value(&mut self, signature: &str, depth: usize) -> Option<Value> {
+        /// D-Bus allows 32 arrays in 32 structures.
+        const DEPTH: usize = 64;
+        if depth > DEPTH {
+            return None;
+        }
+        self.align(alignment(signature))?;
+        Some(match signature.as_bytes().first()? {
+            b'y' => Value::Byte(self.take::<1>()?[0]),
+            b'b' => Value::Bool(self.length()? != 0),
+            b'n' => Value::Int16(i16::from_le_bytes(self.take()?)),
+            b'q' => Value::Uint16(u16::from_le_bytes(self.take()?)),
+            b'i' => Value::Int32(i32::from_le_bytes(self.take()?)),
+            b'u' => Value::Uint32(u32::from_le_bytes(self.take()?)),
+            b'x' => Value::Int64(i64::from_le_bytes(self.take()?)),
+            b't' => Value::Uint64(u64::from_le_bytes(self.take()?)),
+            b'd' => Value::Double(f64::from_le_bytes(self.take()?)),
+            b's' => {
+                let length = self.length()?;
+                Value::Text(self.text(length)?)
+            }
+            b'o' => {
+                let length = self.length()?;
+                Value::Path(self.text(length)?)
+            }
+            b'g' => Value::Signature(self.signature()?),
+            b'v' => {
+                let signature = self.signature()?;
+                let (first, "") = split_signature(&signature)? else { return None };
+                Value::Variant(Box::new(self.value(first, depth + 1)?))
+            }
+            b'a' => {
+                let element = &signature[1..];
+                let length = self.length()?;
+                self.align(alignment(element))?;
+                let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len())?;
+                let mut values = Vec::new();
+                while self.at < end {
+                    let before = self.at;
+                    values.push(self.value(element, depth + 1)?);
+                    if self.at == before {
+                        return None;
+                    }
+                }
+                Value::Array(element.to_owned(), values)
+            }
+            b'(' | b'{' => {
+                let mut fields = Vec::new();
+                let mut rest = signature.get(1..signature.len() - 1)?;
+                while let Some((first, others)) = split_signature(rest) {
+                    fields.push(self.value(first, depth + 1)?);
+                    rest = others;
+                }
+                Value::Struct(fields)
+            }
+            _ => return None,
+        })
+    }
+
+    fn signature(&mut self) -> Option<String> {
+        let length = usize::from(self.take::<1>()?[0]);
+        self.text(length)
+    }
+}
+
+#[cfg(test)]
+mod tests;

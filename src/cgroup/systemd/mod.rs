@@ -1,0 +1,161 @@
+//! The container's unit of systemd: made with its first process in it, changed, stopped.
+//! config.json: linux.cgroupsPath, linux.resources
+//!
+//! **The order.** systemd makes a scope only around a process that is there, and moves that process into the scope's
+//! cgroup. So init is born where the runtime is, and is the process that the scope is made around, while it waits for
+//! its first word from the runtime; it makes its cgroup namespace after that. (With a bootstrap, that is the process,
+//! and init is its child.) The other order, a scope around some placeholder and init born in it by
+//! `CLONE_INTO_CGROUP`, costs a process more, and the kernel forbids it to an ordinary user: his session and his
+//! systemd are in cgroups whose common parent is not his. This order also keeps the connection out of init's sight.
+//!
+//! All limits that systemd has a word for go along with the start of the unit, one call in place of runc's two.
+
+mod bus;
+mod message;
+
+use std::path::Path;
+
+use anyhow::anyhow;
+
+use crate::error::{AtKey, Context, Failure, Result};
+use crate::plan::systemd::properties::Property;
+use crate::plan::systemd::value::Value;
+use crate::plan::systemd::{Manager, Unit, UnitPlan};
+
+use bus::{Bus, Refusal};
+
+/// The systemd that is to make cgroups: the system's, or, for an ordinary user, his own.
+///
+/// # Errors
+/// [`Failure::Unsupported`] when systemd does not run here; when the user's cannot be asked where its cgroup is.
+pub fn manager(rootless: bool) -> Result<Manager> {
+    if !Path::new("/run/systemd/system").is_dir() {
+        let text = "systemd not running on this host, cannot use systemd cgroups manager";
+        return Err(Failure::Unsupported(text.to_owned()).into());
+    }
+    if !rootless {
+        return Ok(Manager::System);
+    }
+    let cgroup =
+        Bus::connect(true)?.manager_text("ControlGroup").context("asking the user's systemd for its cgroup")?;
+    Ok(Manager::User { cgroup })
+}
+
+/// Makes the unit around the process `pid`, and waits until it is there.
+pub(super) fn start(plan: &UnitPlan, pid: i32) -> Result<()> {
+    let mut bus = Bus::connect(plan.unit.user)?;
+    let pids = Value::Array("u".to_owned(), vec![Value::Uint32(pid.unsigned_abs())]);
+    let mut properties = known(&mut bus, &plan.properties)?;
+    properties.push(property("PIDs", pids));
+    let name = &plan.unit.name;
+    let arguments = [
+        Value::text(name),
+        Value::text("replace"),
+        Value::Array("(sv)".to_owned(), properties),
+        Value::Array("(sa(sv))".to_owned(), Vec::new()),
+    ];
+    bus.listen("JobRemoved")?;
+    let started = match bus.manager("StartTransientUnit", &arguments) {
+        // A failed one may be left from before; it stands in nobody's way.
+        Err(error) if is(&error, "UnitExists") => {
+            bus.manager("ResetFailedUnit", &[Value::text(name)]).map_err(|_| error)?;
+            bus.manager("StartTransientUnit", &arguments)
+        }
+        other => other,
+    };
+    let job = started.with_context(|| format!("unable to start unit {name:?}")).at("/linux/cgroupsPath")?;
+    let failed = match done(&mut bus, &job) {
+        Ok(result) if result == "done" => return Ok(()),
+        Ok(result) => anyhow!("error creating systemd unit `{name}`: got `{result}`"),
+        Err(error) => error.context(format!("waiting for systemd to create unit {name:?}")),
+    };
+    // It may be there all the same, or be yet to come.
+    drop(stop(&plan.unit));
+    Err(failed)
+}
+
+/// Sets properties of the unit while it lives.
+pub(super) fn set(unit: &Unit, properties: &[Property]) -> Result<()> {
+    if properties.is_empty() {
+        return Ok(());
+    }
+    let mut bus = Bus::connect(unit.user)?;
+    let properties = Value::Array("(sv)".to_owned(), known(&mut bus, properties)?);
+    bus.manager("SetUnitProperties", &[Value::text(&unit.name), Value::Bool(true), properties])
+        .context("unable to set unit properties")?;
+    Ok(())
+}
+
+/// Moves a process into `cgroup`, which is the unit's or below that.
+pub(super) fn attach(unit: &Unit, cgroup: &Path, pid: i32) -> Result<()> {
+    let mut parts = cgroup.components();
+    parts.find(|part| part.as_os_str() == unit.name.as_str());
+    let below = parts.as_path().to_string_lossy();
+    let pids = Value::Array("u".to_owned(), vec![Value::Uint32(pid.unsigned_abs())]);
+    let arguments = [Value::text(&unit.name), Value::Text(format!("/{below}")), pids];
+    Bus::connect(unit.user)?.manager("AttachProcessesToUnit", &arguments)?;
+    Ok(())
+}
+
+/// Stops the unit, which is to have no process any more, and lets systemd forget it. To be gone already is fine.
+pub(super) fn stop(unit: &Unit) -> Result<()> {
+    let mut bus = Bus::connect(unit.user)?;
+    bus.listen("JobRemoved")?;
+    let result = match bus.manager("StopUnit", &[Value::text(&unit.name), Value::text("replace")]) {
+        Err(error) if is(&error, "NoSuchUnit") => return Ok(()),
+        Err(error) => Err(error),
+        Ok(job) => done(&mut bus, &job).map(drop),
+    };
+    // In case it has failed: systemd keeps those for people to look at.
+    reset(&mut bus, &unit.name);
+    result.with_context(|| format!("stopping the unit {:?}", unit.name))
+}
+
+fn reset(bus: &mut Bus, name: &str) {
+    // It has not failed in most cases, which is an error here.
+    drop(bus.manager("ResetFailedUnit", &[Value::text(name)]));
+}
+
+/// How a job ended: `done`, `failed`, …
+fn done(bus: &mut Bus, job: &[Value]) -> Result<String> {
+    let [job @ Value::Path(_)] = job else { return Err(anyhow!("systemd gave no job, but {job:?}")) };
+    bus.wait(|signal, body| match (signal, body) {
+        ("JobRemoved", [_, path, _, Value::Text(result)]) if path == job => Some(result.clone()),
+        _ => None,
+    })
+}
+
+/// The properties that this systemd is new enough for. Which it is, is asked only where it matters.
+fn known(bus: &mut Bus, properties: &[Property]) -> Result<Vec<Value>> {
+    let version = match properties.iter().any(|property| property.since > 0) {
+        true => version(&bus.manager_text("Version")?),
+        false => 0,
+    };
+    let known = properties.iter().filter(|property| property.since <= version);
+    Ok(known.map(|known| property(&known.name, known.value.clone())).collect())
+}
+
+/// `257.9-1~deb13u1`, or `v245.4`.
+fn version(text: &str) -> u32 {
+    let digits = text.trim_start_matches(['v', '"']);
+    digits.split(|c: char| !c.is_ascii_digit()).next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+fn property(name: &str, value: Value) -> Value {
+    Value::Struct(vec![Value::text(name), Value::Variant(Box::new(value))])
+}
+
+/// Whether systemd's answer was this error.
+fn is(error: &anyhow::Error, name: &str) -> bool {
+    error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.name.ends_with(&format!(".{name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn versions_begin_with_a_number() {
+        for (text, number) in [("257.9-1~deb13u1", 257), ("v245.4-1.fc32", 245), ("245", 245), ("", 0)] {
+            assert_eq!(super::version(text), number);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Tells the security modules what to confine the program by.
+//! config.json: process.apparmorProfile, process.selinuxLabel
+//! process: init, and what `exec` makes
+//!
+//! All of it by a handle of the host's procfs and by files that nothing is mounted over. A container that could put
+//! something else in their place would have the label written there: it would run unconfined, or change a file of the host's
+//! procfs (CVE-2019-16884, CVE-2025-52881).
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::error::{AtKey, Context, Result};
+use crate::plan::labels::Labels;
+use crate::sys::Call;
+use crate::sys::proc::Proc;
+
+/// Whoever enters a container has kept a handle if there are labels; without one nobody may go on unlabelled.
+const NO_PROC: &str = "there is no handle of the host's procfs to set labels by";
+
+/// Labels that the next execve(2) takes on.
+///
+/// # Errors
+/// The failed call's: `ENOENT` for a profile that AppArmor does not have, `EINVAL` for a label that is none to SELinux.
+pub fn of_program(labels: &Labels, proc: Option<&Proc>) -> Result<()> {
+    if labels.is_empty() {
+        return Ok(());
+    }
+    let proc = proc.context(NO_PROC)?;
+    if !labels.apparmor_profile.is_empty() {
+        apparmor(&labels.apparmor_profile, proc)
+            .context("unable to apply apparmor profile")
+            .at("/process/apparmorProfile")?;
+    }
+    if !labels.selinux_label.is_empty() {
+        let written = proc.write("thread-self/attr/exec", &labels.selinux_label);
+        written.context("can't set process label").at("/process/selinuxLabel")?;
+    }
+    Ok(())
+}
+
+/// The file of its own that AppArmor has since Linux 5.8, or the one that there is for all modules.
+fn apparmor(profile: &str, proc: &Proc) -> Result<(), Call> {
+    const OWN: &str = "thread-self/attr/apparmor/exec";
+    let path = match proc.open_in(OWN, OFlags::PATH) {
+        Err(call) if call.is(Errno::NOENT) => "thread-self/attr/exec",
+        _ => OWN,
+    };
+    proc.write(path, &format!("exec {profile}"))
+}
+
+/// Keys that `make` makes have the label of the program.
+///
+/// # Errors
+/// The failed call's.
+pub fn while_keys_have<T>(labels: &Labels, proc: Option<&Proc>, make: impl FnOnce() -> T) -> Result<T> {
+    const FILE: &str = "thread-self/attr/keycreate";
+    if labels.selinux_label.is_empty() {
+        return Ok(make());
+    }
+    let proc = proc.context(NO_PROC)?;
+    let write = |label: &str| proc.write(FILE, label).context("the label of the keyring").at("/process/selinuxLabel");
+    write(&labels.selinux_label)?;
+    let made = make();
+    write("\n")?; // SELinux's word for none; nothing at all cannot be written
+    Ok(made)
+}

@@ -1,0 +1,234 @@
+//! The limits as properties of a unit (systemd.resource-control(5)), as runc has them: from the files that are to be
+//! written, so that whatever a file's value comes from, `linux.resources.unified` or a flag of `update`, systemd hears
+//! of it too. What systemd has no word for stays in the file, which systemd then does not touch.
+
+use std::borrow::Cow;
+
+use crate::plan::resources::{DeviceKind, DevicePolicy, ResourcePlan, Verdict, Write};
+
+use super::value::Value;
+
+/// A property of a unit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Property {
+    /// Its name on D-Bus.
+    pub name: Cow<'static, str>,
+    /// Its value.
+    pub value: Value,
+    /// The version of systemd that has it; an older one does without.
+    pub since: u32,
+}
+
+impl Property {
+    pub(super) fn new(name: impl Into<Cow<'static, str>>, value: Value) -> Self {
+        Self { name: name.into(), value, since: 0 }
+    }
+
+    fn since(mut self, version: u32) -> Self {
+        self.since = version;
+        self
+    }
+}
+
+/// Microseconds of CPU time in a second of which systemd knows no fraction: it counts in percents.
+const PERCENT: u64 = 10_000;
+
+const SECOND: u64 = 1_000_000;
+
+/// The kernel's period of the CPU quota in microseconds, when no other is given.
+const DEFAULT_PERIOD: u64 = 100_000;
+
+/// The properties for the limits of `plan`. A CPU quota is rounded up to what systemd can say, in the file as well:
+/// a cgroup below could otherwise not have the same.
+#[must_use]
+pub fn of_limits(plan: &mut ResourcePlan, unified: bool) -> Vec<Property> {
+    let mut properties = of_files(&plan.writes, unified);
+    if let Some(quota) = quota(&mut plan.writes, unified) {
+        properties.extend(quota);
+    }
+    properties
+}
+
+/// The properties of a new unit: [`of_limits`], the device rules, and what cannot be changed later.
+#[must_use]
+pub fn for_birth(plan: &mut ResourcePlan, unified: bool) -> Vec<Property> {
+    let mut properties = plan.devices.as_ref().map(|policy| of_devices(policy, unified)).unwrap_or_default();
+    properties.extend(of_limits(plan, unified));
+    properties.extend(at_birth(plan));
+    properties
+}
+
+/// The property that says the same as a file of a new cgroup, and cannot be changed later.
+fn at_birth(plan: &ResourcePlan) -> Option<Property> {
+    let group = plan.writes.iter().rfind(|write| write.file == "memory.oom.group")?;
+    let policy = match group.value.trim() {
+        "0" => "continue",
+        "1" => "kill",
+        _ => return None,
+    };
+    Some(Property::new("OOMPolicy", Value::text(policy)).since(253))
+}
+
+/// Each file that has a property; of two values for one, the later.
+fn of_files(writes: &[Write], unified: bool) -> Vec<Property> {
+    let idle = writes.iter().any(|write| unified && write.file == "cpu.idle" && write.value.trim() == "1");
+    let mut properties: Vec<Property> = Vec::new();
+    for write in writes {
+        let property = if unified { of_v2(write, idle) } else { of_v1(write) };
+        let Some(property) = property else { continue };
+        properties.retain(|known| known.name != property.name);
+        properties.push(property);
+    }
+    properties
+}
+
+fn of_v2(write: &Write, idle: bool) -> Option<Property> {
+    let value = write.value.trim();
+    let number = |name: &'static str| Some(Property::new(name, Value::Uint64(number(value)?)));
+    match &*write.file {
+        "cpu.idle" if idle => Some(Property::new("CPUWeight", Value::Uint64(0)).since(252)),
+        // The weight of an idle cgroup is 0.
+        "cpu.weight" if !idle => number("CPUWeight"),
+        "memory.min" => number("MemoryMin"),
+        "memory.low" => number("MemoryLow"),
+        "memory.high" => number("MemoryHigh"),
+        "memory.max" => number("MemoryMax"),
+        "memory.swap.max" => number("MemorySwapMax"),
+        "memory.zswap.max" => Some(number("MemoryZSwapMax")?.since(253)),
+        "io.bfq.weight" => match &write.or {
+            Some((_, weight)) => Some(Property::new("IOWeight", Value::Uint64(weight.parse().ok()?))),
+            None => None,
+        },
+        file => of_both(file, value),
+    }
+}
+
+fn of_v1(write: &Write) -> Option<Property> {
+    let value = write.value.trim();
+    let number = |name: &'static str| Some(Property::new(name, Value::Uint64(number(value)?)));
+    match &*write.file {
+        "cpu.shares" => number("CPUShares"),
+        "memory.limit_in_bytes" => number("MemoryLimit"),
+        "blkio.weight" => number("BlockIOWeight"),
+        file => of_both(file, value),
+    }
+}
+
+fn of_both(file: &str, value: &str) -> Option<Property> {
+    match file {
+        // systemd knows no 0; with one process in the cgroup 1 has the same effect.
+        "pids.max" => Some(Property::new("TasksMax", Value::Uint64(number(value)?.max(1)))),
+        "cpuset.cpus" => Some(Property::new("AllowedCPUs", bits(value)?)),
+        "cpuset.mems" => Some(Property::new("AllowedMemoryNodes", bits(value)?)),
+        _ => None,
+    }
+}
+
+/// A number, or the largest for none.
+fn number(text: &str) -> Option<u64> {
+    match text {
+        "max" | "-1" => Some(u64::MAX),
+        text => text.parse().ok(),
+    }
+}
+
+/// `0-2,5` as a set of bits, the first byte first.
+fn bits(list: &str) -> Option<Value> {
+    /// More than any machine has.
+    const LAST: usize = 65_535;
+    let mut bits: Vec<u8> = Vec::new();
+    for range in list.split(',').map(str::trim).filter(|range| !range.is_empty()) {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        if last > LAST || first > last {
+            return None;
+        }
+        bits.resize(bits.len().max(last / 8 + 1), 0);
+        (first..=last).for_each(|bit| bits[bit / 8] |= 1 << (bit % 8));
+    }
+    Some(Value::bytes(&bits))
+}
+
+/// The properties of the CPU quota.
+fn quota(writes: &mut [Write], unified: bool) -> Option<[Property; 2]> {
+    let (found, period) = if unified {
+        let max = writes.iter_mut().rfind(|write| write.file == "cpu.max")?;
+        let mut words = max.value.split_ascii_whitespace();
+        let quota = number(words.next()?)?;
+        let period = words.next().map_or(Some(DEFAULT_PERIOD), |word| word.parse().ok())?;
+        if quota != u64::MAX {
+            max.value = format!("{} {period}", rounded(quota, period)?);
+        }
+        (quota, period)
+    } else {
+        let last = |name| move |write: &&mut Write| write.file == name;
+        let period = writes.iter_mut().rfind(last("cpu.cfs_period_us")).map(|write| write.value.parse());
+        let quota = writes.iter_mut().rfind(last("cpu.cfs_quota_us"));
+        let period = match (period, &quota) {
+            (Some(period), _) => period.ok()?,
+            (None, Some(_)) => DEFAULT_PERIOD,
+            (None, None) => return None,
+        };
+        let found = quota.as_ref().map_or(Some(u64::MAX), |write| number(&write.value))?;
+        if let Some(write) = quota.filter(|_| found != u64::MAX) {
+            write.value = rounded(found, period)?.to_string();
+        }
+        (found, period)
+    };
+    let per_second = if found == u64::MAX { found } else { per_second(found, period)? };
+    Some([
+        Property::new("CPUQuotaPeriodUSec", Value::Uint64(period)),
+        Property::new("CPUQuotaPerSecUSec", Value::Uint64(per_second)),
+    ])
+}
+
+/// Microseconds of CPU time in a second, in whole percents.
+fn per_second(quota: u64, period: u64) -> Option<u64> {
+    let exact = quota.checked_mul(SECOND)?.checked_div(period)?;
+    exact.div_ceil(PERCENT).checked_mul(PERCENT)
+}
+
+fn rounded(quota: u64, period: u64) -> Option<u64> {
+    let exact = quota.checked_mul(SECOND)?.checked_div(period)?;
+    if exact % PERCENT == 0 {
+        return Some(quota);
+    }
+    Some(per_second(quota, period)?.checked_mul(period)? / SECOND)
+}
+
+/// The properties of the device rules. systemd knows only lists of what is allowed. On cgroup v2, rules that are no
+/// such list are left to our own program, which stands beside systemd's; on v1 systemd would write its own over ours,
+/// so there it forbids what it cannot say.
+fn of_devices(policy: &DevicePolicy, unified: bool) -> Vec<Property> {
+    let list = |entries| Property::new("DeviceAllow", Value::Array("(ss)".to_owned(), entries));
+    let mode = |mode: &str| Property::new("DevicePolicy", Value::text(mode));
+    let unlimited = policy.default == Verdict::Allow && policy.rules.is_empty();
+    let is_list = policy.default == Verdict::Deny && policy.rules.iter().all(|rule| rule.verdict == Verdict::Allow);
+    let entries = |name: &str, access: String| Value::Struct(vec![Value::text(name), Value::Text(access)]);
+    let mut allowed = Vec::new();
+    let mut complete = is_list;
+    for rule in policy.rules.iter().filter(|_| is_list) {
+        let kind = match rule.kind {
+            DeviceKind::Char => "char",
+            DeviceKind::Block => "block",
+        };
+        let name = match (rule.major, rule.minor) {
+            (Some(major), Some(minor)) => format!("/dev/{kind}/{major}:{minor}"),
+            (Some(major), None) => format!("{kind}-{major}"),
+            (None, None) => format!("{kind}-*"),
+            (None, Some(_)) => {
+                complete = false;
+                continue;
+            }
+        };
+        allowed.push(entries(&name, rule.access.letters()));
+    }
+    if unlimited || (unified && !complete) {
+        return vec![list(Vec::new()), mode("auto")];
+    }
+    // The empty list takes away what the unit may have had before.
+    vec![list(Vec::new()), mode("strict"), list(allowed)]
+}
+
+#[cfg(test)]
+mod tests;

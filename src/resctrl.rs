@@ -1,0 +1,216 @@
+//! Whatever touches the resctrl filesystem: the group of a container, by which it gets its share of cache and memory
+//! bandwidth.
+//! config.json: linux.intelRdt
+//! process: runtime
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use rustix::fs::{CWD, Mode, mkdir, rmdir, stat};
+use rustix::io::Errno;
+
+use crate::error::{AtKey, Context, Result};
+use crate::plan::intel_rdt::{IntelRdtPlan, Owner};
+use crate::sys::{Call, Named, small_file};
+
+/// Permissions of a group's directory.
+const MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// The groups of one container. What has been made is removed when dropped, until kept.
+#[derive(Debug)]
+pub struct Groups {
+    /// The control group.
+    group: PathBuf,
+    /// The monitoring group, if there is one.
+    monitoring: Option<PathBuf>,
+    /// Whether the control group, if we made it, stays for others.
+    shared: bool,
+    /// What is to be removed, in this order.
+    made: Vec<PathBuf>,
+}
+
+impl Groups {
+    /// Makes them.
+    ///
+    /// # Errors
+    /// A group that must be there and is not, or that is and has another configuration; the failed call's, with what the
+    /// kernel says about it.
+    pub fn make(plan: &IntelRdtPlan) -> Result<Self> {
+        let groups = Self {
+            group: plan.group.clone(),
+            monitoring: plan.monitoring.clone(),
+            shared: plan.owner != Owner::Container,
+            made: Vec::new(),
+        };
+        groups.try_make(plan).at("/linux/intelRdt")
+    }
+
+    fn try_make(mut self, plan: &IntelRdtPlan) -> Result<Self> {
+        if plan.owner == Owner::Other {
+            stat(&self.group).named(|| format!("stat({:?})", self.group)).context(
+                "clos dir not accessible (must be pre-created when schemata, l3CacheSchema and memBwSchema are empty)",
+            )?;
+        } else {
+            match mkdir(&self.group, MODE) {
+                Ok(()) => self.made.push(self.group.clone()),
+                Err(Errno::EXIST) if plan.owner == Owner::Shared => self.compare(&plan.schemata)?,
+                Err(Errno::EXIST) => {}
+                Err(errno) => self.explain(Err(errno).named(|| format!("mkdir({:?})", self.group)))?,
+            }
+            // One that was there and is right is left alone.
+            if !plan.schemata.is_empty() && (plan.owner == Owner::Container || !self.made.is_empty()) {
+                self.set(&plan.schemata)?;
+            }
+        }
+        if let Some(monitoring) = &self.monitoring {
+            // Whatever is there already is not the container's own.
+            self.explain(mkdir(monitoring, MODE).named(|| format!("mkdir({monitoring:?})")))?;
+            self.made.insert(0, monitoring.clone());
+        }
+        Ok(self)
+    }
+
+    /// Those of a container that has been made; nothing when they are gone: then its processes are in the default group.
+    #[must_use]
+    pub fn open(group: &Path, monitoring: Option<&Path>) -> Option<Self> {
+        stat(group).ok()?;
+        let monitoring = monitoring.map(Path::to_owned);
+        Some(Self { group: group.to_owned(), monitoring, shared: true, made: Vec::new() })
+    }
+
+    /// What `delete` is to remove, in this order.
+    #[must_use]
+    pub fn containers_own(&self) -> Vec<PathBuf> {
+        self.made.iter().filter(|made| !self.shared || **made != self.group).cloned().collect()
+    }
+
+    /// From now on they outlive this value.
+    pub fn keep(&mut self) {
+        self.made.clear();
+    }
+
+    /// Moves a process there: first into the control group, whose monitoring group can hold no others.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn add(&self, pid: i32) -> Result<()> {
+        for group in [Some(&self.group), self.monitoring.as_ref()].into_iter().flatten() {
+            let written = self.write(&group.join("tasks"), &pid.to_string());
+            written.with_context(|| format!("error adding pid {pid} to Intel RDT")).at("/linux/intelRdt")?;
+        }
+        Ok(())
+    }
+
+    /// The schemata, as the kernel writes them.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn schemata(&self) -> Result<String> {
+        let path = self.group.join("schemata");
+        let text = small_file::read_all(CWD, &path, || path.display().to_string())?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Changes the schemata: whole lines, in one write, which the kernel takes as a whole or refuses.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn set(&self, lines: &[String]) -> Result<()> {
+        let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+        self.write(&self.group.join("schemata"), &text)
+    }
+
+    /// What is there must not be changed by those who come later.
+    fn compare(&self, wanted: &[String]) -> Result<()> {
+        let found = Schemata::parse(&self.schemata()?);
+        let granularity = self.info("MB/bandwidth_gran").and_then(|text| text.parse().ok()).unwrap_or(1);
+        match Schemata::parse(&wanted.join("\n")).first_unlike(&found, granularity) {
+            None => Ok(()),
+            Some(line) => bail!(
+                "the resctrl group {} is there already, and its schemata have another value than {line}",
+                self.group.display()
+            ),
+        }
+    }
+
+    fn write(&self, path: &Path, value: &str) -> Result<()> {
+        self.explain(small_file::write_at(CWD, path, value, || path.display().to_string()))
+    }
+
+    /// Adds what the kernel has to say about the last failure.
+    fn explain(&self, result: Result<(), Call>) -> Result<()> {
+        result.map_err(|call| match self.info("last_cmd_status") {
+            Some(status) => anyhow::Error::from(call).context(format!("last_cmd_status: {status}")),
+            None => call.into(),
+        })
+    }
+
+    /// A file of the directory `info`, which the filesystem's root has: that is the default group, or above the others.
+    fn info(&self, name: &str) -> Option<String> {
+        let read = |root: &Path| {
+            let path = root.join("info").join(name);
+            small_file::read_short(CWD, &path, || path.display().to_string()).ok()
+        };
+        let text = read(&self.group).or_else(|| read(self.group.parent()?))?;
+        Some(String::from_utf8_lossy(&text).trim().to_owned())
+    }
+}
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        // There is an error on its way already, which matters more than these.
+        let _ = remove(&self.made);
+    }
+}
+
+/// Removes groups, which moves what processes they have to the one above. Those that are gone are no error.
+///
+/// # Errors
+/// The failed call's.
+pub fn remove(groups: &[PathBuf]) -> Result<(), Call> {
+    for group in groups {
+        match rmdir(group) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno).named(|| format!("rmdir({group:?})")),
+        }
+    }
+    Ok(())
+}
+
+/// The lines of a schemata file: a value by resource and domain.
+#[derive(Debug, PartialEq, Eq)]
+struct Schemata(BTreeMap<(String, String), String>);
+
+impl Schemata {
+    /// `L3:0=ff;1=c0`; the kernel puts spaces before the names.
+    fn parse(text: &str) -> Self {
+        let mut values = BTreeMap::new();
+        for (resource, domains) in text.lines().filter_map(|line| line.split_once(':')) {
+            for (domain, value) in domains.split(';').filter_map(|domain| domain.split_once('=')) {
+                values.insert((resource.trim().to_owned(), domain.trim().to_owned()), value.trim().to_owned());
+            }
+        }
+        Self(values)
+    }
+
+    /// The first of our values that `found` does not have, as a line. Bit masks are hexadecimal; bandwidths are decimal, and
+    /// the kernel rounds them up.
+    fn first_unlike(&self, found: &Self, granularity: u64) -> Option<String> {
+        let number = |resource: &str, text: &str| -> Option<u64> {
+            if resource == "MB" {
+                return Some(text.parse::<u64>().ok()?.div_ceil(granularity.max(1)));
+            }
+            u64::from_str_radix(text.trim_start_matches("0x"), 16).ok()
+        };
+        self.0.iter().find_map(|((resource, domain), value)| {
+            let same = found.0.get(&(resource.clone(), domain.clone())).is_some_and(|other| {
+                value == other || number(resource, value).is_some_and(|value| number(resource, other) == Some(value))
+            });
+            (!same).then(|| format!("{resource}:{domain}={value}"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

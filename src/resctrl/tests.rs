@@ -1,0 +1,201 @@
+//! No machine of ours has resctrl, so two things stand for it: a directory with the files that a group of resctrl has from
+//! birth, and, for what is made, a named hierarchy of cgroup v1, whose directories have a `tasks` file from birth, take
+//! processes and go with rmdir(2), as resctrl's do.
+
+#![allow(clippy::disallowed_methods, reason = "the ban on writing files is for the runtime")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::mount::{MsFlags, mount, umount};
+use nix::sched::{CloneFlags, unshare};
+
+use super::{Groups, Schemata, remove};
+use crate::plan::intel_rdt::{IntelRdtPlan, Owner};
+
+fn plan(group: &Path, owner: Owner, schemata: &[&str]) -> IntelRdtPlan {
+    let schemata = schemata.iter().map(ToString::to_string).collect();
+    IntelRdtPlan { group: group.to_owned(), owner, schemata, monitoring: None }
+}
+
+/// A group that is there already, with these schemata.
+fn group(root: &Path, name: &str, schemata: &str) -> PathBuf {
+    let group = root.join(name);
+    fs::create_dir(&group).expect("mkdir");
+    fs::write(group.join("schemata"), schemata).expect("schemata");
+    fs::write(group.join("tasks"), "").expect("tasks");
+    group
+}
+
+fn read(path: &Path, name: &str) -> String {
+    fs::read_to_string(path.join(name)).expect(name)
+}
+
+#[test]
+fn a_group_that_is_there_is_never_removed() {
+    let root = tempfile::tempdir().expect("tempdir");
+    let there = group(root.path(), "there", "    L3:0=ff\n");
+    for owner in [Owner::Container, Owner::Shared, Owner::Other] {
+        let groups = Groups::make(&plan(&there, owner, &[])).expect("groups");
+        groups.add(4242).expect("add");
+        assert!(groups.containers_own().is_empty(), "{owner:?}");
+        drop(groups);
+        assert_eq!(read(&there, "tasks"), "4242", "{owner:?}");
+        fs::write(there.join("tasks"), "").expect("tasks");
+    }
+}
+
+#[test]
+fn schemata_are_written_in_one_piece() {
+    let root = tempfile::tempdir().expect("tempdir");
+    let own = group(root.path(), "own", "");
+    Groups::make(&plan(&own, Owner::Container, &["L3:0=f", "MB:0=20", "L2:0=3"])).expect("groups");
+    assert_eq!(read(&own, "schemata"), "L3:0=f\nMB:0=20\nL2:0=3\n");
+}
+
+#[test]
+fn a_shared_group_must_have_the_schemata_already() {
+    let root = tempfile::tempdir().expect("tempdir");
+    let before = "    L3:0=00ff;1=0f\n    MB:0= 30;1=100\n";
+    let shared = group(root.path(), "shared", before);
+    fs::create_dir_all(root.path().join("info/MB")).expect("info");
+    fs::write(root.path().join("info/MB/bandwidth_gran"), "10\n").expect("bandwidth_gran");
+    for (wanted, unlike) in [
+        (&["L3:0=ff"][..], None),
+        (&["L3:1=F;0=0ff"], None),
+        (&["MB:0=25;1=100", "L3:0=ff"], None),
+        (&["L3:0=fe"], Some("L3:0=fe")),
+        (&["MB:0=31"], Some("MB:0=31")),
+        (&["L3:2=ff"], Some("L3:2=ff")),
+        (&["L3:0=ff", "L2:0=f"], Some("L2:0=f")),
+        (&["L3:0=rum"], Some("L3:0=rum")),
+    ] {
+        match (Groups::make(&plan(&shared, Owner::Shared, wanted)), unlike) {
+            (Ok(_), None) => {}
+            (Err(error), Some(line)) => {
+                let text = format!("{error:#}");
+                assert!(text.contains(&format!("have another value than {line}")), "{text}");
+                assert!(text.starts_with("linux.intelRdt: "), "{text}");
+            }
+            (result, _) => panic!("{wanted:?}: {result:?}"),
+        }
+        assert_eq!(read(&shared, "schemata"), before, "{wanted:?}");
+    }
+}
+
+#[test]
+fn somebody_elses_group_must_be_there() {
+    let root = tempfile::tempdir().expect("tempdir");
+    let error = Groups::make(&plan(&root.path().join("none"), Owner::Other, &[])).expect_err("no group");
+    assert!(format!("{error:#}").contains("clos dir not accessible (must be pre-created"), "{error:#}");
+    assert!(fs::read_dir(root.path()).expect("root").next().is_none());
+}
+
+/// A directory gets no files from birth here, so the schemata cannot be written: what was made is removed.
+#[test]
+fn a_failure_leaves_nothing_and_says_what_the_kernel_says() {
+    let root = tempfile::tempdir().expect("tempdir");
+    fs::create_dir(root.path().join("info")).expect("info");
+    fs::write(root.path().join("info/last_cmd_status"), "mask is not contiguous\n").expect("last_cmd_status");
+    let error = Groups::make(&plan(&root.path().join("new"), Owner::Container, &["L3:0=5"])).expect_err("no file");
+    let text = format!("{error:#}");
+    assert!(text.starts_with("linux.intelRdt: last_cmd_status: mask is not contiguous: open("), "{text}");
+    assert!(!root.path().join("new").is_dir());
+}
+
+#[test]
+fn a_monitoring_group_that_is_there_is_not_the_containers() {
+    let root = tempfile::tempdir().expect("tempdir");
+    let there = group(root.path(), "there", "");
+    fs::create_dir_all(there.join("mon_groups/box")).expect("mon_groups");
+    let plan = IntelRdtPlan { monitoring: Some(there.join("mon_groups/box")), ..plan(&there, Owner::Other, &[]) };
+    let error = Groups::make(&plan).expect_err("there already");
+    assert!(format!("{error:#}").contains("file exists"), "{error:#}");
+    assert!(there.join("mon_groups/box").is_dir());
+}
+
+/// Runs `test` with a hierarchy that stands for resctrl, in a mount namespace of its own.
+fn with_hierarchy(test: impl FnOnce(&Path) + Send) {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("tempdir");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNS).expect("unshare");
+            let none: Option<&Path> = None;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("make-rprivate");
+            let name = format!("name=orlop-{}", std::process::id());
+            let options = format!("none,{name}");
+            let root = directory.path();
+            let mount = || mount(Some("none"), root, Some("cgroup"), MsFlags::empty(), Some(options.as_str()));
+            if mount().is_err() {
+                return;
+            }
+            test(root);
+            // A hierarchy goes with its last mount, but only when all of its cgroups are gone, which takes a moment.
+            for _ in 0..5 {
+                umount(root).expect("umount");
+                let is_there = || fs::read_to_string("/proc/self/cgroup").expect("cgroup").contains(&name);
+                for _ in 0..50 {
+                    if !is_there() {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                mount().expect("mount again");
+            }
+            panic!("{name} does not go");
+        });
+    });
+}
+
+#[test]
+fn groups_are_made_joined_and_removed() {
+    with_hierarchy(|root| {
+        // The default group has a directory for monitoring groups, and so do all others from birth; here only this one.
+        fs::create_dir(root.join("mon_groups")).expect("mon_groups");
+        let monitored = IntelRdtPlan { monitoring: Some(root.join("mon_groups/box")), ..plan(root, Owner::Other, &[]) };
+        let own = plan(&root.join("box"), Owner::Container, &[]);
+        let shared = plan(&root.join("shared"), Owner::Shared, &[]);
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
+        let pid = child.id().cast_signed();
+        let is_in = |group: &Path| read(group, "tasks").lines().any(|line| line == pid.to_string());
+
+        for plan in [&own, &shared, &monitored] {
+            let inner = plan.monitoring.as_ref().unwrap_or(&plan.group);
+            let mut groups = Groups::make(plan).expect("make");
+            // A group with a name of its own stays for others.
+            let stays = plan.owner == Owner::Shared;
+            assert_eq!(groups.containers_own(), if stays { vec![] } else { vec![inner.clone()] });
+            groups.add(pid).expect("add");
+            assert!(is_in(inner), "{}", read(inner, "tasks"));
+            let made = groups.containers_own();
+            groups.keep();
+            drop(groups);
+            let again = Groups::open(&plan.group, plan.monitoring.as_deref()).expect("there");
+            again.add(pid).expect("as exec does");
+            // cgroups, unlike resctrl's groups, are not removed with processes in them.
+            fs::write(root.join("tasks"), pid.to_string()).expect("out");
+            remove(&made).expect("as delete does");
+            remove(&made).expect("gone is good");
+            assert_eq!(inner.is_dir(), stays);
+            remove(std::slice::from_ref(inner)).expect("for the next");
+            drop(Groups::make(plan).expect("make"));
+            assert!(!inner.is_dir(), "not kept");
+        }
+        assert!(Groups::open(&own.group, None).is_none(), "gone");
+        fs::remove_dir(root.join("mon_groups")).expect("mon_groups");
+        child.kill().and_then(|()| child.wait()).expect("kill");
+    });
+}
+
+#[test]
+fn schemata_are_read_as_the_kernel_writes_them() {
+    let found = Schemata::parse("    MB:0=100;1=100\n    L3:0=fffff;1=fffff\nL3CODE:0=f\n\n");
+    assert_eq!(found.0.len(), 5);
+    assert_eq!(Schemata::parse("MB:0=100\nL3:1=fffff").first_unlike(&found, 10), None);
+    assert_eq!(Schemata::parse("MB:0=0x64").first_unlike(&found, 10).as_deref(), Some("MB:0=0x64"));
+    assert_eq!(Schemata::parse("L3:1=0xfffff").first_unlike(&found, 10), None);
+}

@@ -1,0 +1,82 @@
+//! Who gets the master of the program's terminal: whoever listens on a socket, or we ourselves.
+//! config.json: process.terminal
+//! process: runtime
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::OFlags;
+use rustix::stdio::{stderr, stdin, stdout};
+use rustix::termios::isatty;
+
+use super::relay::Relay;
+use crate::error::{AtKey, Context, Result};
+use crate::plan::terminal::{Master, TerminalPlan};
+use crate::sys::{Named, fd, socket};
+
+/// The name that goes with the master, as receivers know it from runc.
+const NAME: &[u8] = b"/dev/ptmx";
+
+/// Who gets it, when it is there.
+#[derive(Debug)]
+pub enum Console {
+    /// There will be none.
+    Nobody,
+    /// Whoever is at the other end.
+    Socket(OwnedFd),
+    /// We, for a terminal of our own; and it, when we have it.
+    Runtime(OwnedFd, Option<OwnedFd>),
+}
+
+impl Console {
+    /// Finds out that there is somebody, before anything is made.
+    ///
+    /// # Errors
+    /// That nobody listens; that we have no terminal of our own.
+    pub fn prepare(plan: Option<&TerminalPlan>) -> Result<Self> {
+        match plan.map(|plan| &plan.master) {
+            None => Ok(Self::Nobody),
+            Some(Master::Socket(path)) => {
+                socket::connect_stream(path).context("the console socket (--console-socket)").map(Self::Socket)
+            }
+            Some(Master::Runtime) => own_terminal().at("/process/terminal").map(|own| Self::Runtime(own, None)),
+        }
+    }
+
+    /// Takes the master from init. A socket gets it at once: who listens there also waits for that of a program which
+    /// cannot be run.
+    ///
+    /// # Errors
+    /// sendmsg(2)'s.
+    pub(super) fn take(&mut self, master: OwnedFd) -> Result<()> {
+        match self {
+            Self::Nobody => anyhow::bail!("init made a terminal that nobody asked for"),
+            Self::Runtime(_, taken) => *taken = Some(master),
+            Self::Socket(socket) => {
+                socket::send(&socket, NAME, Some(master.as_fd()))
+                    .and_then(|()| socket::shut_down(&socket)) // init has it, too
+                    .context("sending the terminal to the console socket (--console-socket)")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What stands between the program's terminal and ours, if they are to be one: from now on ours belongs to it.
+    ///
+    /// # Errors
+    /// Those of changing our terminal.
+    pub fn relay(self) -> Result<Option<Relay>> {
+        match self {
+            Self::Runtime(own, Some(master)) => Relay::begin(own, master).at("/process/terminal").map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// One of our standard streams; or our controlling terminal, when all of them are redirected.
+fn own_terminal() -> Result<OwnedFd> {
+    let own = match [stdin(), stdout(), stderr()].into_iter().find(|stream| isatty(stream)) {
+        Some(stream) => stream.try_clone_to_owned().named(|| "dup(terminal)".to_owned()),
+        None => fd::open("/dev/tty".as_ref(), OFlags::RDWR | OFlags::NOCTTY),
+    };
+    own.context("there is no terminal to show the program's on (stdin, stdout and stderr are none)")
+}

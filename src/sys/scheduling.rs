@@ -1,0 +1,68 @@
+//! How a process is scheduled, and where its memory comes from.
+
+use super::{Call, Named, check};
+
+/// `struct sched_attr` of sched_setattr(2), the form of 56 bytes.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct SchedAttr {
+    /// Set by [`set_scheduler`].
+    pub size: u32,
+    /// `SCHED_…`.
+    pub policy: u32,
+    /// `SCHED_FLAG_…`.
+    pub flags: u64,
+    /// −20 to 19.
+    pub nice: i32,
+    /// 1 to 99 for realtime policies.
+    pub priority: u32,
+    /// Nanoseconds.
+    pub runtime: u64,
+    /// Nanoseconds.
+    pub deadline: u64,
+    /// Nanoseconds.
+    pub period: u64,
+    /// Lower bound of the utilisation.
+    pub util_min: u32,
+    /// Upper bound of the utilisation.
+    pub util_max: u32,
+}
+
+/// sched_setattr(2) on another process or, with pid 0, on ourselves.
+///
+/// # Errors
+/// The call's; `EPERM` also for `SCHED_DEADLINE` on less than all CPUs, and for a realtime policy in a cgroup v1 that has
+/// no time for it.
+pub fn set_scheduler(pid: i32, attributes: &SchedAttr) -> Result<(), Call> {
+    let attributes = SchedAttr { size: u32::try_from(size_of::<SchedAttr>()).unwrap_or(0), ..*attributes };
+    // SAFETY: attributes is laid out as the struct sched_attr of the size that it says.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, pid, &raw const attributes, 0_u32) })
+        .named(|| format!("sched_setattr({pid}, {attributes:?})"))
+        .map(|_| ())
+}
+
+/// ioprio_set(2) on the process group of which `pid` is the leader.
+///
+/// # Errors
+/// The call's; `EPERM` for the realtime class without CAP_SYS_NICE.
+pub fn set_io_priority(pid: i32, priority: i32) -> Result<(), Call> {
+    const IOPRIO_WHO_PGRP: libc::c_int = 2;
+    // SAFETY: integers.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PGRP, pid, priority) })
+        .named(|| format!("ioprio_set(IOPRIO_WHO_PGRP, {pid}, {priority:#x})"))
+        .map(|_| ())
+}
+
+/// set_mempolicy(2) on this thread; `nodes` has a bit for each node.
+///
+/// # Errors
+/// The call's: `EINVAL` for nodes that are not there, and for flags that the mode does not take.
+pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<(), Call> {
+    // The kernel takes one bit less than it is told of.
+    let bits = if nodes.is_empty() { 0 } else { size_of_val(nodes) * 8 + 1 };
+    let mask = if nodes.is_empty() { std::ptr::null() } else { nodes.as_ptr() };
+    // SAFETY: the mask has as many bits as are said, or is null and none are.
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) })
+        .named(|| format!("set_mempolicy({mode:#x}, {nodes:x?})"))
+        .map(|_| ())
+}

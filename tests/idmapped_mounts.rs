@@ -1,0 +1,257 @@
+//! `mounts[].uidMappings`, `gidMappings`, and the options `idmap` and `ridmap`
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{Bundle, Value, json, mountinfo};
+
+fn mapping(container: u32, host: u32, size: u32) -> Value {
+    json!([{ "containerID": container, "hostID": host, "size": size }])
+}
+
+/// A bind mount of `source` on /mnt with these options and mappings: what user 0 owns on the disk belongs to 100000,
+/// and to 200000 for groups.
+fn mapped(source: &Path, options: &[&str]) -> Value {
+    let mut mount = plain(source, options);
+    mount["uidMappings"] = mapping(0, 100_000, 65536);
+    mount["gidMappings"] = mapping(0, 200_000, 65536);
+    mount
+}
+
+fn plain(source: &Path, options: &[&str]) -> Value {
+    json!({ "destination": "/mnt", "type": "bind", "source": source, "options": options })
+}
+
+/// A host directory with a letter of user 5 and group 6.
+fn cargo(bundle: &Bundle) -> std::path::PathBuf {
+    let source = bundle.scratch_dir("cargo");
+    fs::write(source.join("letter"), "dear\n").unwrap();
+    chown(source.join("letter"), Some(5), Some(6)).unwrap();
+    source
+}
+
+/// A container with a user namespace whose mappings are those of [`mapped`].
+fn in_user_namespace(bundle: Bundle) -> Bundle {
+    let rootfs = bundle.rootfs("");
+    assert!(Command::new("chown").args(["-R", "-h", "100000:200000"]).arg(rootfs).status().unwrap().success());
+    bundle
+        .push("/linux/namespaces", json!({ "type": "user" }))
+        .set("/linux/uidMappings", mapping(0, 100_000, 65536))
+        .set("/linux/gidMappings", mapping(0, 200_000, 65536))
+}
+
+#[track_caller]
+fn owner(bundle: &mut Bundle, file: &str) -> String {
+    bundle.run(["stat", "-c", "%u:%g", file]).ok().line().to_owned()
+}
+
+#[test]
+fn owners_are_shown_through_the_mapping() {
+    differs!();
+    for options in [&["bind", "idmap"][..], &["rbind", "ridmap"], &["bind"]] {
+        let bundle = Bundle::busybox();
+        let source = cargo(&bundle);
+        let mut bundle = bundle.push("/mounts", mapped(&source, options));
+        assert_eq!(owner(&mut bundle, "/mnt/letter"), "100005:200006", "{options:?}");
+    }
+}
+
+#[test]
+fn a_file_can_be_mapped() {
+    differs!();
+    let bundle = Bundle::busybox();
+    let source = cargo(&bundle).join("letter");
+    let mut mount = mapped(&source, &["bind", "idmap"]);
+    mount["destination"] = json!("/etc/letter");
+    let mut bundle = bundle.push("/mounts", mount);
+    assert_eq!(owner(&mut bundle, "/etc/letter"), "100005:200006");
+}
+
+#[test]
+fn in_a_user_namespace_the_owners_are_those_of_the_disk() {
+    differs!();
+    for mount in [mapped, plain] {
+        let bundle = Bundle::busybox();
+        let source = cargo(&bundle);
+        let mut bundle = in_user_namespace(bundle).push("/mounts", mount(&source, &["bind", "idmap"]));
+        let out = bundle.sh("stat -c %u:%g /mnt/letter; echo new > /mnt/new").ok();
+        assert_eq!(out.line(), "5:6");
+        let new = fs::metadata(source.join("new")).unwrap();
+        assert_eq!((new.uid(), new.gid()), (0, 0), "root of the container writes as user 0");
+    }
+}
+
+#[test]
+fn a_mount_in_a_user_namespace_can_have_a_mapping_of_its_own() {
+    differs!();
+    let bundle = in_user_namespace(Bundle::busybox());
+    let source = cargo(&bundle);
+    let mut mount = plain(&source, &["bind", "idmap"]);
+    mount["uidMappings"] = mapping(0, 101_000, 1000);
+    mount["gidMappings"] = mapping(0, 202_000, 1000);
+    assert_eq!(owner(&mut bundle.push("/mounts", mount), "/mnt/letter"), "1005:2006");
+}
+
+#[test]
+fn a_joined_user_namespace_can_be_the_mapping() {
+    differs!();
+    let other = in_user_namespace(Bundle::busybox()).args(["sleep", "60"]).run_detached();
+    let bundle = Bundle::busybox();
+    let source = cargo(&bundle);
+    let rootfs = bundle.rootfs("");
+    assert!(Command::new("chown").args(["-R", "-h", "100000:200000"]).arg(rootfs).status().unwrap().success());
+    let mut bundle = bundle
+        .push("/linux/namespaces", json!({ "type": "user", "path": format!("/proc/{}/ns/user", other.pid()) }))
+        .push("/mounts", plain(&source, &["bind", "idmap"]));
+    assert_eq!(owner(&mut bundle, "/mnt/letter"), "5:6");
+}
+
+/// A user namespace has no rights over the host's directories, the runtime has.
+#[test]
+fn a_source_that_only_the_host_may_open_is_mapped() {
+    differs!();
+    let bundle = in_user_namespace(Bundle::busybox());
+    let vault = bundle.scratch_dir("vault");
+    fs::create_dir(vault.join("cargo")).unwrap();
+    fs::write(vault.join("cargo/letter"), "dear\n").unwrap();
+    fs::set_permissions(&vault, PermissionsExt::from_mode(0o700)).unwrap();
+    let mut bundle = bundle.push("/mounts", mapped(&vault.join("cargo"), &["rbind", "ridmap", "ro"]));
+    let out = bundle.sh("stat -c %u:%g /mnt/letter; touch /mnt/new");
+    assert_eq!(out.line(), "0:0");
+    assert!(out.stderr.contains("Read-only file system"), "{out:?}");
+}
+
+/// `idmap` stops at the top, `ridmap` does not.
+#[test]
+fn only_ridmap_reaches_submounts() {
+    differs!();
+    for (option, inner) in [("idmap", "7:8"), ("ridmap", "100007:200008")] {
+        let bundle = Bundle::busybox();
+        let source = cargo(&bundle);
+        fs::create_dir(source.join("inner")).unwrap();
+        let (at, file) = (source.join("inner"), source.join("inner/deep"));
+        let (at, file) = (at.display(), file.display());
+        let script = format!("mount -t tmpfs inner {at}; echo > {file}; chown 7:8 {file}");
+        let mut bundle = bundle.after(&script).push("/mounts", mapped(&source, &["rbind", option]));
+        let out = bundle.run(["stat", "-c", "%u:%g", "/mnt/letter", "/mnt/inner/deep"]).ok();
+        assert_eq!(out.lines(), ["100005:200006", inner], "{option}");
+    }
+}
+
+/// As many as there are, with a limit on descriptors that is far below their number, and several mappings.
+#[test]
+fn many_mounts_have_their_mappings() {
+    differs!();
+    let mut bundle = in_user_namespace(Bundle::busybox())
+        .set("/process/rlimits", json!([{ "type": "RLIMIT_NOFILE", "soft": 20, "hard": 20 }]));
+    let source = cargo(&bundle);
+    let mut script = String::new();
+    for n in 0..30 {
+        let mut mount = mapped(&source, &["bind", "idmap"]);
+        mount["destination"] = json!(format!("/mnt/{n}"));
+        mount["uidMappings"] = mapping(0, 100_000 + n % 3, 1000);
+        bundle = bundle.push("/mounts", mount);
+        script += &format!("[ $(stat -c %u:%g /mnt/{n}/letter) = {}:6 ] || echo {n};", 5 + n % 3);
+    }
+    bundle.sh(&script).silent();
+    bundle.assert_nothing_left();
+}
+
+#[test]
+fn several_ranges_make_one_mapping() {
+    differs!();
+    let bundle = Bundle::busybox();
+    let source = cargo(&bundle);
+    fs::write(source.join("foreign"), "").unwrap();
+    chown(source.join("foreign"), Some(50), Some(6)).unwrap();
+    let mut mount = mapped(&source, &["bind", "idmap"]);
+    mount["uidMappings"] = json!([
+        { "containerID": 0, "hostID": 1000, "size": 5 },
+        { "containerID": 5, "hostID": 3000, "size": 5 },
+    ]);
+    let out = bundle.push("/mounts", mount).run(["stat", "-c", "%u:%g", "/mnt/letter", "/mnt/foreign"]).ok();
+    assert_eq!(out.lines(), ["3000:200006", "65534:200006"]);
+}
+
+#[test]
+fn propagation_applies_to_mapped_mounts() {
+    differs!();
+    for (options, shared, slave) in [(&["bind", "idmap"][..], false, true), (&["bind", "idmap", "shared"], true, true)]
+    {
+        let bundle = in_user_namespace(Bundle::busybox());
+        let source = cargo(&bundle);
+        let script = format!("mount --bind {0} {0}; mount --make-shared {0}", source.display());
+        let mut bundle = bundle.after(&script).push("/mounts", mapped(&source, options));
+        let info = bundle.mountinfo();
+        let mount = mountinfo::at(&info, "/mnt");
+        assert_eq!((mount.propagates("shared"), mount.propagates("master")), (shared, slave), "{options:?} {mount:?}");
+    }
+}
+
+#[test]
+fn idmap_without_any_mapping_is_refused() {
+    differs!();
+    for option in ["idmap", "ridmap"] {
+        let bundle = Bundle::busybox();
+        let source = cargo(&bundle);
+        let bundle = bundle.push("/mounts", plain(&source, &["bind", option]));
+        bundle.refused().says("id-mapped mounts must have both uid and gid mappings specified").names("mounts[6]");
+    }
+}
+
+#[test]
+fn one_mapping_without_the_other_is_refused() {
+    differs!();
+    for missing in ["uidMappings", "gidMappings"] {
+        let bundle = Bundle::busybox();
+        let mut mount = mapped(&cargo(&bundle), &["bind", "idmap"]);
+        mount.as_object_mut().unwrap().remove(missing);
+        bundle.push("/mounts", mount).refused().says("both uid and gid mappings").names(missing);
+    }
+}
+
+#[test]
+fn mappings_of_what_is_no_bind_mount_are_refused() {
+    differs!();
+    for (kind, options) in [("tmpfs", &[][..]), ("tmpfs", &["remount"]), ("cgroup", &["ro"])] {
+        let mut mount = mapped(Path::new("tmpfs"), options);
+        mount["type"] = json!(kind);
+        let text = "id-mapped mounts are only supported for bind-mounts";
+        Bundle::busybox().push("/mounts", mount).refused().says(text).names("mounts[6]");
+    }
+}
+
+#[test]
+fn a_filesystem_that_cannot_map_is_refused_by_name() {
+    differs!();
+    for option in ["idmap", "ridmap"] {
+        let mount = mapped(Path::new("/sys/kernel"), &["rbind", option]);
+        let out = Bundle::busybox().push("/mounts", mount).refused();
+        out.says("(sysfs)").says("may not support id-mapped mounts").because("invalid argument").names("mounts[6]");
+    }
+}
+
+#[test]
+fn what_is_no_mapping_is_refused() {
+    differs!();
+    let overlap = json!([
+        { "containerID": 0, "hostID": 1000, "size": 10 },
+        { "containerID": 5, "hostID": 3000, "size": 10 },
+    ]);
+    for list in [overlap, mapping(0, 0, 0), mapping(0, u32::MAX, 2)] {
+        let bundle = Bundle::busybox();
+        let mut mount = mapped(&cargo(&bundle), &["bind", "idmap"]);
+        mount["gidMappings"] = list;
+        bundle.push("/mounts", mount).refused().names("gidMappings").names("mounts[6]");
+    }
+}
+
+#[test]
+fn a_missing_source_of_a_mapped_mount_is_refused() {
+    differs!();
+    let mount = mapped(Path::new("/nowhere/at/all"), &["bind", "idmap"]);
+    let out = Bundle::busybox().push("/mounts", mount).refused();
+    out.because("no such file or directory").says("/nowhere/at/all").names("mounts[6].source");
+}
