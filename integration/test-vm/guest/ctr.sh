@@ -29,7 +29,7 @@ out=$(ctr run --rm $(ours one) $box one sh -c 'echo hello; exit 7') || code=$?
 [ "$code" = 7 ]
 
 step "run without systemd"
-[ / = "$(ctr run --rm --runc-binary "$RUNTIME" $box plain sh -c 'cd /; pwd')" ]
+[ / = "$(ctr run --rm --runc-binary "$RUNTIME" --cgroup /plain $box plain sh -c 'cd /; pwd')" ]
 
 step "run -d, in a scope of systemd's"
 ctr run -d $(ours two) --memory-limit 33554432 $box two sh -c 'trap "exit 3" TERM; while :; do sleep 1; done'
