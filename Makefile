@@ -8,7 +8,7 @@ PREFIX  ?= /usr/local
 RUNTIME ?= $(ORLOP)
 export RUNTIME
 
-.PHONY: build run test test-vm check install clean
+.PHONY: build run test test-vm check bench install clean
 
 # A static program: with --target the flag is not for proc-macros and build scripts, which cannot be static.
 build:
@@ -37,6 +37,10 @@ check:
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	integration/house-rules.sh
+
+# Ratios are what counts; see docs/performance.md.
+bench: build
+	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench
 
 PAGES := $(abspath $(TARGET)/pages)
 SHARE := $(DESTDIR)$(PREFIX)/share

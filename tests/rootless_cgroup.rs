@@ -32,6 +32,7 @@ fn without_limits_no_cgroup_is_needed() {
 
 #[test]
 fn a_limit_without_the_right_to_a_cgroup_is_refused() {
+    needs!(cgroups::has("pids"), "pids controller");
     let out = bundle().set("/linux/resources/pids/limit", 5).refused();
     if cgroups::is_pure_v2() {
         out.says("rootless needs no limits + no cgrouppath when no permission is granted for cgroups");

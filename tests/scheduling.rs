@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::{Bundle, Container, Output, Value, json};
+use crate::support::{Bundle, Container, Output, Value, cgroups, json};
 
 fn sleeping(bundle: Bundle) -> Container {
     bundle.args(["sleep", "600"]).run_detached()
@@ -127,6 +127,7 @@ fn a_user_namespace_and_an_ordinary_user_are_no_obstacle() {
 fn a_deadline_on_some_of_the_cpus_is_refused() {
     differs!();
     needs!(std::thread::available_parallelism().unwrap().get() > 1, "second CPU");
+    needs!(cgroups::has("cpuset"), "cpuset controller");
     let bundle = Bundle::busybox().set("/process/scheduler", deadline());
     let out = bundle.set("/linux/resources/cpu/cpus", "0").refused();
     out.says("process scheduler can't be used together with AllowedCPUs").names("process.scheduler");

@@ -167,16 +167,9 @@ pub(super) fn make_ready(
     let mut saved = describe(&plan);
     reserved.save(&saved)?; // from here on `delete --force` finds what we leave if we are killed
     reserved.keep_config(&text)?;
-    let notify = match &wanted {
-        Some(host) => prepare_notify(&reserved, host, gate)?,
-        None => None,
-    };
+    let notify = prepare_notify(&reserved, wanted.as_deref(), gate)?;
     let mut cgroup = make_cgroup(&plan, &host)?;
-    let resctrl = plan.intel_rdt.as_ref().map(Groups::make).transpose()?;
-    if let Some(groups) = &resctrl {
-        saved.intel_rdt_made = groups.containers_own();
-        reserved.save(&saved)?;
-    }
+    let resctrl = make_groups(&plan, &reserved, &mut saved)?;
     let gate = match gate {
         Gate::Closed => Some(gate::make(reserved.fd())?),
         Gate::Open => None,
@@ -186,15 +179,7 @@ pub(super) fn make_ready(
     if let Some(owner) = plan.cgroup_owner {
         cgroup.give_to(owner).context("giving the cgroup to the container's user").at("/mounts")?;
     }
-    cgroup.paths().clone_into(&mut saved.cgroup_paths);
-    if let Some(unit) = cgroup.unit() {
-        unit.name.clone_into(&mut saved.systemd_unit);
-        saved.systemd_user = unit.user;
-    }
-    saved.init_process_pid = init.child.pid;
-    saved.init_process_start = init.child.start_time()?;
-    let file = |kind: &Kind| (kind.saved.to_owned(), format!("/proc/{}/ns/{}", init.child.pid, kind.file).into());
-    saved.namespace_paths = plan.namespaces.own().map(file).collect();
+    note_birth(&mut saved, &plan, &init, &cgroup)?;
     reserved.save(&saved)?; // init has done nothing yet, and would end with us
     if let Some(groups) = &resctrl {
         groups.add(init.child.pid)?;
@@ -214,8 +199,7 @@ pub(super) fn make_ready(
     match attended.and_then(|()| console.relay()) {
         Ok(relay) => Ok(Ready { net_devices, init, cgroup, resctrl, reserved, saved, notify, relay }),
         Err(error) => {
-            let error =
-                if cgroup.oom_killed() { error.context("init was OOM-killed (memory limit too low?)") } else { error };
+            let error = with_oom(error, &cgroup);
             drop((net_devices, init, cgroup, resctrl, reserved));
             if hooks_began {
                 run_poststop_hooks(&saved);
@@ -225,8 +209,38 @@ pub(super) fn make_ready(
     }
 }
 
+/// The groups of resctrl, which state.json names before anything can go wrong.
+fn make_groups(plan: &Plan, reserved: &Reserved, saved: &mut Saved) -> Result<Option<Groups>> {
+    let groups = plan.intel_rdt.as_ref().map(Groups::make).transpose()?;
+    if let Some(groups) = &groups {
+        saved.intel_rdt_made = groups.containers_own();
+        reserved.save(saved)?;
+    }
+    Ok(groups)
+}
+
+/// What is known once init is there.
+fn note_birth(saved: &mut Saved, plan: &Plan, init: &Init, cgroup: &Cgroup) -> Result<()> {
+    cgroup.paths().clone_into(&mut saved.cgroup_paths);
+    if let Some(unit) = cgroup.unit() {
+        unit.name.clone_into(&mut saved.systemd_unit);
+        saved.systemd_user = unit.user;
+    }
+    saved.init_process_pid = init.child.pid;
+    saved.init_process_start = init.child.start_time()?;
+    let file = |kind: &Kind| (kind.saved.to_owned(), format!("/proc/{}/ns/{}", init.child.pid, kind.file).into());
+    saved.namespace_paths = plan.namespaces.own().map(file).collect();
+    Ok(())
+}
+
+/// Says so if the kernel's OOM killer was at work.
+fn with_oom(error: anyhow::Error, cgroup: &Cgroup) -> anyhow::Error {
+    if cgroup.oom_killed() { error.context("init was OOM-killed (memory limit too low?)") } else { error }
+}
+
 /// The notify socket's directory, which the container has mounted; and the socket, if nobody will `start` it.
-fn prepare_notify(reserved: &Reserved, host: &OsStr, gate: Gate) -> Result<Option<Notify>> {
+fn prepare_notify(reserved: &Reserved, host: Option<&OsStr>, gate: Gate) -> Result<Option<Notify>> {
+    let Some(host) = host else { return Ok(None) };
     notify::make_directory(reserved.fd())?;
     if gate == Gate::Closed {
         return Ok(None);

@@ -89,7 +89,8 @@ mod tests {
         let mut problems = Problems::default();
         let namespaces = namespaces::decide(&config, &Host::for_tests(), &mut problems);
         let ids = id_mappings::decide(&config.linux, &namespaces, &mut problems);
-        let around = Surroundings { bundle: Path::new("/b"), namespaces: &namespaces, ids: &ids, rootless };
+        let around =
+            Surroundings { bundle: Path::new("/b"), namespaces: &namespaces, ids: &ids, rootless, label: None };
         let plan = decide(&config.mounts, &around, &mut problems).pop().expect("a step").idmap;
         (plan, problems.found().iter().map(|problem| problem.key.clone()).collect())
     }

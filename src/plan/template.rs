@@ -219,7 +219,6 @@ mod tests {
     use std::path::Path;
 
     use super::{Facts, text};
-    use crate::plan::terminal::Caller;
     use crate::plan::{Host, Plan, Request};
 
     #[test]
