@@ -1,5 +1,6 @@
-//! We are the bootstrap, a process in between that only a container with a user namespace and a joined one needs. Our
-//! job: join what is to be joined, make init, and be gone.
+//! We are the bootstrap, a process in between that only a container with a user namespace and a joined one needs, and
+//! root of a user namespace who could not come back from joined ones. Our job: join what is to be joined, make init, and
+//! be gone.
 //! config.json: linux.namespaces, linux.timeOffsets
 //! process: bootstrap
 
@@ -42,8 +43,8 @@ fn run(token: SingleThreaded, setup: &Setup<'_>, runtime: &InitEnd) -> Result<i3
     Ok(newborn.pid)
 }
 
-/// As [`main`], for an `exec` by an ordinary user: joins the user namespace, which gives the right to the pid and time
-/// namespaces of the children, and makes the process.
+/// As [`main`], for an `exec` by an ordinary user: joins the user namespace, if it is another, which gives the right to
+/// the pid and time namespaces of the children, and makes the process.
 pub fn main_of_exec(token: SingleThreaded, setup: &exec::Setup<'_>, runtime: &InitEnd) -> i32 {
     let run = || -> Result<i32> {
         process::set_name(c"orlop:[boot]")?;

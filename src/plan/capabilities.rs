@@ -82,7 +82,7 @@ mod tests {
         )
         .expect("a config");
         let mut problems = Problems::default();
-        let namespaces = namespaces::decide(&config, &mut problems);
+        let namespaces = namespaces::decide(&config, &Host::for_tests(), &mut problems);
         let host = Host { capabilities: 1 << 5, ..Host::for_tests() };
         let given = config.process.as_ref().and_then(|process| process.capabilities.as_ref());
         let sets = decide(given, &namespaces, &host, &mut problems);

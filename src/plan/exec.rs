@@ -89,7 +89,7 @@ impl ExecPlan {
         };
         config.process = Some(change(process, changes)?);
         let mut problems = Problems::default();
-        let namespaces = namespaces::decide(&config, &mut problems);
+        let namespaces = namespaces::decide(&config, host, &mut problems);
         let own = namespaces.own().fold(0, |flags, kind| flags | kind.flag);
         let mut plan = Self {
             own,
@@ -127,10 +127,12 @@ impl ExecPlan {
     }
 }
 
-/// To make children in the pid namespace of a user namespace needs rights that an ordinary user has inside of it only.
+/// To make children in the pid namespace of a user namespace needs rights that an ordinary user has inside of it only,
+/// and to come back from one needs rights over the host's, which root of a user namespace has not.
 fn birth(own: u32, host: &Host) -> Birth {
-    let needs_rights = own & USER.flag != 0 && own & (PID.flag | TIME.flag) != 0;
-    if needs_rights && host.capabilities & SYS_ADMIN == 0 { Birth::ViaBootstrap } else { Birth::Direct }
+    let no_way_in = own & USER.flag != 0 && host.capabilities & SYS_ADMIN == 0;
+    let visits = own & (PID.flag | TIME.flag) != 0;
+    if visits && (no_way_in || host.rootless) { Birth::ViaBootstrap } else { Birth::Direct }
 }
 
 fn parse_process(text: &[u8]) -> Result<spec::Process<'_>> {
@@ -291,6 +293,7 @@ mod tests {
     #[test]
     fn birth_is_direct_for_whoever_has_rights_over_the_host() {
         let ordinary = Host { capabilities: 0, ..Host::for_tests() };
+        let users_root = Host { rootless: true, ..Host::for_tests() };
         let program = [OsString::from("program")];
         for (namespaces, host, birth) in [
             (r#"{"type":"user","path":"/u"},{"type":"pid"}"#, Host::for_tests(), Birth::Direct),
@@ -298,6 +301,8 @@ mod tests {
             (r#"{"type":"user","path":"/u"},{"type":"time"}"#, ordinary.clone(), Birth::ViaBootstrap),
             (r#"{"type":"user","path":"/u"},{"type":"ipc"}"#, ordinary.clone(), Birth::Direct),
             (r#"{"type":"pid"}"#, ordinary, Birth::Direct),
+            (r#"{"type":"pid"}"#, users_root.clone(), Birth::ViaBootstrap),
+            (r#"{"type":"ipc"}"#, users_root, Birth::Direct),
         ] {
             let text = format!(r#"{{"process":{{"cwd":"/"}},"linux":{{"namespaces":[{namespaces}]}}}}"#);
             let changes = Changes { program: &program, ..Changes::default() };

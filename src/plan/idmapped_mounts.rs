@@ -73,7 +73,7 @@ mod tests {
 
     use super::{IdmapPlan, Ids};
     use crate::plan::mounts::{Surroundings, decide};
-    use crate::plan::{Problems, id_mappings, namespaces};
+    use crate::plan::{Host, Problems, id_mappings, namespaces};
     use crate::spec::{self, IdMapping};
 
     const MAP: &str = r#"[{"containerID":0,"hostID":1000,"size":1}]"#;
@@ -87,7 +87,7 @@ mod tests {
         );
         let config: spec::Config<'_> = serde_json::from_str(&text).expect("a config");
         let mut problems = Problems::default();
-        let namespaces = namespaces::decide(&config, &mut problems);
+        let namespaces = namespaces::decide(&config, &Host::for_tests(), &mut problems);
         let ids = id_mappings::decide(&config.linux, &namespaces, &mut problems);
         let around =
             Surroundings { bundle: Path::new("/b"), namespaces: &namespaces, ids: &ids, rootless, label: None };

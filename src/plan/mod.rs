@@ -181,7 +181,7 @@ impl Plan {
     fn decide(config: &Config<'_>, request: &Request<'_>, host: &Host, problems: &mut Problems) -> Self {
         let linux = &config.linux;
         check_version(&config.oci_version, problems);
-        let namespaces = namespaces::decide(config, problems);
+        let namespaces = namespaces::decide(config, host, problems);
         let mut resources = resources::decide(&linux.resources, &host.cgroups, problems);
         let (cgroup, unit) = match &request.systemd {
             None => (cgroup::decide(&linux.cgroups_path, request.id, &host.cgroups, problems), None),

@@ -309,14 +309,14 @@ mod tests {
 
     use super::{MountSource, MountStep, OverProc, Surroundings, clean, decide};
     use crate::plan::id_mappings::IdMappingsPlan;
-    use crate::plan::{Problems, namespaces};
+    use crate::plan::{Host, Problems, namespaces};
     use crate::spec;
 
     fn steps(mounts: &str) -> (Vec<MountStep>, Problems) {
         let text = format!(r#"{{"mounts":{mounts},"linux":{{"namespaces":[{{"type":"mount"}}]}}}}"#);
         let config: spec::Config<'_> = serde_json::from_str(&text).expect("a config");
         let mut problems = Problems::default();
-        let namespaces = namespaces::decide(&config, &mut problems);
+        let namespaces = namespaces::decide(&config, &Host::for_tests(), &mut problems);
         let ids = IdMappingsPlan::default();
         let around =
             Surroundings { bundle: Path::new("/b"), namespaces: &namespaces, ids: &ids, label: None, rootless: false };

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::Problems;
+use crate::host::Host;
 use crate::spec::{self, Text, TimeOffset};
 
 /// A kind of namespace: the specification's name and the flag of clone(2).
@@ -111,7 +112,7 @@ impl NamespacesPlan {
 }
 
 /// Decides.
-pub fn decide(config: &spec::Config<'_>, problems: &mut Problems) -> NamespacesPlan {
+pub fn decide(config: &spec::Config<'_>, host: &Host, problems: &mut Problems) -> NamespacesPlan {
     let mut create = 0;
     let mut join = Vec::new();
     let mut seen = 0;
@@ -143,9 +144,9 @@ pub fn decide(config: &spec::Config<'_>, problems: &mut Problems) -> NamespacesP
     }
     let plan = NamespacesPlan {
         create: create & !CGROUP.flag,
+        birth: birth(seen, &join, !time_offsets.is_empty(), host),
         time_offsets,
         create_cgroup: create & CGROUP.flag != 0,
-        birth: birth(seen, &join),
         join,
         hostname: config.hostname.to_string(),
         domainname: config.domainname.to_string(),
@@ -177,21 +178,28 @@ fn time_offsets(offsets: &[(Text<'_>, TimeOffset)], new: bool, problems: &mut Pr
     lines
 }
 
-fn birth(seen: u32, join: &[Join]) -> Birth {
-    if seen & USER.flag != 0 && !join.is_empty() { Birth::ViaBootstrap } else { Birth::Direct }
+/// Root of a user namespace has no rights to come back from a pid or time namespace to the host's.
+fn birth(seen: u32, join: &[Join], offsets: bool, host: &Host) -> Birth {
+    let no_way_back = host.rootless && (offsets || join.iter().any(|join| [&PID, &TIME].contains(&join.kind)));
+    if no_way_back || seen & USER.flag != 0 && !join.is_empty() { Birth::ViaBootstrap } else { Birth::Direct }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Birth, CGROUP, IPC, MOUNT, NETWORK, PID, USER, UTS, decide};
+    use crate::host::Host;
     use crate::plan::Problems;
     use crate::spec;
 
     fn plan(namespaces: &str) -> (super::NamespacesPlan, Problems) {
+        plan_on(&Host::for_tests(), namespaces)
+    }
+
+    fn plan_on(host: &Host, namespaces: &str) -> (super::NamespacesPlan, Problems) {
         let text = format!(r#"{{"linux":{{"namespaces":{namespaces}}}}}"#);
         let config: spec::Config<'_> = serde_json::from_str(&text).expect("a config");
         let mut problems = Problems::default();
-        (decide(&config, &mut problems), problems)
+        (decide(&config, host, &mut problems), problems)
     }
 
     /// The table of births: which config needs the process in between.
@@ -211,6 +219,14 @@ mod tests {
             let (plan, problems) = plan(namespaces);
             assert!(problems.found().is_empty(), "{namespaces}: {problems:?}");
             assert_eq!(plan.birth, expected, "{namespaces}");
+        }
+        let users_root = Host { rootless: true, ..Host::for_tests() };
+        for (namespaces, expected) in [
+            (r#"[{"type":"pid"},{"type":"time"},{"type":"network","path":"/n"}]"#, Birth::Direct),
+            (r#"[{"type":"pid","path":"/p"},{"type":"mount"}]"#, Birth::ViaBootstrap),
+            (r#"[{"type":"time","path":"/t"}]"#, Birth::ViaBootstrap),
+        ] {
+            assert_eq!(plan_on(&users_root, namespaces).0.birth, expected, "{namespaces}");
         }
     }
 

@@ -82,7 +82,7 @@ mod tests {
         let text = format!(r#"{{"linux":{{"netDevices":{devices},"namespaces":{namespaces}}}}}"#);
         let config: spec::Config<'_> = serde_json::from_str(&text).expect("a config");
         let mut problems = Problems::default();
-        let namespaces = namespaces::decide(&config, &mut problems);
+        let namespaces = namespaces::decide(&config, host, &mut problems);
         decide(&config.linux, &namespaces, host, &mut problems);
         problems.found().iter().map(|problem| problem.key.clone()).collect()
     }

@@ -67,7 +67,7 @@ pub fn give_birth(plan: &ExecPlan, target: &Target<'_>) -> Result<Init> {
         entry: plan.entry(),
         init: target.init,
         own: plan.own,
-        born_in: if birth == Birth::Direct { inherited } else { inherited | USER.flag },
+        born_in: if birth == Birth::Direct { inherited } else { inherited | plan.own & USER.flag },
         root: root(plan, target)?,
     };
     let make = |cgroup: Option<BorrowedFd<'_>>| {

@@ -36,7 +36,9 @@ impl Exit {
 pub fn open(pid: i32) -> Result<OwnedFd, Call> {
     let name = || format!("pidfd_open({pid})");
     let pid = Pid::from_raw(pid).ok_or(Errno::SRCH).named(name)?;
-    rustix::process::pidfd_open(pid, PidfdFlags::empty()).named(name)
+    // Our arguments are valid: these too say that no process has this id, being just reaped or now a thread's.
+    let gone = |errno| if matches!(errno, Errno::INVAL | Errno::NOENT) { Errno::SRCH } else { errno };
+    rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(gone).named(name)
 }
 
 /// pidfd_send_signal(2); any signal number the kernel knows.

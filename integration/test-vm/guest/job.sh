@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# What the machine does: unpacks what the host has put into /share, runs the jobs that /share/jobs names, and writes
+# those that failed to /share/failed. A job is CALLER:RUNTIME, or `suite`, the behaviour tests.
+set -uo pipefail
+echo "the machine is up after $(cut -d . -f 1 /proc/uptime) s"
+repository=$(cat /share/repository)
+tar -C / -xf /share/files.tar
+install -m 0755 /share/orlop /usr/local/bin/orlop
+here=$repository/integration/test-vm/guest
+# An ordinary user reads these, too.
+install -D -m 0755 -t /usr/local/lib/test-vm "$here"/*.sh "$here"/*.py /share/main
+export IMAGES=/usr/local/lib/test-vm/images CONFIG=$repository/integration/kubernetes
+/usr/local/lib/test-vm/images.sh "$IMAGES"
+cd /usr/local/lib/test-vm
+
+# as_user COMMAND…: in a unit of the user's own systemd, so that cgroups can be delegated.
+as_user() {
+    runuser -u orlop-user -- env XDG_RUNTIME_DIR=/run/user/1000 systemd-run --user --quiet --pipe --wait --collect \
+        --property Delegate=yes --property RuntimeMaxSec=600 --setenv RUNTIME="$RUNTIME" --setenv IMAGES="$IMAGES" \
+        --working-directory /home/orlop-user "$@"
+}
+
+job() {
+    case $1 in
+    # On the disk: its /tmp has nodev and nosuid.
+    suite) TMPDIR=/var/tmp ORLOP_TIME_LIMIT=120 timeout 600 ./main --quiet ;;
+    podman-rootless:*) as_user "$PWD/podman.sh" ;;
+    *) timeout 600 "./${1%:*}.sh" ;;
+    esac
+}
+
+: >/share/failed
+for name in $(cat /share/jobs); do
+    export RUNTIME=/usr/local/bin/orlop
+    [[ $name != *:runc ]] || RUNTIME=/usr/sbin/runc
+    printf '\n== %s\n' "$name"
+    SECONDS=0
+    job "$name" </dev/null || echo "$name" >>/share/failed
+    echo "== $name: $SECONDS s"
+done
+touch /share/finished
