@@ -55,8 +55,8 @@ grep -q 'stdout F begun' $pods/first.log
 
 step "they share the namespaces of the pod"
 [ "$(run_in "$first" hostname)" = boxes ]
-run_in "$first" ps | grep -q 'sleep 1000'
-run_in "$second" ps | grep -q '/pause'
+run_in "$first" ps | grep 'sleep 1000'
+run_in "$second" ps | grep '/pause'
 links='cd /proc/self/ns && readlink net ipc uts pid'
 [ "$(run_in "$first" sh -c "$links")" = "$(run_in "$second" sh -c "$links")" ]
 

@@ -12,7 +12,7 @@ clean_up() {
 ours() { echo --runc-binary "$RUNTIME" --runc-systemd-cgroup --cgroup "machine.slice:ctr:$1"; }
 status() { ctr task ls | awk -v id="$1" '$1 == id { print $3 }'; }
 # The exit code that ctr reports of a stopped container, which is deleted.
-ended_with() { ctr task delete "$1" 2>&1 | grep -q "exit code $2\""; ctr container delete "$1"; }
+ended_with() { ctr task delete "$1" 2>&1 | grep "exit code $2\""; ctr container delete "$1"; }
 is() { [ "$(status "$1")" = "$2" ]; }
 of_scope() { systemctl show -p "$2" --value "ctr-$1.scope"; }
 
@@ -52,8 +52,8 @@ out=$(fails ctr task exec --exec-id third two /bin/none 2>&1)
 [[ $out == *"no such file or directory"* ]]
 
 step "ps, metrics"
-ctr task ps two | grep -q "$(ctr task ls | awk '$1 == "two" { print $2 }')"
-ctr task metrics two | grep -q '^memory.usage_limit *33554432'
+ctr task ps two | grep "$(ctr task ls | awk '$1 == "two" { print $2 }')"
+ctr task metrics two | grep '^memory.usage_limit *33554432'
 
 step "pause and resume"
 ctr task pause two

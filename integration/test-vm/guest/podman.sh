@@ -72,8 +72,8 @@ p update --memory 96m one
 [ "$(limit one memory.max)" = 100663296 ]
 
 step "stats, top"
-p stats --no-stream --format '{{.Name}} {{.PIDs}} {{.MemUsage}}' one | grep -qE '^one [1-9].*100\.7MB'
-p top one comm | grep -q sh
+p stats --no-stream --format '{{.Name}} {{.PIDs}} {{.MemUsage}}' one | grep -E '^one [1-9].*100\.7MB'
+p top one comm | grep sh
 
 step "stop with a signal that the program takes, start again, kill"
 p stop one
@@ -100,8 +100,8 @@ p pod create --name pod --share ipc,net,uts,pid --hostname boxes --network none
 p run -d --pod pod --name first $box sleep 1000
 p run -d --pod pod --name second $box sleep 1001
 [ "$(p exec second hostname)" = boxes ]
-p exec second ps | grep -q 'sleep 1000'
-p pod stats --no-stream | grep -q first
+p exec second ps | grep 'sleep 1000'
+p pod stats --no-stream | grep first
 p pod pause pod
 is first paused
 p pod unpause pod
