@@ -2,9 +2,7 @@
 
 use nix::unistd::{Gid, Uid};
 
-use rustix::fs::CWD;
-
-use super::{Call, Named, small_file};
+use super::{Call, Named};
 
 /// Becomes `uid` and `gid`, real, effective and saved (setresgid(2), setresuid(2)).
 ///
@@ -23,13 +21,4 @@ pub fn become_user(uid: u32, gid: u32) -> Result<(), Call> {
 pub fn set_groups(gids: &[u32]) -> Result<(), Call> {
     let groups: Vec<Gid> = gids.iter().copied().map(Gid::from_raw).collect();
     nix::unistd::setgroups(&groups).named(|| format!("setgroups({gids:?})"))
-}
-
-/// Whether this is not the first user namespace, which alone maps every id to itself.
-#[must_use]
-pub fn in_user_namespace() -> bool {
-    let path = "/proc/self/uid_map";
-    let map = small_file::read_short(CWD, path, || path.to_owned()).unwrap_or_default();
-    let fields: Vec<_> = map.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).collect();
-    fields != [b"0".as_slice(), b"0", b"4294967295"]
 }

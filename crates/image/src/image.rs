@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::{Descriptor, Digest, ImageConfiguration};
 
+use crate::compression::Compression;
 use crate::digest;
-use crate::layer::Compression;
 use crate::layout::Layout;
 
 /// One image in a layout.

@@ -19,47 +19,15 @@ use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 use flate2::bufread::MultiGzDecoder;
-use oci_spec::image::{Descriptor, Digest, MediaType};
+use oci_spec::image::{Descriptor, Digest};
 
+use crate::compression::Compression;
 use crate::digest::Hasher;
 use crate::layout::BlobReader;
 
 /// The size of a buffer, in bytes, and how many there are.
 const BUFFER: usize = 256 << 10;
 const BUFFERS: usize = 12;
-
-/// How a layer is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// RFC 1952
-    Gzip,
-    /// RFC 8878
-    Zstd,
-}
-
-impl Compression {
-    /// What the media type of a layer says (media-types.md; Docker's schema 2 beside it).
-    ///
-    /// # Errors
-    /// It is not one of a layer that we can read.
-    pub fn of(media_type: &MediaType) -> Result<Self> {
-        match media_type.as_ref() {
-            "application/vnd.oci.image.layer.v1.tar"
-            | "application/vnd.oci.image.layer.nondistributable.v1.tar"
-            | "application/vnd.docker.image.rootfs.diff.tar" => Ok(Self::None),
-            "application/vnd.oci.image.layer.v1.tar+gzip"
-            | "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
-            | "application/vnd.docker.image.rootfs.diff.tar.gzip"
-            | "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip" => Ok(Self::Gzip),
-            "application/vnd.oci.image.layer.v1.tar+zstd"
-            | "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"
-            | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Ok(Self::Zstd),
-            other => bail!("media type {other:?} is not one of a layer that can be unpacked"),
-        }
-    }
-}
 
 /// What a layer has to be.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod bundle;
 pub mod commands;
+pub mod compression;
 pub mod convert;
 pub mod copy;
 pub mod credentials;

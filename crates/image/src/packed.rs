@@ -13,6 +13,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use tar::EntryType;
 
+use crate::compression::Compression;
 use crate::extent::Extent;
 use crate::layout::DOCUMENT_LIMIT;
 
@@ -110,47 +111,12 @@ fn clean(path: &Path) -> PathBuf {
     clean
 }
 
-/// How something is compressed, by its first bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// gzip (RFC 1952)
-    Gzip,
-    /// Zstandard (RFC 8878)
-    Zstd,
-}
-
-impl Compression {
-    /// Looks at the first bytes.
-    #[must_use]
-    pub fn of(beginning: &[u8]) -> Self {
-        match beginning {
-            [0x1f, 0x8b, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
-            _ => Self::None,
-        }
-    }
-
-    /// What was compressed.
-    ///
-    /// # Errors
-    /// There is no memory for it.
-    pub fn reader<'a>(self, from: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
-        Ok(match self {
-            Self::None => Box::new(from),
-            Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(from)),
-            Self::Zstd => Box::new(zstd::Decoder::new(from)?),
-        })
-    }
-}
-
 /// The file, or what it is when decompressed.
 fn plain(mut file: File) -> Result<File> {
     let mut beginning = [0; 4];
     let count = file.read(&mut beginning)?;
     file.seek(SeekFrom::Start(0))?;
-    let compression = Compression::of(&beginning[..count]);
+    let compression = Compression::seen_in(&beginning[..count]);
     if compression == Compression::None {
         return Ok(file);
     }

@@ -11,7 +11,8 @@ use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::{Compression, Tar};
+use super::Tar;
+use crate::compression::Compression;
 use crate::digest::{self, Hasher};
 use crate::document::media_types;
 use crate::extent::Extent;
@@ -154,7 +155,7 @@ fn names(entries: &[Entry]) -> String {
 fn describe(extent: &Extent, diff_id: &str) -> Result<Descriptor> {
     let mut beginning = Vec::new();
     extent.clone().take(4).read_to_end(&mut beginning)?;
-    let media_type = match Compression::of(&beginning) {
+    let media_type = match Compression::seen_in(&beginning) {
         Compression::None => {
             return Ok(Descriptor::new(MediaType::ImageLayer, extent.length(), digest::parse(diff_id)?));
         }

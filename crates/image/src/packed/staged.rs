@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tempfile::{NamedTempFile, TempDir};
 
-use super::Compression;
+use crate::compression::Compression;
 use crate::digest::Hasher;
 use crate::layout::{BlobReader, Layout};
 use crate::reference::{Local, Remote};
@@ -122,7 +122,7 @@ impl Staged {
         let mut content: BlobReader = self.layout.open_blob(layer)?;
         let count = content.read(&mut beginning)?;
         let beginning = &beginning[..count];
-        let mut reader = Compression::of(beginning).reader(beginning.chain(content))?;
+        let mut reader = Compression::seen_in(beginning).reader(beginning.chain(content))?;
         let mut file = NamedTempFile::new_in(self.directory.path())?;
         let mut hasher = Hasher::like(diff_id)?;
         let mut buffer = vec![0; 1 << 20];
