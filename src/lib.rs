@@ -132,6 +132,8 @@ pub mod cli;
 pub mod commands;
 pub mod container;
 pub mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod hooks;
 pub mod host;
 pub mod init;

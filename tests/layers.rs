@@ -40,6 +40,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("seccomp", &[]),
     ("spec", &[]),
     ("sys", &[]),
+    // Compiled for fuzzing alone.
+    ("fuzzing", &["cgroup", "container", "host", "init", "plan", "resctrl", "sync", "sys"]),
 ];
 
 /// What one file may know besides, and why.
