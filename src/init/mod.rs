@@ -19,6 +19,8 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
+pub use program::locate;
+
 #[cfg(fuzzing)]
 pub(crate) use rootfs::fuzz;
 
