@@ -72,7 +72,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli.rs", "cli/", "commands/"]),
     ("caps", &["plan/capabilities.rs"]),
-    ("serde_json", &["commands/", "container/saved.rs", "log.rs", "plan/", "state.rs"]),
+    ("serde_json", &["commands/", "container/saved.rs", "fuzzing.rs", "log.rs", "plan/", "state.rs"]),
     ("syscalls", &["seccomp/"]),
 ];
 

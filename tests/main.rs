@@ -49,6 +49,7 @@ mod bad_input;
 mod capabilities;
 mod cgroup;
 mod cgroup_devices;
+mod check;
 mod cli;
 mod create;
 mod delete;

@@ -33,8 +33,10 @@ impl Findings {
 #[must_use]
 pub fn look(plan: &Plan, known: &[String]) -> Vec<Report> {
     let mut findings = Findings::default();
+    let has_root = !known.iter().any(|key| key == "/root" || is_below(key, "/root/path"));
     match Root::open(&plan.rootfs.path).at("/root/path") {
-        Ok(root) => findings.note(process::program(plan, &root)),
+        Ok(root) if has_root => findings.note(process::program(plan, &root)),
+        Ok(_) => {}
         Err(error) => findings.note(Err(error)),
     }
     namespaces::look(plan, &mut findings);

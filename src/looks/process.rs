@@ -69,7 +69,7 @@ fn may_be_mounted(plan: &Plan, path: &str) -> bool {
 pub fn limits(plan: &ProcessPlan, findings: &mut Findings) {
     for (resource, soft, hard, index) in &plan.rlimits {
         if is_out_of_reach(*resource, *hard) {
-            let refused = Err(Errno::PERM).named(|| process::set_rlimit_text("PID", *resource, *soft, *hard));
+            let refused = Err(Errno::PERM).named(|| process::set_rlimit_text(0, *resource, *soft, *hard));
             findings.note(refused.at(format_args!("/process/rlimits/{index}")));
         }
     }

@@ -185,13 +185,13 @@ pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), C
     let limit = [soft, hard];
     // SAFETY: limit is laid out as struct rlimit64; no old limit is asked for.
     check(unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, limit.as_ptr(), std::ptr::null::<u64>()) })
-        .named(|| set_rlimit_text(&pid.to_string(), resource, soft, hard))
+        .named(|| set_rlimit_text(pid, resource, soft, hard))
         .map(|_| ())
 }
 
 /// How [`set_rlimit`] is told.
 #[must_use]
-pub fn set_rlimit_text(pid: &str, resource: u32, soft: u64, hard: u64) -> String {
+pub fn set_rlimit_text(pid: i32, resource: u32, soft: u64, hard: u64) -> String {
     format!("prlimit({pid}, {resource}, {soft}, {hard})")
 }
 
