@@ -14,12 +14,14 @@ use crate::plan::{Host, Plan, Request};
 use crate::sync;
 use crate::{init, resctrl, sys};
 
-/// config.json to the plan, on each kind of machine.
+/// config.json to the plan, on each kind of machine; `check` must say first what `create` says, and nothing where that
+/// says nothing.
 pub fn config(text: &[u8]) {
     for (host, systemd) in machines() {
         let request = Request { id: "fuzz", bundle: Path::new("/bundle"), systemd, ..Request::default() };
-        // Whether it is refused does not matter here, as long as it ends.
-        drop(Plan::for_create(text, &request, &host));
+        let created = Plan::for_create(text, &request, &host);
+        let first = Plan::review(text, &request, &host).problems.first().map(ToString::to_string);
+        assert_eq!(created.err().map(|error| error.to_string()), first);
     }
 }
 

@@ -75,7 +75,7 @@ impl<'a> Readable<'a> {
                 readable.unreadable.push(problem);
             }
             let Some((mended, pointer)) = mended else { return readable };
-            readable.blanked.extend(pointer);
+            readable.blanked.push(pointer);
             text = Cow::Owned(mended);
         }
         readable.text = Some(text);
@@ -83,11 +83,7 @@ impl<'a> Readable<'a> {
     }
 
     /// The document without the problem, and the pointer of what was changed.
-    fn mend(&self, mut document: Value, problem: &Problem) -> Option<(Vec<u8>, Option<String>)> {
-        // A document that has been read has every name once.
-        if problem.text.starts_with("duplicate field") {
-            return Some((serde_json::to_vec(&document).ok()?, None));
-        }
+    fn mend(&self, mut document: Value, problem: &Problem) -> Option<(Vec<u8>, String)> {
         let missing = problem.text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
         let pointer = match missing {
             Some(name) if !self.blanked.iter().any(|known| *known == format!("{}/{name}", problem.key)) => {
@@ -102,7 +98,7 @@ impl<'a> Readable<'a> {
             return None;
         }
         *document.pointer_mut(&pointer)? = blank(&problem.text, missing.is_some());
-        Some((serde_json::to_vec(&document).ok()?, Some(pointer)))
+        Some((serde_json::to_vec(&document).ok()?, pointer))
     }
 }
 
@@ -146,11 +142,18 @@ mod tests {
     use std::path::Path;
 
     use crate::error::Failure;
+    use crate::host::cgroups::CgroupLayout;
     use crate::plan::{Host, Plan, Request};
+
+    fn host() -> Host {
+        let cgroups =
+            CgroupLayout::Unified { mount: "/sys/fs/cgroup".into(), own: "/".into(), controllers: Vec::new() };
+        Host { cgroups, ..Host::for_tests() }
+    }
 
     fn pointers(text: &str) -> Vec<String> {
         let request = Request { id: "web", bundle: Path::new("/b"), ..Request::default() };
-        let review = Plan::review(text.as_bytes(), &request, &Host::for_tests());
+        let review = Plan::review(text.as_bytes(), &request, &host());
         review.problems.into_iter().map(|problem| problem.key).collect()
     }
 
@@ -204,8 +207,8 @@ mod tests {
             "nonsense",
         ] {
             let request = Request { id: "web", bundle: Path::new("/b"), ..Request::default() };
-            let error = Plan::for_create(text.as_bytes(), &request, &Host::for_tests()).expect_err(text);
-            let review = Plan::review(text.as_bytes(), &request, &Host::for_tests());
+            let error = Plan::for_create(text.as_bytes(), &request, &host()).expect_err(text);
+            let review = Plan::review(text.as_bytes(), &request, &host());
             let Some(Failure::BadConfig(first)) = error.downcast_ref() else { panic!("{error:#}") };
             assert_eq!(Some(first), review.problems.first(), "{text}");
         }
