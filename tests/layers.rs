@@ -22,7 +22,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("cli", &["commands", "error", "host", "log", "sys"]),
     (
         "commands",
-        &["runtime", "container", "cgroup", "resctrl", "plan", "hooks", "host", "sync", "state", "error", "sys"],
+        &["runtime", "container", "cgroup", "resctrl", "plan", "hooks", "host", "log", "sync", "state", "error", "sys"],
     ),
     ("runtime", &["bootstrap", "init", "cgroup", "plan", "sync", "error", "sys"]),
     ("bootstrap", &["init", "plan", "sync", "error", "sys"]),

@@ -107,6 +107,20 @@ impl Cgroup {
         Self { version, paths: paths.to_vec(), unit: None, made: Made::default() }
     }
 
+    /// As [`Self::open`], for one look at one file.
+    #[must_use]
+    pub fn by_path(paths: &[(String, PathBuf)]) -> Self {
+        match paths {
+            [(name, path)] if name.is_empty() => Self {
+                version: Version::V2(v2::Cgroup::by_path(path)),
+                paths: Vec::new(),
+                unit: None,
+                made: Made::default(),
+            },
+            paths => Self::open(paths),
+        }
+    }
+
     /// The same, as that of a unit, if there is one: what systemd made, systemd changes and removes.
     #[must_use]
     pub fn of_unit(self, unit: Option<Unit>) -> Self {
