@@ -30,13 +30,13 @@
 //!  write the id maps
 //!  Go ─────────────────────────────────────────────────────────▶  join, keyring, loopback
 //!                                                                 rootfs::build   mounts, devices
-//!  set resources    ◀────────────────────────────────── RunHooks
+//!  set resources    ◀───────────────────────────────────── Built
 //!  prestart, createRuntime hooks
-//!  Go ─────────────────────────────────────────────────────────▶  createContainer hooks, hostname, sysctl
+//!  Go, if init waits for them ─────────────────────────────────▶  createContainer hooks, hostname, sysctl
 //!  to the console   ◀────────────────────────────────── Terminal  a terminal, if the program has one
 //!                                                                 rootfs::seal    masked, read-only
 //!                                                                 rootfs::enter   pivot_root: the host is gone
-//!  set limits       ◀──────────────────────────────────── Limits
+//!  set limits       ◀──────────────────────────────────── Limits  (only from a user namespace; else init does)
 //!  Go ─────────────────────────────────────────────────────────▶  become the user, find the program
 //!                   ◀───────────────────────────────────── Ready
 //!  state.json = created
@@ -55,7 +55,7 @@
 //! | module | what it is | may know |
 //! |---|---|---|
 //! | [`cli`] | the command line, and the only printing | `commands`, `host`, `log` |
-//! | [`commands`] | a file for each verb: its flags, its flow | `runtime`, `container`, `cgroup`, `resctrl`, `plan`, `hooks`, `host`, `looks`, `sync`, `state` |
+//! | [`commands`] | a file for each verb: its flags, its flow | `runtime`, `container`, `cgroup`, `resctrl`, `plan`, `hooks`, `host`, `log`, `looks`, `sync`, `state` |
 //! | [`runtime`] | the parent's half of making a process | `bootstrap`, `init`, `cgroup`, `plan`, `sync` |
 //! | [`looks`] | what `create` would stumble over later, for `check` | `runtime`, `init`, `cgroup`, `plan` |
 //! | [`bootstrap`] | the process in between | `init`, `plan`, `sync` |

@@ -43,6 +43,10 @@ impl Cgroup {
         Self { dir: Dir::open(path.to_owned()).unwrap_or_else(|_| Dir::by_path(path.to_owned())) }
     }
 
+    pub(super) fn by_path(path: &Path) -> Self {
+        Self { dir: Dir::by_path(path.to_owned()) }
+    }
+
     pub(super) fn dir(&self) -> &Dir {
         &self.dir
     }

@@ -9,6 +9,7 @@ use clap::Args;
 use super::{cgroup_of, create, open, status_of};
 use crate::container::Container;
 use crate::error::{Context, Failure, Result};
+use crate::log::Phases;
 use crate::resctrl;
 use crate::state::Status;
 use crate::sys::pidfd;
@@ -32,6 +33,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// # Errors
 /// A container that runs, without `--force`; what could not be removed.
 pub fn delete(args: &Delete, state_root: &Path) -> Result<()> {
+    let mut phases = Phases::begin();
     let container = match open(state_root, &args.id) {
         Err(error) if args.force && error.downcast_ref() == Some(&Failure::NoSuchContainer) => return Ok(()),
         other => other?,
@@ -47,7 +49,10 @@ pub fn delete(args: &Delete, state_root: &Path) -> Result<()> {
             return Err(Failure::WrongStatus(text).into());
         }
     }
-    remove(&container)
+    phases.end("stop");
+    remove(&container)?;
+    phases.end("remove");
+    Ok(())
 }
 
 /// Kills init and waits until it is dead.

@@ -61,7 +61,8 @@ fn resctrl_of(container: &Container) -> Option<Groups> {
 /// Errors of looking.
 fn status_of(container: &Container) -> Result<Status> {
     let status = container.status()?;
-    if matches!(status, Status::Created | Status::Running) && cgroup_of(container).frozen()? {
+    let alive = matches!(status, Status::Created | Status::Running);
+    if alive && Cgroup::by_path(&container.saved.cgroup_paths).frozen()? {
         return Ok(Status::Paused);
     }
     Ok(status)

@@ -12,6 +12,7 @@ use crate::container::notify::{self, Notify};
 use crate::container::{Container, Saved, gate};
 use crate::error::{Failure, Result};
 use crate::hooks;
+use crate::log::Phases;
 use crate::plan::hooks::Moment;
 use crate::state::Status;
 use crate::sync::{FromInit, RuntimeEnd};
@@ -34,6 +35,7 @@ const LONGEST: Duration = Duration::from_secs(25 * 60 * 60);
 /// # Errors
 /// When the container is not `created`; why its program could not be run; a poststart hook's failure.
 pub fn start(args: &Start, state_root: &Path) -> Result<()> {
+    let mut phases = Phases::begin();
     let container = open(state_root, &args.id)?;
     container.lock()?;
     // A frozen init would take the connection and never answer.
@@ -43,8 +45,10 @@ pub fn start(args: &Start, state_root: &Path) -> Result<()> {
         Some(host) => Some(Notify::listen(container.fd(), &host)?).zip(container.init()?),
         None => None,
     };
+    phases.end("find");
     init.go()?;
     pass(&init, &container.saved)?;
+    phases.end("program");
     gate::remove(container.fd());
     poststart(&container)?;
     if let Some((notify, init)) = notify {

@@ -5,15 +5,18 @@
 //! connection is refused at once when init is dead. And the answer comes back: `start` learns from init itself that the
 //! program runs or why it does not. A `start` that is killed half-way has not opened it.
 //!
-//! While init waits the file answers; so it also tells `created` from `running`.
+//! The file also tells `created` from `running`, with init's name: a look does not wake init up, as a knock would. Only a
+//! program of that very name could be taken for an init that waits, and only if `start` was killed after it had let init
+//! go and before it took the file away; then `start` finds nobody behind the gate.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::{Access, AtFlags};
 use rustix::io::Errno;
 
 use crate::error::{Context, Result};
 use crate::sync::RuntimeEnd;
-use crate::sys::socket;
+use crate::sys::{Named, socket};
 
 /// The socket's name.
 pub const FILE: &str = "gate";
@@ -38,8 +41,20 @@ pub fn approach(directory: BorrowedFd<'_>) -> Result<Option<RuntimeEnd>> {
     }
 }
 
+/// Whether there is one, as long as nobody has passed.
+///
+/// # Errors
+/// faccessat(2)'s.
+pub fn is_there(directory: BorrowedFd<'_>) -> Result<bool> {
+    match rustix::fs::accessat(directory, FILE, Access::EXISTS, AtFlags::empty()) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno).named(|| format!("access({FILE:?})")).context("looking for the gate"),
+    }
+}
+
 /// Takes the file away, once init has passed.
 pub fn remove(directory: BorrowedFd<'_>) {
     // It is without meaning by now; `delete` takes what is left.
-    let _ = rustix::fs::unlinkat(directory.as_fd(), FILE, rustix::fs::AtFlags::empty());
+    let _ = rustix::fs::unlinkat(directory.as_fd(), FILE, AtFlags::empty());
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Result};
 use crate::spec::Hooks;
 use crate::state::{ProcessState, State, Status, VERSION};
-use crate::sys::{self, Named};
+use crate::sys::{self, Named, small_file};
 
 /// The file's name.
 const FILE: &str = "state.json";
@@ -126,17 +126,15 @@ impl Saved {
     /// # Errors
     /// The failed call's; when it is not JSON.
     pub fn read(directory: BorrowedFd<'_>) -> Result<Option<Self>> {
-        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(directory, FILE, flags, rustix::fs::Mode::empty()) {
-            Err(Errno::NOENT) => return Ok(None),
-            other => other.named(|| format!("open({FILE:?})")).context("reading state.json")?,
+        let text = match small_file::read_all(directory, FILE, || FILE.to_owned()) {
+            Err(call) if call.is(Errno::NOENT) => return Ok(None),
+            other => other.context("reading state.json")?,
         };
-        let text = std::io::read_to_string(std::fs::File::from(file)).context("reading state.json")?;
         Self::parse(&text).map(Some)
     }
 
-    pub(crate) fn parse(text: &str) -> Result<Self> {
-        serde_json::from_str(text).context("reading state.json")
+    pub(crate) fn parse(text: &[u8]) -> Result<Self> {
+        serde_json::from_slice(text).context("reading state.json")
     }
 }
 

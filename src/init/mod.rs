@@ -7,6 +7,7 @@ mod handover;
 mod hostname;
 mod keyring;
 mod labels;
+pub mod limits;
 mod network;
 mod program;
 mod rootfs;
@@ -30,7 +31,7 @@ use crate::plan::Plan;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::{Birth, CGROUP, Kind, PID, TIME, USER};
 use crate::state::{State, Status, VERSION};
-use crate::sync::{FromInit, InitEnd, ToInit};
+use crate::sync::{FromInit, INIT_NAME, InitEnd, ToInit};
 use crate::sys::proc::Proc;
 use crate::sys::{Call, clone, ids, process as this, signal, socket};
 
@@ -93,7 +94,7 @@ fn fail(error: &anyhow::Error, runtime: &InitEnd) -> i32 {
 
 fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     let plan = setup.plan;
-    this::set_name(c"orlop:[init]")?;
+    this::set_name(INIT_NAME)?;
     runtime.wait()?; // our cgroup and ids are as they should be
 
     signal::restore()?;
@@ -108,7 +109,10 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     network::loopback_up(plan)?;
 
     let rootfs = rootfs::build(plan, &proc, runtime)?; // ── the host is still visible ──
-    runtime.ask(&FromInit::RunHooks)?; // prestart, createRuntime
+    runtime.tell(&FromInit::Built)?; // limits; prestart, createRuntime
+    if plan.init_waits_for_hooks() {
+        runtime.wait()?;
+    }
     run_hooks(plan, Moment::CreateContainer, Status::Creating)?;
     hostname::set(plan)?;
     sysctl::write(plan, &proc)?;

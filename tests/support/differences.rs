@@ -88,6 +88,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("list::a_state_root_that_is_not_there_is_refused", "runc 1.1 takes any state root for an empty one"),
     ("logging::an_error_has_fields_for_programs", "runc has words only"),
     ("logging::an_error_says_what_to_do_where_we_know", "runc does not"),
+    ("logging::debug_tells_how_long_each_phase_took", "runc does not"),
     ("masked_paths::relative_paths_are_refused", "runc takes them as relative to the root"),
     ("memory_policy::bad_policies_are_refused", "runc 1.1 does not know the key"),
     ("memory_policy::every_mode_is_set", "runc 1.1 does not know the key"),
