@@ -30,6 +30,10 @@ pub const REASONS: &[(&str, &str)] = &[
     ("exec::a_container_without_a_mount_namespace_keeps_its_root", "runc runs the program in the root of the host"),
     ("exec::a_time_namespace_is_joined", "runc 1.1 has no time namespaces"),
     ("exec::no_program_runs_without_its_pid_file", "runc writes it when the program runs"),
+    (
+        "exec_cgroup::a_runtime_that_is_killed_leaves_no_process",
+        "runc's process may run the program after its runtime was killed",
+    ),
     ("exec_cgroup::a_sub_cgroup_is_one_and_below_the_containers", "runc 1.1 has other texts, or takes the last"),
     ("exec_cgroup::on_v2_the_cgroup_of_init_will_do_elsewhere", "runc 1.1 needs the container's own"),
     ("exec_process::a_user_namespace_is_joined_without_rights_over_the_host", "runc 1.1 tries to remount /proc"),
