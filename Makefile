@@ -4,7 +4,7 @@
 HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 ORLOP   := $(abspath $(TARGET)/$(HOST)/release/orlop)
-IMAGE   := $(abspath $(TARGET)/release/orlop-image)
+IMAGE   := $(abspath $(TARGET)/image/orlop-image)
 PREFIX  ?= /usr/local
 RUNTIME ?= $(ORLOP)
 export RUNTIME
@@ -15,7 +15,7 @@ export RUNTIME
 build:
 	integration/packages.sh gcc libc6-dev
 	RUSTFLAGS="$$RUSTFLAGS -C target-feature=+crt-static" cargo build --release --locked --target $(HOST)
-	cargo build --release --locked -p orlop-image
+	cargo build --profile image --locked -p orlop-image
 
 run: build
 	integration/packages.sh busybox-static
