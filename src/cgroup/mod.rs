@@ -14,6 +14,7 @@ pub mod systemd;
 #[cfg(test)]
 mod tests;
 mod update;
+mod used;
 mod v1;
 mod v2;
 
@@ -27,7 +28,7 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::error::{Failure, Result};
+use crate::error::Result;
 use crate::plan::Plan;
 use crate::plan::cgroup::{Below, CgroupPlan};
 use crate::plan::resources::ResourcePlan;
@@ -83,7 +84,7 @@ impl Cgroup {
     /// that is there already is taken over.
     ///
     /// # Errors
-    /// [`Failure::WrongStatus`] when there are processes in it or it is frozen; mkdir(2), open(2).
+    /// [`WrongStatus`](crate::error::Failure::WrongStatus) when there are processes in it or it is frozen; mkdir(2), open(2).
     pub fn create(plan: &CgroupPlan) -> Result<Self> {
         let mut made = Made::default();
         let version = match plan {
@@ -203,7 +204,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// Which setting of config.json it was, with the file, the value and the error number;
-    /// [`Failure::Unsupported`] when its controller is not there.
+    /// [`Unsupported`](crate::error::Failure::Unsupported) when its controller is not there.
     pub fn set(&self, plan: &ResourcePlan) -> Result<()> {
         match &self.version {
             Version::V1(v1) => v1.set(plan),
@@ -298,19 +299,6 @@ impl Cgroup {
             Version::V2(v2) => v2.dir().read_pair("memory.events", "oom_kill").ok().flatten(),
         };
         count.is_some_and(|count| count > 0)
-    }
-
-    /// Two containers in one cgroup would share limits, and die of each other's `delete`.
-    fn refuse_used(&self) -> Result<()> {
-        let procs = self.procs()?.len();
-        if procs != 0 {
-            let text = format!("container's cgroup is not empty: {procs} process(es) found");
-            return Err(Failure::WrongStatus(text).into());
-        }
-        if self.frozen()? {
-            return Err(Failure::WrongStatus("container's cgroup unexpectedly frozen".to_owned()).into());
-        }
-        Ok(())
     }
 }
 

@@ -130,7 +130,11 @@ impl Saved {
             Err(call) if call.is(Errno::NOENT) => return Ok(None),
             other => other.context("reading state.json")?,
         };
-        serde_json::from_slice(&text).map(Some).context("reading state.json")
+        Self::parse(&text).map(Some)
+    }
+
+    pub(crate) fn parse(text: &[u8]) -> Result<Self> {
+        serde_json::from_slice(text).context("reading state.json")
     }
 }
 
