@@ -8,12 +8,23 @@
 //! While init waits the file answers; so it also tells `created` from `running`.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
 use crate::error::{Context, Result};
 use crate::sync::RuntimeEnd;
-use crate::sys::socket;
+use crate::sys::wait::{self, Bound};
+use crate::sys::{Call, socket};
+
+/// How long init may leave a `start` standing.
+const PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
+
+/// How long is waited from one attempt to the next.
+const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
+
+/// What is done.
+const OPENING: &str = "opening the gate between create and start";
 
 /// The socket's name.
 pub const FILE: &str = "gate";
@@ -26,16 +37,36 @@ pub fn make(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
     socket::listen(directory, FILE).context("making the gate between create and start")
 }
 
-/// Stands before the gate.
+/// Stands before the gate; `None` when nobody waits behind it: init is dead or has passed.
 ///
 /// # Errors
-/// `None` when nobody waits behind it: init is dead or has passed.
+/// The failed call's; that init does not come to the gate, though it is there.
 pub fn approach(directory: BorrowedFd<'_>) -> Result<Option<RuntimeEnd>> {
+    // One who asks again and again for the state may stand before us.
+    let there = wait::retry(PATIENCE, PAUSES, || match socket::connect(directory, FILE) {
+        Ok(socket) => Ok(Some(Some(RuntimeEnd::from_fd(socket)))),
+        Err(call) if is_nobody(&call) => Ok(Some(None)),
+        Err(call) if call.is(Errno::AGAIN) => Ok(None),
+        Err(call) => Err(call),
+    });
+    there.context(OPENING)?.context("init is alive, but does not come to the gate between create and start")
+}
+
+/// Whether init waits behind the gate. One that is frozen leaves those before it standing until there is no room for us.
+///
+/// # Errors
+/// The failed call's.
+pub fn is_closed(directory: BorrowedFd<'_>) -> Result<bool> {
     match socket::connect(directory, FILE) {
-        Ok(socket) => Ok(Some(RuntimeEnd::from_fd(socket))),
-        Err(call) if call.is(Errno::NOENT) || call.is(Errno::CONNREFUSED) => Ok(None),
-        Err(call) => Err(call).context("opening the gate between create and start"),
+        Ok(_) => Ok(true),
+        Err(call) if is_nobody(&call) => Ok(false),
+        Err(call) if call.is(Errno::AGAIN) => Ok(true),
+        Err(call) => Err(call).context(OPENING),
     }
+}
+
+fn is_nobody(call: &Call) -> bool {
+    call.is(Errno::NOENT) || call.is(Errno::CONNREFUSED)
 }
 
 /// Takes the file away, once init has passed.
