@@ -81,7 +81,7 @@ fn execute(hook: &Hook, state: &str, &Around { env, init }: &Around<'_>, said: &
         pidfd::reap_within(pidfd.as_fd(), DEATH)?;
         return Err(error);
     }
-    pidfd::reap(pidfd.as_fd())?.context("waitid(): the hook has not ended")
+    Ok(pidfd::reap_ended(pidfd.as_fd())?)
 }
 
 /// How long a hook may take.

@@ -39,7 +39,12 @@ impl Sweep<'_> {
     /// Kills at all points, or some of them, and deletes by force what is left each time.
     fn everywhere(&self, bundle: &Bundle) {
         let all = self.trace(bundle, None);
-        assert!(all.ended.as_ref().is_some_and(|(status, _)| *status == 0), "{} on its own: {:?}", self.verb, all.ended);
+        assert!(
+            all.ended.as_ref().is_some_and(|(status, _)| *status == 0),
+            "{} on its own: {:?}",
+            self.verb,
+            all.ended
+        );
         clear(bundle).expect("nothing is left when nobody is killed");
         let points = all.points();
         let stride = if soak() { 1 } else { points.len().div_ceil(SAMPLE) };

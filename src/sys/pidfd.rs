@@ -92,18 +92,20 @@ pub fn reap_another(but: BorrowedFd<'_>) -> Result<bool, Call> {
 /// # Errors
 /// The call's; `ECHILD` when it is not our child.
 pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>, Call> {
-    let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    let found = rustix::process::waitid(WaitId::PidFd(pidfd), ended); // no wait: NOHANG
-    let status = match found {
-        Err(errno) => return Err(errno).named(|| "waitid()".to_owned()),
-        Ok(None) => return Ok(None),
-        Ok(Some(status)) => status,
-    };
-    Ok(Some(match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, Some(signal)) => Exit::Signal(signal),
-        (None, None) => Exit::Code(255),
-    }))
+    wait_id(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+}
+
+/// Reaps our child that is known to have ended: its descriptor was readable. (Under a tracer, which hears of it first,
+/// [`reap`] may not find it yet.)
+///
+/// # Errors
+/// The call's; `ECHILD` when it is not our child.
+pub fn reap_ended(pidfd: BorrowedFd<'_>) -> Result<Exit, Call> {
+    match wait_id(pidfd, WaitIdOptions::EXITED) {
+        Ok(None) => Err(Errno::CHILD).named(|| "waitid()".to_owned()),
+        Ok(Some(exit)) => Ok(exit),
+        Err(call) => Err(call),
+    }
 }
 
 /// Waits for the end of our child and reaps it; `None` when the bound was reached before.
@@ -111,5 +113,22 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>, Call> {
 /// # Errors
 /// poll(2)'s, waitid(2)'s.
 pub fn reap_within(pidfd: BorrowedFd<'_>, bound: Bound) -> Result<Option<Exit>, Call> {
-    if wait::readable(pidfd, bound)? { reap(pidfd) } else { Ok(None) }
+    if wait::readable(pidfd, bound)? { reap_ended(pidfd).map(Some) } else { Ok(None) }
+}
+
+fn wait_id(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> Result<Option<Exit>, Call> {
+    let status = loop {
+        let found = rustix::process::waitid(WaitId::PidFd(pidfd), options); // no wait: NOHANG, or it has ended
+        match found {
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).named(|| "waitid()".to_owned()),
+            Ok(None) => return Ok(None),
+            Ok(Some(status)) => break status,
+        }
+    };
+    Ok(Some(match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Code(255),
+    }))
 }
