@@ -20,8 +20,6 @@ mod v2;
 
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::anyhow;
 use rustix::fs::CWD;
@@ -33,9 +31,9 @@ use crate::plan::Plan;
 use crate::plan::cgroup::{Below, CgroupPlan};
 use crate::plan::resources::ResourcePlan;
 use crate::plan::systemd::Unit;
-use crate::sys::{Call, Named, small_file};
+use crate::sys::{Call, Named};
 
-use dir::Dir;
+use dir::{Dir, join};
 
 /// A container's cgroup: one directory on cgroup v2, one in every hierarchy on v1.
 ///
@@ -356,20 +354,6 @@ impl Drop for Made {
         drop(dir::remove(self.leaves.iter().map(PathBuf::as_path)));
         for parent in self.parents.iter().rev() {
             let _ = rustix::fs::unlinkat(CWD, parent, rustix::fs::AtFlags::REMOVEDIR);
-        }
-    }
-}
-
-/// Writes `pid` to `cgroup.procs`.
-fn join(dir: &Dir, pid: i32) -> Result<()> {
-    let file = dir.open_file("cgroup.procs", rustix::fs::OFlags::WRONLY)?;
-    let pid = pid.to_string();
-    let mut attempts = 1..5;
-    loop {
-        match small_file::write_to(&file, &pid, || dir.shown("cgroup.procs")) {
-            // A process that is still being made cannot be moved for a moment.
-            Err(call) if call.is(Errno::INVAL) && attempts.next().is_some() => sleep(Duration::from_millis(10)),
-            result => return Ok(result?),
         }
     }
 }

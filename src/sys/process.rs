@@ -50,7 +50,8 @@ pub fn adopt_orphans() -> Result<(), Call> {
 pub fn begin() -> Result<(), Call> {
     let mut standard = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
     // SAFETY: an array of three that outlives the call, which does not wait.
-    check(unsafe { libc::poll(standard.as_mut_ptr(), 3, 0) }.into()).named(|| "poll(0, 1, 2)".to_owned())?;
+    let found = unsafe { libc::poll(standard.as_mut_ptr(), 3, 0) }; // no wait: a time of 0
+    check(found.into()).named(|| "poll(0, 1, 2)".to_owned())?;
     for _ in standard.iter().filter(|fd| fd.revents & libc::POLLNVAL != 0) {
         // The lowest number that is free, which is the closed one.
         let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty());
