@@ -33,6 +33,7 @@
 //! | `BUSYBOX` | a static busybox, if the one in `PATH` is not |
 //! | `ORLOP_LOOP` | how many containers `leaks` runs (100) |
 //! | `ORLOP_TIME_LIMIT` | seconds one call may take (30) |
+//! | `ORLOP_SOAK` | not empty: attacks take their time, seconds instead of tenths |
 //! | `RUN_DIFFERENCES` | do not skip the listed differences on runc |
 #![allow(
     clippy::disallowed_methods,
@@ -45,6 +46,7 @@
 #[macro_use]
 mod support;
 
+mod attack_exec;
 mod bad_input;
 mod capabilities;
 mod cgroup;
