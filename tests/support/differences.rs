@@ -7,6 +7,10 @@ use super::runtime;
 
 /// Test name and reason, sorted by name.
 pub const REASONS: &[(&str, &str)] = &[
+    (
+        "attack_size::cgroups_that_a_container_has_nested_deep_are_removed",
+        "runc finds cgroups by their paths, and leaves what is too deep for one",
+    ),
     ("bad_input::another_major_version_of_the_specification_is_refused", "runc does not look at the version"),
     ("cgroup::a_cgroup_with_processes_in_it_is_refused", "runc 1.1 only warns"),
     (
