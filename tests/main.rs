@@ -47,6 +47,7 @@
 mod support;
 
 mod attack_exec;
+mod attack_races;
 mod attack_size;
 mod bad_input;
 mod capabilities;

@@ -18,12 +18,17 @@ pub fn rounds(short: usize, long: usize) -> usize {
     if soak() { long } else { short }
 }
 
-/// Repeats, until the time of one attack is over.
-pub fn for_a_while(mut attempt: impl FnMut()) {
+/// Repeats an attempt, which says whether it came through, until the time of one attack is over and at least one did.
+#[track_caller]
+pub fn for_a_while(mut attempt: impl FnMut() -> bool) {
+    const MOST: usize = 100;
     let end = Instant::now() + if soak() { Duration::from_secs(10) } else { Duration::from_millis(800) };
-    while Instant::now() < end {
-        attempt();
+    let (mut tried, mut through) = (0, 0);
+    while Instant::now() < end || through == 0 && tried < MOST {
+        through += usize::from(attempt());
+        tried += 1;
     }
+    assert!(through > 0, "none of {tried} attempts came through");
 }
 
 /// Somebody who exchanges two names on a volume, as fast as the kernel does it, until dropped.
@@ -34,14 +39,14 @@ pub struct Racer {
 }
 
 impl Racer {
-    /// Both must be there.
+    /// Both must be there; it ends when they are not any more.
     pub fn exchanging(one: PathBuf, other: PathBuf) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let race = move || {
             let mut count = 0;
-            while !stopped.load(Ordering::Relaxed) {
-                renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).unwrap();
+            let exchange = || renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).is_ok();
+            while !stopped.load(Ordering::Relaxed) && exchange() {
                 count += 1;
             }
             count
