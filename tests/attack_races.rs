@@ -184,6 +184,7 @@ fn the_console_stays_inside() {
     let dev = bundle.scratch_dir("dev");
     make_null(&dev);
     fs::create_dir(dev.join("pts")).unwrap();
+    symlink("pts/ptmx", dev.join("ptmx")).unwrap();
     fs::write(dev.join("console"), "").unwrap();
     symlink(outside.0.join("treasure"), dev.join("link")).unwrap();
     let _racer = Racer::exchanging(dev.join("console"), dev.join("link"));
