@@ -46,7 +46,9 @@
 #[macro_use]
 mod support;
 
+mod attack_descriptors;
 mod attack_exec;
+mod attack_names;
 mod attack_races;
 mod attack_size;
 mod bad_input;
