@@ -51,6 +51,7 @@ mod attack_exec;
 mod attack_names;
 mod attack_races;
 mod attack_size;
+mod attack_symlinks;
 mod bad_input;
 mod capabilities;
 mod cgroup;
