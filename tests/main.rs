@@ -35,6 +35,7 @@
 //! | `ORLOP_SEEDS` | a directory that gets every config.json, for `fuzz/seeds.sh` |
 //! | `ORLOP_SOAK` | all points, all rounds, all the time that races need (`make soak`) |
 //! | `ORLOP_TIME_LIMIT` | seconds one call may take (30) |
+//! | `ORLOP_SOAK` | not empty: attacks take their time, seconds instead of tenths |
 //! | `RUN_DIFFERENCES` | do not skip the listed differences on runc |
 #![allow(
     clippy::disallowed_methods,
@@ -47,6 +48,12 @@
 #[macro_use]
 mod support;
 
+mod attack_descriptors;
+mod attack_exec;
+mod attack_names;
+mod attack_races;
+mod attack_size;
+mod attack_symlinks;
 mod bad_input;
 mod capabilities;
 mod cgroup;

@@ -7,6 +7,22 @@ use super::runtime;
 
 /// Test name and reason, sorted by name.
 pub const REASONS: &[(&str, &str)] = &[
+    ("attack_races::dev_stays_inside", "runc 1.1 has CVE-2026-41579"),
+    ("attack_races::masks_are_the_hosts_null", "runc 1.1 has CVE-2025-31133"),
+    ("attack_races::mounts_stay_inside", "runc 1.1 has CVE-2024-45310"),
+    (
+        "attack_size::cgroups_that_a_container_has_nested_deep_are_removed",
+        "runc finds cgroups by their paths, and leaves what is too deep for one",
+    ),
+    ("attack_symlinks::a_sysctl_is_not_written_to_the_image", "runc writes to whatever is at /proc in the container"),
+    (
+        "attack_symlinks::fifos_and_sockets_in_the_place_of_files_do_no_harm",
+        "runc opens /etc/passwd whatever it is, and waits",
+    ),
+    ("attack_symlinks::links_are_copied_as_links", "runc copies no fifos"),
+    ("attack_symlinks::no_way_of_writing_it_mounts_over_proc", "runc 1.1 does not see through a link to /proc"),
+    ("attack_symlinks::places_of_mounts_and_devices_may_be_links", "runc 1.1 has CVE-2026-41579"),
+    ("attack_symlinks::the_images_null_is_nobodys", "runc 1.1 has CVE-2025-31133"),
     ("bad_input::another_major_version_of_the_specification_is_refused", "runc does not look at the version"),
     ("cgroup::a_cgroup_with_processes_in_it_is_refused", "runc 1.1 only warns"),
     (
