@@ -11,9 +11,13 @@ use crate::plan::resources::Write;
 use crate::sys::Call;
 
 /// Carries out `writes`; `dir` finds the directory of a controller.
-pub(super) fn write_all<'a>(writes: &[Write], dir: impl Fn(&str) -> Option<&'a Dir>) -> Result<()> {
+pub(super) fn write_all<'a, 'w>(
+    writes: impl Iterator<Item = &'w Write>,
+    dir: impl Fn(&str) -> Option<&'a Dir>,
+) -> Result<()> {
     let mut refused: Vec<&Write> = Vec::new();
-    for (index, setting) in writes.iter().enumerate() {
+    let mut writes = writes.peekable();
+    while let Some(setting) = writes.next() {
         let Some(dir) = dir(&setting.controller) else {
             if setting.optional {
                 continue;
@@ -26,7 +30,7 @@ pub(super) fn write_all<'a>(writes: &[Write], dir: impl Fn(&str) -> Option<&'a D
             Err(call) if setting.retried && call.is(Errno::INVAL) => refused.push(setting),
             Err(call) => return explain(call, dir, setting),
         }
-        if writes.get(index + 1).is_none_or(|next| next.controller != setting.controller) {
+        if writes.peek().is_none_or(|next| next.controller != setting.controller) {
             for setting in refused.drain(..) {
                 write_one(dir, setting).or_else(|call| explain(call, dir, setting))?;
             }

@@ -12,7 +12,7 @@ use rustix::io::{Errno, pread};
 
 use crate::error::{AtKey, Failure, Result};
 use crate::plan::cgroup::Below;
-use crate::plan::resources::{MemoryCheck, ResourcePlan};
+use crate::plan::resources::{MemoryCheck, ResourcePlan, Write};
 use crate::sys::{Call, Named, small_file};
 
 use super::dir::Dir;
@@ -47,11 +47,11 @@ impl Cgroup {
         &self.dir
     }
 
-    pub(super) fn set(&self, plan: &ResourcePlan) -> Result<()> {
-        if let Some(check) = &plan.memory_check {
-            self.check_memory(check)?;
-        }
-        write_all(&plan.writes, |_| Some(&self.dir))?;
+    pub(super) fn write<'w>(&self, writes: impl Iterator<Item = &'w Write>) -> Result<()> {
+        write_all(writes, |_| Some(&self.dir))
+    }
+
+    pub(super) fn set_devices(&self, plan: &ResourcePlan) -> Result<()> {
         match &plan.devices {
             Some(policy) => devices::attach(&self.dir, policy).at("/linux/resources/devices"),
             None => Ok(()),
@@ -60,7 +60,7 @@ impl Cgroup {
 
     /// Refuses a limit that the usage has reached: the kernel would kill until it fits. When the usage cannot be read,
     /// the limit itself will fail.
-    fn check_memory(&self, check: &MemoryCheck) -> Result<()> {
+    pub(super) fn check_memory(&self, check: &MemoryCheck) -> Result<()> {
         let Ok(Ok(usage)) = self.dir.read("memory.current").map(|text| text.trim().parse::<u64>()) else {
             return Ok(());
         };

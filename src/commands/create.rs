@@ -174,6 +174,7 @@ pub(super) fn make_ready(
         Gate::Closed => Some(gate::make(reserved.fd())?),
         Gate::Open => None,
     };
+    cgroup.limit_birth(&plan.resources)?;
     let init = spawn::give_birth(&plan, &mut cgroup, &rootfs, gate)?;
     inherited.close()?;
     if let Some(owner) = plan.cgroup_owner {
