@@ -80,6 +80,7 @@ mod mounts;
 mod namespaces;
 mod net_devices;
 mod notify_socket;
+mod openmetrics;
 mod pages;
 mod pause;
 mod personality;

@@ -55,7 +55,9 @@ fn memory(memory: &spec::Memory, draft: &mut Draft<'_>) {
             draft.push(Write::new("memory", "memory.memsw.limit_in_bytes", swap, SWAP).optional(swap < 0).early());
         }
         // No limit on memory means none on swap, unless there is a word on it.
-        (None, Some(-1)) => draft.push(Write::new("memory", "memory.memsw.limit_in_bytes", -1, LIMIT).optional(true).early()),
+        (None, Some(-1)) => {
+            draft.push(Write::new("memory", "memory.memsw.limit_in_bytes", -1, LIMIT).optional(true).early())
+        }
         (None, _) => {}
     }
     if let Some(reservation) = limits.reservation {
