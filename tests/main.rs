@@ -70,6 +70,7 @@ mod killed;
 mod labels;
 mod layers;
 mod leaks;
+mod limits;
 mod list;
 mod logging;
 mod masked_paths;

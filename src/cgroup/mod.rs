@@ -30,7 +30,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::error::{Failure, Result};
 use crate::plan::Plan;
 use crate::plan::cgroup::{Below, CgroupPlan};
-use crate::plan::resources::{ResourcePlan, Write};
 use crate::plan::systemd::Unit;
 use crate::sys::{Call, Named, small_file};
 
@@ -184,43 +183,6 @@ impl Cgroup {
             Version::V1(v1) => v1.add(pid, born),
             Version::V2(_) if born == Born::Inside => Ok(()),
             Version::V2(v2) => join(v2.dir(), pid),
-        }
-    }
-
-    /// Writes the limits that are to hold before the first process is there. A limit on memory that comes later meets
-    /// what the kernel has put aside for the processes, 64 pages for each CPU: on v1 it is refused, on v2 the OOM killer
-    /// goes to work. A unit has its limits from systemd, as early as that.
-    ///
-    /// # Errors
-    /// As [`set`](Self::set), which leaves these settings alone then.
-    pub fn limit_birth(&mut self, plan: &ResourcePlan) -> Result<()> {
-        if self.unit.is_some() {
-            return Ok(());
-        }
-        self.limited = true;
-        self.write(plan.writes.iter().filter(|setting| setting.early))
-    }
-
-    /// Writes the settings, in their order.
-    ///
-    /// # Errors
-    /// Which setting of config.json it was, with the file, the value and the error number;
-    /// [`Failure::Unsupported`] when its controller is not there.
-    pub fn set(&self, plan: &ResourcePlan) -> Result<()> {
-        if let (Version::V2(v2), Some(check), false) = (&self.version, &plan.memory_check, self.limited) {
-            v2.check_memory(check)?;
-        }
-        self.write(plan.writes.iter().filter(|setting| !self.limited || !setting.early))?;
-        match &self.version {
-            Version::V1(v1) => v1.set_devices(plan),
-            Version::V2(v2) => v2.set_devices(plan),
-        }
-    }
-
-    fn write<'w>(&self, writes: impl Iterator<Item = &'w Write>) -> Result<()> {
-        match &self.version {
-            Version::V1(v1) => v1.write(writes),
-            Version::V2(v2) => v2.write(writes),
         }
     }
 

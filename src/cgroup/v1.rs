@@ -87,7 +87,6 @@ impl Cgroup {
         }
     }
 
-    /// `checkBeforeUpdate` is left to the kernel: on v1 it refuses a memory limit below the usage by itself.
     pub(super) fn write<'w>(&self, writes: impl Iterator<Item = &'w Write>) -> Result<()> {
         write_all(writes, |controller| self.dir(controller))
     }

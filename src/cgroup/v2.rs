@@ -10,9 +10,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, OFlags};
 use rustix::io::{Errno, pread};
 
-use crate::error::{AtKey, Failure, Result};
+use crate::error::{AtKey, Result};
 use crate::plan::cgroup::Below;
-use crate::plan::resources::{MemoryCheck, ResourcePlan, Write};
+use crate::plan::resources::{ResourcePlan, Write};
 use crate::sys::{Call, Named, small_file};
 
 use super::dir::Dir;
@@ -56,21 +56,6 @@ impl Cgroup {
             Some(policy) => devices::attach(&self.dir, policy).at("/linux/resources/devices"),
             None => Ok(()),
         }
-    }
-
-    /// Refuses a limit that the usage has reached: the kernel would kill until it fits. When the usage cannot be read,
-    /// the limit itself will fail.
-    pub(super) fn check_memory(&self, check: &MemoryCheck) -> Result<()> {
-        let Ok(Ok(usage)) = self.dir.read("memory.current").map(|text| text.trim().parse::<u64>()) else {
-            return Ok(());
-        };
-        for (limit, name, key) in [(check.swap, "memory+swap", "swap"), (check.limit, "memory", "limit")] {
-            if let Some(limit) = limit.filter(|&limit| limit <= usage) {
-                let text = format!("rejecting {name} limit {limit} <= usage {usage}");
-                return Err(Failure::WrongStatus(text)).at(format_args!("/linux/resources/memory/{key}"));
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn freeze(&self) -> Result<()> {

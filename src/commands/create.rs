@@ -174,7 +174,6 @@ pub(super) fn make_ready(
         Gate::Closed => Some(gate::make(reserved.fd())?),
         Gate::Open => None,
     };
-    cgroup.limit_birth(&plan.resources)?;
     let init = spawn::give_birth(&plan, &mut cgroup, &rootfs, gate)?;
     inherited.close()?;
     if let Some(owner) = plan.cgroup_owner {
@@ -250,13 +249,13 @@ fn prepare_notify(reserved: &Reserved, host: Option<&OsStr>, gate: Gate) -> Resu
     Ok(Notify::listen(reserved.fd(), host).inspect_err(|error| log::warn!("{error:#}")).ok())
 }
 
-/// Makes the cgroup; systemd makes its own later. An ordinary user who may make none does without, if nothing asks for
+/// Makes the cgroup, with the limits that cannot wait; systemd makes its own later. An ordinary user who may make none does without, if nothing asks for
 /// one.
 fn make_cgroup(plan: &Plan, host: &Host) -> Result<Cgroup> {
     if let Some(unit) = &plan.unit {
         return Ok(Cgroup::open(&cgroup::planned_paths(&plan.cgroup)).of_unit(Some(unit.unit.clone())));
     }
-    Cgroup::create(&plan.cgroup)
+    let mut cgroup = Cgroup::create(&plan.cgroup)
         .or_else(|error| {
             if !cgroup::is_denied(&error) || !host.rootless {
                 return Err(error);
@@ -269,7 +268,9 @@ fn make_cgroup(plan: &Plan, host: &Host) -> Result<Cgroup> {
             Err(error.context(Failure::Unsupported(text.to_owned())))
         })
         .context("unable to apply cgroup configuration")
-        .at("/linux/cgroupsPath")
+        .at("/linux/cgroupsPath")?;
+    cgroup.limit_birth(&plan.resources)?;
+    Ok(cgroup)
 }
 
 /// What is known of the container before it is there.
