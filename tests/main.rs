@@ -32,6 +32,7 @@
 //! | `RUNTIME` | the runtime under test |
 //! | `BUSYBOX` | a static busybox, if the one in `PATH` is not |
 //! | `ORLOP_LOOP` | how many containers `leaks` runs (100) |
+//! | `ORLOP_MANY` | how many containers `many` has at once (60) |
 //! | `ORLOP_TIME_LIMIT` | seconds one call may take (30) |
 //! | `RUN_DIFFERENCES` | do not skip the listed differences on runc |
 #![allow(
@@ -73,6 +74,7 @@ mod leaks;
 mod limits;
 mod list;
 mod logging;
+mod many;
 mod masked_paths;
 mod memory_policy;
 mod mount_destinations;
