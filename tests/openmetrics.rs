@@ -230,6 +230,7 @@ fn kills_by_the_oom_killer_are_counted() {
 #[test]
 fn pressure_is_the_kernels() {
     differs!();
+    needs!(cgroups::v2_root().is_some(), "cgroup v2");
     let c = still(Bundle::busybox().on_cgroup_v2());
     let dir = cgroups::v2(c.id());
     needs!(std::fs::read_to_string(dir.join("cpu.pressure")).is_ok(), "pressure stall information");
