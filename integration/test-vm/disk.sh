@@ -43,6 +43,11 @@ chroot "$root" sh -eu <<'END'
         serial-getty@ttyS0.service getty@tty1.service
     systemctl enable job.service
 END
+if [ "$suite" = bookworm ]; then
+    # What is below a service that is not delegated, systemd removes from the hierarchies of cgroup v1.
+    mkdir "$root/etc/systemd/system/job.service.d"
+    printf '[Service]\nDelegate=yes\n' >"$root/etc/systemd/system/job.service.d/delegate.conf"
+fi
 cp "$root"/boot/vmlinuz-* "$dir/kernel"
 cp "$root"/boot/initrd.img-* "$dir/initrd"
 mke2fs -q -t ext4 -d "$root" "$dir/disk.img" 6G

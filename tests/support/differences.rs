@@ -81,6 +81,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("limits::limits_are_updated_with_systemd", "runc 1.1 updates some of them only"),
     ("limits::limits_that_runc_lacks_are_set", "runc 1.1 does not know these, or converts them otherwise"),
     ("limits::limits_that_runc_lacks_are_set_with_systemd", "runc 1.1 does not know these, or converts them otherwise"),
+    ("limits::networks_have_classes_and_priorities", "runc looks for cgroup v1 below /sys/fs/cgroup only"),
     ("list::a_state_root_that_is_not_there_is_refused", "runc 1.1 takes any state root for an empty one"),
     ("logging::an_error_has_fields_for_programs", "runc has words only"),
     ("logging::an_error_says_what_to_do_where_we_know", "runc does not"),
