@@ -9,7 +9,7 @@ PREFIX  ?= /usr/local
 RUNTIME ?= $(ORLOP)
 export RUNTIME
 
-.PHONY: build run test test-vm fuzz check bench install clean
+.PHONY: build run test test-vm fuzz check bench bench-memory install clean
 
 # A static program: with --target the flag is not for proc-macros and build scripts, which cannot be static.
 build:
@@ -57,6 +57,9 @@ fuzz:
 # Ratios are what counts; see docs/performance.md.
 bench: build
 	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench
+
+bench-memory: build
+	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench memory
 
 PAGES := $(abspath $(TARGET)/pages)
 SHARE := $(DESTDIR)$(PREFIX)/share

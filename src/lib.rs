@@ -23,7 +23,8 @@
 //!  ─────────────────────────      meets a joined one) ─────────   ────────────────────────────────────────
 //!  plan: every "no" is said
 //!  reserve the directory
-//!  make the cgroup (and groups of resctrl)
+//!  make the cgroup (and groups of resctrl),
+//!  limit its memory
 //!  clone3 ─────────────────────▶ join, make a time namespace
 //!                                clone3, as our sibling ───────▶  (or: straight from the runtime's clone3)
 //!                                Forked(pid), exit                wait

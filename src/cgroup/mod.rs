@@ -30,7 +30,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::plan::cgroup::{Below, CgroupPlan};
-use crate::plan::resources::ResourcePlan;
 use crate::plan::systemd::Unit;
 use crate::sys::{Call, Named};
 
@@ -46,6 +45,8 @@ pub struct Cgroup {
     paths: Vec<(String, PathBuf)>,
     /// The unit that has it, if systemd has made it.
     unit: Option<Unit>,
+    /// The limits of [`limit_birth`](Self::limit_birth) are set.
+    limited: bool,
     made: Made,
 }
 
@@ -90,7 +91,7 @@ impl Cgroup {
             CgroupPlan::Unified { dir, controllers } => Version::V2(v2::Cgroup::create(dir, controllers, &mut made)?),
             CgroupPlan::Legacy { dirs, unified } => Version::V1(v1::Cgroup::create(dirs, unified.as_ref(), &mut made)?),
         };
-        let cgroup = Self { version, paths: planned_paths(plan), unit: None, made };
+        let cgroup = Self { version, paths: planned_paths(plan), unit: None, limited: false, made };
         if cgroup.made.existed {
             cgroup.refuse_used()?;
         }
@@ -104,7 +105,7 @@ impl Cgroup {
             [(name, path)] if name.is_empty() => Version::V2(v2::Cgroup::open(path)),
             paths => Version::V1(v1::Cgroup::open(paths)),
         };
-        Self { version, paths: paths.to_vec(), unit: None, made: Made::default() }
+        Self { version, paths: paths.to_vec(), unit: None, limited: false, made: Made::default() }
     }
 
     /// As [`Self::open`], for one look at one file.
@@ -115,6 +116,7 @@ impl Cgroup {
                 version: Version::V2(v2::Cgroup::by_path(path)),
                 paths: Vec::new(),
                 unit: None,
+                limited: false,
                 made: Made::default(),
             },
             paths => Self::open(paths),
@@ -196,18 +198,6 @@ impl Cgroup {
             Version::V1(v1) => v1.add(pid, born),
             Version::V2(_) if born == Born::Inside => Ok(()),
             Version::V2(v2) => join(v2.dir(), pid),
-        }
-    }
-
-    /// Writes the settings, in their order.
-    ///
-    /// # Errors
-    /// Which setting of config.json it was, with the file, the value and the error number;
-    /// [`Unsupported`](crate::error::Failure::Unsupported) when its controller is not there.
-    pub fn set(&self, plan: &ResourcePlan) -> Result<()> {
-        match &self.version {
-            Version::V1(v1) => v1.set(plan),
-            Version::V2(v2) => v2.set(plan),
         }
     }
 

@@ -10,9 +10,9 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, OFlags};
 use rustix::io::{Errno, pread};
 
-use crate::error::{AtKey, Failure, Result};
+use crate::error::{AtKey, Result};
 use crate::plan::cgroup::Below;
-use crate::plan::resources::{MemoryCheck, ResourcePlan};
+use crate::plan::resources::{ResourcePlan, Write};
 use crate::sys::wait::{self, Bound};
 use crate::sys::{Call, Named, small_file};
 
@@ -52,30 +52,15 @@ impl Cgroup {
         &self.dir
     }
 
-    pub(super) fn set(&self, plan: &ResourcePlan) -> Result<()> {
-        if let Some(check) = &plan.memory_check {
-            self.check_memory(check)?;
-        }
-        write_all(&plan.writes, |_| Some(&self.dir))?;
+    pub(super) fn write<'w>(&self, writes: impl Iterator<Item = &'w Write>) -> Result<()> {
+        write_all(writes, |_| Some(&self.dir))
+    }
+
+    pub(super) fn set_devices(&self, plan: &ResourcePlan) -> Result<()> {
         match &plan.devices {
             Some(policy) => devices::attach(&self.dir, policy).at("/linux/resources/devices"),
             None => Ok(()),
         }
-    }
-
-    /// Refuses a limit that the usage has reached: the kernel would kill until it fits. When the usage cannot be read,
-    /// the limit itself will fail.
-    fn check_memory(&self, check: &MemoryCheck) -> Result<()> {
-        let Ok(Ok(usage)) = self.dir.read("memory.current").map(|text| text.trim().parse::<u64>()) else {
-            return Ok(());
-        };
-        for (limit, name, key) in [(check.swap, "memory+swap", "swap"), (check.limit, "memory", "limit")] {
-            if let Some(limit) = limit.filter(|&limit| limit <= usage) {
-                let text = format!("rejecting {name} limit {limit} <= usage {usage}");
-                return Err(Failure::WrongStatus(text)).at(format_args!("/linux/resources/memory/{key}"));
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn freeze(&self) -> Result<()> {

@@ -269,13 +269,13 @@ fn prepare_notify(reserved: &Reserved, host: Option<&OsStr>, gate: Gate) -> Resu
     Ok(Notify::listen(reserved.fd(), host).inspect_err(|error| log::warn!("{error:#}")).ok())
 }
 
-/// Makes the cgroup; systemd makes its own later. An ordinary user who may make none does without, if nothing asks for
+/// Makes the cgroup, with the limits that cannot wait; systemd makes its own later. An ordinary user who may make none does without, if nothing asks for
 /// one.
 fn make_cgroup(plan: &Plan, host: &Host) -> Result<Cgroup> {
     if let Some(unit) = &plan.unit {
         return Ok(Cgroup::open(&cgroup::planned_paths(&plan.cgroup)).of_unit(Some(unit.unit.clone())));
     }
-    Cgroup::create(&plan.cgroup)
+    let mut cgroup = Cgroup::create(&plan.cgroup)
         .or_else(|error| {
             if !cgroup::is_denied(&error) || !host.rootless {
                 return Err(error);
@@ -288,7 +288,9 @@ fn make_cgroup(plan: &Plan, host: &Host) -> Result<Cgroup> {
             Err(error.context(Failure::Unsupported(text.to_owned())))
         })
         .context("unable to apply cgroup configuration")
-        .at("/linux/cgroupsPath")
+        .at("/linux/cgroupsPath")?;
+    cgroup.limit_birth(&plan.resources)?;
+    Ok(cgroup)
 }
 
 /// What is known of the container before it is there.
