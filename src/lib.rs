@@ -23,7 +23,8 @@
 //!  ─────────────────────────      meets a joined one) ─────────   ────────────────────────────────────────
 //!  plan: every "no" is said
 //!  reserve the directory
-//!  make the cgroup (and groups of resctrl)
+//!  make the cgroup (and groups of resctrl),
+//!  limit its memory
 //!  clone3 ─────────────────────▶ join, make a time namespace
 //!                                clone3, as our sibling ───────▶  (or: straight from the runtime's clone3)
 //!                                Forked(pid), exit                wait
@@ -97,6 +98,7 @@
 //! * **Masked and read-only paths are made before pivot_root** and not after: the rootfs is a handle until the last
 //!   step, and no look-up in it can reach the host (`init/rootfs/`).
 //! * **Mounts are made detached** and have all their attributes before anybody can see them ([`sys::mount`]).
+//! * **Whoever waits says for how long**, or why no bound is right: there is no other way to ([`sys::wait`]).
 //! * **The filter's compiler is ours** and libseccomp is its judge in tests: tens of microseconds instead of
 //!   milliseconds in every `create` ([`seccomp`]).
 //!
