@@ -1,5 +1,6 @@
 #!/bin/sh
-# The rules of the house that no lint knows: short files, and `unsafe` only in src/sys (main.rs has an attribute).
+# The rules of the house that no lint knows: short files, `unsafe` only in src/sys (main.rs has an attribute), and no
+# dependency that nobody has looked at.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -12,4 +13,5 @@ if grep -rnE --include='*.rs' 'unsafe (\{|fn|impl|extern)|allow\(unsafe_code' sr
     echo "unsafe is for src/sys alone"
     broken=1
 fi
+integration/dependencies.sh || broken=1
 exit $broken
