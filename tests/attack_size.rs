@@ -31,7 +31,7 @@ fn cgroups_that_a_container_has_nested_deep_are_removed() {
         "cd /sys/fs/cgroup; [ -d memory ] && cd memory
          n=0; while [ $n -lt 38 ] && mkdir {name} && cd {name}; do n=$((n+1)); done
          mkdir -p {}; echo $n",
-        vec![name.as_str(); 10].join("/")
+        [name.as_str(); 10].join("/")
     );
     let mount = json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"] });
     for on_v2 in [false, true] {
