@@ -32,8 +32,10 @@
 //! | `RUNTIME` | the runtime under test |
 //! | `BUSYBOX` | a static busybox, if the one in `PATH` is not |
 //! | `ORLOP_LOOP` | how many containers `leaks` runs (100) |
+//! | `ORLOP_SEEDS` | a directory that gets every config.json, for `fuzz/seeds.sh` |
+//! | `ORLOP_MANY` | how many containers `many` has at once (60) |
 //! | `ORLOP_TIME_LIMIT` | seconds one call may take (30) |
-//! | `ORLOP_SOAK` | not empty: attacks take their time, seconds instead of tenths |
+//! | `ORLOP_SOAK` | all points, all rounds, all the time that races need (`make soak`) |
 //! | `RUN_DIFFERENCES` | do not skip the listed differences on runc |
 #![allow(
     clippy::disallowed_methods,
@@ -56,6 +58,7 @@ mod bad_input;
 mod capabilities;
 mod cgroup;
 mod cgroup_devices;
+mod check;
 mod cli;
 mod create;
 mod delete;
@@ -77,8 +80,10 @@ mod killed;
 mod labels;
 mod layers;
 mod leaks;
+mod limits;
 mod list;
 mod logging;
+mod many;
 mod masked_paths;
 mod memory_policy;
 mod mount_destinations;
@@ -87,6 +92,7 @@ mod mounts;
 mod namespaces;
 mod net_devices;
 mod notify_socket;
+mod openmetrics;
 mod pages;
 mod pause;
 mod personality;

@@ -9,7 +9,6 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -24,7 +23,8 @@ use crate::plan::exec::ExecPlan;
 use crate::plan::namespaces::{Birth, KINDS, MOUNT, PID, TIME};
 use crate::sync;
 use crate::sys::clone::{self, Newborn, SingleThreaded};
-use crate::sys::{Call, fd, pidfd, process};
+use crate::sys::wait::{self, Bound};
+use crate::sys::{Call, fd, process};
 
 /// Where the process goes.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Target<'_> {
     /// # Errors
     /// [`Failure::WrongStatus`] when init has ended: then its pid may be somebody else's, and the namespaces are dead.
     fn check_alive(&self) -> Result<()> {
-        if pidfd::wait_end(self.init.as_fd(), Duration::ZERO)? {
+        if wait::readable(self.init.as_fd(), Bound::NOW)? {
             return Err(stopped());
         }
         Ok(())

@@ -8,10 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-/// Whether attacks take their time: `make soak`.
-pub fn soak() -> bool {
-    std::env::var_os("ORLOP_SOAK").is_some_and(|value| !value.is_empty())
-}
+use super::soak;
 
 /// So many where there is little time, so many where there is much.
 pub fn rounds(short: usize, long: usize) -> usize {
