@@ -109,6 +109,7 @@ mod scheduling;
 mod seccomp;
 mod seccomp_notify;
 mod security;
+mod security_rows;
 mod spec;
 mod spec_judge;
 mod spec_rows;
