@@ -135,7 +135,9 @@ impl Saved {
             Err(call) if call.is(Errno::NOENT) => return Ok(None),
             other => other.context("reading state.json")?,
         };
-        serde_json::from_slice(&text).map(Some).context("reading state.json")
+        let saved: Self = serde_json::from_slice(&text).context("reading state.json")?;
+        anyhow::ensure!(!saved.id.is_empty(), "reading state.json: it is that of no container");
+        Ok(Some(saved))
     }
 }
 

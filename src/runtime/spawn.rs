@@ -110,6 +110,7 @@ pub fn give_birth(plan: &Plan, cgroup: &mut Cgroup, rootfs: &Root, gate: Option<
                 bootstrap::main(token, &setup, &init_end)
             })
             .context("making the bootstrap process")?;
+            drop(init_end); // else the wire would not end with the bootstrap
             let bootstrap = Child::adopt(newborn);
             cgroup.take_first(plan, bootstrap.pid, born)?;
             wire.go()?;
