@@ -35,8 +35,8 @@ pub fn list(args: &List, state_root: &Path) -> Result<String> {
     let mut all = Vec::with_capacity(ids.len());
     for id in &ids {
         match look(state_root, id) {
-            Ok(shown) => all.extend(shown),
-            // It was deleted while we looked.
+            Ok(shown) => all.push(shown),
+            // It is being made or deleted while we look.
             Err(error) if error.downcast_ref() == Some(&Failure::NoSuchContainer) => {}
             Err(error) => log::warn!("container {id}: {error:#}"),
         }
@@ -52,15 +52,10 @@ pub fn list(args: &List, state_root: &Path) -> Result<String> {
     })
 }
 
-/// A container, or nothing where there is no more than a directory.
-fn look(state_root: &Path, id: &ContainerId) -> Result<Option<Shown>> {
+fn look(state_root: &Path, id: &ContainerId) -> Result<Shown> {
     let container = Container::open(state_root, id)?;
-    if container.saved.created.is_empty() {
-        log::debug!("{id}: has no state");
-        return Ok(None);
-    }
     let uid = rustix::fs::fstat(container.fd()).named(|| "fstat()".to_owned())?.st_uid;
-    Shown::of(container, owner(uid)).map(Some)
+    Shown::of(container, owner(uid))
 }
 
 /// A user's name in /etc/passwd, or `#` and the number of one without a name. Not getpwuid(3): in a static program that

@@ -15,6 +15,11 @@ pub const REASONS: &[(&str, &str)] = &[
     ),
     ("cli::the_root_directory_is_refused_as_state_root", "runc 1.1 takes any --root"),
     ("cli::usage_errors_are_one_line_and_stand_in_the_log", "runc prints its help"),
+    ("concurrency::create_against_delete_by_force", "runc 1.1 has no lock"),
+    ("concurrency::either_delete_or_start_wins", "runc 1.1 has no lock"),
+    ("concurrency::exec_against_kill", "runc 1.1 says other things"),
+    ("concurrency::of_several_deletes_one_wins", "runc 1.1 has no lock"),
+    ("concurrency::whoever_looks_meanwhile_sees_a_state", "runc 1.1 has no lock"),
     (
         "delete::force_kills_all_processes_when_there_is_no_pid_namespace",
         "runc 1.1 may give up on a v2 cgroup whose processes are still dying",
