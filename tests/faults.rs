@@ -62,6 +62,7 @@ fn refused_or_fine(bundle: &Bundle, out: Output, reason: &str) -> bool {
 
 #[test]
 fn a_full_state_directory_is_said_to_be_full() {
+    differs!();
     let bundle = Bundle::busybox();
     let options =
         (1..12).map(|inodes| format!("nr_inodes={inodes}")).chain([4, 8, 12, 16].map(|k| format!("size={k}k")));
@@ -183,7 +184,6 @@ fn a_state_that_cannot_be_read_is_an_error_and_can_be_put_right() {
 /// What a later version writes besides is passed over.
 #[test]
 fn a_state_with_more_in_it_is_read() {
-    differs!();
     let c = Bundle::busybox().args(["sleep", "100"]).run_detached();
     let mut state: Value = serde_json::from_str(&fs::read_to_string(state_file(&c)).unwrap()).unwrap();
     state["of_the_future"] = json!({ "a": [1] });
@@ -225,7 +225,6 @@ fn a_fifo_is_never_waited_for() {
 /// Whoever asks for the state of a frozen container knocks at a gate where nobody answers.
 #[test]
 fn a_frozen_container_keeps_nobody_waiting() {
-    differs!();
     needs!(cgroups::has("freezer") || cgroups::is_pure_v2(), "freezer");
     for begin in [Bundle::create, Bundle::run_detached] {
         let c = begin(Bundle::busybox().args(["sleep", "100"]));
@@ -249,7 +248,6 @@ fn a_frozen_container_keeps_nobody_waiting() {
 /// A container that is created and frozen, then thawed, finds those who asked meanwhile gone, and starts.
 #[test]
 fn a_thawed_container_starts() {
-    differs!();
     needs!(cgroups::has("freezer") || cgroups::is_pure_v2(), "freezer");
     let c = Bundle::busybox().args(["echo", "here"]).create();
     c.verb("pause").silent();
@@ -299,7 +297,6 @@ fn a_console_that_nobody_attends_is_an_error() {
 /// The queue of one who listens, and takes nobody, is full.
 #[test]
 fn a_console_with_a_full_queue_is_an_error() {
-    differs!();
     let bundle = Bundle::busybox().set("/process/terminal", true).args(["sh"]);
     let path = bundle.scratch("console");
     let listener = UnixListener::bind(&path).unwrap();
