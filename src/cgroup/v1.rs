@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::error::{AtKey, Failure, Result};
 use crate::plan::cgroup::{Below, LegacyDir};
-use crate::plan::resources::ResourcePlan;
+use crate::plan::resources::{ResourcePlan, Write};
 use crate::sys::wait::{self, Bound};
 use crate::sys::{Call, small_file};
 
@@ -87,9 +87,11 @@ impl Cgroup {
         }
     }
 
-    /// `checkBeforeUpdate` is left to the kernel: on v1 it refuses a memory limit below the usage by itself.
-    pub(super) fn set(&self, plan: &ResourcePlan) -> Result<()> {
-        write_all(&plan.writes, |controller| self.dir(controller))?;
+    pub(super) fn write<'w>(&self, writes: impl Iterator<Item = &'w Write>) -> Result<()> {
+        write_all(writes, |controller| self.dir(controller))
+    }
+
+    pub(super) fn set_devices(&self, plan: &ResourcePlan) -> Result<()> {
         match (&plan.devices, self.dir("devices")) {
             (Some(policy), Some(dir)) => devices::write(dir, policy).at("/linux/resources/devices"),
             // That is a problem of the plan, unless everything is allowed.

@@ -10,9 +10,9 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, OFlags};
 use rustix::io::{Errno, pread};
 
-use crate::error::{AtKey, Failure, Result};
+use crate::error::{AtKey, Result};
 use crate::plan::cgroup::Below;
-use crate::plan::resources::{MemoryCheck, ResourcePlan};
+use crate::plan::resources::{ResourcePlan, Write};
 use crate::sys::wait::{self, Bound};
 use crate::sys::{Call, Named, small_file};
 
@@ -44,34 +44,23 @@ impl Cgroup {
         Self { dir: Dir::open(path.to_owned()).unwrap_or_else(|_| Dir::by_path(path.to_owned())) }
     }
 
+    pub(super) fn by_path(path: &Path) -> Self {
+        Self { dir: Dir::by_path(path.to_owned()) }
+    }
+
     pub(super) fn dir(&self) -> &Dir {
         &self.dir
     }
 
-    pub(super) fn set(&self, plan: &ResourcePlan) -> Result<()> {
-        if let Some(check) = &plan.memory_check {
-            self.check_memory(check)?;
-        }
-        write_all(&plan.writes, |_| Some(&self.dir))?;
+    pub(super) fn write<'w>(&self, writes: impl Iterator<Item = &'w Write>) -> Result<()> {
+        write_all(writes, |_| Some(&self.dir))
+    }
+
+    pub(super) fn set_devices(&self, plan: &ResourcePlan) -> Result<()> {
         match &plan.devices {
             Some(policy) => devices::attach(&self.dir, policy).at("/linux/resources/devices"),
             None => Ok(()),
         }
-    }
-
-    /// Refuses a limit that the usage has reached: the kernel would kill until it fits. When the usage cannot be read,
-    /// the limit itself will fail.
-    fn check_memory(&self, check: &MemoryCheck) -> Result<()> {
-        let Ok(Ok(usage)) = self.dir.read("memory.current").map(|text| text.trim().parse::<u64>()) else {
-            return Ok(());
-        };
-        for (limit, name, key) in [(check.swap, "memory+swap", "swap"), (check.limit, "memory", "limit")] {
-            if let Some(limit) = limit.filter(|&limit| limit <= usage) {
-                let text = format!("rejecting {name} limit {limit} <= usage {usage}");
-                return Err(Failure::WrongStatus(text)).at(format_args!("/linux/resources/memory/{key}"));
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn freeze(&self) -> Result<()> {
@@ -127,9 +116,13 @@ impl Cgroup {
 pub(super) fn path_of(pid: i32) -> Result<Option<String>, Call> {
     let file = format!("/proc/{pid}/cgroup");
     let text = small_file::read_all(CWD, &file, || file.clone())?;
-    let text = String::from_utf8_lossy(&text).into_owned();
+    Ok(parse_path(&String::from_utf8_lossy(&text)))
+}
+
+/// The path in a /proc/PID/cgroup (cgroups(7)).
+pub(super) fn parse_path(text: &str) -> Option<String> {
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
-    Ok(path.filter(|path| !path.split('/').any(|part| part == "..")).map(str::to_owned))
+    path.filter(|path| !path.split('/').any(|part| part == "..")).map(str::to_owned)
 }
 
 fn has_all(dir: &Dir, controllers: &[String]) -> bool {

@@ -9,6 +9,7 @@ use clap::Args;
 use super::{cgroup_of, create, status_of};
 use crate::container::{Container, ContainerId};
 use crate::error::{Context, Failure, Result};
+use crate::log::Phases;
 use crate::resctrl;
 use crate::state::Status;
 use crate::sys::pidfd;
@@ -33,6 +34,7 @@ const LONGEST: Bound = Bound::Within(Duration::from_secs(10));
 /// # Errors
 /// A container that runs, without `--force`; what could not be removed.
 pub fn delete(args: &Delete, state_root: &Path) -> Result<()> {
+    let mut phases = Phases::begin();
     let id = ContainerId::parse(&args.id)?;
     // A `create` or `start` that is at work gives up, and lets go of the container, when its init dies.
     let kill_init = || if args.force { stop_or_gone(Container::open(state_root, &id)) } else { Ok(()) };
@@ -50,7 +52,10 @@ pub fn delete(args: &Delete, state_root: &Path) -> Result<()> {
             return Err(Failure::WrongStatus(text).into());
         }
     }
-    remove(&container)
+    phases.end("stop");
+    remove(&container)?;
+    phases.end("remove");
+    Ok(())
 }
 
 fn stop_or_gone(container: Result<Container>) -> Result<()> {

@@ -1,6 +1,7 @@
 //! One file for each verb: its flags, which are also what a library caller passes, and its flow from top to bottom.
 //! process: runtime
 
+pub mod check;
 pub mod create;
 pub mod delete;
 pub mod events;
@@ -68,7 +69,8 @@ fn resctrl_of(container: &Container) -> Option<Groups> {
 /// Errors of looking.
 fn status_of(container: &Container) -> Result<Status> {
     let status = container.status()?;
-    if matches!(status, Status::Created | Status::Running) && cgroup_of(container).frozen()? {
+    let alive = matches!(status, Status::Created | Status::Running);
+    if alive && Cgroup::by_path(&container.saved.cgroup_paths).frozen()? {
         return Ok(Status::Paused);
     }
     Ok(status)

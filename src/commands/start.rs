@@ -11,6 +11,7 @@ use crate::container::notify::{self, Notify};
 use crate::container::{Container, Saved, gate};
 use crate::error::{Failure, Result};
 use crate::hooks::{self, Around};
+use crate::log::Phases;
 use crate::plan::hooks::Moment;
 use crate::state::Status;
 use crate::sync::{FromInit, RuntimeEnd};
@@ -29,6 +30,7 @@ pub struct Start {
 /// # Errors
 /// When the container is not `created`; why its program could not be run; a poststart hook's failure.
 pub fn start(args: &Start, state_root: &Path) -> Result<()> {
+    let mut phases = Phases::begin();
     let mut container = lock(state_root, &args.id)?;
     // A frozen init would take the connection and never answer.
     let frozen = cgroup_of(&container).frozen()?;
@@ -38,8 +40,10 @@ pub fn start(args: &Start, state_root: &Path) -> Result<()> {
         Some(host) => Some(Notify::listen(container.fd(), &host)?).zip(container.init()?),
         None => None,
     };
+    phases.end("find");
     init.go()?;
     pass(&init, &container.saved)?;
+    phases.end("program");
     gate::remove(container.fd());
     if !container.saved.hooks.poststart.is_empty() || notify.is_some() {
         container.unlock()?; // the hooks and the program may take their time

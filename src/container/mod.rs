@@ -21,6 +21,7 @@ pub use saved::Saved;
 
 use crate::error::{Context, Failure, Result};
 use crate::state::Status;
+use crate::sync::INIT_NAME;
 use crate::sys::wait::{self, Bound};
 use crate::sys::{self, Call, Named, pidfd, proc};
 
@@ -272,10 +273,18 @@ impl Container {
             Err(call) if call.is(Errno::SRCH) => return Ok(None),
             other => other?,
         };
+        Ok(self.stat_of_init()?.map(|_| pidfd))
+    }
+
+    /// What the kernel says of init, if it is alive.
+    fn stat_of_init(&self) -> Result<Option<proc::Stat>> {
+        let Saved { init_process_pid: pid, init_process_start: start, .. } = self.saved;
+        if pid == 0 {
+            return Ok(None);
+        }
         match proc::stat(pid) {
-            Ok((b'Z' | b'X', _)) => Ok(None),
-            Ok((_, start)) if start != self.saved.init_process_start => Ok(None),
-            Ok(_) => Ok(Some(pidfd)),
+            Ok(stat) if stat.start != start || b"ZX".contains(&stat.state) => Ok(None),
+            Ok(stat) => Ok(Some(stat)),
             Err(call) if call.is(Errno::NOENT) || call.is(Errno::SRCH) => Ok(None),
             Err(call) => Err(call.into()),
         }
@@ -286,14 +295,15 @@ impl Container {
     /// # Errors
     /// Errors of looking.
     pub fn status(&self) -> Result<Status> {
-        let alive = self.init()?.is_some();
+        let init = self.stat_of_init()?;
         if !self.saved.complete {
-            return self.unfinished(alive);
+            return self.unfinished(init.is_some());
         }
-        if !alive {
-            return Ok(Status::Stopped);
-        }
-        Ok(if gate::is_closed(self.fd())? { Status::Created } else { Status::Running })
+        Ok(match init {
+            None => Status::Stopped,
+            Some(stat) if stat.name == INIT_NAME.to_bytes() && gate::is_there(self.fd())? => Status::Created,
+            Some(_) => Status::Running,
+        })
     }
 
     /// Of a `create` that has not come to its end: is it still at work?

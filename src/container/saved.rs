@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Result};
 use crate::spec::Hooks;
 use crate::state::{ProcessState, State, Status, VERSION};
-use crate::sys::{self, Named};
+use crate::sys::{self, Named, small_file};
 
 /// The file's name.
 pub(super) const FILE: &str = "state.json";
@@ -131,13 +131,17 @@ impl Saved {
     /// # Errors
     /// The failed call's; when it is not JSON.
     pub fn read(directory: BorrowedFd<'_>) -> Result<Option<Self>> {
-        let text = match sys::small_file::read_all(directory, FILE, || FILE.to_owned()) {
+        let text = match small_file::read_all(directory, FILE, || FILE.to_owned()) {
             Err(call) if call.is(Errno::NOENT) => return Ok(None),
             other => other.context("reading state.json")?,
         };
-        let saved: Self = serde_json::from_slice(&text).context("reading state.json")?;
+        Self::parse(&text).map(Some)
+    }
+
+    pub(crate) fn parse(text: &[u8]) -> Result<Self> {
+        let saved: Self = serde_json::from_slice(text).context("reading state.json")?;
         anyhow::ensure!(!saved.id.is_empty(), "reading state.json: it is that of no container");
-        Ok(Some(saved))
+        Ok(saved)
     }
 }
 

@@ -3,10 +3,11 @@
 //! process: init
 
 pub mod exec;
-mod handover;
+pub mod handover;
 mod hostname;
 mod keyring;
 mod labels;
+pub mod limits;
 mod network;
 mod program;
 mod rootfs;
@@ -19,13 +20,18 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
+pub use program::locate;
+
+#[cfg(fuzzing)]
+pub(crate) use rootfs::fuzz;
+
 use crate::error::{AtKey, Context, Report, Result};
 use crate::hooks::{self, Around};
 use crate::plan::Plan;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::{Birth, CGROUP, Kind, PID, TIME, USER};
 use crate::state::{State, Status, VERSION};
-use crate::sync::{FromInit, InitEnd, ToInit};
+use crate::sync::{FromInit, INIT_NAME, InitEnd, ToInit};
 use crate::sys::proc::Proc;
 use crate::sys::wait::{self, Why};
 use crate::sys::{Call, clone, ids, process as this, signal};
@@ -89,7 +95,7 @@ fn fail(error: &anyhow::Error, runtime: &InitEnd) -> i32 {
 
 fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     let plan = setup.plan;
-    this::set_name(c"orlop:[init]")?;
+    this::set_name(INIT_NAME)?;
     runtime.wait()?; // our cgroup and ids are as they should be
 
     signal::restore()?;
@@ -104,7 +110,10 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     network::loopback_up(plan)?;
 
     let rootfs = rootfs::build(plan, &proc, runtime)?; // ── the host is still visible ──
-    runtime.ask(&FromInit::RunHooks)?; // prestart, createRuntime
+    runtime.tell(&FromInit::Built)?; // limits; prestart, createRuntime
+    if plan.init_waits_for_hooks() {
+        runtime.wait()?;
+    }
     run_hooks(plan, Moment::CreateContainer, Status::Creating)?;
     hostname::set(plan)?;
     sysctl::write(plan, &proc)?;
@@ -112,7 +121,8 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     rootfs::seal(plan, &rootfs)?;
     rootfs::enter(plan, &rootfs, &proc)?; // ── the host is gone ──
 
-    let program = handover::prepare(&plan.entry(), Some(&proc), runtime)?;
+    labels::of_program(&plan.process.labels, Some(&proc))?;
+    let program = handover::prepare(&plan.entry(), runtime)?;
     runtime.ask(&FromInit::Ready)?; // `create` returns
     let start = setup.gate.as_ref().map(|gate| wait_at(gate, plan)); // `start` goes on here
     let wire = start.as_ref().unwrap_or(runtime);

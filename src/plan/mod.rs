@@ -24,7 +24,9 @@ pub mod net_devices;
 mod problems;
 pub mod process;
 pub mod resources;
+pub mod review;
 pub mod rootfs;
+pub mod rules;
 pub mod scheduling;
 pub mod seccomp;
 pub mod sub_cgroup;
@@ -145,6 +147,8 @@ pub struct Entry<'a> {
     pub ids: &'a id_mappings::IdMappingsPlan,
     /// How many descriptors after stdio the program keeps.
     pub preserved_fds: u32,
+    /// Whether the process has the runtime's rights until it gives them up itself: it enters no user namespace.
+    pub keeps_rights: bool,
 }
 
 impl Plan {
@@ -159,7 +163,18 @@ impl Plan {
             seccomp: self.seccomp.as_ref(),
             ids: &self.ids,
             preserved_fds: self.preserved_fds,
+            keeps_rights: !self.namespaces.has_own(&namespaces::USER),
         }
+    }
+
+    /// Whether init, once it has built the rootfs, waits for what the runtime does then: hooks see the rootfs as it is
+    /// at that moment, those of the container come after those of the runtime, parameters (sysctl) of a network device are
+    /// there only when the device is, and cgroup v1 denies all devices, a terminal too, for the moment of setting rules.
+    #[must_use]
+    pub fn init_waits_for_hooks(&self) -> bool {
+        let hooks = &self.hooks;
+        let lists = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
+        lists.iter().any(|hooks| !hooks.is_empty()) || !self.net_devices.is_empty() || self.terminal.is_some()
     }
 
     /// The agent that a notifying filter asks.

@@ -47,7 +47,7 @@ impl Child {
     /// # Errors
     /// Errors of reading /proc.
     pub fn start_time(&self) -> Result<u64> {
-        Ok(proc::stat(self.pid)?.1)
+        Ok(proc::stat(self.pid)?.start)
     }
 
     /// Lets it outlive us.
@@ -222,9 +222,11 @@ impl Init {
                     let source = sources.open(index)?;
                     self.wire.descriptor(source.as_fd())?;
                 }
-                FromInit::RunHooks => {
+                FromInit::Built => {
                     hooks_due()?;
-                    self.wire.go()?;
+                    if plan.init_waits_for_hooks() {
+                        self.wire.go()?;
+                    }
                 }
                 other => {
                     if self.attend_to(other, &plan.process, console)? {
@@ -252,7 +254,7 @@ impl Init {
                 Ok(false)
             }
             FromInit::Limits => {
-                limits::set(plan, self.child.pid)?;
+                init::limits::set(plan, self.child.pid)?;
                 self.wire.go()?;
                 Ok(false)
             }

@@ -78,6 +78,13 @@ impl Bundle {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         let mut groups = self.cgroups();
+        for group in &groups {
+            // On cgroup v1 a frozen process does not die; in other hierarchies there is no such file.
+            let _ = fs::OpenOptions::new()
+                .write(true)
+                .open(group.join("freezer.state"))
+                .and_then(|mut file| std::io::Write::write_all(&mut file, b"THAWED"));
+        }
         groups.reverse();
         eventually(Duration::from_secs(1), || {
             groups.retain(|path| remove_cgroup(path).is_err());

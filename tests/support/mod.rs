@@ -21,13 +21,16 @@ macro_rules! needs {
 }
 
 pub mod agent;
+pub mod attack;
 pub mod bundle;
 pub mod cgroups;
 pub mod config;
 pub mod container;
 pub mod differences;
 pub mod leftovers;
+pub mod limits;
 pub mod mountinfo;
+pub mod openmetrics;
 pub mod runtime;
 pub mod sockets;
 pub mod systemd;
