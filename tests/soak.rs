@@ -106,12 +106,12 @@ fn the_machine_stays_as_it_is() {
                     if number >= count {
                         break;
                     }
-                    if number % 2 == 0 {
+                    if number.is_multiple_of(2) {
                         lifecycle(long, long.id());
                     } else {
                         short.call(&["run", "--bundle", short.path().to_str().unwrap(), short.id()]).silent();
                     }
-                    if number % 500 == 0 {
+                    if number.is_multiple_of(500) {
                         forget_output(short);
                         forget_output(long);
                         eprintln!(
