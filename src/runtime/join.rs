@@ -87,6 +87,7 @@ pub fn give_birth(plan: &ExecPlan, target: &Target<'_>) -> Result<Init> {
     process::set_dumpable(true)?;
     lent.take_back()?;
     let (newborn, born) = born?;
+    drop(exec_end); // else the wire would not end with the process in between
     let child = Child::adopt(newborn);
     add(target, child.pid, born)?;
     let exec = match birth {
