@@ -2,6 +2,7 @@
 
 pub mod image;
 pub mod layer;
+pub mod machine;
 pub mod program;
 pub mod registry;
 pub mod tree;
