@@ -14,6 +14,8 @@ mod support;
 mod attacks;
 mod bad_input;
 mod convert;
+mod endpoints;
+mod faults;
 mod registry;
 mod run;
 mod unpack;

@@ -1,5 +1,6 @@
 //! What the tests are written with: images made on the spot, trees to compare, the program, its judges.
 
+pub mod front;
 pub mod image;
 pub mod layer;
 pub mod machine;
