@@ -16,6 +16,8 @@ mod bad_input;
 mod convert;
 mod endpoints;
 mod faults;
+mod proxies;
 mod registry;
 mod run;
+mod tokens;
 mod unpack;

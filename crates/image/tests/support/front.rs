@@ -91,13 +91,8 @@ impl Front {
         Self::start(Some(upstream.to_owned()), decide)
     }
 
-    /// Alone: there is nobody to hand anything on to.
+    /// Alone. What is passed on goes to whom it names, as with a proxy.
     pub fn alone(decide: impl Fn(&Request) -> Deed + Send + Sync + 'static) -> Self {
-        Self::start(None, decide)
-    }
-
-    /// A proxy: requests are handed on to whom they name.
-    pub fn proxy(decide: impl Fn(&Request) -> Deed + Send + Sync + 'static) -> Self {
         Self::start(None, decide)
     }
 
@@ -118,10 +113,6 @@ impl Front {
             }
         });
         front
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
     }
 
     pub fn host(&self) -> String {
