@@ -52,6 +52,7 @@ mod cgroup_devices;
 mod cli;
 mod create;
 mod delete;
+mod dependencies;
 mod devices;
 mod events;
 mod exec;

@@ -14,7 +14,7 @@ use crate::support::image::{blob, manifest};
 use crate::support::program::{self, Output};
 use crate::support::{Place, Registry, json, run};
 
-/// The image above in a registry.
+/// That image in a registry.
 struct Stage {
     place: Place,
     registry: Registry,
@@ -181,6 +181,34 @@ fn an_interrupted_copy_is_resumed_by_the_next() {
     stage.pull(&front, &[]).ok();
     stage.is_whole();
     assert_eq!(stage.ranges(&front)[2..], [Some("bytes=1000-".to_owned()), None]);
+}
+
+/// A signal in the middle: an error, and of archives and of what was on its way between registries nothing is left.
+#[test]
+fn a_copy_is_interrupted() {
+    let stage = Stage::new();
+    for (at, signal) in ["TERM", "INT", "HUP"].into_iter().enumerate() {
+        let front = stage.to_the_layer(9, Deed::Stall(500_000));
+        let scratch = stage.place.path(signal);
+        fs::create_dir(&scratch).unwrap();
+        let archive = format!("oci-archive:{}:x", scratch.join("a.tar").display());
+        let to = [archive.clone(), archive.replacen("oci", "docker", 1), stage.registry.image("other:x")][at].clone();
+        let errors = stage.place.path("errors");
+        let mut child = program::command(["copy", "--insecure", "--quiet", &front.image("a:one"), &to])
+            .env("TMPDIR", &scratch)
+            .stderr(fs::File::create(&errors).unwrap())
+            .spawn()
+            .unwrap();
+        let end = Instant::now() + Duration::from_secs(30);
+        while stage.ranges(&front).is_empty() {
+            assert!(Instant::now() < end, "it never asked");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        crate::support::judge("kill", &[&format!("-{signal}"), &child.id().to_string()]);
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{to}");
+        assert_eq!(fs::read_to_string(&errors).unwrap(), "orlop-image: interrupted\n");
+        assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0, "{to}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@
 mod support;
 
 mod attacks;
+mod bad_copies;
 mod bad_input;
 mod convert;
 mod endpoints;

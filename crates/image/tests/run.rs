@@ -59,7 +59,7 @@ fn a_service_from_a_registry() {
         let (from, to) = (format!("oci:{}", place.path("layout").display()), registry.image("nginx:shaped"));
         program::run(["copy", "--all", "--insecure", "--quiet", &from, &to]).ok();
         drop(place);
-        let machine = Machine::of(&to, &["--insecure"]);
+        let machine = Machine::of(&to, &["--insecure", "--quiet"]);
         serves(&machine, &unique(&format!("registry{}", platforms.len())));
         // gc --all has forgotten the image. It is fetched once more, and then no longer needs its registry.
         machine.run(&["--entrypoint", "/bin/ls"]).ok();
