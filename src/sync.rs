@@ -242,7 +242,7 @@ fn is_gone(call: &Call) -> bool {
     call.is(Errno::PIPE) || call.is(Errno::CONNRESET)
 }
 
-fn encode(message: &FromInit) -> Vec<u8> {
+pub(crate) fn encode(message: &FromInit) -> Vec<u8> {
     let number = |tag: u8, number: u64| [&[tag], number.to_le_bytes().as_slice()].concat();
     match message {
         FromInit::Forked(pid) => number(FORKED, u64::from(pid.unsigned_abs())),
@@ -262,7 +262,7 @@ fn encode(message: &FromInit) -> Vec<u8> {
     }
 }
 
-fn decode(packet: &[u8], descriptor: Option<OwnedFd>) -> Result<FromInit> {
+pub(crate) fn decode(packet: &[u8], descriptor: Option<OwnedFd>) -> Result<FromInit> {
     let number = packet.get(1..9).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
     Ok(match packet.first() {
         None => FromInit::End,

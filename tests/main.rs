@@ -32,6 +32,7 @@
 //! | `RUNTIME` | the runtime under test |
 //! | `BUSYBOX` | a static busybox, if the one in `PATH` is not |
 //! | `ORLOP_LOOP` | how many containers `leaks` runs (100) |
+//! | `ORLOP_SEEDS` | a directory that gets every config.json, for `fuzz/seeds.sh` |
 //! | `ORLOP_TIME_LIMIT` | seconds one call may take (30) |
 //! | `RUN_DIFFERENCES` | do not skip the listed differences on runc |
 #![allow(
@@ -49,6 +50,7 @@ mod bad_input;
 mod capabilities;
 mod cgroup;
 mod cgroup_devices;
+mod check;
 mod cli;
 mod create;
 mod delete;

@@ -287,7 +287,10 @@ impl Cgroup {
     }
 
     /// Two containers in one cgroup would share limits, and die of each other's `delete`.
-    fn refuse_used(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Failure::WrongStatus`]; those of reading.
+    pub fn refuse_used(&self) -> Result<()> {
         let procs = self.procs()?.len();
         if procs != 0 {
             let text = format!("container's cgroup is not empty: {procs} process(es) found");

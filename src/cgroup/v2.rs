@@ -131,9 +131,13 @@ impl Cgroup {
 pub(super) fn path_of(pid: i32) -> Result<Option<String>, Call> {
     let file = format!("/proc/{pid}/cgroup");
     let text = small_file::read_all(CWD, &file, || file.clone())?;
-    let text = String::from_utf8_lossy(&text).into_owned();
+    Ok(parse_path(&String::from_utf8_lossy(&text)))
+}
+
+/// The path in a /proc/PID/cgroup (cgroups(7)).
+pub(super) fn parse_path(text: &str) -> Option<String> {
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
-    Ok(path.filter(|path| !path.split('/').any(|part| part == "..")).map(str::to_owned))
+    path.filter(|path| !path.split('/').any(|part| part == "..")).map(str::to_owned)
 }
 
 fn has_all(dir: &Dir, controllers: &[String]) -> bool {

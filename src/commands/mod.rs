@@ -1,6 +1,7 @@
 //! One file for each verb: its flags, which are also what a library caller passes, and its flow from top to bottom.
 //! process: runtime
 
+pub mod check;
 pub mod create;
 pub mod delete;
 pub mod events;

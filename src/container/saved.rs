@@ -132,7 +132,11 @@ impl Saved {
             other => other.named(|| format!("open({FILE:?})")).context("reading state.json")?,
         };
         let text = std::io::read_to_string(std::fs::File::from(file)).context("reading state.json")?;
-        serde_json::from_str(&text).map(Some).context("reading state.json")
+        Self::parse(&text).map(Some)
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        serde_json::from_str(text).context("reading state.json")
     }
 }
 

@@ -19,6 +19,11 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
+pub use program::locate;
+
+#[cfg(fuzzing)]
+pub(crate) use rootfs::fuzz;
+
 use crate::error::{AtKey, Context, Report, Result};
 use crate::hooks;
 use crate::plan::Plan;

@@ -272,6 +272,17 @@ fn write_address(address: &Address, device: i32) -> Message {
     address.attributes.iter().fold(message, |message, (kind, value)| message.attribute(*kind, value))
 }
 
+/// Reads a packet of the kernel's.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(mut packet: &[u8]) {
+    while let Some(answer) = Answer::split_off(&mut packet) {
+        read_link(answer.body);
+        if let Some(address) = read_address(answer.body, 5) {
+            write_address(&address, 7).finish();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Answer, Message, Netlink, read_address, write_address};

@@ -93,7 +93,7 @@ pub fn stat(pid: i32) -> Result<(u8, u64), Call> {
 }
 
 /// The name in the second field may hold anything, so the rest is counted from its last parenthesis.
-fn parse_stat(line: &[u8]) -> Option<(u8, u64)> {
+pub(crate) fn parse_stat(line: &[u8]) -> Option<(u8, u64)> {
     let end = line.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(line.get(end + 2..)?).ok()?;
     let mut fields = rest.split(' ');
