@@ -57,6 +57,7 @@ fuzz:
 # Ratios are what counts; see docs/performance.md.
 bench: build
 	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench
+	integration/bench/image.sh $(ORLOP) $(IMAGE) $(TARGET)/bench/image
 
 PAGES := $(abspath $(TARGET)/pages)
 SHARE := $(DESTDIR)$(PREFIX)/share

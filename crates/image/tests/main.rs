@@ -19,6 +19,7 @@ mod endpoints;
 mod faults;
 mod proxies;
 mod registry;
+mod rootless;
 mod run;
 mod tokens;
 mod unpack;
