@@ -149,6 +149,10 @@ fn certificates_and_passwords() {
     copy(&[&trust, &client]).refused().says("401");
     copy(&[&trust, &client, &["--creds", "me:wrong"]]).refused().says("401");
     copy(&[&trust, &client, &["--creds", "me:secret"]]).ok();
+    // Whoever it is that we speak to.
+    let unknown = [&["--insecure", "--authfile", &auth][..], &client, &["--creds", "me:secret"]].concat();
+    copy(&[&unknown]).ok();
+    copy(&[&unknown[1..]]).refused().says("ertificate");
     // Credentials that are kept.
     let host = registry.host();
     let login = |password: &str| {

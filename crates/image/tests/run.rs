@@ -297,6 +297,30 @@ fn the_runtime_is_killed() {
     });
 }
 
+/// A store on a disk that is too small: an error, and no half layer. When there is room, it goes on.
+#[test]
+fn a_full_disk() {
+    let machine = Machine::new(&nginx_shaped());
+    let script = r#"
+        set -eu
+        cd "$1"; image=$2; orlop=$3
+        mkdir store; mount -t tmpfs -o size=1m tmpfs store
+        if "$image" run --store store --runtime "$orlop" --entrypoint /bin/ls oci:layout 2>error; then exit 9; fi
+        grep -q "No space left on device" error || { cat error >&2; exit 8; }
+        test "$(wc -l <error)" = 1
+        test -z "$(find store/layers -mindepth 1 -maxdepth 1 -type d)"
+        test -z "$(ls -A store/containers)"
+        mount -o remount,size=20m store
+        "$image" run --store store --runtime "$orlop" --entrypoint /bin/ls oci:layout -- /etc/motd
+        sleep 1
+    "#;
+    let (own, orlop) = (env!("CARGO_BIN_EXE_orlop-image"), program::orlop());
+    let place = machine.place.dir.path().to_str().unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script, "sh", place, own, orlop.to_str().unwrap()]);
+    assert_eq!(Output::from(command.output().unwrap()).ok().stdout, "/etc/motd\n");
+}
+
 /// A bad layer leaves nothing in the store.
 #[test]
 fn a_bad_image() {
