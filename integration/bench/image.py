@@ -16,17 +16,17 @@ import subprocess
 import sys
 import tarfile
 
-ORLOP, IMAGE, DIRECTORY = sys.argv[1:]
+ORLOP, IMAGE, DIRECTORY, MEMORY = sys.argv[1:]
 MEASURE = f"{DIRECTORY}/measure"
 ROUNDS = int(os.environ.get("ROUNDS", "100"))
 UNPACKS = int(os.environ.get("UNPACKS", "5"))
 LAYERS = 6
 
 
-def blob(content, kind):
+def blob(place, content, kind):
     """Stores a blob of the layout; gives its descriptor."""
     name = hashlib.sha256(content).hexdigest()
-    with open(f"{DIRECTORY}/layout/blobs/sha256/{name}", "wb") as file:
+    with open(f"{place}/layout/blobs/sha256/{name}", "wb") as file:
         file.write(content)
     return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{name}", "size": len(content)}
 
@@ -48,8 +48,8 @@ def layer(number):
     return out.getvalue()
 
 
-def layout():
-    os.makedirs(f"{DIRECTORY}/layout/blobs/sha256")
+def layout(place):
+    os.makedirs(f"{place}/layout/blobs/sha256")
     tars = [layer(number) for number in range(LAYERS)]
     config = {
         "architecture": "amd64", "os": "linux",
@@ -58,13 +58,13 @@ def layout():
     }
     manifest = {
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": blob(json.dumps(config).encode(), "config.v1+json"),
-        "layers": [blob(gzip.compress(tar, mtime=0), "layer.v1.tar+gzip") for tar in tars],
+        "config": blob(place, json.dumps(config).encode(), "config.v1+json"),
+        "layers": [blob(place, gzip.compress(tar, mtime=0), "layer.v1.tar+gzip") for tar in tars],
     }
-    index = {"schemaVersion": 2, "manifests": [blob(json.dumps(manifest).encode(), "manifest.v1+json")]}
-    with open(f"{DIRECTORY}/layout/index.json", "w") as file:
+    index = {"schemaVersion": 2, "manifests": [blob(place, json.dumps(manifest).encode(), "manifest.v1+json")]}
+    with open(f"{place}/layout/index.json", "w") as file:
         json.dump(index, file)
-    with open(f"{DIRECTORY}/layout/oci-layout", "w") as file:
+    with open(f"{place}/layout/oci-layout", "w") as file:
         json.dump({"imageLayoutVersion": "1.0.0"}, file)
 
 
@@ -78,12 +78,12 @@ def measure(*command):
 
 
 def unpacking():
-    """Of DIRECTORY/debian, an image of one layer in gzip. What is written goes to the disk before the next begins."""
+    """Of DIRECTORY/debian, an image of one layer in gzip, into memory: the disk is the same for all, and in the way."""
     with open(f"{DIRECTORY}/debian/index.json") as file:
         manifest = json.load(file)["manifests"][0]["digest"].replace(":", "/")
     with open(f"{DIRECTORY}/debian/blobs/{manifest}") as file:
         layers = [layer["digest"].replace(":", "/") for layer in json.load(file)["layers"]]
-    to = f"{DIRECTORY}/unpacked"
+    to = "/run/unpacked"
     tar = ["tar", "--extract", "--gzip", "--preserve-permissions", "--numeric-owner", "--xattrs", "--xattrs-include=*",
            "--directory", to, "--file", f"{DIRECTORY}/debian/blobs/{layers[0]}"]
     programs = {
@@ -96,7 +96,6 @@ def unpacking():
         for name, command in programs.items():
             if name == "tar":
                 os.mkdir(to)
-            os.sync()
             sample = measure(*command)
             shutil.rmtree(to)
             if number:
@@ -116,19 +115,20 @@ def unpacking():
               f"| {max(sample['memory'] for sample in of) / 1024:.0f} |", flush=True)
 
 
-def running():
-    layout()
-    source = f"oci:{DIRECTORY}/layout"
-    subprocess.run([IMAGE, "unpack", source, f"{DIRECTORY}/bundle", "--runtime", ORLOP], check=True)
-    with open(f"{DIRECTORY}/bundle/config.json", "r+") as file:
+def running(place, where):
+    """With the store in the directory `place`."""
+    layout(place)
+    source = f"oci:{place}/layout"
+    subprocess.run([IMAGE, "unpack", source, f"{place}/bundle", "--runtime", ORLOP], check=True)
+    with open(f"{place}/bundle/config.json", "r+") as file:
         config = json.load(file)
         config["process"]["terminal"] = False
         file.seek(0)
         file.truncate()
         json.dump(config, file)
-    run = [IMAGE, "run", "--store", f"{DIRECTORY}/store", "--runtime", ORLOP, source]
+    run = [IMAGE, "run", "--store", f"{place}/store", "--runtime", ORLOP, source]
     programs = {
-        "orlop run": [ORLOP, "run", "--bundle", f"{DIRECTORY}/bundle", "bench-plain"],
+        "orlop run": [ORLOP, "run", "--bundle", f"{place}/bundle", "bench-plain"],
         "orlop image run": run,
         "orlop-image --version": [IMAGE, "--version"],
     }
@@ -140,7 +140,7 @@ def running():
             if number:
                 samples[name].append(sample)
     own = samples["orlop run"]
-    print(f"\nrun: {LAYERS} layers, {ROUNDS} rounds\n")
+    print(f"\nrun: {LAYERS} layers, {ROUNDS} rounds, the store {where}\n")
     print("| | wall, median | minimum | CPU, median | more than orlop run: wall, median | minimum | CPU | memory, KiB | page faults |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name, of in samples.items():
@@ -154,5 +154,6 @@ def running():
               f"| {statistics.median(column('faults')):.0f} |")
 
 
-running()
+running(MEMORY, "on an ext4 in memory")
+running(f"{DIRECTORY}/run", "on the disk")
 unpacking()
