@@ -4,18 +4,18 @@
 HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 ORLOP   := $(abspath $(TARGET)/$(HOST)/release/orlop)
-IMAGE   := $(abspath $(TARGET)/release/orlop-image)
+IMAGE   := $(abspath $(TARGET)/image/orlop-image)
 PREFIX  ?= /usr/local
 RUNTIME ?= $(ORLOP)
 export RUNTIME
 
-.PHONY: build run test test-vm fuzz check bench install clean
+.PHONY: build run test test-vm fuzz check bench bench-memory install clean
 
 # A static program: with --target the flag is not for proc-macros and build scripts, which cannot be static.
 build:
 	integration/packages.sh gcc libc6-dev
 	RUSTFLAGS="$$RUSTFLAGS -C target-feature=+crt-static" cargo build --release --locked --target $(HOST)
-	cargo build --release --locked -p orlop-image
+	cargo build --profile image --locked -p orlop-image
 
 run: build
 	integration/packages.sh busybox-static
@@ -58,6 +58,9 @@ fuzz:
 bench: build
 	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench
 	integration/bench/image.sh $(ORLOP) $(IMAGE) $(TARGET)/bench/image
+
+bench-memory: build
+	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench memory
 
 PAGES := $(abspath $(TARGET)/pages)
 SHARE := $(DESTDIR)$(PREFIX)/share

@@ -10,7 +10,10 @@ use broken::BROKEN;
 
 use crate::support::{Bundle, Output, Value, cgroups, config, json};
 
-fn broken(mut bundle: Bundle, changes: &[(&str, &str)]) -> Bundle {
+/// JSON pointers and values.
+type Changes = &'static [(&'static str, &'static str)];
+
+fn broken(mut bundle: Bundle, changes: Changes) -> Bundle {
     for (pointer, value) in changes {
         let value: Value = serde_json::from_str(value).unwrap();
         match pointer.strip_suffix("/-") {
@@ -120,7 +123,7 @@ fn all_problems_are_found_at_once() {
 #[test]
 fn several_problems_of_one_object_are_told_one_by_one() {
     differs!();
-    let cases: [(&[(&str, &str)], &[&str]); 4] = [
+    let cases: [(Changes, &[&str]); 4] = [
         (
             &[("/process", r#"{ "args": [], "cwd": "x", "env": ["a", "B=1", "c"], "user": { "umask": 4096 } }"#)],
             &["/process/args", "/process/cwd", "/process/env/0", "/process/env/2", "/process/user/umask"],

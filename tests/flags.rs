@@ -29,6 +29,7 @@ const TESTS: &[(&str, &str)] = &[
     ("delete", "delete::delete_removes_a_stopped_container"),
     ("delete --force", "delete::force_kills_a_running_container"),
     ("events", "events::the_stream_shows_statistics_at_intervals"),
+    ("events --format", "openmetrics::it_is_shown_once_and_the_stream_stays_json"),
     ("events --interval", "events::the_stream_shows_statistics_at_intervals"),
     ("events --stats", "events::stats_have_the_parts_that_tools_know"),
     ("exec", "exec::exec_prints_what_the_program_prints_and_nothing_else"),

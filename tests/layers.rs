@@ -30,6 +30,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "plan",
             "hooks",
             "host",
+            "log",
             "looks",
             "sync",
             "state",

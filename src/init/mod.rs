@@ -3,10 +3,11 @@
 //! process: init
 
 pub mod exec;
-mod handover;
+pub mod handover;
 mod hostname;
 mod keyring;
 mod labels;
+pub mod limits;
 mod network;
 mod program;
 mod rootfs;
@@ -25,14 +26,15 @@ pub use program::locate;
 pub(crate) use rootfs::fuzz;
 
 use crate::error::{AtKey, Context, Report, Result};
-use crate::hooks;
+use crate::hooks::{self, Around};
 use crate::plan::Plan;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::{Birth, CGROUP, Kind, PID, TIME, USER};
 use crate::state::{State, Status, VERSION};
-use crate::sync::{FromInit, InitEnd, ToInit};
+use crate::sync::{FromInit, INIT_NAME, InitEnd, ToInit};
 use crate::sys::proc::Proc;
-use crate::sys::{Call, clone, ids, process as this, signal, socket};
+use crate::sys::wait::{self, Why};
+use crate::sys::{Call, clone, ids, process as this, signal};
 
 /// A namespace to join, opened by the runtime.
 #[derive(Debug)]
@@ -93,7 +95,7 @@ fn fail(error: &anyhow::Error, runtime: &InitEnd) -> i32 {
 
 fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     let plan = setup.plan;
-    this::set_name(c"orlop:[init]")?;
+    this::set_name(INIT_NAME)?;
     runtime.wait()?; // our cgroup and ids are as they should be
 
     signal::restore()?;
@@ -108,7 +110,10 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     network::loopback_up(plan)?;
 
     let rootfs = rootfs::build(plan, &proc, runtime)?; // ── the host is still visible ──
-    runtime.ask(&FromInit::RunHooks)?; // prestart, createRuntime
+    runtime.tell(&FromInit::Built)?; // limits; prestart, createRuntime
+    if plan.init_waits_for_hooks() {
+        runtime.wait()?;
+    }
     run_hooks(plan, Moment::CreateContainer, Status::Creating)?;
     hostname::set(plan)?;
     sysctl::write(plan, &proc)?;
@@ -116,7 +121,8 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     rootfs::seal(plan, &rootfs)?;
     rootfs::enter(plan, &rootfs, &proc)?; // ── the host is gone ──
 
-    let program = handover::prepare(&plan.entry(), Some(&proc), runtime)?;
+    labels::of_program(&plan.process.labels, Some(&proc))?;
+    let program = handover::prepare(&plan.entry(), runtime)?;
     runtime.ask(&FromInit::Ready)?; // `create` returns
     let start = setup.gate.as_ref().map(|gate| wait_at(gate, plan)); // `start` goes on here
     let wire = start.as_ref().unwrap_or(runtime);
@@ -130,7 +136,7 @@ fn wait_at(gate: &OwnedFd, plan: &Plan) -> InitEnd {
         handover::close_all_but(gate, &plan.entry())?;
         signal::end_on_usual_signals()?;
         loop {
-            let start = InitEnd::from_fd(socket::accept(gate)?);
+            let start = InitEnd::from_fd(wait::accept(gate.as_fd(), Why::NotStartedYet)?);
             if let Some(ToInit::Go) = start.next()? {
                 return Ok(start);
             }
@@ -167,5 +173,5 @@ fn run_hooks(plan: &Plan, moment: Moment, status: Status) -> Result<()> {
         annotations: &plan.annotations,
     };
     let state = state.to_json()?;
-    hooks::run(&plan.hooks, moment, &state, &plan.process.env)
+    hooks::run(&plan.hooks, moment, &state, &Around { env: &plan.process.env, init: None })
 }

@@ -2,6 +2,7 @@
 //!
 //! A controller that is not there leaves its part out; zeros are left out where runc does so.
 
+mod openmetrics;
 mod v1;
 mod v2;
 
@@ -33,8 +34,9 @@ pub struct Stats {
 #[derive(Debug, Default, PartialEq, Serialize)]
 struct Cpu {
     usage: CpuUsage,
-    #[serde(skip_serializing_if = "is_default")]
-    throttling: Throttling,
+    /// `None` without the controller.
+    #[serde(skip_serializing_if = "is_nothing")]
+    throttling: Option<Throttling>,
     #[serde(skip_serializing_if = "Option::is_none")]
     psi: Option<Pressure>,
 }
@@ -99,6 +101,9 @@ struct Memory {
     /// The whole of `memory.stat`.
     #[serde(skip_serializing_if = "is_default")]
     raw: BTreeMap<String, u64>,
+    /// The whole of `memory.events`; on v1 what `memory.oom_control` has counted. runc does not have this.
+    #[serde(skip_serializing_if = "is_default")]
+    events: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     psi: Option<Pressure>,
 }
@@ -191,6 +196,10 @@ struct Stall {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+fn is_nothing<T: Default + PartialEq>(value: &Option<T>) -> bool {
+    value.as_ref().is_none_or(is_default)
 }
 
 impl Cgroup {

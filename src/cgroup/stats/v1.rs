@@ -19,7 +19,7 @@ pub(super) fn read(cgroup: &Cgroup) -> Result<Stats, Call> {
         stats.cpu.usage = cpu_usage(dir)?;
     }
     if let Some(dir) = dir("cpu") {
-        stats.cpu.throttling = throttling(dir)?;
+        stats.cpu.throttling = Some(throttling(dir)?);
     }
     if let Some(dir) = dir("cpuset") {
         stats.cpuset = cpuset(dir)?;
@@ -107,6 +107,8 @@ pub(super) fn expand(list: &str) -> Vec<u16> {
 
 fn memory(dir: &Dir) -> Result<Memory, Call> {
     let raw = pairs(dir, "memory.stat")?;
+    let mut events = pairs(dir, "memory.oom_control")?;
+    events.retain(|event, _| event == "oom_kill");
     Ok(Memory {
         cache: raw.get("cache").copied().unwrap_or_default(),
         usage: entry(dir, "memory")?,
@@ -114,6 +116,7 @@ fn memory(dir: &Dir) -> Result<Memory, Call> {
         kernel: entry(dir, "memory.kmem")?,
         kernel_tcp: entry(dir, "memory.kmem.tcp")?,
         raw,
+        events,
         psi: None,
     })
 }
