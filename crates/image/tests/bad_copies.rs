@@ -98,7 +98,7 @@ fn blobs_of_a_layout_that_are_not_right() {
 /// What a registry calls a manifest.
 #[test]
 fn documents_that_are_not_right() {
-    let (_place, registry, digests) = stage();
+    let (place, registry, digests) = stage();
     let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "size": 10, "digest": digests[0]});
     let whole =
         |kind: &str| json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": [], "manifests": []});
@@ -137,7 +137,7 @@ fn documents_that_are_not_right() {
         refused_everywhere(&front.image("a:one"), &[why]);
         // By the digest of something else.
         let other = format!("{}@sha256:{}", front.image("a"), "0".repeat(64));
-        copy(&other, "oci:/nowhere/at/all:x").refused();
+        copy(&other, &format!("oci:{}:x", place.path("to").display())).refused();
     }
     // The registry says another digest than the document has; and another one comes than was asked for.
     let lie = format!("sha256:{}", "1".repeat(64));
