@@ -66,6 +66,7 @@ fuzz:
 # Ratios are what counts; see docs/performance.md.
 bench: build
 	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench
+	integration/bench/image.sh $(ORLOP) $(IMAGE) $(TARGET)/bench/image
 
 bench-memory: build
 	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench memory

@@ -63,6 +63,7 @@ mod cli;
 mod concurrency;
 mod create;
 mod delete;
+mod dependencies;
 mod devices;
 mod events;
 mod exec;
