@@ -10,7 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    create, delete, events, exec, features, image, kill, list, pause, ps, run, spec, start, state, update,
+    check, create, delete, events, exec, features, image, kill, list, pause, ps, run, spec, start, state, update,
 };
 use crate::error::{Context, Failure, Report, Result};
 use crate::host::{self, Rootless};
@@ -78,6 +78,7 @@ enum Verb {
     Image(image::Image),
     Update(Box<update::Update>),
     Events(events::Events),
+    Check(check::Check),
 }
 
 impl Verb {
@@ -99,6 +100,7 @@ impl Verb {
             Self::Image(_) => "image",
             Self::Update(_) => "update",
             Self::Events(_) => "events",
+            Self::Check(_) => "check",
         }
     }
 
@@ -147,8 +149,12 @@ pub fn main() -> u8 {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    if let Verb::Create(create::Create { options }) | Verb::Run(run::Run { options, .. }) = &mut cli.verb {
-        options.rootless = cli.rootless;
+    match &mut cli.verb {
+        Verb::Create(create::Create { options }) | Verb::Run(run::Run { options, .. }) => {
+            options.rootless = cli.rootless;
+        }
+        Verb::Check(check) => check.rootless = cli.rootless,
+        _ => {}
     }
     let log = match open_log(cli.log.as_deref(), &cli.log_format) {
         Ok(log) => log.install(cli.debug),
@@ -260,6 +266,11 @@ fn carry_out(cli: &Cli) -> Result<u8> {
         Verb::Image(args) => return image::image(args),
         Verb::Update(args) => update::update(args, &state_root)?,
         Verb::Events(args) => events::events(args, &state_root, print)?,
+        Verb::Check(args) => {
+            let found = check::check(args, driver)?;
+            print(&found.text)?;
+            return Ok(if found.good { 0 } else { FAILURE });
+        }
     }
     Ok(0)
 }

@@ -186,6 +186,13 @@ impl Report {
         path_in(&self.call).unwrap_or_default()
     }
 
+    /// The text, without the place in config.json that it begins with.
+    #[must_use]
+    pub fn without_key(&self) -> String {
+        let place = if self.key.is_empty() { "config.json".to_owned() } else { At::dotted(&self.key) };
+        self.text.strip_prefix(&format!("{place}: ")).unwrap_or(&self.text).to_owned()
+    }
+
     /// What to do about it, or empty.
     #[must_use]
     pub fn hint(&self) -> &'static str {

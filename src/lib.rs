@@ -31,13 +31,13 @@
 //!  write the id maps
 //!  Go ─────────────────────────────────────────────────────────▶  join, keyring, loopback
 //!                                                                 rootfs::build   mounts, devices
-//!  set resources    ◀────────────────────────────────── RunHooks
+//!  set resources    ◀───────────────────────────────────── Built
 //!  prestart, createRuntime hooks
-//!  Go ─────────────────────────────────────────────────────────▶  createContainer hooks, hostname, sysctl
+//!  Go, if init waits for them ─────────────────────────────────▶  createContainer hooks, hostname, sysctl
 //!  to the console   ◀────────────────────────────────── Terminal  a terminal, if the program has one
 //!                                                                 rootfs::seal    masked, read-only
 //!                                                                 rootfs::enter   pivot_root: the host is gone
-//!  set limits       ◀──────────────────────────────────── Limits
+//!  set limits       ◀──────────────────────────────────── Limits  (only from a user namespace; else init does)
 //!  Go ─────────────────────────────────────────────────────────▶  become the user, find the program
 //!                   ◀───────────────────────────────────── Ready
 //!  state.json = created
@@ -56,8 +56,9 @@
 //! | module | what it is | may know |
 //! |---|---|---|
 //! | [`cli`] | the command line, and the only printing | `commands`, `host`, `log` |
-//! | [`commands`] | a file for each verb: its flags, its flow | `runtime`, `container`, `cgroup`, `resctrl`, `plan`, `hooks`, `host`, `sync`, `state` |
+//! | [`commands`] | a file for each verb: its flags, its flow | `runtime`, `container`, `cgroup`, `resctrl`, `plan`, `hooks`, `host`, `log`, `looks`, `sync`, `state` |
 //! | [`runtime`] | the parent's half of making a process | `bootstrap`, `init`, `cgroup`, `plan`, `sync` |
+//! | [`looks`] | what `create` would stumble over later, for `check` | `runtime`, `init`, `cgroup`, `plan` |
 //! | [`bootstrap`] | the process in between | `init`, `plan`, `sync` |
 //! | [`init`] | what runs after the last clone | `plan`, `sync`, `hooks`, `state` |
 //! | [`container`] | the container on disk: its directory, state.json, the gate | `sync`, `state` |
@@ -97,6 +98,7 @@
 //! * **Masked and read-only paths are made before pivot_root** and not after: the rootfs is a handle until the last
 //!   step, and no look-up in it can reach the host (`init/rootfs/`).
 //! * **Mounts are made detached** and have all their attributes before anybody can see them ([`sys::mount`]).
+//! * **Whoever waits says for how long**, or why no bound is right: there is no other way to ([`sys::wait`]).
 //! * **The filter's compiler is ours** and libseccomp is its judge in tests: tens of microseconds instead of
 //!   milliseconds in every `create` ([`seccomp`]).
 //!
@@ -133,10 +135,13 @@ pub mod cli;
 pub mod commands;
 pub mod container;
 pub mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod hooks;
 pub mod host;
 pub mod init;
 pub mod log;
+pub mod looks;
 pub mod plan;
 pub mod resctrl;
 pub mod runtime;

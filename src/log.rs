@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 
@@ -27,9 +27,9 @@ pub struct Log {
     format: Format,
 }
 
-/// A line of the JSON form. The fields after `time` are ours and stand only in the line of an error, so that a program
-/// need not read English: what kind of failure, where in config.json (a JSON pointer), which file, which call, which error
-/// number, and what to do.
+/// A line of the JSON form. The fields after `time` are ours. Those up to `hint` stand only in the line of an error, so
+/// that a program need not read English: what kind of failure, where in config.json (a JSON pointer), which file, which
+/// call, which error number, and what to do. The last two say how long a phase took, see [`Phases`].
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     level: &'a str,
@@ -47,6 +47,45 @@ struct Line<'a> {
     errno: i32,
     #[serde(skip_serializing_if = "str::is_empty")]
     hint: &'a str,
+    #[serde(flatten)]
+    took: Option<Took>,
+}
+
+/// How long a phase took.
+#[derive(Debug, Serialize)]
+struct Took {
+    phase: String,
+    microseconds: u64,
+}
+
+/// A stopwatch for the phases of a command: with `--debug`, each is told with its microseconds. Without, it is not even
+/// looked at the clock.
+#[derive(Debug)]
+pub struct Phases {
+    since: Option<Instant>,
+}
+
+impl Phases {
+    /// Begins the first phase.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self { since: log::log_enabled!(log::Level::Debug).then(Instant::now) }
+    }
+
+    /// Ends a phase, by its name, and begins the next one.
+    pub fn end(&mut self, phase: &str) {
+        let Some(since) = &mut self.since else { return };
+        let microseconds = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        log::debug!(phase, microseconds; "{phase} took {microseconds} microseconds");
+        *since = Instant::now();
+    }
+}
+
+impl Took {
+    fn of(record: &log::Record<'_>) -> Option<Self> {
+        let field = |name: &str| record.key_values().get(log::kv::Key::from(name));
+        Some(Self { phase: field("phase")?.to_string(), microseconds: field("microseconds")?.to_u64()? })
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -79,18 +118,21 @@ impl Log {
     /// Writes the line of an error; true when it went to a file, so that standard error is still to be told.
     #[must_use]
     pub fn error(&self, report: &Report) -> bool {
-        self.line("error", report);
+        self.line("error", report, None);
         self.file.is_some()
     }
 
-    fn line(&self, level: &str, report: &Report) {
+    fn line(&self, level: &str, report: &Report, took: Option<Took>) {
         let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let line = match self.format {
-            Format::Text => format!("time={time:?} level={level} msg={:?}\n", report.text),
+            Format::Text => {
+                let took = took.map(|took| format!(" phase={} microseconds={}", took.phase, took.microseconds));
+                format!("time={time:?} level={level} msg={:?}{}\n", report.text, took.unwrap_or_default())
+            }
             Format::Json => {
                 let Report { text, code, key, call, errno } = report;
                 let (path, hint) = (report.path(), report.hint());
-                let line = Line { level, msg: text, time, code, key, path, call, errno: *errno, hint };
+                let line = Line { level, msg: text, time, code, key, path, call, errno: *errno, hint, took };
                 serde_json::to_string(&line).unwrap_or_default() + "\n"
             }
         };
@@ -114,7 +156,8 @@ impl log::Log for Log {
             log::Level::Info => "info",
             log::Level::Debug | log::Level::Trace => "debug",
         };
-        self.line(level, &Report { text: record.args().to_string(), ..Report::default() });
+        let report = Report { text: record.args().to_string(), ..Report::default() };
+        self.line(level, &report, Took::of(record));
     }
 
     fn flush(&self) {}

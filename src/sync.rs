@@ -7,10 +7,10 @@
 //!                                   ◀── Go                id maps written, cgroup joined
 //!   MountSource(n)        (0..k×)   ──▶     a source only the host side may open
 //!                                   ◀── Descriptor
-//!   RunHooks                        ──▶     cgroup limits, prestart, createRuntime
-//!                                   ◀── Go
+//!   Built                           ──▶     cgroup limits, prestart, createRuntime
+//!                                   ◀── Go                only if init waits: there are hooks
 //!   Terminal + descriptor           ──▶     its master, when the program has one; no answer
-//!   Limits                          ──▶     rlimits, scheduling, when asked for
+//!   Limits                          ──▶     rlimits, scheduling, when asked for from within a user namespace
 //!                                   ◀── Go
 //!   Ready                           ──▶     all that can fail has not
 //!                                   ◀── Go                state.json = created; `create` returns
@@ -32,13 +32,17 @@
 //! Packets of SOCK_SEQPACKET: a tag, eight bytes of number, then text. Only [`RuntimeEnd`] can send [`ToInit`], only
 //! [`InitEnd`] can send [`FromInit`].
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use rustix::io::Errno;
 
 use crate::error::{Context, Report, Result};
-use crate::sys::{Call, pidfd, socket};
+use crate::sys::wait::{Bound, Why};
+use crate::sys::{Call, socket};
+
+/// The name that init has for `ps` until it is the program.
+pub const INIT_NAME: &CStr = c"orlop:[init]";
 
 /// What bootstrap and init say.
 #[derive(Debug)]
@@ -47,8 +51,8 @@ pub enum FromInit {
     Forked(i32),
     /// The source of `mounts[n]` cannot be opened from here.
     MountSource(usize),
-    /// The mounts are made, pivot_root is next.
-    RunHooks,
+    /// The mounts and devices are made, pivot_root is next: the moment for the cgroup's limits and the first hooks.
+    Built,
     /// The master of the program's terminal.
     Terminal(OwnedFd),
     /// The limits of the process are to be set, before it gives up its rights.
@@ -75,7 +79,7 @@ pub enum ToInit {
 const GO: u8 = b'g';
 const FORKED: u8 = b'p';
 const MOUNT_SOURCE: u8 = b'm';
-const RUN_HOOKS: u8 = b'h';
+const BUILT: u8 = b'b';
 const TERMINAL: u8 = b't';
 const LIMITS: u8 = b'l';
 const READY: u8 = b'r';
@@ -132,12 +136,12 @@ impl RuntimeEnd {
         }
     }
 
-    /// What init says next; waits for it as long as it takes, as hooks and mounts may take long.
+    /// What init says next; waits for it as long as it is at work.
     ///
     /// # Errors
     /// recvmsg(2)'s; a packet that is none of ours.
     pub fn receive(&self) -> Result<FromInit> {
-        match self.read() {
+        match self.read(Bound::Endless(Why::PeerAtWork)) {
             Err(error) if error.downcast_ref().is_some_and(|call: &Call| call.is(Errno::CONNRESET)) => {
                 Ok(FromInit::End)
             }
@@ -146,20 +150,17 @@ impl RuntimeEnd {
     }
 
     /// As [`Self::receive`], but the other end having gone before it took our connection is an error of its own
-    /// (`ECONNRESET`), and the wait has a limit.
+    /// (`ECONNRESET`).
     ///
     /// # Errors
-    /// recvmsg(2)'s; `None` when `limit` passed.
-    pub fn receive_within(&self, limit: Duration) -> Result<Option<FromInit>> {
-        if !pidfd::wait_readable(self.0.as_fd(), limit)? {
-            return Ok(None);
-        }
-        self.read().map(Some)
+    /// recvmsg(2)'s.
+    pub fn receive_answer(&self) -> Result<FromInit> {
+        self.read(Bound::Endless(Why::PeerAtWork))
     }
 
-    fn read(&self) -> Result<FromInit> {
+    fn read(&self, bound: Bound) -> Result<FromInit> {
         let mut buffer = [0; LONGEST];
-        let (length, descriptor) = socket::receive(&self.0, &mut buffer)?;
+        let (length, descriptor) = socket::receive(&self.0, &mut buffer, bound)?;
         decode(buffer.get(..length).unwrap_or_default(), descriptor)
     }
 }
@@ -206,7 +207,7 @@ impl InitEnd {
     /// recvmsg(2)'s.
     pub fn next(&self) -> Result<Option<ToInit>> {
         let mut buffer = [0; 16];
-        match socket::receive(&self.0, &mut buffer) {
+        match socket::receive(&self.0, &mut buffer, Bound::Endless(Why::PeerAtWork)) {
             Ok((0, _)) => Ok(None),
             Err(call) if call.is(Errno::CONNRESET) => Ok(None),
             Ok((_, None)) => Ok(Some(ToInit::Go)),
@@ -242,12 +243,12 @@ fn is_gone(call: &Call) -> bool {
     call.is(Errno::PIPE) || call.is(Errno::CONNRESET)
 }
 
-fn encode(message: &FromInit) -> Vec<u8> {
+pub(crate) fn encode(message: &FromInit) -> Vec<u8> {
     let number = |tag: u8, number: u64| [&[tag], number.to_le_bytes().as_slice()].concat();
     match message {
         FromInit::Forked(pid) => number(FORKED, u64::from(pid.unsigned_abs())),
         FromInit::MountSource(index) => number(MOUNT_SOURCE, *index as u64),
-        FromInit::RunHooks => vec![RUN_HOOKS],
+        FromInit::Built => vec![BUILT],
         FromInit::Terminal(_) => vec![TERMINAL],
         FromInit::Limits => vec![LIMITS],
         FromInit::Ready => vec![READY],
@@ -262,13 +263,13 @@ fn encode(message: &FromInit) -> Vec<u8> {
     }
 }
 
-fn decode(packet: &[u8], descriptor: Option<OwnedFd>) -> Result<FromInit> {
+pub(crate) fn decode(packet: &[u8], descriptor: Option<OwnedFd>) -> Result<FromInit> {
     let number = packet.get(1..9).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
     Ok(match packet.first() {
         None => FromInit::End,
         Some(&FORKED) => FromInit::Forked(i32::try_from(number)?),
         Some(&MOUNT_SOURCE) => FromInit::MountSource(usize::try_from(number)?),
-        Some(&RUN_HOOKS) => FromInit::RunHooks,
+        Some(&BUILT) => FromInit::Built,
         Some(&TERMINAL) => FromInit::Terminal(descriptor.context("a terminal without a descriptor")?),
         Some(&LIMITS) => FromInit::Limits,
         Some(&READY) => FromInit::Ready,
@@ -306,7 +307,7 @@ mod tests {
         let messages = [
             FromInit::Forked(77),
             FromInit::MountSource(3),
-            FromInit::RunHooks,
+            FromInit::Built,
             FromInit::Limits,
             FromInit::Ready,
             FromInit::Failed(report),

@@ -156,6 +156,47 @@ fn an_error_has_fields_for_programs() {
 }
 
 #[test]
+fn debug_tells_how_long_each_phase_took() {
+    differs!();
+    let mut bundle = to_json_file().global(["--debug"]);
+    let began = std::time::Instant::now();
+    bundle.run(["true"]).silent();
+    let passed = began.elapsed().as_micros();
+    let told = phases(&bundle);
+    let names: Vec<&str> = told.iter().map(|(name, _)| name.as_str()).collect();
+    let all = "plan prepare birth build resources hooks enter save program life remove";
+    assert_eq!(names.join(" "), all);
+    let sum: u64 = told.iter().map(|(_, microseconds)| microseconds).sum();
+    assert!(sum > 0 && u128::from(sum) < passed, "{told:?} in {passed} microseconds");
+
+    let container = to_json_file().global(["--debug"]).args(["sleep", "60"]).create();
+    container.start();
+    container.exec(&[], &["true"]).silent();
+    container.delete_by_force();
+    let names: Vec<String> = phases(&container.bundle).into_iter().map(|(name, _)| name).collect();
+    let (create, start, exec) =
+        ("plan prepare birth build resources hooks enter save", "find program", "plan birth enter program");
+    assert_eq!(names.join(" "), format!("{create} {start} {exec} stop remove"));
+
+    let mut bundle = Bundle::busybox().global(["--debug", "--log", "log"]);
+    bundle.run(["true"]).silent();
+    let log = bundle.read("log");
+    let line = log.lines().find(|line| line.contains("phase=plan ")).expect("a line for the phase");
+    let (_, microseconds) = line.split_once(" microseconds=").expect("its microseconds");
+    microseconds.parse::<u64>().expect("a number");
+
+    let mut bundle = to_json_file();
+    bundle.run(["true"]).silent();
+    assert_eq!(phases(&bundle), [], "not without --debug");
+}
+
+/// The phases in the log: names and microseconds.
+fn phases(bundle: &Bundle) -> Vec<(String, u64)> {
+    let phase = |line: &Value| Some((line.get("phase")?.as_str()?.to_owned(), line["microseconds"].as_u64()?));
+    lines(bundle).iter().filter_map(phase).collect()
+}
+
+#[test]
 fn an_error_says_what_to_do_where_we_know() {
     differs!();
     let bundle = to_json_file().push("/mounts", json!({ "destination": "/x", "type": "nosuchfs" }));

@@ -33,6 +33,8 @@
 //! | `BUSYBOX` | a static busybox, if the one in `PATH` is not |
 //! | `ORLOP_LOOP` | how many containers `leaks` runs (100) |
 //! | `ORLOP_MANY` | how many containers `many` has at once (60) |
+//! | `ORLOP_SEEDS` | a directory that gets every config.json, for `fuzz/seeds.sh` |
+//! | `ORLOP_SOAK` | all points, all rounds, all the time that races need (`make soak`) |
 //! | `ORLOP_TIME_LIMIT` | seconds one call may take (30) |
 //! | `RUN_DIFFERENCES` | do not skip the listed differences on runc |
 #![allow(
@@ -50,6 +52,7 @@ mod bad_input;
 mod capabilities;
 mod cgroup;
 mod cgroup_devices;
+mod check;
 mod cli;
 mod create;
 mod delete;

@@ -4,17 +4,23 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, Dir as Entries, FileType, Mode, OFlags, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::Result;
+use crate::sys::wait::{self, Bound};
 use crate::sys::{Call, Named, small_file};
 
 /// How long the removal of a cgroup waits for processes that were killed to be gone.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a process that is just being made may be refused.
+const MOMENT: Bound = Bound::Within(Duration::from_millis(50));
+
+/// How long is waited from one attempt to the next.
+pub(super) const PAUSES: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(20)];
 
 /// A directory of cgroupfs. With a descriptor its files are opened relative to that, otherwise by their paths: a
 /// descriptor pays from the second use on.
@@ -100,6 +106,25 @@ impl Dir {
     }
 }
 
+/// Writes `pid` to `cgroup.procs`.
+pub(super) fn join(dir: &Dir, pid: i32) -> Result<()> {
+    let file = dir.open_file("cgroup.procs", OFlags::WRONLY)?;
+    let pid = pid.to_string();
+    let mut refused = None;
+    let joined = wait::retry(MOMENT, PAUSES, || {
+        match small_file::write_to(&file, &pid, || dir.shown("cgroup.procs")) {
+            // A process that is still being made cannot be moved for a moment.
+            Err(call) if call.is(Errno::INVAL) => refused = Some(call),
+            result => return result.map(Some),
+        }
+        Ok(None)
+    })?;
+    match refused {
+        Some(call) if joined.is_none() => Err(call.into()),
+        _ => Ok(()),
+    }
+}
+
 /// mkdir(2), and whether the directory is new.
 pub(super) fn make(path: &Path) -> Result<bool, Call> {
     match mkdirat(CWD, path, Mode::from_raw_mode(0o755)) {
@@ -133,16 +158,14 @@ fn remove_tree(path: &Path, deadline: Instant) -> Result<()> {
     for child in children {
         remove_tree(&child, deadline)?;
     }
-    let mut pause = Duration::from_micros(100);
-    loop {
-        match rmdir(path) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::BUSY) if Instant::now() < deadline => {
-                sleep(pause);
-                pause = (pause * 2).min(Duration::from_millis(100));
-            }
-            Err(errno) => return Ok(Err(errno).named(|| format!("rmdir({path:?})"))?),
-        }
+    let removed = wait::retry(Bound::Until(deadline), PAUSES, || match rmdir(path) {
+        Ok(()) | Err(Errno::NOENT) => Ok(Some(())),
+        Err(Errno::BUSY) => Ok(None),
+        Err(errno) => Err(errno),
+    });
+    match removed.and_then(|done| done.ok_or(Errno::BUSY)) {
+        Ok(()) => Ok(()),
+        Err(errno) => Ok(Err(errno).named(|| format!("rmdir({path:?})"))?),
     }
 }
 

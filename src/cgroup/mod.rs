@@ -14,26 +14,25 @@ pub mod systemd;
 #[cfg(test)]
 mod tests;
 mod update;
+mod used;
 mod v1;
 mod v2;
 
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::anyhow;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::error::{Failure, Result};
+use crate::error::Result;
 use crate::plan::Plan;
 use crate::plan::cgroup::{Below, CgroupPlan};
 use crate::plan::systemd::Unit;
-use crate::sys::{Call, Named, small_file};
+use crate::sys::{Call, Named};
 
-use dir::Dir;
+use dir::{Dir, join};
 
 /// A container's cgroup: one directory on cgroup v2, one in every hierarchy on v1.
 ///
@@ -84,7 +83,7 @@ impl Cgroup {
     /// that is there already is taken over.
     ///
     /// # Errors
-    /// [`Failure::WrongStatus`] when there are processes in it or it is frozen; mkdir(2), open(2).
+    /// [`WrongStatus`](crate::error::Failure::WrongStatus) when there are processes in it or it is frozen; mkdir(2), open(2).
     pub fn create(plan: &CgroupPlan) -> Result<Self> {
         let mut made = Made::default();
         let version = match plan {
@@ -106,6 +105,21 @@ impl Cgroup {
             paths => Version::V1(v1::Cgroup::open(paths)),
         };
         Self { version, paths: paths.to_vec(), unit: None, limited: false, made: Made::default() }
+    }
+
+    /// As [`Self::open`], for one look at one file.
+    #[must_use]
+    pub fn by_path(paths: &[(String, PathBuf)]) -> Self {
+        match paths {
+            [(name, path)] if name.is_empty() => Self {
+                version: Version::V2(v2::Cgroup::by_path(path)),
+                paths: Vec::new(),
+                unit: None,
+                limited: false,
+                made: Made::default(),
+            },
+            paths => Self::open(paths),
+        }
     }
 
     /// The same, as that of a unit, if there is one: what systemd made, systemd changes and removes.
@@ -274,19 +288,6 @@ impl Cgroup {
         };
         count.is_some_and(|count| count > 0)
     }
-
-    /// Two containers in one cgroup would share limits, and die of each other's `delete`.
-    fn refuse_used(&self) -> Result<()> {
-        let procs = self.procs()?.len();
-        if procs != 0 {
-            let text = format!("container's cgroup is not empty: {procs} process(es) found");
-            return Err(Failure::WrongStatus(text).into());
-        }
-        if self.frozen()? {
-            return Err(Failure::WrongStatus("container's cgroup unexpectedly frozen".to_owned()).into());
-        }
-        Ok(())
-    }
 }
 
 /// The directories that were made; they are removed when this is dropped.
@@ -343,20 +344,6 @@ impl Drop for Made {
         drop(dir::remove(self.leaves.iter().map(PathBuf::as_path)));
         for parent in self.parents.iter().rev() {
             let _ = rustix::fs::unlinkat(CWD, parent, rustix::fs::AtFlags::REMOVEDIR);
-        }
-    }
-}
-
-/// Writes `pid` to `cgroup.procs`.
-fn join(dir: &Dir, pid: i32) -> Result<()> {
-    let file = dir.open_file("cgroup.procs", rustix::fs::OFlags::WRONLY)?;
-    let pid = pid.to_string();
-    let mut attempts = 1..5;
-    loop {
-        match small_file::write_to(&file, &pid, || dir.shown("cgroup.procs")) {
-            // A process that is still being made cannot be moved for a moment.
-            Err(call) if call.is(Errno::INVAL) && attempts.next().is_some() => sleep(Duration::from_millis(10)),
-            result => return Ok(result?),
         }
     }
 }

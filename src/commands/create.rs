@@ -1,6 +1,7 @@
 //! `create`: everything up to, but not including, the user's program. The file to read first.
 
 use std::ffi::OsStr;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -10,10 +11,12 @@ use crate::cgroup::{self, Cgroup, systemd};
 use crate::container::notify::{self, Notify};
 use crate::container::{self, ContainerId, Reserved, Saved, gate};
 use crate::error::{AtKey, Context, Failure, Result};
-use crate::hooks;
+use crate::hooks::{self, Around};
 use crate::host::Rootless;
+use crate::log::Phases;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::Kind;
+use crate::plan::systemd::Manager;
 use crate::plan::terminal::Caller;
 use crate::plan::{self, Host, Plan, Request};
 use crate::resctrl::Groups;
@@ -84,6 +87,8 @@ pub struct Ready {
     pub(super) notify: Option<Notify>,
     /// In the foreground, between the program's terminal and ours.
     pub(super) relay: Option<Relay>,
+    /// The stopwatch.
+    pub(super) phases: Phases,
 }
 
 /// Who makes the cgroup.
@@ -93,6 +98,16 @@ pub enum Driver {
     Cgroupfs,
     /// systemd does (`--systemd-cgroup`).
     Systemd,
+}
+
+impl Driver {
+    /// The systemd to ask, if one is to be asked.
+    fn manager(self, host: &Host) -> Result<Option<Manager>> {
+        match self {
+            Self::Cgroupfs => Ok(None),
+            Self::Systemd => systemd::manager(host.rootless).map(Some),
+        }
+    }
 }
 
 /// Whether init waits for a `start`.
@@ -112,7 +127,7 @@ pub fn create(args: &Create, state_root: &Path, driver: Driver) -> Result<()> {
     let pid_file = args.options.absolute_pid_file()?;
     let ready = make_ready(&args.options, state_root, driver, Gate::Closed, true)?;
     // Only then on to the gate: an init that nobody knows of must not wait there, but end with us if we are killed now.
-    let (init, _) = keep(ready, pid_file.as_deref())?;
+    let (init, _, _) = keep(ready, pid_file.as_deref())?;
     init.go()
 }
 
@@ -124,13 +139,12 @@ pub(super) fn make_ready(
     gate: Gate,
     detach: bool,
 ) -> Result<Ready> {
+    let mut phases = Phases::begin();
     signal::expect_children()?;
     let id = ContainerId::parse(&options.id)?;
     let inherited = Inherited::with_listeners(options.preserve_fds)?;
     let pidfd_socket = options.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
-    let bundle = std::path::absolute(&options.bundle)?;
-    // Hooks begin in the bundle, as with runc.
-    rustix::process::chdir(&bundle).named(|| format!("chdir({bundle:?})")).context("the bundle (--bundle)")?;
+    let bundle = go_to_bundle(&options.bundle)?;
     let text = plan::read(&bundle)?;
     let host = Host::probe(options.rootless)?;
     let wanted = notify::wanted();
@@ -147,21 +161,15 @@ pub(super) fn make_ready(
         env: &env,
         notify: notify_directory.as_deref(),
         terminal: Caller { detach, console_socket: options.console_socket.as_deref() },
-        systemd: match driver {
-            Driver::Cgroupfs => None,
-            Driver::Systemd => Some(systemd::manager(host.rootless)?),
-        },
+        systemd: driver.manager(&host)?,
     };
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
-    for warning in &plan.warnings {
-        log::warn!("{warning}");
-    }
+    plan.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     log::debug!("{id}: planned from {}", bundle.display());
+    phases.end("plan");
     let mut console = Console::prepare(plan.terminal.as_ref())?;
     let rootfs = Root::open(&plan.rootfs.path).at("/root/path")?;
-    if let Some(agent) = plan.listener() {
-        seccomp_listener::look_for(agent)?;
-    }
+    plan.listener().map(seccomp_listener::look_for).transpose()?;
 
     let reserved = container::reserve(state_root, &id)?; // removed on drop, like all that follows
     let mut saved = describe(&plan);
@@ -174,6 +182,7 @@ pub(super) fn make_ready(
         Gate::Closed => Some(gate::make(reserved.fd())?),
         Gate::Open => None,
     };
+    phases.end("prepare");
     let init = spawn::give_birth(&plan, &mut cgroup, &rootfs, gate)?;
     inherited.close()?;
     if let Some(owner) = plan.cgroup_owner {
@@ -185,19 +194,23 @@ pub(super) fn make_ready(
         groups.add(init.child.pid)?;
     }
     init.go()?;
+    phases.end("birth");
 
+    log::debug!("{id}: init is process {}", init.child.pid);
     let mut hooks_began = false;
     let mut net_devices = Moved::default();
-    log::debug!("{id}: init is process {}", init.child.pid);
     let attended = init.attend(&plan, &mut console, || {
+        phases.end("build");
         net_devices = net_devices::move_in(&plan.net_devices, init.child.pid)?;
         cgroup.set(&plan.resources)?;
+        phases.end("resources");
         hooks_began = true;
-        run_create_hooks(&plan.hooks, &saved)
+        run_create_hooks(&plan.hooks, &saved, &init).inspect(|()| phases.end("hooks"))
     });
+    phases.end("enter");
     let attended = attended.and_then(|()| pidfd_socket.map_or(Ok(()), |socket| socket.send(&init, pidfd_socket::INIT)));
     match attended.and_then(|()| console.relay()) {
-        Ok(relay) => Ok(Ready { net_devices, init, cgroup, resctrl, reserved, saved, notify, relay }),
+        Ok(relay) => Ok(Ready { net_devices, init, cgroup, resctrl, reserved, saved, notify, relay, phases }),
         Err(error) => {
             let error = with_oom(error, &cgroup);
             drop((net_devices, init, cgroup, resctrl, reserved));
@@ -207,6 +220,13 @@ pub(super) fn make_ready(
             Err(error)
         }
     }
+}
+
+/// The bundle's absolute path; and goes there, as hooks begin in the bundle with runc.
+fn go_to_bundle(bundle: &Path) -> Result<PathBuf> {
+    let bundle = std::path::absolute(bundle)?;
+    rustix::process::chdir(&bundle).named(|| format!("chdir({bundle:?})")).context("the bundle (--bundle)")?;
+    Ok(bundle)
 }
 
 /// The groups of resctrl, which state.json names before anything can go wrong.
@@ -297,13 +317,14 @@ fn describe(plan: &Plan) -> Saved {
 }
 
 /// The hooks of the runtime's namespaces.
-fn run_create_hooks(hooks: &Hooks, saved: &Saved) -> Result<()> {
+fn run_create_hooks(hooks: &Hooks, saved: &Saved, init: &Init) -> Result<()> {
     if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
         return Ok(());
     }
     let state = saved.hook_state(Status::Creating)?;
-    hooks::run(hooks, Moment::Prestart, &state, &[])?;
-    hooks::run(hooks, Moment::CreateRuntime, &state, &[])
+    let around = Around { init: Some(init.as_fd()), ..Around::default() };
+    hooks::run(hooks, Moment::Prestart, &state, &around)?;
+    hooks::run(hooks, Moment::CreateRuntime, &state, &around)
 }
 
 /// Runs the hooks of the last moment; their failures are told and stop nothing.
@@ -315,11 +336,11 @@ pub(super) fn run_poststop_hooks(saved: &Saved) {
 }
 
 /// Makes it last: writes the pid file and the final state, and lets go of what would be undone.
-pub(super) fn keep(ready: Ready, pid_file: Option<&Path>) -> Result<(Init, container::Container)> {
+pub(super) fn keep(ready: Ready, pid_file: Option<&Path>) -> Result<(Init, container::Container, Phases)> {
     if let Some(path) = pid_file {
         pid_file::write(path, ready.init.child.pid)?;
     }
-    let Ready { mut net_devices, mut init, mut cgroup, mut resctrl, reserved, mut saved, .. } = ready;
+    let Ready { mut net_devices, mut init, mut cgroup, mut resctrl, reserved, mut saved, mut phases, .. } = ready;
     saved.complete = true;
     match reserved.commit(saved) {
         Ok(container) => {
@@ -329,7 +350,8 @@ pub(super) fn keep(ready: Ready, pid_file: Option<&Path>) -> Result<(Init, conta
             if let Some(groups) = &mut resctrl {
                 groups.keep();
             }
-            Ok((init, container))
+            phases.end("save");
+            Ok((init, container, phases))
         }
         Err(error) => {
             // A cgroup with a process in it cannot be removed.

@@ -6,8 +6,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::event::{PollFd, PollFlags};
 use serde::Serialize;
 
 use super::{cgroup_of, open, status_of};
@@ -17,7 +16,7 @@ use crate::cgroup::stats::Stats;
 use crate::container::Container;
 use crate::error::{Context, Failure, Result};
 use crate::state::Status;
-use crate::sys::Named;
+use crate::sys::wait::{self, Bound};
 
 /// Show what a container uses, one JSON object a line, until it stops; or once, for a scrape.
 #[derive(Debug, Args)]
@@ -125,15 +124,8 @@ fn line(event: &Event<'_>) -> Result<String> {
 fn wait(init: BorrowedFd<'_>, watch: Option<&OomWatch>, next: Instant) -> Result<bool> {
     let mut watched = vec![PollFd::from_borrowed_fd(init, PollFlags::IN)];
     watched.extend(watch.map(OomWatch::fd).map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
-    let left = next.saturating_duration_since(Instant::now());
-    let timeout = Timespec::try_from(left).ok();
-    match poll(&mut watched, timeout.as_ref()) {
-        Err(Errno::INTR) => Ok(false),
-        other => {
-            other.named(|| "poll()".to_owned())?;
-            Ok(watched.first().is_some_and(|init| !init.revents().is_empty()))
-        }
-    }
+    wait::any(&mut watched, Bound::Until(next))?;
+    Ok(watched.first().is_some_and(|init| !init.revents().is_empty()))
 }
 
 /// A cgroup that was removed under our hands is the end of the container, not an error.

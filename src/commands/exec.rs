@@ -13,6 +13,7 @@ use crate::container::Container;
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
 use crate::host::cgroups::CgroupLayout;
+use crate::log::Phases;
 use crate::plan::exec::{Changes, ExecPlan};
 use crate::plan::terminal::Caller;
 use crate::plan::{Host, sub_cgroup};
@@ -22,7 +23,7 @@ use crate::runtime::join::{self, Target};
 use crate::runtime::pidfd_socket::{self, PidfdSocket};
 use crate::runtime::{foreground, pid_file};
 use crate::state::Status;
-use crate::sys::Named;
+use crate::sys::{Named, wait};
 
 /// Run another program in a container.
 #[derive(Debug, Args)]
@@ -92,6 +93,7 @@ pub struct Exec {
 /// # Errors
 /// What went wrong; then the program has not run.
 pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
+    let mut phases = Phases::begin();
     let pid_file = args.pid_file.as_ref().map(std::path::absolute).transpose()?;
     let (id, program) = args.id_and_program.split_first().map_or(("", &[][..]), |(id, program)| {
         (id.to_str().unwrap_or_default(), program) // what is not UTF-8 is no id
@@ -110,6 +112,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     for warning in &plan.warnings {
         log::warn!("{warning}");
     }
+    phases.end("plan");
     let mut console = Console::prepare(plan.terminal.as_ref())?;
     let paths = sub_cgroup::decide(&args.cgroup, &container.saved.cgroup_paths)?;
     let cgroup = Cgroup::open(&paths).of_unit(unit_of(&container));
@@ -132,7 +135,9 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
         groups.add(exec.child.pid)?;
     }
     inherited.close()?;
+    phases.end("birth");
     exec.attend_exec(&plan.process, &mut console)?;
+    phases.end("enter");
     let relay = console.relay()?;
     if let Some(socket) = pidfd_socket {
         socket.send(&exec, pidfd_socket::EXEC)?;
@@ -148,6 +153,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
         return Err(error);
     }
     exec.child.release();
+    phases.end("program");
     if args.detach {
         return Ok(0);
     }
@@ -167,7 +173,7 @@ fn check_status(container: &Container, ignore_paused: bool) -> Result<()> {
 }
 
 fn read_process(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).named(|| format!("open({path:?})")).context("reading the process (--process)")
+    wait::callers_file(path).named(|| format!("open({path:?})")).context("reading the process (--process)")
 }
 
 impl Exec {

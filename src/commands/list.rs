@@ -1,5 +1,6 @@
 //! `list`: the containers below a state root.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use clap::Args;
@@ -33,8 +34,9 @@ pub fn list(args: &List, state_root: &Path) -> Result<String> {
         other => other.context("reading the state root (--root)")?,
     };
     let mut all = Vec::with_capacity(ids.len());
+    let mut owners = BTreeMap::new();
     for id in &ids {
-        match look(state_root, id) {
+        match look(state_root, id, &mut owners) {
             Ok(shown) => all.extend(shown),
             // It was deleted while we looked.
             Err(error) if error.downcast_ref() == Some(&Failure::NoSuchContainer) => {}
@@ -53,14 +55,15 @@ pub fn list(args: &List, state_root: &Path) -> Result<String> {
 }
 
 /// A container, or nothing where there is no more than a directory.
-fn look(state_root: &Path, id: &ContainerId) -> Result<Option<Shown>> {
+fn look(state_root: &Path, id: &ContainerId, owners: &mut BTreeMap<u32, String>) -> Result<Option<Shown>> {
     let container = Container::open(state_root, id)?;
     if container.saved.created.is_empty() {
         log::debug!("{id}: has no state");
         return Ok(None);
     }
     let uid = rustix::fs::fstat(container.fd()).named(|| "fstat()".to_owned())?.st_uid;
-    Shown::of(container, owner(uid)).map(Some)
+    let owner = owners.entry(uid).or_insert_with(|| owner(uid)).clone();
+    Shown::of(container, owner).map(Some)
 }
 
 /// A user's name in /etc/passwd, or `#` and the number of one without a name. Not getpwuid(3): in a static program that

@@ -1,6 +1,7 @@
 //! One file for each verb: its flags, which are also what a library caller passes, and its flow from top to bottom.
 //! process: runtime
 
+pub mod check;
 pub mod create;
 pub mod delete;
 pub mod events;
@@ -37,6 +38,14 @@ fn open(state_root: &Path, id: &str) -> Result<Container> {
     Container::open(state_root, &ContainerId::parse(id)?)
 }
 
+/// Opens the container `id` and holds others off; see [`Container::lock`].
+///
+/// # Errors
+/// As [`open`]; when somebody else holds it.
+fn lock(state_root: &Path, id: &str) -> Result<Container> {
+    Container::lock(state_root, &ContainerId::parse(id)?, || Ok(()))
+}
+
 /// The container's cgroup.
 fn cgroup_of(container: &Container) -> Cgroup {
     Cgroup::open(&container.saved.cgroup_paths).of_unit(unit_of(container))
@@ -60,7 +69,8 @@ fn resctrl_of(container: &Container) -> Option<Groups> {
 /// Errors of looking.
 fn status_of(container: &Container) -> Result<Status> {
     let status = container.status()?;
-    if matches!(status, Status::Created | Status::Running) && cgroup_of(container).frozen()? {
+    let alive = matches!(status, Status::Created | Status::Running);
+    if alive && Cgroup::by_path(&container.saved.cgroup_paths).frozen()? {
         return Ok(Status::Paused);
     }
     Ok(status)

@@ -45,12 +45,13 @@ pub fn run(args: &Run, state_root: &Path, driver: Driver) -> Result<u8> {
     }
     let mut ready = create::make_ready(&args.options, state_root, driver, Gate::Open, args.detach)?;
     let (notify, relay) = (ready.notify.take(), ready.relay.take());
-    let (init, container) = create::keep(ready, pid_file.as_deref())?;
+    let (init, container, mut phases) = create::keep(ready, pid_file.as_deref())?;
     if let Err(error) = begin(&init, &container) {
         // The container is kept from here on, so it is deleted as any other.
         delete::stop(&container).and_then(|()| delete::remove(&container)).context("cleaning up")?;
         return Err(error);
     }
+    phases.end("program");
     if args.detach {
         if let Some(notify) = notify {
             forward(&notify, init.as_fd(), init.child.pid);
@@ -59,8 +60,10 @@ pub fn run(args: &Run, state_root: &Path, driver: Driver) -> Result<u8> {
     }
     let forwarding = notify.map(|notify| forward_meanwhile(notify, &init)).transpose()?;
     let exit = foreground::wait(init.as_fd(), relay)?;
+    phases.end("life");
     if !args.keep {
         delete::remove(&container)?;
+        phases.end("remove");
     }
     if let Some(thread) = forwarding {
         // It ends with the container, or when what was said last has been heard.

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Result};
 use crate::spec::Hooks;
 use crate::state::{ProcessState, State, Status, VERSION};
-use crate::sys::{self, Named};
+use crate::sys::{self, Named, small_file};
 
 /// The file's name.
-const FILE: &str = "state.json";
+pub(super) const FILE: &str = "state.json";
 
 /// state.json. Names that runc has, too, are spelled as runc does.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -71,6 +71,11 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// Of a container whose `create` was killed before it had written anything.
+    pub(super) fn nothing(id: &str) -> Self {
+        Self { id: id.to_owned(), ..Self::default() }
+    }
+
     /// Writes it into the container's directory, so that a reader sees the old one or the new one, never a part.
     ///
     /// # Errors
@@ -126,13 +131,15 @@ impl Saved {
     /// # Errors
     /// The failed call's; when it is not JSON.
     pub fn read(directory: BorrowedFd<'_>) -> Result<Option<Self>> {
-        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(directory, FILE, flags, rustix::fs::Mode::empty()) {
-            Err(Errno::NOENT) => return Ok(None),
-            other => other.named(|| format!("open({FILE:?})")).context("reading state.json")?,
+        let text = match small_file::read_all(directory, FILE, || FILE.to_owned()) {
+            Err(call) if call.is(Errno::NOENT) => return Ok(None),
+            other => other.context("reading state.json")?,
         };
-        let text = std::io::read_to_string(std::fs::File::from(file)).context("reading state.json")?;
-        serde_json::from_str(&text).map(Some).context("reading state.json")
+        Self::parse(&text).map(Some)
+    }
+
+    pub(crate) fn parse(text: &[u8]) -> Result<Self> {
+        serde_json::from_slice(text).context("reading state.json")
     }
 }
 

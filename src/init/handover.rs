@@ -15,7 +15,7 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::program::{Home, Program};
-use super::{labels, seccomp, user};
+use super::{labels, limits, seccomp, user};
 use crate::error::{AtKey, Report, Result};
 use crate::plan::Entry;
 use crate::sync::{FromInit, InitEnd};
@@ -50,7 +50,11 @@ pub fn prepare(plan: &Entry<'_>, proc: Option<&Proc>, runtime: &InitEnd) -> Resu
     let there = change_directory(plan)?;
     let home = Home::look_up(plan.process);
     if plan.process.has_limits() {
-        runtime.ask(&FromInit::Limits)?;
+        if plan.keeps_rights {
+            limits::set(plan.process, 0)?;
+        } else {
+            runtime.ask(&FromInit::Limits)?;
+        }
     }
     user::become_user(plan)?;
     if !there {

@@ -7,6 +7,7 @@ mod handover;
 mod hostname;
 mod keyring;
 mod labels;
+pub mod limits;
 mod network;
 mod program;
 mod rootfs;
@@ -19,15 +20,21 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
+pub use program::locate;
+
+#[cfg(fuzzing)]
+pub(crate) use rootfs::fuzz;
+
 use crate::error::{AtKey, Context, Report, Result};
-use crate::hooks;
+use crate::hooks::{self, Around};
 use crate::plan::Plan;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::{Birth, CGROUP, Kind, PID, TIME, USER};
 use crate::state::{State, Status, VERSION};
-use crate::sync::{FromInit, InitEnd, ToInit};
+use crate::sync::{FromInit, INIT_NAME, InitEnd, ToInit};
 use crate::sys::proc::Proc;
-use crate::sys::{Call, clone, ids, process as this, signal, socket};
+use crate::sys::wait::{self, Why};
+use crate::sys::{Call, clone, ids, process as this, signal};
 
 /// A namespace to join, opened by the runtime.
 #[derive(Debug)]
@@ -88,7 +95,7 @@ fn fail(error: &anyhow::Error, runtime: &InitEnd) -> i32 {
 
 fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     let plan = setup.plan;
-    this::set_name(c"orlop:[init]")?;
+    this::set_name(INIT_NAME)?;
     runtime.wait()?; // our cgroup and ids are as they should be
 
     signal::restore()?;
@@ -103,7 +110,10 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     network::loopback_up(plan)?;
 
     let rootfs = rootfs::build(plan, &proc, runtime)?; // ── the host is still visible ──
-    runtime.ask(&FromInit::RunHooks)?; // prestart, createRuntime
+    runtime.tell(&FromInit::Built)?; // limits; prestart, createRuntime
+    if plan.init_waits_for_hooks() {
+        runtime.wait()?;
+    }
     run_hooks(plan, Moment::CreateContainer, Status::Creating)?;
     hostname::set(plan)?;
     sysctl::write(plan, &proc)?;
@@ -125,7 +135,7 @@ fn wait_at(gate: &OwnedFd, plan: &Plan) -> InitEnd {
         handover::close_all_but(gate, &plan.entry())?;
         signal::end_on_usual_signals()?;
         loop {
-            let start = InitEnd::from_fd(socket::accept(gate)?);
+            let start = InitEnd::from_fd(wait::accept(gate.as_fd(), Why::NotStartedYet)?);
             if let Some(ToInit::Go) = start.next()? {
                 return Ok(start);
             }
@@ -162,5 +172,5 @@ fn run_hooks(plan: &Plan, moment: Moment, status: Status) -> Result<()> {
         annotations: &plan.annotations,
     };
     let state = state.to_json()?;
-    hooks::run(&plan.hooks, moment, &state, &plan.process.env)
+    hooks::run(&plan.hooks, moment, &state, &Around { env: &plan.process.env, init: None })
 }

@@ -123,6 +123,7 @@ impl ExecPlan {
             seccomp: self.seccomp.as_ref(),
             ids: &self.ids,
             preserved_fds: self.preserved_fds,
+            keeps_rights: self.own & USER.flag == 0,
         }
     }
 }

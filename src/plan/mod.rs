@@ -24,7 +24,9 @@ pub mod net_devices;
 mod problems;
 pub mod process;
 pub mod resources;
+pub mod review;
 pub mod rootfs;
+pub mod rules;
 pub mod scheduling;
 pub mod seccomp;
 pub mod sub_cgroup;
@@ -34,6 +36,9 @@ pub mod template;
 pub mod terminal;
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -142,6 +147,8 @@ pub struct Entry<'a> {
     pub ids: &'a id_mappings::IdMappingsPlan,
     /// How many descriptors after stdio the program keeps.
     pub preserved_fds: u32,
+    /// Whether the process has the runtime's rights until it gives them up itself: it enters no user namespace.
+    pub keeps_rights: bool,
 }
 
 impl Plan {
@@ -156,7 +163,18 @@ impl Plan {
             seccomp: self.seccomp.as_ref(),
             ids: &self.ids,
             preserved_fds: self.preserved_fds,
+            keeps_rights: !self.namespaces.has_own(&namespaces::USER),
         }
+    }
+
+    /// Whether init, once it has built the rootfs, waits for what the runtime does then: hooks see the rootfs as it is
+    /// at that moment, those of the container come after those of the runtime, parameters (sysctl) of a network device are
+    /// there only when the device is, and cgroup v1 denies all devices, a terminal too, for the moment of setting rules.
+    #[must_use]
+    pub fn init_waits_for_hooks(&self) -> bool {
+        let hooks = &self.hooks;
+        let lists = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
+        lists.iter().any(|hooks| !hooks.is_empty()) || !self.net_devices.is_empty() || self.terminal.is_some()
     }
 
     /// The agent that a notifying filter asks.
@@ -285,8 +303,11 @@ fn check_version(version: &str, problems: &mut Problems) {
 /// With runc's text when it is missing.
 pub fn read(bundle: &Path) -> Result<Vec<u8>> {
     let path = bundle.join("config.json");
-    match std::fs::read(&path) {
-        Ok(text) => Ok(text),
+    // Should it be a fifo, we do not wait for its other end.
+    let open = || OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
+    let mut text = Vec::new();
+    match open().and_then(|mut file| file.read_to_end(&mut text)) {
+        Ok(_) => Ok(text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let text = format!("JSON specification file config.json not found in {}", bundle.display());
             Err(Failure::BadConfig(Problem { key: String::new(), text }).into())

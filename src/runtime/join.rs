@@ -7,7 +7,6 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -22,7 +21,8 @@ use crate::plan::exec::ExecPlan;
 use crate::plan::namespaces::{Birth, KINDS, MOUNT, PID, TIME, USER};
 use crate::sync;
 use crate::sys::clone::{self, Newborn, SingleThreaded};
-use crate::sys::{Call, fd, pidfd, process};
+use crate::sys::wait::{self, Bound};
+use crate::sys::{Call, fd, process};
 
 /// Where the process goes.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Target<'_> {
     /// # Errors
     /// [`Failure::WrongStatus`] when init has ended: then its pid may be somebody else's, and the namespaces are dead.
     fn check_alive(&self) -> Result<()> {
-        if pidfd::wait_end(self.init.as_fd(), Duration::ZERO)? {
+        if wait::readable(self.init.as_fd(), Bound::NOW)? {
             return Err(stopped());
         }
         Ok(())

@@ -1,16 +1,12 @@
-//! What only a privileged parent may set: inside a user namespace the right to raise a limit is lost.
-//! config.json: process.rlimits, process.oomScoreAdj, process.execCPUAffinity, process.scheduler, process.ioPriority
+//! What a process gets from its parent: its OOM score, and where it runs before it is in its cgroup.
+//! config.json: process.oomScoreAdj, process.execCPUAffinity
 //! process: runtime
-
-use rustix::io::Errno;
 
 use crate::error::{AtKey, Context, Result};
 use crate::plan::cpu_affinity::CpuAffinity;
 use crate::plan::process::ProcessPlan;
-use crate::plan::scheduling::Scheduler;
 use crate::sys::proc::Proc;
-use crate::sys::process::{self, set_rlimit};
-use crate::sys::scheduling::{SchedAttr, set_io_priority, set_scheduler};
+use crate::sys::process;
 
 /// Writes oom_score_adj (proc(5)); left as it is when the config does not say.
 ///
@@ -77,42 +73,5 @@ pub fn final_cpus(plan: &CpuAffinity, pid: i32) -> Result<()> {
     match &plan.last {
         Some(cpus) => process::set_cpus(pid, cpus).at("/process/execCPUAffinity/final"),
         None => Ok(()),
-    }
-}
-
-/// Sets what a process has asked for that is in its cgroup and leads a session of its own: its resource limits, and how it
-/// is scheduled.
-///
-/// # Errors
-/// The failed call's.
-pub fn set(plan: &ProcessPlan, pid: i32) -> Result<()> {
-    for (resource, soft, hard, index) in &plan.rlimits {
-        set_rlimit(pid, *resource, *soft, *hard).at(format_args!("/process/rlimits/{index}"))?;
-    }
-    if let Some(plan) = &plan.scheduler {
-        scheduler(plan, pid).at("/process/scheduler")?;
-    }
-    if let Some(priority) = plan.io_priority {
-        set_io_priority(pid, priority).at("/process/ioPriority")?;
-    }
-    Ok(())
-}
-
-fn scheduler(plan: &Scheduler, pid: i32) -> Result<()> {
-    let attributes = SchedAttr {
-        policy: plan.policy,
-        flags: plan.flags,
-        nice: plan.nice,
-        priority: plan.priority,
-        runtime: plan.runtime,
-        deadline: plan.deadline,
-        period: plan.period,
-        ..SchedAttr::default()
-    };
-    match set_scheduler(pid, &attributes) {
-        Err(call) if call.is(Errno::PERM) && plan.pinned => {
-            Err(call).context("process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus)")
-        }
-        result => Ok(result?),
     }
 }

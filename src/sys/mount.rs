@@ -129,6 +129,15 @@ pub fn clone_tree_at(directory: BorrowedFd<'_>, path: &str, depth: Depth) -> Res
     rustix::mount::open_tree(directory, path, flags).named(|| format!("open_tree({path:?}, {depth:?})"))
 }
 
+/// Whether [`clone_tree_at`] would find `path`; opens it, and copies nothing.
+///
+/// # Errors
+/// Those of the path.
+pub fn reach(path: &str, depth: Depth) -> Result<(), Call> {
+    let opened = rustix::mount::open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLOEXEC);
+    opened.map(drop).named(|| format!("open_tree({path:?}, {depth:?})"))
+}
+
 /// Attaches the mount `mount` on top of whatever `target` is (move_mount(2)).
 ///
 /// # Errors

@@ -79,11 +79,22 @@ pub fn in_user_namespace() -> Result<bool, Call> {
     Ok(stat.st_ino != FIRST)
 }
 
-/// The state letter and the start time (in clock ticks since boot) of a process: /proc/PID/stat, fields 3 and 22.
+/// What /proc/PID/stat says of a process, as far as we want to know it: proc_pid_stat(5).
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Field 2, the name that it has for `ps`, which it may change.
+    pub name: Vec<u8>,
+    /// Field 3, a letter.
+    pub state: u8,
+    /// Field 22, when it began, in clock ticks since boot.
+    pub start: u64,
+}
+
+/// Reads /proc/PID/stat.
 ///
 /// # Errors
 /// The failed call's: `ENOENT` or `ESRCH` when there is no such process.
-pub fn stat(pid: i32) -> Result<(u8, u64), Call> {
+pub fn stat(pid: i32) -> Result<Stat, Call> {
     let path = format!("/proc/{pid}/stat");
     let file =
         rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({path:?})"))?;
@@ -93,30 +104,31 @@ pub fn stat(pid: i32) -> Result<(u8, u64), Call> {
 }
 
 /// The name in the second field may hold anything, so the rest is counted from its last parenthesis.
-fn parse_stat(line: &[u8]) -> Option<(u8, u64)> {
+pub(crate) fn parse_stat(line: &[u8]) -> Option<Stat> {
+    let begin = line.iter().position(|byte| *byte == b'(')?;
     let end = line.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(line.get(end + 2..)?).ok()?;
     let mut fields = rest.split(' ');
     let state = *fields.next()?.as_bytes().first()?;
     let start = fields.nth(18)?.parse().ok()?;
-    Some((state, start))
+    Some(Stat { name: line.get(begin + 1..end)?.to_owned(), state, start })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Proc, parse_stat, stat};
+    use super::{Proc, Stat, parse_stat, stat};
 
     #[test]
     fn stat_survives_strange_names() {
         let line = b"7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20\n";
-        assert_eq!(parse_stat(line), Some((b'S', 4242)));
+        assert_eq!(parse_stat(line), Some(Stat { name: b"a) b (c".to_vec(), state: b'S', start: 4242 }));
         assert_eq!(parse_stat(b"7 (a"), None);
     }
 
     #[test]
     fn our_own_stat_can_be_read() {
-        let (state, start) = stat(std::process::id().cast_signed()).expect("our own");
-        assert!(b"RS".contains(&state) && start > 0);
+        let own = stat(std::process::id().cast_signed()).expect("our own");
+        assert!(b"RS".contains(&own.state) && own.start > 0 && !own.name.is_empty());
         let proc = Proc::open().expect("a procfs");
         assert!(proc.read("self/status").expect("our own").contains("Name:"));
     }

@@ -137,12 +137,9 @@ impl Root {
     /// which do not follow a link there.
     ///
     /// # Errors
-    /// As [`Self::mkdir_all`]; `EINVAL` for a path without a last name.
+    /// As [`Self::mkdir_all`] and [`parent_and_name`].
     pub fn parent_of<'a>(&self, path: &'a str) -> Result<(OwnedFd, &'a str), Call> {
-        let (parent, name) = split(path);
-        if name.is_empty() || name == ".." || name == "." {
-            return Err(Errno::INVAL).named(|| format!("openat2(rootfs, {path:?})"));
-        }
+        let (parent, name) = parent_and_name(path)?;
         Ok((self.mkdir_all(parent)?, name))
     }
 
@@ -157,6 +154,17 @@ impl Root {
             }
         }
         Err(last)
+    }
+}
+
+/// A path's directory and its last name.
+///
+/// # Errors
+/// `EINVAL` for a path without a last name.
+pub fn parent_and_name(path: &str) -> Result<(&str, &str), Call> {
+    match split(path) {
+        (_, "" | "." | "..") => Err(Errno::INVAL).named(|| format!("openat2(rootfs, {path:?})")),
+        both => Ok(both),
     }
 }
 

@@ -15,12 +15,18 @@ impl Bundle {
     /// to tear down what has been killed.
     #[track_caller]
     pub fn assert_nothing_left(&self) {
+        let left = self.what_is_left();
+        assert!(left.is_empty(), "left behind: {left:#?}");
+    }
+
+    /// What [`Self::assert_nothing_left`] looks for.
+    pub fn what_is_left(&self) -> Vec<String> {
         let mut left = Vec::new();
         eventually(Duration::from_secs(3), || {
             left = self.leftovers();
             left.is_empty()
         });
-        assert!(left.is_empty(), "left behind: {left:#?}");
+        left
     }
 
     fn leftovers(&self) -> Vec<String> {

@@ -226,20 +226,27 @@ fn text(dir: &Dir, file: &str) -> Result<Option<String>, Call> {
 
 /// A file of one number; `max` is the largest there is.
 fn number(dir: &Dir, file: &str) -> Result<Option<u64>, Call> {
-    Ok(text(dir, file)?.and_then(|text| match text.trim() {
+    Ok(text(dir, file)?.as_deref().and_then(parse_number))
+}
+
+fn parse_number(text: &str) -> Option<u64> {
+    match text.trim() {
         "max" => Some(u64::MAX),
         text => text.parse().ok(),
-    }))
+    }
 }
 
 /// A file of lines `key value`; empty when there is none.
 fn pairs(dir: &Dir, file: &str) -> Result<BTreeMap<String, u64>, Call> {
-    let text = text(dir, file)?.unwrap_or_default();
+    Ok(text(dir, file)?.as_deref().map(parse_pairs).unwrap_or_default())
+}
+
+fn parse_pairs(text: &str) -> BTreeMap<String, u64> {
     let pair = |line: &str| {
         let (key, value) = line.split_once(' ')?;
         Some((key.to_owned(), value.trim().parse().ok()?))
     };
-    Ok(text.lines().filter_map(pair).collect())
+    text.lines().filter_map(pair).collect()
 }
 
 fn pressure(dir: &Dir, file: &str) -> Result<Option<Pressure>, Call> {
@@ -290,6 +297,20 @@ fn huge_page_size(name: &str) -> Option<String> {
         unit = next;
     }
     Some(format!("{size}{unit}"))
+}
+
+/// Reads a text as each kind of file in turn.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(text: &str) {
+    parse_number(text);
+    parse_pairs(text);
+    parse_pressure(text);
+    huge_page_size(text);
+    v1::entries(text);
+    v1::expand(text);
+    v2::io(text);
+    super::v2::parse_path(text);
+    super::oom::parse_kills(text);
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ fn cpuset(dir: &Dir) -> Result<Cpuset, Call> {
 }
 
 /// `0-2,5` is 0, 1, 2 and 5.
-fn expand(list: &str) -> Vec<u16> {
+pub(super) fn expand(list: &str) -> Vec<u16> {
     let range = |part: &str| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         Some(first.parse::<u16>().ok()?..=last.parse().ok()?)
@@ -154,7 +154,7 @@ fn blkio(dir: &Dir) -> Result<Blkio, Call> {
 }
 
 /// `8:0 Read 4096`, or without an operation; `Total 4096` at the end is no device.
-fn entries(table: &str) -> Vec<BlkioEntry> {
+pub(super) fn entries(table: &str) -> Vec<BlkioEntry> {
     let entry = |line: &str| {
         let mut words = line.split_whitespace();
         let (major, minor) = words.next()?.split_once(':')?;

@@ -74,7 +74,7 @@ fn pids(dir: &Dir) -> Result<Pids, Call> {
 }
 
 /// `8:0 rbytes=90112 wbytes=0 rios=5 wios=0 dbytes=0 dios=0`.
-fn io(stat: &str) -> Blkio {
+pub(super) fn io(stat: &str) -> Blkio {
     let mut blkio = Blkio::default();
     for line in stat.lines() {
         let mut words = line.split_whitespace();

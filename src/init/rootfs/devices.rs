@@ -2,7 +2,7 @@
 //! config.json: linux.devices
 //! process: init, before `enter`
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::bail;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Gid, Mode, Stat, Uid, makedev};
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::devices::{CORE, DevicesPlan, LINKS, Method, Node, NodeKind};
 use crate::sys::mount::{self, Depth};
-use crate::sys::root::Root;
+use crate::sys::root::{self, Root};
 use crate::sys::{Call, Named};
 
 /// Makes them, unless the config brings a /dev of its own. Every node is made in a directory held by handle, and never
@@ -23,9 +23,10 @@ pub fn make(plan: &DevicesPlan, root: &Root) -> Result<()> {
     if !plan.populate {
         return Ok(());
     }
+    let mut places = Places { root, last: None };
     for node in &plan.nodes {
         let made = match plan.method {
-            Method::Make => make_node(node, root),
+            Method::Make => make_node(node, &mut places),
             Method::Bind => bind_node(node, root),
         };
         let made = made.with_context(|| format!("device /{}", node.path));
@@ -36,28 +37,48 @@ pub fn make(plan: &DevicesPlan, root: &Root) -> Result<()> {
         }
     }
     for (name, target) in LINKS {
-        link(root, name, target).with_context(|| format!("/{name}"))?;
+        link(&mut places, name, target).with_context(|| format!("/{name}"))?;
     }
     let (name, target) = CORE;
     if rustix::fs::access(target, Access::EXISTS).is_ok() {
-        link(root, name, target).with_context(|| format!("/{name}"))?;
+        link(&mut places, name, target).with_context(|| format!("/{name}"))?;
     }
     Ok(())
 }
 
-fn make_node(node: &Node, root: &Root) -> Result<()> {
-    let (directory, name) = root.parent_of(&node.path)?;
+/// The directories of nodes and links. Nearly all are in the same one, which is looked up once.
+#[derive(Debug)]
+struct Places<'a> {
+    root: &'a Root,
+    last: Option<(&'a str, OwnedFd)>,
+}
+
+impl<'a> Places<'a> {
+    /// As [`Root::parent_of`].
+    fn of(&mut self, path: &'a str) -> Result<(BorrowedFd<'_>, &'a str), Call> {
+        let (parent, name) = root::parent_and_name(path)?;
+        let last = match self.last.take() {
+            Some(last) if last.0 == parent => last,
+            _ => (parent, self.root.mkdir_all(parent)?),
+        };
+        Ok((self.last.insert(last).1.as_fd(), name))
+    }
+}
+
+fn make_node<'a>(node: &'a Node, places: &mut Places<'a>) -> Result<()> {
+    let root = places.root;
+    let (directory, name) = places.of(&node.path)?;
     let (kind, device) = kind_and_number(node);
     let mode = Mode::from_raw_mode(node.mode);
-    match rustix::fs::mknodat(&directory, name, kind, mode, device) {
+    match rustix::fs::mknodat(directory, name, kind, mode, device) {
         Ok(()) => {}
         Err(Errno::EXIST) => {
-            if is_as_it_should_be(node, &directory, name)? {
+            if is_as_it_should_be(node, directory, name)? {
                 return Ok(());
             }
             // The same device with another mode or owner, as an earlier run may have left it.
-            rustix::fs::unlinkat(&directory, name, AtFlags::empty()).named(|| format!("unlinkat({:?})", node.path))?;
-            rustix::fs::mknodat(&directory, name, kind, mode, device).named(|| format!("mknodat({:?})", node.path))?;
+            rustix::fs::unlinkat(directory, name, AtFlags::empty()).named(|| format!("unlinkat({:?})", node.path))?;
+            rustix::fs::mknodat(directory, name, kind, mode, device).named(|| format!("mknodat({:?})", node.path))?;
         }
         // The machine is in a user namespace itself.
         Err(Errno::PERM) if node.kind != NodeKind::Fifo => return bind_node(node, root),
@@ -68,7 +89,7 @@ fn make_node(node: &Node, root: &Root) -> Result<()> {
     }
     if node.uid != 0 || node.gid != 0 {
         let (uid, gid) = (Uid::from_raw(node.uid), Gid::from_raw(node.gid));
-        rustix::fs::chownat(&directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+        rustix::fs::chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
             .named(|| format!("fchownat({:?}, {}, {})", node.path, node.uid, node.gid))?;
     }
     Ok(())
@@ -84,7 +105,7 @@ fn kind_and_number(node: &Node) -> (FileType, u64) {
 
 /// A node that the rootfs brings will do if it is the same device with the same mode and owner; what is no such device
 /// is not ours to take away.
-fn is_as_it_should_be(node: &Node, directory: &OwnedFd, name: &str) -> Result<bool> {
+fn is_as_it_should_be(node: &Node, directory: BorrowedFd<'_>, name: &str) -> Result<bool> {
     let stat =
         rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).named(|| format!("stat({:?})", node.path))?;
     if !is_same(node, &stat) {
@@ -101,7 +122,7 @@ fn is_same(node: &Node, stat: &Stat) -> bool {
 /// The host's node, where we may not make one: checked to be the device that was asked for. A fifo is no device.
 fn bind_node(node: &Node, root: &Root) -> Result<()> {
     if node.kind == NodeKind::Fifo {
-        return make_node(node, root);
+        return make_node(node, &mut Places { root, last: None });
     }
     let path = format!("/{}", node.path);
     let source = mount::clone_tree_at(CWD, &path, Depth::This)
@@ -115,15 +136,15 @@ fn bind_node(node: &Node, root: &Root) -> Result<()> {
 }
 
 /// A link is only made where nothing is, except that `ptmx` must lead to the container's own devpts.
-fn link(root: &Root, path: &str, target: &str) -> Result<(), Call> {
-    let (directory, name) = root.parent_of(path)?;
+fn link<'a>(places: &mut Places<'a>, path: &'a str, target: &str) -> Result<(), Call> {
+    let (directory, name) = places.of(path)?;
     if name == "ptmx" {
-        match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
+        match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno).named(|| format!("unlinkat({path:?})")),
         }
     }
-    match rustix::fs::symlinkat(target, &directory, name) {
+    match rustix::fs::symlinkat(target, directory, name) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno).named(|| format!("symlinkat({target:?}, {path:?})")),
     }

@@ -1,0 +1,49 @@
+//! The limits of a process, and how it is scheduled.
+//! config.json: process.rlimits, process.scheduler, process.ioPriority
+//! process: init, and what `exec` makes; the runtime for them, where a user namespace takes from them the right to raise a
+//! limit
+
+use rustix::io::Errno;
+
+use crate::error::{AtKey, Context, Result};
+use crate::plan::process::ProcessPlan;
+use crate::plan::scheduling::Scheduler;
+use crate::sys::process::set_rlimit;
+use crate::sys::scheduling::{SchedAttr, set_io_priority, set_scheduler};
+
+/// Sets what a process has asked for that is in its cgroup and leads a session of its own: its resource limits, and how it
+/// is scheduled. `pid` 0 is the caller.
+///
+/// # Errors
+/// The failed call's.
+pub fn set(plan: &ProcessPlan, pid: i32) -> Result<()> {
+    for (resource, soft, hard, index) in &plan.rlimits {
+        set_rlimit(pid, *resource, *soft, *hard).at(format_args!("/process/rlimits/{index}"))?;
+    }
+    if let Some(plan) = &plan.scheduler {
+        scheduler(plan, pid).at("/process/scheduler")?;
+    }
+    if let Some(priority) = plan.io_priority {
+        set_io_priority(pid, priority).at("/process/ioPriority")?;
+    }
+    Ok(())
+}
+
+fn scheduler(plan: &Scheduler, pid: i32) -> Result<()> {
+    let attributes = SchedAttr {
+        policy: plan.policy,
+        flags: plan.flags,
+        nice: plan.nice,
+        priority: plan.priority,
+        runtime: plan.runtime,
+        deadline: plan.deadline,
+        period: plan.period,
+        ..SchedAttr::default()
+    };
+    match set_scheduler(pid, &attributes) {
+        Err(call) if call.is(Errno::PERM) && plan.pinned => {
+            Err(call).context("process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus)")
+        }
+        result => Ok(result?),
+    }
+}
