@@ -29,7 +29,7 @@ test: build
 	integration/packages.sh busybox-static iproute2 libseccomp-dev pkg-config util-linux $(if $(filter runc,$(notdir $(RUNTIME))),runc)
 	env --default-signal cargo test --locked
 	integration/packages.sh $(FUZZ_NEEDS)
-	fuzz/run.sh 12
+	fuzz/run.sh 8
 	env --default-signal integration/cgroup-v2.sh cargo test --locked --test main
 	integration/packages.sh $(IMAGE_JUDGES)
 	ORLOP=$(ORLOP) env --default-signal cargo test --locked -p orlop-image
