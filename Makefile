@@ -50,6 +50,8 @@ check:
 	integration/packages.sh gcc libc6-dev libseccomp-dev pkg-config
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo clippy --locked --lib -- -D warnings --cfg fuzzing
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps -p orlop-image
 	integration/house-rules.sh
@@ -64,6 +66,7 @@ fuzz:
 # Ratios are what counts; see docs/performance.md.
 bench: build
 	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench
+	integration/bench/image.sh $(ORLOP) $(IMAGE) $(TARGET)/bench/image
 
 bench-memory: build
 	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench memory
