@@ -24,7 +24,7 @@ mkdir "$directory/run"
 
 # A mount and a pid namespace of its own: what is mounted and left over goes with it.
 BUSYBOX=$(command -v busybox) exec unshare --mount --propagation private --pid --fork --kill-child --mount-proc sh -eu -c '
-    # One process more urgent than all others of the machine can be had where there are no cgroups of v1.
+    # Processes of real time cannot be in cgroups of v1.
     umount --lazy /sys/fs/cgroup || true
     mount -t cgroup2 none /sys/fs/cgroup
     mount -t tmpfs tmpfs /run
@@ -33,5 +33,5 @@ BUSYBOX=$(command -v busybox) exec unshare --mount --propagation private --pid -
     mkfs.ext4 -q /run/memory.img
     mkdir /run/memory
     mount -o loop /run/memory.img /run/memory
-    chrt --rr 10 /usr/bin/python3 "$@" /run/memory
+    /usr/bin/python3 "$@" /run/memory
 ' sh "$here/image.py" "$1" "$2" "$directory"
