@@ -154,6 +154,9 @@ def running(place, where):
               f"| {statistics.median(column('faults')):.0f} |")
 
 
+# Before all others of the machine: what is measured takes milliseconds.
+os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(10))
 running(MEMORY, "on an ext4 in memory")
 running(f"{DIRECTORY}/run", "on the disk")
+os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 unpacking()

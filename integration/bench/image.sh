@@ -1,6 +1,7 @@
 #!/bin/sh
 # `make bench` for images: a second `orlop image run` beside the runtime's own `run`, and unpacking beside umoci and tar.
-# Prints tables. /run is in memory, as real machines have it.
+# Prints tables. /run is in memory, as real machines have it, and nothing but cgroup v2 is
+# mounted.
 #
 #     image.sh ORLOP ORLOP-IMAGE DIRECTORY
 set -eu
@@ -23,6 +24,9 @@ mkdir "$directory/run"
 
 # A mount and a pid namespace of its own: what is mounted and left over goes with it.
 BUSYBOX=$(command -v busybox) exec unshare --mount --propagation private --pid --fork --kill-child --mount-proc sh -eu -c '
+    # Processes of real time cannot be in cgroups of v1.
+    umount --lazy /sys/fs/cgroup || true
+    mount -t cgroup2 none /sys/fs/cgroup
     mount -t tmpfs tmpfs /run
     # With a journal, as disks have it, and without the disk.
     truncate --size 1G /run/memory.img

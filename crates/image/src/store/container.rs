@@ -114,6 +114,8 @@ impl Container {
         sweeper.arg("store").arg("--store").arg(&store.root).arg("sweep").arg(&name);
         sweeper.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/").process_group(0);
         self.swept = sweeper.spawn().is_ok();
+        // So is the mount: unmounting waits for all CPUs, and its namespace lives as long as the sweeper.
+        self.mounted &= !self.swept;
     }
 
     /// Leaves all to gc: the runtime was killed, and the container lives without it.
@@ -138,7 +140,7 @@ impl Store {
         // gc waits for us, and we for it.
         let _guard = self.adding()?;
         let path = self.root.join(name);
-        // It is still mounted where we are: unmounting waits for all CPUs.
+        // It is still mounted where we are.
         let _ = unmount(path.join("rootfs"), UnmountFlags::DETACH);
         remove_tree(&path)
     }
