@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::interrupt;
-use crate::layout::Layout;
+use crate::layout::{Fresh, Layout};
 use crate::packed::staged::Staged;
 use crate::platform::Platform;
 use crate::progress::Progress;
@@ -104,6 +104,10 @@ pub fn copy_to(source: &Reference, destination: &Reference, options: &Options) -
         }
         Reference::Layout(_) | Reference::Registry(_) => {}
     }
+    let fresh = match destination {
+        Reference::Layout(local) => Fresh::of(&local.path),
+        _ => None,
+    };
     let copied = finish(async {
         let source = Source::open(source, &options.connection).await?;
         let target = match (destination, &staged) {
@@ -118,7 +122,8 @@ pub fn copy_to(source: &Reference, destination: &Reference, options: &Options) -
             }
         };
         run(source, target, options).await
-    })?;
+    });
+    let copied = copied.inspect_err(|_| fresh.iter().for_each(Fresh::remove))?;
     match (destination, staged) {
         (Reference::Layout(local), _) => Layout::open(&local.path)?.tag(&copied, local.tag.as_deref())?,
         (Reference::OciArchive(local), Some(staged)) => staged.finish_oci(&copied, local)?,

@@ -41,6 +41,44 @@ pub struct Layout {
     root: PathBuf,
 }
 
+/// The directories that have to be made for a layout, to take them away again when nothing came into it.
+#[derive(Debug)]
+pub struct Fresh<'a> {
+    root: &'a Path,
+    /// The outermost.
+    top: PathBuf,
+}
+
+impl<'a> Fresh<'a> {
+    /// Looks before the layout is made; nothing if its directory is there already.
+    #[must_use]
+    pub fn of(root: &'a Path) -> Option<Self> {
+        let missing = root.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+        missing.last().map(|top| Self { root, top: top.to_owned() })
+    }
+
+    /// Takes them away, unless there is a blob, or a part of one: the next copy goes on with that.
+    pub fn remove(&self) {
+        // There is an error on its way already, which matters more than these.
+        let _ = self.try_remove();
+    }
+
+    fn try_remove(&self) -> io::Result<()> {
+        match fs::remove_dir(self.root.join(".orlop-partial")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => fs::remove_dir(self.root.join("blobs/sha256"))?,
+        }
+        fs::remove_dir(self.root.join("blobs"))?;
+        for name in ["index.json", "oci-layout"] {
+            fs::remove_file(self.root.join(name))?;
+        }
+        for path in self.root.ancestors().take_while(|path| path.starts_with(&self.top)) {
+            fs::remove_dir(path)?;
+        }
+        Ok(())
+    }
+}
+
 impl Layout {
     /// Opens one that is there.
     ///
