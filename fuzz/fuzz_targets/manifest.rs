@@ -43,7 +43,8 @@ fn a_config(bytes: &[u8]) {
     static ROOT: OnceLock<tempfile::TempDir> = OnceLock::new();
     let Ok(config) = serde_json::from_slice::<ImageConfiguration>(bytes) else { return };
     let root = Tree::open(ROOT.get_or_init(|| tempfile::tempdir().unwrap()).path()).unwrap();
-    let template: Value = json!({"process": {"env": ["PATH=/bin", "TERM=xterm"], "args": ["sh"]}, "root": {}, "mounts": []});
+    let template: Value =
+        json!({"process": {"env": ["PATH=/bin", "TERM=xterm"], "args": ["sh"]}, "root": {}, "mounts": []});
     if let Ok(made) = convert(template, &config, &Wishes::default(), &root) {
         assert!(made["process"]["cwd"].is_string() && made["process"]["args"].is_array());
     }
