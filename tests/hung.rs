@@ -89,7 +89,7 @@ fn a_start_whose_hook_never_ends_ends_by_force() {
     bundle.try_create().ok();
     let start = bundle.start(&["start", bundle.id()]);
     wait_for_hook(&bundle, "startContainer");
-    answers(&bundle, "running");
+    answers(&bundle, "created");
     at_once(|| bundle.call(&["delete", "--force", bundle.id()])).silent();
     // It may take the end for that of the program.
     start.wait();
