@@ -32,10 +32,10 @@
 //! | `RUNTIME` | the runtime under test |
 //! | `BUSYBOX` | a static busybox, if the one in `PATH` is not |
 //! | `ORLOP_LOOP` | how many containers `leaks` runs (100) |
-//! | `ORLOP_MANY` | how many containers `many` has at once (60) |
 //! | `ORLOP_SEEDS` | a directory that gets every config.json, for `fuzz/seeds.sh` |
-//! | `ORLOP_SOAK` | all points, all rounds, all the time that races need (`make soak`) |
+//! | `ORLOP_MANY` | how many containers `many` has at once (60) |
 //! | `ORLOP_TIME_LIMIT` | seconds one call may take (30) |
+//! | `ORLOP_SOAK` | all points, all rounds, all the time that races need (`make soak`) |
 //! | `RUN_DIFFERENCES` | do not skip the listed differences on runc |
 #![allow(
     clippy::disallowed_methods,
@@ -48,24 +48,34 @@
 #[macro_use]
 mod support;
 
+mod attack_descriptors;
+mod attack_exec;
+mod attack_names;
+mod attack_races;
+mod attack_size;
+mod attack_symlinks;
 mod bad_input;
 mod capabilities;
 mod cgroup;
 mod cgroup_devices;
 mod check;
 mod cli;
+mod concurrency;
 mod create;
 mod delete;
+mod dependencies;
 mod devices;
 mod events;
 mod exec;
 mod exec_cgroup;
 mod exec_process;
+mod faults;
 mod features;
 mod field_map;
 mod flags;
 mod hooks;
 mod hostname;
+mod hung;
 mod idmapped_mounts;
 mod image;
 mod intel_rdt;
@@ -103,6 +113,8 @@ mod scheduling;
 mod seccomp;
 mod seccomp_notify;
 mod security;
+mod security_rows;
+mod soak;
 mod spec;
 mod spec_judge;
 mod spec_rows;

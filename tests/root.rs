@@ -133,6 +133,43 @@ fn mounts_do_not_propagate_to_a_shared_host() {
     bundle.assert_nothing_left();
 }
 
+/// There is no mount namespace but the host's, whose propagation is not the container's to change (runc 1.5.3). Seen to
+/// fail with `Enter::Chroot` treated as the others in `init/rootfs/mod.rs`.
+#[test]
+fn without_a_mount_namespace_the_host_keeps_its_propagation() {
+    differs!();
+    let mut bundle = Bundle::busybox().without_namespace("mount").set("/mounts", json!([]));
+    for key in ["maskedPaths", "readonlyPaths"] {
+        bundle = bundle.set(&format!("/linux/{key}"), json!([]));
+    }
+    let (before, after) = (bundle.scratch("before"), bundle.scratch("after"));
+    let bundle = bundle.after(&format!(
+        "mount --make-rshared /; cat /proc/self/mountinfo >{}\n\
+         set -- sh -c '\"$0\" \"$@\"; code=$?; cat /proc/self/mountinfo >{}; exit $code' \"$@\"",
+        before.display(),
+        after.display()
+    ));
+    let out = bundle.run_as_is();
+    let shared = |name| mountinfo::parse(&bundle.read(name)).iter().filter(|mount| mount.propagates("shared")).count();
+    assert!(shared("before") > 0, "{out:?}");
+    assert_eq!(shared("after"), shared("before"), "{out:?}");
+}
+
+/// Options that only mount(2) takes need a place for a moment. Seen to fail: the host's /proc was covered, for good.
+#[test]
+fn what_is_mounted_for_a_moment_does_not_propagate_to_a_shared_host() {
+    let bundle = on_a_shared_host().after("mount --make-rshared /").set("/linux/rootfsPropagation", "shared");
+    let mount = json!({ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["silent", "size=64k"] });
+    let seen = bundle.scratch("seen");
+    let look = format!(
+        "set -- sh -c '\"$0\" \"$@\"; code=$?; cat /proc/self/mountinfo >{}; exit $code' \"$@\"",
+        seen.display()
+    );
+    let mut bundle = bundle.push("/mounts", mount).after(&look);
+    assert_eq!(mountinfo::at(&bundle.mountinfo(), "/mnt").kind, "tmpfs");
+    assert_eq!(mountinfo::at(&bundle.read("seen"), "/proc").kind, "proc");
+}
+
 #[test]
 fn no_pivot_runs_the_container_all_the_same() {
     let mut bundle = Bundle::busybox().flags(["--no-pivot"]);

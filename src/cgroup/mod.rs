@@ -13,6 +13,7 @@ pub mod stats;
 pub mod systemd;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod update;
 mod used;
 mod v1;

@@ -3,7 +3,7 @@
 //! process: init
 
 pub mod exec;
-mod handover;
+pub mod handover;
 mod hostname;
 mod keyring;
 mod labels;
@@ -121,7 +121,8 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     rootfs::seal(plan, &rootfs)?;
     rootfs::enter(plan, &rootfs, &proc)?; // ── the host is gone ──
 
-    let program = handover::prepare(&plan.entry(), Some(&proc), runtime)?;
+    labels::of_program(&plan.process.labels, Some(&proc))?;
+    let program = handover::prepare(&plan.entry(), runtime)?;
     runtime.ask(&FromInit::Ready)?; // `create` returns
     let start = setup.gate.as_ref().map(|gate| wait_at(gate, plan)); // `start` goes on here
     let wire = start.as_ref().unwrap_or(runtime);

@@ -2,8 +2,10 @@
 //! config.json: process.execCPUAffinity
 //! process: runtime
 //!
-//! One clone3(2), as for init: into the cgroup, and for its moment into the pid and time namespaces, which count for
-//! children only. All other namespaces the child joins itself ([`crate::init::exec`]).
+//! One clone3(2) into the cgroup. What it makes goes inside and makes the process there ([`bootstrap::main_of_exec`]); or,
+//! where the container has a user namespace of its own and so no rights to look at us, it is the process: then we visit the
+//! pid and time namespaces for its birth, which count for children only, and it joins all others itself
+//! ([`crate::init::exec`]).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -16,9 +18,9 @@ use super::{limits, stdio};
 use crate::bootstrap;
 use crate::cgroup::{Born, Cgroup};
 use crate::error::{Context, Failure, Result};
-use crate::init::exec::{self, Setup};
+use crate::init::exec::{self, Place, Setup};
 use crate::plan::exec::ExecPlan;
-use crate::plan::namespaces::{Birth, KINDS, MOUNT, PID, TIME, USER};
+use crate::plan::namespaces::{Birth, KINDS, MOUNT, PID, TIME};
 use crate::sync;
 use crate::sys::clone::{self, Newborn, SingleThreaded};
 use crate::sys::wait::{self, Bound};
@@ -63,19 +65,14 @@ pub fn give_birth(plan: &ExecPlan, target: &Target<'_>) -> Result<Init> {
     let (wire, exec_end) = sync::pair()?;
     let birth = plan.birth;
     let inherited = plan.own & (PID.flag | TIME.flag);
-    let setup = Setup {
-        entry: plan.entry(),
-        init: target.init,
-        own: plan.own,
-        born_in: if birth == Birth::Direct { inherited } else { inherited | plan.own & USER.flag },
-        root: root(plan, target)?,
-    };
+    let setup =
+        Setup { entry: plan.entry(), init: target.init, own: plan.own, born_in: inherited, root: root(plan, target)? };
     let make = |cgroup: Option<BorrowedFd<'_>>| {
         let place = clone::Birth { namespaces: 0, cgroup, sibling: false };
         clone::clone(token, &place, || {
             close_runtime_end(&wire);
             match birth {
-                Birth::Direct => exec::main(&setup, &exec_end),
+                Birth::Direct => exec::main(&setup, Place::Outside, &exec_end),
                 Birth::ViaBootstrap => bootstrap::main_of_exec(token, &setup, &exec_end),
             }
         })
@@ -90,6 +87,7 @@ pub fn give_birth(plan: &ExecPlan, target: &Target<'_>) -> Result<Init> {
     process::set_dumpable(true)?;
     lent.take_back()?;
     let (newborn, born) = born?;
+    drop(exec_end); // else the wire would not end with the process in between
     let child = Child::adopt(newborn);
     add(target, child.pid, born)?;
     let exec = match birth {

@@ -76,6 +76,8 @@ pub fn new_filesystem_by_mount(kind: &str, source: &str, data: &str, flags: u64)
     const PLACE: &str = "/proc";
     let name = || format!("mount({source:?}, {kind:?}, {data:?})");
     let (c_kind, c_source, c_data) = (c_string(kind)?, c_string(source)?, c_string(data)?);
+    // Where the rootfs is to be shared, this may still be in the host's peer group, which would get the mount and keep it.
+    set_propagation(open_attached(CWD, PLACE)?.as_fd(), libc::MS_PRIVATE, Depth::This)?;
     // SAFETY: the strings end in NUL and outlive the call.
     let result =
         unsafe { libc::mount(c_source.as_ptr(), c"/proc".as_ptr(), c_kind.as_ptr(), flags, c_data.as_ptr().cast()) };

@@ -21,6 +21,7 @@ macro_rules! needs {
 }
 
 pub mod agent;
+pub mod attack;
 pub mod bundle;
 pub mod cgroups;
 pub mod config;
