@@ -111,7 +111,8 @@ fn hold(layout: Layout, driver: Driver, way: Way, wanted: impl Fn(&Limit) -> boo
         }
         let c = limited(&limit, layout, driver, way);
         // systemd writes what it knows anew when it likes.
-        let times: &[&str] = if driver == Driver::Systemd { &["", " after daemon-reload"] } else { &[""] };
+        let times: &[&str] =
+            if driver == Driver::Systemd && limit.lasts { &["", " after daemon-reload"] } else { &[""] };
         for time in times {
             for Place(files) in &places {
                 let here: Vec<_> = files.iter().filter(|(file, _)| has(file)).collect();
@@ -125,7 +126,7 @@ fn hold(layout: Layout, driver: Driver, way: Way, wanted: impl Fn(&Limit) -> boo
                     wrong.push(format!("{}: {file} is {:?}, not {value:?}{time}", limit.resources, content(file)));
                 }
             }
-            if driver == Driver::Systemd && time.is_empty() {
+            if times.len() > 1 && time.is_empty() {
                 systemd::reload();
             }
         }

@@ -321,8 +321,11 @@ fn block_io_is_the_kernels() {
         };
         if cgroups::has_v1("blkio") {
             let dir = cgroups::v1("blkio", c.id());
+            // Under BFQ its own files count, elsewhere those of throttling.
+            let of_bfq = std::fs::read_to_string(dir.join("blkio.bfq.io_serviced_recursive")).unwrap_or_default();
+            let policy = if of_bfq.contains(':') { "bfq" } else { "throttle" };
             for (file, list) in [("io_service_bytes", &bytes), ("io_serviced", &operations)] {
-                for line in cgroups::value(&dir, &format!("blkio.throttle.{file}_recursive")).lines() {
+                for line in cgroups::value(&dir, &format!("blkio.{policy}.{file}_recursive")).lines() {
                     let words: Vec<&str> = line.split(' ').collect();
                     if let [device, op, value] = words[..] {
                         check(list, device, op, value);

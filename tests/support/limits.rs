@@ -22,11 +22,13 @@ pub struct Limit {
     pub v2: Vec<Place>,
     /// runc 1.1 does the same.
     pub runc: bool,
+    /// systemd leaves it alone when it is reloaded.
+    pub lasts: bool,
 }
 
 fn limit(keys: &str, resources: Value) -> Limit {
     let keys = keys.split(' ').map(|key| format!("linux.resources.{key}")).collect();
-    Limit { keys, resources, v1: Vec::new(), v2: Vec::new(), runc: true }
+    Limit { keys, resources, v1: Vec::new(), v2: Vec::new(), runc: true, lasts: true }
 }
 
 impl Limit {
@@ -45,6 +47,13 @@ impl Limit {
         let list = if self.v2.is_empty() { &mut self.v1 } else { &mut self.v2 };
         list.last_mut().unwrap().0.push((file, value.to_string()));
         self
+    }
+
+    /// Into the files of BFQ, systemd writes a weight of another scale for all devices when it is reloaded. It has no
+    /// word for anything else.
+    fn of_bfq(mut self) -> Self {
+        self.lasts = false;
+        self.not_in_runc()
     }
 
     fn not_in_runc(mut self) -> Self {
@@ -95,19 +104,15 @@ pub fn table() -> Vec<Limit> {
             .v1("hugetlb.2MB.rsvd.limit_in_bytes", 4_194_304)
             .v2("hugetlb.2MB.rsvd.max", 4_194_304)
             .not_in_runc(),
-        // systemd has weights of its own for BFQ, which it writes when it is reloaded.
         limit("blockIO.weight", json!({"blockIO":{"weight":300}}))
             .v1("blkio.weight", 300)
             .or("blkio.bfq.weight", 300)
-            .or("blkio.bfq.weight", 118)
-            .not_in_runc(),
+            .of_bfq(),
         limit("blockIO.weight", json!({"blockIO":{"weight":300}}))
             .v2("io.bfq.weight", 300)
             .or("io.bfq.weight", "default 300")
-            .or("io.bfq.weight", 357)
-            .or("io.bfq.weight", "default 357")
             .or("io.weight", "default 2930")
-            .not_in_runc(),
+            .of_bfq(),
         limit("unified", json!({"unified":{"memory.high":"50331648","pids.max":"78"}}))
             .v2("memory.high", 50_331_648)
             .v2("pids.max", 78),
@@ -146,8 +151,8 @@ fn block_devices() -> Vec<Limit> {
         let fields = ["major", "minor", "weight"].map(|field| format!("blockIO.weightDevice[].{field}")).join(" ");
         let rule = json!({ "blockIO": { "weightDevice": [{ "major": major, "minor": minor, "weight": 200 }] } });
         let line = format!("{major}:{minor} 200");
-        limits.push(limit(&fields, rule.clone()).v1("blkio.bfq.weight_device", &line).not_in_runc());
-        limits.push(limit(&fields, rule).v2("io.bfq.weight", line).not_in_runc());
+        limits.push(limit(&fields, rule.clone()).v1("blkio.bfq.weight_device", &line).of_bfq());
+        limits.push(limit(&fields, rule).v2("io.bfq.weight", line).of_bfq());
     }
     limits
 }
