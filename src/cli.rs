@@ -10,7 +10,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    create, delete, events, exec, features, image, kill, list, pause, ps, run, spec, start, state, update,
+    checkpoint, create, delete, events, exec, features, image, kill, list, pause, ps, restore, run, spec, start, state,
+    update,
 };
 use crate::error::{Context, Failure, Report, Result};
 use crate::host::{self, Rootless};
@@ -78,6 +79,8 @@ enum Verb {
     Image(image::Image),
     Update(Box<update::Update>),
     Events(events::Events),
+    Checkpoint(Box<checkpoint::Checkpoint>),
+    Restore(Box<restore::Restore>),
 }
 
 impl Verb {
@@ -99,6 +102,8 @@ impl Verb {
             Self::Image(_) => "image",
             Self::Update(_) => "update",
             Self::Events(_) => "events",
+            Self::Checkpoint(_) => "checkpoint",
+            Self::Restore(_) => "restore",
         }
     }
 
@@ -260,6 +265,8 @@ fn carry_out(cli: &Cli) -> Result<u8> {
         Verb::Image(args) => return image::image(args),
         Verb::Update(args) => update::update(args, &state_root)?,
         Verb::Events(args) => events::events(args, &state_root, print)?,
+        Verb::Checkpoint(args) => checkpoint::checkpoint(args, &state_root)?,
+        Verb::Restore(args) => return restore::restore(args, &state_root, driver),
     }
     Ok(0)
 }

@@ -131,6 +131,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod commands;
 pub mod container;
+pub mod criu;
 pub mod error;
 pub mod hooks;
 pub mod host;

@@ -49,6 +49,8 @@ mod bad_input;
 mod capabilities;
 mod cgroup;
 mod cgroup_devices;
+mod checkpoint;
+mod checkpoint_flags;
 mod cli;
 mod create;
 mod delete;

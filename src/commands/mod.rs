@@ -1,6 +1,7 @@
 //! One file for each verb: its flags, which are also what a library caller passes, and its flow from top to bottom.
 //! process: runtime
 
+pub mod checkpoint;
 pub mod create;
 pub mod delete;
 pub mod events;
@@ -11,6 +12,7 @@ pub mod kill;
 pub mod list;
 pub mod pause;
 pub mod ps;
+pub mod restore;
 pub mod run;
 pub mod spec;
 pub mod start;

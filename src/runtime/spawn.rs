@@ -37,6 +37,14 @@ impl Child {
         Self { pid: newborn.pid, pidfd: newborn.pidfd, released: false }
     }
 
+    /// A child of ours that criu has made for us.
+    ///
+    /// # Errors
+    /// pidfd_open(2)'s.
+    pub fn restored(pid: i32) -> Result<Self> {
+        Ok(Self { pid, pidfd: pidfd::open(pid)?, released: false })
+    }
+
     /// Its start time in clock ticks since boot.
     ///
     /// # Errors
