@@ -14,7 +14,8 @@ fn criu_works() -> bool {
 }
 
 /// Counts, in a file of the rootfs, and has no standard stream that is outside of the container.
-const COUNT: &str = "exec </dev/null >/log 2>&1; i=0; while :; do echo $((i=i+1)) >/count.new; mv /count.new /count; sleep 0.1; done";
+const COUNT: &str =
+    "exec </dev/null >/log 2>&1; i=0; while :; do echo $((i=i+1)) >/count.new; mv /count.new /count; sleep 0.1; done";
 
 fn count(bundle: &Bundle) -> u64 {
     fs::read_to_string(bundle.rootfs("count")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
@@ -123,6 +124,19 @@ fn images_of_which_nothing_can_be_restored_leave_nothing() {
     bundle.assert_nothing_left();
 }
 
+/// criu brings processes back in a time namespace, so that their clocks go on from where they stood.
+#[test]
+fn exec_has_the_clocks_of_what_was_restored() {
+    differs!();
+    needs!(criu_works(), "criu that works");
+    let c = counting(Bundle::busybox());
+    checkpoint(&c, &[]);
+    restore(&c, &[]);
+    let clocks = c.exec_sh("readlink /proc/self/ns/time /proc/1/ns/time").ok();
+    assert_eq!(clocks.lines()[0], clocks.lines()[1]);
+    assert_ne!(clocks.lines()[0], crate::support::host_namespace("time"));
+}
+
 #[test]
 fn the_pid_file_names_the_restored_process() {
     needs!(criu_works(), "criu that works");
@@ -181,7 +195,8 @@ fn streams_may_be_files_of_the_host() {
     c.wait_for("2\n");
     checkpoint(&c, &[]);
     let out = c.bundle.scratch("out");
-    let mut command = c.bundle.command(&args(&c.bundle, "restore", &["-d"]).iter().map(String::as_str).collect::<Vec<_>>());
+    let mut command =
+        c.bundle.command(&args(&c.bundle, "restore", &["-d"]).iter().map(String::as_str).collect::<Vec<_>>());
     let file = fs::File::create(&out).unwrap();
     assert!(command.stdout(file.try_clone().unwrap()).stderr(file).status().unwrap().success());
     assert!(eventually(time_limit(), || c.bundle.read("out").lines().count() > 2), "{}", c.bundle.read("out"));
@@ -197,7 +212,7 @@ fn a_terminal_goes_to_the_new_console_socket() {
     checkpoint(&c, &[]);
     fs::remove_file(c.bundle.scratch("console")).unwrap();
     let socket = c.bundle.console_socket();
-    restore(&c, &socket.flags());
+    restore(&c, &["--console-socket", socket.path.to_str().unwrap()]);
     let mut terminal = socket.receive();
     assert_eq!(terminal.ask("echo $x"), "kept");
     c.delete_by_force();
@@ -210,7 +225,9 @@ fn memory_can_be_saved_before() {
     let parent = c.bundle.scratch("parent");
     c.bundle.call(&["checkpoint", "--pre-dump", "--image-path", parent.to_str().unwrap(), c.id()]).silent();
     assert_eq!(c.status(), "running");
-    assert!(fs::read_dir(&parent).unwrap().flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("pages-")));
+    assert!(
+        fs::read_dir(&parent).unwrap().flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("pages-"))
+    );
     counts_on(&c.bundle);
     checkpoint(&c, &["--parent-path", "../parent"]);
     assert!(c.bundle.scratch("images/parent").exists());
@@ -283,7 +300,9 @@ fn mounts_of_the_host_are_mounted_again_and_as_they_were() {
 #[test]
 fn a_read_only_root_stays_so() {
     needs!(criu_works(), "criu that works");
-    let c = Bundle::busybox().set("/root/readonly", true).script("exec </dev/null >/dev/null 2>&1; while :; do sleep 0.1; done");
+    let c = Bundle::busybox()
+        .set("/root/readonly", true)
+        .script("exec </dev/null >/dev/null 2>&1; while :; do sleep 0.1; done");
     let c = c.run_detached();
     checkpoint(&c, &[]);
     restore(&c, &[]);
@@ -295,10 +314,15 @@ fn hooks_run_when_the_namespaces_are_there() {
     needs!(criu_works(), "criu that works");
     let bundle = Bundle::busybox();
     let hook = |name: &str| {
-        let script = format!("cat >{}; echo {name} >>{}", bundle.scratch("state.json").display(), bundle.scratch("hooks").display());
+        let script = format!(
+            "cat >{}; echo {name} >>{}",
+            bundle.scratch("state.json").display(),
+            bundle.scratch("hooks").display()
+        );
         json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }])
     };
-    let hooks = json!({ "prestart": hook("prestart"), "createRuntime": hook("createRuntime"), "poststop": hook("poststop") });
+    let hooks =
+        json!({ "prestart": hook("prestart"), "createRuntime": hook("createRuntime"), "poststop": hook("poststop") });
     let c = counting(bundle.set("/hooks", hooks));
     checkpoint(&c, &[]);
     assert_eq!(c.bundle.read("hooks"), "prestart\ncreateRuntime\npoststop\n");
@@ -314,7 +338,8 @@ fn a_hook_that_fails_undoes_the_restore() {
     let c = counting(Bundle::busybox());
     checkpoint(&c, &[]);
     let mut config = c.bundle.config.clone();
-    config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", "echo no luck >&2; exit 3"] }] });
+    config["hooks"] =
+        json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", "echo no luck >&2; exit 3"] }] });
     fs::write(c.bundle.path().join("config.json"), config.to_string()).unwrap();
     call(&c.bundle, "restore", &["--detach"]).refused().says("no luck");
     c.bundle.assert_nothing_left();
@@ -379,8 +404,11 @@ fn pages_are_brought_when_they_are_touched() {
     let path = c.bundle.path();
     let restored = format!("{}-lazy", c.id());
     let flags = ["restore", "-d", "--lazy-pages", "--image-path", images.to_str().unwrap()];
-    let flags: Vec<&str> =
-        flags.iter().chain(&["--work-path", images.to_str().unwrap(), "--bundle", path.to_str().unwrap(), &restored]).copied().collect();
+    let flags: Vec<&str> = flags
+        .iter()
+        .chain(&["--work-path", images.to_str().unwrap(), "--bundle", path.to_str().unwrap(), &restored])
+        .copied()
+        .collect();
     c.bundle.call(&flags).silent();
     counts_on(&c.bundle);
     assert!(dump.wait().unwrap().success() && lazy.wait().unwrap().success());

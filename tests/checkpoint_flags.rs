@@ -3,44 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 
+use crate::support::criu::{NEW, with_stand_in};
 use crate::support::runtime::Output;
-use crate::support::userland::make_executable;
 use crate::support::{Bundle, Container, json};
 
-/// Writes the request to the directory that it is in, under the number of its kind; answers which version it is (`VERSION`)
-/// and that it has all features.
-const STAND_IN: &str = r#"#!/bin/bash
-here=$(dirname "$0")
-dd bs=65536 count=1 <&"$2" >"$here/request" 2>/dev/null
-kind=$(od -An -tu1 -j1 -N1 "$here/request" | tr -d ' ')
-mv "$here/request" "$here/$kind"
-case $kind in
-10) printf 'VERSION' >"$here/answer" ;;
-9) printf '\x08\x09\x10\x01\x42\x04\x08\x01\x10\x01' >"$here/answer" ;;
-*) exit 1 ;;
-esac
-dd bs=65536 <"$here/answer" >&"$2" 2>/dev/null
-"#;
-
-/// 4.1.1, as `criu_resp`.
-const VERSION: &str = r"\x08\x0a\x10\x01\x52\x06\x08\x04\x10\x01\x20\x01";
-/// 3.15.
-const OLD: &str = r"\x08\x0a\x10\x01\x52\x04\x08\x03\x10\x0f";
-
-/// Puts the stand-in before the real one.
-fn with_stand_in(bundle: Bundle, version: &str) -> Bundle {
-    let program = bundle.scratch_dir("stand-in").join("criu");
-    fs::write(&program, STAND_IN.replace("VERSION", version)).unwrap();
-    make_executable(&program);
-    let path = std::env::var("PATH").unwrap_or_default();
-    let path = format!("{}:{path}", bundle.scratch("stand-in").display());
-    bundle.env("PATH", &path)
-}
-
 fn running(bundle: Bundle) -> Container {
-    with_stand_in(bundle, VERSION).args(["sleep", "1000"]).run_detached()
+    with_stand_in(bundle, NEW).args(["sleep", "1000"]).run_detached()
 }
 
 /// Fields of a message by their numbers: numbers as text, texts and messages as they are.
@@ -128,10 +97,13 @@ fn checkpoint_tells_criu_of_its_flags() {
         checkpoint(&c, flags);
         options(&c.bundle, DUMP)
     });
-    each_flag_is_told(&[(&["--leave-running"], 3, "1"), (&["--parent-path", "../stand-in"], 14, "../stand-in")], |flags| {
-        checkpoint(&c, flags);
-        options(&c.bundle, DUMP)
-    });
+    each_flag_is_told(
+        &[(&["--leave-running"], 3, "1"), (&["--parent-path", "../stand-in"], 14, "../stand-in")],
+        |flags| {
+            checkpoint(&c, flags);
+            options(&c.bundle, DUMP)
+        },
+    );
     assert_eq!(c.status(), "running");
     c.delete_by_force();
     c.bundle.assert_nothing_left();
@@ -190,7 +162,9 @@ fn the_log_is_in_the_work_path_or_with_the_images() {
 
 #[test]
 fn the_containers_annotation_names_criu_s_own_config() {
-    for (annotation, expected) in [(None, Some("/etc/criu/runc.conf")), (Some("/a.conf"), Some("/a.conf")), (Some(""), None)] {
+    for (annotation, expected) in
+        [(None, Some("/etc/criu/runc.conf")), (Some("/a.conf"), Some("/a.conf")), (Some(""), None)]
+    {
         let mut bundle = Bundle::busybox();
         if let Some(annotation) = annotation {
             bundle = bundle.set("/annotations", json!({ "org.criu.config": annotation }));
@@ -251,7 +225,8 @@ fn what_is_no_longer_read_only_is_refused() {
     let source = bundle.scratch_dir("data");
     let mount = json!({ "destination": "/data", "source": source, "options": ["bind", "ro"] });
     let c = running(bundle.push("/mounts", mount));
-    let remount = ["-t", &c.pid().to_string(), "-m", "/bin/mount", "-o", "remount,bind,rw", "none", "/data"].map(str::to_owned);
+    let remount =
+        ["-t", &c.pid().to_string(), "-m", "/bin/mount", "-o", "remount,bind,rw", "none", "/data"].map(str::to_owned);
     assert!(std::process::Command::new("nsenter").args(remount).status().unwrap().success());
     let images = c.bundle.scratch("images");
     let output = c.bundle.call(&["checkpoint", "--image-path", images.to_str().unwrap(), c.id()]).refused();
@@ -277,7 +252,7 @@ fn restore(bundle: &Bundle, flags: &[&str]) -> Output {
 
 #[test]
 fn restore_tells_criu_of_its_flags() {
-    let bundle = with_stand_in(Bundle::busybox(), VERSION);
+    let bundle = with_stand_in(Bundle::busybox(), NEW);
     restorable(&bundle);
     let ask = |flags: &[&str]| {
         restore(&bundle, flags);
@@ -295,7 +270,7 @@ fn restore_tells_criu_of_its_flags() {
 #[test]
 fn restore_closes_connections_if_told() {
     differs!();
-    let bundle = with_stand_in(Bundle::busybox(), VERSION);
+    let bundle = with_stand_in(Bundle::busybox(), NEW);
     restorable(&bundle);
     each_flag_is_told(&[(&["--tcp-close"], 52, "1")], |flags| {
         restore(&bundle, flags);
@@ -303,9 +278,36 @@ fn restore_closes_connections_if_told() {
     });
 }
 
+/// Whose is what outlives its parent: ours, as long as we wait for the container.
+#[test]
+fn no_subreaper_leaves_orphans_to_the_host() {
+    let bundle = with_stand_in(Bundle::busybox(), NEW);
+    let program = bundle.scratch("stand-in/criu");
+    let orphan = "*) (bash -c 'sleep 0.5; grep PPid /proc/$$/status >\"$0/orphan.new\"; mv \"$0/orphan.new\" \"$0/orphan\"' \"$here\" &)
+        echo \"PPid:\t$PPID\" >\"$here/runtime\"; until [ -e \"$here/orphan\" ]; do sleep 0.1; done; exit 1";
+    let text = fs::read_to_string(&program).unwrap().replace("*) exit 1", &orphan.replace("\\t", "\t"));
+    fs::write(&program, text).unwrap();
+    restorable(&bundle);
+    let (images, path) = (bundle.scratch("images"), bundle.path());
+    for (flag, ours) in [("--no-subreaper=false", true), ("-no-subreaper", false)] {
+        let args = [
+            "restore",
+            "--image-path",
+            images.to_str().unwrap(),
+            "--bundle",
+            path.to_str().unwrap(),
+            flag,
+            bundle.id(),
+        ];
+        bundle.call(&args).refused();
+        assert_eq!(bundle.read("stand-in/orphan") == bundle.read("stand-in/runtime"), ours, "{flag}");
+        fs::remove_file(bundle.scratch("stand-in/orphan")).unwrap();
+    }
+}
+
 #[test]
 fn pipes_are_replaced_by_our_own_streams() {
-    let bundle = with_stand_in(Bundle::busybox(), VERSION);
+    let bundle = with_stand_in(Bundle::busybox(), NEW);
     restorable(&bundle);
     restore(&bundle, &[]);
     let inherited: Vec<Fields> = options(&bundle, RESTORE)[&27].iter().map(|one| fields(one)).collect();
@@ -319,7 +321,7 @@ fn pipes_are_replaced_by_our_own_streams() {
 #[test]
 fn criu_is_asked_with_the_rootfs_in_place_and_nothing_of_it_is_left() {
     differs!();
-    let bundle = with_stand_in(Bundle::busybox(), VERSION);
+    let bundle = with_stand_in(Bundle::busybox(), NEW);
     let program = bundle.scratch("stand-in/criu");
     let look = "*) { ls ../state/*/criu-root; cat /proc/self/cgroup; } >\"$here/seen\"; exit 1";
     fs::write(&program, fs::read_to_string(&program).unwrap().replace("*) exit 1", look)).unwrap();
@@ -329,103 +331,4 @@ fn criu_is_asked_with_the_rootfs_in_place_and_nothing_of_it_is_left() {
     assert!(seen.contains("home\n"), "the rootfs: {seen}");
     assert!(seen.contains(&format!("{}-restored", bundle.id())), "the cgroup: {seen}");
     bundle.assert_nothing_left();
-}
-
-#[test]
-fn a_criu_that_is_too_old_is_refused() {
-    differs!();
-    let c = with_stand_in(Bundle::busybox(), OLD).args(["sleep", "1000"]).run_detached();
-    let output = c.verb("checkpoint").refused();
-    output.says("criu version 31500 is too old, it must be 31600 or higher").says("install");
-    assert!(!c.bundle.scratch("checkpoint").exists(), "nothing was made");
-    assert_eq!(c.status(), "running");
-}
-
-#[test]
-fn a_criu_that_talks_nonsense_is_refused() {
-    for nonsense in [r"\x08", r"\x08\x01\x10\x01", r"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "hello"] {
-        let c = with_stand_in(Bundle::busybox(), nonsense).args(["sleep", "1000"]).run_detached();
-        c.verb("checkpoint").refused();
-        assert_eq!(c.status(), "running");
-    }
-}
-
-#[test]
-fn without_criu_the_error_says_so() {
-    let c = Bundle::busybox().env("PATH", "/nowhere").args(["sleep", "1000"]).run_detached();
-    c.verb("checkpoint").refused().says("executable file not found in $PATH");
-    assert_eq!(c.status(), "running");
-}
-
-#[test]
-fn bad_flags_are_refused_and_nothing_is_made() {
-    let c = running(Bundle::busybox());
-    let images = c.bundle.scratch("images");
-    for flags in [
-        &["--manage-cgroups-mode", "moon"][..],
-        &["--empty-ns", "pid"],
-        &["--page-server", "4711"],
-        &["--page-server", "host:moon"],
-        &["--status-fd", "77", "--lazy-pages"],
-        &["--parent-path", "/absolute"],
-        &["--parent-path", "../missing"],
-        &["--image-path", "/proc/moon/images"],
-        &["--work-path", "/proc/moon/work"],
-        &["--moon"],
-    ] {
-        let args = ["checkpoint", "--image-path", images.to_str().unwrap()];
-        let all: Vec<&str> = args.iter().chain(flags).chain([&c.id()]).copied().collect();
-        c.bundle.call(&all).refused();
-        assert!(!c.bundle.scratch("stand-in/1").exists(), "criu was asked with {flags:?}");
-    }
-    assert_eq!(c.status(), "running");
-    c.bundle.call(&["checkpoint"]).refused();
-    c.bundle.call(&["checkpoint", c.id(), "surplus"]).refused();
-}
-
-#[test]
-fn only_what_runs_can_be_saved() {
-    let c = with_stand_in(Bundle::busybox(), VERSION).create();
-    c.verb("checkpoint").refused().says("Container cannot be checkpointed in created state");
-    c.finish();
-    c.verb("checkpoint").refused().says("Container cannot be checkpointed in stopped state");
-    c.bundle.call(&["checkpoint", "moon"]).refused().says("container does not exist");
-    assert!(!Path::new(&c.bundle.scratch("checkpoint")).exists());
-}
-
-#[test]
-fn what_cannot_be_restored_leaves_nothing() {
-    let bundle = with_stand_in(Bundle::busybox(), VERSION);
-    bundle.write_config();
-    let (path, images) = (bundle.path(), bundle.scratch_dir("empty"));
-    for flags in [
-        &["--image-path", "/proc/moon/images"][..],
-        &["--image-path", images.to_str().unwrap()],
-        &["--image-path", images.to_str().unwrap(), "--manage-cgroups-mode", "moon"],
-        &["--image-path", images.to_str().unwrap(), "--empty-ns", "moon"],
-        &["--image-path", images.to_str().unwrap(), "--console-socket", "/moon"],
-    ] {
-        let all: Vec<&str> =
-            ["restore", "--bundle", path.to_str().unwrap()].iter().chain(flags).chain([&bundle.id()]).copied().collect();
-        bundle.call(&all).refused();
-        bundle.assert_nothing_left();
-    }
-}
-
-#[test]
-fn an_id_that_is_taken_is_refused() {
-    let c = running(Bundle::busybox());
-    restorable(&c.bundle);
-    let (path, images) = (c.bundle.path(), c.bundle.scratch("images"));
-    let args = ["restore", "--bundle", path.to_str().unwrap(), "--image-path", images.to_str().unwrap(), c.id()];
-    c.bundle.call(&args).refused().says("container with given ID already exists");
-    assert_eq!(c.status(), "running");
-}
-
-#[test]
-fn help_is_there_for_those_who_ask_whether_it_can() {
-    let bundle = Bundle::busybox();
-    for verb in ["checkpoint", "restore"] {
-        assert!(bundle.call(&[verb, "--help"]).ok().stdout.contains("--image-path"));
-    }
 }

@@ -5,6 +5,7 @@
 //!         │           │          │         │
 //!         │           └──────────┴── sync ─┘            sync, hooks → sys
 //!         ├→ container → sys
+//!         ├→ criu ─────→ sys
 //!         ├→ cgroup ───→ sys                            plan → nothing that does anything
 //!         └→ plan
 //! ```
@@ -22,12 +23,27 @@ const TABLE: &[(&str, &[&str])] = &[
     ("cli", &["commands", "error", "host", "log", "sys"]),
     (
         "commands",
-        &["runtime", "container", "cgroup", "resctrl", "plan", "hooks", "host", "log", "sync", "state", "error", "sys"],
+        &[
+            "runtime",
+            "container",
+            "criu",
+            "cgroup",
+            "resctrl",
+            "plan",
+            "hooks",
+            "host",
+            "log",
+            "sync",
+            "state",
+            "error",
+            "sys",
+        ],
     ),
-    ("runtime", &["bootstrap", "init", "cgroup", "plan", "sync", "error", "sys"]),
+    ("runtime", &["bootstrap", "init", "criu", "cgroup", "plan", "sync", "error", "sys"]),
     ("bootstrap", &["init", "plan", "sync", "error", "sys"]),
     ("init", &["plan", "sync", "hooks", "state", "error", "sys"]),
     ("container", &["sync", "state", "error", "sys"]),
+    ("criu", &["plan", "sync", "error", "sys"]),
     ("cgroup", &["plan", "error", "sys"]),
     ("resctrl", &["plan", "error", "sys"]),
     ("hooks", &["plan", "spec", "error", "sys"]),
@@ -56,7 +72,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli.rs", "cli/", "commands/"]),
     ("caps", &["plan/capabilities.rs"]),
-    ("serde_json", &["commands/", "container/saved.rs", "log.rs", "plan/", "state.rs"]),
+    ("serde_json", &["commands/", "container/saved.rs", "criu/images.rs", "log.rs", "plan/", "state.rs"]),
     ("syscalls", &["seccomp/"]),
 ];
 

@@ -51,6 +51,7 @@ mod cgroup;
 mod cgroup_devices;
 mod checkpoint;
 mod checkpoint_flags;
+mod checkpoint_refused;
 mod cli;
 mod create;
 mod delete;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
@@ -10,10 +10,10 @@ use clap::{Args, ValueEnum};
 use super::create::Driver;
 use super::{delete, open, status_of};
 use crate::container::{Container, notify};
+use crate::criu::Program;
 use crate::criu::external::{self, View};
 use crate::criu::images::Images;
 use crate::criu::message::{self, Kind, Message, option};
-use crate::criu::Program;
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
 use crate::log::Phases;
@@ -102,6 +102,9 @@ pub enum CgroupsMode {
     /// Leave them as they are.
     Ignore = 0,
 }
+
+/// The annotation with the path of a file of criu's settings.
+pub(super) const CRIU_CONFIG: &str = "org.criu.config";
 
 /// criu's own default.
 const DEFAULT_MODE: u64 = 6;
@@ -227,14 +230,17 @@ impl Checkpoint {
         if parent.is_absolute() {
             return Err(Failure::Usage("--parent-path must be relative".to_owned()).into());
         }
-        let path = self.options.image_path.join(parent);
-        // The directory of the images may be made yet, which does not stand in the way of what is beside it.
-        let beside = parent.strip_prefix(Component::ParentDir.as_os_str()).ok();
-        let path = match (beside, self.options.image_path.parent()) {
-            (Some(beside), Some(directory)) if !self.options.image_path.exists() => directory.join(beside),
-            _ => path,
-        };
-        let stat = std::fs::metadata(&path).named(|| format!("stat({path:?})")).context("invalid --parent-path")?;
+        let images = &self.options.image_path;
+        let mut path = images.join(parent);
+        let mut found = std::fs::metadata(&path);
+        if found.is_err()
+            && let (Ok(beside), Some(directory)) = (parent.strip_prefix(".."), images.parent())
+        {
+            // The directory of the images is not there yet, or there is nothing beside it.
+            path = directory.join(beside);
+            found = std::fs::metadata(&path);
+        }
+        let stat = found.named(|| format!("stat({path:?})")).context("invalid --parent-path")?;
         if !stat.is_dir() {
             return Err(Failure::Usage(format!("invalid --parent-path: {} is not a directory", path.display())).into());
         }
@@ -304,7 +310,7 @@ impl CriuOptions {
         // Devices, addresses and rules are hooks' and callers' to make anew: the other ends are not in the container.
         options.number(option::EMPTY_NS, NETWORK.flag);
         // Where people put what no flag is for. Its settings count more than ours.
-        match plan.annotations.get("org.criu.config").map_or("/etc/criu/runc.conf", String::as_str) {
+        match plan.annotations.get(CRIU_CONFIG).map_or("/etc/criu/runc.conf", String::as_str) {
             "" => {}
             file => options.text(option::CONFIG_FILE, file),
         }

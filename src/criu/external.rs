@@ -92,7 +92,9 @@ impl View {
             if let Some(found) = self.find(path)?.filter(|found| found.is_mount) {
                 let place = &found.mount.path;
                 if place.contains("]:") {
-                    anyhow::bail!("a container with a mount on {place:?} cannot be checkpointed: it has \"]:\" in its path");
+                    anyhow::bail!(
+                        "a container with a mount on {place:?} cannot be checkpointed: it has \"]:\" in its path"
+                    );
                 }
                 // Of two at the same place, the later covers the other.
                 mounts.retain(|(other, _)| other != place);
@@ -126,7 +128,9 @@ impl View {
     pub fn check(&self, plan: &Plan) -> Result<()> {
         let read_only = |path: &str, key: &str| -> Result<()> {
             match self.find(path).at(key)? {
-                Some(found) if !found.mount.read_only => Err(broken(key, &format!("/{} is not read-only", path.trim_start_matches('/')))),
+                Some(found) if !found.mount.read_only => {
+                    Err(broken(key, &format!("/{} is not read-only", path.trim_start_matches('/'))))
+                }
                 _ => Ok(()),
             }
         };
@@ -240,9 +244,7 @@ fn of_host(plan: &Plan, step: &MountStep) -> Vec<(String, String, String)> {
             });
             let there = |name: &String| format!("{}/{name}", step.destination);
             bound
-                .map(|(name, path)| {
-                    (there(name), cgroup_name(step.index, name), path.to_string_lossy().into_owned())
-                })
+                .map(|(name, path)| (there(name), cgroup_name(step.index, name), path.to_string_lossy().into_owned()))
                 .collect()
         }
         _ => Vec::new(),

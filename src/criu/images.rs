@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn the_first_error_of_a_log_is_found() {
-        let log = b"(00.1) Warn  (criu/a.c:1): x\n(00.2) Error (criu/b.c:2): no \x1bway\n(00.3) Error (criu/c.c:3): y\n";
+        let log =
+            b"(00.1) Warn  (criu/a.c:1): x\n(00.2) Error (criu/b.c:2): no \x1bway\n(00.3) Error (criu/c.c:3): y\n";
         assert_eq!(first_error(&log[..]).as_deref(), Some("no way"));
         assert_eq!(first_error(&b"\xff\nall is well\n"[..]), None);
     }

@@ -234,7 +234,9 @@ fn fields(mut bytes: &[u8]) -> Result<Vec<(u32, Value<'_>)>> {
             0 => Value::Number(varint(&mut bytes)?),
             2 => {
                 let length = usize::try_from(varint(&mut bytes)?)?;
-                let Some((value, rest)) = bytes.split_at_checked(length) else { anyhow::bail!("criu's answer ends early") };
+                let Some((value, rest)) = bytes.split_at_checked(length) else {
+                    anyhow::bail!("criu's answer ends early")
+                };
                 bytes = rest;
                 Value::Bytes(value)
             }

@@ -39,9 +39,8 @@ impl Program {
     /// [`Failure::Unsupported`] when there is none, or it is too old.
     pub fn find() -> Result<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let is_program = |file: &std::path::PathBuf| {
-            file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok()
-        };
+        let is_program =
+            |file: &std::path::PathBuf| file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok();
         let found = std::env::split_paths(&path).map(|directory| directory.join("criu")).find(is_program);
         let Some(file) = found else {
             return Err(Failure::Unsupported("criu: executable file not found in $PATH".to_owned()).into());

@@ -105,7 +105,7 @@ fn attach_rootfs(rootfs: &OwnedFd, place: &Path) -> Result<()> {
 }
 
 fn clone_rootfs(plan: &Plan) -> Result<OwnedFd> {
-    Ok(mount::clone_tree_at(CWD, &plan.rootfs.path.to_string_lossy(), Depth::Recursive).at("/root/path")?)
+    mount::clone_tree_at(CWD, &plan.rootfs.path.to_string_lossy(), Depth::Recursive).at("/root/path")
 }
 
 /// What `create` makes for its mounts in the rootfs, criu wants to be there: the rootfs may be a new one. What is mounted
