@@ -4,18 +4,18 @@
 HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 ORLOP   := $(abspath $(TARGET)/$(HOST)/release/orlop)
-IMAGE   := $(abspath $(TARGET)/release/orlop-image)
+IMAGE   := $(abspath $(TARGET)/image/orlop-image)
 PREFIX  ?= /usr/local
 RUNTIME ?= $(ORLOP)
 export RUNTIME
 
-.PHONY: build run test test-vm check bench install clean
+.PHONY: build run test test-vm fuzz check bench bench-memory install clean
 
 # A static program: with --target the flag is not for proc-macros and build scripts, which cannot be static.
 build:
 	integration/packages.sh gcc libc6-dev
 	RUSTFLAGS="$$RUSTFLAGS -C target-feature=+crt-static" cargo build --release --locked --target $(HOST)
-	cargo build --release --locked -p orlop-image
+	cargo build --profile image --locked -p orlop-image
 
 run: build
 	integration/packages.sh busybox-static
@@ -28,6 +28,8 @@ IMAGE_JUDGES := umoci attr docker-registry skopeo openssl apache2-utils
 test: build
 	integration/packages.sh busybox-static iproute2 libseccomp-dev pkg-config util-linux $(if $(filter runc,$(notdir $(RUNTIME))),runc)
 	env --default-signal cargo test --locked
+	integration/packages.sh $(FUZZ_NEEDS)
+	fuzz/run.sh 12
 	env --default-signal integration/cgroup-v2.sh cargo test --locked --test main
 	integration/packages.sh $(IMAGE_JUDGES)
 	ORLOP=$(ORLOP) env --default-signal cargo test --locked -p orlop-image
@@ -45,9 +47,19 @@ check:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps -p orlop-image
 	integration/house-rules.sh
 
+# What reads bytes of others gets every input that libFuzzer can think of, for so many seconds each.
+SECONDS ?= 600
+FUZZ_NEEDS := gcc g++ libc6-dev
+fuzz:
+	integration/packages.sh $(FUZZ_NEEDS)
+	fuzz/run.sh $(SECONDS)
+
 # Ratios are what counts; see docs/performance.md.
 bench: build
 	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench
+
+bench-memory: build
+	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench memory
 
 PAGES := $(abspath $(TARGET)/pages)
 SHARE := $(DESTDIR)$(PREFIX)/share

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The rules of the house that no lint knows: short files, and `unsafe` only in src/sys (main.rs has an attribute).
+# The rules of the house that no lint knows: short files, `unsafe` only in src/sys (main.rs has an attribute), and waiting
+# only in src/sys/wait.rs.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -10,6 +11,14 @@ for file in $(find src tests crates/*/src crates/*/tests -name '*.rs'); do
 done
 if grep -rnE --include='*.rs' 'unsafe (\{|fn|impl|extern)|allow\(unsafe_code' src | grep -v -e '^src/sys/' -e '^src/main.rs:.*allow(unsafe_code'; then
     echo "unsafe is for src/sys alone"
+    broken=1
+fi
+# What may wait, by whichever crate. `// no wait: …` on the line says why one of them does not.
+waits='(libc|event|net|process|wait|thread|rustix|nix)::(poll|ppoll|select|epoll_wait|recv|recvfrom|recvmsg|recvmsg_with|send|sendto|sendmsg|accept|accept4|accept_with|connect|sigwait|sigwaitinfo|sigtimedwait|wait|wait4|waitid|waitpid|sleep|nanosleep|park)\b'
+waits="$waits|(event|net|process|wait|thread)::\{[^}]*\b(poll|recv|recvmsg|sendmsg|accept|accept_with|connect|waitid|waitpid|sleep)\b"
+waits="$waits|[ :]waitid\(|Unix(Stream|Datagram)::connect|\.set_(read|write)_timeout\(|\.(output|status|wait_with_output)\(\)\.|fs::read\(|Operation::Lock|Command::new.*\.spawn\(\)|F_SETLKW|park_timeout|recv_timeout"
+if grep -rnE --include='*.rs' "$waits" src | grep -vE '^src/sys/wait.rs:|/tests.rs:|^src/seccomp/oracle|^[^:]+:[0-9]+:\s*//|\bwait::(connect|accept|send)\(|// no wait: '; then
+    echo "waiting is for src/sys/wait.rs alone, which asks for a bound"
     broken=1
 fi
 exit $broken

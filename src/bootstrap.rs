@@ -1,15 +1,15 @@
-//! We are the bootstrap, a process in between that only a container with a user namespace and a joined one needs, and
-//! root of a user namespace who could not come back from joined ones. Our job: join what is to be joined, make init, and
-//! be gone.
+//! We are the bootstrap, a process in between that only some births need: that of a container with a user namespace and
+//! a joined one, that by root of a user namespace, who could not come back from joined ones, and that of a process of
+//! `exec` where it could be looked into. Our job: join what is to be joined, make the process, and be gone.
 //! config.json: linux.namespaces, linux.timeOffsets
 //! process: bootstrap
-
-use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Context, Failure, Problem, Report, Result};
-use crate::init::{self, Joined, Setup, exec};
+use crate::init::exec::{self, Place};
+use crate::init::handover::close_all_but;
+use crate::init::{self, Joined, Setup};
 use crate::plan::id_mappings::{IdMappingsPlan, to_text};
 use crate::plan::namespaces::{NamespacesPlan, TIME, USER};
 use crate::sync::{FromInit, InitEnd};
@@ -43,16 +43,19 @@ fn run(token: SingleThreaded, setup: &Setup<'_>, runtime: &InitEnd) -> Result<i3
     Ok(newborn.pid)
 }
 
-/// As [`main`], for an `exec` by an ordinary user: joins the user namespace, if it is another, which gives the right to
-/// the pid and time namespaces of the children, and makes the process.
+/// As [`main`], for an `exec`: goes into the container first, and then makes the process. It is born with nothing of the
+/// host's, for in there it is seen, and CAP_SYS_PTRACE gets the better of being non-dumpable: whoever has it could go by
+/// our descriptors, or by /proc/PID/root, to the host (CVE-2016-9962).
 pub fn main_of_exec(token: SingleThreaded, setup: &exec::Setup<'_>, runtime: &InitEnd) -> i32 {
     let run = || -> Result<i32> {
         process::set_name(c"orlop:[boot]")?;
         runtime.wait()?;
-        clone::setns(setup.init.as_fd(), setup.born_in).context("joining the container's namespaces")?;
-        process::set_dumpable(false)?; // as it was: joining may undo it
+        exec::go_inside(setup, setup.own)?;
+        close_all_but(runtime, &setup.entry)?;
+        process::forget_environment();
         let birth = clone::Birth { namespaces: 0, cgroup: None, sibling: true };
-        let newborn = clone::clone(token, &birth, || exec::main(setup, runtime)).context("making the process")?;
+        let child = || exec::main(setup, Place::Inside, runtime);
+        let newborn = clone::clone(token, &birth, child).context("making the process")?;
         Ok(newborn.pid)
     };
     report(runtime, run())

@@ -10,8 +10,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    checkpoint, create, delete, events, exec, features, image, kill, list, pause, ps, restore, run, spec, start, state,
-    update,
+    check, checkpoint, create, delete, events, exec, features, image, kill, list, pause, ps, restore, run, spec, start,
+    state, update,
 };
 use crate::error::{Context, Failure, Report, Result};
 use crate::host::{self, Rootless};
@@ -79,6 +79,7 @@ enum Verb {
     Image(image::Image),
     Update(Box<update::Update>),
     Events(events::Events),
+    Check(check::Check),
     Checkpoint(Box<checkpoint::Checkpoint>),
     Restore(Box<restore::Restore>),
 }
@@ -102,6 +103,7 @@ impl Verb {
             Self::Image(_) => "image",
             Self::Update(_) => "update",
             Self::Events(_) => "events",
+            Self::Check(_) => "check",
             Self::Checkpoint(_) => "checkpoint",
             Self::Restore(_) => "restore",
         }
@@ -152,8 +154,12 @@ pub fn main() -> u8 {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    if let Verb::Create(create::Create { options }) | Verb::Run(run::Run { options, .. }) = &mut cli.verb {
-        options.rootless = cli.rootless;
+    match &mut cli.verb {
+        Verb::Create(create::Create { options }) | Verb::Run(run::Run { options, .. }) => {
+            options.rootless = cli.rootless;
+        }
+        Verb::Check(check) => check.rootless = cli.rootless,
+        _ => {}
     }
     let log = match open_log(cli.log.as_deref(), &cli.log_format) {
         Ok(log) => log.install(cli.debug),
@@ -265,6 +271,11 @@ fn carry_out(cli: &Cli) -> Result<u8> {
         Verb::Image(args) => return image::image(args),
         Verb::Update(args) => update::update(args, &state_root)?,
         Verb::Events(args) => events::events(args, &state_root, print)?,
+        Verb::Check(args) => {
+            let found = check::check(args, driver)?;
+            print(&found.text)?;
+            return Ok(if found.good { 0 } else { FAILURE });
+        }
         Verb::Checkpoint(args) => checkpoint::checkpoint(args, &state_root)?,
         Verb::Restore(args) => return restore::restore(args, &state_root, driver),
     }

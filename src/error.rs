@@ -158,7 +158,7 @@ impl Report {
     #[must_use]
     pub fn of(error: &anyhow::Error) -> Self {
         let mut report = error.downcast_ref::<Self>().cloned().unwrap_or_default();
-        report.text = format!("{error:#}").replace('\n', " ");
+        report.text = shorten(format!("{error:#}").replace('\n', " "));
         if let Some(failure) = error.downcast_ref::<Failure>() {
             failure.code().clone_into(&mut report.code);
             if let Failure::BadConfig(problem) = failure {
@@ -169,12 +169,13 @@ impl Report {
             key.clone_into(&mut report.key);
         }
         if let Some(call) = error.downcast_ref::<Call>() {
-            call.text().clone_into(&mut report.call);
+            report.call = shorten(call.text().to_owned());
             report.errno = call.errno();
         }
         if report.code.is_empty() {
             report.code = "internal".to_owned();
         }
+        report.key = shorten(report.key);
         report
     }
 }
@@ -186,11 +187,29 @@ impl Report {
         path_in(&self.call).unwrap_or_default()
     }
 
+    /// The text, without the place in config.json that it begins with.
+    #[must_use]
+    pub fn without_key(&self) -> String {
+        let place = if self.key.is_empty() { "config.json".to_owned() } else { At::dotted(&self.key) };
+        self.text.strip_prefix(&format!("{place}: ")).unwrap_or(&self.text).to_owned()
+    }
+
     /// What to do about it, or empty.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         hints::hint(self)
     }
+}
+
+/// What is too long for a line, and for a packet of the wire, as a path of the config may be, without its middle: what was
+/// done is said at the beginning, and why not at the end.
+fn shorten(text: String) -> String {
+    const LONGEST: usize = 1200;
+    if text.len() <= LONGEST {
+        return text;
+    }
+    let (begin, end) = (text.floor_char_boundary(LONGEST / 2), text.ceil_char_boundary(text.len() - LONGEST / 2));
+    format!("{} […] {}", text.get(..begin).unwrap_or_default(), text.get(end..).unwrap_or_default())
 }
 
 /// The first argument of a call that is an absolute path. Calls print as strace prints them, paths in quotes; only that
@@ -228,7 +247,14 @@ impl std::error::Error for Report {}
 
 #[cfg(test)]
 mod tests {
-    use super::{At, Problem, path_in};
+    use super::{At, Problem, path_in, shorten};
+
+    #[test]
+    fn a_long_text_keeps_its_beginning_and_its_end() {
+        assert_eq!(shorten("short".to_owned()), "short");
+        let text = shorten(format!("mounts[0]: open({:?}): too long", "/ü".repeat(40_000)));
+        assert!(text.len() < 1300 && text.starts_with("mounts[0]: ") && text.ends_with("too long"), "{text}");
+    }
 
     #[test]
     fn paths_are_read_from_calls() {

@@ -4,12 +4,13 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
@@ -17,20 +18,28 @@ use crate::error::{AtKey, Context, Result};
 use crate::plan::hooks::Moment;
 use crate::spec::{Hook, Hooks};
 use crate::sys::pidfd::{self, Exit};
+use crate::sys::wait::{self, Bound, Why};
 use crate::sys::{Named, fd};
 
-/// How long a hook without a timeout may take. The specification sets no bound; a runtime that hangs for good serves
-/// nobody, and no caller of ours waits this long.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a hook may take to die of SIGKILL.
+const DEATH: Bound = Bound::Within(Duration::from_secs(10));
 
-/// Runs the hooks of `moment` in order, each with `state` on its standard input. Without an environment of its own a
-/// hook gets `default_env`.
+/// What a hook gets besides its own.
+#[derive(Debug, Default)]
+pub struct Around<'a> {
+    /// An environment, for a hook that has none.
+    pub env: &'a [CString],
+    /// The container's init, without which there is nothing to be done for the hook, which is killed then.
+    pub init: Option<BorrowedFd<'a>>,
+}
+
+/// Runs the hooks of `moment` in order, each with `state` on its standard input.
 ///
 /// # Errors
 /// The first hook that could not be run, failed, or took too long; with the end of what it wrote.
-pub fn run(hooks: &Hooks, moment: Moment, state: &str, default_env: &[CString]) -> Result<()> {
+pub fn run(hooks: &Hooks, moment: Moment, state: &str, around: &Around<'_>) -> Result<()> {
     for (index, hook) in moment.of(hooks).iter().enumerate() {
-        run_one(hook, state, default_env)
+        run_one(hook, state, around)
             .with_context(|| format!("error running {} hook #{index}", moment.name()))
             .at(format_args!("/hooks/{}/{index}", moment.name()))?;
     }
@@ -41,15 +50,15 @@ pub fn run(hooks: &Hooks, moment: Moment, state: &str, default_env: &[CString]) 
 /// returned for the log.
 pub fn run_all(hooks: &Hooks, moment: Moment, state: &str) -> Vec<anyhow::Error> {
     let failure = |(index, hook): (usize, &Hook)| {
-        let result = run_one(hook, state, &[]);
+        let result = run_one(hook, state, &Around::default());
         result.with_context(|| format!("error running {} hook #{index}", moment.name())).err()
     };
     moment.of(hooks).iter().enumerate().filter_map(failure).collect()
 }
 
-fn run_one(hook: &Hook, state: &str, default_env: &[CString]) -> Result<()> {
+fn run_one(hook: &Hook, state: &str, around: &Around<'_>) -> Result<()> {
     let said = fd::memory_file("hook")?;
-    let exit = execute(hook, state, default_env, &said).with_context(|| hook.path.clone())?;
+    let exit = execute(hook, state, around, &said).with_context(|| hook.path.clone())?;
     match exit {
         Exit::Code(0) => Ok(()),
         Exit::Code(code) => anyhow::bail!("{}: exit status {code}{}", hook.path, last_words(&said)),
@@ -57,33 +66,54 @@ fn run_one(hook: &Hook, state: &str, default_env: &[CString]) -> Result<()> {
     }
 }
 
-fn execute(hook: &Hook, state: &str, default_env: &[CString], said: &File) -> Result<Exit> {
+fn execute(hook: &Hook, state: &str, &Around { env, init }: &Around<'_>, said: &File) -> Result<Exit> {
     let (stdin, feed) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2()".to_owned())?;
-    let pid = spawn(hook, default_env, &stdin, said)?;
+    let pid = spawn(hook, env, &stdin, said)?;
     let pidfd = pidfd::open(pid)?;
     drop(stdin);
-    let limit = hook.timeout.and_then(|s| u64::try_from(s).ok()).map_or(LONGEST, Duration::from_secs);
+    let bound = hook.timeout.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+    let bound = bound.map_or(Bound::Endless(Why::HookWithoutTimeout), Bound::Within).fixed();
+    let patience = Patience { bound, timeout: hook.timeout.unwrap_or_default(), init };
     // A hook need not read its state, and a pipe takes 64 KiB before it does: more is fed to one that reads.
-    let fed = feed_state(feed, state, limit);
-    if fed.is_err() || !pidfd::wait_end(pidfd.as_fd(), limit)? {
+    let fed = feed_state(feed, state, &patience).context("writing the state");
+    if let Err(error) = fed.and_then(|()| patience.wait_for(pidfd.as_fd(), PollFlags::IN)) {
         let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
-        pidfd::reap(pidfd.as_fd())?;
-        fed.context("writing the state")?;
-        anyhow::bail!("the hook timed out after {} s", limit.as_secs());
+        pidfd::reap_within(pidfd.as_fd(), DEATH)?;
+        return Err(error);
     }
-    Ok(pidfd::reap(pidfd.as_fd())?)
+    Ok(pidfd::reap_ended(pidfd.as_fd())?)
+}
+
+/// How long a hook may take.
+struct Patience<'a> {
+    bound: Bound,
+    /// The same in seconds, if it has a timeout.
+    timeout: i64,
+    /// Whose end ends the hook, too.
+    init: Option<BorrowedFd<'a>>,
+}
+
+impl Patience<'_> {
+    /// Waits for one of `events` of a descriptor.
+    fn wait_for(&self, fd: BorrowedFd<'_>, events: PollFlags) -> Result<()> {
+        let mut files = vec![PollFd::from_borrowed_fd(fd, events)];
+        files.extend(self.init.map(|init| PollFd::from_borrowed_fd(init, PollFlags::IN)));
+        anyhow::ensure!(wait::any(&mut files, self.bound)?, "the hook timed out after {} s", self.timeout);
+        let ready = files.first().is_some_and(|file| !file.revents().is_empty());
+        anyhow::ensure!(ready, "the container's init ended while the hook ran");
+        Ok(())
+    }
 }
 
 /// Writes the state as far as the hook takes it.
-fn feed_state(feed: OwnedFd, state: &str, limit: Duration) -> Result<()> {
+fn feed_state(feed: OwnedFd, state: &str, patience: &Patience<'_>) -> Result<()> {
     rustix::io::ioctl_fionbio(&feed, true).named(|| "ioctl(FIONBIO)".to_owned())?;
     let mut left = state.as_bytes();
     while !left.is_empty() {
         match rustix::io::write(&feed, left) {
             Ok(written) => left = left.get(written..).unwrap_or_default(),
             Err(Errno::PIPE) => return Ok(()),
-            Err(Errno::AGAIN) if pidfd::wait_writable(feed.as_fd(), limit)? => {}
-            Err(Errno::AGAIN) => anyhow::bail!("the hook timed out after {} s", limit.as_secs()),
+            Err(Errno::AGAIN) => patience.wait_for(feed.as_fd(), PollFlags::OUT)?,
             Err(errno) => return Err(errno).named(|| "write()".to_owned()).map_err(Into::into),
         }
     }

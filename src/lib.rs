@@ -24,7 +24,8 @@
 //!  ─────────────────────────      ─────────────────────────────   ────────────────────────────────────────
 //!  plan: every "no" is said
 //!  reserve the directory
-//!  make the cgroup (and groups of resctrl)
+//!  make the cgroup (and groups of resctrl),
+//!  limit its memory
 //!  clone3 ─────────────────────▶ join, make a time namespace
 //!                                clone3, as our sibling ───────▶  (or: straight from the runtime's clone3)
 //!                                Forked(pid), exit                wait
@@ -56,8 +57,9 @@
 //! | module | what it is | may know |
 //! |---|---|---|
 //! | [`cli`] | the command line, and the only printing | `commands`, `host`, `log` |
-//! | [`commands`] | a file for each verb: its flags, its flow | `runtime`, `container`, `criu`, `cgroup`, `resctrl`, `plan`, `hooks`, `host`, `log`, `sync`, `state` |
+//! | [`commands`] | a file for each verb: its flags, its flow | `runtime`, `container`, `criu`, `cgroup`, `resctrl`, `plan`, `hooks`, `host`, `log`, `looks`, `sync`, `state` |
 //! | [`runtime`] | the parent's half of making a process | `bootstrap`, `init`, `criu`, `cgroup`, `plan`, `sync` |
+//! | [`looks`] | what `create` would stumble over later, for `check` | `runtime`, `init`, `cgroup`, `plan` |
 //! | [`bootstrap`] | the process in between | `init`, `plan`, `sync` |
 //! | [`init`] | what runs after the last clone | `plan`, `sync`, `hooks`, `state` |
 //! | [`container`] | the container on disk: its directory, state.json, the gate | `sync`, `state` |
@@ -98,6 +100,7 @@
 //! * **Masked and read-only paths are made before pivot_root** and not after: the rootfs is a handle until the last
 //!   step, and no look-up in it can reach the host (`init/rootfs/`).
 //! * **Mounts are made detached** and have all their attributes before anybody can see them ([`sys::mount`]).
+//! * **Whoever waits says for how long**, or why no bound is right: there is no other way to ([`sys::wait`]).
 //! * **The filter's compiler is ours** and libseccomp is its judge in tests: tens of microseconds instead of
 //!   milliseconds in every `create` ([`seccomp`]).
 //!
@@ -136,10 +139,13 @@ pub mod commands;
 pub mod container;
 pub mod criu;
 pub mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod hooks;
 pub mod host;
 pub mod init;
 pub mod log;
+pub mod looks;
 pub mod plan;
 pub mod resctrl;
 pub mod runtime;

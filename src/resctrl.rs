@@ -212,5 +212,11 @@ impl Schemata {
     }
 }
 
+/// Compares two texts as schemata.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(wanted: &str, found: &str) {
+    Schemata::parse(wanted).first_unlike(&Schemata::parse(found), found.len() as u64);
+}
+
 #[cfg(test)]
 mod tests;

@@ -34,12 +34,12 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use rustix::io::Errno;
 
 use crate::error::{Context, Report, Result};
-use crate::sys::{Call, pidfd, socket};
+use crate::sys::wait::{Bound, Why};
+use crate::sys::{Call, socket};
 
 /// The name that init has for `ps` until it is the program.
 pub const INIT_NAME: &CStr = c"orlop:[init]";
@@ -136,12 +136,12 @@ impl RuntimeEnd {
         }
     }
 
-    /// What init says next; waits for it as long as it takes, as hooks and mounts may take long.
+    /// What init says next; waits for it as long as it is at work.
     ///
     /// # Errors
     /// recvmsg(2)'s; a packet that is none of ours.
     pub fn receive(&self) -> Result<FromInit> {
-        match self.read() {
+        match self.read(Bound::Endless(Why::PeerAtWork)) {
             Err(error) if error.downcast_ref().is_some_and(|call: &Call| call.is(Errno::CONNRESET)) => {
                 Ok(FromInit::End)
             }
@@ -150,20 +150,17 @@ impl RuntimeEnd {
     }
 
     /// As [`Self::receive`], but the other end having gone before it took our connection is an error of its own
-    /// (`ECONNRESET`), and the wait has a limit.
+    /// (`ECONNRESET`).
     ///
     /// # Errors
-    /// recvmsg(2)'s; `None` when `limit` passed.
-    pub fn receive_within(&self, limit: Duration) -> Result<Option<FromInit>> {
-        if !pidfd::wait_readable(self.0.as_fd(), limit)? {
-            return Ok(None);
-        }
-        self.read().map(Some)
+    /// recvmsg(2)'s.
+    pub fn receive_answer(&self) -> Result<FromInit> {
+        self.read(Bound::Endless(Why::PeerAtWork))
     }
 
-    fn read(&self) -> Result<FromInit> {
+    fn read(&self, bound: Bound) -> Result<FromInit> {
         let mut buffer = [0; LONGEST];
-        let (length, descriptor) = socket::receive(&self.0, &mut buffer)?;
+        let (length, descriptor) = socket::receive(&self.0, &mut buffer, bound)?;
         decode(buffer.get(..length).unwrap_or_default(), descriptor)
     }
 }
@@ -210,7 +207,7 @@ impl InitEnd {
     /// recvmsg(2)'s.
     pub fn next(&self) -> Result<Option<ToInit>> {
         let mut buffer = [0; 16];
-        match socket::receive(&self.0, &mut buffer) {
+        match socket::receive(&self.0, &mut buffer, Bound::Endless(Why::PeerAtWork)) {
             Ok((0, _)) => Ok(None),
             Err(call) if call.is(Errno::CONNRESET) => Ok(None),
             Ok((_, None)) => Ok(Some(ToInit::Go)),
@@ -246,7 +243,7 @@ fn is_gone(call: &Call) -> bool {
     call.is(Errno::PIPE) || call.is(Errno::CONNRESET)
 }
 
-fn encode(message: &FromInit) -> Vec<u8> {
+pub(crate) fn encode(message: &FromInit) -> Vec<u8> {
     let number = |tag: u8, number: u64| [&[tag], number.to_le_bytes().as_slice()].concat();
     match message {
         FromInit::Forked(pid) => number(FORKED, u64::from(pid.unsigned_abs())),
@@ -266,7 +263,7 @@ fn encode(message: &FromInit) -> Vec<u8> {
     }
 }
 
-fn decode(packet: &[u8], descriptor: Option<OwnedFd>) -> Result<FromInit> {
+pub(crate) fn decode(packet: &[u8], descriptor: Option<OwnedFd>) -> Result<FromInit> {
     let number = packet.get(1..9).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
     Ok(match packet.first() {
         None => FromInit::End,

@@ -32,7 +32,10 @@
 //! | `RUNTIME` | the runtime under test |
 //! | `BUSYBOX` | a static busybox, if the one in `PATH` is not |
 //! | `ORLOP_LOOP` | how many containers `leaks` runs (100) |
+//! | `ORLOP_SEEDS` | a directory that gets every config.json, for `fuzz/seeds.sh` |
+//! | `ORLOP_MANY` | how many containers `many` has at once (60) |
 //! | `ORLOP_TIME_LIMIT` | seconds one call may take (30) |
+//! | `ORLOP_SOAK` | all points, all rounds, all the time that races need (`make soak`) |
 //! | `RUN_DIFFERENCES` | do not skip the listed differences on runc |
 #![allow(
     clippy::disallowed_methods,
@@ -45,10 +48,17 @@
 #[macro_use]
 mod support;
 
+mod attack_descriptors;
+mod attack_exec;
+mod attack_names;
+mod attack_races;
+mod attack_size;
+mod attack_symlinks;
 mod bad_input;
 mod capabilities;
 mod cgroup;
 mod cgroup_devices;
+mod check;
 mod checkpoint;
 mod checkpoint_flags;
 mod checkpoint_refused;
@@ -73,8 +83,10 @@ mod killed;
 mod labels;
 mod layers;
 mod leaks;
+mod limits;
 mod list;
 mod logging;
+mod many;
 mod masked_paths;
 mod memory_policy;
 mod mount_destinations;
@@ -83,6 +95,7 @@ mod mounts;
 mod namespaces;
 mod net_devices;
 mod notify_socket;
+mod openmetrics;
 mod pages;
 mod pause;
 mod personality;

@@ -133,6 +133,21 @@ fn mounts_do_not_propagate_to_a_shared_host() {
     bundle.assert_nothing_left();
 }
 
+/// Options that only mount(2) takes need a place for a moment. Seen to fail: the host's /proc was covered, for good.
+#[test]
+fn what_is_mounted_for_a_moment_does_not_propagate_to_a_shared_host() {
+    let bundle = on_a_shared_host().after("mount --make-rshared /").set("/linux/rootfsPropagation", "shared");
+    let mount = json!({ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["silent", "size=64k"] });
+    let seen = bundle.scratch("seen");
+    let look = format!(
+        "set -- sh -c '\"$0\" \"$@\"; code=$?; cat /proc/self/mountinfo >{}; exit $code' \"$@\"",
+        seen.display()
+    );
+    let mut bundle = bundle.push("/mounts", mount).after(&look);
+    assert_eq!(mountinfo::at(&bundle.mountinfo(), "/mnt").kind, "tmpfs");
+    assert_eq!(mountinfo::at(&bundle.read("seen"), "/proc").kind, "proc");
+}
+
 #[test]
 fn no_pivot_runs_the_container_all_the_same() {
     let mut bundle = Bundle::busybox().flags(["--no-pivot"]);

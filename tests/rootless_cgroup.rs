@@ -49,7 +49,7 @@ fn a_path_without_the_right_to_it_is_refused() {
 #[test]
 fn the_users_systemd_makes_the_cgroup() {
     differs!();
-    needs!(systemd::runs_for_user(), "systemd for user 1000");
+    needs!(systemd::runs_for_user() && cgroups::is_pure_v2(), "systemd for user 1000, on cgroup v2");
     let mut c = by_systemd()
         .set("/linux/resources/pids/limit", 66)
         .set("/linux/resources/memory/limit", 64 << 20)
@@ -82,7 +82,7 @@ fn the_users_systemd_makes_the_cgroup() {
 #[test]
 fn a_controller_that_is_not_delegated_is_named() {
     differs!();
-    needs!(systemd::runs_for_user(), "systemd for user 1000");
+    needs!(systemd::runs_for_user() && cgroups::is_pure_v2(), "systemd for user 1000, on cgroup v2");
     let controllers = format!("user.slice/user-{0}.slice/user@{0}.service/cgroup.controllers", systemd::USER);
     let controllers = fs::read_to_string(cgroups::v2_root().unwrap().join(controllers)).unwrap();
     needs!(!controllers.contains("cpuset"), "controller that is kept from users");

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Bundle, config, eventually, json, runtime, systemd};
+use crate::support::{Bundle, cgroups, config, eventually, json, runtime, systemd};
 
 #[test]
 fn without_systemd_it_is_refused() {
@@ -143,7 +143,7 @@ fn a_unit_that_is_there_is_not_taken_over() {
 /// systemd keeps failed units for people to look at; `delete` takes this one away too.
 #[test]
 fn the_unit_of_a_container_out_of_memory_is_gone_with_it() {
-    needs!(systemd::runs(), "systemd");
+    needs!(systemd::runs() && cgroups::has("memory"), "systemd and a memory controller");
     let c = systemd::bundle().set("/linux/resources/memory/limit", 16 << 20).script("tail /dev/zero; sleep 1").create();
     c.start();
     c.wait_status("stopped");
@@ -175,7 +175,7 @@ fn a_killed_run_leaves_no_unit() {
 /// holds its limits.
 #[test]
 fn the_user_of_a_writable_cgroup_filesystem_owns_the_cgroup() {
-    needs!(systemd::runs(), "systemd");
+    needs!(systemd::runs() && cgroups::is_pure_v2(), "systemd on cgroup v2");
     owns_its_cgroup(systemd::bundle(), &|bundle| systemd::cgroup(bundle));
 }
 

@@ -152,7 +152,7 @@ def main():
     def record(what, samples, command=None):
         results[what] = {name: summary(of) for name, of in samples.items()}
         for name, program in runtimes.items() if command else ():
-            results[what][name]["calls"] = calls(program, *command)
+            results[what][name]["calls"] = calls(program, *(command(name) if callable(command) else command))
         show(what, results[what])
 
     def floor(_name, program):
@@ -164,26 +164,60 @@ def main():
     record("run", in_turn({"floor": "/bench/floor"} | runtimes, floor_or_run), ["run", "--bundle", plain, "counted"])
     results["run"]["floor"]["calls"] = calls("/bench/floor", "/bench/rootfs", "/sys/fs/cgroup/bench-floor", "/bin/true")
     record("create, start, delete", in_turn(runtimes, life(plain)))
-    record("run with a filter", in_turn(runtimes, run(bundle("filter", with_filter))))
-    record("run with 200 mounts", in_turn(runtimes, run(bundle("mounts", with_mounts)), ROUNDS // 3))
+    path = bundle("filter", with_filter)
+    record("run with a filter", in_turn(runtimes, run(path)), ["run", "--bundle", path, "counted"])
+    path = bundle("mounts", with_mounts)
+    record("run with 200 mounts", in_turn(runtimes, run(path), ROUNDS // 3), ["run", "--bundle", path, "counted"])
 
     for name, program in runtimes.items():
         measure(program, "run", "--detach", "--bundle", sleeper, f"{name}-sleeper")
-    record("exec", in_turn(runtimes, lambda name, program: measure(program, "exec", f"{name}-sleeper", "/bin/true")))
-    record("state", in_turn(runtimes, lambda name, program: measure(program, "state", f"{name}-sleeper")))
+    record("exec", in_turn(runtimes, lambda name, program: measure(program, "exec", f"{name}-sleeper", "/bin/true")),
+           lambda name: ["exec", f"{name}-sleeper", "/bin/true"])
+    record("state", in_turn(runtimes, lambda name, program: measure(program, "state", f"{name}-sleeper")),
+           lambda name: ["state", f"{name}-sleeper"])
     for name, program in runtimes.items():
         measure(program, "delete", "--force", f"{name}-sleeper")
 
-    for name, program in runtimes.items():
-        for number in range(MANY):
-            measure(program, "create", "--bundle", plain, f"{name}-{number}")
-    record(f"list of {MANY}", in_turn(runtimes, lambda name, program: measure(program, "list"), ROUNDS // 3))
-    for name, program in runtimes.items():
-        for number in range(MANY):
-            measure(program, "delete", "--force", f"{name}-{number}")
+    # The same for all the containers that there are already: what one costs must not grow with their number.
+    created = {name: [measure(program, "create", "--bundle", plain, f"{name}-{number}") for number in range(MANY)]
+               for name, program in runtimes.items()}
+    record(f"list of {MANY}", in_turn(runtimes, lambda name, program: measure(program, "list"), ROUNDS // 3),
+           lambda name: ["list"])
+    deleted = {name: [measure(program, "delete", "--force", f"{name}-{number}") for number in range(MANY)]
+               for name, program in runtimes.items()}
+    part = max(MANY // 10, 1)
+    record(f"create, the first {part}", {name: samples[:part] for name, samples in created.items()})
+    record(f"create, the last {part} of {MANY}", {name: samples[-part:] for name, samples in created.items()})
+    record(f"delete, the first {part} of {MANY}", {name: samples[:part] for name, samples in deleted.items()})
+    record(f"delete, the last {part}", {name: samples[-part:] for name, samples in deleted.items()})
 
     with open(f"{DIRECTORY}/results.json", "w") as file:
         json.dump({"date": time.strftime("%Y-%m-%d"), "rounds": ROUNDS, "results": results}, file, indent=1)
+    with open(f"{DIRECTORY}/plot.svg", "w") as file:
+        file.write(plot(results))
+
+
+def plot(results):
+    """CPU time as bars, orlop's being 1: an SVG."""
+    colours = {"floor": "#999999", "orlop": "#0b6e99", "crun": "#d9a441", "runc": "#b5482f"}
+    width, label, unit, high = 860, 210, 22, 14  # runc's bars end at the right edge at about 28 times ours
+    lines, y = [], 40
+    for what, of in results.items():
+        lines.append(f'<text x="{label - 10}" y="{y + high * len(of) / 2 + 4:.0f}" text-anchor="end">{what}</text>')
+        for name, values in of.items():
+            ratio = values["cpu median"] / of["orlop"]["cpu median"]
+            long = min(ratio * unit, width - label - 60)
+            lines.append(f'<rect x="{label}" y="{y}" width="{long:.1f}" height="{high - 2}" fill="{colours[name]}"/>')
+            lines.append(f'<text x="{label + long + 5:.1f}" y="{y + high - 4}">{ratio:.2f}</text>')
+            y += high
+        y += 12
+    for n, (name, colour) in enumerate(colours.items()):
+        lines.append(f'<rect x="{label + n * 90}" y="12" width="12" height="12" fill="{colour}"/>')
+        lines.append(f'<text x="{label + n * 90 + 17}" y="22">{name}</text>')
+    text = "\n".join(lines)
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y}" font-family="sans-serif" '
+            f'font-size="12">\n<rect width="100%" height="100%" fill="white"/>\n'
+            f'<text x="10" y="22">CPU time, orlop = 1</text>\n{text}\n</svg>\n')
 
 
 def show(what, of):

@@ -2,7 +2,10 @@
 # `make bench`: orlop beside the floor and beside the crun and runc of Debian, in turn, in one run, on a pure cgroup v2
 # view and a /run in memory, as real machines have them. Prints a table; keeps what was measured in $2/results.json.
 #
-#     bench.sh ORLOP DIRECTORY
+#     bench.sh ORLOP DIRECTORY [memory]
+#
+# With `memory` (`make bench-memory`), the smallest memory limit that each can start a container with. Where the memory
+# controller is one of cgroup v1, that is then a machine without v2, since crun does not run where both are in use.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 orlop=$1
@@ -31,8 +34,18 @@ exec unshare --mount --propagation private --pid --fork --kill-child sh -eu -c '
     mount --bind "$root" "$root"
     mount -t proc proc "$root/proc"
     mount -t sysfs sysfs "$root/sys"
-    mount -t cgroup2 none "$root/sys/fs/cgroup"
+    if [ "$4" != memory ] || [ ! -d /sys/fs/cgroup/memory ]; then
+        mount -t cgroup2 none "$root/sys/fs/cgroup"
+    else
+        mount -t tmpfs tmpfs "$root/sys/fs/cgroup"
+        for hierarchy in /sys/fs/cgroup/*/cgroup.sane_behavior /sys/fs/cgroup/systemd/tasks; do
+            name=${hierarchy#/sys/fs/cgroup/}
+            name=${name%%/*}
+            mkdir -p "$root/sys/fs/cgroup/$name"
+            mount --bind "/sys/fs/cgroup/$name" "$root/sys/fs/cgroup/$name"
+        done
+    fi
     mount --rbind /dev "$root/dev"
     mount -t tmpfs tmpfs "$root/run"
     /usr/bin/python3 "$2" "$root" "$3"
-' sh "$root" "$here/bench.py" "$directory"
+' sh "$root" "$here/${3:-bench}.py" "$directory" "${3:-}"

@@ -1,21 +1,24 @@
 #!/bin/sh
-# Makes the disk of the test machine: `disk.sh DIR` leaves disk.img, kernel and initrd in DIR. Debian stable with
-# systemd, cgroup v2 alone, the callers, an ordinary user with subuids, and a job that the host hands over at boot.
+# Makes the disk of the test machine: `disk.sh DIR SUITE` leaves disk.img, kernel and initrd in DIR. Debian with systemd,
+# the callers, an ordinary user with subuids, and a job that the host hands over at boot. Of SUITE bookworm, whose kernel
+# still has all controllers of cgroup v1, without the callers.
 set -eu
 dir=$1
+suite=$2
 root=$dir/root
 mkdir -p "$dir"
 
 system=systemd-sysv,dbus,dbus-user-session,udev,kmod,linux-image-amd64,procps,iproute2,iptables,jq,uidmap,util-linux
 callers=containerd,podman,docker.io,docker-cli,runc,conmon,catatonit,netavark,passt,containernetworking-plugins,criu
-tests=busybox-static,libseccomp2,python3-grpcio,python3-protobuf,protobuf-compiler
+[ "$suite" = trixie ] || callers=runc,catatonit
+tests=crun,busybox-static,libseccomp2,python3-grpcio,python3-protobuf,protobuf-compiler
 
 # The CRI's definition is in a package of Go sources, whose dependencies nobody needs.
 mmdebstrap --variant=important --include="$system,$callers,$tests" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     --customize-hook='chroot "$1" sh -c "cd /root && apt-get -q download golang-github-kubernetes-cri-api-dev"' \
-    trixie "$root" http://deb.debian.org/debian
+    "$suite" "$root" http://deb.debian.org/debian
 cp "$(dirname "$0")/job.service" "$root/etc/systemd/system/"
 echo test-machine >"$root/etc/hostname"
 chroot "$root" sh -eu <<'END'
@@ -32,12 +35,19 @@ chroot "$root" sh -eu <<'END'
     touch /var/lib/systemd/linger/orlop-user
     printf '[Service]\nDelegate=cpu cpuset io memory pids\n' >/etc/systemd/system/user@.service.d/delegate.conf
     # A machine that is emulated has no time for what no test asks for.
-    systemctl disable containerd.service docker.service docker.socket networking.service cron.service
+    for unit in containerd.service docker.service docker.socket networking.service cron.service; do
+        systemctl disable $unit || true # which are there depends on the suite
+    done
     systemctl mask podman.service podman.socket podman-auto-update.timer podman-restart.service \
         podman-clean-transient.service apt-daily.timer apt-daily-upgrade.timer \
         serial-getty@ttyS0.service getty@tty1.service
     systemctl enable job.service
 END
+if [ "$suite" = bookworm ]; then
+    # What is below a service that is not delegated, systemd removes from the hierarchies of cgroup v1.
+    mkdir "$root/etc/systemd/system/job.service.d"
+    printf '[Service]\nDelegate=yes\n' >"$root/etc/systemd/system/job.service.d/delegate.conf"
+fi
 cp "$root"/boot/vmlinuz-* "$dir/kernel"
 cp "$root"/boot/initrd.img-* "$dir/initrd"
 mke2fs -q -t ext4 -d "$root" "$dir/disk.img" 6G

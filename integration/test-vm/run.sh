@@ -1,14 +1,30 @@
 #!/usr/bin/env bash
 # Boots the test machine and has it run jobs, all of them or those that are named: `run.sh ORLOP DIRECTORY [JOB…]`. The
 # machine's disk is kept in DIRECTORY until its recipe changes. A boot that fails is tried again, a test is not.
+#
+# LAYOUT is what the machine's cgroups are: `unified` (v2 alone), or `hybrid` or `legacy` (v1 with v2 beside it, or
+# without). For those two it is an older Debian, and the behaviour tests are all that runs.
 set -euo pipefail
 orlop=$(realpath "$1")
 mkdir -p "$2/test-vm"
 dir=$(realpath "$2/test-vm")
 shift 2
 cd "$(dirname "$0")/../.."
+suite=bookworm
 jobs="suite"
-for caller in ctr cri docker podman podman-rootless; do jobs="$jobs $caller:orlop $caller:runc"; done
+case ${LAYOUT:=unified} in
+unified)
+    suite=trixie
+    layout=
+    for caller in ctr cri docker podman podman-rootless; do jobs="$jobs $caller:orlop $caller:runc"; done
+    ;;
+hybrid) layout="systemd.unified_cgroup_hierarchy=0" ;;
+legacy) layout="systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1" ;;
+*)
+    echo "LAYOUT is unified, hybrid or legacy, not $LAYOUT"
+    exit 1
+    ;;
+esac
 [ $# = 0 ] || jobs=$*
 
 # Version 7 of bookworm proper crashes the guest's kernel now and then.
@@ -24,10 +40,10 @@ if ! qemu-system-x86_64 --version 2>/dev/null | grep -qE 'version ([1-9][0-9])\.
 fi
 integration/packages.sh mmdebstrap e2fsprogs libseccomp-dev pkg-config
 
-recipe=$(cat integration/test-vm/disk.sh integration/test-vm/job.service | sha256sum | cut -c -16)
+recipe=$suite-$(cat integration/test-vm/disk.sh integration/test-vm/job.service | sha256sum | cut -c -16)
 if [ ! -e "$dir/$recipe" ]; then
-    rm -rf "$dir"/*
-    integration/test-vm/disk.sh "$dir/new" >"$dir/disk.log" 2>&1 || { tail -n 30 "$dir/disk.log"; exit 1; }
+    rm -rf "$dir/new" "$dir/$suite"-*
+    integration/test-vm/disk.sh "$dir/new" "$suite" >"$dir/disk.log" 2>&1 || { tail -n 30 "$dir/disk.log"; exit 1; }
     mv "$dir/new" "$dir/$recipe"
 fi
 
@@ -50,7 +66,7 @@ boot() {
     : >"$share/log"
     timeout 1500 qemu-system-x86_64 -accel tcg,thread=multi -smp 2 -m 4G -display none -monitor none -no-reboot -net none \
         -serial "file:$dir/console.log" -kernel "$dir/$recipe/kernel" -initrd "$dir/$recipe/initrd" \
-        -append "root=/dev/vda rw console=ttyS0 panic=1 mitigations=off quiet" \
+        -append "root=/dev/vda rw console=ttyS0 panic=1 mitigations=off quiet $layout" \
         -drive "file=$dir/$recipe/disk.img,if=virtio,format=raw,snapshot=on" \
         -virtfs "local,path=$share,mount_tag=host,security_model=none,multidevs=remap" &
     machine=$!

@@ -1,20 +1,26 @@
 //! A cgroup's directory: its files, its processes, its sub-cgroups, its removal.
 
-use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, Dir as Entries, FileType, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
+use rustix::path::Arg;
 
+use super::tree::{self, Step};
 use crate::error::Result;
+use crate::sys::wait::{self, Bound};
 use crate::sys::{Call, Named, small_file};
 
 /// How long the removal of a cgroup waits for processes that were killed to be gone.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a process that is just being made may be refused.
+const MOMENT: Bound = Bound::Within(Duration::from_millis(50));
+
+/// How long is waited from one attempt to the next.
+pub(super) const PAUSES: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(20)];
 
 /// A directory of cgroupfs. With a descriptor its files are opened relative to that, otherwise by their paths: a
 /// descriptor pays from the second use on.
@@ -100,6 +106,25 @@ impl Dir {
     }
 }
 
+/// Writes `pid` to `cgroup.procs`.
+pub(super) fn join(dir: &Dir, pid: i32) -> Result<()> {
+    let file = dir.open_file("cgroup.procs", OFlags::WRONLY)?;
+    let pid = pid.to_string();
+    let mut refused = None;
+    let joined = wait::retry(MOMENT, PAUSES, || {
+        match small_file::write_to(&file, &pid, || dir.shown("cgroup.procs")) {
+            // A process that is still being made cannot be moved for a moment.
+            Err(call) if call.is(Errno::INVAL) => refused = Some(call),
+            result => return result.map(Some),
+        }
+        Ok(None)
+    })?;
+    match refused {
+        Some(call) if joined.is_none() => Err(call.into()),
+        _ => Ok(()),
+    }
+}
+
 /// mkdir(2), and whether the directory is new.
 pub(super) fn make(path: &Path) -> Result<bool, Call> {
     match mkdirat(CWD, path, Mode::from_raw_mode(0o755)) {
@@ -129,56 +154,37 @@ fn rmdir(path: &Path) -> Result<(), Errno> {
 
 fn remove_tree(path: &Path, deadline: Instant) -> Result<()> {
     // Whether it is there at all is asked here and not of rmdir(2): on a read-only mount that says EROFS to everything.
-    let Some(children) = children(path)? else { return Ok(()) };
-    for child in children {
-        remove_tree(&child, deadline)?;
-    }
-    let mut pause = Duration::from_micros(100);
-    loop {
-        match rmdir(path) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::BUSY) if Instant::now() < deadline => {
-                sleep(pause);
-                pause = (pause * 2).min(Duration::from_millis(100));
-            }
-            Err(errno) => return Ok(Err(errno).named(|| format!("rmdir({path:?})"))?),
-        }
-    }
+    let Some(top) = tree::open(path)? else { return Ok(()) };
+    tree::walk(top, |step| match step {
+        Step::In(_) => Ok(()),
+        Step::Out { parent, name } => Ok(remove_patiently(parent, name, deadline)?),
+    })?;
+    Ok(remove_patiently(CWD, path, deadline)?)
 }
 
-/// The cgroups directly below one; `None` when it is gone.
-fn children(path: &Path) -> Result<Option<Vec<PathBuf>>, Call> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let fd = match openat(CWD, path, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(None),
-        result => result.named(|| format!("open({path:?})"))?,
-    };
-    let mut found = Vec::new();
-    for entry in Entries::new(fd).named(|| format!("getdents({path:?})"))? {
-        let entry = match entry {
-            Err(Errno::NOENT | Errno::NODEV) => return Ok(None),
-            result => result.named(|| format!("getdents({path:?})"))?,
-        };
-        let name = entry.file_name().to_bytes();
-        if entry.file_type() == FileType::Directory && name != b"." && name != b".." {
-            found.push(path.join(OsStr::from_bytes(name)));
-        }
-    }
-    Ok(Some(found))
+fn remove_patiently(directory: BorrowedFd<'_>, name: impl Arg + Copy, deadline: Instant) -> Result<(), Call> {
+    let removed = wait::retry(Bound::Until(deadline), PAUSES, || match unlinkat(directory, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(Some(())),
+        Err(Errno::BUSY) => Ok(None),
+        Err(errno) => Err(errno),
+    });
+    let removed = removed.and_then(|done| done.ok_or(Errno::BUSY));
+    removed.named(|| format!("rmdir({:?})", name.to_string_lossy()))
 }
 
+/// The processes of a cgroup and of those below it.
 fn collect(path: &Path, pids: &mut Vec<i32>) -> Result<()> {
-    let file = path.join("cgroup.procs");
-    match small_file::read_all(CWD, &file, || file.display().to_string()) {
-        Ok(content) => pids.extend(String::from_utf8_lossy(&content).lines().filter_map(|pid| pid.parse::<i32>().ok())),
-        // A threaded cgroup: its processes are those of the cgroup above.
-        Err(call) if call.is(Errno::OPNOTSUPP) => {}
-        // Gone.
-        Err(call) if call.is(Errno::NOENT) || call.is(Errno::NODEV) => return Ok(()),
-        Err(call) => return Err(call.into()),
-    }
-    for child in children(path)?.unwrap_or_default() {
-        collect(&child, pids)?;
-    }
-    Ok(())
+    let Some(top) = tree::open(path)? else { return Ok(()) };
+    tree::walk(top, |step| {
+        let Step::In(directory) = step else { return Ok(()) };
+        match small_file::read_all(directory, "cgroup.procs", || format!("{}/…/cgroup.procs", path.display())) {
+            Ok(content) => {
+                pids.extend(String::from_utf8_lossy(&content).lines().filter_map(|pid| pid.parse::<i32>().ok()));
+                Ok(())
+            }
+            // A threaded cgroup: its processes are those of the cgroup above. Or it is gone.
+            Err(call) if [Errno::OPNOTSUPP, Errno::NOENT, Errno::NODEV].iter().any(|errno| call.is(*errno)) => Ok(()),
+            Err(call) => Err(call.into()),
+        }
+    })
 }

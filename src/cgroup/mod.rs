@@ -13,28 +13,27 @@ pub mod stats;
 pub mod systemd;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod update;
+mod used;
 mod v1;
 mod v2;
 
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::anyhow;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::error::{Failure, Result};
+use crate::error::Result;
 use crate::plan::Plan;
 use crate::plan::cgroup::{Below, CgroupPlan};
-use crate::plan::resources::ResourcePlan;
 use crate::plan::systemd::Unit;
-use crate::sys::{Call, Named, small_file};
+use crate::sys::{Call, Named};
 
-use dir::Dir;
+use dir::{Dir, join};
 
 /// A container's cgroup: one directory on cgroup v2, one in every hierarchy on v1.
 ///
@@ -46,6 +45,8 @@ pub struct Cgroup {
     paths: Vec<(String, PathBuf)>,
     /// The unit that has it, if systemd has made it.
     unit: Option<Unit>,
+    /// The limits of [`limit_birth`](Self::limit_birth) are set.
+    limited: bool,
     made: Made,
 }
 
@@ -83,14 +84,14 @@ impl Cgroup {
     /// that is there already is taken over.
     ///
     /// # Errors
-    /// [`Failure::WrongStatus`] when there are processes in it or it is frozen; mkdir(2), open(2).
+    /// [`WrongStatus`](crate::error::Failure::WrongStatus) when there are processes in it or it is frozen; mkdir(2), open(2).
     pub fn create(plan: &CgroupPlan) -> Result<Self> {
         let mut made = Made::default();
         let version = match plan {
             CgroupPlan::Unified { dir, controllers } => Version::V2(v2::Cgroup::create(dir, controllers, &mut made)?),
             CgroupPlan::Legacy { dirs, unified } => Version::V1(v1::Cgroup::create(dirs, unified.as_ref(), &mut made)?),
         };
-        let cgroup = Self { version, paths: planned_paths(plan), unit: None, made };
+        let cgroup = Self { version, paths: planned_paths(plan), unit: None, limited: false, made };
         if cgroup.made.existed {
             cgroup.refuse_used()?;
         }
@@ -104,7 +105,7 @@ impl Cgroup {
             [(name, path)] if name.is_empty() => Version::V2(v2::Cgroup::open(path)),
             paths => Version::V1(v1::Cgroup::open(paths)),
         };
-        Self { version, paths: paths.to_vec(), unit: None, made: Made::default() }
+        Self { version, paths: paths.to_vec(), unit: None, limited: false, made: Made::default() }
     }
 
     /// As [`Self::open`], for one look at one file.
@@ -115,6 +116,7 @@ impl Cgroup {
                 version: Version::V2(v2::Cgroup::by_path(path)),
                 paths: Vec::new(),
                 unit: None,
+                limited: false,
                 made: Made::default(),
             },
             paths => Self::open(paths),
@@ -196,18 +198,6 @@ impl Cgroup {
             Version::V1(v1) => v1.add(pid, born),
             Version::V2(_) if born == Born::Inside => Ok(()),
             Version::V2(v2) => join(v2.dir(), pid),
-        }
-    }
-
-    /// Writes the settings, in their order.
-    ///
-    /// # Errors
-    /// Which setting of config.json it was, with the file, the value and the error number;
-    /// [`Failure::Unsupported`] when its controller is not there.
-    pub fn set(&self, plan: &ResourcePlan) -> Result<()> {
-        match &self.version {
-            Version::V1(v1) => v1.set(plan),
-            Version::V2(v2) => v2.set(plan),
         }
     }
 
@@ -299,19 +289,6 @@ impl Cgroup {
         };
         count.is_some_and(|count| count > 0)
     }
-
-    /// Two containers in one cgroup would share limits, and die of each other's `delete`.
-    fn refuse_used(&self) -> Result<()> {
-        let procs = self.procs()?.len();
-        if procs != 0 {
-            let text = format!("container's cgroup is not empty: {procs} process(es) found");
-            return Err(Failure::WrongStatus(text).into());
-        }
-        if self.frozen()? {
-            return Err(Failure::WrongStatus("container's cgroup unexpectedly frozen".to_owned()).into());
-        }
-        Ok(())
-    }
 }
 
 /// The directories that were made; they are removed when this is dropped.
@@ -368,20 +345,6 @@ impl Drop for Made {
         drop(dir::remove(self.leaves.iter().map(PathBuf::as_path)));
         for parent in self.parents.iter().rev() {
             let _ = rustix::fs::unlinkat(CWD, parent, rustix::fs::AtFlags::REMOVEDIR);
-        }
-    }
-}
-
-/// Writes `pid` to `cgroup.procs`.
-fn join(dir: &Dir, pid: i32) -> Result<()> {
-    let file = dir.open_file("cgroup.procs", rustix::fs::OFlags::WRONLY)?;
-    let pid = pid.to_string();
-    let mut attempts = 1..5;
-    loop {
-        match small_file::write_to(&file, &pid, || dir.shown("cgroup.procs")) {
-            // A process that is still being made cannot be moved for a moment.
-            Err(call) if call.is(Errno::INVAL) && attempts.next().is_some() => sleep(Duration::from_millis(10)),
-            result => return Ok(result?),
         }
     }
 }

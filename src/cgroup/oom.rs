@@ -61,9 +61,12 @@ fn watch_v2(dir: &Dir) -> Result<Option<OomWatch>> {
 fn kills(events: &OwnedFd) -> Result<u64, Errno> {
     let mut buffer = [0; 512];
     let length = pread(events, &mut buffer, 0)?;
-    let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+    Ok(parse_kills(&String::from_utf8_lossy(buffer.get(..length).unwrap_or_default())))
+}
+
+pub(super) fn parse_kills(text: &str) -> u64 {
     let mut counts = text.lines().filter_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
-    Ok(counts.next().unwrap_or_default())
+    counts.next().unwrap_or_default()
 }
 
 impl OomWatch {

@@ -6,14 +6,78 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::io::Errno;
 
 use super::dir::Dir;
+use super::{Cgroup, Version};
 use crate::error::{AtKey, Context, Failure, Result};
-use crate::plan::resources::Write;
+use crate::plan::resources::{MemoryCheck, ResourcePlan, Write};
 use crate::sys::Call;
 
+impl Cgroup {
+    /// Writes the limits that are to hold before the first process is there. A limit on memory that comes later meets
+    /// what the kernel has put aside for the processes, 64 pages for each CPU: on v1 it is refused, on v2 the OOM killer
+    /// goes to work. A unit has its limits from systemd, as early as that.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set), which leaves these settings alone then.
+    pub fn limit_birth(&mut self, plan: &ResourcePlan) -> Result<()> {
+        if self.unit.is_some() {
+            return Ok(());
+        }
+        self.limited = true;
+        self.write(plan.writes.iter().filter(|setting| setting.early))
+    }
+
+    /// Writes the settings, in their order.
+    ///
+    /// # Errors
+    /// Which setting of config.json it was, with the file, the value and the error number;
+    /// [`Failure::Unsupported`] when its controller is not there.
+    pub fn set(&self, plan: &ResourcePlan) -> Result<()> {
+        if let (Some(check), false) = (&plan.memory_check, self.limited) {
+            self.check_memory(check)?;
+        }
+        self.write(plan.writes.iter().filter(|setting| !self.limited || !setting.early))?;
+        match &self.version {
+            Version::V1(v1) => v1.set_devices(plan),
+            Version::V2(v2) => v2.set_devices(plan),
+        }
+    }
+
+    /// Refuses a limit that the usage has reached: to make it fit, the kernel would swap, and on v2 kill. When the usage
+    /// cannot be read, the limit itself will fail.
+    fn check_memory(&self, check: &MemoryCheck) -> Result<()> {
+        let (dir, both, memory) = match &self.version {
+            Version::V1(v1) => (v1.dir("memory"), "memory.memsw.usage_in_bytes", "memory.usage_in_bytes"),
+            Version::V2(v2) => (Some(v2.dir()), "memory.current", "memory.current"),
+        };
+        let usage = |file| dir?.read(file).ok()?.trim().parse::<u64>().ok();
+        for (limit, file, name, key) in
+            [(check.swap, both, "memory+swap", "swap"), (check.limit, memory, "memory", "limit")]
+        {
+            let (Some(limit), Some(usage)) = (limit, usage(file)) else { continue };
+            if limit <= usage {
+                let text = format!("rejecting {name} limit {limit} <= usage {usage}");
+                return Err(Failure::WrongStatus(text)).at(format_args!("/linux/resources/memory/{key}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn write<'w>(&self, writes: impl Iterator<Item = &'w Write>) -> Result<()> {
+        match &self.version {
+            Version::V1(v1) => v1.write(writes),
+            Version::V2(v2) => v2.write(writes),
+        }
+    }
+}
+
 /// Carries out `writes`; `dir` finds the directory of a controller.
-pub(super) fn write_all<'a>(writes: &[Write], dir: impl Fn(&str) -> Option<&'a Dir>) -> Result<()> {
+pub(super) fn write_all<'a, 'w>(
+    writes: impl Iterator<Item = &'w Write>,
+    dir: impl Fn(&str) -> Option<&'a Dir>,
+) -> Result<()> {
     let mut refused: Vec<&Write> = Vec::new();
-    for (index, setting) in writes.iter().enumerate() {
+    let mut writes = writes.peekable();
+    while let Some(setting) = writes.next() {
         let Some(dir) = dir(&setting.controller) else {
             if setting.optional {
                 continue;
@@ -26,7 +90,7 @@ pub(super) fn write_all<'a>(writes: &[Write], dir: impl Fn(&str) -> Option<&'a D
             Err(call) if setting.retried && call.is(Errno::INVAL) => refused.push(setting),
             Err(call) => return explain(call, dir, setting),
         }
-        if writes.get(index + 1).is_none_or(|next| next.controller != setting.controller) {
+        if writes.peek().is_none_or(|next| next.controller != setting.controller) {
             for setting in refused.drain(..) {
                 write_one(dir, setting).or_else(|call| explain(call, dir, setting))?;
             }

@@ -5,23 +5,23 @@
 //! directories here are used for one file, cgroup.procs.
 
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Failure, Result};
 use crate::plan::cgroup::{Below, LegacyDir};
-use crate::plan::resources::ResourcePlan;
+use crate::plan::resources::{ResourcePlan, Write};
+use crate::sys::wait::{self, Bound};
 use crate::sys::{Call, small_file};
 
-use super::dir::{self, Dir};
+use super::dir::{self, Dir, PAUSES, join};
 use super::settings::write_all;
-use super::{Born, Made, devices, join, not_frozen, signal_all};
+use super::{Born, Made, devices, not_frozen, signal_all};
 
 /// How long the processes may take to stop.
-const FREEZE_PATIENCE: Duration = Duration::from_secs(10);
+const FREEZE_PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
 
 #[derive(Debug)]
 pub(super) struct Cgroup {
@@ -87,9 +87,11 @@ impl Cgroup {
         }
     }
 
-    /// `checkBeforeUpdate` is left to the kernel: on v1 it refuses a memory limit below the usage by itself.
-    pub(super) fn set(&self, plan: &ResourcePlan) -> Result<()> {
-        write_all(&plan.writes, |controller| self.dir(controller))?;
+    pub(super) fn write<'w>(&self, writes: impl Iterator<Item = &'w Write>) -> Result<()> {
+        write_all(writes, |controller| self.dir(controller))
+    }
+
+    pub(super) fn set_devices(&self, plan: &ResourcePlan) -> Result<()> {
         match (&plan.devices, self.dir("devices")) {
             (Some(policy), Some(dir)) => devices::write(dir, policy).at("/linux/resources/devices"),
             // That is a problem of the plan, unless everything is allowed.
@@ -163,17 +165,11 @@ impl Cgroup {
 
 /// Stops the processes. While new ones are forked the kernel may not get there; to be told again helps.
 fn freeze(freezer: &Dir) -> Result<()> {
-    let deadline = Instant::now() + FREEZE_PATIENCE;
-    let mut pause = Duration::from_micros(10);
-    while Instant::now() < deadline {
+    let frozen = wait::retry(FREEZE_PATIENCE, PAUSES, || {
         freezer.write("freezer.state", "FROZEN")?;
-        if freezer.read("freezer.state")?.trim() == "FROZEN" {
-            return Ok(());
-        }
-        sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(10));
-    }
-    Err(not_frozen(freezer.path()))
+        Ok::<_, Call>((freezer.read("freezer.state")?.trim() == "FROZEN").then_some(()))
+    })?;
+    frozen.ok_or_else(|| not_frozen(freezer.path()))
 }
 
 /// A new cpuset has no CPUs and no memory nodes, and takes no process until it has: it gets its parent's, which may

@@ -4,15 +4,16 @@
 //! Kernel: Documentation/admin-guide/cgroup-v2.rst.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, OFlags};
 use rustix::io::{Errno, pread};
 
-use crate::error::{AtKey, Failure, Result};
+use crate::error::{AtKey, Result};
 use crate::plan::cgroup::Below;
-use crate::plan::resources::{MemoryCheck, ResourcePlan};
+use crate::plan::resources::{ResourcePlan, Write};
+use crate::sys::wait::{self, Bound};
 use crate::sys::{Call, Named, small_file};
 
 use super::dir::Dir;
@@ -20,7 +21,7 @@ use super::settings::write_all;
 use super::{Made, devices, not_frozen, signal_all};
 
 /// How long the processes may take to stop.
-const FREEZE_PATIENCE: Duration = Duration::from_secs(10);
+const FREEZE_PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
 
 #[derive(Debug)]
 pub(super) struct Cgroup {
@@ -51,30 +52,15 @@ impl Cgroup {
         &self.dir
     }
 
-    pub(super) fn set(&self, plan: &ResourcePlan) -> Result<()> {
-        if let Some(check) = &plan.memory_check {
-            self.check_memory(check)?;
-        }
-        write_all(&plan.writes, |_| Some(&self.dir))?;
+    pub(super) fn write<'w>(&self, writes: impl Iterator<Item = &'w Write>) -> Result<()> {
+        write_all(writes, |_| Some(&self.dir))
+    }
+
+    pub(super) fn set_devices(&self, plan: &ResourcePlan) -> Result<()> {
         match &plan.devices {
             Some(policy) => devices::attach(&self.dir, policy).at("/linux/resources/devices"),
             None => Ok(()),
         }
-    }
-
-    /// Refuses a limit that the usage has reached: the kernel would kill until it fits. When the usage cannot be read,
-    /// the limit itself will fail.
-    fn check_memory(&self, check: &MemoryCheck) -> Result<()> {
-        let Ok(Ok(usage)) = self.dir.read("memory.current").map(|text| text.trim().parse::<u64>()) else {
-            return Ok(());
-        };
-        for (limit, name, key) in [(check.swap, "memory+swap", "swap"), (check.limit, "memory", "limit")] {
-            if let Some(limit) = limit.filter(|&limit| limit <= usage) {
-                let text = format!("rejecting {name} limit {limit} <= usage {usage}");
-                return Err(Failure::WrongStatus(text)).at(format_args!("/linux/resources/memory/{key}"));
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn freeze(&self) -> Result<()> {
@@ -90,7 +76,7 @@ impl Cgroup {
     /// Waits for `frozen 1` in cgroup.events. The kernel wakes a poll(2) for every change since the last read.
     fn wait_frozen(&self) -> Result<()> {
         let events = self.dir.open_file("cgroup.events", OFlags::RDONLY)?;
-        let deadline = Instant::now() + FREEZE_PATIENCE;
+        let patience = FREEZE_PATIENCE.fixed();
         loop {
             let mut buffer = [0; 128];
             let length =
@@ -98,13 +84,8 @@ impl Cgroup {
             if buffer[..length].split(|&byte| byte == b'\n').any(|line| line == b"frozen 1") {
                 return Ok(());
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec::try_from(left).ok();
-            let mut watched = [PollFd::new(&events, PollFlags::PRI)];
-            match poll(&mut watched, timeout.as_ref()) {
-                Ok(0) => return Err(not_frozen(self.dir.path())),
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Ok(Err(errno).named(|| "poll(cgroup.events)".to_owned())?),
+            if !wait::any(&mut [PollFd::new(&events, PollFlags::PRI)], patience)? {
+                return Err(not_frozen(self.dir.path()));
             }
         }
     }
@@ -135,9 +116,13 @@ impl Cgroup {
 pub(super) fn path_of(pid: i32) -> Result<Option<String>, Call> {
     let file = format!("/proc/{pid}/cgroup");
     let text = small_file::read_all(CWD, &file, || file.clone())?;
-    let text = String::from_utf8_lossy(&text).into_owned();
+    Ok(parse_path(&String::from_utf8_lossy(&text)))
+}
+
+/// The path in a /proc/PID/cgroup (cgroups(7)).
+pub(super) fn parse_path(text: &str) -> Option<String> {
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
-    Ok(path.filter(|path| !path.split('/').any(|part| part == "..")).map(str::to_owned))
+    path.filter(|path| !path.split('/').any(|part| part == "..")).map(str::to_owned)
 }
 
 fn has_all(dir: &Dir, controllers: &[String]) -> bool {

@@ -8,8 +8,8 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 
 use super::create::Driver;
-use super::{delete, open, status_of};
-use crate::container::{Container, notify};
+use super::{delete, status_of};
+use crate::container::{Container, ContainerId, notify};
 use crate::criu::Program;
 use crate::criu::external::{self, View};
 use crate::criu::images::Images;
@@ -153,8 +153,7 @@ const LAZY_PAGES: u32 = 2;
 pub fn checkpoint(args: &Checkpoint, state_root: &Path) -> Result<()> {
     let mut phases = Phases::begin();
     signal::expect_children()?;
-    let container = open(state_root, &args.id)?;
-    container.lock()?;
+    let container = Container::lock(state_root, &ContainerId::parse(&args.id)?, || Ok(()))?;
     match status_of(&container)? {
         Status::Running | Status::Paused => {}
         status => {

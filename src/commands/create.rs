@@ -1,6 +1,7 @@
 //! `create`: everything up to, but not including, the user's program. The file to read first.
 
 use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -10,7 +11,7 @@ use crate::cgroup::{self, Cgroup, systemd};
 use crate::container::notify::{self, Notify};
 use crate::container::{self, ContainerId, Reserved, Saved, gate};
 use crate::error::{AtKey, Context, Failure, Result};
-use crate::hooks;
+use crate::hooks::{self, Around};
 use crate::host::Rootless;
 use crate::log::Phases;
 use crate::plan::hooks::Moment;
@@ -204,7 +205,7 @@ pub(super) fn make_ready(
         cgroup.set(&plan.resources)?;
         phases.end("resources");
         hooks_began = true;
-        run_create_hooks(&plan.hooks, &saved).inspect(|()| phases.end("hooks"))
+        run_create_hooks(&plan.hooks, &saved, init.as_fd()).inspect(|()| phases.end("hooks"))
     });
     phases.end("enter");
     let attended = attended.and_then(|()| pidfd_socket.map_or(Ok(()), |socket| socket.send(&init, pidfd_socket::INIT)));
@@ -268,13 +269,13 @@ fn prepare_notify(reserved: &Reserved, host: Option<&OsStr>, gate: Gate) -> Resu
     Ok(Notify::listen(reserved.fd(), host).inspect_err(|error| log::warn!("{error:#}")).ok())
 }
 
-/// Makes the cgroup; systemd makes its own later. An ordinary user who may make none does without, if nothing asks for
+/// Makes the cgroup, with the limits that cannot wait; systemd makes its own later. An ordinary user who may make none does without, if nothing asks for
 /// one.
 pub(super) fn make_cgroup(plan: &Plan, host: &Host) -> Result<Cgroup> {
     if let Some(unit) = &plan.unit {
         return Ok(Cgroup::open(&cgroup::planned_paths(&plan.cgroup)).of_unit(Some(unit.unit.clone())));
     }
-    Cgroup::create(&plan.cgroup)
+    let mut cgroup = Cgroup::create(&plan.cgroup)
         .or_else(|error| {
             if !cgroup::is_denied(&error) || !host.rootless {
                 return Err(error);
@@ -287,7 +288,9 @@ pub(super) fn make_cgroup(plan: &Plan, host: &Host) -> Result<Cgroup> {
             Err(error.context(Failure::Unsupported(text.to_owned())))
         })
         .context("unable to apply cgroup configuration")
-        .at("/linux/cgroupsPath")
+        .at("/linux/cgroupsPath")?;
+    cgroup.limit_birth(&plan.resources)?;
+    Ok(cgroup)
 }
 
 /// What is known of the container before it is there.
@@ -314,13 +317,14 @@ pub(super) fn describe(plan: &Plan) -> Saved {
 }
 
 /// The hooks of the runtime's namespaces.
-pub(super) fn run_create_hooks(hooks: &Hooks, saved: &Saved) -> Result<()> {
+pub(super) fn run_create_hooks(hooks: &Hooks, saved: &Saved, init: BorrowedFd<'_>) -> Result<()> {
     if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
         return Ok(());
     }
     let state = saved.hook_state(Status::Creating)?;
-    hooks::run(hooks, Moment::Prestart, &state, &[])?;
-    hooks::run(hooks, Moment::CreateRuntime, &state, &[])
+    let around = Around { init: Some(init), ..Around::default() };
+    hooks::run(hooks, Moment::Prestart, &state, &around)?;
+    hooks::run(hooks, Moment::CreateRuntime, &state, &around)
 }
 
 /// Runs the hooks of the last moment; their failures are told and stop nothing.

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{cgroup_of, create, open, status_of};
-use crate::container::Container;
+use super::{cgroup_of, create, status_of};
+use crate::container::{Container, ContainerId};
 use crate::error::{Context, Failure, Result};
 use crate::log::Phases;
 use crate::resctrl;
 use crate::state::Status;
 use crate::sys::pidfd;
+use crate::sys::wait::{self, Bound};
 
 /// Delete what a container holds: its cgroup, its state.
 #[derive(Debug, Args)]
@@ -26,7 +27,7 @@ pub struct Delete {
 }
 
 /// How long a process may take to die of SIGKILL.
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST: Bound = Bound::Within(Duration::from_secs(10));
 
 /// Carries out `delete`.
 ///
@@ -34,11 +35,13 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// A container that runs, without `--force`; what could not be removed.
 pub fn delete(args: &Delete, state_root: &Path) -> Result<()> {
     let mut phases = Phases::begin();
-    let container = match open(state_root, &args.id) {
+    let id = ContainerId::parse(&args.id)?;
+    // A `create` or `start` that is at work gives up, and lets go of the container, when its init dies.
+    let kill_init = || if args.force { stop_or_gone(Container::open(state_root, &id)) } else { Ok(()) };
+    let container = match Container::lock(state_root, &id, kill_init) {
         Err(error) if args.force && error.downcast_ref() == Some(&Failure::NoSuchContainer) => return Ok(()),
         other => other?,
     };
-    container.lock()?;
     match status_of(&container)? {
         Status::Stopped => {}
         // It has run nothing yet; containerd and Podman rely on it.
@@ -55,6 +58,13 @@ pub fn delete(args: &Delete, state_root: &Path) -> Result<()> {
     Ok(())
 }
 
+fn stop_or_gone(container: Result<Container>) -> Result<()> {
+    match container {
+        Err(error) if error.downcast_ref() == Some(&Failure::NoSuchContainer) => Ok(()),
+        container => stop(&container?),
+    }
+}
+
 /// Kills init and waits until it is dead.
 pub(super) fn stop(container: &Container) -> Result<()> {
     let Some(init) = container.init()? else { return Ok(()) };
@@ -63,7 +73,7 @@ pub(super) fn stop(container: &Container) -> Result<()> {
     if cgroup.frozen()? {
         cgroup.thaw()?;
     }
-    if !pidfd::wait_end(init.as_fd(), LONGEST)? {
+    if !wait::readable(init.as_fd(), LONGEST)? {
         anyhow::bail!("init (pid {}) does not die of SIGKILL", container.saved.init_process_pid);
     }
     Ok(())

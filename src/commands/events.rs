@@ -2,11 +2,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::event::{PollFd, PollFlags};
 use serde::Serialize;
 
 use super::{cgroup_of, open, status_of};
@@ -16,9 +16,9 @@ use crate::cgroup::stats::Stats;
 use crate::container::Container;
 use crate::error::{Context, Failure, Result};
 use crate::state::Status;
-use crate::sys::Named;
+use crate::sys::wait::{self, Bound};
 
-/// Show what a container uses, one JSON object a line, until it stops.
+/// Show what a container uses, one JSON object a line, until it stops; or once, for a scrape.
 #[derive(Debug, Args)]
 pub struct Events {
     /// Time between two statistics: 5s, 1m30s, 500ms
@@ -27,9 +27,33 @@ pub struct Events {
     /// Show the statistics once
     #[arg(long)]
     pub stats: bool,
+    /// Form of what is shown: json, or openmetrics, the statistics once as text to be scraped
+    #[arg(long, value_name = "FORMAT", default_value = "json")]
+    pub format: Format,
     /// The container's id
     #[arg(value_name = "CONTAINER-ID")]
     pub id: String,
+}
+
+/// What `--format` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// runc's, an object a line.
+    Json,
+    /// The text of OpenMetrics 1.0, which is complete and has an end: there is no stream of it.
+    OpenMetrics,
+}
+
+impl FromStr for Format {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        match text {
+            "json" => Ok(Self::Json),
+            "openmetrics" => Ok(Self::OpenMetrics),
+            _ => Err(Failure::Usage("invalid format option (known: json, openmetrics)".to_owned())),
+        }
+    }
 }
 
 /// A line.
@@ -58,6 +82,9 @@ pub fn events(args: &Events, state_root: &Path, mut say: impl FnMut(&str) -> Res
     let not_running = || Failure::WrongStatus(format!("container with id {} is not running", args.id));
     let init = init.ok_or_else(not_running)?;
     let cgroup = cgroup_of(&container);
+    if args.format == Format::OpenMetrics {
+        return say(&read(&cgroup)?.openmetrics(&args.id));
+    }
     if args.stats {
         return say(&statistics(&args.id, &cgroup)?);
     }
@@ -82,8 +109,11 @@ pub fn events(args: &Events, state_root: &Path, mut say: impl FnMut(&str) -> Res
 }
 
 fn statistics(id: &str, cgroup: &Cgroup) -> Result<String> {
-    let data = cgroup.stats().context("reading the container's statistics")?;
-    line(&Event { kind: "stats", id, data: Some(data) })
+    line(&Event { kind: "stats", id, data: Some(read(cgroup)?) })
+}
+
+fn read(cgroup: &Cgroup) -> Result<Stats> {
+    cgroup.stats().context("reading the container's statistics")
 }
 
 fn line(event: &Event<'_>) -> Result<String> {
@@ -94,15 +124,8 @@ fn line(event: &Event<'_>) -> Result<String> {
 fn wait(init: BorrowedFd<'_>, watch: Option<&OomWatch>, next: Instant) -> Result<bool> {
     let mut watched = vec![PollFd::from_borrowed_fd(init, PollFlags::IN)];
     watched.extend(watch.map(OomWatch::fd).map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
-    let left = next.saturating_duration_since(Instant::now());
-    let timeout = Timespec::try_from(left).ok();
-    match poll(&mut watched, timeout.as_ref()) {
-        Err(Errno::INTR) => Ok(false),
-        other => {
-            other.named(|| "poll()".to_owned())?;
-            Ok(watched.first().is_some_and(|init| !init.revents().is_empty()))
-        }
-    }
+    wait::any(&mut watched, Bound::Until(next))?;
+    Ok(watched.first().is_some_and(|init| !init.revents().is_empty()))
 }
 
 /// A cgroup that was removed under our hands is the end of the container, not an error.

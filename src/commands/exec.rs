@@ -24,7 +24,7 @@ use crate::runtime::join::{self, Target};
 use crate::runtime::pidfd_socket::{self, PidfdSocket};
 use crate::runtime::{foreground, pid_file};
 use crate::state::Status;
-use crate::sys::Named;
+use crate::sys::{Named, wait};
 
 /// Run another program in a container.
 #[derive(Debug, Args)]
@@ -174,7 +174,7 @@ fn check_status(container: &Container, ignore_paused: bool) -> Result<()> {
 }
 
 fn read_process(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).named(|| format!("open({path:?})")).context("reading the process (--process)")
+    wait::callers_file(path).named(|| format!("open({path:?})")).context("reading the process (--process)")
 }
 
 impl Exec {

@@ -1,6 +1,7 @@
 //! One file for each verb: its flags, which are also what a library caller passes, and its flow from top to bottom.
 //! process: runtime
 
+pub mod check;
 pub mod checkpoint;
 pub mod create;
 pub mod delete;
@@ -37,6 +38,14 @@ use crate::state::Status;
 /// A bad id; no such container.
 fn open(state_root: &Path, id: &str) -> Result<Container> {
     Container::open(state_root, &ContainerId::parse(id)?)
+}
+
+/// Opens the container `id` and holds others off; see [`Container::lock`].
+///
+/// # Errors
+/// As [`open`]; when somebody else holds it.
+fn lock(state_root: &Path, id: &str) -> Result<Container> {
+    Container::lock(state_root, &ContainerId::parse(id)?, || Ok(()))
 }
 
 /// The container's cgroup.

@@ -2,11 +2,16 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::{Format, cgroup_of, open};
 use crate::error::{Context, Failure, Result};
+use crate::sys::wait::{self, Bound};
+
+/// How long ps(1) may take, which a process that hangs in the kernel may hold up.
+const PATIENCE: Bound = Bound::Within(Duration::from_secs(30));
 
 /// Show the processes of a container.
 #[derive(Debug, Args)]
@@ -46,7 +51,7 @@ fn all_processes(options: &[String]) -> Result<String> {
     } else {
         ps.args(options)
     };
-    let output = ps.output().context("running ps(1)")?;
+    let output = wait::run(&mut ps, PATIENCE).context("running ps(1)")?.context("ps(1) did not come to an end")?;
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
         anyhow::bail!("ps(1): {}: {}", output.status, String::from_utf8_lossy(&said).trim());

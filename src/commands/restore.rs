@@ -210,7 +210,8 @@ impl Restored {
                 }
                 self.net_devices = net_devices::move_in(&plan.net_devices, event.pid)?;
                 self.hooks_began = true;
-                create::run_create_hooks(&plan.hooks, &self.saved)
+                let init = self.init.as_ref().context("criu has not told of the container's init")?;
+                create::run_create_hooks(&plan.hooks, &self.saved, init.pidfd.as_fd())
             }
             "orphan-pts-master" => console.take(event.descriptor.context("criu sent no terminal")?),
             // They are as they were, but for that they do not run yet.

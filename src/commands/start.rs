@@ -2,16 +2,15 @@
 
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::Duration;
 
 use clap::Args;
 use rustix::io::Errno;
 
-use super::{cgroup_of, delete, hand_over, open, status_of};
+use super::{cgroup_of, delete, hand_over, lock, status_of};
 use crate::container::notify::{self, Notify};
 use crate::container::{Container, Saved, gate};
 use crate::error::{Failure, Result};
-use crate::hooks;
+use crate::hooks::{self, Around};
 use crate::log::Phases;
 use crate::plan::hooks::Moment;
 use crate::state::Status;
@@ -26,21 +25,17 @@ pub struct Start {
     pub id: String,
 }
 
-/// How long init may take from the gate to the program. Its startContainer hooks have limits of their own, and a day
-/// when they have none.
-const LONGEST: Duration = Duration::from_secs(25 * 60 * 60);
-
 /// Carries out `start`.
 ///
 /// # Errors
 /// When the container is not `created`; why its program could not be run; a poststart hook's failure.
 pub fn start(args: &Start, state_root: &Path) -> Result<()> {
     let mut phases = Phases::begin();
-    let container = open(state_root, &args.id)?;
-    container.lock()?;
+    let mut container = lock(state_root, &args.id)?;
     // A frozen init would take the connection and never answer.
     let frozen = cgroup_of(&container).frozen()?;
-    let Some(init) = gate::approach(container.fd())?.filter(|_| !frozen) else { return Err(no_gate(&container)) };
+    let init = if frozen { None } else { gate::approach(container.fd())? };
+    let Some(init) = init else { return Err(no_gate(&container)) };
     let notify = match notify::wanted() {
         Some(host) => Some(Notify::listen(container.fd(), &host)?).zip(container.init()?),
         None => None,
@@ -50,9 +45,11 @@ pub fn start(args: &Start, state_root: &Path) -> Result<()> {
     pass(&init, &container.saved)?;
     phases.end("program");
     gate::remove(container.fd());
+    if !container.saved.hooks.poststart.is_empty() || notify.is_some() {
+        container.unlock()?; // the hooks and the program may take their time
+    }
     poststart(&container)?;
     if let Some((notify, init)) = notify {
-        container.unlock()?; // the program may take its time
         notify.forward(init.as_fd(), container.saved.init_process_pid)?;
     }
     Ok(())
@@ -71,16 +68,15 @@ fn no_gate(container: &Container) -> anyhow::Error {
 
 /// Waits until init is the program: then the wire, which execve closes, ends without a word.
 fn pass(init: &RuntimeEnd, saved: &Saved) -> Result<()> {
-    match init.receive_within(LONGEST) {
-        Ok(Some(FromInit::Listener(listener))) => {
+    match init.receive_answer() {
+        Ok(FromInit::Listener(listener)) => {
             hand_over(saved, saved.init_process_pid, &listener)?;
             init.go()?;
             pass(init, saved)
         }
-        Ok(Some(FromInit::End)) => Ok(()),
-        Ok(Some(FromInit::Failed(report))) => Err(report.into()),
-        Ok(Some(other)) => anyhow::bail!("unexpected {other:?} from init"),
-        Ok(None) => anyhow::bail!("init has not started the program in {} s", LONGEST.as_secs()),
+        Ok(FromInit::End) => Ok(()),
+        Ok(FromInit::Failed(report)) => Err(report.into()),
+        Ok(other) => anyhow::bail!("unexpected {other:?} from init"),
         // It never took our connection: it died, or somebody else's `start` was first.
         Err(error) if error.downcast_ref::<Call>().is_some_and(|call| call.is(Errno::CONNRESET)) => {
             Err(Failure::WrongStatus("cannot start a container that has stopped".to_owned()).into())
@@ -96,7 +92,7 @@ pub(super) fn poststart(container: &Container) -> Result<()> {
         return Ok(());
     }
     let state = container.hook_state(Status::Running)?;
-    hooks::run(hooks, Moment::Poststart, &state, &[]).inspect_err(|_| {
+    hooks::run(hooks, Moment::Poststart, &state, &Around::default()).inspect_err(|_| {
         let _ = delete::stop(container);
     })
 }

@@ -1,17 +1,16 @@
 //! `update`: other limits for a container that runs.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{cgroup_of, open, resctrl_of, status_of};
+use super::{cgroup_of, lock, open, resctrl_of, status_of};
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
 use crate::plan::{Host, Problems, resources};
 use crate::spec::{self, Resources, Text};
 use crate::state::Status;
-use crate::sys::Named;
+use crate::sys::{Named, wait};
 
 /// Change the limits of a container.
 #[derive(Debug, Args)]
@@ -92,13 +91,13 @@ pub struct Limits {
 /// # Errors
 /// A container that has stopped; a limit that cannot be. Then all limits are as before.
 pub fn update(args: &Update, state_root: &Path) -> Result<()> {
-    let container = open(state_root, &args.id)?;
+    open(state_root, &args.id)?; // that it is not there is said first
     let text = args.resources.as_deref().map(read).transpose()?;
     let mut wanted = match &text {
         Some(text) => parse(text)?,
         None => args.limits.resources(),
     };
-    container.lock()?;
+    let container = lock(state_root, &args.id)?;
     if matches!(status_of(&container)?, Status::Creating | Status::Stopped) {
         return Err(Failure::WrongStatus("container not running".to_owned()).into());
     }
@@ -131,11 +130,9 @@ pub fn update(args: &Update, state_root: &Path) -> Result<()> {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     if path == Path::new("-") {
-        let mut text = Vec::new();
-        std::io::stdin().read_to_end(&mut text).context("reading standard input")?;
-        return Ok(text);
+        return wait::callers_stdin().context("reading standard input");
     }
-    std::fs::read(path).named(|| format!("open({path:?})")).context("reading the resources (--resources)")
+    wait::callers_file(path).named(|| format!("open({path:?})")).context("reading the resources (--resources)")
 }
 
 fn parse(text: &[u8]) -> Result<Resources<'_>> {

@@ -10,13 +10,24 @@
 //! go and before it took the file away; then `start` finds nobody behind the gate.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags};
 use rustix::io::Errno;
 
 use crate::error::{Context, Result};
 use crate::sync::RuntimeEnd;
+use crate::sys::wait::{self, Bound};
 use crate::sys::{Named, socket};
+
+/// How long init may leave a `start` standing.
+const PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
+
+/// How long is waited from one attempt to the next.
+const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
+
+/// What is done.
+const OPENING: &str = "opening the gate between create and start";
 
 /// The socket's name.
 pub const FILE: &str = "gate";
@@ -29,16 +40,19 @@ pub fn make(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
     socket::listen(directory, FILE).context("making the gate between create and start")
 }
 
-/// Stands before the gate.
+/// Stands before the gate; `None` when nobody waits behind it: init is dead or has passed.
 ///
 /// # Errors
-/// `None` when nobody waits behind it: init is dead or has passed.
+/// The failed call's; that init does not come to the gate, though it is there.
 pub fn approach(directory: BorrowedFd<'_>) -> Result<Option<RuntimeEnd>> {
-    match socket::connect(directory, FILE) {
-        Ok(socket) => Ok(Some(RuntimeEnd::from_fd(socket))),
-        Err(call) if call.is(Errno::NOENT) || call.is(Errno::CONNREFUSED) => Ok(None),
-        Err(call) => Err(call).context("opening the gate between create and start"),
-    }
+    // One who asks again and again for the state may stand before us.
+    let there = wait::retry(PATIENCE, PAUSES, || match socket::connect(directory, FILE) {
+        Ok(socket) => Ok(Some(Some(RuntimeEnd::from_fd(socket)))),
+        Err(call) if call.is(Errno::NOENT) || call.is(Errno::CONNREFUSED) => Ok(Some(None)),
+        Err(call) if call.is(Errno::AGAIN) => Ok(None),
+        Err(call) => Err(call),
+    });
+    there.context(OPENING)?.context("init is alive, but does not come to the gate between create and start")
 }
 
 /// Whether there is one, as long as nobody has passed.

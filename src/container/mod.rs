@@ -10,8 +10,9 @@ mod saved;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 pub use id::ContainerId;
@@ -21,8 +22,14 @@ pub use saved::Saved;
 use crate::error::{Context, Failure, Result};
 use crate::state::Status;
 use crate::sync::INIT_NAME;
-use crate::sys::proc::{self, Stat};
-use crate::sys::{self, Call, Named, pidfd};
+use crate::sys::wait::{self, Bound};
+use crate::sys::{self, Call, Named, pidfd, proc};
+
+/// How long another command may hold a container.
+const PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
+
+/// How long is waited from one attempt to have it to the next.
+const PAUSES: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(10)];
 
 /// The name of the config that is kept.
 const CONFIG: &str = "config.json";
@@ -36,6 +43,8 @@ pub struct Container {
     /// What is remembered of it.
     pub saved: Saved,
     directory: Directory,
+    /// By us.
+    locked: bool,
 }
 
 /// Its directory.
@@ -61,7 +70,8 @@ impl Directory {
 
     /// Removes it with all that we put there, and nothing else.
     fn remove(&self) -> Result<()> {
-        for name in [gate::FILE, "state.json", ".state.json.new", CONFIG] {
+        // The state last: with it goes the container.
+        for name in [gate::FILE, ".state.json.new", CONFIG, saved::FILE] {
             match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => {
@@ -82,6 +92,16 @@ impl Directory {
         match removed {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno).named(|| format!("rmdir({:?})", self.path)).map_err(Into::into),
+        }
+    }
+
+    /// Whether it is still, or again, what its path leads to.
+    fn is_there(&self) -> Result<bool, Call> {
+        let of = |stat: Stat| (stat.st_dev, stat.st_ino);
+        let ours = rustix::fs::fstat(&self.fd).named(|| format!("fstat({:?})", self.path))?;
+        match rustix::fs::lstat(&self.path) {
+            Err(Errno::NOENT) => Ok(false),
+            other => Ok(of(other.named(|| format!("lstat({:?})", self.path))?) == of(ours)),
         }
     }
 }
@@ -113,8 +133,15 @@ pub fn reserve(state_root: &Path, id: &ContainerId) -> Result<Reserved> {
         }
     };
     let reserved = Reserved { directory, committed: false };
-    sys::fd::try_lock(&reserved.directory.fd)?;
+    // Somebody may look at it just now; or deletes it by force, and with it ourselves.
+    let locked =
+        wait::retry(PATIENCE, PAUSES, || sys::fd::try_lock(&reserved.directory.fd).map(|got| got.then_some(())))?;
+    locked.ok_or_else(|| busy(id))?;
     Ok(reserved)
+}
+
+fn busy(id: &ContainerId) -> Failure {
+    Failure::WrongStatus(format!("container {id} is busy: another command holds it"))
 }
 
 fn make_state_root(path: &Path) -> Result<()> {
@@ -160,13 +187,13 @@ impl Reserved {
         sys::fd::unlock(&self.directory.fd)?;
         self.committed = true;
         let directory = Directory { fd: self.directory.fd.try_clone()?, path: self.directory.path.clone() };
-        Ok(Container { saved, directory })
+        Ok(Container { saved, directory, locked: false })
     }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        if !self.committed {
+        if !self.committed && self.directory.is_there().is_ok_and(|there| there) {
             // There is an error on its way already, which matters more than this one.
             let _ = self.directory.remove();
         }
@@ -179,13 +206,38 @@ impl Container {
     /// # Errors
     /// [`Failure::NoSuchContainer`]; errors of reading its state.
     pub fn open(state_root: &Path, id: &ContainerId) -> Result<Self> {
-        let directory = match Directory::open(state_root.join(&**id)) {
-            Err(call) if call.is(Errno::NOENT) => return Err(Failure::NoSuchContainer.into()),
-            other => other?,
+        let directory = Self::directory(state_root, id)?;
+        let saved = Saved::read(directory.fd.as_fd())?;
+        Ok(Self { saved: saved.unwrap_or_else(|| Saved::nothing(id)), directory, locked: false })
+    }
+
+    /// Opens a container and holds others off: `create`, `start`, `update` and `delete` of one container do not run at
+    /// the same time. Tries for a while, with `meanwhile` as long as another has it; only then looks at the state.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; when another command holds the container for longer than that; those of `meanwhile`.
+    pub fn lock(state_root: &Path, id: &ContainerId, mut meanwhile: impl FnMut() -> Result<()>) -> Result<Self> {
+        let directory = Self::directory(state_root, id)?;
+        let locked = wait::retry(PATIENCE, PAUSES, || {
+            if sys::fd::try_lock(&directory.fd)? {
+                return Ok(Some(()));
+            }
+            meanwhile().map(|()| None)
+        })?;
+        locked.ok_or_else(|| busy(id))?;
+        let saved = match Saved::read(directory.fd.as_fd())? {
+            // Who had it has removed it.
+            None if !directory.is_there()? => return Err(Failure::NoSuchContainer.into()),
+            saved => saved.unwrap_or_else(|| Saved::nothing(id)),
         };
-        let saved =
-            Saved::read(directory.fd.as_fd())?.unwrap_or_else(|| Saved { id: id.to_string(), ..Saved::default() });
-        Ok(Self { saved, directory })
+        Ok(Self { saved, directory, locked: true })
+    }
+
+    fn directory(state_root: &Path, id: &ContainerId) -> Result<Directory> {
+        match Directory::open(state_root.join(&**id)) {
+            Err(call) if call.is(Errno::NOENT) => Err(Failure::NoSuchContainer.into()),
+            other => Ok(other?),
+        }
     }
 
     /// The directory.
@@ -203,26 +255,12 @@ impl Container {
             .context("reading the container's config.json")
     }
 
-    /// Holds others off: `start` and `delete` of one container do not run at the same time. Tries for a while.
-    ///
-    /// # Errors
-    /// When another command holds the container for longer than that.
-    pub fn lock(&self) -> Result<()> {
-        const TRIES: u32 = 1000;
-        for _ in 0..TRIES {
-            if sys::fd::try_lock(&self.directory.fd)? {
-                return Ok(());
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        Err(Failure::WrongStatus(format!("container {} is busy: another command holds it", self.saved.id)).into())
-    }
-
     /// Lets others in again.
     ///
     /// # Errors
     /// flock(2)'s.
-    pub fn unlock(&self) -> Result<()> {
+    pub fn unlock(&mut self) -> Result<()> {
+        self.locked = false;
         Ok(sys::fd::unlock(&self.directory.fd)?)
     }
 
@@ -244,7 +282,7 @@ impl Container {
     }
 
     /// What the kernel says of init, if it is alive.
-    fn stat_of_init(&self) -> Result<Option<Stat>> {
+    fn stat_of_init(&self) -> Result<Option<proc::Stat>> {
         let Saved { init_process_pid: pid, init_process_start: start, .. } = self.saved;
         if pid == 0 {
             return Ok(None);
@@ -275,11 +313,8 @@ impl Container {
 
     /// Of a `create` that has not come to its end: is it still at work?
     fn unfinished(&self, alive: bool) -> Result<Status> {
-        if alive || !sys::fd::try_lock(&self.directory.fd)? {
-            return Ok(Status::Creating);
-        }
-        sys::fd::unlock(&self.directory.fd)?;
-        Ok(Status::Stopped)
+        let at_work = alive || !self.locked && sys::fd::is_locked(&self.directory.fd)?;
+        Ok(if at_work { Status::Creating } else { Status::Stopped })
     }
 
     /// The state for hooks, as JSON.

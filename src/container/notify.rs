@@ -14,7 +14,8 @@ use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
 use crate::error::{Context, Result};
-use crate::sys::{Call, Named, pidfd, socket};
+use crate::sys::wait::{self, Bound, Why};
+use crate::sys::{Call, Named, socket};
 
 /// The directory's name, in that of the container.
 pub const DIRECTORY: &str = "notify";
@@ -120,7 +121,10 @@ impl Notify {
                 }
                 None if ended => return Ok(None),
                 // What it said last, before it ended, still counts.
-                None => ended = pidfd::wait_readable_or_end(self.program.as_fd(), init)?,
+                None => {
+                    let fds = [self.program.as_fd(), init];
+                    [_, ended] = wait::either_readable(fds, Bound::Endless(Why::ProgramNotReady))?;
+                }
             }
         }
     }
@@ -130,7 +134,7 @@ impl Notify {
         let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2()".to_owned())?;
         socket::send(&self.host, b"BARRIER=1", Some(theirs.as_fd()))?;
         drop(theirs);
-        if !pidfd::wait_readable(ours.as_fd(), BARRIER)? {
+        if !wait::readable(ours.as_fd(), Bound::Within(BARRIER))? {
             log::warn!("no answer to BARRIER=1 at $NOTIFY_SOCKET within {} s", BARRIER.as_secs());
             return Ok(());
         }

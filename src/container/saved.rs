@@ -15,7 +15,7 @@ use crate::state::{ProcessState, State, Status, VERSION};
 use crate::sys::{self, Named, small_file};
 
 /// The file's name.
-const FILE: &str = "state.json";
+pub(super) const FILE: &str = "state.json";
 
 /// state.json. Names that runc has, too, are spelled as runc does.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -71,6 +71,11 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// Of a container whose `create` was killed before it had written anything.
+    pub(super) fn nothing(id: &str) -> Self {
+        Self { id: id.to_owned(), ..Self::default() }
+    }
+
     /// Writes it into the container's directory, so that a reader sees the old one or the new one, never a part.
     ///
     /// # Errors
@@ -130,7 +135,11 @@ impl Saved {
             Err(call) if call.is(Errno::NOENT) => return Ok(None),
             other => other.context("reading state.json")?,
         };
-        serde_json::from_slice(&text).map(Some).context("reading state.json")
+        Self::parse(&text).map(Some)
+    }
+
+    pub(crate) fn parse(text: &[u8]) -> Result<Self> {
+        serde_json::from_slice(text).context("reading state.json")
     }
 }
 

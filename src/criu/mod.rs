@@ -14,6 +14,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use rustix::fs::Access;
 use rustix::io::Errno;
@@ -22,11 +23,15 @@ use crate::error::{Context, Failure, Report, Result};
 use crate::sync::{self, FromInit};
 use crate::sys::clone::{self, Birth, SingleThreaded};
 use crate::sys::pidfd::{self, Exit};
+use crate::sys::wait::{Bound, Why};
 use crate::sys::{Call, fd, process, signal, socket};
 use message::{Answer, Kind, Message};
 
 /// The oldest criu that knows all that we ask for, as [`Answer::version`] has it.
 const OLDEST: u64 = 31_600;
+
+/// How long criu may take to end when it has answered.
+const END: Bound = Bound::Within(Duration::from_secs(30));
 
 /// A criu that is new enough.
 #[derive(Debug)]
@@ -188,7 +193,7 @@ impl Criu {
     }
 
     fn hear(&self, buffer: &mut [u8]) -> Result<(Answer, Option<OwnedFd>)> {
-        let (length, descriptor) = match socket::receive(&self.socket, buffer) {
+        let (length, descriptor) = match socket::receive(&self.socket, buffer, Bound::Endless(Why::PeerAtWork)) {
             Err(call) if call.is(Errno::CONNRESET) => (0, None),
             other => other.context("listening to criu")?,
         };
@@ -207,9 +212,9 @@ impl Criu {
             Err(call) if !call.is(Errno::NOTCONN) => return Err(call.into()),
             _ => {}
         }
-        let exit = pidfd::reap(self.pidfd.as_fd()).context("waiting for criu");
-        self.ended = exit.is_ok();
-        exit
+        let exit = pidfd::reap_within(self.pidfd.as_fd(), END)?.context("criu does not end")?;
+        self.ended = true;
+        Ok(exit)
     }
 
     /// Its cgroups, as it says where the restored are to be: controllers and path (proc_pid_cgroup(5)).
@@ -238,7 +243,7 @@ impl Drop for Criu {
         if !self.ended {
             // There is an error on its way already, or it was only asked which it is.
             let _: Result<(), Call> = pidfd::kill(self.pidfd.as_fd());
-            let _ = pidfd::reap(self.pidfd.as_fd());
+            let _ = pidfd::reap_within(self.pidfd.as_fd(), END);
         }
     }
 }

@@ -103,7 +103,7 @@ impl CgroupLayout {
 
     /// The hybrid or v1 layout from the texts of the two files. A hierarchy that is not mounted, or that we are not in,
     /// is left out.
-    fn parse(mountinfo: &[u8], cgroup: &[u8]) -> Self {
+    pub(crate) fn parse(mountinfo: &[u8], cgroup: &[u8]) -> Self {
         let mut hierarchies: Vec<Hierarchy> = Vec::new();
         let mut unified: Option<Hierarchy> = None;
         for line in mountinfo.split(|&byte| byte == b'\n') {

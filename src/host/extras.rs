@@ -67,7 +67,7 @@ impl Extras {
     }
 
     /// A machine for table tests.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn known(modules: &[&str], resctrl: Option<Resctrl>) -> Self {
         let has = |name| OnceCell::from(modules.contains(&name));
         Self { apparmor: has("apparmor"), selinux: has("selinux"), resctrl: resctrl.into() }
@@ -90,7 +90,7 @@ fn mount_of(usual: &str, magic: u64, kind: &str) -> Option<PathBuf> {
 }
 
 /// The first mount point of a filesystem of this type in a mountinfo (proc(5)).
-fn mount_point(mountinfo: &[u8], kind: &str) -> Option<PathBuf> {
+pub(crate) fn mount_point(mountinfo: &[u8], kind: &str) -> Option<PathBuf> {
     mountinfo.split(|&byte| byte == b'\n').find_map(|line| {
         let dash = line.windows(3).position(|three| three == b" - ")?;
         let found = line.get(dash + 3..)?.split(|&byte| byte == b' ').next()?;

@@ -2,16 +2,14 @@
 //! what else there is of it, and become the program.
 //! process: exec
 //!
-//! There is no process in between, as a rule. What other runtimes need one for is done by the kernel in one call each:
-//! clone3(2) puts us into the cgroup, and setns(2) on a pidfd joins all namespaces together, rights over all of them
-//! being checked before any is changed. Only an ordinary user needs the bootstrap, to whom the kernel gives a pid
-//! namespace to make children in only from within the user namespace that owns it, where the runtime cannot go
-//! ([`crate::bootstrap::main_of_exec`]).
+//! Everything is joined by one setns(2) on a pidfd, rights over all being checked before any is changed. Where somebody
+//! in the container could trace us by CAP_SYS_PTRACE, the bootstrap does that before we are born
+//! ([`crate::bootstrap::main_of_exec`]): nobody in there sees a process that is not all inside. Else we do it ourselves.
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::{handover, keyring, terminal};
+use super::{handover, keyring, labels, terminal};
 use crate::error::{Context, Result};
 use crate::plan::Entry;
 use crate::plan::namespaces::USER;
@@ -28,41 +26,60 @@ pub struct Setup<'a> {
     pub init: &'a OwnedFd,
     /// The namespaces that are the container's own: `CLONE_NEW…` flags.
     pub own: u32,
-    /// Those of them that we are born in.
+    /// Those of them that we are born in, where there is no bootstrap.
     pub born_in: u32,
     /// The root directory, where the container has no mount namespace that brings it along.
     pub root: Option<OwnedFd>,
 }
 
+/// Where the process is when it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// On the host, but for namespaces that one must be born in.
+    Outside,
+    /// In the container, where the bootstrap has made it.
+    Inside,
+}
+
 /// Runs until it is the program; gives an exit code when it could not be.
-pub fn main(setup: &Setup<'_>, runtime: &InitEnd) -> i32 {
-    let Err(error) = run(setup, runtime);
+pub fn main(setup: &Setup<'_>, place: Place, runtime: &InitEnd) -> i32 {
+    let Err(error) = run(setup, place, runtime);
     super::fail(&error, runtime)
 }
 
-fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
+fn run(setup: &Setup<'_>, place: Place, runtime: &InitEnd) -> Result<Infallible> {
     this::set_name(c"orlop:[exec]")?;
     runtime.wait()?; // our cgroup is as it should be
 
     signal::restore()?;
-    // The container's may be anything (CVE-2025-52881).
-    let host_proc = if setup.entry.process.labels.is_empty() { None } else { Some(Proc::open()?) };
-    join(setup)?;
+    if place == Place::Outside {
+        go_inside(setup, setup.own & !setup.born_in)?;
+    }
     rustix::process::setsid().named(|| "setsid()".to_owned())?;
-    keyring::join(&setup.entry, host_proc.as_ref())?;
     terminal::give_exec(&setup.entry, runtime)?;
 
-    let program = handover::prepare(&setup.entry, host_proc.as_ref(), runtime)?;
+    let program = handover::prepare(&setup.entry, runtime)?;
     runtime.ask(&FromInit::Ready)?; // the pid file is written
     handover::finish(&setup.entry, &program, runtime, || Ok(()))
 }
 
-/// From the host into the container. We were born non-dumpable, so that nobody in there can trace us or reach our
-/// descriptors (CVE-2016-9962); changing ids may undo that.
-fn join(setup: &Setup<'_>) -> Result<()> {
-    let rest = setup.own & !setup.born_in;
-    if rest != 0 {
-        clone::setns(setup.init.as_fd(), rest).context("joining the container's namespaces")?;
+/// From the host into the container, by joining `namespaces`, with all that needs the host: it is out of reach then.
+///
+/// # Errors
+/// The failed call's.
+pub fn go_inside(setup: &Setup<'_>, namespaces: u32) -> Result<()> {
+    // The container's may be anything (CVE-2025-52881).
+    let host_proc = if setup.entry.process.labels.is_empty() { None } else { Some(Proc::open()?) };
+    join(setup, namespaces)?;
+    keyring::join(&setup.entry, host_proc.as_ref())?;
+    labels::of_program(&setup.entry.process.labels, host_proc.as_ref())
+}
+
+/// We were born non-dumpable, so that nobody in there can trace us or reach our descriptors (CVE-2016-9962); changing ids
+/// may undo that.
+fn join(setup: &Setup<'_>, namespaces: u32) -> Result<()> {
+    if namespaces != 0 {
+        clone::setns(setup.init.as_fd(), namespaces).context("joining the container's namespaces")?;
     }
     if setup.own & USER.flag != 0 {
         ids::become_user(0, 0).context("becoming root of the user namespace")?;

@@ -9,18 +9,17 @@
 //! tells it and not `start`.
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::program::{Home, Program};
-use super::{labels, limits, seccomp, user};
+use super::{limits, seccomp, user};
 use crate::error::{AtKey, Report, Result};
 use crate::plan::Entry;
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::clone::exit_now;
-use crate::sys::proc::Proc;
 use crate::sys::{Named, fd, process, scheduling};
 
 /// The first descriptor that is not stdio.
@@ -32,19 +31,17 @@ fn first_of_ours(plan: &Entry<'_>) -> u32 {
     FIRST + plan.preserved_fds
 }
 
-/// Becomes the user, in the working directory, with nothing left to do but the program. `proc` is the host's procfs, for
-/// labels.
+/// Becomes the user, in the working directory, with nothing left to do but the program.
 ///
 /// # Errors
 /// Why not.
-pub fn prepare(plan: &Entry<'_>, proc: Option<&Proc>, runtime: &InitEnd) -> Result<Program> {
+pub fn prepare(plan: &Entry<'_>, runtime: &InitEnd) -> Result<Program> {
     if let Some(domain) = plan.process.personality {
         process::set_personality(domain).at("/linux/personality")?;
     }
     if let Some(policy) = &plan.process.memory_policy {
         scheduling::set_memory_policy(policy.mode, &policy.nodes).at("/linux/memoryPolicy")?;
     }
-    labels::of_program(&plan.process.labels, proc)?;
     rustix::process::umask(Mode::from_raw_mode(plan.process.user.umask));
     fd::close_on_exec_from(first_of_ours(plan))?; // CVE-2024-21626
     let there = change_directory(plan)?;
@@ -64,13 +61,13 @@ pub fn prepare(plan: &Entry<'_>, proc: Option<&Proc>, runtime: &InitEnd) -> Resu
     Program::find(plan.process, home)
 }
 
-/// Before the wait for `start`, which may be long: closes all descriptors that are not the program's but the gate, so that
-/// nobody waits for the end of a file that only we hold.
+/// Closes all descriptors that are not the program's but `kept`: before the wait for `start`, which may be long, so that
+/// nobody waits for the end of a file that only we hold; and before a process is where others may look into it.
 ///
 /// # Errors
 /// The call's.
-pub fn close_all_but(gate: &OwnedFd, plan: &Entry<'_>) -> Result<()> {
-    Ok(fd::close_copies_from(first_of_ours(plan), gate.as_fd())?)
+pub fn close_all_but(kept: impl AsFd, plan: &Entry<'_>) -> Result<()> {
+    Ok(fd::close_copies_from(first_of_ours(plan), kept.as_fd())?)
 }
 
 /// Becomes the program, after `last`. Why not is told on `wire`; there is no way back.

@@ -3,7 +3,7 @@
 //! process: init
 
 pub mod exec;
-mod handover;
+pub mod handover;
 mod hostname;
 mod keyring;
 mod labels;
@@ -20,15 +20,21 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
+pub use program::locate;
+
+#[cfg(fuzzing)]
+pub(crate) use rootfs::fuzz;
+
 use crate::error::{AtKey, Context, Report, Result};
-use crate::hooks;
+use crate::hooks::{self, Around};
 use crate::plan::Plan;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::{Birth, CGROUP, Kind, PID, TIME, USER};
 use crate::state::{State, Status, VERSION};
 use crate::sync::{FromInit, INIT_NAME, InitEnd, ToInit};
 use crate::sys::proc::Proc;
-use crate::sys::{Call, clone, ids, process as this, signal, socket};
+use crate::sys::wait::{self, Why};
+use crate::sys::{Call, clone, ids, process as this, signal};
 
 /// A namespace to join, opened by the runtime.
 #[derive(Debug)]
@@ -115,7 +121,8 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     rootfs::seal(plan, &rootfs)?;
     rootfs::enter(plan, &rootfs, &proc)?; // ── the host is gone ──
 
-    let program = handover::prepare(&plan.entry(), Some(&proc), runtime)?;
+    labels::of_program(&plan.process.labels, Some(&proc))?;
+    let program = handover::prepare(&plan.entry(), runtime)?;
     runtime.ask(&FromInit::Ready)?; // `create` returns
     let start = setup.gate.as_ref().map(|gate| wait_at(gate, plan)); // `start` goes on here
     let wire = start.as_ref().unwrap_or(runtime);
@@ -129,7 +136,7 @@ fn wait_at(gate: &OwnedFd, plan: &Plan) -> InitEnd {
         handover::close_all_but(gate, &plan.entry())?;
         signal::end_on_usual_signals()?;
         loop {
-            let start = InitEnd::from_fd(socket::accept(gate)?);
+            let start = InitEnd::from_fd(wait::accept(gate.as_fd(), Why::NotStartedYet)?);
             if let Some(ToInit::Go) = start.next()? {
                 return Ok(start);
             }
@@ -166,5 +173,5 @@ fn run_hooks(plan: &Plan, moment: Moment, status: Status) -> Result<()> {
         annotations: &plan.annotations,
     };
     let state = state.to_json()?;
-    hooks::run(&plan.hooks, moment, &state, &plan.process.env)
+    hooks::run(&plan.hooks, moment, &state, &Around { env: &plan.process.env, init: None })
 }

@@ -42,7 +42,7 @@ impl Program {
     /// [`Failure::ProgramNotFound`], [`Failure::ProgramNotExecutable`], with the texts that callers know.
     pub fn find(plan: &ProcessPlan, home: Home) -> Result<Self> {
         let name = plan.args.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let path = locate(&name, &plan.search_path).at("/process/args/0")?;
+        let path = locate(&name, &plan.search_path, check).at("/process/args/0")?;
         let mut env = plan.env.clone();
         env.extend(home.0);
         Ok(Self { path, args: plan.args.clone(), env })
@@ -55,7 +55,15 @@ impl Program {
     }
 }
 
-fn locate(name: &str, search_path: &str) -> Result<CString, Failure> {
+/// The program's path; `check` says of a path why it is not that of a program.
+///
+/// # Errors
+/// [`Failure::ProgramNotFound`], [`Failure::ProgramNotExecutable`], with the texts that callers know.
+pub fn locate(
+    name: &str,
+    search_path: &str,
+    check: impl Fn(&str) -> Result<CString, Errno>,
+) -> Result<CString, Failure> {
     if name.contains('/') {
         return match check(name) {
             Ok(path) => Ok(path),

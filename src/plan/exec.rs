@@ -131,12 +131,14 @@ impl ExecPlan {
     }
 }
 
-/// To make children in the pid namespace of a user namespace needs rights that an ordinary user has inside of it only,
-/// and to come back from one needs rights over the host's, which root of a user namespace has not.
+/// Direct where there is nothing to go into before birth, and where nobody in there can look into a process of ours
+/// that is half outside: it is not dumpable, so that takes CAP_SYS_PTRACE in our user namespace. The way to a pid
+/// namespace and back needs rights over both.
 fn birth(own: u32, host: &Host) -> Birth {
-    let no_way_in = own & USER.flag != 0 && host.capabilities & SYS_ADMIN == 0;
+    let no_way = host.capabilities & SYS_ADMIN == 0 || host.rootless;
     let visits = own & (PID.flag | TIME.flag) != 0;
-    if visits && (no_way_in || host.rootless) { Birth::ViaBootstrap } else { Birth::Direct }
+    let is_seen = own & PID.flag != 0 && own & USER.flag == 0;
+    if is_seen || visits && no_way { Birth::ViaBootstrap } else { Birth::Direct }
 }
 
 fn parse_process(text: &[u8]) -> Result<spec::Process<'_>> {
@@ -295,7 +297,7 @@ mod tests {
 
     /// The table of births: whose `exec` needs the process in between.
     #[test]
-    fn birth_is_direct_for_whoever_has_rights_over_the_host() {
+    fn birth_is_direct_where_nobody_can_look() {
         let ordinary = Host { capabilities: 0, ..Host::for_tests() };
         let users_root = Host { rootless: true, ..Host::for_tests() };
         let program = [OsString::from("program")];
@@ -303,9 +305,10 @@ mod tests {
             (r#"{"type":"user","path":"/u"},{"type":"pid"}"#, Host::for_tests(), Birth::Direct),
             (r#"{"type":"user","path":"/u"},{"type":"pid"}"#, ordinary.clone(), Birth::ViaBootstrap),
             (r#"{"type":"user","path":"/u"},{"type":"time"}"#, ordinary.clone(), Birth::ViaBootstrap),
-            (r#"{"type":"user","path":"/u"},{"type":"ipc"}"#, ordinary.clone(), Birth::Direct),
-            (r#"{"type":"pid"}"#, ordinary, Birth::Direct),
-            (r#"{"type":"pid"}"#, users_root.clone(), Birth::ViaBootstrap),
+            (r#"{"type":"user","path":"/u"},{"type":"ipc"}"#, ordinary, Birth::Direct),
+            (r#"{"type":"pid"}"#, Host::for_tests(), Birth::ViaBootstrap),
+            (r#"{"type":"time"}"#, Host::for_tests(), Birth::Direct),
+            (r#"{"type":"time"}"#, users_root.clone(), Birth::ViaBootstrap),
             (r#"{"type":"ipc"}"#, users_root, Birth::Direct),
         ] {
             let text = format!(r#"{{"process":{{"cwd":"/"}},"linux":{{"namespaces":[{namespaces}]}}}}"#);

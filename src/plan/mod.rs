@@ -24,7 +24,9 @@ pub mod net_devices;
 mod problems;
 pub mod process;
 pub mod resources;
+pub mod review;
 pub mod rootfs;
+pub mod rules;
 pub mod scheduling;
 pub mod seccomp;
 pub mod sub_cgroup;
@@ -34,6 +36,9 @@ pub mod template;
 pub mod terminal;
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -298,8 +303,11 @@ fn check_version(version: &str, problems: &mut Problems) {
 /// With runc's text when it is missing.
 pub fn read(bundle: &Path) -> Result<Vec<u8>> {
     let path = bundle.join("config.json");
-    match std::fs::read(&path) {
-        Ok(text) => Ok(text),
+    // Should it be a fifo, we do not wait for its other end.
+    let open = || OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
+    let mut text = Vec::new();
+    match open().and_then(|mut file| file.read_to_end(&mut text)) {
+        Ok(_) => Ok(text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let text = format!("JSON specification file config.json not found in {}", bundle.display());
             Err(Failure::BadConfig(Problem { key: String::new(), text }).into())

@@ -131,10 +131,11 @@ pub fn decide(config: &spec::Config<'_>, host: &Host, problems: &mut Problems) -
         seen |= kind.flag;
         if namespace.path.is_empty() {
             create |= kind.flag;
-        } else if namespace.path.starts_with('/') {
-            join.push(Join { kind, path: PathBuf::from(&*namespace.path), index });
         } else {
-            problems.add(format!("{key}/path"), format!("namespace path {:?} must be absolute", &*namespace.path));
+            if !namespace.path.starts_with('/') {
+                problems.add(format!("{key}/path"), format!("namespace path {:?} must be absolute", &*namespace.path));
+            }
+            join.push(Join { kind, path: PathBuf::from(&*namespace.path), index });
         }
     }
     join.sort_by_key(|join: &Join| KINDS.iter().position(|kind| *kind == join.kind));

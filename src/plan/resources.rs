@@ -48,6 +48,8 @@ pub struct Write {
     pub optional: bool,
     /// The kernel may refuse the value (`EINVAL`) until the following settings of the controller are made.
     pub retried: bool,
+    /// To be made while there is no process in the cgroup yet.
+    pub early: bool,
 }
 
 /// `memory.checkBeforeUpdate`: limits in bytes that are refused when the usage has reached them already.
@@ -74,6 +76,7 @@ impl Write {
             or: None,
             optional: false,
             retried: false,
+            early: false,
         }
     }
 
@@ -89,6 +92,11 @@ impl Write {
 
     fn retried(mut self) -> Self {
         self.retried = true;
+        self
+    }
+
+    fn early(mut self) -> Self {
+        self.early = true;
         self
     }
 }

@@ -2,17 +2,17 @@
 //! process: runtime
 
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
 use super::relay::Relay;
 use crate::error::{Context, Result};
 use crate::sys::pidfd::{self, Exit};
-use crate::sys::{Named, process, signal};
+use crate::sys::wait::{self, Why};
+use crate::sys::{Named, process};
 
 /// Holds back all signals, so that none is lost between the container's birth and our waiting for it. Init, which is
-/// born with them held back, gives itself the old mask again ([`signal::restore`]).
+/// born with them held back, gives itself the old mask again ([`restore`](crate::sys::signal::restore)).
 ///
 /// # Errors
 /// sigprocmask(2)'s.
@@ -39,7 +39,7 @@ pub fn wait(init: BorrowedFd<'_>, relay: Option<Relay>) -> Result<Exit> {
         return relay.run(init);
     }
     loop {
-        let number = signal::wait_any().context("waiting for signals")?;
+        let number = wait::signal(Why::ProgramRuns).context("waiting for signals")?;
         if let Some(exit) = react(number, init)? {
             return Ok(exit);
         }
@@ -50,10 +50,7 @@ pub fn wait(init: BorrowedFd<'_>, relay: Option<Relay>) -> Result<Exit> {
 pub(super) fn react(number: i32, init: BorrowedFd<'_>) -> Result<Option<Exit>> {
     if number == Signal::SIGCHLD as i32 {
         while pidfd::reap_another(init)? {}
-        if pidfd::wait_end(init, Duration::ZERO)? {
-            return pidfd::reap(init).context("waiting for the container").map(Some);
-        }
-        return Ok(None);
+        return pidfd::reap(init).context("waiting for the container");
     }
     // Sent by the kernel for a terminal's sake, or to us alone.
     if number != Signal::SIGURG as i32 && number != Signal::SIGPIPE as i32 {

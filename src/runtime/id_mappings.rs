@@ -3,6 +3,7 @@
 //! process: runtime (init may write only its own id, and only that of one user)
 
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::bail;
 
@@ -10,6 +11,10 @@ use crate::error::{AtKey, Context, Result};
 use crate::plan::id_mappings::{IdMappingsPlan, to_text};
 use crate::spec::IdMapping;
 use crate::sys::proc::Proc;
+use crate::sys::wait::{self, Bound};
+
+/// How long the programs may take; they read a file or ask a directory service.
+const PATIENCE: Bound = Bound::Within(Duration::from_secs(60));
 
 /// Writes uid_map and gid_map (user_namespaces(7)), through newuidmap(1) and newgidmap(1) where we may not ourselves.
 ///
@@ -53,11 +58,9 @@ pub(super) fn map(proc: &Proc, pid: i32, file: &str, mappings: &[IdMapping]) -> 
 #[allow(clippy::disallowed_methods, reason = "newuidmap and newgidmap are how an ordinary user gets more than one id")]
 fn by_program(program: &str, pid: i32, mappings: &[IdMapping]) -> Result<()> {
     let numbers = mappings.iter().flat_map(|m| [m.container_id, m.host_id, m.size]).map(|number| number.to_string());
-    let output = Command::new(program)
-        .arg(pid.to_string())
-        .args(numbers)
-        .output()
-        .with_context(|| format!("running {program} (package uidmap), which maps more than one's own id"))?;
+    let output = wait::run(Command::new(program).arg(pid.to_string()).args(numbers), PATIENCE)
+        .with_context(|| format!("running {program} (package uidmap), which maps more than one's own id"))?
+        .with_context(|| format!("{program} did not come to an end"))?;
     if !output.status.success() {
         bail!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; "));
     }

@@ -7,7 +7,6 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -17,12 +16,13 @@ use super::{limits, stdio};
 use crate::bootstrap;
 use crate::cgroup::{Born, Cgroup};
 use crate::error::{Context, Failure, Result};
-use crate::init::exec::{self, Setup};
+use crate::init::exec::{self, Place, Setup};
 use crate::plan::exec::ExecPlan;
-use crate::plan::namespaces::{Birth, KINDS, MOUNT, PID, TIME, USER};
+use crate::plan::namespaces::{Birth, KINDS, MOUNT, PID, TIME};
 use crate::sync;
 use crate::sys::clone::{self, Newborn, SingleThreaded};
-use crate::sys::{Call, fd, pidfd, process};
+use crate::sys::wait::{self, Bound};
+use crate::sys::{Call, fd, process};
 
 /// Where the process goes.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Target<'_> {
     /// # Errors
     /// [`Failure::WrongStatus`] when init has ended: then its pid may be somebody else's, and the namespaces are dead.
     fn check_alive(&self) -> Result<()> {
-        if pidfd::wait_end(self.init.as_fd(), Duration::ZERO)? {
+        if wait::readable(self.init.as_fd(), Bound::NOW)? {
             return Err(stopped());
         }
         Ok(())
@@ -63,19 +63,14 @@ pub fn give_birth(plan: &ExecPlan, target: &Target<'_>) -> Result<Init> {
     let (wire, exec_end) = sync::pair()?;
     let birth = plan.birth;
     let inherited = plan.own & (PID.flag | TIME.flag);
-    let setup = Setup {
-        entry: plan.entry(),
-        init: target.init,
-        own: plan.own,
-        born_in: if birth == Birth::Direct { inherited } else { inherited | plan.own & USER.flag },
-        root: root(plan, target)?,
-    };
+    let setup =
+        Setup { entry: plan.entry(), init: target.init, own: plan.own, born_in: inherited, root: root(plan, target)? };
     let make = |cgroup: Option<BorrowedFd<'_>>| {
         let place = clone::Birth { namespaces: 0, cgroup, sibling: false };
         clone::clone(token, &place, || {
             close_runtime_end(&wire);
             match birth {
-                Birth::Direct => exec::main(&setup, &exec_end),
+                Birth::Direct => exec::main(&setup, Place::Outside, &exec_end),
                 Birth::ViaBootstrap => bootstrap::main_of_exec(token, &setup, &exec_end),
             }
         })

@@ -15,7 +15,7 @@ use super::spawn::visiting;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::namespaces::NETWORK;
 use crate::plan::net_devices::{NetDevice, numbered};
-use crate::sys::netlink::{Address, Netlink};
+use crate::sys::netlink::{Address, Device, Netlink};
 use crate::sys::{Call, Named, clone, fd};
 
 /// Devices that have been moved; they come back when this is dropped, unless they are kept.
@@ -78,6 +78,18 @@ pub fn move_in(plan: &[NetDevice], init: i32) -> Result<Moved> {
     Ok(Moved(Some(journey)))
 }
 
+/// Whether the host has the device.
+///
+/// # Errors
+/// When it has not; the failed call's.
+pub fn look_for(device: &NetDevice) -> Result<()> {
+    on_host(&Netlink::open()?, &device.name).map(drop)
+}
+
+fn on_host(host: &Netlink, name: &str) -> Result<Device> {
+    host.device(name)?.with_context(|| format!("there is no network device {name:?}"))
+}
+
 impl Journey {
     fn between_us_and(init: i32) -> Result<Self> {
         let host = Side { namespace: open_namespace("self")?, netlink: Netlink::open()? };
@@ -99,7 +111,7 @@ impl Journey {
     /// Looks at a device, and whether its name is free; changes nothing. `others` have theirs.
     fn prepare(&self, device: &NetDevice, others: &[Traveller]) -> Result<Traveller> {
         let name = &device.name;
-        let Some(found) = self.host.netlink.device(name)? else { bail!("there is no network device {name:?}") };
+        let found = on_host(&self.host.netlink, name)?;
         let inside = self.free_name(&device.inside, others)?;
         let mut addresses = self.host.netlink.addresses(found.index)?;
         addresses.retain(Address::is_permanent);

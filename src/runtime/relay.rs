@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::signal::Signal;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::stdio::{stdin, stdout};
@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::sys::pidfd::Exit;
 use crate::sys::signal::Queue;
 use crate::sys::terminal::{self, Raw};
+use crate::sys::wait::{self, Bound, Why};
 use crate::sys::{Call, Named, fd};
 
 /// A pipe that takes anything takes this much (pipe(7), `PIPE_BUF`), so that no write to it blocks.
@@ -128,10 +129,7 @@ impl Relay {
                 fds.push(PollFd::from_borrowed_fd(fd, events));
             }
         }
-        match poll(&mut fds, None) {
-            Err(Errno::INTR) => return Ok(Vec::new()),
-            result => drop(result.named(|| "poll()".to_owned())?),
-        }
+        wait::any(&mut fds, Bound::Endless(Why::ProgramRuns))?;
         Ok(ends.into_iter().zip(fds).filter(|(_, fd)| !fd.revents().is_empty()).map(|(end, _)| end).collect())
     }
 

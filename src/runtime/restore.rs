@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 
-use super::spawn::{Child, close_runtime_end, visiting};
+use super::spawn::{Child, DEATH, close_runtime_end, visiting};
 use super::stdio;
 use crate::cgroup::{Born, Cgroup};
 use crate::criu::{Criu, Program};
@@ -90,7 +90,8 @@ fn in_own_mounts(work: impl FnOnce() -> Result<()>) -> Result<()> {
     let mut child = Child::adopt(newborn);
     match ours.receive()? {
         FromInit::End => {
-            let exit = pidfd::reap(child.pidfd.as_fd())?;
+            let exit = pidfd::reap_within(child.pidfd.as_fd(), DEATH)?
+                .context("the process for the mount points does not end")?;
             child.release();
             anyhow::ensure!(exit.shell_code() == 0, "the process for the mount points died");
             Ok(())

@@ -6,7 +6,7 @@
 //! may read one connection after the other, and must not be made to wait with one of ours. So that a missing agent is
 //! told by `create`, that one looks whether there is a socket.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::fs::FileType;
@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use crate::error::{AtKey, Context, Result};
 use crate::plan::seccomp::ListenerPlan;
+use crate::sys::wait::Bound;
 use crate::sys::{Call, Named, socket};
 
 /// The key that is to blame.
@@ -51,6 +52,8 @@ fn is_socket(path: &str) -> Result<(), Call> {
 /// # Errors
 /// The failed call's; `EAGAIN` when the agent does not take it within seconds.
 pub fn hand_over(path: &str, document: &str, listener: &OwnedFd) -> Result<()> {
-    let agent = socket::call(path, PATIENCE).context(NO_AGENT).at(KEY)?;
-    socket::send_all(&agent, document.as_bytes(), listener).context("telling the seccomp agent").at(KEY)
+    let agent = socket::call(path.as_ref(), PATIENCE).context(NO_AGENT).at(KEY)?;
+    socket::send_all(&agent, document.as_bytes(), Some(listener.as_fd()), Bound::Within(PATIENCE))
+        .context("telling the seccomp agent")
+        .at(KEY)
 }

@@ -3,6 +3,7 @@
 //! process: runtime
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::fs::{OFlags, Stat};
 use rustix::process::fchdir;
@@ -20,7 +21,11 @@ use crate::plan::process::ProcessPlan;
 use crate::sync::{self, FromInit, RuntimeEnd};
 use crate::sys::clone::{self, Newborn, SingleThreaded};
 use crate::sys::root::Root;
+use crate::sys::wait::{self, Bound};
 use crate::sys::{self, Named, pidfd, proc};
+
+/// How long a process of ours may take to end when it has nothing else left to do, or was killed.
+pub(super) const DEATH: Bound = Bound::Within(Duration::from_secs(10));
 
 /// A process that we made; killed and reaped when dropped, unless released.
 #[derive(Debug)]
@@ -64,7 +69,8 @@ impl Drop for Child {
         if !self.released {
             // There is an error on its way already, which matters more than these.
             let _ = pidfd::kill(self.pidfd.as_fd());
-            let _ = pidfd::reap(self.pidfd.as_fd());
+            // One that is stuck in the kernel dies later, and is nobody's then.
+            let _ = pidfd::reap_within(self.pidfd.as_fd(), DEATH);
         }
     }
 }
@@ -132,7 +138,7 @@ pub(super) fn adopt_init(bootstrap: Child, wire: RuntimeEnd) -> Result<Init> {
         FromInit::Forked(pid) => {
             let child = Child { pid, pidfd: pidfd::open(pid)?, released: false };
             let mut bootstrap = bootstrap;
-            pidfd::reap(bootstrap.pidfd.as_fd())?;
+            pidfd::reap_within(bootstrap.pidfd.as_fd(), DEATH)?.context("the bootstrap process does not end")?;
             bootstrap.release();
             Ok(Init { child, wire })
         }
@@ -144,7 +150,8 @@ pub(super) fn adopt_init(bootstrap: Child, wire: RuntimeEnd) -> Result<Init> {
 /// The files of the namespaces to join, opened while paths mean what the user meant.
 fn open_namespaces(plan: &Plan) -> Result<Vec<Joined>> {
     let open = |join: &Join| {
-        let file = sys::fd::open(&join.path, OFlags::RDONLY)
+        // Should it be a fifo, we do not wait for its other end.
+        let file = sys::fd::open(&join.path, OFlags::RDONLY | OFlags::NONBLOCK)
             .with_context(|| format!("joining the {} namespace {}", join.kind.name, join.path.display()))
             .at(format_args!("/linux/namespaces/{}/path", join.index))?;
         Ok(Joined { kind: join.kind, index: join.index, path: join.path.clone(), file })
@@ -291,7 +298,7 @@ impl Init {
     }
 
     fn died(&self) -> anyhow::Error {
-        let how = match pidfd::wait_end(self.child.pidfd.as_fd(), std::time::Duration::from_secs(5)) {
+        let how = match wait::readable(self.child.pidfd.as_fd(), DEATH) {
             Ok(true) => "killed, or out of memory",
             _ => "it closed the wire",
         };

@@ -124,6 +124,22 @@ pub fn unshare(namespaces: u32) -> Result<(), Call> {
 pub fn setns(fd: BorrowedFd<'_>, namespace: u32) -> Result<(), Call> {
     // SAFETY: setns takes a descriptor, which is open for the time of the call, and flags.
     check(i64::from(unsafe { libc::setns(fd.as_raw_fd(), namespace.cast_signed()) }))
-        .named(|| format!("setns({}, {})", fd.as_raw_fd(), Flags(namespace)))?;
+        .named(|| setns_text(fd, namespace))?;
     Ok(())
+}
+
+/// How [`setns`] is told.
+#[must_use]
+pub fn setns_text(fd: BorrowedFd<'_>, namespace: u32) -> String {
+    format!("setns({}, {})", fd.as_raw_fd(), Flags(namespace))
+}
+
+/// The kind of namespace that a file stands for, `CLONE_NEW…` (ioctl_ns(2)); `None` when it stands for none.
+#[must_use]
+pub fn kind_of_namespace(fd: BorrowedFd<'_>) -> Option<u32> {
+    /// `NS_GET_NSTYPE` of linux/nsfs.h.
+    const KIND: libc::c_ulong = 0xb703;
+    // SAFETY: NS_GET_NSTYPE takes no argument; other files than namespaces have no such request.
+    let kind = unsafe { libc::ioctl(fd.as_raw_fd(), KIND as _) };
+    u32::try_from(kind).ok()
 }

@@ -153,6 +153,18 @@ pub fn try_lock(fd: impl AsFd) -> Result<bool, Call> {
     }
 }
 
+/// Whether somebody has such a lock. Those who only look do not hinder each other.
+///
+/// # Errors
+/// The call's.
+pub fn is_locked(fd: impl AsFd) -> Result<bool, Call> {
+    match rustix::fs::flock(&fd, rustix::fs::FlockOperation::NonBlockingLockShared) {
+        Ok(()) => unlock(fd).map(|()| false),
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(errno) => Err(errno).named(|| "flock(LOCK_SH|LOCK_NB)".to_owned()),
+    }
+}
+
 /// Gives such a lock back, for every process that shares the open file.
 ///
 /// # Errors

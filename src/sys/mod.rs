@@ -25,6 +25,7 @@ pub mod signal;
 pub mod small_file;
 pub mod socket;
 pub mod terminal;
+pub mod wait;
 
 use std::fmt;
 use std::io;

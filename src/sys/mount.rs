@@ -77,6 +77,8 @@ pub fn new_filesystem_by_mount(kind: &str, source: &str, data: &str, flags: u64)
     const PLACE: &str = "/proc";
     let name = || format!("mount({source:?}, {kind:?}, {data:?})");
     let (c_kind, c_source, c_data) = (c_string(kind)?, c_string(source)?, c_string(data)?);
+    // Where the rootfs is to be shared, this may still be in the host's peer group, which would get the mount and keep it.
+    set_propagation(open_attached(CWD, PLACE)?.as_fd(), libc::MS_PRIVATE, Depth::This)?;
     // SAFETY: the strings end in NUL and outlive the call.
     let result =
         unsafe { libc::mount(c_source.as_ptr(), c"/proc".as_ptr(), c_kind.as_ptr(), flags, c_data.as_ptr().cast()) };
@@ -128,6 +130,15 @@ pub fn clone_tree_at(directory: BorrowedFd<'_>, path: &str, depth: Depth) -> Res
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
     rustix::mount::open_tree(directory, path, flags).named(|| format!("open_tree({path:?}, {depth:?})"))
+}
+
+/// Whether [`clone_tree_at`] would find `path`; opens it, and copies nothing.
+///
+/// # Errors
+/// Those of the path.
+pub fn reach(path: &str, depth: Depth) -> Result<(), Call> {
+    let opened = rustix::mount::open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLOEXEC);
+    opened.map(drop).named(|| format!("open_tree({path:?}, {depth:?})"))
 }
 
 /// Attaches the mount `mount` on top of whatever `target` is (move_mount(2)).

@@ -47,6 +47,13 @@ fn unescape(path: &str) -> String {
         .fold(path.to_owned(), |path, (escape, character)| path.replace(escape, character))
 }
 
+/// Reads a text as each of the above does.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(mounts: &str) {
+    path_of(mounts, 27);
+    mounts.lines().for_each(|line| drop(whole_proc_or_sys(line)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Mount, all, path_of, whole_proc_or_sys};

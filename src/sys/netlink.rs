@@ -5,15 +5,20 @@
 //! asynchronous runtime, made a program with one such request 772 KB larger, by readers for every kind of link that
 //! there is.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
+use super::wait::{self, Bound};
 use super::{Call, Named};
 
 /// What the kernel fills at most in one go.
 const LONGEST_ANSWER: usize = 32 << 10;
+
+/// The kernel answers while it is asked; an answer that is not there will not come.
+const PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
 
 /// How often a list is asked for again that changed while it was read.
 const TRIES: usize = 16;
@@ -128,7 +133,7 @@ impl Netlink {
     /// Sends a request and collects what is answered, without the headers.
     fn ask(&self, message: &Message) -> Result<Vec<Vec<u8>>, Errno> {
         for _ in 0..TRIES {
-            rustix::net::send(&self.0, &message.finish(), SendFlags::empty())?;
+            rustix::net::send(&self.0, &message.finish(), SendFlags::empty())?; // no wait: the kernel takes it at once
             if let Some(answers) = self.receive()? {
                 return Ok(answers);
             }
@@ -142,7 +147,7 @@ impl Netlink {
         let mut whole = true;
         let mut buffer = vec![0; LONGEST_ANSWER];
         loop {
-            let (length, _) = rustix::net::recv(&self.0, buffer.as_mut_slice(), RecvFlags::empty())?;
+            let length = wait::receive_plain(self.0.as_fd(), buffer.as_mut_slice(), PATIENCE)?;
             let mut packet = buffer.get(..length).unwrap_or_default();
             while let Some(answer) = Answer::split_off(&mut packet) {
                 whole &= answer.flags & INTERRUPTED == 0;
@@ -270,6 +275,17 @@ fn write_address(address: &Address, device: i32) -> Message {
     let message = Message::new(libc::RTM_NEWADDR, libc::NLM_F_CREATE | libc::NLM_F_EXCL, &body)
         .attribute(libc::IFA_FLAGS, &(address.flags & !ITS_OWN).to_ne_bytes());
     address.attributes.iter().fold(message, |message, (kind, value)| message.attribute(*kind, value))
+}
+
+/// Reads a packet of the kernel's.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(mut packet: &[u8]) {
+    while let Some(answer) = Answer::split_off(&mut packet) {
+        read_link(answer.body);
+        if let Some(address) = read_address(answer.body, 5) {
+            write_address(&address, 7).finish();
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! Processes by descriptor: signalled, waited for and named without the danger of a recycled id (pidfd_open(2)).
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
+use super::wait::{self, Bound};
 use super::{Call, Named};
 
 /// How a process ended.
@@ -66,97 +65,70 @@ pub fn kill(pidfd: BorrowedFd<'_>) -> Result<(), Call> {
     }
 }
 
-/// Waits until the process has ended, whosever child it is; false when `limit` passed before.
-///
-/// # Errors
-/// poll(2)'s.
-pub fn wait_end(pidfd: BorrowedFd<'_>, limit: Duration) -> Result<bool, Call> {
-    wait_readable(pidfd, limit)
-}
-
-/// Waits until a descriptor can be read from or its other end is gone; false when `limit` passed before.
-///
-/// # Errors
-/// poll(2)'s.
-pub fn wait_readable(fd: BorrowedFd<'_>, limit: Duration) -> Result<bool, Call> {
-    wait_for(fd, PollFlags::IN, limit)
-}
-
-/// Waits until a descriptor can be written to or its other end is gone; false when `limit` passed before.
-///
-/// # Errors
-/// poll(2)'s.
-pub fn wait_writable(fd: BorrowedFd<'_>, limit: Duration) -> Result<bool, Call> {
-    wait_for(fd, PollFlags::OUT, limit)
-}
-
-/// Waits until `fd` can be read from or the process of `pidfd` has ended, as long as it takes; whether it has.
-///
-/// # Errors
-/// poll(2)'s.
-pub fn wait_readable_or_end(fd: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> Result<bool, Call> {
-    let mut files = [fd, pidfd].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-    loop {
-        match poll(&mut files, None) {
-            Err(Errno::INTR) => {}
-            other => {
-                other.named(|| "poll()".to_owned())?;
-                return Ok(!files[1].revents().is_empty());
-            }
-        }
-    }
-}
-
-fn wait_for(fd: BorrowedFd<'_>, event: PollFlags, limit: Duration) -> Result<bool, Call> {
-    let end = std::time::Instant::now() + limit;
-    loop {
-        let left = end.saturating_duration_since(std::time::Instant::now());
-        let left = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
-        match poll(&mut [PollFd::from_borrowed_fd(fd, event)], Some(&left)) {
-            Err(Errno::INTR) => {}
-            other => return other.map(|ready| ready > 0).named(|| "poll()".to_owned()),
-        }
-    }
-}
-
 /// Reaps a child that has ended already, whichever, as long as the process of `but` has not ended: false when there is
 /// none.
 ///
 /// # Errors
 /// The calls'.
 pub fn reap_another(but: BorrowedFd<'_>) -> Result<bool, Call> {
-    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    use nix::sys::wait::{Id, WaitPidFlag, waitid}; // no wait: WNOHANG, below
     let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
     let name = || "waitid(P_ALL)".to_owned();
-    let found = match waitid(Id::All, ended | WaitPidFlag::WNOWAIT) {
+    let found = waitid(Id::All, ended | WaitPidFlag::WNOWAIT); // no wait: WNOHANG
+    let found = match found {
         Err(nix::errno::Errno::ECHILD) => return Ok(false),
         found => found.named(name)?.pid(),
     };
     let Some(pid) = found else { return Ok(false) };
-    if wait_end(but, Duration::ZERO)? {
+    if wait::readable(but, Bound::NOW)? {
         return Ok(false);
     }
-    waitid(Id::Pid(pid), ended).named(name)?;
+    waitid(Id::Pid(pid), ended).named(name)?; // no wait: WNOHANG
     Ok(true)
 }
 
-/// Reaps our child (waitid(2)) once it has ended.
+/// Reaps our child (waitid(2)) if it has ended.
 ///
 /// # Errors
 /// The call's; `ECHILD` when it is not our child.
-pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Exit, Call> {
-    loop {
-        match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
-            Err(Errno::INTR) => {}
-            Ok(None) => return Err(Errno::CHILD).named(|| "waitid()".to_owned()),
-            Ok(Some(status)) => {
-                return Ok(match (status.exit_status(), status.terminating_signal()) {
-                    (Some(code), _) => Exit::Code(code),
-                    (None, Some(signal)) => Exit::Signal(signal),
-                    (None, None) => Exit::Code(255),
-                });
-            }
-            Err(errno) => return Err(errno).named(|| "waitid()".to_owned()),
-        }
+pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>, Call> {
+    wait_id(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+}
+
+/// Reaps our child that is known to have ended: its descriptor was readable. (Under a tracer, which hears of it first,
+/// [`reap`] may not find it yet.)
+///
+/// # Errors
+/// The call's; `ECHILD` when it is not our child.
+pub fn reap_ended(pidfd: BorrowedFd<'_>) -> Result<Exit, Call> {
+    match wait_id(pidfd, WaitIdOptions::EXITED) {
+        Ok(None) => Err(Errno::CHILD).named(|| "waitid()".to_owned()),
+        Ok(Some(exit)) => Ok(exit),
+        Err(call) => Err(call),
     }
+}
+
+/// Waits for the end of our child and reaps it; `None` when the bound was reached before.
+///
+/// # Errors
+/// poll(2)'s, waitid(2)'s.
+pub fn reap_within(pidfd: BorrowedFd<'_>, bound: Bound) -> Result<Option<Exit>, Call> {
+    if wait::readable(pidfd, bound)? { reap_ended(pidfd).map(Some) } else { Ok(None) }
+}
+
+fn wait_id(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> Result<Option<Exit>, Call> {
+    let status = loop {
+        let found = rustix::process::waitid(WaitId::PidFd(pidfd), options); // no wait: NOHANG, or it has ended
+        match found {
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).named(|| "waitid()".to_owned()),
+            Ok(None) => return Ok(None),
+            Ok(Some(status)) => break status,
+        }
+    };
+    Ok(Some(match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Code(255),
+    }))
 }

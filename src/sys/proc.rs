@@ -104,7 +104,7 @@ pub fn stat(pid: i32) -> Result<Stat, Call> {
 }
 
 /// The name in the second field may hold anything, so the rest is counted from its last parenthesis.
-fn parse_stat(line: &[u8]) -> Option<Stat> {
+pub(crate) fn parse_stat(line: &[u8]) -> Option<Stat> {
     let begin = line.iter().position(|byte| *byte == b'(')?;
     let end = line.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(line.get(end + 2..)?).ok()?;

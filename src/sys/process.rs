@@ -50,7 +50,8 @@ pub fn adopt_orphans() -> Result<(), Call> {
 pub fn begin() -> Result<(), Call> {
     let mut standard = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
     // SAFETY: an array of three that outlives the call, which does not wait.
-    check(unsafe { libc::poll(standard.as_mut_ptr(), 3, 0) }.into()).named(|| "poll(0, 1, 2)".to_owned())?;
+    let found = unsafe { libc::poll(standard.as_mut_ptr(), 3, 0) }; // no wait: a time of 0
+    check(found.into()).named(|| "poll(0, 1, 2)".to_owned())?;
     for _ in standard.iter().filter(|fd| fd.revents & libc::POLLNVAL != 0) {
         // The lowest number that is free, which is the closed one.
         let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty());
@@ -185,8 +186,23 @@ pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), C
     let limit = [soft, hard];
     // SAFETY: limit is laid out as struct rlimit64; no old limit is asked for.
     check(unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, limit.as_ptr(), std::ptr::null::<u64>()) })
-        .named(|| format!("prlimit({pid}, {resource}, {soft}, {hard})"))
+        .named(|| set_rlimit_text(pid, resource, soft, hard))
         .map(|_| ())
+}
+
+/// How [`set_rlimit`] is told.
+#[must_use]
+pub fn set_rlimit_text(pid: i32, resource: u32, soft: u64, hard: u64) -> String {
+    format!("prlimit({pid}, {resource}, {soft}, {hard})")
+}
+
+/// Our own hard limit (prlimit(2)), if the kernel has that limit.
+#[must_use]
+pub fn hard_limit(resource: u32) -> Option<u64> {
+    let mut limit = [0_u64; 2];
+    // SAFETY: limit is laid out as struct rlimit64; no new limit is given.
+    let done = unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, std::ptr::null::<u64>(), limit.as_mut_ptr()) };
+    (done == 0).then_some(limit[1])
 }
 
 /// The CPUs that a process, or with pid 0 this one, may run on (sched_getaffinity(2)).
@@ -232,6 +248,24 @@ pub fn loopback_up() -> Result<(), Call> {
     check(i64::from(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }))
         .named(|| "ioctl(SIOCSIFFLAGS, \"lo\", IFF_UP)".to_owned())
         .map(|_| ())
+}
+
+unsafe extern "C" {
+    static mut environ: *mut *mut libc::c_char;
+}
+
+/// In a child made by [`super::clone::clone`]: empties its copy of our environment, which /proc/PID/environ shows to
+/// whoever may trace it. Nobody asks for a variable after that.
+pub fn forget_environment() {
+    // SAFETY: the child has one thread, and this memory is its own; environ is an array of NUL-terminated strings that
+    // ends in a null pointer, and they keep their lengths.
+    unsafe {
+        let mut variable = environ;
+        while !variable.is_null() && !(*variable).is_null() {
+            libc::memset((*variable).cast(), 0, libc::strlen(*variable));
+            variable = variable.add(1);
+        }
+    }
 }
 
 /// execve(2); returns only to say why not.

@@ -1,31 +1,11 @@
-//! Signals: waiting for them, and handing on a clean slate.
+//! Signals: those that wait for us, and handing on a clean slate.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use super::{Call, Named, check};
-
-/// Waits for any signal that is held back, real-time ones too (sigwaitinfo(2)).
-///
-/// # Errors
-/// The call's.
-pub fn wait_any() -> Result<i32, Call> {
-    // SAFETY: a signal set is plain memory, which sigfillset initialises.
-    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the set is ours.
-    unsafe { libc::sigfillset(&raw mut set) };
-    loop {
-        // SAFETY: the set is initialised and no information is asked for.
-        match check(i64::from(unsafe { libc::sigwaitinfo(&raw const set, std::ptr::null_mut()) })) {
-            Err(rustix::io::Errno::INTR) => {}
-            other => {
-                return other.map(|number| i32::try_from(number).unwrap_or(0)).named(|| "sigwaitinfo()".to_owned());
-            }
-        }
-    }
-}
+use super::{Call, Named};
 
 /// The signals that are held back, as a file to be polled (signalfd(2)).
 #[derive(Debug)]

@@ -27,7 +27,8 @@ pub fn open(dir: BorrowedFd<'_>, name: impl Arg, flags: OFlags, shown: impl Fn()
 /// # Errors
 /// openat(2), read(2).
 pub fn read_all(dir: BorrowedFd<'_>, name: impl Arg, shown: impl Fn() -> String) -> Result<Vec<u8>, Call> {
-    let file = open(dir, name, OFlags::RDONLY, &shown)?;
+    // Should it be a fifo, we do not wait for its other end.
+    let file = open(dir, name, OFlags::RDONLY | OFlags::NONBLOCK, &shown)?;
     let mut content = Vec::with_capacity(SHORT);
     loop {
         if content.len() == content.capacity() {

@@ -2,7 +2,6 @@
 //! that others wait at.
 
 use std::ffi::OsStr;
-use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -12,13 +11,16 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::time::Duration;
 
-use rustix::net::sockopt::Timeout;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, SendAncillaryBuffer, SendAncillaryMessage, Shutdown,
+    SocketAddrUnix, SocketFlags, SocketType,
 };
 
-use super::{Call, Named, fd};
+use super::wait::{self, Bound};
+use super::{Call, Named};
+
+/// How long whoever we speak to may take to listen.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pair of connected ends; a packet sent on one arrives whole on the other.
 ///
@@ -35,19 +37,20 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), Call> {
 /// # Errors
 /// The failed call's.
 pub fn listen(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
-    let (socket, address) = prepare(directory, name, SocketType::SEQPACKET)?;
+    let (socket, address) = prepare(directory, name, SocketType::SEQPACKET, SocketFlags::empty())?;
     rustix::net::bind(&socket, &address).named(|| format!("bind({name:?})"))?;
     rustix::net::listen(&socket, 8).named(|| format!("listen({name:?})"))?;
     Ok(socket)
 }
 
-/// Connects to the socket that listens as the file `name` in `directory`.
+/// Connects to the socket that listens as the file `name` in `directory`. Neither here nor later does it wait.
 ///
 /// # Errors
-/// The failed call's: `ENOENT` when there is no such file, `ECONNREFUSED` when nobody listens any more.
+/// The failed call's: `ENOENT` when there is no such file, `ECONNREFUSED` when nobody listens any more, `EAGAIN` when
+/// whoever does takes no connection.
 pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
-    let (socket, address) = prepare(directory, name, SocketType::SEQPACKET)?;
-    rustix::net::connect(&socket, &address).named(|| format!("connect({name:?})"))?;
+    let (socket, address) = prepare(directory, name, SocketType::SEQPACKET, SocketFlags::NONBLOCK)?;
+    wait::connect_now(socket.as_fd(), &address).named(|| format!("connect({name:?})"))?;
     Ok(socket)
 }
 
@@ -61,9 +64,8 @@ pub fn connect_stream(path: &Path) -> Result<OwnedFd, Call> {
     let directory =
         rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).named(call)?;
     let name = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
-    let (socket, address) = prepare(directory.as_fd(), &name, SocketType::STREAM)?;
-    fd::set_nonblocking(&socket)?;
-    rustix::net::connect(&socket, &address).named(call)?;
+    let (socket, address) = prepare(directory.as_fd(), &name, SocketType::STREAM, SocketFlags::NONBLOCK)?;
+    wait::connect_now(socket.as_fd(), &address).named(call)?;
     Ok(socket)
 }
 
@@ -73,12 +75,8 @@ pub fn connect_stream(path: &Path) -> Result<OwnedFd, Call> {
 /// The failed call's.
 pub fn connect_datagrams(address: &OsStr) -> Result<OwnedFd, Call> {
     let name = || format!("connect({address:?})");
-    let address = match address.as_bytes() {
-        [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name),
-        path => SocketAddrUnix::new(path),
-    };
-    let socket = new(SocketType::DGRAM)?;
-    rustix::net::connect(&socket, &address.named(name)?).named(name)?;
+    let socket = new(SocketType::DGRAM, SocketFlags::NONBLOCK)?;
+    wait::connect_now(socket.as_fd(), &named_address(address).named(name)?).named(name)?;
     Ok(socket)
 }
 
@@ -87,7 +85,7 @@ pub fn connect_datagrams(address: &OsStr) -> Result<OwnedFd, Call> {
 /// # Errors
 /// The failed call's.
 pub fn bind_datagrams(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
-    let (socket, address) = prepare(directory, name, SocketType::DGRAM)?;
+    let (socket, address) = prepare(directory, name, SocketType::DGRAM, SocketFlags::empty())?;
     // Not by chmod(2), which would follow a link that somebody puts there.
     let mask = rustix::process::umask(Mode::empty());
     let bound = rustix::net::bind(&socket, &address);
@@ -96,83 +94,72 @@ pub fn bind_datagrams(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, 
     Ok(socket)
 }
 
-fn new(kind: SocketType) -> Result<OwnedFd, Call> {
-    rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
+fn new(kind: SocketType, flags: SocketFlags) -> Result<OwnedFd, Call> {
+    rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC | flags, None)
         .named(|| format!("socket(AF_UNIX, {kind:?})"))
 }
 
-fn prepare(directory: BorrowedFd<'_>, name: &str, kind: SocketType) -> Result<(OwnedFd, SocketAddrUnix), Call> {
-    let socket = new(kind)?;
+fn prepare(
+    directory: BorrowedFd<'_>,
+    name: &str,
+    kind: SocketType,
+    flags: SocketFlags,
+) -> Result<(OwnedFd, SocketAddrUnix), Call> {
+    let socket = new(kind, flags)?;
     let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()))
         .named(|| format!("the socket address of {name:?}"))?;
     Ok((socket, address))
 }
 
-/// Connects to a socket of a stream of bytes: at `path`, or, after an `@`, of that name in the abstract namespace. No
-/// call on it waits longer than `patience` for the other side.
+/// Connects to a socket of a stream of bytes, within `patience`: at a path, or, after an `@`, of that name in the abstract
+/// namespace.
 ///
 /// # Errors
 /// The failed call's: `ENOENT`, `ECONNREFUSED` when nobody listens, `EAGAIN` when nobody takes the connection.
-pub fn call(path: &str, patience: Duration) -> Result<OwnedFd, Call> {
-    let address = match path.strip_prefix('@') {
-        Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes()),
-        None => SocketAddrUnix::new(path),
-    };
-    let address = address.named(|| format!("the socket address {path:?}"))?;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-        .named(|| "socket(AF_UNIX, SOCK_STREAM)".to_owned())?;
-    rustix::net::sockopt::set_socket_timeout(&socket, Timeout::Send, Some(patience))
-        .named(|| "setsockopt(SO_SNDTIMEO)".to_owned())?;
-    rustix::net::connect(&socket, &address).named(|| format!("connect({path:?})"))?;
+pub fn call(address: &OsStr, patience: Duration) -> Result<OwnedFd, Call> {
+    let name = || format!("connect({address:?})");
+    let socket = new(SocketType::STREAM, SocketFlags::empty())?;
+    wait::connect(socket.as_fd(), &named_address(address).named(name)?, patience).named(name)?;
     Ok(socket)
 }
 
-/// Waits for a connection.
-///
-/// # Errors
-/// accept4(2)'s.
-pub fn accept(listener: impl AsFd) -> Result<OwnedFd, Call> {
-    loop {
-        match rustix::net::accept_with(&listener, SocketFlags::CLOEXEC) {
-            Err(Errno::INTR) => {}
-            other => return other.named(|| "accept4()".to_owned()),
-        }
+/// A path, or behind an `@` a name that is none (an abstract address).
+fn named_address(text: &OsStr) -> Result<SocketAddrUnix, Errno> {
+    match text.as_bytes() {
+        [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name),
+        path => SocketAddrUnix::new(path),
     }
 }
 
-/// Sends one packet, with a descriptor if there is one. Never raises SIGPIPE.
+/// Sends one packet, with a descriptor if there is one. Never raises SIGPIPE. Waits a while if the other end is slow.
 ///
 /// # Errors
-/// sendmsg(2)'s: `EPIPE` when the other end is gone.
+/// sendmsg(2)'s: `EPIPE` when the other end is gone, `EAGAIN` when it takes nothing.
 pub fn send(socket: impl AsFd, packet: &[u8], descriptor: Option<BorrowedFd<'_>>) -> Result<(), Call> {
-    send_some(socket, packet, descriptor).map(|_| ())
+    send_some(socket, packet, descriptor, Bound::Within(PATIENCE)).map(|_| ())
 }
 
-/// Sends all of `text` on a stream, the descriptor with its beginning.
+/// Sends all of `text` on a stream, the descriptor, if there is one, with its beginning.
 ///
 /// # Errors
-/// sendmsg(2)'s.
-pub fn send_all(socket: impl AsFd, text: &[u8], descriptor: impl AsFd) -> Result<(), Call> {
-    let mut sent = send_some(&socket, text, Some(descriptor.as_fd()))?;
+/// sendmsg(2)'s, `EAGAIN` when the bound was reached.
+pub fn send_all(socket: impl AsFd, text: &[u8], descriptor: Option<BorrowedFd<'_>>, bound: Bound) -> Result<(), Call> {
+    let bound = bound.fixed();
+    let mut sent = send_some(&socket, text, descriptor, bound)?;
     while let Some(rest) = text.get(sent..).filter(|rest| !rest.is_empty()) {
-        sent += send_some(&socket, rest, None)?;
+        sent += send_some(&socket, rest, None, bound)?;
     }
     Ok(())
 }
 
-fn send_some(socket: impl AsFd, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) -> Result<usize, Call> {
+fn send_some(socket: impl AsFd, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>, bound: Bound) -> Result<usize, Call> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let descriptors = descriptor.map(|fd| [fd]);
     if let Some(descriptors) = &descriptors {
         control.push(SendAncillaryMessage::ScmRights(descriptors));
     }
-    loop {
-        match rustix::net::sendmsg(&socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL) {
-            Err(Errno::INTR) => {}
-            other => return other.named(|| "sendmsg()".to_owned()),
-        }
-    }
+    wait::send(socket.as_fd(), bytes, &mut control, bound)
 }
 
 /// Receives one packet into `buffer`, if there is one, and no descriptors; its length.
@@ -180,12 +167,9 @@ fn send_some(socket: impl AsFd, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>
 /// # Errors
 /// recv(2)'s.
 pub fn receive_now(socket: impl AsFd, buffer: &mut [u8]) -> Result<Option<usize>, Call> {
-    loop {
-        match rustix::net::recv(&socket, &mut *buffer, RecvFlags::DONTWAIT) {
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return Ok(None),
-            other => return other.map(|(length, _)| Some(length)).named(|| "recv()".to_owned()),
-        }
+    match wait::receive_plain(socket.as_fd(), buffer, Bound::NOW) {
+        Err(Errno::AGAIN) => Ok(None),
+        other => other.map(Some).named(|| "recv()".to_owned()),
     }
 }
 
@@ -200,17 +184,11 @@ pub fn shut_down(socket: impl AsFd) -> Result<(), Call> {
 /// Receives one packet into `buffer`, and the descriptor that came with it; length 0 means that the other end is gone.
 ///
 /// # Errors
-/// recvmsg(2)'s.
-pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>), Call> {
+/// recvmsg(2)'s, `ETIMEDOUT` when the bound was reached.
+pub fn receive(socket: impl AsFd, buffer: &mut [u8], bound: Bound) -> Result<(usize, Option<OwnedFd>), Call> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let length = loop {
-        let mut slices = [IoSliceMut::new(buffer)];
-        match rustix::net::recvmsg(&socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC) {
-            Err(Errno::INTR) => {}
-            other => break other.named(|| "recvmsg()".to_owned())?.bytes,
-        }
-    };
+    let length = wait::receive(socket.as_fd(), buffer, &mut control, bound)?;
     let descriptor = control.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,

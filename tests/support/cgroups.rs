@@ -10,6 +10,11 @@ pub fn is_pure_v2() -> bool {
     mounts().iter().any(|mount| mount.target == "/sys/fs/cgroup" && mount.kind == "cgroup2")
 }
 
+/// cgroup v2 is mounted beside v1.
+pub fn has_both() -> bool {
+    v2_mount().is_some() && !is_pure_v2()
+}
+
 /// A v1 hierarchy with this controller is mounted.
 pub fn has_v1(controller: &str) -> bool {
     v1_mount(controller).is_some()

@@ -15,12 +15,18 @@ impl Bundle {
     /// to tear down what has been killed.
     #[track_caller]
     pub fn assert_nothing_left(&self) {
+        let left = self.what_is_left();
+        assert!(left.is_empty(), "left behind: {left:#?}");
+    }
+
+    /// What [`Self::assert_nothing_left`] looks for.
+    pub fn what_is_left(&self) -> Vec<String> {
         let mut left = Vec::new();
         eventually(Duration::from_secs(3), || {
             left = self.leftovers();
             left.is_empty()
         });
-        assert!(left.is_empty(), "left behind: {left:#?}");
+        left
     }
 
     fn leftovers(&self) -> Vec<String> {
@@ -72,6 +78,13 @@ impl Bundle {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         let mut groups = self.cgroups();
+        for group in &groups {
+            // On cgroup v1 a frozen process does not die; in other hierarchies there is no such file.
+            let _ = fs::OpenOptions::new()
+                .write(true)
+                .open(group.join("freezer.state"))
+                .and_then(|mut file| std::io::Write::write_all(&mut file, b"THAWED"));
+        }
         groups.reverse();
         eventually(Duration::from_secs(1), || {
             groups.retain(|path| remove_cgroup(path).is_err());

@@ -21,6 +21,7 @@ macro_rules! needs {
 }
 
 pub mod agent;
+pub mod attack;
 pub mod bundle;
 pub mod cgroups;
 pub mod config;
@@ -28,11 +29,14 @@ pub mod container;
 pub mod criu;
 pub mod differences;
 pub mod leftovers;
+pub mod limits;
 pub mod mountinfo;
+pub mod openmetrics;
 pub mod runtime;
 pub mod sockets;
 pub mod systemd;
 pub mod terminal;
+pub mod tracer;
 pub mod userland;
 
 pub use bundle::Bundle;
@@ -54,6 +58,11 @@ pub fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -> bool 
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Whether to take all the time that it takes (`make soak`).
+pub fn soak() -> bool {
+    std::env::var_os("ORLOP_SOAK").is_some_and(|value| !value.is_empty())
 }
 
 /// The effective capabilities of the tests, and so of the runtime: a bit for each.

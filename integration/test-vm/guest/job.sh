@@ -20,10 +20,22 @@ as_user() {
         --working-directory /home/orlop-user "$@"
 }
 
+# On the disk: its /tmp has nodev and nosuid.
+suite() { TMPDIR=/var/tmp ORLOP_TIME_LIMIT=120 timeout 1200 ./main --quiet "$@"; }
+
 job() {
     case $1 in
-    # On the disk: its /tmp has nodev and nosuid.
-    suite) TMPDIR=/var/tmp ORLOP_TIME_LIMIT=120 timeout 600 ./main --quiet ;;
+    suite)
+        if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+            suite
+        else
+            # On cgroup v1 systemd empties the hierarchies in which it has no more limits: its tests run for themselves.
+            local failed=0
+            suite systemd || failed=1
+            suite --skip systemd || failed=1
+            return $failed
+        fi
+        ;;
     podman-rootless:*) as_user "$PWD/podman.sh" ;;
     *) timeout 600 "./${1%:*}.sh" ;;
     esac

@@ -2,6 +2,7 @@
 //!
 //! A controller that is not there leaves its part out; zeros are left out where runc does so.
 
+mod openmetrics;
 mod v1;
 mod v2;
 
@@ -33,8 +34,9 @@ pub struct Stats {
 #[derive(Debug, Default, PartialEq, Serialize)]
 struct Cpu {
     usage: CpuUsage,
-    #[serde(skip_serializing_if = "is_default")]
-    throttling: Throttling,
+    /// `None` without the controller.
+    #[serde(skip_serializing_if = "is_nothing")]
+    throttling: Option<Throttling>,
     #[serde(skip_serializing_if = "Option::is_none")]
     psi: Option<Pressure>,
 }
@@ -99,6 +101,9 @@ struct Memory {
     /// The whole of `memory.stat`.
     #[serde(skip_serializing_if = "is_default")]
     raw: BTreeMap<String, u64>,
+    /// The whole of `memory.events`; on v1 what `memory.oom_control` has counted. runc does not have this.
+    #[serde(skip_serializing_if = "is_default")]
+    events: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     psi: Option<Pressure>,
 }
@@ -193,6 +198,10 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+fn is_nothing<T: Default + PartialEq>(value: &Option<T>) -> bool {
+    value.as_ref().is_none_or(is_default)
+}
+
 impl Cgroup {
     /// What it has used until now.
     ///
@@ -217,20 +226,27 @@ fn text(dir: &Dir, file: &str) -> Result<Option<String>, Call> {
 
 /// A file of one number; `max` is the largest there is.
 fn number(dir: &Dir, file: &str) -> Result<Option<u64>, Call> {
-    Ok(text(dir, file)?.and_then(|text| match text.trim() {
+    Ok(text(dir, file)?.as_deref().and_then(parse_number))
+}
+
+fn parse_number(text: &str) -> Option<u64> {
+    match text.trim() {
         "max" => Some(u64::MAX),
         text => text.parse().ok(),
-    }))
+    }
 }
 
 /// A file of lines `key value`; empty when there is none.
 fn pairs(dir: &Dir, file: &str) -> Result<BTreeMap<String, u64>, Call> {
-    let text = text(dir, file)?.unwrap_or_default();
+    Ok(text(dir, file)?.as_deref().map(parse_pairs).unwrap_or_default())
+}
+
+fn parse_pairs(text: &str) -> BTreeMap<String, u64> {
     let pair = |line: &str| {
         let (key, value) = line.split_once(' ')?;
         Some((key.to_owned(), value.trim().parse().ok()?))
     };
-    Ok(text.lines().filter_map(pair).collect())
+    text.lines().filter_map(pair).collect()
 }
 
 fn pressure(dir: &Dir, file: &str) -> Result<Option<Pressure>, Call> {
@@ -281,6 +297,20 @@ fn huge_page_size(name: &str) -> Option<String> {
         unit = next;
     }
     Some(format!("{size}{unit}"))
+}
+
+/// Reads a text as each kind of file in turn.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(text: &str) {
+    parse_number(text);
+    parse_pairs(text);
+    parse_pressure(text);
+    huge_page_size(text);
+    v1::entries(text);
+    v1::expand(text);
+    v2::io(text);
+    super::v2::parse_path(text);
+    super::oom::parse_kills(text);
 }
 
 #[cfg(test)]

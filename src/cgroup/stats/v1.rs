@@ -19,7 +19,7 @@ pub(super) fn read(cgroup: &Cgroup) -> Result<Stats, Call> {
         stats.cpu.usage = cpu_usage(dir)?;
     }
     if let Some(dir) = dir("cpu") {
-        stats.cpu.throttling = throttling(dir)?;
+        stats.cpu.throttling = Some(throttling(dir)?);
     }
     if let Some(dir) = dir("cpuset") {
         stats.cpuset = cpuset(dir)?;
@@ -97,7 +97,7 @@ fn cpuset(dir: &Dir) -> Result<Cpuset, Call> {
 }
 
 /// `0-2,5` is 0, 1, 2 and 5.
-fn expand(list: &str) -> Vec<u16> {
+pub(super) fn expand(list: &str) -> Vec<u16> {
     let range = |part: &str| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         Some(first.parse::<u16>().ok()?..=last.parse().ok()?)
@@ -107,6 +107,8 @@ fn expand(list: &str) -> Vec<u16> {
 
 fn memory(dir: &Dir) -> Result<Memory, Call> {
     let raw = pairs(dir, "memory.stat")?;
+    let mut events = pairs(dir, "memory.oom_control")?;
+    events.retain(|event, _| event == "oom_kill");
     Ok(Memory {
         cache: raw.get("cache").copied().unwrap_or_default(),
         usage: entry(dir, "memory")?,
@@ -114,6 +116,7 @@ fn memory(dir: &Dir) -> Result<Memory, Call> {
         kernel: entry(dir, "memory.kmem")?,
         kernel_tcp: entry(dir, "memory.kmem.tcp")?,
         raw,
+        events,
         psi: None,
     })
 }
@@ -151,7 +154,7 @@ fn blkio(dir: &Dir) -> Result<Blkio, Call> {
 }
 
 /// `8:0 Read 4096`, or without an operation; `Total 4096` at the end is no device.
-fn entries(table: &str) -> Vec<BlkioEntry> {
+pub(super) fn entries(table: &str) -> Vec<BlkioEntry> {
     let entry = |line: &str| {
         let mut words = line.split_whitespace();
         let (major, minor) = words.next()?.split_once(':')?;

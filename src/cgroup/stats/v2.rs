@@ -30,11 +30,12 @@ fn cpu(dir: &Dir) -> Result<Cpu, Call> {
             user: nanoseconds("user_usec"),
             ..CpuUsage::default()
         },
-        throttling: Throttling {
+        // The file is there without the controller, these lines are not.
+        throttling: stat.contains_key("nr_periods").then(|| Throttling {
             periods: count("nr_periods"),
             throttled_periods: count("nr_throttled"),
             throttled_time: nanoseconds("throttled_usec"),
-        },
+        }),
         psi: pressure(dir, "cpu.pressure")?,
     })
 }
@@ -49,8 +50,9 @@ fn memory(dir: &Dir) -> Result<Memory, Call> {
         max: 0,
         failcnt: swap.failcnt,
     });
-    let psi = pressure(dir, "memory.pressure")?;
-    Ok(Memory { cache: raw.get("file").copied().unwrap_or_default(), usage, swap, raw, psi, ..Memory::default() })
+    let cache = raw.get("file").copied().unwrap_or_default();
+    let (events, psi) = (pairs(dir, "memory.events")?, pressure(dir, "memory.pressure")?);
+    Ok(Memory { cache, usage, swap, raw, events, psi, ..Memory::default() })
 }
 
 fn entry(dir: &Dir, name: &str) -> Result<Option<MemoryEntry>, Call> {
@@ -72,7 +74,7 @@ fn pids(dir: &Dir) -> Result<Pids, Call> {
 }
 
 /// `8:0 rbytes=90112 wbytes=0 rios=5 wios=0 dbytes=0 dios=0`.
-fn io(stat: &str) -> Blkio {
+pub(super) fn io(stat: &str) -> Blkio {
     let mut blkio = Blkio::default();
     for line in stat.lines() {
         let mut words = line.split_whitespace();

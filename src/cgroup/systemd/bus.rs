@@ -9,17 +9,18 @@
 //! It is opened when it is needed, after the container's init has been made, which so has no copy of it.
 
 use std::env;
-use std::io::{self, Read, Write};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixStream};
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, bail};
-use rustix::io::Errno;
-
 use crate::error::{Context, Failure, Result};
 use crate::plan::systemd::value::Value;
+use crate::sys::socket;
+use crate::sys::wait::{self, Bound};
+use anyhow::{anyhow, bail};
 
 use super::message::{self, FIXED, Incoming, Kind, Method};
 
@@ -235,16 +236,13 @@ impl Bus {
     fn read(&mut self, buffer: &mut [u8]) -> Result<()> {
         let mut filled = 0;
         while filled < buffer.len() {
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if !wait::readable(self.stream.as_fd(), Bound::Until(self.deadline))? {
                 return Err(too_late());
             }
-            self.stream.set_read_timeout(Some(left))?;
             match self.stream.read(&mut buffer[filled..]) {
                 Ok(0) => bail!("systemd, or the bus, has closed the connection"),
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(too_late()),
                 Err(error) => return Err(error).context("reading from systemd"),
             }
         }
@@ -252,8 +250,7 @@ impl Bus {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.stream.set_write_timeout(Some(PATIENCE))?;
-        self.stream.write_all(bytes).context("writing to systemd")
+        socket::send_all(&self.stream, bytes, None, Bound::Until(self.deadline)).context("writing to systemd")
     }
 }
 
@@ -272,20 +269,19 @@ fn dial(address: &str) -> Result<UnixStream> {
     };
     let mut socket = None;
     for (key, value) in options.split(',').filter_map(|option| option.split_once('=')) {
-        let value = unescape(value).ok_or_else(|| anyhow!("the address has a bad escape"))?;
+        let value = || unescape(value).ok_or_else(|| anyhow!("the address has a bad escape"));
         match key {
-            "path" => socket = Some(SocketAddr::from_pathname(PathBuf::from(value))?),
-            "abstract" => socket = Some(SocketAddr::from_abstract_name(value.as_encoded_bytes())?),
+            "path" => socket = Some(value()?),
+            "abstract" => {
+                let mut name = OsString::from("@");
+                name.push(value()?);
+                socket = Some(name);
+            }
             _ => {}
         }
     }
     let socket = socket.ok_or_else(|| anyhow!("the address has neither path= nor abstract="))?;
-    loop {
-        match UnixStream::connect_addr(&socket) {
-            Err(error) if error.raw_os_error() == Some(Errno::INTR.raw_os_error()) => {}
-            result => return Ok(result?),
-        }
-    }
+    Ok(socket::call(&socket, PATIENCE)?.into())
 }
 
 /// A path as a part of an address.
@@ -296,7 +292,7 @@ fn escape(path: &std::path::Path) -> String {
 }
 
 /// Undoes `%20` and the like.
-fn unescape(value: &str) -> Option<std::ffi::OsString> {
+fn unescape(value: &str) -> Option<OsString> {
     use std::os::unix::ffi::OsStringExt;
     let mut bytes = Vec::new();
     let mut rest = value.bytes();
@@ -308,7 +304,7 @@ fn unescape(value: &str) -> Option<std::ffi::OsString> {
         let (high, low) = (char::from(rest.next()?).to_digit(16)?, char::from(rest.next()?).to_digit(16)?);
         bytes.push(u8::try_from(high * 16 + low).ok()?);
     }
-    Some(std::ffi::OsString::from_vec(bytes))
+    Some(OsString::from_vec(bytes))
 }
 
 #[cfg(test)]

@@ -150,6 +150,14 @@ fn is(error: &anyhow::Error, name: &str) -> bool {
     error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.name.ends_with(&format!(".{name}")))
 }
 
+/// Reads a message of systemd's, as long as its beginning says.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    if let Some(whole) = message::length(bytes).and_then(|length| bytes.get(..length)) {
+        message::read(whole);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

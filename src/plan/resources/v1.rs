@@ -48,14 +48,16 @@ fn memory(memory: &spec::Memory, draft: &mut Draft<'_>) {
     // The kernel keeps limit <= memory+swap at every moment, so which of the two goes first depends on what is set now.
     // Instead of reading that, the limit is tried first and once more behind the other.
     if let Some(limit) = limits.limit {
-        draft.push(Write::new("memory", "memory.limit_in_bytes", limit, LIMIT).optional(limit < 0).retried());
+        draft.push(Write::new("memory", "memory.limit_in_bytes", limit, LIMIT).optional(limit < 0).retried().early());
     }
     match (limits.swap, limits.limit) {
         (Some(swap), _) => {
-            draft.push(Write::new("memory", "memory.memsw.limit_in_bytes", swap, SWAP).optional(swap < 0));
+            draft.push(Write::new("memory", "memory.memsw.limit_in_bytes", swap, SWAP).optional(swap < 0).early());
         }
         // No limit on memory means none on swap, unless there is a word on it.
-        (None, Some(-1)) => draft.push(Write::new("memory", "memory.memsw.limit_in_bytes", -1, LIMIT).optional(true)),
+        (None, Some(-1)) => {
+            draft.push(Write::new("memory", "memory.memsw.limit_in_bytes", -1, LIMIT).optional(true).early())
+        }
         (None, _) => {}
     }
     if let Some(reservation) = limits.reservation {

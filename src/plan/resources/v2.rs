@@ -44,10 +44,10 @@ fn memory(memory: &spec::Memory, draft: &mut Draft<'_>) {
         let value = or_max(swap);
         let key = if limits.swap.is_some() { SWAP } else { LIMIT };
         let optional = matches!(&*value, "max" | "0");
-        draft.push(Write::new("memory", "memory.swap.max", value, key).optional(optional));
+        draft.push(Write::new("memory", "memory.swap.max", value, key).optional(optional).early());
     }
     if let Some(limit) = limits.limit {
-        draft.push(Write::new("memory", "memory.max", or_max(limit), LIMIT).optional(limit < 0));
+        draft.push(Write::new("memory", "memory.max", or_max(limit), LIMIT).optional(limit < 0).early());
     }
     if let Some(reservation) = limits.reservation {
         let write = Write::new("memory", "memory.low", or_max(reservation), RESERVATION);

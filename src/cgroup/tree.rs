@@ -1,0 +1,119 @@
+//! Walks through a cgroup and those below it.
+//!
+//! Those below may be the container's own making: nested deeper than any path is long, and than a stack is for going down
+//! by recursion. So one directory is held at a time, and the way back is `..`, which cgroupfs lets nobody change: a
+//! cgroup cannot be moved to another parent.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, Dir as Entries, FileType, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::path::Arg;
+
+use crate::error::Result;
+use crate::sys::{Call, Named};
+
+/// What one comes by.
+#[derive(Debug)]
+pub(super) enum Step<'a> {
+    /// A cgroup, before those below it.
+    In(BorrowedFd<'a>),
+    /// One below `parent` that is called `name`, after all below it.
+    Out {
+        /// The one above.
+        parent: BorrowedFd<'a>,
+        /// Its name there.
+        name: &'a CStr,
+    },
+}
+
+/// A handle of the cgroup `path` for [`walk`]; `None` when there is none.
+pub(super) fn open(path: impl Arg + Copy) -> Result<Option<OwnedFd>, Call> {
+    open_at(CWD, path)
+}
+
+/// Begins and ends at `top`. Whatever vanishes meanwhile is passed over.
+///
+/// # Errors
+/// Those of `step`, which end the walk; openat(2)'s and getdents64(2)'s.
+pub(super) fn walk(top: OwnedFd, mut step: impl FnMut(Step<'_>) -> Result<()>) -> Result<()> {
+    step(Step::In(top.as_fd()))?;
+    let mut here = top;
+    let mut names: Vec<CString> = Vec::new();
+    let mut to_do = vec![children(&here)?];
+    while let Some(level) = to_do.last_mut() {
+        if let Some(name) = level.pop() {
+            let Some(child) = open_at(here.as_fd(), name.as_c_str())? else { continue };
+            here = child;
+            step(Step::In(here.as_fd()))?;
+            to_do.push(children(&here)?);
+            names.push(name);
+            continue;
+        }
+        to_do.pop();
+        let Some(name) = names.pop() else { break };
+        let Some(parent) = open_at(here.as_fd(), c"..")? else { break };
+        here = parent;
+        step(Step::Out { parent: here.as_fd(), name: &name })?;
+    }
+    Ok(())
+}
+
+fn open_at(directory: BorrowedFd<'_>, name: impl Arg + Copy) -> Result<Option<OwnedFd>, Call> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat(directory, name, flags, Mode::empty()) {
+        Err(Errno::NOENT | Errno::NODEV) => Ok(None),
+        result => result.map(Some).named(|| format!("open({:?})", name.to_string_lossy())),
+    }
+}
+
+/// The names of the cgroups directly below one.
+fn children(directory: &OwnedFd) -> Result<Vec<CString>, Call> {
+    let mut found = Vec::new();
+    for entry in Entries::read_from(directory).named(|| "getdents(cgroup)".to_owned())? {
+        let entry = match entry {
+            Err(Errno::NOENT | Errno::NODEV) => break,
+            result => result.named(|| "getdents(cgroup)".to_owned())?,
+        };
+        let name = entry.file_name();
+        if entry.file_type() == FileType::Directory && name != c"." && name != c".." {
+            found.push(name.to_owned());
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rustix::fs::{AtFlags, unlinkat};
+
+    use super::{Step, open, walk};
+
+    #[test]
+    fn every_directory_is_come_by_in_order() {
+        let top = tempfile::tempdir().expect("a directory");
+        for name in ["a/b", "c"] {
+            fs::create_dir_all(top.path().join(name)).expect("directories");
+        }
+        let (mut ins, mut outs) = (0, Vec::new());
+        let there = open(top.path()).expect("it can be opened").expect("it is there");
+        walk(there, |step| {
+            match step {
+                Step::In(_) => ins += 1,
+                Step::Out { parent, name } => {
+                    unlinkat(parent, name, AtFlags::REMOVEDIR).expect("nothing is below it any more");
+                    outs.push(name.to_string_lossy().into_owned());
+                }
+            }
+            Ok(())
+        })
+        .expect("a walk");
+        outs.sort();
+        assert_eq!((ins, outs.concat().as_str()), (4, "abc"));
+        assert!(fs::read_dir(top.path()).expect("it is there").next().is_none());
+        assert!(open(top.path().join("none").as_path()).expect("no error").is_none());
+    }
+}

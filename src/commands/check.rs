@@ -1,0 +1,131 @@
+//! `check`: whether a bundle would start here, and all that keeps it from it.
+//!
+//! The plan is the one that `create` would make, so the two cannot disagree ([`Plan::review`]); what only shows later is
+//! looked at beforehand ([`crate::looks`]). Nothing is made.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::cgroup::systemd;
+use crate::error::{Failure, Problem, Report, Result};
+use crate::host::Rootless;
+use crate::looks;
+use crate::plan::{self, Host, Plan, Request, rules};
+
+use super::create::Driver;
+
+/// Say all that keeps a bundle from starting here.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Path to the root of the bundle directory
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// Write the problems as a JSON array
+    #[arg(long)]
+    pub json: bool,
+    /// The global flag of this name.
+    #[arg(skip)]
+    pub rootless: Rootless,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Findings {
+    /// The text for standard output.
+    pub text: String,
+    /// Whether the bundle would start.
+    pub good: bool,
+}
+
+/// A problem as it is told.
+#[derive(Debug, Serialize)]
+struct Told {
+    pointer: String,
+    problem: String,
+    rule: &'static str,
+    hint: &'static str,
+    code: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    call: String,
+    #[serde(skip_serializing_if = "is_none")]
+    errno: i32,
+}
+
+/// A container of this id could be made; its name says what it would be for.
+const ID: &str = "check";
+
+/// Carries out `check`.
+///
+/// # Errors
+/// What keeps us from looking.
+pub fn check(args: &Check, driver: Driver) -> Result<Findings> {
+    let bundle = std::path::absolute(&args.bundle)?;
+    let host = Host::probe(args.rootless)?;
+    let reports = match plan::read(&bundle) {
+        Ok(text) => review(&text, &bundle, &host, driver)?,
+        Err(error) => vec![Report::of(&error)],
+    };
+    let told: Vec<Told> = reports.into_iter().map(Told::from).collect();
+    let text = if args.json {
+        format!("{}\n", serde_json::to_string_pretty(&told)?)
+    } else {
+        told.iter().map(ToString::to_string).collect()
+    };
+    Ok(Findings { good: told.is_empty(), text })
+}
+
+fn review(text: &[u8], bundle: &std::path::Path, host: &Host, driver: Driver) -> Result<Vec<Report>> {
+    let request = Request {
+        id: ID,
+        bundle,
+        systemd: match driver {
+            Driver::Cgroupfs => None,
+            Driver::Systemd => Some(systemd::manager(host.rootless)?),
+        },
+        ..Request::default()
+    };
+    let review = Plan::review(text, &request, host);
+    let keys: Vec<String> = review.problems.iter().map(|problem| problem.key.clone()).collect();
+    let mut reports: Vec<Report> = review.problems.into_iter().map(of_plan).collect();
+    if let Some(plan) = &review.plan {
+        for warning in &plan.warnings {
+            log::warn!("{warning}");
+        }
+        reports.extend(looks::look(plan, &keys));
+    }
+    Ok(reports)
+}
+
+/// As `create` would tell it.
+fn of_plan(problem: Problem) -> Report {
+    Report::of(&Failure::BadConfig(problem).into())
+}
+
+impl From<Report> for Told {
+    fn from(report: Report) -> Self {
+        let advice = rules::advice(&report);
+        Self {
+            problem: report.without_key(),
+            rule: advice.rule,
+            hint: advice.hint,
+            code: report.code,
+            call: report.call,
+            errno: report.errno,
+            pointer: report.key,
+        }
+    }
+}
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let pointer = if self.pointer.is_empty() { "config.json" } else { &self.pointer };
+        writeln!(f, "{pointer}: {}\n    rule: {}\n    hint: {}", self.problem, self.rule, self.hint)
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_none(errno: &i32) -> bool {
+    *errno == 0
+}

@@ -1,0 +1,71 @@
+//! Mounts: their sources must be there, and the kernel must have their filesystems.
+
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, stat};
+use rustix::io::Errno;
+
+use super::Findings;
+use crate::error::{AtKey, Context, Result};
+use crate::plan::Plan;
+use crate::plan::devices::{Method, Node};
+use crate::plan::mounts::MountSource;
+use crate::plan::namespaces::MOUNT;
+use crate::sys::mount::{self, Depth};
+use crate::sys::{Named, small_file};
+
+pub fn look(plan: &Plan, findings: &mut Findings) {
+    if plan.namespaces.joins(&MOUNT) {
+        return; // paths mean something else there
+    }
+    for step in &plan.mounts {
+        let (part, found) = match &step.source {
+            MountSource::Bind { path, recursive } => {
+                let depth = if *recursive { Depth::Recursive } else { Depth::This };
+                ("source", mount::reach(&path.to_string_lossy(), depth).context("source"))
+            }
+            MountSource::Filesystem { kind, .. } => ("type", filesystem(kind)),
+            MountSource::Cgroup | MountSource::Remount { .. } => continue,
+        };
+        let found = found.with_context(|| format!("mounting {step}"));
+        findings.note(found.at(format_args!("/mounts/{}/{part}", step.index)));
+    }
+    if plan.devices.populate && plan.devices.method == Method::Bind {
+        for node in plan.devices.nodes.iter().filter(|node| !node.key.is_empty()) {
+            findings.note(device(node).with_context(|| format!("device /{}", node.path)).at(&node.key));
+        }
+    }
+}
+
+/// The kernel knows it, or may load a module that does when it is asked for it, which we must not.
+fn filesystem(kind: &str) -> Result<()> {
+    let known = small_file::read_all(CWD, "/proc/filesystems", || "/proc/filesystems".to_owned())?;
+    // A subtype (`fuse.sshfs`) is the filesystem's own affair.
+    let name = kind.split('.').next().unwrap_or(kind);
+    let known = String::from_utf8_lossy(&known);
+    if known.lines().any(|line| line.split_whitespace().last() == Some(name)) || has_module(name) {
+        return Ok(());
+    }
+    Ok(Err(Errno::NODEV).named(|| format!("fsopen({kind:?})"))?)
+}
+
+/// depmod(8) has a list of what modules are called for.
+fn has_module(filesystem: &str) -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let directory = Path::new("/lib/modules").join(release);
+    let aliases = small_file::read_all(CWD, directory.join("modules.alias"), String::new);
+    let alias = format!("alias fs-{filesystem} ");
+    aliases.is_ok_and(|aliases| String::from_utf8_lossy(&aliases).lines().any(|line| line.starts_with(&alias)))
+}
+
+/// In a user namespace the node of the host is bound.
+fn device(node: &Node) -> Result<()> {
+    let path = format!("/{}", node.path);
+    mount::reach(&path, Depth::This)
+        .context("a user namespace cannot make device nodes, and the host's could not be bound")?;
+    let found = stat(&path).named(|| format!("stat({path:?})"))?;
+    if !matches!(FileType::from_raw_mode(found.st_mode), FileType::CharacterDevice | FileType::BlockDevice) {
+        anyhow::bail!("the host's {path} is not this device");
+    }
+    Ok(())
+}

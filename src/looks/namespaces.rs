@@ -1,0 +1,47 @@
+//! Namespaces: those to join must be there and of the right kind, and the kernel must have, and allow, those to make.
+
+use std::os::fd::AsFd;
+
+use rustix::fs::{OFlags, stat};
+use rustix::io::Errno;
+
+use super::Findings;
+use crate::error::{AtKey, Context, Result};
+use crate::plan::Plan;
+use crate::plan::namespaces::{Join, KINDS, Kind};
+use crate::sys::proc::Proc;
+use crate::sys::{Named, clone, fd};
+
+pub fn look(plan: &Plan, findings: &mut Findings) {
+    for join in &plan.namespaces.join {
+        let found = joined(join)
+            .with_context(|| format!("joining the {} namespace {}", join.kind.name, join.path.display()))
+            .at(format_args!("/linux/namespaces/{}/path", join.index));
+        findings.note(found);
+    }
+    for kind in KINDS.iter().filter(|kind| plan.namespaces.creates(kind)) {
+        findings.note(made(kind).at("/linux/namespaces"));
+    }
+}
+
+fn joined(join: &Join) -> Result<()> {
+    // A fifo would make us wait for who writes to it.
+    let file = fd::open(&join.path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+    if clone::kind_of_namespace(file.as_fd()) == Some(join.kind.flag) {
+        return Ok(());
+    }
+    Ok(Err(Errno::INVAL).named(|| clone::setns_text(file.as_fd(), join.kind.flag))?)
+}
+
+fn made(kind: &Kind) -> Result<()> {
+    let file = format!("/proc/self/ns/{}", kind.file);
+    stat(&file)
+        .named(|| format!("stat({file:?})"))
+        .with_context(|| format!("the kernel has no {} namespaces", kind.name))?;
+    let limit = format!("sys/user/max_{}_namespaces", kind.file);
+    let none = Proc::open()?.read(&limit).is_ok_and(|text| text.trim() == "0");
+    if none {
+        anyhow::bail!("no {} namespace may be made: /proc/{limit} is 0", kind.name);
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! The program: whether it is in the rootfs, and may have its limits.
+
+use std::ffi::CString;
+use std::path::{Component, Path};
+
+use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, fstat, stat};
+use rustix::io::Errno;
+
+use super::Findings;
+use crate::error::{AtKey, Result};
+use crate::init;
+use crate::plan::Plan;
+use crate::plan::mounts::{MountSource, clean};
+use crate::plan::namespaces::MOUNT;
+use crate::plan::process::ProcessPlan;
+use crate::sys::root::Root;
+use crate::sys::{Call, Named, proc, process, small_file};
+
+/// CAP_SYS_RESOURCE of capabilities(7).
+const SYS_RESOURCE: u64 = 1 << 24;
+
+/// A file that may be executed.
+pub fn executable(path: &str) -> Result<(), Call> {
+    let call = || format!("posix_spawn({path:?})");
+    let found = stat(path).named(call)?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        return Err(Errno::ACCESS).named(call);
+    }
+    accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).named(call)
+}
+
+/// Whether the program is in the rootfs, by the rules of init; but what a hook or a mount may bring may be there.
+pub fn program(plan: &Plan, root: &Root) -> Result<()> {
+    let Some(name) = plan.process.args.first() else { return Ok(()) };
+    let hooks = &plan.hooks;
+    let early = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container, &hooks.start_container];
+    if plan.namespaces.joins(&MOUNT) || early.iter().any(|hooks| !hooks.is_empty()) {
+        return Ok(());
+    }
+    let check = |path: &str| {
+        let path = Path::new(&plan.process.cwd).join(path).to_string_lossy().into_owned();
+        if may_be_mounted(plan, &path) { Ok(CString::default()) } else { may_be_executed(root, &path) }
+    };
+    init::locate(&name.to_string_lossy(), &plan.process.search_path, check).map(drop).at("/process/args/0")
+}
+
+/// By somebody: the program's user may have fewer rights.
+fn may_be_executed(root: &Root, path: &str) -> Result<CString, Errno> {
+    let file = root.resolve(path).map_err(|call| Errno::from_raw_os_error(call.errno()))?;
+    let mode = fstat(&file)?.st_mode;
+    match FileType::from_raw_mode(mode) {
+        FileType::Directory => Err(Errno::ISDIR),
+        _ if mode & 0o111 == 0 => Err(Errno::ACCESS),
+        _ => Ok(CString::default()),
+    }
+}
+
+/// Whether a mount may bring the file at `path`, be it by way of a link in the rootfs: any may that brings a directory.
+fn may_be_mounted(plan: &Plan, path: &str) -> bool {
+    const EMPTY: [&str; 7] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"];
+    plan.mounts.iter().any(|step| match &step.source {
+        MountSource::Filesystem { kind, .. } => !EMPTY.contains(&kind.as_str()) || step.copy_up,
+        MountSource::Bind { path: source, .. } => source.is_dir() || step.destination == clean(path),
+        MountSource::Cgroup | MountSource::Remount { .. } => false,
+    }) || Path::new(path).components().any(|part| part == Component::ParentDir)
+}
+
+/// Limits above our own are for who has CAP_SYS_RESOURCE of the host.
+pub fn limits(plan: &ProcessPlan, findings: &mut Findings) {
+    for (resource, soft, hard, index) in &plan.rlimits {
+        if is_out_of_reach(*resource, *hard) {
+            let refused = Err(Errno::PERM).named(|| process::set_rlimit_text(0, *resource, *soft, *hard));
+            findings.note(refused.at(format_args!("/process/rlimits/{index}")));
+        }
+    }
+}
+
+fn is_out_of_reach(resource: u32, hard: u64) -> bool {
+    let most = || {
+        let text = small_file::read_short(CWD, "/proc/sys/fs/nr_open", String::new).ok()?;
+        String::from_utf8_lossy(&text).trim().parse::<u64>().ok()
+    };
+    if resource == libc::RLIMIT_NOFILE && most().is_some_and(|most| hard > most) {
+        return true;
+    }
+    let free = || {
+        let ours = process::permitted().is_ok_and(|capabilities| capabilities & SYS_RESOURCE != 0);
+        ours && !proc::in_user_namespace().unwrap_or(false)
+    };
+    process::hard_limit(resource).is_some_and(|own| hard > own) && !free()
+}

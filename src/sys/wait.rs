@@ -1,0 +1,364 @@
+//! Waiting: whatever this process may stand still in, and for how long. Nobody waits but by this file
+//! (`integration/house-rules.sh` sees to that), and nobody can without a [`Bound`].
+//!
+//! `git grep 'Endless('` shows all waits that have none, and [`Why`] what ends each of them all the same.
+//!
+//! What is not here is what the kernel lets nobody bound: a call on a file or a mount waits for the disk or the server
+//! behind it (a hung NFS or FUSE mount). Such a call ends when the process is killed, and never holds up a verb for
+//! another container: none of `state`, `list`, `kill` and `delete` looks at a rootfs, a bundle or a mount source. And
+//! our standard output, standard error and log are as fast as whoever reads them.
+
+use std::fs::File;
+use std::io::{IoSlice, IoSliceMut, Read, Seek};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::sockopt::Timeout;
+use rustix::net::{RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketFlags};
+
+use super::{Call, Named, check, fd, pidfd};
+
+/// How long a wait may take.
+#[derive(Debug, Clone, Copy)]
+pub enum Bound {
+    /// So long.
+    Within(Duration),
+    /// Until then.
+    Until(Instant),
+    /// As long as it takes.
+    Endless(Why),
+}
+
+/// Why a wait needs no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The process at the other end of a wire is at work, for as long as its mounts and the user's hooks take. Its death
+    /// is the end of the wire, and of the wait.
+    PeerAtWork,
+    /// A container that is created waits for its `start`, be it tomorrow. It can be killed.
+    NotStartedYet,
+    /// The user's program runs, and we are there for nothing else. Its end ends the wait, and signals go on to it.
+    ProgramRuns,
+    /// The user's program is to say that it is ready, and takes the time that it takes. So does its end.
+    ProgramNotReady,
+    /// config.json gives this hook no timeout, and the specification sets none. It is killed when the container's init
+    /// dies, which `kill` and `delete --force` see to.
+    HookWithoutTimeout,
+}
+
+impl Bound {
+    /// Only looks.
+    pub const NOW: Self = Self::Within(Duration::ZERO);
+
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Within(limit) => Instant::now().checked_add(limit),
+            Self::Until(deadline) => Some(deadline),
+            Self::Endless(_) => None,
+        }
+    }
+
+    /// The same wait as one with a fixed end, for those that are made of several.
+    #[must_use]
+    pub fn fixed(self) -> Self {
+        self.deadline().map_or(self, Self::Until)
+    }
+}
+
+/// Waits until one of `files` is ready; false when the bound was reached before (poll(2)).
+///
+/// # Errors
+/// The call's.
+pub fn any(files: &mut [PollFd<'_>], bound: Bound) -> Result<bool, Call> {
+    let deadline = bound.deadline();
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = left.map(|left| Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
+        match poll(files, left.as_ref()) {
+            Err(Errno::INTR) => {}
+            other => return other.map(|ready| ready > 0).named(|| "poll()".to_owned()),
+        }
+    }
+}
+
+/// Waits until a descriptor can be read from or its other end is gone: of a pidfd, until the process has ended,
+/// whosever child it is. False when the bound was reached before.
+///
+/// # Errors
+/// poll(2)'s.
+pub fn readable(fd: BorrowedFd<'_>, bound: Bound) -> Result<bool, Call> {
+    any(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], bound)
+}
+
+/// As [`readable`], of writing.
+///
+/// # Errors
+/// poll(2)'s.
+pub fn writable(fd: BorrowedFd<'_>, bound: Bound) -> Result<bool, Call> {
+    any(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], bound)
+}
+
+/// Which of two descriptors can be read from, or has lost its other end; both `false` when the bound was reached.
+///
+/// # Errors
+/// poll(2)'s.
+pub fn either_readable(fds: [BorrowedFd<'_>; 2], bound: Bound) -> Result<[bool; 2], Call> {
+    let mut files = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    any(&mut files, bound)?;
+    Ok(files.map(|file| !file.revents().is_empty()))
+}
+
+/// Waits for any signal that is held back, real-time ones too (sigwaitinfo(2)); `_why` there is no bound.
+///
+/// # Errors
+/// The call's.
+pub fn signal(_why: Why) -> Result<i32, Call> {
+    // SAFETY: a signal set is plain memory, which sigfillset initialises.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is ours.
+    unsafe { libc::sigfillset(&raw mut set) };
+    loop {
+        // SAFETY: the set is initialised and no information is asked for.
+        match check(i64::from(unsafe { libc::sigwaitinfo(&raw const set, std::ptr::null_mut()) })) {
+            Err(Errno::INTR) => {}
+            other => {
+                return other.map(|number| i32::try_from(number).unwrap_or(0)).named(|| "sigwaitinfo()".to_owned());
+            }
+        }
+    }
+}
+
+/// recvmsg(2), as often as a signal interrupts it; the number of bytes.
+///
+/// # Errors
+/// The call's; `ETIMEDOUT` when the bound was reached.
+pub fn receive(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    control: &mut RecvAncillaryBuffer<'_>,
+    bound: Bound,
+) -> Result<usize, Call> {
+    let name = || "recvmsg()".to_owned();
+    let mut wait = !matches!(bound, Bound::Endless(_));
+    let bound = bound.fixed();
+    loop {
+        if wait && !readable(socket, bound)? {
+            return Err(Errno::TIMEDOUT).named(name);
+        }
+        let mut slices = [IoSliceMut::new(buffer)];
+        match rustix::net::recvmsg(socket, &mut slices, control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => wait = true,
+            other => return Ok(other.named(name)?.bytes),
+        }
+    }
+}
+
+/// Receives one packet into `buffer` (recv(2)), which in most cases is there already; its length.
+///
+/// # Errors
+/// The call's; `EAGAIN` when the bound was reached.
+pub fn receive_plain(socket: BorrowedFd<'_>, buffer: &mut [u8], bound: Bound) -> Result<usize, Errno> {
+    let bound = bound.fixed();
+    loop {
+        match rustix::net::recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) if readable(socket, bound).is_ok_and(|ready| ready) => {}
+            other => return other.map(|(length, _)| length),
+        }
+    }
+}
+
+/// sendmsg(2), which in most cases does not have to wait; the number of bytes that the other side took. Never raises
+/// SIGPIPE.
+///
+/// # Errors
+/// The call's; `EAGAIN` when the bound was reached.
+pub fn send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    control: &mut SendAncillaryBuffer<'_, '_, '_>,
+    bound: Bound,
+) -> Result<usize, Call> {
+    let bound = bound.fixed();
+    loop {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        match rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], control, flags) {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) if writable(socket, bound)? => {}
+            other => return other.named(|| "sendmsg()".to_owned()),
+        }
+    }
+}
+
+/// accept4(2); `_why` there is no bound.
+///
+/// # Errors
+/// The call's.
+pub fn accept(listener: BorrowedFd<'_>, _why: Why) -> Result<OwnedFd, Call> {
+    loop {
+        match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
+            Err(Errno::INTR) => {}
+            other => return other.named(|| "accept4()".to_owned()),
+        }
+    }
+}
+
+/// connect(2) without a wait; the socket must have `SOCK_NONBLOCK`.
+///
+/// # Errors
+/// The call's: `EAGAIN` when too many others are waiting there to be accepted.
+pub fn connect_now(socket: BorrowedFd<'_>, address: &SocketAddrUnix) -> Result<(), Errno> {
+    rustix::net::connect(socket, address)
+}
+
+/// connect(2); the bound is on what is sent later as well, if it is not bounded otherwise.
+///
+/// # Errors
+/// The call's: `EAGAIN` when nobody takes the connection in time.
+pub fn connect(socket: BorrowedFd<'_>, address: &SocketAddrUnix, limit: Duration) -> Result<(), Errno> {
+    rustix::net::sockopt::set_socket_timeout(socket, Timeout::Send, Some(limit))?;
+    loop {
+        match rustix::net::connect(socket, address) {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Tries again, after pauses that double from the first to the last of `pauses`, for what the kernel gives no sign of;
+/// `None` when the bound was reached. There is at least one attempt.
+///
+/// # Errors
+/// Those of `attempt`.
+pub fn retry<T, E>(
+    bound: Bound,
+    pauses: [Duration; 2],
+    mut attempt: impl FnMut() -> Result<Option<T>, E>,
+) -> Result<Option<T>, E> {
+    let deadline = bound.deadline();
+    let [mut pause, longest] = pauses;
+    loop {
+        if let Some(done) = attempt()? {
+            return Ok(Some(done));
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Ok(None);
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(longest);
+    }
+}
+
+/// What a program that we ran has left.
+#[derive(Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// Runs a program; `None` when the bound was reached, and it was killed. What it writes goes to memory, so that nobody
+/// waits for a reader, and whoever it leaves behind with its output does not hold us up.
+///
+/// # Errors
+/// Of starting it.
+pub fn run(command: &mut Command, bound: Bound) -> std::io::Result<Option<Ended>> {
+    let file = || fd::memory_file("output").map_err(as_io);
+    let (mut stdout, mut stderr) = (file()?, file()?);
+    command.stdin(std::process::Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
+    let mut child = command.spawn()?;
+    let pidfd = pidfd::open(child.id().cast_signed()).map_err(as_io)?;
+    if !readable(pidfd.as_fd(), bound).map_err(as_io)? {
+        child.kill()?;
+        return Ok(None);
+    }
+    let Some(status) = child.try_wait()? else { return Ok(None) };
+    Ok(Some(Ended { status, stdout: content(&mut stdout)?, stderr: content(&mut stderr)? }))
+}
+
+fn content(file: &mut File) -> std::io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+fn as_io(call: Call) -> std::io::Error {
+    call.errno.into()
+}
+
+/// Reads a file that the caller names on the command line. It may be a pipe, and he as slow as he likes.
+///
+/// # Errors
+/// open(2)'s, read(2)'s.
+pub fn callers_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    std::fs::read(path)
+}
+
+/// Reads our standard input, as [`callers_file`].
+///
+/// # Errors
+/// read(2)'s.
+pub fn callers_stdin() -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    std::io::stdin().read_to_end(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::time::{Duration, Instant};
+
+    use rustix::io::Errno;
+
+    use super::{Bound, Why, either_readable, readable, receive_plain, retry};
+    use crate::sys::socket;
+
+    const SOON: Duration = Duration::from_millis(30);
+
+    #[test]
+    fn a_wait_ends_at_its_bound() {
+        let (ours, _theirs) = socket::pair().expect("a pair");
+        let begin = Instant::now();
+        assert!(!readable(ours.as_fd(), Bound::NOW).expect("a look"));
+        assert!(!readable(ours.as_fd(), Bound::Within(SOON)).expect("a wait"));
+        assert!(!readable(ours.as_fd(), Bound::Within(SOON).fixed()).expect("a wait"));
+        assert_eq!(receive_plain(ours.as_fd(), &mut [0; 8], Bound::Within(SOON)), Err(Errno::AGAIN));
+        let received = socket::receive(&ours, &mut [0; 8], Bound::Within(SOON));
+        assert!(received.is_err_and(|call| call.is(Errno::TIMEDOUT)));
+        assert!(begin.elapsed() >= SOON * 4 && begin.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn an_endless_wait_ends_with_the_other_end() {
+        let (ours, theirs) = socket::pair().expect("a pair");
+        let (others, _keep) = socket::pair().expect("a pair");
+        drop(theirs);
+        assert!(readable(ours.as_fd(), Bound::Endless(Why::PeerAtWork)).expect("a wait"));
+        let which = either_readable([others.as_fd(), ours.as_fd()], Bound::Endless(Why::PeerAtWork));
+        assert_eq!(which.expect("a wait"), [false, true]);
+    }
+
+    #[test]
+    fn what_is_tried_again_is_tried_once_at_least_and_not_for_ever() {
+        let pauses = [Duration::from_millis(1), Duration::from_millis(4)];
+        let mut attempts = 0;
+        let mut third = || {
+            attempts += 1;
+            Ok::<_, ()>((attempts == 3).then_some(attempts))
+        };
+        assert_eq!(retry(Bound::Within(Duration::from_secs(60)), pauses, &mut third), Ok(Some(3)));
+        assert_eq!(retry(Bound::NOW, pauses, &mut third), Ok(None));
+        assert_eq!(attempts, 4);
+        assert_eq!(retry(Bound::Within(SOON), pauses, || Ok::<Option<()>, ()>(None)), Ok(None));
+    }
+}

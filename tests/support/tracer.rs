@@ -1,0 +1,222 @@
+//! Kills a process of the runtime at one of its system calls, chosen by number: ptrace(2).
+//!
+//! All that the runtime forks is traced until it becomes another program. Whoever survives the victim goes on untraced.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::runtime::{Running, read, time_limit};
+
+/// Who dies, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Victim {
+    /// The runtime is the first, number 0; then those that are watched besides; then all others by age.
+    pub process: usize,
+    /// Before the call of this number is carried out; the first is 0.
+    pub call: usize,
+}
+
+/// What was seen.
+#[derive(Debug)]
+pub struct Trace {
+    /// How many system calls each process has made.
+    pub calls: Vec<usize>,
+    /// Whether the victim has got as far as that.
+    pub killed: bool,
+    /// The runtime, if it is alive.
+    pub alive: Option<Running>,
+    /// What it ended with otherwise, and what it said.
+    pub ended: Option<(i32, String)>,
+}
+
+impl Trace {
+    /// Every system call of every process.
+    pub fn points(&self) -> Vec<Victim> {
+        let calls = self.calls.iter().enumerate();
+        calls.flat_map(|(process, calls)| (0..*calls).map(move |call| Victim { process, call })).collect()
+    }
+}
+
+/// How long nobody may make a call before it counts as waiting, once the runtime is gone.
+const QUIET: Duration = Duration::from_millis(40);
+
+/// Runs a command of the runtime, the file `program`, to its end or to that of the victim. `besides` are processes that
+/// are watched, too.
+#[track_caller]
+pub fn trace(command: &Command, program: &Path, besides: &[i32], victim: Option<Victim>, dir: &Path) -> Trace {
+    // What is traced belongs to a thread, and is let go at its end.
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let mut tracer = Tracer { victim, program: program.as_os_str().as_encoded_bytes(), ..Tracer::default() };
+            tracer.run(command, besides, dir)
+        });
+        thread.join().expect("the tracer")
+    })
+}
+
+#[derive(Default)]
+struct Tracer<'a> {
+    victim: Option<Victim>,
+    program: &'a [u8],
+    /// By pid: its number, and how many calls it has made.
+    processes: BTreeMap<Pid, (usize, usize)>,
+    /// It is the runtime now, and no shell in front of it.
+    begun: bool,
+}
+
+/// What a stop led to.
+enum Next {
+    On,
+    RuntimeEnded(i32),
+    Killed,
+}
+
+impl Tracer<'_> {
+    fn run(&mut self, command: &Command, besides: &[i32], dir: &Path) -> Trace {
+        let running = Running::start(&mut stopped_first(command), dir);
+        let runtime = Pid::from_raw(running.pid());
+        let stopped = waitpid(runtime, Some(WaitPidFlag::WUNTRACED | WaitPidFlag::__WALL)).unwrap();
+        assert!(matches!(stopped, WaitStatus::Stopped(..)), "{stopped:?}");
+        for pid in [runtime].into_iter().chain(besides.iter().map(|pid| Pid::from_raw(*pid))) {
+            self.processes.insert(pid, (self.processes.len(), 0));
+            ptrace::seize(pid, options()).unwrap_or_else(|errno| panic!("PTRACE_SEIZE: {errno}"));
+        }
+        for pid in besides {
+            ptrace::interrupt(Pid::from_raw(*pid)).unwrap();
+        }
+        kill(runtime, Signal::SIGCONT).unwrap();
+
+        let (mut ended, mut killed, mut last) = (None, false, Instant::now());
+        while !killed {
+            let limit = if ended.is_none() { time_limit() } else { QUIET };
+            let Some(status) = next_stop(&mut last, limit) else { break };
+            match self.handle(status, runtime) {
+                Next::On => {}
+                Next::RuntimeEnded(status) => ended = Some((status, read(&running.files.stderr))),
+                Next::Killed => killed = true,
+            }
+        }
+        assert!(killed || ended.is_some(), "the runtime does not come to an end");
+        let mut calls = vec![0; self.processes.len()];
+        for (number, count) in self.processes.values() {
+            calls[*number] = *count;
+        }
+        let died = killed && self.victim.is_some_and(|victim| victim.process == 0);
+        let alive = (ended.is_none() && !died).then_some(running);
+        Trace { calls, killed, alive, ended }
+    }
+
+    fn handle(&mut self, status: WaitStatus, runtime: Pid) -> Next {
+        let go_on = |pid, signal| {
+            // It may have been killed by somebody else.
+            let _ = ptrace::syscall(pid, signal);
+        };
+        match status {
+            WaitStatus::PtraceSyscall(pid) => {
+                if self.is_the_victims_moment(pid) {
+                    kill(pid, Signal::SIGKILL).unwrap();
+                    while !matches!(
+                        waitpid(pid, Some(WaitPidFlag::__WALL)),
+                        Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(Errno::ECHILD)
+                    ) {}
+                    return Next::Killed;
+                }
+                go_on(pid, None);
+            }
+            WaitStatus::PtraceEvent(pid, _, event) => {
+                let is_exec = event == libc_event_exec();
+                if pid == runtime {
+                    self.begun |= is_exec && begins_with(pid, self.program);
+                } else if is_exec && self.processes.contains_key(&pid) {
+                    // The program, or a hook: not ours any more.
+                    let _ = ptrace::detach(pid, None);
+                    return Next::On;
+                }
+                go_on(pid, None);
+            }
+            WaitStatus::Stopped(pid, signal) => go_on(pid, Some(signal)),
+            WaitStatus::Exited(pid, status) if pid == runtime => return Next::RuntimeEnded(status),
+            WaitStatus::Signaled(pid, signal, _) if pid == runtime => return Next::RuntimeEnded(128 + signal as i32),
+            _ => {}
+        }
+        Next::On
+    }
+
+    /// Counts a call at its beginning.
+    fn is_the_victims_moment(&mut self, pid: Pid) -> bool {
+        const PTRACE_SYSCALL_INFO_ENTRY: u8 = 1;
+        let entry = ptrace::syscall_info(pid).is_ok_and(|info| info.op == PTRACE_SYSCALL_INFO_ENTRY);
+        if !entry || !self.begun {
+            return false;
+        }
+        let number = self.processes.len();
+        let (process, count) = self.processes.entry(pid).or_insert((number, 0));
+        let now = Victim { process: *process, call: *count };
+        *count += 1;
+        self.victim == Some(now)
+    }
+}
+
+/// `PTRACE_EVENT_EXEC`.
+fn libc_event_exec() -> i32 {
+    ptrace::Event::PTRACE_EVENT_EXEC as i32
+}
+
+fn options() -> Options {
+    Options::PTRACE_O_TRACESYSGOOD
+        | Options::PTRACE_O_TRACEFORK
+        | Options::PTRACE_O_TRACEVFORK
+        | Options::PTRACE_O_TRACECLONE
+        | Options::PTRACE_O_TRACEEXEC
+}
+
+/// The next thing that happens to whom this thread traces; nothing when that takes too long, or there is nobody left.
+fn next_stop(last: &mut Instant, limit: Duration) -> Option<WaitStatus> {
+    let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD | WaitPidFlag::WNOHANG;
+    let mut looks = 0_u32;
+    loop {
+        match waitpid(None, Some(flags)) {
+            Ok(WaitStatus::StillAlive) => {}
+            Ok(status) => {
+                *last = Instant::now();
+                return Some(status);
+            }
+            Err(Errno::ECHILD) => return None,
+            Err(errno) => panic!("waitpid(): {errno}"),
+        }
+        if last.elapsed() > limit {
+            return None;
+        }
+        looks += 1;
+        if looks > 100 {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+}
+
+fn begins_with(pid: Pid, program: &[u8]) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).next() == Some(program)
+}
+
+/// The command behind a shell that stops, so that it can be seized before it begins.
+fn stopped_first(command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "kill -STOP $$; exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
+    shell.stdin(std::process::Stdio::null());
+    for (name, value) in command.get_envs() {
+        shell.env(name, value.unwrap());
+    }
+    if let Some(directory) = command.get_current_dir() {
+        shell.current_dir(directory);
+    }
+    shell
+}
