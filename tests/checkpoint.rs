@@ -175,8 +175,10 @@ fn standard_streams_are_those_of_the_restore() {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
     let mut first = piped(&["run", "--detach", "--bundle", path.to_str().unwrap(), bundle.id()]);
+    let ends = (first.stdin.take(), first.stdout.take(), first.stderr.take());
     assert!(first.wait().unwrap().success());
     call(&bundle, "checkpoint", &[]).silent();
+    drop(ends);
     let args = args(&bundle, "restore", &["--detach"]);
     let mut second = piped(&args.iter().map(String::as_str).collect::<Vec<_>>());
     use std::io::Write;
@@ -198,7 +200,8 @@ fn streams_may_be_files_of_the_host() {
     let mut command =
         c.bundle.command(&args(&c.bundle, "restore", &["-d"]).iter().map(String::as_str).collect::<Vec<_>>());
     let file = fs::File::create(&out).unwrap();
-    assert!(command.stdout(file.try_clone().unwrap()).stderr(file).status().unwrap().success());
+    let status = command.stdout(file.try_clone().unwrap()).stderr(file).status().unwrap();
+    assert!(status.success(), "{}{}", c.bundle.read("out"), c.bundle.read("work/restore.log"));
     assert!(eventually(time_limit(), || c.bundle.read("out").lines().count() > 2), "{}", c.bundle.read("out"));
     let first: u64 = c.bundle.read("out").lines().next().unwrap().parse().unwrap();
     assert!(first > 2);
@@ -299,6 +302,7 @@ fn mounts_of_the_host_are_mounted_again_and_as_they_were() {
 
 #[test]
 fn a_read_only_root_stays_so() {
+    differs!();
     needs!(criu_works(), "criu that works");
     let c = Bundle::busybox()
         .set("/root/readonly", true)

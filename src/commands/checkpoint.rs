@@ -188,8 +188,11 @@ pub fn checkpoint(args: &Checkpoint, state_root: &Path) -> Result<()> {
         Ok(())
     });
     dumped.map_err(|error| images.explain(error))?;
-    // After the memory alone it waits for more, and is not content.
-    criu.finish()?;
+    if args.pre_dump {
+        drop(criu); // it waits for the rest, to be asked for by us
+    } else {
+        criu.finish()?;
+    }
     phases.end("dump");
     if !args.leave_running && !args.pre_dump {
         // criu has killed its processes, so it is deleted as any other that has ended.

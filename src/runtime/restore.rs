@@ -13,6 +13,7 @@ use crate::cgroup::{Born, Cgroup};
 use crate::criu::{Criu, Program};
 use crate::error::{AtKey, Context, Report, Result};
 use crate::plan::Plan;
+use crate::plan::mount_options::attr;
 use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::{MOUNT, NETWORK};
 use crate::sync::{self, FromInit};
@@ -34,7 +35,7 @@ impl Place {
     pub fn make(plan: &Plan, path: PathBuf) -> Result<Self> {
         rustix::fs::mkdir(&path, Mode::RWXU).named(|| format!("mkdir({path:?})"))?;
         let place = Self(path); // removed on drop
-        in_own_mounts(|| make_mount_points(plan, &place.0))?;
+        in_child(MOUNT.flag, || make_mount_points(plan, &place.0)).context("making mount points")?;
         attach_rootfs(&clone_rootfs(plan)?, &place.0)?;
         Ok(place)
     }
@@ -71,12 +72,27 @@ pub fn start(program: &Program, plan: &Plan, cgroup: &mut Cgroup, joined: &[Owne
     })
 }
 
-/// Does something in a process with a mount namespace of its own, so that nobody sees what is mounted, and nothing of it
-/// stays.
-fn in_own_mounts(work: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Makes the root of the container whose first process is `pid` read-only, if it is to be: criu leaves it writable.
+///
+/// # Errors
+/// The failed call's.
+pub fn protect_root(plan: &Plan, pid: i32) -> Result<()> {
+    if !plan.rootfs.readonly {
+        return Ok(());
+    }
+    let mounts = fd::open(format!("/proc/{pid}/ns/{}", MOUNT.file).as_ref(), OFlags::RDONLY)?;
+    in_child(0, || {
+        clone::setns(mounts.as_fd(), MOUNT.flag)?; // its root is ours then
+        let root = fd::open("/".as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
+        Ok(mount::set_attributes(root.as_fd(), attr::RDONLY, 0, Depth::This)?)
+    })
+    .at("/root/readonly")
+}
+
+/// Does something in a process of its own, with namespaces of its own, so that nothing of it stays with us.
+fn in_child(namespaces: u32, work: impl FnOnce() -> Result<()>) -> Result<()> {
     let (ours, theirs) = sync::pair()?;
-    let birth = Birth { namespaces: MOUNT.flag, ..Birth::default() };
-    let newborn = clone::clone(SingleThreaded::prove()?, &birth, || {
+    let newborn = clone::clone(SingleThreaded::prove()?, &Birth { namespaces, ..Birth::default() }, || {
         close_runtime_end(&ours);
         if let Err(error) = work() {
             // If nobody hears it, nobody wants to know.
@@ -84,20 +100,18 @@ fn in_own_mounts(work: impl FnOnce() -> Result<()>) -> Result<()> {
             return 1;
         }
         0
-    })
-    .context("making a process for the mount points")?;
+    })?;
     drop(theirs);
     let mut child = Child::adopt(newborn);
     match ours.receive()? {
         FromInit::End => {
-            let exit = pidfd::reap_within(child.pidfd.as_fd(), DEATH)?
-                .context("the process for the mount points does not end")?;
+            let exit = pidfd::reap_within(child.pidfd.as_fd(), DEATH)?.context("a process of ours does not end")?;
             child.release();
-            anyhow::ensure!(exit.shell_code() == 0, "the process for the mount points died");
+            anyhow::ensure!(exit.shell_code() == 0, "a process of ours died");
             Ok(())
         }
         FromInit::Failed(report) => Err(report.into()),
-        other => anyhow::bail!("unexpected {other:?} from the process for the mount points"),
+        other => anyhow::bail!("unexpected {other:?} from a process of ours"),
     }
 }
 

@@ -41,6 +41,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("check::what_is_no_config_is_one_problem", "runc has no check"),
     ("check::what_the_machine_lacks_is_a_problem", "runc has no check"),
     ("checkpoint::a_hook_that_fails_undoes_the_restore", "runc 1.1 says only that criu failed"),
+    ("checkpoint::a_read_only_root_stays_so", "runc 1.1 restores it writable"),
     ("checkpoint::connections_are_kept_or_closed", "runc has no --tcp-close"),
     ("checkpoint::exec_has_the_clocks_of_what_was_restored", "runc 1.1 has no time namespaces"),
     ("checkpoint::streams_may_be_files_of_the_host", "runc replaces pipes only"),
