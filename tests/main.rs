@@ -61,6 +61,7 @@ mod cgroup_devices;
 mod check;
 mod checkpoint;
 mod checkpoint_flags;
+mod checkpoint_mounts;
 mod checkpoint_refused;
 mod cli;
 mod create;

@@ -211,18 +211,16 @@ impl View {
         Ok((names, files))
     }
 
-    /// The name that criu has for a file that is on none of the container's mounts: `/dev/null` of the host, or what a
-    /// shell has redirected to.
+    /// The name that criu has for a file that is on none of the container's mounts, if that is a device like `/dev/null`:
+    /// any other of the same kind will do in its place. A regular file would have to have the same size.
     fn file_of_host(&self, number: u32, path: &str) -> Result<Option<String>> {
         let stat = match rustix::fs::stat(path) {
             Err(Errno::NOENT) => return Ok(None),
             result => result.named(|| format!("stat({path:?})"))?,
         };
-        let memory = stat.st_rdev >= makedev(1, 0) && stat.st_rdev <= makedev(1, 255);
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => {}
-            FileType::CharacterDevice if memory => {}
-            _ => return Ok(None),
+        let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+        if !is_device || !(makedev(1, 0)..=makedev(1, 255)).contains(&stat.st_rdev) {
+            return Ok(None);
         }
         let info = Proc::open()?.read(&format!("{}/fdinfo/{number}", self.pid))?;
         let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse::<u64>().ok());

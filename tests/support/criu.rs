@@ -6,7 +6,8 @@ use super::Bundle;
 use super::userland::make_executable;
 
 /// Writes the request to the directory that it is in, under the number of its kind; answers which version it is (`VERSION`)
-/// and that it has all features.
+/// that it has all features (`FEATURE_CHECK`); all else
+/// fails with the error number 5.
 const STAND_IN: &str = r#"#!/bin/bash
 here=$(dirname "$0")
 dd bs=65536 count=1 <&"$2" >"$here/request" 2>/dev/null
@@ -15,7 +16,7 @@ mv "$here/request" "$here/$kind"
 case $kind in
 10) printf 'VERSION' >"$here/answer" ;;
 9) printf '\x08\x09\x10\x01\x42\x04\x08\x01\x10\x01' >"$here/answer" ;;
-*) exit 1 ;;
+*) printf "\x08\x0$kind\x10\x00\x38\x05" >"$here/answer" ;;
 esac
 dd bs=65536 <"$here/answer" >&"$2" 2>/dev/null
 "#;
