@@ -1,5 +1,5 @@
-# `make run` shows a container, `make test` runs every test, `make test-vm` real callers in a machine of their own,
-# `make check` everything that needs no container.
+# `make run` shows a container, `make test` runs every test, `make soak` what takes long in full, `make test-vm` real
+# callers in a machine of their own, `make check` everything that needs no container.
 
 HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
@@ -9,7 +9,7 @@ PREFIX  ?= /usr/local
 RUNTIME ?= $(ORLOP)
 export RUNTIME
 
-.PHONY: build run test test-vm fuzz check bench bench-memory install clean
+.PHONY: build run test soak test-vm fuzz check bench bench-memory install clean
 
 # A static program: with --target the flag is not for proc-macros and build scripts, which cannot be static.
 build:
@@ -29,10 +29,17 @@ test: build
 	integration/packages.sh busybox-static iproute2 libseccomp-dev pkg-config util-linux $(if $(filter runc,$(notdir $(RUNTIME))),runc)
 	env --default-signal cargo test --locked
 	integration/packages.sh $(FUZZ_NEEDS)
-	fuzz/run.sh 12
+	fuzz/run.sh 8
 	env --default-signal integration/cgroup-v2.sh cargo test --locked --test main
 	integration/packages.sh $(IMAGE_JUDGES)
 	ORLOP=$(ORLOP) env --default-signal cargo test --locked -p orlop-image
+
+# What `make test` only samples, in full: the runtime killed at every system call, ten thousand containers, races of
+# minutes. Nothing else should run meanwhile.
+SOAK := killed:: faults:: hung:: concurrency:: soak:: leaks:: attack_
+soak: build
+	integration/packages.sh busybox-static iproute2 libseccomp-dev pkg-config util-linux
+	ORLOP_SOAK=1 env --default-signal cargo test --locked --test main -- --nocapture --test-threads=1 $(SOAK)
 
 # The callers (containerd, its CRI plugin, Docker, Podman) and the containers' tests in a Debian machine of its own, with
 # systemd and cgroup v2 alone. JOBS="ctr:orlop cri:runc" for some of it.
@@ -43,6 +50,8 @@ check:
 	integration/packages.sh gcc libc6-dev libseccomp-dev pkg-config
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo clippy --locked --lib -- -D warnings --cfg fuzzing
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps -p orlop-image
 	integration/house-rules.sh
@@ -57,6 +66,7 @@ fuzz:
 # Ratios are what counts; see docs/performance.md.
 bench: build
 	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench
+	integration/bench/image.sh $(ORLOP) $(IMAGE) $(TARGET)/bench/image
 
 bench-memory: build
 	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench memory

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The rules of the house that no lint knows: short files, `unsafe` only in src/sys (main.rs has an attribute), and waiting
-# only in src/sys/wait.rs.
+# The rules of the house that no lint knows: short files, `unsafe` only in src/sys (main.rs has an attribute), waiting only
+# in src/sys/wait.rs, and no dependency that nobody has looked at.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -21,4 +21,5 @@ if grep -rnE --include='*.rs' "$waits" src | grep -vE '^src/sys/wait.rs:|/tests.
     echo "waiting is for src/sys/wait.rs alone, which asks for a bound"
     broken=1
 fi
+integration/dependencies.sh || broken=1
 exit $broken

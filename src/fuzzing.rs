@@ -14,15 +14,15 @@ use crate::plan::{Host, Plan, Request};
 use crate::sync;
 use crate::{init, resctrl, sys};
 
-/// config.json to the plan, on each kind of machine; `check` must say first what `create` says, and nothing where that
-/// says nothing.
+/// config.json to the plan, on one of the machines; `check` must say first what `create` says, and nothing where that says
+/// nothing.
 pub fn config(text: &[u8]) {
-    for (host, systemd) in machines() {
-        let request = Request { id: "fuzz", bundle: Path::new("/bundle"), systemd, ..Request::default() };
-        let created = Plan::for_create(text, &request, &host);
-        let first = Plan::review(text, &request, &host).problems.first().map(ToString::to_string);
-        assert_eq!(created.err().map(|error| error.to_string()), first);
-    }
+    let machines = machines();
+    let (host, systemd) = machines[text.len() % machines.len()].clone();
+    let request = Request { id: "fuzz", bundle: Path::new("/bundle"), systemd, ..Request::default() };
+    let created = Plan::for_create(text, &request, &host);
+    let first = Plan::review(text, &request, &host).problems.first().map(ToString::to_string);
+    assert_eq!(created.err().map(|error| error.to_string()), first);
 }
 
 /// One with cgroup v2, one where systemd makes its cgroups, and one with cgroup v1 and an ordinary user.

@@ -92,6 +92,8 @@
 //!   path, `start` cannot hang, and the answer comes back ([`container::gate`]).
 //! * **The shape of the birth is decided, not flagged**: [`plan::namespaces::Birth`] is `Direct`, one clone3 into the
 //!   cgroup and all new namespaces, or `ViaBootstrap`; a table test says which config gets which.
+//! * **What `exec` makes is born inside**, with nothing of the host's, not even our environment: the bootstrap goes in first,
+//!   unseen. The container's processes may be allowed to look at whatever they see ([`bootstrap::main_of_exec`]).
 //! * **Our binary is not copied** to keep it from the container (CVE-2019-5736), but executed once more from a
 //!   read-only mount that belongs to no namespace ([`sys::self_exe`]).
 //! * **The system call filter is always loaded last**, right before execve, so a profile need allow nothing of ours

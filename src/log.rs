@@ -1,15 +1,20 @@
 //! `--log`, `--log-format`, `--debug`: lines that read as runc's do, which containerd and Podman parse.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
 use crate::error::{Context, Report, Result};
 use crate::sys::Named;
+use crate::sys::wait::{self, Bound};
+
+/// How long whoever reads a log that is a pipe may take.
+const PATIENCE: Bound = Bound::Within(Duration::from_secs(2));
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,8 +105,10 @@ impl Log {
     /// open(2)'s.
     pub fn open(path: Option<&Path>, format: Format) -> Result<Self> {
         let open = |path: &Path| {
-            let options = OpenOptions::new().create(true).append(true).mode(0o644).open(path);
-            options.named(|| format!("open({path:?})")).context("opening the log file (--log)")
+            // Should it be a fifo, we do not wait for its other end.
+            let flags = libc::O_NONBLOCK;
+            let file = OpenOptions::new().create(true).append(true).mode(0o644).custom_flags(flags).open(path);
+            file.named(|| format!("open({path:?})")).context("opening the log file (--log)")
         };
         Ok(Self { file: path.map(open).transpose()?, format })
     }
@@ -137,8 +144,13 @@ impl Log {
             }
         };
         // One write, so that lines of several of us do not mix. There is nobody to tell of a failure here.
-        let _ = match &self.file {
-            Some(file) => { file }.write_all(line.as_bytes()),
+        let _ = match self.file.as_ref() {
+            Some(mut file) => file.write_all(line.as_bytes()).or_else(|error| match error.kind() {
+                ErrorKind::WouldBlock if wait::writable(file.as_fd(), PATIENCE).is_ok_and(|ready| ready) => {
+                    file.write_all(line.as_bytes())
+                }
+                _ => Err(error),
+            }),
             None => std::io::stderr().write_all(line.as_bytes()),
         };
     }

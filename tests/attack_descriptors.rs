@@ -121,3 +121,14 @@ fn init_waits_with_nothing_of_the_host_open() {
         );
     }
 }
+
+/// CVE-2016-9962. The kernel shows by the owner of a process's files whether it is dumpable: in a user namespace, whose
+/// root would be the owner if it were. Seen to fail with `set_dumpable(false)` left out of `init/mod.rs`.
+#[test]
+fn init_cannot_be_looked_into_while_it_waits() {
+    let ids = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    let bundle = Bundle::busybox().push("/linux/namespaces", json!({ "type": "user" }));
+    let c = bundle.set("/linux/uidMappings", ids.clone()).set("/linux/gidMappings", ids).create();
+    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(format!("/proc/{}/environ", c.pid())).unwrap());
+    assert_eq!(owner, 0, "not the container's root");
+}

@@ -222,6 +222,20 @@ fn a_cgroup_with_processes_in_it_is_refused() {
     assert_eq!(c.status(), "created");
 }
 
+/// Init would be in there, and never begin. Seen to fail with `refuse_used` left out of `cgroup/mod.rs`, by the time limit.
+#[test]
+fn a_frozen_cgroup_is_refused() {
+    let bundle = Bundle::busybox();
+    let path = format!("/{}-f", bundle.id());
+    let first = bundle.on_cgroup_v2().set("/linux/cgroupsPath", path.as_str()).create();
+    let frozen = cgroups::v2(&format!("{}-f", first.id()));
+    first.kill("KILL");
+    first.wait_status("stopped");
+    std::fs::write(frozen.join("cgroup.freeze"), "1").unwrap();
+    let other = Bundle::busybox().on_cgroup_v2().set("/linux/cgroupsPath", path.as_str());
+    other.try_create().refused().says("frozen");
+}
+
 #[test]
 fn containers_run_on_v2() {
     let mut bundle = Bundle::busybox().on_cgroup_v2();

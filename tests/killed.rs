@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::namespaces::Helper;
 use crate::support::tracer::{Trace, Victim, trace};
 use crate::support::{Bundle, eventually, json, runtime, soak};
 
@@ -52,9 +53,15 @@ impl Sweep<'_> {
         for victim in points.iter().step_by(stride) {
             let traced = self.trace(bundle, Some(*victim));
             tried += 1;
-            missed += usize::from(!traced.killed);
-            if let Some(runtime) = traced.alive {
-                runtime.wait(); // with an error of its own, in time
+            if !traced.killed {
+                eprintln!("{}: {victim:?} of {:?} not reached: {:?}", self.verb, all.calls, traced.calls);
+                missed += 1;
+            }
+            if let Some(mut runtime) = traced.alive
+                && !runtime.ends()
+            {
+                let at = std::fs::read_to_string(format!("/proc/{}/wchan", runtime.pid()));
+                wrong.push(format!("{victim:?} of {:?}: the runtime waits on, at {at:?}", all.calls));
             }
             if let Err(left) = clear(bundle) {
                 wrong.push(format!("{victim:?} of {:?}: {left}", all.calls));
@@ -104,11 +111,8 @@ fn create_leaves_nothing_wherever_it_is_killed() {
     Sweep { verb: "create", more: &[], prepare: nothing }.everywhere(&Bundle::busybox());
 }
 
-/// With a user namespace and a joined one there is a process more; hooks; limits; a path to the cgroup.
-#[test]
-fn create_with_everything_leaves_nothing_wherever_it_is_killed() {
-    differs!();
-    let net = crate::namespaces::Helper::unshared("network");
+/// With a user namespace and a joined one there is a process more; hooks; limits.
+fn everything(net: &Helper) -> Bundle {
     let id = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
     let mut bundle = Bundle::busybox()
         .push("/linux/namespaces", json!({ "type": "user" }))
@@ -116,12 +120,34 @@ fn create_with_everything_leaves_nothing_wherever_it_is_killed() {
         .set("/linux/gidMappings", id)
         .without_namespace("network")
         .push("/linux/namespaces", json!({ "type": "network", "path": net.path("network") }))
-        .set("/linux/resources/pids/limit", 50);
-    bundle = bundle.remove("/mounts/5"); // a sysfs needs a network namespace of one's own
+        .set("/linux/resources/pids/limit", 50)
+        .remove("/mounts/5"); // a sysfs needs a network namespace of one's own
     for moment in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
         bundle = bundle.push(&format!("/hooks/{moment}"), json!({ "path": "/bin/true" }));
     }
-    Sweep { verb: "create", more: &[], prepare: nothing }.everywhere(&bundle);
+    bundle
+}
+
+#[test]
+fn create_with_everything_leaves_nothing_wherever_it_is_killed() {
+    differs!();
+    let net = Helper::unshared("network");
+    Sweep { verb: "create", more: &[], prepare: nothing }.everywhere(&everything(&net));
+}
+
+/// The first thing that the process in between says is also its last. Its end is heard without it.
+#[test]
+fn the_process_in_between_does_not_die_unheard() {
+    differs!();
+    let net = Helper::unshared("network");
+    let bundle = everything(&net);
+    let sweep = Sweep { verb: "create", more: &[], prepare: nothing };
+    for call in [0, 4, 7] {
+        let traced = sweep.trace(&bundle, Some(Victim { process: 1, call }));
+        assert!(traced.killed);
+        traced.alive.expect("the runtime").wait().refused().says("the bootstrap process died");
+        bundle.assert_nothing_left();
+    }
 }
 
 #[test]

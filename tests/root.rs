@@ -133,6 +133,28 @@ fn mounts_do_not_propagate_to_a_shared_host() {
     bundle.assert_nothing_left();
 }
 
+/// There is no mount namespace but the host's, whose propagation is not the container's to change (runc 1.5.3). Seen to
+/// fail with `Enter::Chroot` treated as the others in `init/rootfs/mod.rs`.
+#[test]
+fn without_a_mount_namespace_the_host_keeps_its_propagation() {
+    differs!();
+    let mut bundle = Bundle::busybox().without_namespace("mount").set("/mounts", json!([]));
+    for key in ["maskedPaths", "readonlyPaths"] {
+        bundle = bundle.set(&format!("/linux/{key}"), json!([]));
+    }
+    let (before, after) = (bundle.scratch("before"), bundle.scratch("after"));
+    let bundle = bundle.after(&format!(
+        "mount --make-rshared /; cat /proc/self/mountinfo >{}\n\
+         set -- sh -c '\"$0\" \"$@\"; code=$?; cat /proc/self/mountinfo >{}; exit $code' \"$@\"",
+        before.display(),
+        after.display()
+    ));
+    let out = bundle.run_as_is();
+    let shared = |name| mountinfo::parse(&bundle.read(name)).iter().filter(|mount| mount.propagates("shared")).count();
+    assert!(shared("before") > 0, "{out:?}");
+    assert_eq!(shared("after"), shared("before"), "{out:?}");
+}
+
 /// Options that only mount(2) takes need a place for a moment. Seen to fail: the host's /proc was covered, for good.
 #[test]
 fn what_is_mounted_for_a_moment_does_not_propagate_to_a_shared_host() {

@@ -61,7 +61,7 @@ fn every_key_is_below_a_row() {
 }
 
 /// `module::function` of every test in `tests/`, and `path::to::tests::function` of those in `src/`.
-fn tests() -> BTreeSet<String> {
+pub fn tests() -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = BTreeSet::new();
     let mut directories = vec![(root.join("tests"), String::new(), ""), (root.join("src"), String::new(), "tests::")];

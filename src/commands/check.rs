@@ -98,9 +98,10 @@ fn review(text: &[u8], bundle: &std::path::Path, host: &Host, driver: Driver) ->
     Ok(reports)
 }
 
-/// As `create` would tell it.
+/// As `create` would tell it; but the pointer is whole, however long it is.
 fn of_plan(problem: Problem) -> Report {
-    Report::of(&Failure::BadConfig(problem).into())
+    let key = problem.key.clone();
+    Report { key, ..Report::of(&Failure::BadConfig(problem).into()) }
 }
 
 impl From<Report> for Told {

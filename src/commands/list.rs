@@ -37,8 +37,8 @@ pub fn list(args: &List, state_root: &Path) -> Result<String> {
     let mut owners = BTreeMap::new();
     for id in &ids {
         match look(state_root, id, &mut owners) {
-            Ok(shown) => all.extend(shown),
-            // It was deleted while we looked.
+            Ok(shown) => all.push(shown),
+            // It is being made or deleted while we look.
             Err(error) if error.downcast_ref() == Some(&Failure::NoSuchContainer) => {}
             Err(error) => log::warn!("container {id}: {error:#}"),
         }
@@ -54,16 +54,11 @@ pub fn list(args: &List, state_root: &Path) -> Result<String> {
     })
 }
 
-/// A container, or nothing where there is no more than a directory.
-fn look(state_root: &Path, id: &ContainerId, owners: &mut BTreeMap<u32, String>) -> Result<Option<Shown>> {
+fn look(state_root: &Path, id: &ContainerId, owners: &mut BTreeMap<u32, String>) -> Result<Shown> {
     let container = Container::open(state_root, id)?;
-    if container.saved.created.is_empty() {
-        log::debug!("{id}: has no state");
-        return Ok(None);
-    }
     let uid = rustix::fs::fstat(container.fd()).named(|| "fstat()".to_owned())?.st_uid;
     let owner = owners.entry(uid).or_insert_with(|| owner(uid)).clone();
-    Shown::of(container, owner).map(Some)
+    Shown::of(container, owner)
 }
 
 /// A user's name in /etc/passwd, or `#` and the number of one without a name. Not getpwuid(3): in a static program that

@@ -207,8 +207,9 @@ impl Container {
     /// [`Failure::NoSuchContainer`]; errors of reading its state.
     pub fn open(state_root: &Path, id: &ContainerId) -> Result<Self> {
         let directory = Self::directory(state_root, id)?;
-        let saved = Saved::read(directory.fd.as_fd())?;
-        Ok(Self { saved: saved.unwrap_or_else(|| Saved::nothing(id)), directory, locked: false })
+        // Without a state it is being made, or removed; or a `create` was killed at its beginning.
+        let saved = Saved::read(directory.fd.as_fd())?.ok_or(Failure::NoSuchContainer)?;
+        Ok(Self { saved, directory, locked: false })
     }
 
     /// Opens a container and holds others off: `create`, `start`, `update` and `delete` of one container do not run at

@@ -139,7 +139,9 @@ impl Saved {
     }
 
     pub(crate) fn parse(text: &[u8]) -> Result<Self> {
-        serde_json::from_slice(text).context("reading state.json")
+        let saved: Self = serde_json::from_slice(text).context("reading state.json")?;
+        anyhow::ensure!(!saved.id.is_empty(), "reading state.json: it is that of no container");
+        Ok(saved)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{OFlags, stat};
+use rustix::fs::{OFlags, fstatfs, stat};
 use rustix::io::Errno;
 
 use super::Findings;
@@ -11,6 +11,9 @@ use crate::plan::Plan;
 use crate::plan::namespaces::{Join, KINDS, Kind};
 use crate::sys::proc::Proc;
 use crate::sys::{Named, clone, fd};
+
+/// `NSFS_MAGIC` of linux/magic.h.
+const NSFS_MAGIC: u64 = 0x6e73_6673;
 
 pub fn look(plan: &Plan, findings: &mut Findings) {
     for join in &plan.namespaces.join {
@@ -25,10 +28,13 @@ pub fn look(plan: &Plan, findings: &mut Findings) {
 }
 
 fn joined(join: &Join) -> Result<()> {
-    // A fifo would make us wait for who writes to it.
-    let file = fd::open(&join.path, OFlags::RDONLY | OFlags::NONBLOCK)?;
-    if clone::kind_of_namespace(file.as_fd()) == Some(join.kind.flag) {
-        return Ok(());
+    let mut file = fd::open(&join.path, OFlags::PATH)?;
+    // Of what is no namespace nothing but its handle is opened: a fifo would keep us waiting, a device may do something.
+    if fstatfs(&file).is_ok_and(|found| found.f_type as u64 & 0xffff_ffff == NSFS_MAGIC) {
+        file = fd::open(&join.path, OFlags::RDONLY)?;
+        if clone::kind_of_namespace(file.as_fd()) == Some(join.kind.flag) {
+            return Ok(());
+        }
     }
     Ok(Err(Errno::INVAL).named(|| clone::setns_text(file.as_fd(), join.kind.flag))?)
 }

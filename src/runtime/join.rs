@@ -2,8 +2,10 @@
 //! config.json: process.execCPUAffinity
 //! process: runtime
 //!
-//! One clone3(2), as for init: into the cgroup, and for its moment into the pid and time namespaces, which count for
-//! children only. All other namespaces the child joins itself ([`crate::init::exec`]).
+//! One clone3(2) into the cgroup. What it makes goes inside and makes the process there ([`bootstrap::main_of_exec`]); or,
+//! where the container has a user namespace of its own and so no rights to look at us, it is the process: then we visit the
+//! pid and time namespaces for its birth, which count for children only, and it joins all others itself
+//! ([`crate::init::exec`]).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -85,6 +87,7 @@ pub fn give_birth(plan: &ExecPlan, target: &Target<'_>) -> Result<Init> {
     process::set_dumpable(true)?;
     lent.take_back()?;
     let (newborn, born) = born?;
+    drop(exec_end); // else the wire would not end with the process in between
     let child = Child::adopt(newborn);
     add(target, child.pid, born)?;
     let exec = match birth {

@@ -21,7 +21,7 @@ use crate::plan::process::ProcessPlan;
 use crate::sync::{self, FromInit, RuntimeEnd};
 use crate::sys::clone::{self, Newborn, SingleThreaded};
 use crate::sys::root::Root;
-use crate::sys::wait::{self, Bound};
+use crate::sys::wait::{self, Bound, Why};
 use crate::sys::{self, Named, pidfd, proc};
 
 /// How long a process of ours may take to end when it has nothing else left to do, or was killed.
@@ -118,6 +118,7 @@ pub fn give_birth(plan: &Plan, cgroup: &mut Cgroup, rootfs: &Root, gate: Option<
                 bootstrap::main(token, &setup, &init_end)
             })
             .context("making the bootstrap process")?;
+            drop(init_end); // else the wire would not end with the bootstrap
             let bootstrap = Child::adopt(newborn);
             cgroup.take_first(plan, bootstrap.pid, born)?;
             wire.go()?;
@@ -133,8 +134,10 @@ pub fn give_birth(plan: &Plan, cgroup: &mut Cgroup, rootfs: &Root, gate: Option<
 
 /// The bootstrap has one thing to say: init's pid, or what went wrong. Then it is over.
 pub(super) fn adopt_init(bootstrap: Child, wire: RuntimeEnd) -> Result<Init> {
-    let said = wire.receive()?;
-    match said {
+    // Killed before it could say it, it may leave an init that waits for us, as we would for it. It ends with the wire.
+    let ends = [wire.as_fd(), bootstrap.pidfd.as_fd()];
+    let [said, _] = wait::either_readable(ends, Bound::Endless(Why::PeerAtWork))?;
+    match if said { wire.receive()? } else { FromInit::End } {
         FromInit::Forked(pid) => {
             let child = Child { pid, pidfd: pidfd::open(pid)?, released: false };
             let mut bootstrap = bootstrap;

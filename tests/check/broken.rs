@@ -104,7 +104,12 @@ pub const BROKEN: &[Broken] = &[
     ),
     (&[("/linux/netDevices/nosuch0", "{}")], "/linux/netDevices/nosuch0", "no network device", "Network Devices"),
     (&[("/linux/cgroupsPath", r#""/""#)], "/linux/cgroupsPath", "does not name a cgroup", "Cgroups Path"),
-    (&[("/linux/resources/cpu/idle", "2")], "/linux/resources/cpu/idle", "neither 0 nor 1", "CPU"),
+    (
+        &[("/linux/resources/devices", r#"[{ "allow": true, "type": "x" }]"#)],
+        "/linux/resources/devices/0/type",
+        "invalid cgroup device type",
+        "Allowed Device list",
+    ),
     (&[("/linux/resources/memory/limit", "-7")], "/linux/resources/memory/limit", "-1 for no limit", "Memory"),
     (&[("/linux/sysctl/kernel.panic", r#""1""#)], "/linux/sysctl/kernel.panic", "separate kernel namespace", "Sysctl"),
     (&[("/linux/sysctl/net.ipv4.no_such", r#""1""#)], "/linux/sysctl/net.ipv4.no_such", "no such file", "Sysctl"),

@@ -43,7 +43,7 @@ impl Bundle {
     /// They get killed in the end, so whatever is older than the tests or shares our mounts is never taken for one.
     pub fn processes(&self) -> Vec<i32> {
         let marker = format!("{}={}\0", runtime::MARKER, self.name());
-        let dir = format!("{}/", self.dir().display());
+        let dir = format!("/{}/", self.dir().file_name().unwrap().to_string_lossy());
         let ours = namespace("self");
         let oldest = started("self");
         let belongs = |pid: &i32| {
@@ -56,7 +56,7 @@ impl Bundle {
             started(pid) > oldest
                 && (contains("environ", &marker)
                     || contains("cgroup", &format!("/{}", self.name()))
-                    || elsewhere() && contains("mountinfo", &dir))
+                    || elsewhere() && has_mounted(pid, &dir))
         };
         processes().into_iter().filter(belongs).collect()
     }
@@ -109,6 +109,13 @@ pub fn entries(dir: &Path) -> Vec<String> {
 
 fn processes() -> Vec<i32> {
     entries(Path::new("/proc")).iter().filter_map(|name| name.parse().ok()).collect()
+}
+
+/// Whether a process has something mounted that lies in `dir`. What is mounted on `dir` does not count: everybody who is
+/// about to be a container has that for a moment, as a copy of the host's mounts.
+fn has_mounted(pid: &str, dir: &str) -> bool {
+    let mountinfo = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    mountinfo.lines().any(|line| line.split(' ').nth(3).is_some_and(|root| root.contains(dir)))
 }
 
 /// The mount namespace of a process.

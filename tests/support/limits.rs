@@ -95,13 +95,17 @@ pub fn table() -> Vec<Limit> {
             .v1("hugetlb.2MB.rsvd.limit_in_bytes", 4_194_304)
             .v2("hugetlb.2MB.rsvd.max", 4_194_304)
             .not_in_runc(),
+        // systemd has weights of its own for BFQ, which it writes when it is reloaded.
         limit("blockIO.weight", json!({"blockIO":{"weight":300}}))
             .v1("blkio.weight", 300)
             .or("blkio.bfq.weight", 300)
+            .or("blkio.bfq.weight", 118)
             .not_in_runc(),
         limit("blockIO.weight", json!({"blockIO":{"weight":300}}))
             .v2("io.bfq.weight", 300)
             .or("io.bfq.weight", "default 300")
+            .or("io.bfq.weight", 357)
+            .or("io.bfq.weight", "default 357")
             .or("io.weight", "default 2930")
             .not_in_runc(),
         limit("unified", json!({"unified":{"memory.high":"50331648","pids.max":"78"}}))

@@ -184,6 +184,11 @@ impl Running {
         assert!(seen, "no {text:?} in {:?}, stderr {:?}", read(&self.files.stdout), read(&self.files.stderr));
     }
 
+    /// Whether the call comes to its end within the time limit.
+    pub fn ends(&mut self) -> bool {
+        eventually(time_limit(), || self.child.try_wait().unwrap().is_some())
+    }
+
     /// Waits for the end of the call, which must come within the time limit.
     #[track_caller]
     pub fn wait(mut self) -> Output {

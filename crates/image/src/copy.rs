@@ -11,14 +11,19 @@ mod source;
 mod target;
 mod transfer;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
+use futures_util::future::{Either, select};
 use oci_spec::image::Descriptor;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::interrupt;
 use crate::layout::Layout;
 use crate::packed::staged::Staged;
 use crate::platform::Platform;
@@ -76,7 +81,7 @@ impl Default for Options {
 /// # Errors
 /// Anything about the source that is not right; the layout cannot be written.
 pub fn copy(source: &Reference, destination: &Layout, options: &Options) -> Result<Descriptor> {
-    runtime()?.block_on(async {
+    finish(async {
         let source = Source::open(source, &options.connection).await?;
         run(source, Target::Layout(destination.clone()), options).await
     })
@@ -87,39 +92,55 @@ pub fn copy(source: &Reference, destination: &Layout, options: &Options) -> Resu
 /// # Errors
 /// Anything about the source that is not right; the destination refuses or cannot be written.
 pub fn copy_to(source: &Reference, destination: &Reference, options: &Options) -> Result<Descriptor> {
-    runtime()?.block_on(async {
+    let (mut staged, mut spool) = (None, None);
+    match destination {
+        Reference::OciArchive(local) | Reference::DockerArchive(local) => {
+            ensure!(local.digest.is_none(), "{destination}: a destination has a name, not a digest");
+            staged = Some(Staged::begin(&local.path)?);
+        }
+        Reference::Registry(_) if matches!(source, Reference::Registry(_)) => {
+            let directory = tempfile::Builder::new().prefix("orlop-image-").tempdir_in(spool_directory());
+            spool = Some(directory.context("making a temporary directory")?);
+        }
+        Reference::Layout(_) | Reference::Registry(_) => {}
+    }
+    let copied = finish(async {
         let source = Source::open(source, &options.connection).await?;
-        match destination {
-            Reference::Layout(local) => {
-                anyhow::ensure!(local.digest.is_none(), "{destination}: a destination has a name, not a digest");
-                let layout = Layout::open_or_create(&local.path)?;
-                let copied = run(source, Target::Layout(layout.clone()), options).await?;
-                layout.tag(&copied, local.tag.as_deref())?;
-                Ok(copied)
+        let target = match (destination, &staged) {
+            (Reference::Registry(remote), _) => {
+                let spool = spool.as_ref().map(|directory| Layout::open_or_create(directory.path())).transpose()?;
+                Target::registry(remote, &source, options, spool).await?
             }
-            Reference::OciArchive(local) | Reference::DockerArchive(local) => {
-                anyhow::ensure!(local.digest.is_none(), "{destination}: a destination has a name, not a digest");
-                let staged = Staged::begin(&local.path)?;
-                let copied = run(source, Target::Layout(staged.layout().clone()), options).await?;
-                let for_docker = matches!(destination, Reference::DockerArchive(_));
-                tokio::task::spawn_blocking({
-                    let (local, copied) = (local.clone(), copied.clone());
-                    move || {
-                        if for_docker {
-                            staged.finish_docker(&copied, &local)
-                        } else {
-                            staged.finish_oci(&copied, &local)
-                        }
-                    }
-                })
-                .await
-                .context("writing the archive")??;
-                Ok(copied)
+            (_, Some(staged)) => Target::Layout(staged.layout().clone()),
+            (Reference::Layout(local) | Reference::OciArchive(local) | Reference::DockerArchive(local), None) => {
+                ensure!(local.digest.is_none(), "{destination}: a destination has a name, not a digest");
+                Target::Layout(Layout::open_or_create(&local.path)?)
             }
-            Reference::Registry(remote) => {
-                let target = Target::registry(remote, &source, options).await?;
-                run(source, target, options).await
-            }
+        };
+        run(source, target, options).await
+    })?;
+    match (destination, staged) {
+        (Reference::Layout(local), _) => Layout::open(&local.path)?.tag(&copied, local.tag.as_deref())?,
+        (Reference::OciArchive(local), Some(staged)) => staged.finish_oci(&copied, local)?,
+        (Reference::DockerArchive(local), Some(staged)) => staged.finish_docker(&copied, local)?,
+        _ => {}
+    }
+    Ok(copied)
+}
+
+/// Does it, unless a signal wants us to end. No thread is left then: none writes to what is being removed next, and who
+/// enters a user namespace next is alone.
+fn finish<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let stop = interrupt::watch()?;
+    let stopped = async {
+        while !stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    runtime()?.block_on(async {
+        match select(pin!(work), pin!(stopped)).await {
+            Either::Left((done, _)) => done,
+            Either::Right(_) => bail!("interrupted"),
         }
     })
 }

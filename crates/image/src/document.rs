@@ -66,6 +66,7 @@ impl Document {
 /// What both kinds have in common. One kind must not pass for the other (CVE-2021-41190): somebody who trusts the digest
 /// would see another image than we do.
 fn check(bytes: &[u8], media_type: &str) -> Result<()> {
+    ensure!(media_types::ALL.contains(&media_type), "media type {media_type:?} is not one of a manifest or an index");
     let value: Value = serde_json::from_slice(bytes).context("reading a manifest or an index")?;
     match value.get("mediaType") {
         None => {}

@@ -161,6 +161,10 @@ impl Registry {
     async fn send_once(&self, scope: &Scope, request: RequestBuilder) -> Result<Response> {
         let (client, request) = request.build_split();
         let mut request = request.context("setting up a request")?;
+        // The registry may send an upload elsewhere. Who we are is for the registry alone.
+        if request.url().origin() != self.base.origin() {
+            return client.execute(request).await.with_context(|| self.host.clone());
+        }
         let again = request.try_clone();
         let known = self.auth.header(scope).await;
         if let Some(header) = &known {

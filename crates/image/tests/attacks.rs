@@ -163,6 +163,32 @@ fn what_is_removed_is_not_followed() {
     victim.unpack(&[lower, Layer::new().file("d", 0o644, b"")]);
 }
 
+/// Nothing is written into a device or waits for the other end of a fifo: what is in the way is replaced, or an error.
+#[test]
+fn devices_and_fifos_are_not_opened() {
+    for (kind, major, minor) in [(EntryType::Char, 1, 3), (EntryType::Block, 7, 0), (EntryType::Fifo, 0, 0)] {
+        let node = || Layer::new().node("x", kind, major, minor);
+        for layers in [vec![node().file("x", 0o644, b"new")], vec![node(), Layer::new().file("x", 0o644, b"new")]] {
+            let victim = Victim::new();
+            let rootfs = victim.unpack(&layers);
+            assert_eq!(fs::read(rootfs.join("x")).unwrap(), b"new");
+        }
+        // By another name.
+        let victim = Victim::new();
+        let rootfs = victim.unpack(&[node().hard_link("y", "x").file("y", 0o644, b"new")]);
+        assert!(!rootfs.join("x").symlink_metadata().unwrap().is_file());
+        Victim::new().refused(&[node().file("x/y", 0o644, b"")], "is in the way");
+        Victim::new().refused(&[node(), Layer::new().file("x/.wh..wh..opq", 0o644, b"").file("x/y", 0o644, b"")], "x");
+        let victim = Victim::new();
+        let rootfs = victim.unpack(&[node(), Layer::new().file(".wh.x", 0o644, b"")]);
+        assert!(rootfs.join("x").symlink_metadata().is_err());
+        // Attributes are given to the node itself.
+        let victim = Victim::new();
+        let rootfs = victim.unpack(&[Layer::new().pax(&[("mtime", b"5")]).node("x", kind, major, minor)]);
+        assert_eq!(rootfs.join("x").symlink_metadata().unwrap().mtime(), 5);
+    }
+}
+
 #[test]
 fn magic_links() {
     let victim = Victim::new();

@@ -12,8 +12,14 @@
 mod support;
 
 mod attacks;
+mod bad_copies;
 mod bad_input;
 mod convert;
+mod endpoints;
+mod faults;
+mod proxies;
 mod registry;
+mod rootless;
 mod run;
+mod tokens;
 mod unpack;

@@ -133,7 +133,7 @@ fn a_blob_that_is_not_what_its_digest_says_is_refused() {
 
 #[test]
 fn certificates_and_passwords() {
-    let registry = Registry::of(Kind { tls: true, knows_clients: true, password: true });
+    let registry = Registry::of(Kind { tls: true, knows_clients: true, password: true, ..Kind::default() });
     let place = Place::new();
     image().write(&place.path("layout"));
     let (ca, cert, key) = (registry.file("ca.pem"), registry.file("client.pem"), registry.file("client.key"));
@@ -149,6 +149,10 @@ fn certificates_and_passwords() {
     copy(&[&trust, &client]).refused().says("401");
     copy(&[&trust, &client, &["--creds", "me:wrong"]]).refused().says("401");
     copy(&[&trust, &client, &["--creds", "me:secret"]]).ok();
+    // Whoever it is that we speak to.
+    let unknown = [&["--insecure", "--authfile", &auth][..], &client, &["--creds", "me:secret"]].concat();
+    copy(&[&unknown]).ok();
+    copy(&[&unknown[1..]]).refused().says("ertificate");
     // Credentials that are kept.
     let host = registry.host();
     let login = |password: &str| {

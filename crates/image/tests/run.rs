@@ -2,160 +2,70 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use tar::EntryType;
 
+use crate::support::machine::{Machine, eventually, nginx_shaped, signal, unique};
 use crate::support::program::Output;
 use crate::support::tree::{assert_same, scan};
-use crate::support::{Image, Layer, Place, Stored, json, program};
+use crate::support::{Image, Layer, Place, Registry, Stored, program};
 
-/// Six layers as an image of nginx has: a base, packages, scripts; the service is a shell script.
-fn nginx_shaped() -> Image {
-    let busybox = Command::new("sh").args(["-c", "command -v busybox"]).output().unwrap().stdout;
-    let busybox = fs::read(String::from_utf8(busybox).unwrap().trim()).unwrap();
-    let mut base = Layer::new().dir("./", 0o755).dir("bin", 0o755).dir("tmp", 0o1777).dir("etc", 0o755);
-    base = base.file("bin/busybox", 0o755, &busybox).file("etc/motd", 0o644, b"base\n").file("etc/gone", 0o644, b"");
-    for applet in ["sh", "cat", "id", "ls", "sleep", "echo", "touch", "kill", "mkdir", "rm", "test", "hostname"] {
-        base = base.link(&format!("bin/{applet}"), "busybox");
-    }
-    let users = Layer::new()
-        .file("etc/passwd", 0o644, b"root:x:0:0::/root:/bin/sh\nnginx:x:101:101::/:/bin/false\n")
-        .file("etc/group", 0o644, b"root:x:0:\nnginx:x:101:\n");
-    let entrypoint = b"#!/bin/sh\nset -e\necho entrypoint: \"$@\"\nexec \"$@\"\n";
-    let service = b"#!/bin/sh\ntrap 'echo quit; exit 7' QUIT\necho listening as $(id -u) on $PORT\n\
-                    while :; do sleep 0.05; done\n";
-    Image::new()
-        .layer(&base, Stored::Gzip)
-        .layer(&users, Stored::Gzip)
-        .layer(&Layer::new().file("docker-entrypoint.sh", 0o755, entrypoint), Stored::Zstd)
-        .layer(
-            &Layer::new().dir("usr", 0o755).dir("usr/sbin", 0o755).file("usr/sbin/nginx", 0o755, service),
-            Stored::Plain,
-        )
-        .layer(&Layer::new().file("etc/.wh.gone", 0o644, b"").file("etc/motd", 0o644, b"nginx\n"), Stored::Gzip)
-        .layer(
-            &Layer::new().hard_link("etc/motd2", "etc/motd").dir("data", 0o755).file("data/x", 0o644, b"x"),
-            Stored::Gzip,
-        )
-        .config(json!({
-            "Env": ["PATH=/usr/sbin:/bin", "PORT=80"],
-            "Entrypoint": ["/docker-entrypoint.sh"],
-            "Cmd": ["nginx", "-g", "daemon off;"],
-            "ExposedPorts": {"80/tcp": {}},
-            "StopSignal": "SIGQUIT",
-            "Labels": {"maintainer": "nobody"},
-        }))
+/// One image, or an index of three.
+const SHAPES: [&[&str]; 2] = [&[], &["arm64", "amd64", "s390x"]];
+
+fn write(layout: &Path, platforms: &[&str]) {
+    if platforms.is_empty() { nginx_shaped().write(layout) } else { nginx_shaped().write_for(layout, platforms) }
 }
 
-/// A layout and a store of a test's own.
-struct Machine {
-    place: Place,
-}
-
-impl Machine {
-    fn new(image: &Image) -> Self {
-        let place = Place::new();
-        image.write(&place.path("layout"));
-        Self { place }
-    }
-
-    fn store(&self) -> PathBuf {
-        self.place.path("store")
-    }
-
-    fn command(&self, more: &[&str]) -> Command {
-        let source = format!("oci:{}", self.place.path("layout").display());
-        let (store, orlop) = (self.store(), program::orlop());
-        let mut args = vec!["run", "--store", store.to_str().unwrap(), "--runtime", orlop.to_str().unwrap(), &source];
-        // Flags come before the image.
-        let (flags, rest) = more.split_at(more.iter().position(|word| *word == "--").unwrap_or(more.len()));
-        args.splice(1..1, flags.iter().copied());
-        args.extend(rest);
-        program::command(args)
-    }
-
-    #[track_caller]
-    fn run(&self, more: &[&str]) -> Output {
-        self.command(more).output().unwrap().into()
-    }
-
-    #[track_caller]
-    fn store_command(&self, args: &[&str]) -> Output {
-        let (store, orlop) = (self.store(), program::orlop());
-        let mut all = vec!["store"];
-        all.extend(args);
-        all.extend(["--store", store.to_str().unwrap()]);
-        if args[0] == "gc" {
-            all.extend(["--runtime", orlop.to_str().unwrap()]);
-        }
-        program::run(all)
-    }
-
-    fn containers(&self) -> usize {
-        fs::read_dir(self.store().join("containers")).unwrap().count()
-    }
-
-    fn layers(&self) -> usize {
-        let layers = fs::read_dir(self.store().join("layers")).unwrap();
-        layers.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count()
-    }
-
-    /// Starts the image's own service and waits until it says that it listens.
-    fn serve(&self, name: &str) -> (Child, PathBuf) {
-        let output = self.place.path(&format!("{name}.out"));
-        let child = self.command(&["--name", name]).stdout(fs::File::create(&output).unwrap()).spawn().unwrap();
-        eventually(|| fs::read_to_string(&output).unwrap().contains("listening"));
-        (child, output)
-    }
-}
-
+/// The image's service runs as the image says, and ends as it ought to.
 #[track_caller]
-fn eventually(mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < end, "it never happened");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// A name that no other test, and no other run of the tests, has.
-fn unique(name: &str) -> String {
-    format!("{name}-{}", std::process::id())
-}
-
-fn signal(child: &Child, name: &str) {
-    crate::support::judge("kill", &[&format!("-{name}"), &child.id().to_string()]);
+fn serves(machine: &Machine, id: &str) {
+    let (mut child, output) = machine.serve(id);
+    assert_eq!(machine.containers(), 1);
+    let orlop = program::orlop();
+    let state = crate::support::judge(orlop.to_str().unwrap(), &["state", id]);
+    let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    assert_eq!(state["status"], "running");
+    assert_eq!(state["annotations"]["org.opencontainers.image.stopSignal"], "SIGQUIT");
+    assert_eq!(state["annotations"]["org.opencontainers.image.exposedPorts"], "80/tcp");
+    assert_eq!(state["annotations"]["maintainer"], "nobody");
+    // It holds its layers.
+    machine.store_command(&["gc", "--all"]).ok();
+    assert_eq!((machine.layers(), machine.containers()), (6, 1));
+    signal(&child, "QUIT");
+    assert_eq!(child.wait().unwrap().code(), Some(7), "the code of the service");
+    let output = fs::read_to_string(output).unwrap();
+    assert!(output.ends_with("entrypoint: nginx -g daemon off;\nlistening as 0 on 80\nquit\n"), "{output}");
+    assert_eq!(machine.containers(), 0, "nothing is left of it");
 }
 
 #[test]
-fn a_service_from_end_to_end() {
-    for platforms in [&[][..], &["arm64", "amd64", "s390x"]] {
-        let machine = Machine::new(&nginx_shaped());
-        if !platforms.is_empty() {
-            fs::remove_dir_all(machine.place.path("layout")).unwrap();
-            nginx_shaped().write_for(&machine.place.path("layout"), platforms);
-        }
-        let id = unique(&format!("service{}", platforms.len()));
-        let (mut child, output) = machine.serve(&id);
-        assert_eq!(machine.containers(), 1);
-        let orlop = program::orlop();
-        let state = crate::support::judge(orlop.to_str().unwrap(), &["state", &id]);
-        let state: serde_json::Value = serde_json::from_str(&state).unwrap();
-        assert_eq!(state["status"], "running");
-        assert_eq!(state["annotations"]["org.opencontainers.image.stopSignal"], "SIGQUIT");
-        assert_eq!(state["annotations"]["org.opencontainers.image.exposedPorts"], "80/tcp");
-        assert_eq!(state["annotations"]["maintainer"], "nobody");
-        // It holds its layers.
-        machine.store_command(&["gc", "--all"]).ok();
-        assert_eq!((machine.layers(), machine.containers()), (6, 1));
-        signal(&child, "QUIT");
-        assert_eq!(child.wait().unwrap().code(), Some(7), "the code of the service");
-        let output = fs::read_to_string(output).unwrap();
-        assert_eq!(output, "entrypoint: nginx -g daemon off;\nlistening as 0 on 80\nquit\n");
-        assert_eq!(machine.containers(), 0, "nothing is left of it");
+fn a_service_from_a_layout() {
+    for platforms in SHAPES {
+        let place = Place::new();
+        write(&place.path("layout"), platforms);
+        let machine = Machine::of(&format!("oci:{}", place.path("layout").display()), &[]);
+        serves(&machine, &unique(&format!("layout{}", platforms.len())));
+    }
+}
+
+#[test]
+fn a_service_from_a_registry() {
+    for platforms in SHAPES {
+        let (place, registry) = (Place::new(), Registry::start());
+        write(&place.path("layout"), platforms);
+        let (from, to) = (format!("oci:{}", place.path("layout").display()), registry.image("nginx:shaped"));
+        program::run(["copy", "--all", "--insecure", "--quiet", &from, &to]).ok();
+        drop(place);
+        let machine = Machine::of(&to, &["--insecure", "--quiet"]);
+        serves(&machine, &unique(&format!("registry{}", platforms.len())));
+        // gc --all has forgotten the image. It is fetched once more, and then no longer needs its registry.
+        machine.run(&["--entrypoint", "/bin/ls"]).ok();
+        drop(registry);
+        assert_eq!(machine.run(&["--entrypoint", "/bin/cat", "--", "/etc/motd"]).ok().stdout, "nginx\n");
+        machine.run(&["--pull"]).refused();
     }
 }
 
@@ -339,6 +249,76 @@ fn side_by_side() {
         assert_eq!(Output::from(child.wait_with_output().unwrap()).ok().stdout, "nginx\n");
     }
     assert_eq!((machine.layers(), machine.containers()), (6, 0));
+}
+
+/// What a container leaves is gone when it has ended, or a little later, and without anybody who waits for a pipe waiting
+/// for that. Should the sweeper be killed, gc does its work.
+#[test]
+fn what_containers_leave_is_swept() {
+    let machine = Machine::new(&nginx_shaped());
+    let write = "for at in 1 2 3 4 5 6 7 8 9; do mkdir -p /a/$at/b/c; echo x >/a/$at/b/x; done; rm -r /data";
+    let id = unique("swept");
+    for _ in 0..3 {
+        machine.run(&["--name", &id, "--entrypoint", "/bin/sh", "--", "-c", write]).ok();
+        assert_eq!(machine.containers(), 0);
+    }
+    eventually(|| machine.gone().is_empty());
+    let killed = machine.store().join(".gone-killed.1");
+    fs::create_dir_all(killed.join("upper/deep")).unwrap();
+    machine.store_command(&["gc"]).ok();
+    assert!(machine.gone().is_empty());
+    for name in ["layers", ".gone-x/../layers", "..", ""] {
+        machine.store_command(&["sweep", name]).refused().says("nothing to be swept");
+    }
+    assert_eq!(machine.layers(), 6);
+}
+
+/// The runtime is killed, the container lives: it keeps its files until it has ended.
+#[test]
+fn the_runtime_is_killed() {
+    let machine = Machine::new(&nginx_shaped());
+    let id = unique("orphan");
+    let (mut child, _) = machine.serve(&id);
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let runtime = fs::read_to_string(children).unwrap().trim().to_owned();
+    crate::support::judge("kill", &["-KILL", &runtime]);
+    assert_eq!(child.wait().unwrap().code(), Some(137));
+    assert_eq!((machine.containers(), machine.gone().len()), (1, 0));
+    let orlop = program::orlop();
+    let orlop = orlop.to_str().unwrap();
+    assert!(crate::support::judge(orlop, &["state", &id]).contains("running"));
+    crate::support::judge(orlop, &["exec", &id, "/bin/touch", "/here"]);
+    machine.store_command(&["gc", "--all"]).ok();
+    assert_eq!((machine.layers(), machine.containers()), (6, 1));
+    crate::support::judge(orlop, &["kill", &id, "KILL"]);
+    eventually(|| {
+        machine.store_command(&["gc"]).ok();
+        machine.containers() == 0
+    });
+}
+
+/// A store on a disk that is too small: an error, and no half layer. When there is room, it goes on.
+#[test]
+fn a_full_disk() {
+    let machine = Machine::new(&nginx_shaped());
+    let script = r#"
+        set -eu
+        cd "$1"; image=$2; orlop=$3
+        mkdir store; mount -t tmpfs -o size=1m tmpfs store
+        if "$image" run --store store --runtime "$orlop" --entrypoint /bin/ls oci:layout 2>error; then exit 9; fi
+        grep -q "No space left on device" error || { cat error >&2; exit 8; }
+        test "$(wc -l <error)" = 1
+        test -z "$(find store/layers -mindepth 1 -maxdepth 1 -type d)"
+        test -z "$(ls -A store/containers)"
+        mount -o remount,size=20m store
+        "$image" run --store store --runtime "$orlop" --entrypoint /bin/ls oci:layout -- /etc/motd
+        sleep 1
+    "#;
+    let (own, orlop) = (env!("CARGO_BIN_EXE_orlop-image"), program::orlop());
+    let place = machine.place.dir.path().to_str().unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script, "sh", place, own, orlop.to_str().unwrap()]);
+    assert_eq!(Output::from(command.output().unwrap()).ok().stdout, "/etc/motd\n");
 }
 
 /// A bad layer leaves nothing in the store.

@@ -22,8 +22,8 @@ use crate::image::Image;
 use crate::layout::Layout;
 use crate::rootfs::Owners;
 use crate::runtime::Runtime;
-use crate::store::Store;
 use crate::store::record::Record;
+use crate::store::{Store, gc};
 use crate::{interrupt, user_namespace};
 
 /// Run an image in a container, which is removed at its end with all that it has written.
@@ -145,7 +145,11 @@ pub fn run(args: &Run) -> Result<u8> {
     command.arg("run").arg("--bundle").arg(container.bundle()).arg(&id);
     let child = command.spawn().with_context(|| format!("running {}", runtime.show()))?;
     let status = wait(child, signals)?;
-    drop(container);
+    if status.signal().is_some() && gc::is_running(&runtime, &id)? {
+        container.abandon();
+    } else {
+        container.sweep_later(&store);
+    }
     Ok(code(status))
 }
 

@@ -1,18 +1,14 @@
 //! The image that a command is about: wherever it is, as a layout on disk.
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use oci_spec::image::Descriptor;
 
 use super::connection::ConnectionFlags;
 use super::copy::Telling;
 use crate::copy::{self, Options, Selection};
-use crate::interrupt;
 use crate::layout::Layout;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -80,8 +76,7 @@ impl Source {
             progress: self.telling.progress(),
             ..Options::default()
         };
-        let (reference, target) = (self.reference.clone(), layout.clone());
-        let manifest = interruptible(move || copy::copy(&reference, &target, &options))?;
+        let manifest = copy::copy(&self.reference, &layout, &options)?;
         Ok(Fetched { layout, manifest })
     }
 
@@ -96,24 +91,5 @@ impl Source {
         let found = layout.find(local.tag.as_deref(), local.digest.as_ref(), Some(&platform))?;
         let manifest = layout.choose(found, &platform)?;
         Ok(Some(Fetched { layout, manifest }))
-    }
-}
-
-/// Does something that may take long and cannot be stopped, and leaves it to itself when a signal wants us to end.
-fn interruptible<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let stop = interrupt::watch()?;
-    let (answer, result) = sync_channel(1);
-    let thread = std::thread::spawn(move || drop(answer.send(work())));
-    loop {
-        match result.recv_timeout(Duration::from_millis(50)) {
-            Ok(result) => {
-                // Whoever enters a user namespace next must be alone.
-                thread.join().map_err(|_| anyhow::anyhow!("the copying thread panicked"))?;
-                return result;
-            }
-            Err(RecvTimeoutError::Timeout) if !stop.load(Ordering::Relaxed) => {}
-            Err(RecvTimeoutError::Timeout) => bail!("interrupted"),
-            Err(error) => return Err(error).context("the copying thread panicked"),
-        }
     }
 }

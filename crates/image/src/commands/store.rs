@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use nix::sched::CloneFlags;
+use rustix::fs::{Mode, OFlags};
 use serde_json::json;
 
 use crate::runtime::Runtime;
@@ -42,6 +43,12 @@ pub enum Action {
         #[arg(long, value_name = "PROGRAM")]
         runtime: Option<PathBuf>,
     },
+    /// Remove what a container has left; run starts it
+    #[command(hide = true)]
+    Sweep {
+        /// In the store
+        name: String,
+    },
 }
 
 /// Carries out `store`. Returns what to print.
@@ -52,6 +59,10 @@ pub fn store(args: &StoreCommand) -> Result<String> {
     let store = store::Store::open(args.store.as_deref())?;
     match &args.action {
         Action::List { json } => list(&store, *json),
+        Action::Sweep { name } => {
+            close_what_was_inherited()?;
+            store.sweep(name).map(|()| String::new())
+        }
         Action::Gc { all, runtime } => {
             if !rustix::process::geteuid().is_root() {
                 // What containers have made may be closed to their owner.
@@ -65,6 +76,17 @@ pub fn store(args: &StoreCommand) -> Result<String> {
             ))
         }
     }
+}
+
+/// Whoever waits for the end of a pipe waits for the container, not for us.
+fn close_what_was_inherited() -> Result<()> {
+    let open = rustix::fs::Dir::new(rustix::fs::open("/proc/self/fd", OFlags::RDONLY, Mode::empty())?)?;
+    let numbers = open.filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse::<i32>().ok());
+    for number in numbers.filter(|number| *number > 2).collect::<Vec<_>>() {
+        // The one that we have just read them from is closed already.
+        let _ = nix::unistd::close(number);
+    }
+    Ok(())
 }
 
 fn list(store: &store::Store, as_json: bool) -> Result<String> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 use nix::sched::CloneFlags;
 
@@ -58,6 +58,10 @@ impl LimitFlags {
 /// # Errors
 /// Whatever is wrong with the image, the destination or the runtime; then nothing is left behind.
 pub fn unpack(args: &Unpack) -> Result<()> {
+    ensure!(
+        args.rootless || rustix::process::geteuid().is_root(),
+        "only root can give files their owners; with --rootless they are yours, and their owners recorded"
+    );
     // First, for nothing needs to be fetched for a place that is taken.
     let draft = Draft::new(&args.bundle)?;
     let template = Runtime::find(args.runtime.as_deref()).spec(draft.path(), args.rootless)?;

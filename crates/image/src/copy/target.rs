@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use oci_spec::image::Descriptor;
-use tempfile::TempDir;
 
 use super::plan::Written;
 use super::{Options, Source};
@@ -28,27 +27,19 @@ pub struct Repository {
     pub remote: Remote,
     /// Another repository of this registry that may have the blobs.
     pub mount_from: Option<String>,
-    /// Where blobs of another registry stay until they are pushed. The directory goes with the last of it.
-    pub spool: Option<(TempDir, Layout)>,
+    /// Where blobs of another registry stay until they are pushed.
+    pub spool: Option<Layout>,
 }
 
 impl Target {
-    /// A repository, over the same connection if the source is in the same registry.
-    pub async fn registry(remote: &Remote, source: &Source, options: &Options) -> Result<Self> {
+    /// A repository, over the same connection if the source is in the same registry. `spool` is for the blobs of a source
+    /// that is in a registry.
+    pub async fn registry(remote: &Remote, source: &Source, options: &Options, spool: Option<Layout>) -> Result<Self> {
         let mut mount_from = options.mount_from.clone();
-        let mut spool = None;
         let registry = match source {
-            Source::Registry(registry, from) => {
-                let directory = tempfile::Builder::new().prefix("orlop-image-").tempdir_in(spool_directory());
-                let directory = directory.context("making a temporary directory")?;
-                let layout = Layout::open_or_create(directory.path())?;
-                spool = Some((directory, layout));
-                if from.host == remote.host {
-                    mount_from = Some(from.repository.clone());
-                    Arc::clone(registry)
-                } else {
-                    Arc::new(Registry::connect(&remote.host, &options.connection).await?)
-                }
+            Source::Registry(registry, from) if from.host == remote.host => {
+                mount_from = Some(from.repository.clone());
+                Arc::clone(registry)
             }
             _ => Arc::new(Registry::connect(&remote.host, &options.connection).await?),
         };

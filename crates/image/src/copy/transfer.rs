@@ -50,7 +50,7 @@ async fn into_registry(
         registry.upload(name, blob, Content { extent: &extent, chunk, item }, start).await?;
         return Ok(Outcome::Copied);
     }
-    let Some((_, spool)) = &to.spool else { bail!("{source}: there is no place for blob {}", blob.digest()) };
+    let Some(spool) = &to.spool else { bail!("{source}: there is no place for blob {}", blob.digest()) };
     into_layout(source, spool, blob, item).await?;
     let extent = spool.blob_extent(blob)?;
     registry.upload(name, blob, Content { extent: &extent, chunk, item }, start).await?;

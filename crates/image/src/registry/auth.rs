@@ -214,10 +214,7 @@ impl Bearer {
         loop {
             let request = match credentials {
                 Some(Credentials::IdentityToken(token)) => {
-                    let mut fields = fields.clone();
-                    fields.extend([("grant_type", "refresh_token".to_owned()), ("refresh_token", token.clone())]);
-                    fields.push(("client_id", "orlop-image".to_owned()));
-                    let body = query(realm, &fields).query().unwrap_or_default().to_owned();
+                    let body = form(realm, &fields, token);
                     let request = registry.client.post(realm.clone()).body(body);
                     request.header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                 }
@@ -251,6 +248,21 @@ impl Bearer {
     }
 }
 
+/// What OAuth2 has as a body: every field once, the scopes with spaces between them.
+fn form(realm: &Url, fields: &[(&'static str, String)], token: &str) -> String {
+    let (scopes, others): (Vec<_>, Vec<_>) = fields.iter().partition(|(key, _)| *key == "scope");
+    let scopes: Vec<&str> = scopes.into_iter().map(|(_, scope)| scope.as_str()).collect();
+    let own = [("grant_type", "refresh_token"), ("refresh_token", token), ("client_id", "orlop-image")];
+    // A form is written as a query is.
+    let mut written = realm.clone();
+    written.set_query(None);
+    written.query_pairs_mut().extend_pairs(own).extend_pairs(others);
+    if !scopes.is_empty() {
+        written.query_pairs_mut().append_pair("scope", &scopes.join(" "));
+    }
+    written.query().unwrap_or_default().to_owned()
+}
+
 /// An address with these fields behind the question mark.
 fn query(address: &Url, fields: &[(&'static str, String)]) -> Url {
     let mut address = address.clone();
@@ -270,8 +282,8 @@ impl Token {
         let Some(token) = answer.token.or(answer.access_token).filter(|token| !token.is_empty()) else {
             bail!("there is no token in it");
         };
-        // The specification's default; and some seconds for the way.
-        let seconds = answer.expires_in.unwrap_or(60).saturating_sub(5);
+        // The specification's default and minimum; and some seconds for the way.
+        let seconds = answer.expires_in.unwrap_or(60).max(60) - 5;
         let until = Instant::now() + Duration::from_secs(seconds.min(24 * 60 * 60));
         Ok(Self { header: sensitive(&format!("Bearer {token}"))?, until })
     }

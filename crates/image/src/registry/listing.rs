@@ -24,7 +24,7 @@ const PAGE: u64 = 16 << 20;
 const PAGES: usize = 10_000;
 
 impl Registry {
-    /// The tags of a repository. `page` is how many to ask for at once, if the registry's own number will not do.
+    /// The tags of a repository, sorted. `page` is how many to ask for at once, if the registry's own number will not do.
     ///
     /// # Errors
     /// There is no such repository; an answer that cannot be understood.
@@ -43,6 +43,8 @@ impl Registry {
             let page: Page = serde_json::from_slice(&bytes).with_context(|| format!("{}: list of tags", self.host))?;
             tags.extend(page.tags.unwrap_or_default());
         }
+        // The order that the specification demands; distribution 2 has them as they lie on the disk, and on one page.
+        tags.sort_unstable();
         Ok(tags)
     }
 

@@ -20,6 +20,12 @@ const DIRECTORIES: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"
 /// How long a connection may take to come about.
 const CONNECTING: Duration = Duration::from_secs(30);
 
+/// What curl and others take for an exception of every host. The matcher that we use takes it for every name, but not for
+/// addresses.
+fn wants_no_proxy() -> bool {
+    ["NO_PROXY", "no_proxy"].into_iter().any(|name| std::env::var_os(name).is_some_and(|value| value == "*"))
+}
+
 /// An HTTP client for a registry. Proxies are those of `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
 pub fn client(host: &str, connection: &Connection) -> Result<ClientBuilder> {
     static PROVIDER: Once = Once::new();
@@ -36,6 +42,9 @@ pub fn client(host: &str, connection: &Connection) -> Result<ClientBuilder> {
         .user_agent(concat!("orlop-image/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECTING.min(connection.silence))
         .tls_danger_accept_invalid_certs(connection.insecure);
+    if wants_no_proxy() {
+        builder = builder.no_proxy();
+    }
     for path in authorities {
         let found = read(&path).and_then(|text| Ok(Certificate::from_pem_bundle(&text)?));
         builder = builder.tls_certs_merge(found.with_context(|| format!("certificate {}", path.display()))?);

@@ -2,9 +2,11 @@
 
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::Digest;
 use rustix::fs::{CWD, FlockOperation};
 use rustix::io::FdFlags;
@@ -21,7 +23,11 @@ pub struct Container {
     path: PathBuf,
     lock: File,
     mounted: bool,
+    swept: bool,
 }
+
+/// How the names of directories begin that were containers'.
+const GONE: &str = ".gone-";
 
 impl Store {
     /// Takes the name `id` and makes a directory for it that keeps gc from the layers.
@@ -48,7 +54,7 @@ impl Store {
             Ok(lock)
         };
         match made() {
-            Ok(lock) => Ok(Container { path, lock, mounted: false }),
+            Ok(lock) => Ok(Container { path, lock, mounted: false, swept: false }),
             Err(error) => {
                 let _ = remove_tree(&path);
                 Err(error)
@@ -92,12 +98,60 @@ impl Container {
     }
 }
 
-impl Drop for Container {
-    fn drop(&mut self) {
-        if self.mounted {
+impl Container {
+    /// Takes the container's name from its directory, and leaves the directory to a process that nobody waits for: what
+    /// it takes to remove depends on what the container has written, and on how fast the disk forgets it.
+    pub fn sweep_later(mut self, store: &Store) {
+        let Some(id) = self.path.file_name().and_then(|id| id.to_str()) else { return };
+        let name = format!("{GONE}{id}.{}", std::process::id());
+        let gone = store.root.join(&name);
+        if std::fs::rename(&self.path, &gone).is_err() {
+            return;
+        }
+        // Should there be no such process, it is removed now.
+        self.path = gone;
+        let mut sweeper = Command::new("/proc/self/exe");
+        sweeper.arg("store").arg("--store").arg(&store.root).arg("sweep").arg(&name);
+        sweeper.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/").process_group(0);
+        self.swept = sweeper.spawn().is_ok();
+        // So is the mount: unmounting waits for all CPUs, and its namespace lives as long as the sweeper.
+        self.mounted &= !self.swept;
+    }
+
+    /// Leaves all to gc: the runtime was killed, and the container lives without it.
+    pub fn abandon(mut self) {
+        (self.mounted, self.swept) = (false, true);
+    }
+
+    fn unmount(&mut self) {
+        if std::mem::take(&mut self.mounted) {
             let _ = unmount(self.path.join("rootfs"), UnmountFlags::DETACH);
         }
-        // What cannot be removed now, gc finds.
-        let _ = remove_tree(&self.path);
+    }
+}
+
+impl Store {
+    /// Removes what [`Container::sweep_later`] has left. Should it be killed, gc does.
+    ///
+    /// # Errors
+    /// It is not such a thing, or cannot be removed.
+    pub fn sweep(&self, name: &str) -> Result<()> {
+        ensure!(name.starts_with(GONE) && !name.contains('/'), "{name:?} is nothing to be swept");
+        // gc waits for us, and we for it.
+        let _guard = self.adding()?;
+        let path = self.root.join(name);
+        // It is still mounted where we are.
+        let _ = unmount(path.join("rootfs"), UnmountFlags::DETACH);
+        remove_tree(&path)
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        self.unmount();
+        if !self.swept {
+            // What cannot be removed now, gc finds.
+            let _ = remove_tree(&self.path);
+        }
     }
 }

@@ -139,7 +139,10 @@ fn is_locked(path: &Path) -> Result<bool> {
 }
 
 /// Whether the container lives though its `run` does not. One that does not is deleted.
-fn is_running(runtime: &Runtime, id: &str) -> Result<bool> {
+///
+/// # Errors
+/// The runtime cannot be run, or does not say.
+pub fn is_running(runtime: &Runtime, id: &str) -> Result<bool> {
     let failed = || format!("running {}", runtime.show());
     let state = runtime.command().args(["state", id]).stdin(Stdio::null()).output().with_context(failed)?;
     if !state.status.success() {

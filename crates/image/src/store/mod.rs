@@ -7,6 +7,7 @@
 //! STORE/layers/CHAIN/fs        a layer's files, in the way overlayfs wants them
 //! STORE/layers/CHAIN/size      the bytes of its archive
 //! STORE/containers/ID/         a bundle; its lock is held as long as the container's `run` lives
+//! STORE/.gone-ID.PID/          a container that has ended, on its way out
 //! STORE/specs/KEY.json         what the runtime's `spec` gave
 //! ```
 //!

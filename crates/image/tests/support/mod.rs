@@ -1,7 +1,9 @@
 //! What the tests are written with: images made on the spot, trees to compare, the program, its judges.
 
+pub mod front;
 pub mod image;
 pub mod layer;
+pub mod machine;
 pub mod program;
 pub mod registry;
 pub mod tree;

@@ -18,13 +18,15 @@ pub struct Registry {
 }
 
 /// How a registry is to be.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Kind {
     pub tls: bool,
     /// It wants a certificate from its clients.
     pub knows_clients: bool,
     /// It wants `me` with the password `secret`.
     pub password: bool,
+    /// It wants tokens: from where, and the certificate of who signs them.
+    pub tokens: Option<(String, String)>,
 }
 
 impl Registry {
@@ -54,6 +56,11 @@ impl Registry {
             let line = judge("htpasswd", &["-Bbn", "me", "secret"]);
             fs::write(at("htpasswd"), line).unwrap();
             config += &format!("auth:\n  htpasswd: {{realm: r, path: {}}}\n", at("htpasswd"));
+        }
+        if let Some((realm, certificate)) = &kind.tokens {
+            config += &format!(
+                "auth:\n  token: {{realm: \"{realm}\", service: the registry, issuer: tests, rootcertbundle: {certificate}}}\n"
+            );
         }
         fs::write(at("config.yml"), config).unwrap();
         let log = fs::File::create(at("log")).unwrap();
