@@ -59,7 +59,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("spec", &[]),
     ("sys", &[]),
     // Compiled for fuzzing alone.
-    ("fuzzing", &["cgroup", "container", "host", "init", "plan", "resctrl", "sync", "sys"]),
+    ("fuzzing", &["cgroup", "container", "host", "plan", "resctrl", "sync", "sys"]),
 ];
 
 /// What one file may know besides, and why.

@@ -16,9 +16,6 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
 
-#[cfg(fuzzing)]
-pub(crate) use mountinfo::fuzz;
-
 use crate::error::{AtKey, Context, Result};
 use crate::plan::Plan;
 use crate::plan::mount_options::attr;
