@@ -10,7 +10,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    check, create, delete, events, exec, features, image, kill, list, pause, ps, run, spec, start, state, update,
+    check, checkpoint, create, delete, events, exec, features, image, kill, list, pause, ps, restore, run, spec, start,
+    state, update,
 };
 use crate::error::{Context, Failure, Report, Result};
 use crate::host::{self, Rootless};
@@ -79,6 +80,8 @@ enum Verb {
     Update(Box<update::Update>),
     Events(events::Events),
     Check(check::Check),
+    Checkpoint(Box<checkpoint::Checkpoint>),
+    Restore(Box<restore::Restore>),
 }
 
 impl Verb {
@@ -101,6 +104,8 @@ impl Verb {
             Self::Update(_) => "update",
             Self::Events(_) => "events",
             Self::Check(_) => "check",
+            Self::Checkpoint(_) => "checkpoint",
+            Self::Restore(_) => "restore",
         }
     }
 
@@ -271,6 +276,8 @@ fn carry_out(cli: &Cli) -> Result<u8> {
             print(&found.text)?;
             return Ok(if found.good { 0 } else { FAILURE });
         }
+        Verb::Checkpoint(args) => checkpoint::checkpoint(args, &state_root)?,
+        Verb::Restore(args) => return restore::restore(args, &state_root, driver),
     }
     Ok(0)
 }

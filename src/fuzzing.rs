@@ -12,7 +12,7 @@ use crate::host::extras::{self, Extras, Resctrl};
 use crate::plan::systemd::Manager;
 use crate::plan::{Host, Plan, Request};
 use crate::sync;
-use crate::{init, resctrl, sys};
+use crate::{resctrl, sys};
 
 /// config.json to the plan, on one of the machines; `check` must say first what `create` says, and nothing where that says
 /// nothing.
@@ -90,7 +90,7 @@ pub fn mountinfo(bytes: &[u8]) {
         hierarchies.iter().for_each(|found| assert!(!found.own_below_mount().starts_with('/')));
     }
     extras::mount_point(mounts, "resctrl");
-    init::fuzz(&String::from_utf8_lossy(mounts));
+    sys::mountinfo::fuzz(&String::from_utf8_lossy(mounts));
 }
 
 /// The files of cgroups, of resctrl, and of /proc/PID/stat.

@@ -20,7 +20,8 @@
 //!  runtime                       bootstrap                        init
 //!  commands/ runtime/            bootstrap.rs                     init/
 //!  container/ cgroup/ resctrl    (only where a user namespace
-//!  ─────────────────────────      meets a joined one) ─────────   ────────────────────────────────────────
+//!  criu/                          meets a joined one)
+//!  ─────────────────────────      ─────────────────────────────   ────────────────────────────────────────
 //!  plan: every "no" is said
 //!  reserve the directory
 //!  make the cgroup (and groups of resctrl),
@@ -56,12 +57,13 @@
 //! | module | what it is | may know |
 //! |---|---|---|
 //! | [`cli`] | the command line, and the only printing | `commands`, `host`, `log` |
-//! | [`commands`] | a file for each verb: its flags, its flow | `runtime`, `container`, `cgroup`, `resctrl`, `plan`, `hooks`, `host`, `log`, `looks`, `sync`, `state` |
-//! | [`runtime`] | the parent's half of making a process | `bootstrap`, `init`, `cgroup`, `plan`, `sync` |
+//! | [`commands`] | a file for each verb: its flags, its flow | `runtime`, `container`, `criu`, `cgroup`, `resctrl`, `plan`, `hooks`, `host`, `log`, `looks`, `sync`, `state` |
+//! | [`runtime`] | the parent's half of making a process | `bootstrap`, `init`, `criu`, `cgroup`, `plan`, `sync` |
 //! | [`looks`] | what `create` would stumble over later, for `check` | `runtime`, `init`, `cgroup`, `plan` |
 //! | [`bootstrap`] | the process in between | `init`, `plan`, `sync` |
 //! | [`init`] | what runs after the last clone | `plan`, `sync`, `hooks`, `state` |
 //! | [`container`] | the container on disk: its directory, state.json, the gate | `sync`, `state` |
+//! | [`criu`] | speaking to criu, which saves and restores | `plan`, `sync` |
 //! | [`cgroup`] | whatever touches /sys/fs/cgroup | `plan` |
 //! | [`resctrl`] | whatever touches /sys/fs/resctrl | `plan` |
 //! | [`hooks`] | running the programs of a moment | `plan`, `spec` |
@@ -123,6 +125,7 @@
 //! | hook | with the six names of the specification |
 //! | state, status | state.json; `creating`, `created`, `running`, `paused` or `stopped` |
 //! | gate | where init waits for `start` |
+//! | images | what criu has saved of a container's processes |
 //! | preserved | of descriptors: left open by the caller for the program, which has them at the same numbers |
 //! | notify socket | where the program says that it is ready; what it says goes on to `NOTIFY_SOCKET` |
 //! | id mappings | of a user namespace |
@@ -136,6 +139,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod commands;
 pub mod container;
+pub mod criu;
 pub mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;

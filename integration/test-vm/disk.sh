@@ -9,7 +9,7 @@ root=$dir/root
 mkdir -p "$dir"
 
 system=systemd-sysv,dbus,dbus-user-session,udev,kmod,linux-image-amd64,procps,iproute2,iptables,jq,uidmap,util-linux
-callers=containerd,podman,docker.io,docker-cli,runc,conmon,catatonit,netavark,passt,containernetworking-plugins
+callers=containerd,podman,docker.io,docker-cli,runc,conmon,catatonit,netavark,passt,containernetworking-plugins,criu
 [ "$suite" = trixie ] || callers=runc,catatonit
 tests=crun,busybox-static,libseccomp2,python3-grpcio,python3-protobuf,protobuf-compiler
 

@@ -1,7 +1,7 @@
 //! `create`: everything up to, but not including, the user's program. The file to read first.
 
 use std::ffi::OsStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -27,7 +27,7 @@ use crate::runtime::pid_file;
 use crate::runtime::pidfd_socket::{self, PidfdSocket};
 use crate::runtime::relay::Relay;
 use crate::runtime::seccomp_listener;
-use crate::runtime::spawn::{self, Init};
+use crate::runtime::spawn::{self, Child, Init};
 use crate::spec::Hooks;
 use crate::state::Status;
 use crate::sys::Named;
@@ -102,7 +102,7 @@ pub enum Driver {
 
 impl Driver {
     /// The systemd to ask, if one is to be asked.
-    fn manager(self, host: &Host) -> Result<Option<Manager>> {
+    pub(super) fn manager(self, host: &Host) -> Result<Option<Manager>> {
         match self {
             Self::Cgroupfs => Ok(None),
             Self::Systemd => systemd::manager(host.rootless).map(Some),
@@ -188,7 +188,7 @@ pub(super) fn make_ready(
     if let Some(owner) = plan.cgroup_owner {
         cgroup.give_to(owner).context("giving the cgroup to the container's user").at("/mounts")?;
     }
-    note_birth(&mut saved, &plan, &init, &cgroup)?;
+    note_birth(&mut saved, &plan, &init.child, &cgroup)?;
     reserved.save(&saved)?; // init has done nothing yet, and would end with us
     if let Some(groups) = &resctrl {
         groups.add(init.child.pid)?;
@@ -205,7 +205,7 @@ pub(super) fn make_ready(
         cgroup.set(&plan.resources)?;
         phases.end("resources");
         hooks_began = true;
-        run_create_hooks(&plan.hooks, &saved, &init).inspect(|()| phases.end("hooks"))
+        run_create_hooks(&plan.hooks, &saved, init.as_fd()).inspect(|()| phases.end("hooks"))
     });
     phases.end("enter");
     let attended = attended.and_then(|()| pidfd_socket.map_or(Ok(()), |socket| socket.send(&init, pidfd_socket::INIT)));
@@ -223,14 +223,14 @@ pub(super) fn make_ready(
 }
 
 /// The bundle's absolute path; and goes there, as hooks begin in the bundle with runc.
-fn go_to_bundle(bundle: &Path) -> Result<PathBuf> {
+pub(super) fn go_to_bundle(bundle: &Path) -> Result<PathBuf> {
     let bundle = std::path::absolute(bundle)?;
     rustix::process::chdir(&bundle).named(|| format!("chdir({bundle:?})")).context("the bundle (--bundle)")?;
     Ok(bundle)
 }
 
 /// The groups of resctrl, which state.json names before anything can go wrong.
-fn make_groups(plan: &Plan, reserved: &Reserved, saved: &mut Saved) -> Result<Option<Groups>> {
+pub(super) fn make_groups(plan: &Plan, reserved: &Reserved, saved: &mut Saved) -> Result<Option<Groups>> {
     let groups = plan.intel_rdt.as_ref().map(Groups::make).transpose()?;
     if let Some(groups) = &groups {
         saved.intel_rdt_made = groups.containers_own();
@@ -240,21 +240,21 @@ fn make_groups(plan: &Plan, reserved: &Reserved, saved: &mut Saved) -> Result<Op
 }
 
 /// What is known once init is there.
-fn note_birth(saved: &mut Saved, plan: &Plan, init: &Init, cgroup: &Cgroup) -> Result<()> {
+pub(super) fn note_birth(saved: &mut Saved, plan: &Plan, init: &Child, cgroup: &Cgroup) -> Result<()> {
     cgroup.paths().clone_into(&mut saved.cgroup_paths);
     if let Some(unit) = cgroup.unit() {
         unit.name.clone_into(&mut saved.systemd_unit);
         saved.systemd_user = unit.user;
     }
-    saved.init_process_pid = init.child.pid;
-    saved.init_process_start = init.child.start_time()?;
-    let file = |kind: &Kind| (kind.saved.to_owned(), format!("/proc/{}/ns/{}", init.child.pid, kind.file).into());
+    saved.init_process_pid = init.pid;
+    saved.init_process_start = init.start_time()?;
+    let file = |kind: &Kind| (kind.saved.to_owned(), format!("/proc/{}/ns/{}", init.pid, kind.file).into());
     saved.namespace_paths = plan.namespaces.own().map(file).collect();
     Ok(())
 }
 
 /// Says so if the kernel's OOM killer was at work.
-fn with_oom(error: anyhow::Error, cgroup: &Cgroup) -> anyhow::Error {
+pub(super) fn with_oom(error: anyhow::Error, cgroup: &Cgroup) -> anyhow::Error {
     if cgroup.oom_killed() { error.context("init was OOM-killed (memory limit too low?)") } else { error }
 }
 
@@ -271,7 +271,7 @@ fn prepare_notify(reserved: &Reserved, host: Option<&OsStr>, gate: Gate) -> Resu
 
 /// Makes the cgroup, with the limits that cannot wait; systemd makes its own later. An ordinary user who may make none does without, if nothing asks for
 /// one.
-fn make_cgroup(plan: &Plan, host: &Host) -> Result<Cgroup> {
+pub(super) fn make_cgroup(plan: &Plan, host: &Host) -> Result<Cgroup> {
     if let Some(unit) = &plan.unit {
         return Ok(Cgroup::open(&cgroup::planned_paths(&plan.cgroup)).of_unit(Some(unit.unit.clone())));
     }
@@ -294,7 +294,7 @@ fn make_cgroup(plan: &Plan, host: &Host) -> Result<Cgroup> {
 }
 
 /// What is known of the container before it is there.
-fn describe(plan: &Plan) -> Saved {
+pub(super) fn describe(plan: &Plan) -> Saved {
     Saved {
         id: plan.id.clone(),
         created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
@@ -317,12 +317,12 @@ fn describe(plan: &Plan) -> Saved {
 }
 
 /// The hooks of the runtime's namespaces.
-fn run_create_hooks(hooks: &Hooks, saved: &Saved, init: &Init) -> Result<()> {
+pub(super) fn run_create_hooks(hooks: &Hooks, saved: &Saved, init: BorrowedFd<'_>) -> Result<()> {
     if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
         return Ok(());
     }
     let state = saved.hook_state(Status::Creating)?;
-    let around = Around { init: Some(init.as_fd()), ..Around::default() };
+    let around = Around { init: Some(init), ..Around::default() };
     hooks::run(hooks, Moment::Prestart, &state, &around)?;
     hooks::run(hooks, Moment::CreateRuntime, &state, &around)
 }

@@ -15,6 +15,7 @@ use crate::host::Rootless;
 use crate::host::cgroups::CgroupLayout;
 use crate::log::Phases;
 use crate::plan::exec::{Changes, ExecPlan};
+use crate::plan::namespaces::TIME;
 use crate::plan::terminal::Caller;
 use crate::plan::{Host, sub_cgroup};
 use crate::runtime::console::Console;
@@ -186,6 +187,7 @@ impl Exec {
         Changes {
             id: &container.saved.id,
             new_keyring: !container.saved.no_new_keyring,
+            own_time: container.saved.namespace_paths.contains_key(TIME.saved),
             process,
             program,
             cwd: &self.cwd,

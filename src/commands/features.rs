@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde::Serialize;
 
+use super::checkpoint;
 use crate::error::Result;
 use crate::plan::hooks::MOMENTS;
 use crate::plan::{capabilities, memory_policy, mount_options, namespaces, seccomp};
@@ -30,7 +31,7 @@ struct Document {
     mount_options: Vec<&'static str>,
     linux: Linux,
     annotations: BTreeMap<&'static str, &'static str>,
-    potentially_unsafe_config_annotations: [&'static str; 0],
+    potentially_unsafe_config_annotations: [&'static str; 1],
 }
 
 #[derive(Serialize)]
@@ -122,10 +123,10 @@ pub fn features(_: &Features) -> Result<String> {
         // The specification leaves the first to third parties, for the version of runc that they are most like.
         annotations: BTreeMap::from([
             ("org.opencontainers.runc.version", env!("ORLOP_RUNC")),
-            ("org.opencontainers.runc.checkpoint.enabled", "false"),
+            ("org.opencontainers.runc.checkpoint.enabled", "true"),
         ]),
-        // No annotation changes what a container is given.
-        potentially_unsafe_config_annotations: [],
+        // It names a file whose settings count more than ours.
+        potentially_unsafe_config_annotations: [checkpoint::CRIU_CONFIG],
     };
     let mut text = Vec::new();
     let form = serde_json::ser::PrettyFormatter::with_indent(b"    ");

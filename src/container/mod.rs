@@ -34,6 +34,9 @@ const PAUSES: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis
 /// The name of the config that is kept.
 const CONFIG: &str = "config.json";
 
+/// The directory that criu sees the rootfs at while it restores; here for those whose `restore` was killed.
+pub const CRIU_ROOT: &str = "criu-root";
+
 /// A container that exists.
 #[derive(Debug)]
 pub struct Container {
@@ -79,6 +82,9 @@ impl Directory {
         let removed = match rustix::fs::rmdir(&self.path) {
             Err(Errno::NOTEMPTY) => {
                 notify::remove_directory(self.fd.as_fd())?;
+                let criu_root = self.path.join(CRIU_ROOT);
+                let _ = sys::mount::detach(&criu_root.to_string_lossy());
+                let _ = rustix::fs::rmdir(&criu_root);
                 rustix::fs::rmdir(&self.path)
             }
             removed => removed,

@@ -46,6 +46,7 @@ const TABLE: &[Hint] = &[
         advice: "systemctl edit user@.service, add [Service] and Delegate=cpu cpuset io memory pids, log in anew",
         ..ANY
     },
+    Hint { code: "unsupported", word: "criu", advice: "install criu 3.16 or newer (criu.org)", ..ANY },
     Hint { code: "wrong-status", word: "not paused", advice: "see orlop state", ..ANY },
     Hint {
         code: "program-not-found",

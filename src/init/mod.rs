@@ -22,9 +22,6 @@ use std::path::PathBuf;
 
 pub use program::locate;
 
-#[cfg(fuzzing)]
-pub(crate) use rootfs::fuzz;
-
 use crate::error::{AtKey, Context, Report, Result};
 use crate::hooks::{self, Around};
 use crate::plan::Plan;

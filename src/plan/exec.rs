@@ -22,6 +22,8 @@ pub struct Changes<'a> {
     pub id: &'a str,
     /// Whether the container has a session keyring of its own.
     pub new_keyring: bool,
+    /// Whether it has a time namespace of its own, even if the config does not say so: it was restored.
+    pub own_time: bool,
     /// `--process`: another `process`, as JSON.
     pub process: Option<&'a [u8]>,
     /// The program and its arguments, when not by `--process`.
@@ -90,7 +92,8 @@ impl ExecPlan {
         config.process = Some(change(process, changes)?);
         let mut problems = Problems::default();
         let namespaces = namespaces::decide(&config, host, &mut problems);
-        let own = namespaces.own().fold(0, |flags, kind| flags | kind.flag);
+        let time = if changes.own_time { TIME.flag } else { 0 };
+        let own = namespaces.own().fold(time, |flags, kind| flags | kind.flag);
         let mut plan = Self {
             own,
             birth: birth(own, host),

@@ -42,14 +42,14 @@ impl Console {
         }
     }
 
-    /// Takes the master from init. A socket gets it at once: who listens there also waits for that of a program which
+    /// Takes the master from init, or from criu. A socket gets it at once: who listens there also waits for that of a program which
     /// cannot be run.
     ///
     /// # Errors
     /// sendmsg(2)'s.
-    pub(super) fn take(&mut self, master: OwnedFd) -> Result<()> {
+    pub fn take(&mut self, master: OwnedFd) -> Result<()> {
         match self {
-            Self::Nobody => anyhow::bail!("init made a terminal that nobody asked for"),
+            Self::Nobody => anyhow::bail!("there is a terminal that nobody asked for (process.terminal)"),
             Self::Runtime(_, taken) => *taken = Some(master),
             Self::Socket(socket) => {
                 socket::send(&socket, NAME, Some(master.as_fd()))

@@ -11,6 +11,7 @@ pub mod net_devices;
 pub mod pid_file;
 pub mod pidfd_socket;
 pub mod relay;
+pub mod restore;
 pub mod seccomp_listener;
 pub mod spawn;
 mod stdio;

@@ -25,7 +25,7 @@ use crate::sys::wait::{self, Bound, Why};
 use crate::sys::{self, Named, pidfd, proc};
 
 /// How long a process of ours may take to end when it has nothing else left to do, or was killed.
-const DEATH: Bound = Bound::Within(Duration::from_secs(10));
+pub(super) const DEATH: Bound = Bound::Within(Duration::from_secs(10));
 
 /// A process that we made; killed and reaped when dropped, unless released.
 #[derive(Debug)]
@@ -40,6 +40,14 @@ pub struct Child {
 impl Child {
     pub(super) fn adopt(newborn: Newborn) -> Self {
         Self { pid: newborn.pid, pidfd: newborn.pidfd, released: false }
+    }
+
+    /// A child of ours that criu has made for us.
+    ///
+    /// # Errors
+    /// pidfd_open(2)'s.
+    pub fn restored(pid: i32) -> Result<Self> {
+        Ok(Self { pid, pidfd: pidfd::open(pid)?, released: false })
     }
 
     /// Its start time in clock ticks since boot.

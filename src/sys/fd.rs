@@ -1,7 +1,7 @@
 //! Descriptors: which of ours a program may keep.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -34,6 +34,25 @@ pub fn inherited(number: u32) -> Result<(), Call> {
         0 => Ok(()),
         _ => Err(Errno::BADF).named(name),
     }
+}
+
+/// Takes a descriptor that was [`inherited`] and can be written to as our own.
+///
+/// # Errors
+/// The call's; `EBADF` for one of our own or one that is for reading only, `EINVAL` for a standard stream.
+pub fn take_writable(number: u32) -> Result<OwnedFd, Call> {
+    let name = || format!("fcntl({number}, F_GETFL)");
+    inherited(number)?;
+    if number < 3 {
+        return Err(Errno::INVAL).named(name);
+    }
+    // SAFETY: it is open, nothing of ours owns a descriptor that we were born with, and nobody else takes it.
+    let taken = unsafe { OwnedFd::from_raw_fd(number.cast_signed()) };
+    let flags = rustix::fs::fcntl_getfl(&taken).named(name)?;
+    if !flags.intersects(OFlags::WRONLY | OFlags::RDWR) {
+        return Err(Errno::BADF).named(name);
+    }
+    Ok(taken)
 }
 
 /// Lets the descriptor `number` outlive execve(2) (fcntl(2), F_SETFD).

@@ -12,6 +12,7 @@ mod early;
 pub mod fd;
 pub mod ids;
 pub mod mount;
+pub mod mountinfo;
 pub mod netlink;
 pub mod pidfd;
 pub mod proc;

@@ -5,13 +5,14 @@ use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, XattrFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
-use super::{Call, Named, check};
+use super::proc::Proc;
+use super::{Call, Named, check, mountinfo};
 
 /// Whether a call concerns a mount alone or all below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,6 +194,21 @@ fn set_attr(mount: BorrowedFd<'_>, attr: [u64; 4], depth: Depth) -> Result<(), E
         )
     })
     .map(|_| ())
+}
+
+/// Makes the mount that `place` is on private, and no other: what is mounted there from now on is not passed on.
+///
+/// # Errors
+/// The failed call's; `ENOENT` when the mount is out of our sight.
+pub fn isolate(proc: &Proc, place: &str) -> Result<(), Call> {
+    let stat = rustix::fs::statx(CWD, place, AtFlags::empty(), StatxFlags::MNT_ID)
+        .named(|| format!("statx({place:?}, STATX_MNT_ID)"))?;
+    let mounts = proc.read("self/mountinfo")?;
+    let path = mountinfo::path_of(&mounts, stat.stx_mnt_id)
+        .ok_or(Errno::NOENT)
+        .named(|| format!("the mount of {place:?} in /proc/self/mountinfo"))?;
+    let mount = open_attached(CWD, &path)?;
+    set_propagation(mount.as_fd(), libc::MS_PRIVATE, Depth::This)
 }
 
 /// Changes the propagation of every mount of this mount namespace.

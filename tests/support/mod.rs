@@ -26,6 +26,7 @@ pub mod bundle;
 pub mod cgroups;
 pub mod config;
 pub mod container;
+pub mod criu;
 pub mod differences;
 pub mod leftovers;
 pub mod limits;

@@ -87,6 +87,23 @@ ctr run -d $(ours six) $box six sleep 1000
 out=$(in_terminal ctr task exec -t --exec-id tty six tty)
 [[ $out == */dev/pts/* ]]
 
+step "checkpoint and restore of a container"
+ctr run -d $(ours saved) $box saved sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/count; sleep 0.2; done'
+eventually ctr task exec --exec-id look saved test -s /count
+ctr container checkpoint --rw --task --image saved saved-images
+ctr task kill -s KILL saved
+eventually is saved STOPPED
+ctr task delete saved || true
+ctr container delete saved
+ctr container restore --live --rw saved saved-images
+eventually is saved RUNNING
+[ "$(ctr task exec --exec-id look saved cat /count)" -gt 1 ]
+ctr task kill -s KILL saved
+eventually is saved STOPPED
+ctr task delete saved || true
+ctr container delete saved
+ctr image delete saved-images
+
 step "delete by force"
 ctr task delete --force six || true
 ctr container delete six

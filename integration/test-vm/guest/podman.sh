@@ -95,6 +95,22 @@ grep -qE '1000$' "$steps_log.map"
 grep -qx 0 "$steps_log.map"
 rm "$steps_log.map"
 
+if [ "$(id -u)" = 0 ]; then
+    step "checkpoint and restore"
+    p run -d --name saved --network none $box sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/count; sleep 0.2; done'
+    eventually p exec saved test -s /count
+    p container checkpoint saved
+    is saved exited
+    [ "$(p inspect --format '{{.State.Checkpointed}}' saved)" = true ]
+    p container restore saved
+    is saved running
+    first=$(p exec saved cat /count)
+    [ "$first" -gt 1 ]
+    further() { [ "$(p exec saved cat /count)" -gt "$first" ]; }
+    eventually further
+    p rm -f -t 0 saved
+fi
+
 step "a pod, whose containers share namespaces by path"
 p pod create --name pod --share ipc,net,uts,pid --hostname boxes --network none
 p run -d --pod pod --name first $box sleep 1000

@@ -7,18 +7,14 @@ mod cgroup_mount;
 mod copy_up;
 mod devices;
 mod masked_paths;
-mod mountinfo;
 mod mounts;
 mod pivot;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
-
-#[cfg(fuzzing)]
-pub(crate) use mountinfo::fuzz;
 
 use crate::error::{AtKey, Context, Result};
 use crate::plan::Plan;
@@ -68,23 +64,14 @@ fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
     match plan.rootfs.host_propagation {
         Some(libc::MS_PRIVATE) => mount::set_namespace_propagation(MountPropagationFlags::PRIVATE)?,
         Some(_) => mount::set_namespace_propagation(MountPropagationFlags::DOWNSTREAM)?,
-        None => isolate_place(proc)?,
+        // What is mounted in the container must not appear on the host, but what it binds stays shared with it.
+        None => mount::isolate(proc, ".")?,
     }
     let place = fd::open(".".as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
     let tree = mount::clone_tree(place.as_fd(), Depth::Recursive)?;
     mount::attach(tree.as_fd(), place.as_fd())?;
     rustix::process::fchdir(&tree).named(|| "fchdir(rootfs)".to_owned())?;
     Ok(Root::from_fd(tree))
-}
-
-/// Makes the mount that the rootfs is on private, and no other: what is mounted in the container must not appear on the
-/// host, but what the container binds stays shared with it.
-fn isolate_place(proc: &Proc) -> Result<()> {
-    let stat = rustix::fs::statx(CWD, ".", AtFlags::empty(), StatxFlags::MNT_ID).named(|| "statx(\".\")".to_owned())?;
-    let mounts = proc.read("self/mountinfo")?;
-    let path = mountinfo::path_of(&mounts, stat.stx_mnt_id).context("the rootfs's mount is not in mountinfo")?;
-    let mount = mount::open_attached(CWD, &path)?;
-    Ok(mount::set_propagation(mount.as_fd(), libc::MS_PRIVATE, Depth::This)?)
 }
 
 /// Makes read-only and hides what is to be so. The working directory is made before, where it is missing.

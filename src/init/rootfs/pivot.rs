@@ -7,14 +7,13 @@ use std::os::fd::AsFd;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::mountinfo;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::mount_options::attr;
 use crate::plan::rootfs::{Enter, RootfsPlan};
 use crate::sys::mount::{self, Depth};
 use crate::sys::proc::Proc;
 use crate::sys::root::Root;
-use crate::sys::{Named, fd};
+use crate::sys::{Named, fd, mountinfo};
 
 /// Enters, and gives `/` the propagation that was asked for.
 ///

@@ -1,13 +1,37 @@
-//! Reading /proc/self/mountinfo (proc_pid_mountinfo(5)), where there is no other way to learn of a mount.
-//! process: init
+//! Reading /proc/PID/mountinfo (proc_pid_mountinfo(5)), where there is no other way to learn of a mount.
+
+/// A mount, as far as we want to know it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Its number.
+    pub id: u64,
+    /// Where it is, seen from the root of the process.
+    pub path: String,
+    /// Whether it is read-only, whatever its filesystem is.
+    pub read_only: bool,
+}
+
+/// All mounts of a mount namespace.
+#[must_use]
+pub fn all(mounts: &str) -> Vec<Mount> {
+    let read = |line: &str| {
+        let mut fields = line.split(' ');
+        let id = fields.next()?.parse().ok()?;
+        let path = unescape(fields.nth(3)?);
+        Some(Mount { id, path, read_only: fields.next()?.split(',').any(|option| option == "ro") })
+    };
+    mounts.lines().filter_map(read).collect()
+}
 
 /// The mount point of the mount with this id.
+#[must_use]
 pub fn path_of(mounts: &str, id: u64) -> Option<String> {
     let line = mounts.lines().find(|line| line.split(' ').next().and_then(|first| first.parse().ok()) == Some(id))?;
     line.split(' ').nth(4).map(unescape)
 }
 
 /// The mount point of a line whose mount is a procfs or sysfs from its root on.
+#[must_use]
 pub fn whole_proc_or_sys(line: &str) -> Option<String> {
     let (mount, filesystem) = line.split_once(" - ")?;
     let mut fields = mount.split(' ').skip(3);
@@ -26,13 +50,14 @@ fn unescape(path: &str) -> String {
 /// Reads a text as each of the above does.
 #[cfg(fuzzing)]
 pub(crate) fn fuzz(mounts: &str) {
-    path_of(mounts, 27);
+    drop(all(mounts));
+    let _ = path_of(mounts, 27);
     mounts.lines().for_each(|line| drop(whole_proc_or_sys(line)));
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{path_of, whole_proc_or_sys};
+    use super::{Mount, all, path_of, whole_proc_or_sys};
 
     #[test]
     fn whole_filesystems_are_found() {
@@ -51,5 +76,8 @@ mod tests {
         let mounts = "22 27 0:21 / /proc rw - proc proc rw\n27 1 254:0 / /a\\040b rw - ext4 /dev/vda rw\n";
         assert_eq!(path_of(mounts, 27).as_deref(), Some("/a b"));
         assert_eq!(path_of(mounts, 2), None);
+        let found = all("27 1 254:0 / /a\\040b ro,relatime master:1 - ext4 /dev/vda rw\nnonsense\n");
+        assert_eq!(found, [Mount { id: 27, path: "/a b".to_owned(), read_only: true }]);
+        assert!(all(mounts).iter().all(|mount| !mount.read_only));
     }
 }

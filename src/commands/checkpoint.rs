@@ -1,0 +1,336 @@
+//! `checkpoint`: saves a container's processes, by criu.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+
+use super::create::Driver;
+use super::{delete, status_of};
+use crate::container::{Container, ContainerId, notify};
+use crate::criu::Program;
+use crate::criu::external::{self, View};
+use crate::criu::images::Images;
+use crate::criu::message::{self, Kind, Message, option};
+use crate::error::{Context, Failure, Result};
+use crate::host::Rootless;
+use crate::log::Phases;
+use crate::plan::namespaces::NETWORK;
+use crate::plan::{Host, Plan, Request};
+use crate::state::Status;
+use crate::sys::clone::Birth;
+use crate::sys::{Named, fd, signal};
+
+/// Save the processes of a container, so that `restore` can bring them back.
+#[derive(Debug, Args)]
+pub struct Checkpoint {
+    /// The flags.
+    #[command(flatten)]
+    pub options: CriuOptions,
+    /// Directory of images that --pre-dump has made before, seen from that of these
+    #[arg(long, value_name = "DIR")]
+    pub parent_path: Option<PathBuf>,
+    /// Let the container go on afterwards
+    #[arg(long)]
+    pub leave_running: bool,
+    /// Leave out TCP connections that are being made
+    #[arg(long)]
+    pub tcp_skip_in_flight: bool,
+    /// Give files that have been deleted, but have other names, a name again
+    #[arg(long)]
+    pub link_remap: bool,
+    /// Write a zero byte to this descriptor when pages can be asked for (--lazy-pages)
+    #[arg(long, value_name = "FD", allow_negative_numbers = true)]
+    pub status_fd: Option<u32>,
+    /// Where the pages go to, or can be asked for
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub page_server: Option<PageServer>,
+    /// Save the memory only, and let the container go on
+    #[arg(long)]
+    pub pre_dump: bool,
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub id: String,
+}
+
+/// What `checkpoint` and `restore` have in common.
+#[derive(Debug, Args)]
+pub struct CriuOptions {
+    /// Directory of the images
+    #[arg(long, value_name = "DIR", default_value = "checkpoint")]
+    pub image_path: PathBuf,
+    /// Directory of criu's log and work files, if not that of the images
+    #[arg(long, value_name = "DIR")]
+    pub work_path: Option<PathBuf>,
+    /// Take established TCP connections along
+    #[arg(long)]
+    pub tcp_established: bool,
+    /// Allow connected unix sockets whose other end is outside
+    #[arg(long)]
+    pub ext_unix_sk: bool,
+    /// Allow a terminal that is outside
+    #[arg(long)]
+    pub shell_job: bool,
+    /// Take file locks along
+    #[arg(long)]
+    pub file_locks: bool,
+    /// How the cgroups below the container's are treated
+    #[arg(long, value_name = "MODE")]
+    pub manage_cgroups_mode: Option<CgroupsMode>,
+    /// Leave the configuration of this namespace out: network, of which that is always so
+    #[arg(long, value_name = "NAMESPACE")]
+    pub empty_ns: Vec<EmptyNamespace>,
+    /// Take pages out of images that are older, or no longer needed
+    #[arg(long)]
+    pub auto_dedup: bool,
+    /// Bring pages when they are touched
+    #[arg(long)]
+    pub lazy_pages: bool,
+}
+
+/// How criu treats cgroups (criu(8), `--manage-cgroups`); the numbers are those of its `criu_cg_mode`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum CgroupsMode {
+    /// Restore the properties of those that criu makes.
+    Soft = 3,
+    /// Restore all properties.
+    Full = 4,
+    /// None may be there before.
+    Strict = 5,
+    /// Leave them as they are.
+    Ignore = 0,
+}
+
+/// The annotation with the path of a file of criu's settings.
+pub(super) const CRIU_CONFIG: &str = "org.criu.config";
+
+/// criu's own default.
+const DEFAULT_MODE: u64 = 6;
+
+/// What `--empty-ns` takes.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum EmptyNamespace {
+    /// Devices, addresses, routes, rules.
+    Network,
+}
+
+/// Who takes or asks for pages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageServer {
+    address: String,
+    port: u16,
+}
+
+impl FromStr for PageServer {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(Self { address: address.ip().to_string(), port: address.port() });
+        }
+        match text.rsplit_once(':').map(|(address, port)| (address, port.parse())) {
+            Some((address, Ok(port))) if !address.is_empty() && !address.contains(':') => {
+                Ok(Self { address: address.to_owned(), port })
+            }
+            _ => Err(Failure::Usage("Use --page-server ADDRESS:PORT to specify page server".to_owned())),
+        }
+    }
+}
+
+/// The name of the file with criu's account of it.
+const LOG: &str = "dump.log";
+
+/// `mem_track` and `lazy_pages` of `criu_features`.
+const MEMORY_TRACKING: u32 = 1;
+const LAZY_PAGES: u32 = 2;
+
+/// Carries out `checkpoint`. Unless it is to go on, the container is gone afterwards.
+///
+/// # Errors
+/// A container that does not run; what criu could not do. Then the container goes on as it was.
+pub fn checkpoint(args: &Checkpoint, state_root: &Path) -> Result<()> {
+    let mut phases = Phases::begin();
+    signal::expect_children()?;
+    let container = Container::lock(state_root, &ContainerId::parse(&args.id)?, || Ok(()))?;
+    match status_of(&container)? {
+        Status::Running | Status::Paused => {}
+        status => {
+            let text = format!("Container cannot be checkpointed in {status} state");
+            return Err(Failure::WrongStatus(text).into());
+        }
+    }
+    let plan = plan_of(&container, state_root)?;
+    external::refuse_namespaces(&plan)?;
+    let mut status_fd = args.status_fd.map(take_status_fd).transpose()?;
+    args.check_parent()?;
+    let program = Program::find()?;
+    if args.pre_dump {
+        program.need(MEMORY_TRACKING, "MemTrack")?;
+    }
+    if args.options.lazy_pages {
+        program.need(LAZY_PAGES, "LazyPages")?;
+    }
+    let images = args.options.images(LOG, true)?;
+    let options = args.criu_options(&container, &plan, &images)?;
+    phases.end("plan");
+
+    let criu = program.start(&Birth::default(), &[], |_| Ok(()))?;
+    let kind = if args.pre_dump { Kind::PreDump } else { Kind::Dump };
+    let dumped = criu.ask(&message::request(kind, &options), |event| {
+        log::debug!("{}: criu: {}", args.id, event.name);
+        if event.name == "status-ready"
+            && let Some(status) = status_fd.take()
+        {
+            rustix::io::write(&status, &[0]).named(|| "write(--status-fd)".to_owned())?;
+        }
+        Ok(())
+    });
+    dumped.map_err(|error| images.explain(error))?;
+    if args.pre_dump {
+        drop(criu); // it waits for the rest, to be asked for by us
+    } else {
+        criu.finish()?;
+    }
+    phases.end("dump");
+    if !args.leave_running && !args.pre_dump {
+        // criu has killed its processes, so it is deleted as any other that has ended.
+        delete::stop(&container).and_then(|()| delete::remove(&container)).context("removing the container")?;
+        phases.end("remove");
+    }
+    Ok(())
+}
+
+/// What was decided when the container was made.
+fn plan_of(container: &Container, state_root: &Path) -> Result<Plan> {
+    let saved = &container.saved;
+    let text = container.config()?;
+    let host = Host::probe(Rootless::default())?;
+    let driver = if saved.systemd_unit.is_empty() { Driver::Cgroupfs } else { Driver::Systemd };
+    // Whether it has a notify socket only `create` knew: what is not mounted is not saved.
+    let notify = state_root.join(&saved.id).join(notify::DIRECTORY);
+    let notify = notify.to_string_lossy();
+    let request = Request {
+        id: &saved.id,
+        bundle: &saved.bundle,
+        notify: Some(&notify),
+        systemd: driver.manager(&host)?,
+        ..Request::default()
+    };
+    Plan::for_create(&text, &request, &host)
+}
+
+/// The descriptor of `--status-fd`, which is closed when it has been written to.
+fn take_status_fd(number: u32) -> Result<OwnedFd> {
+    fd::take_writable(number).with_context(|| format!("invalid --status-fd argument {number}"))
+}
+
+impl Checkpoint {
+    fn check_parent(&self) -> Result<()> {
+        let Some(parent) = &self.parent_path else { return Ok(()) };
+        if parent.is_absolute() {
+            return Err(Failure::Usage("--parent-path must be relative".to_owned()).into());
+        }
+        let images = &self.options.image_path;
+        let mut path = images.join(parent);
+        let mut found = std::fs::metadata(&path);
+        if found.is_err()
+            && let (Ok(beside), Some(directory)) = (parent.strip_prefix(".."), images.parent())
+        {
+            // The directory of the images is not there yet, or there is nothing beside it.
+            path = directory.join(beside);
+            found = std::fs::metadata(&path);
+        }
+        let stat = found.named(|| format!("stat({path:?})")).context("invalid --parent-path")?;
+        if !stat.is_dir() {
+            return Err(Failure::Usage(format!("invalid --parent-path: {} is not a directory", path.display())).into());
+        }
+        Ok(())
+    }
+
+    /// All that criu is told.
+    fn criu_options(&self, container: &Container, plan: &Plan, images: &Images) -> Result<Message> {
+        let pid = container.saved.init_process_pid;
+        let mut options = images.options();
+        self.options.tell(plan, &mut options);
+        options.number(option::PID, u64::from(pid.unsigned_abs()));
+        options.switch(option::LEAVE_RUNNING, self.leave_running);
+        options.switch(option::TCP_SKIP_IN_FLIGHT, self.tcp_skip_in_flight);
+        options.switch(option::LINK_REMAP, self.link_remap);
+        let cgroups = &container.saved.cgroup_paths;
+        let freezer = cgroups.iter().find(|(name, _)| name == "freezer" || cgroups.len() == 1);
+        if let Some((_, path)) = freezer {
+            options.text(option::FREEZE_CGROUP, &path.to_string_lossy());
+        }
+        if let Some(parent) = &self.parent_path {
+            options.text(option::PARENT_IMAGE, &parent.to_string_lossy());
+        }
+        options.switch(option::TRACK_MEMORY, self.pre_dump || self.parent_path.is_some());
+        if let Some(server) = &self.page_server {
+            let mut message = Message::default();
+            message.text(1, &server.address);
+            message.number(2, server.port);
+            options.message(option::PAGE_SERVER, &message);
+        }
+        external::name_namespaces(plan, pid, &mut options)?;
+        if !self.pre_dump {
+            let view = View::of(pid)?;
+            view.check(plan)?;
+            for (place, name) in view.mounts(plan)? {
+                options.pair(option::EXTERNAL_MOUNT, &place, &name);
+            }
+            let (streams, files) = view.streams()?;
+            files.iter().for_each(|file| options.text(option::EXTERNAL, file));
+            images.keep_descriptors(&streams)?;
+        }
+        Ok(options)
+    }
+}
+
+impl CriuOptions {
+    /// The directories; made if `make` says so.
+    pub(super) fn images(&self, log: &str, make: bool) -> Result<Images> {
+        let path = std::path::absolute(&self.image_path)?;
+        let work = self.work_path.as_ref().map(std::path::absolute).transpose()?;
+        Images::open(&path, work.as_deref(), log, make)
+    }
+
+    /// Tells criu of them, and of what is the same for both directions.
+    pub(super) fn tell(&self, plan: &Plan, options: &mut Message) {
+        options.switch(option::TCP_ESTABLISHED, self.tcp_established);
+        options.switch(option::EXT_UNIX_SK, self.ext_unix_sk);
+        options.switch(option::SHELL_JOB, self.shell_job);
+        options.switch(option::FILE_LOCKS, self.file_locks);
+        options.switch(option::AUTO_DEDUP, self.auto_dedup);
+        options.switch(option::LAZY_PAGES, self.lazy_pages);
+        options.switch(option::NOTIFY_SCRIPTS, true);
+        options.switch(option::ORPHAN_PTS_MASTER, true);
+        options.switch(option::MANAGE_CGROUPS, true); // for those who do not know the mode
+        let mode = self.manage_cgroups_mode.map_or(DEFAULT_MODE, |mode| mode as u64);
+        options.number(option::MANAGE_CGROUPS_MODE, mode);
+        // Devices, addresses and rules are hooks' and callers' to make anew: the other ends are not in the container.
+        options.number(option::EMPTY_NS, NETWORK.flag);
+        // Where people put what no flag is for. Its settings count more than ours.
+        match plan.annotations.get(CRIU_CONFIG).map_or("/etc/criu/runc.conf", String::as_str) {
+            "" => {}
+            file => options.text(option::CONFIG_FILE, file),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PageServer;
+
+    #[test]
+    fn a_page_server_has_an_address_and_a_port() {
+        let read = |text: &str| text.parse::<PageServer>().ok().map(|server| (server.address, server.port));
+        assert_eq!(read("0.0.0.0:27277"), Some(("0.0.0.0".to_owned(), 27277)));
+        assert_eq!(read("[::1]:7"), Some(("::1".to_owned(), 7)));
+        assert_eq!(read("host:7"), Some(("host".to_owned(), 7)));
+        for bad in ["", "host", ":7", "host:", "host:70000", "::1:7", "host:x"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! `restore`: brings back what `checkpoint` has saved, by criu, as a new container.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::checkpoint::CriuOptions;
+use super::create::{self, Driver};
+use super::delete;
+use crate::cgroup::Cgroup;
+use crate::container::notify;
+use crate::container::{self, Container, ContainerId, Reserved, Saved};
+use crate::criu::external::{self, View};
+use crate::criu::message::{self, Kind, Message, option};
+use crate::criu::{Event, Program};
+use crate::error::{Context, Result};
+use crate::host::Rootless;
+use crate::log::Phases;
+use crate::plan::namespaces::{NETWORK, TIME};
+use crate::plan::terminal::Caller;
+use crate::plan::{self, Host, Plan, Request};
+use crate::resctrl::Groups;
+use crate::runtime::console::Console;
+use crate::runtime::net_devices::{self, Moved};
+use crate::runtime::restore::Place;
+use crate::runtime::spawn::Child;
+use crate::runtime::{foreground, pid_file, restore};
+use crate::sys::pidfd::Exit;
+use crate::sys::signal;
+
+/// Bring the processes back that `checkpoint` has saved, as a new container.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The flags.
+    #[command(flatten)]
+    pub options: CriuOptions,
+    /// Path to the root of the bundle directory
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// Detach from the container's process
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Write the process id of the container's init to this file
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Send the program's terminal to whoever listens on this socket
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Leave orphans of the container's processes to the host
+    #[arg(long)]
+    pub no_subreaper: bool,
+    /// Close the TCP connections that were established
+    #[arg(long)]
+    pub tcp_close: bool,
+    /// Another security profile than the one that was saved
+    #[arg(long, value_name = "TYPE:NAME")]
+    pub lsm_profile: Option<String>,
+    /// Another SELinux context for mounts than the one that was saved
+    #[arg(long, value_name = "CONTEXT")]
+    pub lsm_mount_context: Option<String>,
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub id: String,
+}
+
+/// The name of the file with criu's account of it.
+const LOG: &str = "restore.log";
+
+/// A container that is coming back. Undone when dropped: the process, the cgroup, the directory.
+struct Restored {
+    // In the order of undoing: a cgroup with a process cannot be removed.
+    net_devices: Moved,
+    init: Option<Child>,
+    cgroup: Cgroup,
+    resctrl: Option<Groups>,
+    place: Place,
+    reserved: Reserved,
+    saved: Saved,
+    hooks_began: bool,
+}
+
+/// Carries out `restore`; gives the exit code: of a container in the foreground its program's, or 128 and the signal that
+/// ended it.
+///
+/// # Errors
+/// What went wrong; then nothing is left behind.
+pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> {
+    let mut phases = Phases::begin();
+    signal::expect_children()?;
+    let id = ContainerId::parse(&args.id)?;
+    let pid_file = args.pid_file.as_ref().map(std::path::absolute).transpose()?;
+    let images = args.options.images(LOG, false)?;
+    let streams = images.descriptors()?;
+    if !args.detach {
+        foreground::hold_signals()?;
+        if !args.no_subreaper {
+            foreground::adopt_orphans()?;
+        }
+    }
+    let bundle = create::go_to_bundle(&args.bundle)?;
+    let text = plan::read(&bundle)?;
+    let host = Host::probe(Rootless::default())?;
+    let request = Request {
+        id: &id,
+        bundle: &bundle,
+        terminal: Caller { detach: args.detach, console_socket: args.console_socket.as_deref() },
+        systemd: driver.manager(&host)?,
+        ..Request::default()
+    };
+    let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
+    external::refuse_namespaces(&plan)?;
+    plan.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    let program = Program::find()?;
+    let mut console = Console::prepare(plan.terminal.as_ref())?;
+    phases.end("plan");
+
+    let reserved = container::reserve(state_root, &id)?; // removed on drop, like all that follows
+    let mut saved = create::describe(&plan);
+    reserved.save(&saved)?; // from here on `delete --force` finds what we leave if we are killed
+    reserved.keep_config(&text)?;
+    notify::make_directory(reserved.fd())?;
+    let directory = state_root.join(&*id);
+    let cgroup = create::make_cgroup(&plan, &host)?;
+    let resctrl = create::make_groups(&plan, &reserved, &mut saved)?;
+    let place = Place::make(&plan, directory.join(container::CRIU_ROOT))?;
+    let mut restored = Restored {
+        net_devices: Moved::default(),
+        init: None,
+        cgroup,
+        resctrl,
+        place,
+        reserved,
+        saved,
+        hooks_began: false,
+    };
+    let mut options = images.options();
+    args.tell(&plan, &mut options);
+    external::mounts_of_host(&plan, &directory.join(notify::DIRECTORY), &mut options);
+    external::inherit_streams(&streams, &mut options);
+    phases.end("prepare");
+    if let Err(error) = restored.bring_back(&plan, &program, options, &mut console) {
+        return Err(restored.undo(images.explain(error)));
+    }
+    phases.end("criu");
+    let relay = console.relay().map_err(|error| restored.undo(error));
+    let (relay, restored) = match relay {
+        Ok(relay) => (relay, restored),
+        Err(error) => return Err(error),
+    };
+    let (init, container) = restored.keep(pid_file.as_deref())?;
+    phases.end("save");
+    if args.detach {
+        return Ok(0);
+    }
+    let exit = foreground::wait(init.pidfd.as_fd(), relay)?;
+    delete::remove(&container)?;
+    Ok(u8::try_from(exit.shell_code()).unwrap_or(u8::MAX))
+}
+
+impl Restore {
+    fn tell(&self, plan: &Plan, options: &mut Message) {
+        self.options.tell(plan, options);
+        options.switch(option::EVASIVE_DEVICES, true); // /dev/null by another path is /dev/null
+        options.switch(option::RESTORE_SIBLING, true); // so that init is our child and not criu's
+        options.switch(option::TCP_CLOSE, self.tcp_close);
+        if let Some(profile) = &self.lsm_profile {
+            options.text(option::LSM_PROFILE, profile);
+        }
+        if let Some(context) = &self.lsm_mount_context {
+            options.text(option::LSM_MOUNT_CONTEXT, context);
+        }
+    }
+}
+
+impl Restored {
+    fn bring_back(
+        &mut self,
+        plan: &Plan,
+        program: &Program,
+        mut options: Message,
+        console: &mut Console,
+    ) -> Result<()> {
+        let joined: Vec<OwnedFd> = external::join_namespaces(plan, &mut options)?;
+        let criu = restore::start(program, plan, &mut self.cgroup, &joined)?;
+        // Until the container's init is there, criu is what is to be killed.
+        self.saved.init_process_pid = criu.pid;
+        self.saved.init_process_start = crate::sys::proc::stat(criu.pid)?.start;
+        self.reserved.save(&self.saved)?;
+        options.text(option::ROOT, &self.place.path().to_string_lossy());
+        for (controllers, path) in criu.cgroups()? {
+            options.pair(option::CGROUP_ROOT, &controllers, &path);
+        }
+        criu.ask(&message::request(Kind::Restore, &options), |event| self.attend(plan, console, event))?;
+        match criu.finish()? {
+            Exit::Code(0) => Ok(()),
+            exit => anyhow::bail!("criu failed: it ended with {}", exit.shell_code()),
+        }
+    }
+
+    /// Does what is due at a moment of the restore.
+    fn attend(&mut self, plan: &Plan, console: &mut Console, event: Event<'_>) -> Result<()> {
+        log::debug!("{}: criu: {}", self.saved.id, event.name);
+        match event.name {
+            // The processes have namespaces, in which there is nothing yet.
+            "setup-namespaces" => {
+                self.take(plan, event.pid)?;
+                if plan.namespaces.creates(&NETWORK) {
+                    restore::loopback_up(event.pid)?;
+                }
+                self.net_devices = net_devices::move_in(&plan.net_devices, event.pid)?;
+                self.hooks_began = true;
+                let init = self.init.as_ref().context("criu has not told of the container's init")?;
+                create::run_create_hooks(&plan.hooks, &self.saved, init.pidfd.as_fd())
+            }
+            "orphan-pts-master" => console.take(event.descriptor.context("criu sent no terminal")?),
+            // They are as they were, but for that they do not run yet.
+            "post-restore" => {
+                self.take(plan, event.pid)?;
+                restore::protect_root(plan, event.pid)?;
+                let view = View::of(event.pid)?;
+                view.check(plan)?;
+                view.check_sources(plan)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes the container's init.
+    fn take(&mut self, plan: &Plan, pid: i32) -> Result<()> {
+        if self.init.as_ref().is_none_or(|init| init.pid != pid) {
+            self.init = Some(Child::restored(pid)?);
+        }
+        let Some(init) = &self.init else { return Ok(()) };
+        create::note_birth(&mut self.saved, plan, init, &self.cgroup)?;
+        // criu brings processes back in a time namespace, so that their clocks go on from where they stood.
+        if !plan.namespaces.has_own(&TIME) && is_elsewhere(pid, TIME.file) {
+            self.saved.namespace_paths.insert(TIME.saved.to_owned(), format!("/proc/{pid}/ns/{}", TIME.file).into());
+        }
+        if let Some(groups) = &self.resctrl {
+            groups.add(pid)?;
+        }
+        self.reserved.save(&self.saved)
+    }
+
+    /// Takes all away, and says why.
+    fn undo(&mut self, error: anyhow::Error) -> anyhow::Error {
+        // criu has killed what it made, unless it was killed itself.
+        let _ = self.cgroup.kill();
+        self.init = None;
+        let error = create::with_oom(error, &self.cgroup);
+        if self.hooks_began {
+            create::run_poststop_hooks(&self.saved);
+        }
+        error
+    }
+
+    /// Makes it last.
+    fn keep(mut self, pid_file: Option<&Path>) -> Result<(Child, Container)> {
+        let Some(mut init) = self.init.take() else { anyhow::bail!("criu has not told of the container's init") };
+        if let Some(path) = pid_file {
+            pid_file::write(path, init.pid)?;
+        }
+        self.saved.complete = true;
+        drop(self.place);
+        match self.reserved.commit(self.saved) {
+            Ok(container) => {
+                self.net_devices.keep();
+                init.release();
+                self.cgroup.keep();
+                if let Some(groups) = &mut self.resctrl {
+                    groups.keep();
+                }
+                Ok((init, container))
+            }
+            Err(error) => {
+                // A cgroup with a process in it cannot be removed.
+                drop(init);
+                if let Some(path) = pid_file {
+                    pid_file::remove(path);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Whether a process has another namespace of a kind than we; what the kernel does not know it has not.
+fn is_elsewhere(pid: i32, file: &str) -> bool {
+    let of = |process: &str| {
+        let stat = rustix::fs::stat(format!("/proc/{process}/ns/{file}")).ok()?;
+        Some((stat.st_dev, stat.st_ino))
+    };
+    of(&pid.to_string()) != of("self")
+}

@@ -1,0 +1,349 @@
+//! What of a container is not its own, and so not in its images: mounts of the host, namespaces that it joined, and the
+//! standard streams. At `checkpoint` each is given a name, and at `restore` the same name is given a thing of the host.
+//! config.json: mounts[].destination, mounts[].source, linux.namespaces, linux.maskedPaths, linux.readonlyPaths,
+//!     root.readonly
+//! process: runtime
+//!
+//! Of a mount the name is its place in config.json. Where it is in the container is asked of the kernel, and looked at by
+//! handles: the container's links lead wherever it likes.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, OFlags, StatxAttributes, StatxFlags, makedev};
+use rustix::io::Errno;
+
+use super::message::{Message, option};
+use crate::error::{AtKey, Context, Failure, Problem, Result};
+use crate::plan::Plan;
+use crate::plan::cgroup_mount::{CgroupMountPlan, HierarchyView};
+use crate::plan::devices::Method;
+use crate::plan::mount_options::attr;
+use crate::plan::mounts::{MountSource, MountStep};
+use crate::plan::namespaces::{IPC, Join, Kind, MOUNT, NETWORK, PID, USER, UTS};
+use crate::sys::mountinfo::{self, Mount};
+use crate::sys::proc::Proc;
+use crate::sys::root::{Root, file_type};
+use crate::sys::{Call, Named, fd};
+
+/// The name of what covers masked files.
+const NULL: &str = "orlop-null";
+
+/// The name of a mount of config.json.
+fn mount_name(index: usize) -> String {
+    format!("orlop-mount-{index}")
+}
+
+fn cgroup_name(index: usize, hierarchy: &str) -> String {
+    format!("orlop-mount-{index}-{hierarchy}")
+}
+
+fn device_name(path: &str) -> String {
+    format!("orlop-device-{path}")
+}
+
+/// A container's files, as its first process has them.
+#[derive(Debug)]
+pub struct View {
+    root: Root,
+    mounts: Vec<Mount>,
+    pid: i32,
+}
+
+/// What a path in the container leads to.
+struct Found<'a> {
+    handle: OwnedFd,
+    /// The mount that it is on.
+    mount: &'a Mount,
+    /// Whether it is that mount's root.
+    is_mount: bool,
+}
+
+impl View {
+    /// Of the container whose first process is `pid`.
+    ///
+    /// # Errors
+    /// Errors of reading /proc.
+    pub fn of(pid: i32) -> Result<Self> {
+        let root = Root::open(format!("/proc/{pid}/root").as_ref())?;
+        let mounts = mountinfo::all(&Proc::open()?.read(&format!("{pid}/mountinfo"))?);
+        Ok(Self { root, mounts, pid })
+    }
+
+    fn find(&self, path: &str) -> Result<Option<Found<'_>>> {
+        let handle = match self.root.resolve(path) {
+            Err(call) if call.is(Errno::NOENT) || call.is(Errno::NOTDIR) => return Ok(None),
+            result => result?,
+        };
+        let stat = rustix::fs::statx(&handle, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
+            .named(|| format!("statx({path:?}, STATX_MNT_ID)"))?;
+        let mount = self.mounts.iter().find(|mount| mount.id == stat.stx_mnt_id);
+        let mount = mount.with_context(|| format!("the mount of {path:?} is not in /proc/{}/mountinfo", self.pid))?;
+        Ok(Some(Found { handle, mount, is_mount: stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) }))
+    }
+
+    /// The mounts of the host that the container has: where, and their names.
+    ///
+    /// # Errors
+    /// Errors of looking; a mount point that criu would take for another.
+    pub fn mounts(&self, plan: &Plan) -> Result<Vec<(String, String)>> {
+        let mut mounts: Vec<(String, String)> = Vec::new();
+        let mut add = |path: &str, name: String| -> Result<()> {
+            if let Some(found) = self.find(path)?.filter(|found| found.is_mount) {
+                let place = &found.mount.path;
+                if place.contains("]:") {
+                    anyhow::bail!(
+                        "a container with a mount on {place:?} cannot be checkpointed: it has \"]:\" in its path"
+                    );
+                }
+                // Of two at the same place, the later covers the other.
+                mounts.retain(|(other, _)| other != place);
+                mounts.push((place.clone(), name));
+            }
+            Ok(())
+        };
+        for step in &plan.mounts {
+            for (path, name, _) in of_host(plan, step) {
+                add(&path, name).at(format_args!("/mounts/{}", step.index))?;
+            }
+        }
+        if plan.devices.populate && plan.devices.method == Method::Bind {
+            for node in &plan.devices.nodes {
+                add(&node.path, device_name(&node.path))?;
+            }
+        }
+        for (index, path) in plan.rootfs.masked_paths.iter().enumerate() {
+            let found = self.find(path)?;
+            if found.is_some_and(|found| is_null(&found.handle).unwrap_or(false)) {
+                add(path, NULL.to_owned()).at(format_args!("/linux/maskedPaths/{index}"))?;
+            }
+        }
+        Ok(mounts)
+    }
+
+    /// Sees to it that what the config wants to be read-only or hidden is so.
+    ///
+    /// # Errors
+    /// What is not; errors of looking.
+    pub fn check(&self, plan: &Plan) -> Result<()> {
+        let read_only = |path: &str, key: &str| -> Result<()> {
+            match self.find(path).at(key)? {
+                Some(found) if !found.mount.read_only => {
+                    Err(broken(key, &format!("/{} is not read-only", path.trim_start_matches('/'))))
+                }
+                _ => Ok(()),
+            }
+        };
+        if plan.rootfs.readonly {
+            read_only("", "/root/readonly")?;
+        }
+        for (index, path) in plan.rootfs.readonly_paths.iter().enumerate() {
+            read_only(path, &format!("/linux/readonlyPaths/{index}"))?;
+        }
+        for step in plan.mounts.iter().filter(|step| (step.attributes.set | step.recursive.set) & attr::RDONLY != 0) {
+            let is_host = matches!(step.source, MountSource::Bind { .. });
+            if is_host && self.find(&step.destination)?.is_some_and(|found| found.is_mount) {
+                read_only(&step.destination, &format!("/mounts/{}", step.index))?;
+            }
+        }
+        for (index, path) in plan.rootfs.masked_paths.iter().enumerate() {
+            let key = format!("/linux/maskedPaths/{index}");
+            let Some(found) = self.find(path).at(&key)? else { continue };
+            let hidden = match file_type(found.handle.as_fd())? {
+                FileType::Directory => found.is_mount && found.mount.read_only,
+                _ => is_null(&found.handle)?,
+            };
+            if !hidden {
+                return Err(broken(&key, &format!("{path} is not hidden")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that bind mounts show what the config says, and not another thing of the host.
+    ///
+    /// # Errors
+    /// Which does not; errors of looking.
+    pub fn check_sources(&self, plan: &Plan) -> Result<()> {
+        let mut seen = Vec::new();
+        // Of two at the same place, the later covers the other.
+        for step in plan.mounts.iter().rev() {
+            let MountSource::Bind { path, .. } = &step.source else { continue };
+            let key = format!("/mounts/{}", step.index);
+            let Some(found) = self.find(&step.destination).at(&key)?.filter(|found| found.is_mount) else { continue };
+            if seen.contains(&found.mount.id) {
+                continue;
+            }
+            seen.push(found.mount.id);
+            let there = rustix::fs::fstat(&found.handle).named(|| "fstat()".to_owned()).at(&key)?;
+            let wanted = rustix::fs::stat(path).named(|| format!("stat({path:?})")).at(&key)?;
+            if (there.st_dev, there.st_ino) != (wanted.st_dev, wanted.st_ino) {
+                return Err(broken(&key, &format!("/{} shows something else than {path:?}", step.destination)));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the standard streams of the first process are, as far as they are not the container's: their names. Also
+    /// those among them that criu must be told of.
+    ///
+    /// # Errors
+    /// Errors of reading /proc.
+    pub fn streams(&self) -> Result<(Vec<String>, Vec<String>)> {
+        let (mut names, mut files) = (Vec::new(), Vec::new());
+        for number in 0..3 {
+            let path = format!("/proc/{}/fd/{number}", self.pid);
+            let name = match rustix::fs::readlink(path.as_str(), Vec::new()) {
+                Ok(target) => target.to_string_lossy().into_owned(),
+                Err(Errno::NOENT) => String::new(),
+                Err(errno) => Err(errno).named(|| format!("readlink({path:?})"))?,
+            };
+            match self.file_of_host(number, &path)? {
+                Some(file) => {
+                    if !files.contains(&file) {
+                        files.push(file.clone());
+                    }
+                    names.push(file);
+                }
+                None => names.push(name),
+            }
+        }
+        Ok((names, files))
+    }
+
+    /// The name that criu has for a file that is on none of the container's mounts, if that is a device like `/dev/null`:
+    /// any other of the same kind will do in its place. A regular file would have to have the same size.
+    fn file_of_host(&self, number: u32, path: &str) -> Result<Option<String>> {
+        let stat = match rustix::fs::stat(path) {
+            Err(Errno::NOENT) => return Ok(None),
+            result => result.named(|| format!("stat({path:?})"))?,
+        };
+        let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+        if !is_device || !(makedev(1, 0)..=makedev(1, 255)).contains(&stat.st_rdev) {
+            return Ok(None);
+        }
+        let info = Proc::open()?.read(&format!("{}/fdinfo/{number}", self.pid))?;
+        let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse::<u64>().ok());
+        let Some(mount) = mount.filter(|id| self.mounts.iter().all(|mount| mount.id != *id)) else { return Ok(None) };
+        Ok(Some(format!("file[{mount:x}:{:x}]", stat.st_ino)))
+    }
+}
+
+/// What a step brings in from the host: where it is in the container, its name, where on the host.
+fn of_host(plan: &Plan, step: &MountStep) -> Vec<(String, String, String)> {
+    match (&step.source, &plan.cgroup_mount) {
+        (MountSource::Bind { path, .. }, _) => {
+            vec![(step.destination.clone(), mount_name(step.index), path.to_string_lossy().into_owned())]
+        }
+        (MountSource::Cgroup, CgroupMountPlan::Legacy { hierarchies, .. }) => {
+            let bound = hierarchies.iter().filter_map(|hierarchy| match &hierarchy.view {
+                HierarchyView::Bound(path) => Some((&hierarchy.name, path)),
+                HierarchyView::Namespaced(_) => None,
+            });
+            let there = |name: &String| format!("{}/{name}", step.destination);
+            bound
+                .map(|(name, path)| (there(name), cgroup_name(step.index, name), path.to_string_lossy().into_owned()))
+                .collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Names and what they stand for on this host, for `restore`. More than the images have does no harm.
+pub fn mounts_of_host(plan: &Plan, notify: &Path, options: &mut Message) {
+    let add = |options: &mut Message, name: &str, source: &str| options.pair(option::EXTERNAL_MOUNT, name, source);
+    for (_, name, source) in plan.mounts.iter().flat_map(|step| of_host(plan, step)) {
+        add(options, &name, &source);
+    }
+    // That of the notify socket stands behind those of the config.
+    add(options, &mount_name(plan.mounts.len()), &notify.to_string_lossy());
+    add(options, NULL, "/dev/null");
+    if plan.devices.method == Method::Bind {
+        for node in &plan.devices.nodes {
+            add(options, &device_name(&node.path), &format!("/{}", node.path));
+        }
+    }
+}
+
+fn is_null(handle: &OwnedFd) -> Result<bool, Call> {
+    let stat = rustix::fs::fstat(handle).named(|| "fstat()".to_owned())?;
+    Ok(FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == makedev(1, 3))
+}
+
+fn broken(key: &str, text: &str) -> anyhow::Error {
+    Failure::BadConfig(Problem { key: key.to_owned(), text: format!("in the container, {text}") }).into()
+}
+
+/// Namespaces without which nothing can be saved or brought back, or with which.
+///
+/// # Errors
+/// [`Failure::BadConfig`].
+pub fn refuse_namespaces(plan: &Plan) -> Result<()> {
+    if !plan.namespaces.creates(&MOUNT) {
+        let text = "a checkpoint needs a mount namespace that the container makes".to_owned();
+        return Err(Failure::BadConfig(Problem { key: "/linux/namespaces".to_owned(), text }).into());
+    }
+    let known = [&NETWORK, &PID, &IPC, &UTS, &USER];
+    match plan.namespaces.join.iter().find(|join| !known.contains(&join.kind)) {
+        None => Ok(()),
+        Some(Join { kind, index, .. }) => {
+            let text = format!("criu cannot join a {} namespace", kind.name);
+            Err(Failure::BadConfig(Problem { key: format!("/linux/namespaces/{index}"), text }).into())
+        }
+    }
+}
+
+/// The name of a namespace that criu leaves alone; as runc has it.
+fn namespace_name(kind: &Kind) -> &'static str {
+    if *kind == NETWORK { "extRootNetNS" } else { "extRootPidNS" }
+}
+
+/// Those that the container joined and that are not to be saved.
+///
+/// # Errors
+/// stat(2)'s.
+pub fn name_namespaces(plan: &Plan, pid: i32, options: &mut Message) -> Result<()> {
+    for join in plan.namespaces.join.iter().filter(|join| [&NETWORK, &PID].contains(&join.kind)) {
+        let path = format!("/proc/{pid}/ns/{}", join.kind.file);
+        let stat = rustix::fs::stat(path.as_str()).named(|| format!("stat({path:?})"))?;
+        options.text(option::EXTERNAL, &format!("{}[{}]:{}", join.kind.file, stat.st_ino, namespace_name(join.kind)));
+    }
+    Ok(())
+}
+
+/// Tells of those to join; criu must inherit the descriptors.
+///
+/// # Errors
+/// A path that cannot be opened.
+pub fn join_namespaces(plan: &Plan, options: &mut Message) -> Result<Vec<OwnedFd>> {
+    let mut files = Vec::new();
+    for join in &plan.namespaces.join {
+        let file = fd::open(&join.path, OFlags::RDONLY)
+            .with_context(|| format!("joining the {} namespace {}", join.kind.name, join.path.display()))
+            .at(format_args!("/linux/namespaces/{}/path", join.index))?;
+        if [&NETWORK, &PID].contains(&join.kind) {
+            inherit(options, namespace_name(join.kind), file.as_raw_fd());
+            files.push(file);
+        } else {
+            options.pair(option::JOIN_NS, join.kind.file, &join.path.to_string_lossy());
+        }
+    }
+    Ok(files)
+}
+
+/// Gives the restored process our standard streams in place of those it had from outside.
+pub fn inherit_streams(names: &[String], options: &mut Message) {
+    for (name, number) in names.iter().zip(0..3) {
+        let is_first = names.iter().position(|other| other == name) == usize::try_from(number).ok();
+        if is_first && (name.starts_with("pipe:") || name.starts_with("file[")) {
+            inherit(options, name, number);
+        }
+    }
+}
+
+fn inherit(options: &mut Message, name: &str, number: i32) {
+    let mut inherited = Message::default();
+    inherited.text(1, name);
+    inherited.number(2, u64::from(number.unsigned_abs()));
+    options.message(option::INHERIT_FD, &inherited);
+}

@@ -1,0 +1,137 @@
+//! The directories that criu writes to: the images, and its log.
+//! process: runtime
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, OFlags};
+use rustix::io::Errno;
+
+use super::Failed;
+use super::message::{Message, option};
+use crate::error::{Context, Result};
+use crate::sys::{self, Named, small_file};
+
+/// The file that names what the standard streams were; with runc's name.
+const DESCRIPTORS: &str = "descriptors.json";
+
+/// How much criu tells in its log: all but debugging.
+const LOG_LEVEL: u64 = 4;
+
+/// The directory of the images, and the one for everything else.
+#[derive(Debug)]
+pub struct Images {
+    directory: OwnedFd,
+    work: Option<OwnedFd>,
+    log: PathBuf,
+}
+
+impl Images {
+    /// Opens them, made if `make` says so; `log` is the log's name. Without a directory for the work, it is that of the
+    /// images.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn open(path: &Path, work: Option<&Path>, log: &str, make: bool) -> Result<Self> {
+        if make {
+            self::make(path).context("making the directory of the images (--image-path)")?;
+        }
+        let directory = open(path).context("the directory of the images (--image-path)")?;
+        let opened = work.map(|work| make_and_open(work).context("the directory of the work files (--work-path)"));
+        Ok(Self { directory, work: opened.transpose()?, log: work.unwrap_or(path).join(log) })
+    }
+
+    /// What criu is told of them.
+    #[must_use]
+    pub fn options(&self) -> Message {
+        let mut options = Message::default();
+        options.number(option::IMAGES_DIR_FD, number(&self.directory));
+        if let Some(work) = &self.work {
+            options.number(option::WORK_DIR_FD, number(work));
+        }
+        options.number(option::LOG_LEVEL, LOG_LEVEL);
+        let name = self.log.file_name().unwrap_or_default();
+        options.text(option::LOG_FILE, &name.to_string_lossy());
+        options
+    }
+
+    /// Writes down what the standard streams were.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn keep_descriptors(&self, descriptors: &[String]) -> Result<()> {
+        use std::io::Write;
+        match rustix::fs::unlinkat(&self.directory, DESCRIPTORS, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => Err(errno).named(|| format!("unlink({DESCRIPTORS:?})"))?,
+        }
+        let mut file = sys::fd::create_new(&self.directory, DESCRIPTORS, 0o600)?;
+        file.write_all(&serde_json::to_vec(descriptors)?).with_context(|| format!("writing {DESCRIPTORS}"))
+    }
+
+    /// What they were.
+    ///
+    /// # Errors
+    /// The failed call's; that it is not a list of texts.
+    pub fn descriptors(&self) -> Result<Vec<String>> {
+        let text = small_file::read_all(self.directory.as_fd(), DESCRIPTORS, || format!("open({DESCRIPTORS:?})"))
+            .context("these are no images of a container (--image-path)")?;
+        serde_json::from_slice(&text).with_context(|| format!("reading {DESCRIPTORS} (--image-path)"))
+    }
+
+    /// Says of criu's failure, if it is one, where it is explained, and the first line of that.
+    #[must_use]
+    pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        if !error.is::<Failed>() {
+            return error;
+        }
+        let log = self.log.display();
+        match std::fs::File::open(&self.log).ok().and_then(first_error) {
+            Some(line) => anyhow::anyhow!("{error}, log file: {log}: {line}"),
+            None => anyhow::anyhow!("{error}, log file: {log}"),
+        }
+    }
+}
+
+/// The first line that tells of an error, without the time and the place in criu's sources.
+fn first_error(log: impl Read) -> Option<String> {
+    let mut lines = BufReader::new(log).split(b'\n').map_while(Result::ok);
+    let line = lines.find_map(|line| {
+        let line = String::from_utf8_lossy(&line).into_owned();
+        line.split_once("Error (").map(|(_, rest)| rest.to_owned())
+    })?;
+    let text = line.split_once("): ").map_or(line.as_str(), |(_, text)| text);
+    Some(text.chars().filter(|letter| !letter.is_control()).collect::<String>().trim().to_owned())
+}
+
+fn number(fd: &OwnedFd) -> u64 {
+    u64::from(fd.as_raw_fd().unsigned_abs())
+}
+
+fn make(path: &Path) -> Result<()> {
+    Ok(std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).named(|| format!("mkdir({path:?})"))?)
+}
+
+fn open(path: &Path) -> Result<OwnedFd> {
+    Ok(sys::fd::open(path, OFlags::RDONLY | OFlags::DIRECTORY)?)
+}
+
+fn make_and_open(path: &Path) -> Result<OwnedFd> {
+    make(path)?;
+    open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_error;
+
+    #[test]
+    fn the_first_error_of_a_log_is_found() {
+        let log =
+            b"(00.1) Warn  (criu/a.c:1): x\n(00.2) Error (criu/b.c:2): no \x1bway\n(00.3) Error (criu/c.c:3): y\n";
+        assert_eq!(first_error(&log[..]).as_deref(), Some("no way"));
+        assert_eq!(first_error(&b"\xff\nall is well\n"[..]), None);
+    }
+}

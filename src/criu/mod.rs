@@ -1,0 +1,261 @@
+//! Speaking to criu(8), the program that saves processes and brings them back: `criu swrk` takes a request by a socket
+//! that it is born with, tells what comes to pass, and answers.
+//! process: runtime
+//!
+//! What criu writes of a container, its images, belongs to whoever asked for it; they are as trusted as config.json.
+//! The container is not: what is outside of it (`external`) has names that we give, never paths of its rootfs, and what
+//! is to be read-only or hidden is looked at again before its processes go on (CVE-2026-119101).
+
+pub mod external;
+pub mod images;
+pub mod message;
+
+use std::ffi::CString;
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use rustix::fs::Access;
+use rustix::io::Errno;
+
+use crate::error::{Context, Failure, Report, Result};
+use crate::sync::{self, FromInit};
+use crate::sys::clone::{self, Birth, SingleThreaded};
+use crate::sys::pidfd::{self, Exit};
+use crate::sys::wait::{Bound, Why};
+use crate::sys::{Call, fd, process, signal, socket};
+use message::{Answer, Kind, Message};
+
+/// The oldest criu that knows all that we ask for, as [`Answer::version`] has it.
+const OLDEST: u64 = 31_600;
+
+/// How long criu may take to end when it has answered.
+const END: Bound = Bound::Within(Duration::from_secs(30));
+
+/// A criu that is new enough.
+#[derive(Debug)]
+pub struct Program(CString);
+
+impl Program {
+    /// Finds it in `PATH`, and asks which it is.
+    ///
+    /// # Errors
+    /// [`Failure::Unsupported`] when there is none, or it is too old.
+    pub fn find() -> Result<Self> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let is_program =
+            |file: &std::path::PathBuf| file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok();
+        let found = std::env::split_paths(&path).map(|directory| directory.join("criu")).find(is_program);
+        let Some(file) = found else {
+            return Err(Failure::Unsupported("criu: executable file not found in $PATH".to_owned()).into());
+        };
+        let program = Self(CString::new(file.as_os_str().as_bytes())?);
+        let criu = program.start(&Birth::default(), &[], |_| Ok(()))?;
+        let version = criu.ask(&message::request(Kind::Version, &Message::default()), |_| Ok(()))?.version;
+        log::debug!("{} has the version {version}", file.display());
+        if version < OLDEST {
+            let text = format!("criu version {version} is too old, it must be {OLDEST} or higher");
+            return Err(Failure::Unsupported(text).into());
+        }
+        Ok(program)
+    }
+
+    /// Asks whether criu and the kernel have a feature, by its number in `criu_features`.
+    ///
+    /// # Errors
+    /// [`Failure::Unsupported`] when they have not.
+    pub fn need(&self, number: u32, name: &str) -> Result<()> {
+        let criu = self.start(&Birth::default(), &[], |_| Ok(()))?;
+        let answer = criu.ask(&message::feature(number), |_| Ok(())).context("CRIU feature check failed")?;
+        if !answer.features.contains(&number) {
+            return Err(Failure::Unsupported(format!("criu is missing features: {name}")).into());
+        }
+        Ok(())
+    }
+
+    /// Starts it, in a cgroup of its own if `birth` says so. It has our standard streams and `inherited`, at the same
+    /// numbers. Its mounts are ours: it works in directories that we have opened. `settle` has its pid, before it runs.
+    ///
+    /// # Errors
+    /// What went wrong on either side.
+    pub fn start(
+        &self,
+        birth: &Birth<'_>,
+        inherited: &[BorrowedFd<'_>],
+        settle: impl FnOnce(i32) -> Result<()>,
+    ) -> Result<Criu> {
+        let token = SingleThreaded::prove()?;
+        let (ours, theirs) = socket::pair()?;
+        let (wire, their_wire) = sync::pair()?;
+        let arguments = [CString::from(c"criu"), CString::from(c"swrk"), CString::new(theirs.as_raw_fd().to_string())?];
+        let environment: Vec<CString> = std::env::vars_os()
+            .filter_map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok())
+            .collect();
+        let become_criu = || -> Result<()> {
+            fd::close_copy(ours.as_fd());
+            fd::close_copy(wire.as_fd());
+            signal::restore()?;
+            their_wire.wait()?;
+            fd::close_on_exec_from(3)?;
+            for kept in inherited.iter().map(AsRawFd::as_raw_fd).chain([theirs.as_raw_fd()]) {
+                fd::keep_over_exec(kept.unsigned_abs())?;
+            }
+            Err(process::execve(&self.0, &arguments, &environment).into())
+        };
+        let newborn = clone::clone(token, birth, || {
+            if let Err(error) = become_criu() {
+                // If nobody hears it, nobody wants to know.
+                let _ = their_wire.tell(&FromInit::Failed(Report::of(&error)));
+            }
+            1
+        })
+        .context("making the process of criu")?;
+        let criu = Criu { pid: newborn.pid, pidfd: newborn.pidfd, socket: ours, ended: false };
+        drop((theirs, their_wire));
+        settle(criu.pid)?;
+        wire.go()?;
+        match wire.receive()? {
+            FromInit::End => Ok(criu),
+            FromInit::Failed(report) => Err(report.into()),
+            other => anyhow::bail!("unexpected {other:?} from criu's process"),
+        }
+    }
+}
+
+/// What criu tells while it works.
+#[derive(Debug)]
+pub struct Event<'a> {
+    /// Its name: `post-restore` and the like (criu(8), "Action scripts").
+    pub name: &'a str,
+    /// The process that it is about, in our pid namespace.
+    pub pid: i32,
+    /// What came with it.
+    pub descriptor: Option<OwnedFd>,
+}
+
+/// criu at work. Killed when dropped.
+#[derive(Debug)]
+pub struct Criu {
+    /// Its pid.
+    pub pid: i32,
+    pidfd: OwnedFd,
+    socket: OwnedFd,
+    ended: bool,
+}
+
+/// criu could not do it. With runc's words, which tools look for.
+#[derive(Debug)]
+struct Failed(String);
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "criu failed: {}", self.0)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+impl Criu {
+    /// Asks it for something; `attend` hears what comes to pass meanwhile, and with an error makes it give up and undo.
+    ///
+    /// # Errors
+    /// That of `attend`; that it could not be done.
+    pub fn ask(&self, request: &Message, mut attend: impl FnMut(Event<'_>) -> Result<()>) -> Result<Answer> {
+        let kind = Answer::read(request.as_bytes())?.kind;
+        socket::send(&self.socket, request.as_bytes(), None).context("asking criu")?;
+        let mut buffer = vec![0; 64 * 1024];
+        let mut given_up = None;
+        loop {
+            let (answer, descriptor) = match self.hear(&mut buffer) {
+                Ok(heard) => heard,
+                Err(error) => return Err(given_up.unwrap_or(error)),
+            };
+            if answer.is(Kind::Notify) && answer.success {
+                let attended = attend(Event { name: &answer.script, pid: answer.pid, descriptor });
+                let went_well = given_up.is_none() && attended.is_ok();
+                if let Err(error) = attended {
+                    given_up.get_or_insert(error);
+                }
+                socket::send(&self.socket, message::notified(went_well).as_bytes(), None).context("answering criu")?;
+                continue;
+            }
+            if let Some(error) = given_up {
+                return Err(error);
+            }
+            if !answer.success || answer.kind != kind {
+                let kinds = [Kind::Dump, Kind::Restore, Kind::PreDump, Kind::FeatureCheck, Kind::Version];
+                let kind = kinds.into_iter().find(|kind| answer.is(*kind)).unwrap_or(Kind::Notify);
+                return Err(Failed(format!("type {} errno {}", kind.name(), answer.errno)).into());
+            }
+            return Ok(answer);
+        }
+    }
+
+    fn hear(&self, buffer: &mut [u8]) -> Result<(Answer, Option<OwnedFd>)> {
+        let (length, descriptor) = match socket::receive(&self.socket, buffer, Bound::Endless(Why::PeerAtWork)) {
+            Err(call) if call.is(Errno::CONNRESET) => (0, None),
+            other => other.context("listening to criu")?,
+        };
+        if length == 0 {
+            return Err(Failed("it ended without an answer".to_owned()).into());
+        }
+        Ok((Answer::read(buffer.get(..length).unwrap_or_default())?, descriptor))
+    }
+
+    /// Lets it end.
+    ///
+    /// # Errors
+    /// Those of waiting.
+    pub fn finish(mut self) -> Result<Exit> {
+        match socket::shut_down(&self.socket) {
+            Err(call) if !call.is(Errno::NOTCONN) => return Err(call.into()),
+            _ => {}
+        }
+        let exit = pidfd::reap_within(self.pidfd.as_fd(), END)?.context("criu does not end")?;
+        self.ended = true;
+        Ok(exit)
+    }
+
+    /// Its cgroups, as it says where the restored are to be: controllers and path (proc_pid_cgroup(5)).
+    ///
+    /// # Errors
+    /// Errors of reading /proc.
+    pub fn cgroups(&self) -> Result<Vec<(String, String)>> {
+        let text = crate::sys::proc::Proc::open()?.read(&format!("{}/cgroup", self.pid))?;
+        Ok(split_cgroups(&text))
+    }
+}
+
+/// Each controller's path: of `4:cpu,cpuacct:/a`, and of `0::/b`, whose controllers have no names here.
+fn split_cgroups(text: &str) -> Vec<(String, String)> {
+    let line = |line: &str| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?.to_owned(), fields.next()?.to_owned());
+        Some((controllers, path))
+    };
+    let lines: Vec<(String, String)> = text.lines().filter_map(line).collect();
+    lines.iter().flat_map(|(names, path)| names.split(',').map(|name| (name.to_owned(), path.clone()))).collect()
+}
+
+impl Drop for Criu {
+    fn drop(&mut self) {
+        if !self.ended {
+            // There is an error on its way already, or it was only asked which it is.
+            let _: Result<(), Call> = pidfd::kill(self.pidfd.as_fd());
+            let _ = pidfd::reap_within(self.pidfd.as_fd(), END);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_cgroups;
+
+    #[test]
+    fn every_controller_has_its_path() {
+        let text = "4:cpu,cpuacct:/a:b\n1:name=systemd:/c\n0::/d\n";
+        let expected = [("cpu", "/a:b"), ("cpuacct", "/a:b"), ("name=systemd", "/c"), ("", "/d")];
+        assert_eq!(split_cgroups(text), expected.map(|(name, path)| (name.to_owned(), path.to_owned())));
+    }
+}

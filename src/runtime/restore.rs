@@ -1,0 +1,182 @@
+//! Where criu brings processes back: in the container's cgroup, and with the rootfs where criu wants it.
+//! config.json: mounts[].destination, root.path
+//! process: runtime; `make_mount_points` runs in a process of its own
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+
+use super::spawn::{Child, DEATH, close_runtime_end, visiting};
+use super::stdio;
+use crate::cgroup::{Born, Cgroup};
+use crate::criu::{Criu, Program};
+use crate::error::{AtKey, Context, Report, Result};
+use crate::plan::Plan;
+use crate::plan::mount_options::attr;
+use crate::plan::mounts::{MountSource, MountStep};
+use crate::plan::namespaces::{MOUNT, NETWORK};
+use crate::sync::{self, FromInit};
+use crate::sys::clone::{self, Birth, SingleThreaded};
+use crate::sys::mount::{self, Depth};
+use crate::sys::proc::Proc;
+use crate::sys::root::{Root, file_type};
+use crate::sys::{Named, fd, pidfd, process};
+
+/// A directory with the rootfs mounted on it, removed when dropped: criu wants a mount whose parent nothing covers.
+#[derive(Debug)]
+pub struct Place(PathBuf);
+
+impl Place {
+    /// Makes it, and the mount points in the rootfs.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn make(plan: &Plan, path: PathBuf) -> Result<Self> {
+        rustix::fs::mkdir(&path, Mode::RWXU).named(|| format!("mkdir({path:?})"))?;
+        let place = Self(path); // removed on drop
+        in_child(MOUNT.flag, || make_mount_points(plan, &place.0)).context("making mount points")?;
+        attach_rootfs(&clone_rootfs(plan)?, &place.0)?;
+        Ok(place)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // With the container's directory it goes at the latest.
+        let _ = mount::detach(&self.0.to_string_lossy());
+        let _ = rustix::fs::rmdir(&self.0);
+    }
+}
+
+/// Starts criu for a container: the restored are born in its cgroup, as it is in there itself, under its limits. It has
+/// our standard streams and `joined`.
+///
+/// # Errors
+/// What went wrong on either side.
+pub fn start(program: &Program, plan: &Plan, cgroup: &mut Cgroup, joined: &[OwnedFd]) -> Result<Criu> {
+    let directory = cgroup.clone_into().map(|fd| fd.try_clone_to_owned()).transpose()?;
+    let born = if directory.is_some() { Born::Inside } else { Born::Outside };
+    let birth = Birth { cgroup: directory.as_ref().map(AsFd::as_fd), ..Birth::default() };
+    let joined: Vec<_> = joined.iter().map(AsFd::as_fd).collect();
+    stdio::give(&plan.entry())?;
+    program.start(&birth, &joined, |pid| {
+        cgroup.take_first(plan, pid, born)?;
+        cgroup.set(&plan.resources)
+    })
+}
+
+/// Makes the root of the container whose first process is `pid` read-only, if it is to be: criu leaves it writable.
+///
+/// # Errors
+/// The failed call's.
+pub fn protect_root(plan: &Plan, pid: i32) -> Result<()> {
+    if !plan.rootfs.readonly {
+        return Ok(());
+    }
+    let mounts = fd::open(format!("/proc/{pid}/ns/{}", MOUNT.file).as_ref(), OFlags::RDONLY)?;
+    in_child(0, || {
+        clone::setns(mounts.as_fd(), MOUNT.flag)?; // its root is ours then
+        let root = fd::open("/".as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
+        Ok(mount::set_attributes(root.as_fd(), attr::RDONLY, 0, Depth::This)?)
+    })
+    .at("/root/readonly")
+}
+
+/// Does something in a process of its own, with namespaces of its own, so that nothing of it stays with us.
+fn in_child(namespaces: u32, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let (ours, theirs) = sync::pair()?;
+    let newborn = clone::clone(SingleThreaded::prove()?, &Birth { namespaces, ..Birth::default() }, || {
+        close_runtime_end(&ours);
+        if let Err(error) = work() {
+            // If nobody hears it, nobody wants to know.
+            let _ = theirs.tell(&FromInit::Failed(Report::of(&error)));
+            return 1;
+        }
+        0
+    })?;
+    drop(theirs);
+    let mut child = Child::adopt(newborn);
+    match ours.receive()? {
+        FromInit::End => {
+            let exit = pidfd::reap_within(child.pidfd.as_fd(), DEATH)?.context("a process of ours does not end")?;
+            child.release();
+            anyhow::ensure!(exit.shell_code() == 0, "a process of ours died");
+            Ok(())
+        }
+        FromInit::Failed(report) => Err(report.into()),
+        other => anyhow::bail!("unexpected {other:?} from a process of ours"),
+    }
+}
+
+fn attach_rootfs(rootfs: &OwnedFd, place: &Path) -> Result<()> {
+    Ok(mount::attach(rootfs.as_fd(), fd::open(place, OFlags::PATH | OFlags::DIRECTORY)?.as_fd())?)
+}
+
+fn clone_rootfs(plan: &Plan) -> Result<OwnedFd> {
+    mount::clone_tree_at(CWD, &plan.rootfs.path.to_string_lossy(), Depth::Recursive).at("/root/path")
+}
+
+/// What `create` makes for its mounts in the rootfs, criu wants to be there: the rootfs may be a new one. What is mounted
+/// from the host is mounted here, too, for mount points may be in it.
+fn make_mount_points(plan: &Plan, place: &Path) -> Result<()> {
+    // We have a copy of the host's mounts, and what we do must not get back to it.
+    mount::isolate(&Proc::open()?, &place.to_string_lossy())?;
+    rustix::process::umask(Mode::empty());
+    let tree = clone_rootfs(plan)?;
+    mount::set_propagation(tree.as_fd(), libc::MS_PRIVATE, Depth::Recursive)?;
+    attach_rootfs(&tree, place)?;
+    let root = Root::from_fd(tree);
+    for step in plan.mounts.iter().filter(|step| !is_in_filesystem(step, plan)) {
+        make_mount_point(&root, step)
+            .with_context(|| format!("the mount point of {step}"))
+            .at(format_args!("/mounts/{}", step.index))?;
+    }
+    Ok(())
+}
+
+fn make_mount_point(root: &Root, step: &MountStep) -> Result<()> {
+    match &step.source {
+        MountSource::Filesystem { .. } => drop(root.mkdir_all(&step.destination)?),
+        MountSource::Bind { path, recursive } => {
+            let depth = if *recursive { Depth::Recursive } else { Depth::This };
+            let source = mount::clone_tree_at(CWD, &path.to_string_lossy(), depth)?;
+            mount::set_propagation(source.as_fd(), libc::MS_PRIVATE, Depth::Recursive)?;
+            let target = match file_type(source.as_fd())? {
+                FileType::Directory => root.mkdir_all(&step.destination)?,
+                _ => root.create_file(&step.destination)?,
+            };
+            mount::attach(source.as_fd(), target.as_fd())?;
+        }
+        MountSource::Cgroup | MountSource::Remount { .. } => {}
+    }
+    Ok(())
+}
+
+/// Whether a mount is on a filesystem that is new, so that its mount point comes with that: from the images, or from the
+/// kernel.
+fn is_in_filesystem(step: &MountStep, plan: &Plan) -> bool {
+    let is_below = |other: &MountStep| {
+        matches!(other.source, MountSource::Filesystem { .. })
+            && step.destination.strip_prefix(&other.destination).is_some_and(|rest| rest.starts_with('/'))
+    };
+    plan.mounts.iter().any(is_below)
+}
+
+/// Brings `lo` up in the network namespace of a process.
+///
+/// # Errors
+/// The failed call's.
+pub fn loopback_up(pid: i32) -> Result<()> {
+    let namespace = fd::open(format!("/proc/{pid}/ns/net").as_ref(), OFlags::RDONLY)?;
+    visiting([&NETWORK].into_iter(), || {
+        clone::setns(namespace.as_fd(), NETWORK.flag)?;
+        process::loopback_up().context("bringing the loopback interface up")
+    })
+}

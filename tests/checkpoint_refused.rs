@@ -1,0 +1,110 @@
+//! `checkpoint` and `restore`: what is refused, and that nothing is left of it
+
+use std::fs;
+
+use crate::support::criu::{NEW, OLD, with_stand_in};
+use crate::support::{Bundle, Container};
+
+fn running(bundle: Bundle) -> Container {
+    with_stand_in(bundle, NEW).args(["sleep", "1000"]).run_detached()
+}
+
+#[test]
+fn a_criu_that_is_too_old_is_refused() {
+    differs!();
+    let c = with_stand_in(Bundle::busybox(), OLD).args(["sleep", "1000"]).run_detached();
+    let output = c.verb("checkpoint").refused();
+    output.says("criu version 31500 is too old, it must be 31600 or higher").says("install");
+    assert!(!c.bundle.scratch("checkpoint").exists(), "nothing was made");
+    assert_eq!(c.status(), "running");
+}
+
+#[test]
+fn a_criu_that_talks_nonsense_is_refused() {
+    for nonsense in [r"\x08", r"\x08\x01\x10\x01", r"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "hello"] {
+        let c = with_stand_in(Bundle::busybox(), nonsense).args(["sleep", "1000"]).run_detached();
+        c.verb("checkpoint").refused();
+        assert_eq!(c.status(), "running");
+    }
+}
+
+#[test]
+fn without_criu_the_error_says_so() {
+    let c = Bundle::busybox().env("PATH", "/nowhere").args(["sleep", "1000"]).run_detached();
+    c.verb("checkpoint").refused().says("executable file not found in $PATH");
+    assert_eq!(c.status(), "running");
+}
+
+#[test]
+fn bad_flags_are_refused_and_nothing_is_made() {
+    let c = running(Bundle::busybox());
+    let images = c.bundle.scratch("images");
+    for flags in [
+        &["--manage-cgroups-mode", "moon"][..],
+        &["--empty-ns", "pid"],
+        &["--page-server", "4711"],
+        &["--page-server", "host:moon"],
+        &["--status-fd", "77", "--lazy-pages"],
+        &["--parent-path", "/absolute"],
+        &["--parent-path", "../missing"],
+        &["--image-path", "/proc/moon/images"],
+        &["--work-path", "/proc/moon/work"],
+    ] {
+        let args = ["checkpoint", "--image-path", images.to_str().unwrap()];
+        let all: Vec<&str> = args.iter().chain(flags).chain([&c.id()]).copied().collect();
+        c.bundle.call(&all).refused();
+        assert!(!c.bundle.scratch("stand-in/1").exists(), "criu was asked with {flags:?}");
+    }
+    assert_eq!(c.status(), "running");
+}
+
+#[test]
+fn only_what_runs_can_be_saved() {
+    let c = with_stand_in(Bundle::busybox(), NEW).create();
+    c.verb("checkpoint").refused().says("Container cannot be checkpointed in created state");
+    c.finish();
+    c.verb("checkpoint").refused().says("Container cannot be checkpointed in stopped state");
+    c.bundle.call(&["checkpoint", "moon"]).refused().says("container does not exist");
+    assert!(!c.bundle.scratch("checkpoint").exists());
+}
+
+#[test]
+fn what_cannot_be_restored_leaves_nothing() {
+    let bundle = with_stand_in(Bundle::busybox(), NEW);
+    bundle.write_config();
+    let (path, images) = (bundle.path(), bundle.scratch_dir("empty"));
+    for flags in [
+        &["--image-path", "/proc/moon/images"][..],
+        &["--image-path", images.to_str().unwrap()],
+        &["--image-path", images.to_str().unwrap(), "--manage-cgroups-mode", "moon"],
+        &["--image-path", images.to_str().unwrap(), "--empty-ns", "moon"],
+        &["--image-path", images.to_str().unwrap(), "--console-socket", "/moon"],
+    ] {
+        let all: Vec<&str> = ["restore", "--bundle", path.to_str().unwrap()]
+            .iter()
+            .chain(flags)
+            .chain([&bundle.id()])
+            .copied()
+            .collect();
+        bundle.call(&all).refused();
+        bundle.assert_nothing_left();
+    }
+}
+
+#[test]
+fn an_id_that_is_taken_is_refused() {
+    let c = running(Bundle::busybox());
+    fs::write(c.bundle.scratch_dir("images").join("descriptors.json"), "[]").unwrap();
+    let (path, images) = (c.bundle.path(), c.bundle.scratch("images"));
+    let args = ["restore", "--bundle", path.to_str().unwrap(), "--image-path", images.to_str().unwrap(), c.id()];
+    c.bundle.call(&args).refused().says("container with given ID already exists");
+    assert_eq!(c.status(), "running");
+}
+
+#[test]
+fn help_is_there_for_those_who_ask_whether_it_can() {
+    let bundle = Bundle::busybox();
+    for verb in ["checkpoint", "restore"] {
+        assert!(bundle.call(&[verb, "--help"]).ok().stdout.contains("--image-path"));
+    }
+}

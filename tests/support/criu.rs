@@ -1,0 +1,37 @@
+//! A program in criu's place, which writes down what it is asked for and then ends.
+
+use std::fs;
+
+use super::Bundle;
+use super::userland::make_executable;
+
+/// Writes the request to the directory that it is in, under the number of its kind; answers which version it is (`VERSION`)
+/// that it has all features (`FEATURE_CHECK`); all else
+/// fails with the error number 5.
+const STAND_IN: &str = r#"#!/bin/bash
+here=$(dirname "$0")
+dd bs=65536 count=1 <&"$2" >"$here/request" 2>/dev/null
+kind=$(od -An -tu1 -j1 -N1 "$here/request" | tr -d ' ')
+mv "$here/request" "$here/$kind"
+case $kind in
+10) printf 'VERSION' >"$here/answer" ;;
+9) printf '\x08\x09\x10\x01\x42\x04\x08\x01\x10\x01' >"$here/answer" ;;
+*) printf "\x08\x0$kind\x10\x00\x38\x05" >"$here/answer" ;;
+esac
+dd bs=65536 <"$here/answer" >&"$2" 2>/dev/null
+"#;
+
+/// An answer: the version is 4.1.1 (`criu_resp`).
+pub const NEW: &str = r"\x08\x0a\x10\x01\x52\x06\x08\x04\x10\x01\x20\x01";
+/// 3.15.
+pub const OLD: &str = r"\x08\x0a\x10\x01\x52\x04\x08\x03\x10\x0f";
+
+/// Puts the stand-in before the real one.
+pub fn with_stand_in(bundle: Bundle, version: &str) -> Bundle {
+    let program = bundle.scratch_dir("stand-in").join("criu");
+    fs::write(&program, STAND_IN.replace("VERSION", version)).unwrap();
+    make_executable(&program);
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{path}", bundle.scratch("stand-in").display());
+    bundle.env("PATH", &path)
+}
