@@ -105,7 +105,7 @@ pub fn copy_to(source: &Reference, destination: &Reference, options: &Options) -
         Reference::Layout(_) | Reference::Registry(_) => {}
     }
     let fresh = match destination {
-        Reference::Layout(local) => Fresh::of(&local.path),
+        Reference::Layout(local) => Fresh::of(&local.path)?,
         _ => None,
     };
     let copied = finish(async {

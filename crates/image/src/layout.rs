@@ -51,10 +51,18 @@ pub struct Fresh<'a> {
 
 impl<'a> Fresh<'a> {
     /// Looks before the layout is made; nothing if its directory is there already.
-    #[must_use]
-    pub fn of(root: &'a Path) -> Option<Self> {
-        let missing = root.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
-        missing.last().map(|top| Self { root, top: top.to_owned() })
+    ///
+    /// # Errors
+    /// A directory cannot be looked into.
+    pub fn of(root: &'a Path) -> Result<Option<Self>> {
+        let mut top = None;
+        for path in root.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+            if path.try_exists().with_context(|| path.display().to_string())? {
+                break;
+            }
+            top = Some(path.to_owned());
+        }
+        Ok(top.map(|top| Self { root, top }))
     }
 
     /// Takes them away, unless there is a blob, or a part of one: the next copy goes on with that.
