@@ -11,7 +11,7 @@ dir=$(realpath "$2/test-vm")
 shift 2
 cd "$(dirname "$0")/../.."
 suite=bookworm
-jobs="suite"
+jobs="suite many"
 case ${LAYOUT:=unified} in
 unified)
     suite=trixie

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What the machine does: unpacks what the host has put into /share, runs the jobs that /share/jobs names, and writes
-# those that failed to /share/failed. A job is CALLER:RUNTIME, or `suite`, the behaviour tests.
+# those that failed to /share/failed. A job is CALLER:RUNTIME, `suite`, the behaviour tests, or `many`, those of 500
+# containers at once.
 set -uo pipefail
 echo "the machine is up after $(cut -d . -f 1 /proc/uptime) s"
 repository=$(cat /share/repository)
@@ -36,6 +37,7 @@ job() {
             return $failed
         fi
         ;;
+    many) ORLOP_MANY=500 suite many:: ;;
     podman-rootless:*) as_user "$PWD/podman.sh" ;;
     *) timeout 600 "./${1%:*}.sh" ;;
     esac
