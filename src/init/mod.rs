@@ -108,7 +108,7 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
 
     let rootfs = rootfs::build(plan, &proc, runtime)?; // ── the host is still visible ──
     runtime.tell(&FromInit::Built)?; // limits; prestart, createRuntime
-    if plan.init_waits_for_hooks() {
+    if plan.init_waits() {
         runtime.wait()?;
     }
     run_hooks(plan, Moment::CreateContainer, Status::Creating)?;

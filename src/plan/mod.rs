@@ -169,12 +169,17 @@ impl Plan {
 
     /// Whether init, once it has built the rootfs, waits for what the runtime does then: hooks see the rootfs as it is
     /// at that moment, those of the container come after those of the runtime, parameters (sysctl) of a network device are
-    /// there only when the device is, and cgroup v1 denies all devices, a terminal too, for the moment of setting rules.
+    /// there only when the device is, cgroup v1 denies all devices, a terminal too, for the moment of setting rules, and
+    /// a scheduler and a memory policy are for the CPUs and the nodes of the cgroup.
     #[must_use]
-    pub fn init_waits_for_hooks(&self) -> bool {
+    pub fn init_waits(&self) -> bool {
         let hooks = &self.hooks;
         let lists = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
-        lists.iter().any(|hooks| !hooks.is_empty()) || !self.net_devices.is_empty() || self.terminal.is_some()
+        lists.iter().any(|hooks| !hooks.is_empty())
+            || !self.net_devices.is_empty()
+            || self.terminal.is_some()
+            || self.process.scheduler.is_some()
+            || self.process.memory_policy.is_some()
     }
 
     /// The agent that a notifying filter asks.

@@ -232,7 +232,7 @@ impl Init {
                 }
                 FromInit::Built => {
                     hooks_due()?;
-                    if plan.init_waits_for_hooks() {
+                    if plan.init_waits() {
                         self.wire.go()?;
                     }
                 }
