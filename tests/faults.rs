@@ -12,7 +12,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::support::{Bundle, Container, Output, Value, cgroups, json};
+use crate::support::runtime::time_limit;
+use crate::support::{Bundle, Container, Output, Value, cgroups, eventually, json};
 
 /// A filesystem of its own in the place of a directory.
 struct Disk(PathBuf);
@@ -267,8 +268,16 @@ fn a_cgroup_that_has_vanished_stops_nobody() {
     differs!();
     let c = Bundle::busybox().args(["sleep", "100"]).run_detached();
     let pid = c.pid().to_string();
+    let mut elsewhere = Vec::new();
     for group in cgroups::named(c.id()) {
-        fs::write(group.parent().unwrap().join("cgroup.procs"), &pid).unwrap();
+        let parent = group.parent().unwrap();
+        if fs::write(parent.join("cgroup.procs"), &pid).is_err() {
+            // On v2 one that has controllers below has no processes of its own.
+            let sibling = parent.join(format!("elsewhere-{pid}"));
+            fs::create_dir(&sibling).unwrap();
+            fs::write(sibling.join("cgroup.procs"), &pid).unwrap();
+            elsewhere.push(sibling);
+        }
         fs::remove_dir(&group).unwrap();
     }
     assert_eq!(at_once(|| c.status()), "running");
@@ -280,6 +289,9 @@ fn a_cgroup_that_has_vanished_stops_nobody() {
     at_once(|| c.bundle.call(&["events", "--stats", c.id()]));
     at_once(|| c.exec(&[], &["true"]));
     at_once(|| c.delete_by_force());
+    for group in elsewhere {
+        assert!(eventually(time_limit(), || fs::remove_dir(&group).is_ok()));
+    }
     c.bundle.assert_nothing_left();
 }
 

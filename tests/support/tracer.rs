@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use super::eventually;
 use super::runtime::{Running, read, time_limit};
 
 /// Who dies, and when.
@@ -58,7 +59,14 @@ pub fn trace(command: &Command, program: &Path, besides: &[i32], victim: Option<
             let mut tracer = Tracer { victim, program: program.as_os_str().as_encoded_bytes(), ..Tracer::default() };
             tracer.run(command, besides, dir)
         });
-        thread.join().expect("the tracer")
+        let trace = thread.join().expect("the tracer");
+        if let Some(runtime) = &trace.alive {
+            // The kernel lets it go a moment after the thread is said to have ended; until then its stops would be ours.
+            let path = format!("/proc/{}/status", runtime.pid());
+            let is_free = || read(Path::new(&path)).contains("TracerPid:\t0\n");
+            assert!(eventually(time_limit(), is_free), "the runtime is still traced");
+        }
+        trace
     })
 }
 
