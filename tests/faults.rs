@@ -236,7 +236,9 @@ fn a_frozen_container_keeps_nobody_waiting() {
         at_once(|| c.verb("start")).refused();
         at_once(|| c.verb("pause")).refused();
         at_once(|| c.exec(&[], &["true"])).exec_refused();
-        at_once(|| c.bundle.call(&["update", "--pids-limit", "100", c.id()])).ok();
+        if cgroups::has("pids") {
+            at_once(|| c.bundle.call(&["update", "--pids-limit", "100", c.id()])).ok();
+        }
         at_once(|| c.verb("delete")).refused();
         c.verb("resume").silent();
         assert_ne!(c.status(), "paused");
@@ -283,9 +285,10 @@ fn a_cgroup_that_has_vanished_stops_nobody() {
     assert_eq!(at_once(|| c.status()), "running");
     at_once(|| c.verb("pause")).refused().names(c.id()).because("no such file or directory");
     at_once(|| c.verb("ps")).ok();
-    at_once(|| c.bundle.call(&["update", "--pids-limit", "100", c.id()]))
-        .refused()
-        .because("no such file or directory");
+    if cgroups::has("pids") {
+        let update = at_once(|| c.bundle.call(&["update", "--pids-limit", "100", c.id()]));
+        update.refused().because("no such file or directory");
+    }
     at_once(|| c.bundle.call(&["events", "--stats", c.id()]));
     at_once(|| c.exec(&[], &["true"]));
     at_once(|| c.delete_by_force());
