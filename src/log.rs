@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::num::NonZeroI32;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -48,8 +49,8 @@ struct Line<'a> {
     path: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     call: &'a str,
-    #[serde(skip_serializing_if = "is_zero")]
-    errno: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errno: Option<NonZeroI32>,
     #[serde(skip_serializing_if = "str::is_empty")]
     hint: &'a str,
     #[serde(flatten)]
@@ -93,11 +94,6 @@ impl Took {
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_zero(number: &i32) -> bool {
-    *number == 0
-}
-
 impl Log {
     /// Opens the file, to append to it.
     ///
@@ -139,7 +135,8 @@ impl Log {
             Format::Json => {
                 let Report { text, code, key, call, errno } = report;
                 let (path, hint) = (report.path(), report.hint());
-                let line = Line { level, msg: text, time, code, key, path, call, errno: *errno, hint, took };
+                let errno = NonZeroI32::new(*errno);
+                let line = Line { level, msg: text, time, code, key, path, call, errno, hint, took };
                 serde_json::to_string(&line).unwrap_or_default() + "\n"
             }
         };

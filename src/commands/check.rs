@@ -3,6 +3,7 @@
 //! The plan is the one that `create` would make, so the two cannot disagree ([`Plan::review`]); what only shows later is
 //! looked at beforehand ([`crate::looks`]). Nothing is made.
 
+use std::num::NonZeroI32;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -15,6 +16,7 @@ use crate::looks;
 use crate::plan::{self, Host, Plan, Request, rules};
 
 use super::create::Driver;
+use super::tell;
 
 /// Say all that keeps a bundle from starting here.
 #[derive(Debug, Args)]
@@ -49,8 +51,8 @@ struct Told {
     code: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     call: String,
-    #[serde(skip_serializing_if = "is_none")]
-    errno: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errno: Option<NonZeroI32>,
 }
 
 /// A container of this id could be made; its name says what it would be for.
@@ -90,9 +92,7 @@ fn review(text: &[u8], bundle: &std::path::Path, host: &Host, driver: Driver) ->
     let keys: Vec<String> = review.problems.iter().map(|problem| problem.key.clone()).collect();
     let mut reports: Vec<Report> = review.problems.into_iter().map(of_plan).collect();
     if let Some(plan) = &review.plan {
-        for warning in &plan.warnings {
-            log::warn!("{warning}");
-        }
+        tell(&plan.warnings);
         reports.extend(looks::look(plan, &keys));
     }
     Ok(reports)
@@ -113,7 +113,7 @@ impl From<Report> for Told {
             hint: advice.hint,
             code: report.code,
             call: report.call,
-            errno: report.errno,
+            errno: NonZeroI32::new(report.errno),
             pointer: report.key,
         }
     }
@@ -124,9 +124,4 @@ impl std::fmt::Display for Told {
         let pointer = if self.pointer.is_empty() { "config.json" } else { &self.pointer };
         writeln!(f, "{pointer}: {}\n    rule: {}\n    hint: {}", self.problem, self.rule, self.hint)
     }
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_none(errno: &i32) -> bool {
-    *errno == 0
 }

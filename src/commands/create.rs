@@ -7,9 +7,10 @@ use std::time::SystemTime;
 
 use clap::Args;
 
+use super::tell;
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::container::notify::{self, Notify};
-use crate::container::{self, ContainerId, Reserved, Saved, gate};
+use crate::container::{self, Container, ContainerId, Reserved, Saved, gate};
 use crate::error::{AtKey, Context, Failure, Result};
 use crate::hooks::{self, Around};
 use crate::host::Rootless;
@@ -74,16 +75,10 @@ pub struct CreateOptions {
     pub id: String,
 }
 
-/// A container whose init is ready to become the program. Undone when dropped: the process, the cgroup, the directory.
+/// A container whose init is ready to become the program.
 #[derive(Debug)]
 pub struct Ready {
-    // In the order of undoing: a cgroup with a process cannot be removed.
-    pub(super) net_devices: Moved,
-    pub(super) init: Init,
-    pub(super) cgroup: Cgroup,
-    pub(super) resctrl: Option<Groups>,
-    pub(super) reserved: Reserved,
-    pub(super) saved: Saved,
+    pub(super) made: Made<Init>,
     pub(super) notify: Option<Notify>,
     /// In the foreground, between the program's terminal and ours.
     pub(super) relay: Option<Relay>,
@@ -127,7 +122,9 @@ pub fn create(args: &Create, state_root: &Path, driver: Driver) -> Result<()> {
     let pid_file = args.options.absolute_pid_file()?;
     let ready = make_ready(&args.options, state_root, driver, Gate::Closed, true)?;
     // Only then on to the gate: an init that nobody knows of must not wait there, but end with us if we are killed now.
-    let (init, _, _) = keep(ready, pid_file.as_deref())?;
+    let Ready { made, mut phases, .. } = ready;
+    let (init, _) = made.keep(pid_file.as_deref())?;
+    phases.end("save");
     init.go()
 }
 
@@ -164,7 +161,7 @@ pub(super) fn make_ready(
         systemd: driver.manager(&host)?,
     };
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
-    plan.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    tell(&plan.warnings);
     log::debug!("{id}: planned from {}", bundle.display());
     phases.end("plan");
     let mut console = Console::prepare(plan.terminal.as_ref())?;
@@ -178,10 +175,7 @@ pub(super) fn make_ready(
     let notify = prepare_notify(&reserved, wanted.as_deref(), gate)?;
     let mut cgroup = make_cgroup(&plan, &host)?;
     let resctrl = make_groups(&plan, &reserved, &mut saved)?;
-    let gate = match gate {
-        Gate::Closed => Some(gate::make(reserved.fd())?),
-        Gate::Open => None,
-    };
+    let gate = (gate == Gate::Closed).then(|| gate::make(reserved.fd())).transpose()?;
     phases.end("prepare");
     let init = spawn::give_birth(&plan, &mut cgroup, &rootfs, gate)?;
     inherited.close()?;
@@ -210,7 +204,10 @@ pub(super) fn make_ready(
     phases.end("enter");
     let attended = attended.and_then(|()| pidfd_socket.map_or(Ok(()), |socket| socket.send(&init, pidfd_socket::INIT)));
     match attended.and_then(|()| console.relay()) {
-        Ok(relay) => Ok(Ready { net_devices, init, cgroup, resctrl, reserved, saved, notify, relay, phases }),
+        Ok(relay) => {
+            let made = Made { net_devices, init, cgroup, resctrl, reserved, saved };
+            Ok(Ready { made, notify, relay, phases })
+        }
         Err(error) => {
             let error = with_oom(error, &cgroup);
             drop((net_devices, init, cgroup, resctrl, reserved));
@@ -335,31 +332,44 @@ pub(super) fn run_poststop_hooks(saved: &Saved) {
     }
 }
 
-/// Makes it last: writes the pid file and the final state, and lets go of what would be undone.
-pub(super) fn keep(ready: Ready, pid_file: Option<&Path>) -> Result<(Init, container::Container, Phases)> {
-    if let Some(path) = pid_file {
-        pid_file::write(path, ready.init.child.pid)?;
-    }
-    let Ready { mut net_devices, mut init, mut cgroup, mut resctrl, reserved, mut saved, mut phases, .. } = ready;
-    saved.complete = true;
-    match reserved.commit(saved) {
-        Ok(container) => {
-            net_devices.keep();
-            init.child.release();
-            cgroup.keep();
-            if let Some(groups) = &mut resctrl {
-                groups.keep();
-            }
-            phases.end("save");
-            Ok((init, container, phases))
+/// A container that is there but for a last word: undone when dropped, unless kept.
+#[derive(Debug)]
+pub(super) struct Made<I> {
+    // In the order of undoing: a cgroup with a process cannot be removed.
+    pub(super) net_devices: Moved,
+    pub(super) init: I,
+    pub(super) cgroup: Cgroup,
+    pub(super) resctrl: Option<Groups>,
+    pub(super) reserved: Reserved,
+    pub(super) saved: Saved,
+}
+
+impl<I: AsMut<Child>> Made<I> {
+    /// Makes it last: writes the pid file and the final state, and lets go of what would be undone.
+    pub(super) fn keep(mut self, pid_file: Option<&Path>) -> Result<(I, Container)> {
+        if let Some(path) = pid_file {
+            pid_file::write(path, self.init.as_mut().pid)?;
         }
-        Err(error) => {
-            // A cgroup with a process in it cannot be removed.
-            drop(init);
-            if let Some(path) = pid_file {
-                pid_file::remove(path);
+        let Self { mut net_devices, mut init, mut cgroup, mut resctrl, reserved, mut saved } = self;
+        saved.complete = true;
+        match reserved.commit(saved) {
+            Ok(container) => {
+                net_devices.keep();
+                init.as_mut().release();
+                cgroup.keep();
+                if let Some(groups) = &mut resctrl {
+                    groups.keep();
+                }
+                Ok((init, container))
             }
-            Err(error)
+            Err(error) => {
+                // A cgroup with a process in it cannot be removed.
+                drop(init);
+                if let Some(path) = pid_file {
+                    pid_file::remove(path);
+                }
+                Err(error)
+            }
         }
     }
 }

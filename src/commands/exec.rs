@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::{hand_over, open, resctrl_of, status_of, unit_of};
+use super::{hand_over, open, resctrl_of, status_of, tell, unit_of};
 use crate::cgroup::Cgroup;
 use crate::container::Container;
 use crate::error::{Context, Failure, Result};
@@ -110,9 +110,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     let host = Host::probe(Rootless::default())?;
     let changes = args.changes(program, process.as_deref(), &container);
     let plan = ExecPlan::decide(&text, &changes, &host)?; // every "no" is said here
-    for warning in &plan.warnings {
-        log::warn!("{warning}");
-    }
+    tell(&plan.warnings);
     phases.end("plan");
     let mut console = Console::prepare(plan.terminal.as_ref())?;
     let paths = sub_cgroup::decide(&args.cgroup, &container.saved.cgroup_paths)?;

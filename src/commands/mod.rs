@@ -26,7 +26,7 @@ use std::str::FromStr;
 
 use crate::cgroup::Cgroup;
 use crate::container::{Container, ContainerId, Saved};
-use crate::error::{Failure, Result};
+use crate::error::{Failure, Problem, Result};
 use crate::plan::systemd::Unit;
 use crate::resctrl::Groups;
 use crate::runtime::seccomp_listener;
@@ -76,6 +76,13 @@ fn status_of(container: &Container) -> Result<Status> {
         return Ok(Status::Paused);
     }
     Ok(status)
+}
+
+/// Tells of what a plan warns of, though it stops nothing.
+fn tell(warnings: &[Problem]) {
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
 }
 
 /// Hands the listener of the filter on process `pid` to the agent.

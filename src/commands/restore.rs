@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::checkpoint::CriuOptions;
-use super::create::{self, Driver};
-use super::delete;
+use super::create::{self, Driver, Made};
+use super::{delete, tell};
 use crate::cgroup::Cgroup;
 use crate::container::notify;
 use crate::container::{self, Container, ContainerId, Reserved, Saved};
@@ -25,7 +25,7 @@ use crate::runtime::console::Console;
 use crate::runtime::net_devices::{self, Moved};
 use crate::runtime::restore::Place;
 use crate::runtime::spawn::Child;
-use crate::runtime::{foreground, pid_file, restore};
+use crate::runtime::{foreground, restore};
 use crate::sys::pidfd::Exit;
 use crate::sys::signal;
 
@@ -110,7 +110,7 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
     };
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
     external::refuse_namespaces(&plan)?;
-    plan.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    tell(&plan.warnings);
     let program = Program::find()?;
     let mut console = Console::prepare(plan.terminal.as_ref())?;
     phases.end("plan");
@@ -256,32 +256,11 @@ impl Restored {
     }
 
     /// Makes it last.
-    fn keep(mut self, pid_file: Option<&Path>) -> Result<(Child, Container)> {
-        let Some(mut init) = self.init.take() else { anyhow::bail!("criu has not told of the container's init") };
-        if let Some(path) = pid_file {
-            pid_file::write(path, init.pid)?;
-        }
-        self.saved.complete = true;
-        drop(self.place);
-        match self.reserved.commit(self.saved) {
-            Ok(container) => {
-                self.net_devices.keep();
-                init.release();
-                self.cgroup.keep();
-                if let Some(groups) = &mut self.resctrl {
-                    groups.keep();
-                }
-                Ok((init, container))
-            }
-            Err(error) => {
-                // A cgroup with a process in it cannot be removed.
-                drop(init);
-                if let Some(path) = pid_file {
-                    pid_file::remove(path);
-                }
-                Err(error)
-            }
-        }
+    fn keep(self, pid_file: Option<&Path>) -> Result<(Child, Container)> {
+        let Self { net_devices, init, cgroup, resctrl, place, reserved, saved, .. } = self;
+        let init = init.context("criu has not told of the container's init")?;
+        drop(place);
+        Made { net_devices, init, cgroup, resctrl, reserved, saved }.keep(pid_file)
     }
 }
 

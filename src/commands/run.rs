@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use clap::Args;
 
-use super::create::{self, CreateOptions, Driver, Gate};
+use super::create::{self, CreateOptions, Driver, Gate, Ready};
 use super::{delete, hand_over, start};
 use crate::container::Container;
 use crate::container::notify::Notify;
@@ -43,9 +43,10 @@ pub fn run(args: &Run, state_root: &Path, driver: Driver) -> Result<u8> {
             foreground::adopt_orphans()?;
         }
     }
-    let mut ready = create::make_ready(&args.options, state_root, driver, Gate::Open, args.detach)?;
-    let (notify, relay) = (ready.notify.take(), ready.relay.take());
-    let (init, container, mut phases) = create::keep(ready, pid_file.as_deref())?;
+    let ready = create::make_ready(&args.options, state_root, driver, Gate::Open, args.detach)?;
+    let Ready { made, notify, relay, mut phases } = ready;
+    let (init, container) = made.keep(pid_file.as_deref())?;
+    phases.end("save");
     if let Err(error) = begin(&init, &container) {
         // The container is kept from here on, so it is deleted as any other.
         delete::stop(&container).and_then(|()| delete::remove(&container)).context("cleaning up")?;

@@ -26,9 +26,6 @@ const PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
 /// How long is waited from one attempt to the next.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
 
-/// What is done.
-const OPENING: &str = "opening the gate between create and start";
-
 /// The socket's name.
 pub const FILE: &str = "gate";
 
@@ -52,7 +49,9 @@ pub fn approach(directory: BorrowedFd<'_>) -> Result<Option<RuntimeEnd>> {
         Err(call) if call.is(Errno::AGAIN) => Ok(None),
         Err(call) => Err(call),
     });
-    there.context(OPENING)?.context("init is alive, but does not come to the gate between create and start")
+    there
+        .context("opening the gate between create and start")?
+        .context("init is alive, but does not come to the gate between create and start")
 }
 
 /// Whether there is one, as long as nobody has passed.

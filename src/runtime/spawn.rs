@@ -64,6 +64,18 @@ impl Child {
     }
 }
 
+impl AsMut<Self> for Child {
+    fn as_mut(&mut self) -> &mut Self {
+        self
+    }
+}
+
+impl AsMut<Child> for Init {
+    fn as_mut(&mut self) -> &mut Child {
+        &mut self.child
+    }
+}
+
 impl Drop for Child {
     fn drop(&mut self) {
         if !self.released {
