@@ -290,6 +290,17 @@ fn restore_tells_criu_of_its_newer_flags() {
     each_flag_is_told(MODES, ask);
 }
 
+#[test]
+fn no_pivot_refuses_what_it_refuses_at_create() {
+    let bundle = with_stand_in(Bundle::busybox(), NEW).set("/linux/rootfsPropagation", "rprivate");
+    restorable(&bundle);
+    let (images, path) = (bundle.scratch("images"), bundle.path());
+    let args = ["--image-path", images.to_str().unwrap(), "--bundle", path.to_str().unwrap(), bundle.id()];
+    bundle.call(&[&["restore", "--no-pivot"], &args[..]].concat()).refused().says("[r]private is not safe");
+    bundle.assert_nothing_left();
+    restore(&bundle, &[]);
+}
+
 /// Whose is what outlives its parent: ours, as long as we wait for the container.
 #[test]
 fn no_subreaper_leaves_orphans_to_the_host() {

@@ -91,6 +91,7 @@ const TESTS: &[(&str, &str)] = &[
     ("restore --lsm-mount-context", "checkpoint_flags::restore_tells_criu_of_its_flags"),
     ("restore --lsm-profile", "checkpoint_flags::restore_tells_criu_of_its_flags"),
     ("restore --manage-cgroups-mode", "checkpoint_flags::restore_tells_criu_of_its_newer_flags"),
+    ("restore --no-pivot", "checkpoint_flags::no_pivot_refuses_what_it_refuses_at_create"),
     ("restore --no-subreaper", "checkpoint_flags::no_subreaper_leaves_orphans_to_the_host"),
     ("restore --pid-file", "checkpoint::the_pid_file_names_the_restored_process"),
     ("restore --shell-job", "checkpoint_flags::restore_tells_criu_of_its_flags"),

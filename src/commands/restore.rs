@@ -50,6 +50,9 @@ pub struct Restore {
     /// Leave orphans of the container's processes to the host
     #[arg(long)]
     pub no_subreaper: bool,
+    /// Refuse what `create` refuses with this flag; criu enters the rootfs by pivot_root(2) all the same
+    #[arg(long)]
+    pub no_pivot: bool,
     /// Close the TCP connections that were established
     #[arg(long)]
     pub tcp_close: bool,
@@ -104,6 +107,7 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
     let request = Request {
         id: &id,
         bundle: &bundle,
+        no_pivot: args.no_pivot,
         terminal: Caller { detach: args.detach, console_socket: args.console_socket.as_deref() },
         systemd: driver.manager(&host)?,
         ..Request::default()
@@ -111,6 +115,9 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
     external::refuse_namespaces(&plan)?;
     tell(&plan.warnings);
+    if args.no_pivot {
+        log::warn!("--no-pivot: criu enters the rootfs by pivot_root(2) all the same");
+    }
     let program = Program::find()?;
     let mut console = Console::prepare(plan.terminal.as_ref())?;
     phases.end("plan");

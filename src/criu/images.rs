@@ -76,7 +76,7 @@ impl Images {
     /// # Errors
     /// The failed call's; that it is not a list of texts.
     pub fn descriptors(&self) -> Result<Vec<String>> {
-        let text = small_file::read_all(self.directory.as_fd(), DESCRIPTORS, || format!("open({DESCRIPTORS:?})"))
+        let text = small_file::read_all(self.directory.as_fd(), DESCRIPTORS, || DESCRIPTORS.to_owned())
             .context("these are no images of a container (--image-path)")?;
         serde_json::from_slice(&text).with_context(|| format!("reading {DESCRIPTORS} (--image-path)"))
     }
