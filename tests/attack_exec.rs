@@ -106,9 +106,7 @@ fn an_entrypoint_whose_interpreter_is_the_runtime_does_not_change_it() {
     let all = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"];
     let bundle = Bundle::busybox().set("/process/capabilities", config::capabilities(&all));
     let (bundle, file, before) = with_a_runtime_of_its_own(bundle);
-    let script = bundle.rootfs("bin/entry");
-    fs::write(&script, "#!/proc/self/exe\n").unwrap();
-    userland::make_executable(&script);
+    userland::write_program(&bundle.rootfs("bin/entry"), "#!/proc/self/exe\n");
     symlink("/proc/self/exe", bundle.rootfs("bin/again")).unwrap();
     let mut bundle = bundle;
     for program in ["/bin/entry", "/bin/again"] {

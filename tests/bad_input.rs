@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{Bundle, Output, json};
+use crate::support::{Bundle, Output, json, userland};
 
 /// Refuses a bundle whose config.json is this text.
 #[track_caller]
@@ -153,7 +153,7 @@ fn a_program_nobody_may_search_for_is_refused() {
     let user = json!({ "uid": 1000, "gid": 1000 });
     let bundle = Bundle::busybox().args(["/private/true"]).set("/process/user", user);
     fs::create_dir(bundle.rootfs("private")).unwrap();
-    fs::copy(bundle.rootfs("bin/busybox"), bundle.rootfs("private/true")).unwrap();
+    userland::copy_program(&bundle.rootfs("bin/busybox"), &bundle.rootfs("private/true"));
     fs::set_permissions(bundle.rootfs("private"), fs::Permissions::from_mode(0o700)).unwrap();
     bundle.refused().says("permission denied").says("/private/true");
 }
@@ -162,8 +162,7 @@ fn a_program_nobody_may_search_for_is_refused() {
 #[test]
 fn a_program_of_no_known_format_fails_at_start() {
     let mut bundle = Bundle::busybox();
-    fs::write(bundle.rootfs("letter"), "dear").unwrap();
-    fs::set_permissions(bundle.rootfs("letter"), fs::Permissions::from_mode(0o755)).unwrap();
+    userland::write_program(&bundle.rootfs("letter"), "dear");
     let out = bundle.run(["/letter"]);
     assert_ne!(out.status, 0);
     out.because("exec format error").says("/letter");

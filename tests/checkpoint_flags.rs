@@ -6,7 +6,7 @@ use std::fs;
 
 use crate::support::criu::{NEW, with_stand_in};
 use crate::support::runtime::Output;
-use crate::support::{Bundle, Container, json};
+use crate::support::{Bundle, Container, json, userland};
 
 fn running(bundle: Bundle) -> Container {
     with_stand_in(bundle, NEW).args(["sleep", "1000"]).run_detached()
@@ -309,7 +309,7 @@ fn no_subreaper_leaves_orphans_to_the_host() {
     let orphan = "*) (bash -c 'sleep 0.5; grep PPid /proc/$$/status >\"$0/orphan.new\"; mv \"$0/orphan.new\" \"$0/orphan\"' \"$here\" &)
         echo \"PPid:\t$PPID\" >\"$here/runtime\"; until [ -e \"$here/orphan\" ]; do sleep 0.1; done; ";
     let text = fs::read_to_string(&program).unwrap().replace("*) ", &orphan.replace("\\t", "\t"));
-    fs::write(&program, text).unwrap();
+    userland::write_program(&program, &text);
     restorable(&bundle);
     let (images, path) = (bundle.scratch("images"), bundle.path());
     for (flag, ours) in [("--no-subreaper=false", true), ("-no-subreaper", false)] {
@@ -347,7 +347,7 @@ fn criu_is_asked_with_the_rootfs_in_place_and_nothing_of_it_is_left() {
     let bundle = with_stand_in(Bundle::busybox(), NEW);
     let program = bundle.scratch("stand-in/criu");
     let look = "*) { ls ../state/*/criu-root; cat /proc/self/cgroup; } >\"$here/seen\"; ";
-    fs::write(&program, fs::read_to_string(&program).unwrap().replace("*) ", look)).unwrap();
+    userland::write_program(&program, &fs::read_to_string(&program).unwrap().replace("*) ", look));
     restorable(&bundle);
     restore(&bundle, &[]);
     let seen = bundle.read("stand-in/seen");

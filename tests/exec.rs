@@ -46,8 +46,7 @@ fn a_program_that_cannot_be_run_is_told() {
     c.exec(&[], &["/nosuch"]).exec_refused().says("no such file or directory");
     c.exec(&[], &["/etc/passwd"]).exec_refused().says("permission denied");
     c.exec(&[], &["/etc"]).exec_refused();
-    fs::write(c.bundle.rootfs("run.sh"), "#!/mmnnttbb foo\n").unwrap();
-    userland::make_executable(&c.bundle.rootfs("run.sh"));
+    userland::write_program(&c.bundle.rootfs("run.sh"), "#!/mmnnttbb foo\n");
     let out = c.exec(&[], &["/run.sh"]);
     assert_ne!(out.status, 0);
     out.says("exec /run.sh: no such file or directory");

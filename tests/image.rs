@@ -1,26 +1,24 @@
 //! `image`, which is a program of its own: a stand-in for it tells what it was started with.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::{Bundle, runtime};
+use crate::support::{Bundle, runtime, userland};
 
 /// Says who it is, what its arguments are, one a line, and that its exit code arrives.
 fn stand_in(directory: &Path, name: &str) {
     let file = directory.join("orlop-image");
     let text = format!("#!/bin/sh\necho {name}\nprintf '<%s>\\n' \"$@\"\necho trouble >&2\nexit 42\n");
     fs::create_dir_all(directory).unwrap();
-    fs::write(&file, text).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    userland::write_program(&file, &text);
 }
 
 /// Calls a copy of the runtime, in a directory of the bundle's own.
 fn call(bundle: &Bundle, path: &str, args: &[&str]) -> Output {
     let copy = bundle.dir().join("bin/runtime");
     fs::create_dir_all(copy.parent().unwrap()).unwrap();
-    fs::copy(runtime::program_file(), &copy).unwrap();
+    userland::copy_program(&runtime::program_file(), &copy);
     Command::new(copy).args(args).env("PATH", path).output().unwrap()
 }
 

@@ -1,9 +1,6 @@
 //! `--log`, `--log-format`, `--debug`
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
-
-use crate::support::{Bundle, Value, json};
+use crate::support::{Bundle, Value, json, userland};
 
 /// `2026-08-01T10:00:00Z`, with any fraction, and `Z` or `+HH:MM` at the end.
 pub fn is_rfc3339(text: &str) -> bool {
@@ -209,8 +206,7 @@ fn an_error_says_what_to_do_where_we_know() {
 
     // A script whose interpreter is not in the container: the file is there, and execve says that it is not.
     let mut bundle = to_json_file();
-    std::fs::write(bundle.rootfs("bin/script"), "#!/no/such/interpreter\n").unwrap();
-    std::fs::set_permissions(bundle.rootfs("bin/script"), Permissions::from_mode(0o755)).unwrap();
+    userland::write_program(&bundle.rootfs("bin/script"), "#!/no/such/interpreter\n");
     bundle.run(["/bin/script"]).refused();
     let error = lines(&bundle).pop().unwrap();
     assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("interpreter")), "{error}");

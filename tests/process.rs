@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use crate::support::{Bundle, has_sys_resource, json};
+use crate::support::{Bundle, has_sys_resource, json, userland};
 
 #[test]
 fn args_reach_the_program_unchanged() {
@@ -65,9 +65,7 @@ fn a_symlinked_program_keeps_its_name() {
 }
 
 fn script(bundle: &Bundle, path: &str, body: &str) {
-    let path = bundle.rootfs(path);
-    fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    userland::write_program(&bundle.rootfs(path), &format!("#!/bin/sh\n{body}\n"));
 }
 
 #[test]

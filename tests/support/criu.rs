@@ -1,13 +1,10 @@
 //! A program in criu's place, which writes down what it is asked for and then ends.
 
-use std::fs;
-
 use super::Bundle;
-use super::userland::make_executable;
+use super::userland::write_program;
 
-/// Writes the request to the directory that it is in, under the number of its kind; answers which version it is (`VERSION`)
-/// that it has all features (`FEATURE_CHECK`); all else
-/// fails with the error number 5.
+/// Writes the request to the directory that it is in, under the number of its kind; answers which version it is
+/// (`VERSION`) and that it has all features (`FEATURE_CHECK`); all else fails with the error number 5.
 const STAND_IN: &str = r#"#!/bin/bash
 here=$(dirname "$0")
 dd bs=65536 count=1 <&"$2" >"$here/request" 2>/dev/null
@@ -29,8 +26,7 @@ pub const OLD: &str = r"\x08\x0a\x10\x01\x52\x04\x08\x03\x10\x0f";
 /// Puts the stand-in before the real one.
 pub fn with_stand_in(bundle: Bundle, version: &str) -> Bundle {
     let program = bundle.scratch_dir("stand-in").join("criu");
-    fs::write(&program, STAND_IN.replace("VERSION", version)).unwrap();
-    make_executable(&program);
+    write_program(&program, &STAND_IN.replace("VERSION", version));
     let path = std::env::var("PATH").unwrap_or_default();
     let path = format!("{}:{path}", bundle.scratch("stand-in").display());
     bundle.env("PATH", &path)

@@ -1,9 +1,10 @@
 //! The root filesystem of every test container: one static busybox and a name for each of its programs.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use super::Bundle;
@@ -40,12 +41,17 @@ pub fn links_to_a_program_of_the_host(bundle: &Bundle) -> Vec<String> {
     (3..25).map(link).collect()
 }
 
-pub fn make_executable(file: &Path) {
-    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+/// Writes a program, in a process of its own: a thread of ours that forks in between would hold the file open for
+/// writing, and executing it would fail with "text file busy".
+pub fn write_program(file: &Path, text: &str) {
+    let mut writer = Command::new("sh");
+    let writer = writer.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(file).stdin(Stdio::piped());
+    let mut writer = writer.spawn().unwrap();
+    writer.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(writer.wait().unwrap().success(), "writing {}", file.display());
 }
 
-/// Copies in a process of its own: a thread of ours that forks in between would hold the file open for writing, and
-/// executing it would fail with "text file busy".
+/// Copies one, in a process of its own for the same reason.
 pub fn copy_program(from: &Path, to: &Path) {
     let status = Command::new("cp").arg(from).arg(to).status().unwrap();
     assert!(status.success(), "cp {} {}", from.display(), to.display());
