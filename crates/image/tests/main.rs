@@ -15,6 +15,7 @@ mod attacks;
 mod bad_copies;
 mod bad_input;
 mod convert;
+mod credentials;
 mod endpoints;
 mod faults;
 mod proxies;
