@@ -11,6 +11,7 @@
 
 mod support;
 
+mod archives;
 mod attacks;
 mod bad_copies;
 mod bad_input;
@@ -18,6 +19,7 @@ mod convert;
 mod credentials;
 mod endpoints;
 mod faults;
+mod progress;
 mod proxies;
 mod registry;
 mod rootless;
