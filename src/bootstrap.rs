@@ -35,7 +35,7 @@ fn run(token: SingleThreaded, setup: &Setup<'_>, runtime: &InitEnd) -> Result<i3
     process::set_name(c"orlop:[boot]")?;
     runtime.wait()?;
     join(setup.joined)?;
-    compare_ids(&setup.plan.ids)?;
+    compare_ids(&setup.plan.entry.ids)?;
     make_time_namespace(&setup.plan.namespaces)?;
     // Our sibling: the runtime is its parent, and hears of its end.
     let birth = clone::Birth { namespaces: setup.plan.namespaces.create, cgroup: None, sibling: true };

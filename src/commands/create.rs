@@ -164,7 +164,7 @@ pub(super) fn make_ready(
     tell(&plan.warnings);
     log::debug!("{id}: planned from {}", bundle.display());
     phases.end("plan");
-    let mut console = Console::prepare(plan.terminal.as_ref())?;
+    let mut console = Console::prepare(plan.entry.terminal.as_ref())?;
     let rootfs = Root::open(&plan.rootfs.path).at("/root/path")?;
     plan.listener().map(seccomp_listener::look_for).transpose()?;
 
@@ -278,7 +278,7 @@ pub(super) fn make_cgroup(plan: &Plan, host: &Host) -> Result<Cgroup> {
                 return Err(error);
             }
             if plan.cgroup_optional {
-                log::debug!("{}: no cgroup: {error:#}", plan.id);
+                log::debug!("{}: no cgroup: {error:#}", plan.entry.id);
                 return Ok(Cgroup::none());
             }
             let text = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
@@ -293,12 +293,12 @@ pub(super) fn make_cgroup(plan: &Plan, host: &Host) -> Result<Cgroup> {
 /// What is known of the container before it is there.
 pub(super) fn describe(plan: &Plan) -> Saved {
     Saved {
-        id: plan.id.clone(),
+        id: plan.entry.id.clone(),
         created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
         bundle: plan.bundle.clone(),
         rootfs: plan.rootfs.path.clone(),
         annotations: plan.annotations.clone(),
-        no_new_keyring: !plan.new_keyring,
+        no_new_keyring: !plan.entry.new_keyring,
         cgroup_paths: cgroup::planned_paths(&plan.cgroup),
         intel_rdt_path: plan.intel_rdt.as_ref().map(|rdt| rdt.group.clone()),
         intel_rdt_mon_path: plan.intel_rdt.as_ref().and_then(|rdt| rdt.monitoring.clone()),

@@ -112,7 +112,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     let plan = ExecPlan::decide(&text, &changes, &host)?; // every "no" is said here
     tell(&plan.warnings);
     phases.end("plan");
-    let mut console = Console::prepare(plan.terminal.as_ref())?;
+    let mut console = Console::prepare(plan.entry.terminal.as_ref())?;
     let paths = sub_cgroup::decide(&args.cgroup, &container.saved.cgroup_paths)?;
     let cgroup = Cgroup::open(&paths).of_unit(unit_of(&container));
 
@@ -135,7 +135,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     }
     inherited.close()?;
     phases.end("birth");
-    exec.attend_exec(&plan.process, &mut console)?;
+    exec.attend_exec(&plan.entry.process, &mut console)?;
     phases.end("enter");
     let relay = console.relay()?;
     if let Some(socket) = pidfd_socket {

@@ -119,7 +119,7 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
         log::warn!("--no-pivot: criu enters the rootfs by pivot_root(2) all the same");
     }
     let program = Program::find()?;
-    let mut console = Console::prepare(plan.terminal.as_ref())?;
+    let mut console = Console::prepare(plan.entry.terminal.as_ref())?;
     phases.end("plan");
 
     let reserved = container::reserve(state_root, &id)?; // removed on drop, like all that follows

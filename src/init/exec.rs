@@ -21,7 +21,7 @@ use crate::sys::{Named, clone, ids, mount, process as this, signal};
 #[derive(Debug)]
 pub struct Setup<'a> {
     /// What to do.
-    pub entry: Entry<'a>,
+    pub entry: &'a Entry,
     /// The container's init.
     pub init: &'a OwnedFd,
     /// The namespaces that are the container's own: `CLONE_NEW…` flags.

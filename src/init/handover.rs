@@ -27,7 +27,7 @@ const FIRST: u32 = 3;
 
 /// The first that is not the program's. All before it are open since the runtime began, so none of ours can be among
 /// them.
-fn first_of_ours(plan: &Entry<'_>) -> u32 {
+fn first_of_ours(plan: &Entry) -> u32 {
     FIRST + plan.preserved_fds
 }
 
@@ -35,7 +35,7 @@ fn first_of_ours(plan: &Entry<'_>) -> u32 {
 ///
 /// # Errors
 /// Why not.
-pub fn prepare(plan: &Entry<'_>, runtime: &InitEnd) -> Result<Program> {
+pub fn prepare(plan: &Entry, runtime: &InitEnd) -> Result<Program> {
     if let Some(domain) = plan.process.personality {
         process::set_personality(domain).at("/linux/personality")?;
     }
@@ -45,10 +45,10 @@ pub fn prepare(plan: &Entry<'_>, runtime: &InitEnd) -> Result<Program> {
     rustix::process::umask(Mode::from_raw_mode(plan.process.user.umask));
     fd::close_on_exec_from(first_of_ours(plan))?; // CVE-2024-21626
     let there = change_directory(plan)?;
-    let home = Home::look_up(plan.process);
+    let home = Home::look_up(&plan.process);
     if plan.process.has_limits() {
         if plan.keeps_rights {
-            limits::set(plan.process, 0)?;
+            limits::set(&plan.process, 0)?;
         } else {
             runtime.ask(&FromInit::Limits)?;
         }
@@ -58,7 +58,7 @@ pub fn prepare(plan: &Entry<'_>, runtime: &InitEnd) -> Result<Program> {
         change_directory(plan)?;
     }
     verify_directory().at("/process/cwd")?;
-    Program::find(plan.process, home)
+    Program::find(&plan.process, home)
 }
 
 /// Closes all descriptors that are not the program's but `kept`: before the wait for `start`, which may be long, so that
@@ -66,12 +66,12 @@ pub fn prepare(plan: &Entry<'_>, runtime: &InitEnd) -> Result<Program> {
 ///
 /// # Errors
 /// The call's.
-pub fn close_all_but(kept: impl AsFd, plan: &Entry<'_>) -> Result<()> {
+pub fn close_all_but(kept: impl AsFd, plan: &Entry) -> Result<()> {
     Ok(fd::close_copies_from(first_of_ours(plan), kept.as_fd())?)
 }
 
 /// Becomes the program, after `last`. Why not is told on `wire`; there is no way back.
-pub fn finish(plan: &Entry<'_>, program: &Program, wire: &InitEnd, last: impl FnOnce() -> Result<()>) -> ! {
+pub fn finish(plan: &Entry, program: &Program, wire: &InitEnd, last: impl FnOnce() -> Result<()>) -> ! {
     let Err(error) = become_program(plan, program, wire, last);
     // If nobody hears it, nobody wants to know.
     let _ = wire.tell(&FromInit::Failed(Report::of(&error)));
@@ -82,7 +82,7 @@ pub fn finish(plan: &Entry<'_>, program: &Program, wire: &InitEnd, last: impl Fn
 /// First all of our descriptors are closed but the wire, which execve(2) closes: an image's link to /proc/self/fd would
 /// find the host's files by them, and execute them (CVE-2024-21626).
 fn become_program(
-    plan: &Entry<'_>,
+    plan: &Entry,
     program: &Program,
     wire: &InitEnd,
     last: impl FnOnce() -> Result<()>,
@@ -92,12 +92,12 @@ fn become_program(
     for number in FIRST..first_of_ours(plan) {
         fd::keep_over_exec(number)?;
     }
-    seccomp::load(plan.seccomp, wire)?;
+    seccomp::load(plan.seccomp.as_ref(), wire)?;
     Err(program.execute().into())
 }
 
 /// chdir(2), which may need the rights of root or those of the user: true when done, false when it is to be tried again.
-fn change_directory(plan: &Entry<'_>) -> Result<bool> {
+fn change_directory(plan: &Entry) -> Result<bool> {
     let cwd = plan.process.cwd.as_str();
     match rustix::process::chdir(cwd) {
         Ok(()) => Ok(true),

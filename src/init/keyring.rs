@@ -20,7 +20,7 @@ const PERMISSIONS: u32 = 0x1f3f_0000;
 ///
 /// # Errors
 /// keyctl(2)'s, such as `EDQUOT`.
-pub fn join(plan: &Entry<'_>, proc: Option<&Proc>) -> Result<()> {
+pub fn join(plan: &Entry, proc: Option<&Proc>) -> Result<()> {
     if !plan.new_keyring {
         return Ok(());
     }

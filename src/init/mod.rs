@@ -103,7 +103,7 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     join_namespaces(setup)?;
     rustix::process::setsid().context("setsid()")?;
     let proc = Proc::open()?;
-    keyring::join(&plan.entry(), Some(&proc))?;
+    keyring::join(&plan.entry, Some(&proc))?;
     network::loopback_up(plan)?;
 
     let rootfs = rootfs::build(plan, &proc, runtime)?; // ── the host is still visible ──
@@ -118,19 +118,19 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     rootfs::seal(plan, &rootfs)?;
     rootfs::enter(plan, &rootfs, &proc)?; // ── the host is gone ──
 
-    labels::of_program(&plan.process.labels, Some(&proc))?;
-    let program = handover::prepare(&plan.entry(), runtime)?;
+    labels::of_program(&plan.entry.process.labels, Some(&proc))?;
+    let program = handover::prepare(&plan.entry, runtime)?;
     runtime.ask(&FromInit::Ready)?; // `create` returns
     let start = setup.gate.as_ref().map(|gate| wait_at(gate, plan)); // `start` goes on here
     let wire = start.as_ref().unwrap_or(runtime);
-    handover::finish(&plan.entry(), &program, wire, || run_hooks(plan, Moment::StartContainer, Status::Created))
+    handover::finish(&plan.entry, &program, wire, || run_hooks(plan, Moment::StartContainer, Status::Created))
 }
 
 /// Waits for a `start` that means it: one that goes away again, killed, has not opened the gate. There is no way back:
 /// `create` has ended, and our descriptors are closed.
 fn wait_at(gate: &OwnedFd, plan: &Plan) -> InitEnd {
     let wait = || -> Result<InitEnd> {
-        handover::close_all_but(gate, &plan.entry())?;
+        handover::close_all_but(gate, &plan.entry)?;
         signal::end_on_usual_signals()?;
         loop {
             let start = InitEnd::from_fd(wait::accept(gate.as_fd(), Why::NotStartedYet)?);
@@ -163,12 +163,12 @@ fn run_hooks(plan: &Plan, moment: Moment, status: Status) -> Result<()> {
     }
     let state = State {
         oci_version: VERSION,
-        id: &plan.id,
+        id: &plan.entry.id,
         status,
         pid: rustix::process::getpid().as_raw_pid(),
         bundle: &plan.bundle.to_string_lossy(),
         annotations: &plan.annotations,
     };
     let state = state.to_json()?;
-    hooks::run(&plan.hooks, moment, &state, &Around { env: &plan.process.env, init: None })
+    hooks::run(&plan.hooks, moment, &state, &Around { env: &plan.entry.process.env, init: None })
 }

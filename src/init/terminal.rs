@@ -24,8 +24,8 @@ use crate::sys::{Call, Named, terminal};
 /// # Errors
 /// The failed call's.
 pub fn give_init(plan: &Plan, root: &Root, runtime: &InitEnd) -> Result<()> {
-    let Some(terminal) = &plan.terminal else { return Ok(()) };
-    let slave = open(terminal, &plan.entry(), root, runtime).at("/process/terminal")?;
+    let Some(terminal) = &plan.entry.terminal else { return Ok(()) };
+    let slave = open(terminal, &plan.entry, root, runtime).at("/process/terminal")?;
     // Else the mount would be one of the host's.
     if plan.namespaces.has_own(&MOUNT) {
         mount_console(&slave, root).context("mounting the terminal on /dev/console").at("/process/terminal")?;
@@ -37,15 +37,15 @@ pub fn give_init(plan: &Plan, root: &Root, runtime: &InitEnd) -> Result<()> {
 ///
 /// # Errors
 /// The failed call's.
-pub fn give_exec(entry: &Entry<'_>, runtime: &InitEnd) -> Result<()> {
-    let Some(terminal) = entry.terminal else { return Ok(()) };
+pub fn give_exec(entry: &Entry, runtime: &InitEnd) -> Result<()> {
+    let Some(terminal) = &entry.terminal else { return Ok(()) };
     let root = Root::open("/".as_ref())?;
     let slave = open(terminal, entry, &root, runtime).at("/process/terminal")?;
     terminal::take(&slave).at("/process/terminal")
 }
 
 /// A new terminal that belongs to the user, whose master is with the runtime already.
-fn open(plan: &TerminalPlan, entry: &Entry<'_>, root: &Root, runtime: &InitEnd) -> Result<OwnedFd> {
+fn open(plan: &TerminalPlan, entry: &Entry, root: &Root, runtime: &InitEnd) -> Result<OwnedFd> {
     let directory = root.open_in("dev/pts", OFlags::PATH | OFlags::DIRECTORY).context("a terminal needs a devpts")?;
     let pair = terminal::open_pair(directory.as_fd()).context("a terminal needs a devpts")?;
     if let Some(size) = plan.size {

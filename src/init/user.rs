@@ -19,7 +19,7 @@ const SYS_ADMIN: u64 = 1 << 21;
 ///
 /// # Errors
 /// The failed call's.
-pub fn become_user(plan: &Entry<'_>) -> Result<()> {
+pub fn become_user(plan: &Entry) -> Result<()> {
     let user = &plan.process.user;
     let sets = &plan.process.capabilities;
     drop_bounding(sets.bounding).at("/process/capabilities/bounding")?;
@@ -37,7 +37,7 @@ pub fn become_user(plan: &Entry<'_>) -> Result<()> {
 
 /// A user namespace whose groups are denied (user_namespaces(7)) keeps those it has: they cannot be dropped. It is that,
 /// be it the container's or the one that the runtime is root of, when the right to set them is there and does not help.
-fn set_groups(plan: &Entry<'_>) -> Result<()> {
+fn set_groups(plan: &Entry) -> Result<()> {
     let groups = &plan.process.user.additional_gids;
     match ids::set_groups(groups) {
         Err(call) if call.is(Errno::PERM) && groups.is_empty() && may_set_groups() => Ok(()),

@@ -37,7 +37,7 @@ pub fn look(plan: &Plan, findings: &mut Findings) {
 }
 
 fn seccomp(plan: &Plan) -> Result<()> {
-    let Some(plan) = &plan.seccomp else { return Ok(()) };
+    let Some(plan) = &plan.entry.seccomp else { return Ok(()) };
     let path = "/proc/sys/kernel/seccomp/actions_avail";
     let Ok(known) = small_file::read_short(CWD, path, || path.to_owned()) else {
         anyhow::bail!("the kernel has no system call filters");

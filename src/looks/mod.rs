@@ -41,7 +41,7 @@ pub fn look(plan: &Plan, known: &[String]) -> Vec<Report> {
     }
     namespaces::look(plan, &mut findings);
     mounts::look(plan, &mut findings);
-    process::limits(&plan.process, &mut findings);
+    process::limits(&plan.entry.process, &mut findings);
     kernel::look(plan, &mut findings);
     for moment in [Moment::Prestart, Moment::CreateRuntime, Moment::CreateContainer, Moment::Poststart] {
         for (index, hook) in moment.of(&plan.hooks).iter().enumerate() {

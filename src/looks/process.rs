@@ -31,17 +31,17 @@ pub fn executable(path: &str) -> Result<(), Call> {
 
 /// Whether the program is in the rootfs, by the rules of init; but what a hook or a mount may bring may be there.
 pub fn program(plan: &Plan, root: &Root) -> Result<()> {
-    let Some(name) = plan.process.args.first() else { return Ok(()) };
+    let Some(name) = plan.entry.process.args.first() else { return Ok(()) };
     let hooks = &plan.hooks;
     let early = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container, &hooks.start_container];
     if plan.namespaces.joins(&MOUNT) || early.iter().any(|hooks| !hooks.is_empty()) {
         return Ok(());
     }
     let check = |path: &str| {
-        let path = Path::new(&plan.process.cwd).join(path).to_string_lossy().into_owned();
+        let path = Path::new(&plan.entry.process.cwd).join(path).to_string_lossy().into_owned();
         if may_be_mounted(plan, &path) { Ok(CString::default()) } else { may_be_executed(root, &path) }
     };
-    init::locate(&name.to_string_lossy(), &plan.process.search_path, check).map(drop).at("/process/args/0")
+    init::locate(&name.to_string_lossy(), &plan.entry.process.search_path, check).map(drop).at("/process/args/0")
 }
 
 /// By somebody: the program's user may have fewer rights.

@@ -55,24 +55,12 @@ pub struct Changes<'a> {
 /// The decision.
 #[derive(Debug)]
 pub struct ExecPlan {
-    /// The container's id.
-    pub id: String,
-    /// Whether the container has a session keyring of its own.
-    pub new_keyring: bool,
+    /// The container's id, and how the program begins.
+    pub entry: Entry,
     /// The namespaces that are the container's own: `CLONE_NEW…` flags.
     pub own: u32,
     /// How the process is made.
     pub birth: Birth,
-    /// The program.
-    pub process: process::ProcessPlan,
-    /// Its terminal.
-    pub terminal: Option<terminal::TerminalPlan>,
-    /// The container's system call filter.
-    pub seccomp: Option<seccomp::SeccompPlan>,
-    /// Ids of its user namespace.
-    pub ids: id_mappings::IdMappingsPlan,
-    /// How many descriptors after stdio the program keeps.
-    pub preserved_fds: u32,
     /// What the user should hear, though it stops nothing.
     pub warnings: Vec<Problem>,
 }
@@ -94,9 +82,7 @@ impl ExecPlan {
         let namespaces = namespaces::decide(&config, host, &mut problems);
         let time = if changes.own_time { TIME.flag } else { 0 };
         let own = namespaces.own().fold(time, |flags, kind| flags | kind.flag);
-        let mut plan = Self {
-            own,
-            birth: birth(own, host),
+        let entry = Entry {
             id: changes.id.to_owned(),
             new_keyring: changes.new_keyring,
             process: process::decide(&config, &namespaces, host, &mut problems),
@@ -104,30 +90,16 @@ impl ExecPlan {
             seccomp: seccomp::decide(config.linux.seccomp.as_ref(), &mut problems),
             ids: id_mappings::decide(&config.linux, &namespaces, &mut problems),
             preserved_fds: changes.preserved_fds,
-            warnings: problems.warnings().to_vec(),
+            keeps_rights: own & USER.flag == 0,
         };
+        let mut plan = Self { entry, own, birth: birth(own, host), warnings: problems.warnings().to_vec() };
         problems.into_result()?;
         if changes.process.is_none() {
             // As they are: an argument need not be UTF-8, which a config must.
-            plan.process.args =
+            plan.entry.process.args =
                 changes.program.iter().map(|arg| CString::new(arg.as_bytes())).collect::<Result<_, _>>()?;
         }
         Ok(plan)
-    }
-
-    /// What the program needs.
-    #[must_use]
-    pub fn entry(&self) -> Entry<'_> {
-        Entry {
-            id: &self.id,
-            new_keyring: self.new_keyring,
-            process: &self.process,
-            terminal: self.terminal.as_ref(),
-            seccomp: self.seccomp.as_ref(),
-            ids: &self.ids,
-            preserved_fds: self.preserved_fds,
-            keeps_rights: self.own & USER.flag == 0,
-        }
     }
 }
 
@@ -253,7 +225,7 @@ mod tests {
 
     #[test]
     fn without_flags_all_but_the_program_is_the_containers() {
-        let process = with(|_| ()).expect("a plan").process;
+        let process = with(|_| ()).expect("a plan").entry.process;
         assert_eq!((process.args, process.cwd.as_str()), (vec![c"program".to_owned()], "/own"));
         assert_eq!((process.user.uid, process.user.gid, process.user.umask), (1, 2, 0o77));
         assert_eq!((process.oom_score_adj, process.rlimits.len(), process.no_new_privileges), (Some(7), 1, true));
@@ -262,7 +234,7 @@ mod tests {
     #[test]
     fn another_process_is_filled_in() {
         let text = br#"{"args":["x"],"cwd":"/","user":{"uid":5}}"#;
-        let process = decide(&Changes { process: Some(text), ..Changes::default() }).expect("a plan").process;
+        let process = decide(&Changes { process: Some(text), ..Changes::default() }).expect("a plan").entry.process;
         assert_eq!((process.user.uid, process.user.gid, process.user.umask), (5, 0, 0o77));
         assert_eq!((process.env.len(), process.user.additional_gids.len(), process.no_new_privileges), (0, 0, false));
         assert_eq!((process.capabilities.bounding, process.rlimits.len()), (CHOWN, 0));
@@ -271,7 +243,7 @@ mod tests {
     #[test]
     fn ids_are_numbers_and_nothing_else() {
         for (user, ids) in [("0", (0, 2)), ("7:8", (7, 8)), ("4294967294:0", (u32::MAX - 1, 0))] {
-            let user = with(|changes| changes.user = Some(user)).expect(user).process.user;
+            let user = with(|changes| changes.user = Some(user)).expect(user).entry.process.user;
             assert_eq!((user.uid, user.gid), ids);
         }
         for user in ["", "1x", ":5", "5:", "+5", "-1", " 1", "99999999999", "4294967295", "1:2:3", "root", "0x0", "٣"]
@@ -285,14 +257,14 @@ mod tests {
         let names = ["CAP_KILL".to_owned()];
         let program = [OsString::from("program")];
         let changes = Changes { program: &program, capabilities: &names, ..Changes::default() };
-        let sets = decide(&changes).expect("a plan").process.capabilities;
+        let sets = decide(&changes).expect("a plan").entry.process.capabilities;
         assert_eq!((sets.bounding, sets.permitted, sets.effective), (CHOWN | KILL, CHOWN | KILL, CHOWN | KILL));
         assert_eq!((sets.inheritable, sets.ambient), (0, 0));
         let config = br#"{"process":{"cwd":"/","capabilities":{"inheritable":["CAP_CHOWN"]}}}"#;
-        let sets = ExecPlan::decide(config, &changes, &Host::for_tests()).expect("a plan").process.capabilities;
+        let sets = ExecPlan::decide(config, &changes, &Host::for_tests()).expect("a plan").entry.process.capabilities;
         assert_eq!((sets.inheritable, sets.ambient), (CHOWN, KILL));
         let sets = ExecPlan::decide(br#"{"process":{"cwd":"/"}}"#, &changes, &Host::for_tests()).expect("a plan");
-        assert_eq!(sets.process.capabilities.bounding, KILL);
+        assert_eq!(sets.entry.process.capabilities.bounding, KILL);
     }
 
     /// The table of births: whose `exec` needs the process in between.

@@ -78,18 +78,14 @@ pub struct Request<'a> {
 /// The decided, checked form of config, flags and host: all that the runtime, the bootstrap and init go by.
 #[derive(Debug)]
 pub struct Plan {
-    /// The container's id.
-    pub id: String,
+    /// The container's id, and how its program begins.
+    pub entry: Entry,
     /// The bundle, absolute.
     pub bundle: PathBuf,
     /// `annotations`.
     pub annotations: BTreeMap<String, String>,
-    /// Whether the container gets a session keyring of its own.
-    pub new_keyring: bool,
     /// Namespaces and birth.
     pub namespaces: namespaces::NamespacesPlan,
-    /// Ids of the user namespace.
-    pub ids: id_mappings::IdMappingsPlan,
     /// The root filesystem.
     pub rootfs: rootfs::RootfsPlan,
     /// Mounts, in order.
@@ -104,12 +100,6 @@ pub struct Plan {
     pub net_devices: Vec<net_devices::NetDevice>,
     /// Kernel parameters.
     pub sysctl: Vec<sysctl::Sysctl>,
-    /// The program.
-    pub process: process::ProcessPlan,
-    /// Its terminal.
-    pub terminal: Option<terminal::TerminalPlan>,
-    /// The system call filter.
-    pub seccomp: Option<seccomp::SeccompPlan>,
     /// Where the cgroup is.
     pub cgroup: cgroup::CgroupPlan,
     /// Who is to own it, if somebody else than its maker: an id of the host.
@@ -124,27 +114,25 @@ pub struct Plan {
     pub intel_rdt: Option<intel_rdt::IntelRdtPlan>,
     /// Hooks.
     pub hooks: Hooks,
-    /// How many descriptors after stdio the program keeps.
-    pub preserved_fds: u32,
     /// What the user should hear, though it stops nothing.
     pub warnings: Vec<Problem>,
 }
 
 /// What every process goes by that enters a container and becomes a program there: init, and what `exec` makes.
-#[derive(Debug, Clone, Copy)]
-pub struct Entry<'a> {
+#[derive(Debug)]
+pub struct Entry {
     /// The container's id.
-    pub id: &'a str,
+    pub id: String,
     /// Whether the container has a session keyring of its own.
     pub new_keyring: bool,
     /// The program.
-    pub process: &'a process::ProcessPlan,
+    pub process: process::ProcessPlan,
     /// Its terminal.
-    pub terminal: Option<&'a terminal::TerminalPlan>,
+    pub terminal: Option<terminal::TerminalPlan>,
     /// The system call filter.
-    pub seccomp: Option<&'a seccomp::SeccompPlan>,
+    pub seccomp: Option<seccomp::SeccompPlan>,
     /// Ids of the user namespace.
-    pub ids: &'a id_mappings::IdMappingsPlan,
+    pub ids: id_mappings::IdMappingsPlan,
     /// How many descriptors after stdio the program keeps.
     pub preserved_fds: u32,
     /// Whether the process has the runtime's rights until it gives them up itself: it enters no user namespace.
@@ -152,21 +140,6 @@ pub struct Entry<'a> {
 }
 
 impl Plan {
-    /// What init's program needs.
-    #[must_use]
-    pub fn entry(&self) -> Entry<'_> {
-        Entry {
-            id: &self.id,
-            new_keyring: self.new_keyring,
-            process: &self.process,
-            terminal: self.terminal.as_ref(),
-            seccomp: self.seccomp.as_ref(),
-            ids: &self.ids,
-            preserved_fds: self.preserved_fds,
-            keeps_rights: !self.namespaces.has_own(&namespaces::USER),
-        }
-    }
-
     /// Whether init, once it has built the rootfs, waits for what the runtime does then: hooks see the rootfs as it is
     /// at that moment, those of the container come after those of the runtime, parameters (sysctl) of a network device are
     /// there only when the device is, cgroup v1 denies all devices, a terminal too, for the moment of setting rules, and
@@ -177,15 +150,15 @@ impl Plan {
         let lists = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
         lists.iter().any(|hooks| !hooks.is_empty())
             || !self.net_devices.is_empty()
-            || self.terminal.is_some()
-            || self.process.scheduler.is_some()
-            || self.process.memory_policy.is_some()
+            || self.entry.terminal.is_some()
+            || self.entry.process.scheduler.is_some()
+            || self.entry.process.memory_policy.is_some()
     }
 
     /// The agent that a notifying filter asks.
     #[must_use]
     pub fn listener(&self) -> Option<&seccomp::ListenerPlan> {
-        self.seccomp.as_ref()?.listener.as_ref()
+        self.entry.seccomp.as_ref()?.listener.as_ref()
     }
 
     /// Decides about a new container; `text` is its config.json.
@@ -227,29 +200,34 @@ impl Plan {
             rootless: host.euid != 0,
         };
         let mounts = mounts::decide(&config.mounts, &around, problems);
-        let mut plan = Self {
+        let cgroup_owner = cgroup::owner(config, &namespaces, &ids, host);
+        let entry = Entry {
             id: request.id.to_owned(),
-            bundle: request.bundle.to_owned(),
-            annotations: config.annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
             new_keyring: !request.no_new_keyring,
             process: process::decide(config, &namespaces, host, problems),
             terminal: terminal::decide(config.process.as_ref(), request.terminal, problems),
+            seccomp: seccomp::decide(linux.seccomp.as_ref(), problems),
+            ids,
+            preserved_fds: request.preserved_fds,
+            keeps_rights: !namespaces.has_own(&namespaces::USER),
+        };
+        let mut plan = Self {
+            entry,
+            bundle: request.bundle.to_owned(),
+            annotations: config.annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
             rootfs: rootfs::decide(config, request.bundle, request.no_pivot, &namespaces, problems),
             mount_label,
             cgroup_mount: cgroup_mount::decide(&host.cgroups, &cgroup, &namespaces),
             devices: devices::decide(config, &namespaces, problems),
             net_devices: net_devices::decide(linux, &namespaces, host, problems),
             sysctl: sysctl::decide(linux, &namespaces, problems),
-            seccomp: seccomp::decide(linux.seccomp.as_ref(), problems),
-            cgroup_owner: cgroup::owner(config, &namespaces, &ids, host),
+            cgroup_owner,
             cgroup_optional: linux.cgroups_path.is_empty() && unit.is_none() && resources.writes.is_empty(),
             unit,
             resources,
-            ids,
             intel_rdt: intel_rdt::decide(linux.intel_rdt.as_ref(), request.id, host, problems),
             hooks: config.hooks.clone(),
             mounts,
-            preserved_fds: request.preserved_fds,
             cgroup,
             namespaces,
             warnings: Vec::new(),

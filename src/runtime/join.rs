@@ -66,7 +66,7 @@ pub fn give_birth(plan: &ExecPlan, target: &Target<'_>) -> Result<Init> {
     let birth = plan.birth;
     let inherited = plan.own & (PID.flag | TIME.flag);
     let setup =
-        Setup { entry: plan.entry(), init: target.init, own: plan.own, born_in: inherited, root: root(plan, target)? };
+        Setup { entry: &plan.entry, init: target.init, own: plan.own, born_in: inherited, root: root(plan, target)? };
     let make = |cgroup: Option<BorrowedFd<'_>>| {
         let place = clone::Birth { namespaces: 0, cgroup, sibling: false };
         clone::clone(token, &place, || {
@@ -77,7 +77,7 @@ pub fn give_birth(plan: &ExecPlan, target: &Target<'_>) -> Result<Init> {
             }
         })
     };
-    let lent = limits::lend(&plan.process)?;
+    let lent = limits::lend(&plan.entry.process)?;
     // From its first moment the child is seen by the container's processes (CVE-2016-9962).
     process::set_dumpable(false)?;
     let born = match birth {
@@ -97,8 +97,8 @@ pub fn give_birth(plan: &ExecPlan, target: &Target<'_>) -> Result<Init> {
             adopt_init(child, wire)?
         }
     };
-    limits::final_cpus(&plan.process.exec_cpu_affinity, exec.child.pid)?;
-    stdio::give(&plan.entry())?;
+    limits::final_cpus(&plan.entry.process.exec_cpu_affinity, exec.child.pid)?;
+    stdio::give(&plan.entry)?;
     target.check_alive()?;
     exec.wire.go()?;
     Ok(exec)

@@ -65,7 +65,7 @@ pub fn start(program: &Program, plan: &Plan, cgroup: &mut Cgroup, joined: &[Owne
     let born = if directory.is_some() { Born::Inside } else { Born::Outside };
     let birth = Birth { cgroup: directory.as_ref().map(AsFd::as_fd), ..Birth::default() };
     let joined: Vec<_> = joined.iter().map(AsFd::as_fd).collect();
-    stdio::give(&plan.entry())?;
+    stdio::give(&plan.entry)?;
     program.start(&birth, &joined, |pid| {
         cgroup.take_first(plan, pid, born)?;
         cgroup.set(&plan.resources)

@@ -138,9 +138,9 @@ pub fn give_birth(plan: &Plan, cgroup: &mut Cgroup, rootfs: &Root, gate: Option<
         }
     };
     fchdir(&bundle).named(|| "fchdir(bundle)".to_owned())?;
-    stdio::give(&plan.entry())?;
-    limits::oom_score_adj(&plan.process, init.child.pid)?;
-    id_mappings::write(&plan.ids, init.child.pid)?;
+    stdio::give(&plan.entry)?;
+    limits::oom_score_adj(&plan.entry.process, init.child.pid)?;
+    id_mappings::write(&plan.entry.ids, init.child.pid)?;
     Ok(init)
 }
 
@@ -249,7 +249,7 @@ impl Init {
                     }
                 }
                 other => {
-                    if self.attend_to(other, &plan.process, console)? {
+                    if self.attend_to(other, &plan.entry.process, console)? {
                         return Ok(());
                     }
                 }

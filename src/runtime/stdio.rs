@@ -15,7 +15,7 @@ use crate::sys::Named;
 ///
 /// # Errors
 /// fchown(2)'s.
-pub fn give(plan: &Entry<'_>) -> Result<()> {
+pub fn give(plan: &Entry) -> Result<()> {
     if plan.terminal.is_some() {
         return Ok(());
     }

@@ -79,7 +79,7 @@ fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
 /// # Errors
 /// The failed call's, with the place in config.json.
 pub fn seal(plan: &Plan, rootfs: &Rootfs) -> Result<()> {
-    match rootfs.root.mkdir_all(&plan.process.cwd) {
+    match rootfs.root.mkdir_all(&plan.entry.process.cwd) {
         // The user may be allowed where root of a user namespace is not: chdir decides.
         Err(call) if call.is(Errno::ACCESS) => {}
         result => drop(result.at("/process/cwd")?),
