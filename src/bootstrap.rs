@@ -51,7 +51,7 @@ pub fn main_of_exec(token: SingleThreaded, setup: &exec::Setup<'_>, runtime: &In
         process::set_name(c"orlop:[boot]")?;
         runtime.wait()?;
         exec::go_inside(setup, setup.own)?;
-        close_all_but(runtime, &setup.entry)?;
+        close_all_but(runtime, setup.entry)?;
         process::forget_environment();
         let birth = clone::Birth { namespaces: 0, cgroup: None, sibling: true };
         let child = || exec::main(setup, Place::Inside, runtime);

@@ -1,5 +1,6 @@
 //! `list`: the containers below a state root.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -74,16 +75,18 @@ fn owner(uid: u32) -> String {
 }
 
 fn table(all: &[Shown]) -> String {
-    let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
-    let row = |shown: &Shown| {
-        let Shown { id, pid, status, bundle, created, owner, .. } = shown;
-        [id.clone(), pid.to_string(), status.to_string(), bundle.clone(), created.clone(), owner.clone()]
-    };
+    let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(Cow::from);
     aligned(&std::iter::once(header).chain(all.iter().map(row)).collect::<Vec<_>>())
 }
 
+fn row(shown: &Shown) -> [Cow<'_, str>; 6] {
+    let Shown { id, pid, status, bundle, created, owner, .. } = shown;
+    let [id, bundle, created, owner] = [id, bundle, created, owner].map(|text| Cow::from(text.as_str()));
+    [id, Cow::from(pid.to_string()), Cow::from(status.name()), bundle, created, owner]
+}
+
 /// Rows in columns: each as wide as its longest cell and three spaces, but at least twelve; the last is not filled up.
-fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+fn aligned<const N: usize>(rows: &[[Cow<'_, str>; N]]) -> String {
     const SPACES: usize = 3;
     const LEAST: usize = 12;
     let mut widths = [LEAST; N];
@@ -95,10 +98,11 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     if let Some(last) = widths.last_mut() {
         *last = 0;
     }
-    let mut text = String::new();
+    let mut text = String::with_capacity(rows.len() * (widths.iter().sum::<usize>() + LEAST));
     for row in rows {
         for (width, cell) in widths.into_iter().zip(row) {
-            text.push_str(&format!("{cell:width$}"));
+            text.push_str(cell);
+            text.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count())));
         }
         text.push('\n');
     }
@@ -107,12 +111,14 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::{aligned, owner};
 
     #[test]
     fn columns_are_aligned() {
         let rows = [["ID", "PID", "X"], ["a-name-of-some-length", "123456789", "x"], ["\u{fc}", "1", ""]];
-        let rows = rows.map(|row| row.map(str::to_owned));
+        let rows = rows.map(|row| row.map(Cow::from));
         assert_eq!(
             aligned(&rows),
             "ID                      PID         X\n\

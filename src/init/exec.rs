@@ -56,11 +56,11 @@ fn run(setup: &Setup<'_>, place: Place, runtime: &InitEnd) -> Result<Infallible>
         go_inside(setup, setup.own & !setup.born_in)?;
     }
     rustix::process::setsid().named(|| "setsid()".to_owned())?;
-    terminal::give_exec(&setup.entry, runtime)?;
+    terminal::give_exec(setup.entry, runtime)?;
 
-    let program = handover::prepare(&setup.entry, runtime)?;
+    let program = handover::prepare(setup.entry, runtime)?;
     runtime.ask(&FromInit::Ready)?; // the pid file is written
-    handover::finish(&setup.entry, &program, runtime, || Ok(()))
+    handover::finish(setup.entry, &program, runtime, || Ok(()))
 }
 
 /// From the host into the container, by joining `namespaces`, with all that needs the host: it is out of reach then.
@@ -71,7 +71,7 @@ pub fn go_inside(setup: &Setup<'_>, namespaces: u32) -> Result<()> {
     // The container's may be anything (CVE-2025-52881).
     let host_proc = if setup.entry.process.labels.is_empty() { None } else { Some(Proc::open()?) };
     join(setup, namespaces)?;
-    keyring::join(&setup.entry, host_proc.as_ref())?;
+    keyring::join(setup.entry, host_proc.as_ref())?;
     labels::of_program(&setup.entry.process.labels, host_proc.as_ref())
 }
 
