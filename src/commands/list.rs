@@ -76,7 +76,7 @@ fn owner(uid: u32) -> String {
 
 fn table(all: &[Shown]) -> String {
     let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(Cow::from);
-    aligned(&std::iter::once(header).chain(all.iter().map(row)).collect::<Vec<_>>())
+    aligned(std::iter::once(header).chain(all.iter().map(row)))
 }
 
 fn row(shown: &Shown) -> [Cow<'_, str>; 6] {
@@ -86,22 +86,24 @@ fn row(shown: &Shown) -> [Cow<'_, str>; 6] {
 }
 
 /// Rows in columns: each as wide as its longest cell and three spaces, but at least twelve; the last is not filled up.
-fn aligned<const N: usize>(rows: &[[Cow<'_, str>; N]]) -> String {
+/// The rows are made twice, so that they need not be kept beside the text.
+fn aligned<'a, const N: usize>(rows: impl Iterator<Item = [Cow<'a, str>; N]> + Clone) -> String {
     const SPACES: usize = 3;
     const LEAST: usize = 12;
-    let mut widths = [LEAST; N];
-    for row in rows {
+    let (mut widths, mut count) = ([LEAST; N], 0);
+    for row in rows.clone() {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count() + SPACES);
         }
+        count += 1;
     }
+    let mut text = String::with_capacity(count * widths.iter().sum::<usize>());
     if let Some(last) = widths.last_mut() {
         *last = 0;
     }
-    let mut text = String::with_capacity(rows.len() * (widths.iter().sum::<usize>() + LEAST));
     for row in rows {
         for (width, cell) in widths.into_iter().zip(row) {
-            text.push_str(cell);
+            text.push_str(&cell);
             text.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count())));
         }
         text.push('\n');
@@ -120,7 +122,7 @@ mod tests {
         let rows = [["ID", "PID", "X"], ["a-name-of-some-length", "123456789", "x"], ["\u{fc}", "1", ""]];
         let rows = rows.map(|row| row.map(Cow::from));
         assert_eq!(
-            aligned(&rows),
+            aligned(rows.into_iter()),
             "ID                      PID         X\n\
              a-name-of-some-length   123456789   x\n\
              \u{fc}                       1           \n"
