@@ -95,9 +95,10 @@ fn mounts_stay_inside() {
     });
 }
 
-/// CVE-2026-41579 and CVE-2021-30465, by a device. Seen to fail as above.
+/// CVE-2026-41579 and CVE-2021-30465, by a device. Seen to fail as above; on runc 1.1.5 only now and then.
 #[test]
 fn devices_are_made_inside() {
+    differs!();
     let (mut bundle, outside, _racer) = on_a_volume();
     let change = |config: &mut Value, n| {
         let device = json!({ "path": format!("/mnt/swap/{n}/null"), "type": "c", "major": 1, "minor": 3 });

@@ -47,7 +47,7 @@ impl Bundle {
             id: name.clone(),
             name,
             config: config::default(),
-            program: runtime::program(),
+            program: runtime::program_file(),
             prelude: None,
             env: Vec::new(),
             global_flags: Vec::new(),
