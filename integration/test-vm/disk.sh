@@ -10,26 +10,24 @@ mkdir -p "$dir"
 
 system=systemd-sysv,dbus,dbus-user-session,udev,kmod,linux-image-amd64,procps,iproute2,iptables,jq,uidmap,util-linux
 callers=containerd,podman,docker.io,docker-cli,runc,conmon,catatonit,netavark,passt,containernetworking-plugins,criu
-[ "$suite" = trixie ] || callers=runc,catatonit
-tests=crun,busybox-static,libseccomp2,python3-grpcio,python3-protobuf,protobuf-compiler
-
+tests=crun,busybox-static,libseccomp2
 # The CRI's definition is in a package of Go sources, whose dependencies nobody needs.
+if [ "$suite" = trixie ]; then
+    tests=$tests,python3-grpcio,python3-protobuf,protobuf-compiler
+    fetch="cd /root && apt-get -q download golang-github-kubernetes-cri-api-dev"
+else
+    callers=runc,catatonit
+    fetch=true
+fi
+
 mmdebstrap --variant=important --include="$system,$callers,$tests" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
-    --customize-hook='chroot "$1" sh -c "cd /root && apt-get -q download golang-github-kubernetes-cri-api-dev"' \
+    --customize-hook="chroot \"\$1\" sh -c '$fetch'" \
     "$suite" "$root" http://deb.debian.org/debian
 cp "$(dirname "$0")/job.service" "$root/etc/systemd/system/"
 echo test-machine >"$root/etc/hostname"
 chroot "$root" sh -eu <<'END'
-    cd /root
-    dpkg -x golang-github-kubernetes-cri-api-dev*.deb cri
-    mkdir -p /usr/local/lib/cri
-    # gogoproto says only how Go code is to be generated.
-    grep -v gogoproto cri/usr/share/gocode/src/k8s.io/cri-api/pkg/apis/runtime/v1/api.proto >/usr/local/lib/cri/api.proto
-    protoc -I /usr/local/lib/cri --python_out=/usr/local/lib/cri api.proto
-    rm -rf cri *.deb
-
     useradd --create-home --uid 1000 --shell /bin/bash orlop-user # it gets a range in /etc/subuid and /etc/subgid
     mkdir -p /var/lib/systemd/linger /etc/systemd/system/user@.service.d
     touch /var/lib/systemd/linger/orlop-user
@@ -43,7 +41,17 @@ chroot "$root" sh -eu <<'END'
         serial-getty@ttyS0.service getty@tty1.service
     systemctl enable job.service
 END
-if [ "$suite" = bookworm ]; then
+if [ "$suite" = trixie ]; then
+    chroot "$root" sh -eu <<'END'
+    cd /root
+    dpkg -x golang-github-kubernetes-cri-api-dev*.deb cri
+    mkdir -p /usr/local/lib/cri
+    # gogoproto says only how Go code is to be generated.
+    grep -v gogoproto cri/usr/share/gocode/src/k8s.io/cri-api/pkg/apis/runtime/v1/api.proto >/usr/local/lib/cri/api.proto
+    protoc -I /usr/local/lib/cri --python_out=/usr/local/lib/cri api.proto
+    rm -rf cri *.deb
+END
+else
     # What is below a service that is not delegated, systemd removes from the hierarchies of cgroup v1.
     mkdir "$root/etc/systemd/system/job.service.d"
     printf '[Service]\nDelegate=yes\n' >"$root/etc/systemd/system/job.service.d/delegate.conf"

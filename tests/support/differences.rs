@@ -295,6 +295,10 @@ pub const REASONS: &[(&str, &str)] = &[
     ),
     ("terminal::a_long_path_leads_to_the_socket", "runc takes paths of up to 107 bytes"),
     ("terminal::a_size_that_no_terminal_has_is_refused", "runc wraps it to another"),
+    (
+        "terminal_foreground::who_is_left_behind_does_not_hold_up_the_end",
+        "runc 1.1 may give up on a v2 cgroup whose processes are still dying",
+    ),
     ("terminal_names::a_console_that_is_a_link_is_refused", "runc 1.1 follows it, inside the container"),
     ("terminal_names::a_console_that_is_something_else_is_covered", "runc 1.1 empties the file"),
     ("terminal_names::a_dev_that_is_a_link_stays_inside", "runc 1.1 has CVE-2026-41579"),
