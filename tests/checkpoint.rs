@@ -12,6 +12,11 @@ pub fn criu_works() -> bool {
     check.is_ok_and(|status| status.success())
 }
 
+/// Whether there is one at all.
+fn criu_is_there() -> bool {
+    Command::new("criu").arg("--version").stdout(Stdio::null()).status().is_ok()
+}
+
 /// Counts, in a file of the rootfs, and has no standard stream that is outside of the container.
 pub const COUNT: &str =
     "exec </dev/null >/log 2>&1; i=0; while :; do echo $((i=i+1)) >/count.new; mv /count.new /count; sleep 0.1; done";
@@ -99,6 +104,7 @@ fn leave_running_leaves_it_running() {
 /// What criu cannot save: a connection, unless it is told to. Where criu does not work, that is the reason.
 #[test]
 fn a_checkpoint_that_fails_leaves_all_as_it_was() {
+    needs!(criu_is_there(), "criu");
     let c = counting(Bundle::busybox());
     let script =
         "(sleep 1000 | nc -l -p 7000) >/dev/null & sleep 1; (sleep 1000 | nc 127.0.0.1 7000) >/dev/null & sleep 1";
@@ -116,6 +122,7 @@ fn a_checkpoint_that_fails_leaves_all_as_it_was() {
 
 #[test]
 fn images_of_which_nothing_can_be_restored_leave_nothing() {
+    needs!(criu_is_there(), "criu");
     let bundle = Bundle::busybox();
     bundle.write_config();
     fs::write(bundle.scratch_dir("images").join("descriptors.json"), "[]").unwrap();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{Bundle, Container, Value, config, json};
+use crate::support::{Bundle, Container, Value, config, json, kernel_since};
 
 const CHOWN: u64 = 1;
 const KILL: u64 = 1 << 5;
@@ -269,7 +269,10 @@ fn exec_cpu_affinity_is_set() {
     needs!(std::thread::available_parallelism().unwrap().get() > 1, "second CPU");
     assert_eq!(affinity(Bundle::busybox(), &json!({ "final": "1" })), "1");
     assert_eq!(affinity(Bundle::busybox(), &json!({ "initial": "0", "final": "0-1" })), "0-1");
-    assert_eq!(affinity(Bundle::busybox(), &json!({ "initial": "1" })), "1");
+    // Until 6.2 a cpuset cgroup that is joined makes of it what it allows itself.
+    if kernel_since(6, 2) {
+        assert_eq!(affinity(Bundle::busybox(), &json!({ "initial": "1" })), "1");
+    }
     Bundle::busybox().set("/process/execCPUAffinity", json!({ "final": "0-" })).refused().names("execCPUAffinity");
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Bundle, Value, json, mountinfo};
+use crate::support::{Bundle, Value, json, kernel_since, mountinfo};
 
 fn mapping(container: u32, host: u32, size: u32) -> Value {
     json!([{ "containerID": container, "hostID": host, "size": size }])
@@ -127,6 +127,7 @@ fn a_source_that_only_the_host_may_open_is_mapped() {
 #[test]
 fn only_ridmap_reaches_submounts() {
     differs!();
+    needs!(kernel_since(6, 3), "id-mapped mounts of tmpfs");
     for (option, inner) in [("idmap", "7:8"), ("ridmap", "100007:200008")] {
         let bundle = Bundle::busybox();
         let source = cargo(&bundle);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Bundle, Value, cgroups, json, mountinfo};
+use crate::support::{Bundle, Value, cgroups, json, kernel_since, mountinfo};
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {
     json!({ "destination": destination, "type": kind, "source": source, "options": options })
@@ -306,6 +306,7 @@ fn the_host_file_system_is_out_of_reach() {
 #[test]
 fn options_may_have_spaces_and_commas() {
     differs!();
+    needs!(kernel_since(6, 5), "overlay that takes its options one by one");
     let bundle = Bundle::busybox();
     let [lower, upper, work] = ["lower one, two", "upper, one", "work, one"].map(|name| bundle.scratch_dir(name));
     fs::write(lower.join("chart"), "here be dragons\n").unwrap();

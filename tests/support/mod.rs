@@ -65,6 +65,13 @@ pub fn soak() -> bool {
     std::env::var_os("ORLOP_SOAK").is_some_and(|value| !value.is_empty())
 }
 
+/// Whether the kernel is of this version or newer.
+pub fn kernel_since(major: u32, minor: u32) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
+}
+
 /// The effective capabilities of the tests, and so of the runtime: a bit for each.
 pub fn own_capabilities() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
