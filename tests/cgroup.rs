@@ -225,6 +225,7 @@ fn a_cgroup_with_processes_in_it_is_refused() {
 /// Init would be in there, and never begin. Seen to fail with `refuse_used` left out of `cgroup/mod.rs`, by the time limit.
 #[test]
 fn a_frozen_cgroup_is_refused() {
+    needs!(cgroups::v2_root().is_some(), "cgroup v2");
     let bundle = Bundle::busybox();
     let path = format!("/{}-f", bundle.id());
     let first = bundle.on_cgroup_v2().set("/linux/cgroupsPath", path.as_str()).create();

@@ -82,6 +82,7 @@ fn v2(c: &Container) -> PathBuf {
 
 #[test]
 fn a_sub_cgroup_is_joined_on_v2() {
+    needs!(cgroups::v2_root().is_some(), "cgroup v2");
     let c = run(Bundle::busybox().on_cgroup_v2());
     fs::create_dir_all(v2(&c).join("sub/sub")).unwrap();
     let paths = paths(&c, &["--cgroup", "sub/sub"]);
