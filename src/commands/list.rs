@@ -1,18 +1,16 @@
 //! `list`: the containers below a state root.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use clap::Args;
 use rustix::io::Errno;
 
-use super::Format;
 use super::state::Shown;
-use crate::container::{self, Container, ContainerId};
+use super::{Format, frozen_or_not};
+use crate::container::{ContainerId, Seen, StateRoot};
 use crate::error::{Context, Failure, Result};
 use crate::host;
-use crate::sys::Named;
 
 /// List containers.
 #[derive(Debug, Args)]
@@ -30,41 +28,84 @@ pub struct List {
 /// # Errors
 /// A state root that is not there, unless it is the default one: then nobody has made a container yet.
 pub fn list(args: &List, state_root: &Path) -> Result<String> {
-    let ids = match container::ids(state_root) {
-        Err(call) if call.is(Errno::NOENT) && state_root == host::default_state_root() => Vec::new(),
+    let mut text = Text::new(args);
+    let root = match StateRoot::open(state_root) {
+        Err(call) if call.is(Errno::NOENT) && state_root == host::default_state_root() => return Ok(text.finish()),
         other => other.context("reading the state root (--root)")?,
     };
-    let mut all = Vec::with_capacity(ids.len());
     let mut owners = BTreeMap::new();
-    for id in &ids {
-        match look(state_root, id, &mut owners) {
-            Ok(shown) => all.push(shown),
+    for id in root.ids().context("reading the state root (--root)")? {
+        match text.add(&root, &id, &mut owners) {
+            Ok(()) => {}
             // It is being made or deleted while we look.
             Err(error) if error.downcast_ref() == Some(&Failure::NoSuchContainer) => {}
             Err(error) => log::warn!("container {id}: {error:#}"),
         }
     }
-    if args.quiet {
-        return Ok(all.iter().map(|shown| format!("{}\n", shown.id)).collect());
-    }
-    Ok(match args.format {
-        // Go's word for an empty list, which callers know.
-        Format::Json if all.is_empty() => "null\n".to_owned(),
-        Format::Json => serde_json::to_string(&all)? + "\n",
-        Format::Table => table(&all),
-    })
+    Ok(text.finish())
 }
 
-fn look(state_root: &Path, id: &ContainerId, owners: &mut BTreeMap<u32, String>) -> Result<Shown> {
-    let container = Container::open(state_root, id)?;
-    let uid = rustix::fs::fstat(container.fd()).named(|| "fstat()".to_owned())?.st_uid;
-    let owner = owners.entry(uid).or_insert_with(|| owner(uid)).clone();
-    Shown::of(container, owner)
+/// What is printed, as far as it goes. Nothing else of a container is kept: there may be thousands.
+enum Text {
+    Ids(String),
+    Json(String),
+    Table(Table<6>),
+}
+
+impl Text {
+    fn new(args: &List) -> Self {
+        match args.format {
+            _ if args.quiet => Self::Ids(String::new()),
+            Format::Json => Self::Json(String::new()),
+            Format::Table => {
+                let mut table = Table::default();
+                table.add(["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
+                Self::Table(table)
+            }
+        }
+    }
+
+    fn add(&mut self, root: &StateRoot, id: &ContainerId, owners: &mut BTreeMap<u32, String>) -> Result<()> {
+        match self {
+            Self::Ids(text) => {
+                root.saved(id)?;
+                *text += id;
+                *text += "\n";
+            }
+            Self::Json(text) => {
+                let shown = look(root, id, owners)?;
+                text.push(if text.is_empty() { '[' } else { ',' });
+                *text += &serde_json::to_string(&shown)?;
+            }
+            Self::Table(table) => {
+                let Shown { id, pid, status, bundle, created, owner, .. } = look(root, id, owners)?;
+                table.add([&id, &pid.to_string(), status.name(), &bundle, &created, &owner]);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> String {
+        match self {
+            Self::Ids(text) => text,
+            // Go's word for an empty list, which callers know.
+            Self::Json(text) if text.is_empty() => "null\n".to_owned(),
+            Self::Json(text) => text + "]\n",
+            Self::Table(table) => table.finish(),
+        }
+    }
+}
+
+fn look(root: &StateRoot, id: &ContainerId, owners: &mut BTreeMap<u32, String>) -> Result<Shown> {
+    let Seen { saved, status, owner } = root.look(id)?;
+    let status = frozen_or_not(status, &saved)?;
+    let owner = owners.entry(owner).or_insert_with(|| name_of(owner)).clone();
+    Ok(Shown::of(saved, status, owner))
 }
 
 /// A user's name in /etc/passwd, or `#` and the number of one without a name. Not getpwuid(3): in a static program that
 /// loads the C library's plug-ins from the machine.
-fn owner(uid: u32) -> String {
+fn name_of(uid: u32) -> String {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = |line: &str| {
         let mut fields = line.split(':');
@@ -74,55 +115,59 @@ fn owner(uid: u32) -> String {
     passwd.lines().find_map(name).unwrap_or_else(|| format!("#{uid}"))
 }
 
-fn table(all: &[Shown]) -> String {
-    let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(Cow::from);
-    aligned(std::iter::once(header).chain(all.iter().map(row)))
-}
-
-fn row(shown: &Shown) -> [Cow<'_, str>; 6] {
-    let Shown { id, pid, status, bundle, created, owner, .. } = shown;
-    let [id, bundle, created, owner] = [id, bundle, created, owner].map(|text| Cow::from(text.as_str()));
-    [id, Cow::from(pid.to_string()), Cow::from(status.name()), bundle, created, owner]
-}
-
 /// Rows in columns: each as wide as its longest cell and three spaces, but at least twelve; the last is not filled up.
-/// The rows are made twice, so that they need not be kept beside the text.
-fn aligned<'a, const N: usize>(rows: impl Iterator<Item = [Cow<'a, str>; N]> + Clone) -> String {
-    const SPACES: usize = 3;
-    const LEAST: usize = 12;
-    let (mut widths, mut count) = ([LEAST; N], 0);
-    for row in rows.clone() {
-        for (width, cell) in widths.iter_mut().zip(row) {
+struct Table<const N: usize> {
+    /// Each with [`END`](Self::END) behind it.
+    cells: String,
+    widths: [usize; N],
+}
+
+impl<const N: usize> Default for Table<N> {
+    fn default() -> Self {
+        const LEAST: usize = 12;
+        Self { cells: String::new(), widths: [LEAST; N] }
+    }
+}
+
+impl<const N: usize> Table<N> {
+    /// What no path can have in it.
+    const END: char = '\0';
+
+    fn add(&mut self, row: [&str; N]) {
+        const SPACES: usize = 3;
+        for (width, cell) in self.widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count() + SPACES);
+            self.cells += cell;
+            self.cells.push(Self::END);
         }
-        count += 1;
     }
-    let mut text = String::with_capacity(count * widths.iter().sum::<usize>());
-    if let Some(last) = widths.last_mut() {
-        *last = 0;
-    }
-    for row in rows {
-        for (width, cell) in widths.into_iter().zip(row) {
-            text.push_str(&cell);
-            text.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count())));
+
+    fn finish(self) -> String {
+        let mut text = String::with_capacity(self.cells.len() * 3 / 2);
+        for (at, cell) in self.cells.split_terminator(Self::END).enumerate() {
+            text += cell;
+            if at % N == N - 1 {
+                text.push('\n');
+            } else {
+                text.extend(std::iter::repeat_n(' ', self.widths[at % N].saturating_sub(cell.chars().count())));
+            }
         }
-        text.push('\n');
+        text
     }
-    text
 }
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
-    use super::{aligned, owner};
+    use super::{Table, name_of};
 
     #[test]
     fn columns_are_aligned() {
-        let rows = [["ID", "PID", "X"], ["a-name-of-some-length", "123456789", "x"], ["\u{fc}", "1", ""]];
-        let rows = rows.map(|row| row.map(Cow::from));
+        let mut table = Table::default();
+        for row in [["ID", "PID", "X"], ["a-name-of-some-length", "123456789", "x"], ["\u{fc}", "1", ""]] {
+            table.add(row);
+        }
         assert_eq!(
-            aligned(rows.into_iter()),
+            table.finish(),
             "ID                      PID         X\n\
              a-name-of-some-length   123456789   x\n\
              \u{fc}                       1           \n"
@@ -131,7 +176,7 @@ mod tests {
 
     #[test]
     fn who_has_no_name_is_a_number() {
-        assert_eq!(owner(0), "root");
-        assert_eq!(owner(3_999_999_999), "#3999999999");
+        assert_eq!(name_of(0), "root");
+        assert_eq!(name_of(3_999_999_999), "#3999999999");
     }
 }

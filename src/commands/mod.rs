@@ -70,12 +70,17 @@ fn resctrl_of(container: &Container) -> Option<Groups> {
 /// # Errors
 /// Errors of looking.
 fn status_of(container: &Container) -> Result<Status> {
-    let status = container.status()?;
+    frozen_or_not(container.status()?, &container.saved)
+}
+
+/// `status`, or `paused` if the cgroup is frozen.
+///
+/// # Errors
+/// Errors of looking.
+fn frozen_or_not(status: Status, saved: &Saved) -> Result<Status> {
     let alive = matches!(status, Status::Created | Status::Running);
-    if alive && Cgroup::by_path(&container.saved.cgroup_paths).frozen()? {
-        return Ok(Status::Paused);
-    }
-    Ok(status)
+    let frozen = alive && Cgroup::by_path(&saved.cgroup_paths).frozen()?;
+    Ok(if frozen { Status::Paused } else { status })
 }
 
 /// Tells of what a plan warns of, though it stops nothing.

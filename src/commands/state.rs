@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{open, status_of};
-use crate::container::Container;
+use crate::container::Saved;
 use crate::error::Result;
 use crate::state::{Status, VERSION};
 
@@ -36,14 +36,9 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// Looks at a container. `owner` is empty but in `list`.
-    ///
-    /// # Errors
-    /// Errors of looking.
-    pub(super) fn of(container: Container, owner: String) -> Result<Self> {
-        let status = status_of(&container)?;
-        let saved = container.saved;
-        Ok(Self {
+    /// Of a container that does `status`. `owner` is empty but in `list`.
+    pub(super) fn of(saved: Saved, status: Status, owner: String) -> Self {
+        Self {
             oci_version: VERSION,
             id: saved.id,
             pid: if status == Status::Stopped { 0 } else { saved.init_process_pid },
@@ -53,7 +48,7 @@ impl Shown {
             created: saved.created,
             annotations: saved.annotations,
             owner,
-        })
+        }
     }
 }
 
@@ -62,6 +57,8 @@ impl Shown {
 /// # Errors
 /// No such container; errors of looking.
 pub fn state(args: &State, state_root: &Path) -> Result<String> {
-    let shown = Shown::of(open(state_root, &args.id)?, String::new())?;
+    let container = open(state_root, &args.id)?;
+    let status = status_of(&container)?;
+    let shown = Shown::of(container.saved, status, String::new());
     Ok(serde_json::to_string_pretty(&shown)?)
 }

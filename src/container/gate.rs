@@ -54,15 +54,15 @@ pub fn approach(directory: BorrowedFd<'_>) -> Result<Option<RuntimeEnd>> {
         .context("init is alive, but does not come to the gate between create and start")
 }
 
-/// Whether there is one, as long as nobody has passed.
+/// Whether there is one, in the file `name` of `directory`, as long as nobody has passed.
 ///
 /// # Errors
 /// faccessat(2)'s.
-pub fn is_there(directory: BorrowedFd<'_>) -> Result<bool> {
-    match rustix::fs::accessat(directory, FILE, Access::EXISTS, AtFlags::empty()) {
+pub fn is_there(directory: BorrowedFd<'_>, name: &str) -> Result<bool> {
+    match rustix::fs::accessat(directory, name, Access::EXISTS, AtFlags::empty()) {
         Ok(()) => Ok(true),
         Err(Errno::NOENT) => Ok(false),
-        Err(errno) => Err(errno).named(|| format!("access({FILE:?})")).context("looking for the gate"),
+        Err(errno) => Err(errno).named(|| format!("access({name:?})")).context("looking for the gate"),
     }
 }
 

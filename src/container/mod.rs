@@ -3,8 +3,8 @@
 
 pub mod gate;
 mod id;
-mod ids;
 pub mod notify;
+mod root;
 mod saved;
 
 use std::io::Write;
@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 pub use id::ContainerId;
-pub use ids::ids;
+pub use root::{Seen, StateRoot};
 pub use saved::Saved;
 
 use crate::error::{Context, Failure, Result};
@@ -208,7 +208,7 @@ impl Container {
     pub fn open(state_root: &Path, id: &ContainerId) -> Result<Self> {
         let directory = Self::directory(state_root, id)?;
         // Without a state it is being made, or removed; or a `create` was killed at its beginning.
-        let saved = Saved::read(directory.fd.as_fd())?.ok_or(Failure::NoSuchContainer)?;
+        let saved = Saved::read(directory.fd.as_fd(), saved::FILE)?.ok_or(Failure::NoSuchContainer)?;
         Ok(Self { saved, directory, locked: false })
     }
 
@@ -226,7 +226,7 @@ impl Container {
             meanwhile().map(|()| None)
         })?;
         locked.ok_or_else(|| busy(id))?;
-        let saved = match Saved::read(directory.fd.as_fd())? {
+        let saved = match Saved::read(directory.fd.as_fd(), saved::FILE)? {
             // Who had it has removed it.
             None if !directory.is_there()? => return Err(Failure::NoSuchContainer.into()),
             saved => saved.unwrap_or_else(|| Saved::nothing(id)),
@@ -279,21 +279,7 @@ impl Container {
             Err(call) if call.is(Errno::SRCH) => return Ok(None),
             other => other?,
         };
-        Ok(self.stat_of_init()?.map(|_| pidfd))
-    }
-
-    /// What the kernel says of init, if it is alive.
-    fn stat_of_init(&self) -> Result<Option<proc::Stat>> {
-        let Saved { init_process_pid: pid, init_process_start: start, .. } = self.saved;
-        if pid == 0 {
-            return Ok(None);
-        }
-        match proc::stat(pid) {
-            Ok(stat) if stat.start != start || b"ZX".contains(&stat.state) => Ok(None),
-            Ok(stat) => Ok(Some(stat)),
-            Err(call) if call.is(Errno::NOENT) || call.is(Errno::SRCH) => Ok(None),
-            Err(call) => Err(call.into()),
-        }
+        Ok(stat_of_init(&self.saved)?.map(|_| pidfd))
     }
 
     /// What it does now, but for whether it is frozen, which its cgroup knows.
@@ -301,21 +287,8 @@ impl Container {
     /// # Errors
     /// Errors of looking.
     pub fn status(&self) -> Result<Status> {
-        let init = self.stat_of_init()?;
-        if !self.saved.complete {
-            return self.unfinished(init.is_some());
-        }
-        Ok(match init {
-            None => Status::Stopped,
-            Some(stat) if stat.name == INIT_NAME.to_bytes() && gate::is_there(self.fd())? => Status::Created,
-            Some(_) => Status::Running,
-        })
-    }
-
-    /// Of a `create` that has not come to its end: is it still at work?
-    fn unfinished(&self, alive: bool) -> Result<Status> {
-        let at_work = alive || !self.locked && sys::fd::is_locked(&self.directory.fd)?;
-        Ok(if at_work { Status::Creating } else { Status::Stopped })
+        let held = || Ok(!self.locked && sys::fd::is_locked(&self.directory.fd)?);
+        status(&self.saved, || gate::is_there(self.fd(), gate::FILE), held)
     }
 
     /// The state for hooks, as JSON.
@@ -332,5 +305,34 @@ impl Container {
     /// The failed call's.
     pub fn forget(&self) -> Result<()> {
         self.directory.remove().context("removing the container's state directory")
+    }
+}
+
+/// What a container does now, but for whether it is frozen: from what is remembered of it, from init, from whether the
+/// `gate` is there, and, should its `create` not have come to its end, from whether a command has it `held`.
+fn status(saved: &Saved, gate: impl FnOnce() -> Result<bool>, held: impl FnOnce() -> Result<bool>) -> Result<Status> {
+    let init = stat_of_init(saved)?;
+    if !saved.complete {
+        let at_work = init.is_some() || held()?;
+        return Ok(if at_work { Status::Creating } else { Status::Stopped });
+    }
+    Ok(match init {
+        None => Status::Stopped,
+        Some(stat) if stat.name == INIT_NAME.to_bytes() && gate()? => Status::Created,
+        Some(_) => Status::Running,
+    })
+}
+
+/// What the kernel says of init, if it is alive.
+fn stat_of_init(saved: &Saved) -> Result<Option<proc::Stat>> {
+    let Saved { init_process_pid: pid, init_process_start: start, .. } = *saved;
+    if pid == 0 {
+        return Ok(None);
+    }
+    match proc::stat(pid) {
+        Ok(stat) if stat.start != start || b"ZX".contains(&stat.state) => Ok(None),
+        Ok(stat) => Ok(Some(stat)),
+        Err(call) if call.is(Errno::NOENT) || call.is(Errno::SRCH) => Ok(None),
+        Err(call) => Err(call.into()),
     }
 }

@@ -126,12 +126,12 @@ impl Saved {
         State { oci_version: VERSION, id, status, pid, bundle, annotations: &self.annotations }
     }
 
-    /// Reads it; nothing when a `create` was killed before it had written one.
+    /// Reads it from the file `name` of `directory`; nothing when a `create` was killed before it had written one.
     ///
     /// # Errors
     /// The failed call's; when it is not JSON.
-    pub fn read(directory: BorrowedFd<'_>) -> Result<Option<Self>> {
-        let text = match small_file::read_all(directory, FILE, || FILE.to_owned()) {
+    pub(super) fn read(directory: BorrowedFd<'_>, name: &str) -> Result<Option<Self>> {
+        let text = match small_file::read_all(directory, name, || name.to_owned()) {
             Err(call) if call.is(Errno::NOENT) => return Ok(None),
             other => other.context("reading state.json")?,
         };

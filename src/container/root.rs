@@ -1,0 +1,90 @@
+//! The state root: which containers there are, and how each is doing, for who looks at all of them.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{Container, ContainerId, Saved, gate, saved, status};
+use crate::error::{Failure, Result};
+use crate::state::Status;
+use crate::sys::{self, Call, Named};
+
+/// The directory of all containers. They are looked at from here, without opening each: of the time that a thousand take,
+/// nearly all is the kernel's, for opening files.
+#[derive(Debug)]
+pub struct StateRoot {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// A container as it is seen from the state root.
+#[derive(Debug)]
+pub struct Seen {
+    /// What is remembered of it.
+    pub saved: Saved,
+    /// What it does now, as [`Container::status`] has it.
+    pub status: Status,
+    /// The user whose container it is.
+    pub owner: u32,
+}
+
+impl StateRoot {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// open(2), `ENOENT` too.
+    pub fn open(path: &Path) -> Result<Self, Call> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).named(|| format!("open({path:?})"))?;
+        Ok(Self { fd, path: path.to_owned() })
+    }
+
+    /// The ids of all directories that could be containers, sorted; what else lies there is nobody's business.
+    ///
+    /// # Errors
+    /// getdents(2).
+    pub fn ids(&self) -> Result<Vec<ContainerId>, Call> {
+        let name = || format!("getdents({:?})", self.path);
+        let mut found = Vec::new();
+        for entry in Dir::read_from(&self.fd).named(name)? {
+            let entry = match entry {
+                Err(Errno::NOENT) => continue,
+                other => other.named(name)?,
+            };
+            // Some filesystems do not tell the type here; of what is no directory nothing can be read later.
+            if !matches!(entry.file_type(), FileType::Directory | FileType::Unknown) {
+                continue;
+            }
+            if let Ok(id) = ContainerId::parse(&entry.file_name().to_string_lossy()) {
+                found.push(id);
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// What is remembered of a container.
+    ///
+    /// # Errors
+    /// As [`Container::open`].
+    pub fn saved(&self, id: &ContainerId) -> Result<Saved> {
+        let file = format!("{id}/{}", saved::FILE);
+        Saved::read(self.fd.as_fd(), &file)?.ok_or_else(|| Failure::NoSuchContainer.into())
+    }
+
+    /// Looks at a container.
+    ///
+    /// # Errors
+    /// As [`Container::open`] and [`Container::status`].
+    pub fn look(&self, id: &ContainerId) -> Result<Seen> {
+        let saved = self.saved(id)?;
+        let gate = || gate::is_there(self.fd.as_fd(), &format!("{id}/{}", gate::FILE));
+        let held = || Ok(sys::fd::is_locked(&Container::directory(&self.path, id)?.fd)?);
+        let status = status(&saved, gate, held)?;
+        let stat = rustix::fs::statat(&self.fd, &**id, AtFlags::SYMLINK_NOFOLLOW);
+        let owner = stat.named(|| format!("stat({:?})", self.path.join(&**id)))?.st_uid;
+        Ok(Seen { saved, status, owner })
+    }
+}
