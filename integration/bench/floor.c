@@ -176,6 +176,8 @@ static void child(const char *rootfs, char *program)
 	unsigned cap, i;
 	int root, net;
 
+	/* Not by clone3(2), which would take the parent's cgroup for its root. */
+	MUST(unshare(CLONE_NEWCGROUP));
 	MUST(syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, "_ses.floor"));
 	net = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	must(net, "socket");
