@@ -202,7 +202,7 @@ impl Layout {
             "{digest}: {} bytes are too many for a document",
             descriptor.size()
         );
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(usize::try_from(descriptor.size())?);
         self.open_blob(descriptor)?.read_to_end(&mut bytes).with_context(|| self.root.display().to_string())?;
         Ok(bytes)
     }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use orlop_image::commands::{attach, copy, login, look, repository, run, store, unpack};
 
 /// OCI images: copy, unpack, run.
@@ -15,7 +15,9 @@ struct Cli {
     command: Command,
 }
 
+// Deferred: the flags of one command are all that a call needs to know.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 enum Command {
     #[command(visible_alias = "push")]
     Copy(Box<copy::Copy>),
@@ -34,13 +36,22 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match carry_out(Cli::parse().command) {
+    match carry_out(read().command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "orlop-image: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reads the command line. Help and errors are of all commands with all their flags.
+fn read() -> Cli {
+    Cli::try_parse().unwrap_or_else(|_| {
+        let mut program = Cli::command();
+        program.build();
+        Cli::from_arg_matches(&program.get_matches()).unwrap_or_else(|error| error.exit())
+    })
 }
 
 fn carry_out(command: Command) -> Result<u8> {

@@ -99,6 +99,19 @@ fn what_the_user_says() {
     assert_eq!(machine.containers(), 0);
 }
 
+/// ext4 has been told that containers are no neighbours: without a journal, many after each other make the next one slow.
+#[test]
+fn ext4_keeps_containers_apart() {
+    const EXT4: i64 = 0xef53;
+    let machine = Machine::new(&nginx_shaped());
+    machine.run(&["--entrypoint", "/bin/ls"]).ok();
+    let containers = fs::File::open(machine.store().join("containers")).unwrap();
+    if rustix::fs::fstatfs(&containers).unwrap().f_type == EXT4 {
+        let flags = rustix::fs::ioctl_getflags(&containers).unwrap();
+        assert!(flags.contains(rustix::fs::IFlags::TOPDIR), "{flags:?}");
+    }
+}
+
 /// Layers are unpacked once, whatever containers write.
 #[test]
 fn layers_are_shared_and_stay_as_they_are() {

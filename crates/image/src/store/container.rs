@@ -1,6 +1,7 @@
 //! A container on the store's layers: a bundle whose root is an overlay that only we and the runtime can see.
 
 use std::fs::{DirBuilder, File};
+use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use rustix::io::FdFlags;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags, mount_change, move_mount, unmount};
 
 use super::overlay::Overlay;
-use super::{Store, lock, write_new};
+use super::{Store, lock};
 use crate::bundle::remove_tree;
 use crate::rootfs::Tree;
 
@@ -25,6 +26,9 @@ pub struct Container {
     mounted: bool,
     swept: bool,
 }
+
+/// The file in a container's directory that names its layers, and is locked as long as its `run` lives.
+pub(super) const LAYERS: &str = "layers";
 
 /// How the names of directories begin that were containers'.
 const GONE: &str = ".gone-";
@@ -48,9 +52,10 @@ impl Store {
             Err(error) => return Err(error).with_context(|| format!("making {}", path.display())),
         }
         let made = || -> Result<File> {
-            let lock = lock(&path.join("lock"), FlockOperation::LockExclusive)?;
+            let file = path.join(LAYERS);
+            let mut lock = lock(&file, FlockOperation::LockExclusive)?;
             let list: Vec<&str> = layers.iter().map(AsRef::as_ref).collect();
-            write_new(&path.join("layers"), list.join("\n").as_bytes())?;
+            lock.write_all(list.join("\n").as_bytes()).with_context(|| format!("writing {}", file.display()))?;
             Ok(lock)
         };
         match made() {

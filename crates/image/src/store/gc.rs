@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
 use super::Store;
+use super::container::LAYERS;
 use super::record::Record;
 use crate::bundle::remove_tree;
 use crate::layout::Layout;
@@ -66,8 +67,9 @@ impl Store {
         let directory = self.root.join("containers");
         for id in entries(&directory)? {
             let path = directory.join(&id);
-            if is_locked(&path.join("lock"))? || is_running(runtime, &id)? {
-                let layers = fs::read_to_string(path.join("layers")).unwrap_or_default();
+            let layers = path.join(LAYERS);
+            if is_locked(&layers)? || is_running(runtime, &id)? {
+                let layers = fs::read_to_string(layers).unwrap_or_default();
                 needed.extend(layers.lines().filter_map(|line| Some(line.split_once(':')?.1.to_owned())));
                 continue;
             }

@@ -6,7 +6,8 @@
 //! STORE/images/KEY.json        what references lead to
 //! STORE/layers/CHAIN/fs        a layer's files, in the way overlayfs wants them
 //! STORE/layers/CHAIN/size      the bytes of its archive
-//! STORE/containers/ID/         a bundle; its lock is held as long as the container's `run` lives
+//! STORE/containers/ID/         a bundle
+//! STORE/containers/ID/layers   what it stands on; locked as long as the container's `run` lives
 //! STORE/.gone-ID.PID/          a container that has ended, on its way out
 //! STORE/specs/KEY.json         what the runtime's `spec` gave
 //! ```
@@ -26,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use oci_spec::image::Digest;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, IFlags, flock, ioctl_getflags, ioctl_setflags};
 use serde_json::Value;
 
 use crate::bundle::{Draft, Unpacking};
@@ -55,12 +56,30 @@ impl Store {
     pub fn open(root: Option<&Path>) -> Result<Self> {
         let root = root.map_or_else(default_root, |root| Ok(root.to_owned()))?;
         let root = std::path::absolute(&root).with_context(|| root.display().to_string())?;
-        for directory in ["images", "layers", "containers", "specs"] {
+        for directory in ["images", "layers", "specs"] {
             let directory = root.join(directory);
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
             made.with_context(|| format!("making {}", directory.display()))?;
         }
-        Ok(Self { root })
+        let store = Self { root };
+        store.make_containers()?;
+        Ok(store)
+    }
+
+    /// Makes the directory of containers, and tells ext4 that those are no neighbours. Otherwise all would have their
+    /// inodes in the same place, and without a journal ext4 looks at every inode there that was deleted in the last
+    /// minutes before it gives out one: after some hundred containers, one more takes milliseconds longer.
+    fn make_containers(&self) -> Result<()> {
+        let directory = self.root.join("containers");
+        match DirBuilder::new().mode(0o700).create(&directory) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+            Err(error) => return Err(error).with_context(|| format!("making {}", directory.display())),
+        }
+        let open = File::open(&directory).with_context(|| directory.display().to_string())?;
+        // Other filesystems may not know the flag, and need not.
+        let _ = ioctl_getflags(&open).and_then(|flags| ioctl_setflags(&open, flags | IFlags::TOPDIR));
+        Ok(())
     }
 
     /// The directory.
