@@ -104,6 +104,39 @@ fn every_option_has_its_effect_on_a_bind_mount() {
     }
 }
 
+/// A container with its own view of a host directory that is a mount with the attributes `made`, bound with `options`.
+fn bound_over(bundle: Bundle, made: &str, options: &[&str]) -> Bundle {
+    let source = bundle.scratch_dir("cargo").to_str().unwrap().to_owned();
+    let script = format!("mount -t tmpfs cargo {source}; mount -o remount,bind,{made} {source}");
+    bundle.after(&script).push("/mounts", bind(&source, "/mnt", options))
+}
+
+#[test]
+fn a_bind_mount_without_attributes_is_as_its_source() {
+    for options in [&["bind"][..], &["rbind", "rprivate"]] {
+        let info = bound_over(Bundle::busybox(), "ro,nosuid,noexec", options).mountinfo();
+        assert_options(&mountinfo::at(&info, "/mnt"), "ro nosuid noexec", "rw nodev");
+    }
+}
+
+#[test]
+fn a_bind_mount_with_attributes_has_no_others() {
+    let info = bound_over(Bundle::busybox(), "nosuid,nodev,noexec,noatime", &["rbind", "ro"]).mountinfo();
+    assert_options(&mountinfo::at(&info, "/mnt"), "ro noatime", "nosuid nodev noexec");
+    let info = bound_over(Bundle::busybox(), "ro,noexec", &["bind", "nosuid"]).mountinfo();
+    assert_options(&mountinfo::at(&info, "/mnt"), "rw nosuid", "ro noexec");
+}
+
+/// That one is cleared is as good as a name.
+#[test]
+fn a_bind_mount_that_clears_attributes_has_no_others() {
+    differs!();
+    for option in ["dev", "rw", "suid"] {
+        let info = bound_over(Bundle::busybox(), "ro,nosuid,noexec,nodiratime", &["bind", option]).mountinfo();
+        assert_options(&mountinfo::at(&info, "/mnt"), "rw nodiratime", "ro nosuid noexec");
+    }
+}
+
 #[test]
 fn nosymfollow_follows_no_symbolic_link() {
     let mut bundle = Bundle::busybox()

@@ -207,6 +207,17 @@ pub fn parse(index: usize, options: &[Text<'_>], problems: &mut Problems) -> Opt
 }
 
 impl Options {
+    /// The attributes that a bind mount does not take over from its source: if its options name any, it has those and no
+    /// others, but for access times; if they name none, it is as its source. runc has it so, for what
+    /// `mount --bind -o …` ought to mean.
+    #[must_use]
+    pub fn unnamed(&self) -> u64 {
+        const ALL: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
+        let Attributes { set, clear } = self.attributes;
+        let named = !self.attributes.is_empty() || !self.filesystem.is_empty() || self.mount_only != 0;
+        if named { ALL & !(set | clear) } else { 0 }
+    }
+
     fn apply(&mut self, name: &str, effect: Effect) {
         match effect {
             Effect::Attributes(set, clear) => self.attributes.apply(set, clear),
@@ -287,6 +298,22 @@ mod tests {
             assert_eq!(options(names).attributes, Attributes { set, clear }, "{names:?}");
         }
         assert_eq!(options(&["rro", "rnodev"]).recursive, Attributes { set: attr::RDONLY | attr::NODEV, clear: 0 });
+    }
+
+    #[test]
+    fn a_bind_mount_whose_options_name_attributes_has_no_others() {
+        let others = attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
+        let table: [(&[&str], u64); 6] = [
+            (&["rbind", "rprivate"], 0),
+            (&["rbind", "rro", "defaults"], 0),
+            (&["rbind", "ro"], others),
+            (&["bind", "rw"], others),
+            (&["bind", "sync"], others | attr::RDONLY),
+            (&["bind", "noatime", "nosuid", "exec"], attr::RDONLY | attr::NODEV | attr::NOSYMFOLLOW),
+        ];
+        for (names, unnamed) in table {
+            assert_eq!(options(names).unnamed(), unnamed, "{names:?}");
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct MountStep {
     pub source: MountSource,
     /// Attributes of the mount.
     pub attributes: Attributes,
+    /// Those that a bind mount loses besides, unless they are locked: [`Options::unnamed`].
+    pub unnamed: u64,
     /// Attributes of it and all mounts below.
     pub recursive: Attributes,
     /// Propagation changes, once it is attached.
@@ -159,6 +161,7 @@ fn step(index: usize, mount: &spec::Mount<'_>, around: &Surroundings<'_>, proble
     if options.copy_up && &*mount.kind != "tmpfs" {
         problems.add(format_args!("{key}/options"), "tmpcopyup is only for tmpfs");
     }
+    let unnamed = if matches!(source, MountSource::Bind { .. }) { options.unnamed() } else { 0 };
     let late = mount.kind == "tmpfs".into() || destination == "dev";
     let over_proc = match destination.as_str() {
         "proc" => OverProc::Itself,
@@ -170,6 +173,7 @@ fn step(index: usize, mount: &spec::Mount<'_>, around: &Surroundings<'_>, proble
         source,
         read_only_late: late && options.attributes.set & attr::RDONLY != 0 && options.bind.is_none(),
         attributes: options.attributes,
+        unnamed,
         recursive: options.recursive,
         propagation: options.propagation,
         destination,

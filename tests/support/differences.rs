@@ -171,6 +171,10 @@ pub const REASONS: &[(&str, &str)] = &[
     ("memory_policy::weighted_interleaving_is_set", "runc 1.1 does not know the key"),
     ("memory_policy::what_the_kernel_refuses_leaves_nothing", "runc 1.1 does not know the key"),
     ("mount_destinations::a_symlinked_dev_does_not_touch_the_host", "runc 1.1 has CVE-2026-41579"),
+    (
+        "mount_options::a_bind_mount_that_clears_attributes_has_no_others",
+        "runc 1.1 does not count what is cleared",
+    ),
     ("mount_options::defaults_means_nothing_special", "runc 1.1 does not know the option"),
     (
         "mount_options::recursive_access_time_modes_are_cleared_in_submounts",

@@ -20,6 +20,9 @@ use crate::sys::proc::is_proc;
 use crate::sys::root::{Root, file_type};
 use crate::sys::{Call, Named};
 
+/// What a user namespace locks of the mounts that it takes over.
+const LOCKED: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+
 /// Makes one mount.
 ///
 /// # Errors
@@ -152,8 +155,15 @@ fn first_attributes(step: &MountStep) -> u64 {
 /// Sets the attributes of a mount that is not yet attached. A filesystem that was made by fsmount(2) has them already.
 fn set_attributes(step: &MountStep, mount: &OwnedFd) -> Result<(), Call> {
     let made_so = matches!(step.source, MountSource::Filesystem { by_mount: None, .. });
-    if !made_so && !step.attributes.is_empty() {
-        mount::set_attributes(mount.as_fd(), first_attributes(step), step.attributes.clear, Depth::This)?;
+    if !made_so && (!step.attributes.is_empty() || step.unnamed != 0) {
+        let change = |unnamed| {
+            mount::set_attributes(mount.as_fd(), first_attributes(step), step.attributes.clear | unnamed, Depth::This)
+        };
+        match change(step.unnamed) {
+            // Some are locked (mount_namespaces(7)): those stay that nobody has named.
+            Err(call) if call.is(Errno::PERM) && step.unnamed & LOCKED != 0 => change(step.unnamed & !LOCKED)?,
+            result => result?,
+        }
     }
     if !step.recursive.is_empty() {
         mount::set_attributes(mount.as_fd(), step.recursive.set, step.recursive.clear, Depth::Recursive)?;
