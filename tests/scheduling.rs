@@ -96,6 +96,21 @@ fn without_a_scheduler_all_stays_as_it_is() {
     assert_eq!(nice(c.pid()), 3);
 }
 
+fn cpus_allowed(pid: i32) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    status.lines().find(|line| line.starts_with("Cpus_allowed_list")).unwrap().to_owned()
+}
+
+/// What the runtime's caller is confined to is not meant for the container.
+#[test]
+fn the_cpus_are_not_the_callers() {
+    differs!();
+    let all = cpus_allowed(std::process::id().cast_signed());
+    let bundle = Bundle::busybox().after("set -- taskset -c 0 \"$@\"");
+    let c = sleeping(bundle);
+    assert_eq!(cpus_allowed(c.pid()), all);
+}
+
 #[test]
 fn exec_has_the_containers_scheduler_or_its_own() {
     differs!();

@@ -1,4 +1,4 @@
-//! What a process gets from its parent: its OOM score, and where it runs before it is in its cgroup.
+//! What a process gets from its parent: its OOM score, and where it runs.
 //! config.json: process.oomScoreAdj, process.execCPUAffinity
 //! process: runtime
 
@@ -44,7 +44,7 @@ pub fn lend(plan: &ProcessPlan) -> Result<Lent> {
     }
     if let Some(cpus) = &plan.exec_cpu_affinity.initial {
         lent.cpus = Some(process::cpus(0)?);
-        process::set_cpus(0, cpus).at("/process/execCPUAffinity/initial")?;
+        process::set_cpus(0, cpus.iter().copied()).at("/process/execCPUAffinity/initial")?;
     }
     Ok(lent)
 }
@@ -59,7 +59,7 @@ impl Lent {
             write_oom_score_adj("self", score.trim_end())?;
         }
         if let Some(cpus) = self.cpus {
-            process::set_cpus(0, &cpus)?;
+            process::set_cpus(0, cpus.into_iter())?;
         }
         Ok(())
     }
@@ -70,8 +70,22 @@ impl Lent {
 /// # Errors
 /// sched_setaffinity(2)'s.
 pub fn final_cpus(plan: &CpuAffinity, pid: i32) -> Result<()> {
-    match &plan.last {
-        Some(cpus) => process::set_cpus(pid, cpus).at("/process/execCPUAffinity/final"),
-        None => Ok(()),
+    match plan {
+        CpuAffinity { last: Some(cpus), .. } => {
+            process::set_cpus(pid, cpus.iter().copied()).at("/process/execCPUAffinity/final")
+        }
+        CpuAffinity { initial: None, last: None } => {
+            all_cpus(pid);
+            Ok(())
+        }
+        CpuAffinity { initial: Some(_), last: None } => Ok(()),
+    }
+}
+
+/// Lets a process, once it is in the cgroup, run on every CPU that the cgroup has or will have: what our caller is
+/// confined to is not meant for the container. runc has it so since 1.4, and does without where that fails.
+pub fn all_cpus(pid: i32) {
+    if let Err(call) = process::set_cpus(pid, process::EVERY_CPU) {
+        log::debug!("the CPUs of our caller: {call}");
     }
 }

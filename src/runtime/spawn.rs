@@ -139,6 +139,7 @@ pub fn give_birth(plan: &Plan, cgroup: &mut Cgroup, rootfs: &Root, gate: Option<
     };
     fchdir(&bundle).named(|| "fchdir(bundle)".to_owned())?;
     stdio::give(&plan.entry)?;
+    limits::all_cpus(init.child.pid);
     limits::oom_score_adj(&plan.entry.process, init.child.pid)?;
     id_mappings::write(&plan.entry.ids, init.child.pid)?;
     Ok(init)

@@ -211,17 +211,20 @@ pub fn hard_limit(resource: u32) -> Option<u64> {
 /// The call's.
 pub fn cpus(pid: i32) -> Result<Vec<usize>, Call> {
     let set = rustix::thread::sched_getaffinity(Pid::from_raw(pid)).named(|| format!("sched_getaffinity({pid})"))?;
-    Ok((0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())
+    Ok(EVERY_CPU.filter(|cpu| set.is_set(*cpu)).collect())
 }
+
+/// All CPUs that a kernel may have (sched_setaffinity(2)).
+pub const EVERY_CPU: std::ops::Range<usize> = 0..CpuSet::MAX_CPU;
 
 /// Changes them (sched_setaffinity(2)); what the cpuset of its cgroup does not have is left out.
 ///
 /// # Errors
 /// The call's: `EINVAL` when none is left.
-pub fn set_cpus(pid: i32, cpus: &[usize]) -> Result<(), Call> {
+pub fn set_cpus(pid: i32, cpus: impl Iterator<Item = usize> + Clone + std::fmt::Debug) -> Result<(), Call> {
     let mut set = CpuSet::new();
-    for cpu in cpus.iter().filter(|cpu| **cpu < CpuSet::MAX_CPU) {
-        set.set(*cpu);
+    for cpu in cpus.clone().filter(|cpu| *cpu < CpuSet::MAX_CPU) {
+        set.set(cpu);
     }
     rustix::thread::sched_setaffinity(Pid::from_raw(pid), &set).named(|| format!("sched_setaffinity({pid}, {cpus:?})"))
 }

@@ -150,6 +150,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("killed::start_leaves_nothing_wherever_it_is_killed", "runc 1.1 has threads, which the tracer does not follow"),
     ("killed::the_id_is_free_again_after_a_killed_create_is_deleted", "runc 1.1 forgets what a killed create has made"),
     ("killed::the_process_in_between_does_not_die_unheard", "runc 1.1 has another"),
+    ("kill::kill_kills_all_where_init_takes_nobody_along", "runc 1.1 kills init alone"),
     ("labels::a_false_proc_does_not_keep_the_profile_from_the_kernel", "runc 1.1 has CVE-2025-52881"),
     ("limits::a_container_starts_with_512_kib_of_memory", "runc needs twenty times as much"),
     ("limits::a_limit_below_the_usage_is_refused_if_that_is_to_be_checked", "runc 1.1 does not know checkBeforeUpdate"),
@@ -171,10 +172,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("memory_policy::weighted_interleaving_is_set", "runc 1.1 does not know the key"),
     ("memory_policy::what_the_kernel_refuses_leaves_nothing", "runc 1.1 does not know the key"),
     ("mount_destinations::a_symlinked_dev_does_not_touch_the_host", "runc 1.1 has CVE-2026-41579"),
-    (
-        "mount_options::a_bind_mount_that_clears_attributes_has_no_others",
-        "runc 1.1 does not count what is cleared",
-    ),
+    ("mount_options::a_bind_mount_that_clears_attributes_has_no_others", "runc 1.1 does not count what is cleared"),
     ("mount_options::defaults_means_nothing_special", "runc 1.1 does not know the option"),
     (
         "mount_options::recursive_access_time_modes_are_cleared_in_submounts",
@@ -264,6 +262,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("scheduling::every_policy_is_set", "runc 1.1 does not know the key"),
     ("scheduling::exec_has_the_containers_io_priority_or_its_own", "runc 1.1 does not know the key"),
     ("scheduling::exec_has_the_containers_scheduler_or_its_own", "runc 1.1 does not know the key"),
+    ("scheduling::the_cpus_are_not_the_callers", "runc 1.1 hands them on"),
     ("scheduling::the_nice_value_is_set", "runc 1.1 does not know the key"),
     ("seccomp::a_rule_without_names_is_refused", "runc ignores it"),
     ("seccomp::an_unknown_flag_is_refused", "runc 1.1 supports no flags"),
