@@ -63,6 +63,15 @@ fn run_runs_all_hooks() {
     assert_eq!(lines.last().unwrap(), "poststop 1");
 }
 
+/// What the hooks of `create` have made is theirs to take away, however late it fails.
+#[test]
+fn a_pid_file_that_cannot_be_written_runs_the_poststop_hooks() {
+    let hooked = hooked("createRuntime", "echo createRuntime >> LOG");
+    let bundle = with_hook(hooked, "poststop", "echo poststop >> LOG").flags(["--pid-file", "/nowhere/pid"]);
+    bundle.refused().because("no such file or directory");
+    assert_eq!(log(&bundle), "createRuntime\npoststop\n");
+}
+
 #[test]
 fn delete_by_force_runs_the_poststop_hooks() {
     let c = hooked("poststop", "echo poststop >> LOG").args(["sleep", "60"]).run_detached();

@@ -147,6 +147,28 @@ fn all_reaches_what_a_stopped_container_has_left() {
     c.bundle.call(&["kill", "-a", c.id(), "9"]).silent();
 }
 
+/// Without a pid namespace of the container's own the kernel kills init alone.
+#[test]
+fn kill_kills_all_where_init_takes_nobody_along() {
+    differs!();
+    for init in ["wait", "exit"] {
+        let bundle = Bundle::busybox().without_namespace("pid");
+        let c = bundle.script(&format!("sleep 63 & echo $! > /left; echo ready; {init}")).create();
+        c.start();
+        c.wait_for("ready\n");
+        if init == "exit" {
+            c.wait_status("stopped");
+        }
+        let pid: i32 = std::fs::read_to_string(c.bundle.rootfs("left")).unwrap().trim().parse().unwrap();
+        let lives = || std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("63"));
+        assert!(lives());
+        c.kill("KILL");
+        assert!(crate::support::eventually(std::time::Duration::from_secs(5), || !lives()), "{init}");
+        c.wait_status("stopped");
+        c.bundle.call(&["kill", c.id(), "KILL"]).refused().says("container not running");
+    }
+}
+
 #[test]
 fn all_kills_a_paused_container() {
     let c = Bundle::busybox().script("sleep 61 & sleep 62 & echo ready; wait").create();

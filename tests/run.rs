@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Bundle, eventually};
+use crate::support::{Bundle, eventually, json};
 
 #[test]
 fn run_prints_what_the_program_prints_and_nothing_else() {
@@ -108,6 +108,15 @@ fn a_detached_container_stays_until_it_is_deleted() {
     c.wait_status("stopped");
     c.delete();
     c.bundle.assert_nothing_left();
+}
+
+#[test]
+fn pid_file_is_gone_when_the_program_does_not_run() {
+    let hook = json!({ "path": "/bin/false" });
+    let mut bundle = Bundle::busybox().push("/hooks/startContainer", hook).flags(["--pid-file", "pid"]);
+    assert_ne!(bundle.run(["true"]).status, 0);
+    assert!(!bundle.path().parent().unwrap().join("pid").exists());
+    bundle.assert_nothing_left();
 }
 
 #[test]

@@ -226,7 +226,9 @@ fn with_locked_options(options: &[&str]) -> Bundle {
     let bundle = mapped();
     let source = bundle.scratch_dir("cargo").display().to_string();
     let entry = json!({ "destination": "/mnt", "type": "bind", "source": source, "options": options });
-    let script = format!("mount -t tmpfs -o nosuid,nodev,noexec,ro,noatime cargo {source}; mount -o remount,bind,nosuid,nodev,noexec,ro,noatime,nosymfollow {source}");
+    let script = format!(
+        "mount -t tmpfs -o nosuid,nodev,noexec,ro,noatime cargo {source}; mount -o remount,bind,nosuid,nodev,noexec,ro,noatime,nosymfollow {source}"
+    );
     bundle.after(&script).push("/mounts", entry)
 }
 

@@ -196,7 +196,7 @@ pub fn checkpoint(args: &Checkpoint, state_root: &Path) -> Result<()> {
     phases.end("dump");
     if !args.leave_running && !args.pre_dump {
         // criu has killed its processes, so it is deleted as any other that has ended.
-        delete::stop(&container).and_then(|()| delete::remove(&container)).context("removing the container")?;
+        delete::clean_up(&container);
         phases.end("remove");
     }
     Ok(())

@@ -16,7 +16,7 @@ use crate::hooks::{self, Around};
 use crate::host::Rootless;
 use crate::log::Phases;
 use crate::plan::hooks::Moment;
-use crate::plan::namespaces::Kind;
+use crate::plan::namespaces::{Kind, PID};
 use crate::plan::systemd::Manager;
 use crate::plan::terminal::Caller;
 use crate::plan::{self, Host, Plan, Request};
@@ -203,18 +203,13 @@ pub(super) fn make_ready(
     });
     phases.end("enter");
     let attended = attended.and_then(|()| pidfd_socket.map_or(Ok(()), |socket| socket.send(&init, pidfd_socket::INIT)));
-    match attended.and_then(|()| console.relay()) {
-        Ok(relay) => {
-            let made = Made { net_devices, init, cgroup, resctrl, reserved, saved };
-            Ok(Ready { made, notify, relay, phases })
-        }
+    let attended = attended.and_then(|()| console.relay());
+    let made = Made { net_devices, init, cgroup, resctrl, reserved, saved };
+    match attended {
+        Ok(relay) => Ok(Ready { made, notify, relay, phases }),
         Err(error) => {
-            let error = with_oom(error, &cgroup);
-            drop((net_devices, init, cgroup, resctrl, reserved));
-            if hooks_began {
-                run_poststop_hooks(&saved);
-            }
-            Err(error)
+            let error = with_oom(error, &made.cgroup);
+            Err(if hooks_began { made.undo(error) } else { error })
         }
     }
 }
@@ -252,7 +247,7 @@ pub(super) fn note_birth(saved: &mut Saved, plan: &Plan, init: &Child, cgroup: &
 
 /// Says so if the kernel's OOM killer was at work.
 pub(super) fn with_oom(error: anyhow::Error, cgroup: &Cgroup) -> anyhow::Error {
-    if cgroup.oom_killed() { error.context("init was OOM-killed (memory limit too low?)") } else { error }
+    if cgroup.oom_killed() { error.context("container init was OOM-killed (memory limit too low?)") } else { error }
 }
 
 /// The notify socket's directory, which the container has mounted; and the socket, if nobody will `start` it.
@@ -298,6 +293,7 @@ pub(super) fn describe(plan: &Plan) -> Saved {
         bundle: plan.bundle.clone(),
         rootfs: plan.rootfs.path.clone(),
         annotations: plan.annotations.clone(),
+        shared_pid_namespace: !plan.namespaces.creates(&PID),
         no_new_keyring: !plan.entry.new_keyring,
         cgroup_paths: cgroup::planned_paths(&plan.cgroup),
         intel_rdt_path: plan.intel_rdt.as_ref().map(|rdt| rdt.group.clone()),
@@ -332,7 +328,8 @@ pub(super) fn run_poststop_hooks(saved: &Saved) {
     }
 }
 
-/// A container that is there but for a last word: undone when dropped, unless kept.
+/// A container that is there but for a last word: undone when dropped, unless kept. If hooks have run for it,
+/// [`undo`](Self::undo) runs those of the last moment.
 #[derive(Debug)]
 pub(super) struct Made<I> {
     // In the order of undoing: a cgroup with a process cannot be removed.
@@ -347,30 +344,36 @@ pub(super) struct Made<I> {
 impl<I: AsMut<Child>> Made<I> {
     /// Makes it last: writes the pid file and the final state, and lets go of what would be undone.
     pub(super) fn keep(mut self, pid_file: Option<&Path>) -> Result<(I, Container)> {
-        if let Some(path) = pid_file {
-            pid_file::write(path, self.init.as_mut().pid)?;
+        let pid = self.init.as_mut().pid;
+        if let Some(path) = pid_file
+            && let Err(error) = pid_file::write(path, pid)
+        {
+            return Err(self.undo(error));
         }
-        let Self { mut net_devices, mut init, mut cgroup, mut resctrl, reserved, mut saved } = self;
-        saved.complete = true;
-        match reserved.commit(saved) {
-            Ok(container) => {
-                net_devices.keep();
-                init.as_mut().release();
-                cgroup.keep();
-                if let Some(groups) = &mut resctrl {
-                    groups.keep();
-                }
-                Ok((init, container))
-            }
+        self.saved.complete = true;
+        let directory = match self.reserved.commit(&self.saved) {
+            Ok(directory) => directory,
             Err(error) => {
-                // A cgroup with a process in it cannot be removed.
-                drop(init);
-                if let Some(path) = pid_file {
-                    pid_file::remove(path);
-                }
-                Err(error)
+                pid_file.map(pid_file::remove);
+                return Err(self.undo(error));
             }
+        };
+        let Self { mut net_devices, mut init, mut cgroup, mut resctrl, saved, .. } = self;
+        net_devices.keep();
+        init.as_mut().release();
+        cgroup.keep();
+        if let Some(groups) = &mut resctrl {
+            groups.keep();
         }
+        Ok((init, Container::kept(saved, directory)))
+    }
+
+    /// Takes it away again, and runs the hooks of the last moment; gives the reason back.
+    fn undo(self, reason: anyhow::Error) -> anyhow::Error {
+        let Self { net_devices, init, cgroup, resctrl, reserved, saved } = self;
+        drop((net_devices, init, cgroup, resctrl, reserved));
+        run_poststop_hooks(&saved);
+        reason
     }
 }
 

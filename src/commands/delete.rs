@@ -79,6 +79,14 @@ pub(super) fn stop(container: &Container) -> Result<()> {
     Ok(())
 }
 
+/// Kills and removes a container that has had its time, for who has something else to answer: what cannot be removed is
+/// told, and is there for `delete`.
+pub(super) fn clean_up(container: &Container) {
+    if let Err(error) = stop(container).and_then(|()| remove(container)) {
+        log::warn!("cleaning up container {}: {error:#}", container.saved.id);
+    }
+}
+
 /// Removes the cgroup, with what processes are still in it (a container without a pid namespace of its own leaves them),
 /// the groups of resctrl, and the state; then runs the poststop hooks.
 pub(super) fn remove(container: &Container) -> Result<()> {

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use rustix::io::Errno;
 
 use super::{cgroup_of, open};
+use crate::container::Container;
 use crate::error::{Failure, Result};
 use crate::sys::pidfd;
 
@@ -34,13 +35,13 @@ pub fn kill(args: &Kill, state_root: &Path) -> Result<()> {
     let signal = parse(&args.signal)?;
     let container = open(state_root, &args.id)?;
     if args.all {
-        return match signal {
-            // Also what is being forked, and what is frozen.
-            libc::SIGKILL => cgroup_of(&container).kill(),
-            signal => signal_all(&cgroup_of(&container).procs()?, signal),
-        };
+        return signal_all(&container, signal).map(drop);
     }
     let not_running = || Failure::WrongStatus("container not running".to_owned());
+    // Without a pid namespace of the container's own, init takes nobody along.
+    if signal == libc::SIGKILL && container.saved.shared_pid_namespace {
+        return if signal_all(&container, signal)? { Ok(()) } else { Err(not_running().into()) };
+    }
     let init = container.init()?.ok_or_else(not_running)?;
     match pidfd::signal(init.as_fd(), signal) {
         Err(call) if call.is(Errno::SRCH) => return Err(not_running().into()),
@@ -53,15 +54,27 @@ pub fn kill(args: &Kill, state_root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn signal_all(pids: &[i32], signal: i32) -> Result<()> {
-    for pid in pids {
-        let sent = pidfd::open(*pid).and_then(|process| pidfd::signal(process.as_fd(), signal));
-        match sent {
+/// Sends it to all processes of the container, to init also where no cgroup tells of it; whether there was any.
+fn signal_all(container: &Container, signal: i32) -> Result<bool> {
+    let cgroup = cgroup_of(container);
+    let init = container.init()?;
+    let mut pids = cgroup.procs()?;
+    let any = init.is_some() || !pids.is_empty();
+    if signal == libc::SIGKILL {
+        // Also what is being forked, and what is frozen.
+        cgroup.kill()?;
+        pids.clear();
+    } else {
+        pids.retain(|pid| *pid != container.saved.init_process_pid);
+    }
+    let others = pids.into_iter().map(pidfd::open);
+    for process in init.into_iter().map(Ok).chain(others) {
+        match process.and_then(|process| pidfd::signal(process.as_fd(), signal)) {
             Err(call) if call.is(Errno::SRCH) => {}
             result => result?,
         }
     }
-    Ok(())
+    Ok(any)
 }
 
 /// `15`, `TERM`, `SIGTERM`, `term`, `RTMIN+1`.

@@ -33,7 +33,11 @@ pub struct Ps {
 /// No such container; for a table, what ps(1) says when it fails, or when its output has no column PID.
 pub fn ps(args: &Ps, state_root: &Path) -> Result<String> {
     let container = open(state_root, &args.id)?;
-    let pids = cgroup_of(&container).procs().context("finding the container's processes")?;
+    let mut pids = cgroup_of(&container).procs().context("finding the container's processes")?;
+    // Where there is no cgroup, init is all that is known.
+    if container.saved.cgroup_paths.is_empty() && container.init()?.is_some() {
+        pids.push(container.saved.init_process_pid);
+    }
     match args.format {
         // Go's word for an empty list, which callers know.
         Format::Json if pids.is_empty() => Ok("null\n".to_owned()),

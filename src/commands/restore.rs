@@ -161,7 +161,7 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
         return Ok(0);
     }
     let exit = foreground::wait(init.pidfd.as_fd(), relay)?;
-    delete::remove(&container)?;
+    delete::clean_up(&container);
     Ok(u8::try_from(exit.shell_code()).unwrap_or(u8::MAX))
 }
 

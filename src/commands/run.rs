@@ -10,8 +10,9 @@ use super::create::{self, CreateOptions, Driver, Gate, Ready};
 use super::{delete, hand_over, start};
 use crate::container::Container;
 use crate::container::notify::Notify;
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::runtime::foreground;
+use crate::runtime::pid_file;
 use crate::runtime::spawn::Init;
 
 /// Create and run a container.
@@ -49,7 +50,8 @@ pub fn run(args: &Run, state_root: &Path, driver: Driver) -> Result<u8> {
     phases.end("save");
     if let Err(error) = begin(&init, &container) {
         // The container is kept from here on, so it is deleted as any other.
-        delete::stop(&container).and_then(|()| delete::remove(&container)).context("cleaning up")?;
+        delete::clean_up(&container);
+        pid_file.as_deref().map(pid_file::remove);
         return Err(error);
     }
     phases.end("program");
@@ -63,7 +65,7 @@ pub fn run(args: &Run, state_root: &Path, driver: Driver) -> Result<u8> {
     let exit = foreground::wait(init.as_fd(), relay)?;
     phases.end("life");
     if !args.keep {
-        delete::remove(&container)?;
+        delete::clean_up(&container);
         phases.end("remove");
     }
     if let Some(thread) = forwarding {

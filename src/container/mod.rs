@@ -49,7 +49,7 @@ pub struct Container {
 
 /// Its directory.
 #[derive(Debug)]
-struct Directory {
+pub struct Directory {
     fd: OwnedFd,
     path: PathBuf,
 }
@@ -178,16 +178,16 @@ impl Reserved {
         file.write_all(text).context("keeping config.json")
     }
 
-    /// Keeps the container.
+    /// Keeps the container; gives its directory, for [`Container::kept`].
     ///
     /// # Errors
     /// As [`Saved::write`]; then it is not kept.
-    pub fn commit(mut self, saved: Saved) -> Result<Container> {
-        self.save(&saved)?;
+    pub fn commit(&mut self, saved: &Saved) -> Result<Directory> {
+        let directory = Directory { fd: self.directory.fd.try_clone()?, path: self.directory.path.clone() };
+        self.save(saved)?;
         sys::fd::unlock(&self.directory.fd)?;
         self.committed = true;
-        let directory = Directory { fd: self.directory.fd.try_clone()?, path: self.directory.path.clone() };
-        Ok(Container { saved, directory, locked: false })
+        Ok(directory)
     }
 }
 
@@ -201,6 +201,12 @@ impl Drop for Reserved {
 }
 
 impl Container {
+    /// One that has just been [committed](Reserved::commit).
+    #[must_use]
+    pub fn kept(saved: Saved, directory: Directory) -> Self {
+        Self { saved, directory, locked: false }
+    }
+
     /// Opens a container by its id.
     ///
     /// # Errors

@@ -56,6 +56,9 @@ pub struct Saved {
     /// The namespaces that are not the runtime's: what each kind is called there, and its file while init lives.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub namespace_paths: BTreeMap<String, PathBuf>,
+    /// Whether init is in a pid namespace that was not made for the container: then its end ends no other process.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shared_pid_namespace: bool,
     /// Whether the container shares the session keyring of whoever created it.
     pub no_new_keyring: bool,
     /// Where the agent listens that a notifying seccomp filter asks; empty when no rule notifies.
