@@ -37,6 +37,10 @@ fn run(token: SingleThreaded, setup: &Setup<'_>, runtime: &InitEnd) -> Result<i3
     join(setup.joined)?;
     compare_ids(&setup.plan.entry.ids)?;
     make_time_namespace(&setup.plan.namespaces)?;
+    if setup.plan.entry.ids.joined {
+        // In there init may be seen as soon as it is born, by processes with every right over it (CVE-2016-9962).
+        process::set_dumpable(false)?;
+    }
     // Our sibling: the runtime is its parent, and hears of its end.
     let birth = clone::Birth { namespaces: setup.plan.namespaces.create, cgroup: None, sibling: true };
     let newborn = clone::clone(token, &birth, || init::main(setup, runtime)).context("making the container's init")?;

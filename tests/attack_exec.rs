@@ -64,6 +64,28 @@ fn a_container_that_may_trace_finds_nothing_of_the_host_in_a_process_on_its_way_
     sees_nothing(&spying(Bundle::busybox(), &["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"]));
 }
 
+/// The same of another container's init that joins a user and a pid namespace, where it is seen from its birth, long before
+/// it has a root of its own. Seen to fail with `set_dumpable(false)` left out of `bootstrap.rs`.
+#[test]
+fn a_container_cannot_look_into_an_init_that_joins_its_namespaces() {
+    differs!();
+    let ids = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    let bundle = Bundle::busybox().push("/linux/namespaces", json!({ "type": "user" }));
+    let bundle = bundle.set("/linux/uidMappings", ids.clone()).set("/linux/gidMappings", ids);
+    let all: Vec<String> = caps::all().iter().map(ToString::to_string).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let c = spying(bundle, &all);
+    let mut joining = Bundle::busybox().without_namespace("pid");
+    for kind in ["user", "pid"] {
+        let namespace = json!({ "type": kind, "path": format!("/proc/{}/ns/{kind}", c.pid()) });
+        joining = joining.push("/linux/namespaces", namespace);
+    }
+    for _ in 0..rounds(40, 1000) {
+        joining.run(["true"]).silent();
+    }
+    assert_eq!(c.stdout(), "ready\n", "seen from inside");
+}
+
 /// A copy of the runtime that this test alone uses.
 fn with_a_runtime_of_its_own(bundle: Bundle) -> (Bundle, std::path::PathBuf, Vec<u8>) {
     let file = bundle.scratch("runtime");

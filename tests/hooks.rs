@@ -63,6 +63,33 @@ fn run_runs_all_hooks() {
     assert_eq!(lines.last().unwrap(), "poststop 1");
 }
 
+/// Nor does init end of a hook that ends without having read its state, where it is not the first of its pid namespace.
+#[test]
+fn a_hook_need_not_read_its_state() {
+    differs!();
+    let state = json!({ "long": "x".repeat(100_000) });
+    let mut bundle = Bundle::busybox().without_namespace("pid").set("/annotations", state);
+    for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"] {
+        bundle = bundle.push(&format!("/hooks/{kind}"), json!({ "path": "/bin/true" }));
+    }
+    assert_eq!(bundle.run(["echo", "ran"]).ok().line(), "ran");
+}
+
+/// Somebody who ignores the ends of his children hands that down.
+#[test]
+fn hooks_and_programs_are_waited_for_whatever_the_caller_ignores() {
+    let mut hooked = Bundle::busybox().after("trap '' CHLD");
+    for kind in ["createRuntime", "startContainer", "poststart", "poststop"] {
+        hooked = with_hook(hooked, kind, &format!("echo {kind} >> LOG"));
+    }
+    let c = hooked.args(["sleep", "60"]).create();
+    c.verb("start").silent();
+    c.exec(&[], &["true"]).silent();
+    assert_eq!(c.exec(&[], &["sh", "-c", "exit 7"]).status, 7);
+    c.delete_by_force();
+    assert_eq!(log(&c.bundle).lines().count(), 4, "{}", log(&c.bundle));
+}
+
 /// What the hooks of `create` have made is theirs to take away, however late it fails.
 #[test]
 fn a_pid_file_that_cannot_be_written_runs_the_poststop_hooks() {

@@ -82,6 +82,20 @@ fn a_create_whose_hook_never_ends_ends_by_the_kill_of_its_init() {
     bundle.assert_nothing_left();
 }
 
+/// Without a pid namespace of the container's own, a hook in the container does not end with init.
+#[test]
+fn a_create_whose_hook_outlives_init_leaves_nothing() {
+    differs!();
+    let bundle = hung_hook(Bundle::busybox().without_namespace("pid"), "createContainer");
+    let create = bundle.begin("create", &[]);
+    wait_for_hook(&bundle, "createContainer");
+    let state: Value = serde_json::from_str(&bundle.verb("state").ok().stdout).unwrap();
+    let init = i32::try_from(state["pid"].as_i64().unwrap()).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(init), Signal::SIGKILL).unwrap();
+    create.wait().refused();
+    bundle.assert_nothing_left();
+}
+
 #[test]
 fn a_start_whose_hook_never_ends_ends_by_force() {
     differs!();

@@ -33,7 +33,6 @@ use crate::spec::Hooks;
 use crate::state::Status;
 use crate::sys::Named;
 use crate::sys::root::Root;
-use crate::sys::signal;
 
 /// Create a container: all but the start of its program.
 #[derive(Debug, Args)]
@@ -137,7 +136,6 @@ pub(super) fn make_ready(
     detach: bool,
 ) -> Result<Ready> {
     let mut phases = Phases::begin();
-    signal::expect_children()?;
     let id = ContainerId::parse(&options.id)?;
     let inherited = Inherited::with_listeners(options.preserve_fds)?;
     let pidfd_socket = options.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
@@ -209,7 +207,11 @@ pub(super) fn make_ready(
         Ok(relay) => Ok(Ready { made, notify, relay, phases }),
         Err(error) => {
             let error = with_oom(error, &made.cgroup);
-            Err(if hooks_began { made.undo(error) } else { error })
+            let saved = made.take_away();
+            if hooks_began {
+                run_poststop_hooks(&saved);
+            }
+            Err(error)
         }
     }
 }
@@ -328,8 +330,7 @@ pub(super) fn run_poststop_hooks(saved: &Saved) {
     }
 }
 
-/// A container that is there but for a last word: undone when dropped, unless kept. If hooks have run for it,
-/// [`undo`](Self::undo) runs those of the last moment.
+/// A container that is there but for a last word.
 #[derive(Debug)]
 pub(super) struct Made<I> {
     // In the order of undoing: a cgroup with a process cannot be removed.
@@ -370,10 +371,20 @@ impl<I: AsMut<Child>> Made<I> {
 
     /// Takes it away again, and runs the hooks of the last moment; gives the reason back.
     fn undo(self, reason: anyhow::Error) -> anyhow::Error {
-        let Self { net_devices, init, cgroup, resctrl, reserved, saved } = self;
-        drop((net_devices, init, cgroup, resctrl, reserved));
-        run_poststop_hooks(&saved);
+        run_poststop_hooks(&self.take_away());
         reason
+    }
+
+    /// Takes it away again; gives what was known of it.
+    fn take_away(self) -> Saved {
+        let Self { net_devices, init, cgroup, resctrl, reserved, saved } = self;
+        drop((net_devices, init));
+        if saved.shared_pid_namespace {
+            // There a hook in the container outlives init. What does not die, nobody can remove.
+            let _ = cgroup.kill();
+        }
+        drop((cgroup, resctrl, reserved));
+        saved
     }
 }
 

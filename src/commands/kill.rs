@@ -1,6 +1,7 @@
 //! `kill`: sends a signal to a container's init.
 
-use std::os::fd::AsFd;
+use std::collections::HashSet;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -9,6 +10,7 @@ use nix::sys::signal::Signal;
 use rustix::io::Errno;
 
 use super::{cgroup_of, open};
+use crate::cgroup::Cgroup;
 use crate::container::Container;
 use crate::error::{Failure, Result};
 use crate::sys::pidfd;
@@ -67,14 +69,30 @@ fn signal_all(container: &Container, signal: i32) -> Result<bool> {
     } else {
         pids.retain(|pid| *pid != container.saved.init_process_pid);
     }
-    let others = pids.into_iter().map(pidfd::open);
-    for process in init.into_iter().map(Ok).chain(others) {
-        match process.and_then(|process| pidfd::signal(process.as_fd(), signal)) {
+    for process in init.into_iter().chain(open_all(&cgroup, pids)?) {
+        match pidfd::signal(process.as_fd(), signal) {
             Err(call) if call.is(Errno::SRCH) => {}
             result => result?,
         }
     }
     Ok(any)
+}
+
+/// The processes `pids` of a cgroup. One that has ended meanwhile may have left its number to somebody else's: what was
+/// opened counts if the number is still in the cgroup afterwards.
+fn open_all(cgroup: &Cgroup, pids: Vec<i32>) -> Result<Vec<OwnedFd>> {
+    let mut opened = Vec::with_capacity(pids.len());
+    for pid in pids {
+        match pidfd::open(pid) {
+            Err(call) if call.is(Errno::SRCH) => {}
+            process => opened.push((pid, process?)),
+        }
+    }
+    if !opened.is_empty() {
+        let still: HashSet<i32> = cgroup.procs()?.into_iter().collect();
+        opened.retain(|(pid, _)| still.contains(pid));
+    }
+    Ok(opened.into_iter().map(|(_, process)| process).collect())
 }
 
 /// `15`, `TERM`, `SIGTERM`, `term`, `RTMIN+1`.

@@ -27,7 +27,6 @@ use crate::runtime::restore::Place;
 use crate::runtime::spawn::Child;
 use crate::runtime::{foreground, restore};
 use crate::sys::pidfd::Exit;
-use crate::sys::signal;
 
 /// Bring the processes back that `checkpoint` has saved, as a new container.
 #[derive(Debug, Args)]
@@ -90,7 +89,6 @@ struct Restored {
 /// What went wrong; then nothing is left behind.
 pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> {
     let mut phases = Phases::begin();
-    signal::expect_children()?;
     let id = ContainerId::parse(&args.id)?;
     let pid_file = args.pid_file.as_ref().map(std::path::absolute).transpose()?;
     let images = args.options.images(LOG, false)?;

@@ -336,7 +336,7 @@ fn stat_of_init(saved: &Saved) -> Result<Option<proc::Stat>> {
         return Ok(None);
     }
     match proc::stat(pid) {
-        Ok(stat) if stat.start != start || b"ZX".contains(&stat.state) => Ok(None),
+        Ok(stat) if stat.start != start || stat.is_dead() => Ok(None),
         Ok(stat) => Ok(Some(stat)),
         Err(call) if call.is(Errno::NOENT) || call.is(Errno::SRCH) => Ok(None),
         Err(call) => Err(call.into()),

@@ -95,7 +95,8 @@ impl Program {
         let become_criu = || -> Result<()> {
             fd::close_copy(ours.as_fd());
             fd::close_copy(wire.as_fd());
-            signal::restore()?;
+            signal::let_all_in()?;
+            signal::end_on_broken_pipes()?;
             their_wire.wait()?;
             fd::close_on_exec_from(3)?;
             for kept in inherited.iter().map(AsRawFd::as_raw_fd).chain([theirs.as_raw_fd()]) {

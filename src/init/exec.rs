@@ -51,7 +51,7 @@ fn run(setup: &Setup<'_>, place: Place, runtime: &InitEnd) -> Result<Infallible>
     this::set_name(c"orlop:[exec]")?;
     runtime.wait()?; // our cgroup is as it should be
 
-    signal::restore()?;
+    signal::let_all_in()?;
     if place == Place::Outside {
         go_inside(setup, setup.own & !setup.born_in)?;
     }

@@ -20,7 +20,7 @@ use crate::error::{AtKey, Report, Result};
 use crate::plan::Entry;
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::clone::exit_now;
-use crate::sys::{Named, fd, process, scheduling};
+use crate::sys::{Named, fd, process, scheduling, signal};
 
 /// The first descriptor that is not stdio.
 const FIRST: u32 = 3;
@@ -92,6 +92,7 @@ fn become_program(
     for number in FIRST..first_of_ours(plan) {
         fd::keep_over_exec(number)?;
     }
+    signal::end_on_broken_pipes()?; // not before: a hook that does not read its state must not end us
     seccomp::load(plan.seccomp.as_ref(), wire)?;
     Err(program.execute().into())
 }

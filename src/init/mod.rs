@@ -95,7 +95,7 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     this::set_name(INIT_NAME)?;
     runtime.wait()?; // our cgroup and ids are as they should be
 
-    signal::restore()?;
+    signal::let_all_in()?;
     if plan.namespaces.has_own(&USER) {
         ids::become_user(0, 0).context("becoming root of the user namespace")?;
     }

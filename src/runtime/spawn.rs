@@ -121,6 +121,7 @@ pub fn give_birth(plan: &Plan, cgroup: &mut Cgroup, rootfs: &Root, gate: Option<
             })?;
             let child = Child::adopt(newborn);
             cgroup.take_first(plan, child.pid, born)?;
+            limits::oom_score_adj(&plan.entry.process, child.pid)?;
             Init { child, wire }
         }
         Birth::ViaBootstrap => {
@@ -133,6 +134,8 @@ pub fn give_birth(plan: &Plan, cgroup: &mut Cgroup, rootfs: &Root, gate: Option<
             drop(init_end); // else the wire would not end with the bootstrap
             let bootstrap = Child::adopt(newborn);
             cgroup.take_first(plan, bootstrap.pid, born)?;
+            // Init inherits it, and may be one of those to whose files in /proc only root may write.
+            limits::oom_score_adj(&plan.entry.process, bootstrap.pid)?;
             wire.go()?;
             adopt_init(bootstrap, wire)?
         }
@@ -140,7 +143,6 @@ pub fn give_birth(plan: &Plan, cgroup: &mut Cgroup, rootfs: &Root, gate: Option<
     fchdir(&bundle).named(|| "fchdir(bundle)".to_owned())?;
     stdio::give(&plan.entry)?;
     limits::all_cpus(init.child.pid);
-    limits::oom_score_adj(&plan.entry.process, init.child.pid)?;
     id_mappings::write(&plan.entry.ids, init.child.pid)?;
     Ok(init)
 }

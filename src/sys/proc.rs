@@ -84,8 +84,10 @@ pub fn in_user_namespace() -> Result<bool, Call> {
 pub struct Stat {
     /// Field 2, the name that it has for `ps`, which it may change.
     pub name: Vec<u8>,
-    /// Field 3, a letter.
+    /// Field 3, a letter: that of the first thread, which may have ended before the others.
     pub state: u8,
+    /// Field 20, how many threads it has.
+    pub threads: u32,
     /// Field 22, when it began, in clock ticks since boot.
     pub start: u64,
 }
@@ -110,8 +112,17 @@ pub(crate) fn parse_stat(line: &[u8]) -> Option<Stat> {
     let rest = std::str::from_utf8(line.get(end + 2..)?).ok()?;
     let mut fields = rest.split(' ');
     let state = *fields.next()?.as_bytes().first()?;
-    let start = fields.nth(18)?.parse().ok()?;
-    Some(Stat { name: line.get(begin + 1..end)?.to_owned(), state, start })
+    let threads = fields.nth(16)?.parse().ok()?;
+    let start = fields.nth(1)?.parse().ok()?;
+    Some(Stat { name: line.get(begin + 1..end)?.to_owned(), state, threads, start })
+}
+
+impl Stat {
+    /// Whether it has ended, and only waits to be reaped.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        b"ZX".contains(&self.state) && self.threads <= 1
+    }
 }
 
 #[cfg(test)]
@@ -121,8 +132,19 @@ mod tests {
     #[test]
     fn stat_survives_strange_names() {
         let line = b"7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20\n";
-        assert_eq!(parse_stat(line), Some(Stat { name: b"a) b (c".to_vec(), state: b'S', start: 4242 }));
+        assert_eq!(parse_stat(line), Some(Stat { name: b"a) b (c".to_vec(), state: b'S', threads: 17, start: 4242 }));
         assert_eq!(parse_stat(b"7 (a"), None);
+    }
+
+    #[test]
+    fn a_process_lives_as_long_as_one_of_its_threads() {
+        let dead = |state: &str, threads: u32| {
+            let line = format!("7 (a) {state} 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 {threads} 18 4242 20\n");
+            parse_stat(line.as_bytes()).map(|stat| stat.is_dead())
+        };
+        for (state, threads, expected) in [("S", 1, false), ("Z", 1, true), ("Z", 0, true), ("Z", 2, false)] {
+            assert_eq!(dead(state, threads), Some(expected), "{state} {threads}");
+        }
     }
 
     #[test]

@@ -43,7 +43,8 @@ pub fn adopt_orphans() -> Result<(), Call> {
 }
 
 /// What std's start-up would do for us (`main.rs`): the standard descriptors are open, so that no file of ours becomes
-/// one of them, and a broken pipe is an error and not the end.
+/// one of them, and a broken pipe is an error and not the end. And children can be waited for, even if whoever started
+/// us ignores the ends of his, which we inherit.
 ///
 /// # Errors
 /// poll(2)'s, open(2)'s, sigaction(2)'s.
@@ -57,10 +58,12 @@ pub fn begin() -> Result<(), Call> {
         let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty());
         std::mem::forget(null.named(|| "open(\"/dev/null\")".to_owned())?);
     }
-    // SAFETY: ignoring a signal runs nothing.
-    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigIgn) }
-        .named(|| "signal(SIGPIPE)".to_owned())
-        .map(drop)
+    // SAFETY: ignoring a signal runs nothing, and SIG_DFL is no function of ours.
+    unsafe {
+        nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigIgn).named(|| "signal(SIGPIPE)".to_owned())?;
+        nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigDfl).named(|| "signal(SIGCHLD)".to_owned())?;
+    }
+    Ok(())
 }
 
 /// From now on execve(2) gives no privileges.

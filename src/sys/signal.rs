@@ -37,24 +37,22 @@ impl AsFd for Queue {
     }
 }
 
-/// Lets the ends of our children be waited for, even if whoever started us ignores his children's (which we inherit).
+/// Holds no signal back, as a program expects to begin.
+///
+/// # Errors
+/// The call's.
+pub fn let_all_in() -> Result<(), Call> {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).named(|| "sigprocmask()".to_owned())
+}
+
+/// Makes SIGPIPE, which we ignore, what a program expects it to be.
 ///
 /// # Errors
 /// sigaction(2)'s.
-pub fn expect_children() -> Result<(), Call> {
-    // SAFETY: SIG_DFL is no function of ours.
-    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }.named(|| "signal(SIGCHLD)".to_owned())?;
-    Ok(())
-}
-
-/// What a program expects to begin with: no signal held back, and SIGPIPE, which we ignore, as usual.
-///
-/// # Errors
-/// The calls'.
-pub fn restore() -> Result<(), Call> {
+pub fn end_on_broken_pipes() -> Result<(), Call> {
     // SAFETY: SIG_DFL is no function of ours.
     unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) }.named(|| "signal(SIGPIPE)".to_owned())?;
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).named(|| "sigprocmask()".to_owned())
+    Ok(())
 }
 
 extern "C" fn end(number: libc::c_int) {

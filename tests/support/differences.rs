@@ -7,6 +7,10 @@ use super::runtime;
 
 /// Test name and reason, sorted by name.
 pub const REASONS: &[(&str, &str)] = &[
+    (
+        "attack_exec::a_container_cannot_look_into_an_init_that_joins_its_namespaces",
+        "runc 1.1 cannot join a user namespace without mappings",
+    ),
     ("attack_races::dev_stays_inside", "runc 1.1 has CVE-2026-41579"),
     ("attack_races::devices_are_made_inside", "runc 1.1 has CVE-2026-41579, and loses the race now and then"),
     ("attack_races::masks_are_the_hosts_null", "runc 1.1 has CVE-2025-31133"),
@@ -104,6 +108,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("features::claimed_mount_options_are_ours", "runc 1.1 claims options that it hands to the filesystem"),
     ("features::idmapped_mounts_are_claimed", "runc 1.1 has no id-mapped mounts"),
     ("features::what_came_with_version_1_3_is_claimed", "runc 1.1 is older"),
+    ("hooks::a_hook_need_not_read_its_state", "runc takes it for a failure"),
     ("hooks::a_hook_with_a_relative_path_is_refused", "runc looks it up in its own PATH"),
     ("hooks::a_poststart_hook_that_fails_fails_start_and_stops_the_container", "runc runs them during create"),
     ("hooks::a_poststop_hook_that_fails_is_only_a_warning", "runc 1.1 logs an error and skips the later hooks"),
@@ -115,6 +120,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("hostname::domainname_is_set_in_the_uts_namespace", "runc 1.1 does not know the key"),
     ("hung::a_create_whose_hook_never_ends_ends_by_force", "runc 1.1 waits with it"),
     ("hung::a_create_whose_hook_never_ends_ends_by_the_kill_of_its_init", "runc 1.1 waits with it"),
+    ("hung::a_create_whose_hook_outlives_init_leaves_nothing", "runc 1.1 waits with it"),
     ("hung::a_mount_source_that_hangs_ends_by_force", "runc 1.1 waits with it"),
     ("hung::a_poststart_hook_that_never_ends_holds_up_nobody_else", "runc runs them during create"),
     ("hung::a_process_that_cannot_die_is_named", "runc 1.1 waits with it"),
