@@ -306,6 +306,9 @@ fn passwd_that_leads_away() {
     for (layer, why) in [
         (Layer::new().link("etc/passwd", "/proc/1/environ"), "no user \"web\""),
         (Layer::new().node("etc/passwd", EntryType::Fifo, 0, 0), "not a regular file"),
+        // A driver that is not there could not be opened: nobody tries.
+        (Layer::new().node("etc/passwd", EntryType::Char, 4000, 0), "not a regular file"),
+        (Layer::new().node("etc/passwd", EntryType::Block, 4000, 0), "not a regular file"),
         (Layer::new().dir("etc/passwd", 0o755), "not a regular file"),
         (Layer::new().link("etc", "etc"), "etc/passwd"),
         (Layer::new(), "no user \"web\""),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fmt::Debug;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -178,21 +179,18 @@ impl Tree {
     ///
     /// # Errors
     /// openat2(2)'s; not a regular file.
-    pub fn read(&self, path: &str) -> Result<Option<std::fs::File>> {
-        // Not blocking: it may be a fifo.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        match self.look_up(path.as_bytes(), flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS) {
-            Ok(fd) => {
-                let file = std::fs::File::from(fd);
-                let metadata = file.metadata().with_context(|| format!("fstat({path:?})"))?;
-                if !metadata.is_file() {
-                    bail!("{path:?} is not a regular file");
-                }
-                Ok(Some(file))
-            }
-            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-            Err(errno) => Err(errno).with_context(|| format!("openat2({path:?})")),
+    pub fn read(&self, path: &str) -> Result<Option<File>> {
+        // By a handle first: only to open a device may do something to the host.
+        let handle =
+            match self.look_up(path.as_bytes(), OFlags::PATH, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS) {
+                Ok(fd) => File::from(fd),
+                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+                Err(errno) => return Err(errno).with_context(|| format!("openat2({path:?})")),
+            };
+        if !handle.metadata().with_context(|| format!("fstat({path:?})"))?.is_file() {
+            bail!("{path:?} is not a regular file");
         }
+        File::open(own_link(handle.as_fd())).map(Some).with_context(|| format!("open({path:?})"))
     }
 
     /// Removes `name` from `parent`, whatever it is, with everything below it.
@@ -269,7 +267,11 @@ fn trim(mut path: &[u8]) -> &[u8] {
 }
 
 fn kernel_path(fd: BorrowedFd<'_>) -> Result<Vec<u8>> {
-    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let link = own_link(fd);
     let path = rustix::fs::readlink(&link, Vec::new()).with_context(|| format!("readlink({link:?})"))?;
     Ok(CStr::to_bytes(&path).to_vec())
+}
+
+fn own_link(fd: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
