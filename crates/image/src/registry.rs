@@ -171,7 +171,8 @@ impl Registry {
             request.headers_mut().insert(AUTHORIZATION, header.clone());
         }
         let response = client.execute(request).await.with_context(|| self.host.clone())?;
-        if response.status() != StatusCode::UNAUTHORIZED {
+        // Nor may anybody ask whom the registry has sent us to.
+        if response.status() != StatusCode::UNAUTHORIZED || response.url().origin() != self.base.origin() {
             return Ok(response);
         }
         let credentials = self.credentials(scope)?;

@@ -321,3 +321,31 @@ fn nobody_else_learns_who_we_are() {
     let log = elsewhere.log();
     assert!(log.iter().all(|request| request.header("authorization").is_none()), "{log:?}");
 }
+
+/// Nor does he learn it by asking.
+#[test]
+fn nobody_else_may_ask_who_we_are() {
+    let (place, registry) = (Place::new(), Registry::of(Kind { password: true, ..Kind::default() }));
+    image().write(&place.path("layout"));
+    let from = format!("oci:{}", place.path("layout").display());
+    let flags = [&["--insecure", "--quiet", "--retries", "0"][..], &ME].concat();
+    let copy = |from: &str, to: &str| run(["copy", from, to].iter().chain(&flags));
+    copy(&from, &registry.image("a:one")).ok();
+    let thief = Arc::new(Front::alone(|_| Deed::Answer(200, Vec::new(), br#"{"token":"x"}"#.to_vec())));
+    for question in [format!("Bearer realm=\"http://{}/token\"", thief.host()), "Basic realm=\"r\"".to_owned()] {
+        let elsewhere =
+            Front::alone(move |_| Deed::Answer(401, vec![("www-authenticate", question.clone())], Vec::new()));
+        let location = format!("http://{}/storage", elsewhere.host());
+        let front = Front::before(&registry.host(), move |request| {
+            let known = request.header("authorization").is_some();
+            let away = known && (request.is("GET", "/blobs/") || request.is("POST", "/uploads/"));
+            if away { Deed::Answer(307, vec![("location", location.clone())], Vec::new()) } else { Deed::Pass }
+        });
+        copy(&front.image("a:one"), &format!("oci:{}:x", place.path("to").display())).refused().says("401");
+        copy(&from, &front.image("b:one")).refused();
+        let log = [elsewhere.log(), thief.log()].concat();
+        assert!(log.iter().any(|request| request.target == "/storage"), "{log:?}");
+        assert!(log.iter().all(|request| request.header("authorization").is_none()), "{log:?}");
+    }
+    assert_eq!(thief.log().len(), 0);
+}
