@@ -38,8 +38,10 @@ pub(crate) use target::spool_directory;
 /// How to copy.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How to speak to registries.
-    pub connection: Connection,
+    /// How to speak to the source's registry.
+    pub source: Connection,
+    /// How to speak to the destination's.
+    pub destination: Connection,
     /// Which image of several: that of a platform, or all. Without a wish, that of the host.
     pub selection: Selection,
     /// How many blobs at a time.
@@ -66,7 +68,8 @@ pub enum Selection {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            connection: Connection::default(),
+            source: Connection::default(),
+            destination: Connection::default(),
             selection: Selection::Host,
             jobs: 6,
             chunk: 64 << 20,
@@ -82,7 +85,7 @@ impl Default for Options {
 /// Anything about the source that is not right; the layout cannot be written.
 pub fn copy(source: &Reference, destination: &Layout, options: &Options) -> Result<Descriptor> {
     finish(async {
-        let source = Source::open(source, &options.connection).await?;
+        let source = Source::open(source, &options.source).await?;
         run(source, Target::Layout(destination.clone()), options).await
     })
 }
@@ -109,7 +112,7 @@ pub fn copy_to(source: &Reference, destination: &Reference, options: &Options) -
         _ => None,
     };
     let copied = finish(async {
-        let source = Source::open(source, &options.connection).await?;
+        let source = Source::open(source, &options.source).await?;
         let target = match (destination, &staged) {
             (Reference::Registry(remote), _) => {
                 let spool = spool.as_ref().map(|directory| Layout::open_or_create(directory.path())).transpose()?;

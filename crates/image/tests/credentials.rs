@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use crate::support::front::{Deed, Front};
 use crate::support::program::{self, Output};
 use crate::support::{Image, Kind, Layer, Place, Registry, Stored, json};
 
@@ -222,4 +223,31 @@ fn the_first_file_that_knows_the_registry_counts() {
     assert_eq!(told.lines().count(), 3, "{told}");
     stage.push(&[]).refused().says("401");
     stage.logout(&[]).refused().says("not logged in");
+}
+
+/// A password is for one registry: whose it is has to be said.
+#[test]
+fn two_registries_and_two_passwords() {
+    let stage = Stage::new();
+    let front = Front::before(&stage.registry.host(), |_| Deed::Pass);
+    stage.push(&["--creds", "me:secret"]).ok();
+    let copy = |to: &str, flags: &[&str]| {
+        let from = stage.registry.image("a:one");
+        let mut command = program::command(["copy", "--quiet", "--insecure", "--retries", "0", &from, to]);
+        Output::from(stage.prepare(&mut command).args(flags).output().unwrap())
+    };
+    let to = front.image("b:one");
+    copy(&to, &["--creds", "me:secret"]).refused().says("--src-creds");
+    assert!(front.log().is_empty());
+    copy(&to, &["--src-creds", "me:secret", "--dest-creds", "me:wrong"]).refused().says("401").says(&front.host());
+    copy(&to, &["--src-creds", "me:wrong", "--dest-creds", "me:secret"]).refused().says("401");
+    copy(&to, &["--src-creds", "me:secret"]).refused().says("not logged in").says(&front.host());
+    copy(&to, &["--src-creds", "me:secret", "--dest-creds", "me:secret"]).ok();
+    // Of one registry too.
+    let to = stage.registry.image("b:one");
+    copy(&to, &["--src-creds", "me:secret", "--dest-creds", "me:wrong"]).refused().says("401");
+    copy(&to, &["--src-creds", "me:secret", "--dest-creds", "me:secret"]).ok();
+    copy(&to, &["--creds", "me:secret"]).ok();
+    let output = copy(&to, &["--creds", "me:secret", "--src-creds", "me:secret"]);
+    assert!(output.stderr.contains("cannot be used with"), "{output:?}");
 }

@@ -80,7 +80,8 @@ pub fn attach(args: &Attach) -> Result<String> {
             let source = Local { path: scratch.path().to_owned(), tag: None, digest: None };
             let destination: Remote = remote.at(manifest.digest());
             let progress = args.telling.progress();
-            let options = Options { connection, progress, selection: Selection::All, ..Options::default() };
+            let options =
+                Options { destination: connection, progress, selection: Selection::All, ..Options::default() };
             copy::copy_to(&Reference::Layout(source), &Reference::Registry(destination), &options)?;
             manifest.digest().clone()
         }

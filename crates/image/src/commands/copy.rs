@@ -6,9 +6,11 @@ use serde_json::json;
 
 use super::connection::ConnectionFlags;
 use crate::copy::{self, Options, Selection};
+use crate::credentials::Credentials;
 use crate::platform::Platform;
 use crate::progress::Progress;
 use crate::reference::Reference;
+use crate::registry::Connection;
 use crate::size::parse_size;
 
 /// Copy an image between registries, layouts and archives.
@@ -36,6 +38,12 @@ pub struct Copy {
     /// How to tell what goes on
     #[command(flatten)]
     pub telling: Telling,
+    /// As --creds, for the source's registry alone
+    #[arg(long, value_name = "USER:PASSWORD", help_heading = "Registry", conflicts_with = "creds")]
+    pub src_creds: Option<Credentials>,
+    /// As --creds, for the destination's registry alone
+    #[arg(long, value_name = "USER:PASSWORD", help_heading = "Registry", conflicts_with = "creds")]
+    pub dest_creds: Option<Credentials>,
     /// How to speak to registries
     #[command(flatten)]
     pub connection: ConnectionFlags,
@@ -64,6 +72,15 @@ impl Telling {
     }
 }
 
+impl Copy {
+    /// How to speak to a registry that these credentials are for.
+    fn connection(&self, own: Option<&Credentials>) -> Connection {
+        let connection = self.connection.connection();
+        let credentials = own.cloned().or(connection.credentials);
+        Connection { credentials, ..connection }
+    }
+}
+
 /// Carries out `copy`. Returns what to print.
 ///
 /// # Errors
@@ -74,13 +91,22 @@ pub fn copy(args: &Copy) -> Result<String> {
         "{}: a docker-archive holds images for one platform; not with --all",
         args.destination
     );
+    if let (Reference::Registry(from), Reference::Registry(to)) = (&args.source, &args.destination) {
+        ensure!(
+            args.connection.creds.is_none() || from.host == to.host,
+            "--creds would show {} and {} the same password; say with --src-creds and --dest-creds whose it is",
+            from.host,
+            to.host
+        );
+    }
     let selection = match &args.platform {
         _ if args.all => Selection::All,
         Some(platform) => Selection::Platform(platform.clone()),
         None => Selection::Host,
     };
     let options = Options {
-        connection: args.connection.connection(),
+        source: args.connection(args.src_creds.as_ref()),
+        destination: args.connection(args.dest_creds.as_ref()),
         selection,
         jobs: args.jobs,
         chunk: args.chunk_size,

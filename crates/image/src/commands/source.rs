@@ -71,7 +71,7 @@ impl Source {
         let layout = Layout::open_or_create(into)?;
         let selection = self.platform.clone().map_or(Selection::Host, Selection::Platform);
         let options = Options {
-            connection: self.connection.connection(),
+            source: self.connection.connection(),
             selection,
             progress: self.telling.progress(),
             ..Options::default()

@@ -32,16 +32,21 @@ pub struct Repository {
 }
 
 impl Target {
-    /// A repository, over the same connection if the source is in the same registry. `spool` is for the blobs of a source
+    /// A repository, over the same connection if the source is in the same registry and we are the same there. `spool` is for the blobs of a source
     /// that is in a registry.
     pub async fn registry(remote: &Remote, source: &Source, options: &Options, spool: Option<Layout>) -> Result<Self> {
         let mut mount_from = options.mount_from.clone();
         let registry = match source {
             Source::Registry(registry, from) if from.host == remote.host => {
                 mount_from = Some(from.repository.clone());
-                Arc::clone(registry)
+                let same = options.source.credentials == options.destination.credentials;
+                same.then(|| Arc::clone(registry))
             }
-            _ => Arc::new(Registry::connect(&remote.host, &options.connection).await?),
+            _ => None,
+        };
+        let registry = match registry {
+            Some(registry) => registry,
+            None => Arc::new(Registry::connect(&remote.host, &options.destination).await?),
         };
         // From itself there is nothing to mount: it was asked whether it has the blob.
         mount_from = mount_from.filter(|from| *from != remote.repository);
