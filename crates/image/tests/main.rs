@@ -15,6 +15,7 @@ mod archives;
 mod attacks;
 mod bad_copies;
 mod bad_input;
+mod containers;
 mod convert;
 mod credentials;
 mod endpoints;

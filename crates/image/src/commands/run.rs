@@ -141,6 +141,7 @@ pub fn run(args: &Run) -> Result<u8> {
     // Before there is a child: none of its signals is missed.
     let signals = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
     let signals = SignalsInfo::<WithOrigin>::new(signals).context("sigaction()")?;
+    interrupt::hand_over()?;
     let mut command = runtime.command();
     command.arg("run").arg("--bundle").arg(container.bundle()).arg(&id);
     let child = command.spawn().with_context(|| format!("running {}", runtime.show()))?;
