@@ -80,7 +80,9 @@ pub fn convert(mut config: Value, image: &ImageConfiguration, wishes: &Wishes, r
     let mut volumes: Vec<&String> = of_image.volumes().iter().flatten().collect();
     volumes.sort_unstable();
     let mounts = config["mounts"].as_array_mut().context("mounts: not a list")?;
-    mounts.extend(volumes.into_iter().map(|destination| volume(destination)));
+    for destination in volumes {
+        mounts.push(volume(destination, rootfs.owner(destination)?));
+    }
     Ok(config)
 }
 
@@ -141,12 +143,13 @@ fn annotations(image: &ImageConfiguration, config: &Config) -> BTreeMap<String, 
     implicit.chain(labels).collect()
 }
 
-/// A place for data that are the container's own: in memory, with what the image has there in it at first.
-fn volume(destination: &str) -> Value {
-    json!({
-        "destination": destination,
-        "type": "tmpfs",
-        "source": "tmpfs",
-        "options": ["nosuid", "nodev", "tmpcopyup"],
-    })
+/// A place for data that are the container's own: in memory, with what the image has there in it at first, and whose it
+/// is there.
+fn volume(destination: &str, owner: Option<(u32, u32)>) -> Value {
+    let mut options = ["nosuid", "nodev", "tmpcopyup"].map(str::to_owned).to_vec();
+    // What root owns is root's without a word.
+    let (uid, gid) = owner.unwrap_or_default();
+    options.extend((uid != 0).then(|| format!("uid={uid}")));
+    options.extend((gid != 0).then(|| format!("gid={gid}")));
+    json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options })
 }

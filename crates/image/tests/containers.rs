@@ -2,7 +2,10 @@
 
 use std::fs;
 
+use crate::support::image::Stored;
 use crate::support::machine::{Machine, eventually, nginx_shaped, signal, unique};
+use crate::support::{Layer, json};
+use tar::EntryType;
 
 /// Signals are the container's, also when we have had some of our own to watch for until then.
 #[test]
@@ -23,4 +26,26 @@ fn signals_of_a_first_run() {
         assert_eq!(child.wait().unwrap().code(), Some(9), "{name}");
         assert_eq!(machine.containers(), 0);
     }
+}
+
+/// Volumes belong to whom they belong in the image: its user can write to them.
+#[test]
+fn volumes_of_a_user() {
+    let layer = Layer::new()
+        .entry("srv/own", EntryType::Directory, b"", |header| {
+            header.set_uid(101);
+            header.set_gid(102);
+            header.set_mode(0o750);
+        })
+        .file("srv/own/old", 0o644, b"")
+        .link("srv/by", "own");
+    let volumes = json!({"User": "nginx", "Volumes": {"/srv/by": {}, "/srv/new": {}, "/data": {}}});
+    let machine = Machine::new(&nginx_shaped().layer(&layer, Stored::Gzip).config(volumes));
+    let script = "echo x >/srv/own/new && ls /srv/own && ls -dn /srv/own /srv/new /data";
+    let output = machine.run(&["--entrypoint", "/bin/sh", "--", "-c", script]).ok().stdout;
+    let fields = |line: &str| line.split_whitespace().take(4).map(str::to_owned).collect::<Vec<_>>();
+    let lines: Vec<Vec<String>> = output.lines().map(fields).collect();
+    assert_eq!(lines[..2].concat(), ["new", "old"], "{output}");
+    let owners: Vec<String> = lines[2..].iter().map(|line| format!("{} {} {}", line[0], line[2], line[3])).collect();
+    assert_eq!(owners, ["drwxr-xr-x 0 0", "drwxrwxrwt 0 0", "drwxr-x--- 101 102"]);
 }

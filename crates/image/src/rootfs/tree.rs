@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use std::fmt::Debug;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -181,16 +182,30 @@ impl Tree {
     /// openat2(2)'s; not a regular file.
     pub fn read(&self, path: &str) -> Result<Option<File>> {
         // By a handle first: only to open a device may do something to the host.
-        let handle =
-            match self.look_up(path.as_bytes(), OFlags::PATH, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS) {
-                Ok(fd) => File::from(fd),
-                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-                Err(errno) => return Err(errno).with_context(|| format!("openat2({path:?})")),
-            };
+        let Some(handle) = self.handle(path)? else { return Ok(None) };
         if !handle.metadata().with_context(|| format!("fstat({path:?})"))?.is_file() {
             bail!("{path:?} is not a regular file");
         }
         File::open(own_link(handle.as_fd())).map(Some).with_context(|| format!("open({path:?})"))
+    }
+
+    /// User and group of what `path` leads to, links followed inside the tree; nothing where there is nothing.
+    ///
+    /// # Errors
+    /// openat2(2)'s.
+    pub fn owner(&self, path: &str) -> Result<Option<(u32, u32)>> {
+        let Some(handle) = self.handle(path)? else { return Ok(None) };
+        let status = handle.metadata().with_context(|| format!("fstat({path:?})"))?;
+        Ok(Some((status.uid(), status.gid())))
+    }
+
+    fn handle(&self, path: &str) -> Result<Option<File>> {
+        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        match self.look_up(path.as_bytes(), OFlags::PATH, inside) {
+            Ok(fd) => Ok(Some(File::from(fd))),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(errno).with_context(|| format!("openat2({path:?})")),
+        }
     }
 
     /// Removes `name` from `parent`, whatever it is, with everything below it.
