@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{CWD, Mode, RenameFlags};
 use rustix::io::Errno;
+use rustix::process::umask;
 use serde_json::Value;
 
 use crate::image::Image;
@@ -104,11 +105,31 @@ impl Unpacking {
     }
 }
 
+/// As long as this lives, directories that nobody describes get the mode that is asked for: the one who unpacks may want
+/// his own files for himself, but users of the image must get in. One thread makes all of them.
+#[derive(Debug)]
+pub struct UsualUmask(Mode);
+
+impl UsualUmask {
+    /// Sets it.
+    #[must_use]
+    pub fn set() -> Self {
+        Self(umask(Mode::WGRP | Mode::WOTH))
+    }
+}
+
+impl Drop for UsualUmask {
+    fn drop(&mut self) {
+        umask(self.0);
+    }
+}
+
 /// Applies all layers of an image to the new directory `path`, and gives its tree.
 ///
 /// # Errors
 /// See [`layer::read`] and [`Applier::apply`].
 pub fn make_rootfs(layout: &Layout, image: &Image, path: &Path, how: Unpacking) -> Result<Tree> {
+    let _umask = UsualUmask::set();
     DirBuilder::new().mode(0o755).create(path).with_context(|| format!("making {}", path.display()))?;
     let mut applier = Applier::new(Tree::open(path)?, how.owners, false, how.limits);
     let mut budget = how.budget();

@@ -1,10 +1,13 @@
 //! What a container gets of its image and of us.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use crate::support::image::Stored;
 use crate::support::machine::{Machine, eventually, nginx_shaped, signal, unique};
-use crate::support::{Layer, json};
+use crate::support::program::{self, Output};
+use crate::support::{Image, Layer, json};
 use tar::EntryType;
 
 /// Signals are the container's, also when we have had some of our own to watch for until then.
@@ -48,4 +51,34 @@ fn volumes_of_a_user() {
     assert_eq!(lines[..2].concat(), ["new", "old"], "{output}");
     let owners: Vec<String> = lines[2..].iter().map(|line| format!("{} {} {}", line[0], line[2], line[3])).collect();
     assert_eq!(owners, ["drwxr-xr-x 0 0", "drwxrwxrwt 0 0", "drwxr-x--- 101 102"]);
+}
+
+/// Directories that no layer describes are for everybody, whatever our umask. The rest is as it has it.
+#[test]
+fn a_strict_umask() {
+    let machine = Machine::new(&Image::of(&[
+        Layer::new().file("a/x", 0o644, b""),
+        Layer::new().file("b/x", 0o644, b"").file("c/.wh.x", 0o644, b""),
+    ]));
+    let strictly = |command: &Command| {
+        let mut sh = Command::new("sh");
+        sh.args(["-c", "umask 077; exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
+        Output::from(sh.output().unwrap())
+    };
+    strictly(&machine.command(&["--entrypoint", "/no/such"])).says("/no/such");
+    let (source, bundle) = (machine.place.path("layout"), machine.place.path("bundle"));
+    let (source, orlop) = (format!("oci:{}", source.display()), program::orlop());
+    let args = ["unpack", &source, bundle.to_str().unwrap(), "--runtime", orlop.to_str().unwrap()];
+    strictly(&program::command(args)).ok();
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o7777;
+    let layers = fs::read_dir(machine.store().join("layers")).unwrap().map(|entry| entry.unwrap().path().join("fs"));
+    let mut seen = 0;
+    for root in layers.filter(|path| path.is_dir()).chain([bundle.join("rootfs")]) {
+        for path in [root.clone(), root.join("a"), root.join("b")].into_iter().filter(|path| path.exists()) {
+            assert_eq!(mode(&path), 0o755, "{}", path.display());
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 7);
+    assert_eq!(mode(&bundle.join("config.json")), 0o600);
 }

@@ -30,7 +30,7 @@ use oci_spec::image::Digest;
 use rustix::fs::{FlockOperation, IFlags, flock, ioctl_getflags, ioctl_setflags};
 use serde_json::Value;
 
-use crate::bundle::{Draft, Unpacking};
+use crate::bundle::{Draft, Unpacking, UsualUmask};
 use crate::image::Image;
 use crate::layer::{self, Budget, Layer};
 use crate::layout::Layout;
@@ -139,6 +139,7 @@ impl Store {
     /// See [`layer::read`] and [`Applier::apply`].
     pub fn unpack(&self, layout: &Layout, image: &Image, how: Unpacking) -> Result<()> {
         let chain = image.chain_ids()?;
+        let _umask = UsualUmask::set();
         let mut unpacker = Unpacker { layout, image, how, budget: how.budget() };
         for (at, id) in chain.iter().enumerate() {
             // Two who want the same layer: the second waits, and finds it.
