@@ -101,7 +101,7 @@ impl Unpacking {
     /// What all layers together may take.
     #[must_use]
     pub fn budget(&self) -> Budget<'static> {
-        Budget { bytes: self.limits.bytes, limit: self.limits.bytes, stop: self.stop }
+        Budget::new(self.limits.bytes, self.stop)
     }
 }
 

@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::interrupt;
+use crate::layer::Budget;
 use crate::layout::{Fresh, Layout};
 use crate::packed::staged::Staged;
 use crate::platform::Platform;
@@ -34,6 +35,9 @@ use crate::registry::Connection;
 pub use source::Source;
 use target::Target;
 pub(crate) use target::spool_directory;
+
+/// How many bytes may come of what is compressed, unless somebody says otherwise.
+pub const MAX_SIZE: u64 = 64 << 30;
 
 /// How to copy.
 #[derive(Debug, Clone)]
@@ -50,6 +54,8 @@ pub struct Options {
     pub chunk: u64,
     /// Another repository of the destination's registry that may have some of the blobs.
     pub mount_from: Option<String>,
+    /// How many bytes may come of a compressed archive, and of the layers of one that has them uncompressed.
+    pub max_size: u64,
     /// How to tell what goes on.
     pub progress: Progress,
 }
@@ -74,6 +80,7 @@ impl Default for Options {
             jobs: 6,
             chunk: 64 << 20,
             mount_from: None,
+            max_size: MAX_SIZE,
             progress: Progress::Quiet,
         }
     }
@@ -85,7 +92,7 @@ impl Default for Options {
 /// Anything about the source that is not right; the layout cannot be written.
 pub fn copy(source: &Reference, destination: &Layout, options: &Options) -> Result<Descriptor> {
     finish(async {
-        let source = Source::open(source, &options.source).await?;
+        let source = Source::open(source, &options.source, options.max_size).await?;
         run(source, Target::Layout(destination.clone()), options).await
     })
 }
@@ -112,7 +119,7 @@ pub fn copy_to(source: &Reference, destination: &Reference, options: &Options) -
         _ => None,
     };
     let copied = finish(async {
-        let source = Source::open(source, &options.source).await?;
+        let source = Source::open(source, &options.source, options.max_size).await?;
         let target = match (destination, &staged) {
             (Reference::Registry(remote), _) => {
                 let spool = spool.as_ref().map(|directory| Layout::open_or_create(directory.path())).transpose()?;
@@ -130,7 +137,9 @@ pub fn copy_to(source: &Reference, destination: &Reference, options: &Options) -
     match (destination, staged) {
         (Reference::Layout(local), _) => Layout::open(&local.path)?.tag(&copied, local.tag.as_deref())?,
         (Reference::OciArchive(local), Some(staged)) => staged.finish_oci(&copied, local)?,
-        (Reference::DockerArchive(local), Some(staged)) => staged.finish_docker(&copied, local)?,
+        (Reference::DockerArchive(local), Some(staged)) => {
+            staged.finish_docker(&copied, local, Budget::new(options.max_size, interrupt::watch()?))?;
+        }
         _ => {}
     }
     Ok(copied)

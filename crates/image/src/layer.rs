@@ -49,6 +49,29 @@ pub struct Budget<'a> {
     pub stop: &'a AtomicBool,
 }
 
+impl<'a> Budget<'a> {
+    /// As long as nothing has come out.
+    #[must_use]
+    pub fn new(limit: u64, stop: &'a AtomicBool) -> Self {
+        Self { bytes: limit, limit, stop }
+    }
+
+    /// Takes note of what has come out.
+    ///
+    /// # Errors
+    /// It is more than was left; somebody wants us to stop.
+    pub fn charge(&mut self, bytes: u64) -> Result<()> {
+        if self.stop.load(Ordering::Relaxed) {
+            bail!("interrupted");
+        }
+        let left = self.bytes.checked_sub(bytes);
+        self.bytes = left.with_context(|| {
+            format!("the image unpacks to more than {} bytes; --max-size raises the limit", self.limit)
+        })?;
+        Ok(())
+    }
+}
+
 /// Uncompresses a layer into `consume`, which must read to the end, and verifies it.
 ///
 /// # Errors
@@ -188,9 +211,6 @@ fn pump(
     output: &SyncSender<Buffer>,
 ) -> Result<Pumped> {
     loop {
-        if budget.stop.load(Ordering::Relaxed) {
-            bail!("interrupted");
-        }
         let Ok(mut buffer) = empties.recv() else { return Ok(Pumped::Stopped) };
         buffer.used = 0;
         buffer.bytes.resize(BUFFER, 0);
@@ -207,10 +227,7 @@ fn pump(
             return Ok(Pumped::All);
         }
         buffer.bytes.truncate(filled);
-        let left = budget.bytes.checked_sub(filled as u64);
-        budget.bytes = left.with_context(|| {
-            format!("the image unpacks to more than {} bytes; --max-size raises the limit", budget.limit)
-        })?;
+        budget.charge(filled as u64)?;
         if output.send(buffer).is_err() {
             return Ok(Pumped::Stopped);
         }

@@ -6,7 +6,7 @@ pub mod staged;
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +15,8 @@ use tar::EntryType;
 
 use crate::compression::Compression;
 use crate::extent::Extent;
+use crate::interrupt;
+use crate::layer::Budget;
 use crate::layout::DOCUMENT_LIMIT;
 
 /// A tar file, and where each of its files begins.
@@ -29,15 +31,16 @@ pub struct Tar {
 const MOST: usize = 100_000;
 
 impl Tar {
-    /// Reads the names in a tar file. One that is compressed as a whole is decompressed into a temporary file.
+    /// Reads the names in a tar file. One that is compressed as a whole is decompressed into a temporary file, which may
+    /// have `max_size` bytes.
     ///
     /// # Errors
-    /// It is not there, or not a tar file.
-    pub fn open(path: &Path) -> Result<Self> {
+    /// It is not there, not a tar file, or too large.
+    pub fn open(path: &Path, max_size: u64) -> Result<Self> {
         let doing = || path.display().to_string();
         let file = File::open(path).with_context(doing)?;
         ensure!(file.metadata()?.is_file(), "{} is not a regular file", path.display());
-        let file = plain(file).with_context(doing)?;
+        let file = plain(file, max_size).with_context(doing)?;
         let mut tar = Self { path: path.to_owned(), files: HashMap::new(), links: HashMap::new() };
         tar.scan(file).with_context(|| format!("{} is not a tar file of an image", path.display()))?;
         Ok(tar)
@@ -112,7 +115,7 @@ fn clean(path: &Path) -> PathBuf {
 }
 
 /// The file, or what it is when decompressed.
-fn plain(mut file: File) -> Result<File> {
+fn plain(mut file: File, max_size: u64) -> Result<File> {
     let mut beginning = [0; 4];
     let count = file.read(&mut beginning)?;
     file.seek(SeekFrom::Start(0))?;
@@ -121,7 +124,25 @@ fn plain(mut file: File) -> Result<File> {
         return Ok(file);
     }
     let mut decompressed = tempfile::tempfile_in(crate::copy::spool_directory()).context("making a temporary file")?;
-    io::copy(&mut compression.reader(file)?, &mut decompressed).context("decompressing")?;
+    let mut budget = Budget::new(max_size, interrupt::watch()?);
+    each_piece(compression.reader(file)?, &mut budget, |piece| decompressed.write_all(piece))?;
     decompressed.seek(SeekFrom::Start(0))?;
     Ok(decompressed)
+}
+
+/// Takes what was compressed to its end, as far as the budget goes.
+fn each_piece(
+    mut from: impl Read,
+    budget: &mut Budget<'_>,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = from.read(&mut buffer).context("decompressing")?;
+        if count == 0 {
+            return Ok(());
+        }
+        budget.charge(count as u64)?;
+        take(&buffer[..count]).context("writing what was decompressed")?;
+    }
 }

@@ -197,3 +197,25 @@ fn lists_from_a_registry() {
     let (config, _) = config(&stage.0.path("one"));
     assert_eq!(serde_json::from_slice::<Value>(&config).unwrap()["architecture"], "s390x");
 }
+
+/// Bombs: what is compressed as a whole, and what is uncompressed for Docker.
+#[test]
+fn archives_that_are_too_large() {
+    let stage = Stage::new();
+    fs::write(stage.0.path("layout/zeros"), vec![0; 32 << 20]).unwrap();
+    judge("tar", &["-C", &stage.path("layout"), "-czf", &stage.path("bomb"), "."]);
+    let (bomb, orlop) = (stage.written("oci-archive:bomb"), program::orlop());
+    let (bundle, layout) = (stage.path("bundle"), stage.written("oci:to"));
+    let unpack = ["unpack", "--quiet", "--runtime", orlop.to_str().unwrap(), &bomb, &bundle, "--max-size"];
+    run(unpack.iter().chain(&["16m"])).refused().says("--max-size");
+    run(["copy", "--quiet", "--max-size", "16m", &bomb, &layout]).refused().says("--max-size");
+    let layer = Layer::new().file("zeros", 0o644, &vec![0; 32 << 20]);
+    Image::new().layer(&layer, Stored::Gzip).write(&stage.0.path("large"));
+    let (large, to) = (stage.written("oci:large"), stage.written("docker-archive:to.tar"));
+    run(["copy", "--quiet", "--max-size", "16m", &large, &to]).refused().says("--max-size");
+    let mut names: Vec<_> = fs::read_dir(stage.0.dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["bomb", "large", "layout"]);
+    run(unpack.iter().chain(&["64m"])).ok();
+    run(["copy", "--quiet", "--max-size", "64m", &large, &to]).ok();
+}

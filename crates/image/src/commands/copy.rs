@@ -35,6 +35,10 @@ pub struct Copy {
     /// A repository of the destination's registry that may have some of the blobs already
     #[arg(long, value_name = "NAME")]
     pub mount_from: Option<String>,
+    /// Refuse a compressed archive of more bytes, and an image whose layers have more, for docker-archive; k, m, g and t
+    /// multiply by 1024
+    #[arg(long, value_name = "SIZE", default_value = "64g", value_parser = parse_size)]
+    pub max_size: u64,
     /// How to tell what goes on
     #[command(flatten)]
     pub telling: Telling,
@@ -111,6 +115,7 @@ pub fn copy(args: &Copy) -> Result<String> {
         jobs: args.jobs,
         chunk: args.chunk_size,
         mount_from: args.mount_from.clone(),
+        max_size: args.max_size,
         progress: args.telling.progress(),
     };
     let copied = copy::copy_to(&args.source, &args.destination, &options)?;

@@ -6,7 +6,7 @@ use oci_spec::image::{Descriptor, ImageManifest};
 use serde_json::{Map, Value, json};
 
 use super::connection::ConnectionFlags;
-use crate::copy::{Source, runtime};
+use crate::copy::{MAX_SIZE, Source, runtime};
 use crate::document::{self, Document};
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -129,7 +129,7 @@ pub fn config(args: &Config) -> Result<Vec<u8>> {
 }
 
 async fn find(look: &Look) -> Result<Found> {
-    let source = Source::open(&look.reference, &look.connection.connection()).await?;
+    let source = Source::open(&look.reference, &look.connection.connection(), MAX_SIZE).await?;
     let host = Platform::host();
     let root = source.root(Some(look.platform.as_ref().unwrap_or(&host))).await?;
     let parsed = Document::parse(&root.1, root.0.media_type().as_ref()).with_context(|| source.to_string())?;

@@ -165,7 +165,7 @@ fn find(args: &Run, store: &Store) -> Result<Fetched> {
     {
         return Ok(Fetched { layout: Layout::open(&store.layout())?, manifest: record.manifest });
     }
-    args.source.fetch(&store.layout())
+    args.source.fetch(&store.layout(), args.limits.max_size)
 }
 
 impl Run {

@@ -60,11 +60,12 @@ impl Source {
         Ok(reference.to_string())
     }
 
-    /// Finds the image where it is a layout; fetches it into the layout `into` where it is not.
+    /// Finds the image where it is a layout; fetches it into the layout `into` where it is not. An archive that is
+    /// compressed as a whole may have `max_size` bytes.
     ///
     /// # Errors
     /// It is not there, or not for our platform; it cannot be fetched; a signal came meanwhile.
-    pub fn fetch(&self, into: &Path) -> Result<Fetched> {
+    pub fn fetch(&self, into: &Path, max_size: u64) -> Result<Fetched> {
         if let Some(found) = self.find()? {
             return Ok(found);
         }
@@ -73,6 +74,7 @@ impl Source {
         let options = Options {
             source: self.connection.connection(),
             selection,
+            max_size,
             progress: self.telling.progress(),
             ..Options::default()
         };

@@ -66,7 +66,7 @@ pub fn unpack(args: &Unpack) -> Result<()> {
     let draft = Draft::new(&args.bundle)?;
     let template = Runtime::find(args.runtime.as_deref()).spec(draft.path(), args.rootless)?;
     let scratch = draft.path().join("image");
-    let fetched = args.source.fetch(&scratch)?;
+    let fetched = args.source.fetch(&scratch, args.limits.max_size)?;
     let image = Image::read(&fetched.layout, fetched.manifest)?;
     let owners = if args.rootless { Owners::Recorded } else { Owners::Set };
     if args.rootless {

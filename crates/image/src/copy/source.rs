@@ -29,11 +29,12 @@ pub enum Source {
 }
 
 impl Source {
-    /// Opens it, as far as that can be done without asking a registry for anything.
+    /// Opens it, as far as that can be done without asking a registry for anything. An archive that is compressed as a
+    /// whole may have `max_size` bytes.
     ///
     /// # Errors
     /// It is not there, or is something else.
-    pub async fn open(reference: &Reference, connection: &Connection) -> Result<Self> {
+    pub async fn open(reference: &Reference, connection: &Connection, max_size: u64) -> Result<Self> {
         let reference = match reference {
             Reference::Registry(remote) => {
                 let registry = Registry::connect(&remote.host, connection).await?;
@@ -44,10 +45,10 @@ impl Source {
         let open = move || match reference {
             Reference::Layout(local) => Layout::open(&local.path).map(|layout| Self::Layout(layout, local)),
             Reference::OciArchive(local) => {
-                OciArchive::open(&local.path).map(|archive| Self::OciArchive(archive, local))
+                OciArchive::open(&local.path, max_size).map(|archive| Self::OciArchive(archive, local))
             }
             Reference::DockerArchive(local) => {
-                DockerArchive::open(&local).map(|archive| Self::DockerArchive(archive, local.path))
+                DockerArchive::open(&local, max_size).map(|archive| Self::DockerArchive(archive, local.path))
             }
             Reference::Registry(_) => unreachable!("done above"),
         };

@@ -47,13 +47,13 @@ struct RootFs {
 }
 
 impl DockerArchive {
-    /// Opens one, and finds the image that the reference names.
+    /// Opens one, and finds the image that the reference names. See [`Tar::open`].
     ///
     /// # Errors
     /// It is not there, or something else; no such image, or several and no name.
-    pub fn open(local: &Local) -> Result<Self> {
+    pub fn open(local: &Local, max_size: u64) -> Result<Self> {
         ensure!(local.digest.is_none(), "{local}: a docker-archive knows no digests");
-        let tar = Tar::open(&local.path)?;
+        let tar = Tar::open(&local.path, max_size)?;
         let text = tar.read(Path::new("manifest.json"))?;
         let entries: Vec<Entry> =
             serde_json::from_slice(&text).with_context(|| format!("{}: manifest.json", local.path.display()))?;

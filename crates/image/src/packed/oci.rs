@@ -22,12 +22,12 @@ pub struct OciArchive {
 }
 
 impl OciArchive {
-    /// Opens one.
+    /// Opens one. See [`Tar::open`].
     ///
     /// # Errors
     /// It is not there, or something else.
-    pub fn open(path: &Path) -> Result<Self> {
-        let tar = Tar::open(path)?;
+    pub fn open(path: &Path, max_size: u64) -> Result<Self> {
+        let tar = Tar::open(path, max_size)?;
         tar.extent(Path::new("oci-layout"))?;
         let index = tar.read(Path::new("index.json"))?;
         let index = serde_json::from_slice(&index).with_context(|| format!("{}: index.json", path.display()))?;

@@ -11,8 +11,10 @@ use serde::Deserialize;
 use serde_json::json;
 use tempfile::{NamedTempFile, TempDir};
 
+use super::each_piece;
 use crate::compression::Compression;
 use crate::digest::Hasher;
+use crate::layer::Budget;
 use crate::layout::{BlobReader, Layout};
 use crate::reference::{Local, Remote};
 
@@ -80,11 +82,11 @@ impl Staged {
         self.persist(archive)
     }
 
-    /// Writes it as `docker load` reads it: one image, its layers not compressed.
+    /// Writes it as `docker load` reads it: one image, its layers not compressed, as far as the budget goes.
     ///
     /// # Errors
     /// It is not the image of one platform, or a layer is not what the config says; it cannot be written.
-    pub fn finish_docker(self, root: &Descriptor, local: &Local) -> Result<()> {
+    pub fn finish_docker(self, root: &Descriptor, local: &Local, mut budget: Budget<'_>) -> Result<()> {
         let names = match &local.tag {
             Some(tag) => vec![docker_name(tag)?],
             None => Vec::new(),
@@ -106,7 +108,7 @@ impl Staged {
         for (layer, diff_id) in layers.iter().zip(diff_ids) {
             let name = format!("{}.tar", diff_id.digest());
             if !files.contains(&name) {
-                let plain = self.decompress(layer, diff_id)?;
+                let plain = self.decompress(layer, diff_id, &mut budget)?;
                 append(&mut archive, &name, plain.path())?;
             }
             files.push(name);
@@ -117,23 +119,19 @@ impl Staged {
     }
 
     /// A layer as a plain tar file.
-    fn decompress(&self, layer: &Descriptor, diff_id: &Digest) -> Result<NamedTempFile> {
+    fn decompress(&self, layer: &Descriptor, diff_id: &Digest, budget: &mut Budget<'_>) -> Result<NamedTempFile> {
         let mut beginning = [0; 4];
         let mut content: BlobReader = self.layout.open_blob(layer)?;
         let count = content.read(&mut beginning)?;
         let beginning = &beginning[..count];
-        let mut reader = Compression::seen_in(beginning).reader(beginning.chain(content))?;
+        let reader = Compression::seen_in(beginning).reader(beginning.chain(content))?;
         let mut file = NamedTempFile::new_in(self.directory.path())?;
         let mut hasher = Hasher::like(diff_id)?;
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            let count = reader.read(&mut buffer).with_context(|| format!("decompressing {}", layer.digest()))?;
-            if count == 0 {
-                break;
-            }
-            hasher.update(&buffer[..count]);
-            file.write_all(&buffer[..count]).context("writing a layer")?;
-        }
+        let take = |piece: &[u8]| {
+            hasher.update(piece);
+            file.write_all(piece)
+        };
+        each_piece(reader, budget, take).with_context(|| format!("layer {}", layer.digest()))?;
         let found = hasher.finish();
         if found != diff_id.as_ref() {
             bail!("layer {}: its content has digest {found}, the config says {diff_id}", layer.digest());
