@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::image::Image;
 use crate::layer::{self, Budget, Layer};
 use crate::layout::Layout;
-use crate::rootfs::{self, Applier, Limits, Owners, Tree};
+use crate::rootfs::{self, Allowance, Applier, Limits, Owners, Tree};
 
 /// A directory under a name of its own, beside the one that it shall have. Dropped, it is removed.
 #[derive(Debug)]
@@ -131,7 +131,7 @@ impl Drop for UsualUmask {
 pub fn make_rootfs(layout: &Layout, image: &Image, path: &Path, how: Unpacking) -> Result<Tree> {
     let _umask = UsualUmask::set();
     DirBuilder::new().mode(0o755).create(path).with_context(|| format!("making {}", path.display()))?;
-    let mut applier = Applier::new(Tree::open(path)?, how.owners, false, how.limits);
+    let mut applier = Applier::new(Tree::open(path)?, how.owners, false, Allowance::new(how.limits));
     let mut budget = how.budget();
     for (descriptor, diff_id) in &image.layers {
         let blob = layout.open_blob(descriptor)?;

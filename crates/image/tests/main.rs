@@ -25,5 +25,6 @@ mod proxies;
 mod registry;
 mod rootless;
 mod run;
+mod store;
 mod tokens;
 mod unpack;

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, ensure};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, makedev};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, makedev};
 use rustix::io::Errno;
 
 use super::metadata::{self, Target};
@@ -35,26 +35,68 @@ pub struct Limits {
     pub entries: u64,
 }
 
+/// What is left of the limits, but for the bytes that come out of layers, which [`Budget`](crate::layer::Budget) counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Allowance {
+    limits: Limits,
+    entries: u64,
+    /// Bytes of lower files that overlayfs may copy.
+    copies: u64,
+}
+
+impl Allowance {
+    /// All of it.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, entries: limits.entries, copies: limits.bytes }
+    }
+
+    fn entry(&mut self) -> Result<()> {
+        let limit = self.limits.entries;
+        let left = self.entries.checked_sub(1);
+        self.entries =
+            left.with_context(|| format!("the image has more than {limit} entries; --max-entries raises the limit"))?;
+        Ok(())
+    }
+
+    fn copy(&mut self, bytes: u64) -> Result<()> {
+        let limit = self.limits.bytes;
+        let left = self.copies.checked_sub(bytes);
+        self.copies = left.with_context(|| {
+            format!("hard links of the image take more than {limit} bytes; --max-size raises the limit")
+        })?;
+        Ok(())
+    }
+}
+
 /// Applies the layers of an image to a tree, the lowest first.
 #[derive(Debug)]
 pub struct Applier {
     pub(super) tree: Tree,
     owners: Owners,
-    /// How many more entries are accepted.
-    entries_left: u64,
-    entries_limit: u64,
+    allowance: Allowance,
     /// Whether something has been there before this layer.
     has_lower: bool,
+    /// Whether that is under the tree, which is an overlay, not in it.
+    is_overlay: bool,
+    /// Lower files that overlayfs has copied for a hard link, by paths without links.
+    copied: BTreeSet<Vec<u8>>,
     /// What this layer has made, by paths without links; kept if there are lower layers to tell it from.
     pub(super) written: BTreeSet<Vec<u8>>,
 }
 
 impl Applier {
-    /// For the directory `tree`, which is empty or, when `has_lower`, has lower layers in it.
+    /// For the directory `tree`, which is empty or, when `has_lower`, an overlay of lower layers.
     #[must_use]
-    pub fn new(tree: Tree, owners: Owners, has_lower: bool, limits: Limits) -> Self {
-        let entries_limit = limits.entries;
-        Self { tree, owners, entries_left: entries_limit, entries_limit, has_lower, written: BTreeSet::new() }
+    pub fn new(tree: Tree, owners: Owners, has_lower: bool, allowance: Allowance) -> Self {
+        let (copied, written) = (BTreeSet::new(), BTreeSet::new());
+        Self { tree, owners, allowance, has_lower, is_overlay: has_lower, copied, written }
+    }
+
+    /// What is left for other layers.
+    #[must_use]
+    pub fn allowance(&self) -> Allowance {
+        self.allowance
     }
 
     /// The tree, when all layers are applied.
@@ -74,10 +116,7 @@ impl Applier {
     pub fn apply(&mut self, layer: impl BufRead) -> Result<()> {
         let mut archive = Archive::new(layer);
         while let Some(entry) = archive.next_entry()? {
-            let left = self.entries_left.checked_sub(1);
-            self.entries_left = left.with_context(|| {
-                format!("the image has more than {} entries; --max-entries raises the limit", self.entries_limit)
-            })?;
+            self.allowance.entry()?;
             self.entry(&entry, &mut archive).with_context(|| format!("entry {:?}", show(&entry.path)))?;
         }
         self.tree.settle()?;
@@ -186,9 +225,19 @@ impl Applier {
             return found.map(drop).with_context(missing);
         }
         // First of all, lest a bad link removes what it was to replace.
-        rustix::fs::statat(&*directory, source, AtFlags::SYMLINK_NOFOLLOW).with_context(missing)?;
+        let stat = rustix::fs::statat(&*directory, source, AtFlags::SYMLINK_NOFOLLOW).with_context(missing)?;
+        self.charge_copy(join(&directory.path, source), &stat)?;
         self.replace(parent, name, |parent| rustix::fs::linkat(&*directory, source, parent, name, AtFlags::empty()))
             .with_context(|| format!("linkat({:?})", show(target)))
+    }
+
+    /// A lower file gets its first new name: overlayfs copies it.
+    fn charge_copy(&mut self, path: Vec<u8>, stat: &Stat) -> Result<()> {
+        let is_lower = self.is_overlay && !self.written.contains(&path);
+        if is_lower && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && self.copied.insert(path) {
+            self.allowance.copy(stat.st_blocks.cast_unsigned().saturating_mul(512))?;
+        }
+        Ok(())
     }
 
     /// An empty regular file in the place of whatever was there.

@@ -13,6 +13,6 @@ mod remove;
 pub mod tree;
 mod whiteout;
 
-pub use apply::{Applier, Limits, Owners};
+pub use apply::{Allowance, Applier, Limits, Owners};
 pub use remove::remove;
 pub use tree::Tree;

@@ -34,7 +34,7 @@ use crate::bundle::{Draft, Unpacking, UsualUmask};
 use crate::image::Image;
 use crate::layer::{self, Budget, Layer};
 use crate::layout::Layout;
-use crate::rootfs::{Applier, Owners, Tree};
+use crate::rootfs::{Allowance, Applier, Owners, Tree};
 use crate::runtime::Runtime;
 use overlay::Overlay;
 
@@ -140,7 +140,7 @@ impl Store {
     pub fn unpack(&self, layout: &Layout, image: &Image, how: Unpacking) -> Result<()> {
         let chain = image.chain_ids()?;
         let _umask = UsualUmask::set();
-        let mut unpacker = Unpacker { layout, image, how, budget: how.budget() };
+        let mut unpacker = Unpacker { layout, image, how, budget: how.budget(), allowance: Allowance::new(how.limits) };
         for (at, id) in chain.iter().enumerate() {
             // Two who want the same layer: the second waits, and finds it.
             let path = self.layer(id);
@@ -185,6 +185,7 @@ struct Unpacker<'a> {
     image: &'a Image,
     how: Unpacking,
     budget: Budget<'static>,
+    allowance: Allowance,
 }
 
 impl Unpacker<'_> {
@@ -200,9 +201,10 @@ impl Unpacker<'_> {
             let overlay = Overlay { lower, upper: &upper, work: &work, volatile: false, rootless };
             Tree::from_fd(overlay.mount()?)
         };
-        let mut applier = Applier::new(tree, self.how.owners, !lower.is_empty(), self.how.limits);
+        let mut applier = Applier::new(tree, self.how.owners, !lower.is_empty(), self.allowance);
         let blob = self.layout.open_blob(descriptor)?;
         layer::read(blob, &Layer { descriptor, diff_id }, &mut self.budget, |content| applier.apply(content))?;
+        self.allowance = applier.allowance();
         drop(applier);
         if !lower.is_empty() {
             crate::bundle::remove_tree(&work)?;
