@@ -49,8 +49,7 @@ impl Runtime {
             std::env::split_paths(&path).map(|directory| directory.join(&self.program)).find(|file| file.is_file())
         };
         let file = if self.program.components().count() > 1 { Some(self.program.clone()) } else { in_path() };
-        let status = file?.metadata().ok()?;
-        Some(format!("{}-{}-{}-{}-{}", status.dev(), status.ino(), status.len(), status.mtime(), status.mtime_nsec()))
+        fingerprint(&file?)
     }
 
     /// What its `spec` gives for the user that we are. It is written into the directory `scratch` and removed again.
@@ -71,4 +70,11 @@ impl Runtime {
         fs::remove_file(&file).with_context(|| file.display().to_string())?;
         serde_json::from_slice(&text).with_context(|| format!("what {} spec wrote", self.show()))
     }
+}
+
+/// Tells a file from another one, and from itself after a change; nothing when there is none.
+#[must_use]
+pub fn fingerprint(file: &Path) -> Option<String> {
+    let status = file.metadata().ok()?;
+    Some(format!("{}-{}-{}-{}-{}", status.dev(), status.ino(), status.len(), status.mtime(), status.mtime_nsec()))
 }

@@ -110,7 +110,8 @@ fn parse_volume(text: &str) -> Result<Volume, String> {
 pub fn run(args: &Run) -> Result<u8> {
     let store = Store::open(args.store.as_deref())?;
     let adding = store.adding()?;
-    let found = find(args, &store)?;
+    let archive = args.source.archive();
+    let found = find(args, &store, archive.as_deref())?;
     let image = Image::read(&found.layout, found.manifest)?;
     let chain = image.chain_ids()?;
     let rootless = !rustix::process::geteuid().is_root();
@@ -125,7 +126,7 @@ pub fn run(args: &Run) -> Result<u8> {
         store.unpack(&found.layout, &image, how)?;
     }
     let platform = args.source.platform().to_string();
-    store.remember(&Record::new(&args.source.key()?, &platform, &image)?)?;
+    store.remember(&Record { archive, ..Record::new(&args.source.key()?, &platform, &image)? })?;
     let id = args.name.clone().map_or_else(made_up_name, Ok)?;
     let mut container = store.reserve(&id, &chain)?;
     let rootfs = container.mount(&store.lower(&chain), rootless)?;
@@ -154,14 +155,15 @@ pub fn run(args: &Run) -> Result<u8> {
     Ok(code(status))
 }
 
-/// The image in its layout, in the store from an earlier run, or fetched.
-fn find(args: &Run, store: &Store) -> Result<Fetched> {
+/// The image in its layout, in the store from an earlier run of the same archive if it is in one, or fetched.
+fn find(args: &Run, store: &Store, archive: Option<&str>) -> Result<Fetched> {
     if let Some(found) = args.source.find()? {
         return Ok(found);
     }
     let platform = args.source.platform().to_string();
     if !args.pull
         && let Some(record) = store.recall(&args.source.key()?, &platform)?
+        && record.archive.as_deref() == archive
     {
         return Ok(Fetched { layout: Layout::open(&store.layout())?, manifest: record.manifest });
     }

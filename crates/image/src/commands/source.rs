@@ -12,6 +12,7 @@ use crate::copy::{self, Options, Selection};
 use crate::layout::Layout;
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::runtime::fingerprint;
 
 /// Which image.
 #[derive(Debug, Clone, Args)]
@@ -58,6 +59,15 @@ impl Source {
             local.path = std::path::absolute(&local.path).with_context(|| local.path.display().to_string())?;
         }
         Ok(reference.to_string())
+    }
+
+    /// The fingerprint of an archive, which may become another image under its name.
+    #[must_use]
+    pub fn archive(&self) -> Option<String> {
+        match &self.reference {
+            Reference::OciArchive(local) | Reference::DockerArchive(local) => fingerprint(&local.path),
+            Reference::Layout(_) | Reference::Registry(_) => None,
+        }
     }
 
     /// Finds the image where it is a layout; fetches it into the layout `into` where it is not. An archive that is

@@ -20,6 +20,9 @@ pub struct Record {
     pub reference: String,
     /// For which platform.
     pub platform: String,
+    /// The fingerprint of the archive that it was in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<String>,
     /// The digest of its configuration.
     pub id: Digest,
     /// Its manifest.
@@ -37,6 +40,7 @@ impl Record {
         Ok(Self {
             reference: reference.to_owned(),
             platform: platform.to_owned(),
+            archive: None,
             id: image.id.clone(),
             manifest: image.manifest.clone(),
             layers: image.chain_ids()?,
