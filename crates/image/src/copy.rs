@@ -32,6 +32,7 @@ use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::registry::Connection;
 
+pub(crate) use plan::check_platform;
 pub use source::Source;
 use target::Target;
 pub(crate) use target::spool_directory;

@@ -6,6 +6,7 @@ use oci_spec::image::{Descriptor, Digest, ImageConfiguration};
 use crate::compression::Compression;
 use crate::digest;
 use crate::layout::Layout;
+use crate::platform::Platform;
 
 /// One image in a layout.
 #[derive(Debug)]
@@ -51,6 +52,17 @@ impl Image {
             pairs.push((layer.clone(), digest::parse(diff_id).context("rootfs.diff_ids")?));
         }
         Ok(Self { manifest, config, id, layers: pairs })
+    }
+
+    /// What it is for: as its entry of an index says, or as its config does where it has none.
+    #[must_use]
+    pub fn platform(&self) -> Platform {
+        if let Some(described) = self.manifest.platform() {
+            return described.into();
+        }
+        let config = &self.config;
+        let variant = config.variant().clone().filter(|variant| !variant.is_empty());
+        Platform { os: config.os().to_string(), architecture: config.architecture().to_string(), variant }
     }
 
     /// The ChainID of each layer: the name of a layer together with all below it (config.md, "Layer ChainID").

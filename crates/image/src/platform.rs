@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use oci_spec::image::{Descriptor, Platform as Described};
 
 /// An operating system, an architecture and perhaps a variant of it, in Go's words: `linux/arm64/v8`.
@@ -48,6 +48,15 @@ impl Platform {
             _ if ours.is_none() => Some(0),
             _ => None,
         }
+    }
+
+    /// Fails unless an image for `offered` serves.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn check(&self, offered: &Self) -> Result<()> {
+        ensure!(self.served_by(offered).is_some(), "there is no image for {self}, only for {offered}");
+        Ok(())
     }
 
     /// The variant, or the one that its absence means.

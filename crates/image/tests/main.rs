@@ -20,6 +20,7 @@ mod convert;
 mod credentials;
 mod endpoints;
 mod faults;
+mod platforms;
 mod progress;
 mod proxies;
 mod registry;

@@ -6,7 +6,7 @@ use oci_spec::image::{Descriptor, ImageManifest};
 use serde_json::{Map, Value, json};
 
 use super::connection::ConnectionFlags;
-use crate::copy::{MAX_SIZE, Source, runtime};
+use crate::copy::{MAX_SIZE, Source, check_platform, runtime};
 use crate::document::{self, Document};
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -71,8 +71,7 @@ struct Found {
 pub fn inspect(args: &Inspect) -> Result<String> {
     runtime()?.block_on(async {
         let Found { source, root, platforms } = find(&args.look).await?;
-        let platform = args.look.platform.clone().unwrap_or_else(Platform::host);
-        let (descriptor, manifest) = image(&source, root, &platform).await?;
+        let (descriptor, manifest) = image(&source, root, &args.look).await?;
         let text = source.document(manifest.config()).await?;
         let config: Value = serde_json::from_slice(&text).unwrap_or_default();
         let layers: Vec<Value> = manifest.layers().iter().map(describe).collect();
@@ -105,8 +104,8 @@ pub fn inspect(args: &Inspect) -> Result<String> {
 pub fn manifest(args: &Manifest) -> Result<Vec<u8>> {
     runtime()?.block_on(async {
         let Found { source, mut root, .. } = find(&args.look).await?;
-        if let Some(platform) = &args.look.platform {
-            let (descriptor, _) = image(&source, root, platform).await?;
+        if args.look.platform.is_some() {
+            let (descriptor, _) = image(&source, root, &args.look).await?;
             let bytes = source.document(&descriptor).await?;
             root = (descriptor, bytes);
         }
@@ -121,8 +120,7 @@ pub fn manifest(args: &Manifest) -> Result<Vec<u8>> {
 pub fn config(args: &Config) -> Result<Vec<u8>> {
     runtime()?.block_on(async {
         let Found { source, root, .. } = find(&args.look).await?;
-        let platform = args.look.platform.clone().unwrap_or_else(Platform::host);
-        let (_, manifest) = image(&source, root, &platform).await?;
+        let (_, manifest) = image(&source, root, &args.look).await?;
         let bytes = source.document(manifest.config()).await?;
         if args.raw { Ok(bytes) } else { pretty(&bytes).map(String::into_bytes) }
     })
@@ -143,18 +141,24 @@ async fn find(look: &Look) -> Result<Found> {
     Ok(Found { source, root, platforms })
 }
 
-/// The manifest of the image for a platform.
+/// The manifest of the image for the platform that is asked for, or for ours.
 async fn image(
     source: &Source,
     (mut descriptor, mut bytes): (Descriptor, Vec<u8>),
-    platform: &Platform,
+    look: &Look,
 ) -> Result<(Descriptor, ImageManifest)> {
+    let platform = look.platform.clone().unwrap_or_else(Platform::host);
     for _ in 0..document::NESTING_LIMIT {
         let parsed = Document::parse(&bytes, descriptor.media_type().as_ref());
         match parsed.with_context(|| source.to_string())? {
-            Document::Manifest(manifest) => return Ok((descriptor, *manifest)),
+            Document::Manifest(manifest) => {
+                if look.platform.is_some() {
+                    check_platform(source, &bytes, &descriptor, &platform).await?;
+                }
+                return Ok((descriptor, *manifest));
+            }
             Document::Index(index) => {
-                descriptor = document::choose(&index, platform).with_context(|| source.to_string())?;
+                descriptor = document::choose(&index, &platform).with_context(|| source.to_string())?;
             }
         }
         bytes = source.document(&descriptor).await?;

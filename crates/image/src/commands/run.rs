@@ -113,6 +113,7 @@ pub fn run(args: &Run) -> Result<u8> {
     let archive = args.source.archive();
     let found = find(args, &store, archive.as_deref())?;
     let image = Image::read(&found.layout, found.manifest)?;
+    args.source.check(&image)?;
     let chain = image.chain_ids()?;
     let rootless = !rustix::process::geteuid().is_root();
     if rootless {

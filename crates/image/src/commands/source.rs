@@ -9,6 +9,7 @@ use oci_spec::image::Descriptor;
 use super::connection::ConnectionFlags;
 use super::copy::Telling;
 use crate::copy::{self, Options, Selection};
+use crate::image::Image;
 use crate::layout::Layout;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -45,6 +46,15 @@ impl Source {
     #[must_use]
     pub fn platform(&self) -> Platform {
         self.platform.clone().unwrap_or_else(Platform::host)
+    }
+
+    /// Checks that an image is for the platform that was asked for, if one was: it need not be of an index.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check(&self, image: &Image) -> Result<()> {
+        let asked = self.platform.as_ref().map(|wanted| wanted.check(&image.platform()));
+        asked.transpose().map(drop).with_context(|| self.reference.to_string())
     }
 
     /// The reference in the one way that the store knows it by: a directory by its full path.

@@ -68,6 +68,7 @@ pub fn unpack(args: &Unpack) -> Result<()> {
     let scratch = draft.path().join("image");
     let fetched = args.source.fetch(&scratch, args.limits.max_size)?;
     let image = Image::read(&fetched.layout, fetched.manifest)?;
+    args.source.check(&image)?;
     let owners = if args.rootless { Owners::Recorded } else { Owners::Set };
     if args.rootless {
         user_namespace::enter(CloneFlags::empty())?;

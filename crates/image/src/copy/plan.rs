@@ -86,9 +86,15 @@ async fn choose(
 }
 
 /// An image that is no part of an index says in its config what it is for.
-async fn check_platform(source: &Source, bytes: &[u8], descriptor: &Descriptor, wanted: &Platform) -> Result<()> {
+///
+/// # Errors
+/// It is for another platform; the config cannot be read.
+pub async fn check_platform(source: &Source, bytes: &[u8], descriptor: &Descriptor, wanted: &Platform) -> Result<()> {
+    if let Some(described) = descriptor.platform() {
+        return wanted.check(&described.into()).with_context(|| source.to_string());
+    }
     let Document::Manifest(manifest) = Document::parse(bytes, descriptor.media_type().as_ref())? else { return Ok(()) };
-    if descriptor.platform().is_some() || !convert::is_image_config(manifest.config().media_type()) {
+    if !convert::is_image_config(manifest.config().media_type()) {
         return Ok(());
     }
     let config: Value = serde_json::from_slice(&source.document(manifest.config()).await?)
@@ -96,8 +102,7 @@ async fn check_platform(source: &Source, bytes: &[u8], descriptor: &Descriptor, 
     let text = |key: &str| config.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let variant = Some(text("variant")).filter(|variant| !variant.is_empty());
     let offered = Platform { os: text("os"), architecture: text("architecture"), variant };
-    ensure!(wanted.served_by(&offered).is_some(), "{source}: there is no image for {wanted}, only for {offered}");
-    Ok(())
+    wanted.check(&offered).with_context(|| source.to_string())
 }
 
 impl Maker<'_> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::{Descriptor, Digest};
 use serde_json::{Value, json};
 
@@ -23,16 +23,21 @@ pub struct Names<'a> {
 }
 
 impl Names<'_> {
-    /// The entry of a name; without one the only entry, or the one for `platform`.
+    /// The entry of a name, without one the only entry; where there are several of one name, the one for `platform`.
     ///
     /// # Errors
     /// There is none; there are several, and nothing says which.
     pub fn find(&self, tag: Option<&str>, platform: Option<&Platform>) -> Result<Descriptor> {
-        let (entries, place) = (self.entries, self.place.display());
-        if let Some(tag) = tag {
-            let found = entries.iter().find(|entry| name(entry) == Some(tag));
-            return found.cloned().with_context(|| format!("{place} has no image {tag:?}, it has {}", list(entries)));
-        }
+        let (all, place) = (self.entries, self.place.display());
+        let named: Vec<Descriptor>;
+        let entries = match tag {
+            Some(tag) => {
+                named = all.iter().filter(|entry| name(entry) == Some(tag)).cloned().collect();
+                ensure!(!named.is_empty(), "{place} has no image {tag:?}, it has {}", list(all));
+                &named
+            }
+            None => all,
+        };
         match entries {
             [] => bail!("{place} holds no image"),
             [only] => Ok(only.clone()),
@@ -45,6 +50,8 @@ impl Names<'_> {
                 found
                     .with_context(|| format!("{place} has no image for {platform}, it has {}", platform::list(entries)))
             }
+            // A name that was given twice, with nothing to tell the two by.
+            [first, ..] if tag.is_some() => Ok(first.clone()),
             _ => bail!("{place} holds several images, name one of {}", list(entries)),
         }
     }
@@ -70,7 +77,7 @@ impl Names<'_> {
 }
 
 impl Layout {
-    /// The entry of index.json of a digest or name; without both the only one, or the one for `platform`.
+    /// The entry of index.json of a digest or name, without both the only one; of several, the one for `platform`.
     ///
     /// # Errors
     /// There is none; there are several, and nothing says which.
