@@ -36,13 +36,26 @@ impl Draft {
         if destination.symlink_metadata().is_ok() {
             bail!("{} exists", destination.display());
         }
-        let name = destination.file_name().with_context(|| format!("{:?} is no name for a directory", destination))?;
+        let path = Self::hidden(destination)?;
+        DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("making {}", path.display()))?;
+        Ok(Self { path, destination: destination.to_owned(), kept: false })
+    }
+
+    /// Removes a draft of `destination` that a process has left which had our number. Nobody else may be at work on it.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove_stale(destination: &Path) -> Result<()> {
+        let path = Self::hidden(destination)?;
+        if path.symlink_metadata().is_ok() { remove_tree(&path) } else { Ok(()) }
+    }
+
+    fn hidden(destination: &Path) -> Result<PathBuf> {
+        let name = destination.file_name().with_context(|| format!("{destination:?} is no name for a directory"))?;
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);
         hidden.push(format!(".{}", std::process::id()));
-        let path = destination.with_file_name(hidden);
-        DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("making {}", path.display()))?;
-        Ok(Self { path, destination: destination.to_owned(), kept: false })
+        Ok(destination.with_file_name(hidden))
     }
 
     /// Where it is for now.

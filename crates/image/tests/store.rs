@@ -1,9 +1,12 @@
 //! The store: its limits, and what it makes of what is old or broken.
 
 use std::fs;
+use std::process::Command;
 
+use crate::support::image::digest;
 use crate::support::machine::{Machine, nginx_shaped};
-use crate::support::{Image, Layer, Place, Stored, run};
+use crate::support::program::Output;
+use crate::support::{Image, Layer, Place, Registry, Stored, run};
 
 /// Limits are for all layers together, and for what overlayfs copies.
 #[test]
@@ -46,4 +49,48 @@ fn archives_change() {
             fs::remove_file(&file).unwrap();
         }
     }
+}
+
+/// What a power failure leaves: a record without content. It counts as none, and gc removes it.
+#[test]
+fn records_that_make_no_sense() {
+    let (place, registry) = (Place::new(), Registry::start());
+    nginx_shaped().write(&place.path("layout"));
+    let (from, to) = (format!("oci:{}", place.path("layout").display()), registry.image("a:one"));
+    run(["copy", "--insecure", "--quiet", &from, &to]).ok();
+    let machine = Machine::of(&to, &["--insecure", "--quiet"]);
+    let record = || {
+        let mut records = fs::read_dir(machine.store().join("images")).unwrap();
+        let record = records.next().unwrap().unwrap().path();
+        assert!(records.next().is_none());
+        record
+    };
+    for content in ["", "{}", "{\"reference\":"] {
+        machine.run(&["--entrypoint", "/bin/ls"]).ok();
+        fs::write(record(), content).unwrap();
+        assert_eq!(machine.store_command(&["list"]).ok().stdout.lines().count(), 1);
+        machine.run(&["--entrypoint", "/bin/ls"]).ok();
+        assert_eq!(machine.store_command(&["list"]).ok().stdout.lines().count(), 2);
+        fs::write(record(), content).unwrap();
+        machine.run(&["--pull", "--entrypoint", "/bin/ls"]).ok();
+        fs::write(record(), content).unwrap();
+        machine.store_command(&["gc"]).ok();
+        assert_eq!((fs::read_dir(machine.store().join("images")).unwrap().count(), machine.layers()), (0, 0));
+    }
+}
+
+/// What somebody has left in the middle of a layer who had our number.
+#[test]
+fn half_a_layer() {
+    let layer = Layer::new().file("a", 0o644, b"");
+    let machine = Machine::new(&Image::of(std::slice::from_ref(&layer)));
+    let name = digest(&layer.bytes()).replace("sha256:", "");
+    let draft = machine.store().join("layers").join(format!(".{name}"));
+    let command = machine.command(&["--entrypoint", "/no/such"]);
+    let mut sh = Command::new("sh");
+    // The shell's number is ours: it becomes us.
+    sh.args(["-c", "mkdir -p $0.$$/fs/a/b; exec \"$@\""]).arg(draft);
+    sh.arg(command.get_program()).args(command.get_args());
+    Output::from(sh.output().unwrap()).says("/no/such");
+    assert_eq!(machine.layers(), 1);
 }

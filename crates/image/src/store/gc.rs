@@ -42,6 +42,7 @@ impl Store {
         let mut removed = Removed::default();
         let mut needed = self.collect_containers(runtime, &mut removed)?;
         let mut kept = Vec::new();
+        self.forget_nonsense()?;
         for (record, _) in self.records()? {
             if all && !record.layers.last().is_some_and(|top| needed.contains(top.digest())) {
                 self.forget(&record)?;

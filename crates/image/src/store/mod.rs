@@ -147,6 +147,8 @@ impl Store {
             let lock_path = path.with_extension("lock");
             let _lock = lock(&lock_path, FlockOperation::LockExclusive)?;
             if !path.try_exists()? {
+                // The lock is ours, so whoever began this before has ended in the middle.
+                Draft::remove_stale(&path)?;
                 let draft = Draft::new(&path)?;
                 unpacker.make(at, draft.path(), &self.lower(&chain[..at]))?;
                 draft.keep()?;
@@ -245,7 +247,9 @@ fn write_new(path: &Path, content: &[u8]) -> Result<()> {
 fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let directory = path.parent().context("a file is in a directory")?;
     let mut file = tempfile::NamedTempFile::new_in(directory).with_context(|| directory.display().to_string())?;
-    std::io::Write::write_all(&mut file, content).with_context(|| format!("writing {}", path.display()))?;
+    let written = std::io::Write::write_all(&mut file, content);
+    // Or the name might outlive a power failure, and the content not.
+    written.and_then(|()| file.as_file().sync_data()).with_context(|| format!("writing {}", path.display()))?;
     file.persist(path).with_context(|| format!("writing {}", path.display()))?;
     Ok(())
 }

@@ -31,6 +31,9 @@ pub struct Record {
     pub layers: Vec<Digest>,
 }
 
+/// A record, and the time it was used last.
+pub type Used = (Record, SystemTime);
+
 impl Record {
     /// What `reference` has led to.
     ///
@@ -54,14 +57,14 @@ impl Store {
         Ok(self.root.join("images").join(format!("{}.json", key.digest())))
     }
 
-    /// What a reference led to the last time; nothing if it was never asked for.
+    /// What a reference led to the last time; nothing if it was never asked for, or the record makes no sense.
     ///
     /// # Errors
-    /// The record cannot be read.
+    /// The file cannot be read.
     pub fn recall(&self, reference: &str, platform: &str) -> Result<Option<Record>> {
         let path = self.record_path(reference, platform)?;
         match fs::read(&path) {
-            Ok(text) => Ok(Some(serde_json::from_slice(&text).with_context(|| path.display().to_string())?)),
+            Ok(text) => Ok(serde_json::from_slice(&text).ok()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| path.display().to_string()),
         }
@@ -90,12 +93,28 @@ impl Store {
         fs::remove_file(&path).with_context(|| path.display().to_string())
     }
 
-    /// All records, each with the time it was used last, the latest first.
+    /// All records, the one used last first.
     ///
     /// # Errors
-    /// One cannot be read.
-    pub fn records(&self) -> Result<Vec<(Record, SystemTime)>> {
-        let mut records = Vec::new();
+    /// A file cannot be read.
+    pub fn records(&self) -> Result<Vec<Used>> {
+        self.sort_out().map(|(records, _)| records)
+    }
+
+    /// Removes records that make no sense. Nobody may be adding.
+    ///
+    /// # Errors
+    /// unlink(2)'s.
+    pub(super) fn forget_nonsense(&self) -> Result<()> {
+        for path in self.sort_out()?.1 {
+            fs::remove_file(&path).with_context(|| path.display().to_string())?;
+        }
+        Ok(())
+    }
+
+    /// All records, and the files that are none.
+    fn sort_out(&self) -> Result<(Vec<Used>, Vec<PathBuf>)> {
+        let (mut records, mut others) = (Vec::new(), Vec::new());
         let directory = self.root.join("images");
         for entry in fs::read_dir(&directory).with_context(|| directory.display().to_string())? {
             let path = entry?.path();
@@ -105,10 +124,13 @@ impl Store {
             let text = fs::read(&path).with_context(|| path.display().to_string())?;
             let used = path.metadata().and_then(|status| status.modified());
             let used = used.with_context(|| path.display().to_string())?;
-            records.push((serde_json::from_slice(&text).with_context(|| path.display().to_string())?, used));
+            match serde_json::from_slice(&text) {
+                Ok(record) => records.push((record, used)),
+                Err(_) => others.push(path),
+            }
         }
         records.sort_by_key(|(_, used)| std::cmp::Reverse(*used));
-        Ok(records)
+        Ok((records, others))
     }
 
     /// The bytes of an image's layers, uncompressed; those that are not there count nothing.
