@@ -17,6 +17,9 @@ use super::name::{is_below, join, split};
 use super::remove;
 use crate::archive::show;
 
+/// How often a look-up is tried again when a rename elsewhere made the kernel give up (`EAGAIN`, openat2(2)).
+const TRIES: usize = 128;
+
 /// The handle of a directory, to use with the calls that end in "at".
 const HANDLE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -160,7 +163,14 @@ impl Tree {
     }
 
     fn look_up(&self, path: &[u8], flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
-        rustix::fs::openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+        let mut last = Errno::AGAIN;
+        for _ in 0..TRIES {
+            match rustix::fs::openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+                Err(errno @ (Errno::AGAIN | Errno::INTR)) => last = errno,
+                other => return other,
+            }
+        }
+        Err(last)
     }
 
     /// The path of a directory in the tree, as the kernel knows it.
@@ -289,4 +299,34 @@ fn kernel_path(fd: BorrowedFd<'_>) -> Result<Vec<u8>> {
 
 fn own_link(fd: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// The kernel gives up on a ".." when anything is renamed meanwhile, anywhere.
+    #[test]
+    fn renames_elsewhere() {
+        let (dir, over) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("tree/a")).unwrap();
+        std::os::unix::fs::symlink("a/../".repeat(30), at("tree/l")).unwrap();
+        fs::create_dir(at("x")).unwrap();
+        let tree = Tree::open(&at("tree")).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    fs::rename(at("x"), at("y")).unwrap();
+                    fs::rename(at("y"), at("x")).unwrap();
+                }
+            });
+            let found: Vec<_> = (0..20_000).map(|_| tree.find(b"l").map(|found| found.is_some())).collect();
+            over.store(true, Ordering::Relaxed);
+            assert!(found.into_iter().all(|found| found.unwrap()));
+        });
+    }
 }
