@@ -37,6 +37,12 @@ pub enum Document {
     Index(Box<ImageIndex>),
 }
 
+/// Whether something of this media type can be one: an index may refer to other things too.
+#[must_use]
+pub fn is_one(descriptor: &Descriptor) -> bool {
+    media_types::ALL.contains(&descriptor.media_type().as_ref())
+}
+
 impl Document {
     /// Reads one of Docker's schema 2 or OCI's, whose media type is `media_type`, with all its digests checked to be ones
     /// that can be verified.

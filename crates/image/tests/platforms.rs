@@ -1,8 +1,8 @@
-//! `--platform`: the image that is asked for, or none.
+//! Which image of a layout is meant: by `--platform`, and among what is no image.
 
 use std::fs;
 
-use crate::support::image::{blob, manifest, write_index};
+use crate::support::image::{INDEX, TAG, blob, digest, manifest, put_blob, write_index};
 use crate::support::machine::{Machine, nginx_shaped};
 use crate::support::program::{self, Output};
 use crate::support::{Image, Layer, Place, json, run};
@@ -64,4 +64,34 @@ fn one_name_for_several_platforms() {
     }
     run(["manifest", "--platform", "linux/s390x", &source]).refused().says("linux/arm64, linux/amd64");
     run(["copy", "--quiet", "--all", &source, "oci:/nowhere/x"]).refused().says("several images");
+}
+
+/// The index.json of image-layout.md has an entry that is neither manifest nor index.
+#[test]
+fn an_entry_that_is_no_image() {
+    let place = Place::new();
+    let layout = place.path("layout");
+    image("a").write_for(&layout, &["amd64", "arm64"]);
+    let index = manifest(&layout).to_string();
+    let index = put_blob(&layout, index.as_bytes(), INDEX);
+    let xml = put_blob(&layout, b"<x/>", "application/xml");
+    let entries = json!({"schemaVersion": 2, "manifests": [xml, index]});
+    fs::write(layout.join("index.json"), entries.to_string()).unwrap();
+    let source = format!("oci:{}", layout.display());
+    let of_arm = manifest_of(&layout, 1);
+    place.unpack(&[]).ok();
+    run(["referrers", &source]).ok();
+    let (whole, to) = (format!("{source}@{of_arm}"), format!("oci:{}:{TAG}", place.path("to").display()));
+    run(["copy", "--quiet", &whole, &to]).ok();
+    let copied = fs::read(blob(&place.path("to"), &of_arm)).unwrap();
+    assert_eq!(digest(&copied), of_arm);
+    run(["copy", "--quiet", &format!("{source}@{}", digest(b"")), &to]).refused().says("has no manifest");
+}
+
+/// The digest of an image of the index that a layout has.
+fn manifest_of(layout: &std::path::Path, at: usize) -> String {
+    let entries: serde_json::Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let index = entries["manifests"][1]["digest"].as_str().unwrap();
+    let index: serde_json::Value = serde_json::from_slice(&fs::read(blob(layout, index)).unwrap()).unwrap();
+    index["manifests"][at]["digest"].as_str().unwrap().to_owned()
 }

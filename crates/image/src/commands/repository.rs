@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::connection::ConnectionFlags;
 use crate::copy::runtime;
-use crate::document::Document;
+use crate::document::{self, Document};
 use crate::layout::Layout;
 use crate::layout::index::name;
 use crate::reference::{Reference, Remote};
@@ -128,7 +128,7 @@ pub(super) async fn subject(registry: &Registry, remote: &Remote) -> Result<Desc
 /// The manifests of a layout's index.json that have this subject.
 fn in_layout(layout: &Layout, subject: &Descriptor, kind: Option<&str>) -> Result<Vec<Descriptor>> {
     let mut found = Vec::new();
-    for entry in layout.index()?.manifests() {
+    for entry in layout.index()?.manifests().iter().filter(|entry| document::is_one(entry)) {
         let Document::Manifest(manifest) = Document::parse(&layout.read_blob(entry)?, entry.media_type().as_ref())?
         else {
             continue;

@@ -77,8 +77,7 @@ impl Source {
     pub async fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         match self {
             Self::Registry(registry, remote) => {
-                let is_manifest = crate::document::media_types::ALL.contains(&descriptor.media_type().as_ref());
-                let bytes = if is_manifest {
+                let bytes = if crate::document::is_one(descriptor) {
                     registry.manifest(&remote.repository, descriptor.digest().as_ref()).await?.1
                 } else {
                     registry.small_blob(&remote.repository, descriptor).await?

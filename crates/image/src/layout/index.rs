@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use oci_spec::image::{Descriptor, Digest};
 use serde_json::{Value, json};
 
 use super::{DOCUMENT_LIMIT, Layout, read_file};
-use crate::document::Document;
+use crate::document::{self, Document};
 use crate::platform::{self, Platform};
 
 /// The annotation of an entry of index.json that holds its name.
@@ -28,31 +28,31 @@ impl Names<'_> {
     /// # Errors
     /// There is none; there are several, and nothing says which.
     pub fn find(&self, tag: Option<&str>, platform: Option<&Platform>) -> Result<Descriptor> {
-        let (all, place) = (self.entries, self.place.display());
-        let named: Vec<Descriptor>;
-        let entries = match tag {
-            Some(tag) => {
-                named = all.iter().filter(|entry| name(entry) == Some(tag)).cloned().collect();
-                ensure!(!named.is_empty(), "{place} has no image {tag:?}, it has {}", list(all));
-                &named
-            }
-            None => all,
+        let place = self.place.display();
+        let is_meant = |entry: &&Descriptor| match tag {
+            Some(tag) => name(entry) == Some(tag),
+            None => document::is_one(entry),
         };
-        match entries {
+        let entries: Vec<Descriptor> = self.entries.iter().filter(is_meant).cloned().collect();
+        if let (Some(tag), []) = (tag, entries.as_slice()) {
+            bail!("{place} has no image {tag:?}, it has {}", list(self.entries));
+        }
+        match entries.as_slice() {
             [] => bail!("{place} holds no image"),
             [only] => Ok(only.clone()),
             // The images of one name for several platforms, without an index of their own.
-            _ if entries.iter().all(|entry| entry.platform().is_some()) && all_same(entries) => {
+            _ if entries.iter().all(|entry| entry.platform().is_some()) && all_same(&entries) => {
                 let Some(platform) = platform else {
-                    bail!("{place} holds several images: {}", platform::list(entries))
+                    bail!("{place} holds several images: {}", platform::list(&entries))
                 };
-                let found = platform.choose(entries).cloned();
-                found
-                    .with_context(|| format!("{place} has no image for {platform}, it has {}", platform::list(entries)))
+                let found = platform.choose(&entries).cloned();
+                found.with_context(|| {
+                    format!("{place} has no image for {platform}, it has {}", platform::list(&entries))
+                })
             }
             // A name that was given twice, with nothing to tell the two by.
             [first, ..] if tag.is_some() => Ok(first.clone()),
-            _ => bail!("{place} holds several images, name one of {}", list(entries)),
+            _ => bail!("{place} holds several images, name one of {}", list(&entries)),
         }
     }
 
@@ -65,7 +65,7 @@ impl Names<'_> {
         if let Some(found) = here(self.entries) {
             return Ok(found);
         }
-        for entry in self.entries {
+        for entry in self.entries.iter().filter(|entry| document::is_one(entry)) {
             if let Document::Index(index) = Document::parse(&read(entry)?, entry.media_type().as_ref())?
                 && let Some(found) = here(index.manifests())
             {

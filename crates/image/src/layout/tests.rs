@@ -8,7 +8,7 @@ fn layout() -> (tempfile::TempDir, Layout) {
 }
 
 fn describe(bytes: &[u8]) -> Descriptor {
-    Descriptor::new(MediaType::ImageLayer, bytes.len() as u64, digest::of(bytes).unwrap())
+    Descriptor::new(MediaType::ImageManifest, bytes.len() as u64, digest::of(bytes).unwrap())
 }
 
 #[test]
