@@ -67,6 +67,31 @@ impl Document {
             other => bail!("media type {other:?} is not one of a manifest or an index"),
         }
     }
+
+    /// What it refers to as a signature, say, does.
+    #[must_use]
+    pub fn subject(&self) -> Option<&Descriptor> {
+        match self {
+            Self::Manifest(manifest) => manifest.subject().as_ref(),
+            Self::Index(index) => index.subject().as_ref(),
+        }
+    }
+
+    /// This document, at `own`, as an entry of the list of its subject: with its type and annotations.
+    #[must_use]
+    pub fn as_referrer(&self, own: &Descriptor) -> Descriptor {
+        let (kind, annotations) = match self {
+            Self::Manifest(manifest) => {
+                let kind = manifest.artifact_type().as_ref().unwrap_or_else(|| manifest.config().media_type());
+                (Some(kind.clone()), manifest.annotations().clone())
+            }
+            Self::Index(index) => (index.artifact_type().clone(), index.annotations().clone()),
+        };
+        let mut entry = Descriptor::new(own.media_type().clone(), own.size(), own.digest().clone());
+        entry.set_artifact_type(kind);
+        entry.set_annotations(annotations);
+        entry
+    }
 }
 
 /// What both kinds have in common. One kind must not pass for the other (CVE-2021-41190): somebody who trusts the digest

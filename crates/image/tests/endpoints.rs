@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::support::front::{Deed, Front, status};
-use crate::support::image::{INDEX, manifest};
+use crate::support::image::{INDEX, MANIFEST, manifest, put_blob, write_index};
 use crate::support::{Image, Layer, Place, Registry, Stored, json, run};
 
 /// A small layer and one of more than a megabyte that does not get smaller.
@@ -182,6 +182,38 @@ fn referrers_by_the_fallback_tag() {
     assert_eq!(list(&[])[..], found[1..]);
 }
 
+/// An index has a subject too.
+#[test]
+fn an_index_that_refers() {
+    let stage = Stage::new();
+    let (there, layout) = (stage.front.image("a:one"), stage.place.path("layout"));
+    stage.copy(&stage.layout("layout"), &there, &[]);
+    let raw = run(["manifest", "--raw", "--insecure", &there]).ok().stdout;
+    let mut signed = image().put(&layout, "amd64");
+    signed["platform"] = json!({"os": "linux", "architecture": "amd64"});
+    let mut index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [signed],
+        "artifactType": "application/vnd.x.many", "annotations": {"a": "b"}});
+    index["subject"] = put_blob(&layout, raw.as_bytes(), MANIFEST);
+    let index = put_blob(&layout, index.to_string().as_bytes(), INDEX);
+    write_index(&layout, &[put_blob(&layout, raw.as_bytes(), MANIFEST), index.clone()]);
+    let source = format!("{}@{}", stage.layout("layout"), digest_of(&index));
+    stage.copy(&source, &stage.front.image("a:many"), &["--all"]);
+    let whole = |of: &str| format!("{of}@{}", crate::support::image::digest(raw.as_bytes()));
+    for image in [there, whole(&stage.layout("layout"))] {
+        let found = run(["referrers", "--insecure", "--json", &image]).ok().stdout;
+        let found: Value = serde_json::from_str(&found).unwrap();
+        assert_eq!(found.as_array().map(Vec::len), Some(1), "{found}");
+        assert_eq!(
+            (digest_of(&found[0]), &found[0]["artifactType"]),
+            (digest_of(&index), &json!("application/vnd.x.many"))
+        );
+    }
+    let repository = stage.front.image("a");
+    run(["delete", "--insecure", &format!("{repository}@{}", digest_of(&index))]).ok();
+    let list = run(["referrers", "--insecure", "--json", &whole(&repository)]).ok().stdout;
+    assert_eq!(list.trim(), "[]");
+}
+
 /// A registry with the API: its pages are followed, no tag is looked at, and it is told what we want.
 #[test]
 fn referrers_by_the_api() {
@@ -191,7 +223,7 @@ fn referrers_by_the_api() {
     let from = format!("oci:{}", place.path("layout").display());
     run(["copy", "--insecure", "--quiet", &from, &registry.image("a:one")]).ok();
     let entry = |digit: &str, kind: &str| {
-        json!({"mediaType": crate::support::image::MANIFEST, "size": 2,
+        json!({"mediaType": MANIFEST, "size": 2,
         "digest": format!("sha256:{}", digit.repeat(64)), "artifactType": kind})
     };
     let page = |entries: &[Value]| {

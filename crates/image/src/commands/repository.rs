@@ -125,19 +125,16 @@ pub(super) async fn subject(registry: &Registry, remote: &Remote) -> Result<Desc
     found.with_context(|| format!("{remote}: there is no such image"))
 }
 
-/// The manifests of a layout's index.json that have this subject.
+/// The manifests and indexes of a layout's index.json that have this subject.
 fn in_layout(layout: &Layout, subject: &Descriptor, kind: Option<&str>) -> Result<Vec<Descriptor>> {
     let mut found = Vec::new();
     for entry in layout.index()?.manifests().iter().filter(|entry| document::is_one(entry)) {
-        let Document::Manifest(manifest) = Document::parse(&layout.read_blob(entry)?, entry.media_type().as_ref())?
-        else {
-            continue;
-        };
-        let is_its = manifest.subject().as_ref().is_some_and(|other| other.digest() == subject.digest());
-        let own_kind = manifest.artifact_type().clone().unwrap_or_else(|| manifest.config().media_type().clone());
-        if is_its && kind.is_none_or(|kind| kind == own_kind.as_ref()) {
+        let document = Document::parse(&layout.read_blob(entry)?, entry.media_type().as_ref())?;
+        let own_kind = document.as_referrer(entry).artifact_type().clone();
+        let is_its = document.subject().is_some_and(|other| other.digest() == subject.digest());
+        if is_its && kind.is_none_or(|kind| own_kind.as_ref().is_some_and(|own| own.as_ref() == kind)) {
             let mut entry = entry.clone();
-            entry.set_artifact_type(Some(own_kind));
+            entry.set_artifact_type(own_kind);
             found.push(entry);
         }
     }
