@@ -82,3 +82,14 @@ fn a_strict_umask() {
     assert_eq!(seen, 7);
     assert_eq!(mode(&bundle.join("config.json")), 0o600);
 }
+
+/// What the user shows the container counts more than what we would.
+#[test]
+fn a_file_of_hosts_of_ones_own() {
+    let machine = Machine::new(&nginx_shaped());
+    let hosts = machine.place.path("hosts");
+    fs::write(&hosts, "127.0.0.1 mine\n").unwrap();
+    let volume = format!("{}:/etc/hosts:ro", hosts.display());
+    let run = ["--net", "host", "-v", &volume, "--entrypoint", "/bin/cat", "--", "/etc/hosts"];
+    assert_eq!(machine.run(&run).ok().stdout, "127.0.0.1 mine\n");
+}

@@ -186,7 +186,7 @@ impl Run {
     fn shape(&self, config: &mut Value, id: &str) -> Result<()> {
         config["process"]["terminal"] = json!(self.tty);
         config["hostname"] = json!(id);
-        let mut mounts: Vec<Value> = self.volume.iter().map(bind).collect();
+        let mut mounts = Vec::new();
         if self.net == Net::Host {
             let namespaces = config["linux"]["namespaces"].as_array_mut().context("linux.namespaces: not a list")?;
             namespaces.retain(|namespace| namespace["type"] != "network");
@@ -197,6 +197,8 @@ impl Run {
                 }
             }
         }
+        // Last, so that nothing of ours covers them.
+        mounts.extend(self.volume.iter().map(bind));
         config["mounts"].as_array_mut().context("mounts: not a list")?.extend(mounts);
         Ok(())
     }
