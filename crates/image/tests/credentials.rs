@@ -223,6 +223,8 @@ fn the_first_file_that_knows_the_registry_counts() {
     assert_eq!(told.lines().count(), 3, "{told}");
     stage.push(&[]).refused().says("401");
     stage.logout(&[]).refused().says("not logged in");
+    let output = stage.logout(&["--insecure"]);
+    assert!(output.stderr.contains("unexpected argument"), "no registry is asked: {output:?}");
 }
 
 /// A password is for one registry: whose it is has to be said.

@@ -181,7 +181,7 @@ fn certificates_and_passwords() {
     let flags = ["--authfile", &auth, "--cert-dir", certs.to_str().unwrap(), "--raw", &to];
     let seen = judge("skopeo", &[&["inspect"][..], &flags].concat());
     assert_eq!(serde_json::from_str::<Value>(&seen).unwrap(), manifest(&place.path("layout")));
-    run(["logout", &host].iter().chain(&trust)).ok();
+    run(["logout", &host, "--authfile", &auth]).ok();
     copy(&[&trust, &client]).refused().says("401");
 }
 

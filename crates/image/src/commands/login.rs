@@ -1,6 +1,7 @@
 //! `login` and `logout`: credentials for a registry, kept for later.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -33,9 +34,9 @@ pub struct Login {
 pub struct Logout {
     /// HOST[:PORT]
     pub registry: String,
-    /// How to speak to registries
-    #[command(flatten)]
-    pub connection: ConnectionFlags,
+    /// Forget those of this file alone [default: $REGISTRY_AUTH_FILE, or Podman's and Docker's files]
+    #[arg(long, value_name = "FILE")]
+    pub authfile: Option<PathBuf>,
 }
 
 /// Carries out `login`. Returns what to print.
@@ -61,7 +62,7 @@ pub fn login(args: &Login) -> Result<String> {
 /// Nobody was logged in.
 pub fn logout(args: &Logout) -> Result<String> {
     let host = host(&args.registry)?;
-    let changed = credentials::forget(&host, args.connection.authfile.as_deref())?;
+    let changed = credentials::forget(&host, args.authfile.as_deref())?;
     Ok(changed.iter().map(|path| format!("logged out of {host} ({})\n", path.display())).collect())
 }
 
