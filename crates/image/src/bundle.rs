@@ -38,7 +38,10 @@ impl Draft {
         }
         let path = Self::hidden(destination)?;
         DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("making {}", path.display()))?;
-        Ok(Self { path, destination: destination.to_owned(), kept: false })
+        let draft = Self { path, destination: destination.to_owned(), kept: false };
+        let directory = File::open(&draft.path).with_context(|| draft.path.display().to_string())?;
+        rootfs::clear_acls(directory.as_fd()).with_context(|| draft.path.display().to_string())?;
+        Ok(draft)
     }
 
     /// Removes a draft of `destination` that a process has left which had our number. Nobody else may be at work on it.

@@ -7,6 +7,7 @@ use std::process::Command;
 use crate::support::image::Stored;
 use crate::support::machine::{Machine, eventually, nginx_shaped, signal, unique};
 use crate::support::program::{self, Output};
+use crate::support::tree::xattrs;
 use crate::support::{Image, Layer, json};
 use tar::EntryType;
 
@@ -92,4 +93,37 @@ fn a_file_of_hosts_of_ones_own() {
     let volume = format!("{}:/etc/hosts:ro", hosts.display());
     let run = ["--net", "host", "-v", &volume, "--entrypoint", "/bin/cat", "--", "/etc/hosts"];
     assert_eq!(machine.run(&run).ok().stdout, "127.0.0.1 mine\n");
+}
+
+/// ACLs come from the image alone, not from the directory that an image is unpacked in, or from the image's own ones.
+#[test]
+fn default_acls() {
+    let acl: Vec<u8> = [(1, 7, u32::MAX), (2, 7, 4711), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 5, u32::MAX)]
+        .iter()
+        .fold(2_u32.to_le_bytes().to_vec(), |acl, (tag, permissions, id): &(u16, u16, u32)| {
+            [&acl[..], &tag.to_le_bytes(), &permissions.to_le_bytes(), &id.to_le_bytes()].concat()
+        });
+    let name = "system.posix_acl_default";
+    let machine = Machine::new(&Image::of(&[
+        Layer::new().dir("a", 0o755).file("a/x", 0o644, b"").file("b/x", 0o644, b""),
+        Layer::new()
+            .pax(&[("SCHILY.xattr.system.posix_acl_default", &acl)])
+            .dir("c", 0o755)
+            .dir("c/d", 0o755)
+            .file("c/d/x", 0o644, b"")
+            .file("c/x", 0o644, b""),
+    ]));
+    rustix::fs::setxattr(machine.place.dir.path(), name, &acl, rustix::fs::XattrFlags::empty()).unwrap();
+    machine.place.unpack(&[]).ok();
+    machine.run(&["--entrypoint", "/no/such"]).says("/no/such");
+    let layers = fs::read_dir(machine.store().join("layers")).unwrap().map(|entry| entry.unwrap().path().join("fs"));
+    for root in layers.filter(|path| path.is_dir()).chain([machine.place.path("bundle/rootfs")]) {
+        for path in ["", "a", "a/x", "b", "b/x", "c", "c/d", "c/d/x", "c/x"] {
+            let (file, own) = (root.join(path), if path == "c" { vec![name.as_bytes().to_vec()] } else { Vec::new() });
+            if file.exists() {
+                let found: Vec<_> = xattrs(&file).into_keys().filter(|name| name.starts_with(b"system.")).collect();
+                assert_eq!(found, own, "{}", file.display());
+            }
+        }
+    }
 }

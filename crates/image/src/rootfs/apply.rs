@@ -155,6 +155,7 @@ impl Applier {
         match &entry.kind {
             Kind::File(size) => {
                 let file = self.create(parent, name)?;
+                metadata::clear_acls(file.as_fd())?;
                 let mut end = 0;
                 archive.content(|offset, bytes| {
                     end = offset + bytes.len() as u64;
@@ -191,6 +192,8 @@ impl Applier {
         let fd = remove::open(parent.as_fd(), name)?;
         if existed {
             metadata::clear_xattrs(fd.as_fd())?;
+        } else {
+            metadata::clear_acls(fd.as_fd())?;
         }
         metadata::apply(Target::Open(fd.as_fd()), entry, self.owners, false)?;
         let path = if name == b"." { Vec::new() } else { join(&parent.path, name) };

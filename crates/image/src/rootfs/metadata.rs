@@ -84,6 +84,21 @@ pub fn clear_xattrs(directory: BorrowedFd<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Removes the ACLs that something new has from its directory: what it shall have, its entry says.
+///
+/// # Errors
+/// The failed call's.
+pub fn clear_acls(new: BorrowedFd<'_>) -> Result<()> {
+    for name in [c"system.posix_acl_access", c"system.posix_acl_default"] {
+        match rustix::fs::fremovexattr(new, name) {
+            // There are none, or the filesystem knows none.
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(errno).with_context(|| format!("fremovexattr({name:?})")),
+        }
+    }
+    Ok(())
+}
+
 /// Gives `target` the times of an entry.
 ///
 /// # Errors

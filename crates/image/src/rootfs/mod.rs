@@ -14,5 +14,6 @@ pub mod tree;
 mod whiteout;
 
 pub use apply::{Allowance, Applier, Limits, Owners};
+pub use metadata::clear_acls;
 pub use remove::remove;
 pub use tree::Tree;

@@ -2,6 +2,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags, mount_c
 use super::overlay::Overlay;
 use super::{Store, lock};
 use crate::bundle::remove_tree;
-use crate::rootfs::Tree;
+use crate::rootfs::{Tree, clear_acls};
 
 /// A container's directory. Dropped, it is removed, with all that the container has written.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ impl Store {
             Err(error) => return Err(error).with_context(|| format!("making {}", path.display())),
         }
         let made = || -> Result<File> {
+            let directory = File::open(&path).with_context(|| path.display().to_string())?;
+            clear_acls(directory.as_fd()).with_context(|| path.display().to_string())?;
             let file = path.join(LAYERS);
             let mut lock = lock(&file, FlockOperation::LockExclusive)?;
             let list: Vec<&str> = layers.iter().map(AsRef::as_ref).collect();
