@@ -82,6 +82,14 @@ fn what_came_with_version_1_3_is_claimed() {
     );
 }
 
+/// A dot at the end stands for all that begin so.
+#[test]
+fn annotations_that_may_do_harm_are_named() {
+    differs!();
+    let unsafe_ones = &features()["potentiallyUnsafeConfigAnnotations"];
+    assert_eq!(list(unsafe_ones), ["org.criu.config", "org.systemd.property."]);
+}
+
 /// Every claimed option is taken for a bind mount: one that is not ours would be the filesystem's, which such a mount
 /// refuses.
 #[test]

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::checkpoint;
 use crate::error::Result;
 use crate::plan::hooks::MOMENTS;
-use crate::plan::{capabilities, memory_policy, mount_options, namespaces, seccomp};
+use crate::plan::{capabilities, memory_policy, mount_options, namespaces, seccomp, systemd};
 use crate::seccomp::{Action, Arch, Operator};
 use crate::state::VERSION;
 
@@ -31,7 +31,7 @@ struct Document {
     mount_options: Vec<&'static str>,
     linux: Linux,
     annotations: BTreeMap<&'static str, &'static str>,
-    potentially_unsafe_config_annotations: [&'static str; 1],
+    potentially_unsafe_config_annotations: [&'static str; 2],
 }
 
 #[derive(Serialize)]
@@ -125,8 +125,8 @@ pub fn features(_: &Features) -> Result<String> {
             ("org.opencontainers.runc.version", env!("ORLOP_RUNC")),
             ("org.opencontainers.runc.checkpoint.enabled", "true"),
         ]),
-        // It names a file whose settings count more than ours.
-        potentially_unsafe_config_annotations: [checkpoint::CRIU_CONFIG],
+        // The first names a file whose settings count more than ours; a dot at the end stands for all that begin so.
+        potentially_unsafe_config_annotations: [checkpoint::CRIU_CONFIG, systemd::ANNOTATION],
     };
     let mut text = Vec::new();
     let form = serde_json::ser::PrettyFormatter::with_indent(b"    ");

@@ -105,6 +105,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("faults::a_state_that_cannot_be_read_is_an_error_and_can_be_put_right", "runc says EOF, and not of what"),
     ("faults::without_descriptors_it_is_said_that_there_are_none", "Go aborts without descriptors"),
     ("faults::without_processes_it_is_said_that_there_are_none", "Go aborts without threads"),
+    ("features::annotations_that_may_do_harm_are_named", "runc 1.1 does not name them"),
     ("features::claimed_mount_options_are_ours", "runc 1.1 claims options that it hands to the filesystem"),
     ("features::idmapped_mounts_are_claimed", "runc 1.1 has no id-mapped mounts"),
     ("features::what_came_with_version_1_3_is_claimed", "runc 1.1 is older"),

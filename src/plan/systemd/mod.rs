@@ -53,7 +53,7 @@ pub struct UnitPlan {
 const KEY: &str = "/linux/cgroupsPath";
 
 /// What an annotation begins with that is a property of the unit.
-const ANNOTATION: &str = "org.systemd.property.";
+pub const ANNOTATION: &str = "org.systemd.property.";
 
 /// The parts of `linux.cgroupsPath`, checked.
 pub(super) struct Place<'a> {
