@@ -96,6 +96,13 @@ fn a_default_device_may_be_listed_too() {
     assert_eq!(stat(&mut bundle, "/dev/null"), "character special file 1:3 666 0:0");
 }
 
+/// As with runc: the node of that name is the container's own devpts's.
+#[test]
+fn ptmx_stays_a_link_if_it_is_listed() {
+    let mut bundle = Bundle::busybox().push("/linux/devices", device("/dev//ptmx", "c", 5, 2));
+    assert_eq!(bundle.run(["readlink", "/dev/ptmx"]).ok().line(), "pts/ptmx");
+}
+
 #[test]
 fn the_devices_of_the_image_are_not_used() {
     let mut bundle = Bundle::busybox();

@@ -101,6 +101,14 @@ fn a_configured_device_is_there() {
     assert_eq!(out.line(), "character special file 1:7");
 }
 
+/// A node that is bound cannot give way to the link.
+#[test]
+fn ptmx_stays_a_link_if_it_is_listed() {
+    let device = json!({ "path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2 });
+    let out = mapped().push("/linux/devices", device).run(["readlink", "/dev/ptmx"]).ok();
+    assert_eq!(out.line(), "pts/ptmx");
+}
+
 #[test]
 fn stdio_can_be_opened_again() {
     let out = mapped().sh("echo a > /dev/stdout; echo b > /dev/stderr");

@@ -78,8 +78,11 @@ pub static LINKS: [(&str, &str); 5] = [
     ("dev/stdin", "/proc/self/fd/0"),
     ("dev/stdout", "/proc/self/fd/1"),
     ("dev/stderr", "/proc/self/fd/2"),
-    ("dev/ptmx", "pts/ptmx"),
+    (PTMX, "pts/ptmx"),
 ];
+
+/// The host's would open terminals of the host: it is the link above whatever the config says, as with runc.
+const PTMX: &str = "dev/ptmx";
 
 /// The link that a container has where the host has its target.
 pub static CORE: (&str, &str) = ("dev/core", "/proc/kcore");
@@ -100,7 +103,8 @@ pub fn decide(config: &spec::Config<'_>, namespaces: &NamespacesPlan, problems: 
         })
         .collect();
     for (index, device) in config.linux.devices.iter().enumerate() {
-        if let Some(node) = node(device, format!("/linux/devices/{index}"), problems) {
+        let node = node(device, format!("/linux/devices/{index}"), problems);
+        if let Some(node) = node.filter(|node| node.path != PTMX) {
             // A config may say more about a default device.
             nodes.retain(|other| other.path != node.path);
             nodes.push(node);
