@@ -185,6 +185,21 @@ fn a_user_namespace_is_joined_without_mappings() {
     assert_eq!(out.lines()[1], "0");
 }
 
+/// Whose they would be on the host is not known: certainly not the host's user of the same number.
+#[test]
+fn stdio_is_nobody_elses_where_the_mappings_are_not_known() {
+    differs!();
+    let owner = owner_of_a_namespace();
+    let c = joining(owner.pid()).set("/process/user/uid", 1000).args(["sleep", "60"]).run_detached();
+    c.exec(&[], &["true"]).ok();
+    let mut files: Vec<_> = fs::read_dir(c.bundle.dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.to_string_lossy().contains("/std"));
+    assert!(files.len() >= 4, "{files:?}");
+    for file in files {
+        assert_eq!(fs::metadata(&file).unwrap().uid(), 0, "{}", file.display());
+    }
+}
+
 #[test]
 fn joining_with_other_mappings_is_refused() {
     differs!();

@@ -13,7 +13,7 @@ use crate::host::cgroups::{CgroupLayout, Hierarchy};
 use crate::spec::Config;
 
 use super::id_mappings::IdMappingsPlan;
-use super::namespaces::{NamespacesPlan, USER};
+use super::namespaces::NamespacesPlan;
 use super::systemd::{Manager, Place};
 use super::{Host, Problems};
 
@@ -108,8 +108,7 @@ pub fn owner(config: &Config<'_>, namespaces: &NamespacesPlan, ids: &IdMappingsP
         at && &*mount.source == "cgroup" && !mount.options.iter().any(|option| &**option == "ro")
     });
     let uid = config.process.as_ref()?.user.uid;
-    let unknown = namespaces.joins(&USER) && ids.uid.is_empty();
-    ids.uid_on_host(uid).filter(|owner| writable && !unknown && *owner != host.euid)
+    ids.uid_on_host(uid).filter(|owner| writable && *owner != host.euid)
 }
 
 /// What is wrong with a path, if anything.

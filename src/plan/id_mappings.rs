@@ -17,10 +17,11 @@ pub struct IdMappingsPlan {
 }
 
 impl IdMappingsPlan {
-    /// What a user id of the container is on the host.
+    /// What a user id of the container is on the host, as far as the config says it: a joined namespace may have maps
+    /// that it does not give.
     #[must_use]
     pub fn uid_on_host(&self, uid: u32) -> Option<u32> {
-        if self.uid.is_empty() { Some(uid) } else { on_host(&self.uid, uid) }
+        if self.uid.is_empty() { (!self.joined).then_some(uid) } else { on_host(&self.uid, uid) }
     }
 }
 
@@ -69,7 +70,7 @@ pub fn check(mapping: &IdMapping, key: String, problems: &mut Problems) {
 
 #[cfg(test)]
 mod tests {
-    use super::on_host;
+    use super::{IdMappingsPlan, on_host};
     use crate::spec::IdMapping;
 
     #[test]
@@ -81,5 +82,12 @@ mod tests {
         assert_eq!(on_host(&mappings, 0), Some(1000));
         assert_eq!(on_host(&mappings, 10), Some(100_009));
         assert_eq!(on_host(&mappings, 11), None);
+    }
+
+    #[test]
+    fn without_a_map_the_ids_are_the_hosts_unless_they_are_those_of_a_joined_namespace() {
+        let plan = IdMappingsPlan::default();
+        assert_eq!(plan.uid_on_host(5), Some(5));
+        assert_eq!(IdMappingsPlan { joined: true, ..plan }.uid_on_host(5), None);
     }
 }

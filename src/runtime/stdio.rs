@@ -10,8 +10,8 @@ use crate::plan::Entry;
 use crate::sys::Named;
 
 /// Makes the container's user the owner of our pipes, sockets and files, which init inherits, so that it may open them
-/// again (/dev/stdout), as runc does. Not of terminals and other devices, which are everybody's; and not when it gets a
-/// terminal instead of ours.
+/// again (/dev/stdout), as runc does. Not of terminals and other devices, which are everybody's; not when it gets a
+/// terminal instead of ours; and not where nothing says who it is on the host.
 ///
 /// # Errors
 /// fchown(2)'s.

@@ -328,6 +328,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("user_namespace::locked_options_are_kept", "runc 1.1 refuses to add options to them"),
     ("user_namespace::locked_options_are_not_taken_away", "runc 1.1 keeps them without a word"),
     ("user_namespace::mappings_without_a_user_namespace_are_refused", "runc 1.1 ignores them"),
+    ("user_namespace::stdio_is_nobody_elses_where_the_mappings_are_not_known", "runc 1.1 needs them"),
 ];
 
 /// runc may print warnings and several errors before it gives up.
