@@ -149,6 +149,23 @@ fn an_unknown_capability_is_a_warning() {
 }
 
 #[test]
+fn what_one_set_keeps_from_another_is_a_warning() {
+    differs!();
+    let capabilities = json!({
+        "bounding": ["CAP_KILL", "CAP_NET_BIND_SERVICE"],
+        "permitted": ["CAP_NET_BIND_SERVICE"],
+        "effective": ["CAP_KILL"],
+        "inheritable": ["CAP_CHOWN", "CAP_KILL"],
+        "ambient": ["CAP_KILL", "CAP_NET_BIND_SERVICE"],
+    });
+    let mut bundle = sailor(with(capabilities));
+    let out = bundle.run(["true"]).ok();
+    let names = "CAP_CHOWN (inheritable) CAP_KILL (ambient) CAP_KILL (effective) CAP_NET_BIND_SERVICE (ambient)";
+    assert!(out.stderr.contains(names), "{out:?}");
+    assert_eq!(sets(&mut bundle), [KILL, 0, 0, KILL | NET_BIND_SERVICE, 0]);
+}
+
+#[test]
 fn capabilities_bite() {
     let mut bundle = with(config::capabilities(&[]));
     let out = bundle.run(["chown", "1", "/etc/passwd"]);

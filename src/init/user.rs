@@ -64,11 +64,11 @@ fn drop_bounding(keep: u64) -> Result<()> {
 }
 
 fn set_capabilities(sets: &CapabilitySets, kept: u64) -> Result<()> {
-    process::capset(sets.effective & sets.permitted | kept, sets.permitted | kept, sets.inheritable)?;
+    process::capset(sets.effective | kept, sets.permitted | kept, sets.inheritable)?;
     process::clear_ambient()?;
     for capability in (0..64).filter(|capability| sets.ambient & 1 << capability != 0) {
         match process::raise_ambient(capability) {
-            // Only what is both permitted and inheritable can be; the specification wants no failure.
+            // Our securebits may forbid it; the specification wants no failure.
             Err(call) if call.is(Errno::PERM) => {}
             result => result?,
         }

@@ -24,7 +24,7 @@ pub struct CapabilitySets {
     pub ambient: u64,
 }
 
-/// Decides. Names that the kernel does not have, and capabilities that we cannot give, are left out with a warning, as
+/// Decides. Names that the kernel does not have, and capabilities that cannot be given, are left out with a warning, as
 /// the specification has it; no `capabilities` at all is none at all.
 pub fn decide(
     config: Option<&spec::Capabilities<'_>>,
@@ -35,27 +35,43 @@ pub fn decide(
     let Some(config) = config else { return CapabilitySets::default() };
     // The creator of a user namespace has every capability in it.
     let available = if namespaces.has_own(&USER) { u64::MAX } else { host.capabilities };
-    let mut unknown = Vec::new();
+    let mut ignored = Vec::new();
     let mut set = |names: &[Text<'_>]| {
         names.iter().fold(0, |bits, name| match Capability::from_str(name) {
             Ok(capability) if available & capability.bitmask() != 0 => bits | capability.bitmask(),
             _ => {
-                unknown.push(name.to_string());
+                ignored.push(name.to_string());
                 bits
             }
         })
     };
-    let sets = CapabilitySets {
+    let given = CapabilitySets {
         bounding: set(&config.bounding),
         effective: set(&config.effective),
         inheritable: set(&config.inheritable),
         permitted: set(&config.permitted),
         ambient: set(&config.ambient),
     };
-    if !unknown.is_empty() {
-        unknown.sort();
-        unknown.dedup();
-        let names = unknown.join(" ");
+    // What the kernel refuses otherwise: capset(2), and capabilities(7), "Ambient".
+    let inheritable = given.inheritable & given.bounding;
+    let sets = CapabilitySets {
+        effective: given.effective & given.permitted,
+        inheritable,
+        ambient: given.ambient & given.permitted & inheritable,
+        ..given
+    };
+    for (name, beyond) in [
+        ("effective", given.effective & !sets.effective),
+        ("inheritable", given.inheritable & !sets.inheritable),
+        ("ambient", given.ambient & !sets.ambient),
+    ] {
+        let beyond = caps::all().into_iter().filter(|capability| beyond & capability.bitmask() != 0);
+        ignored.extend(beyond.map(|capability| format!("{capability} ({name})")));
+    }
+    if !ignored.is_empty() {
+        ignored.sort();
+        ignored.dedup();
+        let names = ignored.join(" ");
         problems.warn("/process/capabilities", format!("ignoring unknown or unavailable capabilities: {names}"));
     }
     sets
@@ -71,23 +87,58 @@ pub fn names() -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::decide;
+    use super::{CapabilitySets, decide};
     use crate::plan::{Host, Problems, namespaces};
     use crate::spec;
 
-    #[test]
-    fn unknown_and_unavailable_names_warn() {
-        let config: spec::Config<'_> = serde_json::from_str(
-            r#"{"process":{"capabilities":{"bounding":["CAP_KILL","CAP_MOON","CAP_SYS_ADMIN"],"effective":["CAP_KILL"]}}}"#,
-        )
-        .expect("a config");
+    const CHOWN: u64 = 1;
+    const KILL: u64 = 1 << 5;
+
+    /// The sets, and the warning from the names on.
+    fn decided(capabilities: &str, available: u64) -> (CapabilitySets, String) {
+        let text = format!(r#"{{"process":{{"capabilities":{{{capabilities}}}}}}}"#);
+        let config: spec::Config<'_> = serde_json::from_str(&text).expect("a config");
         let mut problems = Problems::default();
         let namespaces = namespaces::decide(&config, &Host::for_tests(), &mut problems);
-        let host = Host { capabilities: 1 << 5, ..Host::for_tests() };
+        let host = Host { capabilities: available, ..Host::for_tests() };
         let given = config.process.as_ref().and_then(|process| process.capabilities.as_ref());
         let sets = decide(given, &namespaces, &host, &mut problems);
-        assert_eq!((sets.bounding, sets.effective, sets.inheritable), (1 << 5, 1 << 5, 0));
         let warning = problems.warnings().first().map(ToString::to_string).unwrap_or_default();
-        assert!(warning.ends_with("capabilities: CAP_MOON CAP_SYS_ADMIN"), "{warning}");
+        (sets, warning.rsplit_once("capabilities: ").map_or(String::new(), |(_, names)| names.to_owned()))
+    }
+
+    #[test]
+    fn unknown_and_unavailable_names_warn() {
+        let text =
+            r#""bounding":["CAP_KILL","CAP_MOON","CAP_SYS_ADMIN"],"effective":["CAP_KILL"],"permitted":["CAP_KILL"]"#;
+        let (sets, warning) = decided(text, KILL);
+        assert_eq!((sets.bounding, sets.effective, sets.inheritable), (KILL, KILL, 0));
+        assert_eq!(warning, "CAP_MOON CAP_SYS_ADMIN");
+    }
+
+    /// Effective, inheritable and ambient of what the kernel takes.
+    #[test]
+    fn what_one_set_keeps_from_another_warns() {
+        let all =
+            r#""bounding":["CAP_CHOWN","CAP_KILL"],"permitted":["CAP_CHOWN","CAP_KILL"],"effective":["CAP_KILL"]"#;
+        let both = CHOWN | KILL;
+        for (text, sets, warning) in [
+            (all.to_owned(), (KILL, 0, 0), ""),
+            // As of engines of before CVE-2022-29162.
+            (format!(r#"{all},"inheritable":["CAP_CHOWN","CAP_KILL"]"#), (KILL, both, 0), ""),
+            (format!(r#"{all},"inheritable":["CAP_KILL"],"ambient":["CAP_KILL"]"#), (KILL, KILL, KILL), ""),
+            (format!(r#"{all},"inheritable":["CAP_FOWNER"]"#), (KILL, 0, 0), "CAP_FOWNER (inheritable)"),
+            (format!(r#"{all},"ambient":["CAP_KILL"]"#), (KILL, 0, 0), "CAP_KILL (ambient)"),
+            (
+                r#""bounding":["CAP_KILL"],"inheritable":["CAP_KILL"],"ambient":["CAP_KILL"],"effective":["CAP_KILL"]"#
+                    .into(),
+                (0, KILL, 0),
+                "CAP_KILL (ambient) CAP_KILL (effective)",
+            ),
+        ] {
+            let (given, names) = decided(&text, u64::MAX);
+            assert_eq!((given.effective, given.inheritable, given.ambient), sets, "{text}");
+            assert_eq!(names, warning, "{text}");
+        }
     }
 }

@@ -174,15 +174,13 @@ fn change<'a>(mut process: spec::Process<'a>, changes: &Changes<'a>) -> Result<s
 }
 
 /// Never to the inheritable set (CVE-2022-29162); and as nothing can be ambient that is not inheritable, to that one
-/// only where the config itself has inheritable ones.
+/// only where the config itself has it as inheritable.
 fn add_capabilities<'a>(sets: &mut spec::Capabilities<'a>, names: &'a [String]) {
     let names = || names.iter().map(|name| Text::from(name.as_str()));
     sets.bounding.extend(names());
     sets.effective.extend(names());
     sets.permitted.extend(names());
-    if !sets.inheritable.is_empty() {
-        sets.ambient.extend(names());
-    }
+    sets.ambient.extend(names().filter(|name| sets.inheritable.contains(name)));
 }
 
 /// A number and nothing else: what is taken for another user is a way to become root (CVE-2026-30892).
@@ -260,11 +258,16 @@ mod tests {
         let sets = decide(&changes).expect("a plan").entry.process.capabilities;
         assert_eq!((sets.bounding, sets.permitted, sets.effective), (CHOWN | KILL, CHOWN | KILL, CHOWN | KILL));
         assert_eq!((sets.inheritable, sets.ambient), (0, 0));
-        let config = br#"{"process":{"cwd":"/","capabilities":{"inheritable":["CAP_CHOWN"]}}}"#;
+        let config =
+            br#"{"process":{"cwd":"/","capabilities":{"bounding":["CAP_CHOWN"],"inheritable":["CAP_CHOWN"]}}}"#;
         let sets = ExecPlan::decide(config, &changes, &Host::for_tests()).expect("a plan").entry.process.capabilities;
-        assert_eq!((sets.inheritable, sets.ambient), (CHOWN, KILL));
+        assert_eq!((sets.inheritable, sets.ambient), (CHOWN, 0));
+        let names = ["CAP_CHOWN".to_owned()];
+        let changes = Changes { capabilities: &names, ..changes };
+        let sets = ExecPlan::decide(config, &changes, &Host::for_tests()).expect("a plan").entry.process.capabilities;
+        assert_eq!((sets.inheritable, sets.ambient), (CHOWN, CHOWN));
         let sets = ExecPlan::decide(br#"{"process":{"cwd":"/"}}"#, &changes, &Host::for_tests()).expect("a plan");
-        assert_eq!(sets.entry.process.capabilities.bounding, KILL);
+        assert_eq!(sets.entry.process.capabilities.bounding, CHOWN);
     }
 
     /// The table of births: whose `exec` needs the process in between.

@@ -29,6 +29,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("attack_symlinks::places_of_mounts_and_devices_may_be_links", "runc 1.1 has CVE-2026-41579"),
     ("attack_symlinks::the_images_null_is_nobodys", "runc 1.1 has CVE-2025-31133"),
     ("bad_input::another_major_version_of_the_specification_is_refused", "runc does not look at the version"),
+    ("capabilities::what_one_set_keeps_from_another_is_a_warning", "runc 1.1 fails, or says nothing"),
     ("cgroup::a_cgroup_with_processes_in_it_is_refused", "runc 1.1 only warns"),
     (
         "cgroup::all_processes_die_with_the_container_on_v2",
