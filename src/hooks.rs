@@ -2,9 +2,10 @@
 //! config.json: hooks
 //! process: runtime (prestart, createRuntime, poststart, poststop) and init (createContainer, startContainer)
 
-use std::ffi::CString;
+use std::ffi::{CString, NulError, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
@@ -27,8 +28,8 @@ const DEATH: Bound = Bound::Within(Duration::from_secs(10));
 /// What a hook gets besides its own.
 #[derive(Debug, Default)]
 pub struct Around<'a> {
-    /// An environment, for a hook that has none.
-    pub env: &'a [CString],
+    /// The environment of a hook that has none of its own; else it is ours, as with runc.
+    pub env: Option<&'a [CString]>,
     /// The container's init, without which there is nothing to be done for the hook, which is killed then.
     pub init: Option<BorrowedFd<'a>>,
 }
@@ -122,11 +123,14 @@ fn feed_state(feed: OwnedFd, state: &str, patience: &Patience<'_>) -> Result<()>
 
 /// posix_spawn(3) with exactly these arguments and this environment, in a process group of its own, so that all that it
 /// starts can be killed with it.
-fn spawn(hook: &Hook, default_env: &[CString], stdin: &OwnedFd, said: &File) -> Result<i32> {
+fn spawn(hook: &Hook, default_env: Option<&[CString]>, stdin: &OwnedFd, said: &File) -> Result<i32> {
     let strings = |list: &[String]| list.iter().map(|text| CString::new(text.as_str())).collect::<Result<Vec<_>, _>>();
     let path = CString::new(hook.path.as_str())?;
     let args = if hook.args.is_empty() { vec![path.clone()] } else { strings(&hook.args)? };
-    let env = if hook.env.is_empty() { default_env.to_vec() } else { strings(&hook.env)? };
+    let env = match &hook.env {
+        Some(env) => strings(env)?,
+        None => default_env.map_or_else(own_env, |env| Ok(env.to_vec()))?,
+    };
     let call = || format!("posix_spawn({:?})", hook.path);
     let mut actions = PosixSpawnFileActions::init().named(call)?;
     for (from, to) in [(stdin.as_raw_fd(), 0), (said.as_raw_fd(), 1), (said.as_raw_fd(), 2)] {
@@ -146,6 +150,11 @@ fn spawn(hook: &Hook, default_env: &[CString], stdin: &OwnedFd, said: &File) -> 
     fd::close_on_exec_from(3)?; // what is for the program, or was left open, is not for hooks
     let pid = posix_spawn(path.as_c_str(), &actions, &attributes, &args, &env).named(call)?;
     Ok(pid.as_raw())
+}
+
+fn own_env() -> Result<Vec<CString>, NulError> {
+    let entry = |(name, value): (OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
+    std::env::vars_os().map(|variable| CString::new(entry(variable))).collect()
 }
 
 /// The end of what the hook wrote, in one line.

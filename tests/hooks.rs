@@ -268,9 +268,28 @@ fn the_first_argument_of_a_hook_is_its_name() {
 #[test]
 fn start_container_inherits_the_environment_of_the_process() {
     let bundle = hooked("startContainer", "echo $COURSE >> LOG").push("/process/env", "COURSE=west");
-    let mut bundle = bundle;
+    let mut bundle = with_hook(bundle, "startContainer", "echo none$COURSE >> LOG");
+    bundle = bundle.set("/hooks/startContainer/1/env", json!([]));
     bundle.run(["true"]).silent();
-    assert_eq!(log(&bundle), "west\n");
+    assert_eq!(log(&bundle), "west\nnone\n");
+}
+
+/// `null` is none, and an empty one is one.
+#[test]
+fn hooks_of_the_runtime_inherit_its_environment_if_they_have_none() {
+    let kinds = ["prestart", "createRuntime", "poststart", "poststop"];
+    let mut bundle = Bundle::busybox().env("CARGO", "rum").args(["sleep", "60"]);
+    for kind in kinds {
+        for _ in 0..3 {
+            bundle = with_hook(bundle, kind, &format!("echo {kind}$CARGO >> LOG"));
+        }
+        let env = |index: usize| format!("/hooks/{kind}/{index}/env");
+        bundle = bundle.set(&env(1), Value::Null).set(&env(2), json!([]));
+    }
+    let c = bundle.run_detached();
+    c.delete_by_force();
+    let expected = kinds.map(|kind| format!("{kind}rum\n{kind}rum\n{kind}\n"));
+    assert_eq!(log(&c.bundle), expected.concat());
 }
 
 #[test]

@@ -170,5 +170,5 @@ fn run_hooks(plan: &Plan, moment: Moment, status: Status) -> Result<()> {
         annotations: &plan.annotations,
     };
     let state = state.to_json()?;
-    hooks::run(&plan.hooks, moment, &state, &Around { env: &plan.entry.process.env, init: None })
+    hooks::run(&plan.hooks, moment, &state, &Around { env: Some(&plan.entry.process.env), init: None })
 }

@@ -70,7 +70,7 @@ pub fn decide(hooks: &Hooks, problems: &mut Problems) {
             if hook.timeout.is_some_and(|seconds| seconds <= 0) {
                 problems.add(format_args!("{key}/timeout"), "must be greater than zero");
             }
-            if [&hook.args, &hook.env].iter().any(|list| list.iter().any(|text| text.contains('\0'))) {
+            if hook.args.iter().chain(hook.env.iter().flatten()).any(|text| text.contains('\0')) {
                 problems.add(key, "must not contain NUL");
             }
         }
