@@ -217,7 +217,9 @@ fn what_cannot_be_known_is_not_told() {
     let bundle = Bundle::busybox();
     let programs = bundle.scratch_dir("programs");
     let mount = json!({ "destination": "/opt", "source": programs, "options": ["bind"] });
-    check(&bundle.args(["/opt/program"]).push("/mounts", mount), &[]).silent();
+    let bundle = bundle.args(["/opt/program"]).push("/mounts", mount);
+    check(&bundle, &[]).silent();
+    check(&bundle.set("/process/env", json!(["PATH=:/bin"])).args(["true"]), &[]).silent();
     let hook = json!([{ "path": "/bin/true" }]);
     check(&Bundle::busybox().args(["/opt/program"]).set("/hooks/createContainer", hook), &[]).silent();
     check(&Bundle::busybox().set("/linux/sysctl/net.ipv4.conf.eth7.forwarding", "1"), &[]).silent();

@@ -29,6 +29,35 @@ fn the_runtimes_own_path_does_not_matter() {
 }
 
 #[test]
+fn without_a_path_nothing_is_looked_up() {
+    for env in [json!(["A=1"]), json!(["PATH="])] {
+        let mut bundle = Bundle::busybox().set("/process/env", env).set("/process/cwd", "/home");
+        script(&bundle, "home/tool", "echo wrong");
+        bundle.run(["tool"]).refused().says("executable file not found in $PATH");
+    }
+}
+
+/// As with Go's look-up: it is found, and not run.
+#[test]
+fn a_program_is_not_run_by_a_relative_element_of_path() {
+    for path in ["PATH=:/bin", "PATH=.", "PATH=/nowhere::/bin", "PATH=../home:/bin", "PATH=/nowhere:"] {
+        let mut bundle = Bundle::busybox().set("/process/env", json!([path])).set("/process/cwd", "/home");
+        script(&bundle, "home/tool", "echo wrong");
+        bundle.run(["tool"]).refused().says("cannot run executable found relative to current directory");
+    }
+    let mut bundle = Bundle::busybox().set("/process/env", json!(["PATH=:/bin"])).set("/process/cwd", "/home");
+    assert_eq!(bundle.run(["echo", "hi"]).ok().line(), "hi", "elsewhere in the path");
+}
+
+#[test]
+fn a_link_to_itself_and_a_name_too_long_are_told_as_such() {
+    let mut bundle = Bundle::busybox();
+    symlink("/loop", bundle.rootfs("loop")).unwrap();
+    bundle.run(["/loop"]).refused().says("stat /loop: too many levels of symbolic links");
+    bundle.run([format!("/{}", "x".repeat(256))]).refused().says("file name too long");
+}
+
+#[test]
 fn files_that_cannot_be_executed_are_passed_over() {
     let bundle = Bundle::busybox().set("/process/env", json!(["PATH=/opt:/bin"]));
     fs::create_dir_all(bundle.rootfs("opt/echo")).unwrap();

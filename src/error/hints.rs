@@ -61,6 +61,12 @@ const TABLE: &[Hint] = &[
         ..ANY
     },
     Hint {
+        code: "program-not-executable",
+        word: "relative to current directory",
+        advice: "PATH of process.env has an empty or relative element: make it absolute, or give the program's path",
+        ..ANY
+    },
+    Hint {
         call: "exec ",
         errno: Some(Errno::NOENT),
         advice: "the interpreter is missing: that of the #! line, or the program's dynamic loader",

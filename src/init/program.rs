@@ -3,6 +3,7 @@
 //! process: init, inside the rootfs and as the container's user
 
 use std::ffi::CString;
+use std::fmt::Display;
 use std::io::{BufRead, BufReader};
 
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
@@ -10,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::error::{AtKey, Failure, Result};
 use crate::plan::process::ProcessPlan;
-use crate::sys::{Call, process};
+use crate::sys::{Call, Named, process};
 
 /// The variable HOME, if the config has none.
 #[derive(Debug)]
@@ -64,30 +65,33 @@ pub fn locate(
     search_path: &str,
     check: impl Fn(&str) -> Result<CString, Errno>,
 ) -> Result<CString, Failure> {
+    let not_executable = |why: &dyn Display| Failure::ProgramNotExecutable(format!("exec: {name:?}: {why}"));
     if name.contains('/') {
-        return match check(name) {
-            Ok(path) => Ok(path),
-            Err(Errno::NOENT) => {
-                Err(Failure::ProgramNotFound(format!("exec: {name:?}: stat {name}: no such file or directory")))
+        return check(name).named(|| format!("stat {name}")).map_err(|call| {
+            if call.is(Errno::NOENT) || call.is(Errno::NOTDIR) {
+                Failure::ProgramNotFound(format!("exec: {name:?}: {call}"))
+            } else if call.is(Errno::ISDIR) {
+                not_executable(&"is a directory")
+            } else if call.is(Errno::ACCESS) {
+                not_executable(&"permission denied")
+            } else {
+                not_executable(&call)
             }
-            Err(Errno::NOTDIR) => {
-                Err(Failure::ProgramNotFound(format!("exec: {name:?}: stat {name}: not a directory")))
-            }
-            Err(Errno::ISDIR) => Err(Failure::ProgramNotExecutable(format!("exec: {name:?}: is a directory"))),
-            Err(_) => Err(Failure::ProgramNotExecutable(format!("exec: {name:?}: permission denied"))),
-        };
+        });
     }
     let mut forbidden = false;
-    for directory in search_path.split(':').filter(|_| !name.is_empty()) {
+    for directory in search_path.split(':').filter(|_| !name.is_empty() && !search_path.is_empty()) {
         let directory = if directory.is_empty() { "." } else { directory };
         match check(&format!("{directory}/{name}")) {
-            Ok(path) => return Ok(path),
+            Ok(path) if directory.starts_with('/') => return Ok(path),
+            // As Go has it: what lies in the working directory is not to pass for a program of the same name.
+            Ok(_) => return Err(not_executable(&"cannot run executable found relative to current directory")),
             Err(Errno::ACCESS) => forbidden = true,
             Err(_) => {}
         }
     }
     if forbidden {
-        return Err(Failure::ProgramNotExecutable(format!("exec: {name:?}: permission denied")));
+        return Err(not_executable(&"permission denied"));
     }
     Err(Failure::ProgramNotFound(format!("exec: {name:?}: executable file not found in $PATH")))
 }

@@ -37,11 +37,17 @@ pub fn program(plan: &Plan, root: &Root) -> Result<()> {
     if plan.namespaces.joins(&MOUNT) || early.iter().any(|hooks| !hooks.is_empty()) {
         return Ok(());
     }
+    let name = name.to_string_lossy();
     let check = |path: &str| {
-        let path = Path::new(&plan.entry.process.cwd).join(path).to_string_lossy().into_owned();
-        if may_be_mounted(plan, &path) { Ok(CString::default()) } else { may_be_executed(root, &path) }
+        let full = Path::new(&plan.entry.process.cwd).join(path).to_string_lossy().into_owned();
+        match may_be_mounted(plan, &full) {
+            false => may_be_executed(root, &full),
+            // What is sought along PATH and found in the working directory would not be run.
+            true if !path.starts_with('/') && !name.contains('/') => Err(Errno::NOENT),
+            true => Ok(CString::default()),
+        }
     };
-    init::locate(&name.to_string_lossy(), &plan.entry.process.search_path, check).map(drop).at("/process/args/0")
+    init::locate(&name, &plan.entry.process.search_path, check).map(drop).at("/process/args/0")
 }
 
 /// By somebody: the program's user may have fewer rights.
