@@ -288,6 +288,39 @@ fn cgroup_without_cgroup_namespace_is_read_only_v2() {
 }
 
 #[test]
+fn options_of_a_cgroup_mount_go_to_the_kernel() {
+    let with = |options: &[&str]| {
+        Bundle::busybox().on_cgroup_v2().push("/mounts", mount("/sys/fs/cgroup", "cgroup", "cgroup", options))
+    };
+    with(&["ro", "nsdelegate"]).run(["true"]).silent();
+    with(&["ro", "nosuchoption"]).refused().because("invalid argument").says("/sys/fs/cgroup");
+}
+
+#[test]
+fn options_of_a_v1_cgroup_mount_are_refused() {
+    differs!();
+    needs!(!cgroups::is_pure_v2(), "cgroup v1");
+    let bundle = Bundle::busybox().push("/mounts", mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuchoption"]));
+    bundle.refused().says("takes no options").names("options");
+}
+
+#[test]
+fn recursive_options_of_a_cgroup_mount_are_in_force() {
+    differs!();
+    let options = ["rro", "rnosuid", "rnoexec"];
+    for bundle in [Bundle::busybox(), Bundle::busybox().on_cgroup_v2()] {
+        let info = bundle.push("/mounts", mount("/sys/fs/cgroup", "cgroup", "cgroup", &options)).mountinfo();
+        let mounts = mountinfo::parse(&info);
+        let mut below = mounts.iter().filter(|mount| mount.kind.starts_with("cgroup")).peekable();
+        assert!(below.peek().is_some(), "{info}");
+        for mount in below {
+            let all = ["ro", "nosuid", "noexec"].map(String::from);
+            assert!(all.iter().all(|option| mount.options.contains(option)), "{mount:?}");
+        }
+    }
+}
+
+#[test]
 fn mounts_of_the_container_do_not_reach_the_host() {
     let c = Bundle::busybox().push("/mounts", mount("/mnt", "tmpfs", "hold", &[])).create();
     let host = fs::read_to_string("/proc/self/mountinfo").unwrap();

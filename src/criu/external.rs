@@ -235,7 +235,7 @@ fn of_host(plan: &Plan, step: &MountStep) -> Vec<(String, String, String)> {
         (MountSource::Bind { path, .. }, _) => {
             vec![(step.destination.clone(), mount_name(step.index), path.to_string_lossy().into_owned())]
         }
-        (MountSource::Cgroup, CgroupMountPlan::Legacy { hierarchies, .. }) => {
+        (MountSource::Cgroup { .. }, CgroupMountPlan::Legacy { hierarchies, .. }) => {
             let bound = hierarchies.iter().filter_map(|hierarchy| match &hierarchy.view {
                 HierarchyView::Bound(path) => Some((&hierarchy.name, path)),
                 HierarchyView::Namespaced(_) => None,

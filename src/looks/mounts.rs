@@ -25,7 +25,7 @@ pub fn look(plan: &Plan, findings: &mut Findings) {
                 ("source", mount::reach(&path.to_string_lossy(), depth).context("source"))
             }
             MountSource::Filesystem { kind, .. } => ("type", filesystem(kind)),
-            MountSource::Cgroup | MountSource::Remount { .. } => continue,
+            MountSource::Cgroup { .. } | MountSource::Remount { .. } => continue,
         };
         let found = found.with_context(|| format!("mounting {step}"));
         findings.note(found.at(format_args!("/mounts/{}/{part}", step.index)));

@@ -67,7 +67,7 @@ fn may_be_mounted(plan: &Plan, path: &str) -> bool {
     plan.mounts.iter().any(|step| match &step.source {
         MountSource::Filesystem { kind, .. } => !EMPTY.contains(&kind.as_str()) || step.copy_up,
         MountSource::Bind { path: source, .. } => source.is_dir() || step.destination == clean(path),
-        MountSource::Cgroup | MountSource::Remount { .. } => false,
+        MountSource::Cgroup { .. } | MountSource::Remount { .. } => false,
     }) || Path::new(path).components().any(|part| part == Component::ParentDir)
 }
 

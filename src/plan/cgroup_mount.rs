@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 
 use super::cgroup::CgroupPlan;
+use super::mount_options::{Options, is_negation};
 use super::namespaces::{CGROUP, NamespacesPlan};
+use super::{Host, Problems};
 use crate::host::cgroups::CgroupLayout;
 
 /// How the mount is made.
@@ -70,6 +72,19 @@ pub fn decide(layout: &CgroupLayout, cgroup: &CgroupPlan, namespaces: &Namespace
         }
         (_, CgroupPlan::Unified { dir, .. }) => CgroupMountPlan::Unified { fallback: dir.full() },
     }
+}
+
+/// What the filesystem is told. Of cgroup v1 there are many, and none is made without a cgroup namespace.
+pub(super) fn options(
+    key: &str,
+    given: &Options,
+    host: &Host,
+    problems: &mut Problems,
+) -> Vec<(String, Option<String>)> {
+    if !host.cgroups.is_unified() && given.filesystem.iter().any(|(name, _)| !is_negation(name)) {
+        problems.add(format_args!("{key}/options"), "a mount of cgroup v1 takes no options for the filesystem");
+    }
+    given.filesystem.clone()
 }
 
 /// `memory`, or `name=systemd` (which needs `none` when no hierarchy of this name exists, and here it does).

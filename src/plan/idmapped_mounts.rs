@@ -44,7 +44,7 @@ pub fn decide(
     if written == 0 && option.is_none() {
         return None;
     }
-    if around.rootless {
+    if around.host.euid != 0 {
         problems.add(key, "id-mapped mounts are not supported for rootless containers");
     }
     for (name, list) in lists {
@@ -89,8 +89,9 @@ mod tests {
         let mut problems = Problems::default();
         let namespaces = namespaces::decide(&config, &Host::for_tests(), &mut problems);
         let ids = id_mappings::decide(&config.linux, &namespaces, &mut problems);
+        let host = Host { euid: u32::from(rootless), ..Host::for_tests() };
         let around =
-            Surroundings { bundle: Path::new("/b"), namespaces: &namespaces, ids: &ids, rootless, label: None };
+            Surroundings { bundle: Path::new("/b"), namespaces: &namespaces, ids: &ids, label: None, host: &host };
         let plan = decide(&config.mounts, &around, &mut problems).pop().expect("a step").idmap;
         (plan, problems.found().iter().map(|problem| problem.key.clone()).collect())
     }

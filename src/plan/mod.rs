@@ -197,7 +197,7 @@ impl Plan {
             namespaces: &namespaces,
             ids: &ids,
             label: mount_label.as_deref(),
-            rootless: host.euid != 0,
+            host,
         };
         let mounts = mounts::decide(&config.mounts, &around, problems);
         let cgroup_owner = cgroup::owner(config, &namespaces, &ids, host);

@@ -3,12 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Problems;
 use super::id_mappings::IdMappingsPlan;
 use super::idmapped_mounts::{self, IdmapPlan};
 use super::labels;
 use super::mount_options::{self, Attributes, Options, attr, fs_flag, is_negation};
 use super::namespaces::{MOUNT, NamespacesPlan};
+use super::{Host, Problems, cgroup_mount};
 use crate::spec;
 
 /// One mount, ready to be made.
@@ -43,7 +43,7 @@ impl std::fmt::Display for MountStep {
         match &self.source {
             MountSource::Bind { path, .. } => write!(f, "{:?}", path.to_string_lossy())?,
             MountSource::Filesystem { kind, .. } => f.write_str(kind)?,
-            MountSource::Cgroup => f.write_str("cgroup")?,
+            MountSource::Cgroup { .. } => f.write_str("cgroup")?,
             MountSource::Remount { .. } => f.write_str("anew")?,
         }
         write!(f, " to rootfs at \"/{}\"", self.destination)
@@ -75,7 +75,10 @@ pub enum MountSource {
         ordinary_directory: bool,
     },
     /// The container's view of its cgroups (`type: cgroup`).
-    Cgroup,
+    Cgroup {
+        /// Options of cgroup v2.
+        options: Vec<(String, Option<String>)>,
+    },
     /// A change of the mount that is there.
     Remount {
         /// `MS_…` flags.
@@ -124,8 +127,8 @@ pub struct Surroundings<'a> {
     pub ids: &'a IdMappingsPlan,
     /// The label of files in new filesystems.
     pub label: Option<&'a str>,
-    /// Whether an ordinary user makes the container.
-    pub rootless: bool,
+    /// The machine, and who makes the container.
+    pub host: &'a Host,
 }
 
 /// Decides.
@@ -143,7 +146,7 @@ fn step(index: usize, mount: &spec::Mount<'_>, around: &Surroundings<'_>, proble
         labels::give_to_files(&mount.kind, label, &mut options);
     }
     let idmap = idmapped_mounts::decide(&key, mount, options.idmap, around, problems);
-    let source = source(&key, mount, &options, around.bundle, problems);
+    let source = source(&key, mount, &options, around, problems);
     if idmap.is_some() && !matches!(source, MountSource::Bind { .. }) {
         problems.add(&key, "id-mapped mounts are only supported for bind-mounts");
     }
@@ -187,7 +190,7 @@ fn source(
     key: &str,
     mount: &spec::Mount<'_>,
     options: &Options,
-    bundle: &Path,
+    around: &Surroundings<'_>,
     problems: &mut Problems,
 ) -> MountSource {
     if options.remount {
@@ -202,14 +205,14 @@ fn source(
         if mount.source.is_empty() {
             problems.add(format_args!("{key}/source"), "a bind mount needs a source");
         }
-        return MountSource::Bind { path: bundle.join(&*mount.source), recursive: options.bind == Some(true) };
+        return MountSource::Bind { path: around.bundle.join(&*mount.source), recursive: options.bind == Some(true) };
     }
     match &*mount.kind {
         "" | "none" => {
             problems.add(format_args!("{key}/type"), "a mount that is not a bind mount needs a type");
-            MountSource::Cgroup
+            MountSource::Cgroup { options: Vec::new() }
         }
-        "cgroup" => MountSource::Cgroup,
+        "cgroup" => MountSource::Cgroup { options: cgroup_mount::options(key, options, around.host, problems) },
         kind => {
             let source = filesystem(kind, &mount.source, options);
             if let MountSource::Filesystem { by_mount: Some(_), options, .. } = &source {
@@ -322,8 +325,9 @@ mod tests {
         let mut problems = Problems::default();
         let namespaces = namespaces::decide(&config, &Host::for_tests(), &mut problems);
         let ids = IdMappingsPlan::default();
+        let host = Host::for_tests();
         let around =
-            Surroundings { bundle: Path::new("/b"), namespaces: &namespaces, ids: &ids, label: None, rootless: false };
+            Surroundings { bundle: Path::new("/b"), namespaces: &namespaces, ids: &ids, label: None, host: &host };
         (decide(&config.mounts, &around, &mut problems), problems)
     }
 
@@ -386,6 +390,7 @@ mod tests {
             (r#"[{"destination":"/x/..","type":"tmpfs"}]"#, "/mounts/0/destination"),
             (r#"[{"destination":"/x"}]"#, "/mounts/0/type"),
             (r#"[{"destination":"/x","type":"overlay","options":["upperdir=a,b","silent"]}]"#, "/mounts/0/options"),
+            (r#"[{"destination":"/x","type":"cgroup","options":["ro","async","nsdelegate"]}]"#, "/mounts/0/options"),
             (r#"[{"destination":"/x","type":"tmpfs","options":["remount","x=0,2"]}]"#, "/mounts/0/options"),
             (r#"[{"destination":"/x","type":"tmpfs","options":["ro","idmap=uids=0-1-2"]}]"#, "/mounts/0/options/1"),
         ] {

@@ -154,7 +154,7 @@ fn make_mount_point(root: &Root, step: &MountStep) -> Result<()> {
             };
             mount::attach(source.as_fd(), target.as_fd())?;
         }
-        MountSource::Cgroup | MountSource::Remount { .. } => {}
+        MountSource::Cgroup { .. } | MountSource::Remount { .. } => {}
     }
     Ok(())
 }

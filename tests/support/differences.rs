@@ -192,6 +192,8 @@ pub const REASONS: &[(&str, &str)] = &[
         "mounts::options_may_have_spaces_and_commas",
         "runc gives the kernel one text, in which a comma begins the next option",
     ),
+    ("mounts::options_of_a_v1_cgroup_mount_are_refused", "runc ignores them"),
+    ("mounts::recursive_options_of_a_cgroup_mount_are_in_force", "runc 1.1 ignores them on cgroup v1"),
     ("mounts::tmpcopyup_is_for_tmpfs_only", "runc ignores it elsewhere"),
     ("mounts::tmpfs_takes_size_and_mode", "runc 1.1 puts the directory's mode over the option's"),
     ("namespaces::a_path_of_another_type_is_refused_for_every_kind", "runc 1.1 has no time namespaces, and says less"),

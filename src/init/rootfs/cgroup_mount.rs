@@ -22,11 +22,11 @@ use crate::sys::{Call, Named};
 ///
 /// # Errors
 /// The failed call's.
-pub fn make(plan: &Plan, step: &MountStep, root: &Root) -> Result<()> {
+pub fn make(plan: &Plan, step: &MountStep, options: &[(String, Option<String>)], root: &Root) -> Result<()> {
     let target = root.mkdir_all(&step.destination).context("destination")?;
     let mount = match &plan.cgroup_mount {
         CgroupMountPlan::Unified { fallback } => {
-            let mount = match mount::new_filesystem("cgroup2", "cgroup", &[], step.attributes.set) {
+            let mount = match mount::new_filesystem("cgroup2", "cgroup", options, step.attributes.set) {
                 Err(call) if call.is(Errno::PERM) || call.is(Errno::BUSY) => bound(&fallback.to_string_lossy(), step)?,
                 result => result?,
             };
@@ -38,6 +38,9 @@ pub fn make(plan: &Plan, step: &MountStep, root: &Root) -> Result<()> {
             legacy(hierarchies, links, step, tmpfs, &target)?
         }
     };
+    if !step.recursive.is_empty() {
+        mount::set_attributes(mount.as_fd(), step.recursive.set, step.recursive.clear, Depth::Recursive)?;
+    }
     Ok(set_propagation(step, &mount)?)
 }
 

@@ -36,7 +36,7 @@ pub fn make(plan: &Plan, step: &MountStep, rootfs: &mut Rootfs, runtime: &InitEn
             (source, target)
         }
         MountSource::Filesystem { .. } => filesystem(root, step)?,
-        MountSource::Cgroup => return cgroup_mount::make(plan, step, root),
+        MountSource::Cgroup { options } => return cgroup_mount::make(plan, step, options, root),
         MountSource::Remount { flags, data } => return remount(root, step, *flags, data),
     };
     allowed_over_proc(step, &mount, &target)?;
