@@ -10,8 +10,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    check, checkpoint, create, delete, events, exec, features, image, kill, list, pause, ps, restore, run, spec, start,
-    state, update,
+    check, checkpoint, create, delete, events, exec, features, given, image, kill, list, path, pause, ps, restore, run,
+    spec, start, state, update,
 };
 use crate::error::{Context, Failure, Report, Result};
 use crate::host::{self, Rootless};
@@ -30,7 +30,7 @@ struct Cli {
     #[arg(long, value_name = "MODE", default_value = "auto")]
     rootless: Rootless,
     /// Log to this file instead of standard error
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     log: Option<PathBuf>,
     /// Form of the log's lines
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -161,7 +161,7 @@ pub fn main() -> u8 {
         Verb::Check(check) => check.rootless = cli.rootless,
         _ => {}
     }
-    let log = match open_log(cli.log.as_deref(), &cli.log_format) {
+    let log = match open_log(given(cli.log.as_deref()), &cli.log_format) {
         Ok(log) => log.install(cli.debug),
         Err(error) => {
             tell(&format!("orlop: {error:#}"));
@@ -224,9 +224,9 @@ fn refuse(error: &clap::Error, program: clap::Command, args: &[OsString]) {
     let text = format!("{} (see --help)", text.trim_start_matches("error: "));
     let report = Report::of(&Failure::Usage(text).into());
     let found = program.try_get_matches_from(args).ok();
-    let given = |name| found.as_ref().and_then(|found| found.get_one::<String>(name).cloned());
-    let path = found.as_ref().and_then(|found| found.get_one::<PathBuf>("log"));
-    match open_log(path.map(PathBuf::as_path), &given("log_format").unwrap_or_default()) {
+    let format = found.as_ref().and_then(|found| found.get_one::<String>("log_format").cloned());
+    let path = given(found.as_ref().and_then(|found| found.get_one::<PathBuf>("log")).map(PathBuf::as_path));
+    match open_log(path, &format.unwrap_or_default()) {
         Ok(log) if path.is_some() => drop(log.error(&report)),
         _ => {}
     }
@@ -235,7 +235,7 @@ fn refuse(error: &clap::Error, program: clap::Command, args: &[OsString]) {
 
 fn open_log(path: Option<&Path>, format: &str) -> Result<Log> {
     let format = match format {
-        "text" => Format::Text,
+        "" | "text" => Format::Text,
         "json" => Format::Json,
         other => return Err(Failure::Usage(format!("invalid log-format: {other}")).into()),
     };

@@ -189,6 +189,37 @@ fn switches_take_true_and_false() {
     assert_eq!(out.status, 1, "{out:?}");
 }
 
+/// Scripts write `--pid-file "$PID_FILE"`.
+#[test]
+fn an_empty_value_is_none() {
+    let bundle = Bundle::busybox().global(["--log", "", "--log-format", ""]).args(["sleep", "60"]);
+    bundle.write_config();
+    let path = bundle.path();
+    let bundle = bundle.current_dir(path);
+    let id = bundle.id();
+    bundle.call(&["create", "-b", "", "--pid-file", "", "--console-socket", "", id]).silent();
+    bundle.call(&["start", id]).silent();
+    bundle.call(&["exec", "--process", "", "--pid-file=", "--console-socket", "", id, "true"]).silent();
+    let limits = ["cpu-period", "cpu-quota", "cpu-share", "cpu-rt-period", "cpu-rt-runtime", "memory", "memory-swap"];
+    let limits = limits.map(|flag| format!("--{flag}="));
+    bundle.call(&[&["update"], &limits.each_ref().map(String::as_str)[..], &[id]].concat()).silent();
+    bundle.call(&["update", "--resources", "", id]).silent();
+    let out = bundle.call(&["state", "no-such-container"]).refused();
+    assert!(out.stderr.contains("container does not exist"), "{out:?}");
+    let empty = bundle.scratch_dir("empty");
+    let bundle = bundle.current_dir(empty.clone());
+    bundle.call(&["spec", "-b", ""]).silent();
+    assert!(empty.join("config.json").exists());
+}
+
+#[test]
+fn a_number_that_is_none_is_refused_all_the_same() {
+    let c = Bundle::busybox().args(["sleep", "60"]).create();
+    for flag in ["--cpu-period=x", "--cpu-quota=1x", "--memory=x"] {
+        c.bundle.call(&["update", flag, c.id()]).refused();
+    }
+}
+
 #[test]
 fn a_flag_without_its_value_is_refused() {
     let bundle = Bundle::busybox();

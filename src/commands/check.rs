@@ -16,13 +16,13 @@ use crate::looks;
 use crate::plan::{self, Host, Plan, Request, rules};
 
 use super::create::Driver;
-use super::tell;
+use super::{path_or, tell};
 
 /// Say all that keeps a bundle from starting here.
 #[derive(Debug, Args)]
 pub struct Check {
     /// Path to the root of the bundle directory
-    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    #[arg(short, long, value_name = "DIR", value_parser = path_or("."), default_value = ".")]
     pub bundle: PathBuf,
     /// Write the problems as a JSON array
     #[arg(long)]

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 
 use super::create::Driver;
-use super::{delete, status_of};
+use super::{delete, given, path, path_or, status_of};
 use crate::container::{Container, ContainerId, notify};
 use crate::criu::Program;
 use crate::criu::external::{self, View};
@@ -30,7 +30,7 @@ pub struct Checkpoint {
     #[command(flatten)]
     pub options: CriuOptions,
     /// Directory of images that --pre-dump has made before, seen from that of these
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = path())]
     pub parent_path: Option<PathBuf>,
     /// Let the container go on afterwards
     #[arg(long)]
@@ -59,10 +59,10 @@ pub struct Checkpoint {
 #[derive(Debug, Args)]
 pub struct CriuOptions {
     /// Directory of the images
-    #[arg(long, value_name = "DIR", default_value = "checkpoint")]
+    #[arg(long, value_name = "DIR", value_parser = path_or("checkpoint"), default_value = "checkpoint")]
     pub image_path: PathBuf,
     /// Directory of criu's log and work files, if not that of the images
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = path())]
     pub work_path: Option<PathBuf>,
     /// Take established TCP connections along
     #[arg(long)]
@@ -227,7 +227,7 @@ fn take_status_fd(number: u32) -> Result<OwnedFd> {
 
 impl Checkpoint {
     fn check_parent(&self) -> Result<()> {
-        let Some(parent) = &self.parent_path else { return Ok(()) };
+        let Some(parent) = given(self.parent_path.as_deref()) else { return Ok(()) };
         if parent.is_absolute() {
             return Err(Failure::Usage("--parent-path must be relative".to_owned()).into());
         }
@@ -262,10 +262,11 @@ impl Checkpoint {
         if let Some((_, path)) = freezer {
             options.text(option::FREEZE_CGROUP, &path.to_string_lossy());
         }
-        if let Some(parent) = &self.parent_path {
+        let parent = given(self.parent_path.as_deref());
+        if let Some(parent) = parent {
             options.text(option::PARENT_IMAGE, &parent.to_string_lossy());
         }
-        options.switch(option::TRACK_MEMORY, self.pre_dump || self.parent_path.is_some());
+        options.switch(option::TRACK_MEMORY, self.pre_dump || parent.is_some());
         if let Some(server) = &self.page_server {
             let mut message = Message::default();
             message.text(1, &server.address);
@@ -291,7 +292,7 @@ impl CriuOptions {
     /// The directories; made if `make` says so.
     pub(super) fn images(&self, log: &str, make: bool) -> Result<Images> {
         let path = std::path::absolute(&self.image_path)?;
-        let work = self.work_path.as_ref().map(std::path::absolute).transpose()?;
+        let work = given(self.work_path.as_deref()).map(std::path::absolute).transpose()?;
         Images::open(&path, work.as_deref(), log, make)
     }
 

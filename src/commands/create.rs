@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use clap::Args;
 
-use super::tell;
+use super::{given, path, path_or, tell};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::container::notify::{self, Notify};
 use crate::container::{self, Container, ContainerId, Reserved, Saved, gate};
@@ -46,13 +46,13 @@ pub struct Create {
 #[derive(Debug, Args)]
 pub struct CreateOptions {
     /// Path to the root of the bundle directory
-    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    #[arg(short, long, value_name = "DIR", value_parser = path_or("."), default_value = ".")]
     pub bundle: PathBuf,
     /// Write the process id of the container's init to this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub pid_file: Option<PathBuf>,
     /// Send the program's terminal to whoever listens on this socket
-    #[arg(long, value_name = "SOCKET")]
+    #[arg(long, value_name = "SOCKET", value_parser = path())]
     pub console_socket: Option<PathBuf>,
     /// Do not use pivot_root to jail the process inside the rootfs; for a host that runs from a ramdisk
     #[arg(long)]
@@ -64,7 +64,7 @@ pub struct CreateOptions {
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, allow_negative_numbers = true)]
     pub preserve_fds: u32,
     /// Send a pidfd of the container's init to this socket
-    #[arg(long, value_name = "SOCKET")]
+    #[arg(long, value_name = "SOCKET", value_parser = path())]
     pub pidfd_socket: Option<PathBuf>,
     /// The global flag of this name.
     #[arg(skip)]
@@ -138,7 +138,7 @@ pub(super) fn make_ready(
     let mut phases = Phases::begin();
     let id = ContainerId::parse(&options.id)?;
     let inherited = Inherited::with_listeners(options.preserve_fds)?;
-    let pidfd_socket = options.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
+    let pidfd_socket = given(options.pidfd_socket.as_deref()).map(PidfdSocket::connect).transpose()?;
     let bundle = go_to_bundle(&options.bundle)?;
     let text = plan::read(&bundle)?;
     let host = Host::probe(options.rootless)?;
@@ -155,7 +155,7 @@ pub(super) fn make_ready(
         preserved_fds: inherited.count,
         env: &env,
         notify: notify_directory.as_deref(),
-        terminal: Caller { detach, console_socket: options.console_socket.as_deref() },
+        terminal: Caller { detach, console_socket: given(options.console_socket.as_deref()) },
         systemd: driver.manager(&host)?,
     };
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
@@ -391,6 +391,6 @@ impl<I: AsMut<Child>> Made<I> {
 impl CreateOptions {
     /// The pid file's path, wherever we go later.
     pub(super) fn absolute_pid_file(&self) -> Result<Option<PathBuf>> {
-        Ok(self.pid_file.as_ref().map(std::path::absolute).transpose()?)
+        Ok(given(self.pid_file.as_deref()).map(std::path::absolute).transpose()?)
     }
 }

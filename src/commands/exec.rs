@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::{hand_over, open, resctrl_of, status_of, tell, unit_of};
+use super::{given, hand_over, open, path, resctrl_of, status_of, tell, unit_of};
 use crate::cgroup::Cgroup;
 use crate::container::Container;
 use crate::error::{Context, Failure, Result};
@@ -33,7 +33,7 @@ use crate::sys::{Named, wait};
 )]
 pub struct Exec {
     /// What to run, as the `process` object of a config.json has it
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = path())]
     pub process: Option<PathBuf>,
     /// Working directory in the container
     #[arg(long, value_name = "DIR", default_value = "", hide_default_value = true)]
@@ -69,19 +69,19 @@ pub struct Exec {
     #[arg(short, long)]
     pub tty: bool,
     /// Send its terminal to whoever listens on this socket
-    #[arg(long, value_name = "SOCKET")]
+    #[arg(long, value_name = "SOCKET", value_parser = path())]
     pub console_socket: Option<PathBuf>,
     /// Do not wait for its end
     #[arg(short, long)]
     pub detach: bool,
     /// Write its process id to this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub pid_file: Option<PathBuf>,
     /// Keep N descriptors open for the program, besides stdio
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, allow_negative_numbers = true)]
     pub preserve_fds: u32,
     /// Send a pidfd of the process to this socket
-    #[arg(long, value_name = "SOCKET")]
+    #[arg(long, value_name = "SOCKET", value_parser = path())]
     pub pidfd_socket: Option<PathBuf>,
     /// The container's id, then the program and its arguments
     // One list, so that whatever stands behind the id is the program's.
@@ -95,18 +95,18 @@ pub struct Exec {
 /// What went wrong; then the program has not run.
 pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     let mut phases = Phases::begin();
-    let pid_file = args.pid_file.as_ref().map(std::path::absolute).transpose()?;
+    let pid_file = given(args.pid_file.as_deref()).map(std::path::absolute).transpose()?;
     let (id, program) = args.id_and_program.split_first().map_or(("", &[][..]), |(id, program)| {
         (id.to_str().unwrap_or_default(), program) // what is not UTF-8 is no id
     });
     let container = open(state_root, id)?;
     let inherited = Inherited::of(args.preserve_fds)?;
-    let pidfd_socket = args.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
+    let pidfd_socket = given(args.pidfd_socket.as_deref()).map(PidfdSocket::connect).transpose()?;
     check_status(&container, args.ignore_paused)?;
     let Some(init) = container.init()? else { return Err(join::stopped()) };
 
     let text = container.config()?;
-    let process = args.process.as_deref().map(read_process).transpose()?;
+    let process = given(args.process.as_deref()).map(read_process).transpose()?;
     let host = Host::probe(Rootless::default())?;
     let changes = args.changes(program, process.as_deref(), &container);
     let plan = ExecPlan::decide(&text, &changes, &host)?; // every "no" is said here
@@ -198,7 +198,7 @@ impl Exec {
             selinux_label: &self.process_label,
             preserved_fds: self.preserve_fds,
             tty: self.tty,
-            terminal: Caller { detach: self.detach, console_socket: self.console_socket.as_deref() },
+            terminal: Caller { detach: self.detach, console_socket: given(self.console_socket.as_deref()) },
         }
     }
 }

@@ -21,8 +21,10 @@ pub mod state;
 pub mod update;
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::cgroup::Cgroup;
 use crate::container::{Container, ContainerId, Saved};
@@ -31,6 +33,21 @@ use crate::plan::systemd::Unit;
 use crate::resctrl::Groups;
 use crate::runtime::seccomp_listener;
 use crate::state::Status;
+
+/// The value of a flag for a path, which may be empty, as with runc: see [`given`].
+pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
+    path_or("")
+}
+
+/// The value of a flag for a path that is `default` when it is empty, as with runc.
+fn path_or(default: &'static str) -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(move |text| if text.is_empty() { default.into() } else { text.into() })
+}
+
+/// The path that a flag gives: an empty one is as if the flag were not there.
+pub(crate) fn given(path: Option<&Path>) -> Option<&Path> {
+    path.filter(|path| !path.as_os_str().is_empty())
+}
 
 /// Opens the container `id`.
 ///

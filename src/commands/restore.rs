@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::checkpoint::CriuOptions;
 use super::create::{self, Driver, Made};
-use super::{delete, tell};
+use super::{delete, given, path, path_or, tell};
 use crate::cgroup::Cgroup;
 use crate::container::notify;
 use crate::container::{self, Container, ContainerId, Reserved, Saved};
@@ -35,16 +35,16 @@ pub struct Restore {
     #[command(flatten)]
     pub options: CriuOptions,
     /// Path to the root of the bundle directory
-    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    #[arg(short, long, value_name = "DIR", value_parser = path_or("."), default_value = ".")]
     pub bundle: PathBuf,
     /// Detach from the container's process
     #[arg(short, long)]
     pub detach: bool,
     /// Write the process id of the container's init to this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub pid_file: Option<PathBuf>,
     /// Send the program's terminal to whoever listens on this socket
-    #[arg(long, value_name = "SOCKET")]
+    #[arg(long, value_name = "SOCKET", value_parser = path())]
     pub console_socket: Option<PathBuf>,
     /// Leave orphans of the container's processes to the host
     #[arg(long)]
@@ -90,7 +90,7 @@ struct Restored {
 pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> {
     let mut phases = Phases::begin();
     let id = ContainerId::parse(&args.id)?;
-    let pid_file = args.pid_file.as_ref().map(std::path::absolute).transpose()?;
+    let pid_file = given(args.pid_file.as_deref()).map(std::path::absolute).transpose()?;
     let images = args.options.images(LOG, false)?;
     let streams = images.descriptors()?;
     if !args.detach {
@@ -106,7 +106,7 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
         id: &id,
         bundle: &bundle,
         no_pivot: args.no_pivot,
-        terminal: Caller { detach: args.detach, console_socket: args.console_socket.as_deref() },
+        terminal: Caller { detach: args.detach, console_socket: given(args.console_socket.as_deref()) },
         systemd: driver.manager(&host)?,
         ..Request::default()
     };

@@ -7,6 +7,7 @@ use clap::Args;
 use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
+use super::path_or;
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
 use crate::plan::Host;
@@ -17,7 +18,7 @@ use crate::sys::fd;
 #[derive(Debug, Args)]
 pub struct Spec {
     /// Path to the root of the bundle directory
-    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    #[arg(short, long, value_name = "DIR", value_parser = path_or("."), default_value = ".")]
     pub bundle: PathBuf,
     /// For a container that an ordinary user runs
     #[arg(long)]
@@ -35,9 +36,7 @@ pub fn spec(args: &Spec) -> Result<()> {
     let rootless = args.rootless.then_some((host.euid, host.egid));
     let facts = Facts { unified: host.cgroups.is_unified(), rootless };
     let text = template::text(facts)?;
-    // "" is the present directory, as with runc.
-    let bundle = if args.bundle.as_os_str().is_empty() { ".".as_ref() } else { args.bundle.as_path() };
-    let directory = fd::open(bundle, OFlags::PATH | OFlags::DIRECTORY).context("the bundle (--bundle)")?;
+    let directory = fd::open(&args.bundle, OFlags::PATH | OFlags::DIRECTORY).context("the bundle (--bundle)")?;
     let mut file = match fd::create_new(&directory, FILE, 0o666) {
         Err(call) if call.is(Errno::EXIST) => {
             return Err(Failure::Usage(format!("File {FILE} exists. Remove it first")).into());

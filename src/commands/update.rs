@@ -1,10 +1,11 @@
 //! `update`: other limits for a container that runs.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::Args;
 
-use super::{cgroup_of, lock, open, resctrl_of, status_of};
+use super::{cgroup_of, given, lock, open, path, resctrl_of, status_of};
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
 use crate::plan::{Host, Problems, resources};
@@ -16,7 +17,7 @@ use crate::sys::{Named, wait};
 #[derive(Debug, Args)]
 pub struct Update {
     /// Read the new limits, a linux.resources object, from this file, or from standard input if it is -
-    #[arg(short, long, value_name = "FILE", conflicts_with = "limits")]
+    #[arg(short, long, value_name = "FILE", value_parser = path(), conflicts_with = "limits")]
     pub resources: Option<PathBuf>,
     /// The flags
     #[command(flatten)]
@@ -26,6 +27,9 @@ pub struct Update {
     pub id: String,
 }
 
+/// The value of a flag, if it is not empty.
+pub type Given<T> = Option<T>;
+
 /// The limits that have a flag.
 #[derive(Debug, Args)]
 #[group(id = "limits", multiple = true)]
@@ -34,26 +38,26 @@ pub struct Limits {
     #[arg(long, value_name = "WEIGHT")]
     pub blkio_weight: Option<u16>,
     /// Microseconds of a period of the CPU quota
-    #[arg(long, value_name = "MICROSECONDS")]
-    pub cpu_period: Option<u64>,
+    #[arg(long, value_name = "MICROSECONDS", value_parser = or_nothing(u64::from_str))]
+    pub cpu_period: Option<Given<u64>>,
     /// Microseconds of CPU time in each period; -1 is unlimited
-    #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true)]
-    pub cpu_quota: Option<i64>,
+    #[arg(long, value_name = "MICROSECONDS", value_parser = or_nothing(i64::from_str), allow_hyphen_values = true)]
+    pub cpu_quota: Option<Given<i64>>,
     /// Microseconds by which the quota may be exceeded at times
-    #[arg(long, value_name = "MICROSECONDS")]
-    pub cpu_burst: Option<u64>,
+    #[arg(long, value_name = "MICROSECONDS", value_parser = or_nothing(u64::from_str))]
+    pub cpu_burst: Option<Given<u64>>,
     /// Weight of CPU time, 2 to 262144
-    #[arg(long, value_name = "SHARES")]
-    pub cpu_share: Option<u64>,
+    #[arg(long, value_name = "SHARES", value_parser = or_nothing(u64::from_str))]
+    pub cpu_share: Option<Given<u64>>,
     /// Microseconds of a period of realtime scheduling (cgroup v1)
-    #[arg(long, value_name = "MICROSECONDS")]
-    pub cpu_rt_period: Option<u64>,
+    #[arg(long, value_name = "MICROSECONDS", value_parser = or_nothing(u64::from_str))]
+    pub cpu_rt_period: Option<Given<u64>>,
     /// Microseconds of realtime scheduling in each period (cgroup v1)
-    #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true)]
-    pub cpu_rt_runtime: Option<i64>,
+    #[arg(long, value_name = "MICROSECONDS", value_parser = or_nothing(i64::from_str), allow_hyphen_values = true)]
+    pub cpu_rt_runtime: Option<Given<i64>>,
     /// 1 to run only when nothing else wants to, 0 not to
-    #[arg(long, value_name = "0|1", allow_hyphen_values = true)]
-    pub cpu_idle: Option<i64>,
+    #[arg(long, value_name = "0|1", value_parser = or_nothing(i64::from_str), allow_hyphen_values = true)]
+    pub cpu_idle: Option<Given<i64>>,
     /// CPUs to use, a list of ranges
     #[arg(long, value_name = "LIST")]
     pub cpuset_cpus: Option<String>,
@@ -61,20 +65,20 @@ pub struct Limits {
     #[arg(long, value_name = "LIST")]
     pub cpuset_mems: Option<String>,
     /// Bytes of memory, or 512m, 2GiB and so on; -1 is unlimited
-    #[arg(long, value_name = "BYTES", value_parser = bytes, allow_hyphen_values = true)]
-    pub memory: Option<i64>,
+    #[arg(long, value_name = "BYTES", value_parser = or_nothing(bytes), allow_hyphen_values = true)]
+    pub memory: Option<Given<i64>>,
     /// Bytes of memory that are left to it when memory is short
-    #[arg(long, value_name = "BYTES", value_parser = bytes, allow_hyphen_values = true)]
-    pub memory_reservation: Option<i64>,
+    #[arg(long, value_name = "BYTES", value_parser = or_nothing(bytes), allow_hyphen_values = true)]
+    pub memory_reservation: Option<Given<i64>>,
     /// Bytes of memory and swap together; -1 is unlimited
-    #[arg(long, value_name = "BYTES", value_parser = bytes, allow_hyphen_values = true)]
-    pub memory_swap: Option<i64>,
+    #[arg(long, value_name = "BYTES", value_parser = or_nothing(bytes), allow_hyphen_values = true)]
+    pub memory_swap: Option<Given<i64>>,
     /// Obsolete; ignored with a warning, as runc does
-    #[arg(long, value_name = "BYTES", value_parser = bytes, allow_hyphen_values = true, hide = true)]
-    pub kernel_memory: Option<i64>,
+    #[arg(long, value_name = "BYTES", value_parser = or_nothing(bytes), allow_hyphen_values = true, hide = true)]
+    pub kernel_memory: Option<Given<i64>>,
     /// Obsolete; ignored with a warning, as runc does
-    #[arg(long, value_name = "BYTES", value_parser = bytes, allow_hyphen_values = true, hide = true)]
-    pub kernel_memory_tcp: Option<i64>,
+    #[arg(long, value_name = "BYTES", value_parser = or_nothing(bytes), allow_hyphen_values = true, hide = true)]
+    pub kernel_memory_tcp: Option<Given<i64>>,
     /// Number of processes and threads; -1 is unlimited
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub pids_limit: Option<i64>,
@@ -92,7 +96,7 @@ pub struct Limits {
 /// A container that has stopped; a limit that cannot be. Then all limits are as before.
 pub fn update(args: &Update, state_root: &Path) -> Result<()> {
     open(state_root, &args.id)?; // that it is not there is said first
-    let text = args.resources.as_deref().map(read).transpose()?;
+    let text = given(args.resources.as_deref()).map(read).transpose()?;
     let mut wanted = match &text {
         Some(text) => parse(text)?,
         None => args.limits.resources(),
@@ -171,23 +175,23 @@ impl Limits {
         }
         Resources {
             memory: Some(spec::Memory {
-                limit: self.memory,
-                reservation: self.memory_reservation,
-                swap: self.memory_swap,
-                kernel: self.kernel_memory,
-                kernel_tcp: self.kernel_memory_tcp,
+                limit: self.memory.flatten(),
+                reservation: self.memory_reservation.flatten(),
+                swap: self.memory_swap.flatten(),
+                kernel: self.kernel_memory.flatten(),
+                kernel_tcp: self.kernel_memory_tcp.flatten(),
                 ..spec::Memory::default()
             }),
             cpu: Some(spec::Cpu {
-                shares: self.cpu_share,
-                quota: self.cpu_quota,
-                burst: self.cpu_burst,
-                period: self.cpu_period,
-                realtime_runtime: self.cpu_rt_runtime,
-                realtime_period: self.cpu_rt_period,
+                shares: self.cpu_share.flatten(),
+                quota: self.cpu_quota.flatten(),
+                burst: self.cpu_burst.flatten(),
+                period: self.cpu_period.flatten(),
+                realtime_runtime: self.cpu_rt_runtime.flatten(),
+                realtime_period: self.cpu_rt_period.flatten(),
                 cpus: list(self.cpuset_cpus.as_deref()),
                 mems: list(self.cpuset_mems.as_deref()),
-                idle: self.cpu_idle,
+                idle: self.cpu_idle.flatten(),
             }),
             pids: Some(spec::Pids { limit: self.pids_limit }),
             block_io: Some(spec::BlockIo { weight: self.blkio_weight, ..spec::BlockIo::default() }),
@@ -235,6 +239,11 @@ fn complete(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> Option<Strin
 fn quota_and_period(text: &str) -> Option<(i64, u64)> {
     let (quota, period) = text.trim().split_once(' ')?;
     Some((if quota == "max" { -1 } else { quota.parse().ok()? }, period.parse().ok()?))
+}
+
+/// What `parse` makes of the value of a flag, unless it is empty, as with runc.
+fn or_nothing<T, E>(parse: impl Fn(&str) -> Result<T, E> + Clone) -> impl Fn(&str) -> Result<Given<T>, E> + Clone {
+    move |text| if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
 }
 
 /// A size as Docker writes it: a number, perhaps with a fraction, and a unit of 1024, 1024² … bytes; or -1.
