@@ -131,6 +131,22 @@ fn an_update_lasts() {
     }
 }
 
+/// systemd would write the limit without a look, and the OOM killer would find it broken.
+#[test]
+fn the_usage_is_checked_before_systemd_hears_of_the_limit() {
+    differs!();
+    needs!(systemd::runs() && cgroups::is_pure_v2(), "systemd on cgroup v2");
+    let c = systemd::bundle().script("dd if=/dev/zero of=/dev/eight bs=1M count=8; echo ready; sleep 600").create();
+    c.start();
+    c.wait_for("ready");
+    let file = c.bundle.scratch("resources.json");
+    std::fs::write(&file, r#"{"memory":{"limit":1048576,"checkBeforeUpdate":true}}"#).unwrap();
+    c.bundle.call(&["update", "--resources", file.to_str().unwrap(), c.id()]).refused();
+    assert_eq!(cgroups::value(&systemd::cgroup(&c.bundle), "memory.max"), "max");
+    assert_eq!(systemd::property(&systemd::unit(&c.bundle), "MemoryMax"), "infinity");
+    assert_eq!(c.status(), "running");
+}
+
 /// All or nothing, in the unit as well.
 #[test]
 fn an_update_that_fails_changes_nothing() {

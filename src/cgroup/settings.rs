@@ -32,9 +32,14 @@ impl Cgroup {
     /// Which setting of config.json it was, with the file, the value and the error number;
     /// [`Failure::Unsupported`] when its controller is not there.
     pub fn set(&self, plan: &ResourcePlan) -> Result<()> {
-        if let (Some(check), false) = (&plan.memory_check, self.limited) {
-            self.check_memory(check)?;
+        if !self.limited {
+            self.check_memory(plan.memory_check)?;
         }
+        self.apply(plan)
+    }
+
+    /// As [`set`](Self::set), when the usage has been checked.
+    pub(super) fn apply(&self, plan: &ResourcePlan) -> Result<()> {
         self.write(plan.writes.iter().filter(|setting| !self.limited || !setting.early))?;
         match &self.version {
             Version::V1(v1) => v1.set_devices(plan),
@@ -44,7 +49,8 @@ impl Cgroup {
 
     /// Refuses a limit that the usage has reached: to make it fit, the kernel would swap, and on v2 kill. When the usage
     /// cannot be read, the limit itself will fail.
-    fn check_memory(&self, check: &MemoryCheck) -> Result<()> {
+    pub(super) fn check_memory(&self, check: Option<MemoryCheck>) -> Result<()> {
+        let Some(check) = check else { return Ok(()) };
         let (dir, both, memory) = match &self.version {
             Version::V1(v1) => (v1.dir("memory"), "memory.memsw.usage_in_bytes", "memory.usage_in_bytes"),
             Version::V2(v2) => (Some(v2.dir()), "memory.current", "memory.current"),

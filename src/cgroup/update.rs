@@ -25,12 +25,14 @@ impl Cgroup {
     /// # Errors
     /// As [`set`](Self::set); also which of the old values the kernel did not take back.
     pub fn update(&self, plan: &mut ResourcePlan) -> Result<()> {
+        // systemd would set a limit without a look at the usage.
+        self.check_memory(plan.memory_check)?;
         let properties = self.properties(plan);
         let before: Vec<Before<'_>> = plan.writes.iter().filter_map(|setting| self.before(setting)).collect();
         if let Some(unit) = &self.unit {
             systemd::set(unit, &properties)?;
         }
-        self.set(plan).or_else(|error| {
+        self.apply(plan).or_else(|error| {
             let old = before.iter().map(Before::as_write).collect();
             let old = self.properties(&mut ResourcePlan { writes: old, ..ResourcePlan::default() });
             let mut lost = restore(before);

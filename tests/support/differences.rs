@@ -306,6 +306,10 @@ pub const REASONS: &[(&str, &str)] = &[
         "systemd_limits::limits_that_runc_does_not_tell_systemd_last_too",
         "runc tells systemd neither the block weight nor, in 1.1, idle and the OOM group",
     ),
+    (
+        "systemd_limits::the_usage_is_checked_before_systemd_hears_of_the_limit",
+        "runc 1.1 does not know checkBeforeUpdate",
+    ),
     ("terminal::a_long_path_leads_to_the_socket", "runc takes paths of up to 107 bytes"),
     ("terminal::a_size_that_no_terminal_has_is_refused", "runc wraps it to another"),
     (
