@@ -255,6 +255,30 @@ fn create_start_and_delete_work_on_v2() {
     c.bundle.assert_nothing_left();
 }
 
+/// Such a cgroup lists no processes, and cannot be killed as a whole.
+#[test]
+fn the_processes_of_a_threaded_cgroup_are_the_containers_on_v2() {
+    differs!();
+    needs!(cgroups::v2_root().is_some(), "cgroup v2");
+    let bundle = Bundle::busybox().on_cgroup_v2().without_namespace("pid").script("sleep 60 & echo ready; wait");
+    let above = cgroups::v2_root().unwrap().join(format!("{}-t", bundle.id()));
+    std::fs::create_dir_all(above.join("box")).unwrap();
+    std::fs::write(above.join("box/cgroup.type"), "threaded").unwrap();
+    let path = format!("/{}-t/box", bundle.id());
+    let c = bundle.set("/linux/cgroupsPath", path.as_str()).create();
+    c.start();
+    c.wait_for("ready");
+    let pids: Vec<i32> = serde_json::from_str(&c.bundle.call(&["ps", "--format", "json", c.id()]).ok().stdout).unwrap();
+    assert!(pids.contains(&c.pid()) && pids.len() == 2, "{pids:?}");
+    let other = Bundle::busybox().on_cgroup_v2().set("/linux/cgroupsPath", path.as_str());
+    other.try_create().refused().says("container's cgroup is not empty: 2 process(es) found");
+    c.bundle.call(&["kill", "--all", c.id(), "KILL"]).silent();
+    c.wait_status("stopped");
+    c.delete();
+    assert!(!above.join("box").exists());
+    std::fs::remove_dir(above).unwrap();
+}
+
 #[test]
 fn cgroups_path_is_placed_on_v2() {
     for path in ["/ID-a", "ID-r", "/ID-p/ID-c"] {

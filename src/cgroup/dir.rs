@@ -11,7 +11,7 @@ use rustix::path::Arg;
 use super::tree::{self, Step};
 use crate::error::Result;
 use crate::sys::wait::{self, Bound};
-use crate::sys::{Call, Named, small_file};
+use crate::sys::{Call, Named, proc, small_file};
 
 /// How long the removal of a cgroup waits for processes that were killed to be gone.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -175,16 +175,36 @@ fn remove_patiently(directory: BorrowedFd<'_>, name: impl Arg + Copy, deadline: 
 /// The processes of a cgroup and of those below it.
 fn collect(path: &Path, pids: &mut Vec<i32>) -> Result<()> {
     let Some(top) = tree::open(path)? else { return Ok(()) };
+    let list = |directory: BorrowedFd<'_>, file: &str| {
+        let content = small_file::read_all(directory, file, || format!("{}/…/{file}", path.display()))?;
+        let ids = String::from_utf8_lossy(&content).lines().filter_map(|id| id.parse().ok()).collect();
+        Ok::<Vec<i32>, Call>(ids)
+    };
+    // A threaded cgroup tells threads only. Its processes are those of the nearest cgroup above that is not threaded;
+    // when that is not the container's, nobody but the threads knows them.
+    let (mut above, mut threads) = (false, Vec::new());
     tree::walk(top, |step| {
         let Step::In(directory) = step else { return Ok(()) };
-        match small_file::read_all(directory, "cgroup.procs", || format!("{}/…/cgroup.procs", path.display())) {
-            Ok(content) => {
-                pids.extend(String::from_utf8_lossy(&content).lines().filter_map(|pid| pid.parse::<i32>().ok()));
+        let listed = match list(directory, "cgroup.procs") {
+            Ok(found) => {
+                above = true;
+                pids.extend(found);
                 Ok(())
             }
-            // A threaded cgroup: its processes are those of the cgroup above. Or it is gone.
-            Err(call) if [Errno::OPNOTSUPP, Errno::NOENT, Errno::NODEV].iter().any(|errno| call.is(*errno)) => Ok(()),
-            Err(call) => Err(call.into()),
+            Err(call) if call.is(Errno::OPNOTSUPP) && above => Ok(()),
+            Err(call) if call.is(Errno::OPNOTSUPP) => {
+                list(directory, "cgroup.threads").map(|found| threads.extend(found))
+            }
+            Err(call) => Err(call),
+        };
+        match listed {
+            Err(call) if call.is(Errno::NOENT) || call.is(Errno::NODEV) => Ok(()), // it is gone
+            result => Ok(result?),
         }
-    })
+    })?;
+    let mut processes: Vec<_> = threads.into_iter().filter_map(proc::process_of).collect();
+    processes.sort_unstable();
+    processes.dedup();
+    pids.extend(processes);
+    Ok(())
 }

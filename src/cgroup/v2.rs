@@ -103,9 +103,14 @@ impl Cgroup {
 
     pub(super) fn kill(&self) -> Result<()> {
         match self.dir.write("cgroup.kill", "1") {
-            // Gone, or a threaded cgroup, which cannot be killed as a whole.
-            Err(call) if call.is(Errno::NOENT) || call.is(Errno::NODEV) || call.is(Errno::OPNOTSUPP) => {
-                signal_all(&self.dir.procs()?)
+            // A kernel that has no such file, or the cgroup is gone.
+            Err(call) if call.is(Errno::NOENT) || call.is(Errno::NODEV) => signal_all(&self.dir.procs()?),
+            // A threaded cgroup cannot be killed as a whole. Nothing may be forked while the list is gone through.
+            Err(call) if call.is(Errno::OPNOTSUPP) => {
+                drop(self.freeze());
+                let result = self.dir.procs().and_then(|pids| signal_all(&pids));
+                drop(self.thaw());
+                result
             }
             result => Ok(result?),
         }

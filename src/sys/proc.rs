@@ -4,10 +4,10 @@
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
+use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{Call, Named};
+use super::{Call, Named, small_file};
 
 /// A handle of a procfs.
 #[derive(Debug)]
@@ -105,6 +105,14 @@ pub fn stat(pid: i32) -> Result<Stat, Call> {
     parse_stat(buffer.get(..length).unwrap_or_default()).ok_or(Errno::INVAL).named(|| format!("read({path:?})"))
 }
 
+/// The process that a thread is of; nothing when the thread is gone.
+#[must_use]
+pub fn process_of(thread: i32) -> Option<i32> {
+    let path = format!("/proc/{thread}/status");
+    let status = small_file::read_short(CWD, &path, || path.clone()).ok()?;
+    String::from_utf8_lossy(&status).lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
+}
+
 /// The name in the second field may hold anything, so the rest is counted from its last parenthesis.
 pub(crate) fn parse_stat(line: &[u8]) -> Option<Stat> {
     let begin = line.iter().position(|byte| *byte == b'(')?;
@@ -127,7 +135,7 @@ impl Stat {
 
 #[cfg(test)]
 mod tests {
-    use super::{Proc, Stat, parse_stat, stat};
+    use super::{Proc, Stat, parse_stat, process_of, stat};
 
     #[test]
     fn stat_survives_strange_names() {
@@ -145,6 +153,15 @@ mod tests {
         for (state, threads, expected) in [("S", 1, false), ("Z", 1, true), ("Z", 0, true), ("Z", 2, false)] {
             assert_eq!(dead(state, threads), Some(expected), "{state} {threads}");
         }
+    }
+
+    #[test]
+    fn a_thread_is_of_its_process() {
+        let own = std::process::id().cast_signed();
+        let of_this_thread = || process_of(rustix::thread::gettid().as_raw_nonzero().get());
+        let other = std::thread::scope(|scope| scope.spawn(of_this_thread).join());
+        assert_eq!(other.expect("a thread"), Some(own));
+        assert_eq!(process_of(0), None);
     }
 
     #[test]

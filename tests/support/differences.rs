@@ -35,6 +35,10 @@ pub const REASONS: &[(&str, &str)] = &[
         "cgroup::all_processes_die_with_the_container_on_v2",
         "runc 1.1 may give up on a v2 cgroup whose processes are still dying",
     ),
+    (
+        "cgroup::the_processes_of_a_threaded_cgroup_are_the_containers_on_v2",
+        "runc refuses a cgroup that is threaded already, as it cannot list its processes",
+    ),
     ("check::a_cgroup_that_is_in_use_is_a_problem", "runc has no check"),
     ("check::a_check_changes_nothing", "runc has no check"),
     ("check::a_controller_that_is_not_there_is_a_problem", "runc has no check"),

@@ -1,8 +1,9 @@
 //! Threaded cgroups of cgroup v2.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 
-use super::{Shell, content, create, directory, on_v2, place};
+use super::{Shell, content, create, directory, on_v2, place, present};
 use crate::cgroup::{Born, Cgroup};
 use crate::plan::cgroup::CgroupPlan;
 
@@ -17,10 +18,27 @@ fn a_cgroup_below_a_threaded_one_is_usable() {
         let CgroupPlan::Unified { dir, .. } = place("threads2/box") else { panic!("v2") };
         let cgroup = Cgroup::create(&CgroupPlan::Unified { dir, controllers: vec!["cpu".into()] }).expect("create");
         assert_eq!(content(&cgroup, "", "cgroup.type"), "threaded");
-        let shell = Shell::new("exit 0");
-        cgroup.add(shell.pid(), Born::Outside).expect("add");
+        // A shell that forks all the time, and one in a cgroup below.
+        let mut shells = [0; 2].map(|_| Shell::new("while :; do sleep 0.01; done"));
+        shells.iter().try_for_each(|shell| cgroup.add(shell.pid(), Born::Outside)).expect("add");
+        let below = directory(&cgroup, "").join("below");
+        fs::create_dir(&below).expect("mkdir");
+        fs::write(below.join("cgroup.type"), "threaded").expect("threaded");
+        fs::write(below.join("cgroup.procs"), shells[1].pid().to_string()).expect("cgroup.procs");
+        shells.iter_mut().for_each(Shell::go);
+
+        let procs = cgroup.procs().expect("procs");
+        for shell in &shells {
+            assert_eq!(procs.iter().filter(|pid| **pid == shell.pid()).count(), 1, "{procs:?}");
+        }
+        let error = cgroup.refuse_used().expect_err("not empty");
+        assert!(error.to_string().contains("not empty"), "{error:#}");
         cgroup.kill().expect("kill");
-        drop(shell);
+        for mut shell in shells {
+            assert_eq!(shell.0.wait().expect("wait").signal(), Some(9));
+        }
+        cgroup.destroy().expect("destroy");
+        assert!(!present(&directory(&cgroup, "")));
         drop(cgroup);
         parent.destroy().expect("destroy");
     });
