@@ -109,8 +109,11 @@ pub fn update(args: &Update, state_root: &Path) -> Result<()> {
     let host = Host::probe(Rootless::default())?;
     let layout = &host.cgroups;
     let schemata = args.limits.schemata(&host)?;
+    let now = |controller: &str, file: &str| cgroup.setting(controller, file);
     if layout.is_unified() {
-        complete(&mut wanted, |controller, file| cgroup.setting(controller, file));
+        complete(&mut wanted, now);
+    } else if cgroup.unit().is_some() {
+        complete_quota(&mut wanted, now);
     }
     let mut problems = Problems::default();
     let mut plan = resources::decide(&wanted, layout, &mut problems);
@@ -203,7 +206,6 @@ impl Limits {
 /// On cgroup v2 two limits may share a file, or one may count from another: what is not given of such a pair is what it
 /// is now.
 fn complete(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> Option<String>) {
-    let given = |value: Option<i64>| value.is_some_and(|value| value != 0);
     if let Some(cpu) = &mut wanted.cpu
         && cpu.idle == Some(0)
         && cpu.shares.is_none_or(|shares| shares == 0)
@@ -212,16 +214,8 @@ fn complete(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> Option<Strin
         // What the kernel gives to a cgroup that is idle no more; systemd would keep it idle.
         cpu.shares = Some(1024);
     }
-    if let Some(cpu) = &mut wanted.cpu
-        && given(cpu.quota) != cpu.period.is_some_and(|period| period != 0)
-        && let Some((quota, period)) = now("cpu", "cpu.max").as_deref().and_then(quota_and_period)
-    {
-        if given(cpu.quota) {
-            cpu.period = Some(period);
-        } else {
-            cpu.quota = Some(quota);
-        }
-    }
+    complete_quota(wanted, &now);
+    let given = |value: Option<i64>| value.is_some_and(|value| value != 0);
     if let Some(memory) = &mut wanted.memory
         && given(memory.limit) != given(memory.swap)
     {
@@ -235,7 +229,24 @@ fn complete(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> Option<Strin
     }
 }
 
-/// `max 100000`.
+/// The CPU quota and its period, which systemd takes for one limit on cgroup v1 too.
+fn complete_quota(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> Option<String>) {
+    let Some(cpu) = &mut wanted.cpu else { return };
+    let given = cpu.quota.is_some_and(|quota| quota != 0);
+    if given == cpu.period.is_some_and(|period| period != 0) {
+        return;
+    }
+    let of_v1 = || Some(format!("{} {}", now("cpu", "cpu.cfs_quota_us")?.trim(), now("cpu", "cpu.cfs_period_us")?));
+    let found = now("cpu", "cpu.max").or_else(of_v1);
+    let Some((quota, period)) = found.as_deref().and_then(quota_and_period) else { return };
+    if given {
+        cpu.period = Some(period);
+    } else {
+        cpu.quota = Some(quota);
+    }
+}
+
+/// `max 100000`; on cgroup v1 no limit is -1.
 fn quota_and_period(text: &str) -> Option<(i64, u64)> {
     let (quota, period) = text.trim().split_once(' ')?;
     Some((if quota == "max" { -1 } else { quota.parse().ok()? }, period.parse().ok()?))
@@ -281,7 +292,7 @@ fn bytes(text: &str) -> Result<i64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, complete, parse, quota_and_period};
+    use super::{bytes, complete, complete_quota, parse, quota_and_period};
 
     #[test]
     fn sizes_have_units() {
@@ -333,6 +344,25 @@ mod tests {
             let found = wanted.cpu.map(|cpu| (cpu.quota, cpu.period));
             assert_eq!(found, Some(cpu), "{text}");
             assert_eq!(wanted.memory.map(|memory| (memory.limit, memory.swap)), Some(memory), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_quota_and_its_period_are_completed_on_v1_too() {
+        for (held, text, cpu) in [
+            ("25000", r#"{"cpu":{"period":100000}}"#, (Some(25_000), Some(100_000))),
+            ("25000", r#"{"cpu":{"quota":10000}}"#, (Some(10_000), Some(50_000))),
+            ("25000", r#"{"cpu":{"shares":7}}"#, (None, None)),
+            ("-1", r#"{"cpu":{"period":100000}}"#, (Some(-1), Some(100_000))),
+        ] {
+            let now = |_: &str, file: &str| match file {
+                "cpu.cfs_quota_us" => Some(format!("{held}\n")),
+                "cpu.cfs_period_us" => Some("50000\n".to_owned()),
+                _ => None,
+            };
+            let mut wanted = parse(text.as_bytes()).expect(text);
+            complete_quota(&mut wanted, now);
+            assert_eq!(wanted.cpu.map(|cpu| (cpu.quota, cpu.period)), Some(cpu), "{text}");
         }
     }
 
