@@ -73,6 +73,24 @@ fn cpuset_is_set() {
     assert!(status.contains("Cpus_allowed_list:\t0\n"), "{status}");
 }
 
+/// What an administrator has given it stays; what he has not is inherited.
+#[test]
+fn a_cpuset_that_is_there_keeps_its_cpus() {
+    needs!(cgroups::has_v1("cpuset"), "cpuset controller of cgroup v1");
+    needs!(std::thread::available_parallelism().unwrap().get() > 1, "second CPU");
+    let bundle = Bundle::busybox();
+    let path = format!("/{0}-p/{0}-c", bundle.id());
+    let c = bundle.set("/linux/cgroupsPath", path.as_str()).create();
+    c.delete();
+    let leaf = cgroups::v1("cpuset", &format!("{}-p", c.id())).join(format!("{}-c", c.id()));
+    std::fs::create_dir(&leaf).unwrap();
+    std::fs::write(leaf.join("cpuset.cpus"), "0").unwrap();
+    c.bundle.try_create().silent();
+    assert_eq!(cgroups::value(&leaf, "cpuset.cpus"), "0");
+    assert_ne!(cgroups::value(&leaf, "cpuset.mems"), "");
+    c.delete();
+}
+
 #[test]
 fn pids_limit_is_set() {
     needs!(cgroups::has("pids"), "pids controller");

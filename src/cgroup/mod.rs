@@ -30,6 +30,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::plan::cgroup::{Below, CgroupPlan};
+use crate::plan::resources::ResourcePlan;
 use crate::plan::systemd::Unit;
 use crate::sys::{Call, Named};
 
@@ -81,15 +82,17 @@ pub fn planned_paths(plan: &CgroupPlan) -> Vec<(String, PathBuf)> {
 
 impl Cgroup {
     /// Makes the cgroup, its parents, and on v2 hands the controllers down to it as far as they go. An empty cgroup
-    /// that is there already is taken over.
+    /// that is there already is taken over. Of `limits` it gets what it takes no process without.
     ///
     /// # Errors
     /// [`WrongStatus`](crate::error::Failure::WrongStatus) when there are processes in it or it is frozen; mkdir(2), open(2).
-    pub fn create(plan: &CgroupPlan) -> Result<Self> {
+    pub fn create(plan: &CgroupPlan, limits: &ResourcePlan) -> Result<Self> {
         let mut made = Made::default();
         let version = match plan {
             CgroupPlan::Unified { dir, controllers } => Version::V2(v2::Cgroup::create(dir, controllers, &mut made)?),
-            CgroupPlan::Legacy { dirs, unified } => Version::V1(v1::Cgroup::create(dirs, unified.as_ref(), &mut made)?),
+            CgroupPlan::Legacy { dirs, unified } => {
+                Version::V1(v1::Cgroup::create(dirs, unified.as_ref(), limits, &mut made)?)
+            }
         };
         let cgroup = Self { version, paths: planned_paths(plan), unit: None, limited: false, made };
         if cgroup.made.existed {
@@ -178,7 +181,7 @@ impl Cgroup {
         match &plan.cgroup {
             CgroupPlan::Unified { dir, controllers } => drop(v2::Cgroup::create(dir, controllers, &mut made)?),
             CgroupPlan::Legacy { dirs, unified } => {
-                v1::Cgroup::create(dirs, unified.as_ref(), &mut made)?.add(pid, Born::Outside)?;
+                v1::Cgroup::create(dirs, unified.as_ref(), &plan.resources, &mut made)?.add(pid, Born::Outside)?;
             }
         }
         made.forget();

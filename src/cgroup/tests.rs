@@ -58,7 +58,7 @@ fn place(name: &str) -> CgroupPlan {
 }
 
 fn create(name: &str) -> Cgroup {
-    Cgroup::create(&place(name)).expect("create")
+    Cgroup::create(&place(name), &ResourcePlan::default()).expect("create")
 }
 
 fn limits(config: &str) -> Result<ResourcePlan> {
@@ -136,7 +136,7 @@ fn life(name: &str) {
     cgroup.add(shell.pid(), Born::Outside).expect("add");
     shell.go();
     assert!(cgroup.procs().expect("procs").contains(&shell.pid()));
-    let error = Cgroup::create(&place(name)).expect_err("not empty");
+    let error = Cgroup::create(&place(name), &ResourcePlan::default()).expect_err("not empty");
     assert!(
         matches!(error.downcast_ref(), Some(Failure::WrongStatus(text)) if text.contains("not empty")),
         "{error:#}"
@@ -194,10 +194,10 @@ fn undo(name: &str) {
     // What was there stays there.
     let mut kept = create(name);
     kept.keep();
-    drop(Cgroup::create(&place(name)).expect("take over"));
+    drop(Cgroup::create(&place(name), &ResourcePlan::default()).expect("take over"));
     assert!(present(&directory(&kept, "")));
     kept.freeze().expect("freeze");
-    let error = Cgroup::create(&place(name)).expect_err("frozen");
+    let error = Cgroup::create(&place(name), &ResourcePlan::default()).expect_err("frozen");
     assert_eq!(error.to_string(), "container's cgroup unexpectedly frozen");
     drop(kept);
     Cgroup::open(&paths_of(name)).destroy().expect("destroy");

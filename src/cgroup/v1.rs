@@ -36,12 +36,17 @@ struct Hierarchy {
 }
 
 impl Cgroup {
-    pub(super) fn create(dirs: &[LegacyDir], unified: Option<&Below>, made: &mut Made) -> Result<Self> {
+    pub(super) fn create(
+        dirs: &[LegacyDir],
+        unified: Option<&Below>,
+        limits: &ResourcePlan,
+        made: &mut Made,
+    ) -> Result<Self> {
         let mut hierarchies = Vec::with_capacity(dirs.len());
         for LegacyDir { controllers, dir } in dirs {
             made.make(dir)?;
             if controllers.iter().any(|name| name == "cpuset") {
-                inherit_cpuset(&dir.full(), &dir.mount)?;
+                fill_cpuset(dir, limits)?;
             }
             hierarchies.push(Hierarchy { controllers: controllers.clone(), dir: Dir::by_path(dir.full()) });
         }
@@ -172,28 +177,76 @@ fn freeze(freezer: &Dir) -> Result<()> {
     frozen.ok_or_else(|| not_frozen(freezer.path()))
 }
 
-/// A new cpuset has no CPUs and no memory nodes, and takes no process until it has: it gets its parent's, which may
-/// have none yet either.
-fn inherit_cpuset(dir: &Path, mount: &Path) -> Result<(), Call> {
+/// A new cpuset has no CPUs and no memory nodes, and takes no process until it has. It gets those of the config at once,
+/// since the kernel would refuse the parent's beside a cpuset that has some of them for itself; else its parent's.
+fn fill_cpuset(dir: &Below, limits: &ResourcePlan) -> Result<(), Call> {
+    let (leaf, mount) = (dir.full(), &*dir.mount);
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        inherit(dir, mount, file)?;
+        if let Some(parent) = leaf.parent() {
+            inherit(parent, mount, file)?;
+        }
+        if let Some(own) = limits.writes.iter().rfind(|write| write.file == file) {
+            // One that the kernel refuses is told of when all limits are set.
+            drop(Dir::by_path(leaf.clone()).write(file, &own.value));
+        }
+        inherit(&leaf, mount, file)?;
     }
     Ok(())
 }
 
+/// Gives a cpuset that has no list yet its parent's, which may have none yet either.
 fn inherit(dir: &Path, mount: &Path, file: &str) -> Result<(), Call> {
-    let Some(parent) = dir.parent().filter(|parent| parent.starts_with(mount)) else { return Ok(()) };
-    let mut list = list(parent, file)?;
-    if list.is_empty() {
-        inherit(parent, mount, file)?;
-        list = self::list(parent, file)?;
+    if !list(dir, file)?.is_empty() {
+        return Ok(());
     }
+    let Some(parent) = dir.parent().filter(|parent| parent.starts_with(mount)) else { return Ok(()) };
+    inherit(parent, mount, file)?;
     let at = dir.join(file);
-    small_file::write_at(CWD, &at, &list, || at.display().to_string())
+    small_file::write_at(CWD, &at, &list(parent, file)?, || at.display().to_string())
 }
 
 fn list(dir: &Path, file: &str) -> Result<String, Call> {
     let at = dir.join(file);
     let content = small_file::read_all(CWD, &at, || at.display().to_string())?;
     Ok(String::from_utf8_lossy(&content).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "the ban on writing files is for the runtime")]
+
+    use std::fs;
+
+    use super::{Below, fill_cpuset};
+    use crate::plan::resources::{ResourcePlan, Write};
+
+    /// On plain files: the kernel's would need CPUs that no other test has.
+    #[test]
+    fn a_cpuset_gets_the_configs_lists_or_keeps_its_own_or_gets_its_parents() {
+        let write = |value: &str| Write {
+            controller: "cpuset".into(),
+            file: "cpuset.cpus".into(),
+            value: value.to_owned(),
+            key: "".into(),
+            or: None,
+            optional: false,
+            retried: false,
+            early: false,
+        };
+        for (config, there, found) in [(None, "", "0-3"), (None, "2\n", "2"), (Some("1"), "", "1")] {
+            let mount = tempfile::tempdir().expect("tempdir");
+            let leaf = mount.path().join("parent/leaf");
+            fs::create_dir_all(&leaf).expect("directories");
+            for (dir, cpus) in [(mount.path(), "0-3\n"), (&mount.path().join("parent"), "\n"), (&leaf, there)] {
+                fs::write(dir.join("cpuset.cpus"), cpus).expect("cpus");
+                fs::write(dir.join("cpuset.mems"), "0\n").expect("mems");
+            }
+            let limits = ResourcePlan { writes: config.map(write).into_iter().collect(), ..ResourcePlan::default() };
+            let below = Below { mount: mount.path().to_owned(), path: "parent/leaf".to_owned() };
+            fill_cpuset(&below, &limits).expect("filled");
+            let read = |dir: &std::path::Path| fs::read_to_string(dir.join("cpuset.cpus")).expect("cpus");
+            assert_eq!(read(&leaf).trim(), found, "{config:?}, {there:?}");
+            assert_eq!(read(&mount.path().join("parent")).trim(), "0-3");
+        }
+    }
 }

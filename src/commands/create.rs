@@ -269,7 +269,7 @@ pub(super) fn make_cgroup(plan: &Plan, host: &Host) -> Result<Cgroup> {
     if let Some(unit) = &plan.unit {
         return Ok(Cgroup::open(&cgroup::planned_paths(&plan.cgroup)).of_unit(Some(unit.unit.clone())));
     }
-    let mut cgroup = Cgroup::create(&plan.cgroup)
+    let mut cgroup = Cgroup::create(&plan.cgroup, &plan.resources)
         .or_else(|error| {
             if !cgroup::is_denied(&error) || !host.rootless {
                 return Err(error);

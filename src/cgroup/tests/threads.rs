@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use super::{Shell, content, create, directory, on_v2, place, present};
 use crate::cgroup::{Born, Cgroup};
 use crate::plan::cgroup::CgroupPlan;
+use crate::plan::resources::ResourcePlan;
 
 #[test]
 fn a_cgroup_below_a_threaded_one_is_usable() {
@@ -16,7 +17,8 @@ fn a_cgroup_below_a_threaded_one_is_usable() {
         #[allow(clippy::disallowed_methods)]
         fs::write(directory(&parent, "").join("sub/cgroup.type"), "threaded").expect("threaded");
         let CgroupPlan::Unified { dir, .. } = place("threads2/box") else { panic!("v2") };
-        let cgroup = Cgroup::create(&CgroupPlan::Unified { dir, controllers: vec!["cpu".into()] }).expect("create");
+        let plan = CgroupPlan::Unified { dir, controllers: vec!["cpu".into()] };
+        let cgroup = Cgroup::create(&plan, &ResourcePlan::default()).expect("create");
         assert_eq!(content(&cgroup, "", "cgroup.type"), "threaded");
         // A shell that forks all the time, and one in a cgroup below.
         let mut shells = [0; 2].map(|_| Shell::new("while :; do sleep 0.01; done"));
