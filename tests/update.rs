@@ -223,6 +223,15 @@ fn device_rules_stay() {
     assert_eq!(list(), before);
 }
 
+/// Neither what they say nor whether that makes sense is of any matter.
+#[test]
+fn device_rules_are_not_looked_at() {
+    needs!(cgroups::has("pids"), "pids controller");
+    let c = limited();
+    update_from(&c, r#"{"devices":[{"allow":false}],"pids":{"limit":9}}"#).silent();
+    assert_eq!(pids(&c), "9");
+}
+
 #[test]
 fn a_created_and_a_paused_container_can_be_updated() {
     needs!(cgroups::has("pids"), "pids controller");

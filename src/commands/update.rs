@@ -116,12 +116,11 @@ pub fn update(args: &Update, state_root: &Path) -> Result<()> {
         complete_quota(&mut wanted, now);
     }
     let mut problems = Problems::default();
-    let mut plan = resources::decide(&wanted, layout, &mut problems);
+    let mut plan = resources::decide_limits(&wanted, layout, &mut problems);
     for warning in problems.warnings() {
         log::warn!("{warning}");
     }
     problems.into_result()?;
-    plan.devices = None;
     if schemata.is_empty() {
         return cgroup.update(&mut plan);
     }

@@ -104,6 +104,14 @@ impl Write {
 /// Decides what to set. Without any limit in `resources` that is the device rules alone.
 #[must_use]
 pub fn decide(resources: &spec::Resources<'_>, layout: &CgroupLayout, problems: &mut Problems) -> ResourcePlan {
+    let limits = decide_limits(resources, layout, problems);
+    let devices = devices::decide(&resources.devices, layout, problems);
+    ResourcePlan { devices: Some(devices), ..limits }
+}
+
+/// Decides what `update` sets: the limits. Rules for devices are not looked at, since it changes none.
+#[must_use]
+pub fn decide_limits(resources: &spec::Resources<'_>, layout: &CgroupLayout, problems: &mut Problems) -> ResourcePlan {
     let mut draft = Draft { layout, writes: Vec::new(), problems };
     if layout.is_unified() {
         v2::decide(resources, &mut draft);
@@ -111,9 +119,8 @@ pub fn decide(resources: &spec::Resources<'_>, layout: &CgroupLayout, problems: 
         v1::decide(resources, &mut draft);
     }
     let writes = draft.writes;
-    let devices = devices::decide(&resources.devices, layout, problems);
     let memory_check = resources.memory.as_ref().and_then(memory_check);
-    ResourcePlan { writes, devices: Some(devices), memory_check }
+    ResourcePlan { writes, devices: None, memory_check }
 }
 
 /// The settings so far, and where problems go.

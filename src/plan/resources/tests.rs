@@ -1,6 +1,6 @@
 //! What configs become, on both versions.
 
-use super::{MemoryCheck, ResourcePlan, decide};
+use super::{MemoryCheck, ResourcePlan, decide, decide_limits};
 use crate::host::cgroups::{CgroupLayout, Hierarchy};
 use crate::plan::Problems;
 use crate::spec::Resources;
@@ -304,5 +304,19 @@ fn the_writes_of_a_controller_stand_together() {
         order.sort();
         order.dedup();
         assert_eq!(order.len(), length);
+    }
+}
+
+#[test]
+fn an_update_does_not_look_at_devices() {
+    for layout in [v1("memory"), all_v1(), all_v2()] {
+        for config in [r#"{"memory":{"limit":9}}"#, r#"{"memory":{"limit":9},"devices":[{"allow":false,"type":"x"}]}"#]
+        {
+            let resources: Resources<'_> = serde_json::from_str(config).expect("JSON");
+            let mut problems = Problems::default();
+            let plan = decide_limits(&resources, &layout, &mut problems);
+            assert!(problems.found().is_empty(), "{config}: {problems:?}");
+            assert!(plan.devices.is_none() && !plan.writes.is_empty(), "{config}: {plan:?}");
+        }
     }
 }
