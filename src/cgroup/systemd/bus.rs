@@ -53,7 +53,8 @@ pub(super) struct Bus {
 pub(super) struct Refusal {
     /// `org.freedesktop.systemd1.NoSuchUnit` and the like.
     pub(super) name: String,
-    text: String,
+    /// What it has to say about it.
+    pub(super) text: String,
 }
 
 impl std::fmt::Display for Refusal {

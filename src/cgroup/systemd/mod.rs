@@ -55,14 +55,7 @@ pub(super) fn start(plan: &UnitPlan, pid: i32) -> Result<()> {
         Value::Array("(sa(sv))".to_owned(), Vec::new()),
     ];
     bus.listen("JobRemoved")?;
-    let started = match bus.manager("StartTransientUnit", &arguments) {
-        // A failed one may be left from before; it stands in nobody's way.
-        Err(error) if is(&error, "UnitExists") => {
-            bus.manager("ResetFailedUnit", &[Value::text(name)]).map_err(|_| error)?;
-            bus.manager("StartTransientUnit", &arguments)
-        }
-        other => other,
-    };
+    let started = start_transient(&arguments, |member, arguments| bus.manager(member, arguments));
     let job = started.with_context(|| format!("unable to start unit {name:?}")).at("/linux/cgroupsPath")?;
     let failed = match done(&mut bus, &job) {
         Ok(result) if result == "done" => return Ok(()),
@@ -72,6 +65,22 @@ pub(super) fn start(plan: &UnitPlan, pid: i32) -> Result<()> {
     // It may be there all the same, or be yet to come.
     drop(stop(&plan.unit));
     Err(failed)
+}
+
+/// `call` asks systemd's manager.
+fn start_transient(
+    arguments: &[Value; 4],
+    mut call: impl FnMut(&'static str, &[Value]) -> Result<Vec<Value>>,
+) -> Result<Vec<Value>> {
+    match call("StartTransientUnit", arguments) {
+        // A failed one may be left from before; it stands in nobody's way. When systemd has none to forget, that one may
+        // be gone by now.
+        Err(error) if is(&error, "UnitExists") => {
+            drop(call("ResetFailedUnit", &arguments[..1]));
+            call("StartTransientUnit", arguments)
+        }
+        other => other,
+    }
 }
 
 /// Sets properties of the unit while it lives.
@@ -160,6 +169,38 @@ pub(crate) fn fuzz(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use super::{Refusal, Value, start_transient};
+
+    fn refusal(name: &str) -> anyhow::Error {
+        Refusal { name: format!("org.freedesktop.systemd1.{name}"), text: String::new() }.into()
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_tried_once_more() {
+        let arguments = ["box.scope", "replace", "", ""].map(Value::text);
+        for (first, reset, second, calls) in [
+            (None, None, None, 1),
+            (Some("NoSuchUnit"), None, None, 1),
+            (Some("UnitExists"), None, None, 3),
+            (Some("UnitExists"), Some("NoSuchUnit"), None, 3),
+            (Some("UnitExists"), Some("NoSuchUnit"), Some("UnitExists"), 3),
+        ] {
+            let mut answers =
+                [("StartTransientUnit", first), ("ResetFailedUnit", reset), ("StartTransientUnit", second)]
+                    .into_iter()
+                    .enumerate();
+            let mut called = 0;
+            let result = start_transient(&arguments, |member, given| {
+                let (number, (expected, error)) = answers.next().expect("no more calls");
+                called = number + 1;
+                assert_eq!((member, &given[0]), (expected, &arguments[0]));
+                error.map_or(Ok(Vec::new()), |error| Err(refusal(error)))
+            });
+            let is_fine = if calls == 1 { first.is_none() } else { second.is_none() };
+            assert_eq!((called, result.is_ok()), (calls, is_fine), "{first:?} {reset:?} {second:?}");
+        }
+    }
+
     #[test]
     fn versions_begin_with_a_number() {
         for (text, number) in [("257.9-1~deb13u1", 257), ("v245.4-1.fc32", 245), ("245", 245), ("", 0)] {
