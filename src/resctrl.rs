@@ -3,6 +3,8 @@
 //! config.json: linux.intelRdt
 //! process: runtime
 
+pub mod stats;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -107,9 +109,7 @@ impl Groups {
     /// # Errors
     /// The failed call's.
     pub fn schemata(&self) -> Result<String> {
-        let path = self.group.join("schemata");
-        let text = small_file::read_all(CWD, &path, || path.display().to_string())?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        schemata(&self.group)
     }
 
     /// Changes the schemata: whole lines, in one write, which the kernel takes as a whole or refuses.
@@ -146,15 +146,22 @@ impl Groups {
         })
     }
 
-    /// A file of the directory `info`, which the filesystem's root has: that is the default group, or above the others.
+    /// A file of the directory `info`, which the filesystem's root has.
     fn info(&self, name: &str) -> Option<String> {
-        let read = |root: &Path| {
-            let path = root.join("info").join(name);
-            small_file::read_short(CWD, &path, || path.display().to_string()).ok()
-        };
-        let text = read(&self.group).or_else(|| read(self.group.parent()?))?;
-        Some(String::from_utf8_lossy(&text).trim().to_owned())
+        stats::read(&self.root().join("info").join(name))
     }
+
+    /// The filesystem's root: the default group, or above the others.
+    fn root(&self) -> &Path {
+        let above = self.group.parent().filter(|_| stat(self.group.join("info")).is_err());
+        above.unwrap_or(&self.group)
+    }
+}
+
+fn schemata(group: &Path) -> Result<String> {
+    let path = group.join("schemata");
+    let text = small_file::read_all(CWD, &path, || path.display().to_string())?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 impl Drop for Groups {

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::support::{Bundle, json};
+use crate::support::{Bundle, Value, json};
 
 /// Whether there is a resctrl filesystem. Then these refusals are none.
 fn has_resctrl() -> bool {
@@ -49,4 +49,22 @@ fn values_of_the_wrong_type_are_refused() {
     ] {
         Bundle::busybox().set(pointer, value).refused().names("linux.intelRdt");
     }
+}
+
+/// A directory with the file of a group stands for the one that state.json would name.
+#[test]
+fn the_schemata_of_the_containers_group_are_in_its_statistics() {
+    differs!();
+    let c = Bundle::busybox().args(["sleep", "600"]).run_detached();
+    let group = c.bundle.scratch("group");
+    std::fs::create_dir(&group).unwrap();
+    std::fs::write(group.join("schemata"), "    L2:0=f\n").unwrap();
+    std::fs::write(group.with_file_name("schemata"), "    L2:0=ff\n").unwrap();
+    let saved = c.bundle.state_root().join(c.id()).join("state.json");
+    let mut state: Value = serde_json::from_slice(&std::fs::read(&saved).unwrap()).unwrap();
+    state["intel_rdt_path"] = json!(group);
+    std::fs::write(&saved, state.to_string()).unwrap();
+    let out = c.bundle.call(&["events", "--stats", c.id()]).ok();
+    let stats: Value = serde_json::from_str(&out.stdout).unwrap();
+    assert_eq!(stats["data"]["intel_rdt"], json!({ "schemata": ["L2:0=f"] }), "{out:?}");
 }

@@ -9,12 +9,13 @@ use clap::Args;
 use rustix::event::{PollFd, PollFlags};
 use serde::Serialize;
 
-use super::{cgroup_of, open, status_of};
+use super::{cgroup_of, open, resctrl_of, status_of};
 use crate::cgroup::Cgroup;
 use crate::cgroup::oom::OomWatch;
 use crate::cgroup::stats::Stats;
 use crate::container::Container;
 use crate::error::{Context, Failure, Result};
+use crate::resctrl;
 use crate::state::Status;
 use crate::sys::wait::{self, Bound};
 
@@ -63,7 +64,17 @@ struct Event<'a> {
     kind: &'static str,
     id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Stats>,
+    data: Option<Data>,
+}
+
+/// The statistics.
+#[derive(Debug, Serialize)]
+struct Data {
+    #[serde(flatten)]
+    cgroup: Stats,
+    intel_rdt: resctrl::stats::Stats,
+    /// Only a network that the runtime itself had made would stand here: always `null`.
+    network_interfaces: Option<()>,
 }
 
 /// Carries out `events`; each line goes to `say`. Ends when the container does.
@@ -86,7 +97,7 @@ pub fn events(args: &Events, state_root: &Path, mut say: impl FnMut(&str) -> Res
         return say(&read(&cgroup)?.openmetrics(&args.id));
     }
     if args.stats {
-        return say(&statistics(&args.id, &cgroup)?);
+        return say(&statistics(&args.id, &container, &cgroup)?);
     }
     let mut watch = cgroup.watch_oom().context("watching for the OOM killer")?;
     let mut next = Instant::now() + args.interval;
@@ -99,7 +110,7 @@ pub fn events(args: &Events, state_root: &Path, mut say: impl FnMut(&str) -> Res
             return Ok(());
         }
         if Instant::now() >= next {
-            match statistics(&args.id, &cgroup) {
+            match statistics(&args.id, &container, &cgroup) {
                 Ok(line) => say(&line)?,
                 Err(error) => return unless_gone(error, &container),
             }
@@ -108,8 +119,11 @@ pub fn events(args: &Events, state_root: &Path, mut say: impl FnMut(&str) -> Res
     }
 }
 
-fn statistics(id: &str, cgroup: &Cgroup) -> Result<String> {
-    line(&Event { kind: "stats", id, data: Some(read(cgroup)?) })
+fn statistics(id: &str, container: &Container, cgroup: &Cgroup) -> Result<String> {
+    let groups = resctrl_of(container).map(|groups| groups.stats().context("reading the container's share of resctrl"));
+    let intel_rdt = groups.transpose()?.unwrap_or_default();
+    let data = Data { cgroup: read(cgroup)?, intel_rdt, network_interfaces: None };
+    line(&Event { kind: "stats", id, data: Some(data) })
 }
 
 fn read(cgroup: &Cgroup) -> Result<Stats> {

@@ -199,3 +199,73 @@ fn schemata_are_read_as_the_kernel_writes_them() {
     assert_eq!(Schemata::parse("MB:0=0x64").first_unlike(&found, 10).as_deref(), Some("MB:0=0x64"));
     assert_eq!(Schemata::parse("L3:1=0xfffff").first_unlike(&found, 10), None);
 }
+
+/// The files of a machine with two L3 caches, as Documentation/filesystems/resctrl.rst has them.
+fn machine(root: &Path) {
+    for (name, content) in [
+        ("schemata", "    MB:0=100;1=100\n    L3:0=fffff;1=fffff\n"),
+        ("info/L3/cbm_mask", "fffff\n"),
+        ("info/L3/min_cbm_bits", "1\n"),
+        ("info/L3/num_closids", "16\n"),
+        ("info/MB/bandwidth_gran", "10\n"),
+        ("info/MB/delay_linear", "1\n"),
+        ("info/MB/min_bandwidth", "10\n"),
+        ("info/MB/num_closids", "8\n"),
+        ("info/L3_MON/mon_features", "llc_occupancy\nmbm_total_bytes\nmbm_local_bytes\n"),
+        ("box/schemata", "  SMBA:0=2048\n    MB:0=20;1=100\n    L3:0=ff;1=fffff\n"),
+        ("box/mon_data/mon_L3_01/llc_occupancy", "300\n"),
+        ("box/mon_data/mon_L3_01/mbm_total_bytes", "Unavailable\n"),
+        ("box/mon_data/mon_L3_01/mbm_local_bytes", "8\n"),
+        ("box/mon_data/mon_L3_00/llc_occupancy", "100\n"),
+        ("box/mon_data/mon_L3_00/mbm_total_bytes", "5\n"),
+        ("box/mon_data/mon_L3_00/mbm_local_bytes", "3\n"),
+        ("box/mon_groups/box/mon_data/mon_L3_00/llc_occupancy", "7\n"),
+    ] {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().expect("below root")).expect("mkdir");
+        fs::write(path, content).expect(name);
+    }
+}
+
+fn stats(group: &Path, monitoring: Option<&Path>) -> serde_json::Value {
+    let groups = Groups::open(group, monitoring).expect("there");
+    serde_json::to_value(groups.stats().expect("stats")).expect("JSON")
+}
+
+#[test]
+fn statistics_have_the_keys_of_runc() {
+    let root = tempfile::tempdir().expect("tempdir");
+    machine(root.path());
+    let own = root.path().join("box");
+    let expected = serde_json::json!({
+        "l3_cache_info": { "cbm_mask": "fffff", "min_cbm_bits": 1, "num_closids": 16 },
+        "l3_cache_schema_root": "L3:0=fffff;1=fffff",
+        "l3_cache_schema": "L3:0=ff;1=fffff",
+        "mem_bw_info": { "bandwidth_gran": 10, "delay_linear": 1, "min_bandwidth": 10, "num_closids": 8 },
+        "mem_bw_schema_root": "MB:0=100;1=100",
+        "mem_bw_schema": "MB:0=20;1=100",
+        "schemata": ["SMBA:0=2048", "MB:0=20;1=100", "L3:0=ff;1=fffff"],
+        "mbm_stats": [{ "mbm_total_bytes": 5, "mbm_local_bytes": 3 }, { "mbm_local_bytes": 8 }],
+        "cmt_stats": [{ "llc_occupancy": 100 }, { "llc_occupancy": 300 }],
+    });
+    assert_eq!(stats(&own, None), expected);
+    let monitored = stats(&own, Some(&own.join("mon_groups/box")));
+    assert_eq!(monitored["cmt_stats"], serde_json::json!([{ "llc_occupancy": 7 }]));
+    // The default group.
+    let root = stats(root.path(), None);
+    assert_eq!(
+        (&root["l3_cache_schema"], &root["l3_cache_info"]["num_closids"]),
+        (&"L3:0=fffff;1=fffff".into(), &16.into())
+    );
+}
+
+#[test]
+fn statistics_leave_out_what_the_machine_does_not_have() {
+    let root = tempfile::tempdir().expect("tempdir");
+    machine(root.path());
+    for name in ["info/L3", "info/MB", "info/L3_MON"] {
+        fs::remove_dir_all(root.path().join(name)).expect(name);
+    }
+    let schemata = ["SMBA:0=2048", "MB:0=20;1=100", "L3:0=ff;1=fffff"];
+    assert_eq!(stats(&root.path().join("box"), None), serde_json::json!({ "schemata": schemata }));
+}

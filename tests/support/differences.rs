@@ -151,6 +151,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("image::all_that_follows_goes_to_the_program_beside_ours", "runc knows nothing of images"),
     ("image::the_error_says_what_to_install", "runc knows nothing of images"),
     ("image::without_one_beside_ours_it_is_looked_for_in_path", "runc knows nothing of images"),
+    ("intel_rdt::the_schemata_of_the_containers_group_are_in_its_statistics", "runc looks for the group by its config"),
     ("intel_rdt::values_of_the_wrong_type_are_refused", "runc 1.1 does not know all of the keys"),
     ("intel_rdt::without_resctrl_it_is_refused", "runc 1.1 passes it over when it asks for no share"),
     ("kill::kill_kills_all_where_init_takes_nobody_along", "runc 1.1 kills init alone"),

@@ -17,7 +17,7 @@ use super::{Cgroup, Version};
 use crate::error::Result;
 use crate::sys::Call;
 
-/// All of it.
+/// All of it, but for what no cgroup knows.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub struct Stats {
     cpu: Cpu,
@@ -26,9 +26,6 @@ pub struct Stats {
     pids: Pids,
     blkio: Blkio,
     hugetlb: BTreeMap<String, Hugetlb>,
-    intel_rdt: IntelRdt,
-    /// Only a network that the runtime itself had made would stand here: always `null`.
-    network_interfaces: Option<()>,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize)]
@@ -171,10 +168,6 @@ struct Hugetlb {
     max: u64,
     failcnt: u64,
 }
-
-/// No container has a group there.
-#[derive(Debug, Default, PartialEq, Serialize)]
-struct IntelRdt {}
 
 /// Pressure stall information (Documentation/accounting/psi.rst).
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
