@@ -230,6 +230,34 @@ fn proc_and_sys_stay_inside() {
     }
 }
 
+/// There is a moment when procfs is mounted and its masks are not. Whoever renames its directory then has a procfs
+/// somewhere else, but with all of them. Seen to fail with the masks' places looked up from the root of the rootfs.
+#[test]
+fn a_procfs_that_is_moved_keeps_its_masks() {
+    for (name, kind, (masked, readonly)) in
+        [("proc", "proc", ("/keys", "/sys")), ("sys", "sysfs", ("/firmware", "/kernel"))]
+    {
+        let bundle = Bundle::busybox();
+        let outside = Outside::of(&bundle);
+        let _racer = swapping(&bundle.rootfs(name), &bundle.rootfs("other"), &outside.0);
+        let mut bundle = bundle
+            .set("/linux/maskedPaths", json!([format!("/{name}{masked}")]))
+            .set("/linux/readonlyPaths", json!([format!("/{name}{readonly}")]))
+            .script("until cat /proc/self/mountinfo || cat /other/self/mountinfo; do :; done 2>/dev/null");
+        let check = |out: &Output| {
+            // Its directory may have had either name in any line.
+            let at = |place: &str| {
+                let names = [format!("/{name}{place}"), format!("/other{place}")];
+                mountinfo::parse(&out.stdout).into_iter().rfind(|mount| names.contains(&mount.target))
+            };
+            assert!(at("").is_some_and(|mount| mount.kind == kind), "{out:?}");
+            assert!(at(masked).is_some(), "{masked}: {out:?}");
+            assert!(at(readonly).is_some_and(|mount| mount.has("ro")), "{readonly}: {out:?}");
+        };
+        race(&mut bundle, &outside, |_, _| {}, check);
+    }
+}
+
 /// CVE-2026-41579: so is its /dev. Seen to fail as the first, and on runc 1.1.5.
 #[test]
 fn dev_stays_inside() {

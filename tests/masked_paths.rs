@@ -110,6 +110,23 @@ fn readonly_paths_keep_the_other_options_of_their_mount() {
     }
 }
 
+/// Of two mounts at one place the later is seen, and it is that one which has masks; so has the copy of it that is
+/// read-only.
+#[test]
+fn what_covers_sys_is_masked_too() {
+    let mut bundle = masking(&["/sys/firmware", "//sys/./block/", "/sys/../etc/secret"]);
+    let second = bundle.scratch_dir("second");
+    for name in ["firmware/acpi", "block/sda", "kernel"] {
+        fs::create_dir_all(second.join(name)).unwrap();
+    }
+    fs::write(bundle.rootfs("etc/secret"), "treasure").unwrap();
+    let entry = json!({ "destination": "/sys", "type": "bind", "source": second, "options": ["bind"] });
+    bundle = bundle.push("/mounts", entry).set("/linux/readonlyPaths", json!(["/sys"]));
+    let out = bundle.sh("cat /etc/secret; cd /sys; echo *; ls -A firmware block; touch here");
+    assert_eq!(out.lines(), ["block firmware kernel", "block:", "", "firmware:"], "{out:?}");
+    assert!(out.stderr.contains("Read-only file system"), "{out:?}");
+}
+
 #[test]
 fn proc_sys_is_read_only() {
     let out = Bundle::busybox().sh("echo 1 > /proc/sys/net/ipv4/ip_forward");

@@ -16,6 +16,7 @@ pub mod id_mappings;
 pub mod idmapped_mounts;
 pub mod intel_rdt;
 pub mod labels;
+pub mod masked_paths;
 pub mod memory_policy;
 pub mod mount_options;
 pub mod mounts;

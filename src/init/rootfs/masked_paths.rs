@@ -8,36 +8,45 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, makedev};
 use rustix::io::Errno;
 
+use super::Rootfs;
 use crate::error::{AtKey, Context, Result};
-use crate::plan::Plan;
 use crate::plan::mount_options::attr;
+use crate::plan::{Plan, masked_paths};
 use crate::sys::mount::{self, Depth};
-use crate::sys::root::{Root, file_type};
+use crate::sys::root::file_type;
 use crate::sys::{Call, Named};
 
 /// Does both. What is not there needs no hiding.
 ///
 /// # Errors
 /// The failed call's, with the place in config.json.
-pub fn apply(plan: &Plan, root: &Root) -> Result<()> {
+pub fn apply(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
     for (index, path) in plan.rootfs.readonly_paths.iter().enumerate() {
         let key = format_args!("/linux/readonlyPaths/{index}");
-        if let Some(target) = find(root, path).at(key)? {
+        if let Some(target) = find(rootfs, path).at(key)? {
             make_readonly(&target).at(key)?;
         }
     }
     let mut masks = Masks { label: plan.mount_label.as_deref(), directory: None, file: None };
     for (index, path) in plan.rootfs.masked_paths.iter().enumerate() {
         let key = format_args!("/linux/maskedPaths/{index}");
-        if let Some(target) = find(root, path).at(key)? {
+        if let Some(target) = find(rootfs, path).at(key)? {
             masks.cover(&target).at(key)?;
         }
     }
     Ok(())
 }
 
-fn find(root: &Root, path: &str) -> Result<Option<OwnedFd>, Call> {
-    match root.resolve(path) {
+/// Below a mount of the kernel's from that mount itself: whoever shares the rootfs may have moved the directory that it is
+/// on, and what no path leads to is still there. `..` of its root is whatever we have mounted upon that.
+fn find(rootfs: &Rootfs<'_>, path: &str) -> Result<Option<OwnedFd>, Call> {
+    let mut below =
+        rootfs.kept.iter().rev().filter_map(|(mount, step)| Some((mount, masked_paths::below(step, path)?)));
+    let found = match below.next() {
+        Some((mount, rest)) => mount.resolve(&format!("../{rest}")),
+        None => rootfs.root.resolve(path),
+    };
+    match found {
         Err(call) if call.is(Errno::NOENT) || call.is(Errno::NOTDIR) => Ok(None),
         result => result.map(Some),
     }

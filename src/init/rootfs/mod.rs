@@ -10,7 +10,7 @@ mod masked_paths;
 mod mounts;
 mod pivot;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -19,6 +19,7 @@ use rustix::mount::MountPropagationFlags;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::Plan;
 use crate::plan::mount_options::attr;
+use crate::plan::mounts::MountStep;
 use crate::plan::namespaces::MOUNT;
 use crate::plan::rootfs::Enter;
 use crate::sync::InitEnd;
@@ -29,20 +30,21 @@ use crate::sys::{Named, fd};
 
 /// The rootfs between building and entering.
 #[derive(Debug)]
-pub struct Rootfs {
+pub struct Rootfs<'a> {
     /// Its root.
     pub root: Root,
-    /// Mounts that become read-only once everything is on them, and their places in `mounts`.
-    late: Vec<(OwnedFd, usize)>,
+    /// Mounts that there is more to do with once everything is on them. Whoever shares the rootfs may have moved them
+    /// since.
+    kept: Vec<(Root, &'a MountStep)>,
 }
 
 /// Takes the directory that we were born in as root, and fills it.
 ///
 /// # Errors
 /// The failed call's, with the place in config.json.
-pub fn build(plan: &Plan, proc: &Proc, runtime: &InitEnd) -> Result<Rootfs> {
+pub fn build<'a>(plan: &'a Plan, proc: &Proc, runtime: &InitEnd) -> Result<Rootfs<'a>> {
     rustix::process::umask(Mode::empty());
-    let mut rootfs = Rootfs { root: root(plan, proc).at("/root/path")?, late: Vec::new() };
+    let mut rootfs = Rootfs { root: root(plan, proc).at("/root/path")?, kept: Vec::new() };
     for step in &plan.mounts {
         mounts::make(plan, step, &mut rootfs, runtime)
             .with_context(|| format!("mounting {}", step))
@@ -78,15 +80,16 @@ fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
 ///
 /// # Errors
 /// The failed call's, with the place in config.json.
-pub fn seal(plan: &Plan, rootfs: &Rootfs) -> Result<()> {
+pub fn seal(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
     match rootfs.root.mkdir_all(&plan.entry.process.cwd) {
         // The user may be allowed where root of a user namespace is not: chdir decides.
         Err(call) if call.is(Errno::ACCESS) => {}
         result => drop(result.at("/process/cwd")?),
     }
-    masked_paths::apply(plan, &rootfs.root)?;
-    for (mount, index) in &rootfs.late {
-        mount::set_attributes(mount.as_fd(), attr::RDONLY, 0, Depth::This).at(format_args!("/mounts/{index}"))?;
+    masked_paths::apply(plan, rootfs)?;
+    for (mount, step) in rootfs.kept.iter().filter(|(_, step)| step.read_only_late) {
+        mount::set_attributes(mount.as_fd(), attr::RDONLY, 0, Depth::This)
+            .at(format_args!("/mounts/{}", step.index))?;
     }
     if plan.rootfs.readonly {
         mount::set_attributes(rootfs.root.as_fd(), attr::RDONLY, 0, Depth::This).at("/root/readonly")?;
@@ -98,6 +101,6 @@ pub fn seal(plan: &Plan, rootfs: &Rootfs) -> Result<()> {
 ///
 /// # Errors
 /// The failed call's.
-pub fn enter(plan: &Plan, rootfs: &Rootfs, proc: &Proc) -> Result<()> {
+pub fn enter(plan: &Plan, rootfs: &Rootfs<'_>, proc: &Proc) -> Result<()> {
     pivot::enter(&plan.rootfs, &rootfs.root, proc).context("entering the rootfs")
 }

@@ -10,10 +10,10 @@ use rustix::io::Errno;
 
 use super::{Rootfs, cgroup_mount, copy_up};
 use crate::error::{AtKey, Context, Result};
-use crate::plan::Plan;
 use crate::plan::mount_options::attr;
 use crate::plan::mount_options::{fs_flag, is_negation};
 use crate::plan::mounts::{MountSource, MountStep, OverProc, join_data};
+use crate::plan::{Plan, masked_paths};
 use crate::sync::{FromInit, InitEnd, ToInit};
 use crate::sys::mount::{self, Depth};
 use crate::sys::proc::is_proc;
@@ -27,7 +27,7 @@ const LOCKED: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
 ///
 /// # Errors
 /// The failed call's.
-pub fn make(plan: &Plan, step: &MountStep, rootfs: &mut Rootfs, runtime: &InitEnd) -> Result<()> {
+pub fn make<'a>(plan: &Plan, step: &'a MountStep, rootfs: &mut Rootfs<'a>, runtime: &InitEnd) -> Result<()> {
     let root = &rootfs.root;
     let (mount, target) = match &step.source {
         MountSource::Bind { .. } => {
@@ -51,8 +51,8 @@ pub fn make(plan: &Plan, step: &MountStep, rootfs: &mut Rootfs, runtime: &InitEn
     set_attributes(step, &mount)?;
     mount::attach(mount.as_fd(), target.as_fd())?;
     set_propagation(step, &mount)?;
-    if step.read_only_late {
-        rootfs.late.push((mount, step.index));
+    if step.read_only_late || masked_paths::is_of_the_kernel(step) {
+        rootfs.kept.push((Root::from_fd(mount), step));
     }
     Ok(())
 }
