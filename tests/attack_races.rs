@@ -128,6 +128,27 @@ fn nothing_of_the_host_is_copied_up() {
     race(&mut bundle, &outside, |_, _| {}, check);
 }
 
+/// What was a file is a device when it is to be read: one that never ends, which fills whatever it is copied to. Seen to
+/// fail with devices allowed in the tree that is read, and on runc 1.1.5.
+#[test]
+fn no_device_is_copied_up() {
+    differs!();
+    let bundle = Bundle::busybox();
+    let volume = bundle.scratch_dir("volume");
+    make_node(&volume.join("node"), &["c", "1", "5"]);
+    fs::write(volume.join("file"), "tea\n").unwrap();
+    let _racer = Racer::exchanging(volume.join("file"), volume.join("node"));
+    let options = ["tmpcopyup", "size=64k"];
+    let mount = json!({ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": options });
+    let bundle = bundle.push("/mounts", bind(&volume, "/mnt")).push("/mounts", mount).args(["true"]);
+    for_a_while(|| {
+        let out = ran_or_refused(bundle.run_as_is());
+        assert!(!out.stderr.contains("no space left"), "a device was read: {out:?}");
+        out.status == 0
+    });
+    bundle.assert_nothing_left();
+}
+
 /// GHSA-3q8j-pf29-vwv8: what is hidden and made read-only is that of the container, where the link leads to something,
 /// too. Seen to fail as above: the link led to the host's.
 #[test]
@@ -151,7 +172,11 @@ fn masked_and_readonly_paths_are_the_containers() {
 
 /// A null device in a /dev on a volume.
 fn make_null(dev: &Path) {
-    let status = Command::new("mknod").arg(dev.join("null")).args(["c", "1", "3"]).status().unwrap();
+    make_node(&dev.join("null"), &["c", "1", "3"]);
+}
+
+fn make_node(path: &Path, kind_and_numbers: &[&str]) {
+    let status = Command::new("mknod").arg(path).args(kind_and_numbers).status().unwrap();
     assert!(status.success());
 }
 

@@ -15,6 +15,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("attack_races::devices_are_made_inside", "runc 1.1 has CVE-2026-41579, and loses the race now and then"),
     ("attack_races::masks_are_the_hosts_null", "runc 1.1 has CVE-2025-31133"),
     ("attack_races::mounts_stay_inside", "runc 1.1 has CVE-2024-45310"),
+    ("attack_races::no_device_is_copied_up", "runc 1.1 opens what may be a device by now"),
     (
         "attack_size::cgroups_that_a_container_has_nested_deep_are_removed",
         "runc finds cgroups by their paths, and leaves what is too deep for one",

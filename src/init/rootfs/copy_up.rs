@@ -10,17 +10,22 @@ use anyhow::bail;
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
 
 use crate::error::Result;
+use crate::plan::mount_options::attr;
+use crate::sys::mount::{self, Depth};
 use crate::sys::{Call, Named};
 
 /// How deep a tree may be: the image's author is not to decide how much stack and how many descriptors we use.
 const DEEPEST: usize = 200;
 
 /// Copies what is in the directory `from` to the mount `to`, which nobody else sees yet: files, directories, links,
-/// devices; with owners, modes and times. Nothing is followed.
+/// devices; with owners, modes and times. Nothing is followed, and no device is opened: what was a file may be one when we
+/// come to read it, and no rules are in force for us yet.
 ///
 /// # Errors
 /// The failed call's; `ENOSPC` when the tmpfs is too small.
 pub fn copy(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
+    let from = mount::clone_tree(from.as_fd(), Depth::Recursive)?;
+    mount::set_attributes(from.as_fd(), attr::NODEV, 0, Depth::Recursive)?;
     copy_directory(&reopen(from.as_fd())?, &reopen(to.as_fd())?, 0)
 }
 
