@@ -11,6 +11,8 @@ use std::process::Command;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use rustix::fs::inotify;
+use rustix::io::Errno;
 
 use crate::support::attack::rounds;
 use crate::support::{Bundle, Output, Value, json, mountinfo};
@@ -222,6 +224,23 @@ fn fifos_and_sockets_in_the_place_of_files_do_no_harm() {
         assert_eq!(out.lines(), ["dear", "1:3", "/"]);
         bundle.assert_nothing_left();
     }
+}
+
+/// Nor a device of the image, while no rules for devices are in force. Seen to fail with the file opened before its kind was
+/// looked at, and on runc 1.1.5.
+#[test]
+fn no_device_in_the_place_of_passwd_is_opened() {
+    differs!();
+    let bundle = Bundle::busybox().remove("/process/env").args(["/bin/true"]);
+    let passwd = bundle.rootfs("etc/passwd");
+    remove(&passwd);
+    assert!(Command::new("mknod").arg(&passwd).args(["c", "1", "3"]).status().unwrap().success());
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watch, &passwd, inotify::WatchFlags::OPEN).unwrap();
+    bundle.run_as_is().ok();
+    assert_eq!(rustix::io::read(&watch, &mut [0; 512]), Err(Errno::AGAIN), "it was opened");
+    fs::File::open(&passwd).unwrap();
+    assert!(rustix::io::read(&watch, &mut [0; 512]).is_ok(), "nothing was watched");
 }
 
 /// CVE-2024-45310 without a race: a working directory that is not there yet is made inside. Seen to fail in the naive

@@ -9,6 +9,7 @@
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::program::Home;
 use super::{handover, keyring, labels, terminal};
 use crate::error::{Context, Result};
 use crate::plan::Entry;
@@ -58,7 +59,7 @@ fn run(setup: &Setup<'_>, place: Place, runtime: &InitEnd) -> Result<Infallible>
     rustix::process::setsid().named(|| "setsid()".to_owned())?;
     terminal::give_exec(setup.entry, runtime)?;
 
-    let program = handover::prepare(setup.entry, runtime)?;
+    let program = handover::prepare(setup.entry, Home::look_up_inside(&setup.entry.process), runtime)?;
     runtime.ask(&FromInit::Ready)?; // the pid file is written
     handover::finish(setup.entry, &program, runtime, || Ok(()))
 }

@@ -35,7 +35,7 @@ fn first_of_ours(plan: &Entry) -> u32 {
 ///
 /// # Errors
 /// Why not.
-pub fn prepare(plan: &Entry, runtime: &InitEnd) -> Result<Program> {
+pub fn prepare(plan: &Entry, home: Home, runtime: &InitEnd) -> Result<Program> {
     if let Some(domain) = plan.process.personality {
         process::set_personality(domain).at("/linux/personality")?;
     }
@@ -45,7 +45,6 @@ pub fn prepare(plan: &Entry, runtime: &InitEnd) -> Result<Program> {
     rustix::process::umask(Mode::from_raw_mode(plan.process.user.umask));
     fd::close_on_exec_from(first_of_ours(plan))?; // CVE-2024-21626
     let there = change_directory(plan)?;
-    let home = Home::look_up(&plan.process);
     if plan.process.has_limits() {
         if plan.keeps_rights {
             limits::set(&plan.process, 0)?;

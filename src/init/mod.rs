@@ -20,6 +20,7 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
+use program::Home;
 pub use program::locate;
 
 use crate::error::{AtKey, Context, Report, Result};
@@ -116,10 +117,11 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     sysctl::write(plan, &proc)?;
     terminal::give_init(plan, &rootfs.root, runtime)?;
     rootfs::seal(plan, &rootfs)?;
+    let home = Home::look_up(&plan.entry.process, &rootfs.root, &proc);
     rootfs::enter(plan, &rootfs, &proc)?; // ── the host is gone ──
 
     labels::of_program(&plan.entry.process.labels, Some(&proc))?;
-    let program = handover::prepare(&plan.entry, runtime)?;
+    let program = handover::prepare(&plan.entry, home, runtime)?;
     runtime.ask(&FromInit::Ready)?; // `create` returns
     let start = setup.gate.as_ref().map(|gate| wait_at(gate, plan)); // `start` goes on here
     let wire = start.as_ref().unwrap_or(runtime);

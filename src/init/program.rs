@@ -5,26 +5,50 @@
 use std::ffi::CString;
 use std::fmt::Display;
 use std::io::{BufRead, BufReader};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Failure, Result};
 use crate::plan::process::ProcessPlan;
+use crate::sys::proc::Proc;
+use crate::sys::root::{Root, file_type};
 use crate::sys::{Call, Named, process};
+
+/// Where users are looked up.
+const PASSWD: &str = "/etc/passwd";
 
 /// The variable HOME, if the config has none.
 #[derive(Debug)]
 pub struct Home(Option<CString>);
 
 impl Home {
-    /// Looks the user up in the container.
+    /// Looks the user up in the rootfs, while the host is around us: no rules for devices are in force for us yet, so the
+    /// file is looked at first, and then that very one is opened.
     #[must_use]
-    pub fn look_up(plan: &ProcessPlan) -> Self {
+    pub fn look_up(plan: &ProcessPlan, root: &Root, proc: &Proc) -> Self {
+        Self::in_passwd(plan, || {
+            let handle = root.resolve(PASSWD).ok().filter(is_file)?;
+            proc.reopen(handle.as_fd(), OFlags::RDONLY).ok()
+        })
+    }
+
+    /// Looks the user up in the container that we are in, with all of its rules. The file may be anything, so it is
+    /// opened without waiting.
+    #[must_use]
+    pub fn look_up_inside(plan: &ProcessPlan) -> Self {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let open = || rustix::fs::openat2(CWD, PASSWD, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
+        Self::in_passwd(plan, || open().ok().filter(is_file))
+    }
+
+    fn in_passwd(plan: &ProcessPlan, open: impl FnOnce() -> Option<OwnedFd>) -> Self {
         if !plan.needs_home {
             return Self(None);
         }
-        Self(CString::new(format!("HOME={}", home_of(plan.user.uid))).ok())
+        let home = open().and_then(|file| home_of(plan.user.uid, file)).unwrap_or_else(|| "/".to_owned());
+        Self(CString::new(format!("HOME={home}")).ok())
     }
 }
 
@@ -106,24 +130,15 @@ fn check(path: &str) -> Result<CString, Errno> {
     CString::new(path).map_err(|_| Errno::INVAL)
 }
 
-/// The home directory in the container's /etc/passwd, or `/`. The file is the image's: it may be anything, so it is
-/// opened without waiting, must be a file, and is read as far as a passwd could reasonably go.
-fn home_of(uid: u32) -> String {
+fn is_file(handle: &OwnedFd) -> bool {
+    file_type(handle.as_fd()).is_ok_and(|kind| kind == FileType::RegularFile)
+}
+
+/// The home directory in a passwd, which is the image's: it is read as far as one could reasonably go.
+fn home_of(uid: u32, file: OwnedFd) -> Option<String> {
     const MOST: u64 = 1 << 20;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let opened = rustix::fs::openat2(CWD, "/etc/passwd", flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
-    let Ok(file) = opened else { return "/".to_owned() };
-    let is_file =
-        rustix::fs::fstat(&file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
-    if !is_file {
-        return "/".to_owned();
-    }
     let file = std::io::Read::take(std::fs::File::from(file), MOST);
-    BufReader::new(file)
-        .lines()
-        .map_while(std::io::Result::ok)
-        .find_map(|line| home_in(&line, uid))
-        .unwrap_or_else(|| "/".to_owned())
+    BufReader::new(file).lines().map_while(std::io::Result::ok).find_map(|line| home_in(&line, uid))
 }
 
 /// passwd(5): `name:password:uid:gid:comment:home:shell`.

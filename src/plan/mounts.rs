@@ -164,7 +164,6 @@ fn step(index: usize, mount: &spec::Mount<'_>, around: &Surroundings<'_>, proble
     if options.copy_up && &*mount.kind != "tmpfs" {
         problems.add(format_args!("{key}/options"), "tmpcopyup is only for tmpfs");
     }
-    let unnamed = if matches!(source, MountSource::Bind { .. }) { options.unnamed() } else { 0 };
     let late = mount.kind == "tmpfs".into() || destination == "dev";
     let over_proc = match destination.as_str() {
         "proc" => OverProc::Itself,
@@ -173,10 +172,10 @@ fn step(index: usize, mount: &spec::Mount<'_>, around: &Surroundings<'_>, proble
     };
     MountStep {
         index,
+        unnamed: if matches!(source, MountSource::Bind { .. }) { options.unnamed() } else { 0 },
         source,
         read_only_late: late && options.attributes.set & attr::RDONLY != 0 && options.bind.is_none(),
         attributes: options.attributes,
-        unnamed,
         recursive: options.recursive,
         propagation: options.propagation,
         destination,

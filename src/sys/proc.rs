@@ -2,7 +2,7 @@
 //! must not land in a file that a container put in its place (CVE-2019-16884, CVE-2025-52881).
 
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
 use rustix::io::Errno;
@@ -35,6 +35,16 @@ impl Proc {
     pub fn open_in(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Call> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
         rustix::fs::openat2(&self.0, path, flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty(), resolve)
+            .named(|| format!("open(\"/proc/{path}\")"))
+    }
+
+    /// Opens the very file that a handle (`O_PATH`) of ours stands for.
+    ///
+    /// # Errors
+    /// The call's.
+    pub fn reopen(&self, handle: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Call> {
+        let path = format!("self/fd/{}", handle.as_raw_fd());
+        rustix::fs::openat(&self.0, &path, flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
             .named(|| format!("open(\"/proc/{path}\")"))
     }
 

@@ -26,6 +26,7 @@ pub const REASONS: &[(&str, &str)] = &[
         "runc opens /etc/passwd whatever it is, and waits",
     ),
     ("attack_symlinks::links_are_copied_as_links", "runc copies no fifos"),
+    ("attack_symlinks::no_device_in_the_place_of_passwd_is_opened", "runc 1.1 opens /etc/passwd whatever it is"),
     ("attack_symlinks::no_way_of_writing_it_mounts_over_proc", "runc 1.1 does not see through a link to /proc"),
     ("attack_symlinks::places_of_mounts_and_devices_may_be_links", "runc 1.1 has CVE-2026-41579"),
     ("attack_symlinks::the_images_null_is_nobodys", "runc 1.1 has CVE-2025-31133"),
