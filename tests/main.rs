@@ -77,6 +77,7 @@ mod faults;
 mod features;
 mod field_map;
 mod flags;
+mod hook_failures;
 mod hooks;
 mod hostname;
 mod hung;
