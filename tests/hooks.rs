@@ -1,7 +1,6 @@
 //! `hooks`
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use crate::support::{Bundle, Value, host_namespace, json, link};
 
