@@ -12,7 +12,7 @@ use crate::sys::wait::{self, Why};
 use crate::sys::{Named, process};
 
 /// Holds back all signals, so that none is lost between the container's birth and our waiting for it. Init, which is
-/// born with them held back, gives itself the old mask again ([`restore`](crate::sys::signal::restore)).
+/// born with them held back, gives itself the old mask again ([`let_all_in`](crate::sys::signal::let_all_in)).
 ///
 /// # Errors
 /// sigprocmask(2)'s.
