@@ -10,7 +10,7 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use orlop_image::bundle::remove_tree;
-use orlop_image::rootfs::{Applier, Limits, Owners, Tree};
+use orlop_image::rootfs::{Allowance, Applier, Limits, Owners, Tree};
 
 const BLOCK: usize = 512;
 
@@ -25,8 +25,8 @@ fuzz_target!(|bytes: &[u8]| {
     fs::write(&victim, "untouched").unwrap();
     let before = status(&victim);
     let owners = if owners % 2 == 0 { Owners::Set } else { Owners::Recorded };
-    let limits = Limits { bytes: u64::MAX, entries: 1000 };
-    let mut applier = Applier::new(Tree::open(&root).unwrap(), owners, false, limits);
+    let allowance = Allowance::new(Limits { bytes: u64::MAX, entries: 1000 });
+    let mut applier = Applier::new(Tree::open(&root).unwrap(), owners, false, allowance);
     let applied = applier.apply(&mut &lower[..]).and_then(|()| applier.apply(&mut &upper[..]));
     if let Err(error) = applied {
         assert!(!format!("{error:#}").is_empty());
