@@ -1,21 +1,25 @@
 //! Running the programs of one of the six moments.
-//! config.json: hooks
+//! config.json: hooks, annotations
 //! process: runtime (prestart, createRuntime, poststart, poststop) and init (createContainer, startContainer)
 
+use std::collections::BTreeMap;
 use std::ffi::{CString, NulError, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
 use crate::error::{AtKey, Context, Result};
+use crate::plan::annotations::{HOOKS_STDERR, HOOKS_STDOUT, hook_files};
 use crate::plan::hooks::Moment;
 use crate::spec::{Hook, Hooks};
 use crate::sys::pidfd::{self, Exit};
@@ -32,6 +36,37 @@ pub struct Around<'a> {
     pub env: Option<&'a [CString]>,
     /// The container's init, without which there is nothing to be done for the hook, which is killed then.
     pub init: Option<BorrowedFd<'a>>,
+    /// Where what it prints goes.
+    pub output: Option<&'a Output>,
+}
+
+/// The files that annotations name for what hooks print. What has none is kept for the message of a hook that fails.
+#[derive(Debug, Default)]
+pub struct Output {
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+}
+
+impl Output {
+    /// Opens them for appending; they are made where they are missing.
+    ///
+    /// # Errors
+    /// The failed call's, with the annotation; `ENXIO` for a fifo that nobody reads.
+    pub fn open(annotations: &BTreeMap<String, String>) -> Result<Self> {
+        let [stdout, stderr] = hook_files(annotations);
+        let open = |path: Option<&Path>, annotation| {
+            path.map(append_to).transpose().at(format_args!("/annotations/{annotation}"))
+        };
+        Ok(Self { stdout: open(stdout, HOOKS_STDOUT)?, stderr: open(stderr, HOOKS_STDERR)? })
+    }
+}
+
+fn append_to(path: &Path) -> Result<OwnedFd> {
+    // Nobody is waited for who ought to read from a fifo; but what the hook writes to one waits as usual.
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).named(|| format!("open({path:?})"))?;
+    rustix::io::ioctl_fionbio(&file, false).named(|| "ioctl(FIONBIO)".to_owned())?;
+    Ok(file)
 }
 
 /// Runs the hooks of `moment` in order, each with `state` on its standard input.
@@ -49,9 +84,9 @@ pub fn run(hooks: &Hooks, moment: Moment, state: &str, around: &Around<'_>) -> R
 
 /// As [`run`], for the moment after the container is gone: a failure stops nothing, so all are run; the errors are
 /// returned for the log.
-pub fn run_all(hooks: &Hooks, moment: Moment, state: &str) -> Vec<anyhow::Error> {
+pub fn run_all(hooks: &Hooks, moment: Moment, state: &str, around: &Around<'_>) -> Vec<anyhow::Error> {
     let failure = |(index, hook): (usize, &Hook)| {
-        let result = run_one(hook, state, &Around::default());
+        let result = run_one(hook, state, around);
         result.with_context(|| format!("error running {} hook #{index}", moment.name())).err()
     };
     moment.of(hooks).iter().enumerate().filter_map(failure).collect()
@@ -67,14 +102,14 @@ fn run_one(hook: &Hook, state: &str, around: &Around<'_>) -> Result<()> {
     }
 }
 
-fn execute(hook: &Hook, state: &str, &Around { env, init }: &Around<'_>, said: &File) -> Result<Exit> {
+fn execute(hook: &Hook, state: &str, around: &Around<'_>, said: &File) -> Result<Exit> {
     let (stdin, feed) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2()".to_owned())?;
-    let pid = spawn(hook, env, &stdin, said)?;
+    let pid = spawn(hook, around, &stdin, said)?;
     let pidfd = pidfd::open(pid)?;
     drop(stdin);
     let bound = hook.timeout.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
     let bound = bound.map_or(Bound::Endless(Why::HookWithoutTimeout), Bound::Within).fixed();
-    let patience = Patience { bound, timeout: hook.timeout.unwrap_or_default(), init };
+    let patience = Patience { bound, timeout: hook.timeout.unwrap_or_default(), init: around.init };
     // A hook need not read its state, and a pipe takes 64 KiB before it does: more is fed to one that reads.
     let fed = feed_state(feed, state, &patience).context("writing the state");
     if let Err(error) = fed.and_then(|()| patience.wait_for(pidfd.as_fd(), PollFlags::IN)) {
@@ -123,17 +158,20 @@ fn feed_state(feed: OwnedFd, state: &str, patience: &Patience<'_>) -> Result<()>
 
 /// posix_spawn(3) with exactly these arguments and this environment, in a process group of its own, so that all that it
 /// starts can be killed with it.
-fn spawn(hook: &Hook, default_env: Option<&[CString]>, stdin: &OwnedFd, said: &File) -> Result<i32> {
+fn spawn(hook: &Hook, around: &Around<'_>, stdin: &OwnedFd, said: &File) -> Result<i32> {
     let strings = |list: &[String]| list.iter().map(|text| CString::new(text.as_str())).collect::<Result<Vec<_>, _>>();
     let path = CString::new(hook.path.as_str())?;
     let args = if hook.args.is_empty() { vec![path.clone()] } else { strings(&hook.args)? };
     let env = match &hook.env {
         Some(env) => strings(env)?,
-        None => default_env.map_or_else(own_env, |env| Ok(env.to_vec()))?,
+        None => around.env.map_or_else(own_env, |env| Ok(env.to_vec()))?,
     };
     let call = || format!("posix_spawn({:?})", hook.path);
     let mut actions = PosixSpawnFileActions::init().named(call)?;
-    for (from, to) in [(stdin.as_raw_fd(), 0), (said.as_raw_fd(), 1), (said.as_raw_fd(), 2)] {
+    let or_said = |file: Option<&OwnedFd>| file.map_or(said.as_raw_fd(), AsRawFd::as_raw_fd);
+    let stdout = or_said(around.output.and_then(|output| output.stdout.as_ref()));
+    let stderr = or_said(around.output.and_then(|output| output.stderr.as_ref()));
+    for (from, to) in [(stdin.as_raw_fd(), 0), (stdout, 1), (stderr, 2)] {
         actions.add_dup2(from, to).named(call)?;
     }
     let mut attributes = PosixSpawnAttr::init().named(call)?;

@@ -87,7 +87,14 @@ fn what_came_with_version_1_3_is_claimed() {
 fn annotations_that_may_do_harm_are_named() {
     differs!();
     let unsafe_ones = &features()["potentiallyUnsafeConfigAnnotations"];
-    assert_eq!(list(unsafe_ones), ["org.criu.config", "org.systemd.property."]);
+    let all = [
+        "org.criu.config",
+        "org.systemd.property.",
+        "run.oci.hooks.stderr",
+        "run.oci.hooks.stdout",
+        "run.oci.keep_original_groups",
+    ];
+    assert_eq!(list(unsafe_ones), all);
 }
 
 /// Every claimed option is taken for a bind mount: one that is not ours would be the filesystem's, which such a mount

@@ -48,6 +48,7 @@
 #[macro_use]
 mod support;
 
+mod annotations;
 mod attack_descriptors;
 mod attack_exec;
 mod attack_names;

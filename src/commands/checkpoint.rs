@@ -17,6 +17,7 @@ use crate::criu::message::{self, Kind, Message, option};
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
 use crate::log::Phases;
+use crate::plan::annotations::CRIU_CONFIG;
 use crate::plan::namespaces::NETWORK;
 use crate::plan::{Host, Plan, Request};
 use crate::state::Status;
@@ -102,9 +103,6 @@ pub enum CgroupsMode {
     /// Leave them as they are.
     Ignore = 0,
 }
-
-/// The annotation with the path of a file of criu's settings.
-pub(super) const CRIU_CONFIG: &str = "org.criu.config";
 
 /// criu's own default.
 const DEFAULT_MODE: u64 = 6;

@@ -7,12 +7,12 @@ use std::time::SystemTime;
 
 use clap::Args;
 
-use super::{given, path, path_or, tell};
+use super::{given, path, path_or, run_poststop_hooks, tell};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::container::notify::{self, Notify};
 use crate::container::{self, Container, ContainerId, Reserved, Saved, gate};
 use crate::error::{AtKey, Context, Failure, Result};
-use crate::hooks::{self, Around};
+use crate::hooks::{self, Around, Output};
 use crate::host::Rootless;
 use crate::log::Phases;
 use crate::plan::hooks::Moment;
@@ -317,17 +317,10 @@ pub(super) fn run_create_hooks(hooks: &Hooks, saved: &Saved, init: BorrowedFd<'_
         return Ok(());
     }
     let state = saved.hook_state(Status::Creating)?;
-    let around = Around { init: Some(init), ..Around::default() };
+    let output = Output::open(&saved.annotations)?;
+    let around = Around { init: Some(init), output: Some(&output), ..Around::default() };
     hooks::run(hooks, Moment::Prestart, &state, &around)?;
     hooks::run(hooks, Moment::CreateRuntime, &state, &around)
-}
-
-/// Runs the hooks of the last moment; their failures are told and stop nothing.
-pub(super) fn run_poststop_hooks(saved: &Saved) {
-    let Ok(state) = saved.hook_state(Status::Stopped) else { return };
-    for error in hooks::run_all(&saved.hooks, Moment::Poststop, &state) {
-        log::warn!("{error:#}");
-    }
 }
 
 /// A container that is there but for a last word.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{cgroup_of, create, status_of};
+use super::{cgroup_of, status_of};
 use crate::container::{Container, ContainerId};
 use crate::error::{Context, Failure, Result};
 use crate::log::Phases;
@@ -103,6 +103,6 @@ pub(super) fn remove(container: &Container) -> Result<()> {
     }
     resctrl::remove(&container.saved.intel_rdt_made).context("unable to remove container's IntelRDT group")?;
     container.forget()?;
-    create::run_poststop_hooks(&container.saved);
+    super::run_poststop_hooks(&container.saved);
     Ok(())
 }

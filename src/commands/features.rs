@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde::Serialize;
 
-use super::checkpoint;
 use crate::error::Result;
 use crate::plan::hooks::MOMENTS;
-use crate::plan::{capabilities, memory_policy, mount_options, namespaces, seccomp, systemd};
+use crate::plan::{annotations, capabilities, memory_policy, mount_options, namespaces, seccomp};
 use crate::seccomp::{Action, Arch, Operator};
 use crate::state::VERSION;
 
@@ -31,7 +30,7 @@ struct Document {
     mount_options: Vec<&'static str>,
     linux: Linux,
     annotations: BTreeMap<&'static str, &'static str>,
-    potentially_unsafe_config_annotations: [&'static str; 2],
+    potentially_unsafe_config_annotations: &'static [&'static str],
 }
 
 #[derive(Serialize)]
@@ -125,8 +124,7 @@ pub fn features(_: &Features) -> Result<String> {
             ("org.opencontainers.runc.version", env!("ORLOP_RUNC")),
             ("org.opencontainers.runc.checkpoint.enabled", "true"),
         ]),
-        // The first names a file whose settings count more than ours; a dot at the end stands for all that begin so.
-        potentially_unsafe_config_annotations: [checkpoint::CRIU_CONFIG, systemd::ANNOTATION],
+        potentially_unsafe_config_annotations: &annotations::OBEYED,
     };
     let mut text = Vec::new();
     let form = serde_json::ser::PrettyFormatter::with_indent(b"    ");

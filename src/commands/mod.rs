@@ -29,6 +29,8 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use crate::cgroup::Cgroup;
 use crate::container::{Container, ContainerId, Saved};
 use crate::error::{Failure, Problem, Result};
+use crate::hooks::{self, Around, Output};
+use crate::plan::hooks::Moment;
 use crate::plan::systemd::Unit;
 use crate::resctrl::Groups;
 use crate::runtime::seccomp_listener;
@@ -114,6 +116,24 @@ fn tell(warnings: &[Problem]) {
 fn hand_over(saved: &Saved, pid: i32, listener: &OwnedFd) -> Result<()> {
     let status = if pid == saved.init_process_pid { Status::Created } else { Status::Running };
     seccomp_listener::hand_over(&saved.listener_path, &saved.process_state(status, pid)?, listener)
+}
+
+/// Where hooks print to that run when the container is there: it is too late to refuse what cannot be opened.
+fn hook_output(saved: &Saved) -> Output {
+    Output::open(&saved.annotations).inspect_err(|error| log::warn!("{error:#}")).unwrap_or_default()
+}
+
+/// Runs the hooks of the last moment; their failures are told and stop nothing.
+fn run_poststop_hooks(saved: &Saved) {
+    let Ok(state) = saved.hook_state(Status::Stopped) else { return };
+    if saved.hooks.poststop.is_empty() {
+        return;
+    }
+    let output = hook_output(saved);
+    let around = Around { output: Some(&output), ..Around::default() };
+    for error in hooks::run_all(&saved.hooks, Moment::Poststop, &state, &around) {
+        log::warn!("{error:#}");
+    }
 }
 
 /// What `--format` of `list` and `ps` takes.

@@ -255,7 +255,7 @@ impl Restored {
         self.init = None;
         let error = create::with_oom(error, &self.cgroup);
         if self.hooks_began {
-            create::run_poststop_hooks(&self.saved);
+            super::run_poststop_hooks(&self.saved);
         }
         error
     }

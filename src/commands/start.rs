@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::Args;
 use rustix::io::Errno;
 
-use super::{cgroup_of, delete, hand_over, lock, status_of};
+use super::{cgroup_of, delete, hand_over, hook_output, lock, status_of};
 use crate::container::notify::{self, Notify};
 use crate::container::{Container, Saved, gate};
 use crate::error::{Failure, Result};
@@ -92,7 +92,9 @@ pub(super) fn poststart(container: &Container) -> Result<()> {
         return Ok(());
     }
     let state = container.hook_state(Status::Running)?;
-    hooks::run(hooks, Moment::Poststart, &state, &Around::default()).inspect_err(|_| {
+    let output = hook_output(&container.saved);
+    let around = Around { output: Some(&output), ..Around::default() };
+    hooks::run(hooks, Moment::Poststart, &state, &around).inspect_err(|_| {
         let _ = delete::stop(container);
     })
 }

@@ -24,7 +24,7 @@ use program::Home;
 pub use program::locate;
 
 use crate::error::{AtKey, Context, Report, Result};
-use crate::hooks::{self, Around};
+use crate::hooks::{self, Around, Output};
 use crate::plan::Plan;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::{Birth, CGROUP, Kind, PID, TIME, USER};
@@ -76,6 +76,17 @@ pub struct Setup<'a> {
     pub joined: &'a [Joined],
     /// Where to wait for `start`; not for `run`.
     pub gate: Option<OwnedFd>,
+    /// Where the `createContainer` hooks print to.
+    pub hook_output: Output,
+}
+
+/// Opens the files that the `createContainer` hooks print to: on the host, as they run with the host still visible.
+/// Those of `startContainer` are programs of the image, and get no descriptor of the host's.
+///
+/// # Errors
+/// As [`Output::open`].
+pub fn open_hook_output(plan: &Plan) -> Result<Output> {
+    if plan.hooks.create_container.is_empty() { Ok(Output::default()) } else { Output::open(&plan.annotations) }
 }
 
 /// Runs until it is the program; gives an exit code when it could not be.
@@ -112,7 +123,7 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     if plan.init_waits() {
         runtime.wait()?;
     }
-    run_hooks(plan, Moment::CreateContainer, Status::Creating)?;
+    run_hooks(plan, Moment::CreateContainer, Status::Creating, Some(&setup.hook_output))?;
     hostname::set(plan)?;
     sysctl::write(plan, &proc)?;
     terminal::give_init(plan, &rootfs.root, runtime)?;
@@ -125,7 +136,7 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     runtime.ask(&FromInit::Ready)?; // `create` returns
     let start = setup.gate.as_ref().map(|gate| wait_at(gate, plan)); // `start` goes on here
     let wire = start.as_ref().unwrap_or(runtime);
-    handover::finish(&plan.entry, &program, wire, || run_hooks(plan, Moment::StartContainer, Status::Created))
+    handover::finish(&plan.entry, &program, wire, || run_hooks(plan, Moment::StartContainer, Status::Created, None))
 }
 
 /// Waits for a `start` that means it: one that goes away again, killed, has not opened the gate. There is no way back:
@@ -159,7 +170,7 @@ fn join_namespaces(setup: &Setup<'_>) -> Result<()> {
 }
 
 /// Runs hooks of the container's own namespaces. They see our pid as the container does.
-fn run_hooks(plan: &Plan, moment: Moment, status: Status) -> Result<()> {
+fn run_hooks(plan: &Plan, moment: Moment, status: Status, output: Option<&Output>) -> Result<()> {
     if moment.of(&plan.hooks).is_empty() {
         return Ok(());
     }
@@ -172,5 +183,5 @@ fn run_hooks(plan: &Plan, moment: Moment, status: Status) -> Result<()> {
         annotations: &plan.annotations,
     };
     let state = state.to_json()?;
-    hooks::run(&plan.hooks, moment, &state, &Around { env: Some(&plan.entry.process.env), init: None })
+    hooks::run(&plan.hooks, moment, &state, &Around { env: Some(&plan.entry.process.env), init: None, output })
 }

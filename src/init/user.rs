@@ -38,7 +38,7 @@ pub fn become_user(plan: &Entry) -> Result<()> {
 /// A user namespace whose groups are denied (user_namespaces(7)) keeps those it has: they cannot be dropped. It is that,
 /// be it the container's or the one that the runtime is root of, when the right to set them is there and does not help.
 fn set_groups(plan: &Entry) -> Result<()> {
-    let groups = &plan.process.user.additional_gids;
+    let Some(groups) = &plan.process.user.additional_gids else { return Ok(()) };
     match ids::set_groups(groups) {
         Err(call) if call.is(Errno::PERM) && groups.is_empty() && may_set_groups() => Ok(()),
         result => result.at("/process/user/additionalGids"),

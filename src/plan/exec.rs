@@ -234,7 +234,8 @@ mod tests {
         let text = br#"{"args":["x"],"cwd":"/","user":{"uid":5}}"#;
         let process = decide(&Changes { process: Some(text), ..Changes::default() }).expect("a plan").entry.process;
         assert_eq!((process.user.uid, process.user.gid, process.user.umask), (5, 0, 0o77));
-        assert_eq!((process.env.len(), process.user.additional_gids.len(), process.no_new_privileges), (0, 0, false));
+        assert_eq!((process.env.len(), process.no_new_privileges), (0, false));
+        assert_eq!(process.user.additional_gids, Some(Vec::new()));
         assert_eq!((process.capabilities.bounding, process.rlimits.len()), (CHOWN, 0));
     }
 

@@ -1,10 +1,11 @@
 //! From what is written to what is done: (config.json, flags, host) → [`Plan`]. Every "no" is said here, before anything
 //! has been done, and nothing here does anything.
-//! config.json: ociVersion, annotations
+//! config.json: ociVersion
 //!
 //! Each key of config.json is decided in one file of this folder and carried out in one file elsewhere; the first lines
 //! of both name it, so `git grep 'config.json:.*maskedPaths'` finds the two.
 
+pub mod annotations;
 pub mod capabilities;
 pub mod cgroup;
 pub mod cgroup_mount;
@@ -191,6 +192,7 @@ impl Plan {
             }
         };
         let mount_label = labels::of_mounts(linux, host, problems);
+        annotations::check(&config.annotations, problems);
         hooks::decide(&config.hooks, problems);
         let ids = id_mappings::decide(linux, &namespaces, problems);
         let around = mounts::Surroundings {

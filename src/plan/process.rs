@@ -4,6 +4,7 @@
 
 use std::ffi::CString;
 
+use super::annotations;
 use super::capabilities::{self, CapabilitySets};
 use super::cpu_affinity::{self, CpuAffinity};
 use super::labels::{self, Labels};
@@ -57,8 +58,8 @@ pub struct UserPlan {
     pub uid: u32,
     /// Group id in the container.
     pub gid: u32,
-    /// Supplementary groups.
-    pub additional_gids: Vec<u32>,
+    /// Supplementary groups; those of the runtime's caller are kept where there is nothing.
+    pub additional_gids: Option<Vec<u32>>,
     /// File mode creation mask.
     pub umask: u32,
 }
@@ -121,7 +122,7 @@ pub fn decide(
         search_path,
         needs_home,
         cwd: process.cwd.to_string(),
-        user: user(&process.user, problems),
+        user: user(config, &process.user, problems),
         capabilities: capabilities::decide(process.capabilities.as_ref(), namespaces, host, problems),
         rlimits: rlimits(&process.rlimits, problems),
         no_new_privileges: process.no_new_privileges,
@@ -135,7 +136,7 @@ pub fn decide(
     }
 }
 
-fn user(user: &spec::User<'_>, problems: &mut Problems) -> UserPlan {
+fn user(config: &spec::Config<'_>, user: &spec::User<'_>, problems: &mut Problems) -> UserPlan {
     if let Some(umask @ 0o1000..) = user.umask {
         problems.add("/process/user/umask", format!("{umask:#o} is not a file mode creation mask"));
     }
@@ -144,10 +145,15 @@ fn user(user: &spec::User<'_>, problems: &mut Problems) -> UserPlan {
     for (key, _) in lists.iter().filter(|(_, ids)| ids.contains(&u32::MAX)) {
         problems.add(format_args!("/process/user/{key}"), format!("{} is not an id", u32::MAX));
     }
+    let keeps_groups = annotations::keeps_groups(&config.annotations);
+    if keeps_groups && !user.additional_gids.is_empty() {
+        let text = format!("not set, as annotation {} keeps the groups of the caller", annotations::KEEP_GROUPS);
+        problems.warn("/process/user/additionalGids", text);
+    }
     UserPlan {
         uid: user.uid,
         gid: user.gid,
-        additional_gids: user.additional_gids.clone(),
+        additional_gids: (!keeps_groups).then(|| user.additional_gids.clone()),
         umask: user.umask.unwrap_or(0o022),
     }
 }

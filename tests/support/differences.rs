@@ -3,6 +3,7 @@
 //! A test that starts with `differs!()` is skipped when the runtime under test is runc; its name and the reason stand
 //! here. `RUN_DIFFERENCES=1` runs these tests on runc all the same, to see whether they still fail there.
 
+use super::crun_only::TESTS as OF_CRUN;
 use super::runtime;
 
 /// Test name and reason, sorted by name.
@@ -370,7 +371,9 @@ fn is_runc() -> bool {
 pub fn skips(function: &str) -> bool {
     let name = function.split("::").skip(1).collect::<Vec<_>>().join("::");
     let name = name.trim_end_matches("::here");
-    let Some((_, reason)) = REASONS.iter().find(|(test, _)| *test == name) else {
+    let of_crun = OF_CRUN.contains(&name).then_some("runc does not have it, crun has");
+    let reason = REASONS.iter().find(|(test, _)| *test == name).map(|(_, reason)| *reason);
+    let Some(reason) = reason.or(of_crun) else {
         panic!("{name} uses differs!() but is not in tests/support/differences.rs");
     };
     let skip = is_runc() && std::env::var_os("RUN_DIFFERENCES").is_none();
@@ -385,12 +388,12 @@ pub fn skips(function: &str) -> bool {
 fn every_difference_is_used() {
     let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     needs!(tests.is_dir(), "source tree");
-    for (name, _) in REASONS {
+    for name in REASONS.iter().map(|(name, _)| name).chain(OF_CRUN) {
         let (module, test) = name.rsplit_once("::").expect("module::test");
         let path = tests.join(module.replace("::", "/")).with_extension("rs");
         let source = runtime::read(&path);
         let body = source.split(&format!("fn {test}() {{\n")).nth(1).unwrap_or_default();
         assert!(body.trim_start().starts_with("differs!();"), "{name} does not start with differs!()");
     }
-    assert!(REASONS.is_sorted(), "the list is sorted by name");
+    assert!(REASONS.is_sorted() && OF_CRUN.is_sorted(), "the lists are sorted by name");
 }

@@ -27,6 +27,7 @@ pub mod cgroups;
 pub mod config;
 pub mod container;
 pub mod criu;
+pub mod crun_only;
 pub mod differences;
 pub mod leftovers;
 pub mod limits;

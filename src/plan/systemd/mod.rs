@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::spec::{Map, Text};
 
 use super::Problems;
+use super::annotations::SYSTEMD_PROPERTY;
 use properties::Property;
 use value::Value;
 
@@ -51,9 +52,6 @@ pub struct UnitPlan {
 }
 
 const KEY: &str = "/linux/cgroupsPath";
-
-/// What an annotation begins with that is a property of the unit.
-pub const ANNOTATION: &str = "org.systemd.property.";
 
 /// The parts of `linux.cgroupsPath`, checked.
 pub(super) struct Place<'a> {
@@ -131,7 +129,7 @@ impl<'a> Place<'a> {
             Property::new("DefaultDependencies", Value::Bool(false)),
         ];
         for (key, text) in annotations.iter() {
-            if let Some(name) = key.strip_prefix(ANNOTATION) {
+            if let Some(name) = key.strip_prefix(SYSTEMD_PROPERTY) {
                 match annotation(name, text) {
                     Ok(property) => properties.push(property),
                     Err(what) => {

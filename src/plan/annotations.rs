@@ -1,0 +1,88 @@
+//! The annotations that the runtime obeys: the one list of them.
+//! config.json: annotations
+//!
+//! Whoever writes an annotation gives an order to the runtime, which may have more rights than he has. So a name that is
+//! not in [`OBEYED`] has no meaning, and `features` tells engines all that have one.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::Problems;
+use crate::spec::{Map, Text};
+
+/// A file whose settings count more for criu than ours; empty for none.
+pub const CRIU_CONFIG: &str = "org.criu.config";
+/// Properties of the systemd unit begin so.
+pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
+/// A file to which the hooks' standard output is appended.
+pub const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
+/// The same for standard error.
+pub const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
+/// Whether the program keeps the supplementary groups of the runtime's caller.
+pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
+/// All of them, sorted. A dot at the end stands for all that begin so.
+pub static OBEYED: [&str; 5] = [CRIU_CONFIG, SYSTEMD_PROPERTY, HOOKS_STDERR, HOOKS_STDOUT, KEEP_GROUPS];
+
+/// The value of an annotation; of one that is given twice, the last.
+#[must_use]
+pub fn find<'a>(annotations: &'a Map<'_, Text<'_>>, name: &str) -> Option<&'a str> {
+    annotations.iter().rev().find(|(key, _)| &**key == name).map(|(_, value)| &**value)
+}
+
+/// Whether the program keeps the groups of the caller: by any value but `0`, as with crun.
+#[must_use]
+pub fn keeps_groups(annotations: &Map<'_, Text<'_>>) -> bool {
+    find(annotations, KEEP_GROUPS).is_some_and(|value| value != "0")
+}
+
+/// The files for what hooks print: standard output and standard error.
+#[must_use]
+pub fn hook_files(annotations: &BTreeMap<String, String>) -> [Option<&Path>; 2] {
+    [HOOKS_STDOUT, HOOKS_STDERR].map(|name| annotations.get(name).map(Path::new))
+}
+
+/// Checks those that hold a path.
+pub fn check(annotations: &Map<'_, Text<'_>>, problems: &mut Problems) {
+    for name in [HOOKS_STDOUT, HOOKS_STDERR] {
+        if let Some(path) = find(annotations, name)
+            && (!path.starts_with('/') || path.contains('\0'))
+        {
+            problems.add(format_args!("/annotations/{name}"), format!("{path:?} is not an absolute path"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KEEP_GROUPS, OBEYED, check, keeps_groups};
+    use crate::plan::Problems;
+    use crate::spec;
+
+    fn config(annotations: &str) -> spec::Config<'_> {
+        serde_json::from_str(annotations).expect("a config")
+    }
+
+    #[test]
+    fn the_list_is_sorted() {
+        assert!(OBEYED.is_sorted(), "{OBEYED:?}");
+    }
+
+    #[test]
+    fn the_last_value_counts() {
+        for (values, kept) in [(&["1"][..], true), (&["0"], false), (&[""], true), (&["1", "0"], false), (&[], false)] {
+            let pairs: Vec<_> = values.iter().map(|value| format!("\"{KEEP_GROUPS}\":\"{value}\"")).collect();
+            let text = format!(r#"{{"annotations":{{{}}}}}"#, pairs.join(","));
+            assert_eq!(keeps_groups(&config(&text).annotations), kept, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_relative_path_is_refused() {
+        let config = config(r#"{"annotations":{"run.oci.hooks.stdout":"/x","run.oci.hooks.stderr":"log"}}"#);
+        let mut problems = Problems::default();
+        check(&config.annotations, &mut problems);
+        let keys: Vec<_> = problems.found().iter().map(|problem| problem.key.as_str()).collect();
+        assert_eq!(keys, ["/annotations/run.oci.hooks.stderr"]);
+    }
+}
