@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use crate::support::{Bundle, cgroups, eventually, runtime, systemd};
 
 fn bundle() -> Bundle {
@@ -28,6 +30,19 @@ fn without_limits_no_cgroup_is_needed() {
     c.exec(&[], &["true"]).ok();
     c.delete_by_force();
     c.bundle.assert_nothing_left();
+}
+
+/// Then nothing tells which processes are the container's, and `kill` cannot reach them all.
+#[test]
+fn no_cgroup_and_no_pid_namespace_is_a_warning() {
+    differs!();
+    let warning = "no cgroup and no private pid namespace";
+    let out = bundle().run(["true"]).ok();
+    assert!(!out.stderr.contains(warning), "{out:?}");
+    let proc = json!({"destination": "/proc", "type": "none", "source": "/proc", "options": ["rbind"]});
+    let bundle = bundle().without_namespace("pid").set("/mounts/0", proc);
+    let out = { bundle }.run(["true"]).ok();
+    assert!(out.stderr.contains(warning), "{out:?}");
 }
 
 #[test]

@@ -36,6 +36,10 @@ use crate::sys::{Call, Named};
 
 use dir::{Dir, join};
 
+/// The warning where neither a cgroup nor a pid namespace tells which processes are the container's. It begins as runc's.
+pub const ONLY_INIT_IS_KNOWN: &str = "Creating a rootless container with no cgroup and no private pid namespace. \
+    Such configuration is strongly discouraged: kill and delete reach only its first process (linux.namespaces)";
+
 /// A container's cgroup: one directory on cgroup v2, one in every hierarchy on v1.
 ///
 /// One that was made by [`create`](Self::create) is removed when this is dropped, unless [`keep`](Self::keep) was

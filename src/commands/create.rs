@@ -276,6 +276,9 @@ pub(super) fn make_cgroup(plan: &Plan, host: &Host) -> Result<Cgroup> {
             }
             if plan.cgroup_optional {
                 log::debug!("{}: no cgroup: {error:#}", plan.entry.id);
+                if !plan.namespaces.creates(&PID) {
+                    log::warn!("{}", cgroup::ONLY_INIT_IS_KNOWN);
+                }
                 return Ok(Cgroup::none());
             }
             let text = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";

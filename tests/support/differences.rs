@@ -265,6 +265,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("root::propagation_unbindable_and_runbindable_make_the_root_unbindable", "runc 1.1 sets it before pivot_root"),
     ("root::without_a_mount_namespace_the_host_keeps_its_propagation", "runc needs a /proc in the rootfs"),
     ("rootless_cgroup::a_controller_that_is_not_delegated_is_named", "runc 1.1 says \"no such file or directory\""),
+    ("rootless_cgroup::no_cgroup_and_no_pid_namespace_is_a_warning", "runc 1.1.5 does not warn; newer ones do"),
     ("rootless_cgroup::the_users_systemd_makes_the_cgroup", "an exec of runc 1.1 stays outside of the user's unit"),
     ("run::pid_file_is_gone_when_the_program_does_not_run", "runc leaves it"),
     (
