@@ -34,6 +34,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -88,6 +89,9 @@ const FAILED: u8 = b'f';
 
 /// The longest packet: an error's text is cut to fit.
 const LONGEST: usize = 4096;
+
+/// How long init is not looked after.
+pub const SILENCE: Duration = Duration::from_millis(100);
 
 /// The runtime's end.
 #[derive(Debug)]
@@ -146,6 +150,21 @@ impl RuntimeEnd {
                 Ok(FromInit::End)
             }
             said => said.context("listening to the container's init"),
+        }
+    }
+
+    /// As [`Self::receive`]. Each time init has been silent for a moment, `look` looks after it; its error ends the wait.
+    ///
+    /// # Errors
+    /// As [`Self::receive`]; those of `look`.
+    pub fn receive_watched(&self, mut look: impl FnMut() -> Result<()>) -> Result<FromInit> {
+        let is = |error: &anyhow::Error, errno| error.downcast_ref().is_some_and(|call: &Call| call.is(errno));
+        loop {
+            match self.read(Bound::Within(SILENCE)) {
+                Err(error) if is(&error, Errno::TIMEDOUT) => look()?,
+                Err(error) if is(&error, Errno::CONNRESET) => return Ok(FromInit::End),
+                said => return said.context("listening to the container's init"),
+            }
         }
     }
 

@@ -78,6 +78,7 @@ mod faults;
 mod features;
 mod field_map;
 mod flags;
+mod frozen;
 mod hook_failures;
 mod hooks;
 mod hostname;

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::faults::at_once;
 use crate::support::{Bundle, cgroups, config, eventually, json, runtime, systemd};
 
 #[test]
@@ -138,6 +139,41 @@ fn a_unit_that_is_there_is_not_taken_over() {
     other.refused();
     assert_eq!(c.status(), "running");
     assert_eq!(systemd::property(&systemd::unit(&c.bundle), "ActiveState"), "active");
+}
+
+/// What the unit's cgroup is in the way of is said in the words of the other driver.
+#[test]
+fn a_cgroup_that_is_in_use_or_frozen_is_refused() {
+    needs!(systemd::runs() && cgroups::is_pure_v2(), "systemd on cgroup v2");
+    let c = systemd::bundle().args(["sleep", "600"]).create();
+    let path = format!("system.slice:{}:x", c.bundle.name());
+    let other = Bundle::busybox().global(["--systemd-cgroup"]).set("/linux/cgroupsPath", path);
+    other.refused().says("container's cgroup is not empty: 1 process(es) found");
+    c.delete_by_force();
+
+    let bundle = systemd::bundle();
+    let dir = std::path::Path::new("/sys/fs/cgroup/system.slice").join(systemd::unit(&bundle));
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("cgroup.freeze"), "1").unwrap();
+    let out = at_once(|| bundle.try_create());
+    fs::remove_dir(&dir).unwrap();
+    out.refused().says("container's cgroup unexpectedly frozen");
+    systemd::assert_gone(&systemd::unit(&bundle));
+}
+
+#[test]
+fn no_unit_is_made_in_a_frozen_slice() {
+    differs!();
+    needs!(systemd::runs() && cgroups::is_pure_v2(), "systemd on cgroup v2");
+    let neighbour = systemd::in_slice("orlopfrozen.slice").args(["sleep", "600"]).run_detached();
+    let slice = std::path::Path::new("/sys/fs/cgroup/orlopfrozen.slice");
+    fs::write(slice.join("cgroup.freeze"), "1").unwrap();
+    let bundle = systemd::in_slice("orlopfrozen.slice");
+    let out = at_once(|| bundle.try_create());
+    fs::write(slice.join("cgroup.freeze"), "0").unwrap();
+    out.refused().says("frozen").says("/sys/fs/cgroup/orlopfrozen.slice");
+    systemd::assert_gone(&systemd::unit(&bundle));
+    neighbour.delete_by_force();
 }
 
 /// systemd keeps failed units for people to look at; `delete` takes this one away too.

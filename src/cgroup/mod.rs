@@ -102,6 +102,7 @@ impl Cgroup {
         if cgroup.made.existed {
             cgroup.refuse_used()?;
         }
+        cgroup.refuse_frozen_on_v1()?;
         Ok(cgroup)
     }
 

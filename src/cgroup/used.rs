@@ -1,22 +1,86 @@
-//! Whether a cgroup that is there already may be a new container's.
+//! Whether a cgroup can be a new process's: nobody else's, and not frozen.
 
-use super::Cgroup;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::CWD;
+
+use super::{Cgroup, Version};
 use crate::error::{Failure, Result};
+use crate::sys::small_file;
 
 impl Cgroup {
-    /// Two containers in one cgroup would share limits, and die of each other's `delete`.
+    /// Refuses a cgroup that has processes, or is frozen. Two containers in one cgroup would share limits, and die of
+    /// each other's `delete`.
     ///
     /// # Errors
     /// [`Failure::WrongStatus`]; those of reading.
     pub fn refuse_used(&self) -> Result<()> {
-        let procs = self.procs()?.len();
+        let procs = match &self.version {
+            Version::V1(v1) => v1.most_procs()?,
+            Version::V2(_) => self.procs()?.len(),
+        };
         if procs != 0 {
             let text = format!("container's cgroup is not empty: {procs} process(es) found");
             return Err(Failure::WrongStatus(text).into());
         }
-        if self.frozen()? {
-            return Err(Failure::WrongStatus("container's cgroup unexpectedly frozen".to_owned()).into());
-        }
-        Ok(())
+        self.refuse_frozen()
     }
+
+    /// Refuses a cgroup that is frozen, itself or by one above it: what is born there never begins.
+    ///
+    /// # Errors
+    /// [`Failure::WrongStatus`], which names the cgroup that is to be thawed.
+    pub fn refuse_frozen(&self) -> Result<()> {
+        let Some((own, frozen)) = self.frozen_at() else { return Ok(()) };
+        let what = "container's cgroup unexpectedly frozen";
+        let text = match own {
+            true => format!("{what}: {} (thaw it first)", frozen.display()),
+            false => format!("{what} by one above it: {} (thaw that first)", frozen.display()),
+        };
+        Err(Failure::WrongStatus(text).into())
+    }
+
+    /// As [`Self::refuse_frozen`], on cgroup v1 alone, and with a single look when it is not. There a frozen process
+    /// cannot even be killed, so that one must not be made. On cgroup v2 it can be, so that the look is left to
+    /// `runtime/watch.rs`, which looks only after a process that is silent.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn refuse_frozen_on_v1(&self) -> Result<()> {
+        match &self.version {
+            Version::V1(v1) if v1.frozen_above() => self.refuse_frozen(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a cgroup that one above it has frozen; the container's own state is another question
+    /// ([`Self::frozen`]).
+    ///
+    /// # Errors
+    /// As [`Self::refuse_frozen`].
+    pub fn refuse_frozen_above(&self) -> Result<()> {
+        let above = match &self.version {
+            Version::V1(v1) => v1.frozen_above(),
+            Version::V2(v2) => matches!(v2.dir().read_pair("cgroup.events", "frozen"), Ok(Some(1))),
+        };
+        if above { self.refuse_frozen() } else { Ok(()) }
+    }
+
+    /// The nearest cgroup that was told to freeze, and whether it is this one.
+    fn frozen_at(&self) -> Option<(bool, PathBuf)> {
+        let freezers = match &self.version {
+            Version::V1(v1) => v1.freezers(),
+            Version::V2(v2) => vec![(v2.dir().path(), "cgroup.freeze")],
+        };
+        freezers.into_iter().find_map(|(path, file)| {
+            let frozen = path.ancestors().find(|dir| is_told_to_freeze(dir, file))?;
+            Some((frozen == path, frozen.to_owned()))
+        })
+    }
+}
+
+/// What cannot be read freezes nobody: the cgroup may not be there yet, and the topmost has no such file.
+fn is_told_to_freeze(dir: &Path, file: &str) -> bool {
+    let file = dir.join(file);
+    small_file::read_short(CWD, &file, || file.display().to_string()).is_ok_and(|text| text.trim_ascii() == b"1")
 }

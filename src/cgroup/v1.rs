@@ -110,6 +110,24 @@ impl Cgroup {
         self.dir("devices").or(first).or(self.unified.as_ref()).map_or(Ok(Vec::new()), Dir::procs)
     }
 
+    /// The number of processes in the hierarchy that has the most: systemd's own may be the only one with any.
+    pub(super) fn most_procs(&self) -> Result<usize> {
+        let dirs = self.hierarchies.iter().map(|hierarchy| &hierarchy.dir).chain(&self.unified);
+        dirs.map(Dir::procs).try_fold(0, |most, procs| Ok(most.max(procs?.len())))
+    }
+
+    /// Where processes can be frozen, and the file that says of a cgroup whether it was told to.
+    pub(super) fn freezers(&self) -> Vec<(&Path, &'static str)> {
+        let freezer = self.dir("freezer").map(|dir| (dir.path(), "freezer.self_freezing"));
+        freezer.into_iter().chain(self.unified.as_ref().map(|dir| (dir.path(), "cgroup.freeze"))).collect()
+    }
+
+    /// Whether a cgroup above this one was told to freeze, and so this one. What cannot be read does not say so.
+    pub(super) fn frozen_above(&self) -> bool {
+        let freezer = self.dir("freezer");
+        freezer.is_some_and(|dir| dir.read("freezer.parent_freezing").is_ok_and(|text| text.trim() == "1"))
+    }
+
     pub(super) fn freeze(&self) -> Result<()> {
         let freezer = self.freezer()?;
         let result = freeze(freezer);

@@ -11,7 +11,7 @@ use super::{given, path, path_or, run_poststop_hooks, tell};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::container::notify::{self, Notify};
 use crate::container::{self, Container, ContainerId, Reserved, Saved, gate};
-use crate::error::{AtKey, Context, Failure, Result};
+use crate::error::{AtKey, Context, Result};
 use crate::hooks::{self, Around, Output};
 use crate::host::Rootless;
 use crate::log::Phases;
@@ -21,6 +21,7 @@ use crate::plan::systemd::Manager;
 use crate::plan::terminal::Caller;
 use crate::plan::{self, Host, Plan, Request};
 use crate::resctrl::Groups;
+use crate::runtime;
 use crate::runtime::console::Console;
 use crate::runtime::inherited::Inherited;
 use crate::runtime::net_devices::{self, Moved};
@@ -29,6 +30,7 @@ use crate::runtime::pidfd_socket::{self, PidfdSocket};
 use crate::runtime::relay::Relay;
 use crate::runtime::seccomp_listener;
 use crate::runtime::spawn::{self, Child, Init};
+use crate::runtime::watch::Watch;
 use crate::spec::Hooks;
 use crate::state::Status;
 use crate::sys::Named;
@@ -171,7 +173,7 @@ pub(super) fn make_ready(
     reserved.save(&saved)?; // from here on `delete --force` finds what we leave if we are killed
     reserved.keep_config(&text)?;
     let notify = prepare_notify(&reserved, wanted.as_deref(), gate)?;
-    let mut cgroup = make_cgroup(&plan, &host)?;
+    let mut cgroup = runtime::cgroup::make(&plan, &host)?;
     let resctrl = make_groups(&plan, &reserved, &mut saved)?;
     let gate = (gate == Gate::Closed).then(|| gate::make(reserved.fd())).transpose()?;
     phases.end("prepare");
@@ -191,7 +193,8 @@ pub(super) fn make_ready(
     log::debug!("{id}: init is process {}", init.child.pid);
     let mut hooks_began = false;
     let mut net_devices = Moved::default();
-    let attended = init.attend(&plan, &mut console, || {
+    let mut watch = Watch::new(&cgroup);
+    let attended = init.attend(&plan, &mut console, &mut watch, || {
         phases.end("build");
         net_devices = net_devices::move_in(&plan.net_devices, init.child.pid)?;
         cgroup.set(&plan.resources)?;
@@ -261,33 +264,6 @@ fn prepare_notify(reserved: &Reserved, host: Option<&OsStr>, gate: Gate) -> Resu
     }
     // The container runs just as well if nobody hears of it.
     Ok(Notify::listen(reserved.fd(), host).inspect_err(|error| log::warn!("{error:#}")).ok())
-}
-
-/// Makes the cgroup, with the limits that cannot wait; systemd makes its own later. An ordinary user who may make none does without, if nothing asks for
-/// one.
-pub(super) fn make_cgroup(plan: &Plan, host: &Host) -> Result<Cgroup> {
-    if let Some(unit) = &plan.unit {
-        return Ok(Cgroup::open(&cgroup::planned_paths(&plan.cgroup)).of_unit(Some(unit.unit.clone())));
-    }
-    let mut cgroup = Cgroup::create(&plan.cgroup, &plan.resources)
-        .or_else(|error| {
-            if !cgroup::is_denied(&error) || !host.rootless {
-                return Err(error);
-            }
-            if plan.cgroup_optional {
-                log::debug!("{}: no cgroup: {error:#}", plan.entry.id);
-                if !plan.namespaces.creates(&PID) {
-                    log::warn!("{}", cgroup::ONLY_INIT_IS_KNOWN);
-                }
-                return Ok(Cgroup::none());
-            }
-            let text = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
-            Err(error.context(Failure::Unsupported(text.to_owned())))
-        })
-        .context("unable to apply cgroup configuration")
-        .at("/linux/cgroupsPath")?;
-    cgroup.limit_birth(&plan.resources)?;
-    Ok(cgroup)
 }
 
 /// What is known of the container before it is there.

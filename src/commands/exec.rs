@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::{given, hand_over, open, path, resctrl_of, status_of, tell, unit_of};
+use super::{cgroup_of, given, hand_over, open, path, resctrl_of, status_of, tell, unit_of};
 use crate::cgroup::Cgroup;
 use crate::container::Container;
 use crate::error::{Context, Failure, Result};
@@ -22,6 +22,7 @@ use crate::runtime::console::Console;
 use crate::runtime::inherited::Inherited;
 use crate::runtime::join::{self, Target};
 use crate::runtime::pidfd_socket::{self, PidfdSocket};
+use crate::runtime::watch::Watch;
 use crate::runtime::{foreground, pid_file};
 use crate::state::Status;
 use crate::sys::{Named, wait};
@@ -128,14 +129,15 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
             _ => None,
         },
     };
-    let mut exec = join::give_birth(&plan, &target)?; // killed on drop
+    let mut watch = if args.ignore_paused { Watch::of_one_that_may_be_paused() } else { Watch::new(&cgroup) };
+    let mut exec = join::give_birth(&plan, &target, &mut watch)?; // killed on drop
     log::debug!("{id}: the process is {}", exec.child.pid);
     if let Some(groups) = resctrl_of(&container) {
         groups.add(exec.child.pid)?;
     }
     inherited.close()?;
     phases.end("birth");
-    exec.attend_exec(&plan.entry.process, &mut console)?;
+    exec.attend_exec(&plan.entry.process, &mut console, &mut watch)?;
     phases.end("enter");
     let relay = console.relay()?;
     if let Some(socket) = pidfd_socket {
@@ -145,7 +147,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
         pid_file::write(path, exec.child.pid)?;
     }
     let tell_agent = |listener| hand_over(&container.saved, exec.child.pid, &listener);
-    if let Err(error) = exec.go().and_then(|()| exec.attend_program(tell_agent)) {
+    if let Err(error) = exec.go().and_then(|()| exec.attend_program(&mut watch, tell_agent)) {
         if let Some(path) = &pid_file {
             pid_file::remove(path);
         }
@@ -162,7 +164,8 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
 
 fn check_status(container: &Container, ignore_paused: bool) -> Result<()> {
     let text = match status_of(container)? {
-        Status::Created | Status::Running => return Ok(()),
+        Status::Created | Status::Running if ignore_paused => return Ok(()),
+        Status::Created | Status::Running => return cgroup_of(container).refuse_frozen_on_v1(),
         Status::Paused if ignore_paused => return Ok(()),
         Status::Paused => "cannot exec in a paused container (use --ignore-paused to override)",
         Status::Stopped => return Err(join::stopped()),

@@ -21,6 +21,7 @@ use crate::plan::namespaces::{NETWORK, TIME};
 use crate::plan::terminal::Caller;
 use crate::plan::{self, Host, Plan, Request};
 use crate::resctrl::Groups;
+use crate::runtime;
 use crate::runtime::console::Console;
 use crate::runtime::net_devices::{self, Moved};
 use crate::runtime::restore::Place;
@@ -126,7 +127,7 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
     reserved.keep_config(&text)?;
     notify::make_directory(reserved.fd())?;
     let directory = state_root.join(&*id);
-    let cgroup = create::make_cgroup(&plan, &host)?;
+    let cgroup = runtime::cgroup::make_unfrozen(&plan, &host)?;
     let resctrl = create::make_groups(&plan, &reserved, &mut saved)?;
     let place = Place::make(&plan, directory.join(container::CRIU_ROOT))?;
     let mut restored = Restored {

@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::runtime::foreground;
 use crate::runtime::pid_file;
 use crate::runtime::spawn::Init;
+use crate::runtime::watch::Watch;
 
 /// Create and run a container.
 #[derive(Debug, Args)]
@@ -93,6 +94,8 @@ fn forward(notify: &Notify, init: BorrowedFd<'_>, main_pid: i32) {
 
 fn begin(init: &Init, container: &Container) -> Result<()> {
     init.go()?;
-    init.attend_program(|listener| hand_over(&container.saved, init.child.pid, &listener))?;
+    // It may be paused from now on.
+    let mut watch = Watch::of_one_that_may_be_paused();
+    init.attend_program(&mut watch, |listener| hand_over(&container.saved, init.child.pid, &listener))?;
     start::poststart(container)
 }

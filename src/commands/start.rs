@@ -33,9 +33,11 @@ pub fn start(args: &Start, state_root: &Path) -> Result<()> {
     let mut phases = Phases::begin();
     let mut container = lock(state_root, &args.id)?;
     // A frozen init would take the connection and never answer.
-    let frozen = cgroup_of(&container).frozen()?;
+    let cgroup = cgroup_of(&container);
+    let frozen = cgroup.frozen()?;
     let init = if frozen { None } else { gate::approach(container.fd())? };
     let Some(init) = init else { return Err(no_gate(&container)) };
+    cgroup.refuse_frozen_above()?;
     let notify = match notify::wanted() {
         Some(host) => Some(Notify::listen(container.fd(), &host)?).zip(container.init()?),
         None => None,

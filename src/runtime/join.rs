@@ -14,6 +14,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::spawn::{Child, Init, adopt_init, close_runtime_end, visiting};
+use super::watch::Watch;
 use super::{limits, stdio};
 use crate::bootstrap;
 use crate::cgroup::{Born, Cgroup};
@@ -60,7 +61,7 @@ pub fn stopped() -> anyhow::Error {
 ///
 /// # Errors
 /// What went wrong on either side.
-pub fn give_birth(plan: &ExecPlan, target: &Target<'_>) -> Result<Init> {
+pub fn give_birth(plan: &ExecPlan, target: &Target<'_>, watch: &mut Watch<'_>) -> Result<Init> {
     let token = SingleThreaded::prove()?;
     let (wire, exec_end) = sync::pair()?;
     let birth = plan.birth;
@@ -94,7 +95,7 @@ pub fn give_birth(plan: &ExecPlan, target: &Target<'_>) -> Result<Init> {
         Birth::Direct => Init { child, wire },
         Birth::ViaBootstrap => {
             wire.go()?;
-            adopt_init(child, wire)?
+            adopt_init(child, wire, watch)?
         }
     };
     limits::final_cpus(&plan.entry.process.exec_cpu_affinity, exec.child.pid)?;

@@ -1,5 +1,6 @@
 //! The parent's half of making a process: we are the runtime, privileged, on the host, with one thread.
 
+pub mod cgroup;
 pub mod console;
 pub mod foreground;
 mod id_mappings;
@@ -15,3 +16,4 @@ pub mod restore;
 pub mod seccomp_listener;
 pub mod spawn;
 mod stdio;
+pub mod watch;

@@ -10,6 +10,7 @@ use rustix::process::fchdir;
 
 use super::console::Console;
 use super::mount_sources::MountSources;
+use super::watch::Watch;
 use super::{id_mappings, limits, stdio};
 use crate::bootstrap;
 use crate::cgroup::{Born, Cgroup};
@@ -21,7 +22,7 @@ use crate::plan::process::ProcessPlan;
 use crate::sync::{self, FromInit, RuntimeEnd};
 use crate::sys::clone::{self, Newborn, SingleThreaded};
 use crate::sys::root::Root;
-use crate::sys::wait::{self, Bound, Why};
+use crate::sys::wait::{self, Bound};
 use crate::sys::{self, Named, pidfd, proc};
 
 /// How long a process of ours may take to end when it has nothing else left to do, or was killed.
@@ -137,7 +138,7 @@ pub fn give_birth(plan: &Plan, cgroup: &mut Cgroup, rootfs: &Root, gate: Option<
             // Init inherits it, and may be one of those to whose files in /proc only root may write.
             limits::oom_score_adj(&plan.entry.process, bootstrap.pid)?;
             wire.go()?;
-            adopt_init(bootstrap, wire)?
+            adopt_init(bootstrap, wire, &mut Watch::new(cgroup))?
         }
     };
     fchdir(&bundle).named(|| "fchdir(bundle)".to_owned())?;
@@ -148,10 +149,15 @@ pub fn give_birth(plan: &Plan, cgroup: &mut Cgroup, rootfs: &Root, gate: Option<
 }
 
 /// The bootstrap has one thing to say: init's pid, or what went wrong. Then it is over.
-pub(super) fn adopt_init(bootstrap: Child, wire: RuntimeEnd) -> Result<Init> {
+pub(super) fn adopt_init(bootstrap: Child, wire: RuntimeEnd, watch: &mut Watch<'_>) -> Result<Init> {
     // Killed before it could say it, it may leave an init that waits for us, as we would for it. It ends with the wire.
     let ends = [wire.as_fd(), bootstrap.pidfd.as_fd()];
-    let [said, _] = wait::either_readable(ends, Bound::Endless(Why::PeerAtWork))?;
+    let said = loop {
+        match wait::either_readable(ends, Bound::Within(sync::SILENCE))? {
+            [false, false] => watch.look(bootstrap.pid)?,
+            [said, _] => break said,
+        }
+    };
     match if said { wire.receive()? } else { FromInit::End } {
         FromInit::Forked(pid) => {
             let child = Child { pid, pidfd: pidfd::open(pid)?, released: false };
@@ -236,11 +242,17 @@ impl Init {
     /// moment of the `prestart` and `createRuntime` hooks.
     ///
     /// # Errors
-    /// Init's own, as it tells them; that it died; those of the answers.
-    pub fn attend(&self, plan: &Plan, console: &mut Console, mut hooks_due: impl FnMut() -> Result<()>) -> Result<()> {
+    /// Init's own, as it tells them; that it died, or cannot run; those of the answers.
+    pub fn attend(
+        &self,
+        plan: &Plan,
+        console: &mut Console,
+        watch: &mut Watch<'_>,
+        mut hooks_due: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
         let mut sources = MountSources::new(plan, self.child.pid);
         loop {
-            match self.wire.receive()? {
+            match self.receive(watch)? {
                 FromInit::MountSource(index) => {
                     let source = sources.open(index)?;
                     self.wire.descriptor(source.as_fd())?;
@@ -264,9 +276,13 @@ impl Init {
     ///
     /// # Errors
     /// As there.
-    pub fn attend_exec(&self, plan: &ProcessPlan, console: &mut Console) -> Result<()> {
-        while !self.attend_to(self.wire.receive()?, plan, console)? {}
+    pub fn attend_exec(&self, plan: &ProcessPlan, console: &mut Console, watch: &mut Watch<'_>) -> Result<()> {
+        while !self.attend_to(self.receive(watch)?, plan, console)? {}
         Ok(())
+    }
+
+    fn receive(&self, watch: &mut Watch<'_>) -> Result<FromInit> {
+        self.wire.receive_watched(|| watch.look(self.child.pid))
     }
 
     /// What every process asks; true when it is ready.
@@ -301,9 +317,13 @@ impl Init {
     ///
     /// # Errors
     /// Why it is not; those of handing over.
-    pub fn attend_program(&self, mut hand_over: impl FnMut(OwnedFd) -> Result<()>) -> Result<()> {
+    pub fn attend_program(
+        &self,
+        watch: &mut Watch<'_>,
+        mut hand_over: impl FnMut(OwnedFd) -> Result<()>,
+    ) -> Result<()> {
         loop {
-            match self.wire.receive()? {
+            match self.receive(watch)? {
                 FromInit::Listener(listener) => {
                     hand_over(listener)?;
                     self.wire.go()?;

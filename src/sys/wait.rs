@@ -37,7 +37,7 @@ pub enum Bound {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     /// The process at the other end of a wire is at work, for as long as its mounts and the user's hooks take. Its death
-    /// is the end of the wire, and of the wait.
+    /// is the end of the wire, and of the wait. One that may be unable to run is watched instead (`runtime/watch.rs`).
     PeerAtWork,
     /// A container that is created waits for its `start`, be it tomorrow. It can be killed.
     NotStartedYet,

@@ -84,6 +84,11 @@ fn v1_mount(controller: &str) -> Option<PathBuf> {
     Some(found.target.into())
 }
 
+/// Where the v1 hierarchy of `controller` is mounted.
+pub fn v1_root(controller: &str) -> Option<PathBuf> {
+    v1_mount(controller)
+}
+
 /// Where the v2 hierarchy is mounted.
 pub fn v2_root() -> Option<PathBuf> {
     v2_mount()
