@@ -102,6 +102,7 @@ mod mount_options;
 mod mounts;
 mod namespaces;
 mod net_devices;
+mod net_devices_restored;
 mod notify_socket;
 mod openmetrics;
 mod pages;

@@ -6,15 +6,15 @@ use crate::namespaces::Helper;
 use crate::support::{Bundle, Value, json};
 
 /// A network namespace.
-struct Net(Helper);
+pub struct Net(pub Helper);
 
 impl Net {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Net(Helper::unshared("network"))
     }
 
     /// With one end of a veth pair, `v0`, which has this state and these addresses; the other end is `peer`.
-    fn with_device(script: &[&str]) -> Self {
+    pub fn with_device(script: &[&str]) -> Self {
         let net = Self::new();
         net.ip("link add v0 type veth peer name peer");
         net.ip("link set peer up");
@@ -22,7 +22,7 @@ impl Net {
         net
     }
 
-    fn path(&self) -> String {
+    pub fn path(&self) -> String {
         self.0.path("network")
     }
 
@@ -33,14 +33,19 @@ impl Net {
     }
 
     #[track_caller]
-    fn ip(&self, arguments: &str) {
+    pub fn ip(&self, arguments: &str) {
         let out = self.command(arguments).output().unwrap();
         assert!(out.status.success(), "ip {arguments}: {out:?}");
     }
 
     /// What is known of a device; empty when there is none.
-    fn show(&self, device: &str) -> String {
+    pub fn show(&self, device: &str) -> String {
         let out = self.command(&format!("addr show dev {device}")).output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    pub fn show_all(&self) -> String {
+        let out = self.command("addr show").output().unwrap();
         String::from_utf8(out.stdout).unwrap()
     }
 
@@ -50,12 +55,12 @@ impl Net {
     }
 
     /// A container that is moved `v0`, made by a runtime in here.
-    fn bundle(&self, device: Value) -> Bundle {
+    pub fn bundle(&self, device: Value) -> Bundle {
         self.is_the_hosts(Bundle::busybox()).set("/linux/netDevices/v0", device)
     }
 }
 
-fn joining(bundle: Bundle, net: &Net) -> Bundle {
+pub fn joining(bundle: Bundle, net: &Net) -> Bundle {
     bundle.without_namespace("network").push("/linux/namespaces", json!({ "type": "network", "path": net.path() }))
 }
 
@@ -261,6 +266,81 @@ fn a_create_that_fails_later_brings_the_device_back() {
         });
     }
     assert_eq!(other.show("eth0"), "");
+}
+
+/// `create` in `other` with a device that is `eth0` there and has index 77; it fails after a sibling in `other` has done
+/// this with `ip`.
+#[track_caller]
+fn create_that_fails_after(net: &Net, other: &Net, script: &[&str]) {
+    let lines: String = script.iter().map(|line| format!("nsenter --net={} ip {line}\n", other.path())).collect();
+    let args = json!(["sh", "-c", format!("set -e\n{lines}echo done >&2; exit 1")]);
+    let hook = json!({ "path": "/bin/sh", "args": args, "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"] });
+    let bundle = joining(net.bundle(json!({ "name": "eth0" })), other).push("/hooks/createRuntime", hook);
+    let out = bundle.try_create();
+    assert!(out.status == 1 && out.stderr.contains("done"), "{script:?}: {out:?}");
+    bundle.assert_nothing_left();
+}
+
+fn with_index() -> Net {
+    let net = Net::new();
+    net.ip("link add v0 index 77 type veth peer name peer");
+    net.ip("addr add 192.0.2.7/24 dev v0");
+    net.ip("link set v0 up");
+    net
+}
+
+/// Whoever is root in a namespace that is joined gets no device of his onto the host, whatever name and index it has.
+#[test]
+fn attack_a_device_of_a_sibling_is_not_brought_to_the_host() {
+    differs!();
+    let third = Net::new();
+    let away = format!("link set eth0 netns {}", third.path());
+    for script in [
+        &["link set eth0 name gone", "link set trap name eth0"][..],
+        &["link set eth0 name gone", "link add eth0 address 02:00:00:00:66:66 type veth"],
+        &["link del eth0", "link set trap name eth0"],
+        &["link del eth0", "link add eth0 index 77 address 02:00:00:00:66:66 type veth"],
+        &["link del eth0", "link add x index 77 address 02:00:00:00:66:66 type veth"],
+        &[&away, "link add eth0 index 77 address 02:00:00:00:66:66 type veth"],
+    ] {
+        let (net, other) = (with_index(), Net::new());
+        other.ip("link add trap address 02:00:00:00:66:66 type veth");
+        create_that_fails_after(&net, &other, script);
+        assert!(!net.show_all().contains("02:00:00:00:66:66"), "{script:?}: {}", net.show_all());
+        assert!(other.show_all().contains("02:00:00:00:66:66"), "{script:?}: a sibling keeps what it has");
+    }
+}
+
+#[test]
+fn a_device_that_a_sibling_renamed_comes_back() {
+    differs!();
+    for script in [
+        &["link set eth0 name gone"][..],
+        &["link set eth0 down", "link set eth0 name gone", "link add eth0 type veth"],
+        &["link add bridge type bridge", "link set eth0 master bridge"],
+    ] {
+        let (net, other) = (with_index(), Net::new());
+        create_that_fails_after(&net, &other, script);
+        let found = net.show("v0");
+        assert!(
+            found.contains("77: v0@") && found.contains("192.0.2.7/24") && found.contains(",UP"),
+            "{script:?}: {found}"
+        );
+    }
+}
+
+/// An index may be taken in the namespace that is joined, and on the host when the device comes back.
+#[test]
+fn a_device_gets_another_index_when_its_own_is_taken() {
+    differs!();
+    let (net, other) = (with_index(), Net::new());
+    other.ip("link add taken index 77 type veth");
+    other.ip("link add next index 78 type veth");
+    create_that_fails_after(&net, &other, &["link show dev eth0"]);
+    assert!(net.show("v0").contains("192.0.2.7/24"), "{}", net.show_all());
+    joining(net.bundle(json!({ "name": "eth0" })), &other).run(["true"]).silent();
+    let found = other.show("eth0");
+    assert!(found.contains("eth0@") && found.contains("192.0.2.7/24"), "{found}");
 }
 
 #[test]

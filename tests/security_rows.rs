@@ -48,7 +48,9 @@ fn every_row_is_there() {
         titles.dedup();
         assert_eq!(titles.len(), count, "{kind}{titles:#?}");
     }
-    assert_eq!(rows.len(), NUMBERED + HARDENING + HARNESSES);
+    // What reviews of our own code have found: a number of rows that grows.
+    let reviews = rows.iter().filter(|row| row.title.starts_with("review: ")).count();
+    assert_eq!(rows.len(), NUMBERED + HARDENING + HARNESSES + reviews);
 }
 
 #[test]

@@ -211,10 +211,12 @@ impl Restored {
             // The processes have namespaces, in which there is nothing yet.
             "setup-namespaces" => {
                 self.take(plan, event.pid)?;
-                if plan.namespaces.creates(&NETWORK) {
+                self.net_devices = if plan.namespaces.creates(&NETWORK) {
                     restore::loopback_up(event.pid)?;
-                }
-                self.net_devices = net_devices::move_in(&plan.net_devices, event.pid)?;
+                    net_devices::move_in(&plan.net_devices, event.pid)?
+                } else {
+                    net_devices::move_in_missing(&plan.net_devices, event.pid)?
+                };
                 self.hooks_began = true;
                 let init = self.init.as_ref().context("criu has not told of the container's init")?;
                 create::run_create_hooks(&plan.hooks, &self.saved, init.pidfd.as_fd())

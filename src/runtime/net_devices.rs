@@ -2,53 +2,65 @@
 //! config.json: linux.netDevices
 //! process: runtime
 //!
-//! All is looked at before anything is moved, and a `create` that fails brings back what it has moved, as it was: else a
-//! failure would take a veth away for good, with the namespace that it is in. Once the container is there the devices
-//! are its namespace's own, and what becomes of them at the end is the kernel's to decide, as the specification demands.
+//! All are looked at before any is moved, and a `create` that fails brings back what it has moved, as it was: else a
+//! failure would destroy a veth together with the namespace that it is in. Once the container is there, the devices
+//! belong to its namespace, and what becomes of them at the end is the kernel's decision, as the specification demands.
+//!
+//! Other processes may be root in a namespace that is joined: they can rename, delete and make devices there. So a
+//! device has its index from us when it is moved, and it is brought back by that index, through a namespace that
+//! nobody else is in. There it is seen whether it is the one that was moved: if a device with that index has left the
+//! container's namespace before, it is not.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::bail;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::spawn::visiting;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::namespaces::NETWORK;
 use crate::plan::net_devices::{NetDevice, numbered};
-use crate::sys::netlink::{Address, Device, Netlink};
+use crate::sys::netlink::{Address, Departures, Device, Netlink};
 use crate::sys::{Call, Named, clone, fd};
+
+/// How many indices are tried until one is free in another namespace, and how many names of a template are looked for.
+const TRIES: usize = 4096;
 
 /// Devices that have been moved; they come back when this is dropped, unless they are kept.
 #[derive(Debug, Default)]
-pub struct Moved(Option<Journey>);
+pub struct Moved(Option<Transfer>);
 
 impl Moved {
     /// Leaves them where they are.
     pub fn keep(&mut self) {
-        if let Some(journey) = &mut self.0 {
-            journey.devices.clear();
+        if let Some(transfer) = &mut self.0 {
+            transfer.devices.clear();
         }
     }
 }
 
-/// Two namespaces, and what has gone from one to the other.
+/// Two namespaces, and what has been moved from one to the other.
 #[derive(Debug)]
-struct Journey {
-    host: Side,
-    container: Side,
-    devices: Vec<Traveller>,
+struct Transfer {
+    host: Namespace,
+    container: Namespace,
+    /// Of the container's namespace.
+    departures: Departures,
+    devices: Vec<MovedDevice>,
 }
 
 /// A network namespace, which stays while this is there.
 #[derive(Debug)]
-struct Side {
-    namespace: OwnedFd,
+struct Namespace {
+    file: OwnedFd,
     netlink: Netlink,
 }
 
 /// A device, as it was on the host.
 #[derive(Debug)]
-struct Traveller {
+struct MovedDevice {
     name: String,
     index: i32,
     up: bool,
@@ -56,6 +68,8 @@ struct Traveller {
     addresses: Vec<Address>,
     /// Its name in the container.
     inside: String,
+    /// Its index in the container, once it is there.
+    index_inside: Option<i32>,
 }
 
 /// Moves the devices of a plan into the namespace of the process `init`.
@@ -63,19 +77,37 @@ struct Traveller {
 /// # Errors
 /// The failed call's, with the place in config.json; then all are where they were.
 pub fn move_in(plan: &[NetDevice], init: i32) -> Result<Moved> {
+    move_those(plan, init, |_, _| Ok(true))
+}
+
+/// As [`move_in`], into a namespace that was joined when the container was saved: the devices that are in it stay there.
+///
+/// # Errors
+/// As [`move_in`].
+pub fn move_in_missing(plan: &[NetDevice], init: i32) -> Result<Moved> {
+    move_those(plan, init, |transfer, device| Ok(!transfer.is_there(device)?))
+}
+
+fn move_those(plan: &[NetDevice], init: i32, is_due: impl Fn(&Transfer, &NetDevice) -> Result<bool>) -> Result<Moved> {
     if plan.is_empty() {
         return Ok(Moved::default());
     }
-    let mut journey = Journey::between_us_and(init).at("/linux/netDevices")?;
-    let mut travellers: Vec<Traveller> = Vec::with_capacity(plan.len());
+    let mut transfer = Transfer::to_namespace_of(init).at("/linux/netDevices")?;
+    let mut due = Vec::with_capacity(plan.len());
     for device in plan {
-        let traveller = journey.prepare(device, &travellers).at(&device.key)?;
-        travellers.push(traveller);
+        if is_due(&transfer, device).at(&device.key)? {
+            due.push(device);
+        }
     }
-    for (device, traveller) in plan.iter().zip(travellers) {
-        journey.bring_in(traveller).at(&device.key)?;
+    let mut prepared: Vec<MovedDevice> = Vec::with_capacity(due.len());
+    for device in &due {
+        let next = transfer.prepare(device, &prepared).at(&device.key)?;
+        prepared.push(next);
     }
-    Ok(Moved(Some(journey)))
+    for (device, prepared) in due.iter().zip(prepared) {
+        transfer.bring_in(prepared).at(&device.key)?;
+    }
+    Ok(Moved(Some(transfer)))
 }
 
 /// Whether the host has the device.
@@ -90,37 +122,55 @@ fn on_host(host: &Netlink, name: &str) -> Result<Device> {
     host.device(name)?.with_context(|| format!("there is no network device {name:?}"))
 }
 
-impl Journey {
-    fn between_us_and(init: i32) -> Result<Self> {
-        let host = Side { namespace: open_namespace("self")?, netlink: Netlink::open()? };
-        let namespace = open_namespace(&init.to_string())?;
+impl Transfer {
+    fn to_namespace_of(init: i32) -> Result<Self> {
+        let host = Namespace { file: open_namespace("self")?, netlink: Netlink::open()? };
+        let file = open_namespace(&init.to_string())?;
         let id = |file: &OwnedFd| {
             let stat = rustix::fs::fstat(file).named(|| "fstat()".to_owned())?;
             Ok::<_, Call>((stat.st_dev, stat.st_ino))
         };
-        if id(&host.namespace)? == id(&namespace)? {
+        if id(&host.file)? == id(&file)? {
             bail!("unable to move network devices: the NET namespace that the container joins is the host's");
         }
-        let netlink = visiting([&NETWORK].into_iter(), || {
-            clone::setns(namespace.as_fd(), NETWORK.flag)?;
-            Ok(Netlink::open()?)
+        let (netlink, departures) = visiting([&NETWORK].into_iter(), || {
+            clone::setns(file.as_fd(), NETWORK.flag)?;
+            Ok((Netlink::open()?, Departures::watch()?))
         })?;
-        Ok(Self { host, container: Side { namespace, netlink }, devices: Vec::new() })
+        Ok(Self { host, container: Namespace { file, netlink }, departures, devices: Vec::new() })
+    }
+
+    /// Whether the container's namespace has the device already. Of a template's number nothing is known; there it
+    /// counts that the host does not have the device.
+    fn is_there(&self, device: &NetDevice) -> Result<bool> {
+        let container = &self.container.netlink;
+        if !device.inside.contains('%') {
+            return Ok(container.device(&device.inside)?.is_some());
+        }
+        if self.host.netlink.device(&device.name)?.is_some() {
+            return Ok(false);
+        }
+        for name in (0..).map_while(|number| numbered(&device.inside, number)).take(TRIES) {
+            if container.device(&name)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Looks at a device, and whether its name is free; changes nothing. `others` have theirs.
-    fn prepare(&self, device: &NetDevice, others: &[Traveller]) -> Result<Traveller> {
-        let name = &device.name;
-        let found = on_host(&self.host.netlink, name)?;
+    fn prepare(&self, device: &NetDevice, others: &[MovedDevice]) -> Result<MovedDevice> {
+        let found = on_host(&self.host.netlink, &device.name)?;
         let inside = self.free_name(&device.inside, others)?;
         let mut addresses = self.host.netlink.addresses(found.index)?;
         addresses.retain(Address::is_permanent);
-        Ok(Traveller { name: name.clone(), index: found.index, up: found.up, addresses, inside })
+        let Device { index, up } = found;
+        Ok(MovedDevice { name: device.name.clone(), index, up, addresses, inside, index_inside: None })
     }
 
     /// The kernel would only see when the device has moved already that its name there is taken; so the number for a
     /// template is found here, too.
-    fn free_name(&self, wanted: &str, others: &[Traveller]) -> Result<String> {
+    fn free_name(&self, wanted: &str, others: &[MovedDevice]) -> Result<String> {
         let is_free = |name: &str| {
             Ok::<_, Call>(
                 others.iter().all(|other| other.inside != name) && self.container.netlink.device(name)?.is_none(),
@@ -140,46 +190,111 @@ impl Journey {
         bail!("no name of the form {wanted:?} is free in the container's namespace")
     }
 
-    fn bring_in(&mut self, traveller: Traveller) -> Result<()> {
-        self.devices.push(traveller);
-        let Some(traveller) = self.devices.last() else { return Ok(()) };
-        let Traveller { index, inside, .. } = traveller;
+    fn bring_in(&mut self, device: MovedDevice) -> Result<()> {
+        let Self { host, container, devices, .. } = self;
+        let device = devices.push_mut(device); // from here on it is undone
+        host.netlink.set_up(device.index, false)?;
+        let index = host.hand_over(device.index, container, &device.inside)?;
+        device.index_inside = Some(index);
         // Addresses that are not valid everywhere belong to the place that the device leaves.
-        let addresses = traveller.addresses.iter().filter(|address| address.is_global());
-        self.host.netlink.set_up(*index, false)?;
-        self.host.netlink.move_to(*index, self.container.namespace.as_fd(), inside)?;
-        self.container.settle(inside, addresses, true)
+        container.settle(index, device.addresses.iter().filter(|address| address.is_global()), true)
     }
 
-    fn bring_back(&self, traveller: &Traveller) -> Result<()> {
-        let Traveller { name, inside, addresses, up, .. } = traveller;
-        if let Some(there) = self.container.netlink.device(inside)? {
-            self.container.netlink.set_up(there.index, false)?;
-            self.container.netlink.move_to(there.index, self.host.namespace.as_fd(), name)?;
+    /// Brings all devices back; those that fail stay where they are.
+    fn bring_back(&self) -> Result<()> {
+        let (inside, outside): (Vec<_>, Vec<_>) =
+            self.devices.iter().rev().partition(|device| device.index_inside.is_some());
+        for device in outside {
+            report(device, self.host.settle(device.index, device.addresses.iter(), device.up));
         }
-        self.host.settle(name, addresses.iter(), *up)
+        if inside.is_empty() {
+            return Ok(());
+        }
+        let transit = Namespace::new()?;
+        let mut fetched = Vec::with_capacity(inside.len());
+        for device in inside {
+            let index = device.index_inside.unwrap_or_default();
+            match self.container.hand_over(index, &transit, &device.name) {
+                Ok(in_transit) => fetched.push((device, index, in_transit)),
+                Err(error) => report(device, Err(error)),
+            }
+        }
+        let departures = self.departures.count();
+        for (device, index, in_transit) in fetched {
+            let known = departures.as_ref().map_err(|call| anyhow::anyhow!("{call}"));
+            let result = match known.and_then(|departures| is_the_moved_one(departures, index)) {
+                Ok(()) => self.return_to_host(device, in_transit, &transit),
+                // Whose it is, gets it back; what cannot be there goes with the namespace.
+                Err(error) => {
+                    let _ = transit.hand_over(in_transit, &self.container, &device.inside);
+                    Err(error)
+                }
+            };
+            report(device, result);
+        }
+        Ok(())
+    }
+
+    fn return_to_host(&self, device: &MovedDevice, in_transit: i32, transit: &Namespace) -> Result<()> {
+        let index = transit.hand_over(in_transit, &self.host, &device.name)?;
+        self.host.settle(index, device.addresses.iter(), device.up)
     }
 }
 
-impl Side {
+/// Whether the device that has left the container's namespace with this index, as the last one, was the only one.
+fn is_the_moved_one(departures: &BTreeMap<i32, usize>, index: i32) -> Result<()> {
+    match departures.get(&index) {
+        Some(1) => Ok(()),
+        _ => bail!("another one has taken its place in the container's namespace"),
+    }
+}
+
+/// Warns of a device that could not be brought back.
+fn report(device: &MovedDevice, result: Result<()>) {
+    // There is an error on its way already, which matters more than this one.
+    if let Err(error) = result {
+        log::warn!("the network device {:?} is not brought back to the host: {error:#}", device.name);
+    }
+}
+
+impl Namespace {
+    /// One that nobody else is in.
+    fn new() -> Result<Self> {
+        visiting([&NETWORK].into_iter(), || {
+            clone::unshare(NETWORK.flag)?;
+            Ok(Self { file: open_namespace("thread-self")?, netlink: Netlink::open()? })
+        })
+    }
+
+    /// Moves a device to the namespace `to`, where it has this name; gives its index there. The kernel gives no device
+    /// an index that is taken, so the index is that of this device and no other.
+    fn hand_over(&self, index: i32, to: &Self, name: &str) -> Result<i32> {
+        let mut tries = (index.max(1)..).take(TRIES);
+        loop {
+            let wanted = tries.next().context("no index is free for the network device")?;
+            match self.netlink.move_to(index, to.file.as_fd(), name, wanted) {
+                Err(call) if call.is(Errno::BUSY) => {}
+                moved => return Ok(moved.map(|()| wanted)?),
+            }
+        }
+    }
+
     /// Gives a device that has just come its addresses. An IPv6 one may have lost them by being down, too.
-    fn settle<'a>(&self, name: &str, addresses: impl Iterator<Item = &'a Address>, up: bool) -> Result<()> {
-        let device = self.netlink.device(name)?.with_context(|| format!("the network device {name:?} is gone"))?;
+    fn settle<'a>(&self, index: i32, addresses: impl Iterator<Item = &'a Address>, up: bool) -> Result<()> {
         for address in addresses {
-            self.netlink.add_address(device.index, address)?;
+            self.netlink.add_address(index, address)?;
         }
         if up {
-            self.netlink.set_up(device.index, true)?;
+            self.netlink.set_up(index, true)?;
         }
         Ok(())
     }
 }
 
-impl Drop for Journey {
+impl Drop for Transfer {
     fn drop(&mut self) {
-        for traveller in self.devices.iter().rev() {
-            // There is an error on its way already, which matters more than this one.
-            let _ = self.bring_back(traveller);
+        if let Err(error) = self.bring_back() {
+            log::warn!("network devices are not brought back to the host: {error:#}");
         }
     }
 }

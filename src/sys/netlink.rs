@@ -5,10 +5,14 @@
 //! asynchronous runtime, made a program with one such request 772 KB larger, by readers for every kind of link that
 //! there is.
 
+mod departures;
+
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+pub use departures::Departures;
 use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
 use super::wait::{self, Bound};
@@ -25,6 +29,9 @@ const TRIES: usize = 16;
 
 /// `NLM_F_DUMP_INTR`: the list changed while it was read.
 const INTERRUPTED: u16 = 0x10;
+
+/// `IFLA_NEW_IFINDEX` (Linux 5.13).
+const NEW_INDEX: u16 = 49;
 
 /// A socket of one network namespace, whichever it was opened in.
 #[derive(Debug)]
@@ -63,16 +70,24 @@ impl Address {
     }
 }
 
+/// A socket for requests about links and addresses.
+fn socket() -> Result<OwnedFd, Call> {
+    // Without a protocol it is that of routing, which has the number 0.
+    rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
+        .named(|| "socket(AF_NETLINK)".to_owned())
+}
+
 impl Netlink {
-    /// A socket of the network namespace that this thread is in.
+    /// A socket of the network namespace that this thread is in. Only the kernel can answer on it: a socket that is not
+    /// connected takes messages of every process in the namespace.
     ///
     /// # Errors
-    /// socket(2)'s.
+    /// socket(2)'s, connect(2)'s.
     pub fn open() -> Result<Self, Call> {
-        // Without a protocol it is that of routing, which has the number 0.
-        rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
-            .map(Self)
-            .named(|| "socket(AF_NETLINK)".to_owned())
+        let socket = socket()?;
+        let kernel = SocketAddrNetlink::new(0, 0);
+        rustix::net::connect(&socket, &kernel).named(|| "connect(AF_NETLINK)".to_owned())?; // no wait: there is no handshake
+        Ok(Self(socket))
     }
 
     /// The device of this name.
@@ -98,15 +113,19 @@ impl Netlink {
         self.ask(&message).map(|_| ()).named(|| format!("RTM_NEWLINK({device}, {})", if up { "up" } else { "down" }))
     }
 
-    /// Moves a device to another network namespace, and gives it a name there.
+    /// Moves a device to another network namespace, and gives it a name and an index there.
     ///
     /// # Errors
-    /// The failed call's: `EEXIST` when the name is taken, `EINVAL` for a device that cannot be moved (loopback).
-    pub fn move_to(&self, device: i32, namespace: BorrowedFd<'_>, name: &str) -> Result<(), Call> {
+    /// The failed call's: `EEXIST` when the name is taken, `EBUSY` when the index is, `EINVAL` for a device that cannot be
+    /// moved (loopback).
+    pub fn move_to(&self, device: i32, namespace: BorrowedFd<'_>, name: &str, index: i32) -> Result<(), Call> {
         let message = Message::link(libc::RTM_NEWLINK, device, 0, 0)
             .attribute(libc::IFLA_NET_NS_FD, &namespace.as_raw_fd().to_ne_bytes())
-            .attribute(libc::IFLA_IFNAME, &c_name(name));
-        self.ask(&message).map(|_| ()).named(|| format!("RTM_NEWLINK({device}, to another namespace as {name:?})"))
+            .attribute(libc::IFLA_IFNAME, &c_name(name))
+            .attribute(NEW_INDEX, &index.to_ne_bytes());
+        self.ask(&message)
+            .map(|_| ())
+            .named(|| format!("RTM_NEWLINK({device}, to another namespace as {name:?}, index {index})"))
     }
 
     /// The addresses of a device, in the order in which they were given to it.
@@ -290,7 +309,13 @@ pub(crate) fn fuzz(mut packet: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, Message, Netlink, read_address, write_address};
+    use std::os::fd::AsFd;
+
+    use rustix::io::Errno;
+    use rustix::net::SendFlags;
+    use rustix::net::netlink::SocketAddrNetlink;
+
+    use super::{Answer, Message, Netlink, read_address, socket, write_address};
 
     #[test]
     fn loopback_is_found() {
@@ -300,6 +325,18 @@ mod tests {
         assert_eq!(netlink.device("no-such-device").expect("an answer"), None);
         let addresses = netlink.addresses(device.index).expect("a list");
         assert!(addresses.iter().all(|address| !device.up || address.prefix == 8 || address.prefix == 128));
+    }
+
+    #[test]
+    fn nobody_but_the_kernel_answers() {
+        let netlink = Netlink::open().expect("a socket");
+        let own = rustix::net::getsockname(netlink.0.as_fd()).expect("a name");
+        let own = SocketAddrNetlink::try_from(own).expect("one of netlink");
+        let forged = Message::new(2, 0, &[0; 4]).finish();
+        let forger = socket().expect("a socket");
+        let sent = rustix::net::sendto(forger, &forged, SendFlags::DONTWAIT, &own); // no wait: it is refused
+        assert_eq!(sent, Err(Errno::CONNREFUSED));
+        assert!(netlink.device("lo").expect("an answer").is_some());
     }
 
     #[test]

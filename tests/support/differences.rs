@@ -3,8 +3,9 @@
 //! A test that starts with `differs!()` is skipped when the runtime under test is runc; its name and the reason stand
 //! here. `RUN_DIFFERENCES=1` runs these tests on runc all the same, to see whether they still fail there.
 
-use super::crun_only::TESTS as OF_CRUN;
-use super::runtime;
+mod skip;
+
+pub use skip::{notify_has_a_barrier, refusals_name_the_key, refuses_in_one_line, skips};
 
 /// Test name and reason, sorted by name.
 pub const REASONS: &[(&str, &str)] = &[
@@ -211,18 +212,27 @@ pub const REASONS: &[(&str, &str)] = &[
     ("net_devices::a_container_in_a_user_namespace_gets_its_device", "runc 1.1 has no netDevices"),
     ("net_devices::a_container_in_the_network_of_the_host_gets_no_device", "runc 1.1 has no netDevices"),
     ("net_devices::a_create_that_fails_later_brings_the_device_back", "runc 1.1 has no netDevices"),
+    ("net_devices::a_device_gets_another_index_when_its_own_is_taken", "runc 1.1 has no netDevices"),
     ("net_devices::a_device_is_moved_and_up", "runc 1.1 has no netDevices"),
     ("net_devices::a_device_is_renamed", "runc 1.1 has no netDevices"),
+    ("net_devices::a_device_that_a_sibling_renamed_comes_back", "runc 1.1 has no netDevices"),
     ("net_devices::a_device_that_cannot_be_moved_is_refused_and_the_others_come_back", "runc 1.1 has no netDevices"),
     ("net_devices::a_device_that_does_not_exist_is_refused_and_the_others_stay", "runc 1.1 has no netDevices"),
     ("net_devices::a_joined_namespace_keeps_the_device_when_the_container_is_gone", "runc 1.1 has no netDevices"),
     ("net_devices::a_name_that_is_taken_is_refused", "runc 1.1 has no netDevices"),
     ("net_devices::a_namespace_of_the_containers_own_takes_the_device_along", "runc 1.1 has no netDevices"),
     ("net_devices::a_template_takes_the_first_number_that_is_free", "runc 1.1 has no netDevices"),
+    ("net_devices::attack_a_device_of_a_sibling_is_not_brought_to_the_host", "runc 1.1 has no netDevices"),
     ("net_devices::attributes_stay", "runc 1.1 has no netDevices"),
     ("net_devices::configured_global_addresses_stay", "runc 1.1 has no netDevices"),
     ("net_devices::only_the_new_name_must_be_free", "runc 1.1 has no netDevices"),
     ("net_devices::what_is_no_name_is_refused", "runc 1.1 has no netDevices"),
+    ("net_devices_restored::a_container_is_restored_with_its_device", "runc 1.1 has no netDevices"),
+    (
+        "net_devices_restored::a_device_that_the_joined_namespace_has_not_comes_from_the_host",
+        "runc 1.1 has no netDevices",
+    ),
+    ("net_devices_restored::a_device_that_the_joined_namespace_has_stays_there", "runc 1.1 has no netDevices"),
     ("notify_socket::a_foreground_run_passes_signals_on_before_the_program_is_ready", "runc passes none on until then"),
     ("notify_socket::a_program_that_never_says_so_ends_as_any_other", "runc waits on, in the foreground for ever"),
     ("notify_socket::nobody_at_the_socket_is_an_error_of_start", "runc tells when the program runs already"),
@@ -340,54 +350,3 @@ pub const REASONS: &[(&str, &str)] = &[
     ("user_namespace::mappings_without_a_user_namespace_are_refused", "runc 1.1 ignores them"),
     ("user_namespace::stdio_is_nobody_elses_where_the_mappings_are_not_known", "runc 1.1 needs them"),
 ];
-
-/// runc may print warnings and several errors before it gives up.
-pub fn refuses_in_one_line() -> bool {
-    !is_runc()
-}
-
-/// runc often says only what the kernel said.
-pub fn refusals_name_the_key() -> bool {
-    !is_runc()
-}
-
-/// runc 1.1 does not ask for an answer to what it tells at `NOTIFY_SOCKET`.
-pub fn notify_has_a_barrier() -> bool {
-    !is_runc()
-}
-
-fn is_runc() -> bool {
-    runtime::program().file_name().is_some_and(|name| name == "runc")
-}
-
-/// Whether to skip the test in which a function of this full name (`crate::module::test::here`) is defined.
-#[track_caller]
-pub fn skips(function: &str) -> bool {
-    let name = function.split("::").skip(1).collect::<Vec<_>>().join("::");
-    let name = name.trim_end_matches("::here");
-    let of_crun = OF_CRUN.contains(&name).then_some("runc does not have it, crun has");
-    let reason = REASONS.iter().find(|(test, _)| *test == name).map(|(_, reason)| *reason);
-    let Some(reason) = reason.or(of_crun) else {
-        panic!("{name} uses differs!() but is not in tests/support/differences.rs");
-    };
-    let skip = is_runc() && std::env::var_os("RUN_DIFFERENCES").is_none();
-    if skip {
-        eprintln!("skipped on runc: {reason}");
-    }
-    skip
-}
-
-/// Every entry belongs to a test that uses it.
-#[test]
-fn every_difference_is_used() {
-    let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    needs!(tests.is_dir(), "source tree");
-    for name in REASONS.iter().map(|(name, _)| name).chain(OF_CRUN) {
-        let (module, test) = name.rsplit_once("::").expect("module::test");
-        let path = tests.join(module.replace("::", "/")).with_extension("rs");
-        let source = runtime::read(&path);
-        let body = source.split(&format!("fn {test}() {{\n")).nth(1).unwrap_or_default();
-        assert!(body.trim_start().starts_with("differs!();"), "{name} does not start with differs!()");
-    }
-    assert!(REASONS.is_sorted() && OF_CRUN.is_sorted(), "the lists are sorted by name");
-}
