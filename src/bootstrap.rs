@@ -4,6 +4,10 @@
 //! config.json: linux.namespaces, linux.timeOffsets
 //! process: bootstrap
 
+use std::fs::File;
+use std::io::Write;
+
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Context, Failure, Problem, Report, Result};
@@ -15,7 +19,7 @@ use crate::plan::namespaces::{NamespacesPlan, TIME, USER};
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::clone::{self, SingleThreaded};
 use crate::sys::proc::Proc;
-use crate::sys::process;
+use crate::sys::{Named, process};
 
 /// Runs to its end and gives the exit code.
 pub fn main(token: SingleThreaded, setup: &Setup<'_>, runtime: &InitEnd) -> i32 {
@@ -34,15 +38,25 @@ fn report(runtime: &InitEnd, result: Result<i32>) -> i32 {
 fn run(token: SingleThreaded, setup: &Setup<'_>, runtime: &InitEnd) -> Result<i32> {
     process::set_name(c"orlop:[boot]")?;
     runtime.wait()?;
-    join(setup.joined)?;
-    compare_ids(&setup.plan.entry.ids)?;
-    make_time_namespace(&setup.plan.namespaces)?;
+    let clocks = open_clocks(&setup.plan.namespaces)?;
     if setup.plan.entry.ids.joined {
-        // In there init may be seen as soon as it is born, by processes with every right over it (CVE-2016-9962).
+        // In there are processes with every right over us, and over init as soon as it is born (CVE-2016-9962).
         process::set_dumpable(false)?;
     }
+    join(setup.joined)?;
+    if setup.plan.entry.ids.joined {
+        process::set_dumpable(false)?; // where fs.suid_dumpable is not 0
+    }
+    compare_ids(&setup.plan.entry.ids)?;
+    let mut namespaces = setup.plan.namespaces.create;
+    if clocks.is_some() && namespaces & USER.flag != 0 {
+        // First, for it gives an ordinary user the right to make the time namespace, and to set its clocks.
+        clone::unshare(USER.flag)?;
+        namespaces &= !USER.flag;
+    }
+    make_time_namespace(&setup.plan.namespaces, clocks)?;
     // Our sibling: the runtime is its parent, and hears of its end.
-    let birth = clone::Birth { namespaces: setup.plan.namespaces.create, cgroup: None, sibling: true };
+    let birth = clone::Birth { namespaces, cgroup: None, sibling: true };
     let newborn = clone::clone(token, &birth, || init::main(setup, runtime)).context("making the container's init")?;
     Ok(newborn.pid)
 }
@@ -81,17 +95,30 @@ fn join(namespaces: &[Joined]) -> Result<()> {
     Ok(())
 }
 
+/// The file that sets the clocks of a new time namespace with offsets, if the plan has one. To be opened while this
+/// process is dumpable, if it is an ordinary user's: later the file belongs to root.
+///
+/// # Errors
+/// The failed call's.
+pub(crate) fn open_clocks(plan: &NamespacesPlan) -> Result<Option<File>> {
+    if plan.time_offsets.is_empty() {
+        return Ok(None);
+    }
+    let file = Proc::open()?.open_in("self/timens_offsets", OFlags::WRONLY).at("/linux/timeOffsets")?;
+    Ok(Some(File::from(file)))
+}
+
 /// Makes the time namespace of our children, and sets its clocks while nobody is in it. (One without offsets clone3
 /// makes.)
 ///
 /// # Errors
 /// The failed call's.
-pub(crate) fn make_time_namespace(plan: &NamespacesPlan) -> Result<()> {
-    if plan.time_offsets.is_empty() {
-        return Ok(());
-    }
+pub(crate) fn make_time_namespace(plan: &NamespacesPlan, clocks: Option<File>) -> Result<()> {
+    let Some(mut clocks) = clocks else { return Ok(()) };
     clone::unshare(TIME.flag).at("/linux/timeOffsets")?;
-    Proc::open()?.write("self/timens_offsets", &plan.time_offsets.concat()).at("/linux/timeOffsets")
+    let offsets = plan.time_offsets.concat();
+    let written = clocks.write_all(offsets.as_bytes());
+    Ok(written.named(|| format!("write(\"/proc/self/timens_offsets\", {offsets:?})")).at("/linux/timeOffsets")?)
 }
 
 /// Mappings in the config of a container that joins a user namespace must be those that it has.

@@ -62,6 +62,8 @@ pub enum FromInit {
     Ready,
     /// The filter is in force: this descriptor answers for it.
     Listener(OwnedFd),
+    /// The user namespace that the process was made for.
+    UserNamespace(OwnedFd),
     /// It went wrong.
     Failed(Report),
     /// The wire ended.
@@ -85,6 +87,7 @@ const TERMINAL: u8 = b't';
 const LIMITS: u8 = b'l';
 const READY: u8 = b'r';
 const LISTENER: u8 = b's';
+const USER_NAMESPACE: u8 = b'u';
 const FAILED: u8 = b'f';
 
 /// The longest packet: an error's text is cut to fit.
@@ -206,7 +209,7 @@ impl InitEnd {
     /// sendmsg(2)'s; that the runtime is gone.
     pub fn tell(&self, message: &FromInit) -> Result<()> {
         let descriptor = match message {
-            FromInit::Terminal(fd) | FromInit::Listener(fd) => Some(fd.as_fd()),
+            FromInit::Terminal(fd) | FromInit::Listener(fd) | FromInit::UserNamespace(fd) => Some(fd.as_fd()),
             _ => None,
         };
         socket::send(&self.0, &encode(message), descriptor).context("speaking to the runtime")
@@ -272,6 +275,7 @@ pub(crate) fn encode(message: &FromInit) -> Vec<u8> {
         FromInit::Limits => vec![LIMITS],
         FromInit::Ready => vec![READY],
         FromInit::Listener(_) => vec![LISTENER],
+        FromInit::UserNamespace(_) => vec![USER_NAMESPACE],
         FromInit::End => Vec::new(),
         FromInit::Failed(report) => {
             let mut packet = number(FAILED, u64::from(report.errno.unsigned_abs()));
@@ -293,6 +297,7 @@ pub(crate) fn decode(packet: &[u8], descriptor: Option<OwnedFd>) -> Result<FromI
         Some(&LIMITS) => FromInit::Limits,
         Some(&READY) => FromInit::Ready,
         Some(&LISTENER) => FromInit::Listener(descriptor.context("a message without its descriptor")?),
+        Some(&USER_NAMESPACE) => FromInit::UserNamespace(descriptor.context("a message without its descriptor")?),
         Some(&FAILED) => {
             let text = String::from_utf8_lossy(packet.get(9..).unwrap_or_default()).into_owned();
             let mut parts = text.splitn(4, '\0').map(str::to_owned);

@@ -49,6 +49,7 @@
 mod support;
 
 mod annotations;
+mod attack_births;
 mod attack_descriptors;
 mod attack_exec;
 mod attack_names;
@@ -115,6 +116,7 @@ mod ps;
 mod rlimits;
 mod root;
 mod rootless;
+mod rootless_births;
 mod rootless_cgroup;
 mod run;
 mod scheduling;

@@ -111,7 +111,8 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     if plan.namespaces.has_own(&USER) {
         ids::become_user(0, 0).context("becoming root of the user namespace")?;
     }
-    this::set_dumpable(false)?; // before anything is joined: what is in there must not see into us (CVE-2016-9962)
+    // Before anything is joined: what is in there must not see into us (CVE-2016-9962). Root's init is born so.
+    this::set_dumpable(false)?;
     join_namespaces(setup)?;
     rustix::process::setsid().context("setsid()")?;
     let proc = Proc::open()?;
@@ -144,6 +145,9 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
 fn wait_at(gate: &OwnedFd, plan: &Plan) -> InitEnd {
     let wait = || -> Result<InitEnd> {
         handover::close_all_but(gate, &plan.entry)?;
+        if plan.dumpable_at_gate {
+            this::set_dumpable(true)?; // from here on we hold nothing of the host's
+        }
         signal::end_on_usual_signals()?;
         loop {
             let start = InitEnd::from_fd(wait::accept(gate.as_fd(), Why::NotStartedYet)?);

@@ -26,6 +26,9 @@ pub fn become_user(plan: &Entry) -> Result<()> {
     process::set_keep_caps(true)?;
     set_groups(plan)?;
     ids::become_user(user.uid, user.gid).at("/process/user")?;
+    if (user.uid, user.gid) != (0, 0) {
+        process::set_dumpable(false)?; // where fs.suid_dumpable is not 0
+    }
     process::set_keep_caps(false)?;
     let kept = if plan.seccomp.is_some() && !plan.process.no_new_privileges { SYS_ADMIN } else { 0 };
     set_capabilities(sets, kept).at("/process/capabilities")?;

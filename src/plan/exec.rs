@@ -61,6 +61,8 @@ pub struct ExecPlan {
     pub own: u32,
     /// How the process is made.
     pub birth: Birth,
+    /// Whether we who make it are dumpable: an ordinary user's runtime is, or it could not write to its files in /proc.
+    pub dumpable: bool,
     /// What the user should hear, though it stops nothing.
     pub warnings: Vec<Problem>,
 }
@@ -92,7 +94,13 @@ impl ExecPlan {
             preserved_fds: changes.preserved_fds,
             keeps_rights: own & USER.flag == 0,
         };
-        let mut plan = Self { entry, own, birth: birth(own, host), warnings: problems.warnings().to_vec() };
+        let mut plan = Self {
+            entry,
+            own,
+            birth: birth(own, host),
+            dumpable: host.euid != 0,
+            warnings: problems.warnings().to_vec(),
+        };
         problems.into_result()?;
         if changes.process.is_none() {
             // As they are: an argument need not be UTF-8, which a config must.

@@ -114,6 +114,9 @@ pub struct Plan {
     pub resources: resources::ResourcePlan,
     /// Its share of cache and memory bandwidth, if any is decided.
     pub intel_rdt: Option<intel_rdt::IntelRdtPlan>,
+    /// Whether init is dumpable while it waits for `start`. An ordinary user could not enter its namespaces else, with
+    /// `exec` or otherwise; all others who are in its user namespace have come by it.
+    pub dumpable_at_gate: bool,
     /// Hooks.
     pub hooks: Hooks,
     /// What the user should hear, though it stops nothing.
@@ -215,7 +218,6 @@ impl Plan {
             keeps_rights: !namespaces.has_own(&namespaces::USER),
         };
         let mut plan = Self {
-            entry,
             bundle: request.bundle.to_owned(),
             annotations: config.annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
             rootfs: rootfs::decide(config, request.bundle, request.no_pivot, &namespaces, problems),
@@ -229,10 +231,12 @@ impl Plan {
             unit,
             resources,
             intel_rdt: intel_rdt::decide(linux.intel_rdt.as_ref(), request.id, host, problems),
+            dumpable_at_gate: host.euid != 0 && !entry.ids.joined,
             hooks: config.hooks.clone(),
             mounts,
             cgroup,
             namespaces,
+            entry,
             warnings: Vec::new(),
         };
         plan.warnings.extend_from_slice(problems.warnings());

@@ -79,13 +79,17 @@ pub fn give_birth(plan: &ExecPlan, target: &Target<'_>, watch: &mut Watch<'_>) -
         })
     };
     let lent = limits::lend(&plan.entry.process)?;
-    // From its first moment the child is seen by the container's processes (CVE-2016-9962).
-    process::set_dumpable(false)?;
+    if plan.dumpable {
+        // From its first moment the child is seen by the container's processes (CVE-2016-9962).
+        process::set_dumpable(false)?;
+    }
     let born = match birth {
         Birth::Direct => in_children_namespaces(target, inherited, || into_cgroup(target, make)),
         Birth::ViaBootstrap => into_cgroup(target, make),
     };
-    process::set_dumpable(true)?;
+    if plan.dumpable {
+        process::set_dumpable(true)?;
+    }
     lent.take_back()?;
     let (newborn, born) = born?;
     drop(exec_end); // else the wire would not end with the process in between

@@ -16,7 +16,7 @@ use crate::plan::Plan;
 use crate::plan::idmapped_mounts::{IdmapPlan, Ids};
 use crate::plan::mounts::MountSource;
 use crate::plan::namespaces::USER;
-use crate::sync::{self, RuntimeEnd};
+use crate::sync::{self, FromInit, RuntimeEnd};
 use crate::sys::clone::{self, Birth, SingleThreaded};
 use crate::sys::mount::{self, Depth};
 use crate::sys::proc::Proc;
@@ -86,11 +86,14 @@ impl<'a> MountSources<'a> {
         match ids {
             Ids::Container => Ok(open_user_namespace(self.init)?),
             Ids::Own { uid, gid } => {
-                let (holder, _wire) = hold_user_namespace()?;
+                let (holder, wire) = hold_user_namespace()?;
                 let proc = Proc::open()?;
                 id_mappings::map(&proc, holder.pid, "uid_map", uid).context("uidMappings")?;
                 id_mappings::map(&proc, holder.pid, "gid_map", gid).context("gidMappings")?;
-                Ok(open_user_namespace(holder.pid)?)
+                match wire.receive()? {
+                    FromInit::UserNamespace(namespace) => Ok(namespace),
+                    other => anyhow::bail!("unexpected {other:?} from the process with the user namespace"),
+                }
             }
         }
     }
@@ -104,14 +107,16 @@ fn open_user_namespace(pid: i32) -> Result<OwnedFd, Call> {
     fd::open(format!("/proc/{pid}/ns/user").as_ref(), OFlags::RDONLY)
 }
 
-/// A process that does nothing but live in a new user namespace: no call makes one without. It ends when dropped, and
-/// with the wire, so with us.
+/// A process that does nothing but live in a new user namespace, as no call makes one without, and hand it to us: it
+/// cannot be looked into. It ends when dropped, and with the wire, so with us.
 fn hold_user_namespace() -> Result<(Child, RuntimeEnd)> {
     let (ours, theirs) = sync::pair()?;
     let birth = Birth { namespaces: USER.flag, ..Birth::default() };
     let newborn = clone::clone(SingleThreaded::prove()?, &birth, || {
         close_runtime_end(&ours);
-        i32::from(theirs.next().is_err())
+        let own = fd::open("/proc/self/ns/user".as_ref(), OFlags::RDONLY).map_err(Into::into);
+        let handed = own.and_then(|own| theirs.tell(&FromInit::UserNamespace(own)));
+        i32::from(handed.and_then(|()| theirs.next()).is_err())
     });
     Ok((Child::adopt(newborn.context("making a user namespace for the mapping")?), ours))
 }

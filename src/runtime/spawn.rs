@@ -213,7 +213,8 @@ fn inheriting(plan: &Plan, joined: &[Joined], birth: impl FnOnce() -> Result<New
         for joined in [&PID, &TIME].into_iter().filter_map(join) {
             joined.explain(joined.enter())?;
         }
-        bootstrap::make_time_namespace(&plan.namespaces)?;
+        let clocks = bootstrap::open_clocks(&plan.namespaces)?;
+        bootstrap::make_time_namespace(&plan.namespaces, clocks)?;
         birth()
     })
 }

@@ -26,7 +26,9 @@ pub fn set_name(name: &CStr) -> Result<(), Call> {
     prctl(libc::PR_SET_NAME, [name.as_ptr() as libc::c_ulong, 0, 0, 0], "PR_SET_NAME").map(|_| ())
 }
 
-/// Whether others of our user may trace us and see our descriptors (CVE-2016-9962).
+/// Whether others of our user may trace us and see our descriptors (CVE-2016-9962). Children inherit it; execve(2) makes a
+/// process dumpable again; and a change of user, or of user namespace, sets it to what fs.suid_dumpable says, which is
+/// 0 by default. To whoever is not root, files in /proc of a process that is not dumpable are read-only at best.
 ///
 /// # Errors
 /// The call's.
@@ -42,13 +44,21 @@ pub fn adopt_orphans() -> Result<(), Call> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, [1, 0, 0, 0], "PR_SET_CHILD_SUBREAPER").map(|_| ())
 }
 
-/// What std's start-up would do for us (`main.rs`): the standard descriptors are open, so that no file of ours becomes
+/// What comes first. Root's processes are never dumpable from here on: all that are forked have a part of the host, and a
+/// container may share their pid namespace, or own the user namespace that they join. Those of an ordinary user are
+/// dumpable until they enter a user namespace that others are in ([`set_dumpable`]).
+///
+/// And what std's start-up would do for us (`main.rs`): the standard descriptors are open, so that no file of ours becomes
 /// one of them, and a broken pipe is an error and not the end. And children can be waited for, even if whoever started
 /// us ignores the ends of his, which we inherit.
 ///
 /// # Errors
-/// poll(2)'s, open(2)'s, sigaction(2)'s.
+/// prctl(2)'s, poll(2)'s, open(2)'s, sigaction(2)'s.
 pub fn begin() -> Result<(), Call> {
+    // SAFETY: a look into what the kernel told us at the start.
+    if unsafe { libc::getauxval(libc::AT_EUID) } == 0 {
+        set_dumpable(false)?;
+    }
     let mut standard = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
     // SAFETY: an array of three that outlives the call, which does not wait.
     let found = unsafe { libc::poll(standard.as_mut_ptr(), 3, 0) }; // no wait: a time of 0

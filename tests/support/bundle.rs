@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::runtime::{self, Output, Running};
-use super::{Container, cgroups, config, leftovers, userland};
+use super::{Container, cgroups, config, leftovers, neighbour, userland};
 
 /// A directory with a rootfs and a configuration, an id no other test has, and a state root of its own.
 /// Dropping it removes the container, if there is one.
@@ -37,7 +37,7 @@ impl Bundle {
     pub fn busybox() -> Self {
         assert!(nix::unistd::geteuid().is_root(), "these tests make namespaces and cgroups: run them as root");
         static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("t{}-{}x", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("t{}-{}x", neighbour::test_number(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = tempfile::Builder::new().prefix("orlop-").tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         userland::install(&dir.path().join("bundle/rootfs"));

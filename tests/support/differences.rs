@@ -9,6 +9,10 @@ pub use skip::{notify_has_a_barrier, refusals_name_the_key, refuses_in_one_line,
 
 /// Test name and reason, sorted by name.
 pub const REASONS: &[(&str, &str)] = &[
+    ("attack_births::nothing_is_found_in_what_create_makes", "runc's processes are dumpable on the host"),
+    ("attack_births::nothing_is_found_in_what_exec_makes", "runc's processes are dumpable on the host"),
+    ("attack_births::nothing_is_found_in_what_maps_the_ids_of_a_mount", "runc 1.1 has no id-mapped mounts"),
+    ("attack_births::nothing_is_found_in_what_run_makes", "runc's processes are dumpable on the host"),
     (
         "attack_exec::a_container_cannot_look_into_an_init_that_joins_its_namespaces",
         "runc 1.1 cannot join a user namespace without mappings",
@@ -272,6 +276,10 @@ pub const REASONS: &[(&str, &str)] = &[
     ("root::propagation_slave_and_rslave_make_the_root_a_slave", "runc 1.1 makes the root private"),
     ("root::propagation_unbindable_and_runbindable_make_the_root_unbindable", "runc 1.1 sets it before pivot_root"),
     ("root::without_a_mount_namespace_the_host_keeps_its_propagation", "runc needs a /proc in the rootfs"),
+    (
+        "rootless_births::an_ordinary_user_may_set_the_clocks_of_a_new_time_namespace",
+        "runc 1.1 does not know time namespaces",
+    ),
     ("rootless_cgroup::a_controller_that_is_not_delegated_is_named", "runc 1.1 says \"no such file or directory\""),
     ("rootless_cgroup::no_cgroup_and_no_pid_namespace_is_a_warning", "runc 1.1.5 does not warn; newer ones do"),
     ("rootless_cgroup::the_users_systemd_makes_the_cgroup", "an exec of runc 1.1 stays outside of the user's unit"),

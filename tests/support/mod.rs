@@ -32,6 +32,7 @@ pub mod differences;
 pub mod leftovers;
 pub mod limits;
 pub mod mountinfo;
+pub mod neighbour;
 pub mod openmetrics;
 pub mod runtime;
 pub mod sockets;

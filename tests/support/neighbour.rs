@@ -1,0 +1,162 @@
+//! Neighbours of the runtime's processes: root with the capabilities of an ordinary container, and root of a user
+//! namespace with all of them. They try to trace each process that has the runtime's name, and to look into it.
+//!
+//! Both, and the runtime, are in a pid namespace of the test's own, so that nobody else on the machine is disturbed. So
+//! the test program executes itself anew; a variable says in which part.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nix::sys::ptrace::{self, Options};
+use nix::unistd::Pid;
+
+use super::eventually;
+use super::runtime::{Running, program_file, time_limit};
+
+/// Which part is played: none by the test itself.
+const PART: &str = "ORLOP_TEST_PART";
+/// A number in place of that of the process, which is the same in every new pid namespace.
+const NUMBER: &str = "ORLOP_TEST_NUMBER";
+/// The file of the program that containers run, whose processes anybody may trace.
+const PROGRAMS: &str = "busybox";
+
+/// A neighbour at work, killed when dropped.
+#[derive(Debug)]
+pub struct Neighbour {
+    running: Running,
+}
+
+/// Runs `inside` in a pid namespace of its own. `test` is the name of the test that calls this.
+#[track_caller]
+pub fn in_own_pid_namespace(test: &str, inside: impl FnOnce()) {
+    match std::env::var(PART).as_deref() {
+        Ok("inside") => inside(),
+        Ok("neighbour") => lie_in_wait(),
+        _ => {
+            static COUNT: AtomicUsize = AtomicUsize::new(0);
+            let number = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+            let mut command = Command::new("unshare");
+            command.env(NUMBER, number).args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+            let out = play(&mut command, test, "inside").stdin(Stdio::null()).output().unwrap();
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            assert!(out.status.success(), "{}{}", text(&out.stdout), text(&out.stderr));
+        }
+    }
+}
+
+/// What no other test process has at the moment.
+pub fn test_number() -> String {
+    std::env::var(NUMBER).unwrap_or_else(|_| std::process::id().to_string())
+}
+
+/// Appends to a command: this program, as this test in this part.
+fn play<'a>(command: &'a mut Command, test: &str, part: &str) -> &'a mut Command {
+    command.arg(std::env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]).env(PART, part)
+}
+
+impl Neighbour {
+    /// Root with the capabilities that containers have by default, without CAP_SYS_PTRACE.
+    pub fn ordinary(test: &str, dir: &Path) -> Self {
+        let default = "chown,dac_override,fsetid,fowner,mknod,net_raw,setgid,setuid,setfcap,setpcap,net_bind_service,\
+                       sys_chroot,kill,audit_write";
+        let keep = default.split(',').map(|name| format!("+{name}")).collect::<Vec<_>>().join(",");
+        let mut command = Command::new("setpriv");
+        command.arg(format!("--bounding-set=-all,{keep}")).arg("--inh-caps=-all");
+        Self::start(play(&mut command, test, "neighbour"), dir)
+    }
+
+    /// Root of a user namespace, with all capabilities in it.
+    pub fn with_user_namespace(test: &str, dir: &Path) -> Self {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user"]);
+        Self::start(play(&mut command, test, "neighbour"), dir)
+    }
+
+    fn start(command: &mut Command, dir: &Path) -> Self {
+        let neighbour = Self { running: Running::start(command, dir) };
+        let said = || fs::read_to_string(&neighbour.running.files.stdout).unwrap_or_default();
+        assert!(eventually(time_limit(), || said().contains("ready\n")), "{}", said());
+        neighbour
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.running.pid()
+    }
+
+    /// What it has found until now; that it has seen processes of the runtime.
+    #[track_caller]
+    pub fn found(&self) -> BTreeSet<String> {
+        let said = fs::read_to_string(&self.running.files.stdout).unwrap();
+        assert!(said.contains("seen\n"), "it has seen no process of the runtime: {said}");
+        said.lines().filter(|line| line.starts_with("found: ")).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        let _ = nix::sys::signal::kill(Pid::from_raw(self.pid()), nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+/// Never ends. Says `ready`, `seen` once, and what it finds.
+fn lie_in_wait() {
+    let name = program_file().file_name().unwrap().to_string_lossy().into_owned();
+    let mut seen = false;
+    println!("\nready");
+    loop {
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+            let path = entry.path();
+            let Some(comm) = comm(&path).filter(|comm| comm.starts_with(&name)) else { continue };
+            if !seen {
+                println!("seen");
+                seen = true;
+            }
+            for what in look_into(pid, &path) {
+                // By now it may be the container's program.
+                let file = fs::read_link(path.join("exe")).unwrap_or_else(|_| PathBuf::from(PROGRAMS));
+                if !file.to_string_lossy().contains(PROGRAMS) {
+                    println!("found: {what} of {comm} ({})", file.display());
+                }
+            }
+        }
+    }
+}
+
+fn comm(process: &Path) -> Option<String> {
+    Some(fs::read_to_string(process.join("comm")).ok()?.trim_end().to_owned())
+}
+
+/// What can be had of a process.
+fn look_into(pid: i32, process: &Path) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    if fs::read_link(process.join("root")).is_ok() {
+        found.push("the root directory");
+        // In a thread, whose end lets the process go. Whoever may trace a process may read its links, too.
+        let seize = move || ptrace::seize(Pid::from_raw(pid), Options::empty()).is_ok();
+        if std::thread::spawn(seize).join().unwrap() {
+            found.push("a trace");
+        }
+    }
+    let readable = |file: &str| {
+        let mut byte = [0];
+        fs::File::open(process.join(file)).is_ok_and(|mut file| file.read(&mut byte).is_ok_and(|length| length > 0))
+    };
+    if readable("environ") {
+        found.push("the environment");
+    }
+    if readable("maps") {
+        found.push("the map of the memory");
+    }
+    if fs::OpenOptions::new().read(true).write(true).open(process.join("mem")).is_ok() {
+        found.push("the memory");
+    }
+    if fs::read_link(process.join("fd/0")).is_ok() {
+        found.push("a descriptor");
+    }
+    found
+}
