@@ -172,9 +172,8 @@ fn the_log_is_in_the_work_path_or_with_the_images() {
 
 #[test]
 fn the_containers_annotation_names_criu_s_own_config() {
-    for (annotation, expected) in
-        [(None, Some("/etc/criu/runc.conf")), (Some("/a.conf"), Some("/a.conf")), (Some(""), None)]
-    {
+    let own = "/etc/criu/a.conf";
+    for (annotation, expected) in [(None, Some("/etc/criu/runc.conf")), (Some(own), Some(own)), (Some(""), None)] {
         let mut bundle = Bundle::busybox();
         if let Some(annotation) = annotation {
             bundle = bundle.set("/annotations", json!({ "org.criu.config": annotation }));
@@ -184,6 +183,31 @@ fn the_containers_annotation_names_criu_s_own_config() {
         let told = options(&c.bundle, DUMP);
         let told = told.get(&51).map(|values| String::from_utf8_lossy(&values[0]).into_owned());
         assert_eq!(told.as_deref(), expected);
+    }
+}
+
+/// Security: settings of criu can name programs that it starts as root. An image brings the annotation as a label, and the
+/// file in a layer, whose place on the host can be guessed.
+#[test]
+fn a_config_of_criu_that_an_image_may_have_brought_is_refused() {
+    differs!();
+    let bundle = Bundle::busybox();
+    let file = bundle.rootfs("criu.conf");
+    fs::write(&file, "action-script /evil\n").unwrap();
+    for file in [file.to_str().unwrap(), "/etc/criu/../../tmp/criu.conf", "criu.conf"] {
+        let c = running(Bundle::busybox().set("/annotations", json!({ "org.criu.config": file })));
+        let images = c.bundle.scratch("images");
+        let output = c.bundle.call(&["checkpoint", "--image-path", images.to_str().unwrap(), c.id()]).refused();
+        output.names("annotations.org.criu.config").says("/etc/criu");
+        assert!(!c.bundle.scratch("stand-in/1").exists(), "criu was not asked");
+        assert!(!images.exists(), "nothing was made for the images");
+        assert_eq!(c.status(), "running");
+        fs::create_dir(&images).unwrap();
+        fs::write(images.join("descriptors.json"), "[]").unwrap();
+        let (bundle, images) = (c.bundle.path(), images.to_str().unwrap());
+        let restore = ["restore", "--detach", "--image-path", images, "--bundle", bundle.to_str().unwrap(), "restored"];
+        c.bundle.call(&restore).refused().names("annotations.org.criu.config");
+        assert!(!c.bundle.scratch("stand-in/2").exists(), "criu was not asked");
     }
 }
 

@@ -60,11 +60,16 @@ fn every_key_is_below_a_row() {
     assert!(bare.is_empty(), "below no row: {bare:#?}");
 }
 
-/// `module::function` of every test in `tests/`, and `path::to::tests::function` of those in `src/`.
+/// `module::function` of every test in `tests/`, `image::module::function` of those of orlop-image, and
+/// `path::to::tests::function` of those in `src/`.
 pub fn tests() -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = BTreeSet::new();
-    let mut directories = vec![(root.join("tests"), String::new(), ""), (root.join("src"), String::new(), "tests::")];
+    let mut directories = vec![
+        (root.join("tests"), String::new(), ""),
+        (root.join("crates/image/tests"), "image::".to_owned(), ""),
+        (root.join("src"), String::new(), "tests::"),
+    ];
     while let Some((directory, prefix, inner)) = directories.pop() {
         for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
             let stem = path.file_stem().unwrap().to_string_lossy().into_owned();

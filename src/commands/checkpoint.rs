@@ -17,9 +17,8 @@ use crate::criu::message::{self, Kind, Message, option};
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
 use crate::log::Phases;
-use crate::plan::annotations::CRIU_CONFIG;
 use crate::plan::namespaces::NETWORK;
-use crate::plan::{Host, Plan, Request};
+use crate::plan::{self, Host, Plan, Request};
 use crate::state::Status;
 use crate::sys::clone::Birth;
 use crate::sys::{Named, fd};
@@ -160,6 +159,7 @@ pub fn checkpoint(args: &Checkpoint, state_root: &Path) -> Result<()> {
     }
     let plan = plan_of(&container, state_root)?;
     external::refuse_namespaces(&plan)?;
+    let settings = plan::criu::config_file(&plan.annotations)?;
     let mut status_fd = args.status_fd.map(take_status_fd).transpose()?;
     args.check_parent()?;
     let program = Program::find()?;
@@ -170,7 +170,7 @@ pub fn checkpoint(args: &Checkpoint, state_root: &Path) -> Result<()> {
         program.need(LAZY_PAGES, "LazyPages")?;
     }
     let images = args.options.images(LOG, true)?;
-    let options = args.criu_options(&container, &plan, &images)?;
+    let options = args.criu_options(&container, &plan, settings, &images)?;
     phases.end("plan");
 
     let criu = program.start(&Birth::default(), &[], |_| Ok(()))?;
@@ -247,10 +247,16 @@ impl Checkpoint {
     }
 
     /// All that criu is told.
-    fn criu_options(&self, container: &Container, plan: &Plan, images: &Images) -> Result<Message> {
+    fn criu_options(
+        &self,
+        container: &Container,
+        plan: &Plan,
+        settings: Option<&str>,
+        images: &Images,
+    ) -> Result<Message> {
         let pid = container.saved.init_process_pid;
         let mut options = images.options();
-        self.options.tell(plan, &mut options);
+        self.options.tell(settings, &mut options);
         options.number(option::PID, u64::from(pid.unsigned_abs()));
         options.switch(option::LEAVE_RUNNING, self.leave_running);
         options.switch(option::TCP_SKIP_IN_FLIGHT, self.tcp_skip_in_flight);
@@ -295,7 +301,8 @@ impl CriuOptions {
     }
 
     /// Tells criu of them, and of what is the same for both directions.
-    pub(super) fn tell(&self, plan: &Plan, options: &mut Message) {
+    /// `settings` is the file of criu's own settings.
+    pub(super) fn tell(&self, settings: Option<&str>, options: &mut Message) {
         options.switch(option::TCP_ESTABLISHED, self.tcp_established);
         options.switch(option::EXT_UNIX_SK, self.ext_unix_sk);
         options.switch(option::SHELL_JOB, self.shell_job);
@@ -310,9 +317,8 @@ impl CriuOptions {
         // Devices, addresses and rules are hooks' and callers' to make anew: the other ends are not in the container.
         options.number(option::EMPTY_NS, NETWORK.flag);
         // Where people put what no flag is for. Its settings count more than ours.
-        match plan.annotations.get(CRIU_CONFIG).map_or("/etc/criu/runc.conf", String::as_str) {
-            "" => {}
-            file => options.text(option::CONFIG_FILE, file),
+        if let Some(file) = settings {
+            options.text(option::CONFIG_FILE, file);
         }
     }
 }

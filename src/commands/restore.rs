@@ -113,6 +113,7 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
     };
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
     external::refuse_namespaces(&plan)?;
+    let settings = plan::criu::config_file(&plan.annotations)?;
     tell(&plan.warnings);
     if args.no_pivot {
         log::warn!("--no-pivot: criu enters the rootfs by pivot_root(2) all the same");
@@ -141,7 +142,7 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
         hooks_began: false,
     };
     let mut options = images.options();
-    args.tell(&plan, &mut options);
+    args.tell(settings, &mut options);
     external::mounts_of_host(&plan, &directory.join(notify::DIRECTORY), &mut options);
     external::inherit_streams(&streams, &mut options);
     phases.end("prepare");
@@ -165,8 +166,8 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
 }
 
 impl Restore {
-    fn tell(&self, plan: &Plan, options: &mut Message) {
-        self.options.tell(plan, options);
+    fn tell(&self, settings: Option<&str>, options: &mut Message) {
+        self.options.tell(settings, options);
         options.switch(option::EVASIVE_DEVICES, true); // /dev/null by another path is /dev/null
         options.switch(option::RESTORE_SIBLING, true); // so that init is our child and not criu's
         options.switch(option::TCP_CLOSE, self.tcp_close);

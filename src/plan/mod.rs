@@ -10,6 +10,7 @@ pub mod capabilities;
 pub mod cgroup;
 pub mod cgroup_mount;
 pub mod cpu_affinity;
+pub mod criu;
 pub mod devices;
 pub mod exec;
 pub mod hooks;

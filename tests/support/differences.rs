@@ -58,6 +58,10 @@ pub const REASONS: &[(&str, &str)] = &[
     ("checkpoint::a_hook_that_fails_undoes_the_restore", "runc 1.1 says only that criu failed"),
     ("checkpoint::exec_has_the_clocks_of_what_was_restored", "runc 1.1 has no time namespaces"),
     ("checkpoint::the_loopback_interface_is_up_again", "runc leaves it down"),
+    (
+        "checkpoint_flags::a_config_of_criu_that_an_image_may_have_brought_is_refused",
+        "runc trusts whatever file the annotation names",
+    ),
     ("checkpoint_flags::a_mount_point_that_criu_would_take_for_another_is_refused", "runc 1.1 has CVE-2026-119101"),
     ("checkpoint_flags::checkpoint_tells_criu_of_its_newer_flags", "runc 1.1 is older"),
     (

@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use oci_spec::image::{Config, ImageConfiguration};
 use serde_json::{Value, json};
 
+use crate::annotation;
 use crate::rootfs::Tree;
 use crate::users;
 
@@ -119,7 +120,7 @@ fn name(variable: &str) -> &str {
     variable.split('=').next().unwrap_or(variable)
 }
 
-/// The implicit annotations, and above them the image's labels.
+/// The implicit annotations, and instead of them those labels of the image that only describe it.
 fn annotations(image: &ImageConfiguration, config: &Config) -> BTreeMap<String, String> {
     let features = image.os_features().as_ref().map(|features| features.join(","));
     let mut ports: Vec<&str> = config.exposed_ports().iter().flatten().map(String::as_str).collect();
@@ -140,7 +141,7 @@ fn annotations(image: &ImageConfiguration, config: &Config) -> BTreeMap<String, 
         Some((format!("org.opencontainers.image.{key}"), value))
     });
     let labels = config.labels().clone().unwrap_or_default();
-    implicit.chain(labels).collect()
+    implicit.chain(labels.into_iter().filter(|(key, _)| annotation::is_descriptive(key))).collect()
 }
 
 /// A place for data that are the container's own: in memory, with what the image has there in it at first, and whose it

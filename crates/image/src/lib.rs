@@ -1,5 +1,6 @@
 //! OCI images for orlop: from a registry or a layout on disk to a bundle that `orlop run` starts.
 
+pub mod annotation;
 pub mod archive;
 pub mod bundle;
 pub mod commands;

@@ -118,3 +118,42 @@ fn users() {
         Place::new().refused(&Image::of(&[passwd()]).config(json!({"User": user}))).says(why);
     }
 }
+
+/// Security: what a label says must be no order to a runtime, as with CVE-2026-53488 of containerd.
+#[test]
+fn labels_that_a_runtime_may_obey_are_no_annotations() {
+    let orders = [
+        "bundle",
+        "cdi.k8s.io/gpu",
+        "com.docker.network.x",
+        "dev.gvisor.spec.mount.a.source",
+        "io.containers.trace-syscall",
+        "io.katacontainers.config.hypervisor.path",
+        "io.kubernetes.cri.container-type",
+        "krun.cpus",
+        "module.wasm.image/variant",
+        "org.criu.config",
+        "org.systemd.property.TimeoutStopUSec",
+        "run.oci.hooks.stdout",
+    ];
+    let descriptions = ["maintainer", "org.label-schema.name", "org.opencontainers.image.title"];
+    let labels: serde_json::Map<String, Value> =
+        orders.iter().chain(&descriptions).map(|key| ((*key).to_owned(), json!("x"))).collect();
+    let (image, place) = (Image::of(&[Layer::new()]).config(json!({ "Labels": labels })), Place::new());
+    image.write(&place.path("layout"));
+    let output = place.unpack(&["--quiet"]).ok();
+    let config: Value = serde_json::from_slice(&fs::read(place.path("bundle/config.json")).unwrap()).unwrap();
+    let mut found: Vec<&String> = config["annotations"].as_object().unwrap().keys().collect();
+    found.retain(|key| labels.contains_key(*key));
+    assert_eq!(found, descriptions);
+    assert_eq!(output.stderr.lines().count(), 1, "{output:?}");
+    for key in &orders[..10] {
+        assert!(output.stderr.contains(&format!("\"{key}\"")), "{key}: {output:?}");
+    }
+    output.says("and 2 more");
+    // Nothing to say where nothing is left out.
+    let place = Place::new();
+    let image = Image::of(&[Layer::new()]).config(json!({ "Labels": {"maintainer": "us"} }));
+    image.write(&place.path("layout"));
+    assert_eq!(place.unpack(&["--quiet"]).ok().stderr, "");
+}

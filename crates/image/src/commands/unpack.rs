@@ -1,5 +1,6 @@
 //! `unpack`: from an image to a bundle.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
@@ -13,7 +14,7 @@ use crate::image::Image;
 use crate::rootfs::{Limits, Owners};
 use crate::runtime::Runtime;
 use crate::size::parse_size;
-use crate::{interrupt, user_namespace};
+use crate::{annotation, interrupt, user_namespace};
 
 /// Unpack an image to a bundle: a directory with config.json and rootfs.
 #[derive(Debug, Args)]
@@ -78,5 +79,11 @@ pub fn unpack(args: &Unpack) -> Result<()> {
     let config = convert::convert(template, &image.config, &Wishes::default(), &rootfs)?;
     bundle::write_config(draft.path(), &config)?;
     bundle::remove_tree(&scratch)?;
-    draft.keep()
+    draft.keep()?;
+    let labels = image.config.config().as_ref().and_then(|config| config.labels().as_ref());
+    if let Some(line) = labels.and_then(annotation::left_out) {
+        // There is nobody to tell that standard error is gone.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+    Ok(())
 }
