@@ -1,7 +1,8 @@
 //! We are the bootstrap, a process in between that only some births need: that of a container with a user namespace and
 //! a joined one, that by root of a user namespace, who could not come back from joined ones, and that of a process of
 //! `exec` where it could be looked into. Our job: join what is to be joined, make the process, and be gone.
-//! config.json: linux.namespaces, linux.timeOffsets
+//! config.json: linux.namespaces
+//! config.json: linux.timeOffsets.{monotonic, boottime}.{secs, nanosecs}
 //! process: bootstrap
 
 use std::fs::File;

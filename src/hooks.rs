@@ -1,5 +1,7 @@
 //! Running the programs of one of the six moments.
-//! config.json: hooks, annotations
+//! config.json: hooks.{prestart, createRuntime, createContainer, startContainer, poststart, poststop}
+//! config.json: hooks.prestart[].{path, args, env, timeout}
+//! config.json: annotations
 //! process: runtime (prestart, createRuntime, poststart, poststop) and init (createContainer, startContainer)
 
 use std::collections::BTreeMap;

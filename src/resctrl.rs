@@ -1,6 +1,6 @@
 //! Whatever touches the resctrl filesystem: the group of a container, by which it gets its share of cache and memory
 //! bandwidth.
-//! config.json: linux.intelRdt
+//! config.json: linux.intelRdt.{closID, schemata, l3CacheSchema, memBwSchema, enableMonitoring}
 //! process: runtime
 
 pub mod stats;

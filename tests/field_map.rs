@@ -4,11 +4,11 @@
 //! A file claims keys in its first lines, and so everything below them that no longer claim takes away:
 //!
 //! ```text
-//! //! config.json: linux.maskedPaths, linux.readonlyPaths
+//! //! config.json: linux.maskedPaths, process.rlimits[].{type, soft, hard}
 //! ```
 //!
-//! A line that ends in a comma goes on in the next. `mounts[].options` is a key of each mount. A file and the folder of
-//! its name count as one.
+//! Braces stand for one key for each word in them. `mounts[].options` is a key of each mount. A file and the folder of
+//! its name count as one. Whoever knows the last part of a key finds both files: `git grep 'config.json:.*maskedPaths'`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,7 +19,7 @@ use orlop::host::cgroups::CgroupLayout;
 use orlop::host::extras::Extras;
 use orlop::plan::{Host, Plan, Request};
 
-use crate::support::{Value, config, json};
+use crate::support::{Value, config};
 
 /// Keys that this version refuses, a value that asks for them, and the place that the refusal names.
 fn refused() -> Vec<(&'static str, Value, &'static str)> {
@@ -27,11 +27,7 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
 }
 
 /// Keys that mean nothing to a container's first process on Linux, and why.
-const MEANINGLESS: &[(&str, &str)] = &[
-    ("process.commandLine", "Windows"),
-    ("process.user.username", "Windows"),
-    ("process.execCPUAffinity", "not for the container's first process, but for those that join it"),
-];
+const MEANINGLESS: &[(&str, &str)] = &[("process.commandLine", "Windows"), ("process.user.username", "Windows")];
 
 /// Objects of other platforms.
 const ELSEWHERE: &[&str] = &["solaris", "windows", "vm", "zos", "freebsd"];
@@ -53,6 +49,25 @@ fn every_key_is_decided_in_one_file_and_carried_out_in_one_at_least() {
         }
     }
     assert!(wrong.is_empty(), "claims to be put right: {wrong:#?}");
+}
+
+/// What README.md promises: `git grep 'config.json:.*KEY'` names the file that decides and one that carries out.
+#[test]
+fn every_key_is_found_by_its_name() {
+    let headers = headers();
+    let mut missing = Vec::new();
+    for key in schema_keys().iter().filter(|key| !is_refused(key) && !is_meaningless(key)) {
+        let name = key.rsplit('.').next().unwrap_or(key).trim_end_matches("[]");
+        let names = |line: &str| line.split_once("config.json:").is_some_and(|(_, claimed)| claimed.contains(name));
+        let found = |decides: bool| {
+            let counts = |file: &str| file.starts_with("plan/") == decides;
+            headers.iter().any(|(file, header)| counts(file) && header.iter().any(|line| names(line)))
+        };
+        if !found(true) || !found(false) {
+            missing.push(key.clone());
+        }
+    }
+    assert!(missing.is_empty(), "not found by a search for the name: {missing:#?}");
 }
 
 #[test]
@@ -94,14 +109,15 @@ fn meaningless_keys_are_ignored() {
     let mut config = config::default();
     config::set(&mut config, "/process/commandLine", "dir".into());
     config::set(&mut config, "/process/user/username", "sailor".into());
-    config::set(&mut config, "/process/execCPUAffinity", json!({ "initial": "0", "final": "0" }));
     decide(&config).expect("ignored");
 }
 
 #[test]
 fn claims_are_read() {
-    let text = "//! One.\n//! config.json: a.b, c,\n//! d[].e\n//! process: init\n\n//! config.json: no.more\nuse x;";
-    assert_eq!(claimed(text), ["a.b", "c", "d[].e"]);
+    let text = "//! One.\n//! config.json: a.b, c\n//! config.json: d[].{e, f.g}, h.{i, j}.{k, l}\n//! process: init\n\n\
+                //! config.json: no.more\nuse x;";
+    let header: Vec<_> = header(text).map(str::to_owned).collect();
+    assert_eq!(claimed(&header), ["a.b", "c", "d[].e", "d[].f.g", "h.i.k", "h.i.l", "h.j.k", "h.j.l"]);
     assert!(covers("mounts", "mounts[].options") && covers("a.b", "a.b.c") && covers("a", "a"));
     assert!(!covers("mount", "mounts") && !covers("a.b.c", "a.b"));
 }
@@ -156,6 +172,11 @@ fn unit(file: &str) -> String {
 
 /// What each file of `src` claims.
 fn claims() -> BTreeMap<String, Vec<String>> {
+    headers().into_iter().map(|(file, header)| (file, claimed(&header))).collect()
+}
+
+/// The first lines of each file of `src`.
+fn headers() -> BTreeMap<String, Vec<String>> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = BTreeMap::new();
     let mut directories = vec![src.clone()];
@@ -165,25 +186,47 @@ fn claims() -> BTreeMap<String, Vec<String>> {
                 directories.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let name = path.strip_prefix(&src).unwrap().to_string_lossy().into_owned();
-                found.insert(name, claimed(&fs::read_to_string(&path).unwrap()));
+                let text = fs::read_to_string(&path).unwrap();
+                found.insert(name, header(&text).map(str::to_owned).collect());
             }
         }
     }
     found
 }
 
+fn header(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim)
+}
+
 /// The keys that the first lines of a file claim.
-fn claimed(text: &str) -> Vec<String> {
-    let header = text.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim);
-    let mut keys = Vec::new();
-    let mut goes_on = false;
-    for line in header {
-        let list = if goes_on { Some(line) } else { line.strip_prefix("config.json:") };
-        let Some(list) = list else { continue };
-        goes_on = list.ends_with(',');
-        keys.extend(list.split(',').map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned));
+fn claimed(header: &[String]) -> Vec<String> {
+    let lists = header.iter().filter_map(|line| line.strip_prefix("config.json:"));
+    lists.flat_map(outside_braces).flat_map(|claim| expand(&claim)).collect()
+}
+
+/// The parts between commas, but for commas in braces.
+fn outside_braces(list: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut depth = 0;
+    for letter in list.chars().filter(|letter| !letter.is_whitespace()) {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        match parts.last_mut() {
+            Some(part) if letter != ',' || depth > 0 => part.push(letter),
+            _ => parts.push(String::new()),
+        }
     }
-    keys
+    parts
+}
+
+/// `a.{b, c}` → `a.b`, `a.c`.
+fn expand(claim: &str) -> Vec<String> {
+    let Some((before, rest)) = claim.split_once('{') else { return vec![claim.to_owned()] };
+    let (words, after) = rest.split_once('}').unwrap_or_else(|| panic!("{claim}: a brace is not closed"));
+    words.split(',').flat_map(|word| expand(&format!("{before}{word}{after}"))).collect()
 }
 
 /// Every property of the schema, by its path: `linux.resources.rdma.*.hcaHandles`, `hooks.prestart[].path`.

@@ -1,5 +1,5 @@
 //! Makes the kernel keep to the device rules: by a program on cgroup v2, by exceptions on v1.
-//! config.json: linux.resources.devices
+//! config.json: linux.resources.devices[].{allow, type, major, minor, access}
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;

@@ -1,5 +1,12 @@
 //! Writes settings into the files of a cgroup, and explains what the kernel says to them.
-//! config.json: linux.resources
+//! config.json: linux.resources.memory.{limit, reservation, swap, kernel, kernelTCP, swappiness, disableOOMKiller}
+//! config.json: linux.resources.memory.{useHierarchy, checkBeforeUpdate}
+//! config.json: linux.resources.cpu.{shares, quota, burst, period, realtimeRuntime, realtimePeriod, cpus, mems, idle}
+//! config.json: linux.resources.{pids.limit, network.classID, network.priorities, unified}
+//! config.json: linux.resources.hugepageLimits[].{pageSize, limit}, linux.resources.rdma.*.{hcaHandles, hcaObjects}
+//! config.json: linux.resources.blockIO.{weight, leafWeight, weightDevice}
+//! config.json: linux.resources.blockIO.{throttleReadBpsDevice[].rate, throttleWriteBpsDevice[].rate}
+//! config.json: linux.resources.blockIO.{throttleReadIOPSDevice[].rate, throttleWriteIOPSDevice[].rate}
 
 use std::os::unix::ffi::OsStrExt;
 

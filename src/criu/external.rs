@@ -1,7 +1,7 @@
 //! What of a container is not its own, and so not in its images: mounts of the host, namespaces that it joined, and the
 //! standard streams. At `checkpoint` each is given a name, and at `restore` the same name is given a thing of the host.
-//! config.json: mounts[].destination, mounts[].source, linux.namespaces, linux.maskedPaths, linux.readonlyPaths,
-//!     root.readonly
+//! config.json: mounts[].destination, mounts[].source, linux.namespaces, linux.maskedPaths, linux.readonlyPaths
+//! config.json: root.readonly
 //! process: runtime
 //!
 //! Of a mount the name is its place in config.json. Where it is in the container is asked of the kernel, and looked at by

@@ -1,6 +1,7 @@
 //! The last page, the same for every process that enters a container: be the user, then become the program. In between
 //! is where `create` and `start` meet, and where `exec` writes its pid file.
-//! config.json: process.cwd, process.user.umask, linux.personality, linux.memoryPolicy
+//! config.json: process.cwd, process.user.umask, linux.personality.{domain, flags}
+//! config.json: linux.memoryPolicy.{mode, nodes, flags}
 //! process: init, and what `exec` makes, inside the rootfs
 //!
 //! The order is runc's `standard_init_linux.go`, which has been audited, but for two things. The filter is always loaded

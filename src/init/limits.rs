@@ -1,5 +1,7 @@
 //! The limits of a process, and how it is scheduled.
-//! config.json: process.rlimits, process.scheduler, process.ioPriority
+//! config.json: process.rlimits[].{type, soft, hard}
+//! config.json: process.scheduler.{policy, nice, priority, flags, runtime, deadline, period}
+//! config.json: process.ioPriority.{class, priority}
 //! process: init, and what `exec` makes; the runtime for them, where a user namespace takes from them the right to raise a
 //! limit
 

@@ -1,5 +1,7 @@
 //! The system call filter.
-//! config.json: linux.seccomp
+//! config.json: linux.seccomp.{defaultAction, defaultErrnoRet, architectures, flags}
+//! config.json: linux.seccomp.syscalls[].{names, action, errnoRet}
+//! config.json: linux.seccomp.syscalls[].args[].{index, value, valueTwo, op}
 //! process: init, as the very last before execve
 
 use rustix::io::Errno;

@@ -1,5 +1,5 @@
 //! The program's terminal: made in the container's own devpts, so that it has a name in there.
-//! config.json: process.terminal, process.consoleSize
+//! config.json: process.terminal, process.consoleSize.{height, width}
 //! process: init, before the rootfs is sealed, and what `exec` makes
 //!
 //! All by handles. What the terminal is and where it is mounted never depends on what a name in the container leads to at

@@ -1,5 +1,6 @@
 //! Who the program runs as, and what it may do.
-//! config.json: process.user, process.capabilities, process.noNewPrivileges
+//! config.json: process.user.{uid, gid, additionalGids}, process.noNewPrivileges
+//! config.json: process.capabilities.{bounding, effective, inheritable, permitted, ambient}
 //! process: init
 
 use rustix::io::Errno;

@@ -1,5 +1,5 @@
 //! The five sets of capabilities, as bits.
-//! config.json: process.capabilities
+//! config.json: process.capabilities.{bounding, effective, inheritable, permitted, ambient}
 
 use std::str::FromStr;
 

@@ -1,5 +1,4 @@
 //! What a mount of `type: cgroup` shows: the container's cgroups, as its layout and namespaces have them.
-//! config.json: mounts[].type
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
 //! The CPUs of a process that joins the container.
-//! config.json: process.execCPUAffinity
+//! config.json: process.execCPUAffinity.{initial, final}
 
 use super::Problems;
 use crate::spec;

@@ -1,5 +1,5 @@
 //! The device nodes of the container.
-//! config.json: linux.devices
+//! config.json: linux.devices[].{path, type, major, minor, fileMode, uid, gid}
 
 use super::Problems;
 use super::mounts::clean;

@@ -1,5 +1,6 @@
 //! The programs of the six moments.
-//! config.json: hooks
+//! config.json: hooks.{prestart, createRuntime, createContainer, startContainer, poststart, poststop}
+//! config.json: hooks.prestart[].{path, args, env, timeout}
 
 use super::Problems;
 use crate::spec::{Hook, Hooks};

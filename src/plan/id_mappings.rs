@@ -1,5 +1,5 @@
 //! The ids of the container's user namespace.
-//! config.json: linux.uidMappings, linux.gidMappings
+//! config.json: linux.uidMappings[].{containerID, hostID, size}, linux.gidMappings[].{containerID, hostID, size}
 
 use super::Problems;
 use super::namespaces::{NamespacesPlan, USER};

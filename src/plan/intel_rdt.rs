@@ -1,5 +1,5 @@
 //! The share of cache and memory bandwidth, by the resctrl filesystem.
-//! config.json: linux.intelRdt
+//! config.json: linux.intelRdt.{closID, schemata, l3CacheSchema, memBwSchema, enableMonitoring}
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
 //! From which NUMA nodes the program's memory comes.
-//! config.json: linux.memoryPolicy
+//! config.json: linux.memoryPolicy.{mode, nodes, flags}
 
 use super::Problems;
 use super::cpu_affinity::parse_list;

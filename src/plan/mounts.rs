@@ -1,5 +1,5 @@
 //! What is mounted, from where, onto what.
-//! config.json: mounts
+//! config.json: mounts[].{destination, source, type}
 
 use std::path::{Path, PathBuf};
 

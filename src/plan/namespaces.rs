@@ -1,5 +1,6 @@
 //! Which namespaces the container gets, made or joined, and what that means for its birth.
-//! config.json: linux.namespaces, linux.timeOffsets, hostname, domainname
+//! config.json: linux.namespaces, hostname, domainname
+//! config.json: linux.timeOffsets.{monotonic, boottime}.{secs, nanosecs}
 
 use std::path::PathBuf;
 

@@ -1,6 +1,7 @@
 //! The program and what it runs with.
-//! config.json: process.args, process.env, process.cwd, process.user, process.rlimits, process.noNewPrivileges,
-//! process.oomScoreAdj, process.execCPUAffinity, linux.personality
+//! config.json: process.{args, env, cwd, noNewPrivileges, oomScoreAdj}, process.rlimits[].{type, soft, hard}
+//! config.json: process.user.{uid, gid, umask, additionalGids}
+//! config.json: linux.personality.{domain, flags}
 
 use std::ffi::CString;
 

@@ -1,5 +1,12 @@
 //! What is written into the container's cgroup, in which order, and which devices it may use.
-//! config.json: linux.resources
+//! config.json: linux.resources.memory.{limit, reservation, swap, kernel, kernelTCP, swappiness, disableOOMKiller}
+//! config.json: linux.resources.memory.{useHierarchy, checkBeforeUpdate}
+//! config.json: linux.resources.cpu.{shares, quota, burst, period, realtimeRuntime, realtimePeriod, cpus, mems, idle}
+//! config.json: linux.resources.{pids.limit, network.classID, network.priorities, unified}
+//! config.json: linux.resources.hugepageLimits[].{pageSize, limit}, linux.resources.rdma.*.{hcaHandles, hcaObjects}
+//! config.json: linux.resources.blockIO.{weight, leafWeight, weightDevice}
+//! config.json: linux.resources.blockIO.{throttleReadBpsDevice[].rate, throttleWriteBpsDevice[].rate}
+//! config.json: linux.resources.blockIO.{throttleReadIOPSDevice[].rate, throttleWriteIOPSDevice[].rate}
 //!
 //! Values of 0 mean "not given" as in runc, since that is what every caller relies on; only `pids.limit`, `cpu.burst`
 //! and `cpu.idle` know a 0. What a hierarchy cannot express is a problem, unless runc lets it pass and nothing becomes

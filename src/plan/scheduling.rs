@@ -1,5 +1,6 @@
 //! How the program is scheduled: on CPUs, and for block I/O.
-//! config.json: process.scheduler, process.ioPriority
+//! config.json: process.scheduler.{policy, nice, priority, flags, runtime, deadline, period}
+//! config.json: process.ioPriority.{class, priority}
 
 use super::Problems;
 use crate::spec;

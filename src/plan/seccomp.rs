@@ -1,4 +1,7 @@
-//! config.json: linux.seccomp
+//! config.json: linux.seccomp.{defaultAction, defaultErrnoRet, architectures, flags}
+//! config.json: linux.seccomp.syscalls[].{names, action, errnoRet}
+//! config.json: linux.seccomp.syscalls[].args[].{index, value, valueTwo, op}
+//! config.json: linux.seccomp.{listenerPath, listenerMetadata}
 //!
 //! Reads the profile and has it compiled; every "no" of a profile is said here.
 

@@ -1,5 +1,5 @@
 //! Whether the program has a terminal, and who gets the other side of it.
-//! config.json: process.terminal, process.consoleSize
+//! config.json: process.terminal, process.consoleSize.{height, width}
 
 use std::path::{Path, PathBuf};
 

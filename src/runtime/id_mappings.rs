@@ -1,5 +1,5 @@
 //! Writes the id maps of init's new user namespace.
-//! config.json: linux.uidMappings, linux.gidMappings
+//! config.json: linux.uidMappings[].{containerID, hostID, size}, linux.gidMappings[].{containerID, hostID, size}
 //! process: runtime (init may write only its own id, and only that of one user)
 
 use std::process::Command;

@@ -1,5 +1,5 @@
 //! Makes a process in a container that is there already, for `exec`.
-//! config.json: process.execCPUAffinity
+//! config.json: process.execCPUAffinity.final
 //! process: runtime
 //!
 //! One clone3(2) into the cgroup. What it makes goes inside and makes the process there ([`bootstrap::main_of_exec`]); or,

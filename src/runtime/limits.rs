@@ -1,5 +1,5 @@
 //! What a process gets from its parent: its OOM score, and where it runs.
-//! config.json: process.oomScoreAdj, process.execCPUAffinity
+//! config.json: process.oomScoreAdj, process.execCPUAffinity.{initial, final}
 //! process: runtime
 
 use crate::error::{AtKey, Context, Result};

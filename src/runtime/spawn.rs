@@ -1,5 +1,6 @@
 //! Makes init, and answers what it asks for until it is ready.
-//! config.json: linux.namespaces, linux.timeOffsets
+//! config.json: linux.namespaces
+//! config.json: linux.timeOffsets.{monotonic, boottime}.{secs, nanosecs}
 //! process: runtime
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,5 +1,5 @@
 //! Fills /dev: nodes and links.
-//! config.json: linux.devices
+//! config.json: linux.devices[].{path, type, major, minor, fileMode, uid, gid}
 //! process: init, before `enter`
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,5 +1,5 @@
 //! Makes the mounts, one step after the other.
-//! config.json: mounts, linux.mountLabel
+//! config.json: mounts[].{destination, source, type, options}, linux.mountLabel
 //! process: init, before `enter`
 
 use std::os::fd::{AsFd, OwnedFd};

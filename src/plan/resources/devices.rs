@@ -1,5 +1,5 @@
 //! Which devices the container may use.
-//! config.json: linux.resources.devices
+//! config.json: linux.resources.devices[].{allow, type, major, minor, access}
 //!
 //! Nothing is allowed at first; then the rules of the config apply in their order, the last one that matches decides,
 //! for reading, writing and mknod(2) apart; then come the devices that every container has. cgroup v2 gets these rules
