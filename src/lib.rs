@@ -95,7 +95,7 @@
 //! * **What `exec` makes is born inside**, with nothing of the host's, not even our environment: the bootstrap goes in first,
 //!   unseen. The container's processes may be allowed to look at whatever they see ([`bootstrap::main_of_exec`]).
 //! * **Our binary is not copied** to keep it from the container (CVE-2019-5736), but executed once more from a
-//!   read-only mount that belongs to no namespace ([`sys::self_exe`]).
+//!   read-only overlay that belongs to no namespace, before the C library starts ([`sys::self_exe`]).
 //! * **The system call filter is always loaded last**, right before execve, so a profile need allow nothing of ours
 //!   (`init/handover.rs`). One that notifies an agent may ask about any call: a second thread, without the filter, hands
 //!   the listener over while the first waits without a call ([`sys::seccomp::load_with_listener`]).

@@ -54,6 +54,7 @@ mod attack_descriptors;
 mod attack_exec;
 mod attack_names;
 mod attack_races;
+mod attack_seal;
 mod attack_size;
 mod attack_symlinks;
 mod bad_input;

@@ -2,14 +2,18 @@
 //!
 //! Sealing executes the binary a second time. What the first time does before it is lost: glibc's start and std's, some
 //! thirty page faults and forty system calls, and on machines where CPUID traps (most virtual ones) a third of a
-//! millisecond. So the linker is told to enter the program here (`build.rs`), which does the three calls of the usual
-//! case by hand, and goes on to the C library's `_start` when it is sealed, need not be, or any of them fails. Nothing
-//! rests on this: [`super::self_exe::seal`] looks again, and knows all cases and says what is wrong.
+//! millisecond. So the linker is told to enter the program here (`build.rs`). The calls of the usual case are made by
+//! hand; then, or when any of them fails, the program goes on to the C library's `_start`. Nothing rests on this:
+//! [`super::self_exe::seal`] looks again unless [`is_proven`], knows all cases, and says what is wrong.
 //!
 //! There is no libc yet, no thread-local storage, and in a static program no relocation: no function outside of this
-//! file may be called (memcmp is one, which compilers like to call), and no static may hold an address.
+//! file may be called (memcmp and memcpy are such, which compilers like to call), and no static may hold an address.
 
 use std::arch::{asm, global_asm};
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::self_exe::{OVERLAY, REQUIRED, SECOND_LAYER};
 
 // On entry the stack pointer is at argc (System V ABI, 3.4.1), and must be so again for _start, as rdx must be, which
 // holds what _start shall register with atexit.
@@ -28,6 +32,13 @@ global_asm!(
     early = sym early,
 );
 
+static PROVEN: AtomicBool = AtomicBool::new(false);
+
+/// Whether the seal was seen to be there before the C library started.
+pub fn is_proven() -> bool {
+    PROVEN.load(Ordering::Relaxed)
+}
+
 /// What is at the stack pointer: argc, the arguments, a null, the environment, a null.
 unsafe extern "C" fn early(stack: *const usize) {
     // SAFETY: the kernel has put there what the ABI says.
@@ -35,10 +46,14 @@ unsafe extern "C" fn early(stack: *const usize) {
         let count = stack.read();
         let arguments = stack.add(1).cast::<*const u8>();
         let environment = arguments.add(count + 1);
-        if !enters_container(arguments, count) || is_sealed() {
+        if !enters_container(arguments, count) {
             return;
         }
-        execute_sealed(arguments, environment);
+        match find_seal() {
+            Seal::Ours => PROVEN.store(true, Ordering::Relaxed),
+            Seal::None => execute_sealed(arguments, environment),
+            Seal::Doubtful => {}
+        }
     }
 }
 
@@ -72,34 +87,144 @@ unsafe fn is<const LENGTH: usize>(word: *const u8, name: [u8; LENGTH]) -> bool {
 }
 
 const EXE: *const u8 = c"/proc/self/exe".as_ptr().cast();
+const NOTHING: *const u8 = c"".as_ptr().cast();
+const EMPTY_PATH: usize = libc::AT_EMPTY_PATH as usize;
+const HERE: usize = libc::AT_FDCWD as usize;
 
-/// Whether we run from a read-only mount: statfs(2).
-unsafe fn is_sealed() -> bool {
-    const READ_ONLY: i64 = libc::ST_RDONLY.cast_signed();
-    let mut found = std::mem::MaybeUninit::<libc::statfs64>::uninit();
+/// As [`super::self_exe`] has it.
+enum Seal {
+    None,
+    Doubtful,
+    Ours,
+}
+
+/// [`super::self_exe::find_seal`] without copies in memory, which are left to it.
+unsafe fn find_seal() -> Seal {
+    let mut found = MaybeUninit::<libc::statfs64>::uninit();
     // SAFETY: the kernel writes a statfs there, or fails.
     unsafe {
-        call(libc::SYS_statfs, [EXE as usize, found.as_mut_ptr() as usize, 0, 0, 0]) == 0
-            && (&raw const (*found.as_ptr()).f_flags).read() & READ_ONLY != 0
+        if call(libc::SYS_statfs, [EXE as usize, found.as_mut_ptr() as usize, 0, 0, 0]) != 0 {
+            return Seal::Doubtful;
+        }
+        let kind = (&raw const (*found.as_ptr()).f_type).read();
+        let flags = (&raw const (*found.as_ptr()).f_flags).read();
+        if kind != OVERLAY.cast_signed() || flags.cast_unsigned() & REQUIRED != REQUIRED {
+            return Seal::None;
+        }
+        let clone = (libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC) as usize;
+        let answer = call(libc::SYS_open_tree, [HERE, EXE as usize, clone, 0, 0]);
+        if let Ok(tree) = usize::try_from(answer) {
+            call(libc::SYS_close, [tree, 0, 0, 0, 0]);
+        }
+        if answer == -(libc::EINVAL as isize) { Seal::Ours } else { Seal::Doubtful }
     }
 }
 
-/// open_tree(2), mount_setattr(2), execveat(2): returns if one of them fails.
+/// The most that fsconfig(2) takes as a value, with the NUL.
+const MOST: usize = 256;
+
+/// The path of a file, whose last component is at `name`, and the value for `lowerdir` that is made of it.
+struct Layers {
+    path: [u8; MOST],
+    name: usize,
+    lower: [u8; MOST],
+}
+
+/// Executes the binary anew from an overlay; returns if a call fails.
 unsafe fn execute_sealed(arguments: *const *const u8, environment: *const *const u8) {
-    const EMPTY_PATH: usize = libc::AT_EMPTY_PATH as usize;
-    let nothing = c"".as_ptr() as usize;
-    let read_only = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    let flags = (libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC) as usize;
-    // SAFETY: NUL-terminated strings, arrays that end in a null, and a structure of the size that is told.
+    let mut layers = MaybeUninit::<Layers>::uninit();
+    // SAFETY: a structure that `find_layers` fills; NUL-terminated strings and arrays that end in a null.
     unsafe {
-        let tree = call(libc::SYS_open_tree, [libc::AT_FDCWD as usize, EXE as usize, flags, 0, 0]);
-        let Ok(tree) = usize::try_from(tree) else { return };
-        let size = size_of::<libc::mount_attr>();
-        let set = call(libc::SYS_mount_setattr, [tree, nothing, EMPTY_PATH, &raw const read_only as usize, size]);
-        if set == 0 {
-            call(libc::SYS_execveat, [tree, nothing, arguments as usize, environment as usize, EMPTY_PATH]);
+        let layers = layers.as_mut_ptr();
+        if !find_layers(layers) {
+            return;
         }
-        call(libc::SYS_close, [tree, 0, 0, 0, 0]);
+        let Ok(mount) = usize::try_from(make_overlay((&raw const (*layers).lower).cast())) else { return };
+        let path = (&raw const (*layers).path).cast::<u8>();
+        let name = path.add((*layers).name) as usize;
+        let flags = (libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC) as usize;
+        if let Ok(file) = usize::try_from(call(libc::SYS_openat, [mount, name, flags, 0, 0])) {
+            if is_same_file(file) {
+                let nothing = NOTHING as usize;
+                call(libc::SYS_execveat, [file, nothing, arguments as usize, environment as usize, EMPTY_PATH]);
+            }
+            call(libc::SYS_close, [file, 0, 0, 0, 0]);
+        }
+        call(libc::SYS_close, [mount, 0, 0, 0, 0]);
+    }
+}
+
+/// Where our file is, as layers of an overlay: false if that needs escapes, is too long or is not there any more.
+/// Written as volatile, or it becomes a call of memcpy.
+unsafe fn find_layers(layers: *mut Layers) -> bool {
+    // SAFETY: all indices are below MOST, as the path leaves room for the second layer.
+    unsafe {
+        let path = (&raw mut (*layers).path).cast::<u8>();
+        let lower = (&raw mut (*layers).lower).cast::<u8>();
+        let room = MOST - SECOND_LAYER.count_bytes() - 1;
+        let length = call(libc::SYS_readlink, [EXE as usize, path as usize, room, 0, 0]);
+        let Ok(length @ 1..) = usize::try_from(length) else { return false };
+        if length == room || path.read() != b'/' || path.add(length - 1).read() == b')' {
+            return false; // the last for `/usr/bin/orlop (deleted)`
+        }
+        path.add(length).write_volatile(0);
+        let mut name = length;
+        while path.add(name - 1).read() != b'/' {
+            name -= 1;
+        }
+        (*layers).name = name;
+        for index in 0..name {
+            let byte = path.add(index).read_volatile();
+            if byte == b':' || byte == b'\\' {
+                return false;
+            }
+            lower.add(index).write_volatile(byte);
+        }
+        let second = SECOND_LAYER.as_ptr().cast::<u8>();
+        for index in 0..=SECOND_LAYER.count_bytes() {
+            lower.add(name + index).write_volatile(second.add(index).read_volatile());
+        }
+        true
+    }
+}
+
+/// fsopen(2), fsconfig(2), fsmount(2): the descriptor of the mount, or a negative number.
+unsafe fn make_overlay(lower: *const u8) -> isize {
+    const STRING: usize = 1; // FSCONFIG_SET_STRING
+    const CREATE: usize = 6; // FSCONFIG_CMD_CREATE
+    const CLOEXEC: usize = 1; // FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
+    // SAFETY: strings that end in NUL.
+    unsafe {
+        let context = call(libc::SYS_fsopen, [c"overlay".as_ptr() as usize, CLOEXEC, 0, 0, 0]);
+        let Ok(context) = usize::try_from(context) else { return context };
+        call(libc::SYS_fsconfig, [context, STRING, c"lowerdir".as_ptr() as usize, lower as usize, 0]);
+        // Not in a loop over a table, which would hold addresses.
+        let off = c"off".as_ptr() as usize;
+        call(libc::SYS_fsconfig, [context, STRING, c"xino".as_ptr() as usize, off, 0]);
+        call(libc::SYS_fsconfig, [context, STRING, c"nfs_export".as_ptr() as usize, off, 0]);
+        let mut answer = call(libc::SYS_fsconfig, [context, CREATE, 0, 0, 0]);
+        if answer == 0 {
+            answer = call(libc::SYS_fsmount, [context, CLOEXEC, REQUIRED as usize, 0, 0]);
+        }
+        call(libc::SYS_close, [context, 0, 0, 0, 0]);
+        answer
+    }
+}
+
+/// Whether this is the file that we run from. By its path another may be found, if it has been replaced, or if we were
+/// started from out of another mount namespace. The overlay shows its device as another.
+unsafe fn is_same_file(file: usize) -> bool {
+    let mut ours = MaybeUninit::<libc::stat>::uninit();
+    let mut its = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the kernel writes a stat there, or fails.
+    unsafe {
+        let (ours, its) = (ours.as_mut_ptr(), its.as_mut_ptr());
+        call(libc::SYS_stat, [EXE as usize, ours as usize, 0, 0, 0]) == 0
+            && call(libc::SYS_newfstatat, [file, NOTHING as usize, its as usize, EMPTY_PATH, 0]) == 0
+            && (*ours).st_ino == (*its).st_ino
+            && (*ours).st_size == (*its).st_size
+            && (*ours).st_ctime == (*its).st_ctime
+            && (*ours).st_ctime_nsec == (*its).st_ctime_nsec
     }
 }
 

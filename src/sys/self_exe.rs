@@ -1,66 +1,130 @@
 //! The runtime's own binary, out of the reach of containers (CVE-2019-5736).
 //!
 //! A process of a container can get hold of our binary through `/proc/<pid>/exe` while one of our processes is among
-//! those of the container, keep the descriptor, and write to the file once we are gone. So the verbs that enter a
-//! container run from a mount of the binary that is read-only and belongs to no mount namespace: nobody can make it
-//! writable again, and nothing has been copied. Costs three calls and an execve.
+//! those of the container, or by a script whose interpreter is `/proc/self/exe`. It can keep the descriptor, and use it
+//! when we are gone: to write to the file, to open other files of the filesystem by handle, or to change the
+//! filesystem's options. So the verbs that enter a container run from an overlay of the directory that the binary is in.
+//! The overlay is read-only and has a superblock of its own, gives out no file handles, and its mount belongs to no
+//! mount namespace. Where there can be no overlay the binary is copied to memory, which costs more
+//! (docs/performance.md).
+//!
+//! This is done for every container, not only for those with the rights to open file handles or to change filesystems:
+//! a process of a container with these rights may share a pid namespace with one of a container without them.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsString};
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 
-use rustix::fs::{AtFlags, CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
+use rustix::fs::{AtFlags, CWD, MemfdFlags, Mode, OFlags, SealFlags, Stat};
 use rustix::io::Errno;
-use rustix::mount::MountAttrFlags;
 
 use super::mount::Depth;
 use super::{Call, Named, mount};
 
 const EXE: &str = "/proc/self/exe";
 
-/// Makes sure that this process runs from a file that cannot be opened for writing; executes itself anew if need be,
+/// The type of overlayfs in statfs(2).
+pub(super) const OVERLAY: u64 = 0x794c_7630;
+/// What the overlay's mount has: MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, and the same bits in statfs(2).
+pub(super) const REQUIRED: u64 = 0b111;
+/// An overlay without an upper layer needs two lower ones. This is a directory that every machine has, with nothing
+/// mounted below it.
+pub(super) const SECOND_LAYER: &CStr = c":/sys/bus";
+
+/// What is known about the file that we run from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seal {
+    /// It is an ordinary file.
+    None,
+    /// It might be our overlay, or look like it: a read-only overlay of the host.
+    Doubtful,
+    /// It is on a mount of ours, or a sealed copy.
+    Ours,
+}
+
+/// Makes sure that this process runs from a file by which nobody reaches the host's; executes itself anew if need be,
 /// with the same arguments and environment, and then does not return.
 ///
 /// # Errors
-/// When the binary could be neither mounted read-only nor copied.
+/// When there can be neither an overlay nor a copy of the binary.
 pub fn seal() -> Result<(), Call> {
-    if is_sealed()? {
+    #[cfg(target_arch = "x86_64")]
+    if super::early::is_proven() {
         return Ok(());
     }
-    let sealed = match read_only_mount() {
-        Ok(sealed) => sealed,
-        // Without CAP_SYS_ADMIN no mount, but then the container's processes have no more rights over the file than we.
-        Err(call) if call.is(Errno::PERM) && !is_ours()? => return Ok(()),
-        Err(_) => copy()?,
+    let sealed = match find_seal()? {
+        Seal::Ours => return Ok(()),
+        Seal::Doubtful => copy()?,
+        Seal::None => match overlay() {
+            Ok(sealed) => sealed,
+            // Without CAP_SYS_ADMIN no mount, but then the container's processes have no more rights over the file
+            // than we.
+            Err(call) if call.is(Errno::PERM) && !is_writable()? => return Ok(()),
+            Err(_) => copy()?,
+        },
     };
     Err(execute(&sealed))
 }
 
-/// Whether the mount that we run from is read-only, or the file is a sealed copy.
-fn is_sealed() -> Result<bool, Call> {
-    let stat = rustix::fs::statvfs(EXE).named(|| format!("statfs({EXE:?})"))?;
-    if stat.f_flag.contains(StatVfsMountFlags::RDONLY) {
-        return Ok(true);
+/// A read-only overlay is ours if it is not mounted in our mount namespace, which open_tree(2) says. If it says anything
+/// else, a copy is made, of which there is no doubt: nothing here can execute itself for ever.
+fn find_seal() -> Result<Seal, Call> {
+    let name = || format!("statfs({EXE:?})");
+    let kind = rustix::fs::statfs(EXE).named(name)?.f_type;
+    if u64::try_from(kind).is_ok_and(|kind| kind == OVERLAY) {
+        let flags = rustix::fs::statvfs(EXE).named(name)?.f_flag.bits();
+        if flags & REQUIRED != REQUIRED {
+            return Ok(Seal::None);
+        }
+        let clone = mount::clone_tree_at(CWD, EXE, Depth::This);
+        return Ok(if clone.is_err_and(|call| call.is(Errno::INVAL)) { Seal::Ours } else { Seal::Doubtful });
     }
     let exe =
         rustix::fs::open(EXE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({EXE:?})"))?;
-    Ok(rustix::fs::fcntl_get_seals(&exe).is_ok_and(|seals| seals.contains(SealFlags::WRITE)))
+    let copied = rustix::fs::fcntl_get_seals(&exe).is_ok_and(|seals| seals.contains(SealFlags::WRITE));
+    Ok(if copied { Seal::Ours } else { Seal::None })
+}
+
+/// The binary in an overlay of its directory. The mount is gone with the last process that runs from it.
+fn overlay() -> Result<OwnedFd, Call> {
+    let path = rustix::fs::readlink(EXE, Vec::new()).named(|| format!("readlink({EXE:?})"))?.into_bytes();
+    let start = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let (directory, name) = path.split_at(start);
+    let mut layers = Vec::new();
+    for byte in directory {
+        if matches!(byte, b':' | b'\\') {
+            layers.push(b'\\');
+        }
+        layers.push(*byte);
+    }
+    layers.extend(SECOND_LAYER.to_bytes());
+    let layers = String::from_utf8(layers).map_err(|_| Errno::ILSEQ).named(|| format!("readlink({EXE:?})"))?;
+    let off = || Some("off".to_owned());
+    let options = [
+        ("lowerdir".to_owned(), Some(layers)),
+        ("xino".to_owned(), off()), // needed by nobody, and the kernel's log says when it cannot be had
+        ("nfs_export".to_owned(), off()), // or files could be opened by handles of the overlay
+    ];
+    let mount = mount::new_filesystem("overlay", "", &options, REQUIRED)?;
+    let name = OsString::from_vec(name.to_vec());
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&mount, name.as_os_str(), flags, Mode::empty())
+        .named(|| format!("openat(overlay, {name:?})"))?;
+    let ours = rustix::fs::stat(EXE).named(|| format!("stat({EXE:?})"))?;
+    let its = rustix::fs::fstat(&file).named(|| format!("fstat({name:?})"))?;
+    // By its path another file may be found, if ours has been replaced, or if we were started from out of another mount
+    // namespace. The overlay shows its device as another.
+    let same = |stat: &Stat| (stat.st_ino, stat.st_size, stat.st_ctime, stat.st_ctime_nsec);
+    if same(&ours) == same(&its) { Ok(file) } else { Err(Errno::STALE).named(|| format!("fstat({name:?})")) }
 }
 
 /// Whether our user could change the file.
-fn is_ours() -> Result<bool, Call> {
+fn is_writable() -> Result<bool, Call> {
     let stat = rustix::fs::stat(EXE).named(|| format!("stat({EXE:?})"))?;
     Ok(stat.st_uid == rustix::process::geteuid().as_raw()
         || rustix::fs::accessat(CWD, EXE, rustix::fs::Access::WRITE_OK, AtFlags::EACCESS).is_ok())
-}
-
-/// A detached, read-only mount of the file itself. It dies with the last process that runs from it.
-fn read_only_mount() -> Result<OwnedFd, Call> {
-    let tree = mount::clone_tree_at(CWD, EXE, Depth::This)?;
-    let read_only = u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits());
-    mount::set_attributes(tree.as_fd(), read_only, 0, Depth::This)?;
-    Ok(tree)
 }
 
 /// A copy in memory that can no longer be written to (memfd_create(2)).
@@ -86,9 +150,8 @@ unsafe extern "C" {
 /// Executes `file` with our arguments and environment; the descriptor closes itself, and with it the last hold that
 /// anybody has on the mount.
 fn execute(file: &OwnedFd) -> Call {
-    let arguments: Vec<std::ffi::CString> = std::env::args_os()
-        .filter_map(|argument| std::ffi::CString::new(std::os::unix::ffi::OsStringExt::into_vec(argument)).ok())
-        .collect();
+    let arguments: Vec<std::ffi::CString> =
+        std::env::args_os().filter_map(|argument| std::ffi::CString::new(argument.into_vec()).ok()).collect();
     let pointers: Vec<*const libc::c_char> =
         arguments.iter().map(|argument| argument.as_ptr()).chain([std::ptr::null()]).collect();
     let empty: &CStr = c"";

@@ -22,6 +22,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("attack_races::masks_are_the_hosts_null", "runc 1.1 has CVE-2025-31133"),
     ("attack_races::mounts_stay_inside", "runc 1.1 has CVE-2024-45310"),
     ("attack_races::no_device_is_copied_up", "runc 1.1 opens what may be a device by now"),
+    ("attack_seal::the_program_is_on_no_filesystem_of_the_host", "runc 1.1 runs from a copy"),
     (
         "attack_size::cgroups_that_a_container_has_nested_deep_are_removed",
         "runc finds cgroups by their paths, and leaves what is too deep for one",
