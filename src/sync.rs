@@ -5,7 +5,8 @@
 //!   ─────────────────────────────────────────────────────────────────────────────────
 //!   Forked(pid)                     ──▶     only by the bootstrap, its last message
 //!                                   ◀── Go                id maps written, cgroup joined
-//!   MountSource(n)        (0..k×)   ──▶     a source only the host side may open
+//!   MountSource(n)        (0..k×)   ──▶     a source only the host side may open, or a copy of it whose ids are to
+//!     + perhaps a descriptor                be mapped
 //!                                   ◀── Descriptor
 //!   Built                           ──▶     cgroup limits, prestart, createRuntime
 //!                                   ◀── Go                only if init waits: there are hooks
@@ -50,8 +51,8 @@ pub const INIT_NAME: &CStr = c"orlop:[init]";
 pub enum FromInit {
     /// Init is there, with this pid.
     Forked(i32),
-    /// The source of `mounts[n]` cannot be opened from here.
-    MountSource(usize),
+    /// The source of `mounts[n]` cannot be opened from here, or it is this mount, and its ids cannot be mapped from here.
+    MountSource(usize, Option<OwnedFd>),
     /// The mounts and devices are made, pivot_root is next: the moment for the cgroup's limits and the first hooks.
     Built,
     /// The master of the program's terminal.
@@ -209,7 +210,10 @@ impl InitEnd {
     /// sendmsg(2)'s; that the runtime is gone.
     pub fn tell(&self, message: &FromInit) -> Result<()> {
         let descriptor = match message {
-            FromInit::Terminal(fd) | FromInit::Listener(fd) | FromInit::UserNamespace(fd) => Some(fd.as_fd()),
+            FromInit::Terminal(fd)
+            | FromInit::Listener(fd)
+            | FromInit::UserNamespace(fd)
+            | FromInit::MountSource(_, Some(fd)) => Some(fd.as_fd()),
             _ => None,
         };
         socket::send(&self.0, &encode(message), descriptor).context("speaking to the runtime")
@@ -269,7 +273,7 @@ pub(crate) fn encode(message: &FromInit) -> Vec<u8> {
     let number = |tag: u8, number: u64| [&[tag], number.to_le_bytes().as_slice()].concat();
     match message {
         FromInit::Forked(pid) => number(FORKED, u64::from(pid.unsigned_abs())),
-        FromInit::MountSource(index) => number(MOUNT_SOURCE, *index as u64),
+        FromInit::MountSource(index, _) => number(MOUNT_SOURCE, *index as u64),
         FromInit::Built => vec![BUILT],
         FromInit::Terminal(_) => vec![TERMINAL],
         FromInit::Limits => vec![LIMITS],
@@ -291,7 +295,7 @@ pub(crate) fn decode(packet: &[u8], descriptor: Option<OwnedFd>) -> Result<FromI
     Ok(match packet.first() {
         None => FromInit::End,
         Some(&FORKED) => FromInit::Forked(i32::try_from(number)?),
-        Some(&MOUNT_SOURCE) => FromInit::MountSource(usize::try_from(number)?),
+        Some(&MOUNT_SOURCE) => FromInit::MountSource(usize::try_from(number)?, descriptor),
         Some(&BUILT) => FromInit::Built,
         Some(&TERMINAL) => FromInit::Terminal(descriptor.context("a terminal without a descriptor")?),
         Some(&LIMITS) => FromInit::Limits,
@@ -330,7 +334,7 @@ mod tests {
         };
         let messages = [
             FromInit::Forked(77),
-            FromInit::MountSource(3),
+            FromInit::MountSource(3, None),
             FromInit::Built,
             FromInit::Limits,
             FromInit::Ready,

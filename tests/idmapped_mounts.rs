@@ -256,3 +256,68 @@ fn a_missing_source_of_a_mapped_mount_is_refused() {
     let out = Bundle::busybox().push("/mounts", mount).refused();
     out.because("no such file or directory").says("/nowhere/at/all").names("mounts[6].source");
 }
+
+/// A mapped bind mount of a source with `nosuid,nodev,noexec`, in a user namespace. What only the host may open is in a
+/// directory that the user namespace may not enter.
+fn of_a_locked_source(options: &[&str], only_the_host: bool) -> Bundle {
+    let bundle = in_user_namespace(Bundle::busybox());
+    let vault = bundle.scratch_dir("vault");
+    let source = vault.join("cargo");
+    fs::create_dir(&source).unwrap();
+    fs::set_permissions(&vault, PermissionsExt::from_mode(if only_the_host { 0o700 } else { 0o755 })).unwrap();
+    let path = source.display();
+    let script = format!("mount --bind {path} {path}; mount -o remount,bind,nosuid,nodev,noexec {path}");
+    bundle.after(&script).push("/mounts", mapped(&source, options))
+}
+
+/// Seen to fail: none of them was left.
+#[test]
+fn a_mapped_mount_keeps_what_its_source_has() {
+    for only_the_host in [false, true] {
+        for options in [&["rbind", "rprivate", "rw"][..], &["rbind", "rprivate", "ro"], &["rbind"]] {
+            let mount = mountinfo::at(&of_a_locked_source(options, only_the_host).mountinfo(), "/mnt");
+            let kept = ["nosuid", "nodev", "noexec"].iter().all(|option| mount.options.iter().any(|has| has == option));
+            assert!(kept, "{options:?}: {mount:?}");
+        }
+    }
+}
+
+/// The same for a source that is not mapped, but that only the host may open. Seen to fail as above.
+#[test]
+fn a_mount_that_the_host_opens_keeps_what_its_source_has() {
+    let mut bundle = of_a_locked_source(&["rbind", "rw"], true);
+    let mount = bundle.config["mounts"].as_array_mut().unwrap().last_mut().unwrap().as_object_mut().unwrap();
+    mount.remove("uidMappings");
+    mount.remove("gidMappings");
+    let mount = mountinfo::at(&bundle.mountinfo(), "/mnt");
+    assert!(
+        ["nosuid", "nodev", "noexec"].iter().all(|option| mount.options.iter().any(|has| has == option)),
+        "{mount:?}"
+    );
+}
+
+/// Seen to fail: they were taken away.
+#[test]
+fn what_the_source_of_a_mapped_mount_has_is_not_taken_away() {
+    differs!();
+    for (option, name) in [("suid", "nosuid"), ("dev", "nodev"), ("exec", "noexec"), ("rexec", "noexec")] {
+        let out = of_a_locked_source(&["rbind", option], true).refused();
+        out.says(&format!("cannot clear locked flags: {name}")).names("mounts[6]");
+    }
+}
+
+/// In the order of the list: the source is what an earlier entry has mounted. Seen to fail: the runtime, which maps the
+/// ids, saw the directory underneath.
+#[test]
+fn the_source_of_a_mapped_mount_may_be_an_earlier_mount() {
+    for in_a_user_namespace in [false, true] {
+        let bundle = Bundle::busybox();
+        let cargo = cargo(&bundle);
+        let first = json!({ "destination": "/hold", "type": "bind", "source": cargo, "options": ["bind"] });
+        let second = mapped(&bundle.rootfs("hold"), &["bind", "idmap"]);
+        let bundle = if in_a_user_namespace { in_user_namespace(bundle) } else { bundle };
+        let mut bundle = bundle.push("/mounts", first).push("/mounts", second);
+        let expected = if in_a_user_namespace { "5:6" } else { "100005:200006" };
+        assert_eq!(owner(&mut bundle, "/mnt/letter"), expected);
+    }
+}

@@ -146,3 +146,82 @@ fn relative_paths_are_refused() {
     masking(&["etc"]).refused().names("maskedPaths");
     readonly(&["etc"]).refused().names("readonlyPaths");
 }
+
+/// Seen to fail: the mask was the host's mount of /dev, writable and in its peer group.
+#[test]
+fn the_mask_of_a_file_is_a_private_mount_without_rights() {
+    differs!();
+    let mut bundle = masking(&["/etc/secret", "/etc/other"]).after("mount --make-rshared /dev");
+    for name in ["etc/secret", "etc/other"] {
+        fs::write(bundle.rootfs(name), "treasure").unwrap();
+    }
+    let out = bundle.sh("cat /proc/self/mountinfo; echo lost >/etc/secret").ok();
+    for path in ["/etc/secret", "/etc/other"] {
+        let mask = mountinfo::at(&out.stdout, path);
+        assert!(
+            ["ro", "nosuid", "noexec"].iter().all(|option| mask.options.iter().any(|have| have == option)),
+            "{mask:?}"
+        );
+        assert!(mask.propagation.is_empty(), "{mask:?}");
+    }
+}
+
+/// Seen to fail: each was mounted as often as it was listed.
+#[test]
+fn a_path_that_is_listed_twice_is_mounted_once() {
+    differs!();
+    let mut bundle = masking(&["/etc/secrets", "/etc/secret", "/etc//secrets/", "/etc/secret"])
+        .set("/linux/readonlyPaths", json!(["/etc/fixed", "/etc/./fixed", "/etc/fixed"]));
+    for name in ["etc/secrets", "etc/fixed"] {
+        fs::create_dir(bundle.rootfs(name)).unwrap();
+    }
+    fs::write(bundle.rootfs("etc/secret"), "treasure").unwrap();
+    let mounts = mountinfo::parse(&bundle.mountinfo());
+    for path in ["/etc/secrets", "/etc/secret", "/etc/fixed"] {
+        assert_eq!(mounts.iter().filter(|mount| mount.target == path).count(), 1, "{path}: {mounts:?}");
+    }
+}
+
+/// What init and `exec` say to an attempt to write to the root.
+fn writes_to_the_root(bundle: Bundle) -> [String; 2] {
+    let c = bundle.script("touch /written 2>&1; echo over; sleep 60").run_detached();
+    c.wait_for("over");
+    let by_exec = c.exec(&[], &["touch", "/written"]).stderr;
+    let by_init = c.stdout();
+    c.delete_by_force();
+    [by_init, by_exec]
+}
+
+/// Seen to fail: the root of init was below the read-only mount, that of `exec` above it.
+#[test]
+fn the_root_can_be_a_readonly_path_however_it_is_written() {
+    differs!();
+    for (path, flags) in [("/", &[][..]), ("//", &[]), ("/.", &["--no-pivot"]), ("/link", &[]), ("/etc/..", &[])] {
+        let bundle = readonly(&[path]).flags(flags.iter().copied());
+        symlink("/", bundle.rootfs("link")).unwrap();
+        for error in writes_to_the_root(bundle) {
+            assert!(error.contains("Read-only file system"), "{path}: {error:?}");
+        }
+    }
+}
+
+#[test]
+fn the_root_can_be_a_readonly_path_in_a_user_namespace() {
+    differs!();
+    for error in writes_to_the_root(readonly(&["/"]).by_user(1000)) {
+        assert!(error.contains("Read-only file system"), "{error:?}");
+    }
+}
+
+#[test]
+fn the_root_cannot_be_a_masked_path() {
+    differs!();
+    for path in ["/", "//", "/.", "/.."] {
+        let bundle = masking(&[path]);
+        bundle.verb("check");
+        bundle.refused().names("linux.maskedPaths[0]").says("is the root, and cannot be hidden");
+    }
+    let bundle = masking(&["/link"]);
+    symlink("/", bundle.rootfs("link")).unwrap();
+    bundle.refused().names("linux.maskedPaths[0]").says("leads to the root, which cannot be hidden");
+}

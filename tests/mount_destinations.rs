@@ -158,3 +158,37 @@ fn a_symlinked_dev_does_not_touch_the_host() {
     assert_eq!(names, ["ptmx"]);
     assert!(outside.join("ptmx").symlink_metadata().unwrap().is_file());
 }
+
+/// Seen to fail: the program saw its root, and what `exec` ran saw the mount that covered it.
+#[test]
+fn a_link_to_the_root_is_no_destination() {
+    differs!();
+    for mount in [
+        json!({ "destination": "/link", "type": "tmpfs", "source": "tmpfs" }),
+        json!({ "destination": "/link/etc/..", "type": "tmpfs", "source": "tmpfs" }),
+        json!({ "destination": "/link", "type": "bind", "source": "/etc", "options": ["rbind"] }),
+    ] {
+        let bundle = Bundle::busybox().push("/mounts", mount);
+        symlink("/", bundle.rootfs("link")).unwrap();
+        bundle.refused().names("mounts[6]").says("leads to /, on which nothing can be mounted");
+    }
+}
+
+/// Callers tell by the text that one is a file and the other is none. Seen to fail: `move_mount(): Invalid argument`.
+#[test]
+fn a_file_over_a_directory_is_not_a_directory() {
+    for what in ["file", "socket"] {
+        let bundle = Bundle::busybox();
+        let source = bundle.scratch("source");
+        match what {
+            "file" => fs::write(&source, "").unwrap(),
+            _ => drop(std::os::unix::net::UnixListener::bind(&source).unwrap()),
+        }
+        let mount = json!({ "destination": "/etc", "type": "bind", "source": source.to_str(), "options": ["bind"] });
+        bundle.push("/mounts", mount).refused().because("not a directory").says("/etc");
+    }
+    let bundle = Bundle::busybox();
+    fs::write(bundle.rootfs("file"), "").unwrap();
+    let mount = json!({ "destination": "/file", "type": "bind", "source": "/etc", "options": ["bind"] });
+    bundle.push("/mounts", mount).refused().because("not a directory").says("/file");
+}

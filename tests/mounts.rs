@@ -132,6 +132,23 @@ fn mounts_are_made_in_the_order_of_the_list() {
 }
 
 #[test]
+fn the_source_of_a_bind_mount_may_be_an_earlier_mount() {
+    for user_namespace in [false, true] {
+        let bundle = Bundle::busybox();
+        let bundle = if user_namespace { bundle.by_user(100_000) } else { bundle };
+        let source = bundle.rootfs("hold");
+        let source = source.to_str().unwrap();
+        let mut bundle = bundle
+            .push("/mounts", mount("/hold", "tmpfs", "first", &["mode=755"]))
+            .push("/mounts", mount("/hold/inner", "tmpfs", "inner", &["mode=755"]))
+            .push("/mounts", mount("/mnt", "bind", source, &["rbind"]));
+        let info = bundle.mountinfo();
+        assert_eq!(mountinfo::at(&info, "/mnt").source, "first", "{info}");
+        assert_eq!(mountinfo::at(&info, "/mnt/inner").source, "inner", "{info}");
+    }
+}
+
+#[test]
 fn a_directory_is_bound() {
     let bundle = Bundle::busybox();
     let source = bundle.scratch_dir("cargo");

@@ -82,6 +82,22 @@ fn the_root_is_a_slave_or_private_by_default() {
     assert!(!root.propagates("shared"), "{root:?}");
 }
 
+/// Seen to fail: the mount appeared in the container.
+#[test]
+fn what_the_host_mounts_below_the_rootfs_later_stays_outside() {
+    differs!();
+    let bundle = on_a_shared_host();
+    let below = bundle.rootfs("mnt/below");
+    fs::create_dir_all(&below).unwrap();
+    let (etc, below) = (bundle.rootfs("etc"), below.display());
+    let bundle = bundle.after(&format!("mount -t tmpfs below {below}; mount --make-shared {below}; mkdir {below}/in"));
+    let late = format!("mount -t tmpfs late {} && mount -t tmpfs late {below}/in", etc.display());
+    let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", late], "env": ["PATH=/usr/bin:/bin:/usr/sbin:/sbin"] });
+    let mounts = bundle.push("/hooks/createRuntime", hook).mountinfo();
+    assert_eq!(mountinfo::at(&mounts, "/mnt/below").source, "below");
+    assert!(!mounts.contains(" late "), "{mounts}");
+}
+
 #[test]
 fn propagation_shared_and_rshared_make_the_root_shared() {
     differs!();

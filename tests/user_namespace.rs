@@ -272,9 +272,18 @@ fn locked_options_are_kept() {
 #[test]
 fn locked_options_are_not_taken_away() {
     differs!();
-    for option in ["rw", "suid", "dev", "exec", "strictatime", "rsuid", "rrw"] {
+    for (option, locked) in [
+        ("rw", "ro"),
+        ("suid", "nosuid"),
+        ("dev", "nodev"),
+        ("exec", "noexec"),
+        ("strictatime", "noatime"),
+        ("rsuid", "nosuid"),
+        ("rrw", "ro"),
+    ] {
         let out = with_locked_options(&["bind", option]).refused();
-        out.because("operation not permitted").says("/mnt").names("mounts[6]");
+        let out = out.because("operation not permitted").says("/mnt").names("mounts[6]");
+        out.says(&format!("cannot clear locked flags: {locked}"));
     }
 }
 
@@ -291,4 +300,14 @@ fn the_runtime_may_be_root_of_a_user_namespace_itself() {
     assert_eq!(out.status, 0, "{out:?}");
     assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["0", "0", "1"]);
     assert_eq!(lines[1..], ["0", "1:3", "orlop"]);
+}
+
+/// Seen to fail: `mount(MS_REMOUNT|0x1001, ""): operation not permitted`.
+#[test]
+fn a_remount_keeps_locked_options() {
+    differs!();
+    let remount = json!({ "destination": "/mnt", "type": "none", "options": ["bind", "remount", "ro"] });
+    let info = with_locked_options(&["bind"]).push("/mounts", remount).mountinfo();
+    let mount = mountinfo::at(&info, "/mnt");
+    assert!(["ro", "nosuid", "nodev", "noexec"].iter().all(|option| mount.has(option)), "{mount:?}");
 }

@@ -18,6 +18,7 @@ use crate::error::{AtKey, Context, Failure, Problem, Result};
 use crate::plan::Plan;
 use crate::plan::cgroup_mount::{CgroupMountPlan, HierarchyView};
 use crate::plan::devices::Method;
+use crate::plan::masked_paths::ListedPath;
 use crate::plan::mount_options::attr;
 use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::{IPC, Join, Kind, MOUNT, NETWORK, PID, USER, UTS};
@@ -112,7 +113,7 @@ impl View {
                 add(&node.path, device_name(&node.path))?;
             }
         }
-        for (index, path) in plan.rootfs.masked_paths.iter().enumerate() {
+        for ListedPath { index, path } in &plan.rootfs.masked_paths {
             let found = self.find(path)?;
             if found.is_some_and(|found| is_null(&found.handle).unwrap_or(false)) {
                 add(path, NULL.to_owned()).at(format_args!("/linux/maskedPaths/{index}"))?;
@@ -137,7 +138,7 @@ impl View {
         if plan.rootfs.readonly {
             read_only("", "/root/readonly")?;
         }
-        for (index, path) in plan.rootfs.readonly_paths.iter().enumerate() {
+        for ListedPath { index, path } in &plan.rootfs.readonly_paths {
             read_only(path, &format!("/linux/readonlyPaths/{index}"))?;
         }
         for step in plan.mounts.iter().filter(|step| (step.attributes.set | step.recursive.set) & attr::RDONLY != 0) {
@@ -146,7 +147,7 @@ impl View {
                 read_only(&step.destination, &format!("/mounts/{}", step.index))?;
             }
         }
-        for (index, path) in plan.rootfs.masked_paths.iter().enumerate() {
+        for ListedPath { index, path } in &plan.rootfs.masked_paths {
             let key = format!("/linux/maskedPaths/{index}");
             let Some(found) = self.find(path).at(&key)? else { continue };
             let hidden = match file_type(found.handle.as_fd())? {

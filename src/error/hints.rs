@@ -107,6 +107,13 @@ const TABLE: &[Hint] = &[
         ..ANY
     },
     Hint {
+        key: "/mounts",
+        word: "cannot clear locked flags",
+        advice: "the source's mount has them, and a user namespace cannot take them off: leave the option away, or mount \
+                 the source without them",
+        ..ANY
+    },
+    Hint {
         key: "/process/apparmorProfile",
         errno: Some(Errno::NOENT),
         advice: "the profile is not loaded: see aa-status, and load it with apparmor_parser",

@@ -1,9 +1,10 @@
-//! Where the root filesystem is, how it is entered, and what is hidden in it.
-//! config.json: root.path, root.readonly, linux.rootfsPropagation, linux.maskedPaths, linux.readonlyPaths
+//! Where the root filesystem is, and how it is entered.
+//! config.json: root.path, root.readonly, linux.rootfsPropagation
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::Problems;
+use super::masked_paths::{self, ListedPath};
 use super::namespaces::{MOUNT, NamespacesPlan};
 use crate::spec;
 
@@ -33,9 +34,18 @@ pub struct RootfsPlan {
     /// Propagation of `/` and whether of all below, once entered, when asked for.
     pub propagation: Option<(u64, bool)>,
     /// Paths made unreadable.
-    pub masked_paths: Vec<String>,
+    pub masked_paths: Vec<ListedPath>,
     /// Paths made read-only.
-    pub readonly_paths: Vec<String>,
+    pub readonly_paths: Vec<ListedPath>,
+}
+
+impl RootfsPlan {
+    /// What is left of a path of the host behind that of the rootfs, if it leads there without links.
+    #[must_use]
+    pub fn below<'a>(&self, path: &'a Path) -> Option<&'a str> {
+        let below = path.strip_prefix(&self.path).ok()?;
+        below.to_str().filter(|_| !below.components().any(|part| part == Component::ParentDir))
+    }
 }
 
 /// `linux.rootfsPropagation`: name, flag, whether recursive.
@@ -71,19 +81,7 @@ pub fn decide(
         }
     };
     let propagation = propagation(&linux.rootfs_propagation, no_pivot, problems);
-    for (key, paths) in [("maskedPaths", &linux.masked_paths), ("readonlyPaths", &linux.readonly_paths)] {
-        if !paths.is_empty() && !namespaces.has_own(&MOUNT) {
-            problems.add(
-                format_args!("/linux/{key}"),
-                "unable to restrict sys entries without a private MNT namespace (linux.namespaces)",
-            );
-        }
-        for (index, path) in paths.iter().enumerate() {
-            if !path.starts_with('/') {
-                problems.add(format_args!("/linux/{key}/{index}"), format!("path {:?} must be absolute", &**path));
-            }
-        }
-    }
+    let (masked_paths, readonly_paths) = masked_paths::decide(linux, namespaces, problems);
     let enter = match (namespaces.has_own(&MOUNT), no_pivot) {
         (true, false) => Enter::Pivot,
         (true, true) => Enter::Move,
@@ -98,15 +96,7 @@ pub fn decide(
         Some((libc::MS_PRIVATE, _)) => Some(libc::MS_PRIVATE),
         _ => Some(libc::MS_SLAVE),
     };
-    RootfsPlan {
-        path,
-        readonly,
-        enter,
-        host_propagation,
-        propagation,
-        masked_paths: linux.masked_paths.iter().map(ToString::to_string).collect(),
-        readonly_paths: linux.readonly_paths.iter().map(ToString::to_string).collect(),
-    }
+    RootfsPlan { path, readonly, enter, host_propagation, propagation, masked_paths, readonly_paths }
 }
 
 fn propagation(name: &str, no_pivot: bool, problems: &mut Problems) -> Option<(u64, bool)> {

@@ -14,13 +14,14 @@ use super::spawn::{Child, close_runtime_end};
 use crate::error::{AtKey, Context, Result};
 use crate::plan::Plan;
 use crate::plan::idmapped_mounts::{IdmapPlan, Ids};
-use crate::plan::mounts::MountSource;
+use crate::plan::mount_options::attr;
+use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::USER;
 use crate::sync::{self, FromInit, RuntimeEnd};
 use crate::sys::clone::{self, Birth, SingleThreaded};
 use crate::sys::mount::{self, Depth};
 use crate::sys::proc::Proc;
-use crate::sys::{Call, fd};
+use crate::sys::{Call, fd, mountinfo};
 
 /// What init may ask for.
 #[derive(Debug)]
@@ -39,11 +40,12 @@ impl<'a> MountSources<'a> {
         Self { plan, init, namespaces: Vec::new() }
     }
 
-    /// A detached copy of the mount that the source of `mounts[index]` is on, rooted there, its ids mapped.
+    /// A detached copy of the mount that the source of `mounts[index]` is on, rooted there, its ids mapped; or `copy`, if
+    /// init has made one itself.
     ///
     /// # Errors
-    /// The failed call's.
-    pub fn open(&mut self, index: usize) -> Result<OwnedFd> {
+    /// The failed call's; that the copy would lose options that are locked for a user namespace.
+    pub fn open(&mut self, index: usize, copy: Option<OwnedFd>) -> Result<OwnedFd> {
         let step = self.plan.mounts.iter().find(|step| step.index == index);
         let Some((path, recursive, step)) = step.and_then(|step| match &step.source {
             MountSource::Bind { path, recursive } => Some((path, *recursive, step)),
@@ -51,14 +53,24 @@ impl<'a> MountSources<'a> {
         }) else {
             anyhow::bail!("init asked for the source of a mount that has none");
         };
-        let tree = mount::clone_tree_at(CWD, &path.to_string_lossy(), depth(recursive))
-            .at(format_args!("/mounts/{index}/source"))?;
+        let tree = match copy {
+            Some(copy) => copy,
+            None => self.copy(step, path, recursive).at(format_args!("/mounts/{index}/source"))?,
+        };
+        if let Some(idmap) = &step.idmap {
+            self.map(idmap, &tree, path).at(format_args!("/mounts/{index}"))?;
+        }
+        Ok(tree)
+    }
+
+    fn copy(&self, step: &MountStep, path: &Path, recursive: bool) -> Result<OwnedFd> {
+        let tree = mount::clone_tree_at(CWD, &path.to_string_lossy(), depth(recursive))?;
+        if self.plan.namespaces.has_own(&USER) {
+            keep_locks(step, path)?;
+        }
         if let Some(propagation) = self.plan.rootfs.host_propagation {
             // As all mounts that init copies itself: what the container mounts there must not reach the host.
             mount::set_propagation(tree.as_fd(), propagation, Depth::Recursive)?;
-        }
-        if let Some(idmap) = &step.idmap {
-            self.map(idmap, &tree, path).at(format_args!("/mounts/{index}"))?;
         }
         Ok(tree)
     }
@@ -96,6 +108,25 @@ impl<'a> MountSources<'a> {
                 }
             }
         }
+    }
+}
+
+/// The kernel would let nobody in a user namespace take these options off the mounts below; our copy has no such locks.
+fn keep_locks(step: &MountStep, path: &Path) -> Result<()> {
+    const NAMES: [(u64, &str); 4] =
+        [(attr::RDONLY, "ro"), (attr::NOSUID, "nosuid"), (attr::NODEV, "nodev"), (attr::NOEXEC, "noexec")];
+    let cleared: Vec<&str> =
+        NAMES.iter().filter(|(flag, _)| step.recursive.clear & flag != 0).map(|(_, name)| *name).collect();
+    if cleared.is_empty() {
+        return Ok(());
+    }
+    let path = path.canonicalize().with_context(|| format!("finding {path:?}"))?;
+    let mounts = Proc::open()?.read("self/mountinfo")?;
+    let id = mount::of(fd::open(&path, OFlags::PATH)?.as_fd())?.id;
+    let locked = |name: &&str| mountinfo::options_from(&mounts, id, &path).any(|options| options.contains(name));
+    match cleared.iter().find(|name| locked(name)) {
+        Some(name) => anyhow::bail!("cannot clear locked flags: {name}"),
+        None => Ok(()),
     }
 }
 

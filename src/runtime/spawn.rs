@@ -255,8 +255,8 @@ impl Init {
         let mut sources = MountSources::new(plan, self.child.pid);
         loop {
             match self.receive(watch)? {
-                FromInit::MountSource(index) => {
-                    let source = sources.open(index)?;
+                FromInit::MountSource(index, copy) => {
+                    let source = sources.open(index, copy)?;
                     self.wire.descriptor(source.as_fd())?;
                 }
                 FromInit::Built => {

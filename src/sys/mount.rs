@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxAttributes, StatxFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -141,13 +141,51 @@ pub fn reach(path: &str, depth: Depth) -> Result<(), Call> {
     opened.map(drop).named(|| format!("open_tree({path:?}, {depth:?})"))
 }
 
+/// Where in the tree of mounts a descriptor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The id of the mount that it is on.
+    pub id: u64,
+    /// Whether it is the root of that mount.
+    pub is_root: bool,
+    /// What kind of file it is.
+    pub kind: FileType,
+}
+
+impl Place {
+    /// Whether it is a directory.
+    #[must_use]
+    pub fn is_directory(self) -> bool {
+        self.kind == FileType::Directory
+    }
+}
+
+/// Where `fd` is (statx(2)).
+///
+/// # Errors
+/// The call's.
+pub fn of(fd: BorrowedFd<'_>) -> Result<Place, Call> {
+    let wanted = StatxFlags::MNT_ID | StatxFlags::TYPE;
+    let stat = rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, wanted).named(|| "statx(STATX_MNT_ID)".to_owned())?;
+    Ok(Place {
+        id: stat.stx_mnt_id,
+        is_root: stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
+        kind: FileType::from_raw_mode(stat.stx_mode.into()),
+    })
+}
+
 /// Attaches the mount `mount` on top of whatever `target` is (move_mount(2)).
 ///
 /// # Errors
 /// The call's; `ENOTDIR` when one is a directory and the other is not.
 pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Call> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    rustix::mount::move_mount(mount, "", target, "", flags).named(|| "move_mount()".to_owned())
+    let result = match rustix::mount::move_mount(mount, "", target, "", flags) {
+        // For mount(2), which callers know, it is ENOTDIR.
+        Err(Errno::INVAL) if of(mount)?.is_directory() != of(target)?.is_directory() => Err(Errno::NOTDIR),
+        result => result,
+    };
+    result.named(|| "move_mount()".to_owned())
 }
 
 /// Changes the attributes of the mount `mount`: `MOUNT_ATTR_…` bits to clear, then to set (mount_setattr(2)).
@@ -166,6 +204,15 @@ pub fn set_attributes(mount: BorrowedFd<'_>, set: u64, clear: u64, depth: Depth)
 pub fn set_propagation(mount: BorrowedFd<'_>, propagation: u64, depth: Depth) -> Result<(), Call> {
     set_attr(mount, [0, 0, propagation, 0], depth)
         .named(|| format!("mount_setattr({depth:?}, propagation {propagation:#x})"))
+}
+
+/// Takes the mount `mount`, and none below it, out of its peer group, and sets attributes of it.
+///
+/// # Errors
+/// The call's.
+pub fn make_private(mount: BorrowedFd<'_>, set: u64) -> Result<(), Call> {
+    set_attr(mount, [set, 0, libc::MS_PRIVATE, 0], Depth::This)
+        .named(|| format!("mount_setattr(set {set:#x}, MS_PRIVATE)"))
 }
 
 /// Shows the owners of files on the mount `mount`, which must not be attached yet, through the mapping of the user

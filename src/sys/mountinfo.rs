@@ -1,5 +1,7 @@
 //! Reading /proc/PID/mountinfo (proc_pid_mountinfo(5)), where there is no other way to learn of a mount.
 
+use std::path::Path;
+
 /// A mount, as far as we want to know it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mount {
@@ -28,6 +30,16 @@ pub fn all(mounts: &str) -> Vec<Mount> {
 pub fn path_of(mounts: &str, id: u64) -> Option<String> {
     let line = mounts.lines().find(|line| line.split(' ').next().and_then(|first| first.parse().ok()) == Some(id))?;
     line.split(' ').nth(4).map(unescape)
+}
+
+/// The options of the mount with this id, and of each that is on `path` or below.
+pub fn options_from<'a>(mounts: &'a str, id: u64, path: &Path) -> impl Iterator<Item = Vec<&'a str>> {
+    mounts.lines().filter_map(move |line| {
+        let mut fields = line.split(' ');
+        let is_it = fields.next()?.parse() == Ok(id);
+        let place = unescape(fields.nth(3)?);
+        (is_it || Path::new(&place).starts_with(path)).then(|| fields.next().unwrap_or_default().split(',').collect())
+    })
 }
 
 /// The mount point of a line whose mount is a procfs or sysfs from its root on.

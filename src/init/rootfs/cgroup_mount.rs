@@ -89,5 +89,8 @@ fn empty_tmpfs(label: Option<&str>) -> Result<OwnedFd, Call> {
 fn bound(path: &str, step: &MountStep) -> Result<OwnedFd> {
     let mount = mount::clone_tree_at(CWD, path, Depth::Recursive)?;
     mount::set_attributes(mount.as_fd(), step.attributes.set, step.attributes.clear, Depth::This)?;
+    if step.propagation.is_empty() {
+        mount::set_propagation(mount.as_fd(), libc::MS_PRIVATE, Depth::Recursive)?;
+    }
     Ok(mount)
 }

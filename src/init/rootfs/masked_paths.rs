@@ -5,15 +5,16 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use anyhow::bail;
 use rustix::fs::{CWD, FileType, makedev};
 use rustix::io::Errno;
 
 use super::Rootfs;
 use crate::error::{AtKey, Context, Result};
+use crate::plan::Plan;
+use crate::plan::masked_paths::{self, ListedPath};
 use crate::plan::mount_options::attr;
-use crate::plan::{Plan, masked_paths};
 use crate::sys::mount::{self, Depth};
-use crate::sys::root::file_type;
 use crate::sys::{Call, Named};
 
 /// Does both. What is not there needs no hiding.
@@ -21,14 +22,15 @@ use crate::sys::{Call, Named};
 /// # Errors
 /// The failed call's, with the place in config.json.
 pub fn apply(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
-    for (index, path) in plan.rootfs.readonly_paths.iter().enumerate() {
+    let root = mount::of(rootfs.root.as_fd())?.id;
+    for ListedPath { index, path } in &plan.rootfs.readonly_paths {
         let key = format_args!("/linux/readonlyPaths/{index}");
         if let Some(target) = find(rootfs, path).at(key)? {
-            make_readonly(&target).at(key)?;
+            make_readonly(&target, root).at(key)?;
         }
     }
-    let mut masks = Masks { label: plan.mount_label.as_deref(), directory: None, file: None };
-    for (index, path) in plan.rootfs.masked_paths.iter().enumerate() {
+    let mut masks = Masks { root, label: plan.mount_label.as_deref(), directory: None, file: None };
+    for ListedPath { index, path } in &plan.rootfs.masked_paths {
         let key = format_args!("/linux/maskedPaths/{index}");
         if let Some(target) = find(rootfs, path).at(key)? {
             masks.cover(&target).at(key)?;
@@ -52,8 +54,13 @@ fn find(rootfs: &Rootfs<'_>, path: &str) -> Result<Option<OwnedFd>, Call> {
     }
 }
 
-/// A read-only mount of the path upon itself.
-fn make_readonly(target: &OwnedFd) -> Result<(), Call> {
+/// A read-only mount of the path upon itself. The mount of the root, which has the id `root`, becomes read-only itself:
+/// a mount upon it would be the root of `exec`, and not of init, which is below it.
+fn make_readonly(target: &OwnedFd, root: u64) -> Result<(), Call> {
+    let place = mount::of(target.as_fd())?;
+    if place.is_root && place.id == root {
+        return mount::set_attributes(target.as_fd(), attr::RDONLY, 0, Depth::This);
+    }
     let mount = mount::clone_tree(target.as_fd(), Depth::Recursive)?;
     mount::set_attributes(mount.as_fd(), attr::RDONLY, 0, Depth::This)?;
     mount::attach(mount.as_fd(), target.as_fd())
@@ -62,6 +69,8 @@ fn make_readonly(target: &OwnedFd) -> Result<(), Call> {
 /// What covers; each made when first needed. One tmpfs serves all directories: a machine with many CPUs has hundreds.
 #[derive(Debug)]
 struct Masks<'a> {
+    /// The id of the mount of the root.
+    root: u64,
     label: Option<&'a str>,
     directory: Option<OwnedFd>,
     file: Option<OwnedFd>,
@@ -69,7 +78,11 @@ struct Masks<'a> {
 
 impl Masks<'_> {
     fn cover(&mut self, target: &OwnedFd) -> Result<()> {
-        if file_type(target.as_fd())? == FileType::Directory {
+        let place = mount::of(target.as_fd())?;
+        if place.is_root && place.id == self.root {
+            bail!("this path leads to the root, which cannot be hidden");
+        }
+        if place.is_directory() {
             let mask = match &self.directory {
                 Some(first) => mount::clone_tree(first.as_fd(), Depth::This)?,
                 None => empty_directory(self.label)?,
@@ -78,13 +91,13 @@ impl Masks<'_> {
             self.directory.get_or_insert(mask);
             return Ok(());
         }
-        let null = match self.file.take() {
-            Some(null) => null,
-            None => host_null().context("the mask of a file")?,
+        let mask = match &self.file {
+            Some(first) => mount::clone_tree(first.as_fd(), Depth::This)?,
+            None => null_device().context("the mask of a file")?,
         };
-        let mask = mount::clone_tree(null.as_fd(), Depth::This)?;
-        self.file = Some(null);
-        Ok(mount::attach(mask.as_fd(), target.as_fd())?)
+        mount::attach(mask.as_fd(), target.as_fd())?;
+        self.file.get_or_insert(mask);
+        Ok(())
     }
 }
 
@@ -96,12 +109,15 @@ fn empty_directory(label: Option<&str>) -> Result<OwnedFd, Call> {
 }
 
 /// The host's /dev/null, never the rootfs's, and checked to be what it should: an image with something else there would
-/// uncover what it covers (CVE-2025-31133).
-fn host_null() -> Result<OwnedFd> {
+/// uncover what it covers (CVE-2025-31133). The copy has left the host's peer group, or what the host mounts on its
+/// /dev/null would be mounted on the mask, too.
+fn null_device() -> Result<OwnedFd> {
     let null = mount::open_attached(CWD, "/dev/null")?;
     let stat = rustix::fs::fstat(&null).named(|| "fstat(/dev/null)".to_owned())?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != makedev(1, 3) {
-        anyhow::bail!("the host's /dev/null is not the null device");
+        bail!("the host's /dev/null is not the null device");
     }
-    Ok(null)
+    let mask = mount::clone_tree(null.as_fd(), Depth::This)?;
+    mount::make_private(mask.as_fd(), attr::RDONLY | attr::NOSUID | attr::NOEXEC)?;
+    Ok(mask)
 }

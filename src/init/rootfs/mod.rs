@@ -3,6 +3,7 @@
 //! config.json: root.path, root.readonly, process.cwd
 //! process: init
 
+mod attributes;
 mod cgroup_mount;
 mod copy_up;
 mod devices;
@@ -19,7 +20,7 @@ use rustix::mount::MountPropagationFlags;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::Plan;
 use crate::plan::mount_options::attr;
-use crate::plan::mounts::MountStep;
+use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::MOUNT;
 use crate::plan::rootfs::Enter;
 use crate::sync::InitEnd;
@@ -50,6 +51,7 @@ pub fn build<'a>(plan: &'a Plan, proc: &Proc, runtime: &InitEnd) -> Result<Rootf
             .with_context(|| format!("mounting {}", step))
             .at(format_args!("/mounts/{}", step.index))?;
     }
+    refuse_cover(plan, &rootfs.root)?;
     devices::make(&plan.devices, &rootfs.root)?;
     Ok(rootfs)
 }
@@ -71,9 +73,33 @@ fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
     }
     let place = fd::open(".".as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
     let tree = mount::clone_tree(place.as_fd(), Depth::Recursive)?;
+    if plan.rootfs.propagation.is_none() {
+        // What the host mounts below the rootfs later does not appear in the container.
+        mount::set_propagation(tree.as_fd(), libc::MS_PRIVATE, Depth::Recursive)?;
+    }
     mount::attach(tree.as_fd(), place.as_fd())?;
     rustix::process::fchdir(&tree).named(|| "fchdir(rootfs)".to_owned())?;
     Ok(Root::from_fd(tree))
+}
+
+/// Nothing may be mounted upon the root, as a link of the image would have it: init would be below that mount, and what
+/// `exec` makes above it. `..` of a root is what is mounted upon it.
+fn refuse_cover(plan: &Plan, root: &Root) -> Result<()> {
+    if plan.mounts.is_empty() {
+        return Ok(());
+    }
+    let id = mount::of(root.as_fd())?.id;
+    if mount::of(root.resolve("..")?.as_fd())?.id == id {
+        return Ok(());
+    }
+    for step in plan.mounts.iter().filter(|step| !matches!(step.source, MountSource::Remount { .. })) {
+        let place = root.resolve(&step.destination).and_then(|handle| mount::of(handle.as_fd()));
+        if place.is_ok_and(|place| place.is_root && place.id == id) {
+            let text = format!("/{} leads to /, on which nothing can be mounted", step.destination);
+            return Err(anyhow::Error::msg(text)).at(format_args!("/mounts/{}/destination", step.index));
+        }
+    }
+    anyhow::bail!("something is mounted upon the root of the rootfs")
 }
 
 /// Makes read-only and hides what is to be so. The working directory is made before, where it is missing.

@@ -8,11 +8,13 @@ use anyhow::bail;
 use rustix::fs::{CWD, FileType};
 use rustix::io::Errno;
 
+use super::attributes::{self, CopiedBy};
 use super::{Rootfs, cgroup_mount, copy_up};
 use crate::error::{AtKey, Context, Result};
 use crate::plan::mount_options::attr;
 use crate::plan::mount_options::{fs_flag, is_negation};
 use crate::plan::mounts::{MountSource, MountStep, OverProc, join_data};
+use crate::plan::namespaces::USER;
 use crate::plan::{Plan, masked_paths};
 use crate::sync::{FromInit, InitEnd, ToInit};
 use crate::sys::mount::{self, Depth};
@@ -20,18 +22,16 @@ use crate::sys::proc::is_proc;
 use crate::sys::root::{Root, file_type};
 use crate::sys::{Call, Named};
 
-/// What a user namespace locks of the mounts that it takes over.
-const LOCKED: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
-
 /// Makes one mount.
 ///
 /// # Errors
 /// The failed call's.
 pub fn make<'a>(plan: &Plan, step: &'a MountStep, rootfs: &mut Rootfs<'a>, runtime: &InitEnd) -> Result<()> {
     let root = &rootfs.root;
+    let mut copied = CopiedBy::Init;
     let (mount, target) = match &step.source {
         MountSource::Bind { .. } => {
-            let source = bind_source(step, runtime).context("source")?;
+            let source = bind_source(plan, step, root, runtime, &mut copied).context("source")?;
             let target = bind_target(root, step, &source)?;
             (source, target)
         }
@@ -48,7 +48,7 @@ pub fn make<'a>(plan: &Plan, step: &'a MountStep, rootfs: &mut Rootfs<'a>, runti
     {
         mount::set_label(mount.as_fd(), label).at("/linux/mountLabel")?;
     }
-    set_attributes(step, &mount)?;
+    set_attributes(step, &mount, copied)?;
     mount::attach(mount.as_fd(), target.as_fd())?;
     set_propagation(step, &mount)?;
     if step.read_only_late || masked_paths::is_of_the_kernel(step) {
@@ -57,21 +57,36 @@ pub fn make<'a>(plan: &Plan, step: &'a MountStep, rootfs: &mut Rootfs<'a>, runti
     Ok(())
 }
 
-/// A detached copy of the source; from the runtime, where a user namespace keeps us from it, or from mapping its ids.
-fn bind_source(step: &MountStep, runtime: &InitEnd) -> Result<OwnedFd> {
+/// A detached copy of the source: what it is now, after the mounts before it. The runtime makes it where a user namespace
+/// keeps us from it, and maps its ids.
+fn bind_source(
+    plan: &Plan,
+    step: &MountStep,
+    root: &Root,
+    runtime: &InitEnd,
+    copied: &mut CopiedBy,
+) -> Result<OwnedFd> {
     let MountSource::Bind { path, recursive } = &step.source else { bail!("not a bind mount") };
     let depth = if *recursive { Depth::Recursive } else { Depth::This };
-    if step.idmap.is_some() {
-        return from_runtime(step, runtime);
+    if let Some(below) = plan.rootfs.below(path) {
+        // The runtime does not see our mounts, and we may have no way to the rootfs but its handle.
+        let source = mount::clone_tree(root.resolve(below)?.as_fd(), depth)?;
+        return if step.idmap.is_some() { from_runtime(step, Some(source), runtime) } else { Ok(source) };
     }
-    match mount::clone_tree_at(CWD, &path.to_string_lossy(), depth) {
-        Err(call) if call.is(Errno::ACCESS) || call.is(Errno::PERM) => from_runtime(step, runtime),
-        result => Ok(result?),
+    if step.idmap.is_none() {
+        match mount::clone_tree_at(CWD, &path.to_string_lossy(), depth) {
+            Err(call) if call.is(Errno::ACCESS) || call.is(Errno::PERM) => {}
+            result => return Ok(result?),
+        }
     }
+    if plan.namespaces.has_own(&USER) {
+        *copied = CopiedBy::Host;
+    }
+    from_runtime(step, None, runtime)
 }
 
-fn from_runtime(step: &MountStep, runtime: &InitEnd) -> Result<OwnedFd> {
-    match runtime.ask(&FromInit::MountSource(step.index))? {
+fn from_runtime(step: &MountStep, copy: Option<OwnedFd>, runtime: &InitEnd) -> Result<OwnedFd> {
+    match runtime.ask(&FromInit::MountSource(step.index, copy))? {
         ToInit::Descriptor(source) => Ok(source),
         ToInit::Go => bail!("the runtime sent no source"),
     }
@@ -153,20 +168,13 @@ fn first_attributes(step: &MountStep) -> u64 {
 }
 
 /// Sets the attributes of a mount that is not yet attached. A filesystem that was made by fsmount(2) has them already.
-fn set_attributes(step: &MountStep, mount: &OwnedFd) -> Result<(), Call> {
+fn set_attributes(step: &MountStep, mount: &OwnedFd, copied: CopiedBy) -> Result<()> {
     let made_so = matches!(step.source, MountSource::Filesystem { by_mount: None, .. });
     if !made_so && (!step.attributes.is_empty() || step.unnamed != 0) {
-        let change = |unnamed| {
-            mount::set_attributes(mount.as_fd(), first_attributes(step), step.attributes.clear | unnamed, Depth::This)
-        };
-        match change(step.unnamed) {
-            // Some are locked (mount_namespaces(7)): those stay that nobody has named.
-            Err(call) if call.is(Errno::PERM) && step.unnamed & LOCKED != 0 => change(step.unnamed & !LOCKED)?,
-            result => result?,
-        }
+        attributes::change(step, first_attributes(step), mount, copied)?;
     }
     if !step.recursive.is_empty() {
-        mount::set_attributes(mount.as_fd(), step.recursive.set, step.recursive.clear, Depth::Recursive)?;
+        attributes::change_all(step, mount)?;
     }
     Ok(())
 }
@@ -188,6 +196,6 @@ fn remount(root: &Root, step: &MountStep, flags: u64, data: &str) -> Result<()> 
     if is_proc(&target)? && step.over_proc == OverProc::Never {
         bail!("/{} cannot be mounted because it is inside /proc", step.destination);
     }
-    mount::remount(target.as_fd(), flags, data)?;
+    attributes::remount(step, &target, flags, data)?;
     Ok(set_propagation(step, &target)?)
 }

@@ -1,0 +1,107 @@
+//! The attributes of a bind mount that is not attached yet, and those of a remount, as far as they may be changed: a user
+//! namespace must not take off what its owner has locked (mount_namespaces(7)).
+//! config.json: mounts[].options
+//! process: init, before `enter`
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::StatVfsMountFlags;
+use rustix::io::Errno;
+
+use crate::error::{Context, Result};
+use crate::plan::mount_options::attr;
+use crate::plan::mounts::MountStep;
+use crate::sys::mount::{self, Depth};
+use crate::sys::{Call, Named};
+
+/// Who has copied the source of a bind mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopiedBy {
+    /// We, in our own mount namespace: the kernel knows what is locked.
+    Init,
+    /// The runtime, for a container with a user namespace: the copy has no locks, but all that it has counts as locked.
+    Host,
+}
+
+/// What can be locked, with the names of the options and the flags of statvfs(2).
+const LOCKED: [(u64, &str, StatVfsMountFlags); 6] = [
+    (attr::RDONLY, "ro", StatVfsMountFlags::RDONLY),
+    (attr::NOSUID, "nosuid", StatVfsMountFlags::NOSUID),
+    (attr::NODEV, "nodev", StatVfsMountFlags::NODEV),
+    (attr::NOEXEC, "noexec", StatVfsMountFlags::NOEXEC),
+    (attr::NOATIME, "noatime", StatVfsMountFlags::NOATIME),
+    (attr::NODIRATIME, "nodiratime", StatVfsMountFlags::NODIRATIME),
+];
+
+/// Sets `set`, and takes off what the step clears or does not name. What is locked stays if nobody has named it.
+///
+/// # Errors
+/// The failed call's; which locked options were to be taken off.
+pub fn change(step: &MountStep, set: u64, mount: &OwnedFd, copied: CopiedBy) -> Result<()> {
+    let clear = step.attributes.clear;
+    let change = |unnamed| mount::set_attributes(mount.as_fd(), set, clear | unnamed, Depth::This);
+    if copied == CopiedBy::Host {
+        let locked = lockable(mount.as_fd())?;
+        change(step.unnamed & !locked)?;
+        // Only now it can be told what the mount had from what its filesystem has. Nobody sees this mount yet.
+        return refuse(locked & clear & !lockable(mount.as_fd())?);
+    }
+    let Err(call) = change(step.unnamed) else { return Ok(()) };
+    if !call.is(Errno::PERM) {
+        return Err(call.into());
+    }
+    let locked = lockable(mount.as_fd())?;
+    explain(change(step.unnamed & !locked), locked & clear)
+}
+
+/// Changes the attributes of a mount and of all below it.
+///
+/// # Errors
+/// As [`change`].
+pub fn change_all(step: &MountStep, mount: &OwnedFd) -> Result<()> {
+    let result = mount::set_attributes(mount.as_fd(), step.recursive.set, step.recursive.clear, Depth::Recursive);
+    explain(result, step.recursive.clear)
+}
+
+/// Reconfigures the mount `target`. A bind mount keeps what is locked and nobody has named.
+///
+/// # Errors
+/// As [`change`].
+pub fn remount(step: &MountStep, target: &OwnedFd, flags: u64, data: &str) -> Result<()> {
+    match mount::remount(target.as_fd(), flags, data) {
+        Err(call) if call.is(Errno::PERM) && flags & libc::MS_BIND != 0 => {
+            const SAME: u64 = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+            let locked = lockable(target.as_fd())?;
+            let kept = locked & SAME & !step.attributes.clear;
+            explain(mount::remount(target.as_fd(), flags | kept, data), locked & step.attributes.clear)
+        }
+        result => Ok(result?),
+    }
+}
+
+/// What the mount, or for `ro` its filesystem, has of what can be locked.
+fn lockable(mount: BorrowedFd<'_>) -> Result<u64, Call> {
+    let has = rustix::fs::fstatvfs(mount).named(|| "fstatvfs(mount)".to_owned())?.f_flag;
+    Ok(LOCKED.iter().filter(|(.., flag)| has.contains(*flag)).fold(0, |found, (attribute, ..)| found | attribute))
+}
+
+/// Names the options, of those in `clear`, that could not be taken off.
+fn explain(result: Result<(), Call>, clear: u64) -> Result<()> {
+    match result {
+        Err(call) if call.is(Errno::PERM) => {
+            refuse(clear)?;
+            Err(call.into())
+        }
+        result => Ok(result?),
+    }
+}
+
+fn refuse(locked: u64) -> Result<()> {
+    let names: Vec<&str> =
+        LOCKED.iter().filter(|(attribute, ..)| locked & attribute != 0).map(|(_, name, _)| *name).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let call: Result<(), Call> = Err(Errno::PERM).named(|| "mount_setattr()".to_owned());
+    call.with_context(|| format!("cannot clear locked flags: {}", names.join(",")))
+}
