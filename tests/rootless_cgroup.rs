@@ -1,6 +1,8 @@
 //! An ordinary user's containers: no cgroup where he may make none, and units of his own systemd
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::json;
 
@@ -59,6 +61,51 @@ fn a_path_without_the_right_to_it_is_refused() {
     let bundle = bundle();
     let path = format!("/{}", bundle.name());
     bundle.set("/linux/cgroupsPath", path).refused().says("permission denied");
+}
+
+/// A directory in every hierarchy of cgroup v1, which belongs to the user; removed with this value.
+struct Delegated(Vec<PathBuf>);
+
+impl Delegated {
+    fn new(name: &str) -> Self {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let of_v1 = fields.filter(|fields| fields[2] == "cgroup");
+        let made = Self(of_v1.map(|fields| Path::new(fields[1]).join(name)).collect());
+        for dir in &made.0 {
+            fs::create_dir(dir).unwrap();
+            let owner = format!("{0}:{0}", systemd::USER);
+            assert!(Command::new("chown").args(["-R", &owner]).arg(dir).status().unwrap().success());
+        }
+        made
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        for dir in &self.0 {
+            let _ = fs::remove_dir(dir);
+        }
+    }
+}
+
+/// Where cgroup v2 is beside cgroup v1 it limits nothing, and the right to make cgroups there is not needed.
+#[test]
+fn the_hierarchies_of_cgroup_v1_are_enough() {
+    needs!(cgroups::has_both() && cgroups::has_v1("pids"), "cgroup v2 beside cgroup v1");
+    let bundle = bundle();
+    let (parent, leaf) = (format!("{}-p", bundle.id()), format!("{}-c", bundle.id()));
+    let delegated = Delegated::new(&parent);
+    let path = format!("/{parent}/{leaf}");
+    let bundle = bundle.set("/linux/cgroupsPath", path).set("/linux/resources/pids/limit", 42);
+    let c = bundle.args(["sleep", "600"]).create();
+    c.start();
+    let dir = cgroups::v1_root("pids").unwrap().join(&parent).join(&leaf);
+    assert_eq!(cgroups::value(&dir, "pids.max"), "42");
+    c.exec(&[], &["true"]).ok();
+    c.delete_by_force();
+    drop(delegated);
+    c.bundle.assert_nothing_left();
 }
 
 #[test]

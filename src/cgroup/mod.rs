@@ -98,7 +98,11 @@ impl Cgroup {
                 Version::V1(v1::Cgroup::create(dirs, unified.as_ref(), limits, &mut made)?)
             }
         };
-        let cgroup = Self { version, paths: planned_paths(plan), unit: None, limited: false, made };
+        let paths = match &version {
+            Version::V1(v1) => v1.paths(),
+            Version::V2(_) => planned_paths(plan),
+        };
+        let cgroup = Self { version, paths, unit: None, limited: false, made };
         if cgroup.made.existed {
             cgroup.refuse_used()?;
         }

@@ -35,6 +35,17 @@ struct Hierarchy {
     dir: Dir,
 }
 
+/// Makes the directory of cgroup v2. It limits nothing here, so without the right to it the container has none.
+fn make_unified(below: &Below, made: &mut Made) -> Result<Option<Dir>> {
+    match made.make(below) {
+        Err(error) if super::is_denied(&error) => {
+            log::debug!("no cgroup of cgroup v2 beside those of v1: {error:#}");
+            Ok(None)
+        }
+        result => result.and_then(|_| Ok(Some(Dir::open(below.full())?))),
+    }
+}
+
 impl Cgroup {
     pub(super) fn create(
         dirs: &[LegacyDir],
@@ -50,14 +61,18 @@ impl Cgroup {
             }
             hierarchies.push(Hierarchy { controllers: controllers.clone(), dir: Dir::by_path(dir.full()) });
         }
-        let unified = match unified {
-            Some(below) => {
-                made.make(below)?;
-                Some(Dir::open(below.full())?)
-            }
-            None => None,
-        };
+        let unified = unified.map(|below| make_unified(below, made)).transpose()?.flatten();
         Ok(Self { hierarchies, unified })
+    }
+
+    /// The directories by the names of their controllers, that of cgroup v2 without one.
+    pub(super) fn paths(&self) -> Vec<(String, PathBuf)> {
+        let named = |found: &Hierarchy| {
+            let path = found.dir.path().to_owned();
+            found.controllers.clone().into_iter().map(move |name| (name, path.clone()))
+        };
+        let unified = self.unified.iter().map(|dir| (String::new(), dir.path().to_owned()));
+        self.hierarchies.iter().flat_map(named).chain(unified).collect()
     }
 
     pub(super) fn open(paths: &[(String, PathBuf)]) -> Self {
