@@ -7,11 +7,13 @@
 //! | `upload.rs` | `POST`, `PATCH`, `GET`, `PUT` `/v2/NAME/blobs/uploads/`: in one piece, in chunks, or from another repository |
 //! | `listing.rs` | `GET` `/v2/NAME/tags/list`, `/v2/NAME/referrers/…`, page by page |
 //!
-//! What every request needs is here: the credentials that the registry asks for ([`auth`]), another attempt when it is
-//! overloaded or the line broke (`retry`), and an error that says what the registry said ([`failure`]).
+//! What every request needs is here: the credentials that the registry asks for ([`auth`]), the rules for where it may send
+//! us ([`directions`]), another attempt when it is overloaded or the line broke (`retry`), and an error that says what the
+//! registry said ([`failure`]).
 
 pub mod auth;
 mod blobs;
+pub mod directions;
 pub mod failure;
 mod listing;
 mod manifests;
@@ -25,10 +27,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reqwest::header::AUTHORIZATION;
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode, Url};
 
 pub use auth::{Access, Scope};
 pub use blobs::Range;
+pub use directions::Directions;
 pub use failure::RegistryError;
 pub use listing::Referrers;
 pub use upload::{Content, Start};
@@ -78,6 +82,9 @@ pub struct Registry {
     client: Client,
     /// For bodies that we send, during which the registry is silent: [`upload`] watches over it.
     uploads: Client,
+    /// For services that give out tokens, which are told who we are.
+    tokens: Client,
+    directions: Directions,
     connection: Connection,
     auth: auth::Auth,
 }
@@ -93,9 +100,16 @@ impl Registry {
             Url::parse(&format!("{scheme}://{address}/v2/")).with_context(|| format!("registry {host:?}"))
         };
         let silence = connection.silence;
-        let client = tls::client(host, connection)?.read_timeout(silence).build().context("setting up HTTP")?;
-        let uploads = tls::client(host, connection)?.build().context("setting up HTTP")?;
         let mut base = parse("https")?;
+        let directions = Directions::new(&base, connection.insecure);
+        let builder = |policy: Policy| -> Result<ClientBuilder> {
+            let builder = tls::client(host, connection)?.redirect(policy).dns_resolver(directions.clone());
+            Ok(builder.https_only(!connection.insecure))
+        };
+        let http = "setting up HTTP";
+        let client = builder(directions.redirects())?.read_timeout(silence).build().context(http)?;
+        let uploads = builder(directions.redirects())?.build().context(http)?;
+        let tokens = builder(Directions::same_server())?.read_timeout(silence).build().context(http)?;
         if connection.insecure
             && let Err(error) = client.get(base.clone()).send().await
             && error.is_connect()
@@ -103,7 +117,8 @@ impl Registry {
             base = parse("http")?;
         }
         let auth = auth::Auth::default();
-        Ok(Self { host: host.to_owned(), base, client, uploads, connection: connection.clone(), auth })
+        let connection = connection.clone();
+        Ok(Self { host: host.to_owned(), base, client, uploads, tokens, directions, connection, auth })
     }
 
     /// Its name, as in references and auth files.

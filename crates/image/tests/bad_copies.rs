@@ -190,6 +190,26 @@ fn indexes_without_an_end() {
     run(["copy", "--all", "--quiet", &from, &format!("oci:{}:x", place.path("to").display())]).refused().says("deep");
 }
 
+/// Manifests of which each is small enough, but not all of them together.
+#[test]
+fn more_manifests_than_can_be_kept() {
+    let place = Place::new();
+    let layout = place.path("layout");
+    image().write(&layout);
+    let whole = manifest(&layout);
+    let padded = |number: usize| {
+        let mut manifest = whole.clone();
+        manifest["annotations"] = json!({"x": format!("{number}{}", "x".repeat(4_000_000))});
+        put_blob(&layout, manifest.to_string().as_bytes(), MANIFEST)
+    };
+    let manifests: Vec<Value> = (0..17).map(padded).collect();
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
+    write_index(&layout, &[put_blob(&layout, index.to_string().as_bytes(), INDEX)]);
+    let from = format!("oci:{}:{TAG}", layout.display());
+    let to = format!("oci:{}:x", place.path("to").display());
+    run(["copy", "--all", "--quiet", &from, &to]).refused().says("67108864 bytes in all");
+}
+
 #[test]
 fn destinations_that_exist_or_cannot_be() {
     let (place, registry, _) = stage();

@@ -152,6 +152,21 @@ fn tags_page_by_page() {
     run(["tags", "--insecure", "--page-size", "2", &front.image("astray")]).refused().says("127.0.0.2");
 }
 
+/// Pages of which each is small, but not all of them together.
+#[test]
+fn lists_without_an_end() {
+    let front = Front::alone(|request| {
+        let path = request.target.split('?').next().unwrap();
+        let number: usize = request.target.split_once("last=").map_or(0, |(_, last)| last.parse().unwrap());
+        let page = json!({"name": "x", "tags": ["x".repeat(1 << 20)]}).to_string().into_bytes();
+        // It does end, for who goes on.
+        let link = (number < 40).then(|| ("link", format!("<{path}?last={}>; rel=\"next\"", number + 1)));
+        Deed::Answer(200, link.into_iter().collect(), page)
+    });
+    run(["tags", "--insecure", &front.image("x")]).refused().says("tags of x").says("16777216 bytes in all");
+    assert_eq!(front.asked("GET", "/tags/list").len(), 16);
+}
+
 /// Debian's registry has no referrers API: the list is a tag, which we keep.
 #[test]
 fn referrers_by_the_fallback_tag() {

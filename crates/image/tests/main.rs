@@ -1,5 +1,5 @@
 //! Behaviour tests of `orlop-image`, from outside. They need root, busybox-static, umoci, attr, docker-registry,
-//! skopeo, openssl, apache2-utils, and orlop itself: `cargo build` beside this package, or `$ORLOP`.
+//! skopeo, openssl, apache2-utils, iproute2, and orlop itself: `cargo build` beside this package, or `$ORLOP`.
 #![allow(
     clippy::disallowed_methods,
     clippy::expect_used,
@@ -18,6 +18,7 @@ mod bad_input;
 mod containers;
 mod convert;
 mod credentials;
+mod directions;
 mod endpoints;
 mod faults;
 mod platforms;

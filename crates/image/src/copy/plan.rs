@@ -40,10 +40,14 @@ struct Maker<'a> {
     blobs: Vec<Descriptor>,
     seen: HashSet<String>,
     documents: Vec<Written>,
+    /// How many bytes of documents may still come.
+    left: u64,
 }
 
 /// How many images an index may have in all.
 const MOST: usize = 1000;
+/// How many bytes they and the indexes may have together: all of them are kept until they are written.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// Reads all manifests and indexes. Docker's are converted to OCI's, unless `keep_docker`.
 pub async fn make(source: &Source, selection: &Selection, keep_docker: bool) -> Result<Plan> {
@@ -60,7 +64,8 @@ pub async fn make(source: &Source, selection: &Selection, keep_docker: bool) -> 
             check_platform(source, &bytes, &descriptor, platform).await?;
         }
     }
-    let mut maker = Maker { source, keep_docker, blobs: Vec::new(), seen: HashSet::new(), documents: Vec::new() };
+    let mut maker =
+        Maker { source, keep_docker, blobs: Vec::new(), seen: HashSet::new(), documents: Vec::new(), left: MOST_BYTES };
     let root = maker.add(descriptor, bytes, 0).await.with_context(|| source.to_string())?;
     if let Some(last) = maker.documents.last_mut() {
         last.is_root = true;
@@ -110,6 +115,8 @@ impl Maker<'_> {
     async fn add(&mut self, descriptor: Descriptor, bytes: Vec<u8>, depth: usize) -> Result<Descriptor> {
         ensure!(depth < document::NESTING_LIMIT, "indexes within indexes, too deep");
         ensure!(self.documents.len() < MOST, "more than {MOST} manifests");
+        let left = self.left.checked_sub(bytes.len() as u64);
+        self.left = left.with_context(|| format!("manifests of more than {MOST_BYTES} bytes in all"))?;
         let parsed = Document::parse(&bytes, descriptor.media_type().as_ref())
             .with_context(|| descriptor.digest().to_string())?;
         let converted =

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http_auth::{ChallengeParser, ChallengeRef};
@@ -187,12 +187,7 @@ impl Bearer {
     /// Gets a token.
     async fn token(&self, registry: &Registry, scope: &Scope, credentials: Option<&Credentials>) -> Result<Token> {
         let realm = Url::parse(&self.realm).with_context(|| format!("{}: realm {:?}", registry.host, self.realm))?;
-        let in_the_open = realm.scheme() != "https" && registry.base.scheme() == "https";
-        ensure!(
-            !in_the_open || registry.connection.insecure,
-            "{}: it wants to be told who we are without encryption, at {realm}",
-            registry.host
-        );
+        registry.directions.check(&realm).with_context(|| format!("{}: the realm of its tokens", registry.host))?;
         let response = self.ask(registry, &realm, scope, credentials).await?;
         if response.status() != StatusCode::OK {
             let error = registry.failure(response, &format!("token of {}", realm.host_str().unwrap_or_default())).await;
@@ -215,13 +210,13 @@ impl Bearer {
             let request = match credentials {
                 Some(Credentials::IdentityToken(token)) => {
                     let body = form(realm, &fields, token);
-                    let request = registry.client.post(realm.clone()).body(body);
+                    let request = registry.tokens.post(realm.clone()).body(body);
                     request.header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                 }
                 Some(Credentials::Password { user, password }) => {
-                    registry.client.get(query(realm, &fields)).basic_auth(user, Some(password))
+                    registry.tokens.get(query(realm, &fields)).basic_auth(user, Some(password))
                 }
-                None => registry.client.get(query(realm, &fields)),
+                None => registry.tokens.get(query(realm, &fields)),
             };
             let sent = request.send().await.with_context(|| realm.to_string());
             match sent {

@@ -18,8 +18,8 @@ pub struct Referrers {
     pub by_tag: bool,
 }
 
-/// The largest page, in bytes.
-const PAGE: u64 = 16 << 20;
+/// The largest list, in bytes: all of its pages together are kept.
+const LIST: u64 = 16 << 20;
 /// How many pages there may be.
 const PAGES: usize = 10_000;
 
@@ -97,7 +97,7 @@ impl Registry {
     /// All pages of a list.
     async fn pages(&self, repository: &str, first: Url, what: &str) -> Result<Vec<Vec<u8>>> {
         let scope = Scope::new(repository, Access::Pull);
-        let mut pages = Vec::new();
+        let (mut pages, mut left) = (Vec::new(), LIST);
         let mut next = Some(first);
         while let Some(url) = next {
             ensure!(pages.len() < PAGES, "{}: {what} of {repository}: more than {PAGES} pages", self.host);
@@ -105,7 +105,10 @@ impl Registry {
             let response = self.send(&scope, Method::GET, &url, |request| request.header(ACCEPT, &accept)).await?;
             let response = self.expect(response, &[StatusCode::OK], &format!("{what} of {repository}")).await?;
             next = self.next_page(&response)?;
-            pages.push(self.body(response, PAGE).await?);
+            let page = self.body(response, left).await;
+            let page = page.with_context(|| format!("{what} of {repository}, at most {LIST} bytes in all"))?;
+            left -= page.len() as u64;
+            pages.push(page);
         }
         Ok(pages)
     }

@@ -8,6 +8,8 @@ use anyhow::Result;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
+use super::directions::Refused;
+
 /// The first pause; each further one is twice as long.
 const FIRST: Duration = Duration::from_millis(250);
 /// The longest pause of our own.
@@ -53,7 +55,8 @@ pub fn may_pass(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
 }
 
-/// Whether an error is one of the line, not of what was asked for, of a certificate, or that nobody is there.
+/// Whether an error is one of the line, not of what was asked for, of a certificate, of where we may be
+/// sent, or that nobody is there.
 pub fn is_passing(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<reqwest::Error>() {
         Some(error) => !error.is_builder() && !error.is_redirect() && !is_final(error),
@@ -63,7 +66,7 @@ pub fn is_passing(error: &anyhow::Error) -> bool {
 
 /// Whether the same will come of another attempt.
 fn is_final(error: &(dyn Error + 'static)) -> bool {
-    if error.is::<rustls::Error>() {
+    if error.is::<rustls::Error>() || error.is::<Refused>() {
         return true;
     }
     // An I/O error says of the error in it that its source is that one's source.

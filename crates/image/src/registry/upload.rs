@@ -80,7 +80,7 @@ impl Registry {
             return Ok(Start::Mounted);
         }
         let least = response.headers().get("oci-chunk-min-length").and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(Start::At { location: location(&response).with_context(|| what)?, least: least.unwrap_or(0) })
+        Ok(Start::At { location: self.location(&response).with_context(|| what)?, least: least.unwrap_or(0) })
     }
 
     /// Uploads a blob to where [`Registry::start_upload`] says: in chunks if it is larger than one, in one piece if not, or
@@ -105,6 +105,20 @@ impl Registry {
             upload.in_one_piece(extent, Some(location)).await
         };
         sent.with_context(|| format!("pushing blob {}", descriptor.digest()))
+    }
+}
+
+impl Registry {
+    /// Where an upload goes on.
+    ///
+    /// # Errors
+    /// The registry does not say, or may not send us there.
+    fn location(&self, response: &Response) -> Result<Url> {
+        let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let text = text.context("the registry does not say where to upload to (no Location)")?;
+        let url = response.url().join(text).with_context(|| format!("the registry's Location is {text:?}"))?;
+        self.directions.check(&url)?;
+        Ok(url)
     }
 }
 
@@ -152,7 +166,7 @@ impl Upload<'_> {
             let (error, asked) = match answer {
                 Ok(response) => match self.outcome(response, StatusCode::ACCEPTED).await? {
                     Outcome::Good(response) => {
-                        location = self::location(&response)?;
+                        location = self.registry.location(&response)?;
                         offset = received(response.headers()).unwrap_or(end);
                         continue;
                     }
@@ -182,7 +196,9 @@ impl Upload<'_> {
         let response = self.registry.send(&self.scope, Method::GET, &at, |request| request).await?;
         let good = [StatusCode::NO_CONTENT, StatusCode::ACCEPTED, StatusCode::OK];
         match self.registry.expect(response, &good, "the state of the upload").await {
-            Ok(response) => Ok((location(&response).unwrap_or(at), received(response.headers()).unwrap_or(0))),
+            Ok(response) => {
+                Ok((self.registry.location(&response).unwrap_or(at), received(response.headers()).unwrap_or(0)))
+            }
             Err(error) if RegistryError::is(&error, StatusCode::NOT_FOUND) => match self.start().await? {
                 Some(location) => Ok((location, 0)),
                 None => bail!("the registry has lost the upload, and will not begin another"),
@@ -253,13 +269,6 @@ enum Outcome {
 fn takes_no_chunks(error: &anyhow::Error) -> bool {
     let refusals = [StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED, StatusCode::NOT_FOUND];
     refusals.into_iter().any(|status| RegistryError::is(error, status))
-}
-
-/// Where the upload goes on.
-fn location(response: &Response) -> Result<Url> {
-    let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-    let text = text.context("the registry does not say where to upload to (no Location)")?;
-    response.url().join(text).with_context(|| format!("the registry's Location is {text:?}"))
 }
 
 /// `Range: 0-9` → 10 bytes have come. `0-0` is what distribution says of an upload that has just begun.

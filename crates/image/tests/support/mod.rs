@@ -6,6 +6,7 @@ pub mod layer;
 pub mod machine;
 pub mod program;
 pub mod registry;
+pub mod tls;
 pub mod tree;
 
 pub use image::{Image, Stored};

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::judge;
 
+/// Addresses that the certificate of a server holds for: loopback, and two that are public as far as anybody can tell.
+pub const ADDRESSES: [&str; 3] = ["127.0.0.1", "11.0.0.1", "11.0.0.2"];
+
 /// A registry that ends with the value.
 #[derive(Debug)]
 pub struct Registry {
@@ -113,8 +116,8 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// An authority, and certificates of it for the server `localhost` and for a client.
-fn certificates(dir: &Path) {
+/// An authority, and certificates of it for a client and for a server: `localhost`, and [`ADDRESSES`].
+pub fn certificates(dir: &Path) {
     let at = |name: &str| dir.join(name).display().to_string();
     let key =
         |name: &str| judge("openssl", &["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &at(name)]);
@@ -126,7 +129,8 @@ fn certificates(dir: &Path) {
     args.extend([ca_key.as_str(), "-out", &ca, "-addext", constraints]);
     args.extend(subject);
     judge("openssl", &args);
-    for (name, extension) in [("server", "subjectAltName=DNS:localhost"), ("client", "extendedKeyUsage=clientAuth")] {
+    let names = format!("subjectAltName=DNS:localhost,IP:{}", ADDRESSES.join(",IP:"));
+    for (name, extension) in [("server", names.as_str()), ("client", "extendedKeyUsage=clientAuth")] {
         let (own_key, request, certificate) =
             (format!("{name}.key"), at(&format!("{name}.csr")), at(&format!("{name}.pem")));
         key(&own_key);

@@ -1,0 +1,153 @@
+//! Where a registry may send us. None of them is asked with `--insecure`, so all of them speak TLS.
+
+use std::fs;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use nix::sched::{CloneFlags, unshare};
+
+use crate::support::front::{Deed, Front, Request, status};
+use crate::support::image::{CONFIG, MANIFEST, digest};
+use crate::support::program::Output;
+use crate::support::tls::TlsFront;
+use crate::support::{Image, Layer, Place, json, judge, run};
+
+/// How a registry can send us somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// The service that gives out tokens.
+    Realm,
+    /// Where that service redirects to.
+    Token,
+    /// Where a manifest is.
+    Manifest,
+    /// Where a blob is.
+    Blob,
+    /// Where to upload a blob to.
+    Upload,
+}
+
+const WAYS: [Way; 5] = [Way::Realm, Way::Token, Way::Manifest, Way::Blob, Way::Upload];
+
+fn redirect(target: &str) -> Deed {
+    Deed::Answer(307, vec![("location", target.to_owned())], Vec::new())
+}
+
+fn token() -> Deed {
+    Deed::Answer(200, Vec::new(), br#"{"token":"x"}"#.to_vec())
+}
+
+/// A registry with one image of no layers, which asks for a token if the way leads by one.
+fn answer(request: &Request, way: Way, own: &str, target: &str) -> Deed {
+    if request.target.starts_with("/token") {
+        return if way == Way::Token { redirect(target) } else { token() };
+    }
+    // Only somebody who has been sent here asks for it.
+    if request.target.starts_with("/elsewhere") {
+        let asks = request.method == "POST" || request.target.contains("/token");
+        return if asks { token() } else { Deed::Answer(200, Vec::new(), b"{}".to_vec()) };
+    }
+    if matches!(way, Way::Realm | Way::Token) && request.header("authorization") != Some("Bearer x") {
+        let realm = if way == Way::Realm { target.to_owned() } else { format!("{own}/token") };
+        return Deed::Answer(401, vec![("www-authenticate", format!("Bearer realm=\"{realm}\""))], Vec::new());
+    }
+    match request.method.as_str() {
+        "GET" if request.target.contains("/manifests/") && way == Way::Manifest => redirect(target),
+        "GET" if request.target.contains("/manifests/") => {
+            let config = json!({"mediaType": CONFIG, "digest": digest(b"{}"), "size": 2});
+            let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []});
+            Deed::Answer(200, vec![("content-type", MANIFEST.to_owned())], manifest.to_string().into_bytes())
+        }
+        "GET" if request.target.contains("/blobs/") && way == Way::Blob => redirect(target),
+        "GET" => Deed::Answer(200, Vec::new(), b"{}".to_vec()),
+        "POST" => Deed::Answer(202, vec![("location", target.to_owned())], Vec::new()),
+        _ => status(404),
+    }
+}
+
+/// A registry at `host` that sends us to what `target` says of its port.
+fn registry(way: Way, host: &'static str, target: impl Fn(u16) -> String + Send + Sync + 'static) -> TlsFront {
+    TlsFront::alone(move |request, port| answer(request, way, &format!("https://{host}:{port}"), &target(port)))
+}
+
+fn use_it(registry: &TlsFront, host: &str, way: Way, more: &[&str]) -> Output {
+    let (place, ca) = (Place::new(), registry.ca());
+    Image::of(&[Layer::new()]).write(&place.path("layout"));
+    let there = format!("docker://{host}:{}/a:one", registry.port);
+    let here = |name: &str| format!("oci:{}", place.path(name).display());
+    let (from, to) = if way == Way::Upload { (here("layout"), there) } else { (there, here("to:x")) };
+    run(["copy", "--quiet", "--retries", "0", "--ca", &ca, &from, &to].iter().chain(more))
+}
+
+/// An auth file with an identity token, which is sent in the body of a request.
+fn identity_token(place: &Place, host: &str) -> String {
+    let path = place.path("auth.json");
+    let entry = json!({"auth": STANDARD.encode("<token>:"), "identitytoken": "secret"});
+    fs::write(&path, json!({"auths": {(host): entry}}).to_string()).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn never_to_somebody_without_encryption() {
+    for way in WAYS {
+        let plain = Front::alone(|_| token());
+        let target = format!("http://{}/elsewhere", plain.host());
+        let registry = registry(way, "localhost", move |_| target.clone());
+        let place = Place::new();
+        let file = identity_token(&place, &format!("localhost:{}", registry.port));
+        for who in [&["--authfile", "/dev/null"][..], &["--creds", "me:secret"], &["--authfile", &file]] {
+            let refused = use_it(&registry, "localhost", way, who).refused();
+            assert!(refused.stderr.contains("sent on to http://"), "{way:?} {who:?}: {refused:?}");
+        }
+        assert!(plain.log().is_empty(), "{way:?}: {:?}", plain.log());
+    }
+}
+
+/// Who we are is for the service that the registry has named, and for nobody whom that one names.
+#[test]
+fn a_service_of_tokens_does_not_send_us_on() {
+    let target = |port: u16| format!("https://127.0.0.1:{port}/elsewhere");
+    let there = registry(Way::Token, "localhost", target);
+    let place = Place::new();
+    let file = identity_token(&place, &format!("localhost:{}", there.port));
+    for who in [&["--authfile", "/dev/null"][..], &["--creds", "me:secret"], &["--authfile", &file]] {
+        use_it(&there, "localhost", Way::Token, who).refused().says("sent on to https://127.0.0.1");
+    }
+    assert!(there.front.log().iter().all(|request| !request.target.starts_with("/elsewhere")));
+    // To another place on the same server it may.
+    let same = registry(Way::Token, "localhost", |port| format!("https://localhost:{port}/elsewhere/token"));
+    use_it(&same, "localhost", Way::Token, &["--creds", "me:secret"]).ok();
+}
+
+/// In a network of its own, where two addresses are public.
+fn with_public_addresses(test: impl FnOnce() + Send + 'static) {
+    let there = std::thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        judge("ip", &["link", "set", "lo", "up"]);
+        for address in ["11.0.0.1/32", "11.0.0.2/32"] {
+            judge("ip", &["address", "add", address, "dev", "lo"]);
+        }
+        test();
+    });
+    there.join().unwrap();
+}
+
+#[test]
+fn a_registry_on_the_internet_does_not_send_us_to_this_machine() {
+    with_public_addresses(|| {
+        for way in WAYS {
+            for near in ["127.0.0.1", "localhost", "10.0.0.1", "169.254.169.254", "[::1]"] {
+                let registry = registry(way, "11.0.0.1", move |port| format!("https://{near}:{port}/elsewhere"));
+                let refused = use_it(&registry, "11.0.0.1", way, &["--authfile", "/dev/null"]).refused();
+                let told = if way == Way::Token { "sent on to https://" } else { "nearer to us than itself" };
+                assert!(refused.stderr.contains(told), "{way:?} {near}: {refused:?}");
+                let log = registry.front.log();
+                assert!(log.iter().all(|request| !request.target.starts_with("/elsewhere")), "{way:?} {near}: {log:?}");
+            }
+        }
+        // To somebody else on the Internet it does.
+        let registry = registry(Way::Blob, "11.0.0.1", |port| format!("https://11.0.0.2:{port}/elsewhere"));
+        use_it(&registry, "11.0.0.1", Way::Blob, &["--authfile", "/dev/null"]).ok();
+        assert_eq!(registry.front.asked("GET", "/elsewhere").len(), 1);
+    });
+}
