@@ -1,5 +1,6 @@
 # `make run` shows a container, `make test` runs every test, `make soak` what takes long in full, `make test-vm` real
-# callers in a machine of their own, `make check` everything that needs no container.
+# callers in a machine of their own, `make check` everything that needs no container, `make quick` what one wants to know
+# before every commit.
 
 HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
@@ -9,7 +10,7 @@ PREFIX  ?= /usr/local
 RUNTIME ?= $(ORLOP)
 export RUNTIME
 
-.PHONY: build run test soak test-vm fuzz check bench bench-memory install clean
+.PHONY: build run test differences soak test-vm fuzz check quick bench bench-memory install clean
 
 # A static program: with --target the flag is not for proc-macros and build scripts, which cannot be static.
 build:
@@ -21,18 +22,25 @@ run: build
 	integration/packages.sh busybox-static
 	integration/demo/run.sh $(ORLOP) $(TARGET)
 
-IMAGE_JUDGES := umoci attr docker-registry skopeo openssl apache2-utils
+IMAGE_JUDGES := umoci attr docker-registry skopeo openssl apache2-utils iproute2
 
 # Once as the machine is, and the containers' tests once more where nothing but cgroup v2 is to be seen. Without the
 # ignored signals of a shell in the background, which containers would inherit.
 test: build
 	integration/packages.sh busybox-static iproute2 libseccomp-dev pkg-config util-linux $(if $(filter runc,$(notdir $(RUNTIME))),runc)
 	env --default-signal cargo test --locked
+	$(if $(filter runc,$(notdir $(RUNTIME))),env --default-signal integration/differences.sh $(RUNTIME))
 	integration/packages.sh $(FUZZ_NEEDS)
 	fuzz/run.sh 8
 	env --default-signal integration/cgroup-v2.sh cargo test --locked --test main
 	integration/packages.sh $(IMAGE_JUDGES)
 	ORLOP=$(ORLOP) env --default-signal cargo test --locked -p orlop-image
+
+# Each difference from runc that tests/support/differences.rs names must still be one.
+RUNC ?= runc
+differences:
+	integration/packages.sh busybox-static iproute2 libseccomp-dev pkg-config util-linux $(if $(findstring /,$(RUNC)),,runc)
+	env --default-signal integration/differences.sh $(RUNC)
 
 # What `make test` only samples, in full: the runtime killed at every system call, ten thousand containers, races of
 # minutes. Nothing else should run meanwhile.
@@ -55,6 +63,15 @@ check:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps -p orlop-image
 	integration/house-rules.sh
+
+# Neither root nor the network, and two minutes. The tests are those that make no container.
+quick:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	integration/house-rules.sh
+	cargo test --locked --quiet --lib
+	cargo test --locked --quiet --test main -- layers:: field_map:: spec_rows:: security_rows:: every_difference_is_used
+	cargo test --locked --quiet --lib -p orlop-image
 
 # What reads bytes of others gets every input that libFuzzer can think of, for so many seconds each.
 SECONDS ?= 600

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Runs on runc the tests that the list of differences (tests/support/differences.rs) excuses there, and fails if one of
+# them passes: that difference has ceased, and its entry and its differs!() are to be taken out. `differences.sh RUNC`.
+#
+# Not counted: a test that was skipped because the machine lacks something; an entry whose reason names runc 1.1 when
+# this runc is a newer one; one that says "now and then", which is a race that runc may win. The latter is named.
+set -euo pipefail
+runc=$(realpath "$(command -v "$1")")
+cd "$(dirname "$0")/.."
+list=tests/support/differences.rs
+[ "$(basename "$runc")" = runc ] || { echo "$runc is not called runc, so the tests would not know it"; exit 1; }
+
+version=$("$runc" --version)
+version=${version%%$'\n'*}
+run() { RUN_DIFFERENCES=1 RUNTIME=$runc cargo test --locked --test main -- "$@"; }
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+names=$(grep -oE '^ +\(?"[a-z0-9_]+(::[a-z0-9_]+)+",' "$list" | tr -d ' (",')
+[ "$(wc -l <<<"$names")" -ge 20 ] || { echo "$list cannot be read"; exit 1; }
+
+# They are expected to fail, so its status says nothing; that they ran at all is checked below.
+run --exact $names >"$log" 2>&1 || true
+grep -q '^test result: ' "$log" || { tail -n 20 "$log"; exit 1; }
+
+# For a test that passed: why that is no reason to complain, or nothing.
+excuse() {
+    local reason
+    reason=$(grep -A 1 -F "\"$1\"" "$list")
+    if [[ $reason == *"runc 1.1"* && $version != *" 1.1."* ]]; then
+        echo "its reason is about runc 1.1"
+    elif [[ $reason == *"now and then"* ]]; then
+        echo "by chance or for good"
+    elif [[ $(run --exact --nocapture "$1" 2>&1) == *"skipped: this machine has no"* ]]; then
+        echo "skipped"
+    fi
+}
+
+status=0
+while read -r name; do
+    if ! grep -qE "^test $name \.\.\. " "$log"; then
+        echo "$name: there is no such test"
+        status=1
+    elif grep -qxF "test $name ... ok" "$log"; then
+        why=$(excuse "$name")
+        [ -n "$why" ] || { echo "$name: passes on $version, it is no difference any more" && status=1; }
+        [[ $why != by* ]] || echo "$name: passes, $why"
+    fi
+done <<<"$names"
+exit $status
