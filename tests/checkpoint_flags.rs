@@ -379,3 +379,15 @@ fn criu_is_asked_with_the_rootfs_in_place_and_nothing_of_it_is_left() {
     assert!(seen.contains(&format!("{}-restored", bundle.id())), "the cgroup: {seen}");
     bundle.assert_nothing_left();
 }
+
+/// What criu cannot do for itself is no reason of its failure.
+#[test]
+fn the_error_that_ended_it_is_told() {
+    differs!();
+    let c = running(Bundle::busybox());
+    let work = c.bundle.scratch_dir("work");
+    let log = "(00.1) Error (criu/util.c:9): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted\n\
+               (00.2) Error (criu/mount.c:8): mnt: no way to save this\n(00.3) Error (criu/cr-dump.c:7): Dumping FAILED.\n";
+    fs::write(work.join("dump.log"), log).unwrap();
+    checkpoint(&c, &["--work-path", work.to_str().unwrap()]).says("dump.log: mnt: no way to save this");
+}

@@ -81,26 +81,31 @@ impl Images {
         serde_json::from_slice(&text).with_context(|| format!("reading {DESCRIPTORS} (--image-path)"))
     }
 
-    /// Says of criu's failure, if it is one, where it is explained, and the first line of that.
+    /// Says of criu's failure, if it is one, where it is explained, and the line that tells why.
     #[must_use]
     pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         if !error.is::<Failed>() {
             return error;
         }
         let log = self.log.display();
-        match std::fs::File::open(&self.log).ok().and_then(first_error) {
+        match std::fs::File::open(&self.log).ok().and_then(decisive_error) {
             Some(line) => anyhow::anyhow!("{error}, log file: {log}: {line}"),
             None => anyhow::anyhow!("{error}, log file: {log}"),
         }
     }
 }
 
-/// The first line that tells of an error, without the time and the place in criu's sources.
-fn first_error(log: impl Read) -> Option<String> {
+/// What criu calls an error, and goes on: without CAP_SYS_RESOURCE it cannot raise its own limit.
+const HARMLESS: &[&str] = &["Can't setup RLIMIT_NOFILE for self"];
+
+/// The line that tells of the error by which criu failed, without the time and the place in criu's sources: the first,
+/// since those after it say what came of that one.
+fn decisive_error(log: impl Read) -> Option<String> {
     let mut lines = BufReader::new(log).split(b'\n').map_while(Result::ok);
     let line = lines.find_map(|line| {
         let line = String::from_utf8_lossy(&line).into_owned();
-        line.split_once("Error (").map(|(_, rest)| rest.to_owned())
+        let (_, rest) = line.split_once("Error (")?;
+        (!HARMLESS.iter().any(|harmless| rest.contains(harmless))).then(|| rest.to_owned())
     })?;
     let text = line.split_once("): ").map_or(line.as_str(), |(_, text)| text);
     Some(text.chars().filter(|letter| !letter.is_control()).collect::<String>().trim().to_owned())
@@ -125,13 +130,18 @@ fn make_and_open(path: &Path) -> Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
-    use super::first_error;
+    use super::decisive_error;
 
     #[test]
-    fn the_first_error_of_a_log_is_found() {
+    fn the_error_that_ended_it_is_found_in_the_log() {
         let log =
             b"(00.1) Warn  (criu/a.c:1): x\n(00.2) Error (criu/b.c:2): no \x1bway\n(00.3) Error (criu/c.c:3): y\n";
-        assert_eq!(first_error(&log[..]).as_deref(), Some("no way"));
-        assert_eq!(first_error(&b"\xff\nall is well\n"[..]), None);
+        assert_eq!(decisive_error(&log[..]).as_deref(), Some("no way"));
+        let limit =
+            "(00.0) Error (criu/util.c:9): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted\n";
+        let after = [limit.as_bytes(), log].concat();
+        assert_eq!(decisive_error(&after[..]).as_deref(), Some("no way"));
+        assert_eq!(decisive_error(limit.as_bytes()), None);
+        assert_eq!(decisive_error(&b"\xff\nall is well\n"[..]), None);
     }
 }
