@@ -60,21 +60,32 @@ pub fn decide(
         ambient: given.ambient & given.permitted & inheritable,
         ..given
     };
-    for (name, beyond) in [
-        ("effective", given.effective & !sets.effective),
-        ("inheritable", given.inheritable & !sets.inheritable),
-        ("ambient", given.ambient & !sets.ambient),
-    ] {
-        let beyond = caps::all().into_iter().filter(|capability| beyond & capability.bitmask() != 0);
-        ignored.extend(beyond.map(|capability| format!("{capability} ({name})")));
-    }
     if !ignored.is_empty() {
         ignored.sort();
         ignored.dedup();
         let names = ignored.join(" ");
         problems.warn("/process/capabilities", format!("ignoring unknown or unavailable capabilities: {names}"));
     }
+    for (name, beyond, needs) in [
+        ("effective", given.effective & !sets.effective, "permitted"),
+        ("inheritable", given.inheritable & !sets.inheritable, "in the bounding set"),
+        ("ambient", given.ambient & !given.permitted, "permitted"),
+        ("ambient", given.ambient & given.permitted & !inheritable, "inheritable"),
+    ] {
+        if beyond != 0 {
+            let text = format!("ignoring {name} capabilities that are not {needs}: {}", names_of(beyond));
+            problems.warn(format_args!("/process/capabilities/{name}"), text);
+        }
+    }
     sets
+}
+
+fn names_of(bits: u64) -> String {
+    names()
+        .into_iter()
+        .filter(|name| Capability::from_str(name).is_ok_and(|known| bits & known.bitmask() != 0))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The names for `features`, in the order of their numbers.
@@ -94,7 +105,7 @@ mod tests {
     const CHOWN: u64 = 1;
     const KILL: u64 = 1 << 5;
 
-    /// The sets, and the warning from the names on.
+    /// The sets, and the warnings.
     fn decided(capabilities: &str, available: u64) -> (CapabilitySets, String) {
         let text = format!(r#"{{"process":{{"capabilities":{{{capabilities}}}}}}}"#);
         let config: spec::Config<'_> = serde_json::from_str(&text).expect("a config");
@@ -103,8 +114,8 @@ mod tests {
         let host = Host { capabilities: available, ..Host::for_tests() };
         let given = config.process.as_ref().and_then(|process| process.capabilities.as_ref());
         let sets = decide(given, &namespaces, &host, &mut problems);
-        let warning = problems.warnings().first().map(ToString::to_string).unwrap_or_default();
-        (sets, warning.rsplit_once("capabilities: ").map_or(String::new(), |(_, names)| names.to_owned()))
+        let warnings: Vec<String> = problems.warnings().iter().map(|warning| warning.text.clone()).collect();
+        (sets, warnings.join("; "))
     }
 
     #[test]
@@ -113,7 +124,7 @@ mod tests {
             r#""bounding":["CAP_KILL","CAP_MOON","CAP_SYS_ADMIN"],"effective":["CAP_KILL"],"permitted":["CAP_KILL"]"#;
         let (sets, warning) = decided(text, KILL);
         assert_eq!((sets.bounding, sets.effective, sets.inheritable), (KILL, KILL, 0));
-        assert_eq!(warning, "CAP_MOON CAP_SYS_ADMIN");
+        assert_eq!(warning, "ignoring unknown or unavailable capabilities: CAP_MOON CAP_SYS_ADMIN");
     }
 
     /// Effective, inheritable and ambient of what the kernel takes.
@@ -127,13 +138,22 @@ mod tests {
             // As of engines of before CVE-2022-29162.
             (format!(r#"{all},"inheritable":["CAP_CHOWN","CAP_KILL"]"#), (KILL, both, 0), ""),
             (format!(r#"{all},"inheritable":["CAP_KILL"],"ambient":["CAP_KILL"]"#), (KILL, KILL, KILL), ""),
-            (format!(r#"{all},"inheritable":["CAP_FOWNER"]"#), (KILL, 0, 0), "CAP_FOWNER (inheritable)"),
-            (format!(r#"{all},"ambient":["CAP_KILL"]"#), (KILL, 0, 0), "CAP_KILL (ambient)"),
+            (
+                format!(r#"{all},"inheritable":["CAP_FOWNER"]"#),
+                (KILL, 0, 0),
+                "ignoring inheritable capabilities that are not in the bounding set: CAP_FOWNER",
+            ),
+            (
+                format!(r#"{all},"ambient":["CAP_KILL"]"#),
+                (KILL, 0, 0),
+                "ignoring ambient capabilities that are not inheritable: CAP_KILL",
+            ),
             (
                 r#""bounding":["CAP_KILL"],"inheritable":["CAP_KILL"],"ambient":["CAP_KILL"],"effective":["CAP_KILL"]"#
                     .into(),
                 (0, KILL, 0),
-                "CAP_KILL (ambient) CAP_KILL (effective)",
+                "ignoring effective capabilities that are not permitted: CAP_KILL; \
+                 ignoring ambient capabilities that are not permitted: CAP_KILL",
             ),
         ] {
             let (given, names) = decided(&text, u64::MAX);
