@@ -30,6 +30,14 @@ fn has_memory() -> bool {
     cgroups::has_v1("memory") || cgroups::has_v2("memory")
 }
 
+/// Callers look for the word in the lines of `events` to learn that it has happened.
+#[test]
+fn nothing_is_said_of_oom_before_it_happens() {
+    let c = busy(Bundle::busybox());
+    let out = c.bundle.call(&["events", "--stats", c.id()]).ok();
+    assert!(!out.stdout.contains("oom"), "{out:?}");
+}
+
 fn events(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::dir::Dir;
 use super::{Cgroup, Version};
@@ -98,8 +98,9 @@ struct Memory {
     /// The whole of `memory.stat`.
     #[serde(skip_serializing_if = "is_default")]
     raw: BTreeMap<String, u64>,
-    /// The whole of `memory.events`; on v1 what `memory.oom_control` has counted. runc does not have this.
-    #[serde(skip_serializing_if = "is_default")]
+    /// What `memory.events` has counted; on v1, `memory.oom_control`. runc does not have this. What has not happened is
+    /// left out of the JSON, since callers look for `oom` in the lines of `events` to learn that it has.
+    #[serde(skip_serializing_if = "nothing_happened", serialize_with = "what_happened")]
     events: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     psi: Option<Pressure>,
@@ -189,6 +190,14 @@ struct Stall {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+fn nothing_happened(events: &BTreeMap<String, u64>) -> bool {
+    events.values().all(|count| *count == 0)
+}
+
+fn what_happened<S: Serializer>(events: &BTreeMap<String, u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(events.iter().filter(|(_, count)| **count != 0))
 }
 
 fn is_nothing<T: Default + PartialEq>(value: &Option<T>) -> bool {
