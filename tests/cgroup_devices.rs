@@ -93,3 +93,13 @@ fn device_rules_are_in_the_list_of_v1() {
     assert!(lines.iter().any(|line| line.starts_with("b 8:3 rw")), "{list}");
     assert!(!list.contains("a *:*"), "{list}");
 }
+
+/// A rule that says less than its writer meant is no rule.
+#[test]
+fn a_letter_that_is_no_access_is_refused() {
+    differs!();
+    let rule = json!({ "allow": true, "type": "c", "major": 1, "minor": 99, "access": "rwa" });
+    let bundle = Bundle::busybox().set("/linux/resources/devices", json!([rule]));
+    let text = "\"rwa\" has a letter other than r, w and m (every access is \"rwm\")";
+    bundle.refused().names("linux.resources.devices[0].access").says(text);
+}

@@ -67,6 +67,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("commands/create.rs", "spec", "the hooks of state.json are `spec::Hooks`"),
     ("commands/features.rs", "seccomp", "prints the names of the tables that filters are compiled by"),
     ("commands/update.rs", "spec", "reads a `spec::Resources`, which no config.json is around"),
+    ("commands/update/present.rs", "spec", "completes a `spec::Resources`"),
     ("container/saved.rs", "spec", "state.json has the hooks as config.json writes them"),
     ("init/seccomp.rs", "seccomp", "the type of an instruction"),
     ("runtime/id_mappings.rs", "spec", "the plan's mappings are `spec::IdMapping`"),

@@ -177,6 +177,29 @@ fn a_container_that_ceases_to_be_idle_stays_so() {
     assert_eq!(systemd::property(&systemd::unit(&c.bundle), "CPUWeight"), "100");
 }
 
+/// systemd has one word for both; the other driver does the same.
+#[test]
+fn a_weight_of_an_idle_container_is_ignored() {
+    differs!();
+    needs!(systemd::runs() && cgroups::is_pure_v2(), "systemd on cgroup v2");
+    for resources in [
+        json!({ "cpu": { "shares": 500, "idle": 1 } }),
+        json!({ "unified": { "cpu.idle": "1", "cpu.weight": "50" } }),
+        json!({ "cpu": { "shares": 500 }, "unified": { "cpu.idle": "1" } }),
+    ] {
+        let bundle = systemd::bundle().set("/linux/resources", resources);
+        let (dir, unit) = (systemd::cgroup, systemd::unit(&bundle));
+        bundle.try_create().ok().says("ignored");
+        bundle.call(&["update", "--cpu-share", "600", bundle.id()]).ok().says("ignored");
+        systemd::reload();
+        assert_eq!(cgroups::value(&dir(&bundle), "cpu.idle"), "1");
+        assert_eq!(systemd::property(&unit, "CPUWeight"), "idle");
+        bundle.call(&["update", "--cpu-share", "2048", "--cpu-idle", "0", bundle.id()]).silent();
+        assert_eq!(cgroups::value(&dir(&bundle), "cpu.weight"), "174");
+        bundle.call(&["delete", "--force", bundle.id()]).silent();
+    }
+}
+
 /// Our own program stands beside systemd's, whatever systemd does with that.
 #[test]
 fn device_rules_last() {

@@ -154,7 +154,7 @@ fn blkio_weight_is_written() {
 fn resources_come_from_a_file() {
     needs!(cgroups::has("memory") && cgroups::has("pids"), "memory and pids controller");
     let c = limited();
-    update_from(&c, r#"{"memory":{"limit":33554432},"pids":{"limit":7},"unknown":{}}"#).silent();
+    update_from(&c, r#"{"memory":{"limit":33554432},"pids":{"limit":7}}"#).silent();
     assert_eq!((memory(&c).as_str(), pids(&c).as_str()), ("33554432", "7"));
 }
 
@@ -318,4 +318,60 @@ fn kernel_memory_is_ignored_with_a_warning() {
     assert!(out.stderr.to_lowercase().contains("kernel"), "{out:?}");
     let limit: Value = pids(&c).parse().unwrap();
     assert_eq!(limit, 9);
+}
+
+/// A limit that is not set should not go unnoticed. runc takes a key in any case, and says nothing of one that it does
+/// not know.
+#[test]
+fn keys_that_are_ignored_are_told() {
+    differs!();
+    needs!(cgroups::has("pids"), "pids controller");
+    let c = limited();
+    let out = update_from(&c, r#"{"pids":{"limit":7,"moon":1},"Pids":{"limit":8}}"#).ok();
+    assert_eq!(pids(&c), "7");
+    assert_eq!(out.stderr.lines().count(), 2, "{out:?}");
+    out.says("pids.moon: ignored, there is no such key").says("Pids: ignored, since the case of a key counts");
+}
+
+#[test]
+fn a_pids_limit_of_0_leaves_one_process() {
+    differs!();
+    needs!(cgroups::has("pids"), "pids controller");
+    let c = limited();
+    update(&c, &["--pids-limit", "0"]).silent();
+    assert_eq!(pids(&c), "1");
+}
+
+/// The v2 view of a hybrid machine has no controller for any of these.
+#[test]
+fn a_limit_without_its_controller_is_refused_on_v2() {
+    needs!(cgroups::v2_root().is_some() && !cgroups::has_v2("cpu"), "cgroup v2 without a cpu controller");
+    let c = sleeping(Bundle::busybox().on_cgroup_v2());
+    for flags in [
+        &["--cpu-period", "50000"][..],
+        &["--cpu-quota", "-1", "--cpu-period", "50000"],
+        &["--cpu-quota", "50000"],
+        &["--cpu-share", "500"],
+    ] {
+        update(&c, flags).refused().names("linux.resources.cpu.");
+    }
+    Bundle::busybox().on_cgroup_v2().set("/linux/resources/cpu/period", 50_000).refused().names("cpu.period");
+}
+
+/// What is idle has no weight: idle wins, wherever either comes from.
+#[test]
+fn a_weight_of_an_idle_container_is_ignored_with_a_warning() {
+    differs!();
+    needs!(cgroups::has("cpu"), "cpu controller");
+    let idle = |c: &Container| cgroups::value_of(c, "cpu", "cpu.idle", "cpu.idle");
+    let weight = |c: &Container| cgroups::value_of(c, "cpu", "cpu.shares", "cpu.weight");
+    let c = limited();
+    let out = update_from(&c, r#"{"cpu":{"shares":500,"idle":1}}"#).ok();
+    assert!(out.stderr.contains("linux.resources.cpu.shares") && out.stderr.contains("ignored"), "{out:?}");
+    assert_eq!(idle(&c), "1");
+    let out = update(&c, &["--cpu-share", "600"]).ok();
+    assert!(out.stderr.contains("linux.resources.cpu.shares") && out.stderr.contains("ignored"), "{out:?}");
+    assert_eq!(idle(&c), "1");
+    update(&c, &["--cpu-idle", "0", "--cpu-share", "2048"]).silent();
+    assert_eq!((&*idle(&c), weight(&c) == "2048" || weight(&c) == "174"), ("0", true));
 }

@@ -1,5 +1,8 @@
 //! `update`: other limits for a container that runs.
 
+mod keys;
+mod present;
+
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -98,7 +101,11 @@ pub fn update(args: &Update, state_root: &Path) -> Result<()> {
     open(state_root, &args.id)?; // that it is not there is said first
     let text = given(args.resources.as_deref()).map(read).transpose()?;
     let mut wanted = match &text {
-        Some(text) => parse(text)?,
+        Some(text) => {
+            let wanted = parse(text)?;
+            keys::unknown(text).iter().for_each(|unknown| log::warn!("the resources (--resources): {unknown}"));
+            wanted
+        }
         None => args.limits.resources(),
     };
     let container = lock(state_root, &args.id)?;
@@ -110,10 +117,11 @@ pub fn update(args: &Update, state_root: &Path) -> Result<()> {
     let layout = &host.cgroups;
     let schemata = args.limits.schemata(&host)?;
     let now = |controller: &str, file: &str| cgroup.setting(controller, file);
+    present::keep_idle(&mut wanted, now);
     if layout.is_unified() {
-        complete(&mut wanted, now);
+        present::complete(&mut wanted, now);
     } else if cgroup.unit().is_some() {
-        complete_quota(&mut wanted, now);
+        present::complete_quota(&mut wanted, now);
     }
     let mut problems = Problems::default();
     let mut plan = resources::decide_limits(&wanted, layout, &mut problems);
@@ -202,55 +210,6 @@ impl Limits {
     }
 }
 
-/// On cgroup v2 two limits may share a file, or one may count from another: what is not given of such a pair is what it
-/// is now.
-fn complete(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> Option<String>) {
-    if let Some(cpu) = &mut wanted.cpu
-        && cpu.idle == Some(0)
-        && cpu.shares.is_none_or(|shares| shares == 0)
-        && now("cpu", "cpu.idle").is_some_and(|idle| idle.trim() == "1")
-    {
-        // What the kernel gives to a cgroup that is idle no more; systemd would keep it idle.
-        cpu.shares = Some(1024);
-    }
-    complete_quota(wanted, &now);
-    let given = |value: Option<i64>| value.is_some_and(|value| value != 0);
-    if let Some(memory) = &mut wanted.memory
-        && given(memory.limit) != given(memory.swap)
-    {
-        let bytes = |file: &str| now("memory", file)?.trim().parse::<i64>().ok();
-        let limit = bytes("memory.max");
-        if given(memory.swap) {
-            memory.limit = Some(limit.unwrap_or(-1));
-        } else if let (Some(limit), Some(swap), Some(1..)) = (limit, bytes("memory.swap.max"), memory.limit) {
-            memory.swap = limit.checked_add(swap);
-        }
-    }
-}
-
-/// The CPU quota and its period, which systemd takes for one limit on cgroup v1 too.
-fn complete_quota(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> Option<String>) {
-    let Some(cpu) = &mut wanted.cpu else { return };
-    let given = cpu.quota.is_some_and(|quota| quota != 0);
-    if given == cpu.period.is_some_and(|period| period != 0) {
-        return;
-    }
-    let of_v1 = || Some(format!("{} {}", now("cpu", "cpu.cfs_quota_us")?.trim(), now("cpu", "cpu.cfs_period_us")?));
-    let found = now("cpu", "cpu.max").or_else(of_v1);
-    let Some((quota, period)) = found.as_deref().and_then(quota_and_period) else { return };
-    if given {
-        cpu.period = Some(period);
-    } else {
-        cpu.quota = Some(quota);
-    }
-}
-
-/// `max 100000`; on cgroup v1 no limit is -1.
-fn quota_and_period(text: &str) -> Option<(i64, u64)> {
-    let (quota, period) = text.trim().split_once(' ')?;
-    Some((if quota == "max" { -1 } else { quota.parse().ok()? }, period.parse().ok()?))
-}
-
 /// What `parse` makes of the value of a flag, unless it is empty, as with runc.
 fn or_nothing<T, E>(parse: impl Fn(&str) -> Result<T, E> + Clone) -> impl Fn(&str) -> Result<Given<T>, E> + Clone {
     move |text| if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
@@ -291,7 +250,7 @@ fn bytes(text: &str) -> Result<i64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, complete, complete_quota, parse, quota_and_period};
+    use super::bytes;
 
     #[test]
     fn sizes_have_units() {
@@ -318,57 +277,5 @@ mod tests {
         {
             assert!(bytes(text).is_err(), "{text:?}: {:?}", bytes(text));
         }
-    }
-
-    #[test]
-    fn what_shares_a_file_is_completed() {
-        let now = |_: &str, file: &str| {
-            let content = match file {
-                "cpu.max" => "5000 20000\n",
-                "memory.max" => "1000\n",
-                "memory.swap.max" => "500\n",
-                _ => return None,
-            };
-            Some(content.to_owned())
-        };
-        for (text, cpu, memory) in [
-            (r#"{"cpu":{"quota":7000},"memory":{"limit":1200}}"#, (Some(7000), Some(20_000)), (Some(1200), Some(1500))),
-            (r#"{"cpu":{"period":9000},"memory":{"swap":1700}}"#, (Some(5000), Some(9000)), (Some(1000), Some(1700))),
-            (r#"{"cpu":{"quota":1,"period":2},"memory":{"limit":3,"swap":4}}"#, (Some(1), Some(2)), (Some(3), Some(4))),
-            (r#"{"cpu":{"shares":7},"memory":{"reservation":5}}"#, (None, None), (None, None)),
-            (r#"{"cpu":{"quota":-1},"memory":{"limit":-1}}"#, (Some(-1), Some(20_000)), (Some(-1), None)),
-        ] {
-            let mut wanted = parse(text.as_bytes()).expect(text);
-            complete(&mut wanted, now);
-            let found = wanted.cpu.map(|cpu| (cpu.quota, cpu.period));
-            assert_eq!(found, Some(cpu), "{text}");
-            assert_eq!(wanted.memory.map(|memory| (memory.limit, memory.swap)), Some(memory), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_quota_and_its_period_are_completed_on_v1_too() {
-        for (held, text, cpu) in [
-            ("25000", r#"{"cpu":{"period":100000}}"#, (Some(25_000), Some(100_000))),
-            ("25000", r#"{"cpu":{"quota":10000}}"#, (Some(10_000), Some(50_000))),
-            ("25000", r#"{"cpu":{"shares":7}}"#, (None, None)),
-            ("-1", r#"{"cpu":{"period":100000}}"#, (Some(-1), Some(100_000))),
-        ] {
-            let now = |_: &str, file: &str| match file {
-                "cpu.cfs_quota_us" => Some(format!("{held}\n")),
-                "cpu.cfs_period_us" => Some("50000\n".to_owned()),
-                _ => None,
-            };
-            let mut wanted = parse(text.as_bytes()).expect(text);
-            complete_quota(&mut wanted, now);
-            assert_eq!(wanted.cpu.map(|cpu| (cpu.quota, cpu.period)), Some(cpu), "{text}");
-        }
-    }
-
-    #[test]
-    fn cpu_max_is_two_numbers() {
-        assert_eq!(quota_and_period("max 100000\n"), Some((-1, 100_000)));
-        assert_eq!(quota_and_period("5000 20000\n"), Some((5000, 20_000)));
-        assert_eq!(quota_and_period("5000"), None);
     }
 }

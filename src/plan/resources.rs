@@ -125,7 +125,8 @@ pub fn decide_limits(resources: &spec::Resources<'_>, layout: &CgroupLayout, pro
     } else {
         v1::decide(resources, &mut draft);
     }
-    let writes = draft.writes;
+    let mut writes = draft.writes;
+    drop_weight_of_idle(&mut writes, problems);
     let memory_check = resources.memory.as_ref().and_then(memory_check);
     ResourcePlan { writes, devices: None, memory_check }
 }
@@ -228,6 +229,38 @@ fn check_cpu(cpu: &spec::Cpu<'_>, problems: &mut Problems) {
     }
     if let Some(idle) = cpu.idle.filter(|idle| !(0..=1).contains(idle)) {
         problems.add(IDLE, format_args!("{idle} is neither 0 nor 1"));
+    }
+}
+
+/// An idle cgroup has no weight, and the kernel takes none for it. The last value of `cpu.idle` is the one that holds.
+fn drop_weight_of_idle(writes: &mut Vec<Write>, problems: &mut Problems) {
+    let is_idle = writes.iter().rfind(|write| write.file == "cpu.idle").is_some_and(|write| write.value.trim() == "1");
+    if !is_idle {
+        return;
+    }
+    writes.retain(|write| {
+        let has_weight = is_cpu_weight(&write.file);
+        if has_weight {
+            problems.warn(&write.key, "cpu.idle is 1, and an idle cgroup has no weight; the value is ignored");
+        }
+        !has_weight
+    });
+}
+
+/// Whether a file has a cgroup's share of CPU time.
+#[must_use]
+pub fn is_cpu_weight(file: &str) -> bool {
+    matches!(file, "cpu.weight" | "cpu.weight.nice" | "cpu.shares")
+}
+
+/// What `pids.limit: 0` says in a config of this version of the specification: no limit before 1.3.0, which made it one.
+pub fn fit_to_version(resources: &mut spec::Resources<'_>, version: &str) {
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
+    let is_older = matches!((numbers.next().flatten(), numbers.next().flatten()), (Some(1), Some(0..=2)));
+    if let Some(limit @ Some(0)) = resources.pids.as_mut().map(|pids| &mut pids.limit)
+        && is_older
+    {
+        *limit = Some(-1);
     }
 }
 

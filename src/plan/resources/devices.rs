@@ -235,8 +235,9 @@ fn read(rule: &spec::DeviceRule<'_>) -> Result<Read, (&'static str, String)> {
         "c" => &[DeviceKind::Char],
         other => return Err(("/type", format!("invalid cgroup device type {other:?}"))),
     };
-    let access = Access::parse(&rule.access)
-        .ok_or_else(|| ("/access", format!("{:?} has a letter other than r, w and m", &*rule.access)))?;
+    let access = Access::parse(&rule.access).ok_or_else(|| {
+        ("/access", format!("{:?} has a letter other than r, w and m (every access is \"rwm\")", &*rule.access))
+    })?;
     if access.is_empty() {
         return Err(("/access", "device access cannot be empty".to_owned()));
     }

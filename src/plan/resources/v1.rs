@@ -79,7 +79,8 @@ fn cpu(cpu: &spec::Cpu<'_>, draft: &mut Draft<'_>) {
         match shares {
             1 => draft.problem(SHARES, "the minimum allowed cpu-shares is 2"),
             262_145.. => draft.problem(SHARES, "the maximum allowed cpu-shares is 262144"),
-            _ => draft.push(Write::new("cpu", "cpu.shares", shares, SHARES)),
+            // It may be idle until `cpu.idle` is written.
+            _ => draft.push(Write::new("cpu", "cpu.shares", shares, SHARES).retried()),
         }
     }
     // Period and burst may be too much for the quota that is set now.

@@ -5,8 +5,8 @@ use crate::spec;
 
 use super::{
     BURST, DISABLE_OOM_KILLER, Draft, IDLE, LIMIT, PERIOD, QUOTA, RESERVATION, RT_PERIOD, RT_RUNTIME, SHARES, SWAP,
-    SWAPPINESS, Write, check_cpu, cpuset, device_number, escape, hugepages, io_weight, memory_limits, no_leaf_weight,
-    or_max, pids, rdma, throttles,
+    SWAPPINESS, Write, check_cpu, cpuset, device_number, escape, hugepages, io_weight, is_cpu_weight, memory_limits,
+    no_leaf_weight, or_max, pids, rdma, throttles,
 };
 
 /// The words of the throttles in `io.max`, in the order of [`throttles`].
@@ -80,12 +80,13 @@ fn swap(swap: Option<i64>, limit: Option<i64>, draft: &mut Draft<'_>) -> Option<
 
 fn cpu(cpu: &spec::Cpu<'_>, draft: &mut Draft<'_>) {
     check_cpu(cpu, draft.problems);
-    // An idle cgroup has no weight to set: a weight goes in before it turns idle, or after it ceases to be.
-    let weight = cpu.shares.filter(|&shares| shares != 0).map(weight);
-    let weight = weight.map(|weight| Write::new("cpu", "cpu.weight", weight, SHARES));
-    let idle = cpu.idle.map(|idle| Write::new("cpu", "cpu.idle", idle, IDLE).optional(idle == 0));
-    let ordered = if cpu.idle == Some(1) { [weight, idle] } else { [idle, weight] };
-    ordered.into_iter().flatten().for_each(|write| draft.push(write));
+    if let Some(idle) = cpu.idle {
+        draft.push(Write::new("cpu", "cpu.idle", idle, IDLE).optional(idle == 0));
+    }
+    if let Some(shares) = cpu.shares.filter(|&shares| shares != 0) {
+        // It may be idle until `unified` says that it is not.
+        draft.push(Write::new("cpu", "cpu.weight", weight(shares), SHARES).retried());
+    }
     if let Some(burst) = cpu.burst {
         // It may be too much for the quota that is set now.
         draft.push(Write::new("cpu", "cpu.max.burst", burst, BURST).optional(burst == 0).retried());
@@ -95,7 +96,8 @@ fn cpu(cpu: &spec::Cpu<'_>, draft: &mut Draft<'_>) {
     if quota.is_some() || period.is_some() {
         let value = format!("{} {}", or_max(quota.unwrap_or(-1)), period.unwrap_or(DEFAULT_PERIOD));
         let key = if quota.is_some() { QUOTA } else { PERIOD };
-        draft.push(Write::new("cpu", "cpu.max", value, key).optional(quota.unwrap_or(-1) < 0));
+        // No quota is what holds without the controller; a period that is asked for would be lost.
+        draft.push(Write::new("cpu", "cpu.max", value, key).optional(quota.unwrap_or(-1) < 0 && period.is_none()));
     }
     let runtime = cpu.realtime_runtime.is_some_and(|runtime| runtime != 0);
     let period = cpu.realtime_period.is_some_and(|period| period != 0);
@@ -182,7 +184,9 @@ fn unified(files: &spec::Map<'_, spec::Text<'_>>, draft: &mut Draft<'_>) {
         // A newline alone empties a list; writing nothing at all would do nothing.
         let lines = if value.is_empty() { vec!["\n"] } else { value.lines().collect() };
         for line in lines {
-            draft.writes.push(Write::new(controller.to_owned(), name.to_string(), line, key.clone()));
+            let write = Write::new(controller.to_owned(), name.to_string(), line, key.clone());
+            // The kernel takes a weight once the cgroup is no longer idle, which another of these may see to.
+            draft.writes.push(if is_cpu_weight(name) { write.retried() } else { write });
         }
     }
 }

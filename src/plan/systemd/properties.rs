@@ -71,7 +71,8 @@ fn at_birth(plan: &ResourcePlan) -> Option<Property> {
 
 /// Each file that has a property; of two values for one, the later.
 fn of_files(writes: &[Write], unified: bool) -> Vec<Property> {
-    let idle = writes.iter().any(|write| unified && write.file == "cpu.idle" && write.value.trim() == "1");
+    let idle = writes.iter().rfind(|write| unified && write.file == "cpu.idle");
+    let idle = idle.is_some_and(|write| write.value.trim() == "1");
     let mut properties: Vec<Property> = Vec::new();
     for write in writes {
         let property = if unified { of_v2(write, idle) } else { of_v1(write) };
