@@ -41,6 +41,10 @@ struct Cli {
     /// Let systemd make the cgroup; linux.cgroupsPath is SLICE:PREFIX:NAME then
     #[arg(long)]
     systemd_cgroup: bool,
+    /// Who makes the cgroup, instead of what --systemd-cgroup says: cgroupfs (we do), systemd, or disabled (nobody: the
+    /// container stays in its caller's, without limits)
+    #[arg(long, value_name = "MANAGER")]
+    cgroup_manager: Option<create::Driver>,
     /// Print the version
     #[arg(short, long, action = ArgAction::Version)]
     version: (),
@@ -253,7 +257,8 @@ fn carry_out(cli: &Cli) -> Result<u8> {
     if state_root.parent().is_none() {
         return Err(Failure::Usage("Option --root argument should not be set to /".to_owned()).into());
     }
-    let driver = if cli.systemd_cgroup { create::Driver::Systemd } else { create::Driver::Cgroupfs };
+    let default = if cli.systemd_cgroup { create::Driver::Systemd } else { create::Driver::Cgroupfs };
+    let driver = cli.cgroup_manager.unwrap_or(default);
     match &cli.verb {
         Verb::Create(args) => create::create(args, &state_root, driver)?,
         Verb::Start(args) => start::start(args, &state_root)?,

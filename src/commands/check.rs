@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cgroup::systemd;
 use crate::error::{Failure, Problem, Report, Result};
 use crate::host::Rootless;
 use crate::looks;
@@ -79,15 +78,7 @@ pub fn check(args: &Check, driver: Driver) -> Result<Findings> {
 }
 
 fn review(text: &[u8], bundle: &std::path::Path, host: &Host, driver: Driver) -> Result<Vec<Report>> {
-    let request = Request {
-        id: ID,
-        bundle,
-        systemd: match driver {
-            Driver::Cgroupfs => None,
-            Driver::Systemd => Some(systemd::manager(host.rootless)?),
-        },
-        ..Request::default()
-    };
+    let request = Request { id: ID, bundle, maker: driver.maker(host)?, ..Request::default() };
     let review = Plan::review(text, &request, host);
     let keys: Vec<String> = review.problems.iter().map(|problem| problem.key.clone()).collect();
     let mut reports: Vec<Report> = review.problems.into_iter().map(of_plan).collect();

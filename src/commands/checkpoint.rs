@@ -204,7 +204,11 @@ fn plan_of(container: &Container, state_root: &Path) -> Result<Plan> {
     let saved = &container.saved;
     let text = container.config()?;
     let host = Host::probe(Rootless::default())?;
-    let driver = if saved.systemd_unit.is_empty() { Driver::Cgroupfs } else { Driver::Systemd };
+    let driver = match &saved.systemd_unit {
+        _ if saved.cgroup_paths.is_empty() => Driver::Disabled,
+        unit if unit.is_empty() => Driver::Cgroupfs,
+        _ => Driver::Systemd,
+    };
     // Whether it has a notify socket only `create` knew: what is not mounted is not saved.
     let notify = state_root.join(&saved.id).join(notify::DIRECTORY);
     let notify = notify.to_string_lossy();
@@ -212,7 +216,7 @@ fn plan_of(container: &Container, state_root: &Path) -> Result<Plan> {
         id: &saved.id,
         bundle: &saved.bundle,
         notify: Some(&notify),
-        systemd: driver.manager(&host)?,
+        maker: driver.maker(&host)?,
         ..Request::default()
     };
     Plan::for_create(&text, &request, &host)

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::SystemTime;
 
 use clap::Args;
@@ -11,13 +12,13 @@ use super::{given, path, path_or, run_poststop_hooks, tell};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::container::notify::{self, Notify};
 use crate::container::{self, Container, ContainerId, Reserved, Saved, gate};
-use crate::error::{AtKey, Context, Result};
+use crate::error::{AtKey, Context, Failure, Result};
 use crate::hooks::{self, Around, Output};
 use crate::host::Rootless;
 use crate::log::Phases;
+use crate::plan::cgroup::Maker;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::{Kind, PID};
-use crate::plan::systemd::Manager;
 use crate::plan::terminal::Caller;
 use crate::plan::{self, Host, Plan, Request};
 use crate::resctrl::Groups;
@@ -94,14 +95,30 @@ pub enum Driver {
     Cgroupfs,
     /// systemd does (`--systemd-cgroup`).
     Systemd,
+    /// Nobody (`--cgroup-manager disabled`).
+    Disabled,
 }
 
 impl Driver {
-    /// The systemd to ask, if one is to be asked.
-    pub(super) fn manager(self, host: &Host) -> Result<Option<Manager>> {
-        match self {
-            Self::Cgroupfs => Ok(None),
-            Self::Systemd => systemd::manager(host.rootless).map(Some),
+    /// Whom the plan is to have make the cgroup; systemd is looked for.
+    pub(super) fn maker(self, host: &Host) -> Result<Maker> {
+        Ok(match self {
+            Self::Cgroupfs => Maker::Us,
+            Self::Systemd => Maker::Systemd(systemd::manager(host.rootless)?),
+            Self::Disabled => Maker::Nobody,
+        })
+    }
+}
+
+impl FromStr for Driver {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        match text {
+            "cgroupfs" => Ok(Self::Cgroupfs),
+            "systemd" => Ok(Self::Systemd),
+            "disabled" => Ok(Self::Disabled),
+            _ => Err(Failure::Usage("no cgroup manager (known: cgroupfs, systemd, disabled)".to_owned())),
         }
     }
 }
@@ -158,7 +175,7 @@ pub(super) fn make_ready(
         env: &env,
         notify: notify_directory.as_deref(),
         terminal: Caller { detach, console_socket: given(options.console_socket.as_deref()) },
-        systemd: driver.manager(&host)?,
+        maker: driver.maker(&host)?,
     };
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
     tell(&plan.warnings);

@@ -108,7 +108,7 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
         bundle: &bundle,
         no_pivot: args.no_pivot,
         terminal: Caller { detach: args.detach, console_socket: given(args.console_socket.as_deref()) },
-        systemd: driver.manager(&host)?,
+        maker: driver.maker(&host)?,
         ..Request::default()
     };
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here

@@ -14,8 +14,23 @@ use crate::spec::Config;
 
 use super::id_mappings::IdMappingsPlan;
 use super::namespaces::NamespacesPlan;
+use super::resources::ResourcePlan;
 use super::systemd::{Manager, Place};
 use super::{Host, Problems};
+
+const KEY: &str = "/linux/cgroupsPath";
+
+/// Who makes the cgroup.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Maker {
+    /// We do.
+    #[default]
+    Us,
+    /// This systemd does (`--systemd-cgroup`).
+    Systemd(Manager),
+    /// Nobody: the container stays in its caller's (`--cgroup-manager disabled`).
+    Nobody,
+}
 
 /// The cgroup to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +69,14 @@ pub struct Below {
     pub path: String,
 }
 
+impl CgroupPlan {
+    /// No cgroup of the container's own.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::Legacy { dirs: Vec::new(), unified: None }
+    }
+}
+
 impl Below {
     /// The absolute path.
     #[must_use]
@@ -67,7 +90,7 @@ impl Below {
 pub fn decide(cgroups_path: &str, id: &str, layout: &CgroupLayout, problems: &mut Problems) -> CgroupPlan {
     let mut wanted = cgroups_path;
     if let Some(text) = bad(wanted) {
-        problems.add("/linux/cgroupsPath", text);
+        problems.add(KEY, text);
         wanted = "";
     }
     let inner = if wanted.is_empty() { id } else { wanted };
@@ -88,10 +111,23 @@ pub fn decide(cgroups_path: &str, id: &str, layout: &CgroupLayout, problems: &mu
     }
 }
 
+/// Takes what needs a cgroup out of `resources`: a limit is a problem. The rules for devices, which every caller writes,
+/// are left out, as crun does.
+pub(super) fn without(cgroups_path: &str, resources: &mut ResourcePlan, problems: &mut Problems) {
+    const WITHOUT: &str = "without a cgroup (--cgroup-manager disabled)";
+    for limit in resources.writes.drain(..).filter(|limit| !limit.optional) {
+        problems.add(&limit.key, format_args!("cannot be set {WITHOUT}"));
+    }
+    *resources = ResourcePlan::default();
+    if !cgroups_path.is_empty() {
+        problems.warn(KEY, format_args!("ignored {WITHOUT}"));
+    }
+}
+
 /// The cgroup of a unit of systemd's.
 pub(super) fn by_systemd(place: &Place<'_>, manager: &Manager, host: &Host, problems: &mut Problems) -> CgroupPlan {
     if *manager != Manager::System && !host.cgroups.is_unified() {
-        problems.add("/linux/cgroupsPath", "cannot use rootless systemd cgroups manager on cgroup v1");
+        problems.add(KEY, "cannot use rootless systemd cgroups manager on cgroup v1");
     }
     decide(&format!("/{}", place.path(manager)), "", &host.cgroups, problems)
 }
@@ -233,7 +269,7 @@ mod tests {
             let mut problems = Problems::default();
             let plan = decide(path, "web", &unified("/"), &mut problems);
             assert_eq!(problems.found().len(), 1, "{path:?}");
-            assert_eq!(problems.found()[0].key, "/linux/cgroupsPath");
+            assert_eq!(problems.found()[0].key, KEY);
             let dir = Below { mount: "/sys/fs/cgroup".into(), path: "web".into() };
             assert_eq!(plan, CgroupPlan::Unified { dir, controllers: vec!["pids".into()] });
         }

@@ -50,6 +50,7 @@ use serde_json::de::SliceRead;
 use crate::error::{Context, Failure, Problem, Result};
 pub use crate::host::Host;
 use crate::spec::{Config, Hooks, Mount, Text};
+use cgroup::{CgroupPlan, Maker};
 pub use problems::Problems;
 
 /// Where the container has the directory of its notify socket.
@@ -74,8 +75,8 @@ pub struct Request<'a> {
     pub notify: Option<&'a str>,
     /// What it says about terminals.
     pub terminal: terminal::Caller<'a>,
-    /// The systemd that is to make the cgroup (`--systemd-cgroup`); otherwise we do.
-    pub systemd: Option<systemd::Manager>,
+    /// Who is to make the cgroup.
+    pub maker: Maker,
 }
 
 /// The decided, checked form of config, flags and host: all that the runtime, the bootstrap and init go by.
@@ -104,7 +105,7 @@ pub struct Plan {
     /// Kernel parameters.
     pub sysctl: Vec<sysctl::Sysctl>,
     /// Where the cgroup is.
-    pub cgroup: cgroup::CgroupPlan,
+    pub cgroup: CgroupPlan,
     /// Who is to own it, if somebody else than its maker: an id of the host.
     pub cgroup_owner: Option<u32>,
     /// Whether nothing asks for a cgroup, so that an ordinary user who may make none can do without.
@@ -185,9 +186,13 @@ impl Plan {
         check_version(&config.oci_version, problems);
         let namespaces = namespaces::decide(config, host, problems);
         let mut resources = resources::decide(&linux.resources, &host.cgroups, problems);
-        let (cgroup, unit) = match &request.systemd {
-            None => (cgroup::decide(&linux.cgroups_path, request.id, &host.cgroups, problems), None),
-            Some(manager) => {
+        let (mut cgroup, unit) = match &request.maker {
+            Maker::Us => (cgroup::decide(&linux.cgroups_path, request.id, &host.cgroups, problems), None),
+            Maker::Nobody => {
+                cgroup::without(&linux.cgroups_path, &mut resources, problems);
+                (cgroup::decide("", request.id, &host.cgroups, problems), None)
+            }
+            Maker::Systemd(manager) => {
                 let place = systemd::Place::decide(&linux.cgroups_path, request.id, manager, problems);
                 let cgroup = cgroup::by_systemd(&place, manager, host, problems);
                 let limits = systemd::properties::for_birth(&mut resources, host.cgroups.is_unified());
@@ -207,7 +212,11 @@ impl Plan {
             host,
         };
         let mounts = mounts::decide(&config.mounts, &around, problems);
-        let cgroup_owner = cgroup::owner(config, &namespaces, &ids, host);
+        let cgroup_mount = cgroup_mount::decide(&host.cgroups, &cgroup, &namespaces);
+        let mut cgroup_owner = cgroup::owner(config, &namespaces, &ids, host);
+        if request.maker == Maker::Nobody {
+            (cgroup, cgroup_owner) = (CgroupPlan::none(), None);
+        }
         let entry = Entry {
             id: request.id.to_owned(),
             new_keyring: !request.no_new_keyring,
@@ -223,7 +232,7 @@ impl Plan {
             annotations: config.annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
             rootfs: rootfs::decide(config, request.bundle, request.no_pivot, &namespaces, problems),
             mount_label,
-            cgroup_mount: cgroup_mount::decide(&host.cgroups, &cgroup, &namespaces),
+            cgroup_mount,
             devices: devices::decide(config, &namespaces, problems),
             net_devices: net_devices::decide(linux, &namespaces, host, problems),
             sysctl: sysctl::decide(linux, &namespaces, problems),
@@ -256,14 +265,16 @@ impl Default for Request<'_> {
             env: &[],
             notify: None,
             terminal: terminal::Caller::default(),
-            systemd: None,
+            maker: Maker::default(),
         }
     }
 }
 
 impl<'a> Request<'a> {
-    /// Puts into the config what it does not have, as if its writer had.
+    /// Puts into the config what it does not have, as if its writer had, and says in the newest version's way what it
+    /// has in that of an older one.
     fn add_to(&self, config: &mut Config<'a>) {
+        resources::fit_to_version(&mut config.linux.resources, &config.oci_version);
         if let Some(process) = &mut config.process {
             process.env.extend(self.env.iter().map(|entry| Text::from(entry.as_str())));
         }

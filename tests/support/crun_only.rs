@@ -9,4 +9,8 @@ pub const TESTS: &[&str] = &[
     "annotations::in_a_user_namespace_the_kept_groups_still_count",
     "annotations::the_groups_of_the_caller_are_kept",
     "annotations::what_hooks_print_is_appended_to_the_files",
+    "cgroup_manager::disabled_leaves_the_container_in_its_callers_cgroup",
+    "cgroup_manager::disabled_refuses_limits_and_warns_of_a_path",
+    "cgroup_manager::disabled_shows_the_cgroup_filesystem",
+    "cgroup_manager::the_other_managers_are_those_of_systemd_cgroup",
 ];
