@@ -10,8 +10,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    check, checkpoint, create, delete, events, exec, features, given, image, kill, list, path, pause, ps, restore, run,
-    spec, start, state, update,
+    check, checkpoint, create, delete, events, exec, features, given, image, kill, list, mounts, path, pause, ps,
+    restore, run, spec, start, state, update,
 };
 use crate::error::{Context, Failure, Report, Result};
 use crate::host::{self, Rootless};
@@ -75,6 +75,7 @@ enum Verb {
     Run(run::Run),
     Exec(exec::Exec),
     List(list::List),
+    Mounts(mounts::Mounts),
     Pause(pause::Pause),
     Resume(pause::Resume),
     Ps(ps::Ps),
@@ -99,6 +100,7 @@ impl Verb {
             Self::Run(_) => "run",
             Self::Exec(_) => "exec",
             Self::List(_) => "list",
+            Self::Mounts(_) => "mounts",
             Self::Pause(_) => "pause",
             Self::Resume(_) => "resume",
             Self::Ps(_) => "ps",
@@ -268,6 +270,7 @@ fn carry_out(cli: &Cli) -> Result<u8> {
         Verb::Run(args) => return run::run(args, &state_root, driver),
         Verb::Exec(args) => return exec::exec(args, &state_root),
         Verb::List(args) => print(&list::list(args, &state_root)?)?,
+        Verb::Mounts(args) => mounts::mounts(args, &state_root)?,
         Verb::Pause(args) => pause::pause(args, &state_root)?,
         Verb::Resume(args) => pause::resume(args, &state_root)?,
         Verb::Ps(args) => print(&ps::ps(args, &state_root)?)?,

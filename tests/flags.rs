@@ -75,6 +75,7 @@ const TESTS: &[(&str, &str)] = &[
     ("list", "list::the_table_has_a_row_for_each_container"),
     ("list --format", "list::json_is_one_line_with_the_fields_of_state_and_the_owner"),
     ("list --quiet", "list::quiet_prints_ids_in_order_whatever_the_format"),
+    ("mounts", "running_mounts::mounts_are_made_and_taken_away"),
     ("pause", "pause::a_paused_container_stands_still_until_it_is_resumed"),
     ("ps", "ps::the_table_is_that_of_ps_ef"),
     ("ps --format", "ps::json_is_one_line_of_host_pids"),

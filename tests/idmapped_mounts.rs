@@ -214,12 +214,12 @@ fn one_mapping_without_the_other_is_refused() {
 }
 
 #[test]
-fn mappings_of_what_is_no_bind_mount_are_refused() {
+fn mappings_of_what_is_no_mount_of_its_own_are_refused() {
     differs!();
-    for (kind, options) in [("tmpfs", &[][..]), ("tmpfs", &["remount"]), ("cgroup", &["ro"])] {
+    for (kind, options) in [("tmpfs", &["silent"][..]), ("tmpfs", &["remount"]), ("cgroup", &["ro"])] {
         let mut mount = mapped(Path::new("tmpfs"), options);
         mount["type"] = json!(kind);
-        let text = "id-mapped mounts are only supported for bind-mounts";
+        let text = "id-mapped mounts are only supported for bind mounts and new filesystems";
         Bundle::busybox().push("/mounts", mount).refused().says(text).names("mounts[6]");
     }
 }
@@ -320,4 +320,73 @@ fn the_source_of_a_mapped_mount_may_be_an_earlier_mount() {
         let expected = if in_a_user_namespace { "5:6" } else { "100005:200006" };
         assert_eq!(owner(&mut bundle, "/mnt/letter"), expected);
     }
+}
+
+/// crun's way to write them: on the disk, on the host, how many.
+#[test]
+fn the_mapping_can_stand_in_the_option() {
+    differs!();
+    for option in ["idmap=uids=0-100000-65536;gids=0-200000-65536", "ridmap=gids=6-7-1;uids=4-3-1#5-9-1"] {
+        let bundle = Bundle::busybox();
+        let source = cargo(&bundle);
+        let mut bundle = bundle.push("/mounts", plain(&source, &["rbind", option]));
+        let expected = if option.starts_with("ridmap") { "9:7" } else { "100005:200006" };
+        assert_eq!(owner(&mut bundle, "/mnt/letter"), expected, "{option}");
+    }
+}
+
+/// As Podman writes it (`-v a:/b:idmap=uids=@5-1000-1;gids=@6-2000-1`): an `@` makes the second an id of the container.
+#[test]
+fn the_mapping_in_the_option_can_be_seen_from_the_container() {
+    differs!();
+    let bundle = in_user_namespace(Bundle::busybox());
+    let source = cargo(&bundle);
+    let option = "idmap=uids=@5-1000-1;gids=@6-2000-1";
+    assert_eq!(owner(&mut bundle.push("/mounts", plain(&source, &["rbind", option])), "/mnt/letter"), "1000:2000");
+}
+
+#[test]
+fn a_mapping_in_the_option_that_cannot_be_is_refused() {
+    differs!();
+    for (option, text) in [
+        ("idmap=uids=0-1-2", "both uid and gid"),
+        ("idmap=users=0-1-2;gids=0-1-2", "neither uids"),
+        ("idmap=uids=0-1;gids=0-1-2", "needs the form"),
+        ("idmap=uids=0-x-1;gids=0-1-2", "not made of numbers"),
+        // The container has 65536 ids: the last of these would be somebody else's.
+        ("idmap=uids=@0-1-65536;gids=@0-0-1", "not within one range"),
+    ] {
+        let bundle = in_user_namespace(Bundle::busybox());
+        let source = cargo(&bundle);
+        bundle.push("/mounts", plain(&source, &["bind", option])).refused().says(text).names("mounts[6].options[1]");
+    }
+}
+
+/// A tmpfs of the host's with the container's ids, and its mode is that of the directory which it covers.
+#[test]
+fn a_new_filesystem_can_be_mapped() {
+    differs!();
+    let tmpfs =
+        |options: &[&str]| json!({ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": options });
+    let script =
+        "stat -c %u:%g:%a /mnt; touch /mnt/x && stat -c %u:%g /mnt/x; grep -c ' /mnt .*ro,' /proc/self/mountinfo";
+    let mut bundle = in_user_namespace(Bundle::busybox()).push("/mounts", tmpfs(&["idmap", "size=64k"]));
+    fs::create_dir_all(bundle.rootfs("mnt")).unwrap();
+    fs::set_permissions(bundle.rootfs("mnt"), PermissionsExt::from_mode(0o1777)).unwrap();
+    assert_eq!(bundle.sh(script).stdout, "0:0:1777\n0:0\n0\n");
+    let own = "idmap=uids=0-1000-1;gids=0-1001-1";
+    let mut bundle = Bundle::busybox().push("/mounts", tmpfs(&[own, "mode=700"]));
+    let bundle_user = json!({ "uid": 1000, "gid": 1001 });
+    bundle = bundle.set("/process/user", bundle_user);
+    assert_eq!(bundle.sh(script).stdout, "1000:1001:700\n1000:1001\n0\n");
+    let mut bundle = in_user_namespace(Bundle::busybox()).push("/mounts", tmpfs(&["idmap", "ro"]));
+    assert_eq!(bundle.sh(script).stdout.lines().last(), Some("1"));
+}
+
+#[test]
+fn a_new_filesystem_that_cannot_map_is_refused_by_name() {
+    differs!();
+    let mount = json!({ "destination": "/proc", "type": "proc", "options": ["idmap=uids=0-1-1;gids=0-1-1"] });
+    let out = Bundle::busybox().set("/mounts", json!([mount])).refused();
+    out.says("filesystem proc may not support id-mapped mounts").names("mounts[0]");
 }

@@ -22,6 +22,7 @@ use std::path::PathBuf;
 
 use program::Home;
 pub use program::locate;
+pub use rootfs::inside;
 
 use crate::error::{AtKey, Context, Report, Result};
 use crate::hooks::{self, Around, Output};

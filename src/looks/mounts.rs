@@ -9,9 +9,10 @@ use super::Findings;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::Plan;
 use crate::plan::devices::{Method, Node};
+use crate::plan::mount_options::Link;
 use crate::plan::mounts::MountSource;
 use crate::plan::namespaces::MOUNT;
-use crate::sys::mount::{self, Depth};
+use crate::sys::mount::{self, Depth, LastLink};
 use crate::sys::{Named, small_file};
 
 pub fn look(plan: &Plan, findings: &mut Findings) {
@@ -20,9 +21,10 @@ pub fn look(plan: &Plan, findings: &mut Findings) {
     }
     for step in &plan.mounts {
         let (part, found) = match &step.source {
-            MountSource::Bind { path, recursive } => {
+            MountSource::Bind { path, recursive, link } => {
                 let depth = if *recursive { Depth::Recursive } else { Depth::This };
-                ("source", mount::reach(&path.to_string_lossy(), depth).context("source"))
+                let last = if *link == Link::Follow { LastLink::Follow } else { LastLink::Keep };
+                ("source", mount::reach(&path.to_string_lossy(), depth, last).context("source"))
             }
             MountSource::Filesystem { kind, .. } => ("type", filesystem(kind)),
             MountSource::Cgroup { .. } | MountSource::Remount { .. } => continue,
@@ -61,7 +63,7 @@ fn has_module(filesystem: &str) -> bool {
 /// In a user namespace the node of the host is bound.
 fn device(node: &Node) -> Result<()> {
     let path = format!("/{}", node.path);
-    mount::reach(&path, Depth::This)
+    mount::reach(&path, Depth::This, LastLink::Follow)
         .context("a user namespace cannot make device nodes, and the host's could not be bound")?;
     let found = stat(&path).named(|| format!("stat({path:?})"))?;
     if !matches!(FileType::from_raw_mode(found.st_mode), FileType::CharacterDevice | FileType::BlockDevice) {

@@ -21,7 +21,7 @@ impl IdMappingsPlan {
     /// that it does not give.
     #[must_use]
     pub fn uid_on_host(&self, uid: u32) -> Option<u32> {
-        if self.uid.is_empty() { (!self.joined).then_some(uid) } else { on_host(&self.uid, uid) }
+        if self.uid.is_empty() { (!self.joined).then_some(uid) } else { on_host(&self.uid, uid, 1) }
     }
 }
 
@@ -32,11 +32,11 @@ pub fn to_text(mappings: &[IdMapping]) -> String {
     mappings.iter().map(line).collect()
 }
 
-/// What `id` of the container is on the host.
-fn on_host(mappings: &[IdMapping], id: u32) -> Option<u32> {
+/// What `id` of the container, and the `size - 1` ids that follow it, begin with on the host, if one range has them all.
+pub(super) fn on_host(mappings: &[IdMapping], id: u32, size: u32) -> Option<u32> {
     mappings.iter().find_map(|mapping| {
         let offset = id.checked_sub(mapping.container_id).filter(|offset| *offset < mapping.size)?;
-        mapping.host_id.checked_add(offset)
+        if size > mapping.size - offset { None } else { mapping.host_id.checked_add(offset) }
     })
 }
 
@@ -79,9 +79,12 @@ mod tests {
             IdMapping { container_id: 0, host_id: 1000, size: 1 },
             IdMapping { container_id: 1, host_id: 100_000, size: 10 },
         ];
-        assert_eq!(on_host(&mappings, 0), Some(1000));
-        assert_eq!(on_host(&mappings, 10), Some(100_009));
-        assert_eq!(on_host(&mappings, 11), None);
+        assert_eq!(on_host(&mappings, 0, 1), Some(1000));
+        assert_eq!(on_host(&mappings, 10, 1), Some(100_009));
+        assert_eq!(on_host(&mappings, 11, 1), None);
+        assert_eq!(on_host(&mappings, 2, 9), Some(100_001));
+        assert_eq!(on_host(&mappings, 2, 10), None);
+        assert_eq!(on_host(&mappings, 0, 2), None);
     }
 
     #[test]

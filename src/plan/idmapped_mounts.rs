@@ -1,8 +1,12 @@
 //! Mounts that show the owners of files through a mapping of ids.
 //! config.json: mounts[].uidMappings, mounts[].gidMappings
+//!
+//! crun's users write mappings into the option: `idmap=uids=0-1000-1#1-5000-10;gids=…`, of which each range is the first
+//! id on the disk, the first id on the host, and how many. After an `@` the second is an id of the container.
 
 use super::Problems;
-use super::id_mappings::{IdMappingsPlan, check};
+use super::id_mappings::{IdMappingsPlan, check, on_host};
+use super::mount_options::Options;
 use super::mounts::Surroundings;
 use super::namespaces::USER;
 use crate::spec::{self, IdMapping};
@@ -30,20 +34,21 @@ pub enum Ids {
     },
 }
 
-/// Decides about a mount; `option` is `idmap` (false) or `ridmap` (true). Mappings without either are mapped as by
+/// Decides about a mount. Mappings without the option `idmap` or `ridmap` are mapped as by
 /// `idmap`: the specification only recommends to write it.
 pub fn decide(
     key: &str,
     mount: &spec::Mount<'_>,
-    option: Option<bool>,
+    options: &Options,
     around: &Surroundings<'_>,
     problems: &mut Problems,
 ) -> Option<IdmapPlan> {
     let lists = [("uidMappings", &mount.uid_mappings), ("gidMappings", &mount.gid_mappings)];
     let written = lists.iter().filter(|(_, list)| !list.is_empty()).count();
-    if written == 0 && option.is_none() {
+    if written == 0 && options.idmap.is_none() {
         return None;
     }
+    let recursive = options.idmap == Some(true);
     if around.host.euid != 0 {
         problems.add(key, "id-mapped mounts are not supported for rootless containers");
     }
@@ -56,6 +61,14 @@ pub fn decide(
                 .add(format_args!("{key}/{name}"), "id-mapped mounts must have both uid and gid mappings specified");
         }
     }
+    if let Some((place, text)) = &options.mappings {
+        let key = format!("{key}/options/{place}");
+        if written > 0 {
+            problems.add(&key, "the mappings stand in uidMappings and gidMappings already");
+        }
+        let ids = of_option(text, &key, around.ids, problems);
+        return Some(IdmapPlan { ids, recursive });
+    }
     let IdMappingsPlan { uid, gid, .. } = around.ids;
     let has_user_namespace = around.namespaces.has_own(&USER);
     if written == 0 && !has_user_namespace {
@@ -64,7 +77,50 @@ pub fn decide(
     }
     let of_container = written == 0 || (has_user_namespace && *uid == mount.uid_mappings && *gid == mount.gid_mappings);
     let own = || Ids::Own { uid: mount.uid_mappings.clone(), gid: mount.gid_mappings.clone() };
-    Some(IdmapPlan { ids: if of_container { Ids::Container } else { own() }, recursive: option == Some(true) })
+    Some(IdmapPlan { ids: if of_container { Ids::Container } else { own() }, recursive })
+}
+
+/// The mappings of `idmap=TEXT`.
+fn of_option(text: &str, key: &str, ids: &IdMappingsPlan, problems: &mut Problems) -> Ids {
+    let (mut uid, mut gid) = (Vec::new(), Vec::new());
+    for part in text.split(';').filter(|part| !part.is_empty()) {
+        let (list, of_container, ranges) = match part.split_once('=') {
+            Some(("uids", ranges)) => (&mut uid, &ids.uid, ranges),
+            Some(("gids", ranges)) => (&mut gid, &ids.gid, ranges),
+            _ => {
+                problems.add(key, format!("{part:?} is neither uids=… nor gids=…"));
+                continue;
+            }
+        };
+        for range in ranges.split('#').filter(|range| !range.is_empty()) {
+            match read_range(range, of_container) {
+                Ok(mapping) => {
+                    check(&mapping, key.to_owned(), problems);
+                    list.push(mapping);
+                }
+                Err(what) => problems.add(key, format!("range {range:?} {what}")),
+            }
+        }
+    }
+    if uid.is_empty() || gid.is_empty() {
+        problems.add(key, "id-mapped mounts must have both uid and gid mappings specified");
+    }
+    Ids::Own { uid, gid }
+}
+
+fn read_range(range: &str, of_container: &[IdMapping]) -> Result<IdMapping, String> {
+    let (relative, numbers) = range.strip_prefix('@').map_or((false, range), |numbers| (true, numbers));
+    let numbers: Vec<u32> = numbers
+        .split('-')
+        .map(|number| number.parse().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit())))
+        .collect::<Option<_>>()
+        .ok_or("is not made of numbers: it needs the form ON_DISK-ON_HOST-SIZE")?;
+    let &[container_id, id, size] = numbers.as_slice() else {
+        return Err("needs the form ON_DISK-ON_HOST-SIZE, or @ON_DISK-IN_CONTAINER-SIZE".to_owned());
+    };
+    let host_id = if relative { on_host(of_container, id, size) } else { Some(id) };
+    let host_id = host_id.ok_or("is not within one range of the container's user namespace")?;
+    Ok(IdMapping { container_id, host_id, size })
 }
 
 #[cfg(test)]
@@ -119,13 +175,54 @@ mod tests {
     }
 
     #[test]
+    fn the_mapping_can_stand_in_the_option() {
+        let user = r#",{"type":"user"}],"uidMappings":[{"containerID":0,"hostID":1000,"size":1},
+            {"containerID":1,"hostID":5000,"size":100}],"gidMappings":[{"containerID":0,"hostID":7000,"size":10}]"#;
+        let mapping = |container_id, host_id, size| IdMapping { container_id, host_id, size };
+        for (option, recursive, uid, gid) in [
+            ("idmap=uids=0-1-2;gids=0-3-4", false, vec![mapping(0, 1, 2)], vec![mapping(0, 3, 4)]),
+            (
+                "ridmap=gids=0-3-4;uids=0-1-2#10-11-3",
+                true,
+                vec![mapping(0, 1, 2), mapping(10, 11, 3)],
+                vec![mapping(0, 3, 4)],
+            ),
+            ("idmap=uids=@0-1-100;gids=@5-2-8", false, vec![mapping(0, 5000, 100)], vec![mapping(5, 7002, 8)]),
+            (
+                "idmap=uids=@7-0-1#8-9-1;gids=0-3-4",
+                false,
+                vec![mapping(7, 1000, 1), mapping(8, 9, 1)],
+                vec![mapping(0, 3, 4)],
+            ),
+        ] {
+            let expected = IdmapPlan { ids: Ids::Own { uid, gid }, recursive };
+            assert_eq!(
+                of(&format!(r#""options":["bind","{option}"]"#), user, false),
+                (Some(expected), vec![]),
+                "{option}"
+            );
+        }
+        for option in ["idmap=uids=@0-0-2;gids=0-0-1", "idmap=uids=0-0-1;gids=@0-5-6"] {
+            let (_, keys) = of(&format!(r#""options":["bind","{option}"]"#), user, false);
+            assert_eq!(keys, ["/mounts/0/options/1", "/mounts/0/options/1"], "{option}");
+        }
+    }
+
+    #[test]
     fn misuse_is_refused() {
         let maps = format!(r#""uidMappings":{MAP},"gidMappings":{MAP}"#);
         for (properties, rootless, key) in [
             (r#""options":["bind","idmap"]"#.to_owned(), false, "/mounts/0/options"),
             (format!(r#""options":["bind"],"uidMappings":{MAP}"#), false, "/mounts/0/gidMappings"),
             (format!(r#""options":["bind","ridmap"],"gidMappings":{MAP}"#), false, "/mounts/0/uidMappings"),
-            (format!(r#""type":"tmpfs",{maps}"#), false, "/mounts/0"),
+            (format!(r#""type":"cgroup",{maps}"#), false, "/mounts/0"),
+            (format!(r#""type":"tmpfs","options":["silent"],{maps}"#), false, "/mounts/0"),
+            (format!(r#""options":["bind","idmap=uids=0-1-2;gids=0-1-2"],{maps}"#), false, "/mounts/0/options/1"),
+            (r#""options":["bind","idmap=uids=0-1-2"]"#.to_owned(), false, "/mounts/0/options/1"),
+            (r#""options":["bind","idmap=uids=0-1;gids=0-1-2"]"#.to_owned(), false, "/mounts/0/options/1"),
+            (r#""options":["bind","idmap=uids=0-+1-2;gids=0-1-2"]"#.to_owned(), false, "/mounts/0/options/1"),
+            (r#""options":["bind","idmap=uids=0-1-0;gids=0-1-2"]"#.to_owned(), false, "/mounts/0/options/1"),
+            (r#""options":["bind","idmap=uids=@0-1-2;gids=0-1-2"]"#.to_owned(), false, "/mounts/0/options/1"),
             (format!(r#""options":["remount"],{maps}"#), false, "/mounts/0"),
             (format!(r#""options":["bind"],{maps}"#), true, "/mounts/0"),
             (format!(r#""options":["bind"],{}"#, maps.replace("1}", "0}")), false, "/mounts/0/uidMappings/0"),

@@ -30,6 +30,7 @@ pub mod resources;
 pub mod review;
 pub mod rootfs;
 pub mod rules;
+pub mod running_mounts;
 pub mod scheduling;
 pub mod seccomp;
 pub mod sub_cgroup;

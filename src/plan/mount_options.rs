@@ -53,6 +53,18 @@ impl Attributes {
     }
 }
 
+/// What is done with the source of a bind mount when it is a symbolic link.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// It is followed.
+    #[default]
+    Follow,
+    /// It is mounted itself (`src-nofollow`).
+    Mount,
+    /// A link like it is made at the destination, and nothing is mounted (`copy-symlink`).
+    Copy,
+}
+
 /// What one option does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
@@ -76,21 +88,28 @@ enum Effect {
     CopyUp,
     /// Owners are shown through a mapping; true for all below.
     Idmap(bool),
+    /// What is done with a bind mount's source that is a symbolic link.
+    Source(Link),
+    /// A destination that is a symbolic link is itself what is mounted on.
+    KeepDestination,
     /// What is so anyway.
     Nothing,
 }
 
 /// Every option that is ours, the MUST and SHOULD list of the specification's config.md. Others go to the filesystem.
-static OPTIONS: [(&str, Effect); 69] = {
+static OPTIONS: [(&str, Effect); 72] = {
     use Effect::{
-        Attributes, Bind, CopyUp, Filesystem, Idmap, MountOnly, Nothing, Propagation, ReadOnly, Recursive, Remount,
+        Attributes, Bind, CopyUp, Filesystem, Idmap, KeepDestination, MountOnly, Nothing, Propagation, ReadOnly,
+        Recursive, Remount, Source,
     };
     use attr::{ATIME, NOATIME, NODEV, NODIRATIME, NOEXEC, NOSUID, NOSYMFOLLOW, RDONLY, STRICTATIME};
     [
         ("async", Filesystem),
         ("atime", Attributes(0, NOATIME)),
         ("bind", Bind(false)),
+        ("copy-symlink", Source(Link::Copy)),
         ("defaults", Nothing),
+        ("dest-nofollow", KeepDestination),
         ("dev", Attributes(0, NODEV)),
         ("diratime", Attributes(0, NODIRATIME)),
         ("dirsync", Filesystem),
@@ -143,6 +162,7 @@ static OPTIONS: [(&str, Effect); 69] = {
         ("shared", Propagation(libc::MS_SHARED, false)),
         ("silent", MountOnly(libc::MS_SILENT, true)),
         ("slave", Propagation(libc::MS_SLAVE, false)),
+        ("src-nofollow", Source(Link::Mount)),
         ("strictatime", Attributes(STRICTATIME, ATIME)),
         ("suid", Attributes(0, NOSUID)),
         ("symfollow", Attributes(0, NOSYMFOLLOW)),
@@ -171,6 +191,12 @@ pub struct Options {
     pub copy_up: bool,
     /// `idmap` or `ridmap`, and whether the latter.
     pub idmap: Option<bool>,
+    /// The mappings that stand behind it, `idmap=…`: the place of the option, and the text.
+    pub mappings: Option<(usize, String)>,
+    /// `src-nofollow` or `copy-symlink`.
+    pub link: Link,
+    /// `dest-nofollow`.
+    pub keep_destination: bool,
     /// Attributes of the mount.
     pub attributes: Attributes,
     /// Attributes of the mount and all below.
@@ -192,10 +218,13 @@ pub fn parse(index: usize, options: &[Text<'_>], problems: &mut Problems) -> Opt
         let key = || format!("/mounts/{index}/options/{place}");
         if option.contains('\0') {
             problems.add(key(), "must not contain NUL");
-        } else if option.starts_with("idmap=") || option.starts_with("ridmap=") {
-            // crun's way to write it, which no filesystem should be asked about.
-            problems.add(key(), "the mappings belong into uidMappings and gidMappings of the mount");
+        } else if let Some((name @ ("idmap" | "ridmap"), mappings)) = option.split_once('=') {
+            parsed.apply(name, Effect::Idmap(name == "ridmap"));
+            parsed.mappings = (!mappings.is_empty()).then(|| (place, mappings.to_owned()));
         } else if let Some((_, effect)) = OPTIONS.iter().find(|(name, _)| *name == &**option) {
+            if matches!(effect, Effect::Source(link) if ![Link::Follow, *link].contains(&parsed.link)) {
+                problems.add(key(), "src-nofollow and copy-symlink exclude each other");
+            }
             parsed.apply(option, *effect);
         } else if !option.is_empty() {
             let (name, value) = option.split_once('=').map_or((&**option, None), |(name, value)| (name, Some(value)));
@@ -227,6 +256,8 @@ impl Options {
             Effect::Bind(recursive) => self.bind = Some(self.bind == Some(true) || recursive),
             Effect::Remount => self.remount = true,
             Effect::CopyUp => self.copy_up = true,
+            Effect::Source(link) => self.link = link,
+            Effect::KeepDestination => self.keep_destination = true,
             Effect::Idmap(recursive) => self.idmap = Some(self.idmap == Some(true) || recursive),
             Effect::Propagation(flag, recursive) => self.propagation.push((flag, recursive)),
             Effect::Filesystem => self.filesystem.push((name.to_owned(), None)),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::id_mappings::IdMappingsPlan;
 use super::idmapped_mounts::{self, IdmapPlan};
 use super::labels;
-use super::mount_options::{self, Attributes, Options, attr, fs_flag, is_negation};
+use super::mount_options::{self, Attributes, Link, Options, attr, fs_flag, is_negation};
 use super::namespaces::{MOUNT, NamespacesPlan};
 use super::{Host, Problems, cgroup_mount};
 use crate::spec;
@@ -36,6 +36,17 @@ pub struct MountStep {
     pub copy_up: bool,
     /// The mapping of owners, if there is one.
     pub idmap: Option<IdmapPlan>,
+    /// Whether a symbolic link at the destination is itself what is mounted on.
+    pub keep_destination: bool,
+}
+
+impl MountStep {
+    /// Attributes that can be there from the beginning.
+    #[must_use]
+    pub fn first_attributes(&self) -> u64 {
+        let set = self.attributes.set;
+        if self.read_only_late || self.copy_up { set & !attr::RDONLY } else { set }
+    }
 }
 
 impl std::fmt::Display for MountStep {
@@ -59,6 +70,8 @@ pub enum MountSource {
         path: PathBuf,
         /// Whether with all mounts below it.
         recursive: bool,
+        /// What is done when it is a symbolic link.
+        link: Link,
     },
     /// A new filesystem.
     Filesystem {
@@ -145,11 +158,12 @@ fn step(index: usize, mount: &spec::Mount<'_>, around: &Surroundings<'_>, proble
     if let Some(label) = around.label {
         labels::give_to_files(&mount.kind, label, &mut options);
     }
-    let idmap = idmapped_mounts::decide(&key, mount, options.idmap, around, problems);
+    let idmap = idmapped_mounts::decide(&key, mount, &options, around, problems);
     let source = source(&key, mount, &options, around, problems);
-    if idmap.is_some() && !matches!(source, MountSource::Bind { .. }) {
-        problems.add(&key, "id-mapped mounts are only supported for bind-mounts");
+    if idmap.is_some() && !can_be_mapped(&source) {
+        problems.add(&key, "id-mapped mounts are only supported for bind mounts and new filesystems");
     }
+    check_links(&key, &options, &source, problems);
     let destination = clean(&mount.destination);
     if mount.destination.is_empty() {
         problems.add(format_args!("{key}/destination"), "must not be empty");
@@ -182,6 +196,26 @@ fn step(index: usize, mount: &spec::Mount<'_>, around: &Surroundings<'_>, proble
         over_proc,
         copy_up: options.copy_up,
         idmap,
+        keep_destination: options.keep_destination,
+    }
+}
+
+/// Bind mounts, and filesystems that are made by fsopen(2), are descriptors before anybody sees them.
+fn can_be_mapped(source: &MountSource) -> bool {
+    matches!(source, MountSource::Bind { .. } | MountSource::Filesystem { by_mount: None, .. })
+}
+
+fn check_links(key: &str, options: &Options, source: &MountSource, problems: &mut Problems) {
+    if options.link == Link::Follow && !options.keep_destination {
+        return;
+    }
+    if !matches!(source, MountSource::Bind { .. }) {
+        let text = "copy-symlink, src-nofollow and dest-nofollow are only for bind mounts";
+        problems.add(format_args!("{key}/options"), text);
+    }
+    if options.link == Link::Copy && (options.keep_destination || options.idmap.is_some()) {
+        let text = "copy-symlink mounts nothing on a link: it cannot stand beside dest-nofollow or idmap";
+        problems.add(format_args!("{key}/options"), text);
     }
 }
 
@@ -204,7 +238,11 @@ fn source(
         if mount.source.is_empty() {
             problems.add(format_args!("{key}/source"), "a bind mount needs a source");
         }
-        return MountSource::Bind { path: around.bundle.join(&*mount.source), recursive: options.bind == Some(true) };
+        return MountSource::Bind {
+            path: around.bundle.join(&*mount.source),
+            recursive: options.bind == Some(true),
+            link: options.link,
+        };
     }
     match &*mount.kind {
         "" | "none" => {

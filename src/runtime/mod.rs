@@ -13,6 +13,7 @@ pub mod pid_file;
 pub mod pidfd_socket;
 pub mod relay;
 pub mod restore;
+pub mod running_mounts;
 pub mod seccomp_listener;
 pub mod spawn;
 mod stdio;

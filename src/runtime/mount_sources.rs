@@ -1,5 +1,5 @@
 //! Opens the source of a bind mount for an init that may not reach it, as a user namespace has no rights over directories
-//! of the host's root; and maps the ids of one, for which rights over the filesystem are needed.
+//! of the host's root; and maps the ids of one, or of a new filesystem, for which rights over the filesystem are needed.
 //! config.json: mounts[].source, mounts[].uidMappings, mounts[].gidMappings
 //! process: runtime
 
@@ -14,19 +14,23 @@ use super::spawn::{Child, close_runtime_end};
 use crate::error::{AtKey, Context, Result};
 use crate::plan::Plan;
 use crate::plan::idmapped_mounts::{IdmapPlan, Ids};
-use crate::plan::mount_options::attr;
+use crate::plan::mount_options::{Link, attr};
 use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::USER;
+use crate::plan::running_mounts::{Change, RunningMounts};
 use crate::sync::{self, FromInit, RuntimeEnd};
 use crate::sys::clone::{self, Birth, SingleThreaded};
-use crate::sys::mount::{self, Depth};
+use crate::sys::mount::{self, Depth, LastLink};
 use crate::sys::proc::Proc;
 use crate::sys::{Call, fd, mountinfo};
 
 /// What init may ask for.
 #[derive(Debug)]
 pub struct MountSources<'a> {
-    plan: &'a Plan,
+    steps: &'a [MountStep],
+    spread: Spread,
+    /// Whether the container has a user namespace, for which options of our mounts are locked.
+    locks: bool,
     /// Init's pid.
     init: i32,
     /// A user namespace for each mapping that a mount has been given.
@@ -37,45 +41,62 @@ impl<'a> MountSources<'a> {
     /// For the mounts of a plan; makes nothing yet.
     #[must_use]
     pub fn new(plan: &'a Plan, init: i32) -> Self {
-        Self { plan, init, namespaces: Vec::new() }
+        Self {
+            steps: &plan.mounts,
+            spread: Spread::As(plan.rootfs.host_propagation),
+            locks: plan.namespaces.has_own(&USER),
+            init,
+            namespaces: Vec::new(),
+        }
     }
 
-    /// A detached copy of the mount that the source of `mounts[index]` is on, rooted there, its ids mapped; or `copy`, if
-    /// init has made one itself.
+    /// For mounts of a container that runs.
+    #[must_use]
+    pub fn of_running(plan: &'a RunningMounts, init: i32) -> Self {
+        let steps = if let Change::Add(steps) = &plan.change { steps.as_slice() } else { &[] };
+        let locks = plan.namespaces & USER.flag != 0;
+        Self { steps, spread: Spread::AsAsked, locks, init, namespaces: Vec::new() }
+    }
+
+    /// A detached copy of the mount that the source of `mounts[index]` is on, rooted there, or `copy`, if init has made one
+    /// itself; or its new filesystem. Its ids are mapped.
     ///
     /// # Errors
     /// The failed call's; that the copy would lose options that are locked for a user namespace.
     pub fn open(&mut self, index: usize, copy: Option<OwnedFd>) -> Result<OwnedFd> {
-        let step = self.plan.mounts.iter().find(|step| step.index == index);
-        let Some((path, recursive, step)) = step.and_then(|step| match &step.source {
-            MountSource::Bind { path, recursive } => Some((path, *recursive, step)),
-            _ => None,
-        }) else {
-            anyhow::bail!("init asked for the source of a mount that has none");
-        };
-        let tree = match copy {
-            Some(copy) => copy,
-            None => self.copy(step, path, recursive).at(format_args!("/mounts/{index}/source"))?,
+        let step = self.steps.iter().find(|step| step.index == index);
+        let step = step.context("init asked for the source of a mount that is not there")?;
+        let tree = match (&step.source, copy) {
+            (MountSource::Bind { .. }, Some(copy)) => copy,
+            (MountSource::Bind { path, recursive, link }, None) => {
+                self.copy(step, path, depth(*recursive), *link).at(format_args!("/mounts/{index}/source"))?
+            }
+            (MountSource::Filesystem { kind, source, options, by_mount: None, .. }, None) if step.idmap.is_some() => {
+                mount::new_filesystem(kind, source, options, step.first_attributes())
+                    .at(format_args!("/mounts/{index}"))?
+            }
+            _ => anyhow::bail!("init asked for the source of a mount that has none"),
         };
         if let Some(idmap) = &step.idmap {
-            self.map(idmap, &tree, path).at(format_args!("/mounts/{index}"))?;
+            self.map(idmap, &tree, &step.source).at(format_args!("/mounts/{index}"))?;
         }
         Ok(tree)
     }
 
-    fn copy(&self, step: &MountStep, path: &Path, recursive: bool) -> Result<OwnedFd> {
-        let tree = mount::clone_tree_at(CWD, &path.to_string_lossy(), depth(recursive))?;
-        if self.plan.namespaces.has_own(&USER) {
+    fn copy(&self, step: &MountStep, path: &Path, depth: Depth, link: Link) -> Result<OwnedFd> {
+        let last = if link == Link::Follow { LastLink::Follow } else { LastLink::Keep };
+        let tree = mount::clone_source(&path.to_string_lossy(), depth, last)?;
+        if self.locks {
             keep_locks(step, path)?;
         }
-        if let Some(propagation) = self.plan.rootfs.host_propagation {
+        if let Some(propagation) = self.spread.of(step) {
             // As all mounts that init copies itself: what the container mounts there must not reach the host.
             mount::set_propagation(tree.as_fd(), propagation, Depth::Recursive)?;
         }
         Ok(tree)
     }
 
-    fn map(&mut self, idmap: &'a IdmapPlan, tree: &OwnedFd, path: &Path) -> Result<()> {
+    fn map(&mut self, idmap: &'a IdmapPlan, tree: &OwnedFd, source: &MountSource) -> Result<()> {
         let place = match self.namespaces.iter().position(|(ids, _)| *ids == &idmap.ids) {
             Some(place) => place,
             None => {
@@ -85,10 +106,16 @@ impl<'a> MountSources<'a> {
         };
         match mount::map_ids(tree.as_fd(), self.namespaces[place].1.as_fd(), depth(idmap.recursive)) {
             Err(call) if call.is(Errno::INVAL) => {
-                let kind = filesystem_of(path).unwrap_or_else(|| "unknown".to_owned());
                 let below = if idmap.recursive { ", or one mounted below," } else { "" };
-                let text = format!("the filesystem of {path:?} ({kind}){below} may not support id-mapped mounts");
-                Err(call).context(text)
+                let what = match source {
+                    MountSource::Bind { path, .. } => {
+                        let kind = filesystem_of(path).unwrap_or_else(|| "unknown".to_owned());
+                        format!("the filesystem of {path:?} ({kind}){below}")
+                    }
+                    MountSource::Filesystem { kind, .. } => format!("filesystem {kind}"),
+                    _ => "this".to_owned(),
+                };
+                Err(call).with_context(|| format!("{what} may not support id-mapped mounts"))
             }
             result => Ok(result?),
         }
@@ -127,6 +154,27 @@ fn keep_locks(step: &MountStep, path: &Path) -> Result<()> {
     match cleared.iter().find(|name| locked(name)) {
         Some(name) => anyhow::bail!("cannot clear locked flags: {name}"),
         None => Ok(()),
+    }
+}
+
+/// How the copy of a source spreads what is mounted on it.
+#[derive(Debug, Clone, Copy)]
+enum Spread {
+    /// As all of the host's mounts do that the container has a copy of; as they are where there is nothing.
+    As(Option<u64>),
+    /// As the options of the mount say: to nobody, unless they ask for it.
+    AsAsked,
+}
+
+impl Spread {
+    fn of(self, step: &MountStep) -> Option<u64> {
+        let asks_for = |propagation| step.propagation.iter().any(|(flag, _)| *flag == propagation);
+        match self {
+            Self::As(propagation) => propagation,
+            Self::AsAsked if asks_for(libc::MS_SHARED) => None,
+            Self::AsAsked if asks_for(libc::MS_SLAVE) => Some(libc::MS_SLAVE),
+            Self::AsAsked => Some(libc::MS_PRIVATE),
+        }
     }
 }
 

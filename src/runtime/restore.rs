@@ -13,14 +13,14 @@ use crate::cgroup::{Born, Cgroup};
 use crate::criu::{Criu, Program};
 use crate::error::{AtKey, Context, Report, Result};
 use crate::plan::Plan;
-use crate::plan::mount_options::attr;
+use crate::plan::mount_options::{Link, attr};
 use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::{MOUNT, NETWORK};
 use crate::sync::{self, FromInit};
 use crate::sys::clone::{self, Birth, SingleThreaded};
-use crate::sys::mount::{self, Depth};
+use crate::sys::mount::{self, Depth, LastLink};
 use crate::sys::proc::Proc;
-use crate::sys::root::{Root, file_type};
+use crate::sys::root::{Root, file_type, link_target};
 use crate::sys::{Named, fd, pidfd, process};
 
 /// A directory with the rootfs mounted on it, removed when dropped: criu wants a mount whose parent nothing covers.
@@ -144,9 +144,13 @@ fn make_mount_points(plan: &Plan, place: &Path) -> Result<()> {
 fn make_mount_point(root: &Root, step: &MountStep) -> Result<()> {
     match &step.source {
         MountSource::Filesystem { .. } => drop(root.mkdir_all(&step.destination)?),
-        MountSource::Bind { path, recursive } => {
+        MountSource::Bind { path, recursive, link } => {
             let depth = if *recursive { Depth::Recursive } else { Depth::This };
-            let source = mount::clone_tree_at(CWD, &path.to_string_lossy(), depth)?;
+            let last = if *link == Link::Copy { LastLink::Keep } else { LastLink::Follow };
+            let source = mount::clone_source(&path.to_string_lossy(), depth, last)?;
+            if *link == Link::Copy && file_type(source.as_fd())? == FileType::Symlink {
+                return Ok(root.symlink(&step.destination, &link_target(source.as_fd())?)?);
+            }
             mount::set_propagation(source.as_fd(), libc::MS_PRIVATE, Depth::Recursive)?;
             let target = match file_type(source.as_fd())? {
                 FileType::Directory => root.mkdir_all(&step.destination)?,

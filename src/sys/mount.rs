@@ -23,6 +23,15 @@ pub enum Depth {
     Recursive,
 }
 
+/// What is done with a symbolic link at the end of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastLink {
+    /// It is followed.
+    Follow,
+    /// It is what is meant.
+    Keep,
+}
+
 /// One `key` or `key=value` of a filesystem.
 pub type FsOption = (String, Option<String>);
 
@@ -132,12 +141,32 @@ pub fn clone_tree_at(directory: BorrowedFd<'_>, path: &str, depth: Depth) -> Res
     rustix::mount::open_tree(directory, path, flags).named(|| format!("open_tree({path:?}, {depth:?})"))
 }
 
-/// Whether [`clone_tree_at`] would find `path`; opens it, and copies nothing.
+/// A detached copy of the mount that the file `path` of the host is on, rooted there.
+///
+/// # Errors
+/// As [`clone_tree_at`].
+pub fn clone_source(path: &str, depth: Depth, last: LastLink) -> Result<OwnedFd, Call> {
+    if last == LastLink::Follow {
+        return clone_tree_at(CWD, path, depth);
+    }
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags |= OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    if depth == Depth::Recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    rustix::mount::open_tree(CWD, path, flags).named(|| format!("open_tree({path:?}, {depth:?}, NOFOLLOW)"))
+}
+
+/// Whether [`clone_source`] would find `path`; opens it, and copies nothing.
 ///
 /// # Errors
 /// Those of the path.
-pub fn reach(path: &str, depth: Depth) -> Result<(), Call> {
-    let opened = rustix::mount::open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLOEXEC);
+pub fn reach(path: &str, depth: Depth, last: LastLink) -> Result<(), Call> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if last == LastLink::Keep {
+        flags |= OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    }
+    let opened = rustix::mount::open_tree(CWD, path, flags);
     opened.map(drop).named(|| format!("open_tree({path:?}, {depth:?})"))
 }
 
@@ -306,6 +335,17 @@ pub fn leave_old_root() -> Result<(), Call> {
 pub fn detach(path: &str) -> Result<(), Call> {
     rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
         .named(|| format!("umount2({path:?}, MNT_DETACH)"))
+}
+
+/// Detaches the mount whose root the handle `mount` stands for, by a link of the host's procfs: no call takes the
+/// descriptor. Goes to the root of that procfs.
+///
+/// # Errors
+/// The failed call's; `EINVAL` when it is no mount's root, or locked by a user namespace.
+pub fn detach_handle(proc: &Proc, mount: BorrowedFd<'_>) -> Result<(), Call> {
+    rustix::process::fchdir(proc).named(|| "fchdir(/proc)".to_owned())?;
+    let path = format!("self/fd/{}", mount.as_raw_fd());
+    rustix::mount::unmount(&path, UnmountFlags::DETACH).named(|| format!("umount2({path:?}, MNT_DETACH)"))
 }
 
 /// chroot(2) to the working directory.

@@ -13,6 +13,12 @@ use super::{Call, Named, small_file};
 #[derive(Debug)]
 pub struct Proc(OwnedFd);
 
+impl AsFd for Proc {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl Proc {
     /// Opens /proc, to be called while the host's is still there.
     ///

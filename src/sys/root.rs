@@ -3,6 +3,7 @@
 //! Every look-up is openat2(2) with `RESOLVE_IN_ROOT`, so that `..` and absolute symbolic links stay inside however the
 //! tree changes under us, and `RESOLVE_NO_MAGICLINKS`, so that no link of a procfs leads out.
 
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -71,6 +72,14 @@ impl Root {
         self.open_in(path, OFlags::PATH)
     }
 
+    /// A handle of `path`, whose last name is not followed should it be a symbolic link.
+    ///
+    /// # Errors
+    /// As [`Self::open_in`].
+    pub fn resolve_link(&self, path: &str) -> Result<OwnedFd, Call> {
+        self.open_in(path, OFlags::PATH | OFlags::NOFOLLOW)
+    }
+
     /// A handle of `path` itself: no component may be a symbolic link.
     ///
     /// # Errors
@@ -95,6 +104,43 @@ impl Root {
     /// The failed call's error.
     pub fn create_file(&self, path: &str) -> Result<OwnedFd, Call> {
         self.make(path, Make::File, LINKS)
+    }
+
+    /// A handle of `path`, whose last name is not followed should it be a symbolic link. A directory or an empty file
+    /// (as `kind` says) is made where nothing is, with its parents.
+    ///
+    /// # Errors
+    /// The failed call's error.
+    pub fn make_itself(&self, path: &str, kind: FileType) -> Result<OwnedFd, Call> {
+        match self.resolve_link(path) {
+            Err(call) if call.is(Errno::NOENT) => {}
+            other => return other,
+        }
+        let (directory, name) = self.parent_of(path)?;
+        let made = match kind {
+            FileType::Directory => rustix::fs::mkdirat(&directory, name, DIRECTORY_MODE),
+            _ => rustix::fs::mknodat(&directory, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0),
+        };
+        match made {
+            Ok(()) | Err(Errno::EXIST) => self.resolve_link(path),
+            Err(errno) => Err(errno).named(|| format!("creating {path:?} in the rootfs")),
+        }
+    }
+
+    /// Makes the symbolic link `path` to `target`, with its parents; one that is there already will do.
+    ///
+    /// # Errors
+    /// The failed call's error; `EEXIST` for what is another link, or none.
+    pub fn symlink(&self, path: &str, target: &CStr) -> Result<(), Call> {
+        let (directory, name) = self.parent_of(path)?;
+        match rustix::fs::symlinkat(target, &directory, name) {
+            Err(Errno::EXIST)
+                if rustix::fs::readlinkat(&directory, name, Vec::new()).is_ok_and(|there| &*there == target) =>
+            {
+                Ok(())
+            }
+            result => result.named(|| format!("symlink({target:?}, {path:?} in the rootfs)")),
+        }
     }
 
     fn make(&self, path: &str, what: Make, links: usize) -> Result<OwnedFd, Call> {
@@ -172,6 +218,14 @@ pub fn parent_and_name(path: &str) -> Result<(&str, &str), Call> {
 fn split(path: &str) -> (&str, &str) {
     let path = path.trim_end_matches('/');
     path.rsplit_once('/').unwrap_or(("", path))
+}
+
+/// What the symbolic link that `handle` stands for leads to.
+///
+/// # Errors
+/// readlinkat(2)'s.
+pub fn link_target(handle: BorrowedFd<'_>) -> Result<CString, Call> {
+    rustix::fs::readlinkat(handle, "", Vec::new()).named(|| "readlink()".to_owned())
 }
 
 /// What kind of file a handle stands for.

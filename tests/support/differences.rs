@@ -154,7 +154,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("idmapped_mounts::idmap_without_any_mapping_is_refused", "runc 1.1 has no id-mapped mounts"),
     ("idmapped_mounts::in_a_user_namespace_the_owners_are_those_of_the_disk", "runc 1.1 has no id-mapped mounts"),
     ("idmapped_mounts::many_mounts_have_their_mappings", "runc 1.1 has no id-mapped mounts"),
-    ("idmapped_mounts::mappings_of_what_is_no_bind_mount_are_refused", "runc 1.1 has no id-mapped mounts"),
+    ("idmapped_mounts::mappings_of_what_is_no_mount_of_its_own_are_refused", "runc 1.1 has no id-mapped mounts"),
     ("idmapped_mounts::one_mapping_without_the_other_is_refused", "runc 1.1 has no id-mapped mounts"),
     ("idmapped_mounts::only_ridmap_reaches_submounts", "runc 1.1 has no id-mapped mounts"),
     ("idmapped_mounts::owners_are_shown_through_the_mapping", "runc 1.1 has no id-mapped mounts"),

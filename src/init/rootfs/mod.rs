@@ -7,6 +7,7 @@ mod attributes;
 mod cgroup_mount;
 mod copy_up;
 mod devices;
+pub mod inside;
 mod masked_paths;
 mod mounts;
 mod pivot;

@@ -5,21 +5,20 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::bail;
-use rustix::fs::{CWD, FileType};
+use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 
 use super::attributes::{self, CopiedBy};
 use super::{Rootfs, cgroup_mount, copy_up};
 use crate::error::{AtKey, Context, Result};
-use crate::plan::mount_options::attr;
-use crate::plan::mount_options::{fs_flag, is_negation};
+use crate::plan::mount_options::{Link, fs_flag, is_negation};
 use crate::plan::mounts::{MountSource, MountStep, OverProc, join_data};
 use crate::plan::namespaces::USER;
 use crate::plan::{Plan, masked_paths};
 use crate::sync::{FromInit, InitEnd, ToInit};
-use crate::sys::mount::{self, Depth};
+use crate::sys::mount::{self, Depth, LastLink};
 use crate::sys::proc::is_proc;
-use crate::sys::root::{Root, file_type};
+use crate::sys::root::{Root, file_type, link_target};
 use crate::sys::{Call, Named};
 
 /// Makes one mount.
@@ -30,12 +29,15 @@ pub fn make<'a>(plan: &Plan, step: &'a MountStep, rootfs: &mut Rootfs<'a>, runti
     let root = &rootfs.root;
     let mut copied = CopiedBy::Init;
     let (mount, target) = match &step.source {
-        MountSource::Bind { .. } => {
+        MountSource::Bind { link, .. } => {
             let source = bind_source(plan, step, root, runtime, &mut copied).context("source")?;
+            if *link == Link::Copy && file_type(source.as_fd())? == FileType::Symlink {
+                return Ok(root.symlink(&step.destination, &link_target(source.as_fd())?).context("destination")?);
+            }
             let target = bind_target(root, step, &source)?;
             (source, target)
         }
-        MountSource::Filesystem { .. } => filesystem(root, step)?,
+        MountSource::Filesystem { .. } => filesystem(root, step, runtime)?,
         MountSource::Cgroup { options } => return cgroup_mount::make(plan, step, options, root),
         MountSource::Remount { flags, data } => return remount(root, step, *flags, data),
     };
@@ -66,15 +68,17 @@ fn bind_source(
     runtime: &InitEnd,
     copied: &mut CopiedBy,
 ) -> Result<OwnedFd> {
-    let MountSource::Bind { path, recursive } = &step.source else { bail!("not a bind mount") };
+    let MountSource::Bind { path, recursive, link } = &step.source else { bail!("not a bind mount") };
     let depth = if *recursive { Depth::Recursive } else { Depth::This };
+    let last = if *link == Link::Follow { LastLink::Follow } else { LastLink::Keep };
     if let Some(below) = plan.rootfs.below(path) {
         // The runtime does not see our mounts, and we may have no way to the rootfs but its handle.
-        let source = mount::clone_tree(root.resolve(below)?.as_fd(), depth)?;
+        let place = if *link == Link::Follow { root.resolve(below)? } else { root.resolve_link(below)? };
+        let source = mount::clone_tree(place.as_fd(), depth)?;
         return if step.idmap.is_some() { from_runtime(step, Some(source), runtime) } else { Ok(source) };
     }
     if step.idmap.is_none() {
-        match mount::clone_tree_at(CWD, &path.to_string_lossy(), depth) {
+        match mount::clone_source(&path.to_string_lossy(), depth, last) {
             Err(call) if call.is(Errno::ACCESS) || call.is(Errno::PERM) => {}
             result => return Ok(result?),
         }
@@ -85,29 +89,29 @@ fn bind_source(
     from_runtime(step, None, runtime)
 }
 
-fn from_runtime(step: &MountStep, copy: Option<OwnedFd>, runtime: &InitEnd) -> Result<OwnedFd> {
+pub(super) fn from_runtime(step: &MountStep, copy: Option<OwnedFd>, runtime: &InitEnd) -> Result<OwnedFd> {
     match runtime.ask(&FromInit::MountSource(step.index, copy))? {
         ToInit::Descriptor(source) => Ok(source),
         ToInit::Go => bail!("the runtime sent no source"),
     }
 }
 
-fn bind_target(root: &Root, step: &MountStep, source: &OwnedFd) -> Result<OwnedFd> {
-    let target = if file_type(source.as_fd())? == FileType::Directory {
-        root.mkdir_all(&step.destination)
-    } else {
-        root.create_file(&step.destination)
+pub(super) fn bind_target(root: &Root, step: &MountStep, source: &OwnedFd) -> Result<OwnedFd> {
+    let target = match file_type(source.as_fd())? {
+        kind if step.keep_destination => root.make_itself(&step.destination, kind),
+        FileType::Directory => root.mkdir_all(&step.destination),
+        _ => root.create_file(&step.destination),
     };
     target.context("destination")
 }
 
 /// A new filesystem, and where it goes.
-fn filesystem(root: &Root, step: &MountStep) -> Result<(OwnedFd, OwnedFd)> {
+fn filesystem(root: &Root, step: &MountStep, runtime: &InitEnd) -> Result<(OwnedFd, OwnedFd)> {
     let MountSource::Filesystem { kind, source, options, by_mount, ordinary_directory } = &step.source else {
         bail!("not a filesystem")
     };
     let mut options = options.clone();
-    if kind == "tmpfs" && !options.iter().any(|(name, _)| name == "mode") {
+    if takes_mode(step) {
         // The directory that it covers says who may do what there.
         options.extend(mode_of(root, &step.destination).map(|mode| ("mode".to_owned(), Some(format!("{mode:04o}")))));
     }
@@ -116,8 +120,15 @@ fn filesystem(root: &Root, step: &MountStep) -> Result<(OwnedFd, OwnedFd)> {
     } else {
         root.mkdir_all(&step.destination).context("destination")?
     };
+    if step.idmap.is_some() {
+        let mount = from_runtime(step, None, runtime)?;
+        if takes_mode(step) {
+            give_mode(&mount, &target)?;
+        }
+        return Ok((mount, target));
+    }
     let mount = match by_mount {
-        None => mount::new_filesystem(kind, source, &options, first_attributes(step))?,
+        None => mount::new_filesystem(kind, source, &options, step.first_attributes())?,
         Some(flags) => {
             let own = options.iter().filter(|(name, _)| fs_flag(name) == 0 && !is_negation(name));
             let flags = options.iter().fold(*flags, |flags, (name, _)| flags | fs_flag(name));
@@ -125,6 +136,20 @@ fn filesystem(root: &Root, step: &MountStep) -> Result<(OwnedFd, OwnedFd)> {
         }
     };
     Ok((mount, target))
+}
+
+/// Whether it is a tmpfs whose root directory has the mode of the directory that it covers, as no other is given.
+pub(super) fn takes_mode(step: &MountStep) -> bool {
+    let MountSource::Filesystem { kind, options, .. } = &step.source else { return false };
+    kind == "tmpfs" && !options.iter().any(|(name, _)| name == "mode")
+}
+
+/// Gives the root directory of `mount` the mode of what it is to cover.
+pub(super) fn give_mode(mount: &OwnedFd, covered: &OwnedFd) -> Result<(), Call> {
+    let stat = rustix::fs::fstat(covered).named(|| "fstat()".to_owned())?;
+    let mode = stat.st_mode & 0o7777;
+    rustix::fs::chmodat(mount, ".", Mode::from_raw_mode(mode), AtFlags::empty())
+        .named(|| format!("chmod(mount, {mode:#o})"))
 }
 
 fn mode_of(root: &Root, path: &str) -> Option<u32> {
@@ -150,7 +175,7 @@ fn ordinary_target(root: &Root, kind: &str, path: &str) -> Result<OwnedFd> {
 }
 
 /// What covers a part of a procfs could fake what we write and read there.
-fn allowed_over_proc(step: &MountStep, mount: &OwnedFd, target: &OwnedFd) -> Result<()> {
+pub(super) fn allowed_over_proc(step: &MountStep, mount: &OwnedFd, target: &OwnedFd) -> Result<()> {
     let refused = match step.over_proc {
         OverProc::Listed => false,
         OverProc::Itself => !is_proc(mount)?,
@@ -162,16 +187,11 @@ fn allowed_over_proc(step: &MountStep, mount: &OwnedFd, target: &OwnedFd) -> Res
     Ok(())
 }
 
-/// Attributes that can be there from the beginning.
-fn first_attributes(step: &MountStep) -> u64 {
-    if step.read_only_late || step.copy_up { step.attributes.set & !attr::RDONLY } else { step.attributes.set }
-}
-
 /// Sets the attributes of a mount that is not yet attached. A filesystem that was made by fsmount(2) has them already.
-fn set_attributes(step: &MountStep, mount: &OwnedFd, copied: CopiedBy) -> Result<()> {
+pub(super) fn set_attributes(step: &MountStep, mount: &OwnedFd, copied: CopiedBy) -> Result<()> {
     let made_so = matches!(step.source, MountSource::Filesystem { by_mount: None, .. });
     if !made_so && (!step.attributes.is_empty() || step.unnamed != 0) {
-        attributes::change(step, first_attributes(step), mount, copied)?;
+        attributes::change(step, step.first_attributes(), mount, copied)?;
     }
     if !step.recursive.is_empty() {
         attributes::change_all(step, mount)?;

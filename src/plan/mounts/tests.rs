@@ -2,6 +2,7 @@ use std::path::Path;
 
 use super::{MountSource, MountStep, OverProc, Surroundings, clean, decide};
 use crate::plan::id_mappings::IdMappingsPlan;
+use crate::plan::mount_options::Link;
 use crate::plan::{Host, Problems, namespaces};
 use crate::spec;
 
@@ -26,7 +27,7 @@ fn destinations_are_cleaned() {
 #[test]
 fn a_relative_bind_source_is_in_the_bundle() {
     let (steps, _) = steps(r#"[{"destination":"/x","source":"data","options":["rbind","ro"]}]"#);
-    let expected = MountSource::Bind { path: "/b/data".into(), recursive: true };
+    let expected = MountSource::Bind { path: "/b/data".into(), recursive: true, link: Link::Follow };
     assert_eq!(steps.first().map(|step| &step.source), Some(&expected));
 }
 
@@ -78,6 +79,16 @@ fn misuse_is_refused() {
         (r#"[{"destination":"/x","type":"cgroup","options":["ro","async","nsdelegate"]}]"#, "/mounts/0/options"),
         (r#"[{"destination":"/x","type":"tmpfs","options":["remount","x=0,2"]}]"#, "/mounts/0/options"),
         (r#"[{"destination":"/x","type":"tmpfs","options":["ro","idmap=uids=0-1-2"]}]"#, "/mounts/0/options/1"),
+        (r#"[{"destination":"/x","type":"tmpfs","options":["src-nofollow"]}]"#, "/mounts/0/options"),
+        (r#"[{"destination":"/x","type":"tmpfs","options":["dest-nofollow"]}]"#, "/mounts/0/options"),
+        (
+            r#"[{"destination":"/x","source":"/y","options":["bind","copy-symlink","dest-nofollow"]}]"#,
+            "/mounts/0/options",
+        ),
+        (
+            r#"[{"destination":"/x","source":"/y","options":["bind","copy-symlink","src-nofollow"]}]"#,
+            "/mounts/0/options/2",
+        ),
     ] {
         let (_, problems) = steps(mounts);
         assert_eq!(problems.found().first().map(|problem| problem.key.as_str()), Some(key), "{mounts}");

@@ -1,0 +1,77 @@
+//! `mounts`: makes mounts in a container that runs, or takes them away. The command is crun's.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::Args;
+
+use super::{lock, path, status_of, tell};
+use crate::error::{Context, Failure, Result};
+use crate::host::Rootless;
+use crate::plan::Host;
+use crate::plan::running_mounts::RunningMounts;
+use crate::runtime::running_mounts;
+use crate::state::Status;
+use crate::sys::{Named, wait};
+
+/// Make mounts in a running container, or take them away.
+#[derive(Debug, Args)]
+pub struct Mounts {
+    /// What to do: add or remove
+    #[arg(value_name = "ACTION")]
+    pub action: Action,
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub id: String,
+    /// A file with the list that `mounts` of a config.json has; of what is removed only the destinations count
+    #[arg(value_name = "FILE", value_parser = path())]
+    pub file: PathBuf,
+}
+
+/// What is done with the mounts of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// They are made.
+    Add,
+    /// What is mounted at their destinations is taken away.
+    Remove,
+}
+
+impl FromStr for Action {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        match text {
+            "add" => Ok(Self::Add),
+            "remove" => Ok(Self::Remove),
+            _ => Err(Failure::Usage("unknown action (known: add, remove)".to_owned())),
+        }
+    }
+}
+
+/// Carries out `mounts`.
+///
+/// # Errors
+/// What went wrong; then none of the mounts is made.
+pub fn mounts(args: &Mounts, state_root: &Path) -> Result<()> {
+    let container = lock(state_root, &args.id)?;
+    match status_of(&container)? {
+        Status::Created | Status::Running | Status::Paused => {}
+        Status::Stopped => return Err(running_mounts::stopped()),
+        Status::Creating => {
+            let text = "cannot change the mounts of a container that is still being created";
+            return Err(Failure::WrongStatus(text.to_owned()).into());
+        }
+    }
+    let Some(init) = container.init()? else { return Err(running_mounts::stopped()) };
+    let file = &args.file;
+    let list = wait::callers_file(file).named(|| format!("open({file:?})")).context("reading the mounts")?;
+    let config = container.config()?;
+    let host = Host::probe(Rootless::default())?;
+    let plan = match args.action {
+        Action::Add => RunningMounts::to_add(&config, &list, &container.saved.bundle, &host)?,
+        Action::Remove => RunningMounts::to_remove(&config, &list, &host)?,
+    };
+    tell(&plan.warnings);
+    running_mounts::change(&plan, &init, container.saved.init_process_pid)
+}

@@ -1,0 +1,52 @@
+//! Sends a process into a container that runs, to make mounts there or take them away, and opens on the host what it
+//! asks for.
+//! process: runtime
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::mount_sources::MountSources;
+use super::spawn::{Child, DEATH, close_runtime_end};
+use crate::error::{Context, Failure, Result};
+use crate::init;
+use crate::plan::running_mounts::RunningMounts;
+use crate::sync::{self, FromInit};
+use crate::sys::clone::{self, Birth, SingleThreaded};
+use crate::sys::{pidfd, process};
+
+/// Does what the plan says in the container whose init is the process `pid`.
+///
+/// # Errors
+/// What went wrong on either side; then no mount is there that was not there before, unless what was to be taken away is
+/// gone in part.
+pub fn change(plan: &RunningMounts, init: &OwnedFd, pid: i32) -> Result<()> {
+    let token = SingleThreaded::prove()?;
+    let (wire, end) = sync::pair()?;
+    // Where the container has the host's pid namespace, it sees the process from the first moment (CVE-2016-9962).
+    process::set_dumpable(false)?;
+    let newborn = clone::clone(token, &Birth::default(), || {
+        close_runtime_end(&wire);
+        init::inside::main(plan, init, &end)
+    });
+    process::set_dumpable(true)?;
+    drop(end);
+    let mut child = Child::adopt(newborn.context("making the process")?); // killed on drop
+    let mut sources = MountSources::of_running(plan, pid);
+    loop {
+        match wire.receive()? {
+            FromInit::MountSource(index, copy) => wire.descriptor(sources.open(index, copy)?.as_fd())?,
+            FromInit::Ready => break,
+            FromInit::Failed(report) => return Err(report.into()),
+            FromInit::End => anyhow::bail!("the process died before it could say why"),
+            other => anyhow::bail!("unexpected {other:?} from a process of ours"),
+        }
+    }
+    pidfd::reap_within(child.pidfd.as_fd(), DEATH)?.context("a process of ours does not end")?;
+    child.release();
+    Ok(())
+}
+
+/// There is nothing to go into.
+#[must_use]
+pub fn stopped() -> anyhow::Error {
+    Failure::WrongStatus("cannot change the mounts of a stopped container".to_owned()).into()
+}
