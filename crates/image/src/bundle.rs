@@ -11,8 +11,8 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{CWD, Mode, RenameFlags};
 use rustix::io::Errno;
 use rustix::process::umask;
-use serde_json::Value;
 
+use crate::config::ContainerConfig;
 use crate::image::Image;
 use crate::layer::{self, Budget, Layer};
 use crate::layout::Layout;
@@ -160,7 +160,7 @@ pub fn make_rootfs(layout: &Layout, image: &Image, path: &Path, how: Unpacking) 
 ///
 /// # Errors
 /// Those of writing.
-pub fn write_config(bundle: &Path, config: &Value) -> Result<()> {
+pub fn write_config(bundle: &Path, config: &ContainerConfig) -> Result<()> {
     let path = bundle.join("config.json");
     let mut text = serde_json::to_vec_pretty(config)?;
     text.push(b'\n');

@@ -8,11 +8,11 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use oci_spec::image::{Config, ImageConfiguration};
-use serde_json::{Value, json};
 
 use crate::annotation;
+use crate::config::{ContainerConfig, Mount};
 use crate::rootfs::Tree;
 use crate::users;
 
@@ -50,39 +50,42 @@ pub struct Wishes {
 ///
 /// # Errors
 /// A user or group that the image does not have.
-pub fn convert(mut config: Value, image: &ImageConfiguration, wishes: &Wishes, rootfs: &Tree) -> Result<Value> {
+pub fn convert(
+    mut config: ContainerConfig,
+    image: &ImageConfiguration,
+    wishes: &Wishes,
+    rootfs: &Tree,
+) -> Result<ContainerConfig> {
     let none = Config::default();
     let of_image = image.config().as_ref().unwrap_or(&none);
-    let process = &mut config["process"];
+    let process = &mut config.process;
     let args = args(of_image, wishes);
     if !args.is_empty() {
-        process["args"] = json!(args);
+        process.args = args;
     }
-    process["env"] = json!(env(&process["env"], of_image, wishes));
+    process.env = env(&process.env, of_image, wishes);
     let cwd = wishes.cwd.as_deref().or(of_image.working_dir().as_deref()).unwrap_or("");
-    process["cwd"] = json!(if cwd.is_empty() { "/" } else { cwd });
+    process.cwd = if cwd.is_empty() { "/".to_owned() } else { cwd.to_owned() };
     let user = wishes.user.as_deref().or(of_image.user().as_deref()).unwrap_or("");
     if !user.is_empty() {
         let user = users::find(user, rootfs)?;
-        process["user"]["uid"] = json!(user.uid);
-        process["user"]["gid"] = json!(user.gid);
+        (process.user.uid, process.user.gid) = (user.uid, user.gid);
         if !user.groups.is_empty() {
-            process["user"]["additionalGids"] = json!(user.groups);
+            process.user.groups = user.groups;
         }
     }
     for set in ["bounding", "effective", "permitted"] {
-        process["capabilities"][set] = json!(CAPABILITIES);
+        process.capabilities.insert(set.to_owned(), CAPABILITIES.map(str::to_owned).to_vec());
     }
-    config["root"]["readonly"] = json!(false);
+    config.root.readonly = false;
     let annotations = annotations(image, of_image);
     if !annotations.is_empty() {
-        config["annotations"] = json!(annotations);
+        config.annotations = annotations;
     }
     let mut volumes: Vec<&String> = of_image.volumes().iter().flatten().collect();
     volumes.sort_unstable();
-    let mounts = config["mounts"].as_array_mut().context("mounts: not a list")?;
     for destination in volumes {
-        mounts.push(volume(destination, rootfs.owner(destination)?));
+        config.mounts.push(volume(destination, rootfs.owner(destination)?));
     }
     Ok(config)
 }
@@ -98,11 +101,11 @@ fn args(image: &Config, wishes: &Wishes) -> Vec<String> {
 }
 
 /// The image's variables, and of ours those that it does not set.
-fn env(template: &Value, image: &Config, wishes: &Wishes) -> Vec<String> {
+fn env(template: &[String], image: &Config, wishes: &Wishes) -> Vec<String> {
     let mut env: Vec<String> = image.env().clone().unwrap_or_default();
-    for variable in template.as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for variable in template {
         if !env.iter().any(|other| name(other) == name(variable)) {
-            env.push(variable.to_owned());
+            env.push(variable.clone());
         }
     }
     for wish in &wishes.env {
@@ -146,11 +149,11 @@ fn annotations(image: &ImageConfiguration, config: &Config) -> BTreeMap<String, 
 
 /// A place for data that are the container's own: in memory, with what the image has there in it at first, and whose it
 /// is there.
-fn volume(destination: &str, owner: Option<(u32, u32)>) -> Value {
+fn volume(destination: &str, owner: Option<(u32, u32)>) -> Mount {
     let mut options = ["nosuid", "nodev", "tmpcopyup"].map(str::to_owned).to_vec();
     // What root owns is root's without a word.
     let (uid, gid) = owner.unwrap_or_default();
     options.extend((uid != 0).then(|| format!("uid={uid}")));
     options.extend((gid != 0).then(|| format!("gid={gid}")));
-    json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options })
+    Mount::new(destination, "tmpfs", "tmpfs", options)
 }

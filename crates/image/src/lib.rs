@@ -5,6 +5,7 @@ pub mod archive;
 pub mod bundle;
 pub mod commands;
 pub mod compression;
+pub mod config;
 pub mod convert;
 pub mod copy;
 pub mod credentials;

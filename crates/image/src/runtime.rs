@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+
+use crate::config::ContainerConfig;
 
 /// Its name.
 const NAME: &str = "orlop";
@@ -55,8 +56,8 @@ impl Runtime {
     /// What its `spec` gives for the user that we are. It is written into the directory `scratch` and removed again.
     ///
     /// # Errors
-    /// It cannot be run, or fails; what it writes is no JSON.
-    pub fn spec(&self, scratch: &Path, rootless: bool) -> Result<Value> {
+    /// It cannot be run, or fails; what it writes is no config.json.
+    pub fn spec(&self, scratch: &Path, rootless: bool) -> Result<ContainerConfig> {
         let mut command = self.command();
         command.arg("spec").arg("--bundle").arg(scratch).stdin(Stdio::null()).stdout(Stdio::null());
         if rootless {

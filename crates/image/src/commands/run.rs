@@ -9,7 +9,6 @@ use clap::{Args, ValueEnum};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::{Value, json};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::origin::WithOrigin;
@@ -17,6 +16,7 @@ use signal_hook::iterator::exfiltrator::origin::WithOrigin;
 use super::source::{Fetched, Source};
 use super::unpack::LimitFlags;
 use crate::bundle::{self, Unpacking};
+use crate::config::{ContainerConfig, Mount};
 use crate::convert::{self, Wishes};
 use crate::image::Image;
 use crate::layout::Layout;
@@ -134,7 +134,7 @@ pub fn run(args: &Run) -> Result<u8> {
     let runtime = Runtime::find(args.runtime.as_deref());
     let template = store.spec(&runtime, rootless)?;
     let mut config = convert::convert(template, &image.config, &args.wishes(), &rootfs)?;
-    args.shape(&mut config, &id)?;
+    args.shape(&mut config, &id);
     bundle::write_config(container.bundle(), &config)?;
     drop(rootfs);
     // Not before: gc would take what is half made for what somebody has left.
@@ -183,35 +183,27 @@ impl Run {
     }
 
     /// What else the flags ask for.
-    fn shape(&self, config: &mut Value, id: &str) -> Result<()> {
-        config["process"]["terminal"] = json!(self.tty);
-        config["hostname"] = json!(id);
-        let mut mounts = Vec::new();
+    fn shape(&self, config: &mut ContainerConfig, id: &str) {
+        config.process.terminal = self.tty;
+        config.hostname = Some(id.to_owned());
         if self.net == Net::Host {
-            let namespaces = config["linux"]["namespaces"].as_array_mut().context("linux.namespaces: not a list")?;
-            namespaces.retain(|namespace| namespace["type"] != "network");
+            config.linux.namespaces.retain(|namespace| namespace.kind != "network");
             for file in ["/etc/resolv.conf", "/etc/hosts"] {
                 if PathBuf::from(file).is_file() {
                     let (source, destination) = (file.to_owned(), file.to_owned());
-                    mounts.push(bind(&Volume { source, destination, read_only: true }));
+                    config.mounts.push(bind(&Volume { source, destination, read_only: true }));
                 }
             }
         }
         // Last, so that nothing of ours covers them.
-        mounts.extend(self.volume.iter().map(bind));
-        config["mounts"].as_array_mut().context("mounts: not a list")?.extend(mounts);
-        Ok(())
+        config.mounts.extend(self.volume.iter().map(bind));
     }
 }
 
-fn bind(volume: &Volume) -> Value {
+fn bind(volume: &Volume) -> Mount {
     let access = if volume.read_only { "ro" } else { "rw" };
-    json!({
-        "destination": volume.destination,
-        "source": volume.source,
-        "type": "bind",
-        "options": ["rbind", "rprivate", access],
-    })
+    let options = ["rbind", "rprivate", access].map(str::to_owned).to_vec();
+    Mount::new(&volume.destination, "bind", &volume.source, options)
 }
 
 /// Twelve digits of what nobody can guess.

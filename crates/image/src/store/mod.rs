@@ -28,9 +28,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use oci_spec::image::Digest;
 use rustix::fs::{FlockOperation, IFlags, flock, ioctl_getflags, ioctl_setflags};
-use serde_json::Value;
 
 use crate::bundle::{Draft, Unpacking, UsualUmask};
+use crate::config::ContainerConfig;
 use crate::image::Image;
 use crate::layer::{self, Budget, Layer};
 use crate::layout::Layout;
@@ -161,7 +161,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`Runtime::spec`].
-    pub fn spec(&self, runtime: &Runtime, rootless: bool) -> Result<Value> {
+    pub fn spec(&self, runtime: &Runtime, rootless: bool) -> Result<ContainerConfig> {
         let key = runtime.fingerprint().map(|key| {
             format!("{key}-{}{}.json", rustix::process::geteuid().as_raw(), if rootless { "-rootless" } else { "" })
         });
