@@ -5,12 +5,13 @@ use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use oci_spec::image::{ImageConfiguration, MediaType};
+use orlop_image::annotation::is_descriptive;
 use orlop_image::convert::{Wishes, convert};
 use orlop_image::copy::convert as docker;
 use orlop_image::document::{self, Document, media_types};
 use orlop_image::platform::Platform;
 use orlop_image::rootfs::Tree;
-use serde_json::{Value, json};
+use serde_json::json;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, bytes)) = bytes.split_first() else { return };
@@ -43,9 +44,10 @@ fn a_config(bytes: &[u8]) {
     static ROOT: OnceLock<tempfile::TempDir> = OnceLock::new();
     let Ok(config) = serde_json::from_slice::<ImageConfiguration>(bytes) else { return };
     let root = Tree::open(ROOT.get_or_init(|| tempfile::tempdir().unwrap()).path()).unwrap();
-    let template: Value =
-        json!({"process": {"env": ["PATH=/bin", "TERM=xterm"], "args": ["sh"]}, "root": {}, "mounts": []});
+    let process = json!({"user": {"uid": 0, "gid": 0}, "args": ["sh"], "env": ["PATH=/bin", "TERM=xterm"], "cwd": "/"});
+    let template = json!({"process": process, "root": {}, "mounts": [], "linux": {"namespaces": []}});
+    let template = serde_json::from_value(template).unwrap();
     if let Ok(made) = convert(template, &config, &Wishes::default(), &root) {
-        assert!(made["process"]["cwd"].is_string() && made["process"]["args"].is_array());
+        assert!(!made.process.cwd.is_empty() && made.annotations.keys().all(|key| is_descriptive(key)));
     }
 }

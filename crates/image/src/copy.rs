@@ -19,6 +19,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::future::{Either, select};
 use oci_spec::image::Descriptor;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -29,7 +30,7 @@ use crate::layout::{Fresh, Layout};
 use crate::packed::staged::Staged;
 use crate::platform::Platform;
 use crate::progress::Progress;
-use crate::reference::Reference;
+use crate::reference::{Local, Reference, Remote};
 use crate::registry::Connection;
 
 pub(crate) use plan::check_platform;
@@ -103,47 +104,84 @@ pub fn copy(source: &Reference, destination: &Layout, options: &Options) -> Resu
 /// # Errors
 /// Anything about the source that is not right; the destination refuses or cannot be written.
 pub fn copy_to(source: &Reference, destination: &Reference, options: &Options) -> Result<Descriptor> {
-    let (mut staged, mut spool) = (None, None);
-    match destination {
-        Reference::OciArchive(local) | Reference::DockerArchive(local) => {
-            ensure!(local.digest.is_none(), "{destination}: a destination has a name, not a digest");
-            staged = Some(Staged::begin(&local.path)?);
-        }
-        Reference::Registry(_) if matches!(source, Reference::Registry(_)) => {
-            let directory = tempfile::Builder::new().prefix("orlop-image-").tempdir_in(spool_directory());
-            spool = Some(directory.context("making a temporary directory")?);
-        }
-        Reference::Layout(_) | Reference::Registry(_) => {}
-    }
-    let fresh = match destination {
-        Reference::Layout(local) => Fresh::of(&local.path)?,
-        _ => None,
-    };
+    let prepared = Destination::prepare(destination, source)?;
     let copied = finish(async {
         let source = Source::open(source, &options.source, options.max_size).await?;
-        let target = match (destination, &staged) {
-            (Reference::Registry(remote), _) => {
-                let spool = spool.as_ref().map(|directory| Layout::open_or_create(directory.path())).transpose()?;
-                Target::registry(remote, &source, options, spool).await?
-            }
-            (_, Some(staged)) => Target::Layout(staged.layout().clone()),
-            (Reference::Layout(local) | Reference::OciArchive(local) | Reference::DockerArchive(local), None) => {
-                ensure!(local.digest.is_none(), "{destination}: a destination has a name, not a digest");
-                Target::Layout(Layout::open_or_create(&local.path)?)
-            }
-        };
+        let target = prepared.target(&source, options).await?;
         run(source, target, options).await
     });
-    let copied = copied.inspect_err(|_| fresh.iter().for_each(Fresh::remove))?;
-    match (destination, staged) {
-        (Reference::Layout(local), _) => Layout::open(&local.path)?.tag(&copied, local.tag.as_deref())?,
-        (Reference::OciArchive(local), Some(staged)) => staged.finish_oci(&copied, local)?,
-        (Reference::DockerArchive(local), Some(staged)) => {
-            staged.finish_docker(&copied, local, Budget::new(options.max_size, interrupt::watch()?))?;
-        }
-        _ => {}
-    }
+    let copied = copied.inspect_err(|_| prepared.abandon())?;
+    prepared.complete(&copied, options)?;
     Ok(copied)
+}
+
+/// Where a copy goes to, made ready for it.
+enum Destination<'a> {
+    /// With a directory for what comes from another registry.
+    Registry(&'a Remote, Option<TempDir>),
+    /// With what is to be removed if it fails.
+    Layout(&'a Local, Option<Fresh<'a>>),
+    OciArchive(&'a Local, Staged),
+    DockerArchive(&'a Local, Staged),
+}
+
+impl<'a> Destination<'a> {
+    fn prepare(reference: &'a Reference, source: &Reference) -> Result<Self> {
+        let named = |local: &Local| -> Result<()> {
+            ensure!(local.digest.is_none(), "{reference}: a destination has a name, not a digest");
+            Ok(())
+        };
+        match reference {
+            Reference::Registry(remote) => {
+                let directory = || tempfile::Builder::new().prefix("orlop-image-").tempdir_in(spool_directory());
+                let spool = matches!(source, Reference::Registry(_)).then(directory).transpose();
+                Ok(Self::Registry(remote, spool.context("making a temporary directory")?))
+            }
+            Reference::Layout(local) => {
+                named(local)?;
+                Ok(Self::Layout(local, Fresh::of(&local.path)?))
+            }
+            Reference::OciArchive(local) => {
+                named(local)?;
+                Ok(Self::OciArchive(local, Staged::begin(&local.path)?))
+            }
+            Reference::DockerArchive(local) => {
+                named(local)?;
+                Ok(Self::DockerArchive(local, Staged::begin(&local.path)?))
+            }
+        }
+    }
+
+    /// Where the blobs are written to.
+    async fn target(&self, source: &Source, options: &Options) -> Result<Target> {
+        match self {
+            Self::Registry(remote, spool) => {
+                let spool = spool.as_ref().map(|directory| Layout::open_or_create(directory.path())).transpose()?;
+                Target::registry(remote, source, options, spool).await
+            }
+            Self::Layout(local, _) => Ok(Target::Layout(Layout::open_or_create(&local.path)?)),
+            Self::OciArchive(_, staged) | Self::DockerArchive(_, staged) => Ok(Target::Layout(staged.layout().clone())),
+        }
+    }
+
+    /// Gives what has been copied its name.
+    fn complete(self, copied: &Descriptor, options: &Options) -> Result<()> {
+        match self {
+            Self::Registry(..) => Ok(()),
+            Self::Layout(local, _) => Layout::open(&local.path)?.tag(copied, local.tag.as_deref()),
+            Self::OciArchive(local, staged) => staged.finish_oci(copied, local),
+            Self::DockerArchive(local, staged) => {
+                staged.finish_docker(copied, local, Budget::new(options.max_size, interrupt::watch()?))
+            }
+        }
+    }
+
+    /// After a failure: a layout that was not there before is gone again, as the others are by themselves.
+    fn abandon(&self) {
+        if let Self::Layout(_, Some(fresh)) = self {
+            fresh.remove();
+        }
+    }
 }
 
 /// Does it, unless a signal wants us to end. No thread is left then: none writes to what is being removed next, and who
