@@ -8,6 +8,7 @@ use crate::support::runtime;
 
 /// A flag, or a verb, and the test of what it does. Short forms are the same flags, and need none of their own.
 const TESTS: &[(&str, &str)] = &[
+    ("--cgroup-manager", "cgroup_manager::disabled_leaves_the_container_in_its_callers_cgroup"),
     ("--debug", "logging::debug_goes_to_the_log_file"),
     ("--log", "logging::errors_are_json_lines_in_the_log_file"),
     ("--log-format", "logging::without_a_log_file_errors_go_to_stderr_in_the_format"),
