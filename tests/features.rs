@@ -93,6 +93,8 @@ fn annotations_that_may_do_harm_are_named() {
         "run.oci.hooks.stderr",
         "run.oci.hooks.stdout",
         "run.oci.keep_original_groups",
+        "run.oci.pidfd_receiver",
+        "run.oci.seccomp.receiver",
     ];
     assert_eq!(list(unsafe_ones), all);
 }

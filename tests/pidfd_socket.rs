@@ -36,6 +36,21 @@ fn create_and_run_send_init() {
     }
 }
 
+/// crun's users name the socket in an annotation; beside the flag, both are served.
+#[test]
+fn an_annotation_names_the_socket_as_well() {
+    differs!();
+    let bundle = Bundle::busybox().args(["sleep", "60"]);
+    let (path, other) = (bundle.scratch("annotated.sock"), bundle.scratch("flag.sock"));
+    let (listener, flagged) = (listen(&path), listen(&other));
+    let bundle = bundle.set("/annotations/run.oci.pidfd_receiver", path.to_str().unwrap());
+    let c = bundle.flags(["--pidfd-socket", other.to_str().unwrap()]).create();
+    assert_eq!(receive(&listener).1, c.pid());
+    assert_eq!(receive(&flagged).1, c.pid());
+    let gone = Bundle::busybox().set("/annotations/run.oci.pidfd_receiver", "/nowhere/socket");
+    gone.refused().because("/nowhere/socket");
+}
+
 #[test]
 fn exec_sends_its_process() {
     differs!();

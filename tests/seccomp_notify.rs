@@ -100,6 +100,20 @@ fn the_connection_ends_after_one_document() {
     drop(c);
 }
 
+/// crun's users name the agent in an annotation; it is asked for `exec` as well.
+#[test]
+fn an_annotation_names_the_agent_as_well() {
+    differs!();
+    let bundle = mkdir().args(["sleep", "60"]);
+    let agent = agent(&bundle, Answer::Errno(ENOSPC));
+    let path = bundle.config["linux"]["seccomp"]["listenerPath"].clone();
+    let bundle = bundle.remove("/linux/seccomp/listenerPath").remove("/linux/seccomp/listenerMetadata");
+    let c = bundle.set("/annotations/run.oci.seccomp.receiver", path).run_detached();
+    assert_eq!(agent.wait_for_documents(1)[0]["pid"], c.state()["pid"]);
+    let out = c.exec_sh("mkdir /new");
+    assert!(out.stderr.contains("No space left on device"), "{out:?}");
+}
+
 /// Only at `start` is there a filter, and until then the agent is left alone.
 #[test]
 fn the_agent_is_told_of_the_container_by_start() {

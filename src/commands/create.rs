@@ -16,6 +16,7 @@ use crate::error::{AtKey, Context, Failure, Result};
 use crate::hooks::{self, Around, Output};
 use crate::host::Rootless;
 use crate::log::Phases;
+use crate::plan::annotations::PIDFD_RECEIVER;
 use crate::plan::cgroup::Maker;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::{Kind, PID};
@@ -181,6 +182,8 @@ pub(super) fn make_ready(
     tell(&plan.warnings);
     log::debug!("{id}: planned from {}", bundle.display());
     phases.end("plan");
+    let receiver = plan.annotations.get(PIDFD_RECEIVER).map(|path| PidfdSocket::connect(path.as_ref())).transpose();
+    let receiver = receiver.at(format_args!("/annotations/{PIDFD_RECEIVER}"))?;
     let mut console = Console::prepare(plan.entry.terminal.as_ref())?;
     let rootfs = Root::open(&plan.rootfs.path).at("/root/path")?;
     plan.listener().map(seccomp_listener::look_for).transpose()?;
@@ -220,7 +223,10 @@ pub(super) fn make_ready(
         run_create_hooks(&plan.hooks, &saved, init.as_fd()).inspect(|()| phases.end("hooks"))
     });
     phases.end("enter");
-    let attended = attended.and_then(|()| pidfd_socket.map_or(Ok(()), |socket| socket.send(&init, pidfd_socket::INIT)));
+    let attended = attended.and_then(|()| {
+        let mut sockets = pidfd_socket.iter().chain(&receiver);
+        sockets.try_for_each(|socket| socket.send(&init, pidfd_socket::INIT))
+    });
     let attended = attended.and_then(|()| console.relay());
     let made = Made { net_devices, init, cgroup, resctrl, reserved, saved };
     match attended {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Problems;
-use crate::spec::{Map, Text};
+use crate::spec::{Config, Map, Text};
 
 /// A file whose settings count more for criu than ours; empty for none.
 pub const CRIU_CONFIG: &str = "org.criu.config";
@@ -20,9 +20,24 @@ pub const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
 pub const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
 /// Whether the program keeps the supplementary groups of the runtime's caller.
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+/// A socket to which a pidfd of init is sent, as by `--pidfd-socket`.
+pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
+/// The agent of a notifying seccomp filter, where the profile has no `listenerPath`.
+pub const SECCOMP_RECEIVER: &str = "run.oci.seccomp.receiver";
 
 /// All of them, sorted. A dot at the end stands for all that begin so.
-pub static OBEYED: [&str; 5] = [CRIU_CONFIG, SYSTEMD_PROPERTY, HOOKS_STDERR, HOOKS_STDOUT, KEEP_GROUPS];
+pub static OBEYED: [&str; 7] =
+    [CRIU_CONFIG, SYSTEMD_PROPERTY, HOOKS_STDERR, HOOKS_STDOUT, KEEP_GROUPS, PIDFD_RECEIVER, SECCOMP_RECEIVER];
+
+/// Puts into the config what it does not have and an annotation says.
+pub(super) fn fill_in(config: &mut Config<'_>) {
+    if let Some(seccomp) = &mut config.linux.seccomp
+        && seccomp.listener_path.is_empty()
+        && let Some((_, path)) = config.annotations.iter().rev().find(|(key, _)| &**key == SECCOMP_RECEIVER)
+    {
+        seccomp.listener_path = path.clone();
+    }
+}
 
 /// The value of an annotation; of one that is given twice, the last.
 #[must_use]
@@ -44,7 +59,7 @@ pub fn hook_files(annotations: &BTreeMap<String, String>) -> [Option<&Path>; 2] 
 
 /// Checks those that hold a path.
 pub fn check(annotations: &Map<'_, Text<'_>>, problems: &mut Problems) {
-    for name in [HOOKS_STDOUT, HOOKS_STDERR] {
+    for name in [HOOKS_STDOUT, HOOKS_STDERR, PIDFD_RECEIVER] {
         if let Some(path) = find(annotations, name)
             && (!path.starts_with('/') || path.contains('\0'))
         {

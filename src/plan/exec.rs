@@ -8,7 +8,7 @@ use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::namespaces::{Birth, PID, TIME, USER};
-use super::{Entry, Host, Problems, id_mappings, locate, namespaces, parse, process, seccomp, terminal};
+use super::{Entry, Host, Problems, annotations, id_mappings, locate, namespaces, parse, process, seccomp, terminal};
 use crate::error::{Failure, Problem, Result};
 use crate::spec::{self, Text};
 
@@ -74,6 +74,7 @@ impl ExecPlan {
     /// [`Failure::BadConfig`], [`Failure::Usage`] for the first thing that cannot be honoured.
     pub fn decide<'a>(text: &'a [u8], changes: &Changes<'a>, host: &Host) -> Result<Self> {
         let mut config = parse(text)?;
+        annotations::fill_in(&mut config);
         let own = config.process.take().unwrap_or_default();
         let process = match changes.process {
             Some(text) => fill_in(parse_process(text)?, own),

@@ -275,6 +275,7 @@ impl<'a> Request<'a> {
     /// Puts into the config what it does not have, as if its writer had, and says in the newest version's way what it
     /// has in that of an older one.
     fn add_to(&self, config: &mut Config<'a>) {
+        annotations::fill_in(config);
         resources::fit_to_version(&mut config.linux.resources, &config.oci_version);
         if let Some(process) = &mut config.process {
             process.env.extend(self.env.iter().map(|entry| Text::from(entry.as_str())));

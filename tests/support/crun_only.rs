@@ -25,6 +25,7 @@ pub const TESTS: &[&str] = &[
     "mount_links::either_end_may_be_a_link_that_is_not_followed",
     "mount_links::links_of_the_image_do_not_lead_out",
     "mount_links::what_makes_no_sense_is_refused",
+    "pidfd_socket::an_annotation_names_the_socket_as_well",
     "running_mounts::a_container_sees_nothing_of_the_process_that_mounts",
     "running_mounts::a_container_that_renames_what_is_on_the_way_cannot_lead_a_mount_out",
     "running_mounts::a_created_and_a_paused_container_are_given_mounts",
@@ -32,4 +33,5 @@ pub const TESTS: &[&str] = &[
     "running_mounts::all_are_made_or_none",
     "running_mounts::ids_can_be_mapped",
     "running_mounts::mounts_are_made_and_taken_away",
+    "seccomp_notify::an_annotation_names_the_agent_as_well",
 ];
