@@ -269,7 +269,7 @@ mod tests {
             let mut problems = Problems::default();
             let plan = decide(path, "web", &unified("/"), &mut problems);
             assert_eq!(problems.found().len(), 1, "{path:?}");
-            assert_eq!(problems.found()[0].key, KEY);
+            assert_eq!(problems.found()[0].key, "/linux/cgroupsPath");
             let dir = Below { mount: "/sys/fs/cgroup".into(), path: "web".into() };
             assert_eq!(plan, CgroupPlan::Unified { dir, controllers: vec!["pids".into()] });
         }
