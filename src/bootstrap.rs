@@ -20,7 +20,7 @@ use crate::plan::namespaces::{NamespacesPlan, TIME, USER};
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::clone::{self, SingleThreaded};
 use crate::sys::proc::Proc;
-use crate::sys::{Named, process};
+use crate::sys::{Named, caller, process};
 
 /// Runs to its end and gives the exit code.
 pub fn main(token: SingleThreaded, setup: &Setup<'_>, runtime: &InitEnd) -> i32 {
@@ -37,7 +37,7 @@ fn report(runtime: &InitEnd, result: Result<i32>) -> i32 {
 }
 
 fn run(token: SingleThreaded, setup: &Setup<'_>, runtime: &InitEnd) -> Result<i32> {
-    process::set_name(c"orlop:[boot]")?;
+    caller::forget(c"orlop:[boot]")?;
     runtime.wait()?;
     let clocks = open_clocks(&setup.plan.namespaces)?;
     if setup.plan.entry.ids.joined {
@@ -67,11 +67,10 @@ fn run(token: SingleThreaded, setup: &Setup<'_>, runtime: &InitEnd) -> Result<i3
 /// our descriptors, or by /proc/PID/root, to the host (CVE-2016-9962).
 pub fn main_of_exec(token: SingleThreaded, setup: &exec::Setup<'_>, runtime: &InitEnd) -> i32 {
     let run = || -> Result<i32> {
-        process::set_name(c"orlop:[boot]")?;
+        caller::forget(c"orlop:[boot]")?;
         runtime.wait()?;
         exec::go_inside(setup, setup.own)?;
         close_all_but(runtime, setup.entry)?;
-        process::forget_environment();
         let birth = clone::Birth { namespaces: 0, cgroup: None, sibling: true };
         let child = || exec::main(setup, Place::Inside, runtime);
         let newborn = clone::clone(token, &birth, child).context("making the process")?;

@@ -16,7 +16,7 @@ use crate::commands::{
 use crate::error::{Context, Failure, Report, Result};
 use crate::host::{self, Rootless};
 use crate::log::{Format, Log};
-use crate::sys::{process, self_exe};
+use crate::sys::{process, self_exe, signal};
 
 /// A low-level container runtime: runs OCI bundles.
 #[derive(Debug, Parser)]
@@ -186,7 +186,7 @@ pub fn main() -> u8 {
             if log.error(&report) {
                 tell(&report.text);
             }
-            cli.verb.exit_code()
+            signal::ended_by().map_or(cli.verb.exit_code(), |number| 128 + number)
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::plan::hooks::Moment;
 use crate::spec::{Hook, Hooks};
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::wait::{self, Bound, Why};
-use crate::sys::{Named, fd};
+use crate::sys::{Named, fd, signal};
 
 /// How long a hook may take to die of SIGKILL.
 const DEATH: Bound = Bound::Within(Duration::from_secs(10));
@@ -179,7 +179,7 @@ fn spawn(hook: &Hook, around: &Around<'_>, stdin: &OwnedFd, said: &File) -> Resu
     let mut attributes = PosixSpawnAttr::init().named(call)?;
     attributes.set_pgroup(nix::unistd::Pid::from_raw(0)).named(call)?;
     attributes.set_sigmask(&SigSet::empty()).named(call)?;
-    attributes.set_sigdefault(&SigSet::all()).named(call)?;
+    attributes.set_sigdefault(&signal::every()).named(call)?;
     attributes
         .set_flags(
             PosixSpawnFlags::POSIX_SPAWN_SETPGROUP

@@ -9,6 +9,7 @@
 use std::ffi::{c_char, c_int};
 
 #[unsafe(no_mangle)]
-extern "C" fn main(_count: c_int, _arguments: *const *const c_char) -> c_int {
+extern "C" fn main(_count: c_int, arguments: *const *const c_char) -> c_int {
+    orlop::sys::caller::note_arguments(arguments);
     c_int::from(orlop::cli::main())
 }

@@ -58,6 +58,7 @@ mod attack_seal;
 mod attack_size;
 mod attack_symlinks;
 mod bad_input;
+mod births;
 mod capabilities;
 mod cgroup;
 mod cgroup_devices;

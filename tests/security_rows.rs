@@ -9,7 +9,7 @@ use crate::spec_rows::tests;
 
 /// The rows of our notes on the field's history: numbered ones, hardening without a number, and harnesses.
 const NUMBERED: usize = 26;
-const HARDENING: usize = 18;
+const HARDENING: usize = 21;
 const HARNESSES: usize = 11;
 
 #[derive(Debug)]

@@ -167,11 +167,13 @@ pub(super) fn make_ready(
     let notify_directory = notify_directory.as_ref().map(|path| path.to_string_lossy());
     let mut env = inherited.env.clone();
     env.extend(wanted.as_ref().map(|_| format!("NOTIFY_SOCKET={}/{}", plan::NOTIFY, notify::SOCKET)));
+    let keyring = Saved::name_keyring(&id)?;
     let request = Request {
         id: &id,
         bundle: &bundle,
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
+        keyring: &keyring,
         preserved_fds: inherited.count,
         env: &env,
         notify: notify_directory.as_deref(),
@@ -298,7 +300,8 @@ pub(super) fn describe(plan: &Plan) -> Saved {
         rootfs: plan.rootfs.path.clone(),
         annotations: plan.annotations.clone(),
         shared_pid_namespace: !plan.namespaces.creates(&PID),
-        no_new_keyring: !plan.entry.new_keyring,
+        no_new_keyring: plan.entry.keyring.is_none(),
+        keyring: plan.entry.keyring.clone().unwrap_or_default(),
         cgroup_paths: cgroup::planned_paths(&plan.cgroup),
         intel_rdt_path: plan.intel_rdt.as_ref().map(|rdt| rdt.group.clone()),
         intel_rdt_mon_path: plan.intel_rdt.as_ref().and_then(|rdt| rdt.monitoring.clone()),

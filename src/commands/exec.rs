@@ -109,7 +109,8 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     let text = container.config()?;
     let process = given(args.process.as_deref()).map(read_process).transpose()?;
     let host = Host::probe(Rootless::default())?;
-    let changes = args.changes(program, process.as_deref(), &container);
+    let keyring = container.saved.own_keyring();
+    let changes = Changes { keyring: keyring.as_deref(), ..args.changes(program, process.as_deref(), &container) };
     let plan = ExecPlan::decide(&text, &changes, &host)?; // every "no" is said here
     tell(&plan.warnings);
     phases.end("plan");
@@ -187,7 +188,7 @@ impl Exec {
     ) -> Changes<'a> {
         Changes {
             id: &container.saved.id,
-            new_keyring: !container.saved.no_new_keyring,
+            keyring: None,
             own_time: container.saved.namespace_paths.contains_key(TIME.saved),
             process,
             program,

@@ -103,8 +103,10 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
     let bundle = create::go_to_bundle(&args.bundle)?;
     let text = plan::read(&bundle)?;
     let host = Host::probe(Rootless::default())?;
+    let keyring = Saved::name_keyring(&id)?;
     let request = Request {
         id: &id,
+        keyring: &keyring,
         bundle: &bundle,
         no_pivot: args.no_pivot,
         terminal: Caller { detach: args.detach, console_socket: given(args.console_socket.as_deref()) },

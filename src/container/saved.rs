@@ -1,6 +1,7 @@
 //! What is remembered of a container: state.json.
 //! config.json: annotations
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::fd::BorrowedFd;
@@ -61,6 +62,9 @@ pub struct Saved {
     pub shared_pid_namespace: bool,
     /// Whether the container shares the session keyring of whoever created it.
     pub no_new_keyring: bool,
+    /// The name of its own otherwise.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub keyring: String,
     /// Where the agent listens that a notifying seccomp filter asks; empty when no rule notifies.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub listener_path: String,
@@ -74,6 +78,22 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// The name of the container's own session keyring, if it has one. State of an older version does not have it.
+    #[must_use]
+    pub fn own_keyring(&self) -> Option<Cow<'_, str>> {
+        let named =
+            || if self.keyring.is_empty() { format!("_ses.{}", self.id).into() } else { (&*self.keyring).into() };
+        (!self.no_new_keyring).then(named)
+    }
+
+    /// A name for the keyring of a new container, which nobody can have made before.
+    ///
+    /// # Errors
+    /// getrandom(2)'s.
+    pub fn name_keyring(id: &str) -> Result<String> {
+        Ok(format!("_ses.{id}.{}", sys::random::word()?))
+    }
+
     /// Of a container whose `create` was killed before it had written anything.
     pub(super) fn nothing(id: &str) -> Self {
         Self { id: id.to_owned(), ..Self::default() }

@@ -95,7 +95,7 @@ impl Program {
         let become_criu = || -> Result<()> {
             fd::close_copy(ours.as_fd());
             fd::close_copy(wire.as_fd());
-            signal::let_all_in()?;
+            signal::begin_afresh()?;
             signal::end_on_broken_pipes()?;
             their_wire.wait()?;
             fd::close_on_exec_from(3)?;

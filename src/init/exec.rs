@@ -16,7 +16,7 @@ use crate::plan::Entry;
 use crate::plan::namespaces::USER;
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::proc::Proc;
-use crate::sys::{Named, clone, ids, mount, process as this, signal};
+use crate::sys::{Named, caller, clone, ids, mount, process as this, signal};
 
 /// What the process is born with besides the wire: its copy of the runtime's memory.
 #[derive(Debug)]
@@ -49,10 +49,10 @@ pub fn main(setup: &Setup<'_>, place: Place, runtime: &InitEnd) -> i32 {
 }
 
 fn run(setup: &Setup<'_>, place: Place, runtime: &InitEnd) -> Result<Infallible> {
-    this::set_name(c"orlop:[exec]")?;
+    caller::forget(c"orlop:[exec]")?;
     runtime.wait()?; // our cgroup is as it should be
 
-    signal::let_all_in()?;
+    signal::begin_afresh()?;
     if place == Place::Outside {
         go_inside(setup, setup.own & !setup.born_in)?;
     }

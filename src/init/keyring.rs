@@ -15,16 +15,14 @@ use crate::sys::process;
 /// `KEY_POS_ALL & ~KEY_POS_SETATTR | KEY_USR_ALL`: whoever possesses it may search it, its user may do everything.
 const PERMISSIONS: u32 = 0x1f3f_0000;
 
-/// Joins the keyring named after the container, which init makes; without keyrings in the kernel, there is nothing to be
+/// Joins the container's keyring. It is new when init joins it, as nobody could know its name; without keyrings in the kernel, there is nothing to be
 /// kept from. A new keyring is labelled as the program, by `proc`, the host's procfs.
 ///
 /// # Errors
 /// keyctl(2)'s, such as `EDQUOT`.
 pub fn join(plan: &Entry, proc: Option<&Proc>) -> Result<()> {
-    if !plan.new_keyring {
-        return Ok(());
-    }
-    let name = CString::new(format!("_ses.{}", plan.id)).unwrap_or_default();
+    let Some(name) = &plan.keyring else { return Ok(()) };
+    let name = CString::new(name.as_str())?;
     match labels::while_keys_have(&plan.process.labels, proc, || process::join_session_keyring(&name))? {
         Err(call) if call.is(Errno::NOSYS) => Ok(()),
         Err(call) => Err(call).context("making a session keyring (--no-new-keyring does without)"),

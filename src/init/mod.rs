@@ -33,7 +33,7 @@ use crate::state::{State, Status, VERSION};
 use crate::sync::{FromInit, INIT_NAME, InitEnd, ToInit};
 use crate::sys::proc::Proc;
 use crate::sys::wait::{self, Why};
-use crate::sys::{Call, clone, ids, process as this, signal};
+use crate::sys::{Call, caller, clone, ids, process as this, signal};
 
 /// A namespace to join, opened by the runtime.
 #[derive(Debug)]
@@ -105,10 +105,10 @@ fn fail(error: &anyhow::Error, runtime: &InitEnd) -> i32 {
 
 fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     let plan = setup.plan;
-    this::set_name(INIT_NAME)?;
+    caller::forget(INIT_NAME)?;
     runtime.wait()?; // our cgroup and ids are as they should be
 
-    signal::let_all_in()?;
+    signal::begin_afresh()?;
     if plan.namespaces.has_own(&USER) {
         ids::become_user(0, 0).context("becoming root of the user namespace")?;
     }

@@ -20,8 +20,8 @@ const SYS_ADMIN: u64 = 1 << 21;
 pub struct Changes<'a> {
     /// The container's id.
     pub id: &'a str,
-    /// Whether the container has a session keyring of its own.
-    pub new_keyring: bool,
+    /// The name of the container's session keyring, if it has one of its own.
+    pub keyring: Option<&'a str>,
     /// Whether it has a time namespace of its own, even if the config does not say so: it was restored.
     pub own_time: bool,
     /// `--process`: another `process`, as JSON.
@@ -87,7 +87,7 @@ impl ExecPlan {
         let own = namespaces.own().fold(time, |flags, kind| flags | kind.flag);
         let entry = Entry {
             id: changes.id.to_owned(),
-            new_keyring: changes.new_keyring,
+            keyring: changes.keyring.map(str::to_owned),
             process: process::decide(&config, &namespaces, host, &mut problems),
             terminal: terminal::decide(config.process.as_ref(), changes.terminal, &mut problems),
             seccomp: seccomp::decide(config.linux.seccomp.as_ref(), &mut problems),

@@ -68,6 +68,8 @@ pub struct Request<'a> {
     pub no_pivot: bool,
     /// `--no-new-keyring`.
     pub no_new_keyring: bool,
+    /// The name for the new keyring, which nobody could know before: else somebody might have made it already.
+    pub keyring: &'a str,
     /// How many descriptors after stdio the program keeps.
     pub preserved_fds: u32,
     /// Variables besides those of the config, `NAME=VALUE`, which count before those.
@@ -131,8 +133,8 @@ pub struct Plan {
 pub struct Entry {
     /// The container's id.
     pub id: String,
-    /// Whether the container has a session keyring of its own.
-    pub new_keyring: bool,
+    /// The name of the container's session keyring, if it has one of its own.
+    pub keyring: Option<String>,
     /// The program.
     pub process: process::ProcessPlan,
     /// Its terminal.
@@ -220,7 +222,7 @@ impl Plan {
         }
         let entry = Entry {
             id: request.id.to_owned(),
-            new_keyring: !request.no_new_keyring,
+            keyring: (!request.no_new_keyring).then(|| request.keyring.to_owned()),
             process: process::decide(config, &namespaces, host, problems),
             terminal: terminal::decide(config.process.as_ref(), request.terminal, problems),
             seccomp: seccomp::decide(linux.seccomp.as_ref(), problems),
@@ -262,6 +264,7 @@ impl Default for Request<'_> {
             bundle: Path::new(""),
             no_pivot: false,
             no_new_keyring: false,
+            keyring: "_ses",
             preserved_fds: 0,
             env: &[],
             notify: None,

@@ -9,16 +9,17 @@ use super::relay::Relay;
 use crate::error::{Context, Result};
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::wait::{self, Why};
-use crate::sys::{Named, process};
+use crate::sys::{Named, process, signal};
 
 /// Holds back all signals, so that none is lost between the container's birth and our waiting for it. Init, which is
-/// born with them held back, gives itself the old mask again ([`let_all_in`](crate::sys::signal::let_all_in)).
+/// born with them held back, lets them in again ([`begin_afresh`](crate::sys::signal::begin_afresh)). Until the program runs, a signal that ends a program
+/// ends whatever we wait for, and so us: what has been made is undone.
 ///
 /// # Errors
 /// sigprocmask(2)'s.
 pub fn hold_signals() -> Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).named(|| "sigprocmask()".to_owned())?;
-    Ok(())
+    Ok(signal::end_waits()?)
 }
 
 /// From now on the orphans of the container's processes are ours to wait for, where it has no pid namespace of its own
@@ -35,6 +36,7 @@ pub fn adopt_orphans() -> Result<()> {
 /// # Errors
 /// Those of waiting.
 pub fn wait(init: BorrowedFd<'_>, relay: Option<Relay>) -> Result<Exit> {
+    signal::end_waits_no_more();
     if let Some(relay) = relay {
         return relay.run(init);
     }

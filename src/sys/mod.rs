@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "this folder is where unsafe lives")]
 
 pub mod bpf;
+pub mod caller;
 pub mod clone;
 #[cfg(target_arch = "x86_64")]
 mod early;
@@ -17,6 +18,7 @@ pub mod netlink;
 pub mod pidfd;
 pub mod proc;
 pub mod process;
+pub mod random;
 pub mod root;
 pub mod scheduling;
 pub mod seccomp;

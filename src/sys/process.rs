@@ -266,24 +266,6 @@ pub fn loopback_up() -> Result<(), Call> {
         .map(|_| ())
 }
 
-unsafe extern "C" {
-    static mut environ: *mut *mut libc::c_char;
-}
-
-/// In a child made by [`super::clone::clone`]: empties its copy of our environment, which /proc/PID/environ shows to
-/// whoever may trace it. Nobody asks for a variable after that.
-pub fn forget_environment() {
-    // SAFETY: the child has one thread, and this memory is its own; environ is an array of NUL-terminated strings that
-    // ends in a null pointer, and they keep their lengths.
-    unsafe {
-        let mut variable = environ;
-        while !variable.is_null() && !(*variable).is_null() {
-            libc::memset((*variable).cast(), 0, libc::strlen(*variable));
-            variable = variable.add(1);
-        }
-    }
-}
-
 /// execve(2); returns only to say why not.
 #[must_use]
 pub fn execve(path: &CStr, arguments: &[std::ffi::CString], environment: &[std::ffi::CString]) -> Call {

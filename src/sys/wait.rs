@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::Timeout;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketFlags};
 
-use super::{Call, Named, check, fd, pidfd};
+use super::{Call, Named, check, fd, pidfd, signal as signals};
 
 /// How long a wait may take.
 #[derive(Debug, Clone, Copy)]
@@ -72,8 +72,26 @@ impl Bound {
 /// Waits until one of `files` is ready; false when the bound was reached before (poll(2)).
 ///
 /// # Errors
-/// The call's.
+/// The call's; `EINTR` for a signal that ends waits ([`signals::end_waits`]).
 pub fn any(files: &mut [PollFd<'_>], bound: Bound) -> Result<bool, Call> {
+    let bound = bound.fixed();
+    while let Some(heard) = signals::heard() {
+        let mut with_signals = files.to_vec();
+        with_signals.push(PollFd::from_borrowed_fd(heard, PollFlags::IN));
+        let ready = poll_until(&mut with_signals, bound)?;
+        let signal = with_signals.pop().is_some_and(|file| !file.revents().is_empty());
+        // What is ready comes first: a signal behind the end of a wire is the program's.
+        if !ready || with_signals.iter().any(|file| !file.revents().is_empty()) {
+            return poll_until(files, Bound::NOW); // so that `files` say which
+        }
+        if signal {
+            signals::ended_wait(heard)?;
+        }
+    }
+    poll_until(files, bound)
+}
+
+fn poll_until(files: &mut [PollFd<'_>], bound: Bound) -> Result<bool, Call> {
     let deadline = bound.deadline();
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -143,7 +161,7 @@ pub fn receive(
     bound: Bound,
 ) -> Result<usize, Call> {
     let name = || "recvmsg()".to_owned();
-    let mut wait = !matches!(bound, Bound::Endless(_));
+    let mut wait = !matches!(bound, Bound::Endless(_)) || signals::heard().is_some();
     let bound = bound.fixed();
     loop {
         if wait && !readable(socket, bound)? {

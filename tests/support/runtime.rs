@@ -184,6 +184,11 @@ impl Running {
         assert!(seen, "no {text:?} in {:?}, stderr {:?}", read(&self.files.stdout), read(&self.files.stderr));
     }
 
+    /// Whether the call has come to its end.
+    pub fn is_over(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Whether the call comes to its end within the time limit.
     pub fn ends(&mut self) -> bool {
         eventually(time_limit(), || self.child.try_wait().unwrap().is_some())
