@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::support::criu::{NEW, OLD, with_stand_in};
-use crate::support::{Bundle, Container};
+use crate::support::{Bundle, Container, json};
 
 fn running(bundle: Bundle) -> Container {
     with_stand_in(bundle, NEW).args(["sleep", "1000"]).run_detached()
@@ -33,6 +33,19 @@ fn without_criu_the_error_says_so() {
     let c = Bundle::busybox().env("PATH", "/nowhere").args(["sleep", "1000"]).run_detached();
     c.verb("checkpoint").refused().says("executable file not found in $PATH");
     assert_eq!(c.status(), "running");
+}
+
+/// criu follows the paths of mounts.
+#[test]
+fn mounts_of_links_are_refused() {
+    differs!();
+    for option in ["src-nofollow", "dest-nofollow"] {
+        let bundle = Bundle::busybox();
+        let mount = json!({ "destination": "/x", "source": bundle.scratch_dir("source"), "options": ["bind", option] });
+        let c = running(bundle.push("/mounts", mount));
+        c.verb("checkpoint").refused().says("criu cannot save mounts with").names("mounts[6].options");
+        assert_eq!(c.status(), "running");
+    }
 }
 
 #[test]

@@ -159,6 +159,7 @@ pub fn checkpoint(args: &Checkpoint, state_root: &Path) -> Result<()> {
     }
     let plan = plan_of(&container, state_root)?;
     external::refuse_namespaces(&plan)?;
+    external::refuse_links(&plan)?;
     let settings = plan::criu::config_file(&plan.annotations)?;
     let mut status_fd = args.status_fd.map(take_status_fd).transpose()?;
     args.check_parent()?;

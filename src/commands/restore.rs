@@ -115,6 +115,7 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
     };
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
     external::refuse_namespaces(&plan)?;
+    external::refuse_links(&plan)?;
     let settings = plan::criu::config_file(&plan.annotations)?;
     tell(&plan.warnings);
     if args.no_pivot {

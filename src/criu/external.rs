@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::plan::cgroup_mount::{CgroupMountPlan, HierarchyView};
 use crate::plan::devices::Method;
 use crate::plan::masked_paths::ListedPath;
-use crate::plan::mount_options::attr;
+use crate::plan::mount_options::{Link, attr};
 use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::{IPC, Join, Kind, MOUNT, NETWORK, PID, USER, UTS};
 use crate::sys::mountinfo::{self, Mount};
@@ -290,6 +290,22 @@ pub fn refuse_namespaces(plan: &Plan) -> Result<()> {
         Some(Join { kind, index, .. }) => {
             let text = format!("criu cannot join a {} namespace", kind.name);
             Err(Failure::BadConfig(Problem { key: format!("/linux/namespaces/{index}"), text }).into())
+        }
+    }
+}
+
+/// Mounts of symbolic links and on them: criu knows mounts by paths, and follows those.
+///
+/// # Errors
+/// [`Failure::BadConfig`].
+pub fn refuse_links(plan: &Plan) -> Result<()> {
+    let of_a_link =
+        |step: &&MountStep| step.keep_destination || matches!(step.source, MountSource::Bind { link: Link::Mount, .. });
+    match plan.mounts.iter().find(of_a_link) {
+        None => Ok(()),
+        Some(step) => {
+            let text = "criu cannot save mounts with src-nofollow or dest-nofollow".to_owned();
+            Err(Failure::BadConfig(Problem { key: format!("/mounts/{}/options", step.index), text }).into())
         }
     }
 }

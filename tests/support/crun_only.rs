@@ -13,6 +13,7 @@ pub const TESTS: &[&str] = &[
     "cgroup_manager::disabled_refuses_limits_and_warns_of_a_path",
     "cgroup_manager::disabled_shows_the_cgroup_filesystem",
     "cgroup_manager::the_other_managers_are_those_of_systemd_cgroup",
+    "checkpoint_refused::mounts_of_links_are_refused",
     "idmapped_mounts::a_mapping_in_the_option_that_cannot_be_is_refused",
     "idmapped_mounts::a_new_filesystem_can_be_mapped",
     "idmapped_mounts::a_new_filesystem_that_cannot_map_is_refused_by_name",
