@@ -136,6 +136,7 @@ mod spec_judge;
 mod spec_rows;
 mod start;
 mod state;
+mod state_root;
 mod sysctl;
 mod systemd;
 mod systemd_limits;

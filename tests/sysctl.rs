@@ -80,6 +80,28 @@ fn the_domain_name_is_a_sysctl() {
 }
 
 #[test]
+fn the_domain_name_is_set_in_a_user_namespace() {
+    differs!();
+    let ids = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+    let mut bundle = Bundle::busybox()
+        .push("/linux/namespaces", json!({ "type": "user" }))
+        .set("/linux/uidMappings", ids.clone())
+        .set("/linux/gidMappings", ids)
+        .set("/linux/sysctl/kernel.domainname", "harbour.example");
+    assert_eq!(value(&mut bundle, "/proc/sys/kernel/domainname"), "harbour.example");
+}
+
+#[test]
+fn a_domain_name_beside_another_one_is_refused() {
+    differs!();
+    let bundle = || Bundle::busybox().set("/domainname", "one.example");
+    let mut same = bundle().set("/linux/sysctl/kernel.domainname", "one.example");
+    assert_eq!(value(&mut same, "/proc/sys/kernel/domainname"), "one.example");
+    let other = bundle().set("/linux/sysctl/kernel.domainname", "two.example");
+    other.refused().says("two.example").says("one.example").names("linux.sysctl");
+}
+
+#[test]
 fn a_setting_that_does_not_exist_is_refused() {
     let bundle = Bundle::busybox().set("/linux/sysctl/net.ipv4.no_such_thing", "1");
     bundle.refused().because("no such file or directory").says("no_such_thing");

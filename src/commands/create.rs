@@ -174,7 +174,7 @@ pub(super) fn make_ready(
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
         keyring: &keyring,
-        preserved_fds: inherited.count,
+        preserved_fds: &inherited.numbers,
         env: &env,
         notify: notify_directory.as_deref(),
         terminal: Caller { detach, console_socket: given(options.console_socket.as_deref()) },
@@ -200,7 +200,7 @@ pub(super) fn make_ready(
     let gate = (gate == Gate::Closed).then(|| gate::make(reserved.fd())).transpose()?;
     phases.end("prepare");
     let init = spawn::give_birth(&plan, &mut cgroup, &rootfs, gate)?;
-    inherited.close()?;
+    inherited.close();
     if let Some(owner) = plan.cgroup_owner {
         cgroup.give_to(owner).context("giving the cgroup to the container's user").at("/mounts")?;
     }

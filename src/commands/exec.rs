@@ -110,7 +110,11 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     let process = given(args.process.as_deref()).map(read_process).transpose()?;
     let host = Host::probe(Rootless::default())?;
     let keyring = container.saved.own_keyring();
-    let changes = Changes { keyring: keyring.as_deref(), ..args.changes(program, process.as_deref(), &container) };
+    let changes = Changes {
+        keyring: keyring.as_deref(),
+        preserved_fds: &inherited.numbers,
+        ..args.changes(program, process.as_deref(), &container)
+    };
     let plan = ExecPlan::decide(&text, &changes, &host)?; // every "no" is said here
     tell(&plan.warnings);
     phases.end("plan");
@@ -136,7 +140,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     if let Some(groups) = resctrl_of(&container) {
         groups.add(exec.child.pid)?;
     }
-    inherited.close()?;
+    inherited.close();
     phases.end("birth");
     exec.attend_exec(&plan.entry.process, &mut console, &mut watch)?;
     phases.end("enter");
@@ -200,7 +204,7 @@ impl Exec {
             no_new_privileges: self.no_new_privs,
             apparmor_profile: &self.apparmor,
             selinux_label: &self.process_label,
-            preserved_fds: self.preserve_fds,
+            preserved_fds: &[],
             tty: self.tty,
             terminal: Caller { detach: self.detach, console_socket: given(self.console_socket.as_deref()) },
         }

@@ -11,6 +11,7 @@ use super::{Format, frozen_or_not};
 use crate::container::{ContainerId, Seen, StateRoot};
 use crate::error::{Context, Failure, Result};
 use crate::host;
+use crate::sys::Named;
 
 /// List containers.
 #[derive(Debug, Args)]
@@ -29,9 +30,12 @@ pub struct List {
 /// A state root that is not there, unless it is the default one: then nobody has made a container yet.
 pub fn list(args: &List, state_root: &Path) -> Result<String> {
     let mut text = Text::new(args);
-    let root = match StateRoot::open(state_root) {
-        Err(call) if call.is(Errno::NOENT) && state_root == host::default_state_root() => return Ok(text.finish()),
-        other => other.context("reading the state root (--root)")?,
+    let Some(root) = StateRoot::open(state_root).context("reading the state root (--root)")? else {
+        if state_root == host::default_state_root() {
+            return Ok(text.finish());
+        }
+        let missing = Err(Errno::NOENT).named(|| format!("open({state_root:?})"));
+        return missing.context("reading the state root (--root)");
     };
     let mut owners = BTreeMap::new();
     for id in root.ids().context("reading the state root (--root)")? {

@@ -6,6 +6,7 @@ mod id;
 pub mod notify;
 mod root;
 mod saved;
+mod trust;
 
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -62,10 +63,15 @@ pub struct Reserved {
 }
 
 impl Directory {
-    fn open(path: PathBuf) -> Result<Self, Call> {
+    /// Of a container, below a state root that has been judged.
+    fn open(path: PathBuf) -> Result<Option<Self>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = rustix::fs::open(&path, flags, Mode::empty()).named(|| format!("open({path:?})"))?;
-        Ok(Self { fd, path })
+        let fd = match rustix::fs::open(&path, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(None),
+            other => other.named(|| format!("open({path:?})"))?,
+        };
+        trust::judge_kept(&fd, || path.clone())?;
+        Ok(Some(Self { fd, path }))
     }
 
     /// Removes it with all that we put there, and nothing else.
@@ -112,13 +118,12 @@ impl Directory {
 /// [`Failure::ContainerExists`]; errors of making directories.
 pub fn reserve(state_root: &Path, id: &ContainerId) -> Result<Reserved> {
     let path = state_root.join(&**id);
-    let mode = Mode::from_raw_mode(0o700);
-    let mut made = rustix::fs::mkdir(&path, mode);
-    if made == Err(Errno::NOENT) {
+    if !trust::judge_root(state_root)? {
         make_state_root(state_root)?;
-        made = rustix::fs::mkdir(&path, mode);
+        // Another user may have been faster, in a directory that is everybody's.
+        trust::judge_root(state_root)?;
     }
-    match made {
+    match rustix::fs::mkdir(&path, Mode::RWXU) {
         Ok(()) => {}
         Err(Errno::EXIST) => return Err(Failure::ContainerExists.into()),
         Err(errno) => {
@@ -126,10 +131,10 @@ pub fn reserve(state_root: &Path, id: &ContainerId) -> Result<Reserved> {
         }
     }
     let directory = match Directory::open(path.clone()) {
-        Ok(directory) => directory,
-        Err(call) => {
+        Ok(Some(directory)) => directory,
+        other => {
             let _ = rustix::fs::rmdir(&path);
-            return Err(call.into());
+            return Err(other.err().unwrap_or_else(|| Failure::NoSuchContainer.into()));
         }
     };
     let reserved = Reserved { directory, committed: false };
@@ -241,10 +246,10 @@ impl Container {
     }
 
     fn directory(state_root: &Path, id: &ContainerId) -> Result<Directory> {
-        match Directory::open(state_root.join(&**id)) {
-            Err(call) if call.is(Errno::NOENT) => Err(Failure::NoSuchContainer.into()),
-            other => Ok(other?),
+        if !trust::judge_root(state_root)? {
+            return Err(Failure::NoSuchContainer.into());
         }
+        Directory::open(state_root.join(&**id))?.ok_or_else(|| Failure::NoSuchContainer.into())
     }
 
     /// The directory.
@@ -258,8 +263,7 @@ impl Container {
     /// # Errors
     /// The failed call's.
     pub fn config(&self) -> Result<Vec<u8>> {
-        sys::small_file::read_all(self.fd(), CONFIG, || self.directory.path.join(CONFIG).display().to_string())
-            .context("reading the container's config.json")
+        saved::read_kept(self.fd(), CONFIG).context("reading the container's config.json")
     }
 
     /// Lets others in again.

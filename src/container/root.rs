@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Container, ContainerId, Saved, gate, saved, status};
+use super::{Container, ContainerId, Saved, gate, saved, status, trust};
 use crate::error::{Failure, Result};
 use crate::state::Status;
 use crate::sys::{self, Call, Named};
@@ -31,14 +31,17 @@ pub struct Seen {
 }
 
 impl StateRoot {
-    /// Opens it.
+    /// Opens it; `None` when it does not exist.
     ///
     /// # Errors
-    /// open(2), `ENOENT` too.
-    pub fn open(path: &Path) -> Result<Self, Call> {
+    /// When others may write there; open(2).
+    pub fn open(path: &Path) -> Result<Option<Self>> {
+        if !trust::judge_root(path)? {
+            return Ok(None);
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).named(|| format!("open({path:?})"))?;
-        Ok(Self { fd, path: path.to_owned() })
+        Ok(Some(Self { fd, path: path.to_owned() }))
     }
 
     /// The ids of all directories that could be containers, sorted; what else lies there is nobody's business.

@@ -7,13 +7,15 @@ use std::io::Write;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::trust;
 use crate::error::{Context, Result};
 use crate::spec::Hooks;
 use crate::state::{ProcessState, State, Status, VERSION};
-use crate::sys::{self, Named, small_file};
+use crate::sys::{self, Call, Named, small_file};
 
 /// The file's name.
 pub(super) const FILE: &str = "state.json";
@@ -154,11 +156,10 @@ impl Saved {
     /// # Errors
     /// The failed call's; when it is not JSON.
     pub(super) fn read(directory: BorrowedFd<'_>, name: &str) -> Result<Option<Self>> {
-        let text = match small_file::read_all(directory, name, || name.to_owned()) {
-            Err(call) if call.is(Errno::NOENT) => return Ok(None),
-            other => other.context("reading state.json")?,
-        };
-        Self::parse(&text).map(Some)
+        match read_kept(directory, name) {
+            Err(error) if is_missing(&error) => Ok(None),
+            other => Self::parse(&other.context("reading state.json")?).map(Some),
+        }
     }
 
     pub(crate) fn parse(text: &[u8]) -> Result<Self> {
@@ -166,6 +167,19 @@ impl Saved {
         anyhow::ensure!(!saved.id.is_empty(), "reading state.json: it is that of no container");
         Ok(saved)
     }
+}
+
+/// The whole of a file in the state root, which only we and root may write to.
+pub(super) fn read_kept(directory: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>> {
+    let shown = || name.to_owned();
+    // Should it be a fifo, we do not wait for its other end.
+    let file = small_file::open(directory, name, OFlags::RDONLY | OFlags::NONBLOCK, shown)?;
+    trust::judge_kept(&file, || name.into())?;
+    Ok(small_file::read_open(&file, shown)?)
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Call>().is_some_and(|call| call.is(Errno::NOENT))
 }
 
 fn remove(directory: BorrowedFd<'_>, name: &str) -> Result<()> {

@@ -21,15 +21,15 @@ use crate::error::{AtKey, Report, Result};
 use crate::plan::Entry;
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::clone::exit_now;
-use crate::sys::{Named, fd, process, scheduling, signal};
+use crate::sys::{Call, Named, fd, process, scheduling, signal};
 
 /// The first descriptor that is not stdio.
 const FIRST: u32 = 3;
 
-/// The first that is not the program's. All before it are open since the runtime began, so none of ours can be among
-/// them.
-fn first_of_ours(plan: &Entry) -> u32 {
-    FIRST + plan.preserved_fds
+/// Closes all that are not the program's but `kept`. A number in between that the caller had not opened may be one of
+/// ours.
+fn close_ours(plan: &Entry, kept: impl AsFd) -> Result<(), Call> {
+    fd::close_copies_but(FIRST, &plan.preserved_fds, kept.as_fd())
 }
 
 /// Becomes the user, in the working directory, with nothing left to do but the program.
@@ -44,7 +44,7 @@ pub fn prepare(plan: &Entry, home: Home, runtime: &InitEnd) -> Result<Program> {
         scheduling::set_memory_policy(policy.mode, &policy.nodes).at("/linux/memoryPolicy")?;
     }
     rustix::process::umask(Mode::from_raw_mode(plan.process.user.umask));
-    fd::close_on_exec_from(first_of_ours(plan))?; // CVE-2024-21626
+    fd::close_on_exec_from(FIRST)?; // CVE-2024-21626
     let there = change_directory(plan)?;
     if plan.process.has_limits() {
         if plan.keeps_rights {
@@ -67,7 +67,7 @@ pub fn prepare(plan: &Entry, home: Home, runtime: &InitEnd) -> Result<Program> {
 /// # Errors
 /// The call's.
 pub fn close_all_but(kept: impl AsFd, plan: &Entry) -> Result<()> {
-    Ok(fd::close_copies_from(first_of_ours(plan), kept.as_fd())?)
+    Ok(close_ours(plan, kept)?)
 }
 
 /// Becomes the program, after `last`. Why not is told on `wire`; there is no way back.
@@ -87,10 +87,10 @@ fn become_program(
     wire: &InitEnd,
     last: impl FnOnce() -> Result<()>,
 ) -> Result<Infallible> {
-    fd::close_copies_from(first_of_ours(plan), wire.as_fd())?;
+    close_ours(plan, wire.as_fd())?;
     last()?;
-    for number in FIRST..first_of_ours(plan) {
-        fd::keep_over_exec(number)?;
+    for number in &plan.preserved_fds {
+        fd::keep_over_exec(*number)?;
     }
     signal::end_on_broken_pipes()?; // not before: a hook that does not read its state must not end us
     seccomp::load(plan.seccomp.as_ref(), wire)?;

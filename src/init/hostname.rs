@@ -17,7 +17,7 @@ pub fn set(plan: &Plan) -> Result<()> {
         nix::unistd::sethostname(&names.hostname).named(call).at("/hostname")?;
     }
     if !names.domainname.is_empty() {
-        process::set_domain_name(&names.domainname).at("/domainname")?;
+        process::set_domain_name(&names.domainname).at(names.domainname_key)?;
     }
     Ok(())
 }

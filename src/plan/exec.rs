@@ -44,8 +44,8 @@ pub struct Changes<'a> {
     pub apparmor_profile: &'a str,
     /// `--process-label`; empty for none.
     pub selinux_label: &'a str,
-    /// How many descriptors after stdio the program keeps.
-    pub preserved_fds: u32,
+    /// The numbers of the descriptors after stdio that the program keeps, ascending.
+    pub preserved_fds: &'a [u32],
     /// `--tty`.
     pub tty: bool,
     /// What else it says about terminals.
@@ -92,7 +92,7 @@ impl ExecPlan {
             terminal: terminal::decide(config.process.as_ref(), changes.terminal, &mut problems),
             seccomp: seccomp::decide(config.linux.seccomp.as_ref(), &mut problems),
             ids: id_mappings::decide(&config.linux, &namespaces, &mut problems),
-            preserved_fds: changes.preserved_fds,
+            preserved_fds: changes.preserved_fds.to_vec(),
             keeps_rights: own & USER.flag == 0,
         };
         let mut plan = Self {

@@ -70,8 +70,8 @@ pub struct Request<'a> {
     pub no_new_keyring: bool,
     /// The name for the new keyring, which nobody could know before: else somebody might have made it already.
     pub keyring: &'a str,
-    /// How many descriptors after stdio the program keeps.
-    pub preserved_fds: u32,
+    /// The numbers of the descriptors after stdio that the program keeps, ascending.
+    pub preserved_fds: &'a [u32],
     /// Variables besides those of the config, `NAME=VALUE`, which count before those.
     pub env: &'a [String],
     /// The host's directory with the socket on which the program says that it is ready.
@@ -143,8 +143,8 @@ pub struct Entry {
     pub seccomp: Option<seccomp::SeccompPlan>,
     /// Ids of the user namespace.
     pub ids: id_mappings::IdMappingsPlan,
-    /// How many descriptors after stdio the program keeps.
-    pub preserved_fds: u32,
+    /// The numbers of the descriptors after stdio that the program keeps, ascending.
+    pub preserved_fds: Vec<u32>,
     /// Whether the process has the runtime's rights until it gives them up itself: it enters no user namespace.
     pub keeps_rights: bool,
 }
@@ -227,7 +227,7 @@ impl Plan {
             terminal: terminal::decide(config.process.as_ref(), request.terminal, problems),
             seccomp: seccomp::decide(linux.seccomp.as_ref(), problems),
             ids,
-            preserved_fds: request.preserved_fds,
+            preserved_fds: request.preserved_fds.to_vec(),
             keeps_rights: !namespaces.has_own(&namespaces::USER),
         };
         let mut plan = Self {
@@ -265,7 +265,7 @@ impl Default for Request<'_> {
             no_pivot: false,
             no_new_keyring: false,
             keyring: "_ses",
-            preserved_fds: 0,
+            preserved_fds: &[],
             env: &[],
             notify: None,
             terminal: terminal::Caller::default(),

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::Problems;
+use super::{Problems, sysctl};
 use crate::host::Host;
 use crate::spec::{self, Text, TimeOffset};
 
@@ -83,6 +83,8 @@ pub struct NamespacesPlan {
     pub hostname: String,
     /// New NIS domain name, or empty.
     pub domainname: String,
+    /// JSON pointer of what gives that.
+    pub domainname_key: &'static str,
 }
 
 impl NamespacesPlan {
@@ -144,6 +146,7 @@ pub fn decide(config: &spec::Config<'_>, host: &Host, problems: &mut Problems) -
     if !time_offsets.is_empty() {
         create &= !TIME.flag;
     }
+    let (domainname_key, domainname) = sysctl::domainname(config, problems);
     let plan = NamespacesPlan {
         create: create & !CGROUP.flag,
         birth: birth(seen, &join, !time_offsets.is_empty(), host),
@@ -151,11 +154,12 @@ pub fn decide(config: &spec::Config<'_>, host: &Host, problems: &mut Problems) -
         create_cgroup: create & CGROUP.flag != 0,
         join,
         hostname: config.hostname.to_string(),
-        domainname: config.domainname.to_string(),
+        domainname: domainname.to_owned(),
+        domainname_key,
     };
-    for (key, name) in [("/hostname", &plan.hostname), ("/domainname", &plan.domainname)] {
+    for (key, name) in [("/hostname", &plan.hostname), (domainname_key, &plan.domainname)] {
         if !name.is_empty() && !plan.has_own(&UTS) {
-            let what = key.trim_start_matches('/');
+            let what = if key == "/hostname" { "hostname" } else { "domainname" };
             problems.add(key, format!("unable to set {what} without a private UTS namespace (linux.namespaces)"));
         }
         if name.len() > 64 || name.contains('\0') {

@@ -33,6 +33,9 @@ pub fn decide(linux: &spec::Linux<'_>, namespaces: &NamespacesPlan, problems: &m
     let mut list = Vec::new();
     for (name, value) in linux.sysctl.iter() {
         let (dotted, file) = both_forms(name);
+        if dotted == DOMAINNAME && namespaces.has_own(&UTS) {
+            continue; // set as `domainname` is
+        }
         match refusal(&dotted, namespaces) {
             Some(reason) => {
                 let key = name.replace('~', "~0").replace('/', "~1");
@@ -42,6 +45,26 @@ pub fn decide(linux: &spec::Linux<'_>, namespaces: &NamespacesPlan, problems: &m
         }
     }
     list
+}
+
+const DOMAINNAME: &str = "kernel.domainname";
+
+/// The NIS domain name and the place that gives it. Root of a user namespace may not write to the file of the parameter,
+/// but may call setdomainname(2); so that is how both are set.
+pub(super) fn domainname<'a>(config: &'a spec::Config<'_>, problems: &mut Problems) -> (&'static str, &'a str) {
+    const KEY: &str = "/linux/sysctl/kernel.domainname";
+    let own = &*config.domainname;
+    let Some((_, value)) = config.linux.sysctl.iter().find(|(name, _)| both_forms(name).0 == DOMAINNAME) else {
+        return ("/domainname", own);
+    };
+    let value = value.trim_end_matches('\n');
+    if own.is_empty() {
+        return (KEY, value);
+    }
+    if own != value {
+        problems.add(KEY, format_args!("sysctl {DOMAINNAME:?} is {value:?}, but domainname is {own:?}"));
+    }
+    ("/domainname", own)
 }
 
 /// sysctl(8) takes both separators; the first one in a name decides which it is, the other then stands for itself.

@@ -10,21 +10,22 @@ use crate::sys::fd;
 /// The first descriptor that is not stdio.
 const FIRST: u32 = 3;
 
-/// Descriptors from 3 on that are the program's, at the same numbers. As all of them are open from the beginning, none
-/// that we open ourselves has such a number.
+/// Descriptors from 3 on that are the program's, at the same numbers. They are open from the beginning, so none that we
+/// open ourselves has such a number.
 #[derive(Debug, Default)]
 pub struct Inherited {
-    /// How many.
-    pub count: u32,
+    /// Their numbers, ascending. There may be gaps: a number that the caller has not opened is no descriptor of the
+    /// program's, whatever we open there ourselves.
+    pub numbers: Vec<u32>,
     /// What the program is told of them: variables.
     pub env: Vec<String>,
 }
 
 impl Inherited {
-    /// Looks whether `preserved` of them are there (`--preserve-fds`).
+    /// Those of the first `preserved` after stdio that are open (`--preserve-fds`).
     ///
     /// # Errors
-    /// The first that is not.
+    /// That of looking which are open.
     pub fn of(preserved: u32) -> Result<Self> {
         Self::behind(0, preserved)
     }
@@ -32,7 +33,7 @@ impl Inherited {
     /// As [`Self::of`], behind those of `LISTEN_FDS`, if they are meant for us.
     ///
     /// # Errors
-    /// The first that is not there.
+    /// The first socket that is not there; as [`Self::of`].
     pub fn with_listeners(preserved: u32) -> Result<Self> {
         let listeners = listeners();
         for index in 0..listeners {
@@ -48,22 +49,21 @@ impl Inherited {
     }
 
     fn behind(listeners: u32, preserved: u32) -> Result<Self> {
-        for index in 0..preserved {
-            fd::inherited(FIRST.saturating_add(listeners).saturating_add(index))
-                .with_context(|| format!("unable to stat preserved-fd {index} (of {preserved})"))?;
+        let mut numbers: Vec<u32> = (FIRST..FIRST.saturating_add(listeners)).collect();
+        let end = FIRST.saturating_add(listeners).saturating_add(preserved);
+        if preserved > 0 {
+            let first = FIRST.saturating_add(listeners);
+            let open = fd::open_numbers().context("looking which descriptors are open (--preserve-fds)")?;
+            numbers.extend(
+                open.into_iter().filter(|number| (first..end).contains(number) && fd::inherited(*number).is_ok()),
+            );
         }
-        Ok(Self { count: listeners + preserved, env: Vec::new() })
+        Ok(Self { numbers, env: Vec::new() })
     }
 
     /// Lets go of them, once the container has its copies: else nobody would hear when it has closed them.
-    ///
-    /// # Errors
-    /// The call's.
-    pub fn close(&self) -> Result<()> {
-        if self.count > 0 {
-            fd::close_inherited(FIRST, FIRST + self.count - 1)?;
-        }
-        Ok(())
+    pub fn close(&self) {
+        self.numbers.iter().copied().for_each(fd::close_inherited);
     }
 }
 

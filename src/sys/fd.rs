@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Dir, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{Call, Named, check};
@@ -34,6 +34,21 @@ pub fn inherited(number: u32) -> Result<(), Call> {
         0 => Ok(()),
         _ => Err(Errno::BADF).named(name),
     }
+}
+
+/// The numbers of all descriptors that are open, ascending (proc_pid_fd(5)).
+///
+/// # Errors
+/// open(2)'s, getdents(2)'s.
+pub fn open_numbers() -> Result<Vec<u32>, Call> {
+    let name = || "getdents(\"/proc/self/fd\")".to_owned();
+    let directory = open("/proc/self/fd".as_ref(), OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let mut numbers = Vec::new();
+    for entry in Dir::new(directory).named(name)? {
+        numbers.extend(entry.named(name)?.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// Takes a descriptor that was [`inherited`] and can be written to as our own.
@@ -66,15 +81,10 @@ pub fn keep_over_exec(number: u32) -> Result<(), Call> {
     Ok(())
 }
 
-/// Closes descriptors that were [`inherited`], from `first` to `last` (close_range(2)).
-///
-/// # Errors
-/// The call's.
-pub fn close_inherited(first: u32, last: u32) -> Result<(), Call> {
+/// Closes a descriptor that was [`inherited`].
+pub fn close_inherited(number: u32) {
     // SAFETY: nothing of ours owns a descriptor that we were born with.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
-        .named(|| format!("close_range({first}, {last})"))?;
-    Ok(())
+    unsafe { libc::close(number.cast_signed()) };
 }
 
 /// Opens a file of the host.
@@ -114,20 +124,28 @@ pub fn close_copy(fd: BorrowedFd<'_>) {
 }
 
 /// In a child made by [`super::clone::clone`], before execve(2): closes its copies of all descriptors from `first` on but
-/// `except` (close_range(2)).
+/// those with the numbers `kept`, which are ascending, and `except` (close_range(2)).
 ///
 /// # Errors
 /// The call's.
-pub fn close_copies_from(first: u32, except: BorrowedFd<'_>) -> Result<(), Call> {
+pub fn close_copies_but(first: u32, kept: &[u32], except: BorrowedFd<'_>) -> Result<(), Call> {
     let except = except.as_raw_fd().unsigned_abs();
-    for (first, last) in [(first, except.saturating_sub(1)), (first.max(except + 1), u32::MAX)] {
-        if first > last {
-            continue;
+    let split = kept.partition_point(|number| *number < except);
+    let (below, above) = kept.split_at(split);
+    let mut first = first;
+    for number in below.iter().chain([&except]).chain(above).copied() {
+        if first < number {
+            close_copies(first, number - 1)?;
         }
-        // SAFETY: as in `close_copy`: the child never returns into the code that owns the descriptors.
-        check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
-            .named(|| format!("close_range({first}, {last})"))?;
+        first = number + 1;
     }
+    close_copies(first, u32::MAX)
+}
+
+fn close_copies(first: u32, last: u32) -> Result<(), Call> {
+    // SAFETY: as in `close_copy`: the child never returns into the code that owns the descriptors.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
+        .named(|| format!("close_range({first}, {last})"))?;
     Ok(())
 }
 

@@ -28,13 +28,20 @@ pub fn open(dir: BorrowedFd<'_>, name: impl Arg, flags: OFlags, shown: impl Fn()
 /// openat(2), read(2).
 pub fn read_all(dir: BorrowedFd<'_>, name: impl Arg, shown: impl Fn() -> String) -> Result<Vec<u8>, Call> {
     // Should it be a fifo, we do not wait for its other end.
-    let file = open(dir, name, OFlags::RDONLY | OFlags::NONBLOCK, &shown)?;
+    read_open(&open(dir, name, OFlags::RDONLY | OFlags::NONBLOCK, &shown)?, shown)
+}
+
+/// The whole of an open file.
+///
+/// # Errors
+/// read(2).
+pub fn read_open(file: &OwnedFd, shown: impl Fn() -> String) -> Result<Vec<u8>, Call> {
     let mut content = Vec::with_capacity(SHORT);
     loop {
         if content.len() == content.capacity() {
             content.reserve(SHORT);
         }
-        match read(&file, spare_capacity(&mut content)) {
+        match read(file, spare_capacity(&mut content)) {
             Ok(0) => return Ok(content),
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno).named(|| format!("read({:?})", shown())),

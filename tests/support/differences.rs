@@ -3,6 +3,7 @@
 //! A test that starts with `differs!()` is skipped when the runtime under test is runc; its name and the reason stand
 //! here. `RUN_DIFFERENCES=1` runs these tests on runc all the same, to see whether they still fail there.
 
+mod net_devices;
 mod skip;
 
 pub use skip::{notify_has_a_barrier, refusals_name_the_key, refuses_in_one_line, skips};
@@ -246,30 +247,6 @@ pub const REASONS: &[(&str, &str)] = &[
     ("namespaces::time_offsets_shift_the_clocks", "runc 1.1 has no time namespaces"),
     ("namespaces::time_offsets_that_cannot_be_are_refused", "runc 1.1 has no time namespaces"),
     ("namespaces::time_offsets_without_a_time_namespace_are_refused", "runc 1.1 has no time namespaces"),
-    ("net_devices::a_container_in_a_user_namespace_gets_its_device", "runc 1.1 has no netDevices"),
-    ("net_devices::a_container_in_the_network_of_the_host_gets_no_device", "runc 1.1 has no netDevices"),
-    ("net_devices::a_create_that_fails_later_brings_the_device_back", "runc 1.1 has no netDevices"),
-    ("net_devices::a_device_gets_another_index_when_its_own_is_taken", "runc 1.1 has no netDevices"),
-    ("net_devices::a_device_is_moved_and_up", "runc 1.1 has no netDevices"),
-    ("net_devices::a_device_is_renamed", "runc 1.1 has no netDevices"),
-    ("net_devices::a_device_that_a_sibling_renamed_comes_back", "runc 1.1 has no netDevices"),
-    ("net_devices::a_device_that_cannot_be_moved_is_refused_and_the_others_come_back", "runc 1.1 has no netDevices"),
-    ("net_devices::a_device_that_does_not_exist_is_refused_and_the_others_stay", "runc 1.1 has no netDevices"),
-    ("net_devices::a_joined_namespace_keeps_the_device_when_the_container_is_gone", "runc 1.1 has no netDevices"),
-    ("net_devices::a_name_that_is_taken_is_refused", "runc 1.1 has no netDevices"),
-    ("net_devices::a_namespace_of_the_containers_own_takes_the_device_along", "runc 1.1 has no netDevices"),
-    ("net_devices::a_template_takes_the_first_number_that_is_free", "runc 1.1 has no netDevices"),
-    ("net_devices::attack_a_device_of_a_sibling_is_not_brought_to_the_host", "runc 1.1 has no netDevices"),
-    ("net_devices::attributes_stay", "runc 1.1 has no netDevices"),
-    ("net_devices::configured_global_addresses_stay", "runc 1.1 has no netDevices"),
-    ("net_devices::only_the_new_name_must_be_free", "runc 1.1 has no netDevices"),
-    ("net_devices::what_is_no_name_is_refused", "runc 1.1 has no netDevices"),
-    ("net_devices_restored::a_container_is_restored_with_its_device", "runc 1.1 has no netDevices"),
-    (
-        "net_devices_restored::a_device_that_the_joined_namespace_has_not_comes_from_the_host",
-        "runc 1.1 has no netDevices",
-    ),
-    ("net_devices_restored::a_device_that_the_joined_namespace_has_stays_there", "runc 1.1 has no netDevices"),
     ("notify_socket::a_foreground_run_passes_signals_on_before_the_program_is_ready", "runc passes none on until then"),
     ("notify_socket::a_program_that_never_says_so_ends_as_any_other", "runc waits on, in the foreground for ever"),
     ("notify_socket::nobody_at_the_socket_is_an_error_of_start", "runc tells when the program runs already"),
@@ -300,10 +277,10 @@ pub const REASONS: &[(&str, &str)] = &[
     ("preserve_fds::a_number_that_is_none_is_refused", "runc takes a negative one for none, and prints its help"),
     ("preserve_fds::hooks_do_not_get_them", "runc 1.1 hands them and its own to hooks in the container"),
     ("preserve_fds::listen_fds_that_are_not_open_are_refused", "runc says only what the kernel said"),
-    ("preserve_fds::the_first_that_is_not_open_is_named", "runc takes what it has opened itself for it"),
     ("preserve_fds::the_names_of_listen_fds_reach_the_program", "runc drops them"),
     ("preserve_fds::the_runtime_lets_go_of_them", "runc in the foreground holds them, too"),
-    ("preserve_fds::what_we_opened_ourselves_cannot_be_preserved", "runc hands on its own log file"),
+    ("preserve_fds::what_is_not_open_is_left_out", "runc refuses; crun goes on without them, and Podman needs it"),
+    ("preserve_fds::what_we_opened_ourselves_is_not_preserved", "runc hands on its own log file"),
     ("rlimits::a_duplicate_limit_is_refused", "runc lets the last one win, which the specification forbids"),
     ("root::propagation_shared_and_rshared_make_the_root_shared", "runc 1.1 sets it before pivot_root"),
     ("root::propagation_slave_and_rslave_make_the_root_a_slave", "runc 1.1 makes the root private"),
@@ -354,6 +331,14 @@ pub const REASONS: &[(&str, &str)] = &[
         "runc opens /etc/passwd whatever it is, and waits",
     ),
     ("spec::a_link_is_not_followed", "runc writes where a dangling link points"),
+    ("state_root::a_state_root_of_another_user_is_refused", "runc looks at no owner"),
+    ("state_root::a_state_root_that_others_may_write_to_is_refused", "runc looks at no owner"),
+    ("state_root::what_others_may_write_below_it_is_refused", "runc looks at no owner"),
+    ("sysctl::a_domain_name_beside_another_one_is_refused", "runc 1.1 has no domainname"),
+    (
+        "sysctl::the_domain_name_is_set_in_a_user_namespace",
+        "runc writes to the file, which root of a user namespace may not",
+    ),
     ("systemd::no_unit_is_made_in_a_frozen_slice", "runc waits for ever"),
     (
         "systemd_limits::a_container_that_ceases_to_be_idle_stays_so",

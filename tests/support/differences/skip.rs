@@ -1,6 +1,7 @@
 //! What follows from the list of differences when the runtime under test is runc.
 
 use super::REASONS;
+use super::net_devices::TESTS as OF_NET_DEVICES;
 use crate::support::crun_only::TESTS as OF_CRUN;
 use crate::support::runtime;
 
@@ -30,7 +31,8 @@ pub fn skips(function: &str) -> bool {
     let name = name.trim_end_matches("::here");
     let of_crun = OF_CRUN.contains(&name).then_some("runc does not have it, crun has");
     let reason = REASONS.iter().find(|(test, _)| *test == name).map(|(_, reason)| *reason);
-    let Some(reason) = reason.or(of_crun) else {
+    let of_net_devices = OF_NET_DEVICES.contains(&name).then_some("runc 1.1 has no netDevices");
+    let Some(reason) = reason.or(of_crun).or(of_net_devices) else {
         panic!("{name} uses differs!() but is not in tests/support/differences.rs");
     };
     let skip = is_runc() && std::env::var_os("RUN_DIFFERENCES").is_none();
@@ -45,7 +47,7 @@ pub fn skips(function: &str) -> bool {
 fn every_difference_is_used() {
     let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     needs!(tests.is_dir(), "source tree");
-    for name in REASONS.iter().map(|(name, _)| name).chain(OF_CRUN) {
+    for name in REASONS.iter().map(|(name, _)| name).chain(OF_CRUN).chain(OF_NET_DEVICES) {
         let (module, test) = name.rsplit_once("::").expect("module::test");
         let path = tests.join(module.replace("::", "/")).with_extension("rs");
         let source = runtime::read(&path);
