@@ -8,6 +8,8 @@
 //!   MountSource(n)        (0..k×)   ──▶     a source only the host side may open, or a copy of it whose ids are to
 //!     + perhaps a descriptor                be mapped
 //!                                   ◀── Descriptor
+//!   Devices               (0..1×)   ──▶     nodes that only the host side may make
+//!                                   ◀── Descriptor, or Go if it may not either
 //!   Built                           ──▶     cgroup limits, prestart, createRuntime
 //!                                   ◀── Go                only if init waits: there are hooks
 //!   Terminal + descriptor           ──▶     its master, when the program has one; no answer
@@ -53,6 +55,8 @@ pub enum FromInit {
     Forked(i32),
     /// The source of `mounts[n]` cannot be opened from here, or it is this mount, and its ids cannot be mapped from here.
     MountSource(usize, Option<OwnedFd>),
+    /// The device nodes of the config cannot be made from here.
+    Devices,
     /// The mounts and devices are made, pivot_root is next: the moment for the cgroup's limits and the first hooks.
     Built,
     /// The master of the program's terminal.
@@ -83,6 +87,7 @@ pub enum ToInit {
 const GO: u8 = b'g';
 const FORKED: u8 = b'p';
 const MOUNT_SOURCE: u8 = b'm';
+const DEVICES: u8 = b'd';
 const BUILT: u8 = b'b';
 const TERMINAL: u8 = b't';
 const LIMITS: u8 = b'l';
@@ -129,7 +134,7 @@ impl RuntimeEnd {
         self.send(&[GO], None)
     }
 
-    /// Answers [`FromInit::MountSource`].
+    /// Answers [`FromInit::MountSource`] and [`FromInit::Devices`].
     ///
     /// # Errors
     /// sendmsg(2)'s.
@@ -274,6 +279,7 @@ pub(crate) fn encode(message: &FromInit) -> Vec<u8> {
     match message {
         FromInit::Forked(pid) => number(FORKED, u64::from(pid.unsigned_abs())),
         FromInit::MountSource(index, _) => number(MOUNT_SOURCE, *index as u64),
+        FromInit::Devices => vec![DEVICES],
         FromInit::Built => vec![BUILT],
         FromInit::Terminal(_) => vec![TERMINAL],
         FromInit::Limits => vec![LIMITS],
@@ -296,6 +302,7 @@ pub(crate) fn decode(packet: &[u8], descriptor: Option<OwnedFd>) -> Result<FromI
         None => FromInit::End,
         Some(&FORKED) => FromInit::Forked(i32::try_from(number)?),
         Some(&MOUNT_SOURCE) => FromInit::MountSource(usize::try_from(number)?, descriptor),
+        Some(&DEVICES) => FromInit::Devices,
         Some(&BUILT) => FromInit::Built,
         Some(&TERMINAL) => FromInit::Terminal(descriptor.context("a terminal without a descriptor")?),
         Some(&LIMITS) => FromInit::Limits,
@@ -335,6 +342,7 @@ mod tests {
         let messages = [
             FromInit::Forked(77),
             FromInit::MountSource(3, None),
+            FromInit::Devices,
             FromInit::Built,
             FromInit::Limits,
             FromInit::Ready,

@@ -218,7 +218,8 @@ fn what_is_mounted_from_the_host_has_a_name_that_the_rootfs_has_no_say_in() {
     let bundle = Bundle::busybox();
     let source = bundle.scratch_dir("data");
     std::os::unix::fs::symlink("/mnt", bundle.rootfs("link")).unwrap();
-    let mount = json!({ "destination": "/link", "source": source, "options": ["bind", "ro"] });
+    // criu compares sources with mount points: it was told of `/./.` at the end, and found none.
+    let mount = json!({ "destination": "/link", "source": source.join("./."), "options": ["bind", "ro"] });
     let c = running(bundle.push("/mounts", mount));
     checkpoint(&c, &[]);
     let pairs = |told: &Fields| -> Vec<(String, String)> {

@@ -1,10 +1,11 @@
 //! `linux.devices`, and the devices and links every container has
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Bundle, Value, json};
+use crate::support::{Bundle, Value, json, mountinfo};
 
 fn device(path: &str, kind: &str, major: i64, minor: i64) -> Value {
     json!({ "path": path, "type": kind, "major": major, "minor": minor })
@@ -202,4 +203,148 @@ fn another_device_or_a_link_in_the_place_of_a_device_is_refused() {
         assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
         bundle.refused().says("/deck exists in the rootfs and is not this device").names("linux.devices[0]");
     }
+}
+
+/// A mount of /proc and these.
+fn only(mounts: &[Value]) -> Value {
+    let mut all = vec![json!({ "destination": "/proc", "type": "proc", "source": "proc" })];
+    all.extend_from_slice(mounts);
+    json!(all)
+}
+
+fn bound(source: &Path, destination: &str) -> Value {
+    json!({ "destination": destination, "type": "bind", "source": source, "options": ["rbind"] })
+}
+
+#[track_caller]
+fn shell(script: &str) {
+    assert!(Command::new("sh").args(["-ec", script]).status().unwrap().success(), "{script}");
+}
+
+/// The image decides where /dev leads. Seen to fail: nodes and links were made in the host's directory.
+#[test]
+fn nothing_is_made_in_a_directory_of_the_host() {
+    differs!();
+    for (dev, destination) in [("/data", "/data"), ("/data/deep", "/data"), ("/data/below/x", "/data/below")] {
+        let bundle = Bundle::busybox();
+        let cargo = bundle.scratch_dir("cargo");
+        fs::write(cargo.join("ptmx"), "kept").unwrap();
+        fs::remove_dir_all(bundle.rootfs("dev")).unwrap();
+        symlink(dev, bundle.rootfs("dev")).unwrap();
+        let bundle = bundle.set("/mounts", only(&[bound(&cargo, destination)]));
+        bundle.refused().says("leads to a directory of the host, in which nothing is made");
+        assert_eq!(fs::read_dir(&cargo).unwrap().count(), 1, "{dev}");
+        assert_eq!(fs::read_to_string(cargo.join("ptmx")).unwrap(), "kept");
+    }
+}
+
+/// Below a bind mount there may be more mounts of the host.
+#[test]
+fn nothing_is_made_in_what_is_mounted_in_a_directory_of_the_host() {
+    differs!();
+    let bundle = Bundle::busybox();
+    let cargo = bundle.scratch_dir("cargo");
+    fs::create_dir(cargo.join("inner")).unwrap();
+    fs::remove_dir_all(bundle.rootfs("dev")).unwrap();
+    symlink("/data/inner", bundle.rootfs("dev")).unwrap();
+    let (inner, seen) = (cargo.join("inner"), bundle.scratch("seen"));
+    let (inner, seen) = (inner.display(), seen.display());
+    let bundle = bundle.set("/mounts", only(&[bound(&cargo, "/data")])).after(&format!(
+        "mount -t tmpfs none {inner}; set -- sh -c '\"$0\" \"$@\"; code=$?; ls {inner} >{seen}; exit $code' \"$@\""
+    ));
+    bundle.refused().says("leads to a directory of the host, in which nothing is made");
+    assert_eq!(bundle.read("seen"), "");
+}
+
+/// Seen to fail: the host's node was made anew, with the mode that the container's should have.
+#[test]
+fn a_directory_of_the_host_keeps_its_nodes() {
+    differs!();
+    let bundle = Bundle::busybox();
+    let cargo = bundle.scratch_dir("cargo");
+    shell(&format!("mknod -m 600 {}/deck c 10 229", cargo.display()));
+    let mut bundle = bundle.push("/mounts", bound(&cargo, "/dev/hold")).push(
+        "/linux/devices",
+        json!({ "path": "/dev/hold/deck", "type": "c", "major": 10, "minor": 229, "fileMode": 0o666 }),
+    );
+    assert_eq!(stat(&mut bundle, "/dev/hold/deck"), "character special file a:e5 600 0:0");
+    let bundle = bundle.push("/linux/devices", device("/dev/hold/new", "c", 10, 230));
+    bundle.refused().names("linux.devices[1]").says("in which nothing is made");
+    assert_eq!(fs::read_dir(&cargo).unwrap().count(), 1);
+}
+
+/// Seen to fail: `exists in the rootfs and is not this device`.
+#[test]
+fn what_mounts_have_put_in_the_place_of_a_device_stays() {
+    let bundle = Bundle::busybox();
+    let file = bundle.scratch("file");
+    fs::write(&file, "mine\n").unwrap();
+    let mut bundle = bundle
+        .push("/mounts", bound(Path::new("/dev/urandom"), "/dev/random"))
+        .push("/mounts", bound(Path::new("/dev/null"), "/dev/null"))
+        .push("/mounts", bound(&file, "/dev/zero"))
+        .push("/linux/devices", json!({ "path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o600 }));
+    let out = bundle.sh("stat -c %t:%T /dev/random /dev/null; cat /dev/zero; echo x >/dev/null").ok();
+    assert_eq!(out.lines(), ["1:9", "1:3", "mine"]);
+}
+
+/// Seen to fail: `unlinkat("dev/null"): device or resource busy`.
+#[test]
+fn what_mounts_have_put_in_the_place_of_a_device_stays_without_root() {
+    let bundle = || {
+        let mut bundle = Bundle::busybox();
+        for name in ["null", "zero", "full", "random", "urandom", "tty"] {
+            let path = format!("/dev/{name}");
+            bundle = bundle.push("/mounts", bound(Path::new(&path), &path));
+        }
+        bundle
+            .push("/mounts", bound(Path::new("/dev/urandom"), "/dev/random"))
+            .push("/linux/devices", device("/dev/null", "c", 1, 3))
+    };
+    let in_a_user_namespace = bundle()
+        .after("set -- unshare --user --map-root-user \"$@\"")
+        .without_namespace("cgroup")
+        .set("/mounts/2/options", json!(["newinstance", "ptmxmode=0666"]))
+        .set("/process/rlimits", json!([]));
+    for mut bundle in [in_a_user_namespace, bundle().by_user(1000)] {
+        let out = bundle.sh("stat -c %t:%T /dev/random /dev/null; grep -c ' /dev/null ' /proc/self/mountinfo").ok();
+        assert_eq!(out.lines(), ["1:9", "1:3", "1"]);
+    }
+}
+
+/// Nothing has to be made in a /dev that has everything. Seen to fail: `unlinkat("dev/ptmx"): read-only file system`.
+#[test]
+fn a_read_only_rootfs_with_a_complete_dev_will_do() {
+    differs!();
+    for ptmx in ["pts/ptmx", "/dev/pts/ptmx"] {
+        let bundle = Bundle::busybox();
+        let dev = bundle.rootfs("dev");
+        fs::remove_dir_all(&dev).unwrap();
+        shell(&format!(
+            "mkdir {0}; cd {0}; mknod -m 666 null c 1 3; mknod -m 666 zero c 1 5; mknod -m 666 full c 1 7
+             mknod -m 666 random c 1 8; mknod -m 644 urandom c 1 9; mknod -m 666 tty c 5 0; ln -s {ptmx} ptmx
+             ln -s /proc/self/fd fd; for n in 0 1 2; do ln -s /proc/self/fd/$n $n; done
+             mv 0 stdin; mv 1 stdout; mv 2 stderr",
+            dev.display()
+        ));
+        let rootfs = bundle.rootfs("").display().to_string();
+        let rootfs = rootfs.trim_end_matches('/');
+        let mut bundle = bundle
+            .set("/mounts", only(&[]))
+            .set("/linux/maskedPaths", json!([]))
+            .after(&format!("mount --bind {rootfs} {rootfs}; mount -o remount,bind,ro {rootfs}"));
+        let out = bundle.sh("touch /x; readlink /dev/ptmx; stat -c %t:%T /dev/null");
+        assert_eq!(out.lines(), [ptmx, "1:3"], "{out:?}");
+        assert!(out.stderr.contains("Read-only file system"), "{out:?}");
+    }
+}
+
+/// The host's nodes that are bound are private mounts, without rights. Seen to fail: they were slaves of the host's.
+#[test]
+fn bound_devices_are_private_and_without_rights() {
+    differs!();
+    let mounts = Bundle::busybox().after("mount --make-rshared /dev").by_user(1000).mountinfo();
+    let null = mountinfo::at(&mounts, "/dev/null");
+    assert!(null.propagation.is_empty(), "{null:?}");
+    assert!(["nosuid", "noexec"].iter().all(|option| null.options.iter().any(|has| has == option)), "{null:?}");
 }

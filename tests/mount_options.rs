@@ -328,3 +328,20 @@ fn recursive_access_time_modes_are_cleared_in_submounts() {
     clears("rnorelatime", "nodev", "");
     clears("rnostrictatime", "strictatime", "noatime");
 }
+
+/// `atime` is the kernel's default, as mount(8) has it, whatever the source has (README, "Mounts").
+#[test]
+fn atime_takes_noatime_off_a_bind_mount() {
+    differs!();
+    let bundle = Bundle::busybox();
+    let source = bundle.scratch_dir("cargo").display().to_string();
+    let script = format!("mount --bind {source} {source}; mount -o remount,bind,noatime {source}");
+    let mut bundle = bundle
+        .after(&script)
+        .push("/mounts", bind(&source, "/mnt/default", &["bind", "atime"]))
+        .push("/mounts", bind(&source, "/mnt/kept", &["bind", "ro"]));
+    let info = bundle.mountinfo();
+    let has = |target, option| mountinfo::at(&info, target).has(option);
+    assert!(has("/mnt/default", "relatime") && !has("/mnt/default", "noatime"), "{info}");
+    assert!(has("/mnt/kept", "noatime"), "{info}");
+}

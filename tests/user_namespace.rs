@@ -226,6 +226,20 @@ fn a_source_that_only_the_host_may_open_is_bound_without_a_way_back() {
     assert!(mount.propagates("master") && !mount.propagates("shared"), "{mount:?}");
 }
 
+/// In the order of the list, also where only the runtime may enter the directory that the rootfs is in. Seen to fail: the
+/// runtime bound what is underneath.
+#[test]
+fn the_source_of_a_bind_mount_may_be_an_earlier_mount() {
+    let mut bundle =
+        mapped().push("/mounts", json!({ "destination": "/hold", "type": "tmpfs", "source": "first" })).push(
+            "/mounts",
+            json!({ "destination": "/mnt", "type": "bind", "source": "rootfs/hold", "options": ["rbind"] }),
+        );
+    fs::set_permissions(bundle.dir(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let info = bundle.mountinfo();
+    assert_eq!(mountinfo::at(&info, "/mnt").source, "first", "{info}");
+}
+
 #[test]
 fn a_fifo_is_made() {
     differs!();
@@ -234,14 +248,64 @@ fn a_fifo_is_made() {
     assert_eq!(out.line(), "fifo 622 0:0");
 }
 
-/// What the host does not have cannot be bound, and what is another device must not be.
+/// What the host does not have cannot be bound by an ordinary user.
 #[test]
 fn a_device_that_the_host_does_not_have_is_refused() {
     differs!();
-    for (path, minor) in [("/dev/no-such-device", 229), ("/dev/zero", 3)] {
-        let device = json!({ "path": path, "type": "c", "major": 1, "minor": minor });
-        mapped().push("/linux/devices", device).refused().says(path).names("linux.devices[0]");
+    let device = json!({ "path": "/dev/no-such-device", "type": "c", "major": 1, "minor": 229 });
+    let bundle = Bundle::busybox().by_user(1000).push("/linux/devices", device);
+    bundle.refused().says("/dev/no-such-device").names("linux.devices[0]");
+}
+
+/// Made by the runtime, which may. Seen to fail: the host has no such name.
+#[test]
+fn a_configured_device_has_its_own_name_mode_and_owner() {
+    differs!();
+    let device = |path, minor| json!({ "path": path, "type": "c", "major": 1, "minor": minor, "fileMode": 0o641, "uid": 12, "gid": 34 });
+    let mut bundle = mapped()
+        .push("/linux/devices", device("/dev/deck", 3))
+        .push("/linux/devices", device("/dev/zero", 7))
+        .push("/linux/devices", json!({ "path": "/dev/pipe", "type": "p" }))
+        .push("/linux/devices", device("/deep/down/deck", 5))
+        .push("/linux/devices", json!({ "path": "/dev/plank", "type": "c", "major": 1, "minor": 5 }))
+        .after("umask 0077");
+    let script = "stat -c '%t:%T %a %u:%g' /dev/deck /dev/zero /deep/down/deck; stat -c %F /dev/pipe
+                  head -c 4 /dev/plank | wc -c; cat /proc/self/mountinfo";
+    let out = bundle.sh(script).ok();
+    assert_eq!(out.lines()[..5], ["1:3 641 12:34", "1:7 641 12:34", "1:5 641 12:34", "fifo", "4"]);
+    for path in ["/dev/deck", "/dev/null"] {
+        let mount = mountinfo::at(&out.lines()[5..].join("\n"), path);
+        assert!(["nosuid", "noexec"].iter().all(|option| mount.options.iter().any(|has| has == option)), "{mount:?}");
+        assert!(mount.propagation.is_empty(), "{mount:?}");
     }
+    bundle.assert_nothing_left();
+}
+
+/// By an ordinary user, and where the mappings are not known: the host's of the same number. Seen to fail as above.
+#[test]
+fn a_configured_device_is_found_by_its_number() {
+    differs!();
+    let device = json!({ "path": "/dev/deck", "type": "c", "major": 1, "minor": 3 });
+    let owner = owner_of_a_namespace();
+    for bundle in [Bundle::busybox().by_user(1000), joining(owner.pid())] {
+        let out = bundle.push("/linux/devices", device.clone()).sh("stat -c %t:%T /dev/deck; echo x >/dev/deck").ok();
+        assert_eq!(out.line(), "1:3");
+    }
+}
+
+/// A sysfs shows a network namespace, and the host's belongs to another user namespace. Seen to fail: it was refused.
+#[test]
+fn the_sysfs_of_the_hosts_network_is_the_hosts() {
+    differs!();
+    let mut bundle = mapped().without_namespace("network");
+    let out = bundle.sh("ls -d /sys/class/net/lo; ls -A /sys/firmware; touch /sys/x; cat /proc/self/mountinfo");
+    let lines = out.lines();
+    assert_eq!(lines[0], "/sys/class/net/lo", "{out:?}");
+    let mounts = mountinfo::parse(&lines[1..].join("\n"));
+    let sys: Vec<_> = mounts.iter().filter(|mount| mount.target.starts_with("/sys")).collect();
+    assert_eq!(sys[0].kind, "sysfs");
+    assert!(sys.iter().all(|mount| mount.has("ro") && mount.has("nosuid") && mount.propagation.is_empty()), "{sys:?}");
+    assert!(out.stderr.contains("Read-only file system"), "{out:?}");
 }
 
 /// A bind mount of a directory whose mount has options that a user namespace must not take away.

@@ -8,7 +8,7 @@
 //! handles: the container's links lead wherever it likes.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, OFlags, StatxAttributes, StatxFlags, makedev};
 use rustix::io::Errno;
@@ -25,7 +25,7 @@ use crate::plan::namespaces::{IPC, Join, Kind, MOUNT, NETWORK, PID, USER, UTS};
 use crate::sys::mountinfo::{self, Mount};
 use crate::sys::proc::Proc;
 use crate::sys::root::{Root, file_type};
-use crate::sys::{Call, Named, fd};
+use crate::sys::{Call, Named, device, fd};
 
 /// The name of what covers masked files.
 const NULL: &str = "orlop-null";
@@ -108,7 +108,7 @@ impl View {
                 add(&path, name).at(format_args!("/mounts/{}", step.index))?;
             }
         }
-        if plan.devices.populate && plan.devices.method == Method::Bind {
+        if plan.devices.populate && plan.devices.method != Method::Make {
             for node in &plan.devices.nodes {
                 add(&node.path, device_name(&node.path))?;
             }
@@ -254,14 +254,18 @@ fn of_host(plan: &Plan, step: &MountStep) -> Vec<(String, String, String)> {
 pub fn mounts_of_host(plan: &Plan, notify: &Path, options: &mut Message) {
     let add = |options: &mut Message, name: &str, source: &str| options.pair(option::EXTERNAL_MOUNT, name, source);
     for (_, name, source) in plan.mounts.iter().flat_map(|step| of_host(plan, step)) {
-        add(options, &name, &source);
+        // criu compares the path with mount points: no `.`, `..` or link may be in it.
+        let path = Path::new(&source).canonicalize().unwrap_or_else(|_| PathBuf::from(&source));
+        add(options, &name, &path.to_string_lossy());
     }
     // That of the notify socket stands behind those of the config.
     add(options, &mount_name(plan.mounts.len()), &notify.to_string_lossy());
     add(options, NULL, "/dev/null");
-    if plan.devices.method == Method::Bind {
+    if plan.devices.method != Method::Make {
         for node in &plan.devices.nodes {
-            add(options, &device_name(&node.path), &format!("/{}", node.path));
+            let path = format!("/{}", node.path);
+            let id = device::Id::new(node.kind.letter(), node.major, node.minor);
+            add(options, &device_name(&node.path), &device::find(&path, id).unwrap_or(path));
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Mounts: their sources must be there, and the kernel must have their filesystems.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, stat};
+use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 
 use super::Findings;
@@ -13,7 +14,7 @@ use crate::plan::mount_options::Link;
 use crate::plan::mounts::MountSource;
 use crate::plan::namespaces::MOUNT;
 use crate::sys::mount::{self, Depth, LastLink};
-use crate::sys::{Named, small_file};
+use crate::sys::{Named, device, fd, small_file};
 
 pub fn look(plan: &Plan, findings: &mut Findings) {
     if plan.namespaces.joins(&MOUNT) {
@@ -33,7 +34,7 @@ pub fn look(plan: &Plan, findings: &mut Findings) {
         findings.note(found.at(format_args!("/mounts/{}/{part}", step.index)));
     }
     if plan.devices.populate && plan.devices.method == Method::Bind {
-        for node in plan.devices.nodes.iter().filter(|node| !node.key.is_empty()) {
+        for node in plan.devices.requested() {
             findings.note(device(node).with_context(|| format!("device /{}", node.path)).at(&node.key));
         }
     }
@@ -63,10 +64,12 @@ fn has_module(filesystem: &str) -> bool {
 /// In a user namespace the node of the host is bound.
 fn device(node: &Node) -> Result<()> {
     let path = format!("/{}", node.path);
-    mount::reach(&path, Depth::This, LastLink::Follow)
+    let id = device::Id::new(node.kind.letter(), node.major, node.minor);
+    let found = device::find(&path, id).unwrap_or_else(|| path.clone());
+    mount::reach(&found, Depth::This, LastLink::Follow)
         .context("a user namespace cannot make device nodes, and the host's could not be bound")?;
-    let found = stat(&path).named(|| format!("stat({path:?})"))?;
-    if !matches!(FileType::from_raw_mode(found.st_mode), FileType::CharacterDevice | FileType::BlockDevice) {
+    let source = fd::open(found.as_ref(), OFlags::PATH)?;
+    if device::Id::of(source.as_fd())? != id {
         anyhow::bail!("the host's {path} is not this device");
     }
     Ok(())

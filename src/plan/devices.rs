@@ -1,9 +1,9 @@
 //! The device nodes of the container.
 //! config.json: linux.devices[].{path, type, major, minor, fileMode, uid, gid}
 
-use super::Problems;
 use super::mounts::clean;
-use super::namespaces::{NamespacesPlan, USER};
+use super::namespaces::{MOUNT, NamespacesPlan, USER};
+use super::{Host, Problems};
 use crate::spec;
 
 /// What kind of node.
@@ -43,8 +43,10 @@ pub struct Node {
 pub enum Method {
     /// mknod(2).
     Make,
-    /// The host's node of the same name is bind-mounted: a user namespace may not make nodes.
+    /// The host's node of the same name or number is bind-mounted: a user namespace may not make nodes.
     Bind,
+    /// The nodes of the config are made by the runtime, and bind-mounted; of the others it is the host's.
+    Receive,
 }
 
 /// The decision.
@@ -54,8 +56,38 @@ pub struct DevicesPlan {
     pub nodes: Vec<Node>,
     /// How they are made.
     pub method: Method,
+    /// Whether a node that is there must have the right mode and owner, too. Who is in a user namespace may see other
+    /// owners, and cannot make it anew.
+    pub exact: bool,
     /// Whether the runtime fills /dev: not when the config binds one there.
     pub populate: bool,
+}
+
+impl NodeKind {
+    /// As mknod(1) calls it.
+    #[must_use]
+    pub fn letter(self) -> char {
+        match self {
+            Self::Character => 'c',
+            Self::Block => 'b',
+            Self::Fifo => 'p',
+        }
+    }
+}
+
+impl Node {
+    /// Whether the config asks for it; every container has the others.
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
+        !self.key.is_empty()
+    }
+}
+
+impl DevicesPlan {
+    /// The devices that the config asks for. A fifo is none.
+    pub fn requested(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.is_requested() && node.kind != NodeKind::Fifo)
+    }
 }
 
 /// The largest numbers that the kernel has (12 and 20 bits).
@@ -88,7 +120,12 @@ const PTMX: &str = "dev/ptmx";
 pub static CORE: (&str, &str) = ("dev/core", "/proc/kcore");
 
 /// Decides.
-pub fn decide(config: &spec::Config<'_>, namespaces: &NamespacesPlan, problems: &mut Problems) -> DevicesPlan {
+pub fn decide(
+    config: &spec::Config<'_>,
+    namespaces: &NamespacesPlan,
+    host: &Host,
+    problems: &mut Problems,
+) -> DevicesPlan {
     let mut nodes: Vec<Node> = DEFAULTS
         .iter()
         .map(|(path, major, minor)| Node {
@@ -114,11 +151,15 @@ pub fn decide(config: &spec::Config<'_>, namespaces: &NamespacesPlan, problems: 
         let is_bind = &*mount.kind == "bind" || mount.options.iter().any(|o| matches!(&**o, "bind" | "rbind"));
         is_bind && clean(&mount.destination) == "dev"
     };
-    DevicesPlan {
-        nodes,
-        method: if namespaces.has_own(&USER) { Method::Bind } else { Method::Make },
-        populate: !config.mounts.iter().any(bound),
-    }
+    let some_requested = nodes.iter().any(|node| node.is_requested() && node.kind != NodeKind::Fifo);
+    let method = if !namespaces.has_own(&USER) {
+        Method::Make
+    } else if some_requested && !host.rootless && !namespaces.joins(&MOUNT) {
+        Method::Receive
+    } else {
+        Method::Bind
+    };
+    DevicesPlan { nodes, method, exact: !host.rootless, populate: !config.mounts.iter().any(bound) }
 }
 
 fn node(device: &spec::Device<'_>, key: String, problems: &mut Problems) -> Option<Node> {

@@ -23,6 +23,12 @@ impl IdMappingsPlan {
     pub fn uid_on_host(&self, uid: u32) -> Option<u32> {
         if self.uid.is_empty() { (!self.joined).then_some(uid) } else { on_host(&self.uid, uid, 1) }
     }
+
+    /// The same of a group id.
+    #[must_use]
+    pub fn gid_on_host(&self, gid: u32) -> Option<u32> {
+        if self.gid.is_empty() { (!self.joined).then_some(gid) } else { on_host(&self.gid, gid, 1) }
+    }
 }
 
 /// The text of a map as the kernel reads it: a line for each range (user_namespaces(7)).

@@ -236,7 +236,7 @@ impl Plan {
             rootfs: rootfs::decide(config, request.bundle, request.no_pivot, &namespaces, problems),
             mount_label,
             cgroup_mount,
-            devices: devices::decide(config, &namespaces, problems),
+            devices: devices::decide(config, &namespaces, host, problems),
             net_devices: net_devices::decide(linux, &namespaces, host, problems),
             sysctl: sysctl::decide(linux, &namespaces, problems),
             cgroup_owner,

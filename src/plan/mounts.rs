@@ -260,6 +260,13 @@ fn source(
     }
 }
 
+/// What of the host stands in for a new filesystem of this type where none may be mounted: a sysfs shows a network
+/// namespace, and only who has rights over that may mount one. A user namespace has none over the host's.
+#[must_use]
+pub fn host_stand_in(kind: &str) -> Option<&'static str> {
+    (kind == "sysfs").then_some("/sys")
+}
+
 /// For mount(2) the options are one text, in which a comma begins the next: what is behind it would be an option that
 /// nobody has written. tmpfs knows its `mpol`, overlayfs has `\,` for it.
 fn refuse_commas(key: &str, options: &[(String, Option<String>)], problems: &mut Problems) {

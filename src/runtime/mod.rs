@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 pub mod console;
+pub mod devices;
 pub mod foreground;
 mod id_mappings;
 pub mod inherited;

@@ -10,6 +10,7 @@ use rustix::fs::{OFlags, Stat};
 use rustix::process::fchdir;
 
 use super::console::Console;
+use super::devices;
 use super::mount_sources::MountSources;
 use super::watch::Watch;
 use super::{id_mappings, limits, stdio};
@@ -259,6 +260,10 @@ impl Init {
                     let source = sources.open(index, copy)?;
                     self.wire.descriptor(source.as_fd())?;
                 }
+                FromInit::Devices => match devices::make(plan)? {
+                    Some(nodes) => self.wire.descriptor(nodes.as_fd())?,
+                    None => self.wire.go()?,
+                },
                 FromInit::Built => {
                     hooks_due()?;
                     if plan.init_waits() {

@@ -8,6 +8,7 @@
 pub mod bpf;
 pub mod caller;
 pub mod clone;
+pub mod device;
 #[cfg(target_arch = "x86_64")]
 mod early;
 pub mod fd;

@@ -95,6 +95,21 @@ pub fn new_filesystem_by_mount(kind: &str, source: &str, data: &str, flags: u64)
     open_attached(CWD, PLACE)
 }
 
+/// Files of a detached mount, each as a detached mount of its own. open_tree(2) copies only what is attached: so it is,
+/// for a moment, over the host's /proc, of which only this mount namespace knows.
+///
+/// # Errors
+/// The failed call's.
+pub fn files_of(mount: BorrowedFd<'_>, names: impl Iterator<Item = String>) -> Result<Vec<OwnedFd>, Call> {
+    const PLACE: &str = "/proc";
+    let place = open_attached(CWD, PLACE)?;
+    set_propagation(place.as_fd(), libc::MS_PRIVATE, Depth::This)?;
+    attach(mount, place.as_fd())?;
+    let files = names.map(|name| clone_tree_at(mount, &name, Depth::This)).collect();
+    detach(PLACE)?;
+    files
+}
+
 fn c_string(text: &str) -> Result<CString, Call> {
     CString::new(text).map_err(|_| Errno::INVAL).named(|| format!("mount({text:?})"))
 }

@@ -32,6 +32,14 @@ pub fn path_of(mounts: &str, id: u64) -> Option<String> {
     line.split(' ').nth(4).map(unescape)
 }
 
+/// The id of the mount that the mount with this id is on.
+#[must_use]
+pub fn parent_of(mounts: &str, id: u64) -> Option<u64> {
+    let id = id.to_string();
+    let line = mounts.lines().find(|line| line.split(' ').next() == Some(&*id))?;
+    line.split(' ').nth(1)?.parse().ok()
+}
+
 /// The options of the mount with this id, and of each that is on `path` or below.
 pub fn options_from<'a>(mounts: &'a str, id: u64, path: &Path) -> impl Iterator<Item = Vec<&'a str>> {
     mounts.lines().filter_map(move |line| {

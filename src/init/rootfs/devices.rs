@@ -5,35 +5,46 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::bail;
-use rustix::fs::{Access, AtFlags, CWD, FileType, Gid, Mode, Stat, Uid, makedev};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, StatxAttributes, StatxFlags, Uid};
 use rustix::io::Errno;
 
+use super::Rootfs;
+use super::places::Places;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::devices::{CORE, DevicesPlan, LINKS, Method, Node, NodeKind};
+use crate::plan::mount_options::attr;
+use crate::sync::{FromInit, InitEnd, ToInit};
+use crate::sys::device;
 use crate::sys::mount::{self, Depth};
-use crate::sys::root::{self, Root};
+use crate::sys::proc::Proc;
 use crate::sys::{Call, Named};
 
 /// Makes them, unless the config brings a /dev of its own. Every node is made in a directory held by handle, and never
-/// through a link (CVE-2026-41579).
+/// through a link (CVE-2026-41579). Nothing is made in a directory of the host.
 ///
 /// # Errors
 /// The failed call's.
-pub fn make(plan: &DevicesPlan, root: &Root) -> Result<()> {
+pub fn make(plan: &DevicesPlan, rootfs: &Rootfs<'_>, proc: &Proc, runtime: &InitEnd) -> Result<()> {
     if !plan.populate {
         return Ok(());
     }
-    let mut places = Places { root, last: None };
+    let mut received = if plan.method == Method::Receive { receive(plan, runtime)? } else { Vec::new() }.into_iter();
+    let mut places = Places::new(rootfs, proc);
     for node in &plan.nodes {
         let made = match plan.method {
-            Method::Make => make_node(node, &mut places),
-            Method::Bind => bind_node(node, root),
+            Method::Make => make_node(node, plan.exact, &mut places),
+            _ if node.kind == NodeKind::Fifo => make_node(node, plan.exact, &mut places),
+            Method::Receive if node.is_requested() => match received.next() {
+                Some(source) => bind(node, &source, &mut places),
+                None => bind_node(node, &mut places),
+            },
+            Method::Receive | Method::Bind => bind_node(node, &mut places),
         };
         let made = made.with_context(|| format!("device /{}", node.path));
-        if node.key.is_empty() {
-            made?;
-        } else {
+        if node.is_requested() {
             made.at(&node.key)?;
+        } else {
+            made?;
         }
     }
     for (name, target) in LINKS {
@@ -46,106 +57,139 @@ pub fn make(plan: &DevicesPlan, root: &Root) -> Result<()> {
     Ok(())
 }
 
-/// The directories of nodes and links. Nearly all are in the same one, which is looked up once.
-#[derive(Debug)]
-struct Places<'a> {
-    root: &'a Root,
-    last: Option<(&'a str, OwnedFd)>,
+/// The nodes of the config, in their order, from the runtime; none if it may not make any either.
+fn receive(plan: &DevicesPlan, runtime: &InitEnd) -> Result<Vec<OwnedFd>> {
+    let ToInit::Descriptor(nodes) = runtime.ask(&FromInit::Devices)? else { return Ok(Vec::new()) };
+    let names = (0..plan.requested().count()).map(|index| index.to_string());
+    Ok(mount::files_of(nodes.as_fd(), names)?)
 }
 
-impl<'a> Places<'a> {
-    /// As [`Root::parent_of`].
-    fn of(&mut self, path: &'a str) -> Result<(BorrowedFd<'_>, &'a str), Call> {
-        let (parent, name) = root::parent_and_name(path)?;
-        let last = match self.last.take() {
-            Some(last) if last.0 == parent => last,
-            _ => (parent, self.root.mkdir_all(parent)?),
-        };
-        Ok((self.last.insert(last).1.as_fd(), name))
-    }
+fn id(node: &Node) -> device::Id {
+    device::Id::new(node.kind.letter(), node.major, node.minor)
 }
 
-fn make_node<'a>(node: &'a Node, places: &mut Places<'a>) -> Result<()> {
-    let root = places.root;
-    let (directory, name) = places.of(&node.path)?;
-    let (kind, device) = kind_and_number(node);
-    let mode = Mode::from_raw_mode(node.mode);
-    match rustix::fs::mknodat(directory, name, kind, mode, device) {
+fn make_node<'a>(node: &'a Node, exact: bool, places: &mut Places<'a>) -> Result<()> {
+    let place = places.of(&node.path)?;
+    let id = id(node);
+    let make = |directory, name: &str| {
+        rustix::fs::mknodat(directory, name, id.kind, Mode::from_raw_mode(node.mode), id.number)
+            .named(|| format!("mknodat({:?}, {:#o}, {}:{})", node.path, node.mode, node.major, node.minor))
+    };
+    let made = if place.is_of_host { Err(Errno::EXIST).named(String::new) } else { make(place.directory, place.name) };
+    match made {
         Ok(()) => {}
-        Err(Errno::EXIST) => {
-            if is_as_it_should_be(node, directory, name)? {
+        Err(call) if call.is(Errno::EXIST) => {
+            let Some(there) = look(place.directory, place.name)? else { return Err(places.refusal(&node.path)) };
+            if there.will_do(node, exact && !place.is_of_host) {
                 return Ok(());
             }
+            if there.id != id {
+                bail!("/{} exists in the rootfs and is not this device", node.path);
+            }
             // The same device with another mode or owner, as an earlier run may have left it.
-            rustix::fs::unlinkat(directory, name, AtFlags::empty()).named(|| format!("unlinkat({:?})", node.path))?;
-            rustix::fs::mknodat(directory, name, kind, mode, device).named(|| format!("mknodat({:?})", node.path))?;
+            match rustix::fs::unlinkat(place.directory, place.name, AtFlags::empty()) {
+                Err(Errno::ROFS) if !node.is_requested() => return Ok(()),
+                result => result.named(|| format!("unlinkat({:?})", node.path))?,
+            }
+            make(place.directory, place.name)?;
         }
         // The machine is in a user namespace itself.
-        Err(Errno::PERM) if node.kind != NodeKind::Fifo => return bind_node(node, root),
-        Err(errno) => {
-            let call = || format!("mknodat({:?}, {:#o}, {}:{})", node.path, node.mode, node.major, node.minor);
-            return Err(errno).named(call).map_err(Into::into);
-        }
+        Err(call) if call.is(Errno::PERM) && node.kind != NodeKind::Fifo => return bind_node(node, places),
+        Err(call) => return Err(call.into()),
     }
     if node.uid != 0 || node.gid != 0 {
         let (uid, gid) = (Uid::from_raw(node.uid), Gid::from_raw(node.gid));
-        rustix::fs::chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+        rustix::fs::chownat(place.directory, place.name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
             .named(|| format!("fchownat({:?}, {}, {})", node.path, node.uid, node.gid))?;
     }
     Ok(())
 }
 
-fn kind_and_number(node: &Node) -> (FileType, u64) {
-    match node.kind {
-        NodeKind::Character => (FileType::CharacterDevice, makedev(node.major, node.minor)),
-        NodeKind::Block => (FileType::BlockDevice, makedev(node.major, node.minor)),
-        NodeKind::Fifo => (FileType::Fifo, 0),
+/// What is at a node's place already.
+#[derive(Debug, Clone, Copy)]
+struct There {
+    is_mount: bool,
+    id: device::Id,
+    /// Permission bits, owner, group.
+    metadata: (u32, u32, u32),
+}
+
+impl There {
+    /// What `mounts` has put there will do, whatever it is. A node of the rootfs will do if it is the same device with
+    /// the same mode and owner, if these are to be `exact`; what is no such device is not ours to take away.
+    fn will_do(&self, node: &Node, exact: bool) -> bool {
+        self.is_mount || self.id == id(node) && (!exact || self.metadata == (node.mode, node.uid, node.gid))
     }
 }
 
-/// A node that the rootfs brings will do if it is the same device with the same mode and owner; what is no such device
-/// is not ours to take away.
-fn is_as_it_should_be(node: &Node, directory: BorrowedFd<'_>, name: &str) -> Result<bool> {
-    let stat =
-        rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).named(|| format!("stat({:?})", node.path))?;
-    if !is_same(node, &stat) {
-        bail!("/{} exists in the rootfs and is not this device", node.path);
-    }
-    Ok((stat.st_mode & 0o7777, stat.st_uid, stat.st_gid) == (node.mode, node.uid, node.gid))
+fn look(directory: BorrowedFd<'_>, name: &str) -> Result<Option<There>, Call> {
+    let stat = match rustix::fs::statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS) {
+        Err(Errno::NOENT) => return Ok(None),
+        result => result.named(|| format!("statx({name:?})"))?,
+    };
+    let mode = u32::from(stat.stx_mode);
+    Ok(Some(There {
+        is_mount: stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
+        id: device::Id {
+            kind: FileType::from_raw_mode(mode),
+            number: rustix::fs::makedev(stat.stx_rdev_major, stat.stx_rdev_minor),
+        },
+        metadata: (mode & 0o7777, stat.stx_uid, stat.stx_gid),
+    }))
 }
 
-fn is_same(node: &Node, stat: &Stat) -> bool {
-    let (kind, device) = kind_and_number(node);
-    FileType::from_raw_mode(stat.st_mode) == kind && (node.kind == NodeKind::Fifo || stat.st_rdev == device)
-}
-
-/// The host's node, where we may not make one: checked to be the device that was asked for. A fifo is no device.
-fn bind_node(node: &Node, root: &Root) -> Result<()> {
-    if node.kind == NodeKind::Fifo {
-        return make_node(node, &mut Places { root, last: None });
-    }
+/// The host's node, where we may not make one: that of the same name if it is this device, or any of the same number.
+fn bind_node<'a>(node: &'a Node, places: &mut Places<'a>) -> Result<()> {
     let path = format!("/{}", node.path);
-    let source = mount::clone_tree_at(CWD, &path, Depth::This)
+    let name = device::find(&path, id(node));
+    let source = mount::clone_tree_at(CWD, name.as_deref().unwrap_or(&path), Depth::This)
         .context("a user namespace cannot make device nodes, and the host's could not be bound")?;
-    let stat = rustix::fs::fstat(&source).named(|| format!("stat({path:?})"))?;
-    if !is_same(node, &stat) {
+    if device::Id::of(source.as_fd())? != id(node) {
         bail!("the host's {path} is not this device");
     }
-    let target = root.create_file(&node.path)?;
+    bind(node, &source, places)
+}
+
+/// Puts a node at its place. What `mounts` has put there stays.
+fn bind<'a>(node: &'a Node, source: &OwnedFd, places: &mut Places<'a>) -> Result<()> {
+    mount::make_private(source.as_fd(), attr::NOSUID | attr::NOEXEC)?;
+    let is_of_host = places.of(&node.path)?.is_of_host;
+    let target = match places.root().open_in(&node.path, OFlags::PATH) {
+        Ok(target) if mount::of(target.as_fd())?.is_root => return Ok(()),
+        Err(call) if call.is(Errno::NOENT) && is_of_host => return Err(places.refusal(&node.path)),
+        Err(call) if call.is(Errno::NOENT) => places.root().create_file(&node.path)?,
+        result => result?,
+    };
     Ok(mount::attach(source.as_fd(), target.as_fd())?)
 }
 
 /// A link is only made where nothing is, except that `ptmx` must lead to the container's own devpts.
-fn link<'a>(places: &mut Places<'a>, path: &'a str, target: &str) -> Result<(), Call> {
-    let (directory, name) = places.of(path)?;
-    if name == "ptmx" {
-        match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(errno).named(|| format!("unlinkat({path:?})")),
+fn link<'a>(places: &mut Places<'a>, path: &'a str, target: &str) -> Result<()> {
+    let place = places.of(path)?;
+    let make = || rustix::fs::symlinkat(target, place.directory, place.name);
+    let call = || format!("symlinkat({target:?}, {path:?})");
+    if !place.is_of_host {
+        match make() {
+            Err(Errno::EXIST) => {}
+            // What nobody needs is not worth a failure.
+            Err(Errno::ROFS) if (path, target) == CORE => return Ok(()),
+            result => return Ok(result.named(call)?),
         }
     }
-    match rustix::fs::symlinkat(target, directory, name) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(errno).named(|| format!("symlinkat({target:?}, {path:?})")),
+    let found = rustix::fs::readlinkat(place.directory, place.name, Vec::new());
+    let is_right = found.as_ref().is_ok_and(|found| {
+        let found = found.to_bytes();
+        found == target.as_bytes() || found.strip_prefix(b"/dev/") == Some(target.as_bytes())
+    });
+    if is_right || place.name != "ptmx" && found.err() != Some(Errno::NOENT) {
+        return Ok(());
+    }
+    if place.is_of_host {
+        return Err(places.refusal(path));
+    }
+    match rustix::fs::unlinkat(place.directory, place.name, AtFlags::empty()) {
+        Err(Errno::BUSY) => Ok(()),
+        Ok(()) | Err(Errno::NOENT) => Ok(make().named(call)?),
+        Err(errno) => Ok(Err(errno).named(|| format!("unlinkat({path:?})"))?),
     }
 }

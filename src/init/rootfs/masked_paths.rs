@@ -22,7 +22,7 @@ use crate::sys::{Call, Named};
 /// # Errors
 /// The failed call's, with the place in config.json.
 pub fn apply(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
-    let root = mount::of(rootfs.root.as_fd())?.id;
+    let root = rootfs.seen.root;
     for ListedPath { index, path } in &plan.rootfs.readonly_paths {
         let key = format_args!("/linux/readonlyPaths/{index}");
         if let Some(target) = find(rootfs, path).at(key)? {

@@ -11,6 +11,7 @@ pub mod inside;
 mod masked_paths;
 mod mounts;
 mod pivot;
+mod places;
 
 use std::os::fd::AsFd;
 
@@ -24,6 +25,8 @@ use crate::plan::mount_options::attr;
 use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::MOUNT;
 use crate::plan::rootfs::Enter;
+use places::Seen;
+
 use crate::sync::InitEnd;
 use crate::sys::mount::{self, Depth};
 use crate::sys::proc::Proc;
@@ -38,6 +41,8 @@ pub struct Rootfs<'a> {
     /// Mounts that there is more to do with once everything is on them. Whoever shares the rootfs may have moved them
     /// since.
     kept: Vec<(Root, &'a MountStep)>,
+    /// The ids of its mounts.
+    seen: Seen,
 }
 
 /// Takes the directory that we were born in as root, and fills it.
@@ -46,14 +51,16 @@ pub struct Rootfs<'a> {
 /// The failed call's, with the place in config.json.
 pub fn build<'a>(plan: &'a Plan, proc: &Proc, runtime: &InitEnd) -> Result<Rootfs<'a>> {
     rustix::process::umask(Mode::empty());
-    let mut rootfs = Rootfs { root: root(plan, proc).at("/root/path")?, kept: Vec::new() };
+    let root = root(plan, proc).at("/root/path")?;
+    let seen = Seen { root: mount::of(root.as_fd())?.id, ..Seen::default() };
+    let mut rootfs = Rootfs { root, kept: Vec::new(), seen };
     for step in &plan.mounts {
         mounts::make(plan, step, &mut rootfs, runtime)
             .with_context(|| format!("mounting {}", step))
             .at(format_args!("/mounts/{}", step.index))?;
     }
-    refuse_cover(plan, &rootfs.root)?;
-    devices::make(&plan.devices, &rootfs.root)?;
+    refuse_cover(plan, &rootfs)?;
+    devices::make(&plan.devices, &rootfs, proc, runtime)?;
     Ok(rootfs)
 }
 
@@ -85,11 +92,11 @@ fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
 
 /// Nothing may be mounted upon the root, as a link of the image would have it: init would be below that mount, and what
 /// `exec` makes above it. `..` of a root is what is mounted upon it.
-fn refuse_cover(plan: &Plan, root: &Root) -> Result<()> {
+fn refuse_cover(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
+    let (root, id) = (&rootfs.root, rootfs.seen.root);
     if plan.mounts.is_empty() {
         return Ok(());
     }
-    let id = mount::of(root.as_fd())?.id;
     if mount::of(root.resolve("..")?.as_fd())?.id == id {
         return Ok(());
     }

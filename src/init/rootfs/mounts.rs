@@ -5,14 +5,14 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::bail;
-use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::fs::{AtFlags, CWD, FileType, Mode};
 use rustix::io::Errno;
 
 use super::attributes::{self, CopiedBy};
 use super::{Rootfs, cgroup_mount, copy_up};
 use crate::error::{AtKey, Context, Result};
-use crate::plan::mount_options::{Link, fs_flag, is_negation};
-use crate::plan::mounts::{MountSource, MountStep, OverProc, join_data};
+use crate::plan::mount_options::{Link, attr, fs_flag, is_negation};
+use crate::plan::mounts::{MountSource, MountStep, OverProc, host_stand_in, join_data};
 use crate::plan::namespaces::USER;
 use crate::plan::{Plan, masked_paths};
 use crate::sync::{FromInit, InitEnd, ToInit};
@@ -52,6 +52,7 @@ pub fn make<'a>(plan: &Plan, step: &'a MountStep, rootfs: &mut Rootfs<'a>, runti
     }
     set_attributes(step, &mount, copied)?;
     mount::attach(mount.as_fd(), target.as_fd())?;
+    rootfs.seen.note(mount.as_fd(), matches!(step.source, MountSource::Bind { .. }))?;
     set_propagation(step, &mount)?;
     if step.read_only_late || masked_paths::is_of_the_kernel(step) {
         rootfs.kept.push((Root::from_fd(mount), step));
@@ -128,7 +129,10 @@ fn filesystem(root: &Root, step: &MountStep, runtime: &InitEnd) -> Result<(Owned
         return Ok((mount, target));
     }
     let mount = match by_mount {
-        None => mount::new_filesystem(kind, source, &options, step.first_attributes())?,
+        None => match mount::new_filesystem(kind, source, &options, step.first_attributes()) {
+            Err(call) if call.is(Errno::PERM) && host_stand_in(kind).is_some() => of_host(step, kind)?,
+            result => result?,
+        },
         Some(flags) => {
             let own = options.iter().filter(|(name, _)| fs_flag(name) == 0 && !is_negation(name));
             let flags = options.iter().fold(*flags, |flags, (name, _)| flags | fs_flag(name));
@@ -150,6 +154,16 @@ pub(super) fn give_mode(mount: &OwnedFd, covered: &OwnedFd) -> Result<(), Call> 
     let mode = stat.st_mode & 0o7777;
     rustix::fs::chmodat(mount, ".", Mode::from_raw_mode(mode), AtFlags::empty())
         .named(|| format!("chmod(mount, {mode:#o})"))
+}
+
+/// The host's filesystem with all that is mounted on it, in place of one that we may not mount. It keeps what it has of
+/// read-only parts and masks, and is read-only as a whole if it is to be.
+fn of_host(step: &MountStep, kind: &str) -> Result<OwnedFd> {
+    const BITS: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    let mount = mount::clone_tree_at(CWD, host_stand_in(kind).unwrap_or_default(), Depth::Recursive)?;
+    mount::set_attributes(mount.as_fd(), step.attributes.set & BITS, 0, Depth::Recursive)?;
+    mount::set_propagation(mount.as_fd(), libc::MS_PRIVATE, Depth::Recursive)?;
+    Ok(mount)
 }
 
 fn mode_of(root: &Root, path: &str) -> Option<u32> {

@@ -1,0 +1,146 @@
+//! The directories in which nodes and links are made: on the rootfs's own mounts, or on a filesystem that the container
+//! has mounted; never in a directory of the host that is bound into the container, wherever links of the image lead.
+//! config.json: linux.devices
+//! process: init, before `enter`
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use anyhow::bail;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::Rootfs;
+use crate::error::Result;
+use crate::sys::proc::Proc;
+use crate::sys::root::{self, Root};
+use crate::sys::{Call, mount, mountinfo};
+
+/// How many links that lead nowhere are followed (path_resolution(7)).
+const LINKS: usize = 40;
+
+/// Where one of them goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'p, 'a> {
+    /// The directory.
+    pub directory: BorrowedFd<'p>,
+    /// The name in it.
+    pub name: &'a str,
+    /// Whether the directory is the host's: then nothing is made in it, or taken away.
+    pub is_of_host: bool,
+}
+
+/// Nearly all are in the same directory, which is looked up once.
+#[derive(Debug)]
+pub struct Places<'a> {
+    rootfs: &'a Rootfs<'a>,
+    proc: &'a Proc,
+    last: Option<(&'a str, OwnedFd, bool)>,
+}
+
+impl<'a> Places<'a> {
+    /// In this rootfs.
+    pub fn new(rootfs: &'a Rootfs<'a>, proc: &'a Proc) -> Self {
+        Self { rootfs, proc, last: None }
+    }
+
+    /// The root.
+    pub fn root(&self) -> &'a Root {
+        &self.rootfs.root
+    }
+
+    /// The place of `path`. Its directory is made where it is missing.
+    ///
+    /// # Errors
+    /// As [`Root::mkdir_all`]; that a directory would have to be made in one of the host.
+    pub fn of(&mut self, path: &'a str) -> Result<Place<'_, 'a>> {
+        let (parent, name) = root::parent_and_name(path)?;
+        let last = match self.last.take() {
+            Some(last) if last.0 == parent => last,
+            _ => {
+                let (directory, is_of_host) = self.directory(parent, LINKS)?;
+                (parent, directory, is_of_host)
+            }
+        };
+        let last = &*self.last.insert(last);
+        Ok(Place { directory: last.1.as_fd(), name, is_of_host: last.2 })
+    }
+
+    /// The error of something that is missing in a directory of the host.
+    pub fn refusal(&self, path: &str) -> anyhow::Error {
+        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+        anyhow::anyhow!(
+            "/{directory} leads to a directory of the host, in which nothing is made: mount a tmpfs on /dev"
+        )
+    }
+
+    /// The directory `path`, and whether it is the host's. Where it is missing it is made, at the end of at most `links`
+    /// links that lead nowhere.
+    fn directory(&self, path: &str, links: usize) -> Result<(OwnedFd, bool)> {
+        let root = &self.rootfs.root;
+        let directory = match root.open_in(path, OFlags::PATH | OFlags::DIRECTORY) {
+            Err(call) if call.is(Errno::NOENT) => {
+                let (parent, name) = root::parent_and_name(path)?;
+                let (above, is_of_host) = self.directory(parent, links)?;
+                if let (Ok(target), 1..) = (rustix::fs::readlinkat(&above, name, Vec::new()), links) {
+                    let target = target.to_string_lossy();
+                    let target = if target.starts_with('/') { target.into() } else { format!("{parent}/{target}") };
+                    return self.directory(&target, links - 1);
+                }
+                if is_of_host {
+                    return Err(self.refusal(path));
+                }
+                root.mkdir_all(path)?
+            }
+            result => result?,
+        };
+        let is_of_host = self.is_of_host(directory.as_fd())?;
+        Ok((directory, is_of_host))
+    }
+
+    fn is_of_host(&self, directory: BorrowedFd<'_>) -> Result<bool> {
+        let seen = &self.rootfs.seen;
+        let mut id = mount::of(directory)?.id;
+        if id == seen.root || seen.filesystems.contains(&id) || seen.binds.is_empty() {
+            return Ok(false);
+        }
+        if seen.binds.contains(&id) {
+            return Ok(true);
+        }
+        // A mount that came with the rootfs, or with the source of a bind mount.
+        let mounts = self.proc.read("self/mountinfo")?;
+        for _ in mounts.lines() {
+            let Some(parent) = mountinfo::parent_of(&mounts, id) else { break };
+            if seen.binds.contains(&parent) {
+                return Ok(true);
+            }
+            if parent == seen.root || seen.filesystems.contains(&parent) {
+                return Ok(false);
+            }
+            id = parent;
+        }
+        bail!("the mount of a directory of the rootfs is not below the rootfs")
+    }
+}
+
+/// The ids of the mounts that the container has, as far as they were made one by one.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// That of the root.
+    pub root: u64,
+    /// Filesystems of the container's own.
+    pub filesystems: Vec<u64>,
+    /// What is bound from the host.
+    pub binds: Vec<u64>,
+}
+
+impl Seen {
+    /// Notes a mount.
+    ///
+    /// # Errors
+    /// statx(2)'s.
+    pub fn note(&mut self, mount: BorrowedFd<'_>, is_bind: bool) -> Result<(), Call> {
+        let list = if is_bind { &mut self.binds } else { &mut self.filesystems };
+        list.push(mount::of(mount)?.id);
+        Ok(())
+    }
+}

@@ -1,0 +1,43 @@
+//! Makes the device nodes of the config for a container with a user namespace, which may make none itself: with their
+//! owners and modes, on a tmpfs from which init binds them.
+//! config.json: linux.devices
+//! process: runtime
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, Gid, Mode, Uid};
+use rustix::io::Errno;
+
+use crate::error::{AtKey, Result};
+use crate::plan::Plan;
+use crate::plan::mount_options::attr;
+use crate::sys::{Named, device, mount};
+
+/// A detached tmpfs with a node for each that the config asks for, named by its place among them. Nothing if we may make
+/// none, or if it is not known who the owners are on the host: then init binds what the host has.
+///
+/// # Errors
+/// The failed call's.
+pub fn make(plan: &Plan) -> Result<Option<OwnedFd>> {
+    let ids = &plan.entry.ids;
+    let options = [("mode".to_owned(), Some("0755".to_owned()))];
+    let tmpfs = mount::new_filesystem("tmpfs", "tmpfs", &options, attr::NOSUID | attr::NOEXEC)?;
+    for (index, node) in plan.devices.requested().enumerate() {
+        let (Some(uid), Some(gid)) = (ids.uid_on_host(node.uid), ids.gid_on_host(node.gid)) else { return Ok(None) };
+        let (name, mode) = (index.to_string(), Mode::from_raw_mode(node.mode));
+        let id = device::Id::new(node.kind.letter(), node.major, node.minor);
+        match rustix::fs::mknodat(&tmpfs, name.as_str(), id.kind, mode, id.number) {
+            Err(Errno::PERM) => return Ok(None),
+            result => result.named(|| format!("mknodat({:?})", node.path)).at(&node.key)?,
+        }
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        rustix::fs::chownat(&tmpfs, name.as_str(), Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .named(|| format!("fchownat({:?})", node.path))
+            .at(&node.key)?;
+        // After the owner, and whatever our umask is.
+        rustix::fs::chmodat(&tmpfs, name.as_str(), mode, AtFlags::empty())
+            .named(|| format!("fchmodat({:?})", node.path))
+            .at(&node.key)?;
+    }
+    Ok(Some(tmpfs))
+}
