@@ -124,7 +124,7 @@ mod tests {
                     };
                 }
                 let error = serde_json::from_str::<Resources<'_>>(&text).expect_err(&text).to_string();
-                assert!(error.starts_with("invalid type"), "{text}: {error}");
+                assert!(error.starts_with("invalid "), "{text}: {error}");
             }
         }
     }

@@ -140,17 +140,17 @@ fn usage_is_checked_only_when_asked() {
 fn cpu() {
     check(
         r#"{"cpu": {"shares": 1024, "quota": 50000, "period": 100000, "burst": 20000}}"#,
-        &["cpu.shares=1024", "cpu.cfs_period_us=100000~", "cpu.cfs_burst_us=20000~", "cpu.cfs_quota_us=50000"],
-        &["cpu.weight=100", "cpu.max.burst=20000~", "cpu.max=50000 100000"],
+        &["cpu.shares=1024~", "cpu.cfs_period_us=100000~", "cpu.cfs_burst_us=20000~", "cpu.cfs_quota_us=50000"],
+        &["cpu.weight=100~", "cpu.max.burst=20000~", "cpu.max=50000 100000"],
     );
     check(
         r#"{"cpu": {"quota": -1, "burst": 0}}"#,
         &["cpu.cfs_burst_us=0?~", "cpu.cfs_quota_us=-1?"],
         &["cpu.max.burst=0?~", "cpu.max=max 100000?"],
     );
-    check(r#"{"cpu": {"period": 5000}}"#, &["cpu.cfs_period_us=5000~"], &["cpu.max=max 5000?"]);
-    check(r#"{"cpu": {"shares": 2, "idle": 1}}"#, &["cpu.shares=2", "cpu.idle=1"], &["cpu.weight=1", "cpu.idle=1"]);
-    check(r#"{"cpu": {"shares": 2, "idle": 0}}"#, &["cpu.shares=2", "cpu.idle=0?"], &["cpu.idle=0?", "cpu.weight=1"]);
+    check(r#"{"cpu": {"period": 5000}}"#, &["cpu.cfs_period_us=5000~"], &["cpu.max=max 5000"]);
+    check(r#"{"cpu": {"shares": 2, "idle": 1}}"#, &["cpu.idle=1"], &["cpu.idle=1"]);
+    check(r#"{"cpu": {"shares": 2, "idle": 0}}"#, &["cpu.shares=2~", "cpu.idle=0?"], &["cpu.idle=0?", "cpu.weight=1~"]);
     check(
         r#"{"cpu": {"cpus": "0-1,3", "mems": "0"}}"#,
         &["cpuset.cpus=0-1,3", "cpuset.mems=0"],
