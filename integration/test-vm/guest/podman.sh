@@ -36,8 +36,9 @@ p run --rm --network none $box /etc/passwd || code=$?
 
 step "run --tty"
 [[ $(p run --rm --network none --tty $box tty) == /dev/* ]]
-# Not a program that is over at once: of one there was nothing to be seen, once in two hundred times.
-[[ $(in_terminal podman --runtime "$RUNTIME" run --rm --network none -it $box sh -c 'sleep 1; tty; sleep 1') == */dev/* ]]
+# With an input that stays open: at its end script(1) types ^D. When that is left unread, Podman takes the reset of
+# conmon's socket for the end, and may show nothing of a program that is over at once.
+[[ $(in_terminal podman --runtime "$RUNTIME" run --rm --network none -it $box tty <> <(:)) == */dev/* ]]
 
 step "run --detach with limits and a network"
 p run -d --name one --memory 64m --pids-limit 50 --cpus 0.5 --health-cmd 'test -e /healthy' \
