@@ -5,7 +5,9 @@
 //! process: runtime (prestart, createRuntime, poststart, poststop) and init (createContainer, startContainer)
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::ffi::{CString, NulError, OsString};
+use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -16,7 +18,7 @@ use std::time::Duration;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
@@ -24,9 +26,10 @@ use crate::error::{AtKey, Context, Result};
 use crate::plan::annotations::{HOOKS_STDERR, HOOKS_STDOUT, hook_files};
 use crate::plan::hooks::Moment;
 use crate::spec::{Hook, Hooks};
+use crate::sys::clone::{self, Birth, SingleThreaded};
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::wait::{self, Bound, Why};
-use crate::sys::{Named, fd, signal};
+use crate::sys::{Named, fd, process, signal};
 
 /// How long a hook may take to die of SIGKILL.
 const DEATH: Bound = Bound::Within(Duration::from_secs(10));
@@ -40,6 +43,23 @@ pub struct Around<'a> {
     pub init: Option<BorrowedFd<'a>>,
     /// Where what it prints goes.
     pub output: Option<&'a Output>,
+    /// What the hook is to be confined by.
+    pub confine: Option<Confine<'a>>,
+}
+
+/// What a hook's process does to itself before it becomes the hook: it loads the container's filter.
+#[derive(Clone, Copy)]
+pub struct Confine<'a> {
+    /// For a process is forked then.
+    pub alone: SingleThreaded,
+    /// Done last, right before execve(2).
+    pub last: &'a dyn Fn() -> Result<()>,
+}
+
+impl fmt::Debug for Confine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Confine").finish_non_exhaustive()
+    }
 }
 
 /// The files that annotations name for what hooks print. What has none is kept for the message of a hook that fails.
@@ -106,8 +126,19 @@ fn run_one(hook: &Hook, state: &str, around: &Around<'_>) -> Result<()> {
 
 fn execute(hook: &Hook, state: &str, around: &Around<'_>, said: &File) -> Result<Exit> {
     let (stdin, feed) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2()".to_owned())?;
-    let pid = spawn(hook, around, &stdin, said)?;
-    let pidfd = pidfd::open(pid)?;
+    let command = Command::of(hook, around.env)?;
+    let stdout = around.output.and_then(|output| output.stdout.as_ref());
+    let stderr = around.output.and_then(|output| output.stderr.as_ref());
+    let [stdout, stderr] = [stdout, stderr].map(|file| file.map_or(said.as_fd(), AsFd::as_fd));
+    let streams = [stdin.as_fd(), stdout, stderr];
+    fd::close_on_exec_from(3)?; // what is for the program, or was left open, is not for hooks
+    let (pid, pidfd) = match around.confine {
+        None => {
+            let pid = command.spawn(streams)?;
+            (pid, pidfd::open(pid)?)
+        }
+        Some(confine) => command.fork(streams, confine)?,
+    };
     drop(stdin);
     let bound = hook.timeout.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
     let bound = bound.map_or(Bound::Endless(Why::HookWithoutTimeout), Bound::Within).fixed();
@@ -158,39 +189,76 @@ fn feed_state(feed: OwnedFd, state: &str, patience: &Patience<'_>) -> Result<()>
     Ok(())
 }
 
-/// posix_spawn(3) with exactly these arguments and this environment, in a process group of its own, so that all that it
-/// starts can be killed with it.
-fn spawn(hook: &Hook, around: &Around<'_>, stdin: &OwnedFd, said: &File) -> Result<i32> {
-    let strings = |list: &[String]| list.iter().map(|text| CString::new(text.as_str())).collect::<Result<Vec<_>, _>>();
-    let path = CString::new(hook.path.as_str())?;
-    let args = if hook.args.is_empty() { vec![path.clone()] } else { strings(&hook.args)? };
-    let env = match &hook.env {
-        Some(env) => strings(env)?,
-        None => around.env.map_or_else(own_env, |env| Ok(env.to_vec()))?,
-    };
-    let call = || format!("posix_spawn({:?})", hook.path);
-    let mut actions = PosixSpawnFileActions::init().named(call)?;
-    let or_said = |file: Option<&OwnedFd>| file.map_or(said.as_raw_fd(), AsRawFd::as_raw_fd);
-    let stdout = or_said(around.output.and_then(|output| output.stdout.as_ref()));
-    let stderr = or_said(around.output.and_then(|output| output.stderr.as_ref()));
-    for (from, to) in [(stdin.as_raw_fd(), 0), (stdout, 1), (stderr, 2)] {
-        actions.add_dup2(from, to).named(call)?;
-    }
-    let mut attributes = PosixSpawnAttr::init().named(call)?;
-    attributes.set_pgroup(nix::unistd::Pid::from_raw(0)).named(call)?;
-    attributes.set_sigmask(&SigSet::empty()).named(call)?;
-    attributes.set_sigdefault(&signal::every()).named(call)?;
-    attributes
-        .set_flags(
-            PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
-                | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK
-                | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF,
-        )
-        .named(call)?;
-    fd::close_on_exec_from(3)?; // what is for the program, or was left open, is not for hooks
-    let pid = posix_spawn(path.as_c_str(), &actions, &attributes, &args, &env).named(call)?;
-    Ok(pid.as_raw())
+/// What a hook is executed with: exactly these arguments and this environment. It is in a process group of its own, so
+/// that all that it starts can be killed with it.
+struct Command {
+    path: CString,
+    args: Vec<CString>,
+    env: Vec<CString>,
 }
+
+impl Command {
+    fn of(hook: &Hook, default_env: Option<&[CString]>) -> Result<Self> {
+        let strings =
+            |list: &[String]| list.iter().map(|text| CString::new(text.as_str())).collect::<Result<Vec<_>, _>>();
+        let path = CString::new(hook.path.as_str())?;
+        let args = if hook.args.is_empty() { vec![path.clone()] } else { strings(&hook.args)? };
+        let env = match &hook.env {
+            Some(env) => strings(env)?,
+            None => default_env.map_or_else(own_env, |env| Ok(env.to_vec()))?,
+        };
+        Ok(Self { path, args, env })
+    }
+
+    /// posix_spawn(3), which copies nothing of our memory.
+    fn spawn(&self, streams: [BorrowedFd<'_>; 3]) -> Result<i32> {
+        let call = || format!("posix_spawn({:?})", self.path);
+        let mut actions = PosixSpawnFileActions::init().named(call)?;
+        for (from, to) in streams.into_iter().zip(0..) {
+            actions.add_dup2(from.as_raw_fd(), to).named(call)?;
+        }
+        let mut attributes = PosixSpawnAttr::init().named(call)?;
+        attributes.set_pgroup(nix::unistd::Pid::from_raw(0)).named(call)?;
+        attributes.set_sigmask(&SigSet::empty()).named(call)?;
+        attributes.set_sigdefault(&signal::every()).named(call)?;
+        attributes
+            .set_flags(
+                PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
+                    | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK
+                    | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF,
+            )
+            .named(call)?;
+        let pid = posix_spawn(self.path.as_c_str(), &actions, &attributes, &self.args, &self.env).named(call)?;
+        Ok(pid.as_raw())
+    }
+
+    /// As [`Self::spawn`] for what posix_spawn(3) cannot do. A failure is told where the hook would write.
+    fn fork(&self, streams: [BorrowedFd<'_>; 3], confine: Confine<'_>) -> Result<(i32, OwnedFd)> {
+        // Before the filter is loaded, after which nobody may be able to tell.
+        rustix::fs::access(self.path.as_c_str(), Access::EXEC_OK).named(|| format!("access({:?})", self.path))?;
+        let child = || {
+            let Err(error) = self.become_hook(streams, confine);
+            // There may be no right to say it.
+            let _ = rustix::io::write(streams[2], format!("{error:#}").as_bytes());
+            NOT_EXECUTED
+        };
+        let newborn = clone::clone(confine.alone, &Birth::default(), child).context("making the hook's process")?;
+        Ok((newborn.pid, newborn.pidfd))
+    }
+
+    fn become_hook(&self, streams: [BorrowedFd<'_>; 3], confine: Confine<'_>) -> Result<Infallible> {
+        rustix::process::setpgid(None, None).named(|| "setpgid(0, 0)".to_owned())?;
+        for (from, to) in streams.into_iter().zip(0..) {
+            fd::become_standard(from, to)?;
+        }
+        signal::reset_all()?;
+        (confine.last)()?;
+        Err(process::execve(&self.path, &self.args, &self.env).into())
+    }
+}
+
+/// The exit status of a process that could not become its hook, as shells have it.
+const NOT_EXECUTED: i32 = 127;
 
 fn own_env() -> Result<Vec<CString>, NulError> {
     let entry = |(name, value): (OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();

@@ -1,6 +1,7 @@
 //! `hooks`
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::support::{Bundle, Value, host_namespace, json, link};
 
@@ -290,4 +291,31 @@ fn what_hooks_print_does_not_mix_with_the_containers_output() {
     }
     let out = bundle.run(["echo", "music"]).ok();
     assert_eq!((out.stdout.as_str(), out.stderr.as_str()), ("music\n", ""));
+}
+
+/// A file of a hook has the mode that the caller's mask gives, as any other of the host.
+#[test]
+fn hooks_of_create_have_the_mask_of_the_caller() {
+    for (mask, mode) in [("022", "644"), ("027", "640")] {
+        let mut bundle = Bundle::busybox().after(&format!("umask {mask}"));
+        for kind in OF_CREATE {
+            bundle = with_hook(bundle, kind, &format!("touch LOG.{kind}"));
+        }
+        bundle.run(["true"]).silent();
+        for kind in OF_CREATE {
+            let found = fs::metadata(bundle.rootfs(&format!("log.{kind}"))).unwrap().permissions().mode();
+            assert_eq!(format!("{:o}", found & 0o777), mode, "{kind}");
+        }
+    }
+}
+
+/// The hook is a program of the container, and has what the program has.
+#[test]
+fn start_container_without_an_environment_has_the_home_of_its_user() {
+    for (uid, home) in [(0, "/root\n"), (1000, "/home/sailor\n")] {
+        let bundle = hooked("startContainer", "echo $HOME >> /tmp/log");
+        let mut bundle = bundle.set("/process/user", json!({ "uid": uid, "gid": uid }));
+        bundle.run(["true"]).silent();
+        assert_eq!(fs::read_to_string(bundle.rootfs("tmp/log")).unwrap(), home);
+    }
 }

@@ -84,6 +84,7 @@ mod field_map;
 mod flags;
 mod frozen;
 mod hook_failures;
+mod hook_filter;
 mod hooks;
 mod hostname;
 mod hung;

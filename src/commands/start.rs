@@ -1,4 +1,8 @@
 //! `start`: opens the gate.
+//!
+//! When a startContainer or poststart hook fails, the container is destroyed and its poststop hooks run: the lifecycle
+//! goes on as after `delete` (runtime.md, steps 7, 9, 12 and 13). Whatever else fails leaves a stopped container, as
+//! with runc.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -9,7 +13,7 @@ use rustix::io::Errno;
 use super::{cgroup_of, delete, hand_over, hook_output, lock, status_of};
 use crate::container::notify::{self, Notify};
 use crate::container::{Container, Saved, gate};
-use crate::error::{Failure, Result};
+use crate::error::{Failure, Report, Result};
 use crate::hooks::{self, Around};
 use crate::log::Phases;
 use crate::plan::hooks::Moment;
@@ -44,13 +48,21 @@ pub fn start(args: &Start, state_root: &Path) -> Result<()> {
     };
     phases.end("find");
     init.go()?;
-    pass(&init, &container.saved)?;
+    if let Err(error) = pass(&init, &container.saved) {
+        if Report::of(&error).key.starts_with("/hooks/") {
+            delete::clean_up(&container);
+        }
+        return Err(error);
+    }
     phases.end("program");
     gate::remove(container.fd());
     if !container.saved.hooks.poststart.is_empty() || notify.is_some() {
         container.unlock()?; // the hooks and the program may take their time
     }
-    poststart(&container)?;
+    if let Err(error) = poststart(&container) {
+        delete::clean_up(&container);
+        return Err(error);
+    }
     if let Some((notify, init)) = notify {
         notify.forward(init.as_fd(), container.saved.init_process_pid)?;
     }
@@ -87,7 +99,7 @@ fn pass(init: &RuntimeEnd, saved: &Saved) -> Result<()> {
     }
 }
 
-/// Runs the poststart hooks; by runtime-spec 1.3 a failure stops the container.
+/// Runs the poststart hooks. When one fails, the container is to be destroyed.
 pub(super) fn poststart(container: &Container) -> Result<()> {
     let hooks = &container.saved.hooks;
     if hooks.poststart.is_empty() {
@@ -96,7 +108,5 @@ pub(super) fn poststart(container: &Container) -> Result<()> {
     let state = container.hook_state(Status::Running)?;
     let output = hook_output(&container.saved);
     let around = Around { output: Some(&output), ..Around::default() };
-    hooks::run(hooks, Moment::Poststart, &state, &around).inspect_err(|_| {
-        let _ = delete::stop(container);
-    })
+    hooks::run(hooks, Moment::Poststart, &state, &around)
 }

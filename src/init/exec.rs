@@ -61,7 +61,7 @@ fn run(setup: &Setup<'_>, place: Place, runtime: &InitEnd) -> Result<Infallible>
 
     let program = handover::prepare(setup.entry, Home::look_up_inside(&setup.entry.process), runtime)?;
     runtime.ask(&FromInit::Ready)?; // the pid file is written
-    handover::finish(setup.entry, &program, runtime, || Ok(()))
+    handover::finish(setup.entry, &program, runtime, |_| Ok(()))
 }
 
 /// From the host into the container, by joining `namespaces`, with all that needs the host: it is out of reach then.

@@ -4,7 +4,7 @@
 //! config.json: linux.memoryPolicy.{mode, nodes, flags}
 //! process: init, and what `exec` makes, inside the rootfs
 //!
-//! The order is runc's `standard_init_linux.go`, which has been audited, but for two things. The filter is always loaded
+//! The order is runc's `standard_init_linux.go`, which has been audited, but for two things. The filter is loaded
 //! last, so that a profile need allow nothing but execve (nor leave anything but execve unasked: its listener is handed
 //! over by a thread without a filter); and whatever can fail does so in [`prepare`], so that `create`
 //! tells it and not `start`.
@@ -71,7 +71,7 @@ pub fn close_all_but(kept: impl AsFd, plan: &Entry) -> Result<()> {
 }
 
 /// Becomes the program, after `last`. Why not is told on `wire`; there is no way back.
-pub fn finish(plan: &Entry, program: &Program, wire: &InitEnd, last: impl FnOnce() -> Result<()>) -> ! {
+pub fn finish(plan: &Entry, program: &Program, wire: &InitEnd, last: impl FnOnce(&InitEnd) -> Result<()>) -> ! {
     let Err(error) = become_program(plan, program, wire, last);
     // If nobody hears it, nobody wants to know.
     let _ = wire.tell(&FromInit::Failed(Report::of(&error)));
@@ -85,10 +85,10 @@ fn become_program(
     plan: &Entry,
     program: &Program,
     wire: &InitEnd,
-    last: impl FnOnce() -> Result<()>,
+    last: impl FnOnce(&InitEnd) -> Result<()>,
 ) -> Result<Infallible> {
     close_ours(plan, wire.as_fd())?;
-    last()?;
+    last(wire)?;
     for number in &plan.preserved_fds {
         fd::keep_over_exec(*number)?;
     }

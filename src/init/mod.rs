@@ -20,17 +20,19 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use program::Home;
 pub use program::locate;
+use program::{Home, Program};
 pub use rootfs::inside;
+use rustix::fs::Mode;
 
 use crate::error::{AtKey, Context, Report, Result};
-use crate::hooks::{self, Around, Output};
+use crate::hooks::{self, Around, Confine, Output};
 use crate::plan::Plan;
 use crate::plan::hooks::Moment;
 use crate::plan::namespaces::{Birth, CGROUP, Kind, PID, TIME, USER};
 use crate::state::{State, Status, VERSION};
 use crate::sync::{FromInit, INIT_NAME, InitEnd, ToInit};
+use crate::sys::clone::SingleThreaded;
 use crate::sys::proc::Proc;
 use crate::sys::wait::{self, Why};
 use crate::sys::{Call, caller, clone, ids, process as this, signal};
@@ -79,6 +81,8 @@ pub struct Setup<'a> {
     pub gate: Option<OwnedFd>,
     /// Where the `createContainer` hooks print to.
     pub hook_output: Output,
+    /// We have one thread, too.
+    pub alone: SingleThreaded,
 }
 
 /// Opens the files that the `createContainer` hooks print to: on the host, as they run with the host still visible.
@@ -120,12 +124,13 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     keyring::join(&plan.entry, Some(&proc))?;
     network::loopback_up(plan)?;
 
+    let callers_mask = rustix::process::umask(Mode::empty());
     let rootfs = rootfs::build(plan, &proc, runtime)?; // ── the host is still visible ──
     runtime.tell(&FromInit::Built)?; // limits; prestart, createRuntime
     if plan.init_waits() {
         runtime.wait()?;
     }
-    run_hooks(plan, Moment::CreateContainer, Status::Creating, Some(&setup.hook_output))?;
+    run_hooks_of_create(setup, callers_mask)?;
     hostname::set(plan)?;
     sysctl::write(plan, &proc)?;
     terminal::give_init(plan, &rootfs.root, runtime)?;
@@ -138,7 +143,7 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     runtime.ask(&FromInit::Ready)?; // `create` returns
     let start = setup.gate.as_ref().map(|gate| wait_at(gate, plan)); // `start` goes on here
     let wire = start.as_ref().unwrap_or(runtime);
-    handover::finish(&plan.entry, &program, wire, || run_hooks(plan, Moment::StartContainer, Status::Created, None))
+    handover::finish(&plan.entry, &program, wire, |wire| run_hooks_of_start(setup, &program, wire))
 }
 
 /// Waits for a `start` that means it: one that goes away again, killed, has not opened the gate. There is no way back:
@@ -174,8 +179,33 @@ fn join_namespaces(setup: &Setup<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The createContainer hooks, which are programs of the host: their files have the mode that the caller's mask gives.
+fn run_hooks_of_create(setup: &Setup<'_>, callers_mask: Mode) -> Result<()> {
+    let plan = setup.plan;
+    if plan.hooks.create_container.is_empty() {
+        return Ok(());
+    }
+    let ours = rustix::process::umask(callers_mask);
+    let (env, output) = (Some(&plan.entry.process.env[..]), Some(&setup.hook_output));
+    let around = Around { env, output, ..Around::default() };
+    run_hooks(plan, Moment::CreateContainer, Status::Creating, &around)?;
+    rustix::process::umask(ours);
+    Ok(())
+}
+
+/// The startContainer hooks, which are programs of the container: they have its filter and its environment. Each loads
+/// the filter for itself, as our own calls are to be judged by none.
+fn run_hooks_of_start(setup: &Setup<'_>, program: &Program, wire: &InitEnd) -> Result<()> {
+    let plan = setup.plan;
+    let filter = plan.entry.seccomp.as_ref();
+    let load = || seccomp::load(filter, wire);
+    let confine = filter.map(|_| Confine { alone: setup.alone, last: &load });
+    let around = Around { env: Some(program.env()), confine, ..Around::default() };
+    run_hooks(plan, Moment::StartContainer, Status::Created, &around)
+}
+
 /// Runs hooks of the container's own namespaces. They see our pid as the container does.
-fn run_hooks(plan: &Plan, moment: Moment, status: Status, output: Option<&Output>) -> Result<()> {
+fn run_hooks(plan: &Plan, moment: Moment, status: Status, around: &Around<'_>) -> Result<()> {
     if moment.of(&plan.hooks).is_empty() {
         return Ok(());
     }
@@ -188,5 +218,5 @@ fn run_hooks(plan: &Plan, moment: Moment, status: Status, output: Option<&Output
         annotations: &plan.annotations,
     };
     let state = state.to_json()?;
-    hooks::run(&plan.hooks, moment, &state, &Around { env: Some(&plan.entry.process.env), init: None, output })
+    hooks::run(&plan.hooks, moment, &state, around)
 }

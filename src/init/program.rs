@@ -73,6 +73,12 @@ impl Program {
         Ok(Self { path, args: plan.args.clone(), env })
     }
 
+    /// Its environment.
+    #[must_use]
+    pub fn env(&self) -> &[CString] {
+        &self.env
+    }
+
     /// execve(2); returns only to say why not.
     #[must_use]
     pub fn execute(&self) -> Call {

@@ -111,7 +111,7 @@ pub fn give_birth(plan: &Plan, cgroup: &mut Cgroup, rootfs: &Root, gate: Option<
     fchdir(rootfs).named(|| "fchdir(rootfs)".to_owned()).at("/root/path")?;
     let cgroup_fd = cgroup.clone_into();
     let born = if cgroup_fd.is_some() { Born::Inside } else { Born::Outside };
-    let setup = Setup { plan, joined: &joined, gate, hook_output: init::open_hook_output(plan)? };
+    let setup = Setup { plan, joined: &joined, gate, hook_output: init::open_hook_output(plan)?, alone: token };
     let init = match plan.namespaces.birth {
         Birth::Direct => {
             let birth = clone::Birth { namespaces: plan.namespaces.create, cgroup: cgroup_fd, sibling: false };

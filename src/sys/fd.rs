@@ -106,6 +106,15 @@ pub fn create_new(directory: impl AsFd, name: &str, mode: u32) -> Result<File, C
         .named(|| format!("open({name:?}, O_CREAT|O_EXCL)"))
 }
 
+/// Makes a copy of `fd` the standard descriptor `number`, which execve(2) leaves open (dup2(2)).
+///
+/// # Errors
+/// The call's.
+pub fn become_standard(fd: BorrowedFd<'_>, number: i32) -> Result<(), Call> {
+    // SAFETY: dup2 takes descriptors; 0, 1 and 2 are never owned by a value of ours.
+    check(i64::from(unsafe { libc::dup2(fd.as_raw_fd(), number) })).named(|| format!("dup2({number})")).map(|_| ())
+}
+
 /// A file in memory, without a name (memfd_create(2)).
 ///
 /// # Errors

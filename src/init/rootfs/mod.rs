@@ -15,7 +15,7 @@ mod places;
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
 
@@ -45,12 +45,11 @@ pub struct Rootfs<'a> {
     seen: Seen,
 }
 
-/// Takes the directory that we were born in as root, and fills it.
+/// Takes the directory that we were born in as root, and fills it. The file mode creation mask is 0 meanwhile.
 ///
 /// # Errors
 /// The failed call's, with the place in config.json.
 pub fn build<'a>(plan: &'a Plan, proc: &Proc, runtime: &InitEnd) -> Result<Rootfs<'a>> {
-    rustix::process::umask(Mode::empty());
     let root = root(plan, proc).at("/root/path")?;
     let seen = Seen { root: mount::of(root.as_fd())?.id, ..Seen::default() };
     let mut rootfs = Rootfs { root, kept: Vec::new(), seen };
