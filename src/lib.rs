@@ -96,8 +96,9 @@
 //!   unseen. The container's processes may be allowed to look at whatever they see ([`bootstrap::main_of_exec`]).
 //! * **Our binary is not copied** to keep it from the container (CVE-2019-5736), but executed once more from a
 //!   read-only overlay that belongs to no namespace, before the C library starts ([`sys::self_exe`]).
-//! * **The system call filter is always loaded last**, right before execve, so a profile need allow nothing of ours
-//!   (`init/handover.rs`). One that notifies an agent may ask about any call: a second thread, without the filter, hands
+//! * **The system call filter is loaded last**, right before execve, of the program and of each startContainer hook, so a
+//!   profile need allow nothing of ours (`init/handover.rs`). One that allows all of ours and notifies an agent is loaded
+//!   at `create`, as agents wait for that ([`plan::Plan::why_listener_waits`]). One that notifies an agent may ask about any call: a second thread, without the filter, hands
 //!   the listener over while the first waits without a call ([`sys::seccomp::load_with_listener`]).
 //! * **Masked and read-only paths are made before pivot_root** and not after: the rootfs is a handle until the last
 //!   step, and no look-up in it can reach the host (`init/rootfs/`).

@@ -19,7 +19,8 @@
 //!                                   ◀── Go                state.json = created; `create` returns
 //!   Failed(report)        (any time)──▶     becomes the command's error, kind intact
 //! ```
-//! A filter with a listener adds a step after the last `Go`, of `run`, `exec` and `start` alike:
+//! A filter with a listener adds a step: before `Ready` of `create` and `run`, if it judges no call of ours; else after
+//! the last `Go`, of `run` and `start`, and for each startContainer hook as well. With `exec` it is always after that.
 //!
 //! ```text
 //!   Listener, with the descriptor   ──▶     handed to the agent of linux.seccomp.listenerPath

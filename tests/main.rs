@@ -128,6 +128,7 @@ mod run;
 mod running_mounts;
 mod scheduling;
 mod seccomp;
+mod seccomp_moment;
 mod seccomp_notify;
 mod security;
 mod security_rows;

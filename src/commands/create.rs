@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use clap::Args;
 
-use super::{given, path, path_or, run_poststop_hooks, tell};
+use super::{given, hand_over, look_for_agent, path, path_or, run_poststop_hooks, tell};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::container::notify::{self, Notify};
 use crate::container::{self, Container, ContainerId, Reserved, Saved, gate};
@@ -30,8 +30,7 @@ use crate::runtime::net_devices::{self, Moved};
 use crate::runtime::pid_file;
 use crate::runtime::pidfd_socket::{self, PidfdSocket};
 use crate::runtime::relay::Relay;
-use crate::runtime::seccomp_listener;
-use crate::runtime::spawn::{self, Child, Init};
+use crate::runtime::spawn::{self, Child, Due, Init};
 use crate::runtime::watch::Watch;
 use crate::spec::Hooks;
 use crate::state::Status;
@@ -188,7 +187,7 @@ pub(super) fn make_ready(
     let receiver = receiver.at(format_args!("/annotations/{PIDFD_RECEIVER}"))?;
     let mut console = Console::prepare(plan.entry.terminal.as_ref())?;
     let rootfs = Root::open(&plan.rootfs.path).at("/root/path")?;
-    plan.listener().map(seccomp_listener::look_for).transpose()?;
+    look_for_agent(&plan, gate)?;
 
     let reserved = container::reserve(state_root, &id)?; // removed on drop, like all that follows
     let mut saved = describe(&plan);
@@ -215,8 +214,10 @@ pub(super) fn make_ready(
     log::debug!("{id}: init is process {}", init.child.pid);
     let mut hooks_began = false;
     let mut net_devices = Moved::default();
-    let mut watch = Watch::new(&cgroup);
-    let attended = init.attend(&plan, &mut console, &mut watch, || {
+    let attended = init.attend(&plan, &mut console, &mut Watch::new(&cgroup), |due| {
+        if let Due::Listener(listener) = due {
+            return hand_over(&saved, (Status::Creating, init.child.pid), &listener);
+        }
         phases.end("build");
         net_devices = net_devices::move_in(&plan.net_devices, init.child.pid)?;
         cgroup.set(&plan.resources)?;

@@ -151,7 +151,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     if let Some(path) = &pid_file {
         pid_file::write(path, exec.child.pid)?;
     }
-    let tell_agent = |listener| hand_over(&container.saved, exec.child.pid, &listener);
+    let tell_agent = |listener| hand_over(&container.saved, (Status::Running, exec.child.pid), &listener);
     if let Err(error) = exec.go().and_then(|()| exec.attend_program(&mut watch, tell_agent)) {
         if let Some(path) = &pid_file {
             pid_file::remove(path);

@@ -31,6 +31,7 @@ use crate::cgroup::Cgroup;
 use crate::container::{Container, ContainerId, Saved};
 use crate::error::{Failure, Problem, Result};
 use crate::hooks::{self, Around, Output};
+use crate::plan::Plan;
 use crate::plan::hooks::Moment;
 use crate::plan::systemd::Unit;
 use crate::resctrl::Groups;
@@ -110,12 +111,25 @@ fn tell(warnings: &[Problem]) {
     }
 }
 
+/// Looks whether the agent of the filter is there; and warns whoever waits for the listener before calling `start`.
+///
+/// # Errors
+/// When there is no socket.
+fn look_for_agent(plan: &Plan, gate: create::Gate) -> Result<()> {
+    plan.listener().map(seccomp_listener::look_for).transpose()?;
+    if gate == create::Gate::Closed
+        && let Some(why) = plan.why_listener_waits()
+    {
+        log::warn!("linux.seccomp.listenerPath: the agent gets its descriptor at start, not at create: {why}");
+    }
+    Ok(())
+}
+
 /// Hands the listener of the filter on process `pid` to the agent.
 ///
 /// # Errors
 /// When the agent is not there, or does not take it.
-fn hand_over(saved: &Saved, pid: i32, listener: &OwnedFd) -> Result<()> {
-    let status = if pid == saved.init_process_pid { Status::Created } else { Status::Running };
+fn hand_over(saved: &Saved, (status, pid): (Status, i32), listener: &OwnedFd) -> Result<()> {
     seccomp_listener::hand_over(&saved.listener_path, &saved.process_state(status, pid)?, listener)
 }
 

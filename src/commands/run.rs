@@ -15,6 +15,7 @@ use crate::runtime::foreground;
 use crate::runtime::pid_file;
 use crate::runtime::spawn::Init;
 use crate::runtime::watch::Watch;
+use crate::state::Status;
 use crate::sys::signal;
 
 /// Create and run a container.
@@ -97,7 +98,9 @@ fn begin(init: &Init, container: &Container) -> Result<()> {
     init.go()?;
     // It may be paused from now on.
     let mut watch = Watch::of_one_that_may_be_paused();
-    init.attend_program(&mut watch, |listener| hand_over(&container.saved, init.child.pid, &listener))?;
+    init.attend_program(&mut watch, |listener| {
+        hand_over(&container.saved, (Status::Created, init.child.pid), &listener)
+    })?;
     signal::end_waits_no_more(); // from here on they are the program's
     start::poststart(container)
 }

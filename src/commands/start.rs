@@ -84,7 +84,7 @@ fn no_gate(container: &Container) -> anyhow::Error {
 fn pass(init: &RuntimeEnd, saved: &Saved) -> Result<()> {
     match init.receive_answer() {
         Ok(FromInit::Listener(listener)) => {
-            hand_over(saved, saved.init_process_pid, &listener)?;
+            hand_over(saved, (Status::Created, saved.init_process_pid), &listener)?;
             init.go()?;
             pass(init, saved)
         }

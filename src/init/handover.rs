@@ -93,7 +93,9 @@ fn become_program(
         fd::keep_over_exec(*number)?;
     }
     signal::end_on_broken_pipes()?; // not before: a hook that does not read its state must not end us
-    seccomp::load(plan.seccomp.as_ref(), wire)?;
+    if !plan.early_filter {
+        seccomp::load(plan.seccomp.as_ref(), wire)?;
+    }
     Err(program.execute().into())
 }
 

@@ -140,6 +140,9 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
 
     labels::of_program(&plan.entry.process.labels, Some(&proc))?;
     let program = handover::prepare(&plan.entry, home, runtime)?;
+    if plan.entry.early_filter {
+        seccomp::load(plan.entry.seccomp.as_ref(), runtime)?;
+    }
     runtime.ask(&FromInit::Ready)?; // `create` returns
     let start = setup.gate.as_ref().map(|gate| wait_at(gate, plan)); // `start` goes on here
     let wire = start.as_ref().unwrap_or(runtime);

@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn an_old_kernel_is_said_to_be_one() {
-        let listener = || Some(ListenerPlan { path: "/a".to_owned(), metadata: String::new() });
+        let listener =
+            || Some(ListenerPlan { path: "/a".to_owned(), metadata: String::new(), calls_of_ours: Vec::new() });
         for (listener, flags, errno, begins) in [
             (listener(), WAIT_KILLABLE_RECV, Errno::INVAL, "error adding WaitKill flag to seccomp filter: SetWaitKill"),
             (listener(), 0, Errno::INVAL, "seccomp notify unsupported:"),

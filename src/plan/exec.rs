@@ -91,6 +91,7 @@ impl ExecPlan {
             process: process::decide(&config, &namespaces, host, &mut problems),
             terminal: terminal::decide(config.process.as_ref(), changes.terminal, &mut problems),
             seccomp: seccomp::decide(config.linux.seccomp.as_ref(), &mut problems),
+            early_filter: false,
             ids: id_mappings::decide(&config.linux, &namespaces, &mut problems),
             preserved_fds: changes.preserved_fds.to_vec(),
             keeps_rights: own & USER.flag == 0,

@@ -6,6 +6,7 @@
 //! of both name it, so `git grep 'config.json:.*maskedPaths'` finds the two.
 
 pub mod annotations;
+mod calls_of_ours;
 pub mod capabilities;
 pub mod cgroup;
 pub mod cgroup_mount;
@@ -141,6 +142,8 @@ pub struct Entry {
     pub terminal: Option<terminal::TerminalPlan>,
     /// The system call filter.
     pub seccomp: Option<seccomp::SeccompPlan>,
+    /// Whether it is loaded while the container is created, and not right before the program runs.
+    pub early_filter: bool,
     /// Ids of the user namespace.
     pub ids: id_mappings::IdMappingsPlan,
     /// The numbers of the descriptors after stdio that the program keeps, ascending.
@@ -153,12 +156,13 @@ impl Plan {
     /// Whether init, once it has built the rootfs, waits for what the runtime does then: hooks see the rootfs as it is
     /// at that moment, those of the container come after those of the runtime, parameters (sysctl) of a network device are
     /// there only when the device is, cgroup v1 denies all devices, a terminal too, for the moment of setting rules, and
-    /// a scheduler and a memory policy are for the CPUs and the nodes of the cgroup.
+    /// a scheduler and a memory policy are for the cgroup's CPUs and nodes, a limit counts the thread for a listener.
     #[must_use]
     pub fn init_waits(&self) -> bool {
         let hooks = &self.hooks;
         let lists = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
         lists.iter().any(|hooks| !hooks.is_empty())
+            || self.entry.early_filter
             || !self.net_devices.is_empty()
             || self.entry.terminal.is_some()
             || self.entry.process.scheduler.is_some()
@@ -226,6 +230,7 @@ impl Plan {
             process: process::decide(config, &namespaces, host, problems),
             terminal: terminal::decide(config.process.as_ref(), request.terminal, problems),
             seccomp: seccomp::decide(linux.seccomp.as_ref(), problems),
+            early_filter: false,
             ids,
             preserved_fds: request.preserved_fds.to_vec(),
             keeps_rights: !namespaces.has_own(&namespaces::USER),
@@ -252,6 +257,7 @@ impl Plan {
             entry,
             warnings: Vec::new(),
         };
+        plan.entry.early_filter = plan.listener().is_some() && plan.why_listener_waits().is_none();
         plan.warnings.extend_from_slice(problems.warnings());
         plan
     }

@@ -7,7 +7,7 @@
 
 use std::fmt::Display;
 
-use super::Problems;
+use super::{Problems, calls_of_ours};
 use crate::seccomp::{
     Action, Arch, BeyondProfile, Call, Comparison, CompileError, Filter, MAX_ARGUMENT, Operator, Profile, Rule, compile,
 };
@@ -31,6 +31,8 @@ pub struct ListenerPlan {
     pub path: String,
     /// What it is told besides the state of the container.
     pub metadata: String,
+    /// Calls that init makes while it waits for `start`, and that the filter does not simply allow.
+    pub calls_of_ours: Vec<&'static str>,
 }
 
 /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
@@ -69,7 +71,10 @@ pub fn decide(config: Option<&spec::Seccomp<'_>>, problems: &mut Problems) -> Op
     let rules: Vec<Rule> = (0..config.syscalls.len()).map(|at| rule(config, at, problems)).collect();
     let notify = config.syscalls.iter().any(|entry| Action::from_name(&entry.action) == Some(Action::Notify));
     let flags = flags(config, notify, problems);
-    let listener = listener(config, notify, problems);
+    let mut listener = listener(config, notify, problems);
+    if let Some(agent) = &mut listener {
+        agent.calls_of_ours = calls_of_ours::judged(default, &rules);
+    }
 
     let profile = Profile { default, architectures, rules, beyond: BeyondProfile::NoSuchCall };
     let filter = match compile(&profile) {
@@ -215,7 +220,8 @@ fn listener(config: &spec::Seccomp<'_>, notify: bool, problems: &mut Problems) -
     } else if path.len() > LONGEST_PATH || path.contains('\0') {
         problems.add(key, format_args!("must be at most {LONGEST_PATH} bytes without NUL"));
     }
-    Some(ListenerPlan { path: path.to_owned(), metadata: config.listener_metadata.to_string() })
+    let metadata = config.listener_metadata.to_string();
+    Some(ListenerPlan { path: path.to_owned(), metadata, calls_of_ours: Vec::new() })
 }
 
 #[cfg(test)]

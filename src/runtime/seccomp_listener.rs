@@ -2,9 +2,9 @@
 //! config.json: linux.seccomp.listenerPath, linux.seccomp.listenerMetadata
 //! process: runtime (the path is the host's, and so is the pid that the agent is told)
 //!
-//! The agent is called when there is something to hand over, which is at `start` for a container that was created: it
-//! may read one connection after the other, and must not be made to wait with one of ours. So that a missing agent is
-//! told by `create`, that one looks whether there is a socket.
+//! The agent is called when there is something to hand over, which may be as late as `start`
+//! ([`crate::plan::Plan::why_listener_waits`]): it may read one connection after the other, and must not be made to wait
+//! with one of ours. So that a missing agent is told by `create` in any case, that one looks whether there is a socket.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;

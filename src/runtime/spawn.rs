@@ -98,6 +98,15 @@ pub struct Init {
     pub(super) wire: RuntimeEnd,
 }
 
+/// What is to be done for init while it is made.
+#[derive(Debug)]
+pub enum Due {
+    /// The rootfs is built: it is time for the limits of the cgroup, and the `prestart` and `createRuntime` hooks.
+    Hooks,
+    /// This is to be handed to the agent of the filter.
+    Listener(OwnedFd),
+}
+
 /// Gives birth to init: in the cgroup, with its namespaces and ids. It begins its work when it is told to go.
 ///
 /// # Errors
@@ -241,8 +250,7 @@ pub(super) fn close_runtime_end(wire: &RuntimeEnd) {
 }
 
 impl Init {
-    /// Answers init until it is ready to become the program. `console` gets its terminal; `hooks_due` is called at the
-    /// moment of the `prestart` and `createRuntime` hooks.
+    /// Answers init until it is ready to become the program. `console` gets its terminal; `when_due` does what is due.
     ///
     /// # Errors
     /// Init's own, as it tells them; that it died, or cannot run; those of the answers.
@@ -251,7 +259,7 @@ impl Init {
         plan: &Plan,
         console: &mut Console,
         watch: &mut Watch<'_>,
-        mut hooks_due: impl FnMut() -> Result<()>,
+        mut when_due: impl FnMut(Due) -> Result<()>,
     ) -> Result<()> {
         let mut sources = MountSources::new(plan, self.child.pid);
         loop {
@@ -265,10 +273,14 @@ impl Init {
                     None => self.wire.go()?,
                 },
                 FromInit::Built => {
-                    hooks_due()?;
+                    when_due(Due::Hooks)?;
                     if plan.init_waits() {
                         self.wire.go()?;
                     }
+                }
+                FromInit::Listener(listener) => {
+                    when_due(Due::Listener(listener))?;
+                    self.wire.go()?;
                 }
                 other => {
                     if self.attend_to(other, &plan.entry.process, console)? {
