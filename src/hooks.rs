@@ -251,7 +251,7 @@ impl Command {
         for (from, to) in streams.into_iter().zip(0..) {
             fd::become_standard(from, to)?;
         }
-        signal::reset_all()?;
+        signal::begin_afresh()?;
         (confine.last)()?;
         Err(process::execve(&self.path, &self.args, &self.env).into())
     }

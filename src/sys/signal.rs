@@ -175,18 +175,3 @@ pub fn end_on_usual_signals() -> Result<(), Call> {
     }
     Ok(())
 }
-
-/// Gives every signal the disposition that a program expects, and holds none back.
-///
-/// # Errors
-/// sigprocmask(2)'s.
-pub fn reset_all() -> Result<(), Call> {
-    for number in 1..=libc::SIGRTMAX() {
-        // SAFETY: a structure of the kernel's for which zero is SIG_DFL without flags. SIGKILL and SIGSTOP are refused.
-        unsafe {
-            let default: libc::sigaction = std::mem::zeroed();
-            libc::sigaction(number, &raw const default, std::ptr::null_mut());
-        }
-    }
-    let_all_in()
-}
