@@ -252,6 +252,7 @@ impl Command {
             fd::become_standard(from, to)?;
         }
         signal::begin_afresh()?;
+        signal::end_on_broken_pipes()?;
         (confine.last)()?;
         Err(process::execve(&self.path, &self.args, &self.env).into())
     }
