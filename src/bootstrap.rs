@@ -118,7 +118,7 @@ pub(crate) fn make_time_namespace(plan: &NamespacesPlan, clocks: Option<File>) -
     clone::unshare(TIME.flag).at("/linux/timeOffsets")?;
     let offsets = plan.time_offsets.concat();
     let written = clocks.write_all(offsets.as_bytes());
-    Ok(written.named(|| format!("write(\"/proc/self/timens_offsets\", {offsets:?})")).at("/linux/timeOffsets")?)
+    written.named(|| format!("write(\"/proc/self/timens_offsets\", {offsets:?})")).at("/linux/timeOffsets")
 }
 
 /// Mappings in the config of a container that joins a user namespace must be those that it has.

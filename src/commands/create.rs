@@ -8,10 +8,11 @@ use std::time::SystemTime;
 
 use clap::Args;
 
-use super::{given, hand_over, look_for_agent, path, path_or, run_poststop_hooks, tell};
+use super::creation::Creation;
+use super::{given, hand_over, look_for_agent, path, path_or, tell};
 use crate::cgroup::{self, Cgroup, systemd};
 use crate::container::notify::{self, Notify};
-use crate::container::{self, Container, ContainerId, Reserved, Saved, gate};
+use crate::container::{self, ContainerId, Reserved, Saved, gate};
 use crate::error::{AtKey, Context, Failure, Result};
 use crate::hooks::{self, Around, Output};
 use crate::host::Rootless;
@@ -27,7 +28,6 @@ use crate::runtime;
 use crate::runtime::console::Console;
 use crate::runtime::inherited::Inherited;
 use crate::runtime::net_devices::{self, Moved};
-use crate::runtime::pid_file;
 use crate::runtime::pidfd_socket::{self, PidfdSocket};
 use crate::runtime::relay::Relay;
 use crate::runtime::spawn::{self, Child, Due, Init};
@@ -80,7 +80,7 @@ pub struct CreateOptions {
 /// A container whose init is ready to become the program.
 #[derive(Debug)]
 pub struct Ready {
-    pub(super) made: Made<Init>,
+    pub(super) creation: Creation<Init>,
     pub(super) notify: Option<Notify>,
     /// In the foreground, between the program's terminal and ours.
     pub(super) relay: Option<Relay>,
@@ -140,8 +140,8 @@ pub fn create(args: &Create, state_root: &Path, driver: Driver) -> Result<()> {
     let pid_file = args.options.absolute_pid_file()?;
     let ready = make_ready(&args.options, state_root, driver, Gate::Closed, true)?;
     // Only then on to the gate: an init that nobody knows of must not wait there, but end with us if we are killed now.
-    let Ready { made, mut phases, .. } = ready;
-    let (init, _) = made.keep(pid_file.as_deref())?;
+    let Ready { creation, mut phases, .. } = ready;
+    let (init, _) = creation.keep(pid_file.as_deref())?;
     phases.end("save");
     init.go()
 }
@@ -183,8 +183,7 @@ pub(super) fn make_ready(
     tell(&plan.warnings);
     log::debug!("{id}: planned from {}", bundle.display());
     phases.end("plan");
-    let receiver = plan.annotations.get(PIDFD_RECEIVER).map(|path| PidfdSocket::connect(path.as_ref())).transpose();
-    let receiver = receiver.at(format_args!("/annotations/{PIDFD_RECEIVER}"))?;
+    let receiver = connect_receiver(&plan)?;
     let mut console = Console::prepare(plan.entry.terminal.as_ref())?;
     let rootfs = Root::open(&plan.rootfs.path).at("/root/path")?;
     look_for_agent(&plan, gate)?;
@@ -231,18 +230,17 @@ pub(super) fn make_ready(
         sockets.try_for_each(|socket| socket.send(&init, pidfd_socket::INIT))
     });
     let attended = attended.and_then(|()| console.relay());
-    let made = Made { net_devices, init, cgroup, resctrl, reserved, saved };
+    let creation = Creation { net_devices, init, cgroup, resctrl, reserved, saved };
     match attended {
-        Ok(relay) => Ok(Ready { made, notify, relay, phases }),
-        Err(error) => {
-            let error = with_oom(error, &made.cgroup);
-            let saved = made.take_away();
-            if hooks_began {
-                run_poststop_hooks(&saved);
-            }
-            Err(error)
-        }
+        Ok(relay) => Ok(Ready { creation, notify, relay, phases }),
+        Err(error) => Err(creation.give_up(error, hooks_began)),
     }
+}
+
+/// The socket of the annotation that asks for a pidfd of init.
+fn connect_receiver(plan: &Plan) -> Result<Option<PidfdSocket>> {
+    let path = plan.annotations.get(PIDFD_RECEIVER);
+    path.map(|path| PidfdSocket::connect(path.as_ref())).transpose().at(format_args!("/annotations/{PIDFD_RECEIVER}"))
 }
 
 /// The bundle's absolute path; and goes there, as hooks begin in the bundle with runc.
@@ -327,64 +325,6 @@ pub(super) fn run_create_hooks(hooks: &Hooks, saved: &Saved, init: BorrowedFd<'_
     let around = Around { init: Some(init), output: Some(&output), ..Around::default() };
     hooks::run(hooks, Moment::Prestart, &state, &around)?;
     hooks::run(hooks, Moment::CreateRuntime, &state, &around)
-}
-
-/// A container that is there but for a last word.
-#[derive(Debug)]
-pub(super) struct Made<I> {
-    // In the order of undoing: a cgroup with a process cannot be removed.
-    pub(super) net_devices: Moved,
-    pub(super) init: I,
-    pub(super) cgroup: Cgroup,
-    pub(super) resctrl: Option<Groups>,
-    pub(super) reserved: Reserved,
-    pub(super) saved: Saved,
-}
-
-impl<I: AsMut<Child>> Made<I> {
-    /// Makes it last: writes the pid file and the final state, and lets go of what would be undone.
-    pub(super) fn keep(mut self, pid_file: Option<&Path>) -> Result<(I, Container)> {
-        let pid = self.init.as_mut().pid;
-        if let Some(path) = pid_file
-            && let Err(error) = pid_file::write(path, pid)
-        {
-            return Err(self.undo(error));
-        }
-        self.saved.complete = true;
-        let directory = match self.reserved.commit(&self.saved) {
-            Ok(directory) => directory,
-            Err(error) => {
-                pid_file.map(pid_file::remove);
-                return Err(self.undo(error));
-            }
-        };
-        let Self { mut net_devices, mut init, mut cgroup, mut resctrl, saved, .. } = self;
-        net_devices.keep();
-        init.as_mut().release();
-        cgroup.keep();
-        if let Some(groups) = &mut resctrl {
-            groups.keep();
-        }
-        Ok((init, Container::kept(saved, directory)))
-    }
-
-    /// Takes it away again, and runs the hooks of the last moment; gives the reason back.
-    fn undo(self, reason: anyhow::Error) -> anyhow::Error {
-        run_poststop_hooks(&self.take_away());
-        reason
-    }
-
-    /// Takes it away again; gives what was known of it.
-    fn take_away(self) -> Saved {
-        let Self { net_devices, init, cgroup, resctrl, reserved, saved } = self;
-        drop((net_devices, init));
-        if saved.shared_pid_namespace {
-            // There a hook in the container outlives init. What does not die, nobody can remove.
-            let _ = cgroup.kill();
-        }
-        drop((cgroup, resctrl, reserved));
-        saved
-    }
 }
 
 impl CreateOptions {

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod checkpoint;
 pub mod create;
+mod creation;
 pub mod delete;
 pub mod events;
 pub mod exec;

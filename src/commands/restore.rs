@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::checkpoint::CriuOptions;
-use super::create::{self, Driver, Made};
+use super::create::{self, Driver};
+use super::creation::Creation;
 use super::{delete, given, path, path_or, tell};
 use crate::cgroup::Cgroup;
 use crate::container::notify;
@@ -272,7 +273,7 @@ impl Restored {
         let Self { net_devices, init, cgroup, resctrl, place, reserved, saved, .. } = self;
         let init = init.context("criu has not told of the container's init")?;
         drop(place);
-        Made { net_devices, init, cgroup, resctrl, reserved, saved }.keep(pid_file)
+        Creation { net_devices, init, cgroup, resctrl, reserved, saved }.keep(pid_file)
     }
 }
 

@@ -48,8 +48,8 @@ pub fn run(args: &Run, state_root: &Path, driver: Driver) -> Result<u8> {
         }
     }
     let ready = create::make_ready(&args.options, state_root, driver, Gate::Open, args.detach)?;
-    let Ready { made, notify, relay, mut phases } = ready;
-    let (init, container) = made.keep(pid_file.as_deref())?;
+    let Ready { creation, notify, relay, mut phases } = ready;
+    let (init, container) = creation.keep(pid_file.as_deref())?;
     phases.end("save");
     if let Err(error) = begin(&init, &container) {
         // The container is kept from here on, so it is deleted as any other.

@@ -135,7 +135,7 @@ impl Root {
         let (directory, name) = self.parent_of(path)?;
         match rustix::fs::symlinkat(target, &directory, name) {
             Err(Errno::EXIST)
-                if rustix::fs::readlinkat(&directory, name, Vec::new()).is_ok_and(|there| &*there == target) =>
+                if rustix::fs::readlinkat(&directory, name, Vec::new()).is_ok_and(|there| *there == *target) =>
             {
                 Ok(())
             }

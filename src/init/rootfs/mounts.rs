@@ -32,7 +32,7 @@ pub fn make<'a>(plan: &Plan, step: &'a MountStep, rootfs: &mut Rootfs<'a>, runti
         MountSource::Bind { link, .. } => {
             let source = bind_source(plan, step, root, runtime, &mut copied).context("source")?;
             if *link == Link::Copy && file_type(source.as_fd())? == FileType::Symlink {
-                return Ok(root.symlink(&step.destination, &link_target(source.as_fd())?).context("destination")?);
+                return root.symlink(&step.destination, &link_target(source.as_fd())?).context("destination");
             }
             let target = bind_target(root, step, &source)?;
             (source, target)
