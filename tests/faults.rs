@@ -21,7 +21,9 @@ struct Disk(PathBuf);
 impl Disk {
     fn mount(at: &Path, options: &str) -> Self {
         fs::create_dir_all(at).unwrap();
-        mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some(options)).unwrap();
+        // Only its owner may write to a state root.
+        let options = format!("mode=700,{options}");
+        mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some(options.as_str())).unwrap();
         Disk(at.to_owned())
     }
 

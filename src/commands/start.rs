@@ -6,6 +6,7 @@
 
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Args;
 use rustix::io::Errno;
@@ -20,6 +21,7 @@ use crate::plan::hooks::Moment;
 use crate::state::Status;
 use crate::sync::{FromInit, RuntimeEnd};
 use crate::sys::Call;
+use crate::sys::wait::{self, Bound};
 
 /// Run the program of a created container.
 #[derive(Debug, Args)]
@@ -28,6 +30,9 @@ pub struct Start {
     #[arg(value_name = "CONTAINER-ID")]
     pub id: String,
 }
+
+/// How long init may take to end when it has nothing left to do.
+const DEATH: Bound = Bound::Within(Duration::from_secs(10));
 
 /// Carries out `start`.
 ///
@@ -49,8 +54,11 @@ pub fn start(args: &Start, state_root: &Path) -> Result<()> {
     phases.end("find");
     init.go()?;
     if let Err(error) = pass(&init, &container.saved) {
+        drop(init); // the end of the wire is init's end, too
         if Report::of(&error).key.starts_with("/hooks/") {
             delete::clean_up(&container);
+        } else if !matches!(error.downcast_ref(), Some(Failure::WrongStatus(_))) {
+            wait_for_end(&container);
         }
         return Err(error);
     }
@@ -67,6 +75,14 @@ pub fn start(args: &Start, state_root: &Path) -> Result<()> {
         notify.forward(init.as_fd(), container.saved.init_process_pid)?;
     }
     Ok(())
+}
+
+/// Waits for the end of an init that could not become the program, so that the container is `stopped` for whoever asks
+/// next. That it takes too long matters less than why there is no program.
+fn wait_for_end(container: &Container) {
+    if let Ok(Some(init)) = container.init() {
+        let _ = wait::readable(init.as_fd(), DEATH);
+    }
 }
 
 /// Says why there is nothing to start.

@@ -108,6 +108,7 @@ const TABLE: &[Hint] = &[
     },
     Hint {
         key: "/mounts",
+        errno: Some(Errno::PERM),
         word: "cannot clear locked flags",
         advice: "the source's mount has them, and a user namespace cannot take them off: leave the option away, or mount \
                  the source without them",

@@ -22,7 +22,7 @@ use crate::sync::{self, FromInit, RuntimeEnd};
 use crate::sys::clone::{self, Birth, SingleThreaded};
 use crate::sys::mount::{self, Depth, LastLink};
 use crate::sys::proc::Proc;
-use crate::sys::{Call, fd, mountinfo};
+use crate::sys::{Call, Named, fd, mountinfo};
 
 /// What init may ask for.
 #[derive(Debug)]
@@ -152,7 +152,11 @@ fn keep_locks(step: &MountStep, path: &Path) -> Result<()> {
     let id = mount::of(fd::open(&path, OFlags::PATH)?.as_fd())?.id;
     let locked = |name: &&str| mountinfo::options_from(&mounts, id, &path).any(|options| options.contains(name));
     match cleared.iter().find(|name| locked(name)) {
-        Some(name) => anyhow::bail!("cannot clear locked flags: {name}"),
+        Some(name) => {
+            // What the kernel would answer in the container's user namespace.
+            let call: Result<(), Call> = Err(Errno::PERM).named(|| "mount_setattr()".to_owned());
+            call.with_context(|| format!("cannot clear locked flags: {name}"))
+        }
         None => Ok(()),
     }
 }
