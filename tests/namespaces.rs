@@ -216,6 +216,15 @@ fn a_uts_namespace_is_joined() {
     is_joined("uts");
 }
 
+/// They would be made on the host, and stay there.
+#[test]
+fn mounts_without_a_mount_namespace_are_refused() {
+    differs!();
+    let bundle = Bundle::busybox().without_namespace("mount");
+    bundle.refused().names("mounts").says("mount namespace");
+    bundle.assert_nothing_left();
+}
+
 #[test]
 fn a_mount_namespace_is_joined() {
     is_joined("mount");

@@ -251,6 +251,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("namespaces::a_path_of_another_type_is_refused_for_every_kind", "runc 1.1 has no time namespaces, and says less"),
     ("namespaces::a_time_namespace_is_created", "runc 1.1 has no time namespaces"),
     ("namespaces::a_time_namespace_is_joined", "runc 1.1 has no time namespaces"),
+    ("namespaces::mounts_without_a_mount_namespace_are_refused", "runc mounts on the host, and leaves it there"),
     ("namespaces::time_offsets_shift_the_clocks", "runc 1.1 has no time namespaces"),
     ("namespaces::time_offsets_that_cannot_be_are_refused", "runc 1.1 has no time namespaces"),
     ("namespaces::time_offsets_without_a_time_namespace_are_refused", "runc 1.1 has no time namespaces"),
