@@ -23,9 +23,11 @@ fn perl_works() -> bool {
 const LOOK: [&str; 4] = ["grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"];
 const NONE: &str = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n";
 
-/// Seen to fail with the loop left out of `begin_afresh` in `sys/signal.rs`.
+/// Seen to fail at commit 84eb9f4 (SigIgn fffffffffffaee7f), and with the loop left out of `begin_afresh` in
+/// `sys/signal.rs`.
 #[test]
 fn no_signal_that_the_caller_ignores_is_ignored_by_the_program() {
+    differs!();
     needs!(perl_works(), "perl");
     let mut bundle = ignoring_signals(Bundle::busybox());
     assert_eq!(bundle.run(LOOK).ok().stdout, NONE);
@@ -36,9 +38,11 @@ fn no_signal_that_the_caller_ignores_is_ignored_by_the_program() {
     c.kill("KILL");
 }
 
-/// The C library's posix_spawn(3) ignores two signals of its own in the child, unless it is told otherwise.
+/// The C library's posix_spawn(3) ignores two signals of its own in the child, unless it is told otherwise. Seen to fail
+/// at commit 84eb9f4 (SigIgn 0000000180000000).
 #[test]
 fn no_signal_that_the_caller_ignores_is_ignored_by_hooks() {
+    differs!();
     needs!(perl_works(), "perl");
     let mut bundle = Bundle::busybox();
     let dir = bundle.scratch_dir("seen");
@@ -55,7 +59,26 @@ fn no_signal_that_the_caller_ignores_is_ignored_by_hooks() {
     }
 }
 
+/// No shell looks here: that of busybox ignores SIGQUIT, and so does what it executes in its own place. Seen to fail at
+/// commit 84eb9f4, and, with a filter, with `begin_afresh` left out of `become_hook` in `hooks.rs`.
+#[test]
+fn no_signal_that_the_caller_ignores_is_ignored_by_hooks_in_the_container() {
+    differs!();
+    needs!(perl_works(), "perl");
+    let rules = json!([{ "names": ["mkdir"], "action": "SCMP_ACT_ERRNO" }]);
+    let filter = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules });
+    for bundle in [Bundle::busybox(), Bundle::busybox().set("/linux/seccomp", filter)] {
+        let hook = json!({ "path": "/bin/cp", "args": ["cp", "/proc/self/status", "/seen"] });
+        let mut bundle = ignoring_signals(bundle.push("/hooks/startContainer", hook));
+        bundle.run(["true"]).ok();
+        let seen = fs::read_to_string(bundle.rootfs("seen")).unwrap();
+        let signals = seen.lines().filter(|line| line.starts_with("SigBlk") || line.starts_with("SigIgn"));
+        assert_eq!(signals.map(|line| format!("{line}\n")).collect::<String>(), NONE);
+    }
+}
+
 /// Whoever may look into init while it waits, by CAP_SYS_PTRACE or as a hook of the image, finds nothing of the caller.
+/// Seen to fail at commit 84eb9f4: the whole environment was in /proc/PID/environ.
 #[test]
 fn a_created_container_knows_nothing_of_its_caller() {
     differs!();
@@ -82,7 +105,8 @@ fn a_created_container_knows_nothing_of_its_caller() {
     }
 }
 
-/// Somebody of another user has made a keyring of the name that the container's might have, for everybody.
+/// Somebody of another user has made a keyring of the name that the container's might have, for everybody. Seen to fail
+/// at commit 84eb9f4: the only keyring that was seen was the planted one.
 #[test]
 fn a_session_keyring_that_is_there_already_is_not_the_containers() {
     differs!();
@@ -109,7 +133,7 @@ fn a_session_keyring_that_is_there_already_is_not_the_containers() {
     assert!(seen.len() == 2 && own[0].contains(" 0 "), "the planted one is another: {seen:?}");
 }
 
-/// A signal ends a foreground `run` while a hook runs, and what it has made is undone.
+/// A signal ends a foreground `run` while a hook runs, and what it has made is undone. Seen to fail at commit 84eb9f4.
 #[test]
 fn run_hears_signals_before_the_program_runs() {
     differs!();
@@ -146,6 +170,7 @@ fn run_is_not_ended_by_a_signal_that_its_caller_ignores() {
 }
 
 /// A process of the container stops the one that `exec` sends in, by SIGSTOP. The caller can end `exec` all the same.
+/// Seen to fail at commit 84eb9f4.
 #[test]
 fn exec_hears_signals_while_its_process_is_stopped() {
     differs!();

@@ -187,7 +187,7 @@ fn the_containers_annotation_names_criu_s_own_config() {
 }
 
 /// Security: settings of criu can name programs that it starts as root. An image brings the annotation as a label, and the
-/// file in a layer, whose place on the host can be guessed.
+/// file in a layer, whose place on the host can be guessed. Seen to fail at commit 84eb9f4.
 #[test]
 fn a_config_of_criu_that_an_image_may_have_brought_is_refused() {
     differs!();
@@ -212,6 +212,7 @@ fn a_config_of_criu_that_an_image_may_have_brought_is_refused() {
 }
 
 /// Security, CVE-2026-119101: a name that the rootfs has a say in could make criu bind another directory of the host.
+/// Seen to fail at commit 84eb9f4.
 #[test]
 fn what_is_mounted_from_the_host_has_a_name_that_the_rootfs_has_no_say_in() {
     differs!();

@@ -57,6 +57,7 @@ fn a_start_container_hook_that_fails_stops_the_container() {
 }
 
 /// The lifecycle goes on as after `delete`: the container is destroyed, and its last hooks run (runtime.md).
+/// Seen to fail at commit 84eb9f4.
 #[test]
 fn a_start_container_hook_that_fails_ends_the_container() {
     differs!();
@@ -71,6 +72,7 @@ fn a_start_container_hook_that_fails_ends_the_container() {
     assert_eq!(log(&c.bundle), "poststop\n", "once");
 }
 
+/// Seen to fail at commit 84eb9f4.
 #[test]
 fn a_poststart_hook_that_fails_ends_the_container() {
     differs!();

@@ -7,6 +7,7 @@ use crate::seccomp_notify::{agent, mkdir, notifying};
 use crate::support::agent::Answer;
 use crate::support::{eventually, json};
 
+/// Seen to fail at commit 84eb9f4.
 #[test]
 fn a_create_without_the_agent_is_an_error() {
     let bundle = mkdir();
@@ -15,6 +16,7 @@ fn a_create_without_the_agent_is_an_error() {
 }
 
 /// Where init's own calls would be judged while it waits, there is a filter only at `start`.
+/// Seen to fail at commit 84eb9f4.
 #[test]
 fn an_agent_is_told_at_start_if_it_would_be_asked_about_the_runtime() {
     differs!();

@@ -333,6 +333,7 @@ fn locked_options_are_kept() {
     }
 }
 
+/// Seen to fail at commit 84eb9f4.
 #[test]
 fn locked_options_are_not_taken_away() {
     differs!();

@@ -42,6 +42,12 @@ pub const REASONS: &[(&str, &str)] = &[
     ("births::a_created_container_knows_nothing_of_its_caller", "runc init keeps its arguments and its environment"),
     ("births::a_session_keyring_that_is_there_already_is_not_the_containers", "runc joins it"),
     ("births::exec_hears_signals_while_its_process_is_stopped", "the process of runc exec has another name"),
+    ("births::no_signal_that_the_caller_ignores_is_ignored_by_hooks", "with runc 32 and 34 stay ignored"),
+    (
+        "births::no_signal_that_the_caller_ignores_is_ignored_by_hooks_in_the_container",
+        "with runc 32 and 34 stay ignored",
+    ),
+    ("births::no_signal_that_the_caller_ignores_is_ignored_by_the_program", "with runc 32 and 34 stay ignored"),
     ("births::run_hears_signals_before_the_program_runs", "runc dies of the signal, and leaves what it has made"),
     ("capabilities::what_one_set_keeps_from_another_is_a_warning", "runc 1.1 fails, or says nothing"),
     ("cgroup::a_cgroup_with_processes_in_it_is_refused", "runc 1.1 only warns"),
