@@ -1,9 +1,10 @@
 //! `checkpoint` and `restore`: what is refused, and that nothing is left of it
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use crate::support::criu::{NEW, OLD, with_stand_in};
-use crate::support::{Bundle, Container, json};
+use crate::support::{Bundle, Container, Value, json};
 
 fn running(bundle: Bundle) -> Container {
     with_stand_in(bundle, NEW).args(["sleep", "1000"]).run_detached()
@@ -46,6 +47,49 @@ fn mounts_of_links_are_refused() {
         c.verb("checkpoint").refused().says("criu cannot save mounts with").names("mounts[6].options");
         assert_eq!(c.status(), "running");
     }
+}
+
+/// The link is no mount, and would be missing in another rootfs. Where the source is no link, the mount is as any other.
+#[test]
+fn links_that_were_copied_are_refused() {
+    differs!();
+    let bundle = Bundle::busybox();
+    let source = bundle.scratch("link");
+    symlink("/proc", &source).unwrap();
+    let mount = |source| json!({ "destination": "/x", "source": source, "options": ["bind", "copy-symlink"] });
+    let c = running(bundle.push("/mounts", mount(source)));
+    c.verb("checkpoint").refused().says("criu cannot save the link /x").names("mounts[6].options");
+    assert_eq!(c.status(), "running");
+    let bundle = Bundle::busybox();
+    let directory = bundle.scratch_dir("directory");
+    let c = running(bundle.push("/mounts", mount(directory)));
+    c.verb("checkpoint").refused(); // by the stand-in
+    assert!(c.bundle.scratch("stand-in/1").exists(), "criu was not asked");
+}
+
+/// `restore` would not know of them. A tmpfs is the container's, as if it had made it itself.
+#[test]
+fn mounts_that_were_added_are_refused() {
+    differs!();
+    let c = running(Bundle::busybox());
+    let source = c.bundle.scratch_dir("source");
+    let mounts = |action: &str, list: Value| {
+        let file = c.bundle.scratch("list.json");
+        fs::write(&file, list.to_string()).unwrap();
+        c.bundle.call(&["mounts", action, c.id(), file.to_str().unwrap()])
+    };
+    let bad = json!([{ "destination": "/y", "source": source, "options": ["bind"] },
+                     { "destination": "/z", "source": "/nowhere", "options": ["bind"] }]);
+    mounts("add", bad).refused();
+    mounts("add", json!([{ "destination": "/t", "type": "tmpfs" }])).silent();
+    let asked = || c.bundle.scratch("stand-in/1").exists();
+    let bind = json!([{ "destination": "/x/y", "source": source, "options": ["bind"] }]);
+    mounts("add", bind.clone()).silent();
+    c.verb("checkpoint").refused().says("criu cannot save the mount on /x/y").says("mounts remove");
+    assert!(!asked() && c.status() == "running");
+    mounts("remove", bind).silent();
+    c.verb("checkpoint").refused(); // by the stand-in
+    assert!(asked(), "criu was not asked");
 }
 
 #[test]

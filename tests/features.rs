@@ -90,11 +90,13 @@ fn annotations_that_may_do_harm_are_named() {
     let all = [
         "org.criu.config",
         "org.systemd.property.",
+        "run.oci.delegate-cgroup",
         "run.oci.hooks.stderr",
         "run.oci.hooks.stdout",
         "run.oci.keep_original_groups",
         "run.oci.pidfd_receiver",
         "run.oci.seccomp.receiver",
+        "run.oci.systemd.subgroup",
     ];
     assert_eq!(list(unsafe_ones), all);
 }

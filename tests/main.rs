@@ -71,6 +71,7 @@ mod checkpoint_refused;
 mod cli;
 mod concurrency;
 mod create;
+mod delegated_cgroup;
 mod delete;
 mod dependencies;
 mod devices;

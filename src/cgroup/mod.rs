@@ -4,6 +4,7 @@
 //! nearly every file, so each has its own file here; this one has what is the same, and the interface.
 
 pub mod bpf;
+mod delegated;
 mod devices;
 mod dir;
 pub mod oom;
@@ -188,6 +189,9 @@ impl Cgroup {
         // systemd knows some controllers only; the rest is ours, as ever.
         let mut made = Made::default();
         match &plan.cgroup {
+            CgroupPlan::Unified { dir, controllers } if unit.above.is_some() => {
+                v2::move_below(dir, controllers, pid, &mut made)?;
+            }
             CgroupPlan::Unified { dir, controllers } => drop(v2::Cgroup::create(dir, controllers, &mut made)?),
             CgroupPlan::Legacy { dirs, unified } => {
                 v1::Cgroup::create(dirs, unified.as_ref(), &plan.resources, &mut made)?.add(pid, Born::Outside)?;

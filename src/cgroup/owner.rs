@@ -2,6 +2,8 @@
 //!
 //! cgroups(7), "Cgroup delegation"; the specification's "cgroup ownership".
 
+use std::path::Path;
+
 use rustix::fs::{AtFlags, CWD, Uid, chownat};
 use rustix::io::Errno;
 
@@ -19,19 +21,25 @@ impl Cgroup {
     /// # Errors
     /// fchownat(2).
     pub fn give_to(&self, owner: u32) -> Result<()> {
-        const LIST: &str = "/sys/kernel/cgroup/delegate";
-        let Version::V2(v2) = &self.version else { return Ok(()) };
-        let list = small_file::read_all(CWD, LIST, || LIST.to_owned());
-        let list = list.map_or_else(|_| FILES.to_owned(), |list| String::from_utf8_lossy(&list).into_owned());
-        let directory = v2.dir().path();
-        let files = list.lines().map(|name| directory.join(name));
-        for path in std::iter::once(directory.to_owned()).chain(files) {
-            match chownat(CWD, &path, Some(Uid::from_raw(owner)), None, AtFlags::SYMLINK_NOFOLLOW) {
-                // Which are there depends on the controllers.
-                Err(Errno::NOENT) => {}
-                result => result.named(|| format!("chown({path:?}, {owner})"))?,
-            }
+        match &self.version {
+            Version::V2(v2) => give(v2.dir().path(), owner),
+            Version::V1(_) => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// Gives a cgroup of cgroup v2 to a user.
+pub(super) fn give(directory: &Path, owner: u32) -> Result<()> {
+    const LIST: &str = "/sys/kernel/cgroup/delegate";
+    let list = small_file::read_all(CWD, LIST, || LIST.to_owned());
+    let list = list.map_or_else(|_| FILES.to_owned(), |list| String::from_utf8_lossy(&list).into_owned());
+    let files = list.lines().map(|name| directory.join(name));
+    for path in std::iter::once(directory.to_owned()).chain(files) {
+        match chownat(CWD, &path, Some(Uid::from_raw(owner)), None, AtFlags::SYMLINK_NOFOLLOW) {
+            // Which are there depends on the controllers.
+            Err(Errno::NOENT) => {}
+            result => result.named(|| format!("chown({path:?}, {owner})"))?,
+        }
+    }
+    Ok(())
 }

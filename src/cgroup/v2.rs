@@ -16,7 +16,7 @@ use crate::plan::resources::{ResourcePlan, Write};
 use crate::sys::wait::{self, Bound};
 use crate::sys::{Call, Named, small_file};
 
-use super::dir::Dir;
+use super::dir::{Dir, join};
 use super::settings::write_all;
 use super::{Made, devices, not_frozen, signal_all};
 
@@ -128,6 +128,17 @@ pub(super) fn path_of(pid: i32) -> Result<Option<String>, Call> {
 pub(super) fn parse_path(text: &str) -> Option<String> {
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
     path.filter(|path| !path.split('/').any(|part| part == "..")).map(str::to_owned)
+}
+
+/// Makes a cgroup and moves the process there, and hands the controllers down to it as far as they go: after the move, as
+/// a cgroup with processes cannot hand them down.
+pub(super) fn move_below(below: &Below, controllers: &[String], pid: i32, made: &mut Made) -> Result<()> {
+    made.make(below)?;
+    let dir = Dir::open(below.full())?;
+    make_usable(&dir)?;
+    join(&dir, pid)?;
+    hand_down(below, controllers);
+    Ok(())
 }
 
 fn has_all(dir: &Dir, controllers: &[String]) -> bool {

@@ -14,6 +14,7 @@ use crate::criu::Program;
 use crate::criu::external::{self, View};
 use crate::criu::images::Images;
 use crate::criu::message::{self, Kind, Message, option};
+use crate::criu::refused;
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
 use crate::log::Phases;
@@ -160,6 +161,8 @@ pub fn checkpoint(args: &Checkpoint, state_root: &Path) -> Result<()> {
     let plan = plan_of(&container, state_root)?;
     external::refuse_namespaces(&plan)?;
     external::refuse_links(&plan)?;
+    refused::refuse_delegated(&plan)?;
+    refused::refuse_mounts(&View::of(container.saved.init_process_pid)?, &plan, &container.saved.added_mounts)?;
     let settings = plan::criu::config_file(&plan.annotations)?;
     let mut status_fd = args.status_fd.map(take_status_fd).transpose()?;
     args.check_parent()?;

@@ -220,6 +220,7 @@ pub(super) fn make_ready(
         phases.end("build");
         net_devices = net_devices::move_in(&plan.net_devices, init.child.pid)?;
         cgroup.set(&plan.resources)?;
+        cgroup.delegate(plan.delegated.as_ref(), init.child.pid)?;
         phases.end("resources");
         hooks_began = true;
         run_create_hooks(&plan.hooks, &saved, init.as_fd()).inspect(|()| phases.end("hooks"))

@@ -17,7 +17,7 @@ use crate::log::Phases;
 use crate::plan::exec::{Changes, ExecPlan};
 use crate::plan::namespaces::TIME;
 use crate::plan::terminal::Caller;
-use crate::plan::{Host, sub_cgroup};
+use crate::plan::{Host, delegated_cgroup, sub_cgroup};
 use crate::runtime::console::Console;
 use crate::runtime::inherited::Inherited;
 use crate::runtime::join::{self, Target};
@@ -119,7 +119,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     tell(&plan.warnings);
     phases.end("plan");
     let mut console = Console::prepare(plan.entry.terminal.as_ref())?;
-    let paths = sub_cgroup::decide(&args.cgroup, &container.saved.cgroup_paths)?;
+    let paths = exec_paths(args, &container)?;
     let cgroup = Cgroup::open(&paths).of_unit(unit_of(&container));
 
     if !args.detach {
@@ -177,6 +177,12 @@ fn check_status(container: &Container, ignore_paused: bool) -> Result<()> {
         Status::Creating => "cannot exec in a container that is still being created",
     };
     Err(Failure::WrongStatus(text.to_owned()).into())
+}
+
+/// The cgroup to join.
+fn exec_paths(args: &Exec, container: &Container) -> Result<Vec<(String, PathBuf)>> {
+    let delegated = delegated_cgroup::of_processes(&container.saved.annotations);
+    sub_cgroup::decide(&args.cgroup, &container.saved.cgroup_paths, delegated.as_deref())
 }
 
 fn read_process(path: &Path) -> Result<Vec<u8>> {

@@ -9,7 +9,9 @@ use super::{lock, path, status_of, tell};
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
 use crate::plan::Host;
-use crate::plan::running_mounts::RunningMounts;
+use crate::plan::mount_options::Link;
+use crate::plan::mounts::{MountSource, MountStep};
+use crate::plan::running_mounts::{Change, RunningMounts};
 use crate::runtime::running_mounts;
 use crate::state::Status;
 use crate::sys::{Named, wait};
@@ -54,7 +56,7 @@ impl FromStr for Action {
 /// # Errors
 /// What went wrong; then none of the mounts is made.
 pub fn mounts(args: &Mounts, state_root: &Path) -> Result<()> {
-    let container = lock(state_root, &args.id)?;
+    let mut container = lock(state_root, &args.id)?;
     match status_of(&container)? {
         Status::Created | Status::Running | Status::Paused => {}
         Status::Stopped => return Err(running_mounts::stopped()),
@@ -73,5 +75,41 @@ pub fn mounts(args: &Mounts, state_root: &Path) -> Result<()> {
         Action::Remove => RunningMounts::to_remove(&config, &list, &host)?,
     };
     tell(&plan.warnings);
-    running_mounts::change(&plan, &init, container.saved.init_process_pid)
+    let pid = container.saved.init_process_pid;
+    match &plan.change {
+        Change::Add(steps) => {
+            let before = container.saved.added_mounts.clone();
+            container.saved.added_mounts.extend(steps.iter().filter(|step| is_bound(step)).map(destination));
+            if container.saved.added_mounts.len() == before.len() {
+                return running_mounts::change(&plan, &init, pid);
+            }
+            container.save()?; // first, so that none is there that `checkpoint` does not know of
+            let changed = running_mounts::change(&plan, &init, pid);
+            if changed.is_err() {
+                container.saved.added_mounts = before;
+                container.save()?;
+            }
+            changed
+        }
+        Change::Remove(paths) => {
+            running_mounts::change(&plan, &init, pid)?;
+            let added = &mut container.saved.added_mounts;
+            let known = added.len();
+            added.retain(|path| paths.iter().all(|(_, gone)| gone != path));
+            if added.len() == known { Ok(()) } else { container.save() }
+        }
+    }
+}
+
+/// Whether it brings in something of the host that is not a mere link.
+fn is_bound(step: &MountStep) -> bool {
+    match &step.source {
+        MountSource::Bind { path, link: Link::Copy, .. } => !path.is_symlink(),
+        MountSource::Bind { .. } => true,
+        _ => false,
+    }
+}
+
+fn destination(step: &MountStep) -> String {
+    step.destination.clone()
 }

@@ -14,7 +14,7 @@ use crate::container::notify;
 use crate::container::{self, Container, ContainerId, Reserved, Saved};
 use crate::criu::external::{self, View};
 use crate::criu::message::{self, Kind, Message, option};
-use crate::criu::{Event, Program};
+use crate::criu::{Event, Program, refused};
 use crate::error::{Context, Result};
 use crate::host::Rootless;
 use crate::log::Phases;
@@ -117,6 +117,7 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
     external::refuse_namespaces(&plan)?;
     external::refuse_links(&plan)?;
+    refused::refuse_delegated(&plan)?;
     let settings = plan::criu::config_file(&plan.annotations)?;
     tell(&plan.warnings);
     if args.no_pivot {

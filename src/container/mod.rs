@@ -258,6 +258,14 @@ impl Container {
         self.directory.fd.as_fd()
     }
 
+    /// Writes what is known of it, for one who [holds others off](Self::lock).
+    ///
+    /// # Errors
+    /// As [`Saved::write`].
+    pub fn save(&self) -> Result<()> {
+        self.saved.write(self.fd())
+    }
+
     /// The text of its config.json, as it was at `create`.
     ///
     /// # Errors

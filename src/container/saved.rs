@@ -75,6 +75,9 @@ pub struct Saved {
     pub listener_metadata: String,
     /// Whether `create` came to its end.
     pub complete: bool,
+    /// Where `mounts` has bound something of the host; of those that are gone some may be left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub added_mounts: Vec<String>,
     /// The hooks that `start` and `delete` run: a change of config.json has no effect on them.
     pub hooks: Hooks,
 }

@@ -83,6 +83,19 @@ impl View {
         Ok(Some(Found { handle, mount, is_mount: stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) }))
     }
 
+    /// Whether there is a mount on the path.
+    pub(super) fn is_mount(&self, path: &str) -> Result<bool> {
+        Ok(self.find(path)?.is_some_and(|found| found.is_mount))
+    }
+
+    /// Whether the path is a symbolic link itself.
+    pub(super) fn is_link(&self, path: &str) -> Result<bool> {
+        match self.root.resolve_link(path) {
+            Err(call) if call.is(Errno::NOENT) || call.is(Errno::NOTDIR) => Ok(false),
+            result => Ok(file_type(result?.as_fd())? == FileType::Symlink),
+        }
+    }
+
     /// The mounts of the host that the container has: where, and their names.
     ///
     /// # Errors

@@ -9,6 +9,7 @@
 pub mod external;
 pub mod images;
 pub mod message;
+pub mod refused;
 
 use std::ffi::CString;
 use std::fmt;

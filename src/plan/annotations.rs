@@ -20,14 +20,27 @@ pub const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
 pub const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
 /// Whether the program keeps the supplementary groups of the runtime's caller.
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+/// The cgroup below the container's that its processes are in, and that is theirs to manage.
+pub const DELEGATE_CGROUP: &str = "run.oci.delegate-cgroup";
+/// The cgroup below the unit's that is the container's.
+pub const SYSTEMD_SUBGROUP: &str = "run.oci.systemd.subgroup";
 /// A socket to which a pidfd of init is sent, as by `--pidfd-socket`.
 pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 /// The agent of a notifying seccomp filter, where the profile has no `listenerPath`.
 pub const SECCOMP_RECEIVER: &str = "run.oci.seccomp.receiver";
 
 /// All of them, sorted. A dot at the end stands for all that begin so.
-pub static OBEYED: [&str; 7] =
-    [CRIU_CONFIG, SYSTEMD_PROPERTY, HOOKS_STDERR, HOOKS_STDOUT, KEEP_GROUPS, PIDFD_RECEIVER, SECCOMP_RECEIVER];
+pub static OBEYED: [&str; 9] = [
+    CRIU_CONFIG,
+    SYSTEMD_PROPERTY,
+    DELEGATE_CGROUP,
+    HOOKS_STDERR,
+    HOOKS_STDOUT,
+    KEEP_GROUPS,
+    PIDFD_RECEIVER,
+    SECCOMP_RECEIVER,
+    SYSTEMD_SUBGROUP,
+];
 
 /// Puts into the config what it does not have and an annotation says.
 pub(super) fn fill_in(config: &mut Config<'_>) {

@@ -15,8 +15,8 @@ use crate::spec::Config;
 use super::id_mappings::IdMappingsPlan;
 use super::namespaces::NamespacesPlan;
 use super::resources::ResourcePlan;
-use super::systemd::{Manager, Place};
-use super::{Host, Problems};
+use super::systemd::{Manager, Place, UnitPlan, properties};
+use super::{Host, Problems, Request, delegated_cgroup};
 
 const KEY: &str = "/linux/cgroupsPath";
 
@@ -113,7 +113,7 @@ pub fn decide(cgroups_path: &str, id: &str, layout: &CgroupLayout, problems: &mu
 
 /// Takes what needs a cgroup out of `resources`: a limit is a problem. The rules for devices, which every caller writes,
 /// are left out, as crun does.
-pub(super) fn without(cgroups_path: &str, resources: &mut ResourcePlan, problems: &mut Problems) {
+fn without(cgroups_path: &str, resources: &mut ResourcePlan, problems: &mut Problems) {
     const WITHOUT: &str = "without a cgroup (--cgroup-manager disabled)";
     for limit in resources.writes.drain(..).filter(|limit| !limit.optional) {
         problems.add(&limit.key, format_args!("cannot be set {WITHOUT}"));
@@ -124,12 +124,49 @@ pub(super) fn without(cgroups_path: &str, resources: &mut ResourcePlan, problems
     }
 }
 
+/// Decides the cgroup, and the unit that has it if systemd makes it.
+pub(super) fn by_maker(
+    config: &Config<'_>,
+    request: &Request<'_>,
+    resources: &mut ResourcePlan,
+    host: &Host,
+    problems: &mut Problems,
+) -> (CgroupPlan, Option<UnitPlan>) {
+    let path = &config.linux.cgroups_path;
+    let manager = match &request.maker {
+        Maker::Us => return (decide(path, request.id, &host.cgroups, problems), None),
+        Maker::Nobody => {
+            without(path, resources, problems);
+            delegated_cgroup::without(config, problems);
+            return (decide("", request.id, &host.cgroups, problems), None);
+        }
+        Maker::Systemd(manager) => manager,
+    };
+    let place = Place::decide(path, request.id, manager, problems);
+    let mut cgroup = by_systemd(&place, manager, host, problems);
+    let limits = properties::for_birth(resources, host.cgroups.is_unified());
+    let mut unit = place.unit(manager, &config.annotations, limits, problems);
+    let below = delegated_cgroup::below_unit(config, host, problems);
+    unit.above = below.and_then(|sub| cgroup.go_below(&sub));
+    (cgroup, Some(unit))
+}
+
 /// The cgroup of a unit of systemd's.
-pub(super) fn by_systemd(place: &Place<'_>, manager: &Manager, host: &Host, problems: &mut Problems) -> CgroupPlan {
+fn by_systemd(place: &Place<'_>, manager: &Manager, host: &Host, problems: &mut Problems) -> CgroupPlan {
     if *manager != Manager::System && !host.cgroups.is_unified() {
         problems.add(KEY, "cannot use rootless systemd cgroups manager on cgroup v1");
     }
     decide(&format!("/{}", place.path(manager)), "", &host.cgroups, problems)
+}
+
+impl CgroupPlan {
+    /// Puts the container's cgroup below the unit's; gives the unit's.
+    pub(super) fn go_below(&mut self, sub: &str) -> Option<PathBuf> {
+        let Self::Unified { dir, .. } = self else { return None };
+        let unit = dir.full();
+        dir.path = format!("{}/{sub}", dir.path);
+        Some(unit)
+    }
 }
 
 /// Decides who owns the cgroup: its processes' user, where they have a cgroup namespace of their own and can write to
@@ -169,7 +206,7 @@ fn below(mount: &Path, own: &str, inner: &str) -> Below {
 }
 
 /// `path` without empty, `.` and `..` components, and no slash in front. `..` ends at the top and never leaves it.
-fn clean(path: &str) -> String {
+pub(super) fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {

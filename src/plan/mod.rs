@@ -12,6 +12,7 @@ pub mod cgroup;
 pub mod cgroup_mount;
 pub mod cpu_affinity;
 pub mod criu;
+pub mod delegated_cgroup;
 pub mod devices;
 pub mod exec;
 pub mod hooks;
@@ -112,6 +113,8 @@ pub struct Plan {
     pub cgroup: CgroupPlan,
     /// Who is to own it, if somebody else than its maker: an id of the host.
     pub cgroup_owner: Option<u32>,
+    /// The cgroup below it that the processes are moved to, if the container is to manage one.
+    pub delegated: Option<delegated_cgroup::Delegated>,
     /// Whether nothing asks for a cgroup, so that an ordinary user who may make none can do without.
     pub cgroup_optional: bool,
     /// The unit that has it, if systemd makes it.
@@ -193,20 +196,7 @@ impl Plan {
         check_version(&config.oci_version, problems);
         let namespaces = namespaces::decide(config, host, problems);
         let mut resources = resources::decide(&linux.resources, &host.cgroups, problems);
-        let (mut cgroup, unit) = match &request.maker {
-            Maker::Us => (cgroup::decide(&linux.cgroups_path, request.id, &host.cgroups, problems), None),
-            Maker::Nobody => {
-                cgroup::without(&linux.cgroups_path, &mut resources, problems);
-                (cgroup::decide("", request.id, &host.cgroups, problems), None)
-            }
-            Maker::Systemd(manager) => {
-                let place = systemd::Place::decide(&linux.cgroups_path, request.id, manager, problems);
-                let cgroup = cgroup::by_systemd(&place, manager, host, problems);
-                let limits = systemd::properties::for_birth(&mut resources, host.cgroups.is_unified());
-                let unit = place.unit(manager, &config.annotations, limits, problems);
-                (cgroup, Some(unit))
-            }
-        };
+        let (mut cgroup, unit) = cgroup::by_maker(config, request, &mut resources, host, problems);
         let mount_label = labels::of_mounts(linux, host, problems);
         annotations::check(&config.annotations, problems);
         hooks::decide(&config.hooks, problems);
@@ -224,6 +214,9 @@ impl Plan {
         if request.maker == Maker::Nobody {
             (cgroup, cgroup_owner) = (CgroupPlan::none(), None);
         }
+        let root = delegated_cgroup::owner(cgroup_owner, &ids, host);
+        let delegated = delegated_cgroup::decide(config, &cgroup, root, problems);
+        cgroup_owner = cgroup_owner.filter(|_| delegated.is_none()); // what has the limits is not for it to manage
         let entry = Entry {
             id: request.id.to_owned(),
             keyring: (!request.no_new_keyring).then(|| request.keyring.to_owned()),
@@ -245,7 +238,11 @@ impl Plan {
             net_devices: net_devices::decide(linux, &namespaces, host, problems),
             sysctl: sysctl::decide(linux, &namespaces, problems),
             cgroup_owner,
-            cgroup_optional: linux.cgroups_path.is_empty() && unit.is_none() && resources.writes.is_empty(),
+            cgroup_optional: linux.cgroups_path.is_empty()
+                && unit.is_none()
+                && delegated.is_none()
+                && resources.writes.is_empty(),
+            delegated,
             unit,
             resources,
             intel_rdt: intel_rdt::decide(linux.intel_rdt.as_ref(), request.id, host, problems),

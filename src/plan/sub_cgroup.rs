@@ -5,12 +5,22 @@ use std::path::{Component, Path, PathBuf};
 use crate::error::{Failure, Result};
 
 /// Decides the directories that an exec'd process joins: those of the container (`paths`, as state.json has them), or
-/// for each `[CONTROLLER[,CONTROLLER]:]PATH` the one below. On cgroup v1 a PATH alone counts for all hierarchies.
+/// for each `[CONTROLLER[,CONTROLLER]:]PATH` the one below. On cgroup v1 a PATH alone counts for all hierarchies. Without
+/// a flag, it joins those of the container that are in the cgroup `delegated`, if there is one.
 ///
 /// # Errors
 /// [`Failure::Usage`] with runc's texts.
-pub fn decide(flags: &[String], paths: &[(String, PathBuf)]) -> Result<Vec<(String, PathBuf)>> {
+pub fn decide(
+    flags: &[String],
+    paths: &[(String, PathBuf)],
+    delegated: Option<&str>,
+) -> Result<Vec<(String, PathBuf)>> {
     let mut paths = paths.to_vec();
+    if let (Some(sub), true) = (delegated, flags.is_empty()) {
+        for (_, path) in &mut paths {
+            *path = below(path, sub)?;
+        }
+    }
     let mut given: Vec<(&str, &str)> = Vec::new();
     for flag in flags {
         let Some((controllers, sub)) = flag.split_once(':') else {
@@ -78,7 +88,7 @@ mod tests {
     fn on(paths: &[(&str, &str)], flags: &[&str]) -> Result<Vec<String>, String> {
         let paths: Vec<(String, PathBuf)> = paths.iter().map(|(name, path)| ((*name).into(), path.into())).collect();
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let decided = decide(&flags, &paths).map_err(|error| error.to_string())?;
+        let decided = decide(&flags, &paths, None).map_err(|error| error.to_string())?;
         Ok(decided.into_iter().map(|(_, path)| path.display().to_string()).collect())
     }
 

@@ -16,7 +16,12 @@ pub fn make(plan: &Plan, host: &Host) -> Result<Cgroup> {
     if let Some(unit) = &plan.unit {
         let cgroup = Cgroup::open(&cgroup::planned_paths(&plan.cgroup)).of_unit(Some(unit.unit.clone()));
         // systemd makes a unit of a cgroup that is frozen, too, and says of one in use only that the unit exists.
-        cgroup.refuse_used().context(WHAT).at(KEY)?;
+        match &unit.above {
+            Some(above) => Cgroup::open(&[(String::new(), above.clone())]).refuse_used(),
+            None => cgroup.refuse_used(),
+        }
+        .context(WHAT)
+        .at(KEY)?;
         return Ok(cgroup);
     }
     let mut cgroup = Cgroup::create(&plan.cgroup, &plan.resources)

@@ -10,7 +10,7 @@ mod text;
 pub mod value;
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,8 @@ pub struct UnitPlan {
     pub unit: Unit,
     /// Its properties but for `PIDs`, in this order.
     pub properties: Vec<Property>,
+    /// Its cgroup, where the container's is one below it.
+    pub above: Option<PathBuf>,
 }
 
 const KEY: &str = "/linux/cgroupsPath";
@@ -140,7 +142,7 @@ impl<'a> Place<'a> {
             }
         }
         properties.extend(resources);
-        UnitPlan { unit: Unit { name: self.unit, user: *manager != Manager::System }, properties }
+        UnitPlan { unit: Unit { name: self.unit, user: *manager != Manager::System }, properties, above: None }
     }
 }
 

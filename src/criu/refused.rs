@@ -1,0 +1,49 @@
+//! What criu could not bring back: some mounts of a container that runs, and a cgroup that it manages itself.
+//! config.json: mounts[].options, annotations
+//! process: runtime
+
+use super::external::View;
+use crate::error::{AtKey, Failure, Problem, Result};
+use crate::plan::Plan;
+use crate::plan::annotations::DELEGATE_CGROUP;
+use crate::plan::mount_options::Link;
+use crate::plan::mounts::MountSource;
+
+/// Looks for them: the links that `copy-symlink` has made, which are neither mounts nor in the images, and what `mounts`
+/// has added (`added`), which no config.json tells `restore` of.
+///
+/// # Errors
+/// [`Failure::BadConfig`], [`Failure::WrongStatus`]; errors of looking.
+pub fn refuse_mounts(view: &View, plan: &Plan, added: &[String]) -> Result<()> {
+    for step in &plan.mounts {
+        let key = format!("/mounts/{}/options", step.index);
+        let copied = matches!(step.source, MountSource::Bind { link: Link::Copy, .. });
+        if copied && view.is_link(&step.destination).at(&key)? {
+            let text = format!("criu cannot save the link /{}, which copy-symlink has made", step.destination);
+            return Err(Failure::BadConfig(Problem { key, text }).into());
+        }
+    }
+    for path in added {
+        if view.is_mount(path)? {
+            let text = format!(
+                "criu cannot save the mount on /{path}, which \"mounts add\" has made and config.json does not have (take \
+                 it away with \"mounts remove\" first)"
+            );
+            return Err(Failure::WrongStatus(text).into());
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a container whose processes are in cgroups of their own making: criu would be in the one above while it makes
+/// them, which then cannot hand controllers down.
+///
+/// # Errors
+/// [`Failure::BadConfig`].
+pub fn refuse_delegated(plan: &Plan) -> Result<()> {
+    if plan.delegated.is_none() {
+        return Ok(());
+    }
+    let text = "a container that manages its cgroup cannot be checkpointed".to_owned();
+    Err(Failure::BadConfig(Problem { key: format!("/annotations/{DELEGATE_CGROUP}"), text }).into())
+}
