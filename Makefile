@@ -36,7 +36,7 @@ test: build
 	integration/packages.sh $(IMAGE_JUDGES)
 	ORLOP=$(ORLOP) env --default-signal cargo test --locked -p orlop-image
 
-# Each difference from runc that tests/support/differences.rs names must still be one.
+# Each difference from runc that tests/support/differences names must still be one.
 RUNC ?= runc
 differences:
 	integration/packages.sh busybox-static iproute2 libseccomp-dev pkg-config util-linux $(if $(findstring /,$(RUNC)),,runc)

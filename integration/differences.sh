@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Runs on runc the tests that the list of differences (tests/support/differences.rs) excuses there, and fails if one of
+# Runs on runc the tests that the list of differences (tests/support/differences) excuses there, and fails if one of
 # them passes: that difference has ceased, and its entry and its differs!() are to be taken out. `differences.sh RUNC`.
 #
-# Not run: those of `hung`, whose difference is that runc waits for ever. Not counted: a test that was skipped because the machine lacks something; an entry whose reason names runc 1.1 when
-# this runc is a newer one; one that says "now and then", which is a race that runc may win. The latter is named.
+# Not run: those of `hung`, whose difference is that runc waits for ever. Not counted: a test that was
+# skipped because the machine lacks something; an entry whose reason names runc 1.1 when this runc is a newer one; one
+# that says "now and then", which is a race that runc may win. The latter is named.
 set -euo pipefail
 runc=$(realpath "$(command -v "$1")")
 cd "$(dirname "$0")/.."
-list=tests/support/differences.rs
+list=tests/support/differences
 [ "$(basename "$runc")" = runc ] || { echo "$runc is not called runc, so the tests would not know it"; exit 1; }
 
 version=$("$runc" --version)
@@ -16,7 +17,7 @@ run() { RUN_DIFFERENCES=1 RUNTIME=$runc timeout 1800 cargo test --locked --test 
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-names=$(grep -oE '^ +\(?"[a-z0-9_]+(::[a-z0-9_]+)+",' "$list" | tr -d ' (",' | grep -v '^hung::')
+names=$(grep -rhoE '^ +\(?"[a-z0-9_]+(::[a-z0-9_]+)+",' "$list" | tr -d ' (",' | grep -v '^hung::')
 [ "$(wc -l <<<"$names")" -ge 20 ] || { echo "$list cannot be read"; exit 1; }
 
 # They are expected to fail, so its status says nothing; that they ran at all is checked below.
@@ -26,7 +27,7 @@ grep -q '^test result: ' "$log" || { tail -n 20 "$log"; exit 1; }
 # For a test that passed: why that is no reason to complain, or nothing.
 excuse() {
     local reason
-    reason=$(grep -A 1 -F "\"$1\"" "$list")
+    reason=$(grep -rh -A 1 -F "\"$1\"" "$list")
     if [[ $reason == *"runc 1.1"* && $version != *" 1.1."* ]]; then
         echo "its reason is about runc 1.1"
     elif [[ $reason == *"now and then"* ]]; then

@@ -156,9 +156,7 @@ impl RuntimeEnd {
     /// recvmsg(2)'s; a packet that is none of ours.
     pub fn receive(&self) -> Result<FromInit> {
         match self.read(Bound::Endless(Why::PeerAtWork)) {
-            Err(error) if error.downcast_ref().is_some_and(|call: &Call| call.is(Errno::CONNRESET)) => {
-                Ok(FromInit::End)
-            }
+            Err(error) if is(&error, Errno::CONNRESET) => Ok(FromInit::End),
             said => said.context("listening to the container's init"),
         }
     }
@@ -167,24 +165,25 @@ impl RuntimeEnd {
     ///
     /// # Errors
     /// As [`Self::receive`]; those of `look`.
-    pub fn receive_watched(&self, mut look: impl FnMut() -> Result<()>) -> Result<FromInit> {
-        let is = |error: &anyhow::Error, errno| error.downcast_ref().is_some_and(|call: &Call| call.is(errno));
-        loop {
-            match self.read(Bound::Within(SILENCE)) {
-                Err(error) if is(&error, Errno::TIMEDOUT) => look()?,
-                Err(error) if is(&error, Errno::CONNRESET) => return Ok(FromInit::End),
-                said => return said.context("listening to the container's init"),
-            }
+    pub fn receive_watched(&self, look: impl FnMut() -> Result<()>) -> Result<FromInit> {
+        match self.receive_answer(look) {
+            Err(error) if is(&error, Errno::CONNRESET) => Ok(FromInit::End),
+            said => said.context("listening to the container's init"),
         }
     }
 
-    /// As [`Self::receive`], but the other end having gone before it took our connection is an error of its own
+    /// As [`Self::receive_watched`], but the other end having gone before it took our connection is an error of its own
     /// (`ECONNRESET`).
     ///
     /// # Errors
-    /// recvmsg(2)'s.
-    pub fn receive_answer(&self) -> Result<FromInit> {
-        self.read(Bound::Endless(Why::PeerAtWork))
+    /// recvmsg(2)'s; those of `look`.
+    pub fn receive_answer(&self, mut look: impl FnMut() -> Result<()>) -> Result<FromInit> {
+        loop {
+            match self.read(Bound::Within(SILENCE)) {
+                Err(error) if is(&error, Errno::TIMEDOUT) => look()?,
+                said => return said,
+            }
+        }
     }
 
     fn read(&self, bound: Bound) -> Result<FromInit> {
@@ -269,6 +268,10 @@ impl AsFd for InitEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+fn is(error: &anyhow::Error, errno: Errno) -> bool {
+    error.downcast_ref().is_some_and(|call: &Call| call.is(errno))
 }
 
 fn is_gone(call: &Call) -> bool {

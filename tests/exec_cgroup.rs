@@ -120,7 +120,6 @@ fn on_v2_the_cgroup_of_init_will_do() {
 /// Even when it is somewhere else altogether, and the container's own is gone.
 #[test]
 fn on_v2_the_cgroup_of_init_will_do_elsewhere() {
-    differs!();
     needs!(cgroups::v2_root().is_some(), "cgroup v2");
     let c = run(Bundle::busybox().on_cgroup_v2().without_namespace("cgroup"));
     let elsewhere = v2(&c).with_file_name(format!("{}-elsewhere", c.id()));

@@ -130,6 +130,37 @@ fn nothing_is_started_or_run_below_a_frozen_cgroup() {
     }
 }
 
+/// Its init is let go and cannot hear it. What `start` gives up does not become the program later.
+#[test]
+fn a_start_whose_init_stays_stopped_is_given_up() {
+    differs!();
+    let c = Bundle::busybox().args(["touch", "/ran"]).create();
+    kill(Pid::from_raw(c.pid()), Signal::SIGSTOP).unwrap();
+    c.verb("start").refused().says("stopped");
+    c.wait_status("stopped");
+    assert!(!c.bundle.rootfs("ran").exists());
+    c.delete();
+    c.bundle.assert_nothing_left();
+}
+
+/// Who has paused it resumes it.
+#[test]
+fn a_start_that_is_paused_goes_on_when_it_is_resumed() {
+    let bundle = Bundle::busybox();
+    let script = "echo x >/waits; until [ -e /go ]; do sleep 0.1; done";
+    let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"] });
+    let c = bundle.push("/hooks/startContainer", hook).args(["touch", "/ran"]).create();
+    let start = c.bundle.start(&["start", c.id()]);
+    assert!(eventually(runtime::time_limit(), || c.bundle.rootfs("waits").exists()), "the hook runs");
+    c.verb("pause").ok();
+    fs::write(c.bundle.rootfs("go"), "").unwrap();
+    assert_eq!(c.status(), "paused");
+    c.verb("resume").ok();
+    start.wait().ok();
+    c.wait_status("stopped");
+    assert!(c.bundle.rootfs("ran").exists());
+}
+
 /// A process that shares the pid namespace may do so, and nothing would ever let init go on.
 #[test]
 fn an_init_that_stays_stopped_is_given_up() {

@@ -18,7 +18,7 @@
 //! removed when its bundle is dropped. Every call has a time limit.
 //!
 //! **runc is the proof of the tests**: all of them must pass on it, except where Orlop differs on purpose or runc is
-//! too old. Those tests begin with `differs!()` and stand with their reason in `support/differences.rs`, and nowhere
+//! too old. Those tests begin with `differs!()` and stand with their reason in `support/differences`, and nowhere
 //! else.
 //!
 //! Those of `systemd` need a machine that was booted with it, and say so where they are skipped.

@@ -236,10 +236,10 @@ fn an_allow_list_without_sockets_can_notify() {
 #[test]
 fn a_rule_about_arguments_can_notify() {
     let mut bundle = notifying(&["setpriority"])
-        .set("/linux/seccomp/syscalls/0/args", json!([{ "index": 2, "value": 5, "op": "SCMP_CMP_EQ" }]));
+        .set("/linux/seccomp/syscalls/0/args", json!([{ "index": 2, "value": 18, "op": "SCMP_CMP_EQ" }]));
     let _agent = agent(&bundle, Answer::Errno(ENOSPC));
-    let script = "for n in 1 5 9; do renice $n -p $$ >/dev/null 2>&1 || echo $n; done";
-    assert_eq!(bundle.sh(script).ok().stdout, "5\n");
+    let script = "for n in 17 18 19; do renice $n -p $$ >/dev/null 2>&1 || echo $n; done";
+    assert_eq!(bundle.sh(script).ok().stdout, "18\n");
 }
 
 #[test]

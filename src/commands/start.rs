@@ -13,15 +13,16 @@ use rustix::io::Errno;
 
 use super::{cgroup_of, delete, hand_over, hook_output, lock, status_of};
 use crate::container::notify::{self, Notify};
-use crate::container::{Container, Saved, gate};
+use crate::container::{Container, gate};
 use crate::error::{Failure, Report, Result};
 use crate::hooks::{self, Around};
 use crate::log::Phases;
 use crate::plan::hooks::Moment;
+use crate::runtime::watch::Watch;
 use crate::state::Status;
 use crate::sync::{FromInit, RuntimeEnd};
-use crate::sys::Call;
 use crate::sys::wait::{self, Bound};
+use crate::sys::{Call, pidfd};
 
 /// Run the program of a created container.
 #[derive(Debug, Args)]
@@ -53,7 +54,7 @@ pub fn start(args: &Start, state_root: &Path) -> Result<()> {
     };
     phases.end("find");
     init.go()?;
-    if let Err(error) = pass(&init, &container.saved) {
+    if let Err(error) = pass(&init, &container) {
         drop(init); // the end of the wire is init's end, too
         if Report::of(&error).key.starts_with("/hooks/") {
             delete::clean_up(&container);
@@ -96,13 +97,17 @@ fn no_gate(container: &Container) -> anyhow::Error {
     Failure::WrongStatus(text).into()
 }
 
-/// Waits until init is the program: then the wire, which execve closes, ends without a word.
-fn pass(init: &RuntimeEnd, saved: &Saved) -> Result<()> {
-    match init.receive_answer() {
+/// Waits until init is the program: then the wire, which execve closes, ends without a word. It may be paused meanwhile,
+/// and is waited for until it is resumed.
+fn pass(init: &RuntimeEnd, container: &Container) -> Result<()> {
+    let saved = &container.saved;
+    let mut watch = Watch::of_one_that_may_be_paused();
+    let given_up = |_: &anyhow::Error| kill_init(container);
+    match init.receive_answer(|| watch.look(saved.init_process_pid).inspect_err(given_up)) {
         Ok(FromInit::Listener(listener)) => {
             hand_over(saved, (Status::Created, saved.init_process_pid), &listener)?;
             init.go()?;
-            pass(init, saved)
+            pass(init, container)
         }
         Ok(FromInit::End) => Ok(()),
         Ok(FromInit::Failed(report)) => Err(report.into()),
@@ -112,6 +117,13 @@ fn pass(init: &RuntimeEnd, saved: &Saved) -> Result<()> {
             Err(Failure::WrongStatus("cannot start a container that has stopped".to_owned()).into())
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Ends an init that was let go: else it would become the program when it goes on, after `start` has failed.
+fn kill_init(container: &Container) {
+    if let Ok(Some(init)) = container.init() {
+        let _ = pidfd::kill(init.as_fd()); // there is an error on its way already
     }
 }
 

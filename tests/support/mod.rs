@@ -1,6 +1,6 @@
 //! What the tests are written with: bundles, containers, and ways to look at the machine from outside.
 
-/// Ends the test here when it is listed in `differences.rs` and the runtime under test is runc.
+/// Ends the test here when it is listed in `differences` and the runtime under test is runc.
 macro_rules! differs {
     () => {{
         fn here() {}

@@ -1,7 +1,6 @@
 //! What follows from the list of differences when the runtime under test is runc.
 
-use super::REASONS;
-use super::net_devices::TESTS as OF_NET_DEVICES;
+use super::{AREAS, reasons};
 use crate::support::crun_only::TESTS as OF_CRUN;
 use crate::support::runtime;
 
@@ -30,10 +29,9 @@ pub fn skips(function: &str) -> bool {
     let name = function.split("::").skip(1).collect::<Vec<_>>().join("::");
     let name = name.trim_end_matches("::here");
     let of_crun = OF_CRUN.contains(&name).then_some("runc does not have it, crun has");
-    let reason = REASONS.iter().find(|(test, _)| *test == name).map(|(_, reason)| *reason);
-    let of_net_devices = OF_NET_DEVICES.contains(&name).then_some("runc 1.1 has no netDevices");
-    let Some(reason) = reason.or(of_crun).or(of_net_devices) else {
-        panic!("{name} uses differs!() but is not in tests/support/differences.rs");
+    let reason = reasons().find(|(test, _)| *test == name).map(|(_, reason)| *reason);
+    let Some(reason) = reason.or(of_crun) else {
+        panic!("{name} uses differs!() but is not in tests/support/differences");
     };
     let skip = is_runc() && std::env::var_os("RUN_DIFFERENCES").is_none();
     if skip {
@@ -47,12 +45,12 @@ pub fn skips(function: &str) -> bool {
 fn every_difference_is_used() {
     let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     needs!(tests.is_dir(), "source tree");
-    for name in REASONS.iter().map(|(name, _)| name).chain(OF_CRUN).chain(OF_NET_DEVICES) {
+    for name in reasons().map(|(name, _)| name).chain(OF_CRUN) {
         let (module, test) = name.rsplit_once("::").expect("module::test");
         let path = tests.join(module.replace("::", "/")).with_extension("rs");
         let source = runtime::read(&path);
         let body = source.split(&format!("fn {test}() {{\n")).nth(1).unwrap_or_default();
         assert!(body.trim_start().starts_with("differs!();"), "{name} does not start with differs!()");
     }
-    assert!(REASONS.is_sorted() && OF_CRUN.is_sorted(), "the lists are sorted by name");
+    assert!(AREAS.iter().all(|area| area.is_sorted()) && OF_CRUN.is_sorted(), "the lists are sorted by name");
 }
