@@ -46,6 +46,17 @@ fn a_relative_destination_is_below_the_root() {
     assert_eq!(mountinfo::at(&out.stdout, "/mnt").source, "hold");
 }
 
+/// Docker once wrote destinations as the host has them. A directory of that name in the rootfs is not made.
+#[test]
+fn the_rootfs_in_front_of_a_destination_is_left_out() {
+    differs!();
+    let bundle = Bundle::busybox();
+    let inside = bundle.rootfs("inside/it");
+    let mut bundle = bundle.push("/mounts", tmpfs(inside.to_str().unwrap()));
+    assert_eq!(mountinfo::at(&bundle.mountinfo(), "/inside/it").source, "hold");
+    assert!(!bundle.rootfs(inside.strip_prefix("/").unwrap().to_str().unwrap()).exists());
+}
+
 #[test]
 fn dots_do_not_lead_out_of_the_root() {
     let mut bundle = Bundle::busybox().push("/mounts", tmpfs("/../../../mnt/./x/../hold"));

@@ -146,8 +146,14 @@ mod tests {
         let namespaces = namespaces::decide(&config, &Host::for_tests(), &mut problems);
         let ids = id_mappings::decide(&config.linux, &namespaces, &mut problems);
         let host = Host { euid: u32::from(rootless), ..Host::for_tests() };
-        let around =
-            Surroundings { bundle: Path::new("/b"), namespaces: &namespaces, ids: &ids, label: None, host: &host };
+        let around = Surroundings {
+            bundle: Path::new("/b"),
+            rootfs: None,
+            namespaces: &namespaces,
+            ids: &ids,
+            label: None,
+            host: &host,
+        };
         let plan = decide(&config.mounts, &around, &mut problems).pop().expect("a step").idmap;
         (plan, problems.found().iter().map(|problem| problem.key.clone()).collect())
     }

@@ -203,6 +203,7 @@ impl Plan {
         let ids = id_mappings::decide(linux, &namespaces, problems);
         let around = mounts::Surroundings {
             bundle: request.bundle,
+            rootfs: rootfs::path(config, request.bundle),
             namespaces: &namespaces,
             ids: &ids,
             label: mount_label.as_deref(),
@@ -343,8 +344,7 @@ pub fn parse(text: &[u8]) -> Result<Config<'_>> {
 /// Where `text` is not a `T`, and why; `base` is the JSON pointer of the whole.
 fn locate<'a, T: Deserialize<'a>>(text: &'a [u8], base: &str) -> Failure {
     let mut deserializer = serde_json::Deserializer::new(SliceRead::new(text));
-    let result: std::result::Result<T, _> = serde_path_to_error::deserialize(&mut deserializer);
-    let (key, text) = match result {
+    let (key, text) = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
         Ok(_) => match deserializer.end() {
             Ok(()) => (String::new(), "is not one JSON document".to_owned()),
             Err(error) => (String::new(), error.to_string()),

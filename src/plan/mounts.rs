@@ -134,6 +134,8 @@ const LONGEST_VALUE: usize = 255;
 pub struct Surroundings<'a> {
     /// Where the relative source of a bind mount starts.
     pub bundle: &'a Path,
+    /// The rootfs's path on the host, which a destination may have in front, as with runc.
+    pub rootfs: Option<PathBuf>,
     /// The container's namespaces.
     pub namespaces: &'a NamespacesPlan,
     /// The ids of its user namespace.
@@ -164,7 +166,7 @@ fn step(index: usize, mount: &spec::Mount<'_>, around: &Surroundings<'_>, proble
         problems.add(&key, "id-mapped mounts are only supported for bind mounts and new filesystems");
     }
     check_links(&key, &options, &source, problems);
-    let destination = clean(&mount.destination);
+    let destination = without_rootfs(clean(&mount.destination), around.rootfs.as_deref());
     if mount.destination.is_empty() {
         problems.add(format_args!("{key}/destination"), "must not be empty");
     } else if destination.is_empty() {
@@ -336,6 +338,16 @@ fn ms_flags(options: &Options) -> u64 {
         flags |= libc::MS_BIND;
     }
     options.filesystem.iter().fold(flags | options.mount_only, |flags, (name, _)| flags | fs_flag(name))
+}
+
+/// What is left of a clean destination behind the rootfs's own path, if that is in front.
+fn without_rootfs(destination: String, rootfs: Option<&Path>) -> String {
+    let rootfs = clean(&rootfs.map_or_else(String::new, |path| path.to_string_lossy().into_owned()));
+    match destination.strip_prefix(&rootfs).filter(|_| !rootfs.is_empty()) {
+        Some("") => String::new(),
+        Some(inside) if inside.starts_with('/') => inside[1..].to_owned(),
+        _ => destination,
+    }
 }
 
 /// The path without leading slash, empty components, `.` and `..`: lexically, for the kernel resolves it again.

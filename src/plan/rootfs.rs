@@ -60,6 +60,11 @@ static PROPAGATIONS: [(&str, u64, bool); 8] = [
     ("runbindable", libc::MS_UNBINDABLE, true),
 ];
 
+/// The rootfs's path on the host, if the config has one; `bundle` is where a relative path starts.
+pub(super) fn path(config: &spec::Config<'_>, bundle: &Path) -> Option<PathBuf> {
+    config.root.as_ref().filter(|root| !root.path.is_empty()).map(|root| bundle.join(&*root.path))
+}
+
 /// Decides; `bundle` is where a relative path starts.
 pub fn decide(
     config: &spec::Config<'_>,

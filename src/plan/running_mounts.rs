@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::mounts::{self, MountSource, MountStep, Surroundings, clean};
 use super::namespaces::{MOUNT, NamespacesPlan, USER};
-use super::{Host, Problems, id_mappings, labels, locate, namespaces, parse};
+use super::{Host, Problems, id_mappings, labels, locate, namespaces, parse, rootfs};
 use crate::error::{Problem, Result};
 use crate::spec::{Config, Mount};
 
@@ -47,7 +47,8 @@ impl RunningMounts {
         let namespaces = own_namespaces(&config, host);
         let ids = id_mappings::decide(&config.linux, &namespaces, &mut Problems::default());
         let label = labels::of_mounts(&config.linux, host, &mut problems);
-        let around = Surroundings { bundle, namespaces: &namespaces, ids: &ids, label: label.as_deref(), host };
+        let rootfs = rootfs::path(&config, bundle);
+        let around = Surroundings { bundle, rootfs, namespaces: &namespaces, ids: &ids, label: label.as_deref(), host };
         let steps = mounts::decide(&list, &around, &mut problems);
         for step in &steps {
             if let Some(what) = refusal(step) {

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::{MountSource, MountStep, OverProc, Surroundings, clean, decide};
+use super::{MountSource, MountStep, OverProc, Surroundings, clean, decide, without_rootfs};
 use crate::plan::id_mappings::IdMappingsPlan;
 use crate::plan::mount_options::Link;
 use crate::plan::{Host, Problems, namespaces};
@@ -13,8 +13,23 @@ fn steps(mounts: &str) -> (Vec<MountStep>, Problems) {
     let namespaces = namespaces::decide(&config, &Host::for_tests(), &mut problems);
     let ids = IdMappingsPlan::default();
     let host = Host::for_tests();
-    let around = Surroundings { bundle: Path::new("/b"), namespaces: &namespaces, ids: &ids, label: None, host: &host };
+    let around = Surroundings {
+        bundle: Path::new("/b"),
+        rootfs: None,
+        namespaces: &namespaces,
+        ids: &ids,
+        label: None,
+        host: &host,
+    };
     (decide(&config.mounts, &around, &mut problems), problems)
+}
+
+#[test]
+fn the_rootfs_in_front_of_a_destination_is_left_out() {
+    for (path, expected) in [("b/r/x/y", "x/y"), ("b/r", ""), ("b/rx", "b/rx"), ("x/b/r/y", "x/b/r/y"), ("b", "b")] {
+        assert_eq!(without_rootfs(path.to_owned(), Some(Path::new("/b/./r/"))), expected);
+        assert_eq!(without_rootfs(path.to_owned(), None), path);
+    }
 }
 
 #[test]

@@ -55,6 +55,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("masked_paths::the_root_cannot_be_a_masked_path", "runc covers the root with an empty directory"),
     ("mount_destinations::a_link_to_the_root_is_no_destination", "runc says it in other words, and 1.1 mounts there"),
     ("mount_destinations::a_symlinked_dev_does_not_touch_the_host", "runc 1.1 has CVE-2026-41579"),
+    ("mount_destinations::the_rootfs_in_front_of_a_destination_is_left_out", "runc 1.1 needs the place to be there"),
     ("mount_options::a_bind_mount_that_clears_attributes_has_no_others", "runc 1.1 does not count what is cleared"),
     ("mount_options::atime_takes_noatime_off_a_bind_mount", "runc keeps noatime"),
     ("mount_options::defaults_means_nothing_special", "runc 1.1 does not know the option"),
