@@ -60,7 +60,7 @@ fn no_signal_that_the_caller_ignores_is_ignored_by_hooks() {
 }
 
 /// No shell looks here: that of busybox ignores SIGQUIT, and so does what it executes in its own place. Seen to fail at
-/// commit 84eb9f4, and, with a filter, with `begin_afresh` left out of `become_hook` in `hooks.rs`.
+/// commit 84eb9f4.
 #[test]
 fn no_signal_that_the_caller_ignores_is_ignored_by_hooks_in_the_container() {
     differs!();

@@ -92,6 +92,19 @@ fn mounts_that_were_added_are_refused() {
     assert!(asked(), "criu was not asked");
 }
 
+/// Where the host's /sys stands in for a sysfs. Seen to fail with `refuse_stand_ins` left out of `commands/checkpoint.rs`:
+/// criu was asked.
+#[test]
+fn a_sysfs_that_is_the_hosts_is_refused() {
+    differs!();
+    let ids = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    let bundle = Bundle::busybox().push("/linux/namespaces", json!({ "type": "user" })).without_namespace("network");
+    let c = running(bundle.set("/linux/uidMappings", ids.clone()).set("/linux/gidMappings", ids));
+    c.verb("checkpoint").refused().names("mounts[5]").says("criu cannot save /sys, which is the host's");
+    assert!(!c.bundle.scratch("stand-in/1").exists(), "criu was not asked");
+    assert_eq!(c.status(), "running");
+}
+
 #[test]
 fn bad_flags_are_refused_and_nothing_is_made() {
     let c = running(Bundle::busybox());

@@ -23,4 +23,5 @@ pub const REASONS: &[(&str, &str)] = &[
     ("checkpoint_flags::what_is_no_longer_read_only_is_refused", "runc does not look"),
     ("checkpoint_mounts::a_read_only_root_stays_so", "runc 1.1 restores it writable"),
     ("checkpoint_refused::a_criu_that_is_too_old_is_refused", "runc takes older ones"),
+    ("checkpoint_refused::a_sysfs_that_is_the_hosts_is_refused", "runc does not run it"),
 ];
