@@ -1,5 +1,5 @@
 //! Cgroups below the container's or the unit's, as annotations ask for them. The annotations are crun's.
-//! config.json: annotations
+//! Of `annotations`: `run.oci.delegate-cgroup`, `run.oci.systemd.subgroup`.
 //!
 //! ```text
 //! a.slice/a-1.scope            the unit's: systemd's properties
