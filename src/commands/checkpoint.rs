@@ -163,7 +163,7 @@ pub fn checkpoint(args: &Checkpoint, state_root: &Path) -> Result<()> {
     external::refuse_links(&plan)?;
     refused::refuse_delegated(&plan)?;
     refused::refuse_mounts(&View::of(container.saved.init_process_pid)?, &plan, &container.saved.added_mounts)?;
-    external::refuse_stand_ins(&plan)?;
+    refused::refuse_stand_ins(&plan)?;
     let settings = plan::criu::config_file(&plan.annotations)?;
     let mut status_fd = args.status_fd.map(take_status_fd).transpose()?;
     args.check_parent()?;

@@ -118,7 +118,7 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
     external::refuse_namespaces(&plan)?;
     external::refuse_links(&plan)?;
     refused::refuse_delegated(&plan)?;
-    external::refuse_stand_ins(&plan)?;
+    refused::refuse_stand_ins(&plan)?;
     let settings = plan::criu::config_file(&plan.annotations)?;
     tell(&plan.warnings);
     if args.no_pivot {

@@ -20,7 +20,7 @@ use crate::plan::cgroup_mount::{CgroupMountPlan, HierarchyView};
 use crate::plan::devices::Method;
 use crate::plan::masked_paths::ListedPath;
 use crate::plan::mount_options::{Link, attr};
-use crate::plan::mounts::{MountSource, MountStep, host_stand_in};
+use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::{IPC, Join, Kind, MOUNT, NETWORK, PID, USER, UTS};
 use crate::sys::mountinfo::{self, Mount};
 use crate::sys::proc::Proc;
@@ -323,26 +323,6 @@ pub fn refuse_links(plan: &Plan) -> Result<()> {
         Some(step) => {
             let text = "criu cannot save mounts with src-nofollow or dest-nofollow".to_owned();
             Err(Failure::BadConfig(Problem { key: format!("/mounts/{}/options", step.index), text }).into())
-        }
-    }
-}
-
-/// A sysfs in a user namespace with the host's network: it is the host's, with all that is mounted on it, and criu takes
-/// it for one that the container may mount.
-///
-/// # Errors
-/// [`Failure::BadConfig`].
-pub fn refuse_stand_ins(plan: &Plan) -> Result<()> {
-    if !plan.namespaces.has_own(&USER) || plan.namespaces.has_own(&NETWORK) {
-        return Ok(());
-    }
-    let is_host = |step: &&MountStep| matches!(&step.source, MountSource::Filesystem { kind, .. } if host_stand_in(kind).is_some());
-    match plan.mounts.iter().find(is_host) {
-        None => Ok(()),
-        Some(step) => {
-            let place = step.destination.trim_start_matches('/');
-            let text = format!("criu cannot save /{place}, which is the host's: the network is the host's, too");
-            Err(Failure::BadConfig(Problem { key: format!("/mounts/{}", step.index), text }).into())
         }
     }
 }

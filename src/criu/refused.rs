@@ -7,7 +7,8 @@ use crate::error::{AtKey, Failure, Problem, Result};
 use crate::plan::Plan;
 use crate::plan::annotations::DELEGATE_CGROUP;
 use crate::plan::mount_options::Link;
-use crate::plan::mounts::MountSource;
+use crate::plan::mounts::{MountSource, MountStep, host_stand_in};
+use crate::plan::namespaces::{NETWORK, USER};
 
 /// Looks for them: the links that `copy-symlink` has made, which are neither mounts nor in the images, and what `mounts`
 /// has added (`added`), which no config.json tells `restore` of.
@@ -46,4 +47,27 @@ pub fn refuse_delegated(plan: &Plan) -> Result<()> {
     }
     let text = "a container that manages its cgroup cannot be checkpointed".to_owned();
     Err(Failure::BadConfig(Problem { key: format!("/annotations/{DELEGATE_CGROUP}"), text }).into())
+}
+
+/// A sysfs in a user namespace with the host's network: it is the host's, with all that is mounted on it, and criu takes
+/// it for one that the container may mount.
+///
+/// # Errors
+/// [`Failure::BadConfig`].
+pub fn refuse_stand_ins(plan: &Plan) -> Result<()> {
+    if !plan.namespaces.has_own(&USER) || plan.namespaces.has_own(&NETWORK) {
+        return Ok(());
+    }
+    let is_host = |step: &&MountStep| match &step.source {
+        MountSource::Filesystem { kind, .. } => host_stand_in(kind).is_some(),
+        _ => false,
+    };
+    match plan.mounts.iter().find(is_host) {
+        None => Ok(()),
+        Some(step) => {
+            let place = step.destination.trim_start_matches('/');
+            let text = format!("criu cannot save /{place}, which is the host's: the network is the host's, too");
+            Err(Failure::BadConfig(Problem { key: format!("/mounts/{}", step.index), text }).into())
+        }
+    }
 }
