@@ -103,16 +103,24 @@ fn the_program_is_on_no_filesystem_of_the_host() {
 }
 
 /// A read-only overlay of the host's looks like the runtime's own, and is not. Seen to fail while every read-only mount
-/// was taken for the runtime's.
+/// was taken for the runtime's; for one that is unbindable, while an open_tree(2) that fails was proof enough.
 #[test]
 fn an_overlay_of_the_host_is_not_taken_for_a_seal() {
     differs!();
+    overlay_of_the_host(None);
+    overlay_of_the_host(Some(MsFlags::MS_UNBINDABLE));
+}
+
+fn overlay_of_the_host(propagation: Option<MsFlags>) {
     let bundle = Bundle::busybox();
     let (lower, empty, usr) = (bundle.scratch_dir("lower"), bundle.scratch_dir("empty"), bundle.scratch_dir("usr"));
     install(&lower);
     let layers = format!("lowerdir={}:{}", lower.display(), empty.display());
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     let mounted = Mounted::new(&usr, "overlay", flags, Some(&layers));
+    if let Some(propagation) = propagation {
+        mount(None::<&str>, &usr, None::<&str>, propagation, None::<&str>).unwrap();
+    }
     let file = usr.join("runtime");
     let host = fs::metadata(&file).unwrap();
     let c = bundle.program(file).create();

@@ -89,6 +89,8 @@ fn a_state_root_that_others_may_write_to_is_refused() {
     for (wrong, word) in [(0o777, "by every user"), (0o1777, "by every user"), (0o770, "by members of group 0")] {
         mode(&root, wrong);
         all_refuse(&c, text, word);
+        // By a path that ends above a directory in it.
+        all_refuse(&c, &format!("{text}/{}/..", c.id()), word);
         mode(&root, 0o700);
     }
     let above = root.parent().unwrap();

@@ -80,9 +80,11 @@ pub(super) fn stop(container: &Container) -> Result<()> {
 }
 
 /// Kills and removes a container that has had its time, for who has something else to answer: what cannot be removed is
-/// told, and is there for `delete`.
+/// told, and is there for `delete`. One that somebody else has deleted meanwhile is left alone, and so is its successor.
 pub(super) fn clean_up(container: &Container) {
-    if let Err(error) = stop(container).and_then(|()| remove(container)) {
+    let cleaned =
+        container.hold().and_then(|held| if held { stop(container).and_then(|()| remove(container)) } else { Ok(()) });
+    if let Err(error) = cleaned {
         log::warn!("cleaning up container {}: {error:#}", container.saved.id);
     }
 }

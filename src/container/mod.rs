@@ -145,7 +145,7 @@ pub fn reserve(state_root: &Path, id: &ContainerId) -> Result<Reserved> {
     Ok(reserved)
 }
 
-fn busy(id: &ContainerId) -> Failure {
+fn busy(id: &str) -> Failure {
     Failure::WrongStatus(format!("container {id} is busy: another command holds it"))
 }
 
@@ -272,6 +272,18 @@ impl Container {
     /// The failed call's.
     pub fn config(&self) -> Result<Vec<u8>> {
         saved::read_kept(self.fd(), CONFIG).context("reading the container's config.json")
+    }
+
+    /// Holds others off until we end, as [`Self::lock`] does; false when the container is gone, even if another has its
+    /// id by now.
+    ///
+    /// # Errors
+    /// When another command holds the container for too long; errors of looking.
+    pub fn hold(&self) -> Result<bool> {
+        let locked =
+            wait::retry(PATIENCE, PAUSES, || sys::fd::try_lock(&self.directory.fd).map(|got| got.then_some(())))?;
+        locked.ok_or_else(|| busy(&self.saved.id))?;
+        Ok(self.directory.is_there()?)
     }
 
     /// Lets others in again.

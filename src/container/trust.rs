@@ -42,12 +42,14 @@ pub(super) fn judge_root(state_root: &Path) -> Result<bool> {
     let slash = lstat(Path::new("/"))?;
     let above = Role::Above { owner_of_slash: slash.st_uid };
     judge(Path::new("/"), &slash, above)?;
+    let mut found = slash;
     let mut links = LINKS;
     let mut at = PathBuf::from("/");
     let mut left = names_reversed(&path);
     while let Some(name) = left.pop() {
         if name == ".." {
             at.pop();
+            found = lstat(&at)?;
             continue;
         }
         let next = at.join(&name);
@@ -66,9 +68,10 @@ pub(super) fn judge_root(state_root: &Path) -> Result<bool> {
             left.extend(names_reversed(&target));
             continue;
         }
-        judge(&next, &stat, if left.is_empty() { Role::Kept } else { above })?;
-        at = next;
+        judge(&next, &stat, above)?;
+        (at, found) = (next, stat);
     }
+    judge(&at, &found, Role::Kept)?;
     Ok(true)
 }
 

@@ -3,6 +3,7 @@
 //! process: runtime
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use super::mount_sources::MountSources;
 use super::spawn::{Child, DEATH, close_runtime_end};
@@ -13,6 +14,9 @@ use crate::sync::{self, FromInit};
 use crate::sys::clone::{self, Birth, SingleThreaded};
 use crate::sys::{pidfd, process};
 
+/// How long the process may take: the container is locked meanwhile.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Does what the plan says in the container whose init is the process `pid`.
 ///
 /// # Errors
@@ -22,17 +26,23 @@ pub fn change(plan: &RunningMounts, init: &OwnedFd, pid: i32) -> Result<()> {
     let token = SingleThreaded::prove()?;
     let (wire, end) = sync::pair()?;
     // Where the container has the host's pid namespace, it sees the process from the first moment (CVE-2016-9962).
-    process::set_dumpable(false)?;
-    let newborn = clone::clone(token, &Birth::default(), || {
-        close_runtime_end(&wire);
-        init::inside::main(plan, init, &end)
-    });
-    process::set_dumpable(true)?;
+    let newborn = process::while_undumpable(|| {
+        clone::clone(token, &Birth::default(), || {
+            close_runtime_end(&wire);
+            init::inside::main(plan, init, &end)
+        })
+    })?;
     drop(end);
     let mut child = Child::adopt(newborn.context("making the process")?); // killed on drop
     let mut sources = MountSources::of_running(plan, pid);
+    let began = Instant::now();
     loop {
-        match wire.receive()? {
+        // The container may have a filesystem of its own on the way that never answers.
+        let in_time = || match began.elapsed() < PATIENCE {
+            true => Ok(()),
+            false => Err(Failure::WrongStatus("a look-up in the container does not end".to_owned()).into()),
+        };
+        match wire.receive_watched(in_time)? {
             FromInit::MountSource(index, copy) => wire.descriptor(sources.open(index, copy)?.as_fd())?,
             FromInit::Ready => break,
             FromInit::Failed(report) => return Err(report.into()),

@@ -116,7 +116,25 @@ unsafe fn find_seal() -> Seal {
         if let Ok(tree) = usize::try_from(answer) {
             call(libc::SYS_close, [tree, 0, 0, 0, 0]);
         }
-        if answer == -(libc::EINVAL as isize) { Seal::Ours } else { Seal::Doubtful }
+        if answer == -(libc::EINVAL as isize) && is_at_root() { Seal::Ours } else { Seal::Doubtful }
+    }
+}
+
+/// Whether our path has one slash, at its beginning.
+unsafe fn is_at_root() -> bool {
+    let mut path = MaybeUninit::<[u8; MOST]>::uninit();
+    // SAFETY: the kernel writes as many bytes there as it says.
+    unsafe {
+        let path = path.as_mut_ptr().cast::<u8>();
+        let Ok(length @ 1..) = usize::try_from(call(libc::SYS_readlink, [EXE as usize, path as usize, MOST, 0, 0]))
+        else {
+            return false;
+        };
+        let mut slashes = 0;
+        for index in 0..length {
+            slashes += usize::from(path.add(index).read_volatile() == b'/');
+        }
+        slashes == 1 && path.read_volatile() == b'/' && length < MOST
     }
 }
 

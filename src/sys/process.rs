@@ -36,6 +36,22 @@ pub fn set_dumpable(dumpable: bool) -> Result<(), Call> {
     prctl(libc::PR_SET_DUMPABLE, [dumpable.into(), 0, 0, 0], "PR_SET_DUMPABLE").map(|_| ())
 }
 
+/// Carries out `work` while this process is not dumpable, and then makes it what it was before.
+///
+/// # Errors
+/// The calls'.
+pub fn while_undumpable<T>(work: impl FnOnce() -> T) -> Result<T, Call> {
+    let dumpable = prctl(libc::PR_GET_DUMPABLE, [0; 4], "PR_GET_DUMPABLE")? == 1;
+    if dumpable {
+        set_dumpable(false)?;
+    }
+    let result = work();
+    if dumpable {
+        set_dumpable(true)?;
+    }
+    Ok(result)
+}
+
 /// From now on, of our descendants those whose parents end become our children (`PR_SET_CHILD_SUBREAPER`).
 ///
 /// # Errors

@@ -68,8 +68,10 @@ pub fn seal() -> Result<(), Call> {
     Err(execute(&sealed))
 }
 
-/// A read-only overlay is ours if it is not mounted in our mount namespace, which open_tree(2) says. If it says anything
-/// else, a copy is made, of which there is no doubt: nothing here can execute itself for ever.
+/// A read-only overlay is ours if open_tree(2) cannot clone it, as it is mounted in no mount namespace, and our file is
+/// at its root: the path of `/proc/self/exe` begins at the root of such a mount. open_tree(2) fails alike for an overlay
+/// of the host that is unbindable, or mounted in another mount namespace. Without both signs a copy is made, of which
+/// there is no doubt: nothing here can execute itself for ever.
 fn find_seal() -> Result<Seal, Call> {
     let name = || format!("statfs({EXE:?})");
     let kind = rustix::fs::statfs(EXE).named(name)?.f_type;
@@ -78,8 +80,10 @@ fn find_seal() -> Result<Seal, Call> {
         if flags & REQUIRED != REQUIRED {
             return Ok(Seal::None);
         }
-        let clone = mount::clone_tree_at(CWD, EXE, Depth::This);
-        return Ok(if clone.is_err_and(|call| call.is(Errno::INVAL)) { Seal::Ours } else { Seal::Doubtful });
+        let detached = mount::clone_tree_at(CWD, EXE, Depth::This).is_err_and(|call| call.is(Errno::INVAL));
+        let path = rustix::fs::readlink(EXE, Vec::new()).named(|| format!("readlink({EXE:?})"))?;
+        let at_root = path.to_bytes().iter().rposition(|byte| *byte == b'/') == Some(0);
+        return Ok(if detached && at_root { Seal::Ours } else { Seal::Doubtful });
     }
     let exe =
         rustix::fs::open(EXE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({EXE:?})"))?;
@@ -130,7 +134,11 @@ fn is_writable() -> Result<bool, Call> {
 /// A copy in memory that can no longer be written to (memfd_create(2)).
 fn copy() -> Result<OwnedFd, Call> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let memory = rustix::fs::memfd_create("orlop", flags).named(|| "memfd_create()".to_owned())?;
+    let memory = match rustix::fs::memfd_create("orlop", flags | MemfdFlags::EXEC) {
+        Err(Errno::INVAL) => rustix::fs::memfd_create("orlop", flags), // before Linux 6.3
+        memory => memory, // where vm.memfd_noexec is set, only with the flag may it be executed
+    };
+    let memory = memory.named(|| "memfd_create()".to_owned())?;
     let mut memory = File::from(memory);
     let mut exe = rustix::fs::open(EXE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map(File::from)
