@@ -18,7 +18,7 @@ fn restore_until_namespaces(bundle: Bundle, other: &Net) -> (String, bool) {
     let mut init =
         Command::new("nsenter").arg(format!("--net={}", other.path())).args(["sleep", "300"]).spawn().unwrap();
     let is_there = || fs::read_link(format!("/proc/{}/ns/net", init.id())).ok() == fs::read_link(other.path()).ok();
-    assert!(crate::support::eventually(std::time::Duration::from_secs(10), is_there));
+    assert!(crate::support::eventually(crate::support::runtime::time_limit(), is_there));
     fs::write(bundle.scratch("stand-in/notify"), notification("setup-namespaces", init.id())).unwrap();
     let (images, path) = (bundle.scratch("images"), bundle.path());
     let args = ["--image-path", images.to_str().unwrap(), "--bundle", path.to_str().unwrap(), "--detach", bundle.id()];

@@ -1,10 +1,10 @@
 //! `linux.seccomp` with `SCMP_ACT_NOTIFY`: at which moment the agent is told, `create` or `start`
 
 use std::os::unix::net::UnixListener;
-use std::time::Duration;
 
 use crate::seccomp_notify::{agent, mkdir, notifying};
 use crate::support::agent::Answer;
+use crate::support::runtime::time_limit;
 use crate::support::{eventually, json};
 
 /// Seen to fail at commit 84eb9f4.
@@ -31,6 +31,6 @@ fn an_agent_is_told_at_start_if_it_would_be_asked_about_the_runtime() {
         bundle.verb("start").silent();
         let told = agent.wait_for_documents(1).pop().unwrap();
         assert_eq!(told["state"]["status"], "created");
-        assert!(eventually(Duration::from_secs(10), || agent.asked().contains(&"mkdir".to_owned())));
+        assert!(eventually(time_limit(), || agent.asked().contains(&"mkdir".to_owned())));
     }
 }

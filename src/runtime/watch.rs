@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::cgroup::Cgroup;
-use crate::error::{Failure, Result};
+use crate::error::{AtKey, Failure, Result};
 use crate::sys::proc;
 
 /// How long a process may be stopped by a signal.
@@ -40,7 +40,7 @@ impl<'a> Watch<'a> {
     /// [`Failure::WrongStatus`] when it is frozen, or has been stopped for long.
     pub fn look(&mut self, pid: i32) -> Result<()> {
         if let Some(cgroup) = self.cgroup {
-            cgroup.refuse_frozen()?;
+            cgroup.refuse_frozen().at("/linux/cgroupsPath")?;
         }
         if !proc::stat(pid).is_ok_and(|stat| b"Tt".contains(&stat.state)) {
             self.stopped = None;
