@@ -176,7 +176,9 @@ fn exec_hears_signals_while_its_process_is_stopped() {
     differs!();
     let script = "cd /proc; echo ready
         while :; do for p in [0-9]*; do
-            read -r name <$p/comm; [ \"$name\" = 'orlop:[exec]' ] && kill -STOP $p && echo stopped $p
+            read -r name <$p/comm; [ \"$name\" = 'orlop:[exec]' ] && kill -STOP $p || continue
+            while read -r _ _ state _ <$p/stat && [ $state != T ]; do :; done
+            read -r name <$p/comm; [ \"$name\" = 'orlop:[exec]' ] && echo stopped $p || kill -CONT $p
         done 2>/dev/null; done";
     let c = Bundle::busybox().set("/process/capabilities", config::capabilities(&["CAP_KILL"])).script(script);
     let c = c.run_detached();

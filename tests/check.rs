@@ -242,6 +242,21 @@ fn a_cgroup_that_is_in_use_is_a_problem() {
     drop(container);
 }
 
+/// `create` looks for it in the rootfs when its turn comes. Seen to fail while it was looked for on the host.
+#[test]
+fn a_source_that_an_earlier_mount_brings_along_is_no_problem() {
+    differs!();
+    let bundle = Bundle::busybox();
+    let held = bundle.scratch_dir("held");
+    fs::create_dir(held.join("inner")).unwrap();
+    let inner = bundle.rootfs("hold/inner");
+    let mut bundle = bundle
+        .push("/mounts", json!({ "destination": "/hold", "source": held, "options": ["bind"] }))
+        .push("/mounts", json!({ "destination": "/inner", "source": inner, "options": ["bind"] }));
+    check(&bundle, &[]).silent();
+    bundle.run(["true"]).ok();
+}
+
 /// Where nothing can be written, and nothing is then.
 #[test]
 fn a_check_changes_nothing() {

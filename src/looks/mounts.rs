@@ -22,6 +22,8 @@ pub fn look(plan: &Plan, findings: &mut Findings) {
     }
     for step in &plan.mounts {
         let (part, found) = match &step.source {
+            // `create` looks it up in the rootfs, when the mounts before it are there.
+            MountSource::Bind { path, .. } if plan.rootfs.below(path).is_some() => continue,
             MountSource::Bind { path, recursive, link } => {
                 let depth = if *recursive { Depth::Recursive } else { Depth::This };
                 let last = if *link == Link::Follow { LastLink::Follow } else { LastLink::Keep };

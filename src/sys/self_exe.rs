@@ -16,11 +16,13 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, MemfdFlags, Mode, OFlags, SealFlags, Stat};
 use rustix::io::Errno;
 
 use super::mount::Depth;
+use super::wait::{self, Bound};
 use super::{Call, Named, mount};
 
 const EXE: &str = "/proc/self/exe";
@@ -131,6 +133,12 @@ fn is_writable() -> Result<bool, Call> {
         || rustix::fs::accessat(CWD, EXE, rustix::fs::Access::WRITE_OK, AtFlags::EACCESS).is_ok())
 }
 
+/// How long the kernel may hold pages of the copy.
+const PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
+
+/// How long is waited from one attempt to seal the copy to the next.
+const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
+
 /// A copy in memory that can no longer be written to (memfd_create(2)).
 fn copy() -> Result<OwnedFd, Call> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -147,7 +155,13 @@ fn copy() -> Result<OwnedFd, Call> {
     memory.flush().named(|| "write(memfd)".to_owned())?;
     rustix::fs::fchmod(&memory, Mode::from_raw_mode(0o500)).named(|| "fchmod(memfd)".to_owned())?;
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    rustix::fs::fcntl_add_seals(&memory, seals).named(|| "fcntl(F_ADD_SEALS)".to_owned())?;
+    // The kernel may hold pages of it for a moment longer than the write took.
+    let sealed = wait::retry(PATIENCE, PAUSES, || match rustix::fs::fcntl_add_seals(&memory, seals) {
+        Err(Errno::BUSY) => Ok(None),
+        sealed => sealed.map(Some),
+    });
+    let sealed = sealed.and_then(|sealed| sealed.ok_or(Errno::BUSY));
+    sealed.named(|| "fcntl(F_ADD_SEALS)".to_owned())?;
     Ok(memory.into())
 }
 

@@ -6,6 +6,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("check::a_cgroup_that_is_in_use_is_a_problem", "runc has no check"),
     ("check::a_check_changes_nothing", "runc has no check"),
     ("check::a_controller_that_is_not_there_is_a_problem", "runc has no check"),
+    ("check::a_source_that_an_earlier_mount_brings_along_is_no_problem", "runc has no check"),
     ("check::all_problems_are_found_at_once", "runc has no check"),
     ("check::an_ordinary_user_may_check", "runc has no check"),
     ("check::each_problem_is_found_and_is_the_one_of_create", "runc has no check"),
