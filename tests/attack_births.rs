@@ -92,9 +92,9 @@ fn nothing_is_found_in_what_maps_the_ids_of_a_mount() {
 
 #[test]
 fn nothing_is_found_in_what_checkpoint_and_restore_make() {
-    needs!(criu_works(), "criu that works");
     const TEST: &str = "attack_births::nothing_is_found_in_what_checkpoint_and_restore_make";
     in_own_pid_namespace(TEST, || {
+        needs!(criu_works(), "criu that works"); // in here: the neighbour, who may do less, is this test as well
         let place = Bundle::busybox();
         let ordinary = Neighbour::ordinary(TEST, &place.scratch_dir("ordinary"));
         let c = counting(Bundle::busybox());

@@ -232,7 +232,7 @@ impl Restored {
             // They are as they were, but for that they do not run yet.
             "post-restore" => {
                 self.take(plan, event.pid)?;
-                restore::protect_root(plan, event.pid)?;
+                restore::protect(plan, event.pid)?;
                 let view = View::of(event.pid)?;
                 view.check(plan)?;
                 view.check_sources(plan)

@@ -4,9 +4,13 @@
 use std::path::{Component, Path};
 
 use super::Problems;
+use super::mount_options::attr;
 use super::mounts::{MountSource, MountStep};
 use super::namespaces::{MOUNT, NamespacesPlan};
 use crate::spec::{self, Text};
+
+/// The attributes of what hides a file.
+pub const MASK_ATTRIBUTES: u64 = attr::RDONLY | attr::NOSUID | attr::NOEXEC;
 
 /// An entry of one of the lists.
 #[derive(Debug, PartialEq, Eq)]

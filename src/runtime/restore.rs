@@ -1,11 +1,12 @@
 //! Where criu brings processes back: in the container's cgroup, and with the rootfs where criu wants it.
-//! config.json: mounts[].destination, root.path
+//! config.json: mounts[].destination, root.path, root.readonly, linux.maskedPaths
 //! process: runtime; `make_mount_points` runs in a process of its own
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::spawn::{Child, DEATH, close_runtime_end, visiting};
 use super::stdio;
@@ -13,6 +14,7 @@ use crate::cgroup::{Born, Cgroup};
 use crate::criu::{Criu, Program};
 use crate::error::{AtKey, Context, Report, Result};
 use crate::plan::Plan;
+use crate::plan::masked_paths::{ListedPath, MASK_ATTRIBUTES};
 use crate::plan::mount_options::{Link, attr};
 use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::{MOUNT, NETWORK};
@@ -21,7 +23,7 @@ use crate::sys::clone::{self, Birth, SingleThreaded};
 use crate::sys::mount::{self, Depth, LastLink};
 use crate::sys::proc::Proc;
 use crate::sys::root::{Root, file_type, link_target};
-use crate::sys::{Named, fd, pidfd, process};
+use crate::sys::{Call, Named, fd, pidfd, process};
 
 /// A directory with the rootfs mounted on it, removed when dropped: criu wants a mount whose parent nothing covers.
 #[derive(Debug)]
@@ -72,21 +74,39 @@ pub fn start(program: &Program, plan: &Plan, cgroup: &mut Cgroup, joined: &[Owne
     })
 }
 
-/// Makes the root of the container whose first process is `pid` read-only, if it is to be: criu leaves it writable.
+/// Makes the root of the container whose first process is `pid` read-only, if it is to be, and the masks of files: criu
+/// leaves them writable.
 ///
 /// # Errors
-/// The failed call's.
-pub fn protect_root(plan: &Plan, pid: i32) -> Result<()> {
-    if !plan.rootfs.readonly {
+/// The failed call's, with the place in config.json.
+pub fn protect(plan: &Plan, pid: i32) -> Result<()> {
+    if !plan.rootfs.readonly && plan.rootfs.masked_paths.is_empty() {
         return Ok(());
     }
     let mounts = fd::open(format!("/proc/{pid}/ns/{}", MOUNT.file).as_ref(), OFlags::RDONLY)?;
     in_child(0, || {
         clone::setns(mounts.as_fd(), MOUNT.flag)?; // its root is ours then
-        let root = fd::open("/".as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
-        Ok(mount::set_attributes(root.as_fd(), attr::RDONLY, 0, Depth::This)?)
+        let root = Root::open("/".as_ref())?;
+        for ListedPath { index, path } in &plan.rootfs.masked_paths {
+            protect_mask(&root, path).at(format_args!("/linux/maskedPaths/{index}"))?;
+        }
+        if plan.rootfs.readonly {
+            mount::set_attributes(root.as_fd(), attr::RDONLY, 0, Depth::This).at("/root/readonly")?;
+        }
+        Ok(())
     })
-    .at("/root/readonly")
+}
+
+/// Of the masks of files criu gives but one the attributes that it had.
+fn protect_mask(root: &Root, path: &str) -> Result<(), Call> {
+    let mask = match root.resolve(path) {
+        Err(call) if call.is(Errno::NOENT) || call.is(Errno::NOTDIR) => return Ok(()),
+        found => found?,
+    };
+    if file_type(mask.as_fd())? != FileType::CharacterDevice || !mount::of(mask.as_fd())?.is_root {
+        return Ok(());
+    }
+    mount::set_attributes(mask.as_fd(), MASK_ATTRIBUTES, 0, Depth::This)
 }
 
 /// Does something in a process of its own, with namespaces of its own, so that nothing of it stays with us.

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::Rootfs;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::Plan;
-use crate::plan::masked_paths::{self, ListedPath};
+use crate::plan::masked_paths::{self, ListedPath, MASK_ATTRIBUTES};
 use crate::plan::mount_options::attr;
 use crate::sys::mount::{self, Depth};
 use crate::sys::{Call, Named};
@@ -118,6 +118,6 @@ fn null_device() -> Result<OwnedFd> {
         bail!("the host's /dev/null is not the null device");
     }
     let mask = mount::clone_tree(null.as_fd(), Depth::This)?;
-    mount::make_private(mask.as_fd(), attr::RDONLY | attr::NOSUID | attr::NOEXEC)?;
+    mount::make_private(mask.as_fd(), MASK_ATTRIBUTES)?;
     Ok(mask)
 }
