@@ -9,6 +9,7 @@ use crate::cgroup::{stats, systemd as bus};
 use crate::container::Saved;
 use crate::host::cgroups::{CgroupLayout, Hierarchy};
 use crate::host::extras::{self, Extras, Resctrl};
+use crate::plan::cgroup::Maker;
 use crate::plan::systemd::Manager;
 use crate::plan::{Host, Plan, Request};
 use crate::sync;
@@ -19,7 +20,8 @@ use crate::{resctrl, sys};
 pub fn config(text: &[u8]) {
     let machines = machines();
     let (host, systemd) = machines[text.len() % machines.len()].clone();
-    let request = Request { id: "fuzz", bundle: Path::new("/bundle"), systemd, ..Request::default() };
+    let maker = systemd.map_or(Maker::Us, Maker::Systemd);
+    let request = Request { id: "fuzz", bundle: Path::new("/bundle"), maker, ..Request::default() };
     let created = Plan::for_create(text, &request, &host);
     let first = Plan::review(text, &request, &host).problems.first().map(ToString::to_string);
     assert_eq!(created.err().map(|error| error.to_string()), first);

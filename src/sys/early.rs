@@ -98,7 +98,7 @@ enum Seal {
     Ours,
 }
 
-/// [`super::self_exe::find_seal`] without copies in memory, which are left to it.
+/// As `find_seal` of [`super::self_exe`], without copies in memory, which are left to that one.
 unsafe fn find_seal() -> Seal {
     let mut found = MaybeUninit::<libc::statfs64>::uninit();
     // SAFETY: the kernel writes a statfs there, or fails.
