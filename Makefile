@@ -83,6 +83,7 @@ fuzz:
 	fuzz/run.sh $(SECONDS)
 
 # Ratios are what counts; see docs/performance.md.
+bench: export BEFORE := $(BEFORE)
 bench: build
 	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench
 	integration/bench/image.sh $(ORLOP) $(IMAGE) $(TARGET)/bench/image

@@ -16,7 +16,8 @@ import time
 ROOT, DIRECTORY = sys.argv[1:]
 ROUNDS = int(os.environ.get("ROUNDS", "60"))
 MANY = int(os.environ.get("MANY", "1000"))
-RUNTIMES = {"orlop": "/bench/orlop", "crun": "/usr/bin/crun", "runc": "/usr/sbin/runc"}
+# Those that are there; `before` is an older orlop, where BEFORE named one.
+RUNTIMES = {"orlop": "/bench/orlop", "before": "/bench/before", "crun": "/usr/bin/crun", "runc": "/usr/sbin/runc"}
 
 
 def inside(*command):
@@ -199,7 +200,7 @@ def main():
 
 def plot(results):
     """CPU time as bars, orlop's being 1: an SVG."""
-    colours = {"floor": "#999999", "orlop": "#0b6e99", "crun": "#d9a441", "runc": "#b5482f"}
+    colours = {"floor": "#999999", "orlop": "#0b6e99", "before": "#8fc1d4", "crun": "#d9a441", "runc": "#b5482f"}
     width, label, unit, high = 860, 210, 22, 14  # runc's bars end at the right edge at about 28 times ours
     lines, y = [], 40
     for what, of in results.items():
