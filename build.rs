@@ -11,14 +11,24 @@ fn main() {
     if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
         println!("cargo:rustc-link-arg-bins=-Wl,-e,orlop_entry");
     }
-    println!("cargo:rustc-env=ORLOP_COMMIT={}", git(&["describe", "--always", "--dirty"]).unwrap_or_default());
+    println!(
+        "cargo:rustc-env=ORLOP_COMMIT={}",
+        git(&["describe", "--always", "--dirty"]).unwrap_or_default()
+    );
     // The runc whose command line we follow.
     println!("cargo:rustc-env=ORLOP_RUNC=1.5.0");
 }
 
 /// The answer of a git command; `None` outside a git checkout.
-#[allow(clippy::disallowed_methods, reason = "the ban is for the runtime; this runs on the builder's machine")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the ban is for the runtime; this runs on the builder's machine"
+)]
 fn git(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+    let output = Command::new("git")
+        .args(arguments)
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -7,8 +7,14 @@ cd "$(dirname "$0")/.."
 broken=0
 for file in $(find src tests crates/*/src crates/*/tests -name '*.rs'); do
     lines=$(wc -l <"$file")
-    [ "$lines" -le 400 ] || { echo "$file: $lines lines, at most 400"; broken=1; }
+    [ "$lines" -le 480 ] || { echo "$file: $lines lines, at most 480"; broken=1; }
 done
+# Code and comments keep to 100 columns. A text in quotes is not cut for it, nor is the row of a table.
+if LC_ALL=C.UTF-8 grep -rnE --include='*.rs' '^.{101,}' src tests crates/*/src crates/*/tests examples fuzz/fuzz_targets |
+    grep -vE '^[^:]+:[0-9]+:.*["\\]|^[^:]+:[0-9]+:\s*//[/!] \|'; then
+    echo "more than 100 columns"
+    broken=1
+fi
 if grep -rnE --include='*.rs' 'unsafe (\{|fn|impl|extern)|allow\(unsafe_code' src | grep -v -e '^src/sys/' -e '^src/main.rs:.*allow(unsafe_code'; then
     echo "unsafe is for src/sys alone"
     broken=1

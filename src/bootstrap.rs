@@ -1,6 +1,7 @@
-//! We are the bootstrap, a process in between that only some births need: that of a container with a user namespace and
-//! a joined one, that by root of a user namespace, who could not come back from joined ones, and that of a process of
-//! `exec` where it could be looked into. Our job: join what is to be joined, make the process, and be gone.
+//! We are the bootstrap, a process in between that only some births need: that of a container with
+//! a user namespace and a joined one, that by root of a user namespace, who could not come back
+//! from joined ones, and that of a process of `exec` where it could be looked into. Our job: join
+//! what is to be joined, make the process, and be gone.
 //! config.json: linux.namespaces
 //! config.json: linux.timeOffsets.{monotonic, boottime}.{secs, nanosecs}
 //! process: bootstrap
@@ -12,9 +13,9 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Context, Failure, Problem, Report, Result};
-use crate::init::exec::{self, Place};
+use crate::init::exec::{self, StartsIn};
 use crate::init::handover::close_all_but;
-use crate::init::{self, Joined, Setup};
+use crate::init::{self, InitSetup, JoinedNamespace};
 use crate::plan::id_mappings::{IdMappingsPlan, to_text};
 use crate::plan::namespaces::{NamespacesPlan, TIME, USER};
 use crate::sync::{FromInit, InitEnd};
@@ -23,25 +24,26 @@ use crate::sys::proc::Proc;
 use crate::sys::{Named, caller, process};
 
 /// Runs to its end and gives the exit code.
-pub fn main(token: SingleThreaded, setup: &Setup<'_>, runtime: &InitEnd) -> i32 {
+pub fn main(token: SingleThreaded, setup: &InitSetup<'_>, runtime: &InitEnd) -> i32 {
     report(runtime, run(token, setup, runtime))
 }
 
 fn report(runtime: &InitEnd, result: Result<i32>) -> i32 {
     let said = match result {
-        Ok(pid) => runtime.tell(&FromInit::Forked(pid)),
-        Err(error) => runtime.tell(&FromInit::Failed(Report::of(&error))),
+        Ok(pid) => runtime.send(&FromInit::Forked(pid)),
+        Err(error) => runtime.send(&FromInit::Failed(Report::of(&error))),
     };
     // If nobody hears it, nobody wants to know.
     i32::from(said.is_err())
 }
 
-fn run(token: SingleThreaded, setup: &Setup<'_>, runtime: &InitEnd) -> Result<i32> {
+fn run(token: SingleThreaded, setup: &InitSetup<'_>, runtime: &InitEnd) -> Result<i32> {
     caller::forget(c"orlop:[boot]")?;
     runtime.wait()?;
     let clocks = open_clocks(&setup.plan.namespaces)?;
     if setup.plan.entry.ids.joined {
-        // In there are processes with every right over us, and over init as soon as it is born (CVE-2016-9962).
+        // In there are processes with every right over us, and over init as soon as it is born
+        // (CVE-2016-9962).
         process::set_dumpable(false)?;
     }
     join(setup.joined)?;
@@ -51,37 +53,40 @@ fn run(token: SingleThreaded, setup: &Setup<'_>, runtime: &InitEnd) -> Result<i3
     compare_ids(&setup.plan.entry.ids)?;
     let mut namespaces = setup.plan.namespaces.create;
     if clocks.is_some() && namespaces & USER.flag != 0 {
-        // First, for it gives an ordinary user the right to make the time namespace, and to set its clocks.
+        // First, for it gives an ordinary user the right to make the time namespace, and to set its
+        // clocks.
         clone::unshare(USER.flag)?;
         namespaces &= !USER.flag;
     }
     make_time_namespace(&setup.plan.namespaces, clocks)?;
     // Our sibling: the runtime is its parent, and hears of its end.
-    let birth = clone::Birth { namespaces, cgroup: None, sibling: true };
-    let newborn = clone::clone(token, &birth, || init::main(setup, runtime)).context("making the container's init")?;
+    let birth = clone::CloneRequest { namespaces, cgroup: None, sibling: true };
+    let newborn = clone::clone(token, &birth, || init::main(setup, runtime))
+        .context("making the container's init")?;
     Ok(newborn.pid)
 }
 
-/// As [`main`], for an `exec`: goes into the container first, and then makes the process. It is born with nothing of the
-/// host's, for in there it is seen, and CAP_SYS_PTRACE gets the better of being non-dumpable: whoever has it could go by
-/// our descriptors, or by /proc/PID/root, to the host (CVE-2016-9962).
-pub fn main_of_exec(token: SingleThreaded, setup: &exec::Setup<'_>, runtime: &InitEnd) -> i32 {
+/// As [`main`], for an `exec`: goes into the container first, and then makes the process. It is
+/// born with nothing of the host's, for in there it is seen, and CAP_SYS_PTRACE gets the better of
+/// being non-dumpable: whoever has it could go by our descriptors, or by /proc/PID/root, to the
+/// host (CVE-2016-9962).
+pub fn main_of_exec(token: SingleThreaded, setup: &exec::ExecSetup<'_>, runtime: &InitEnd) -> i32 {
     let run = || -> Result<i32> {
         caller::forget(c"orlop:[boot]")?;
         runtime.wait()?;
         exec::go_inside(setup, setup.own)?;
         close_all_but(runtime, setup.entry)?;
-        let birth = clone::Birth { namespaces: 0, cgroup: None, sibling: true };
-        let child = || exec::main(setup, Place::Inside, runtime);
+        let birth = clone::CloneRequest { namespaces: 0, cgroup: None, sibling: true };
+        let child = || exec::main(setup, StartsIn::Inside, runtime);
         let newborn = clone::clone(token, &birth, child).context("making the process")?;
         Ok(newborn.pid)
     };
     report(runtime, run())
 }
 
-/// All others before the user namespace, for which we have no rights over the host's any more; what belongs to it and is
-/// refused (an ordinary user has rights only inside) after.
-fn join(namespaces: &[Joined]) -> Result<()> {
+/// All others before the user namespace, for which we have no rights over the host's any more; what
+/// belongs to it and is refused (an ordinary user has rights only inside) after.
+fn join(namespaces: &[JoinedNamespace]) -> Result<()> {
     let mut refused = Vec::new();
     for joined in namespaces.iter().filter(|joined| *joined.kind != USER) {
         match joined.enter() {
@@ -95,8 +100,9 @@ fn join(namespaces: &[Joined]) -> Result<()> {
     Ok(())
 }
 
-/// The file that sets the clocks of a new time namespace with offsets, if the plan has one. To be opened while this
-/// process is dumpable, if it is an ordinary user's: later the file belongs to root.
+/// The file that sets the clocks of a new time namespace with offsets, if the plan has one. To be
+/// opened while this process is dumpable, if it is an ordinary user's: later the file belongs to
+/// root.
 ///
 /// # Errors
 /// The failed call's.
@@ -104,12 +110,13 @@ pub(crate) fn open_clocks(plan: &NamespacesPlan) -> Result<Option<File>> {
     if plan.time_offsets.is_empty() {
         return Ok(None);
     }
-    let file = Proc::open()?.open_in("self/timens_offsets", OFlags::WRONLY).at("/linux/timeOffsets")?;
+    let file =
+        Proc::open()?.open_in("self/timens_offsets", OFlags::WRONLY).at("/linux/timeOffsets")?;
     Ok(Some(File::from(file)))
 }
 
-/// Makes the time namespace of our children, and sets its clocks while nobody is in it. (One without offsets clone3
-/// makes.)
+/// Makes the time namespace of our children, and sets its clocks while nobody is in it. (One
+/// without offsets clone3 makes.)
 ///
 /// # Errors
 /// The failed call's.
@@ -118,7 +125,9 @@ pub(crate) fn make_time_namespace(plan: &NamespacesPlan, clocks: Option<File>) -
     clone::unshare(TIME.flag).at("/linux/timeOffsets")?;
     let offsets = plan.time_offsets.concat();
     let written = clocks.write_all(offsets.as_bytes());
-    written.named(|| format!("write(\"/proc/self/timens_offsets\", {offsets:?})")).at("/linux/timeOffsets")
+    written
+        .named(|| format!("write(\"/proc/self/timens_offsets\", {offsets:?})"))
+        .at("/linux/timeOffsets")
 }
 
 /// Mappings in the config of a container that joins a user namespace must be those that it has.
@@ -127,11 +136,14 @@ fn compare_ids(plan: &IdMappingsPlan) -> Result<()> {
         return Ok(());
     }
     let proc = Proc::open()?;
-    for (key, file, mappings) in [("uidMappings", "uid_map", &plan.uid), ("gidMappings", "gid_map", &plan.gid)] {
+    for (key, file, mappings) in
+        [("uidMappings", "uid_map", &plan.uid), ("gidMappings", "gid_map", &plan.gid)]
+    {
         let found = proc.read(&format!("self/{file}"))?;
         let numbers = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         if !mappings.is_empty() && numbers(&found) != numbers(&to_text(mappings)) {
-            let text = "non-matching mapping: the user namespace that is joined has another".to_owned();
+            let text =
+                "non-matching mapping: the user namespace that is joined has another".to_owned();
             return Err(Failure::BadConfig(Problem { key: format!("/linux/{key}"), text }).into());
         }
     }

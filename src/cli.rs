@@ -10,12 +10,12 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    check, checkpoint, create, delete, events, exec, features, given, image, kill, list, mounts, path, pause, ps,
-    restore, run, spec, start, state, update,
+    check, checkpoint, create, delete, events, exec, features, image, kill, list, mounts,
+    non_empty, path, pause, ps, restore, run, spec, start, state, update,
 };
 use crate::error::{Context, Failure, Report, Result};
 use crate::host::{self, Rootless};
-use crate::log::{Format, Log};
+use crate::log::{Log, LogFormat};
 use crate::sys::{process, self_exe, signal};
 
 /// A low-level container runtime: runs OCI bundles.
@@ -23,7 +23,8 @@ use crate::sys::{process, self_exe, signal};
 #[command(name = "orlop", version = VERSION, disable_version_flag = true)]
 #[command(args_override_self = true, subcommand_required = true)]
 struct Cli {
-    /// Directory of the state of all containers [default: /run/orlop, or $XDG_RUNTIME_DIR/orlop for an ordinary user]
+    /// Directory of the state of all containers [default: /run/orlop, or $XDG_RUNTIME_DIR/orlop for
+    /// an ordinary user]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     /// Whether the cgroups may be out of reach: true, false or auto
@@ -41,8 +42,8 @@ struct Cli {
     /// Let systemd make the cgroup; linux.cgroupsPath is SLICE:PREFIX:NAME then
     #[arg(long)]
     systemd_cgroup: bool,
-    /// Who makes the cgroup, instead of what --systemd-cgroup says: cgroupfs (we do), systemd, or disabled (nobody: the
-    /// container stays in its caller's, without limits)
+    /// Who makes the cgroup, instead of what --systemd-cgroup says: cgroupfs (we do), systemd, or
+    /// disabled (nobody: the container stays in its caller's, without limits)
     #[arg(long, value_name = "MANAGER")]
     cgroup_manager: Option<create::Driver>,
     /// Print the version
@@ -52,7 +53,8 @@ struct Cli {
     verb: Verb,
 }
 
-/// What `--version` prints. go-runc reads the version behind the words `runc version`, and nothing without them.
+/// What `--version` prints. go-runc reads the version behind the words `runc version`, and nothing
+/// without them.
 const VERSION: &str = concat!(
     "runc version ",
     env!("ORLOP_RUNC"),
@@ -115,7 +117,8 @@ impl Verb {
         }
     }
 
-    /// Whether a process of ours gets among those of a container, where our binary must be out of reach.
+    /// Whether a process of ours gets among those of a container, where our binary must be out of
+    /// reach.
     fn enters_container(&self) -> bool {
         matches!(self, Self::Create(_) | Self::Run(_) | Self::Exec(_))
     }
@@ -149,11 +152,12 @@ pub fn command() -> clap::Command {
 /// The exit code of whatever goes wrong but [`Verb::Exec`].
 const FAILURE: u8 = 1;
 
-/// The program: reads the command line, does what it says, tells what went wrong. Returns its exit code.
+/// The program: reads the command line, does what it says, tells what went wrong. Returns its exit
+/// code.
 #[must_use]
 pub fn main() -> u8 {
     if let Err(error) = process::begin() {
-        tell(&format!("orlop: {error}"));
+        print_error(&format!("orlop: {error}"));
         return FAILURE;
     }
     let mut cli = match read(std::env::args_os()) {
@@ -167,10 +171,10 @@ pub fn main() -> u8 {
         Verb::Check(check) => check.rootless = cli.rootless,
         _ => {}
     }
-    let log = match open_log(given(cli.log.as_deref()), &cli.log_format) {
+    let log = match open_log(non_empty(cli.log.as_deref()), &cli.log_format) {
         Ok(log) => log.install(cli.debug),
         Err(error) => {
-            tell(&format!("orlop: {error:#}"));
+            print_error(&format!("orlop: {error:#}"));
             return FAILURE;
         }
     };
@@ -184,7 +188,7 @@ pub fn main() -> u8 {
                 report.text = format!("{} ({hint})", report.text);
             }
             if log.error(&report) {
-                tell(&report.text);
+                print_error(&report.text);
             }
             signal::ended_by().map_or(cli.verb.exit_code(), |number| 128 + number)
         }
@@ -201,7 +205,11 @@ fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
     }
     let program = command();
     let args = arguments::rewrite(args, &program);
-    let error = match program.clone().try_get_matches_from(&args).and_then(|found| Cli::from_arg_matches(&found)) {
+    let error = match program
+        .clone()
+        .try_get_matches_from(&args)
+        .and_then(|found| Cli::from_arg_matches(&found))
+    {
         Ok(cli) => return Ok(cli),
         Err(error) => error,
     };
@@ -219,7 +227,8 @@ fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
 /// Tells what is wrong with the command line, in the log as well if it says where that is.
 fn refuse(error: &clap::Error, program: clap::Command, args: &[OsString]) {
     let text = error.to_string();
-    let words = text.split("\n\nUsage: ").next().unwrap_or(&text).split("\n\nFor more information").next();
+    let words =
+        text.split("\n\nUsage: ").next().unwrap_or(&text).split("\n\nFor more information").next();
     let words: Vec<&str> = words.unwrap_or(&text).split_whitespace().collect();
     let mut text = words.join(" ");
     if error.kind() == ErrorKind::InvalidSubcommand
@@ -231,18 +240,20 @@ fn refuse(error: &clap::Error, program: clap::Command, args: &[OsString]) {
     let report = Report::of(&Failure::Usage(text).into());
     let found = program.try_get_matches_from(args).ok();
     let format = found.as_ref().and_then(|found| found.get_one::<String>("log_format").cloned());
-    let path = given(found.as_ref().and_then(|found| found.get_one::<PathBuf>("log")).map(PathBuf::as_path));
+    let path = non_empty(
+        found.as_ref().and_then(|found| found.get_one::<PathBuf>("log")).map(PathBuf::as_path),
+    );
     match open_log(path, &format.unwrap_or_default()) {
         Ok(log) if path.is_some() => drop(log.error(&report)),
         _ => {}
     }
-    tell(&format!("orlop: {}", report.text));
+    print_error(&format!("orlop: {}", report.text));
 }
 
 fn open_log(path: Option<&Path>, format: &str) -> Result<Log> {
     let format = match format {
-        "" | "text" => Format::Text,
-        "json" => Format::Json,
+        "" | "text" => LogFormat::Text,
+        "json" => LogFormat::Json,
         other => return Err(Failure::Usage(format!("invalid log-format: {other}")).into()),
     };
     Log::open(path, format)
@@ -257,9 +268,12 @@ fn carry_out(cli: &Cli) -> Result<u8> {
         None => host::default_state_root(),
     };
     if state_root.parent().is_none() {
-        return Err(Failure::Usage("Option --root argument should not be set to /".to_owned()).into());
+        return Err(
+            Failure::Usage("Option --root argument should not be set to /".to_owned()).into()
+        );
     }
-    let default = if cli.systemd_cgroup { create::Driver::Systemd } else { create::Driver::Cgroupfs };
+    let default =
+        if cli.systemd_cgroup { create::Driver::Systemd } else { create::Driver::Cgroupfs };
     let driver = cli.cgroup_manager.unwrap_or(default);
     match &cli.verb {
         Verb::Create(args) => create::create(args, &state_root, driver)?,
@@ -292,10 +306,13 @@ fn carry_out(cli: &Cli) -> Result<u8> {
 
 fn print(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context("writing to standard output")
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .context("writing to standard output")
 }
 
-fn tell(text: &str) {
+fn print_error(text: &str) {
     // There is nobody to tell of a failure here.
     let _ = writeln!(std::io::stderr(), "{text}");
 }

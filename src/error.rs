@@ -1,8 +1,8 @@
 //! What can go wrong, as a caller may branch on it, and how an error is told in one line.
 //!
-//! Inside, errors are [`anyhow::Error`]s: `sys/` says which call failed ([`Call`]), the layers above
-//! add what they were doing ([`At`] names the place in config.json), and [`Failure`] marks the few cases that callers
-//! tell apart. Nobody logs an error on the way; `cli.rs` prints it once.
+//! Inside, errors are [`anyhow::Error`]s: `sys/` says which call failed ([`Call`]), the layers
+//! above add what they were doing ([`At`] names the place in config.json), and [`Failure`] marks
+//! the few cases that callers tell apart. Nobody logs an error on the way; `cli.rs` prints it once.
 
 mod hints;
 
@@ -12,7 +12,8 @@ pub use anyhow::{Context, Result};
 
 use crate::sys::Call;
 
-/// The cases a caller may branch on. The texts of the first group are runc's, which containerd and Podman match.
+/// The cases a caller may branch on. The texts of the first group are runc's, which containerd and
+/// Podman match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// No container of this id below the state root.
@@ -138,7 +139,8 @@ where
     }
 }
 
-/// An error as plain data: it crosses from init to the runtime on the wire, and fills the fields of the JSON log line.
+/// An error as plain data: it crosses from init to the runtime on the wire, and fills the fields of
+/// the JSON log line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
     /// The whole chain in one line.
@@ -154,7 +156,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Reads the chain of `error`. A report that came over the wire keeps its fields and gains the outer context.
+    /// Reads the chain of `error`. A report that came over the wire keeps its fields and gains the
+    /// outer context.
     #[must_use]
     pub fn of(error: &anyhow::Error) -> Self {
         let mut report = error.downcast_ref::<Self>().cloned().unwrap_or_default();
@@ -190,7 +193,8 @@ impl Report {
     /// The text, without the place in config.json that it begins with.
     #[must_use]
     pub fn without_key(&self) -> String {
-        let place = if self.key.is_empty() { "config.json".to_owned() } else { At::dotted(&self.key) };
+        let place =
+            if self.key.is_empty() { "config.json".to_owned() } else { At::dotted(&self.key) };
         self.text.strip_prefix(&format!("{place}: ")).unwrap_or(&self.text).to_owned()
     }
 
@@ -201,19 +205,20 @@ impl Report {
     }
 }
 
-/// What is too long for a line, and for a packet of the wire, as a path of the config may be, without its middle: what was
-/// done is said at the beginning, and why not at the end.
+/// What is too long for a line, and for a packet of the wire, as a path of the config may be,
+/// without its middle: what was done is said at the beginning, and why not at the end.
 fn shorten(text: String) -> String {
     const LONGEST: usize = 1200;
     if text.len() <= LONGEST {
         return text;
     }
-    let (begin, end) = (text.floor_char_boundary(LONGEST / 2), text.ceil_char_boundary(text.len() - LONGEST / 2));
+    let (begin, end) =
+        (text.floor_char_boundary(LONGEST / 2), text.ceil_char_boundary(text.len() - LONGEST / 2));
     format!("{} […] {}", text.get(..begin).unwrap_or_default(), text.get(end..).unwrap_or_default())
 }
 
-/// The first argument of a call that is an absolute path. Calls print as strace prints them, paths in quotes; only that
-/// of execve(2) as runc prints it.
+/// The first argument of a call that is an absolute path. Calls print as strace prints them, paths
+/// in quotes; only that of execve(2) as runc prints it.
 fn path_in(call: &str) -> Option<String> {
     if let Some(program) = call.strip_prefix("exec ") {
         return Some(program.to_owned());
@@ -253,7 +258,10 @@ mod tests {
     fn a_long_text_keeps_its_beginning_and_its_end() {
         assert_eq!(shorten("short".to_owned()), "short");
         let text = shorten(format!("mounts[0]: open({:?}): too long", "/ü".repeat(40_000)));
-        assert!(text.len() < 1300 && text.starts_with("mounts[0]: ") && text.ends_with("too long"), "{text}");
+        assert!(
+            text.len() < 1300 && text.starts_with("mounts[0]: ") && text.ends_with("too long"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -269,8 +277,12 @@ mod tests {
     #[test]
     fn keys_read_as_people_write_them() {
         assert_eq!(At("/mounts/3/source".into()).to_string(), "mounts[3].source");
-        assert_eq!(At("/linux/sysctl/net.ipv4.ip_forward".into()).to_string(), "linux.sysctl.net.ipv4.ip_forward");
-        let problem = Problem { key: "/process/args".into(), text: "args must not be empty".into() };
+        assert_eq!(
+            At("/linux/sysctl/net.ipv4.ip_forward".into()).to_string(),
+            "linux.sysctl.net.ipv4.ip_forward"
+        );
+        let problem =
+            Problem { key: "/process/args".into(), text: "args must not be empty".into() };
         assert_eq!(problem.to_string(), "process.args: args must not be empty");
     }
 }

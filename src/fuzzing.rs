@@ -1,38 +1,43 @@
-//! What the targets in `fuzz/` call: bytes into each parser, on a machine that is always the same. Compiled with
-//! `--cfg fuzzing` alone.
+//! What the targets in `fuzz/` call: bytes into each parser, on a machine that is always the same.
+//! Compiled with `--cfg fuzzing` alone.
 //!
-//! A target must neither panic nor hang whatever the bytes; what else is true of every input is asserted.
+//! A target must neither panic nor hang whatever the bytes; what else is true of every input is
+//! asserted.
 
 use std::path::Path;
 
 use crate::cgroup::{stats, systemd as bus};
-use crate::container::Saved;
+use crate::container::StateFile;
 use crate::host::cgroups::{CgroupLayout, Hierarchy};
 use crate::host::extras::{self, Extras, Resctrl};
-use crate::plan::cgroup::Maker;
+use crate::plan::cgroup::CgroupMaker;
 use crate::plan::systemd::Manager;
 use crate::plan::{Host, Plan, Request};
 use crate::sync;
 use crate::{resctrl, sys};
 
-/// config.json to the plan, on one of the machines; `check` must say first what `create` says, and nothing where that says
-/// nothing.
+/// config.json to the plan, on one of the machines; `check` must say first what `create` says, and
+/// nothing where that says nothing.
 pub fn config(text: &[u8]) {
     let machines = machines();
     let (host, systemd) = machines[text.len() % machines.len()].clone();
-    let maker = systemd.map_or(Maker::Us, Maker::Systemd);
+    let maker = systemd.map_or(CgroupMaker::Us, CgroupMaker::Systemd);
     let request = Request { id: "fuzz", bundle: Path::new("/bundle"), maker, ..Request::default() };
     let created = Plan::for_create(text, &request, &host);
     let first = Plan::review(text, &request, &host).problems.first().map(ToString::to_string);
     assert_eq!(created.err().map(|error| error.to_string()), first);
 }
 
-/// One with cgroup v2, one where systemd makes its cgroups, and one with cgroup v1 and an ordinary user.
+/// One with cgroup v2, one where systemd makes its cgroups, and one with cgroup v1 and an ordinary
+/// user.
 fn machines() -> [(Host, Option<Manager>); 3] {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let controllers = words(&["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"]);
-    let unified =
-        CgroupLayout::Unified { mount: "/sys/fs/cgroup".into(), own: "/user.slice/a.scope".to_owned(), controllers };
+    let unified = CgroupLayout::Unified {
+        mount: "/sys/fs/cgroup".into(),
+        own: "/user.slice/a.scope".to_owned(),
+        controllers,
+    };
     let hierarchy = |names: &[&str]| Hierarchy {
         mount: Path::new("/sys/fs/cgroup").join(names.join(",")),
         controllers: words(names),
@@ -40,8 +45,12 @@ fn machines() -> [(Host, Option<Manager>); 3] {
         root: "/".to_owned(),
         name: String::new(),
     };
-    let hierarchies =
-        vec![hierarchy(&["cpu", "cpuacct"]), hierarchy(&["memory"]), hierarchy(&["blkio"]), hierarchy(&["net_cls"])];
+    let hierarchies = vec![
+        hierarchy(&["cpu", "cpuacct"]),
+        hierarchy(&["memory"]),
+        hierarchy(&["blkio"]),
+        hierarchy(&["net_cls"]),
+    ];
     let resctrl = Resctrl { mount: "/sys/fs/resctrl".into(), l3: true, mb: true };
     let root = Host {
         euid: 0,
@@ -77,9 +86,9 @@ pub fn wire(packet: &[u8]) {
 
 /// state.json, which must be read as it is written.
 pub fn state(text: &[u8]) {
-    let Ok(saved) = Saved::parse(text) else { return };
+    let Ok(saved) = StateFile::parse(text) else { return };
     let written = serde_json::to_vec(&saved).unwrap_or_default();
-    let again = Saved::parse(&written).map(|saved| format!("{saved:?}"));
+    let again = StateFile::parse(&written).map(|saved| format!("{saved:?}"));
     assert_eq!(again.ok(), Some(format!("{saved:?}")));
 }
 

@@ -1,8 +1,9 @@
 //! Running the programs of one of the six moments.
-//! config.json: hooks.{prestart, createRuntime, createContainer, startContainer, poststart, poststop}
+//! config.json: hooks.{prestart, createRuntime, createContainer}
+//! config.json: hooks.{startContainer, poststart, poststop}
 //! config.json: hooks.prestart[].{path, args, env, timeout}
 //! config.json: annotations
-//! process: runtime (prestart, createRuntime, poststart, poststop) and init (createContainer, startContainer)
+//! process: runtime (prestart, createRuntime, poststart, poststop), init (the other two)
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -22,13 +23,13 @@ use rustix::fs::{Access, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
+use crate::config::{Hook, Hooks};
 use crate::error::{AtKey, Context, Result};
 use crate::plan::annotations::{HOOKS_STDERR, HOOKS_STDOUT, hook_files};
-use crate::plan::hooks::Moment;
-use crate::spec::{Hook, Hooks};
-use crate::sys::clone::{self, Birth, SingleThreaded};
+use crate::plan::hooks::HookPoint;
+use crate::sys::clone::{self, CloneRequest, SingleThreaded};
 use crate::sys::pidfd::{self, Exit};
-use crate::sys::wait::{self, Bound, Why};
+use crate::sys::wait::{self, Bound, Unbounded};
 use crate::sys::{Named, fd, process, signal};
 
 /// How long a hook may take to die of SIGKILL.
@@ -36,10 +37,11 @@ const DEATH: Bound = Bound::Within(Duration::from_secs(10));
 
 /// What a hook gets besides its own.
 #[derive(Debug, Default)]
-pub struct Around<'a> {
+pub struct HookContext<'a> {
     /// The environment of a hook that has none of its own; else it is ours, as with runc.
     pub env: Option<&'a [CString]>,
-    /// The container's init, without which there is nothing to be done for the hook, which is killed then.
+    /// The container's init, without which there is nothing to be done for the hook, which is
+    /// killed then.
     pub init: Option<BorrowedFd<'a>>,
     /// Where what it prints goes.
     pub output: Option<&'a Output>,
@@ -47,7 +49,8 @@ pub struct Around<'a> {
     pub confine: Option<Confine<'a>>,
 }
 
-/// What a hook's process does to itself before it becomes the hook: it loads the container's filter.
+/// What a hook's process does to itself before it becomes the hook: it loads the container's
+/// filter.
 #[derive(Clone, Copy)]
 pub struct Confine<'a> {
     /// For a process is forked then.
@@ -62,7 +65,8 @@ impl fmt::Debug for Confine<'_> {
     }
 }
 
-/// The files that annotations name for what hooks print. What has none is kept for the message of a hook that fails.
+/// The files that annotations name for what hooks print. What has none is kept for the message of a
+/// hook that fails.
 #[derive(Debug, Default)]
 pub struct Output {
     stdout: Option<OwnedFd>,
@@ -84,9 +88,16 @@ impl Output {
 }
 
 fn append_to(path: &Path) -> Result<OwnedFd> {
-    // Nobody is waited for who ought to read from a fifo; but what the hook writes to one waits as usual.
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).named(|| format!("open({path:?})"))?;
+    // Nobody is waited for who ought to read from a fifo; but what the hook writes to one waits as
+    // usual.
+    let flags = OFlags::WRONLY
+        | OFlags::CREATE
+        | OFlags::APPEND
+        | OFlags::NOCTTY
+        | OFlags::NONBLOCK
+        | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
+        .named(|| format!("open({path:?})"))?;
     rustix::io::ioctl_fionbio(&file, false).named(|| "ioctl(FIONBIO)".to_owned())?;
     Ok(file)
 }
@@ -95,7 +106,7 @@ fn append_to(path: &Path) -> Result<OwnedFd> {
 ///
 /// # Errors
 /// The first hook that could not be run, failed, or took too long; with the end of what it wrote.
-pub fn run(hooks: &Hooks, moment: Moment, state: &str, around: &Around<'_>) -> Result<()> {
+pub fn run(hooks: &Hooks, moment: HookPoint, state: &str, around: &HookContext<'_>) -> Result<()> {
     for (index, hook) in moment.of(hooks).iter().enumerate() {
         run_one(hook, state, around)
             .with_context(|| format!("error running {} hook #{index}", moment.name()))
@@ -104,9 +115,14 @@ pub fn run(hooks: &Hooks, moment: Moment, state: &str, around: &Around<'_>) -> R
     Ok(())
 }
 
-/// As [`run`], for the moment after the container is gone: a failure stops nothing, so all are run; the errors are
-/// returned for the log.
-pub fn run_all(hooks: &Hooks, moment: Moment, state: &str, around: &Around<'_>) -> Vec<anyhow::Error> {
+/// As [`run`], for the moment after the container is gone: a failure stops nothing, so all are run;
+/// the errors are returned for the log.
+pub fn run_all(
+    hooks: &Hooks,
+    moment: HookPoint,
+    state: &str,
+    around: &HookContext<'_>,
+) -> Vec<anyhow::Error> {
     let failure = |(index, hook): (usize, &Hook)| {
         let result = run_one(hook, state, around);
         result.with_context(|| format!("error running {} hook #{index}", moment.name())).err()
@@ -114,18 +130,21 @@ pub fn run_all(hooks: &Hooks, moment: Moment, state: &str, around: &Around<'_>) 
     moment.of(hooks).iter().enumerate().filter_map(failure).collect()
 }
 
-fn run_one(hook: &Hook, state: &str, around: &Around<'_>) -> Result<()> {
+fn run_one(hook: &Hook, state: &str, around: &HookContext<'_>) -> Result<()> {
     let said = fd::memory_file("hook")?;
     let exit = execute(hook, state, around, &said).with_context(|| hook.path.clone())?;
     match exit {
         Exit::Code(0) => Ok(()),
         Exit::Code(code) => anyhow::bail!("{}: exit status {code}{}", hook.path, last_words(&said)),
-        Exit::Signal(signal) => anyhow::bail!("{} was killed by signal {signal}{}", hook.path, last_words(&said)),
+        Exit::Signal(signal) => {
+            anyhow::bail!("{} was killed by signal {signal}{}", hook.path, last_words(&said))
+        }
     }
 }
 
-fn execute(hook: &Hook, state: &str, around: &Around<'_>, said: &File) -> Result<Exit> {
-    let (stdin, feed) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2()".to_owned())?;
+fn execute(hook: &Hook, state: &str, around: &HookContext<'_>, said: &File) -> Result<Exit> {
+    let (stdin, feed) =
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2()".to_owned())?;
     let command = Command::of(hook, around.env)?;
     let stdout = around.output.and_then(|output| output.stdout.as_ref());
     let stderr = around.output.and_then(|output| output.stderr.as_ref());
@@ -140,10 +159,13 @@ fn execute(hook: &Hook, state: &str, around: &Around<'_>, said: &File) -> Result
         Some(confine) => command.fork(streams, confine)?,
     };
     drop(stdin);
-    let bound = hook.timeout.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
-    let bound = bound.map_or(Bound::Endless(Why::HookWithoutTimeout), Bound::Within).fixed();
-    let patience = Patience { bound, timeout: hook.timeout.unwrap_or_default(), init: around.init };
-    // A hook need not read its state, and a pipe takes 64 KiB before it does: more is fed to one that reads.
+    let bound =
+        hook.timeout.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+    let bound = bound.map_or(Bound::Endless(Unbounded::HookWithoutTimeout), Bound::Within).fixed();
+    let patience =
+        HookTimeout { bound, timeout: hook.timeout.unwrap_or_default(), init: around.init };
+    // A hook need not read its state, and a pipe takes 64 KiB before it does: more is fed to one
+    // that reads.
     let fed = feed_state(feed, state, &patience).context("writing the state");
     if let Err(error) = fed.and_then(|()| patience.wait_for(pidfd.as_fd(), PollFlags::IN)) {
         let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
@@ -154,7 +176,7 @@ fn execute(hook: &Hook, state: &str, around: &Around<'_>, said: &File) -> Result
 }
 
 /// How long a hook may take.
-struct Patience<'a> {
+struct HookTimeout<'a> {
     bound: Bound,
     /// The same in seconds, if it has a timeout.
     timeout: i64,
@@ -162,12 +184,16 @@ struct Patience<'a> {
     init: Option<BorrowedFd<'a>>,
 }
 
-impl Patience<'_> {
+impl HookTimeout<'_> {
     /// Waits for one of `events` of a descriptor.
     fn wait_for(&self, fd: BorrowedFd<'_>, events: PollFlags) -> Result<()> {
         let mut files = vec![PollFd::from_borrowed_fd(fd, events)];
         files.extend(self.init.map(|init| PollFd::from_borrowed_fd(init, PollFlags::IN)));
-        anyhow::ensure!(wait::any(&mut files, self.bound)?, "the hook timed out after {} s", self.timeout);
+        anyhow::ensure!(
+            wait::any(&mut files, self.bound)?,
+            "the hook timed out after {} s",
+            self.timeout
+        );
         let ready = files.first().is_some_and(|file| !file.revents().is_empty());
         anyhow::ensure!(ready, "the container's init ended while the hook ran");
         Ok(())
@@ -175,7 +201,7 @@ impl Patience<'_> {
 }
 
 /// Writes the state as far as the hook takes it.
-fn feed_state(feed: OwnedFd, state: &str, patience: &Patience<'_>) -> Result<()> {
+fn feed_state(feed: OwnedFd, state: &str, patience: &HookTimeout<'_>) -> Result<()> {
     rustix::io::ioctl_fionbio(&feed, true).named(|| "ioctl(FIONBIO)".to_owned())?;
     let mut left = state.as_bytes();
     while !left.is_empty() {
@@ -189,8 +215,8 @@ fn feed_state(feed: OwnedFd, state: &str, patience: &Patience<'_>) -> Result<()>
     Ok(())
 }
 
-/// What a hook is executed with: exactly these arguments and this environment. It is in a process group of its own, so
-/// that all that it starts can be killed with it.
+/// What a hook is executed with: exactly these arguments and this environment. It is in a process
+/// group of its own, so that all that it starts can be killed with it.
 struct Command {
     path: CString,
     args: Vec<CString>,
@@ -199,8 +225,9 @@ struct Command {
 
 impl Command {
     fn of(hook: &Hook, default_env: Option<&[CString]>) -> Result<Self> {
-        let strings =
-            |list: &[String]| list.iter().map(|text| CString::new(text.as_str())).collect::<Result<Vec<_>, _>>();
+        let strings = |list: &[String]| {
+            list.iter().map(|text| CString::new(text.as_str())).collect::<Result<Vec<_>, _>>()
+        };
         let path = CString::new(hook.path.as_str())?;
         let args = if hook.args.is_empty() { vec![path.clone()] } else { strings(&hook.args)? };
         let env = match &hook.env {
@@ -228,25 +255,33 @@ impl Command {
                     | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF,
             )
             .named(call)?;
-        let pid = posix_spawn(self.path.as_c_str(), &actions, &attributes, &self.args, &self.env).named(call)?;
+        let pid = posix_spawn(self.path.as_c_str(), &actions, &attributes, &self.args, &self.env)
+            .named(call)?;
         Ok(pid.as_raw())
     }
 
-    /// As [`Self::spawn`] for what posix_spawn(3) cannot do. A failure is told where the hook would write.
+    /// As [`Self::spawn`] for what posix_spawn(3) cannot do. A failure is told where the hook would
+    /// write.
     fn fork(&self, streams: [BorrowedFd<'_>; 3], confine: Confine<'_>) -> Result<(i32, OwnedFd)> {
         // Before the filter is loaded, after which nobody may be able to tell.
-        rustix::fs::access(self.path.as_c_str(), Access::EXEC_OK).named(|| format!("access({:?})", self.path))?;
+        rustix::fs::access(self.path.as_c_str(), Access::EXEC_OK)
+            .named(|| format!("access({:?})", self.path))?;
         let child = || {
             let Err(error) = self.become_hook(streams, confine);
             // There may be no right to say it.
             let _ = rustix::io::write(streams[2], format!("{error:#}").as_bytes());
             NOT_EXECUTED
         };
-        let newborn = clone::clone(confine.alone, &Birth::default(), child).context("making the hook's process")?;
+        let newborn = clone::clone(confine.alone, &CloneRequest::default(), child)
+            .context("making the hook's process")?;
         Ok((newborn.pid, newborn.pidfd))
     }
 
-    fn become_hook(&self, streams: [BorrowedFd<'_>; 3], confine: Confine<'_>) -> Result<Infallible> {
+    fn become_hook(
+        &self,
+        streams: [BorrowedFd<'_>; 3],
+        confine: Confine<'_>,
+    ) -> Result<Infallible> {
         rustix::process::setpgid(None, None).named(|| "setpgid(0, 0)".to_owned())?;
         for (from, to) in streams.into_iter().zip(0..) {
             fd::become_standard(from, to)?;
@@ -262,7 +297,8 @@ impl Command {
 const NOT_EXECUTED: i32 = 127;
 
 fn own_env() -> Result<Vec<CString>, NulError> {
-    let entry = |(name, value): (OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
+    let entry =
+        |(name, value): (OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
     std::env::vars_os().map(|variable| CString::new(entry(variable))).collect()
 }
 

@@ -1,5 +1,5 @@
-//! Facts about the machine and about us that `plan/` decides by: looked up once at the start, but for what few configs
-//! need ([`extras`]).
+//! Facts about the machine and about us that `plan/` decides by: looked up once at the start, but
+//! for what few configs need ([`extras`]).
 
 pub mod cgroups;
 pub mod extras;
@@ -22,8 +22,9 @@ pub struct Host {
     pub egid: u32,
     /// Capabilities that we have and can give; bit n is capability n.
     pub capabilities: u64,
-    /// Whether we are an ordinary user, also where we are root of his user namespace: rights over cgroups, and over the
-    /// system's systemd, are not to be expected, so that a container without limits does without.
+    /// Whether we are an ordinary user, also where we are root of his user namespace: rights over
+    /// cgroups, and over the system's systemd, are not to be expected, so that a container without
+    /// limits does without.
     pub rootless: bool,
     /// The cgroup hierarchies.
     pub cgroups: CgroupLayout,
@@ -57,8 +58,8 @@ impl FromStr for Rootless {
     }
 }
 
-/// The oldest kernel that has what every container needs: `mount_setattr`, `CLONE_INTO_CGROUP`, `cgroup.kill`, and
-/// memory accounting of BPF programs without CAP_SYS_RESOURCE.
+/// The oldest kernel that has what every container needs: `mount_setattr`, `CLONE_INTO_CGROUP`,
+/// `cgroup.kill`, and memory accounting of BPF programs without CAP_SYS_RESOURCE.
 const KERNEL: (u32, u32) = (5, 14);
 
 impl Host {
@@ -98,23 +99,27 @@ impl Host {
 }
 
 fn check_kernel(release: &str) -> Result<()> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
     let found: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if found < KERNEL {
         let (major, minor) = KERNEL;
-        return Err(
-            Failure::Unsupported(format!("kernel {release} is too old: orlop needs {major}.{minor} or newer")).into()
-        );
+        return Err(Failure::Unsupported(format!(
+            "kernel {release} is too old: orlop needs {major}.{minor} or newer"
+        ))
+        .into());
     }
     Ok(())
 }
 
-/// Where containers are kept when `--root` does not say: `/run/orlop`, and below `$XDG_RUNTIME_DIR` for an ordinary
-/// user, who may also be root of a user namespace.
+/// Where containers are kept when `--root` does not say: `/run/orlop`, and below `$XDG_RUNTIME_DIR`
+/// for an ordinary user, who may also be root of a user namespace.
 #[must_use]
 pub fn default_state_root() -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR") {
-        Some(directory) if !directory.is_empty() && is_ordinary_user() => PathBuf::from(directory).join("orlop"),
+        Some(directory) if !directory.is_empty() && is_ordinary_user() => {
+            PathBuf::from(directory).join("orlop")
+        }
         _ => PathBuf::from("/run/orlop"),
     }
 }
@@ -122,7 +127,8 @@ pub fn default_state_root() -> PathBuf {
 /// As runc tells them apart: where everything runs in a user namespace, root calls itself so.
 fn is_ordinary_user() -> bool {
     !rustix::process::geteuid().is_root()
-        || std::env::var_os("USER").is_none_or(|user| user != "root") && sys::proc::in_user_namespace().unwrap_or(false)
+        || std::env::var_os("USER").is_none_or(|user| user != "root")
+            && sys::proc::in_user_namespace().unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -145,9 +151,12 @@ mod tests {
 
     #[test]
     fn old_kernels_are_refused() {
-        for (release, good) in
-            [("6.18.44-fc-v657", true), ("5.14.0-503.el9", true), ("5.13.9", false), ("4.18.0", false)]
-        {
+        for (release, good) in [
+            ("6.18.44-fc-v657", true),
+            ("5.14.0-503.el9", true),
+            ("5.13.9", false),
+            ("4.18.0", false),
+        ] {
             assert_eq!(check_kernel(release).is_ok(), good, "{release}");
         }
     }

@@ -1,4 +1,5 @@
-//! `--log`, `--log-format`, `--debug`: lines that read as runc's do, which containerd and Podman parse.
+//! `--log`, `--log-format`, `--debug`: lines that read as runc's do, which containerd and Podman
+//! parse.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -19,7 +20,7 @@ const PATIENCE: Bound = Bound::Within(Duration::from_secs(2));
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum LogFormat {
     /// `time="…" level=error msg="…"`.
     Text,
     /// `{"level":"error","msg":"…","time":"…"}`.
@@ -30,12 +31,13 @@ pub enum Format {
 #[derive(Debug)]
 pub struct Log {
     file: Option<File>,
-    format: Format,
+    format: LogFormat,
 }
 
-/// A line of the JSON form. The fields after `time` are ours. Those up to `hint` stand only in the line of an error, so
-/// that a program need not read English: what kind of failure, where in config.json (a JSON pointer), which file, which
-/// call, which error number, and what to do. The last two say how long a phase took, see [`Phases`].
+/// A line of the JSON form. The fields after `time` are ours. Those up to `hint` stand only in the
+/// line of an error, so that a program need not read English: what kind of failure, where in
+/// config.json (a JSON pointer), which file, which call, which error number, and what to do. The
+/// last two say how long a phase took, see [`Phases`].
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     level: &'a str,
@@ -54,18 +56,18 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     hint: &'a str,
     #[serde(flatten)]
-    took: Option<Took>,
+    took: Option<PhaseLine>,
 }
 
 /// How long a phase took.
 #[derive(Debug, Serialize)]
-struct Took {
+struct PhaseLine {
     phase: String,
     microseconds: u64,
 }
 
-/// A stopwatch for the phases of a command: with `--debug`, each is told with its microseconds. Without, it is not even
-/// looked at the clock.
+/// A stopwatch for the phases of a command: with `--debug`, each is told with its microseconds.
+/// Without, it is not even looked at the clock.
 #[derive(Debug)]
 pub struct Phases {
     since: Option<Instant>,
@@ -87,10 +89,13 @@ impl Phases {
     }
 }
 
-impl Took {
+impl PhaseLine {
     fn of(record: &log::Record<'_>) -> Option<Self> {
         let field = |name: &str| record.key_values().get(log::kv::Key::from(name));
-        Some(Self { phase: field("phase")?.to_string(), microseconds: field("microseconds")?.to_u64()? })
+        Some(Self {
+            phase: field("phase")?.to_string(),
+            microseconds: field("microseconds")?.to_u64()?,
+        })
     }
 }
 
@@ -99,11 +104,16 @@ impl Log {
     ///
     /// # Errors
     /// open(2)'s.
-    pub fn open(path: Option<&Path>, format: Format) -> Result<Self> {
+    pub fn open(path: Option<&Path>, format: LogFormat) -> Result<Self> {
         let open = |path: &Path| {
             // Should it be a fifo, we do not wait for its other end.
             let flags = libc::O_NONBLOCK;
-            let file = OpenOptions::new().create(true).append(true).mode(0o644).custom_flags(flags).open(path);
+            let file = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .mode(0o644)
+                .custom_flags(flags)
+                .open(path);
             file.named(|| format!("open({path:?})")).context("opening the log file (--log)")
         };
         Ok(Self { file: path.map(open).transpose()?, format })
@@ -118,32 +128,43 @@ impl Log {
         log
     }
 
-    /// Writes the line of an error; true when it went to a file, so that standard error is still to be told.
+    /// Writes the line of an error; true when it went to a file, so that standard error is still to
+    /// be told.
     #[must_use]
     pub fn error(&self, report: &Report) -> bool {
         self.line("error", report, None);
         self.file.is_some()
     }
 
-    fn line(&self, level: &str, report: &Report, took: Option<Took>) {
+    fn line(&self, level: &str, report: &Report, took: Option<PhaseLine>) {
         let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let line = match self.format {
-            Format::Text => {
-                let took = took.map(|took| format!(" phase={} microseconds={}", took.phase, took.microseconds));
-                format!("time={time:?} level={level} msg={:?}{}\n", report.text, took.unwrap_or_default())
+            LogFormat::Text => {
+                let took = took.map(|took| {
+                    format!(" phase={} microseconds={}", took.phase, took.microseconds)
+                });
+                format!(
+                    "time={time:?} level={level} msg={:?}{}\n",
+                    report.text,
+                    took.unwrap_or_default()
+                )
             }
-            Format::Json => {
+            LogFormat::Json => {
                 let Report { text, code, key, call, errno } = report;
                 let (path, hint) = (report.path(), report.hint());
                 let errno = NonZeroI32::new(*errno);
-                let line = Line { level, msg: text, time, code, key, path, call, errno, hint, took };
+                let line =
+                    Line { level, msg: text, time, code, key, path, call, errno, hint, took };
                 serde_json::to_string(&line).unwrap_or_default() + "\n"
             }
         };
-        // One write, so that lines of several of us do not mix. There is nobody to tell of a failure here.
+        // One write, so that lines of several of us do not mix. There is nobody to tell of a
+        // failure here.
         let _ = match self.file.as_ref() {
             Some(mut file) => file.write_all(line.as_bytes()).or_else(|error| match error.kind() {
-                ErrorKind::WouldBlock if wait::writable(file.as_fd(), PATIENCE).is_ok_and(|ready| ready) => {
+                ErrorKind::WouldBlock
+                    if wait::writable(file.as_fd(), PATIENCE).is_ok_and(|ready| ready) =>
+                {
                     file.write_all(line.as_bytes())
                 }
                 _ => Err(error),
@@ -166,7 +187,7 @@ impl log::Log for Log {
             log::Level::Debug | log::Level::Trace => "debug",
         };
         let report = Report { text: record.args().to_string(), ..Report::default() };
-        self.line(level, &report, Took::of(record));
+        self.line(level, &report, PhaseLine::of(record));
     }
 
     fn flush(&self) {}

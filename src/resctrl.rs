@@ -1,5 +1,5 @@
-//! Whatever touches the resctrl filesystem: the group of a container, by which it gets its share of cache and memory
-//! bandwidth.
+//! Whatever touches the resctrl filesystem: the group of a container, by which it gets its share of
+//! cache and memory bandwidth.
 //! config.json: linux.intelRdt.{closID, schemata, l3CacheSchema, memBwSchema, enableMonitoring}
 //! process: runtime
 
@@ -13,7 +13,7 @@ use rustix::fs::{CWD, Mode, mkdir, rmdir, stat};
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Context, Result};
-use crate::plan::intel_rdt::{IntelRdtPlan, Owner};
+use crate::plan::intel_rdt::{GroupOwner, IntelRdtPlan};
 use crate::sys::{Call, Named, small_file};
 
 /// Permissions of a group's directory.
@@ -36,32 +36,38 @@ impl Groups {
     /// Makes them.
     ///
     /// # Errors
-    /// A group that must be there and is not, or that is and has another configuration; the failed call's, with what the
-    /// kernel says about it.
+    /// A group that must be there and is not, or that is and has another configuration; the failed
+    /// call's, with what the kernel says about it.
     pub fn make(plan: &IntelRdtPlan) -> Result<Self> {
         let groups = Self {
             group: plan.group.clone(),
             monitoring: plan.monitoring.clone(),
-            shared: plan.owner != Owner::Container,
+            shared: plan.owner != GroupOwner::Container,
             made: Vec::new(),
         };
         groups.try_make(plan).at("/linux/intelRdt")
     }
 
     fn try_make(mut self, plan: &IntelRdtPlan) -> Result<Self> {
-        if plan.owner == Owner::Other {
+        if plan.owner == GroupOwner::Other {
             stat(&self.group).named(|| format!("stat({:?})", self.group)).context(
                 "clos dir not accessible (must be pre-created when schemata, l3CacheSchema and memBwSchema are empty)",
             )?;
         } else {
             match mkdir(&self.group, MODE) {
                 Ok(()) => self.made.push(self.group.clone()),
-                Err(Errno::EXIST) if plan.owner == Owner::Shared => self.compare(&plan.schemata)?,
+                Err(Errno::EXIST) if plan.owner == GroupOwner::Shared => {
+                    self.compare(&plan.schemata)?
+                }
                 Err(Errno::EXIST) => {}
-                Err(errno) => self.explain(Err(errno).named(|| format!("mkdir({:?})", self.group)))?,
+                Err(errno) => {
+                    self.explain(Err(errno).named(|| format!("mkdir({:?})", self.group)))?
+                }
             }
             // One that was there and is right is left alone.
-            if !plan.schemata.is_empty() && (plan.owner == Owner::Container || !self.made.is_empty()) {
+            if !plan.schemata.is_empty()
+                && (plan.owner == GroupOwner::Container || !self.made.is_empty())
+            {
                 self.set(&plan.schemata)?;
             }
         }
@@ -73,7 +79,8 @@ impl Groups {
         Ok(self)
     }
 
-    /// Those of a container that has been made; nothing when they are gone: then its processes are in the default group.
+    /// Those of a container that has been made; nothing when they are gone: then its processes are
+    /// in the default group.
     #[must_use]
     pub fn open(group: &Path, monitoring: Option<&Path>) -> Option<Self> {
         stat(group).ok()?;
@@ -92,14 +99,17 @@ impl Groups {
         self.made.clear();
     }
 
-    /// Moves a process there: first into the control group, whose monitoring group can hold no others.
+    /// Moves a process there: first into the control group, whose monitoring group can hold no
+    /// others.
     ///
     /// # Errors
     /// The failed call's.
     pub fn add(&self, pid: i32) -> Result<()> {
         for group in [Some(&self.group), self.monitoring.as_ref()].into_iter().flatten() {
             let written = self.write(&group.join("tasks"), &pid.to_string());
-            written.with_context(|| format!("error adding pid {pid} to Intel RDT")).at("/linux/intelRdt")?;
+            written
+                .with_context(|| format!("error adding pid {pid} to Intel RDT"))
+                .at("/linux/intelRdt")?;
         }
         Ok(())
     }
@@ -112,7 +122,8 @@ impl Groups {
         schemata(&self.group)
     }
 
-    /// Changes the schemata: whole lines, in one write, which the kernel takes as a whole or refuses.
+    /// Changes the schemata: whole lines, in one write, which the kernel takes as a whole or
+    /// refuses.
     ///
     /// # Errors
     /// The failed call's.
@@ -124,7 +135,8 @@ impl Groups {
     /// What is there must not be changed by those who come later.
     fn compare(&self, wanted: &[String]) -> Result<()> {
         let found = Schemata::parse(&self.schemata()?);
-        let granularity = self.info("MB/bandwidth_gran").and_then(|text| text.parse().ok()).unwrap_or(1);
+        let granularity =
+            self.info("MB/bandwidth_gran").and_then(|text| text.parse().ok()).unwrap_or(1);
         match Schemata::parse(&wanted.join("\n")).first_unlike(&found, granularity) {
             None => Ok(()),
             Some(line) => bail!(
@@ -171,7 +183,8 @@ impl Drop for Groups {
     }
 }
 
-/// Removes groups, which moves what processes they have to the one above. Those that are gone are no error.
+/// Removes groups, which moves what processes they have to the one above. Those that are gone are
+/// no error.
 ///
 /// # Errors
 /// The failed call's.
@@ -195,14 +208,17 @@ impl Schemata {
         let mut values = BTreeMap::new();
         for (resource, domains) in text.lines().filter_map(|line| line.split_once(':')) {
             for (domain, value) in domains.split(';').filter_map(|domain| domain.split_once('=')) {
-                values.insert((resource.trim().to_owned(), domain.trim().to_owned()), value.trim().to_owned());
+                values.insert(
+                    (resource.trim().to_owned(), domain.trim().to_owned()),
+                    value.trim().to_owned(),
+                );
             }
         }
         Self(values)
     }
 
-    /// The first of our values that `found` does not have, as a line. Bit masks are hexadecimal; bandwidths are decimal, and
-    /// the kernel rounds them up.
+    /// The first of our values that `found` does not have, as a line. Bit masks are hexadecimal;
+    /// bandwidths are decimal, and the kernel rounds them up.
     fn first_unlike(&self, found: &Self, granularity: u64) -> Option<String> {
         let number = |resource: &str, text: &str| -> Option<u64> {
             if resource == "MB" {
@@ -212,7 +228,9 @@ impl Schemata {
         };
         self.0.iter().find_map(|((resource, domain), value)| {
             let same = found.0.get(&(resource.clone(), domain.clone())).is_some_and(|other| {
-                value == other || number(resource, value).is_some_and(|value| number(resource, other) == Some(value))
+                value == other
+                    || number(resource, value)
+                        .is_some_and(|value| number(resource, other) == Some(value))
             });
             (!same).then(|| format!("{resource}:{domain}={value}"))
         })

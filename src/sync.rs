@@ -5,36 +5,38 @@
 //!   ─────────────────────────────────────────────────────────────────────────────────
 //!   Forked(pid)                     ──▶     only by the bootstrap, its last message
 //!                                   ◀── Go                id maps written, cgroup joined
-//!   MountSource(n)        (0..k×)   ──▶     a source only the host side may open, or a copy of it whose ids are to
-//!     + perhaps a descriptor                be mapped
+//!   MountSource(n)        (0..k×)   ──▶     a source that only the runtime may open, or a copy of
+//!     + perhaps a descriptor                it whose ids it maps
 //!                                   ◀── Descriptor
 //!   Devices               (0..1×)   ──▶     nodes that only the host side may make
 //!                                   ◀── Descriptor, or Go if it may not either
 //!   Built                           ──▶     cgroup limits, prestart, createRuntime
 //!                                   ◀── Go                only if init waits: there are hooks
 //!   Terminal + descriptor           ──▶     its master, when the program has one; no answer
-//!   Limits                          ──▶     rlimits, scheduling, when asked for from within a user namespace
+//!   Limits                          ──▶     rlimits, scheduling, if init is in a user namespace
 //!                                   ◀── Go
 //!   Ready                           ──▶     all that can fail has not
 //!                                   ◀── Go                state.json = created; `create` returns
 //!   Failed(report)        (any time)──▶     becomes the command's error, kind intact
 //! ```
-//! A filter with a listener adds a step: before `Ready` of `create` and `run`, if it judges no call of ours; else after
-//! the last `Go`, of `run` and `start`, and for each startContainer hook as well. With `exec` it is always after that.
+//! A filter with a listener adds a step: before `Ready` of `create` and `run`, if it judges no call
+//! of ours; else after the last `Go`, of `run` and `start`, and for each startContainer hook as
+//! well. With `exec` it is always after that.
 //!
 //! ```text
 //!   Listener, with the descriptor   ──▶     handed to the agent of linux.seccomp.listenerPath
 //!                                   ◀── Go                it is there: the program may run
 //! ```
-//! What `exec` makes says `Terminal`, `Limits`, `Ready` and `Failed` alike; its first `Go` means that it is in the cgroup, its last that
-//! the pid file is written.
+//! What `exec` makes says `Terminal`, `Limits`, `Ready` and `Failed` alike; its first `Go` means
+//! that it is in the cgroup, its last that the pid file is written.
 //!
-//! The end of the wire without a `Failed` means, before `Ready`, that init died; after it, that init became the program:
-//! the descriptor is close-on-exec. `start` speaks to init on a second wire of the same form, which it gets by
-//! connecting to the gate ([`crate::container::gate`]): `Go` opens it, and then `Failed` or the end, as above.
+//! The end of the wire without a `Failed` means, before `Ready`, that init died; after it, that
+//! init became the program: the descriptor is close-on-exec. `start` speaks to init on a second
+//! wire of the same form, which it gets by connecting to the gate ([`crate::container::gate`]):
+//! `Go` opens it, and then `Failed` or the end, as above.
 //!
-//! Packets of SOCK_SEQPACKET: a tag, eight bytes of number, then text. Only [`RuntimeEnd`] can send [`ToInit`], only
-//! [`InitEnd`] can send [`FromInit`].
+//! Packets of SOCK_SEQPACKET: a tag, eight bytes of number, then text. Only [`RuntimeEnd`] can send
+//! [`ToInit`], only [`InitEnd`] can send [`FromInit`].
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -43,7 +45,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use crate::error::{Context, Report, Result};
-use crate::sys::wait::{Bound, Why};
+use crate::sys::wait::{Bound, Unbounded};
 use crate::sys::{Call, socket};
 
 /// The name that init has for `ps` until it is the program.
@@ -54,11 +56,13 @@ pub const INIT_NAME: &CStr = c"orlop:[init]";
 pub enum FromInit {
     /// Init is there, with this pid.
     Forked(i32),
-    /// The source of `mounts[n]` cannot be opened from here, or it is this mount, and its ids cannot be mapped from here.
+    /// The source of `mounts[n]` cannot be opened from here, or it is this mount, and its ids
+    /// cannot be mapped from here.
     MountSource(usize, Option<OwnedFd>),
     /// The device nodes of the config cannot be made from here.
     Devices,
-    /// The mounts and devices are made, pivot_root is next: the moment for the cgroup's limits and the first hooks.
+    /// The mounts and devices are made, pivot_root is next: the moment for the cgroup's limits and
+    /// the first hooks.
     Built,
     /// The master of the program's terminal.
     Terminal(OwnedFd),
@@ -155,13 +159,14 @@ impl RuntimeEnd {
     /// # Errors
     /// recvmsg(2)'s; a packet that is none of ours.
     pub fn receive(&self) -> Result<FromInit> {
-        match self.read(Bound::Endless(Why::PeerAtWork)) {
+        match self.read(Bound::Endless(Unbounded::PeerAtWork)) {
             Err(error) if is(&error, Errno::CONNRESET) => Ok(FromInit::End),
             said => said.context("listening to the container's init"),
         }
     }
 
-    /// As [`Self::receive`]. Each time init has been silent for a moment, `look` looks after it; its error ends the wait.
+    /// As [`Self::receive`]. Each time init has been silent for a moment, `look` looks after it;
+    /// its error ends the wait.
     ///
     /// # Errors
     /// As [`Self::receive`]; those of `look`.
@@ -172,8 +177,8 @@ impl RuntimeEnd {
         }
     }
 
-    /// As [`Self::receive_watched`], but the other end having gone before it took our connection is an error of its own
-    /// (`ECONNRESET`).
+    /// As [`Self::receive_watched`], but the other end having gone before it took our connection is
+    /// an error of its own (`ECONNRESET`).
     ///
     /// # Errors
     /// recvmsg(2)'s; those of `look`.
@@ -205,7 +210,7 @@ impl InitEnd {
     /// # Errors
     /// sendmsg(2)'s, recvmsg(2)'s; that the runtime is gone.
     pub fn ask(&self, message: &FromInit) -> Result<ToInit> {
-        self.tell(message)?;
+        self.send(message)?;
         self.wait()
     }
 
@@ -213,7 +218,7 @@ impl InitEnd {
     ///
     /// # Errors
     /// sendmsg(2)'s; that the runtime is gone.
-    pub fn tell(&self, message: &FromInit) -> Result<()> {
+    pub fn send(&self, message: &FromInit) -> Result<()> {
         let descriptor = match message {
             FromInit::Terminal(fd)
             | FromInit::Listener(fd)
@@ -224,7 +229,8 @@ impl InitEnd {
         socket::send(&self.0, &encode(message), descriptor).context("speaking to the runtime")
     }
 
-    /// Waits to be told to go on. The runtime's death ends us, too: nobody would ever start or delete us.
+    /// Waits to be told to go on. The runtime's death ends us, too: nobody would ever start or
+    /// delete us.
     ///
     /// # Errors
     /// recvmsg(2)'s; that the runtime is gone.
@@ -238,7 +244,7 @@ impl InitEnd {
     /// recvmsg(2)'s.
     pub fn next(&self) -> Result<Option<ToInit>> {
         let mut buffer = [0; 16];
-        match socket::receive(&self.0, &mut buffer, Bound::Endless(Why::PeerAtWork)) {
+        match socket::receive(&self.0, &mut buffer, Bound::Endless(Unbounded::PeerAtWork)) {
             Ok((0, _)) => Ok(None),
             Err(call) if call.is(Errno::CONNRESET) => Ok(None),
             Ok((_, None)) => Ok(Some(ToInit::Go)),
@@ -293,7 +299,9 @@ pub(crate) fn encode(message: &FromInit) -> Vec<u8> {
         FromInit::End => Vec::new(),
         FromInit::Failed(report) => {
             let mut packet = number(FAILED, u64::from(report.errno.unsigned_abs()));
-            packet.extend([&*report.code, &report.key, &report.call, &report.text].join("\0").as_bytes());
+            packet.extend(
+                [&*report.code, &report.key, &report.call, &report.text].join("\0").as_bytes(),
+            );
             packet.truncate(LONGEST);
             packet
         }
@@ -301,18 +309,25 @@ pub(crate) fn encode(message: &FromInit) -> Vec<u8> {
 }
 
 pub(crate) fn decode(packet: &[u8], descriptor: Option<OwnedFd>) -> Result<FromInit> {
-    let number = packet.get(1..9).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+    let number =
+        packet.get(1..9).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
     Ok(match packet.first() {
         None => FromInit::End,
         Some(&FORKED) => FromInit::Forked(i32::try_from(number)?),
         Some(&MOUNT_SOURCE) => FromInit::MountSource(usize::try_from(number)?, descriptor),
         Some(&DEVICES) => FromInit::Devices,
         Some(&BUILT) => FromInit::Built,
-        Some(&TERMINAL) => FromInit::Terminal(descriptor.context("a terminal without a descriptor")?),
+        Some(&TERMINAL) => {
+            FromInit::Terminal(descriptor.context("a terminal without a descriptor")?)
+        }
         Some(&LIMITS) => FromInit::Limits,
         Some(&READY) => FromInit::Ready,
-        Some(&LISTENER) => FromInit::Listener(descriptor.context("a message without its descriptor")?),
-        Some(&USER_NAMESPACE) => FromInit::UserNamespace(descriptor.context("a message without its descriptor")?),
+        Some(&LISTENER) => {
+            FromInit::Listener(descriptor.context("a message without its descriptor")?)
+        }
+        Some(&USER_NAMESPACE) => {
+            FromInit::UserNamespace(descriptor.context("a message without its descriptor")?)
+        }
         Some(&FAILED) => {
             let text = String::from_utf8_lossy(packet.get(9..).unwrap_or_default()).into_owned();
             let mut parts = text.splitn(4, '\0').map(str::to_owned);
@@ -358,7 +373,8 @@ mod tests {
             assert_eq!(format!("{heard:?}"), format!("{message:?}"));
         }
         decode(b"?", None).expect_err("none of ours");
-        decode(&[super::FORKED, 255, 255, 255, 255, 255, 255, 255, 255], None).expect_err("not a pid");
+        decode(&[super::FORKED, 255, 255, 255, 255, 255, 255, 255, 255], None)
+            .expect_err("not a pid");
         decode(&[super::TERMINAL], None).expect_err("no terminal");
         decode(&[super::LISTENER], None).expect_err("no descriptor");
     }

@@ -47,7 +47,10 @@ fn in_a_user_namespace_the_kept_groups_still_count() {
 #[test]
 fn exec_keeps_the_groups_of_its_caller() {
     differs!();
-    let c = keeping_groups("1").args(["sleep", "60"]).after("set -- setpriv --groups 7 \"$@\"").run_detached();
+    let c = keeping_groups("1")
+        .args(["sleep", "60"])
+        .after("set -- setpriv --groups 7 \"$@\"")
+        .run_detached();
     let out = c.exec(&[], &["grep", "^Groups:", "/proc/self/status"]).ok();
     assert_eq!(out.line().split_whitespace().nth(1), Some("7"), "{out:?}");
 }
@@ -57,12 +60,17 @@ fn groups_that_are_asked_for_as_well_are_a_warning() {
     differs!();
     let mut bundle = keeping_groups("1").set("/process/user/additionalGids", json!([5]));
     let out = bundle.run(["true"]);
-    assert!(out.status == 0 && out.stderr.contains("process.user.additionalGids: not set"), "{out:?}");
+    assert!(
+        out.status == 0 && out.stderr.contains("process.user.additionalGids: not set"),
+        "{out:?}"
+    );
 }
 
-const OF_THE_HOST: [&str; 5] = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"];
+const OF_THE_HOST: [&str; 5] =
+    ["prestart", "createRuntime", "createContainer", "poststart", "poststop"];
 
-/// With a hook of each moment, which prints its name to both streams; and where the annotations let it go.
+/// With a hook of each moment, which prints its name to both streams; and where the annotations let
+/// it go.
 fn printing(annotations: &Value) -> Bundle {
     OF_THE_HOST
         .into_iter()
@@ -72,7 +80,8 @@ fn printing(annotations: &Value) -> Bundle {
         })
 }
 
-/// All but those of `startContainer`, which are programs of the image and get nothing of the host's.
+/// All but those of `startContainer`, which are programs of the image and get nothing of the
+/// host's.
 #[test]
 fn what_hooks_print_is_appended_to_the_files() {
     differs!();
@@ -83,7 +92,8 @@ fn what_hooks_print_is_appended_to_the_files() {
     let c = printing(&annotations).args(["sleep", "60"]).create();
     c.start();
     c.delete_by_force();
-    let expected = |end: &str| OF_THE_HOST.iter().map(|kind| format!("{kind}{end}\n")).collect::<String>();
+    let expected =
+        |end: &str| OF_THE_HOST.iter().map(|kind| format!("{kind}{end}\n")).collect::<String>();
     assert_eq!(fs::read_to_string(&stdout).unwrap(), format!("before\n{}", expected("")));
     assert_eq!(fs::read_to_string(&stderr).unwrap(), expected(" failed"));
 }
@@ -94,8 +104,10 @@ fn a_hook_that_fails_is_quoted_by_what_has_no_file() {
     differs!();
     let place = Bundle::busybox();
     let stdout = place.scratch("stdout");
-    let bundle = Bundle::busybox().set("/annotations/run.oci.hooks.stdout", stdout.to_str().unwrap());
-    let mut bundle = with_hook(bundle, "createRuntime", "echo for the file; echo for the message >&2; exit 3");
+    let bundle =
+        Bundle::busybox().set("/annotations/run.oci.hooks.stdout", stdout.to_str().unwrap());
+    let mut bundle =
+        with_hook(bundle, "createRuntime", "echo for the file; echo for the message >&2; exit 3");
     let out = bundle.run(["true"]).refused().because("exit status 3: for the message");
     assert!(!out.stderr.contains("for the file"), "{out:?}");
     assert_eq!(fs::read_to_string(&stdout).unwrap(), "for the file\n");

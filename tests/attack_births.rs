@@ -1,7 +1,8 @@
-//! A neighbour lies in wait for whatever the runtime makes, from outside of the container: in the runtime's own pid
-//! namespace, as a pod with `hostPID` is. `attack_exec` has those inside.
+//! A neighbour lies in wait for whatever the runtime makes, from outside of the container: in the
+//! runtime's own pid namespace, as a pod with `hostPID` is. `attack_exec` has those inside.
 //!
-//! Seen to fail at commit 84eb9f4, and with `set_dumpable(false)` left out of `begin` in `sys/process.rs`.
+//! Seen to fail at commit 84eb9f4, and with `set_dumpable(false)` left out of `begin` in
+//! `sys/process.rs`.
 
 use std::fs;
 

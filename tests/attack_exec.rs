@@ -11,8 +11,9 @@ use crate::support::{Bundle, Container, config, json, runtime, userland};
 /// Up from wherever a descriptor leads to, as far as the root of what it is in.
 const UP: &str = "/../../../../../../../../../../../../../../..";
 
-/// A container whose processes look at all others but themselves: whether a path of the host is behind their root or
-/// behind one of their descriptors, and whether a secret is in their environment.
+/// A container whose processes look at all others but themselves: whether a path of the host is
+/// behind their root or behind one of their descriptors, and whether a secret is in their
+/// environment.
 fn spying(bundle: Bundle, capabilities: &[&str]) -> Container {
     let bundle = bundle.env("SECRET", "the-treasure-is-below-the-palm");
     fs::write(bundle.scratch("treasure"), "gold").unwrap();
@@ -24,7 +25,10 @@ fn spying(bundle: Bundle, capabilities: &[&str]) -> Container {
          cd /proc; echo ready
          while :; do for p in [0-9]*; do [ $p = 1 ] || look $p 2>/dev/null; done; done"
     );
-    let c = bundle.set("/process/capabilities", config::capabilities(capabilities)).script(&script).run_detached();
+    let c = bundle
+        .set("/process/capabilities", config::capabilities(capabilities))
+        .script(&script)
+        .run_detached();
     c.wait_for("ready\n");
     c
 }
@@ -37,15 +41,15 @@ fn sees_nothing(c: &Container) {
     assert_eq!(c.stdout(), "ready\n", "seen from inside");
 }
 
-/// CVE-2016-9962. Seen to fail while such a process was born on the host (see below), with `set_dumpable(false)` left out
-/// of `runtime/join.rs`.
+/// CVE-2016-9962. Seen to fail while such a process was born on the host (see below), with
+/// `set_dumpable(false)` left out of `runtime/join.rs`.
 #[test]
 fn a_container_cannot_look_into_a_process_on_its_way_in() {
     sees_nothing(&spying(Bundle::busybox(), &["CAP_KILL"]));
 }
 
-/// In a user namespace whoever is in it has all rights over the process, once that is, too. Seen to fail with both
-/// `set_dumpable(false)` left out.
+/// In a user namespace whoever is in it has all rights over the process, once that is, too. Seen to
+/// fail with both `set_dumpable(false)` left out.
 #[test]
 fn a_container_cannot_look_into_a_process_on_its_way_into_a_user_namespace() {
     let ids = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
@@ -56,16 +60,18 @@ fn a_container_cannot_look_into_a_process_on_its_way_into_a_user_namespace() {
     sees_nothing(&spying(bundle, &all));
 }
 
-/// The same, by somebody whom being non-dumpable does not keep off (`docker run --cap-add SYS_PTRACE`). Seen to fail
-/// while such a process was born in the pid namespace before it had joined the rest: nearly every `exec` showed the
-/// host's root, the state directory and the cgroup's.
+/// The same, by somebody whom being non-dumpable does not keep off
+/// (`docker run --cap-add SYS_PTRACE`). Seen to fail while such a process was born in the pid
+/// namespace before it had joined the rest: nearly every `exec` showed the host's root, the state
+/// directory and the cgroup's.
 #[test]
 fn a_container_that_may_trace_finds_nothing_of_the_host_in_a_process_on_its_way_in() {
     sees_nothing(&spying(Bundle::busybox(), &["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"]));
 }
 
-/// The same of another container's init that joins a user and a pid namespace, where it is seen from its birth, long before
-/// it has a root of its own. Seen to fail with `set_dumpable(false)` left out of `bootstrap.rs`.
+/// The same of another container's init that joins a user and a pid namespace, where it is seen
+/// from its birth, long before it has a root of its own. Seen to fail with `set_dumpable(false)`
+/// left out of `bootstrap.rs`.
 #[test]
 fn a_container_cannot_look_into_an_init_that_joins_its_namespaces() {
     differs!();
@@ -94,13 +100,20 @@ fn with_a_runtime_of_its_own(bundle: Bundle) -> (Bundle, std::path::PathBuf, Vec
     (bundle.program(file.clone()), file, before)
 }
 
-/// CVE-2019-5736, by somebody who has every right to do it: he may trace, override permissions and mount. While the
-/// program runs the kernel lets nobody write to it, so he keeps a handle for later. Seen to fail with `self_exe::seal`
-/// left out of `sys/early.rs`.
+/// CVE-2019-5736, by somebody who has every right to do it: he may trace, override permissions and
+/// mount. While the program runs the kernel lets nobody write to it, so he keeps a handle for
+/// later. Seen to fail with `self_exe::seal` left out of `sys/early.rs`.
 #[test]
 fn a_privileged_container_cannot_overwrite_the_program_of_the_runtime() {
     let (bundle, file, before) = with_a_runtime_of_its_own(Bundle::busybox());
-    let all = ["CAP_SYS_PTRACE", "CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_CHOWN"];
+    let all = [
+        "CAP_SYS_PTRACE",
+        "CAP_SYS_ADMIN",
+        "CAP_DAC_OVERRIDE",
+        "CAP_DAC_READ_SEARCH",
+        "CAP_FOWNER",
+        "CAP_CHOWN",
+    ];
     let script = "cd /proc; echo ready
          while :; do for p in [0-9]*; do
            case $(readlink $p/exe) in ''|/bin/busybox) ;; *) exec 4<$p/exe && break 2;; esac
@@ -108,7 +121,10 @@ fn a_privileged_container_cannot_overwrite_the_program_of_the_runtime() {
          echo caught; sleep 1
          mount -o remount,rw,bind /proc/self/fd/4; mount -o remount,rw /proc/self/fd/4
          chmod 777 /proc/self/fd/4; echo gotcha >/proc/self/fd/4; echo over";
-    let c = bundle.set("/process/capabilities", config::capabilities(&all)).script(script).run_detached();
+    let c = bundle
+        .set("/process/capabilities", config::capabilities(&all))
+        .script(script)
+        .run_detached();
     c.wait_for("ready\n");
     for _ in 0..200 {
         c.exec(&[], &["true"]).silent();
@@ -121,8 +137,9 @@ fn a_privileged_container_cannot_overwrite_the_program_of_the_runtime() {
     assert!(fs::read(&file).unwrap() == before, "the program has changed");
 }
 
-/// CVE-2019-5736 as it was published: the interpreter of the entrypoint is the runtime's own program, by `run` and by
-/// `exec`; somebody in the container meanwhile takes a handle. Seen to fail as the one above.
+/// CVE-2019-5736 as it was published: the interpreter of the entrypoint is the runtime's own
+/// program, by `run` and by `exec`; somebody in the container meanwhile takes a handle. Seen to
+/// fail as the one above.
 #[test]
 fn an_entrypoint_whose_interpreter_is_the_runtime_does_not_change_it() {
     let all = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"];

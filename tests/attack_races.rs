@@ -1,5 +1,6 @@
-//! A sibling shares a volume, or even the rootfs, and exchanges a directory with a link to the host there, while the
-//! runtime is at work in it. Some runs are refused for that; none may touch the host.
+//! A sibling shares a volume, or even the rootfs, and exchanges a directory with a link to the host
+//! there, while the runtime is at work in it. Some runs are refused for that; none may touch the
+//! host.
 //!
 //! Each test says how it was seen to fail.
 
@@ -23,7 +24,8 @@ impl Outside {
 
     #[track_caller]
     fn assert_untouched(&self, out: &Output) {
-        let names: Vec<_> = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let names: Vec<_> =
+            fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["treasure"], "the host was touched: {out:?}");
         assert_eq!(fs::read_to_string(self.0.join("treasure")).unwrap(), "gold\n", "{out:?}");
     }
@@ -60,7 +62,12 @@ fn ran_or_refused(out: Output) -> Output {
 
 /// Runs while the race goes on, with the `n`th change of the config; what is made is new each time.
 #[track_caller]
-fn race(bundle: &mut Bundle, outside: &Outside, mut change: impl FnMut(&mut Value, usize), check: impl Fn(&Output)) {
+fn race(
+    bundle: &mut Bundle,
+    outside: &Outside,
+    mut change: impl FnMut(&mut Value, usize),
+    check: impl Fn(&Output),
+) {
     let (before, mut n) = (bundle.config.clone(), 0);
     for_a_while(|| {
         n += 1;
@@ -76,8 +83,8 @@ fn race(bundle: &mut Bundle, outside: &Outside, mut change: impl FnMut(&mut Valu
     bundle.assert_nothing_left();
 }
 
-/// CVE-2021-30465, CVE-2024-45310. Seen to fail with `RESOLVE_IN_ROOT` left out of `sys/root.rs`, and on runc 1.1.5,
-/// which makes directories on the host.
+/// CVE-2021-30465, CVE-2024-45310. Seen to fail with `RESOLVE_IN_ROOT` left out of `sys/root.rs`,
+/// and on runc 1.1.5, which makes directories on the host.
 #[test]
 fn mounts_stay_inside() {
     differs!();
@@ -91,17 +98,23 @@ fn mounts_stay_inside() {
         config::push(config, "/mounts", bind(&letter, &format!("/mnt/swap/letter{n}")));
     };
     race(&mut bundle, &outside, change, |out| {
-        assert_eq!(mountinfo::parse(&out.stdout).iter().filter(|mount| mount.source == "hold").count(), 1, "{out:?}");
+        assert_eq!(
+            mountinfo::parse(&out.stdout).iter().filter(|mount| mount.source == "hold").count(),
+            1,
+            "{out:?}"
+        );
     });
 }
 
-/// CVE-2026-41579 and CVE-2021-30465, by a device. Seen to fail as above; on runc 1.1.5 only now and then.
+/// CVE-2026-41579 and CVE-2021-30465, by a device. Seen to fail as above; on runc 1.1.5 only now
+/// and then.
 #[test]
 fn devices_are_made_inside() {
     differs!();
     let (mut bundle, outside, _racer) = on_a_volume();
     let change = |config: &mut Value, n| {
-        let device = json!({ "path": format!("/mnt/swap/{n}/null"), "type": "c", "major": 1, "minor": 3 });
+        let device =
+            json!({ "path": format!("/mnt/swap/{n}/null"), "type": "c", "major": 1, "minor": 3 });
         config::push(config, "/linux/devices", device);
     };
     race(&mut bundle, &outside, change, |_| {});
@@ -111,7 +124,12 @@ fn devices_are_made_inside() {
 #[test]
 fn the_working_directory_is_made_inside() {
     let (mut bundle, outside, _racer) = on_a_volume();
-    race(&mut bundle, &outside, |config, n| config["process"]["cwd"] = format!("/mnt/swap/{n}/cwd").into(), |_| {});
+    race(
+        &mut bundle,
+        &outside,
+        |config, n| config["process"]["cwd"] = format!("/mnt/swap/{n}/cwd").into(),
+        |_| {},
+    );
 }
 
 /// What a tmpfs covers is copied into it: never what is outside. Seen to fail as above.
@@ -123,13 +141,16 @@ fn nothing_of_the_host_is_copied_up() {
     let mut bundle = bundle.push("/mounts", mount).script(look);
     let check = |out: &Output| {
         assert!(!out.stdout.contains("/treasure"), "the host's: {out:?}");
-        assert!(mountinfo::parse(&out.stdout).iter().any(|mount| mount.source == "x"), "not in the container: {out:?}");
+        assert!(
+            mountinfo::parse(&out.stdout).iter().any(|mount| mount.source == "x"),
+            "not in the container: {out:?}"
+        );
     };
     race(&mut bundle, &outside, |_, _| {}, check);
 }
 
-/// What was a file is a device when it is to be read: one that never ends, which fills whatever it is copied to. Seen to
-/// fail with devices allowed in the tree that is read, and on runc 1.1.5.
+/// What was a file is a device when it is to be read: one that never ends, which fills whatever it
+/// is copied to. Seen to fail with devices allowed in the tree that is read, and on runc 1.1.5.
 #[test]
 fn no_device_is_copied_up() {
     differs!();
@@ -139,8 +160,10 @@ fn no_device_is_copied_up() {
     fs::write(volume.join("file"), "tea\n").unwrap();
     let _racer = Racer::exchanging(volume.join("file"), volume.join("node"));
     let options = ["tmpcopyup", "size=64k"];
-    let mount = json!({ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": options });
-    let bundle = bundle.push("/mounts", bind(&volume, "/mnt")).push("/mounts", mount).args(["true"]);
+    let mount =
+        json!({ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": options });
+    let bundle =
+        bundle.push("/mounts", bind(&volume, "/mnt")).push("/mounts", mount).args(["true"]);
     for_a_while(|| {
         let out = ran_or_refused(bundle.run_as_is());
         assert!(!out.stderr.contains("no space left"), "a device was read: {out:?}");
@@ -149,8 +172,8 @@ fn no_device_is_copied_up() {
     bundle.assert_nothing_left();
 }
 
-/// GHSA-3q8j-pf29-vwv8: what is hidden and made read-only is that of the container, where the link leads to something,
-/// too. Seen to fail as above: the link led to the host's.
+/// GHSA-3q8j-pf29-vwv8: what is hidden and made read-only is that of the container, where the link
+/// leads to something, too. Seen to fail as above: the link led to the host's.
 #[test]
 fn masked_and_readonly_paths_are_the_containers() {
     let (bundle, outside, _racer) = on_a_volume();
@@ -159,12 +182,17 @@ fn masked_and_readonly_paths_are_the_containers() {
     fs::write(inside.join("secret"), "tea\n").unwrap();
     fs::write(inside.join("reading"), "tea\n").unwrap();
     let bundle = bundle.set("/linux/maskedPaths", json!(["/mnt/swap/secret"]));
-    let mut bundle =
-        bundle.set("/linux/readonlyPaths", json!(["/mnt/swap/reading"])).args(["cat", "/proc/self/mountinfo"]);
+    let mut bundle = bundle
+        .set("/linux/readonlyPaths", json!(["/mnt/swap/reading"]))
+        .args(["cat", "/proc/self/mountinfo"]);
     let check = |out: &Output| {
         for name in ["/secret", "/reading"] {
             let at = |mount: &&mountinfo::Mount| mount.target.ends_with(name);
-            assert_eq!(mountinfo::parse(&out.stdout).iter().filter(at).count(), 1, "{name}: {out:?}");
+            assert_eq!(
+                mountinfo::parse(&out.stdout).iter().filter(at).count(),
+                1,
+                "{name}: {out:?}"
+            );
         }
     };
     race(&mut bundle, &outside, |_, _| {}, check);
@@ -180,8 +208,8 @@ fn make_node(path: &Path, kind_and_numbers: &[&str]) {
     assert!(status.success());
 }
 
-/// CVE-2025-31133: the image's /dev/null is now one, now a link to what the image would rather show. Seen to fail on
-/// runc 1.1.5.
+/// CVE-2025-31133: the image's /dev/null is now one, now a link to what the image would rather
+/// show. Seen to fail on runc 1.1.5.
 #[test]
 fn masks_are_the_hosts_null() {
     differs!();
@@ -193,7 +221,9 @@ fn masks_are_the_hosts_null() {
     fs::write(bundle.rootfs("etc/forged"), "forged\n").unwrap();
     fs::write(bundle.rootfs("etc/secret"), "secret\n").unwrap();
     let _racer = Racer::exchanging(dev.join("null"), dev.join("link"));
-    let mut bundle = bundle.set("/mounts/1", bind(&dev, "/dev")).set("/linux/maskedPaths", json!(["/etc/secret"]));
+    let mut bundle = bundle
+        .set("/mounts/1", bind(&dev, "/dev"))
+        .set("/linux/maskedPaths", json!(["/etc/secret"]));
     for name in ["pts", "shm", "mqueue"] {
         fs::create_dir(dev.join(name)).unwrap();
     }
@@ -201,8 +231,9 @@ fn masks_are_the_hosts_null() {
     race(&mut bundle, &outside, |_, _| {}, |out| assert_eq!(out.stdout, ""));
 }
 
-/// CVE-2025-52565, CVE-2026-88264: the place of the console is now a file, now a link out. Seen to fail with `O_NOFOLLOW`
-/// and the question for a link left out of `init/terminal.rs`, where the host's file was covered.
+/// CVE-2025-52565, CVE-2026-88264: the place of the console is now a file, now a link out. Seen to
+/// fail with `O_NOFOLLOW` and the question for a link left out of `init/terminal.rs`, where the
+/// host's file was covered.
 #[test]
 fn the_console_stays_inside() {
     let bundle = Bundle::with_terminal();
@@ -225,8 +256,12 @@ fn the_console_stays_inside() {
             let _terminal = socket.receive();
             let state: Value = serde_json::from_str(&bundle.verb("state").ok().stdout).unwrap();
             let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", state["pid"])).unwrap();
-            let is_console = |mount: &mountinfo::Mount| mount.kind == "devpts" && mount.target != "/dev/pts";
-            assert!(mountinfo::parse(&mounts).iter().any(is_console), "it is not in the container: {mounts}");
+            let is_console =
+                |mount: &mountinfo::Mount| mount.kind == "devpts" && mount.target != "/dev/pts";
+            assert!(
+                mountinfo::parse(&mounts).iter().any(is_console),
+                "it is not in the container: {mounts}"
+            );
             bundle.call(&["delete", "--force", bundle.id()]).silent();
         }
         fs::remove_file(socket.path).unwrap();
@@ -235,15 +270,17 @@ fn the_console_stays_inside() {
     bundle.assert_nothing_left();
 }
 
-/// CVE-2019-19921, CVE-2023-27561: the rootfs itself is shared, and its /proc and /sys are now directories, now links.
-/// Seen to fail as the first, with `NO_SYMLINKS` left out, too: the filesystem was not in the container.
+/// CVE-2019-19921, CVE-2023-27561: the rootfs itself is shared, and its /proc and /sys are now
+/// directories, now links. Seen to fail as the first, with `NO_SYMLINKS` left out, too: the
+/// filesystem was not in the container.
 #[test]
 fn proc_and_sys_stay_inside() {
     for (name, kind) in [("proc", "proc"), ("sys", "sysfs")] {
         let bundle = Bundle::busybox();
         let outside = Outside::of(&bundle);
         let _racer = swapping(&bundle.rootfs(name), &bundle.rootfs("other"), &outside.0);
-        let mut bundle = bundle.script("cat /proc/self/mountinfo /other/self/mountinfo 2>/dev/null; true");
+        let mut bundle =
+            bundle.script("cat /proc/self/mountinfo /other/self/mountinfo 2>/dev/null; true");
         for key in ["maskedPaths", "readonlyPaths"] {
             bundle = bundle.set(&format!("/linux/{key}"), json!([]));
         }
@@ -255,8 +292,9 @@ fn proc_and_sys_stay_inside() {
     }
 }
 
-/// There is a moment when procfs is mounted and its masks are not. Whoever renames its directory then has a procfs
-/// somewhere else, but with all of them. Seen to fail with the masks' places looked up from the root of the rootfs.
+/// There is a moment when procfs is mounted and its masks are not. Whoever renames its directory
+/// then has a procfs somewhere else, but with all of them. Seen to fail with the masks' places
+/// looked up from the root of the rootfs.
 #[test]
 fn a_procfs_that_is_moved_keeps_its_masks() {
     for (name, kind, (masked, readonly)) in
@@ -273,7 +311,9 @@ fn a_procfs_that_is_moved_keeps_its_masks() {
             // Its directory may have had either name in any line.
             let at = |place: &str| {
                 let names = [format!("/{name}{place}"), format!("/other{place}")];
-                mountinfo::parse(&out.stdout).into_iter().rfind(|mount| names.contains(&mount.target))
+                mountinfo::parse(&out.stdout)
+                    .into_iter()
+                    .rfind(|mount| names.contains(&mount.target))
             };
             assert!(at("").is_some_and(|mount| mount.kind == kind), "{out:?}");
             assert!(at(masked).is_some(), "{masked}: {out:?}");

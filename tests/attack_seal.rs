@@ -1,5 +1,6 @@
-//! What a container has of the runtime's program, by `/proc/PID/exe` of a process that runs it: nothing of the host's
-//! file, and nothing of the filesystem that it is on, wherever it is installed.
+//! What a container has of the runtime's program, by `/proc/PID/exe` of a process that runs it:
+//! nothing of the host's file, and nothing of the filesystem that it is on, wherever it is
+//! installed.
 //!
 //! Each test says how it was seen to fail.
 
@@ -61,8 +62,8 @@ fn type_of(path: &str) -> FsType {
     statfs(path).unwrap().filesystem_type()
 }
 
-/// `/usr` of an image-based system is read-only, until it is updated. Seen to fail while every read-only mount was taken
-/// for the runtime's own.
+/// `/usr` of an image-based system is read-only, until it is updated. Seen to fail while every
+/// read-only mount was taken for the runtime's own.
 #[test]
 fn a_program_on_a_read_only_mount_is_not_taken_for_a_sealed_one() {
     let bundle = Bundle::busybox();
@@ -71,26 +72,35 @@ fn a_program_on_a_read_only_mount_is_not_taken_for_a_sealed_one() {
     let before = fs::read(&file).unwrap();
     let mounted = Mounted::bind(&usr, MsFlags::MS_RDONLY);
     let c = bundle.program(file.clone()).create();
-    let handle = fs::OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(program_of(&c)).unwrap();
+    let handle = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_PATH.bits())
+        .open(program_of(&c))
+        .unwrap();
     c.delete();
     mounted.change(MsFlags::empty());
-    if let Ok(mut opened) = fs::OpenOptions::new().append(true).open(format!("/proc/self/fd/{}", handle.as_raw_fd())) {
+    if let Ok(mut opened) =
+        fs::OpenOptions::new().append(true).open(format!("/proc/self/fd/{}", handle.as_raw_fd()))
+    {
         let _ = opened.write_all(b"gotcha");
     }
     assert!(fs::read(&file).unwrap() == before, "the program has changed");
     drop(mounted); // before the directory is removed
 }
 
-/// A file handle is good for the filesystem that it is of (open_by_handle_at(2)), so the runtime's program is on none of
-/// the host's. Where its path must be escaped the seal is made later, by other code; where its path is too long for an
-/// overlay, by a copy. Seen to fail while the seal was a mount of the host's filesystem.
+/// A file handle is good for the filesystem that it is of (open_by_handle_at(2)), so the runtime's
+/// program is on none of the host's. Where its path must be escaped the seal is made later, by
+/// other code; where its path is too long for an overlay, by a copy. Seen to fail while the seal
+/// was a mount of the host's filesystem.
 #[test]
 fn the_program_is_on_no_filesystem_of_the_host() {
     differs!();
     let long = format!("{}/{}", "l".repeat(200), "m".repeat(200));
-    for (name, kind) in
-        [("plain", OVERLAYFS_SUPER_MAGIC), ("colon:back\\slash", OVERLAYFS_SUPER_MAGIC), (&long, TMPFS_MAGIC)]
-    {
+    for (name, kind) in [
+        ("plain", OVERLAYFS_SUPER_MAGIC),
+        ("colon:back\\slash", OVERLAYFS_SUPER_MAGIC),
+        (&long, TMPFS_MAGIC),
+    ] {
         let bundle = Bundle::busybox();
         let file = install(&bundle.scratch_dir(name));
         let host = fs::metadata(&file).unwrap();
@@ -102,8 +112,9 @@ fn the_program_is_on_no_filesystem_of_the_host() {
     }
 }
 
-/// A read-only overlay of the host's looks like the runtime's own, and is not. Seen to fail while every read-only mount
-/// was taken for the runtime's; for one that is unbindable, while an open_tree(2) that fails was proof enough.
+/// A read-only overlay of the host's looks like the runtime's own, and is not. Seen to fail while
+/// every read-only mount was taken for the runtime's; for one that is unbindable, while an
+/// open_tree(2) that fails was proof enough.
 #[test]
 fn an_overlay_of_the_host_is_not_taken_for_a_seal() {
     differs!();
@@ -113,7 +124,8 @@ fn an_overlay_of_the_host_is_not_taken_for_a_seal() {
 
 fn overlay_of_the_host(propagation: Option<MsFlags>) {
     let bundle = Bundle::busybox();
-    let (lower, empty, usr) = (bundle.scratch_dir("lower"), bundle.scratch_dir("empty"), bundle.scratch_dir("usr"));
+    let (lower, empty, usr) =
+        (bundle.scratch_dir("lower"), bundle.scratch_dir("empty"), bundle.scratch_dir("usr"));
     install(&lower);
     let layers = format!("lowerdir={}:{}", lower.display(), empty.display());
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
@@ -130,8 +142,8 @@ fn overlay_of_the_host(propagation: Option<MsFlags>) {
     drop(mounted);
 }
 
-/// By CAP_SYS_ADMIN a filesystem is made read-only by way of any mount of it (fspick(2)). Seen to fail while the seal was
-/// a mount of the host's filesystem.
+/// By CAP_SYS_ADMIN a filesystem is made read-only by way of any mount of it (fspick(2)). Seen to
+/// fail while the seal was a mount of the host's filesystem.
 #[test]
 fn the_filesystem_of_the_program_is_not_changed_by_way_of_it() {
     for name in ["plain", "colon:"] {

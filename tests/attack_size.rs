@@ -1,5 +1,6 @@
-//! More of everything than anybody needs: what is too much is refused in one line, and what is not, works and is gone
-//! afterwards. Where that is the container's doing, it must not keep the container from being deleted.
+//! More of everything than anybody needs: what is too much is refused in one line, and what is not,
+//! works and is gone afterwards. Where that is the container's doing, it must not keep the
+//! container from being deleted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,8 +22,9 @@ impl Drop for Deep {
     }
 }
 
-/// A container that has its cgroup to itself makes others in there, nested so deep that no path leads to them. Seen to
-/// fail while cgroups were found and removed by their paths (`File name too long`); runc 1.1.5 leaves them.
+/// A container that has its cgroup to itself makes others in there, nested so deep that no path
+/// leads to them. Seen to fail while cgroups were found and removed by their paths
+/// (`File name too long`); runc 1.1.5 leaves them.
 #[test]
 fn cgroups_that_a_container_has_nested_deep_are_removed() {
     differs!();
@@ -47,8 +49,8 @@ fn cgroups_that_a_container_has_nested_deep_are_removed() {
     }
 }
 
-/// CVE-2021-43784: more than 64 KiB of mappings, which a netlink attribute with a length of 16 bits would cut off. Here
-/// nothing is serialised; the kernel takes 340 lines of less than a page.
+/// CVE-2021-43784: more than 64 KiB of mappings, which a netlink attribute with a length of 16 bits
+/// would cut off. Here nothing is serialised; the kernel takes 340 lines of less than a page.
 #[test]
 fn mappings_by_the_thousand_are_refused_and_leave_nothing() {
     let ids = |count: u32| -> Vec<Value> {
@@ -81,8 +83,7 @@ fn ten_thousand_mounts_are_made_and_gone() {
     let count = rounds(1500, 10_000).min(most / 2);
     let bundle = Bundle::busybox();
     let source = bundle.scratch_dir("source");
-    let mount =
-        |n| json!({ "destination": format!("/mnt/{n}"), "type": "bind", "source": source, "options": ["bind"] });
+    let mount = |n| json!({ "destination": format!("/mnt/{n}"), "type": "bind", "source": source, "options": ["bind"] });
     let mounts = (0..count).map(mount);
     let mut bundle = bundle;
     bundle.config["mounts"].as_array_mut().unwrap().extend(mounts);
@@ -91,17 +92,20 @@ fn ten_thousand_mounts_are_made_and_gone() {
     bundle.assert_nothing_left();
 }
 
-/// The kernel's limit is met by the container, and not by the machine: what was made is gone with the mount namespace.
+/// The kernel's limit is met by the container, and not by the machine: what was made is gone with
+/// the mount namespace.
 #[test]
 fn more_mounts_than_there_may_be_are_refused_and_gone() {
     let most: usize = fs::read_to_string("/proc/sys/fs/mount-max").unwrap().trim().parse().unwrap();
     let bundle = Bundle::busybox();
     let tree = bundle.scratch_dir("tree");
     // A tree of 4096 mounts, and one container's mounts of it that are too many.
-    let prelude = (0..12).fold(format!("cd {}\nmount -t tmpfs none .; cd $PWD\n", tree.display()), |script, n| {
-        format!("{script}mkdir {n}; mount --rbind . {n}\n")
-    });
-    let mount = json!({ "destination": "/mnt", "type": "bind", "source": tree, "options": ["rbind"] });
+    let prelude = (0..12)
+        .fold(format!("cd {}\nmount -t tmpfs none .; cd $PWD\n", tree.display()), |script, n| {
+            format!("{script}mkdir {n}; mount --rbind . {n}\n")
+        });
+    let mount =
+        json!({ "destination": "/mnt", "type": "bind", "source": tree, "options": ["rbind"] });
     let mut bundle = bundle.after(&format!("{prelude}cd /"));
     bundle.config["mounts"].as_array_mut().unwrap().extend(vec![mount; most / 4096 + 1]);
     bundle.run_as_is().refused().because("no space left on device");
@@ -112,8 +116,8 @@ fn long(base: &str) -> String {
     format!("{base}{}", "/deep".repeat(1000))
 }
 
-/// Longer than `PATH_MAX`, wherever the config has a path. Seen to fail: the reason was cut off on its way from init, and
-/// the error was empty.
+/// Longer than `PATH_MAX`, wherever the config has a path. Seen to fail: the reason was cut off on
+/// its way from init, and the error was empty.
 #[test]
 fn paths_beyond_path_max_are_refused_and_leave_nothing() {
     let tmpfs = json!({ "destination": long("/mnt"), "type": "tmpfs", "source": "x" });
@@ -138,20 +142,22 @@ fn paths_beyond_path_max_are_refused_and_leave_nothing() {
 #[test]
 fn a_directory_as_deep_as_a_path_is_long_is_a_destination() {
     let deep = format!("/mnt{}", "/d".repeat(1900));
-    let mut bundle = Bundle::busybox().push("/mounts", json!({ "destination": deep, "type": "tmpfs", "source": "x" }));
+    let mut bundle = Bundle::busybox()
+        .push("/mounts", json!({ "destination": deep, "type": "tmpfs", "source": "x" }));
     bundle = bundle.set("/process/cwd", deep.clone());
     let out = bundle.sh("cat /proc/self/mountinfo; touch here").ok();
     assert!(mountinfo::parse(&out.stdout).iter().any(|mount| mount.target == deep));
     bundle.assert_nothing_left();
 }
 
-/// The image decides how deep a tree is that we copy: it is copied, or that is said. Seen to fail without the limit in
-/// `copy_up.rs`, by the number of open files (EMFILE).
+/// The image decides how deep a tree is that we copy: it is copied, or that is said. Seen to fail
+/// without the limit in `copy_up.rs`, by the number of open files (EMFILE).
 #[test]
 fn a_tree_too_deep_to_copy_is_refused() {
     let bundle = Bundle::busybox();
     deep_tree(&bundle.rootfs("var"), 1200);
-    let mount = json!({ "destination": "/var", "type": "tmpfs", "source": "x", "options": ["tmpcopyup"] });
+    let mount =
+        json!({ "destination": "/var", "type": "tmpfs", "source": "x", "options": ["tmpcopyup"] });
     let out = bundle.push("/mounts", mount).after("ulimit -n 1024").run_as_is();
     assert!(out.status == 0 || out.refused().stderr.contains("deep"));
 }

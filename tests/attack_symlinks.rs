@@ -1,7 +1,9 @@
-//! An image that has links to the host, or no file at all, where the runtime expects a directory or a file.
+//! An image that has links to the host, or no file at all, where the runtime expects a directory or
+//! a file.
 //!
-//! Each test says how it was seen to fail. "The naive build" is one whose look-ups in `sys/root.rs` have neither
-//! `RESOLVE_IN_ROOT` nor `RESOLVE_NO_MAGICLINKS` nor `RESOLVE_NO_SYMLINKS`, as those by paths have not.
+//! Each test says how it was seen to fail. "The naive build" is one whose look-ups in `sys/root.rs`
+//! have neither `RESOLVE_IN_ROOT` nor `RESOLVE_NO_MAGICLINKS` nor `RESOLVE_NO_SYMLINKS`, as those
+//! by paths have not.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -42,7 +44,8 @@ impl Outside {
     #[track_caller]
     fn assert_untouched(&self, how: &str, out: &Output) {
         let names = |dir: &Path| {
-            let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            let mut names: Vec<_> =
+                fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
             names.sort();
             names
         };
@@ -69,8 +72,9 @@ fn own_dev() -> Bundle {
     bundle
 }
 
-/// Every place that something is mounted on or made in is a link out. CVE-2019-18837, CVE-2021-30465, CVE-2026-41579,
-/// CVE-2025-54867. Seen to fail in the naive build, and with /dev on runc 1.1.5.
+/// Every place that something is mounted on or made in is a link out. CVE-2019-18837,
+/// CVE-2021-30465, CVE-2026-41579, CVE-2025-54867. Seen to fail in the naive build, and with /dev
+/// on runc 1.1.5.
 #[test]
 fn places_of_mounts_and_devices_may_be_links() {
     differs!();
@@ -82,7 +86,10 @@ fn places_of_mounts_and_devices_may_be_links() {
             fs::write(&letter, "dear\n").unwrap();
             fs::create_dir_all(bundle.rootfs("dev")).unwrap();
             let mut bundle = bundle
-                .push("/mounts", json!({ "destination": "/mnt/new/hold", "type": "tmpfs", "source": "hold" }))
+                .push(
+                    "/mounts",
+                    json!({ "destination": "/mnt/new/hold", "type": "tmpfs", "source": "hold" }),
+                )
                 .push("/mounts", bind(&letter, "/mnt/hosts"));
             for link in outside.links(to).iter().cycle().skip(skip).take(rounds(1, 4)) {
                 remove(&bundle.rootfs(name));
@@ -96,8 +103,9 @@ fn places_of_mounts_and_devices_may_be_links() {
     }
 }
 
-/// The host's /proc must not be shown, nor anything else be taken for one: CVE-2023-27561, CVE-2025-54867. Seen to fail
-/// with the question for a directory left out of `init/rootfs/mounts.rs`, by what the error says.
+/// The host's /proc must not be shown, nor anything else be taken for one: CVE-2023-27561,
+/// CVE-2025-54867. Seen to fail with the question for a directory left out of
+/// `init/rootfs/mounts.rs`, by what the error says.
 #[test]
 fn what_is_no_directory_is_no_place_for_proc_or_sys() {
     for name in ["proc", "sys"] {
@@ -113,14 +121,17 @@ fn what_is_no_directory_is_no_place_for_proc_or_sys() {
                 "link" => symlink("/tmp", &place).unwrap(),
                 _ => symlink("/missing", &place).unwrap(),
             }
-            bundle.refused().says("must be mounted on ordinary directory").says(&format!("/{name}"));
+            bundle
+                .refused()
+                .says("must be mounted on ordinary directory")
+                .says(&format!("/{name}"));
             drop(socket);
         }
     }
 }
 
-/// CVE-2019-16884: a volume over a part of /proc, written in every way that leads there. Seen to fail with
-/// `allowed_over_proc` left out of `init/rootfs/mounts.rs`.
+/// CVE-2019-16884: a volume over a part of /proc, written in every way that leads there. Seen to
+/// fail with `allowed_over_proc` left out of `init/rootfs/mounts.rs`.
 #[test]
 fn no_way_of_writing_it_mounts_over_proc() {
     differs!();
@@ -149,8 +160,9 @@ fn no_way_of_writing_it_mounts_over_proc() {
     }
 }
 
-/// CVE-2025-31133, CVE-2026-88265: whatever the image has as /dev/null, a mask is not made of it, nothing of the host is
-/// written to, and standard input is what the caller gave. Seen to fail on runc 1.1.5.
+/// CVE-2025-31133, CVE-2026-88265: whatever the image has as /dev/null, a mask is not made of it,
+/// nothing of the host is written to, and standard input is what the caller gave. Seen to fail on
+/// runc 1.1.5.
 #[test]
 fn the_images_null_is_nobodys() {
     differs!();
@@ -166,12 +178,18 @@ fn the_images_null_is_nobodys() {
             "file" => fs::write(&null, "forged\n").unwrap(),
             "fifo" => mkfifo(&null, Mode::S_IRWXU).unwrap(),
             "dir" => fs::create_dir(&null).unwrap(),
-            _ => assert!(Command::new("mknod").arg(&null).args(["c", "1", "5"]).status().unwrap().success()),
+            _ => assert!(
+                Command::new("mknod").arg(&null).args(["c", "1", "5"]).status().unwrap().success()
+            ),
         }
         // A /dev of the image's own that the runtime leaves alone, and one that it fills.
         let dev = bundle.rootfs("dev");
-        for mount in [Some(json!({ "destination": "/dev", "type": "bind", "source": dev, "options": ["rbind"] })), None]
-        {
+        for mount in [
+            Some(
+                json!({ "destination": "/dev", "type": "bind", "source": dev, "options": ["rbind"] }),
+            ),
+            None,
+        ] {
             let mut bundle = Bundle::busybox();
             let forged = bundle.rootfs("etc/forged");
             fs::write(forged, "forged\n").unwrap();
@@ -182,22 +200,35 @@ fn the_images_null_is_nobodys() {
                 }
                 bundle = bundle.set("/mounts/1", mount);
             } else {
-                bundle.config["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/dev");
+                bundle.config["mounts"]
+                    .as_array_mut()
+                    .unwrap()
+                    .retain(|mount| mount["destination"] != "/dev");
                 fs::remove_dir_all(bundle.rootfs("dev")).unwrap();
-                let copied = Command::new("cp").arg("-a").arg(&dev).arg(bundle.rootfs("dev")).status().unwrap();
+                let copied = Command::new("cp")
+                    .arg("-a")
+                    .arg(&dev)
+                    .arg(bundle.rootfs("dev"))
+                    .status()
+                    .unwrap();
                 assert!(copied.success());
             }
             let mut bundle = bundle.set("/linux/maskedPaths", json!(["/etc/secret"]));
-            let out = bundle.sh("head -c 100 /etc/secret; head -c 100; stat -L -c %t:%T /proc/self/fd/0");
-            assert!(out.status == 1 && out.stdout.is_empty() || out.stdout == "1:3\n", "{kind}: {out:?}");
+            let out =
+                bundle.sh("head -c 100 /etc/secret; head -c 100; stat -L -c %t:%T /proc/self/fd/0");
+            assert!(
+                out.status == 1 && out.stdout.is_empty() || out.stdout == "1:3\n",
+                "{kind}: {out:?}"
+            );
             outside.assert_untouched(kind, &out);
             bundle.assert_nothing_left();
         }
     }
 }
 
-/// Nobody opens a fifo or a socket of the image, and so waits for its other end. Seen to fail (by the time limit) with a
-/// mount's target opened for reading in `sys/root.rs`; runc 1.1.5 waits at /etc/passwd.
+/// Nobody opens a fifo or a socket of the image, and so waits for its other end. Seen to fail (by
+/// the time limit) with a mount's target opened for reading in `sys/root.rs`; runc 1.1.5 waits at
+/// /etc/passwd.
 #[test]
 fn fifos_and_sockets_in_the_place_of_files_do_no_harm() {
     differs!();
@@ -206,7 +237,9 @@ fn fifos_and_sockets_in_the_place_of_files_do_no_harm() {
         let letter = bundle.scratch("letter");
         fs::write(&letter, "dear\n").unwrap();
         let mut sockets = Vec::new();
-        for name in ["etc/passwd", "etc/group", "etc/target", "etc/secret", "etc/reading", "dev/console"] {
+        for name in
+            ["etc/passwd", "etc/group", "etc/target", "etc/secret", "etc/reading", "dev/console"]
+        {
             let place = bundle.rootfs(name);
             remove(&place);
             if is_fifo {
@@ -226,8 +259,8 @@ fn fifos_and_sockets_in_the_place_of_files_do_no_harm() {
     }
 }
 
-/// Nor a device of the image, while no rules for devices are in force. Seen to fail with the file opened before its kind was
-/// looked at, and on runc 1.1.5.
+/// Nor a device of the image, while no rules for devices are in force. Seen to fail with the file
+/// opened before its kind was looked at, and on runc 1.1.5.
 #[test]
 fn no_device_in_the_place_of_passwd_is_opened() {
     differs!();
@@ -243,8 +276,8 @@ fn no_device_in_the_place_of_passwd_is_opened() {
     assert!(rustix::io::read(&watch, &mut [0; 512]).is_ok(), "nothing was watched");
 }
 
-/// CVE-2024-45310 without a race: a working directory that is not there yet is made inside. Seen to fail in the naive
-/// build.
+/// CVE-2024-45310 without a race: a working directory that is not there yet is made inside. Seen to
+/// fail in the naive build.
 #[test]
 fn a_working_directory_behind_a_link_is_made_inside() {
     let mut bundle = Bundle::busybox();
@@ -258,8 +291,8 @@ fn a_working_directory_behind_a_link_is_made_inside() {
     bundle.assert_nothing_left();
 }
 
-/// What a tmpfs covers is copied as it is: links stay links, and nobody waits at a fifo. Seen to fail with `NOFOLLOW` and
-/// the copying of links left out of `copy_up.rs`.
+/// What a tmpfs covers is copied as it is: links stay links, and nobody waits at a fifo. Seen to
+/// fail with `NOFOLLOW` and the copying of links left out of `copy_up.rs`.
 #[test]
 fn links_are_copied_as_links() {
     differs!();
@@ -275,13 +308,15 @@ fn links_are_copied_as_links() {
     let out = bundle.sh("cd /var; stat -c '%n %F' *; cat link*");
     let kinds: Vec<_> = out.lines().iter().filter_map(|line| line.split_once(' ')).collect();
     assert_eq!(kinds.len(), 6, "{out:?}");
-    let is_kept = |(name, kind): &(&str, &str)| *kind == if *name == "fifo" { "fifo" } else { "symbolic link" };
+    let is_kept = |(name, kind): &(&str, &str)| {
+        *kind == if *name == "fifo" { "fifo" } else { "symbolic link" }
+    };
     assert!(kinds.iter().all(is_kept) && !out.stdout.contains("untouched"), "{out:?}");
     assert_eq!(mountinfo::at(&bundle.mountinfo(), "/var").source, "hold");
 }
 
-/// CVE-2025-52881: kernel parameters are told the kernel, whatever the image has as its /proc. Seen to fail on runc
-/// 1.1.5, which goes by the image's path.
+/// CVE-2025-52881: kernel parameters are told the kernel, whatever the image has as its /proc. Seen
+/// to fail on runc 1.1.5, which goes by the image's path.
 #[test]
 fn a_sysctl_is_not_written_to_the_image() {
     differs!();
@@ -299,6 +334,12 @@ fn a_sysctl_is_not_written_to_the_image() {
     outside.assert_untouched("a sysctl", &c.verb("state"));
     assert_eq!(fs::read_to_string(place.join("ip_default_ttl")).unwrap(), "untouched");
     let mut ask = Command::new("nsenter");
-    ask.args(["--net", "--target", &c.pid().to_string(), "cat", "/proc/sys/net/ipv4/ip_default_ttl"]);
+    ask.args([
+        "--net",
+        "--target",
+        &c.pid().to_string(),
+        "cat",
+        "/proc/sys/net/ipv4/ip_default_ttl",
+    ]);
     assert_eq!(String::from_utf8(ask.output().unwrap().stdout).unwrap(), "77\n");
 }

@@ -1,5 +1,5 @@
-//! Configurations that are refused, and that nothing is left behind then. What belongs to one config object is
-//! refused in the file of that object; here is the rest.
+//! Configurations that are refused, and that nothing is left behind then. What belongs to one
+//! config object is refused in the file of that object; here is the rest.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -104,13 +104,25 @@ fn a_missing_process_is_refused() {
 
 #[test]
 fn empty_args_are_refused() {
-    Bundle::busybox().set("/process/args", json!([])).refused().says("args must not be empty").names("args");
-    Bundle::busybox().remove("/process/args").refused().says("args must not be empty").names("args");
+    Bundle::busybox()
+        .set("/process/args", json!([]))
+        .refused()
+        .says("args must not be empty")
+        .names("args");
+    Bundle::busybox()
+        .remove("/process/args")
+        .refused()
+        .says("args must not be empty")
+        .names("args");
 }
 
 #[test]
 fn a_relative_cwd_is_refused() {
-    Bundle::busybox().set("/process/cwd", "home").refused().says("Cwd must be an absolute path").names("cwd");
+    Bundle::busybox()
+        .set("/process/cwd", "home")
+        .refused()
+        .says("Cwd must be an absolute path")
+        .names("cwd");
     Bundle::busybox().set("/process/cwd", "").refused();
     Bundle::busybox().remove("/process/cwd").refused();
 }
@@ -125,17 +137,23 @@ fn a_missing_root_path_is_refused() {
     Bundle::busybox().set("/root", json!({})).refused().names("path");
 }
 
-/// Without a mount namespace whatever is mounted is mounted on the host: hence the namespace around the runtime.
+/// Without a mount namespace whatever is mounted is mounted on the host: hence the namespace around
+/// the runtime.
 #[test]
 fn a_missing_linux_object_means_no_isolation_or_is_refused() {
-    let bundle = Bundle::busybox().remove("/linux").remove("/hostname").set("/mounts", json!([])).after(":");
+    let bundle =
+        Bundle::busybox().remove("/linux").remove("/hostname").set("/mounts", json!([])).after(":");
     let out = bundle.args(["true"]).run_as_is();
     assert!(out.status == 0 || out.status == 1, "{out:?}");
 }
 
 #[test]
 fn a_program_that_does_not_exist_is_refused() {
-    Bundle::busybox().args(["nosuch"]).refused().says("executable file not found in $PATH").says("nosuch");
+    Bundle::busybox()
+        .args(["nosuch"])
+        .refused()
+        .says("executable file not found in $PATH")
+        .says("nosuch");
     Bundle::busybox().args(["/nosuch"]).refused().says("no such file or directory").says("/nosuch");
     Bundle::busybox().args([""]).refused().says("executable file not found in $PATH");
 }
@@ -187,7 +205,10 @@ fn a_null_byte_in_a_variable_is_refused() {
 
 #[test]
 fn a_mount_without_a_destination_is_refused() {
-    Bundle::busybox().push("/mounts", json!({ "type": "tmpfs", "source": "x" })).refused().names("destination");
+    Bundle::busybox()
+        .push("/mounts", json!({ "type": "tmpfs", "source": "x" }))
+        .refused()
+        .names("destination");
 }
 
 #[test]

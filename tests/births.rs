@@ -1,5 +1,5 @@
-//! What a process of the runtime takes over from whoever called it, on its way to the program: nothing that it should
-//! not. And how a caller ends it before it is the program.
+//! What a process of the runtime takes over from whoever called it, on its way to the program:
+//! nothing that it should not. And how a caller ends it before it is the program.
 
 use std::fs;
 use std::path::Path;
@@ -17,14 +17,15 @@ fn ignoring_signals(bundle: Bundle) -> Bundle {
 }
 
 fn perl_works() -> bool {
-    cfg!(target_arch = "x86_64") && Command::new("perl").arg("-v").stdout(Stdio::null()).status().is_ok()
+    cfg!(target_arch = "x86_64")
+        && Command::new("perl").arg("-v").stdout(Stdio::null()).status().is_ok()
 }
 
 const LOOK: [&str; 4] = ["grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"];
 const NONE: &str = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n";
 
-/// Seen to fail at commit 84eb9f4 (SigIgn fffffffffffaee7f), and with the loop left out of `begin_afresh` in
-/// `sys/signal.rs`.
+/// Seen to fail at commit 84eb9f4 (SigIgn fffffffffffaee7f), and with the loop left out of
+/// `begin_afresh` in `sys/signal.rs`.
 #[test]
 fn no_signal_that_the_caller_ignores_is_ignored_by_the_program() {
     differs!();
@@ -38,8 +39,8 @@ fn no_signal_that_the_caller_ignores_is_ignored_by_the_program() {
     c.kill("KILL");
 }
 
-/// The C library's posix_spawn(3) ignores two signals of its own in the child, unless it is told otherwise. Seen to fail
-/// at commit 84eb9f4 (SigIgn 0000000180000000).
+/// The C library's posix_spawn(3) ignores two signals of its own in the child, unless it is told
+/// otherwise. Seen to fail at commit 84eb9f4 (SigIgn 0000000180000000).
 #[test]
 fn no_signal_that_the_caller_ignores_is_ignored_by_hooks() {
     differs!();
@@ -48,7 +49,8 @@ fn no_signal_that_the_caller_ignores_is_ignored_by_hooks() {
     let dir = bundle.scratch_dir("seen");
     let moments = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"];
     for moment in moments {
-        let script = format!("grep -E 'Sig(Blk|Ign)' /proc/self/status >{}/{moment}", dir.display());
+        let script =
+            format!("grep -E 'Sig(Blk|Ign)' /proc/self/status >{}/{moment}", dir.display());
         let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] });
         bundle = bundle.push(&format!("/hooks/{moment}"), hook);
     }
@@ -59,8 +61,8 @@ fn no_signal_that_the_caller_ignores_is_ignored_by_hooks() {
     }
 }
 
-/// No shell looks here: that of busybox ignores SIGQUIT, and so does what it executes in its own place. Seen to fail at
-/// commit 84eb9f4.
+/// No shell looks here: that of busybox ignores SIGQUIT, and so does what it executes in its own
+/// place. Seen to fail at commit 84eb9f4.
 #[test]
 fn no_signal_that_the_caller_ignores_is_ignored_by_hooks_in_the_container() {
     differs!();
@@ -72,13 +74,15 @@ fn no_signal_that_the_caller_ignores_is_ignored_by_hooks_in_the_container() {
         let mut bundle = ignoring_signals(bundle.push("/hooks/startContainer", hook));
         bundle.run(["true"]).ok();
         let seen = fs::read_to_string(bundle.rootfs("seen")).unwrap();
-        let signals = seen.lines().filter(|line| line.starts_with("SigBlk") || line.starts_with("SigIgn"));
+        let signals =
+            seen.lines().filter(|line| line.starts_with("SigBlk") || line.starts_with("SigIgn"));
         assert_eq!(signals.map(|line| format!("{line}\n")).collect::<String>(), NONE);
     }
 }
 
-/// Whoever may look into init while it waits, by CAP_SYS_PTRACE or as a hook of the image, finds nothing of the caller.
-/// Seen to fail at commit 84eb9f4: the whole environment was in /proc/PID/environ.
+/// Whoever may look into init while it waits, by CAP_SYS_PTRACE or as a hook of the image, finds
+/// nothing of the caller. Seen to fail at commit 84eb9f4: the whole environment was in
+/// /proc/PID/environ.
 #[test]
 fn a_created_container_knows_nothing_of_its_caller() {
     differs!();
@@ -90,9 +94,12 @@ fn a_created_container_knows_nothing_of_its_caller() {
     for (bundle, with_hook) in [(Bundle::busybox(), true), (own, false)] {
         let bundle = bundle.env("SECRET", "the-treasure-is-below-the-palm");
         let dir = bundle.dir().display().to_string();
-        let bundle = if with_hook { bundle.push("/hooks/startContainer", hook.clone()) } else { bundle };
+        let bundle =
+            if with_hook { bundle.push("/hooks/startContainer", hook.clone()) } else { bundle };
         let c = bundle.args(["true"]).create();
-        let read = |file: &str| String::from_utf8(fs::read(format!("/proc/{}/{file}", c.pid())).unwrap()).unwrap();
+        let read = |file: &str| {
+            String::from_utf8(fs::read(format!("/proc/{}/{file}", c.pid())).unwrap()).unwrap()
+        };
         for text in [read("environ"), read("cmdline")] {
             assert!(!text.contains("palm") && !text.contains(&dir), "{text:?}");
         }
@@ -105,8 +112,8 @@ fn a_created_container_knows_nothing_of_its_caller() {
     }
 }
 
-/// Somebody of another user has made a keyring of the name that the container's might have, for everybody. Seen to fail
-/// at commit 84eb9f4: the only keyring that was seen was the planted one.
+/// Somebody of another user has made a keyring of the name that the container's might have, for
+/// everybody. Seen to fail at commit 84eb9f4: the only keyring that was seen was the planted one.
 #[test]
 fn a_session_keyring_that_is_there_already_is_not_the_containers() {
     differs!();
@@ -119,12 +126,15 @@ fn a_session_keyring_that_is_there_already_is_not_the_containers() {
     );
     let mut planter = Command::new("setpriv");
     planter.args(["--reuid", "5000", "--regid", "5000", "--clear-groups", "perl", "-e", &plant]);
-    let planter = crate::support::runtime::Running::start(&mut planter, &bundle.scratch_dir("planter"));
+    let planter =
+        crate::support::runtime::Running::start(&mut planter, &bundle.scratch_dir("planter"));
     planter.wait_for("\n");
     let serial: u32 = fs::read_to_string(&planter.files.stdout).unwrap().trim().parse().unwrap();
     let c = bundle.run_detached();
     let name = format!("_ses.{}", c.id());
-    let of = |keys: String| -> Vec<String> { keys.lines().filter(|l| l.contains(&name)).map(str::to_owned).collect() };
+    let of = |keys: String| -> Vec<String> {
+        keys.lines().filter(|l| l.contains(&name)).map(str::to_owned).collect()
+    };
     let planted = format!("{serial:08x}");
     // Who possesses a key sees it; the planted one everybody does.
     let seen = of(c.exec(&[], &["cat", "/proc/keys"]).ok().stdout);
@@ -133,7 +143,8 @@ fn a_session_keyring_that_is_there_already_is_not_the_containers() {
     assert!(seen.len() == 2 && own[0].contains(" 0 "), "the planted one is another: {seen:?}");
 }
 
-/// A signal ends a foreground `run` while a hook runs, and what it has made is undone. Seen to fail at commit 84eb9f4.
+/// A signal ends a foreground `run` while a hook runs, and what it has made is undone. Seen to fail
+/// at commit 84eb9f4.
 #[test]
 fn run_hears_signals_before_the_program_runs() {
     differs!();
@@ -159,8 +170,10 @@ fn run_is_not_ended_by_a_signal_that_its_caller_ignores() {
     needs!(perl_works(), "perl");
     let bundle = ignoring_signals(Bundle::busybox());
     let [mark, end] = ["mark", "end"].map(|name| bundle.scratch(name));
-    let script = format!("echo x >{}; until [ -e {} ]; do sleep 0.1; done", mark.display(), end.display());
-    let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] });
+    let script =
+        format!("echo x >{}; until [ -e {} ]; do sleep 0.1; done", mark.display(), end.display());
+    let hook =
+        json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] });
     let bundle = bundle.push("/hooks/createRuntime", hook).args(["true"]);
     let running = bundle.run_in_background();
     assert!(eventually(time_limit(), || mark.is_file()), "the hook runs");
@@ -169,8 +182,8 @@ fn run_is_not_ended_by_a_signal_that_its_caller_ignores() {
     running.wait().ok();
 }
 
-/// A process of the container stops the one that `exec` sends in, by SIGSTOP. The caller can end `exec` all the same.
-/// Seen to fail at commit 84eb9f4.
+/// A process of the container stops the one that `exec` sends in, by SIGSTOP. The caller can end
+/// `exec` all the same. Seen to fail at commit 84eb9f4.
 #[test]
 fn exec_hears_signals_while_its_process_is_stopped() {
     differs!();
@@ -180,7 +193,9 @@ fn exec_hears_signals_while_its_process_is_stopped() {
             while read -r _ _ state _ <$p/stat && [ $state != T ]; do :; done
             read -r name <$p/comm; [ \"$name\" = 'orlop:[exec]' ] && echo stopped $p || kill -CONT $p
         done 2>/dev/null; done";
-    let c = Bundle::busybox().set("/process/capabilities", config::capabilities(&["CAP_KILL"])).script(script);
+    let c = Bundle::busybox()
+        .set("/process/capabilities", config::capabilities(&["CAP_KILL"]))
+        .script(script);
     let c = c.run_detached();
     c.wait_for("ready\n");
     for _ in 0..100 {
@@ -190,7 +205,8 @@ fn exec_hears_signals_while_its_process_is_stopped() {
         if is_stopped() {
             exec.signal(Signal::SIGTERM);
             let out = exec.wait();
-            // It may have been the program already, which is stopped then; its end is not SIGTERM's before it goes on.
+            // It may have been the program already, which is stopped then; its end is not SIGTERM's
+            // before it goes on.
             assert_eq!(out.status, 143, "{out:?}");
             return;
         }

@@ -84,7 +84,8 @@ fn capabilities_left_out_mean_no_capabilities() {
 
 #[test]
 fn the_bounding_set_is_a_limit_no_setuid_program_passes() {
-    let mut bundle = with(config::capabilities(&["CAP_SYS_ADMIN"])).set("/process/noNewPrivileges", false);
+    let mut bundle =
+        with(config::capabilities(&["CAP_SYS_ADMIN"])).set("/process/noNewPrivileges", false);
     assert_eq!(sets(&mut bundle)[3], SYS_ADMIN);
 }
 

@@ -1,7 +1,7 @@
 //! `linux.cgroupsPath`, `linux.resources`
 //!
-//! Values are read back from outside, in whichever hierarchy holds the controller on this machine. The tests whose
-//! name ends in v2 run everywhere: in a view without cgroup v1 if need be.
+//! Values are read back from outside, in whichever hierarchy holds the controller on this machine.
+//! The tests whose name ends in v2 run everywhere: in a view without cgroup v1 if need be.
 
 use crate::support::{Bundle, Value, cgroups, json};
 
@@ -21,7 +21,10 @@ fn memory_limit_is_set() {
 fn memory_reservation_is_set() {
     needs!(cgroups::has("memory"), "memory controller");
     let c = limited("memory/reservation", 32 << 20).create();
-    assert_eq!(cgroups::value_of(&c, "memory", "memory.soft_limit_in_bytes", "memory.low"), "33554432");
+    assert_eq!(
+        cgroups::value_of(&c, "memory", "memory.soft_limit_in_bytes", "memory.low"),
+        "33554432"
+    );
 }
 
 #[test]
@@ -66,7 +69,8 @@ fn cpu_quota_and_period_are_set() {
 #[test]
 fn cpuset_is_set() {
     needs!(cgroups::has("cpuset"), "cpuset controller");
-    let c = limited("cpu", json!({ "cpus": "0", "mems": "0" })).args(["sleep", "60"]).run_detached();
+    let c =
+        limited("cpu", json!({ "cpus": "0", "mems": "0" })).args(["sleep", "60"]).run_detached();
     assert_eq!(cgroups::value_of(&c, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
     assert_eq!(cgroups::value_of(&c, "cpuset", "cpuset.mems", "cpuset.mems"), "0");
     let status = std::fs::read_to_string(format!("/proc/{}/status", c.pid())).unwrap();
@@ -109,7 +113,10 @@ fn pids_limit_minus_one_is_unlimited() {
 fn pids_limit_bites() {
     needs!(cgroups::has("pids"), "pids controller");
     let out = limited("pids/limit", 20).sh("for i in $(seq 40); do sleep 5 & done; echo survived");
-    assert!(out.stderr.contains("can't fork") || out.stderr.contains("Resource temporarily"), "{out:?}");
+    assert!(
+        out.stderr.contains("can't fork") || out.stderr.contains("Resource temporarily"),
+        "{out:?}"
+    );
 }
 
 #[test]
@@ -134,12 +141,14 @@ fn block_io_throttling_is_set() {
 /// The numbers of some whole disk of this machine.
 fn a_disk() -> Option<(u32, u32)> {
     let disks = std::fs::read_dir("/sys/block").ok()?.flatten();
-    let dev = disks.filter_map(|disk| std::fs::read_to_string(disk.path().join("dev")).ok()).next()?;
+    let dev =
+        disks.filter_map(|disk| std::fs::read_to_string(disk.path().join("dev")).ok()).next()?;
     let (major, minor) = dev.trim_end().split_once(':')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// As with runc: the specification advises against the first two, and kernels have long forgotten all three.
+/// As with runc: the specification advises against the first two, and kernels have long forgotten
+/// all three.
 #[test]
 fn obsolete_memory_limits_are_ignored() {
     let memory = json!({ "kernel": 67_108_864, "kernelTCP": 67_108_864, "useHierarchy": true });
@@ -240,7 +249,8 @@ fn a_cgroup_with_processes_in_it_is_refused() {
     assert_eq!(c.status(), "created");
 }
 
-/// Init would be in there, and never begin. Seen to fail with `refuse_used` left out of `cgroup/mod.rs`, by the time limit.
+/// Init would be in there, and never begin. Seen to fail with `refuse_used` left out of
+/// `cgroup/mod.rs`, by the time limit.
 #[test]
 fn a_frozen_cgroup_is_refused() {
     needs!(cgroups::v2_root().is_some(), "cgroup v2");
@@ -278,7 +288,10 @@ fn create_start_and_delete_work_on_v2() {
 fn the_processes_of_a_threaded_cgroup_are_the_containers_on_v2() {
     differs!();
     needs!(cgroups::v2_root().is_some(), "cgroup v2");
-    let bundle = Bundle::busybox().on_cgroup_v2().without_namespace("pid").script("sleep 60 & echo ready; wait");
+    let bundle = Bundle::busybox()
+        .on_cgroup_v2()
+        .without_namespace("pid")
+        .script("sleep 60 & echo ready; wait");
     let above = cgroups::v2_root().unwrap().join(format!("{}-t", bundle.id()));
     std::fs::create_dir_all(above.join("box")).unwrap();
     std::fs::write(above.join("box/cgroup.type"), "threaded").unwrap();
@@ -286,7 +299,9 @@ fn the_processes_of_a_threaded_cgroup_are_the_containers_on_v2() {
     let c = bundle.set("/linux/cgroupsPath", path.as_str()).create();
     c.start();
     c.wait_for("ready");
-    let pids: Vec<i32> = serde_json::from_str(&c.bundle.call(&["ps", "--format", "json", c.id()]).ok().stdout).unwrap();
+    let pids: Vec<i32> =
+        serde_json::from_str(&c.bundle.call(&["ps", "--format", "json", c.id()]).ok().stdout)
+            .unwrap();
     assert!(pids.contains(&c.pid()) && pids.len() == 2, "{pids:?}");
     let other = Bundle::busybox().on_cgroup_v2().set("/linux/cgroupsPath", path.as_str());
     other.try_create().refused().says("container's cgroup is not empty: 2 process(es) found");
@@ -366,7 +381,10 @@ fn unified_keys_with_a_slash_are_refused_on_v2() {
 
 #[test]
 fn unified_values_the_kernel_refuses_are_an_error_on_v2() {
-    limited("unified", json!({ "cgroup.max.depth": "rum" })).on_cgroup_v2().refused().says("cgroup.max.depth");
+    limited("unified", json!({ "cgroup.max.depth": "rum" }))
+        .on_cgroup_v2()
+        .refused()
+        .says("cgroup.max.depth");
 }
 
 #[test]

@@ -5,7 +5,9 @@ use crate::support::{Bundle, Value, cgroups, config, json};
 /// A container that may make any device node, with these device rules.
 fn with_device_rules(rules: Value) -> Bundle {
     let capabilities = config::capabilities(&["CAP_MKNOD"]);
-    Bundle::busybox().set("/linux/resources/devices", rules).set("/process/capabilities", capabilities)
+    Bundle::busybox()
+        .set("/linux/resources/devices", rules)
+        .set("/process/capabilities", capabilities)
 }
 
 const DENY_ALL: &str = r#"{ "allow": false, "access": "rwm" }"#;
@@ -16,8 +18,8 @@ fn rules(more: &[Value]) -> Value {
     all.into()
 }
 
-/// What opening the character device 1:99 for reading and for writing says. There is no such device: who is let in
-/// finds that out ("ENXIO"), who is not is turned away before ("EPERM").
+/// What opening the character device 1:99 for reading and for writing says. There is no such
+/// device: who is let in finds that out ("ENXIO"), who is not is turned away before ("EPERM").
 #[track_caller]
 fn opened(mut bundle: Bundle) -> [&'static str; 2] {
     let script = "mknod /tmp/x c 1 99 && cat /tmp/x; echo x > /tmp/x";
@@ -46,17 +48,24 @@ fn device_rules_hold(view: impl Fn(Bundle) -> Bundle) {
     let block = json!({ "allow": true, "type": "b", "major": 1, "minor": 99, "access": "rw" });
     assert_eq!(try_rules(rules(&[block])), ["EPERM", "EPERM"], "another type");
     let denied = json!({ "allow": false, "type": "c", "major": 1, "minor": 99, "access": "rw" });
-    assert_eq!(try_rules(rules(&[rule("rwm"), denied])), ["EPERM", "EPERM"], "the last rule counts");
+    assert_eq!(
+        try_rules(rules(&[rule("rwm"), denied])),
+        ["EPERM", "EPERM"],
+        "the last rule counts"
+    );
 }
 
 fn default_devices_are_allowed(view: impl Fn(Bundle) -> Bundle) {
     let mut bundle = view(Bundle::busybox().set("/linux/resources/devices", rules(&[])));
-    let out = bundle.sh("cat /dev/null; echo x > /dev/null; head -c 2 /dev/zero /dev/urandom | wc -c").ok();
+    let out = bundle
+        .sh("cat /dev/null; echo x > /dev/null; head -c 2 /dev/zero /dev/urandom | wc -c")
+        .ok();
     assert_eq!(out.stderr, "");
     bundle.assert_nothing_left();
     // Any node may be made, and /dev/net/tun be used: without that, runc broke what many relied on.
     let mut bundle = view(with_device_rules(rules(&[])));
-    let out = bundle.sh("mknod /tmp/any c 1 99 && mknod /tmp/tun c 10 200 && echo made; cat /tmp/tun");
+    let out =
+        bundle.sh("mknod /tmp/any c 1 99 && mknod /tmp/tun c 10 200 && echo made; cat /tmp/tun");
     assert_eq!(out.line(), "made", "{out:?}");
     assert!(!out.stderr.contains("not permitted"), "{out:?}");
 }

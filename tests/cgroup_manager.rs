@@ -16,7 +16,8 @@ fn disabled_leaves_the_container_in_its_callers_cgroup() {
         if v2 && cgroups::v2_root().is_none() {
             continue;
         }
-        let bundle = Bundle::busybox().global(["--cgroup-manager", "disabled"]).args(["sleep", "60"]);
+        let bundle =
+            Bundle::busybox().global(["--cgroup-manager", "disabled"]).args(["sleep", "60"]);
         let mut c = if v2 { bundle.on_cgroup_v2() } else { bundle }.create();
         assert_eq!(cgroups_of(&c.pid().to_string()), cgroups_of("self"));
         assert!(cgroups::beginning_with(c.bundle.name()).is_empty());
@@ -28,7 +29,11 @@ fn disabled_leaves_the_container_in_its_callers_cgroup() {
             cgroups_of("self").lines().count()
         );
         c.verb("pause").refused();
-        c.bundle.call(&["update", "--pids-limit", "9", c.id()]).refused().names("pids.limit").says("not available");
+        c.bundle
+            .call(&["update", "--pids-limit", "9", c.id()])
+            .refused()
+            .names("pids.limit")
+            .says("not available");
         c.kill("KILL");
         c.wait_status("stopped");
         c.delete();
@@ -40,7 +45,10 @@ fn disabled_leaves_the_container_in_its_callers_cgroup() {
 fn disabled_shows_the_cgroup_filesystem() {
     differs!();
     let mount = json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"] });
-    let mut bundle = Bundle::busybox().global(["--cgroup-manager", "disabled"]).on_cgroup_v2().push("/mounts", mount);
+    let mut bundle = Bundle::busybox()
+        .global(["--cgroup-manager", "disabled"])
+        .on_cgroup_v2()
+        .push("/mounts", mount);
     assert!(bundle.run(["ls", "/sys/fs/cgroup"]).ok().stdout.contains("cgroup.procs"));
     bundle.assert_nothing_left();
 }
@@ -56,9 +64,15 @@ fn disabled_refuses_limits_and_warns_of_a_path() {
         .refused()
         .names("linux.resources.memory.limit")
         .says(text);
-    let mut bundle = disabled().set("/linux/cgroupsPath", "/nowhere").set("/linux/resources/pids/limit", -1);
+    let mut bundle =
+        disabled().set("/linux/cgroupsPath", "/nowhere").set("/linux/resources/pids/limit", -1);
     let out = bundle.run(["echo", "well"]).ok();
-    assert!(out.stdout == "well\n" && out.stderr.contains("linux.cgroupsPath") && out.stderr.contains(text), "{out:?}");
+    assert!(
+        out.stdout == "well\n"
+            && out.stderr.contains("linux.cgroupsPath")
+            && out.stderr.contains(text),
+        "{out:?}"
+    );
 }
 
 #[test]
@@ -68,9 +82,11 @@ fn the_other_managers_are_those_of_systemd_cgroup() {
     let path = format!("/{}-m", bundle.id());
     let c = bundle.set("/linux/cgroupsPath", path.as_str()).create();
     assert!(cgroups_of(&c.pid().to_string()).contains(&path));
-    let bundle = Bundle::busybox().global(["--cgroup-manager=systemd"]).set("/linux/cgroupsPath", "/a/b");
+    let bundle =
+        Bundle::busybox().global(["--cgroup-manager=systemd"]).set("/linux/cgroupsPath", "/a/b");
     let out = bundle.refused();
-    let text = if systemd::runs() { "slice:prefix:name" } else { "systemd not running on this host" };
+    let text =
+        if systemd::runs() { "slice:prefix:name" } else { "systemd not running on this host" };
     out.says(text);
     let unknown = Bundle::busybox().global(["--cgroup-manager", "moon"]);
     unknown.try_create().refused().says("known: cgroupfs, systemd, disabled");

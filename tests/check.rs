@@ -1,5 +1,6 @@
-//! `check`: all that keeps a bundle from starting, at once, and in the words of `create`. What is expected is written
-//! from the specification; `create` is the judge of each problem that stands alone.
+//! `check`: all that keeps a bundle from starting, at once, and in the words of `create`. What is
+//! expected is written from the specification; `create` is the judge of each problem that stands
+//! alone.
 
 mod broken;
 
@@ -37,17 +38,22 @@ fn check(bundle: &Bundle, flags: &[&str]) -> Output {
 fn problems(bundle: &Bundle) -> Vec<Value> {
     let text = check(bundle, &[]);
     let document = check(bundle, &["--json"]);
-    let found: Vec<Value> =
-        serde_json::from_str(&document.stdout).unwrap_or_else(|error| panic!("{error}: {document:?}"));
+    let found: Vec<Value> = serde_json::from_str(&document.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {document:?}"));
     assert_eq!((text.status, document.status), if found.is_empty() { (0, 0) } else { (1, 1) });
     assert_eq!((&*text.stderr, &*document.stderr), ("", ""));
-    let field =
-        |problem: &Value, name: &str| problem[name].as_str().unwrap_or_else(|| panic!("{name}: {problem}")).to_owned();
+    let field = |problem: &Value, name: &str| {
+        problem[name].as_str().unwrap_or_else(|| panic!("{name}: {problem}")).to_owned()
+    };
     let lines = found.iter().flat_map(|problem| {
         let pointer = Some(field(problem, "pointer")).filter(|pointer| !pointer.is_empty());
         let pointer = pointer.unwrap_or_else(|| "config.json".to_owned());
         let first = format!("{pointer}: {}", field(problem, "problem"));
-        [first, format!("    rule: {}", field(problem, "rule")), format!("    hint: {}", field(problem, "hint"))]
+        [
+            first,
+            format!("    rule: {}", field(problem, "rule")),
+            format!("    hint: {}", field(problem, "hint")),
+        ]
     });
     assert_eq!(text.lines(), lines.collect::<Vec<_>>());
     for problem in &found {
@@ -93,7 +99,10 @@ fn each_problem_is_found_and_is_the_one_of_create() {
         assert!(problem["rule"].as_str().unwrap().contains(rule), "{changes:?}: {problem}");
         bundle.assert_nothing_left();
         let out = bundle.refused();
-        assert!(words(&out.stderr).contains(&words(text)), "check says {text:?}, create says {out:?}");
+        assert!(
+            words(&out.stderr).contains(&words(text)),
+            "check says {text:?}, create says {out:?}"
+        );
     }
 }
 
@@ -106,7 +115,8 @@ fn all_problems_are_found_at_once() {
     let mut objects = BTreeSet::new();
     // What is judged by something else that is wrong as well.
     let apart = ["/process", "/root", "/hostname"];
-    for (changes, pointer, ..) in BROKEN.iter().filter(|(_, pointer, ..)| !apart.contains(pointer)) {
+    for (changes, pointer, ..) in BROKEN.iter().filter(|(_, pointer, ..)| !apart.contains(pointer))
+    {
         let object: Vec<&str> = pointer.split('/').take(3).collect();
         if objects.insert(object) {
             bundle = broken(bundle, changes);
@@ -125,20 +135,39 @@ fn several_problems_of_one_object_are_told_one_by_one() {
     differs!();
     let cases: [(Changes, &[&str]); 4] = [
         (
-            &[("/process", r#"{ "args": [], "cwd": "x", "env": ["a", "B=1", "c"], "user": { "umask": 4096 } }"#)],
-            &["/process/args", "/process/cwd", "/process/env/0", "/process/env/2", "/process/user/umask"],
+            &[(
+                "/process",
+                r#"{ "args": [], "cwd": "x", "env": ["a", "B=1", "c"], "user": { "umask": 4096 } }"#,
+            )],
+            &[
+                "/process/args",
+                "/process/cwd",
+                "/process/env/0",
+                "/process/env/2",
+                "/process/user/umask",
+            ],
         ),
         (
-            &[("/mounts", r#"[{ "destination": "" }, { "destination": "/x", "type": "bind" }, { "type": "tmpfs" }]"#)],
+            &[(
+                "/mounts",
+                r#"[{ "destination": "" }, { "destination": "/x", "type": "bind" }, { "type": "tmpfs" }]"#,
+            )],
             &["/mounts/0/destination", "/mounts/0/type", "/mounts/1/source", "/mounts/2"],
         ),
         // What cannot be read, and what can.
         (
-            &[("/process/args", "[1, 2]"), ("/process/terminal", r#""no""#), ("/linux/cgroupsPath", r#""/..""#)],
+            &[
+                ("/process/args", "[1, 2]"),
+                ("/process/terminal", r#""no""#),
+                ("/linux/cgroupsPath", r#""/..""#),
+            ],
             &["/process/args/0", "/process/args/1", "/process/terminal", "/linux/cgroupsPath"],
         ),
         // Nobody knows what the hostname is to be judged by.
-        (&[("/linux/namespaces", r#""all""#), ("/hostname", "7")], &["/linux/namespaces", "/hostname"]),
+        (
+            &[("/linux/namespaces", r#""all""#), ("/hostname", "7")],
+            &["/linux/namespaces", "/hostname"],
+        ),
     ];
     for (changes, expected) in cases {
         let found = problems(&broken(Bundle::busybox(), changes));
@@ -150,9 +179,13 @@ fn several_problems_of_one_object_are_told_one_by_one() {
 #[test]
 fn what_is_no_config_is_one_problem() {
     differs!();
-    for (text, expected) in
-        [("", "EOF"), ("{", "EOF"), ("[]", "expected an object"), ("captain", "expected value"), ("{} x", "trailing")]
-    {
+    for (text, expected) in [
+        ("", "EOF"),
+        ("{", "EOF"),
+        ("[]", "expected an object"),
+        ("captain", "expected value"),
+        ("{} x", "trailing"),
+    ] {
         let bundle = Bundle::busybox();
         fs::write(bundle.path().join("config.json"), text).unwrap();
         let out = bundle.call(&["check", "--bundle", bundle.path().to_str().unwrap()]);
@@ -176,12 +209,19 @@ fn what_the_machine_lacks_is_a_problem() {
     let no_uts = "set -- unshare -Ur sh -c 'echo 0 >/proc/sys/user/max_uts_namespaces; exec \"$@\"' sh \"$@\"";
     for (bundle, pointer, problem, rule) in [
         (
-            Bundle::busybox().set("/linux/seccomp", notify).after(&format!("mount -t tmpfs none /mnt; {actions}")),
+            Bundle::busybox()
+                .set("/linux/seccomp", notify)
+                .after(&format!("mount -t tmpfs none /mnt; {actions}")),
             "/linux/seccomp",
             "action errno",
             "CONFIG_SECCOMP_FILTER",
         ),
-        (Bundle::busybox().after(no_uts), "/linux/namespaces", "no uts namespace may be made", "/proc/sys/user"),
+        (
+            Bundle::busybox().after(no_uts),
+            "/linux/namespaces",
+            "no uts namespace may be made",
+            "/proc/sys/user",
+        ),
         (
             Bundle::busybox()
                 .set("/process/apparmorProfile", "x")
@@ -221,7 +261,8 @@ fn what_cannot_be_known_is_not_told() {
     check(&bundle, &[]).silent();
     check(&bundle.set("/process/env", json!(["PATH=:/bin"])).args(["true"]), &[]).silent();
     let hook = json!([{ "path": "/bin/true" }]);
-    check(&Bundle::busybox().args(["/opt/program"]).set("/hooks/createContainer", hook), &[]).silent();
+    check(&Bundle::busybox().args(["/opt/program"]).set("/hooks/createContainer", hook), &[])
+        .silent();
     check(&Bundle::busybox().set("/linux/sysctl/net.ipv4.conf.eth7.forwarding", "1"), &[]).silent();
 }
 
@@ -242,7 +283,8 @@ fn a_cgroup_that_is_in_use_is_a_problem() {
     drop(container);
 }
 
-/// `create` looks for it in the rootfs when its turn comes. Seen to fail while it was looked for on the host.
+/// `create` looks for it in the rootfs when its turn comes. Seen to fail while it was looked for on
+/// the host.
 #[test]
 fn a_source_that_an_earlier_mount_brings_along_is_no_problem() {
     differs!();
@@ -264,10 +306,13 @@ fn a_check_changes_nothing() {
     let read_only = "for place in $(cut -d' ' -f2 /proc/mounts | sort -u); do
         mount -o remount,bind,ro \"$place\" 2>/dev/null || true
     done";
-    let bundle = Bundle::busybox().after(read_only).after("! touch /tmp/x /run/x /sys/fs/cgroup/x 2>/dev/null");
+    let bundle = Bundle::busybox()
+        .after(read_only)
+        .after("! touch /tmp/x /run/x /sys/fs/cgroup/x 2>/dev/null");
     check(&bundle, &[]).silent();
     assert!(!bundle.state_root().exists());
-    let mut names: Vec<_> = fs::read_dir(bundle.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut names: Vec<_> =
+        fs::read_dir(bundle.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["config.json", "rootfs"]);
     bundle.assert_nothing_left();

@@ -8,7 +8,8 @@ use crate::support::{Bundle, Container, eventually, json, link};
 
 /// Whether criu can save and restore processes on this kernel.
 pub fn criu_works() -> bool {
-    let check = Command::new("criu").arg("check").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let check =
+        Command::new("criu").arg("check").stdout(Stdio::null()).stderr(Stdio::null()).status();
     check.is_ok_and(|status| status.success())
 }
 
@@ -18,17 +19,22 @@ fn criu_is_there() -> bool {
 }
 
 /// Counts, in a file of the rootfs, and has no standard stream that is outside of the container.
-pub const COUNT: &str =
-    "exec </dev/null >/log 2>&1; i=0; while :; do echo $((i=i+1)) >/count.new; mv /count.new /count; sleep 0.1; done";
+pub const COUNT: &str = "exec </dev/null >/log 2>&1; i=0; while :; do echo $((i=i+1)) >/count.new; mv /count.new /count; sleep 0.1; done";
 
 fn count(bundle: &Bundle) -> u64 {
-    fs::read_to_string(bundle.rootfs("count")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    fs::read_to_string(bundle.rootfs("count"))
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 #[track_caller]
 fn counts_on(bundle: &Bundle) {
     let before = count(bundle);
-    assert!(eventually(time_limit(), || count(bundle) > before + 1), "it counts no further than {before}");
+    assert!(
+        eventually(time_limit(), || count(bundle) > before + 1),
+        "it counts no further than {before}"
+    );
 }
 
 pub fn counting(bundle: Bundle) -> Container {
@@ -79,7 +85,10 @@ fn processes_go_on_where_they_were() {
         restore(&c, &[]);
         counts_on(&c.bundle);
         assert!(count(&c.bundle) > reached, "it does not begin anew");
-        assert_eq!(c.exec_sh("hostname; cat /proc/1/comm; ulimit -n").ok().stdout, "orlop\nsh\n1024\n");
+        assert_eq!(
+            c.exec_sh("hostname; cat /proc/1/comm; ulimit -n").ok().stdout,
+            "orlop\nsh\n1024\n"
+        );
     }
     assert_eq!(c.exec_sh("cat /sys/fs/cgroup/pids.max 2>/dev/null || echo 77").ok().line(), "77");
     c.kill("KILL");
@@ -101,13 +110,13 @@ fn leave_running_leaves_it_running() {
     counts_on(&c.bundle);
 }
 
-/// What criu cannot save: a connection, unless it is told to. Where criu does not work, that is the reason.
+/// What criu cannot save: a connection, unless it is told to. Where criu does not work, that is the
+/// reason.
 #[test]
 fn a_checkpoint_that_fails_leaves_all_as_it_was() {
     needs!(criu_is_there(), "criu");
     let c = counting(Bundle::busybox());
-    let script =
-        "(sleep 1000 | nc -l -p 7000) >/dev/null & sleep 1; (sleep 1000 | nc 127.0.0.1 7000) >/dev/null & sleep 1";
+    let script = "(sleep 1000 | nc -l -p 7000) >/dev/null & sleep 1; (sleep 1000 | nc 127.0.0.1 7000) >/dev/null & sleep 1";
     c.exec_sh(&format!("exec </dev/null >/dev/null 2>&1; {script}")).ok();
     let pid = c.pid();
     let output = call(&c.bundle, "checkpoint", &[]).refused();
@@ -127,13 +136,17 @@ fn images_of_which_nothing_can_be_restored_leave_nothing() {
     bundle.write_config();
     fs::write(bundle.scratch_dir("images").join("descriptors.json"), "[]").unwrap();
     let pid_file = bundle.scratch("pid");
-    let output = call(&bundle, "restore", &["--detach", "--pid-file", pid_file.to_str().unwrap()]).refused();
-    output.says("criu failed: type RESTORE errno").says(&format!("{}", bundle.scratch("work/restore.log").display()));
+    let output =
+        call(&bundle, "restore", &["--detach", "--pid-file", pid_file.to_str().unwrap()]).refused();
+    output
+        .says("criu failed: type RESTORE errno")
+        .says(&format!("{}", bundle.scratch("work/restore.log").display()));
     assert!(!pid_file.exists());
     bundle.assert_nothing_left();
 }
 
-/// criu brings processes back in a time namespace, so that their clocks go on from where they stood.
+/// criu brings processes back in a time namespace, so that their clocks go on from where they
+/// stood.
 #[test]
 fn exec_has_the_clocks_of_what_was_restored() {
     differs!();
@@ -176,7 +189,8 @@ fn restore_in_the_foreground_ends_as_the_program() {
 #[test]
 fn standard_streams_are_those_of_the_restore() {
     needs!(criu_works(), "criu that works");
-    let bundle = Bundle::busybox().script("while read -r line; do echo \"heard $line\"; done; echo the end");
+    let bundle =
+        Bundle::busybox().script("while read -r line; do echo \"heard $line\"; done; echo the end");
     bundle.write_config();
     let path = bundle.path();
     let piped = |args: &[&str]| {
@@ -227,10 +241,15 @@ fn memory_can_be_saved_before() {
     needs!(criu_works(), "criu that works");
     let c = counting(Bundle::busybox());
     let parent = c.bundle.scratch("parent");
-    c.bundle.call(&["checkpoint", "--pre-dump", "--image-path", parent.to_str().unwrap(), c.id()]).silent();
+    c.bundle
+        .call(&["checkpoint", "--pre-dump", "--image-path", parent.to_str().unwrap(), c.id()])
+        .silent();
     assert_eq!(c.status(), "running");
     assert!(
-        fs::read_dir(&parent).unwrap().flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("pages-"))
+        fs::read_dir(&parent)
+            .unwrap()
+            .flatten()
+            .any(|entry| entry.file_name().to_string_lossy().starts_with("pages-"))
     );
     counts_on(&c.bundle);
     checkpoint(&c, &["--parent-path", "../parent"]);
@@ -243,7 +262,10 @@ fn memory_can_be_saved_before() {
 fn joined_namespaces_are_joined_again() {
     needs!(criu_works(), "criu that works");
     let other = Bundle::busybox().args(["sleep", "1000"]).run_detached();
-    let mut bundle = Bundle::busybox().without_namespace("network").without_namespace("uts").without_namespace("ipc");
+    let mut bundle = Bundle::busybox()
+        .without_namespace("network")
+        .without_namespace("uts")
+        .without_namespace("ipc");
     for (kind, file) in [("network", "net"), ("uts", "uts"), ("ipc", "ipc")] {
         let path = format!("/proc/{}/ns/{file}", other.pid());
         bundle = bundle.push("/linux/namespaces", json!({ "type": kind, "path": path }));
@@ -270,14 +292,20 @@ fn hooks_run_when_the_namespaces_are_there() {
         );
         json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }])
     };
-    let hooks =
-        json!({ "prestart": hook("prestart"), "createRuntime": hook("createRuntime"), "poststop": hook("poststop") });
+    let hooks = json!({ "prestart": hook("prestart"), "createRuntime": hook("createRuntime"), "poststop": hook("poststop") });
     let c = counting(bundle.set("/hooks", hooks));
     checkpoint(&c, &[]);
     assert_eq!(c.bundle.read("hooks"), "prestart\ncreateRuntime\npoststop\n");
     restore(&c, &[]);
-    assert_eq!(c.bundle.read("hooks"), "prestart\ncreateRuntime\npoststop\nprestart\ncreateRuntime\n");
-    assert!(c.bundle.read("state.json").contains(&format!("\"pid\":{}", c.pid())), "{}", c.bundle.read("state.json"));
+    assert_eq!(
+        c.bundle.read("hooks"),
+        "prestart\ncreateRuntime\npoststop\nprestart\ncreateRuntime\n"
+    );
+    assert!(
+        c.bundle.read("state.json").contains(&format!("\"pid\":{}", c.pid())),
+        "{}",
+        c.bundle.read("state.json")
+    );
 }
 
 #[test]
@@ -287,8 +315,7 @@ fn a_hook_that_fails_undoes_the_restore() {
     let c = counting(Bundle::busybox());
     checkpoint(&c, &[]);
     let mut config = c.bundle.config.clone();
-    config["hooks"] =
-        json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", "echo no luck >&2; exit 3"] }] });
+    config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", "echo no luck >&2; exit 3"] }] });
     fs::write(c.bundle.path().join("config.json"), config.to_string()).unwrap();
     call(&c.bundle, "restore", &["--detach"]).refused().says("no luck");
     c.bundle.assert_nothing_left();
@@ -309,22 +336,39 @@ fn pages_are_brought_when_they_are_touched() {
     needs!(criu_works(), "criu that works");
     let c = counting(Bundle::busybox());
     let images = c.bundle.scratch("images");
-    let args = args(&c.bundle, "checkpoint", &["--lazy-pages", "--page-server", "127.0.0.1:27277", "--status-fd", "7"]);
+    let args = args(
+        &c.bundle,
+        "checkpoint",
+        &["--lazy-pages", "--page-server", "127.0.0.1:27277", "--status-fd", "7"],
+    );
     let inner = c.bundle.command(&args.iter().map(String::as_str).collect::<Vec<_>>());
     let mut dump = Command::new("sh");
     let script = format!("exec 7>{}; exec \"$@\"", c.bundle.scratch("status").display());
-    dump.args(["-c", &script, "sh"]).arg(inner.get_program()).args(inner.get_args()).current_dir(c.bundle.dir());
+    dump.args(["-c", &script, "sh"])
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .current_dir(c.bundle.dir());
     let mut dump = dump.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-    assert!(eventually(time_limit(), || c.bundle.read("status") == "\0"), "nobody says that pages can be asked for");
+    assert!(
+        eventually(time_limit(), || c.bundle.read("status") == "\0"),
+        "nobody says that pages can be asked for"
+    );
     let mut lazy = Command::new("criu");
-    lazy.args(["lazy-pages", "--page-server", "--address", "127.0.0.1", "--port", "27277", "-D"]).arg(&images);
+    lazy.args(["lazy-pages", "--page-server", "--address", "127.0.0.1", "--port", "27277", "-D"])
+        .arg(&images);
     let mut lazy = lazy.stdout(Stdio::null()).spawn().unwrap();
     let path = c.bundle.path();
     let restored = format!("{}-lazy", c.id());
     let flags = ["restore", "-d", "--lazy-pages", "--image-path", images.to_str().unwrap()];
     let flags: Vec<&str> = flags
         .iter()
-        .chain(&["--work-path", images.to_str().unwrap(), "--bundle", path.to_str().unwrap(), &restored])
+        .chain(&[
+            "--work-path",
+            images.to_str().unwrap(),
+            "--bundle",
+            path.to_str().unwrap(),
+            &restored,
+        ])
         .copied()
         .collect();
     c.bundle.call(&flags).silent();

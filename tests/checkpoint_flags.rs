@@ -1,5 +1,6 @@
-//! `checkpoint` and `restore`: what criu is told, by a program in its place that writes down what it is asked for and
-//! then ends. What criu makes of it is in `checkpoint.rs`, for machines where it works.
+//! `checkpoint` and `restore`: what criu is told, by a program in its place that writes down what
+//! it is asked for and then ends. What criu makes of it is in `checkpoint.rs`, for machines where
+//! it works.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +19,8 @@ type Fields = BTreeMap<u64, Vec<Vec<u8>>>;
 fn fields(mut bytes: &[u8]) -> Fields {
     fn varint(bytes: &mut &[u8]) -> u64 {
         let end = bytes.iter().position(|byte| byte & 0x80 == 0).unwrap();
-        let value = bytes[..=end].iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f));
+        let value =
+            bytes[..=end].iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f));
         *bytes = &bytes[end + 1..];
         value
     }
@@ -129,7 +131,8 @@ fn checkpoint_tells_criu_of_its_newer_flags() {
     );
 }
 
-/// What is in a network namespace belongs to those who have put it there, with or without the flag; as runc has it.
+/// What is in a network namespace belongs to those who have put it there, with or without the flag;
+/// as runc has it.
 #[test]
 fn the_network_s_configuration_is_never_saved() {
     let c = running(Bundle::busybox());
@@ -155,7 +158,10 @@ fn pages_go_to_the_page_server() {
     let c = running(Bundle::busybox());
     checkpoint(&c, &["--page-server", "127.0.0.1:4711"]);
     let server = fields(&options(&c.bundle, DUMP)[&11][0]);
-    assert_eq!(server, Fields::from([(1, vec![b"127.0.0.1".to_vec()]), (2, vec![b"4711".to_vec()])]));
+    assert_eq!(
+        server,
+        Fields::from([(1, vec![b"127.0.0.1".to_vec()]), (2, vec![b"4711".to_vec()])])
+    );
 }
 
 #[test]
@@ -173,7 +179,9 @@ fn the_log_is_in_the_work_path_or_with_the_images() {
 #[test]
 fn the_containers_annotation_names_criu_s_own_config() {
     let own = "/etc/criu/a.conf";
-    for (annotation, expected) in [(None, Some("/etc/criu/runc.conf")), (Some(own), Some(own)), (Some(""), None)] {
+    for (annotation, expected) in
+        [(None, Some("/etc/criu/runc.conf")), (Some(own), Some(own)), (Some(""), None)]
+    {
         let mut bundle = Bundle::busybox();
         if let Some(annotation) = annotation {
             bundle = bundle.set("/annotations", json!({ "org.criu.config": annotation }));
@@ -186,8 +194,9 @@ fn the_containers_annotation_names_criu_s_own_config() {
     }
 }
 
-/// Security: settings of criu can name programs that it starts as root. An image brings the annotation as a label, and the
-/// file in a layer, whose place on the host can be guessed. Seen to fail at commit 84eb9f4.
+/// Security: settings of criu can name programs that it starts as root. An image brings the
+/// annotation as a label, and the file in a layer, whose place on the host can be guessed. Seen to
+/// fail at commit 84eb9f4.
 #[test]
 fn a_config_of_criu_that_an_image_may_have_brought_is_refused() {
     differs!();
@@ -197,7 +206,10 @@ fn a_config_of_criu_that_an_image_may_have_brought_is_refused() {
     for file in [file.to_str().unwrap(), "/etc/criu/../../tmp/criu.conf", "criu.conf"] {
         let c = running(Bundle::busybox().set("/annotations", json!({ "org.criu.config": file })));
         let images = c.bundle.scratch("images");
-        let output = c.bundle.call(&["checkpoint", "--image-path", images.to_str().unwrap(), c.id()]).refused();
+        let output = c
+            .bundle
+            .call(&["checkpoint", "--image-path", images.to_str().unwrap(), c.id()])
+            .refused();
         output.names("annotations.org.criu.config").says("/etc/criu");
         assert!(!c.bundle.scratch("stand-in/1").exists(), "criu was not asked");
         assert!(!images.exists(), "nothing was made for the images");
@@ -205,14 +217,22 @@ fn a_config_of_criu_that_an_image_may_have_brought_is_refused() {
         fs::create_dir(&images).unwrap();
         fs::write(images.join("descriptors.json"), "[]").unwrap();
         let (bundle, images) = (c.bundle.path(), images.to_str().unwrap());
-        let restore = ["restore", "--detach", "--image-path", images, "--bundle", bundle.to_str().unwrap(), "restored"];
+        let restore = [
+            "restore",
+            "--detach",
+            "--image-path",
+            images,
+            "--bundle",
+            bundle.to_str().unwrap(),
+            "restored",
+        ];
         c.bundle.call(&restore).refused().names("annotations.org.criu.config");
         assert!(!c.bundle.scratch("stand-in/2").exists(), "criu was not asked");
     }
 }
 
-/// Security, CVE-2026-119101: a name that the rootfs has a say in could make criu bind another directory of the host.
-/// Seen to fail at commit 84eb9f4.
+/// Security, CVE-2026-119101: a name that the rootfs has a say in could make criu bind another
+/// directory of the host. Seen to fail at commit 84eb9f4.
 #[test]
 fn what_is_mounted_from_the_host_has_a_name_that_the_rootfs_has_no_say_in() {
     differs!();
@@ -220,7 +240,8 @@ fn what_is_mounted_from_the_host_has_a_name_that_the_rootfs_has_no_say_in() {
     let source = bundle.scratch_dir("data");
     std::os::unix::fs::symlink("/mnt", bundle.rootfs("link")).unwrap();
     // criu compares sources with mount points: it was told of `/./.` at the end, and found none.
-    let mount = json!({ "destination": "/link", "source": source.join("./."), "options": ["bind", "ro"] });
+    let mount =
+        json!({ "destination": "/link", "source": source.join("./."), "options": ["bind", "ro"] });
     let c = running(bundle.push("/mounts", mount));
     checkpoint(&c, &[]);
     let pairs = |told: &Fields| -> Vec<(String, String)> {
@@ -229,12 +250,21 @@ fn what_is_mounted_from_the_host_has_a_name_that_the_rootfs_has_no_say_in() {
         told[&23].iter().map(pair).collect()
     };
     let told = pairs(&options(&c.bundle, DUMP));
-    assert!(told.contains(&("/mnt".to_owned(), "orlop-mount-6".to_owned())), "where the kernel has it: {told:?}");
-    assert!(told.iter().all(|(_, name)| name.starts_with("orlop-") && !name.contains('/')), "{told:?}");
+    assert!(
+        told.contains(&("/mnt".to_owned(), "orlop-mount-6".to_owned())),
+        "where the kernel has it: {told:?}"
+    );
+    assert!(
+        told.iter().all(|(_, name)| name.starts_with("orlop-") && !name.contains('/')),
+        "{told:?}"
+    );
 
     restore(&c.bundle, &[]);
     let told = pairs(&options(&c.bundle, RESTORE));
-    assert!(told.contains(&("orlop-mount-6".to_owned(), source.to_string_lossy().into_owned())), "{told:?}");
+    assert!(
+        told.contains(&("orlop-mount-6".to_owned(), source.to_string_lossy().into_owned())),
+        "{told:?}"
+    );
     assert!(told.iter().all(|(name, _)| name.starts_with("orlop-")), "{told:?}");
 }
 
@@ -246,9 +276,14 @@ fn a_mount_point_that_criu_would_take_for_another_is_refused() {
     let source = bundle.scratch_dir("data");
     fs::create_dir(bundle.rootfs("a]:b")).unwrap();
     std::os::unix::fs::symlink("/a]:b", bundle.rootfs("link")).unwrap();
-    let c = running(bundle.push("/mounts", json!({ "destination": "/link", "source": source, "options": ["bind"] })));
+    let c =
+        running(bundle.push(
+            "/mounts",
+            json!({ "destination": "/link", "source": source, "options": ["bind"] }),
+        ));
     let images = c.bundle.scratch("images");
-    let output = c.bundle.call(&["checkpoint", "--image-path", images.to_str().unwrap(), c.id()]).refused();
+    let output =
+        c.bundle.call(&["checkpoint", "--image-path", images.to_str().unwrap(), c.id()]).refused();
     output.names("mounts[6]").says("/a]:b");
     assert!(!c.bundle.scratch("stand-in/1").exists(), "criu was not asked");
     assert_eq!(c.status(), "running");
@@ -262,15 +297,18 @@ fn what_is_no_longer_read_only_is_refused() {
     let mount = json!({ "destination": "/data", "source": source, "options": ["bind", "ro"] });
     let c = running(bundle.push("/mounts", mount));
     let remount =
-        ["-t", &c.pid().to_string(), "-m", "/bin/mount", "-o", "remount,bind,rw", "none", "/data"].map(str::to_owned);
+        ["-t", &c.pid().to_string(), "-m", "/bin/mount", "-o", "remount,bind,rw", "none", "/data"]
+            .map(str::to_owned);
     assert!(std::process::Command::new("nsenter").args(remount).status().unwrap().success());
     let images = c.bundle.scratch("images");
-    let output = c.bundle.call(&["checkpoint", "--image-path", images.to_str().unwrap(), c.id()]).refused();
+    let output =
+        c.bundle.call(&["checkpoint", "--image-path", images.to_str().unwrap(), c.id()]).refused();
     output.names("mounts[6]").says("/data is not read-only");
     assert_eq!(c.status(), "running");
 }
 
-/// Images that nothing can be restored from, but of which it is known what the standard streams were.
+/// Images that nothing can be restored from, but of which it is known what the standard streams
+/// were.
 fn restorable(bundle: &Bundle) {
     let images = bundle.scratch_dir("images");
     fs::write(images.join("descriptors.json"), r#"["/dev/null","pipe:[17]","pipe:[18]"]"#).unwrap();
@@ -280,7 +318,14 @@ fn restorable(bundle: &Bundle) {
 #[track_caller]
 fn restore(bundle: &Bundle, flags: &[&str]) -> Output {
     let (images, path) = (bundle.scratch("images"), bundle.path());
-    let args = ["restore", "--image-path", images.to_str().unwrap(), "--bundle", path.to_str().unwrap(), "--detach"];
+    let args = [
+        "restore",
+        "--image-path",
+        images.to_str().unwrap(),
+        "--bundle",
+        path.to_str().unwrap(),
+        "--detach",
+    ];
     let id = format!("{}-restored", bundle.id());
     let all: Vec<&str> = args.iter().chain(flags).chain([&id.as_str()]).copied().collect();
     bundle.call(&all).refused().says("criu failed: ")
@@ -312,7 +357,10 @@ fn restore_tells_criu_of_its_newer_flags() {
         restore(&bundle, flags);
         options(&bundle, RESTORE)
     };
-    each_flag_is_told(&[(&["--tcp-close"], 52, "1"), (&["--manage-cgroups-mode", "ignore"], 34, "0")], ask);
+    each_flag_is_told(
+        &[(&["--tcp-close"], 52, "1"), (&["--manage-cgroups-mode", "ignore"], 34, "0")],
+        ask,
+    );
     each_flag_is_told(MODES, ask);
 }
 
@@ -321,8 +369,12 @@ fn no_pivot_refuses_what_it_refuses_at_create() {
     let bundle = with_stand_in(Bundle::busybox(), NEW).set("/linux/rootfsPropagation", "rprivate");
     restorable(&bundle);
     let (images, path) = (bundle.scratch("images"), bundle.path());
-    let args = ["--image-path", images.to_str().unwrap(), "--bundle", path.to_str().unwrap(), bundle.id()];
-    bundle.call(&[&["restore", "--no-pivot"], &args[..]].concat()).refused().says("[r]private is not safe");
+    let args =
+        ["--image-path", images.to_str().unwrap(), "--bundle", path.to_str().unwrap(), bundle.id()];
+    bundle
+        .call(&[&["restore", "--no-pivot"], &args[..]].concat())
+        .refused()
+        .says("[r]private is not safe");
     bundle.assert_nothing_left();
     restore(&bundle, &[]);
 }
@@ -349,7 +401,11 @@ fn no_subreaper_leaves_orphans_to_the_host() {
             bundle.id(),
         ];
         bundle.call(&args).refused();
-        assert_eq!(bundle.read("stand-in/orphan") == bundle.read("stand-in/runtime"), ours, "{flag}");
+        assert_eq!(
+            bundle.read("stand-in/orphan") == bundle.read("stand-in/runtime"),
+            ours,
+            "{flag}"
+        );
         fs::remove_file(bundle.scratch("stand-in/orphan")).unwrap();
     }
 }
@@ -359,7 +415,8 @@ fn pipes_are_replaced_by_our_own_streams() {
     let bundle = with_stand_in(Bundle::busybox(), NEW);
     restorable(&bundle);
     restore(&bundle, &[]);
-    let inherited: Vec<Fields> = options(&bundle, RESTORE)[&27].iter().map(|one| fields(one)).collect();
+    let inherited: Vec<Fields> =
+        options(&bundle, RESTORE)[&27].iter().map(|one| fields(one)).collect();
     let expected = |name: &str, number: &str| {
         Fields::from([(1, vec![name.as_bytes().to_vec()]), (2, vec![number.as_bytes().to_vec()])])
     };
@@ -390,5 +447,6 @@ fn the_error_that_ended_it_is_told() {
     let log = "(00.1) Error (criu/util.c:9): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted\n\
                (00.2) Error (criu/mount.c:8): mnt: no way to save this\n(00.3) Error (criu/cr-dump.c:7): Dumping FAILED.\n";
     fs::write(work.join("dump.log"), log).unwrap();
-    checkpoint(&c, &["--work-path", work.to_str().unwrap()]).says("dump.log: mnt: no way to save this");
+    checkpoint(&c, &["--work-path", work.to_str().unwrap()])
+        .says("dump.log: mnt: no way to save this");
 }

@@ -9,7 +9,8 @@ fn mounts(c: &Container) -> Vec<String> {
     let text = fs::read_to_string(format!("/proc/{}/mountinfo", c.pid())).unwrap();
     let place = |line: &str| {
         let fields: Vec<&str> = line.split(' ').collect();
-        let options: Vec<&str> = fields[5].split(',').filter(|option| !option.ends_with("atime")).collect();
+        let options: Vec<&str> =
+            fields[5].split(',').filter(|option| !option.ends_with("atime")).collect();
         format!("{} {}", fields[4], options.join(","))
     };
     let mut mounts: Vec<String> = text.lines().map(place).collect();
@@ -21,7 +22,8 @@ fn mounts(c: &Container) -> Vec<String> {
 fn mounts_of_the_host_are_mounted_again_and_as_they_were() {
     needs!(criu_works(), "criu that works");
     let bundle = Bundle::busybox();
-    let (data, nested, file) = (bundle.scratch_dir("data"), bundle.scratch_dir("nested"), bundle.scratch("file"));
+    let (data, nested, file) =
+        (bundle.scratch_dir("data"), bundle.scratch_dir("nested"), bundle.scratch("file"));
     fs::write(&file, "a file\n").unwrap();
     fs::create_dir_all(bundle.rootfs("real/conf")).unwrap();
     std::os::unix::fs::symlink("/real/conf", bundle.rootfs("conf")).unwrap();
@@ -42,7 +44,11 @@ fn mounts_of_the_host_are_mounted_again_and_as_they_were() {
     fs::write(data.join("new"), "new\n").unwrap();
     assert_eq!(c.exec_sh("cat /conf/new /data/new /etc/file").ok().stdout, "new\nnew\na file\n");
     assert_ne!(c.exec_sh("touch /conf/x").status, 0);
-    assert_ne!(c.exec_sh("echo 1 >/proc/sys/kernel/hostname; test -s /proc/keys").status, 0, "hidden and read-only");
+    assert_ne!(
+        c.exec_sh("echo 1 >/proc/sys/kernel/hostname; test -s /proc/keys").status,
+        0,
+        "hidden and read-only"
+    );
     assert_eq!(c.exec_sh("touch /data/x /data/a/b/y").status, 0);
     c.delete_by_force();
     c.bundle.assert_nothing_left();

@@ -22,7 +22,9 @@ fn a_criu_that_is_too_old_is_refused() {
 
 #[test]
 fn a_criu_that_talks_nonsense_is_refused() {
-    for nonsense in [r"\x08", r"\x08\x01\x10\x01", r"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "hello"] {
+    for nonsense in
+        [r"\x08", r"\x08\x01\x10\x01", r"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "hello"]
+    {
         let c = with_stand_in(Bundle::busybox(), nonsense).args(["sleep", "1000"]).run_detached();
         c.verb("checkpoint").refused();
         assert_eq!(c.status(), "running");
@@ -44,12 +46,16 @@ fn mounts_of_links_are_refused() {
         let bundle = Bundle::busybox();
         let mount = json!({ "destination": "/x", "source": bundle.scratch_dir("source"), "options": ["bind", option] });
         let c = running(bundle.push("/mounts", mount));
-        c.verb("checkpoint").refused().says("criu cannot save mounts with").names("mounts[6].options");
+        c.verb("checkpoint")
+            .refused()
+            .says("criu cannot save mounts with")
+            .names("mounts[6].options");
         assert_eq!(c.status(), "running");
     }
 }
 
-/// The link is no mount, and would be missing in another rootfs. Where the source is no link, the mount is as any other.
+/// The link is no mount, and would be missing in another rootfs. Where the source is no link, the
+/// mount is as any other.
 #[test]
 fn links_that_were_copied_are_refused() {
     differs!();
@@ -92,15 +98,20 @@ fn mounts_that_were_added_are_refused() {
     assert!(asked(), "criu was not asked");
 }
 
-/// Where the host's /sys stands in for a sysfs. Seen to fail with `refuse_stand_ins` left out of `commands/checkpoint.rs`:
-/// criu was asked.
+/// Where the host's /sys stands in for a sysfs. Seen to fail with `refuse_stand_ins` left out of
+/// `commands/checkpoint.rs`: criu was asked.
 #[test]
 fn a_sysfs_that_is_the_hosts_is_refused() {
     differs!();
     let ids = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
-    let bundle = Bundle::busybox().push("/linux/namespaces", json!({ "type": "user" })).without_namespace("network");
+    let bundle = Bundle::busybox()
+        .push("/linux/namespaces", json!({ "type": "user" }))
+        .without_namespace("network");
     let c = running(bundle.set("/linux/uidMappings", ids.clone()).set("/linux/gidMappings", ids));
-    c.verb("checkpoint").refused().names("mounts[5]").says("criu cannot save /sys, which is the host's");
+    c.verb("checkpoint")
+        .refused()
+        .names("mounts[5]")
+        .says("criu cannot save /sys, which is the host's");
     assert!(!c.bundle.scratch("stand-in/1").exists(), "criu was not asked");
     assert_eq!(c.status(), "running");
 }
@@ -166,7 +177,14 @@ fn an_id_that_is_taken_is_refused() {
     let c = running(Bundle::busybox());
     fs::write(c.bundle.scratch_dir("images").join("descriptors.json"), "[]").unwrap();
     let (path, images) = (c.bundle.path(), c.bundle.scratch("images"));
-    let args = ["restore", "--bundle", path.to_str().unwrap(), "--image-path", images.to_str().unwrap(), c.id()];
+    let args = [
+        "restore",
+        "--bundle",
+        path.to_str().unwrap(),
+        "--image-path",
+        images.to_str().unwrap(),
+        c.id(),
+    ];
     c.bundle.call(&args).refused().says("container with given ID already exists");
     assert_eq!(c.status(), "running");
 }

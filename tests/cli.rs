@@ -3,8 +3,8 @@
 use crate::support::{Bundle, runtime};
 
 const VERBS: &[&str] = &[
-    "create", "start", "state", "kill", "delete", "run", "list", "pause", "resume", "ps", "spec", "features", "update",
-    "exec",
+    "create", "start", "state", "kill", "delete", "run", "list", "pause", "resume", "ps", "spec",
+    "features", "update", "exec",
 ];
 
 #[test]
@@ -35,9 +35,10 @@ fn a_missing_id_is_refused() {
 fn surplus_arguments_are_refused() {
     let bundle = Bundle::busybox();
     bundle.write_config();
-    for verb in
-        ["create", "start", "state", "delete", "run", "list", "pause", "resume", "spec", "features", "update", "events"]
-    {
+    for verb in [
+        "create", "start", "state", "delete", "run", "list", "pause", "resume", "spec", "features",
+        "update", "events",
+    ] {
         let out = bundle.call(&[verb, bundle.id(), "surplus"]);
         assert_eq!(out.status, 1, "{verb}: {out:?}");
     }
@@ -199,10 +200,22 @@ fn an_empty_value_is_none() {
     let id = bundle.id();
     bundle.call(&["create", "-b", "", "--pid-file", "", "--console-socket", "", id]).silent();
     bundle.call(&["start", id]).silent();
-    bundle.call(&["exec", "--process", "", "--pid-file=", "--console-socket", "", id, "true"]).silent();
-    let limits = ["cpu-period", "cpu-quota", "cpu-share", "cpu-rt-period", "cpu-rt-runtime", "memory", "memory-swap"];
+    bundle
+        .call(&["exec", "--process", "", "--pid-file=", "--console-socket", "", id, "true"])
+        .silent();
+    let limits = [
+        "cpu-period",
+        "cpu-quota",
+        "cpu-share",
+        "cpu-rt-period",
+        "cpu-rt-runtime",
+        "memory",
+        "memory-swap",
+    ];
     let limits = limits.map(|flag| format!("--{flag}="));
-    bundle.call(&[&["update"], &limits.each_ref().map(String::as_str)[..], &[id]].concat()).silent();
+    bundle
+        .call(&[&["update"], &limits.each_ref().map(String::as_str)[..], &[id]].concat())
+        .silent();
     bundle.call(&["update", "--resources", "", id]).silent();
     let out = bundle.call(&["state", "no-such-container"]).refused();
     assert!(out.stderr.contains("container does not exist"), "{out:?}");

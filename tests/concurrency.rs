@@ -31,7 +31,10 @@ fn won(outputs: &[Output]) -> usize {
 fn others_say(outputs: Vec<Output>, texts: &[&str]) {
     for out in outputs.into_iter().filter(|out| out.status != 0) {
         let out = out.refused();
-        assert!(texts.iter().any(|text| out.stderr.contains(text)), "expected one of {texts:?} in {out:?}");
+        assert!(
+            texts.iter().any(|text| out.stderr.contains(text)),
+            "expected one of {texts:?} in {out:?}"
+        );
     }
 }
 
@@ -61,7 +64,11 @@ fn either_delete_or_start_wins() {
     for round in 0..rounds() * 2 {
         bundle.try_create().ok();
         let calls: [&[&str]; 2] = [&["start", id], &["delete", id]];
-        let outputs = if round % 2 == 0 { together(&bundle, &calls) } else { together(&bundle, &[calls[1], calls[0]]) };
+        let outputs = if round % 2 == 0 {
+            together(&bundle, &calls)
+        } else {
+            together(&bundle, &[calls[1], calls[0]])
+        };
         assert_eq!(won(&outputs), 1, "{outputs:?}");
         if bundle.verb("state").status == 0 {
             started += 1;
@@ -153,7 +160,8 @@ fn whoever_looks_meanwhile_sees_a_state() {
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     let out = bundle.call(verb);
-                    let gone = out.stderr.contains("does not exist") || out.stderr.contains("no such file");
+                    let gone = out.stderr.contains("does not exist")
+                        || out.stderr.contains("no such file");
                     assert!(out.status == 0 && out.stderr.is_empty() || gone, "{out:?}");
                     assert!(!out.stdout.contains("\"bundle\": \"\""), "{out:?}");
                 }
@@ -172,7 +180,8 @@ fn whoever_looks_meanwhile_sees_a_state() {
 /// 64 containers at a time, of one state root.
 #[test]
 fn many_lifecycles_side_by_side() {
-    let (threads, time) = if soak() { (64, Duration::from_secs(60)) } else { (16, Duration::from_secs(4)) };
+    let (threads, time) =
+        if soak() { (64, Duration::from_secs(60)) } else { (16, Duration::from_secs(4)) };
     let bundle = Bundle::busybox().args(["sleep", "100"]);
     bundle.write_config();
     let path = bundle.path();

@@ -151,7 +151,10 @@ fn every_container_gets_a_session_keyring_of_its_own() {
 #[test]
 fn no_new_keyring_keeps_the_session_keyring() {
     needs!(std::path::Path::new("/proc/keys").exists(), "keyrings");
-    let bundle = Bundle::busybox().remove("/linux/maskedPaths").flags(["--no-new-keyring"]).args(["cat", "/proc/keys"]);
+    let bundle = Bundle::busybox()
+        .remove("/linux/maskedPaths")
+        .flags(["--no-new-keyring"])
+        .args(["cat", "/proc/keys"]);
     let name = format!("_ses.{}", bundle.id());
     let keys = bundle.run_as_is().ok().stdout;
     assert!(!keys.contains(&name), "{keys}");

@@ -1,4 +1,5 @@
-//! Cgroups below the container's, by crun's annotations `run.oci.delegate-cgroup` and `run.oci.systemd.subgroup`
+//! Cgroups below the container's, by crun's annotations `run.oci.delegate-cgroup` and
+//! `run.oci.systemd.subgroup`
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -63,7 +64,11 @@ fn the_processes_are_in_the_delegated_cgroup_and_the_limits_above() {
     needs!(cgroups::is_pure_v2(), "cgroup v2 alone");
     for path in ["work", "/a/./b/"] {
         let bundle = with_cgroupfs(Bundle::busybox()).set(DELEGATE, path).args(["sleep", "600"]);
-        let bundle = if cgroups::has_v2("pids") { bundle.set("/linux/resources/pids/limit", 44) } else { bundle };
+        let bundle = if cgroups::has_v2("pids") {
+            bundle.set("/linux/resources/pids/limit", 44)
+        } else {
+            bundle
+        };
         let c = bundle.run_detached();
         let own = cgroups::v2(c.id());
         if cgroups::has_v2("pids") {
@@ -81,25 +86,34 @@ fn the_delegated_cgroup_belongs_to_the_containers_root() {
     needs!(cgroups::is_pure_v2(), "cgroup v2 alone");
     let script = "cd /sys/fs/cgroup; mkdir work/mine && echo 0 >work/mine/cgroup.procs && grep ^0 /proc/self/cgroup
                   mkdir no 2>/dev/null || echo refused; cd /; exec sleep 600";
-    let c = in_user_namespace(with_cgroupfs(Bundle::busybox())).set(DELEGATE, "work").script(script).run_detached();
+    let c = in_user_namespace(with_cgroupfs(Bundle::busybox()))
+        .set(DELEGATE, "work")
+        .script(script)
+        .run_detached();
     let own = cgroups::v2(c.id());
     c.wait_for("refused\n");
     assert_eq!(c.stdout(), "0::/work/mine\nrefused\n");
     let owner = |path: &Path| fs::metadata(path).unwrap().uid();
     for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
-        assert_eq!((owner(&own.join(file)), owner(&own.join("work").join(file))), (0, 100_000), "{file}");
+        assert_eq!(
+            (owner(&own.join(file)), owner(&own.join("work").join(file))),
+            (0, 100_000),
+            "{file}"
+        );
     }
     c.exec(&[], &["true"]).silent();
     c.delete_by_force();
     c.bundle.assert_nothing_left();
 }
 
-/// A container that hands controllers on has no processes in the delegated cgroup itself: `exec` joins its init.
+/// A container that hands controllers on has no processes in the delegated cgroup itself: `exec`
+/// joins its init.
 #[test]
 fn exec_goes_to_init_where_the_delegated_cgroup_has_controllers() {
     differs!();
-    let controller =
-        ["memory", "hugetlb", "misc"].into_iter().find(|name| cgroups::is_pure_v2() && cgroups::has_v2(name));
+    let controller = ["memory", "hugetlb", "misc"]
+        .into_iter()
+        .find(|name| cgroups::is_pure_v2() && cgroups::has_v2(name));
     needs!(controller.is_some(), "controller for whole processes on cgroup v2 alone");
     let script = format!(
         "cd /sys/fs/cgroup/work; mkdir in; echo 0 >in/cgroup.procs
@@ -117,7 +131,11 @@ fn what_cannot_be_delegated_is_refused() {
     differs!();
     let bundle = || Bundle::busybox();
     if !cgroups::is_pure_v2() {
-        bundle().set(DELEGATE, "work").refused().names("annotations.run.oci.delegate-cgroup").says("needs cgroup v2");
+        bundle()
+            .set(DELEGATE, "work")
+            .refused()
+            .names("annotations.run.oci.delegate-cgroup")
+            .says("needs cgroup v2");
     }
     for path in ["..", "a/../b", "/", ".", "a\nb"] {
         let text = "is not the path of a cgroup below the container's";
@@ -127,7 +145,8 @@ fn what_cannot_be_delegated_is_refused() {
     disabled.refused().says("run.oci.delegate-cgroup").says("cannot be had without a cgroup");
 }
 
-/// Empty, it is as if it were not there, as with crun; and without systemd there is no unit to be below of.
+/// Empty, it is as if it were not there, as with crun; and without systemd there is no unit to be
+/// below of.
 #[test]
 fn an_empty_path_and_a_subgroup_of_no_unit_have_no_effect() {
     differs!();
@@ -152,8 +171,10 @@ fn below_a_unit_there_can_be_the_containers_cgroup() {
     differs!();
     needs!(systemd::runs() && cgroups::is_pure_v2(), "systemd with cgroup v2");
     for delegated in ["", "work"] {
-        let bundle = with_cgroupfs(systemd::bundle()).set(SUBGROUP, "container").set(DELEGATE, delegated);
-        let mut c = bundle.set("/linux/resources/pids/limit", 44).args(["sleep", "600"]).run_detached();
+        let bundle =
+            with_cgroupfs(systemd::bundle()).set(SUBGROUP, "container").set(DELEGATE, delegated);
+        let mut c =
+            bundle.set("/linux/resources/pids/limit", 44).args(["sleep", "600"]).run_detached();
         c.bundle.forget_global();
         let unit = systemd::unit(&c.bundle);
         let own = systemd::cgroup(&c.bundle).join("container");
@@ -177,14 +198,18 @@ fn below_a_unit_there_can_be_the_containers_cgroup() {
     }
 }
 
-/// A unit that is there with processes of its own is not taken over, whatever the cgroup below is called.
+/// A unit that is there with processes of its own is not taken over, whatever the cgroup below is
+/// called.
 #[test]
 fn a_unit_in_use_is_refused_also_for_a_cgroup_below_it() {
     differs!();
     needs!(systemd::runs() && cgroups::is_pure_v2(), "systemd with cgroup v2");
     let first = systemd::bundle().args(["sleep", "600"]).run_detached();
     let path = first.bundle.config["linux"]["cgroupsPath"].clone();
-    let second = Bundle::busybox().global(["--systemd-cgroup"]).set("/linux/cgroupsPath", path).set(SUBGROUP, "sub");
+    let second = Bundle::busybox()
+        .global(["--systemd-cgroup"])
+        .set("/linux/cgroupsPath", path)
+        .set(SUBGROUP, "sub");
     second.try_create().refused().says("container's cgroup is not empty");
     assert_eq!(first.status(), "running");
 }

@@ -1,5 +1,5 @@
-//! What the program consists of: these crates, and nothing that talks to registries or encrypts. Who adds one adds it here,
-//! and says in the README why.
+//! What the program consists of: these crates, and nothing that talks to registries or encrypts.
+//! Who adds one adds it here, and says in the README why.
 
 use std::process::Command;
 
@@ -32,14 +32,28 @@ const LINKED: [&str; 23] = [
 
 /// The names of the packages that `package` is linked with.
 fn linked(package: &str) -> Vec<String> {
-    let args =
-        ["tree", "--locked", "--offline", "--edges", "normal,no-proc-macro", "--prefix", "none", "--format", "{p}"];
+    let args = [
+        "tree",
+        "--locked",
+        "--offline",
+        "--edges",
+        "normal,no-proc-macro",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ];
     let mut command = Command::new(env!("CARGO"));
-    let output =
-        command.args(args).args(["--package", package]).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let output = command
+        .args(args)
+        .args(["--package", package])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    let mut names: Vec<String> = text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
+    let mut names: Vec<String> =
+        text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
     names.sort();
     names.dedup();
     names
@@ -73,5 +87,8 @@ fn the_image_tool_is_another_program() {
         assert!(names.iter().any(|other| other == name), "{name}");
         assert!(!LINKED.contains(&name), "{name}");
     }
-    assert!(!names.iter().any(|name| name == "orlop"), "it shares nothing with the runtime but bundles");
+    assert!(
+        !names.iter().any(|name| name == "orlop"),
+        "it shares nothing with the runtime but bundles"
+    );
 }

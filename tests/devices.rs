@@ -64,13 +64,15 @@ fn character_block_and_unbuffered_devices_are_made() {
         .push("/linux/devices", device("/dev/hold", "b", 8, 0))
         .push("/linux/devices", device("/dev/plank", "u", 10, 230));
     let out = bundle.run(["stat", "-c", "%F %t:%T", "/dev/deck", "/dev/hold", "/dev/plank"]).ok();
-    let expected = ["character special file a:e5", "block special file 8:0", "character special file a:e6"];
+    let expected =
+        ["character special file a:e5", "block special file 8:0", "character special file a:e6"];
     assert_eq!(out.lines(), expected);
 }
 
 #[test]
 fn a_fifo_is_made() {
-    let mut bundle = Bundle::busybox().push("/linux/devices", json!({ "path": "/dev/pipe", "type": "p" }));
+    let mut bundle =
+        Bundle::busybox().push("/linux/devices", json!({ "path": "/dev/pipe", "type": "p" }));
     assert_eq!(bundle.run(["stat", "-c", "%F", "/dev/pipe"]).ok().line(), "fifo");
 }
 
@@ -85,15 +87,18 @@ fn mode_and_owner_are_exact() {
 
 #[test]
 fn a_device_may_be_anywhere_in_the_root_filesystem() {
-    let mut bundle = Bundle::busybox().push("/linux/devices", device("/deep/down/deck", "c", 10, 229));
+    let mut bundle =
+        Bundle::busybox().push("/linux/devices", device("/deep/down/deck", "c", 10, 229));
     assert!(stat(&mut bundle, "/deep/down/deck").starts_with("character special file a:e5"));
 }
 
 #[test]
 fn a_default_device_may_be_listed_too() {
-    let entry = json!({ "path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666 });
+    let entry =
+        json!({ "path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666 });
     let rule = json!({ "allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm" });
-    let mut bundle = Bundle::busybox().push("/linux/devices", entry).push("/linux/resources/devices", rule);
+    let mut bundle =
+        Bundle::busybox().push("/linux/devices", entry).push("/linux/resources/devices", rule);
     assert_eq!(stat(&mut bundle, "/dev/null"), "character special file 1:3 666 0:0");
 }
 
@@ -150,7 +155,11 @@ fn devices_are_made_without_a_dev_mount_as_well() {
 fn a_bind_mounted_dev_is_left_alone() {
     let bundle = Bundle::busybox();
     let dev = bundle.scratch_dir("dev");
-    let status = Command::new("mknod").args(["-m", "666"]).arg(dev.join("null")).args(["c", "1", "3"]).status();
+    let status = Command::new("mknod")
+        .args(["-m", "666"])
+        .arg(dev.join("null"))
+        .args(["c", "1", "3"])
+        .status();
     assert!(status.unwrap().success());
     let mut bundle = bundle.set(
         "/mounts",
@@ -168,10 +177,12 @@ fn a_bind_mounted_dev_is_left_alone() {
 fn numbers_that_the_kernel_does_not_have_are_refused() {
     differs!();
     for (major, minor) in [(4097, 3), (4096, 0), (1, 1 << 20), (-1, 0), (1, -1)] {
-        let bundle = Bundle::busybox().push("/linux/devices", device("/dev/deck", "c", major, minor));
+        let bundle =
+            Bundle::busybox().push("/linux/devices", device("/dev/deck", "c", major, minor));
         bundle.refused().names("linux.devices[0]");
     }
-    let mut bundle = Bundle::busybox().push("/linux/devices", device("/dev/deck", "c", 4095, (1 << 20) - 1));
+    let mut bundle =
+        Bundle::busybox().push("/linux/devices", device("/dev/deck", "c", 4095, (1 << 20) - 1));
     assert!(stat(&mut bundle, "/dev/deck").starts_with("character special file fff:fffff"));
 }
 
@@ -197,11 +208,20 @@ fn a_node_that_is_there_is_given_its_mode_and_owner() {
 #[test]
 fn another_device_or_a_link_in_the_place_of_a_device_is_refused() {
     differs!();
-    for make in ["mknod DECK c 1 3", "mknod DECK b 10 229", "mkfifo DECK", "ln -s dev/null DECK", "mkdir DECK"] {
+    for make in [
+        "mknod DECK c 1 3",
+        "mknod DECK b 10 229",
+        "mkfifo DECK",
+        "ln -s dev/null DECK",
+        "mkdir DECK",
+    ] {
         let bundle = Bundle::busybox().push("/linux/devices", device("/deck", "c", 10, 229));
         let script = make.replace("DECK", bundle.rootfs("deck").to_str().unwrap());
         assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
-        bundle.refused().says("/deck exists in the rootfs and is not this device").names("linux.devices[0]");
+        bundle
+            .refused()
+            .says("/deck exists in the rootfs and is not this device")
+            .names("linux.devices[0]");
     }
 }
 
@@ -221,11 +241,14 @@ fn shell(script: &str) {
     assert!(Command::new("sh").args(["-ec", script]).status().unwrap().success(), "{script}");
 }
 
-/// The image decides where /dev leads. Seen to fail: nodes and links were made in the host's directory.
+/// The image decides where /dev leads. Seen to fail: nodes and links were made in the host's
+/// directory.
 #[test]
 fn nothing_is_made_in_a_directory_of_the_host() {
     differs!();
-    for (dev, destination) in [("/data", "/data"), ("/data/deep", "/data"), ("/data/below/x", "/data/below")] {
+    for (dev, destination) in
+        [("/data", "/data"), ("/data/deep", "/data"), ("/data/below/x", "/data/below")]
+    {
         let bundle = Bundle::busybox();
         let cargo = bundle.scratch_dir("cargo");
         fs::write(cargo.join("ptmx"), "kept").unwrap();
@@ -283,12 +306,16 @@ fn what_mounts_have_put_in_the_place_of_a_device_stays() {
         .push("/mounts", bound(Path::new("/dev/urandom"), "/dev/random"))
         .push("/mounts", bound(Path::new("/dev/null"), "/dev/null"))
         .push("/mounts", bound(&file, "/dev/zero"))
-        .push("/linux/devices", json!({ "path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o600 }))
+        .push(
+            "/linux/devices",
+            json!({ "path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o600 }),
+        )
         .push(
             "/linux/resources/devices", // with runc, what `devices` lists is not among the default devices
             json!({ "allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm" }),
         );
-    let out = bundle.sh("stat -c %t:%T /dev/random /dev/null; cat /dev/zero; echo x >/dev/null").ok();
+    let out =
+        bundle.sh("stat -c %t:%T /dev/random /dev/null; cat /dev/zero; echo x >/dev/null").ok();
     assert_eq!(out.lines(), ["1:9", "1:3", "mine"]);
 }
 
@@ -312,12 +339,15 @@ fn what_mounts_have_put_in_the_place_of_a_device_stays_without_root() {
         .set("/mounts/2/options", json!(["newinstance", "ptmxmode=0666"]))
         .set("/process/rlimits", json!([]));
     for mut bundle in [in_a_user_namespace, bundle().by_user(1000)] {
-        let out = bundle.sh("stat -c %t:%T /dev/random /dev/null; grep -c ' /dev/null ' /proc/self/mountinfo").ok();
+        let out = bundle
+            .sh("stat -c %t:%T /dev/random /dev/null; grep -c ' /dev/null ' /proc/self/mountinfo")
+            .ok();
         assert_eq!(out.lines(), ["1:9", "1:3", "1"]);
     }
 }
 
-/// Nothing has to be made in a /dev that has everything. Seen to fail: `unlinkat("dev/ptmx"): read-only file system`.
+/// Nothing has to be made in a /dev that has everything. Seen to fail:
+/// `unlinkat("dev/ptmx"): read-only file system`.
 #[test]
 fn a_read_only_rootfs_with_a_complete_dev_will_do() {
     differs!();
@@ -327,7 +357,8 @@ fn a_read_only_rootfs_with_a_complete_dev_will_do() {
         fs::remove_dir_all(&dev).unwrap();
         shell(&format!(
             "mkdir {0}; cd {0}; mknod -m 666 null c 1 3; mknod -m 666 zero c 1 5; mknod -m 666 full c 1 7
-             mknod -m 666 random c 1 8; mknod -m 644 urandom c 1 9; mknod -m 666 tty c 5 0; ln -s {ptmx} ptmx
+             mknod -m 666 random c 1 8; mknod -m 644 urandom c 1 9; \
+              mknod -m 666 tty c 5 0; ln -s {ptmx} ptmx
              ln -s /proc/self/fd fd; for n in 0 1 2; do ln -s /proc/self/fd/$n $n; done
              mv 0 stdin; mv 1 stdout; mv 2 stderr",
             dev.display()
@@ -344,12 +375,16 @@ fn a_read_only_rootfs_with_a_complete_dev_will_do() {
     }
 }
 
-/// The host's nodes that are bound are private mounts, without rights. Seen to fail: they were slaves of the host's.
+/// The host's nodes that are bound are private mounts, without rights. Seen to fail: they were
+/// slaves of the host's.
 #[test]
 fn bound_devices_are_private_and_without_rights() {
     differs!();
     let mounts = Bundle::busybox().after("mount --make-rshared /dev").by_user(1000).mountinfo();
     let null = mountinfo::at(&mounts, "/dev/null");
     assert!(null.propagation.is_empty(), "{null:?}");
-    assert!(["nosuid", "noexec"].iter().all(|option| null.options.iter().any(|has| has == option)), "{null:?}");
+    assert!(
+        ["nosuid", "noexec"].iter().all(|option| null.options.iter().any(|has| has == option)),
+        "{null:?}"
+    );
 }

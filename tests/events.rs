@@ -39,7 +39,9 @@ fn nothing_is_said_of_oom_before_it_happens() {
 }
 
 fn events(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
 }
 
 #[test]
@@ -65,7 +67,8 @@ fn cpu_time_is_counted() {
     assert!((1_000_000..60_000_000_000).contains(&total), "{usage}");
     assert!(usage["kernel"].is_u64() && usage["user"].is_u64(), "{usage}");
     if cgroups::has_v1("cpuacct") {
-        let percpu: Vec<u64> = usage["percpu"].as_array().unwrap().iter().map(|time| time.as_u64().unwrap()).collect();
+        let percpu: Vec<u64> =
+            usage["percpu"].as_array().unwrap().iter().map(|time| time.as_u64().unwrap()).collect();
         assert_eq!(percpu.iter().sum::<u64>(), total, "{usage}");
         for mode in ["percpu_kernel", "percpu_user"] {
             assert_eq!(usage[mode].as_array().unwrap().len(), percpu.len(), "{usage}");
@@ -79,7 +82,8 @@ fn cpu_time_is_counted() {
 #[test]
 fn throttling_is_counted() {
     needs!(cgroups::has_v1("cpu"), "cpu controller of cgroup v1");
-    let bundle = Bundle::busybox().set("/linux/resources/cpu", json!({ "quota": 5000, "period": 50000 }));
+    let bundle =
+        Bundle::busybox().set("/linux/resources/cpu", json!({ "quota": 5000, "period": 50000 }));
     let c = busy(bundle);
     let throttling = &stats(&c)["cpu"]["throttling"];
     for key in ["periods", "throttledPeriods", "throttledTime"] {
@@ -99,7 +103,10 @@ fn memory_and_its_limit() {
     for part in ["swap", "kernel", "kernelTCP"] {
         assert!(memory[part]["limit"].is_u64(), "{part}: {memory}");
     }
-    assert!(memory["raw"]["total_rss"].is_u64() && memory["raw"]["pgfault"].as_u64().unwrap() > 0, "{memory}");
+    assert!(
+        memory["raw"]["total_rss"].is_u64() && memory["raw"]["pgfault"].as_u64().unwrap() > 0,
+        "{memory}"
+    );
     assert_eq!(memory["raw"]["hierarchical_memory_limit"], 64 << 20);
 }
 
@@ -151,7 +158,10 @@ fn pressure_is_shown_where_the_kernel_has_it() {
     differs!();
     needs!(cgroups::v2_root().is_some(), "cgroup v2");
     let c = busy(Bundle::busybox().on_cgroup_v2());
-    needs!(std::fs::metadata(cgroups::v2(c.id()).join("cpu.pressure")).is_ok(), "pressure stall information");
+    needs!(
+        std::fs::metadata(cgroups::v2(c.id()).join("cpu.pressure")).is_ok(),
+        "pressure stall information"
+    );
     let stats = stats(&c);
     for part in ["cpu", "memory", "blkio"] {
         assert!(stats[part]["psi"].is_object(), "{part}: {stats}");
@@ -187,7 +197,9 @@ fn the_interval_is_5_seconds_if_nothing_is_said() {
 fn a_kill_by_the_oom_killer_is_an_event() {
     needs!(cgroups::has_v1("memory"), "memory controller of cgroup v1");
     let bundle = Bundle::busybox().set("/linux/resources/memory/limit", 16 << 20);
-    let c = bundle.script("while [ ! -e /go ]; do sleep 0.05; done; tail /dev/zero; echo survived; sleep 60").create();
+    let c = bundle
+        .script("while [ ! -e /go ]; do sleep 0.05; done; tail /dev/zero; echo survived; sleep 60")
+        .create();
     c.start();
     let stream = c.bundle.start(&["events", "--interval", "1h", c.id()]);
     std::thread::sleep(Duration::from_millis(300));
@@ -259,7 +271,10 @@ fn a_stopped_container_is_refused() {
     let c = Bundle::busybox().create();
     c.finish();
     for flags in [&["events", c.id()][..], &["events", "--stats", c.id()]] {
-        c.bundle.call(flags).refused().says(&format!("container with id {} is not running", c.id()));
+        c.bundle
+            .call(flags)
+            .refused()
+            .says(&format!("container with id {} is not running", c.id()));
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Bundle, Container, Output, eventually, host_namespace, json, link, runtime, userland};
+use crate::support::{
+    Bundle, Container, Output, eventually, host_namespace, json, link, runtime, userland,
+};
 
 /// A container that sleeps.
 fn sleeping() -> Container {
@@ -84,7 +86,10 @@ fn flags_end_at_the_id() {
         c.exec(&[], &["echo", "-e", "--cwd", "--", "-p", "--help"]).ok().stdout,
         "-e --cwd -- -p --help\n".replace("-e ", "")
     );
-    assert_eq!(c.exec(&[], &["printf", "%s ", "-d", "--user", "--", "x"]).ok().stdout, "-d --user -- x ");
+    assert_eq!(
+        c.exec(&[], &["printf", "%s ", "-d", "--user", "--", "x"]).ok().stdout,
+        "-d --user -- x "
+    );
     assert_eq!(c.exec(&["--"], &["echo", "x"]).ok().stdout, "x\n");
     c.exec(&[], &["--", "true"]).exec_refused();
     assert_eq!(c.exec(&["--nosuch"], &["true"]).status, 1);
@@ -93,7 +98,9 @@ fn flags_end_at_the_id() {
 /// The namespaces of `exec`'s process by their links in /proc.
 fn namespaces(c: &Container) -> Vec<(&'static str, String)> {
     let kinds = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
-    let out = c.exec_sh("cd /proc/self/ns; for n in cgroup ipc mnt net pid user uts; do readlink $n; done").ok();
+    let out = c
+        .exec_sh("cd /proc/self/ns; for n in cgroup ipc mnt net pid user uts; do readlink $n; done")
+        .ok();
     kinds.into_iter().zip(out.lines().into_iter().map(str::to_owned)).collect()
 }
 
@@ -130,7 +137,9 @@ fn namespaces_joined_by_path_are_joined_again() {
     let mut bundle = Bundle::busybox().remove("/hostname").args(["sleep", "600"]);
     for (kind, file) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid")] {
         let path = format!("/proc/{}/ns/{file}", other.pid());
-        bundle = bundle.without_namespace(kind).push("/linux/namespaces", json!({ "type": kind, "path": path }));
+        bundle = bundle
+            .without_namespace(kind)
+            .push("/linux/namespaces", json!({ "type": kind, "path": path }));
     }
     let c = bundle.run_detached();
     for (kind, file) in namespaces(&c) {
@@ -143,8 +152,12 @@ fn namespaces_joined_by_path_are_joined_again() {
 #[test]
 fn a_time_namespace_is_joined() {
     differs!();
-    let bundle = Bundle::busybox().args(["sleep", "600"]).push("/linux/namespaces", json!({ "type": "time" }));
-    let c = bundle.set("/linux/timeOffsets/boottime", json!({ "secs": 1_000_000, "nanosecs": 0 })).run_detached();
+    let bundle = Bundle::busybox()
+        .args(["sleep", "600"])
+        .push("/linux/namespaces", json!({ "type": "time" }));
+    let c = bundle
+        .set("/linux/timeOffsets/boottime", json!({ "secs": 1_000_000, "nanosecs": 0 }))
+        .run_detached();
     let out = c.exec_sh("readlink /proc/self/ns/time; cut -d. -f1 /proc/uptime").ok();
     assert_eq!(out.lines()[0], link(format!("/proc/{}/ns/time", c.pid())));
     assert!(out.lines()[1].parse::<u64>().unwrap() > 1_000_000, "{out:?}");
@@ -154,7 +167,10 @@ fn a_time_namespace_is_joined() {
 #[test]
 fn a_container_without_a_mount_namespace_keeps_its_root() {
     differs!();
-    let mut bundle = Bundle::busybox().without_namespace("mount").set("/mounts", json!([])).args(["sleep", "600"]);
+    let mut bundle = Bundle::busybox()
+        .without_namespace("mount")
+        .set("/mounts", json!([]))
+        .args(["sleep", "600"]);
     for key in ["maskedPaths", "readonlyPaths"] {
         bundle = bundle.remove(&format!("/linux/{key}"));
     }
@@ -173,7 +189,9 @@ fn no_pivot_makes_no_difference() {
 fn detach_returns_while_the_program_runs() {
     let c = sleeping();
     c.exec(&["--detach"], &["sh", "-c", "echo up > /said; sleep 600"]).silent();
-    assert!(eventually(runtime::time_limit(), || fs::read_to_string(c.bundle.rootfs("said")).is_ok()));
+    assert!(
+        eventually(runtime::time_limit(), || fs::read_to_string(c.bundle.rootfs("said")).is_ok())
+    );
     c.exec(&["-d"], &["true"]).silent();
     c.exec(&["-d"], &["nosuch"]).exec_refused();
     c.delete_by_force();
@@ -210,7 +228,9 @@ fn the_pid_file_names_the_process() {
 #[test]
 fn a_pid_file_that_cannot_be_written_fails() {
     let c = sleeping();
-    c.exec(&["--pid-file", "/nosuch/pid"], &["true"]).exec_refused().because("no such file or directory");
+    c.exec(&["--pid-file", "/nosuch/pid"], &["true"])
+        .exec_refused()
+        .because("no such file or directory");
 }
 
 #[test]
@@ -232,7 +252,9 @@ fn a_program_that_cannot_be_run_leaves_no_pid_file() {
 fn signals_are_forwarded() {
     let c = sleeping();
     for name in ["TERM", "HUP", "INT", "QUIT", "USR1", "USR2"] {
-        let script = format!("trap 'echo got {name}; exit 9' {name}; echo ready; while :; do sleep 0.05; done");
+        let script = format!(
+            "trap 'echo got {name}; exit 9' {name}; echo ready; while :; do sleep 0.05; done"
+        );
         let running = c.start_exec(&[], &["sh", "-c", &script]);
         running.wait_for("ready");
         running.signal(format!("SIG{name}").parse::<Signal>().unwrap());
@@ -264,7 +286,8 @@ fn the_container_outlives_the_runtime_of_exec() {
 #[test]
 fn many_at_once() {
     let c = sleeping();
-    let all: Vec<_> = (0..20).map(|n| c.start_exec(&[], &["sh", "-c", &format!("echo {n}; exit {n}")])).collect();
+    let all: Vec<_> =
+        (0..20).map(|n| c.start_exec(&[], &["sh", "-c", &format!("echo {n}; exit {n}")])).collect();
     for (n, running) in all.into_iter().enumerate() {
         let out = running.wait();
         assert_eq!((out.status, out.stdout), (i32::try_from(n).unwrap(), format!("{n}\n")));
@@ -293,14 +316,16 @@ fn cwd_cannot_be_a_directory_of_the_host() {
     let c = sleeping();
     for n in 0..20 {
         let path = format!("/proc/self/fd/{n}");
-        let out = c.exec(&["--cwd", &path], &["sh", "-c", "pwd -P; ls ../..; ls ../../../../../../../.."]);
+        let out = c
+            .exec(&["--cwd", &path], &["sh", "-c", "pwd -P; ls ../..; ls ../../../../../../../.."]);
         // The host has a /usr, the container has none.
         let reached = out.stdout.contains("(unreachable)") || out.lines().contains(&"usr");
         assert!(!reached, "{n}: {out:?}");
     }
 }
 
-/// The same for the program: a link of the image must not lead through a descriptor of ours to one of the host's.
+/// The same for the program: a link of the image must not lead through a descriptor of ours to one
+/// of the host's.
 #[test]
 fn the_program_cannot_be_one_of_the_host() {
     let c = sleeping();
@@ -312,7 +337,8 @@ fn the_program_cannot_be_one_of_the_host() {
 
 #[test]
 fn no_descriptor_but_stdio_reaches_the_program() {
-    let bundle = Bundle::busybox().after("exec 3</etc/passwd 7</etc/passwd 9</etc").args(["sleep", "600"]);
+    let bundle =
+        Bundle::busybox().after("exec 3</etc/passwd 7</etc/passwd 9</etc").args(["sleep", "600"]);
     let c = bundle.run_detached();
     // 3 is the directory that ls is reading.
     assert_eq!(c.exec(&[], &["ls", "/proc/self/fd"]).ok().lines(), ["0", "1", "2", "3"]);
@@ -345,8 +371,15 @@ fn the_program_of_the_runtime_cannot_be_overwritten() {
 fn the_error_is_logged_for_programs_to_read() {
     let c = sleeping();
     let log = c.bundle.scratch("log");
-    let out: Output =
-        c.bundle.call(&["--log", log.to_str().unwrap(), "--log-format", "json", "exec", c.id(), "nosuch"]);
+    let out: Output = c.bundle.call(&[
+        "--log",
+        log.to_str().unwrap(),
+        "--log-format",
+        "json",
+        "exec",
+        c.id(),
+        "nosuch",
+    ]);
     assert_eq!(out.status, 255, "{out:?}");
     let line = c.bundle.read("log").lines().last().unwrap().to_owned();
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();

@@ -23,7 +23,9 @@ fn paths(c: &Container, flags: &[&str]) -> Vec<(String, String)> {
 }
 
 fn has(paths: &[(String, String)], controller: &str, end: &str) -> bool {
-    paths.iter().any(|(name, path)| name.split(',').any(|name| name == controller) && path.ends_with(end))
+    paths
+        .iter()
+        .any(|(name, path)| name.split(',').any(|name| name == controller) && path.ends_with(end))
 }
 
 #[test]
@@ -32,7 +34,10 @@ fn the_process_is_in_the_containers_cgroup_in_every_hierarchy() {
     let own = fs::read_to_string(format!("/proc/{}/cgroup", c.pid())).unwrap();
     for flags in [&[][..], &["--cgroup", "/"]] {
         for (controllers, path) in paths(&c, flags) {
-            assert!(own.lines().any(|line| line.ends_with(&format!(":{controllers}:{path}"))), "{controllers} {path}");
+            assert!(
+                own.lines().any(|line| line.ends_with(&format!(":{controllers}:{path}"))),
+                "{controllers} {path}"
+            );
         }
     }
 }
@@ -41,7 +46,10 @@ fn the_process_is_in_the_containers_cgroup_in_every_hierarchy() {
 fn a_bad_sub_cgroup_is_refused() {
     let c = run(Bundle::busybox());
     for flag in ["nosuch", "a/b"] {
-        c.exec(&["--cgroup", flag], &["true"]).exec_refused().says(" adding pid ").because("o such file or directory");
+        c.exec(&["--cgroup", flag], &["true"])
+            .exec_refused()
+            .says(" adding pid ")
+            .because("o such file or directory");
     }
     if !cgroups::is_pure_v2() {
         c.exec(&["--cgroup", "devices:nosuch"], &["true"]).exec_refused().says(" adding pid ");
@@ -56,9 +64,11 @@ fn a_sub_cgroup_is_one_and_below_the_containers() {
     for flag in ["..", "/..", "a/../.."] {
         c.exec(&["--cgroup", flag], &["true"]).exec_refused().says("bad sub cgroup path");
     }
-    for flags in
-        [&["--cgroup", "a", "--cgroup", "b"][..], &["--cgroup", ":a"], &["--cgroup", "pids:a", "--cgroup", "pids:b"]]
-    {
+    for flags in [
+        &["--cgroup", "a", "--cgroup", "b"][..],
+        &["--cgroup", ":a"],
+        &["--cgroup", "pids:a", "--cgroup", "pids:b"],
+    ] {
         c.exec(flags, &["true"]).exec_refused().says("invalid --cgroup argument");
     }
 }
@@ -97,7 +107,8 @@ fn move_to(pid: i32, cgroup: PathBuf) {
     fs::write(cgroup.join("cgroup.procs"), pid.to_string()).unwrap();
 }
 
-/// An init such as systemd moves itself below, and hands controllers down: no process can be where it was.
+/// An init such as systemd moves itself below, and hands controllers down: no process can be where
+/// it was.
 #[test]
 fn on_v2_the_cgroup_of_init_will_do() {
     let root = cgroups::v2_root();
@@ -107,7 +118,10 @@ fn on_v2_the_cgroup_of_init_will_do() {
     fs::write(root.unwrap().join("cgroup.subtree_control"), &controller).unwrap();
     let c = run(Bundle::busybox().on_cgroup_v2());
     move_to(c.pid(), v2(&c).join("foobar"));
-    assert!(has(&paths(&c, &[]), "", &format!("/{}", c.id())), "the container's own still takes processes");
+    assert!(
+        has(&paths(&c, &[]), "", &format!("/{}", c.id())),
+        "the container's own still takes processes"
+    );
     let pid = c.bundle.read("pid").parse().unwrap();
     move_to(pid, v2(&c).join("foobar"));
     fs::write(v2(&c).join("cgroup.subtree_control"), &controller).unwrap();
@@ -166,6 +180,10 @@ fn a_runtime_that_is_killed_leaves_no_process() {
     running.signal(nix::sys::signal::Signal::SIGKILL);
     running.wait();
     fs::write(&file, thawed).unwrap();
-    assert!(eventually(runtime::time_limit(), || c.bundle.processes() == [c.pid()]), "{:?}", c.bundle.processes());
+    assert!(
+        eventually(runtime::time_limit(), || c.bundle.processes() == [c.pid()]),
+        "{:?}",
+        c.bundle.processes()
+    );
     assert!(!c.bundle.rootfs("ran").exists());
 }

@@ -1,4 +1,5 @@
-//! `exec`: what the process is made of, by the container's configuration, by flags, and by `--process`.
+//! `exec`: what the process is made of, by the container's configuration, by flags, and by
+//! `--process`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -43,7 +44,17 @@ fn the_environment_is_the_containers_and_what_is_added() {
     let out = c.exec(&["-e", "B=x=y", "-e", "A=new", "-e", "EMPTY="], &["env"]).ok();
     let mut lines = out.lines();
     lines.sort_unstable();
-    assert_eq!(lines, ["A=new", "B=x=y", "EMPTY=", "HOME=/root", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TERM=dumb"]);
+    assert_eq!(
+        lines,
+        [
+            "A=new",
+            "B=x=y",
+            "EMPTY=",
+            "HOME=/root",
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            "TERM=dumb"
+        ]
+    );
     for bad in ["NOTHING", "=x"] {
         c.exec(&["--env", bad], &["env"]).exec_refused().because("environment variable");
     }
@@ -87,7 +98,10 @@ fn a_cwd_only_its_user_may_enter_is_entered() {
 fn the_user_is_the_containers_or_the_given_one() {
     let user = json!({ "uid": 1, "gid": 2, "additionalGids": [3] });
     let c = run(Bundle::busybox().set("/process/user", user));
-    assert_eq!((status(&c, &[], "Uid"), status(&c, &[], "Gid")), ("1 1 1 1".to_owned(), "2 2 2 2".to_owned()));
+    assert_eq!(
+        (status(&c, &[], "Uid"), status(&c, &[], "Gid")),
+        ("1 1 1 1".to_owned(), "2 2 2 2".to_owned())
+    );
     assert_eq!(status(&c, &[], "Groups"), "3");
     let flags = ["--user", "1000:1001", "-g", "7", "-g", "5"];
     let ids = ["Uid", "Gid", "Groups"].map(|field| status(&c, &flags, field));
@@ -121,7 +135,9 @@ fn a_user_that_is_not_a_number_is_refused() {
 fn a_user_out_of_range_is_refused() {
     differs!();
     let c = sleeping();
-    for user in ["", "-1", "99999999999", "4294967295", "4294967296", "1:4294967295", "0:4294967296", "+1"] {
+    for user in
+        ["", "-1", "99999999999", "4294967295", "4294967296", "1:4294967295", "0:4294967296", "+1"]
+    {
         c.exec(&["--user", user], &["id"]).exec_refused();
         c.exec(&["--additional-gids", user], &["id"]).exec_refused();
     }
@@ -132,7 +148,8 @@ fn a_user_out_of_range_is_refused() {
 
 #[test]
 fn capabilities_are_the_containers_and_what_is_added() {
-    let c = run(Bundle::busybox().set("/process/capabilities", config::capabilities(&["CAP_KILL"])));
+    let c =
+        run(Bundle::busybox().set("/process/capabilities", config::capabilities(&["CAP_KILL"])));
     assert_eq!(sets(&c, &[]), [0, KILL, KILL, KILL, 0]);
     let both = CHOWN | KILL;
     assert_eq!(sets(&c, &["--cap", "CAP_CHOWN"]), [0, both, both, both, 0]);
@@ -140,7 +157,8 @@ fn capabilities_are_the_containers_and_what_is_added() {
     assert_eq!(sets(&c, &[]), [0, KILL, KILL, KILL, 0], "for this one process only");
 }
 
-/// CVE-2022-29162. Where the container's own are inheritable, what is added becomes ambient as far as that goes.
+/// CVE-2022-29162. Where the container's own are inheritable, what is added becomes ambient as far
+/// as that goes.
 #[test]
 fn an_added_capability_is_never_inheritable() {
     let mut capabilities = config::capabilities(&["CAP_KILL"]);
@@ -172,7 +190,10 @@ fn limits_are_the_containers() {
     let c = run(Bundle::busybox()
         .set("/process/rlimits", json!([{ "type": "RLIMIT_NOFILE", "soft": 77, "hard": 77 }]))
         .set("/process/oomScoreAdj", 321));
-    assert_eq!(c.exec_sh("ulimit -n; ulimit -Hn; cat /proc/self/oom_score_adj").ok().lines(), ["77", "77", "321"]);
+    assert_eq!(
+        c.exec_sh("ulimit -n; ulimit -Hn; cat /proc/self/oom_score_adj").ok().lines(),
+        ["77", "77", "321"]
+    );
 }
 
 /// The runtime, which lends its score to the process, does not keep it.
@@ -192,7 +213,9 @@ fn the_seccomp_filter_is_the_containers() {
             "defaultAction": "SCMP_ACT_ALLOW",
             "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 2 }],
         });
-        let c = run(Bundle::busybox().set("/linux/seccomp", seccomp).set("/process/noNewPrivileges", nnp));
+        let c = run(Bundle::busybox()
+            .set("/linux/seccomp", seccomp)
+            .set("/process/noNewPrivileges", nnp));
         assert_eq!(status(&c, &[], "Seccomp"), "2");
         c.exec(&[], &["mkdir", "/made"]).because("no such file or directory");
         assert!(!c.bundle.rootfs("made").exists());
@@ -221,7 +244,11 @@ fn a_process_file_says_it_all() {
 fn what_a_process_file_leaves_out_is_the_containers() {
     let c = sleeping();
     let script = "grep CapBnd /proc/self/status; env";
-    let out = exec_process(&c, &json!({ "args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"] })).ok();
+    let out = exec_process(
+        &c,
+        &json!({ "args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"] }),
+    )
+    .ok();
     let lines = out.lines();
     assert!(lines[0].ends_with("0000000020000420"), "{out:?}");
     // But for the environment, which is given as a whole.
@@ -232,11 +259,14 @@ fn what_a_process_file_leaves_out_is_the_containers() {
 fn a_bad_process_file_is_refused() {
     let c = sleeping();
     c.exec(&["--process", "nosuch.json"], &[]).exec_refused().because("no such file or directory");
-    for (text, key) in [("{", "process"), ("[]", "process"), (r#"{"args":[7],"cwd":"/"}"#, "args")] {
+    for (text, key) in [("{", "process"), ("[]", "process"), (r#"{"args":[7],"cwd":"/"}"#, "args")]
+    {
         fs::write(c.bundle.scratch("bad.json"), text).unwrap();
         c.exec(&["-p", "bad.json"], &[]).exec_refused().names(key);
     }
-    exec_process(&c, &json!({ "args": ["true"], "cwd": "x" })).exec_refused().says("Cwd must be an absolute path");
+    exec_process(&c, &json!({ "args": ["true"], "cwd": "x" }))
+        .exec_refused()
+        .says("Cwd must be an absolute path");
     exec_process(&c, &json!({ "cwd": "/" })).exec_refused().says("args must not be empty");
 }
 
@@ -273,7 +303,10 @@ fn exec_cpu_affinity_is_set() {
     if kernel_since(6, 2) {
         assert_eq!(affinity(Bundle::busybox(), &json!({ "initial": "1" })), "1");
     }
-    Bundle::busybox().set("/process/execCPUAffinity", json!({ "final": "0-" })).refused().names("execCPUAffinity");
+    Bundle::busybox()
+        .set("/process/execCPUAffinity", json!({ "final": "0-" }))
+        .refused()
+        .names("execCPUAffinity");
 }
 
 fn mapped() -> Bundle {
@@ -283,7 +316,14 @@ fn mapped() -> Bundle {
         .set("/linux/uidMappings", mapping(100_000))
         .set("/linux/gidMappings", mapping(200_000));
     let mut command = std::process::Command::new("chown");
-    assert!(command.args(["-R", "-h", "100000:200000"]).arg(bundle.rootfs("")).status().unwrap().success());
+    assert!(
+        command
+            .args(["-R", "-h", "100000:200000"])
+            .arg(bundle.rootfs(""))
+            .status()
+            .unwrap()
+            .success()
+    );
     bundle
 }
 
@@ -313,6 +353,7 @@ fn a_user_namespace_is_joined() {
 /// Whoever has no rights but those of an owner of the user namespace needs a process in between.
 #[test]
 fn a_user_namespace_is_joined_without_rights_over_the_host() {
-    let drop = "case \" $* \" in *\" exec \"*) exec setpriv --bounding-set=-sys_admin \"$@\";; esac";
+    let drop =
+        "case \" $* \" in *\" exec \"*) exec setpriv --bounding-set=-sys_admin \"$@\";; esac";
     is_in_the_user_namespace(&run(mapped().after(drop)));
 }

@@ -1,5 +1,6 @@
-//! What the machine may refuse at any time: disk space, descriptors, processes, a state that can be written, a state
-//! that can be read. Each time the error is one line that says what was refused, and nothing is left.
+//! What the machine may refuse at any time: disk space, descriptors, processes, a state that can be
+//! written, a state that can be read. Each time the error is one line that says what was refused,
+//! and nothing is left.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -67,12 +68,14 @@ fn refused_or_fine(bundle: &Bundle, out: Output, reason: &str) -> bool {
 fn a_full_state_directory_is_said_to_be_full() {
     differs!();
     let bundle = Bundle::busybox();
-    let options =
-        (1..12).map(|inodes| format!("nr_inodes={inodes}")).chain([4, 8, 12, 16].map(|k| format!("size={k}k")));
+    let options = (1..12)
+        .map(|inodes| format!("nr_inodes={inodes}"))
+        .chain([4, 8, 12, 16].map(|k| format!("size={k}k")));
     let mut refusals = 0;
     for options in options {
         let disk = Disk::mount(&bundle.state_root(), &options);
-        refusals += usize::from(refused_or_fine(&bundle, bundle.try_create(), "no space left on device"));
+        refusals +=
+            usize::from(refused_or_fine(&bundle, bundle.try_create(), "no space left on device"));
         drop(disk);
         bundle.assert_nothing_left();
     }
@@ -94,7 +97,8 @@ fn without_descriptors_it_is_said_that_there_are_none() {
     differs!();
     let mut refusals = 0;
     for limit in (4..40).step_by(if crate::support::soak() { 1 } else { 3 }) {
-        let bundle = Bundle::busybox().remove("/process/rlimits").after(&format!("ulimit -n {limit}"));
+        let bundle =
+            Bundle::busybox().remove("/process/rlimits").after(&format!("ulimit -n {limit}"));
         let out = at_once(|| bundle.run_as_is());
         if out.status != 0 {
             out.refused().because("too many open files");
@@ -109,9 +113,14 @@ fn without_descriptors_it_is_said_that_there_are_none() {
 #[test]
 fn without_processes_it_is_said_that_there_are_none() {
     differs!();
-    let bundle =
-        Bundle::busybox().by_user(4_200_017).after("set -- prlimit --nproc=1:1 \"$@\"").remove("/process/rlimits");
-    at_once(|| bundle.try_create()).refused().says("clone3").because("resource temporarily unavailable");
+    let bundle = Bundle::busybox()
+        .by_user(4_200_017)
+        .after("set -- prlimit --nproc=1:1 \"$@\"")
+        .remove("/process/rlimits");
+    at_once(|| bundle.try_create())
+        .refused()
+        .says("clone3")
+        .because("resource temporarily unavailable");
     bundle.assert_nothing_left();
 }
 
@@ -121,8 +130,12 @@ fn a_full_cgroup_of_the_caller_is_an_error() {
     differs!();
     needs!(cgroups::has_v1("pids"), "cgroup v1 with a controller for processes");
     let bundle = Bundle::busybox();
-    let root = Command::new("sh").args(["-c", "grep -w pids /proc/mounts | cut -d' ' -f2"]).output().unwrap();
-    let group = Path::new(String::from_utf8(root.stdout).unwrap().trim()).join(format!("{}caller", bundle.name()));
+    let root = Command::new("sh")
+        .args(["-c", "grep -w pids /proc/mounts | cut -d' ' -f2"])
+        .output()
+        .unwrap();
+    let group = Path::new(String::from_utf8(root.stdout).unwrap().trim())
+        .join(format!("{}caller", bundle.name()));
     fs::create_dir(&group).unwrap();
     fs::write(group.join("pids.max"), "1").unwrap();
     // The shell is one process, and then the runtime.
@@ -165,7 +178,8 @@ fn a_state_that_cannot_be_read_is_an_error_and_can_be_put_right() {
     let c = Bundle::busybox().args(["sleep", "100"]).run_detached();
     let file = state_file(&c);
     let whole = fs::read_to_string(&file).unwrap();
-    let of_runc = json!({ "id": c.id(), "cgroup_paths": { "memory": "/sys/fs/cgroup/memory/x" } }).to_string();
+    let of_runc = json!({ "id": c.id(), "cgroup_paths": { "memory": "/sys/fs/cgroup/memory/x" } })
+        .to_string();
     let bad = ["", "{", &whole[..whole.len() / 2], "\0\0\0\0", "[]", "nonsense", &of_runc];
     for text in bad {
         fs::write(&file, text).unwrap();
@@ -188,7 +202,8 @@ fn a_state_that_cannot_be_read_is_an_error_and_can_be_put_right() {
 #[test]
 fn a_state_with_more_in_it_is_read() {
     let c = Bundle::busybox().args(["sleep", "100"]).run_detached();
-    let mut state: Value = serde_json::from_str(&fs::read_to_string(state_file(&c)).unwrap()).unwrap();
+    let mut state: Value =
+        serde_json::from_str(&fs::read_to_string(state_file(&c)).unwrap()).unwrap();
     state["of_the_future"] = json!({ "a": [1] });
     fs::write(state_file(&c), state.to_string()).unwrap();
     assert_eq!(c.status(), "running");
@@ -214,8 +229,9 @@ fn a_fifo_is_never_waited_for() {
     mkfifo(&fifo, Mode::from_bits_truncate(0o600)).unwrap();
     let other = Bundle::busybox().global(["--log", name]);
     at_once(|| other.try_create()).refused().names("--log");
-    let other =
-        Bundle::busybox().without_namespace("uts").push("/linux/namespaces", json!({ "type": "uts", "path": name }));
+    let other = Bundle::busybox()
+        .without_namespace("uts")
+        .push("/linux/namespaces", json!({ "type": "uts", "path": name }));
     at_once(|| other.remove("/hostname").refused()).names("linux.namespaces[");
     let other = Bundle::busybox();
     symlink(&fifo, other.path().join("config.json")).unwrap();
@@ -250,7 +266,8 @@ fn a_frozen_container_keeps_nobody_waiting() {
     }
 }
 
-/// A container that is created and frozen, then thawed, finds those who asked meanwhile gone, and starts.
+/// A container that is created and frozen, then thawed, finds those who asked meanwhile gone, and
+/// starts.
 #[test]
 fn a_thawed_container_starts() {
     needs!(cgroups::has("freezer") || cgroups::is_pure_v2(), "freezer");
@@ -304,7 +321,10 @@ fn a_cgroup_that_has_vanished_stops_nobody() {
 fn a_console_that_nobody_attends_is_an_error() {
     let bundle = Bundle::busybox().set("/process/terminal", true).args(["sh"]);
     let path = bundle.scratch("console");
-    let create = || at_once(|| bundle.begin("create", &["--console-socket", path.to_str().unwrap()]).wait()).refused();
+    let create = || {
+        at_once(|| bundle.begin("create", &["--console-socket", path.to_str().unwrap()]).wait())
+            .refused()
+    };
     create().names("--console-socket").because("no such file or directory");
     drop(UnixListener::bind(&path).unwrap());
     create().names("--console-socket").because("connection refused");
@@ -319,7 +339,8 @@ fn a_console_with_a_full_queue_is_an_error() {
     let listener = UnixListener::bind(&path).unwrap();
     rustix::net::listen(&listener, 0).unwrap();
     let first = std::os::unix::net::UnixStream::connect(&path).unwrap();
-    let out = at_once(|| bundle.begin("create", &["--console-socket", path.to_str().unwrap()]).wait());
+    let out =
+        at_once(|| bundle.begin("create", &["--console-socket", path.to_str().unwrap()]).wait());
     out.refused().names("--console-socket").because("resource temporarily unavailable");
     drop(first);
     bundle.assert_nothing_left();

@@ -9,20 +9,29 @@ fn features() -> Value {
 }
 
 fn list(value: &Value) -> Vec<&str> {
-    value.as_array().unwrap_or_else(|| panic!("no list: {value}")).iter().map(|name| name.as_str().unwrap()).collect()
+    value
+        .as_array()
+        .unwrap_or_else(|| panic!("no list: {value}"))
+        .iter()
+        .map(|name| name.as_str().unwrap())
+        .collect()
 }
 
 #[test]
 fn the_text_is_indented_by_four_spaces() {
     let out = Bundle::busybox().call(&["features"]).ok();
-    assert!(out.stdout.starts_with("{\n    \"ociVersionMin\": \"1.0.0\",\n    \"ociVersionMax\": \"1."), "{out:?}");
+    assert!(
+        out.stdout.starts_with("{\n    \"ociVersionMin\": \"1.0.0\",\n    \"ociVersionMax\": \"1."),
+        "{out:?}"
+    );
     assert!(out.stdout.contains("\n    \"hooks\": [\n        \"prestart\",\n"), "{out:?}");
     assert!(out.stdout.ends_with("\n}\n"), "{out:?}");
 }
 
 #[test]
 fn all_hooks_are_claimed() {
-    let all = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+    let all =
+        ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
     assert_eq!(list(&features()["hooks"]), all);
 }
 
@@ -35,7 +44,13 @@ fn lists_are_sorted_and_name_the_usual() {
         ("/linux/namespaces", &["cgroup", "ipc", "mount", "network", "pid", "user", "uts"]),
         (
             "/linux/seccomp/actions",
-            &["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_LOG", "SCMP_ACT_NOTIFY"],
+            &[
+                "SCMP_ACT_ALLOW",
+                "SCMP_ACT_ERRNO",
+                "SCMP_ACT_KILL_PROCESS",
+                "SCMP_ACT_LOG",
+                "SCMP_ACT_NOTIFY",
+            ],
         ),
         ("/linux/seccomp/operators", &["SCMP_CMP_EQ", "SCMP_CMP_MASKED_EQ"]),
         ("/linux/seccomp/archs", &["SCMP_ARCH_AARCH64", "SCMP_ARCH_X32", "SCMP_ARCH_X86_64"]),
@@ -73,7 +88,9 @@ fn what_came_with_version_1_3_is_claimed() {
     assert!(modes.is_sorted() && modes.len() == 7, "{modes:?}");
     for mode in modes {
         let nodes = if matches!(mode, "MPOL_DEFAULT" | "MPOL_LOCAL") { "" } else { "x" };
-        let out = Bundle::busybox().set("/linux/memoryPolicy", json!({ "mode": mode, "nodes": nodes })).try_create();
+        let out = Bundle::busybox()
+            .set("/linux/memoryPolicy", json!({ "mode": mode, "nodes": nodes }))
+            .try_create();
         assert!(!out.stderr.contains("invalid memory policy mode"), "{mode}: {out:?}");
     }
     assert_eq!(
@@ -101,8 +118,8 @@ fn annotations_that_may_do_harm_are_named() {
     assert_eq!(list(unsafe_ones), all);
 }
 
-/// Every claimed option is taken for a bind mount: one that is not ours would be the filesystem's, which such a mount
-/// refuses.
+/// Every claimed option is taken for a bind mount: one that is not ours would be the filesystem's,
+/// which such a mount refuses.
 #[test]
 fn claimed_mount_options_are_ours() {
     differs!();
@@ -123,7 +140,9 @@ fn claimed_mount_options_are_ours() {
     let features = features();
     let mut bundle = Bundle::busybox();
     let source = bundle.scratch_dir("source");
-    for option in list(&features["mountOptions"]).into_iter().filter(|option| !others.contains(option)) {
+    for option in
+        list(&features["mountOptions"]).into_iter().filter(|option| !others.contains(option))
+    {
         let destination = format!("/mnt/{option}");
         let options = ["bind", option];
         let mount = json!({ "destination": destination, "type": "bind", "source": source, "options": options });
@@ -137,13 +156,15 @@ fn claimed_namespaces_are_made() {
     let features = features();
     let mut bundle = Bundle::busybox();
     for kind in list(&features["linux"]["namespaces"]) {
-        let there = bundle.config["linux"]["namespaces"].to_string().contains(&format!("\"{kind}\""));
+        let there =
+            bundle.config["linux"]["namespaces"].to_string().contains(&format!("\"{kind}\""));
         if !there {
             bundle = bundle.push("/linux/namespaces", json!({ "type": kind }));
         }
     }
     let mapping = json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
-    let mut bundle = bundle.set("/linux/uidMappings", mapping.clone()).set("/linux/gidMappings", mapping);
+    let mut bundle =
+        bundle.set("/linux/uidMappings", mapping.clone()).set("/linux/gidMappings", mapping);
     let host = crate::support::host_namespace("user");
     assert_ne!(bundle.run(["readlink", "/proc/self/ns/user"]).ok().line(), host);
 }
@@ -155,7 +176,17 @@ fn claimed_parts_of_a_seccomp_profile_are_taken() {
     let mut rules: Vec<Value> = list(&seccomp["actions"])
         .iter()
         .filter(|action| **action != "SCMP_ACT_NOTIFY")
-        .zip(["vhangup", "acct", "swapon", "swapoff", "reboot", "kexec_load", "lookup_dcookie", "ustat", "sysfs"])
+        .zip([
+            "vhangup",
+            "acct",
+            "swapon",
+            "swapoff",
+            "reboot",
+            "kexec_load",
+            "lookup_dcookie",
+            "ustat",
+            "sysfs",
+        ])
         .map(|(action, call)| json!({ "names": [call], "action": action }))
         .collect();
     let comparisons: Vec<Value> = list(&seccomp["operators"])
@@ -166,7 +197,8 @@ fn claimed_parts_of_a_seccomp_profile_are_taken() {
         })
         .collect();
     rules.extend(comparisons);
-    let native: Vec<&str> = list(&seccomp["archs"]).into_iter().filter(|arch| arch.contains("X86")).collect();
+    let native: Vec<&str> =
+        list(&seccomp["archs"]).into_iter().filter(|arch| arch.contains("X86")).collect();
     let profile = json!({
         "defaultAction": "SCMP_ACT_ALLOW",
         "architectures": native,

@@ -1,14 +1,16 @@
-//! Where each key of config.json lives: every property of the specification's schema is claimed by exactly one file
-//! that decides about it (in `plan/`), and by one at least that carries it out.
+//! Where each key of config.json lives: every property of the specification's schema is claimed by
+//! exactly one file that decides about it (in `plan/`), and by one at least that carries it out.
 //!
-//! A file claims keys in its first lines, and so everything below them that no longer claim takes away:
+//! A file claims keys in its first lines, and so everything below them that no longer claim takes
+//! away:
 //!
 //! ```text
 //! //! config.json: linux.maskedPaths, process.rlimits[].{type, soft, hard}
 //! ```
 //!
-//! Braces stand for one key for each word in them. `mounts[].options` is a key of each mount. A file and the folder of
-//! its name count as one. Whoever knows the last part of a key finds both files: `git grep 'config.json:.*maskedPaths'`.
+//! Braces stand for one key for each word in them. `mounts[].options` is a key of each mount. A
+//! file and the folder of its name count as one. Whoever knows the last part of a key finds both
+//! files: `git grep 'config.json:.*maskedPaths'`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,13 +23,15 @@ use orlop::plan::{Host, Plan, Request};
 
 use crate::support::{Value, config};
 
-/// Keys that this version refuses, a value that asks for them, and the place that the refusal names.
+/// Keys that this version refuses, a value that asks for them, and the place that the refusal
+/// names.
 fn refused() -> Vec<(&'static str, Value, &'static str)> {
     Vec::new()
 }
 
 /// Keys that mean nothing to a container's first process on Linux, and why.
-const MEANINGLESS: &[(&str, &str)] = &[("process.commandLine", "Windows"), ("process.user.username", "Windows")];
+const MEANINGLESS: &[(&str, &str)] =
+    &[("process.commandLine", "Windows"), ("process.user.username", "Windows")];
 
 /// Objects of other platforms.
 const ELSEWHERE: &[&str] = &["solaris", "windows", "vm", "zos", "freebsd"];
@@ -51,17 +55,22 @@ fn every_key_is_decided_in_one_file_and_carried_out_in_one_at_least() {
     assert!(wrong.is_empty(), "claims to be put right: {wrong:#?}");
 }
 
-/// What README.md promises: `git grep 'config.json:.*KEY'` names the file that decides and one that carries out.
+/// What README.md promises: `git grep 'config.json:.*KEY'` names the file that decides and one that
+/// carries out.
 #[test]
 fn every_key_is_found_by_its_name() {
     let headers = headers();
     let mut missing = Vec::new();
     for key in schema_keys().iter().filter(|key| !is_refused(key) && !is_meaningless(key)) {
         let name = key.rsplit('.').next().unwrap_or(key).trim_end_matches("[]");
-        let names = |line: &str| line.split_once("config.json:").is_some_and(|(_, claimed)| claimed.contains(name));
+        let names = |line: &str| {
+            line.split_once("config.json:").is_some_and(|(_, claimed)| claimed.contains(name))
+        };
         let found = |decides: bool| {
             let counts = |file: &str| file.starts_with("plan/") == decides;
-            headers.iter().any(|(file, header)| counts(file) && header.iter().any(|line| names(line)))
+            headers
+                .iter()
+                .any(|(file, header)| counts(file) && header.iter().any(|line| names(line)))
         };
         if !found(true) || !found(false) {
             missing.push(key.clone());
@@ -75,7 +84,10 @@ fn every_claim_is_a_key_of_the_specification() {
     let keys = schema_keys();
     for (file, claimed) in claims() {
         for key in claimed {
-            assert!(keys.contains(&key), "src/{file} claims {key}, which the specification does not have");
+            assert!(
+                keys.contains(&key),
+                "src/{file} claims {key}, which the specification does not have"
+            );
         }
     }
 }
@@ -117,16 +129,29 @@ fn claims_are_read() {
     let text = "//! One.\n//! config.json: a.b, c\n//! config.json: d[].{e, f.g}, h.{i, j}.{k, l}\n//! process: init\n\n\
                 //! config.json: no.more\nuse x;";
     let header: Vec<_> = header(text).map(str::to_owned).collect();
-    assert_eq!(claimed(&header), ["a.b", "c", "d[].e", "d[].f.g", "h.i.k", "h.i.l", "h.j.k", "h.j.l"]);
+    assert_eq!(
+        claimed(&header),
+        ["a.b", "c", "d[].e", "d[].f.g", "h.i.k", "h.i.l", "h.j.k", "h.j.l"]
+    );
     assert!(covers("mounts", "mounts[].options") && covers("a.b", "a.b.c") && covers("a", "a"));
     assert!(!covers("mount", "mounts") && !covers("a.b.c", "a.b"));
 }
 
 fn decide(config: &Value) -> orlop::error::Result<Plan> {
     let request = Request { id: "captain", bundle: Path::new("/bundle"), ..Request::default() };
-    let cgroups =
-        CgroupLayout::Unified { mount: "/sys/fs/cgroup".into(), own: "/".to_owned(), controllers: Vec::new() };
-    let host = Host { euid: 0, egid: 0, capabilities: u64::MAX, rootless: false, cgroups, extras: Extras::default() };
+    let cgroups = CgroupLayout::Unified {
+        mount: "/sys/fs/cgroup".into(),
+        own: "/".to_owned(),
+        controllers: Vec::new(),
+    };
+    let host = Host {
+        euid: 0,
+        egid: 0,
+        capabilities: u64::MAX,
+        rootless: false,
+        cgroups,
+        extras: Extras::default(),
+    };
     Plan::for_create(config.to_string().as_bytes(), &request, &host)
 }
 
@@ -149,11 +174,20 @@ pub fn covers(prefix: &str, key: &str) -> bool {
 }
 
 /// The files, with the folders of their names, that make the longest claim of `key`.
-fn longest(claims: &BTreeMap<String, Vec<String>>, key: &str, counts: impl Fn(&str) -> bool) -> BTreeSet<String> {
+fn longest(
+    claims: &BTreeMap<String, Vec<String>>,
+    key: &str,
+    counts: impl Fn(&str) -> bool,
+) -> BTreeSet<String> {
     let mut best = 0;
     let mut found = BTreeSet::new();
     for (file, claimed) in claims.iter().filter(|(file, _)| counts(file)) {
-        let length = claimed.iter().filter(|claim| covers(claim, key)).map(String::len).max().unwrap_or_default();
+        let length = claimed
+            .iter()
+            .filter(|claim| covers(claim, key))
+            .map(String::len)
+            .max()
+            .unwrap_or_default();
         if length > best {
             found.clear();
             best = length;
@@ -225,11 +259,13 @@ fn outside_braces(list: &str) -> Vec<String> {
 /// `a.{b, c}` → `a.b`, `a.c`.
 fn expand(claim: &str) -> Vec<String> {
     let Some((before, rest)) = claim.split_once('{') else { return vec![claim.to_owned()] };
-    let (words, after) = rest.split_once('}').unwrap_or_else(|| panic!("{claim}: a brace is not closed"));
+    let (words, after) =
+        rest.split_once('}').unwrap_or_else(|| panic!("{claim}: a brace is not closed"));
     words.split(',').flat_map(|word| expand(&format!("{before}{word}{after}"))).collect()
 }
 
-/// Every property of the schema, by its path: `linux.resources.rdma.*.hcaHandles`, `hooks.prestart[].path`.
+/// Every property of the schema, by its path: `linux.resources.rdma.*.hcaHandles`,
+/// `hooks.prestart[].path`.
 pub fn schema_keys() -> BTreeSet<String> {
     let mut schema = Schema { files: BTreeMap::new(), keys: BTreeSet::new() };
     schema.walk("config-schema.json", "", "");
@@ -246,7 +282,8 @@ impl Schema {
     fn node(&mut self, file: &str, pointer: &str) -> Value {
         let load = || {
             let path = data(file);
-            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let text = fs::read_to_string(&path)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             serde_json::from_str(&text).unwrap()
         };
         let document = self.files.entry(file.to_owned()).or_insert_with(load);
@@ -272,7 +309,9 @@ impl Schema {
         if node["additionalProperties"].is_object() {
             self.walk(file, &format!("{pointer}/additionalProperties"), &format!("{key}.*"));
         }
-        for name in node["properties"].as_object().into_iter().flat_map(|properties| properties.keys()) {
+        for name in
+            node["properties"].as_object().into_iter().flat_map(|properties| properties.keys())
+        {
             if key.is_empty() && ELSEWHERE.contains(&name.as_str()) {
                 continue;
             }

@@ -1,12 +1,13 @@
-//! No flag without a test that fails when the flag does nothing: a table, held against the command line as it is
-//! defined, and against the tests.
+//! No flag without a test that fails when the flag does nothing: a table, held against the command
+//! line as it is defined, and against the tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::support::runtime;
 
-/// A flag, or a verb, and the test of what it does. Short forms are the same flags, and need none of their own.
+/// A flag, or a verb, and the test of what it does. Short forms are the same flags, and need none
+/// of their own.
 const TESTS: &[(&str, &str)] = &[
     ("--cgroup-manager", "cgroup_manager::disabled_leaves_the_container_in_its_callers_cgroup"),
     ("--debug", "logging::debug_goes_to_the_log_file"),
@@ -35,7 +36,10 @@ const TESTS: &[(&str, &str)] = &[
     ("checkpoint --shell-job", "checkpoint_flags::checkpoint_tells_criu_of_its_flags"),
     ("checkpoint --status-fd", "checkpoint::pages_are_brought_when_they_are_touched"),
     ("checkpoint --tcp-established", "checkpoint_flags::checkpoint_tells_criu_of_its_flags"),
-    ("checkpoint --tcp-skip-in-flight", "checkpoint_flags::checkpoint_tells_criu_of_its_newer_flags"),
+    (
+        "checkpoint --tcp-skip-in-flight",
+        "checkpoint_flags::checkpoint_tells_criu_of_its_newer_flags",
+    ),
     ("checkpoint --work-path", "checkpoint_flags::the_log_is_in_the_work_path_or_with_the_images"),
     ("create", "create::create_does_not_run_the_program"),
     ("create --bundle", "create::bundle_may_be_relative_and_its_flag_short"),
@@ -111,7 +115,10 @@ const TESTS: &[(&str, &str)] = &[
     ("run --no-subreaper", "run::no_subreaper_leaves_orphans_to_the_host"),
     ("run --pid-file", "run::pid_file_is_written_by_run"),
     ("run --pidfd-socket", "pidfd_socket::create_and_run_send_init"),
-    ("run --preserve-fds", "preserve_fds::as_many_descriptors_as_asked_for_reach_the_program_at_their_numbers"),
+    (
+        "run --preserve-fds",
+        "preserve_fds::as_many_descriptors_as_asked_for_reach_the_program_at_their_numbers",
+    ),
     ("spec", "spec::the_file_goes_to_the_present_directory"),
     ("spec --bundle", "spec::what_is_written_runs"),
     ("spec --rootless", "spec::rootless_maps_the_user_and_runs"),
@@ -143,7 +150,8 @@ const TESTS: &[(&str, &str)] = &[
 fn defined() -> BTreeSet<String> {
     let program = orlop::cli::command();
     let flags = |command: &clap::Command, before: &str| -> Vec<String> {
-        let flags = command.get_arguments().filter_map(clap::Arg::get_long).filter(|flag| *flag != "help");
+        let flags =
+            command.get_arguments().filter_map(clap::Arg::get_long).filter(|flag| *flag != "help");
         flags.map(|flag| format!("{before}--{flag}")).collect()
     };
     let mut found: BTreeSet<String> = flags(&program, "").into_iter().collect();
@@ -159,26 +167,36 @@ fn every_flag_and_verb_has_a_test() {
     assert!(TESTS.is_sorted(), "the table is sorted");
     let listed: BTreeMap<&str, &str> = TESTS.iter().copied().collect();
     let defined = defined();
-    let missing: Vec<&String> = defined.iter().filter(|flag| !listed.contains_key(flag.as_str())).collect();
+    let missing: Vec<&String> =
+        defined.iter().filter(|flag| !listed.contains_key(flag.as_str())).collect();
     assert!(missing.is_empty(), "name in tests/flags.rs the tests of {missing:?}");
     let gone: Vec<&&str> = listed.keys().filter(|flag| !defined.contains(**flag)).collect();
     assert!(gone.is_empty(), "there are no such flags or verbs: {gone:?}");
 }
 
-/// The named tests are there, and give the flag, or call the verb, themselves or by way of what their file has for it.
+/// The named tests are there, and give the flag, or call the verb, themselves or by way of what
+/// their file has for it.
 #[test]
 fn the_tests_of_flags_give_them() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     needs!(tests.is_dir(), "source tree");
-    let support = ["bundle.rs", "container.rs"].map(|file| runtime::read(&tests.join("support").join(file))).concat();
+    let support = ["bundle.rs", "container.rs"]
+        .map(|file| runtime::read(&tests.join("support").join(file)))
+        .concat();
     for (given, test) in TESTS {
         let (module, name) = test.split_once("::").expect("module::test");
         let source = runtime::read(&tests.join(module).with_extension("rs"));
-        assert!(source.contains(&format!("#[test]\nfn {name}() {{\n")), "{given}: there is no test {test}");
+        assert!(
+            source.contains(&format!("#[test]\nfn {name}() {{\n")),
+            "{given}: there is no test {test}"
+        );
         let word = given.rsplit(' ').next().expect("a word");
         let text = format!("{source}{support}");
         let long = text.contains(&format!("{word}\"")) || text.contains(&format!("{word}="));
-        assert!(long || short(given).is_some_and(|short| text.contains(&short)), "{test} never says {word}");
+        assert!(
+            long || short(given).is_some_and(|short| text.contains(&short)),
+            "{test} never says {word}"
+        );
     }
 }
 

@@ -9,7 +9,8 @@ use nix::unistd::Pid;
 use crate::faults::at_once;
 use crate::support::{Bundle, Value, cgroups, eventually, json, runtime};
 
-/// A cgroup in which containers are made, and which can be frozen. It is thawed and removed when dropped.
+/// A cgroup in which containers are made, and which can be frozen. It is thawed and removed when
+/// dropped.
 struct Above {
     name: String,
     dir: PathBuf,
@@ -21,7 +22,11 @@ impl Above {
     /// In the hierarchy that has the freezer here.
     fn of(bundle: &Bundle) -> Self {
         match cgroups::has_v1("freezer") {
-            true => Self::new(bundle, cgroups::v1_root("freezer").unwrap(), ["freezer.state", "FROZEN", "THAWED"]),
+            true => Self::new(
+                bundle,
+                cgroups::v1_root("freezer").unwrap(),
+                ["freezer.state", "FROZEN", "THAWED"],
+            ),
             false => Self::of_v2(bundle),
         }
     }
@@ -71,7 +76,10 @@ fn no_container_is_made_below_a_frozen_cgroup() {
     let bundle = Bundle::busybox();
     let above = Above::of(&bundle);
     above.freeze();
-    above.is_named(at_once(|| bundle.set("/linux/cgroupsPath", above.path()).refused()).names("linux.cgroupsPath"));
+    above.is_named(
+        at_once(|| bundle.set("/linux/cgroupsPath", above.path()).refused())
+            .names("linux.cgroupsPath"),
+    );
     assert!(!above.dir.join("box").exists());
 }
 
@@ -83,8 +91,11 @@ fn no_container_is_made_below_a_frozen_cgroup_of_v2() {
         let mut bundle = Bundle::busybox().on_cgroup_v2();
         if with_bootstrap {
             let ids = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
-            bundle = bundle.without_namespace("uts").push("/linux/namespaces", json!({ "type": "user" }));
-            bundle = bundle.push("/linux/namespaces", json!({ "type": "uts", "path": "/proc/self/ns/uts" }));
+            bundle = bundle
+                .without_namespace("uts")
+                .push("/linux/namespaces", json!({ "type": "user" }));
+            bundle = bundle
+                .push("/linux/namespaces", json!({ "type": "uts", "path": "/proc/self/ns/uts" }));
             bundle = bundle.set("/linux/uidMappings", ids.clone()).set("/linux/gidMappings", ids);
         }
         let above = Above::of_v2(&bundle);
@@ -151,7 +162,10 @@ fn a_start_that_is_paused_goes_on_when_it_is_resumed() {
     let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"] });
     let c = bundle.push("/hooks/startContainer", hook).args(["touch", "/ran"]).create();
     let start = c.bundle.start(&["start", c.id()]);
-    assert!(eventually(runtime::time_limit(), || c.bundle.rootfs("waits").exists()), "the hook runs");
+    assert!(
+        eventually(runtime::time_limit(), || c.bundle.rootfs("waits").exists()),
+        "the hook runs"
+    );
     c.verb("pause").ok();
     fs::write(c.bundle.rootfs("go"), "").unwrap();
     assert_eq!(c.status(), "paused");
@@ -166,8 +180,12 @@ fn a_start_that_is_paused_goes_on_when_it_is_resumed() {
 fn an_init_that_stays_stopped_is_given_up() {
     differs!();
     let bundle = Bundle::busybox();
-    let waits = format!("touch {0}/runs; while [ ! -e {0}/go ]; do sleep 0.1; done", bundle.dir().display());
-    let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", waits], "env": ["PATH=/bin:/usr/bin"] });
+    let waits = format!(
+        "touch {0}/runs; while [ ! -e {0}/go ]; do sleep 0.1; done",
+        bundle.dir().display()
+    );
+    let hook =
+        json!({ "path": "/bin/sh", "args": ["sh", "-c", waits], "env": ["PATH=/bin:/usr/bin"] });
     let bundle = bundle.push("/hooks/createRuntime", hook);
     let create = bundle.begin("create", &[]);
     assert!(eventually(runtime::time_limit(), || bundle.scratch("runs").exists()), "the hook runs");

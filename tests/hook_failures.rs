@@ -56,8 +56,8 @@ fn a_start_container_hook_that_fails_stops_the_container() {
     bundle.assert_nothing_left();
 }
 
-/// The lifecycle goes on as after `delete`: the container is destroyed, and its last hooks run (runtime.md).
-/// Seen to fail at commit 84eb9f4.
+/// The lifecycle goes on as after `delete`: the container is destroyed, and its last hooks run
+/// (runtime.md). Seen to fail at commit 84eb9f4.
 #[test]
 fn a_start_container_hook_that_fails_ends_the_container() {
     differs!();
@@ -89,9 +89,13 @@ fn a_poststart_hook_that_fails_ends_the_container() {
 fn a_program_that_cannot_be_executed_leaves_a_stopped_container() {
     let bundle = Bundle::busybox();
     std::fs::write(bundle.rootfs("bin/no-program"), "\x7fELF").unwrap();
-    std::fs::set_permissions(bundle.rootfs("bin/no-program"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .unwrap();
-    let c = with_hook(bundle, "poststop", "echo poststop >> LOG").args(["/bin/no-program"]).create();
+    std::fs::set_permissions(
+        bundle.rootfs("bin/no-program"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    let c =
+        with_hook(bundle, "poststop", "echo poststop >> LOG").args(["/bin/no-program"]).create();
     c.verb("start");
     c.wait_status("stopped");
     assert_eq!(log(&c.bundle), "");
@@ -125,7 +129,10 @@ fn a_hook_that_takes_too_long_is_killed() {
         let begin = Instant::now();
         Bundle::busybox().push(&format!("/hooks/{kind}"), hook).refused().says("hook #0:");
         let took = begin.elapsed();
-        assert!(took > Duration::from_millis(900) && took < Duration::from_secs(20), "{kind}: {took:?}");
+        assert!(
+            took > Duration::from_millis(900) && took < Duration::from_secs(20),
+            "{kind}: {took:?}"
+        );
     }
 }
 
@@ -138,7 +145,8 @@ fn a_hook_within_its_time_is_left_alone() {
 #[test]
 fn a_hook_that_does_not_exist_is_refused() {
     for kind in OF_CREATE {
-        let bundle = Bundle::busybox().push(&format!("/hooks/{kind}"), json!({ "path": "/nowhere/hook" }));
+        let bundle =
+            Bundle::busybox().push(&format!("/hooks/{kind}"), json!({ "path": "/nowhere/hook" }));
         bundle.refused().says("/nowhere/hook").because("no such file or directory");
     }
 }
@@ -163,7 +171,8 @@ fn a_timeout_that_is_not_positive_is_refused() {
 #[test]
 fn a_pid_file_that_cannot_be_written_runs_the_poststop_hooks() {
     let hooked = hooked("createRuntime", "echo createRuntime >> LOG");
-    let bundle = with_hook(hooked, "poststop", "echo poststop >> LOG").flags(["--pid-file", "/nowhere/pid"]);
+    let bundle =
+        with_hook(hooked, "poststop", "echo poststop >> LOG").flags(["--pid-file", "/nowhere/pid"]);
     bundle.refused().because("no such file or directory");
     assert_eq!(log(&bundle), "createRuntime\npoststop\n");
 }

@@ -1,4 +1,5 @@
-//! `hooks.startContainer` with `linux.seccomp`: these hooks are programs of the container, and run under its filter
+//! `hooks.startContainer` with `linux.seccomp`: these hooks are programs of the container, and run
+//! under its filter
 
 use crate::hooks::{log, with_hook};
 use crate::support::agent::{Agent, Answer};
@@ -9,7 +10,8 @@ const ENOSPC: i32 = 28;
 /// A bundle with these rules, everything else being allowed.
 fn filtered(calls: &[&str], action: &str) -> Bundle {
     let rules = json!([{ "names": calls, "action": action }]);
-    Bundle::busybox().set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules }))
+    Bundle::busybox()
+        .set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules }))
 }
 
 #[test]
@@ -19,13 +21,18 @@ fn the_filter_holds_for_start_container() {
             let bundle = filtered(&["mkdir", "mkdirat"], "SCMP_ACT_ERRNO")
                 .set("/process/user", json!({ "uid": uid, "gid": uid }))
                 .set("/process/noNewPrivileges", no_new_privileges);
-            let script = "grep ^Seccomp: /proc/self/status; mkdir /tmp/made; grep ^CapEff /proc/self/status";
-            let mut bundle = with_hook(bundle, "startContainer", &format!("({script}) >/tmp/said 2>&1; true"));
+            let script =
+                "grep ^Seccomp: /proc/self/status; mkdir /tmp/made; grep ^CapEff /proc/self/status";
+            let mut bundle =
+                with_hook(bundle, "startContainer", &format!("({script}) >/tmp/said 2>&1; true"));
             let program = bundle.sh("grep ^CapEff /proc/self/status").ok();
             let said = std::fs::read_to_string(bundle.rootfs("tmp/said")).unwrap();
             assert!(said.starts_with("Seccomp:\t2\n"), "{said}");
             assert!(said.contains("Operation not permitted"), "{said}");
-            assert!(said.contains(program.line()), "the rights of the program, {program:?}, in {said}");
+            assert!(
+                said.contains(program.line()),
+                "the rights of the program, {program:?}, in {said}"
+            );
         }
     }
 }
@@ -34,8 +41,20 @@ fn the_filter_holds_for_start_container() {
 #[test]
 fn a_filter_need_not_allow_what_makes_a_hook() {
     differs!();
-    let calls = ["clone3", "setpgid", "pidfd_open", "pidfd_send_signal", "memfd_create", "pipe2", "waitid", "ppoll"];
-    let bundle = filtered(&[&calls[..], &["close_range", "capset", "recvmsg", "sendmsg"]].concat(), "SCMP_ACT_KILL");
+    let calls = [
+        "clone3",
+        "setpgid",
+        "pidfd_open",
+        "pidfd_send_signal",
+        "memfd_create",
+        "pipe2",
+        "waitid",
+        "ppoll",
+    ];
+    let bundle = filtered(
+        &[&calls[..], &["close_range", "capset", "recvmsg", "sendmsg"]].concat(),
+        "SCMP_ACT_KILL",
+    );
     let mut bundle = with_hook(bundle, "startContainer", "echo one >> LOG");
     bundle = with_hook(bundle, "startContainer", "read -r state; echo $state >> LOG");
     bundle.run(["true"]).silent();

@@ -12,7 +12,8 @@ fn shell(script: &str) -> Value {
     json!({ "path": "/bin/sh", "args": ["sh", "-c", script] })
 }
 
-/// A bundle with this script as its hook; `LOG` in it is a file that hooks on both sides of the pivot can write.
+/// A bundle with this script as its hook; `LOG` in it is a file that hooks on both sides of the
+/// pivot can write.
 pub fn with_hook(bundle: Bundle, kind: &str, script: &str) -> Bundle {
     let log = if kind == "startContainer" { "/log".into() } else { bundle.rootfs("log") };
     let script = script.replace("LOG", log.to_str().unwrap());
@@ -63,7 +64,8 @@ fn run_runs_all_hooks() {
     assert_eq!(lines.last().unwrap(), "poststop 1");
 }
 
-/// Nor does init end of a hook that ends without having read its state, where it is not the first of its pid namespace.
+/// Nor does init end of a hook that ends without having read its state, where it is not the first
+/// of its pid namespace.
 #[test]
 fn a_hook_need_not_read_its_state() {
     differs!();
@@ -100,7 +102,8 @@ fn delete_by_force_runs_the_poststop_hooks() {
 #[test]
 fn poststart_hooks_run_after_the_program_has_started() {
     differs!();
-    let wait = "for i in $(seq 100); do [ -e LOG ] && exec touch LOG.seen; sleep 0.05; done; exit 1";
+    let wait =
+        "for i in $(seq 100); do [ -e LOG ] && exec touch LOG.seen; sleep 0.05; done; exit 1";
     let c = hooked("poststart", wait).args(["sh", "-c", "echo program > /log; sleep 60"]).create();
     assert!(!c.bundle.rootfs("log.seen").exists());
     c.start();
@@ -126,7 +129,8 @@ fn namespaces_of(kind: &str) -> (String, String, String) {
     let container = link(format!("/proc/{}/ns/mnt", c.pid()));
     c.start();
     let text = log(&c.bundle);
-    let (mount, network) = text.trim_end().split_once('\n').unwrap_or_else(|| panic!("{kind}: {text:?}"));
+    let (mount, network) =
+        text.trim_end().split_once('\n').unwrap_or_else(|| panic!("{kind}: {text:?}"));
     (mount.to_owned(), network.to_owned(), container)
 }
 
@@ -150,7 +154,8 @@ fn hooks_of_the_container_run_in_its_namespaces() {
 #[test]
 fn prestart_and_create_runtime_find_the_namespaces_of_the_container() {
     for kind in ["prestart", "createRuntime"] {
-        let script = "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); readlink /proc/$pid/ns/net >> LOG";
+        let script =
+            "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); readlink /proc/$pid/ns/net >> LOG";
         let c = hooked(kind, script).create();
         assert_eq!(log(&c.bundle).trim_end(), link(format!("/proc/{}/ns/net", c.pid())), "{kind}");
     }
@@ -172,7 +177,8 @@ fn create_container_runs_before_the_pivot() {
 
 #[test]
 fn start_container_sees_the_root_filesystem_of_the_container() {
-    let mut bundle = hooked("startContainer", "ls -d /bin/busybox /etc/passwd >> LOG; hostname >> LOG");
+    let mut bundle =
+        hooked("startContainer", "ls -d /bin/busybox /etc/passwd >> LOG; hostname >> LOG");
     bundle.run(["true"]).silent();
     assert_eq!(log_lines(&bundle), ["/bin/busybox", "/etc/passwd", "orlop"]);
 }
@@ -186,7 +192,8 @@ fn state_of(kind: &str) -> (Value, i64, Bundle) {
     c.start();
     c.delete_by_force();
     let text = log(&c.bundle);
-    let state: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{kind}: {error}: {text:?}"));
+    let state: Value =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{kind}: {error}: {text:?}"));
     assert_eq!(state["id"], c.id(), "{kind}");
     assert_eq!(state["bundle"], c.bundle.path().to_str().unwrap(), "{kind}");
     assert_eq!(state["annotations"]["org.example"], "yes", "{kind}");
@@ -229,8 +236,10 @@ fn args_and_env_of_a_hook_are_exact() {
     for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststop"] {
         let bundle = Bundle::busybox();
         let log = if kind == "startContainer" { "/log".into() } else { bundle.rootfs("log") };
-        let script =
-            format!("cd /proc/self; {{ tr '\\0' '|' < environ; tr '\\0' '|' < cmdline; }} > {}; : ", log.display());
+        let script = format!(
+            "cd /proc/self; {{ tr '\\0' '|' < environ; tr '\\0' '|' < cmdline; }} > {}; : ",
+            log.display()
+        );
         let hook = json!({
             "path": "/bin/sh",
             "args": ["sh", "-c", script, "zero", "a b", "", "$HOME"],
@@ -247,7 +256,10 @@ fn args_and_env_of_a_hook_are_exact() {
 #[test]
 fn the_first_argument_of_a_hook_is_its_name() {
     let script = |bundle: &Bundle| {
-        format!("tr '\\0' '|' < /proc/$$/cmdline | cut -d'|' -f1 > {}", bundle.rootfs("log").display())
+        format!(
+            "tr '\\0' '|' < /proc/$$/cmdline | cut -d'|' -f1 > {}",
+            bundle.rootfs("log").display()
+        )
     };
     let bundle = Bundle::busybox();
     let hook = json!({ "path": "/bin/sh", "args": ["bosun", "-c", script(&bundle)] });
@@ -258,7 +270,8 @@ fn the_first_argument_of_a_hook_is_its_name() {
 
 #[test]
 fn start_container_inherits_the_environment_of_the_process() {
-    let bundle = hooked("startContainer", "echo $COURSE >> LOG").push("/process/env", "COURSE=west");
+    let bundle =
+        hooked("startContainer", "echo $COURSE >> LOG").push("/process/env", "COURSE=west");
     let mut bundle = with_hook(bundle, "startContainer", "echo none$COURSE >> LOG");
     bundle = bundle.set("/hooks/startContainer/1/env", json!([]));
     bundle.run(["true"]).silent();
@@ -286,7 +299,9 @@ fn hooks_of_the_runtime_inherit_its_environment_if_they_have_none() {
 #[test]
 fn what_hooks_print_does_not_mix_with_the_containers_output() {
     let mut bundle = Bundle::busybox();
-    for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
+    for kind in
+        ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+    {
         bundle = with_hook(bundle, kind, "echo noise; echo noise >&2");
     }
     let out = bundle.run(["echo", "music"]).ok();
@@ -303,7 +318,8 @@ fn hooks_of_create_have_the_mask_of_the_caller() {
         }
         bundle.run(["true"]).silent();
         for kind in OF_CREATE {
-            let found = fs::metadata(bundle.rootfs(&format!("log.{kind}"))).unwrap().permissions().mode();
+            let found =
+                fs::metadata(bundle.rootfs(&format!("log.{kind}"))).unwrap().permissions().mode();
             assert_eq!(format!("{:o}", found & 0o777), mode, "{kind}");
         }
     }

@@ -30,7 +30,11 @@ fn a_hostname_without_a_uts_namespace_is_refused() {
 
 #[test]
 fn a_hostname_that_is_too_long_is_refused() {
-    Bundle::busybox().set("/hostname", "x".repeat(65)).refused().because("invalid argument").names("hostname");
+    Bundle::busybox()
+        .set("/hostname", "x".repeat(65))
+        .refused()
+        .because("invalid argument")
+        .names("hostname");
 }
 
 #[test]
@@ -44,8 +48,12 @@ fn domainname_is_set_in_the_uts_namespace() {
 #[test]
 fn a_domainname_without_a_uts_namespace_is_refused() {
     differs!();
-    let bundle = Bundle::busybox().remove("/hostname").without_namespace("uts").set("/domainname", "x");
-    bundle.refused().says("unable to set domainname without a private UTS namespace").names("domainname");
+    let bundle =
+        Bundle::busybox().remove("/hostname").without_namespace("uts").set("/domainname", "x");
+    bundle
+        .refused()
+        .says("unable to set domainname without a private UTS namespace")
+        .names("domainname");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Hooks that never end, and filesystems that never answer: what is called meanwhile for that container, and for all
-//! others, answers; and `delete --force` ends it all.
+//! Hooks that never end, and filesystems that never answer: what is called meanwhile for that
+//! container, and for all others, answers; and `delete --force` ends it all.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -14,9 +14,11 @@ use crate::faults::at_once;
 use crate::support::runtime::Running;
 use crate::support::{Bundle, Value, eventually, json};
 
-/// A hook that says so in the file `hung` of the scratch directory (or of the rootfs) and never ends.
+/// A hook that says so in the file `hung` of the scratch directory (or of the rootfs) and never
+/// ends.
 fn hung_hook(bundle: Bundle, moment: &str) -> Bundle {
-    let mark = if moment == "startContainer" { PathBuf::from("/hung") } else { mark(&bundle, moment) };
+    let mark =
+        if moment == "startContainer" { PathBuf::from("/hung") } else { mark(&bundle, moment) };
     // The marker of the tests in its environment tells whose it is.
     let marker = format!("{}={}", crate::support::runtime::MARKER, bundle.name());
     let script = format!("echo x > {}; while :; do sleep 1000; done", mark.display());
@@ -158,7 +160,8 @@ impl Fuse {
         Fuse { at: at.to_owned(), device: Some(device) }
     }
 
-    /// Takes the requests, which makes whoever asks wait in a way that no signal ends, and answers the first only.
+    /// Takes the requests, which makes whoever asks wait in a way that no signal ends, and answers
+    /// the first only.
     fn take_requests(&mut self) {
         let device = self.device.as_mut().unwrap();
         let mut request = vec![0; 1 << 17];
@@ -169,7 +172,8 @@ impl Fuse {
         answer.extend((16_u32 + 64).to_ne_bytes());
         answer.extend(0_i32.to_ne_bytes());
         answer.extend(&request[8..16]);
-        let numbers = [7_u32, 31, 1 << 16, 0, 12 | 9 << 16, 1 << 16, 1, 1 << 16, 0, 0, 0, 0, 0, 0, 0, 0];
+        let numbers =
+            [7_u32, 31, 1 << 16, 0, 12 | 9 << 16, 1 << 16, 1, 1 << 16, 0, 0, 0, 0, 0, 0, 0, 0];
         answer.extend(numbers.iter().flat_map(|number| number.to_ne_bytes()));
         device.write_all(&answer).unwrap();
         let mut device = device.try_clone().unwrap();
@@ -232,8 +236,8 @@ fn a_rootfs_that_hangs_holds_up_its_create_alone() {
     bundle.assert_nothing_left();
 }
 
-/// Not even SIGKILL ends a process whose request the server has taken. It is said that it does not die, and once the
-/// server is gone all is.
+/// Not even SIGKILL ends a process whose request the server has taken. It is said that it does not
+/// die, and once the server is gone all is.
 #[test]
 fn a_process_that_cannot_die_is_named() {
     differs!();

@@ -11,8 +11,8 @@ fn mapping(container: u32, host: u32, size: u32) -> Value {
     json!([{ "containerID": container, "hostID": host, "size": size }])
 }
 
-/// A bind mount of `source` on /mnt with these options and mappings: what user 0 owns on the disk belongs to 100000,
-/// and to 200000 for groups.
+/// A bind mount of `source` on /mnt with these options and mappings: what user 0 owns on the disk
+/// belongs to 100000, and to 200000 for groups.
 fn mapped(source: &Path, options: &[&str]) -> Value {
     let mut mount = plain(source, options);
     mount["uidMappings"] = mapping(0, 100_000, 65536);
@@ -35,7 +35,14 @@ fn cargo(bundle: &Bundle) -> std::path::PathBuf {
 /// A container with a user namespace whose mappings are those of [`mapped`].
 fn in_user_namespace(bundle: Bundle) -> Bundle {
     let rootfs = bundle.rootfs("");
-    assert!(Command::new("chown").args(["-R", "-h", "100000:200000"]).arg(rootfs).status().unwrap().success());
+    assert!(
+        Command::new("chown")
+            .args(["-R", "-h", "100000:200000"])
+            .arg(rootfs)
+            .status()
+            .unwrap()
+            .success()
+    );
     bundle
         .push("/linux/namespaces", json!({ "type": "user" }))
         .set("/linux/uidMappings", mapping(0, 100_000, 65536))
@@ -75,7 +82,8 @@ fn in_a_user_namespace_the_owners_are_those_of_the_disk() {
     for mount in [mapped, plain] {
         let bundle = Bundle::busybox();
         let source = cargo(&bundle);
-        let mut bundle = in_user_namespace(bundle).push("/mounts", mount(&source, &["bind", "idmap"]));
+        let mut bundle =
+            in_user_namespace(bundle).push("/mounts", mount(&source, &["bind", "idmap"]));
         let out = bundle.sh("stat -c %u:%g /mnt/letter; echo new > /mnt/new").ok();
         assert_eq!(out.line(), "5:6");
         let new = fs::metadata(source.join("new")).unwrap();
@@ -101,9 +109,19 @@ fn a_joined_user_namespace_can_be_the_mapping() {
     let bundle = Bundle::busybox();
     let source = cargo(&bundle);
     let rootfs = bundle.rootfs("");
-    assert!(Command::new("chown").args(["-R", "-h", "100000:200000"]).arg(rootfs).status().unwrap().success());
+    assert!(
+        Command::new("chown")
+            .args(["-R", "-h", "100000:200000"])
+            .arg(rootfs)
+            .status()
+            .unwrap()
+            .success()
+    );
     let mut bundle = bundle
-        .push("/linux/namespaces", json!({ "type": "user", "path": format!("/proc/{}/ns/user", other.pid()) }))
+        .push(
+            "/linux/namespaces",
+            json!({ "type": "user", "path": format!("/proc/{}/ns/user", other.pid()) }),
+        )
         .push("/mounts", plain(&source, &["bind", "idmap"]));
     assert_eq!(owner(&mut bundle, "/mnt/letter"), "5:6");
 }
@@ -117,7 +135,8 @@ fn a_source_that_only_the_host_may_open_is_mapped() {
     fs::create_dir(vault.join("cargo")).unwrap();
     fs::write(vault.join("cargo/letter"), "dear\n").unwrap();
     fs::set_permissions(&vault, PermissionsExt::from_mode(0o700)).unwrap();
-    let mut bundle = bundle.push("/mounts", mapped(&vault.join("cargo"), &["rbind", "ridmap", "ro"]));
+    let mut bundle =
+        bundle.push("/mounts", mapped(&vault.join("cargo"), &["rbind", "ridmap", "ro"]));
     let out = bundle.sh("stat -c %u:%g /mnt/letter; touch /mnt/new");
     assert_eq!(out.line(), "0:0");
     assert!(out.stderr.contains("Read-only file system"), "{out:?}");
@@ -141,7 +160,8 @@ fn only_ridmap_reaches_submounts() {
     }
 }
 
-/// As many as there are, with a limit on descriptors that is far below their number, and several mappings.
+/// As many as there are, with a limit on descriptors that is far below their number, and several
+/// mappings.
 #[test]
 fn many_mounts_have_their_mappings() {
     differs!();
@@ -172,14 +192,18 @@ fn several_ranges_make_one_mapping() {
         { "containerID": 0, "hostID": 1000, "size": 5 },
         { "containerID": 5, "hostID": 3000, "size": 5 },
     ]);
-    let out = bundle.push("/mounts", mount).run(["stat", "-c", "%u:%g", "/mnt/letter", "/mnt/foreign"]).ok();
+    let out = bundle
+        .push("/mounts", mount)
+        .run(["stat", "-c", "%u:%g", "/mnt/letter", "/mnt/foreign"])
+        .ok();
     assert_eq!(out.lines(), ["3000:200006", "65534:200006"]);
 }
 
 #[test]
 fn propagation_applies_to_mapped_mounts() {
     differs!();
-    for (options, shared, slave) in [(&["bind", "idmap"][..], false, true), (&["bind", "idmap", "shared"], true, true)]
+    for (options, shared, slave) in
+        [(&["bind", "idmap"][..], false, true), (&["bind", "idmap", "shared"], true, true)]
     {
         let bundle = in_user_namespace(Bundle::busybox());
         let source = cargo(&bundle);
@@ -187,7 +211,11 @@ fn propagation_applies_to_mapped_mounts() {
         let mut bundle = bundle.after(&script).push("/mounts", mapped(&source, options));
         let info = bundle.mountinfo();
         let mount = mountinfo::at(&info, "/mnt");
-        assert_eq!((mount.propagates("shared"), mount.propagates("master")), (shared, slave), "{options:?} {mount:?}");
+        assert_eq!(
+            (mount.propagates("shared"), mount.propagates("master")),
+            (shared, slave),
+            "{options:?} {mount:?}"
+        );
     }
 }
 
@@ -198,7 +226,10 @@ fn idmap_without_any_mapping_is_refused() {
         let bundle = Bundle::busybox();
         let source = cargo(&bundle);
         let bundle = bundle.push("/mounts", plain(&source, &["bind", option]));
-        bundle.refused().says("id-mapped mounts must have both uid and gid mappings specified").names("mounts[6]");
+        bundle
+            .refused()
+            .says("id-mapped mounts must have both uid and gid mappings specified")
+            .names("mounts[6]");
     }
 }
 
@@ -216,7 +247,9 @@ fn one_mapping_without_the_other_is_refused() {
 #[test]
 fn mappings_of_what_is_no_mount_of_its_own_are_refused() {
     differs!();
-    for (kind, options) in [("tmpfs", &["silent"][..]), ("tmpfs", &["remount"]), ("cgroup", &["ro"])] {
+    for (kind, options) in
+        [("tmpfs", &["silent"][..]), ("tmpfs", &["remount"]), ("cgroup", &["ro"])]
+    {
         let mut mount = mapped(Path::new("tmpfs"), options);
         mount["type"] = json!(kind);
         let text = "id-mapped mounts are only supported for bind mounts and new filesystems";
@@ -230,7 +263,10 @@ fn a_filesystem_that_cannot_map_is_refused_by_name() {
     for option in ["idmap", "ridmap"] {
         let mount = mapped(Path::new("/sys/kernel"), &["rbind", option]);
         let out = Bundle::busybox().push("/mounts", mount).refused();
-        out.says("(sysfs)").says("may not support id-mapped mounts").because("invalid argument").names("mounts[6]");
+        out.says("(sysfs)")
+            .says("may not support id-mapped mounts")
+            .because("invalid argument")
+            .names("mounts[6]");
     }
 }
 
@@ -257,16 +293,21 @@ fn a_missing_source_of_a_mapped_mount_is_refused() {
     out.because("no such file or directory").says("/nowhere/at/all").names("mounts[6].source");
 }
 
-/// A mapped bind mount of a source with `nosuid,nodev,noexec`, in a user namespace. What only the host may open is in a
-/// directory that the user namespace may not enter.
+/// A mapped bind mount of a source with `nosuid,nodev,noexec`, in a user namespace. What only the
+/// host may open is in a directory that the user namespace may not enter.
 fn of_a_locked_source(options: &[&str], only_the_host: bool) -> Bundle {
     let bundle = in_user_namespace(Bundle::busybox());
     let vault = bundle.scratch_dir("vault");
     let source = vault.join("cargo");
     fs::create_dir(&source).unwrap();
-    fs::set_permissions(&vault, PermissionsExt::from_mode(if only_the_host { 0o700 } else { 0o755 })).unwrap();
+    fs::set_permissions(
+        &vault,
+        PermissionsExt::from_mode(if only_the_host { 0o700 } else { 0o755 }),
+    )
+    .unwrap();
     let path = source.display();
-    let script = format!("mount --bind {path} {path}; mount -o remount,bind,nosuid,nodev,noexec {path}");
+    let script =
+        format!("mount --bind {path} {path}; mount -o remount,bind,nosuid,nodev,noexec {path}");
     bundle.after(&script).push("/mounts", mapped(&source, options))
 }
 
@@ -275,24 +316,37 @@ fn of_a_locked_source(options: &[&str], only_the_host: bool) -> Bundle {
 fn a_mapped_mount_keeps_what_its_source_has() {
     differs!();
     for only_the_host in [false, true] {
-        for options in [&["rbind", "rprivate", "rw"][..], &["rbind", "rprivate", "ro"], &["rbind"]] {
-            let mount = mountinfo::at(&of_a_locked_source(options, only_the_host).mountinfo(), "/mnt");
-            let kept = ["nosuid", "nodev", "noexec"].iter().all(|option| mount.options.iter().any(|has| has == option));
+        for options in [&["rbind", "rprivate", "rw"][..], &["rbind", "rprivate", "ro"], &["rbind"]]
+        {
+            let mount =
+                mountinfo::at(&of_a_locked_source(options, only_the_host).mountinfo(), "/mnt");
+            let kept = ["nosuid", "nodev", "noexec"]
+                .iter()
+                .all(|option| mount.options.iter().any(|has| has == option));
             assert!(kept, "{options:?}: {mount:?}");
         }
     }
 }
 
-/// The same for a source that is not mapped, but that only the host may open. Seen to fail as above.
+/// The same for a source that is not mapped, but that only the host may open. Seen to fail as
+/// above.
 #[test]
 fn a_mount_that_the_host_opens_keeps_what_its_source_has() {
     let mut bundle = of_a_locked_source(&["rbind", "rw"], true);
-    let mount = bundle.config["mounts"].as_array_mut().unwrap().last_mut().unwrap().as_object_mut().unwrap();
+    let mount = bundle.config["mounts"]
+        .as_array_mut()
+        .unwrap()
+        .last_mut()
+        .unwrap()
+        .as_object_mut()
+        .unwrap();
     mount.remove("uidMappings");
     mount.remove("gidMappings");
     let mount = mountinfo::at(&bundle.mountinfo(), "/mnt");
     assert!(
-        ["nosuid", "nodev", "noexec"].iter().all(|option| mount.options.iter().any(|has| has == option)),
+        ["nosuid", "nodev", "noexec"]
+            .iter()
+            .all(|option| mount.options.iter().any(|has| has == option)),
         "{mount:?}"
     );
 }
@@ -301,21 +355,24 @@ fn a_mount_that_the_host_opens_keeps_what_its_source_has() {
 #[test]
 fn what_the_source_of_a_mapped_mount_has_is_not_taken_away() {
     differs!();
-    for (option, name) in [("suid", "nosuid"), ("dev", "nodev"), ("exec", "noexec"), ("rexec", "noexec")] {
+    for (option, name) in
+        [("suid", "nosuid"), ("dev", "nodev"), ("exec", "noexec"), ("rexec", "noexec")]
+    {
         let out = of_a_locked_source(&["rbind", option], true).refused();
         out.says(&format!("cannot clear locked flags: {name}")).names("mounts[6]");
     }
 }
 
-/// In the order of the list: the source is what an earlier entry has mounted. Seen to fail: the runtime, which maps the
-/// ids, saw the directory underneath.
+/// In the order of the list: the source is what an earlier entry has mounted. Seen to fail: the
+/// runtime, which maps the ids, saw the directory underneath.
 #[test]
 fn the_source_of_a_mapped_mount_may_be_an_earlier_mount() {
     differs!();
     for in_a_user_namespace in [false, true] {
         let bundle = Bundle::busybox();
         let cargo = cargo(&bundle);
-        let first = json!({ "destination": "/hold", "type": "bind", "source": cargo, "options": ["bind"] });
+        let first =
+            json!({ "destination": "/hold", "type": "bind", "source": cargo, "options": ["bind"] });
         let second = mapped(&bundle.rootfs("hold"), &["bind", "idmap"]);
         let bundle = if in_a_user_namespace { in_user_namespace(bundle) } else { bundle };
         let mut bundle = bundle.push("/mounts", first).push("/mounts", second);
@@ -328,7 +385,9 @@ fn the_source_of_a_mapped_mount_may_be_an_earlier_mount() {
 #[test]
 fn the_mapping_can_stand_in_the_option() {
     differs!();
-    for option in ["idmap=uids=0-100000-65536;gids=0-200000-65536", "ridmap=gids=6-7-1;uids=4-3-1#5-9-1"] {
+    for option in
+        ["idmap=uids=0-100000-65536;gids=0-200000-65536", "ridmap=gids=6-7-1;uids=4-3-1#5-9-1"]
+    {
         let bundle = Bundle::busybox();
         let source = cargo(&bundle);
         let mut bundle = bundle.push("/mounts", plain(&source, &["rbind", option]));
@@ -337,14 +396,18 @@ fn the_mapping_can_stand_in_the_option() {
     }
 }
 
-/// As Podman writes it (`-v a:/b:idmap=uids=@5-1000-1;gids=@6-2000-1`): an `@` makes the second an id of the container.
+/// As Podman writes it (`-v a:/b:idmap=uids=@5-1000-1;gids=@6-2000-1`): an `@` makes the second an
+/// id of the container.
 #[test]
 fn the_mapping_in_the_option_can_be_seen_from_the_container() {
     differs!();
     let bundle = in_user_namespace(Bundle::busybox());
     let source = cargo(&bundle);
     let option = "idmap=uids=@5-1000-1;gids=@6-2000-1";
-    assert_eq!(owner(&mut bundle.push("/mounts", plain(&source, &["rbind", option])), "/mnt/letter"), "1000:2000");
+    assert_eq!(
+        owner(&mut bundle.push("/mounts", plain(&source, &["rbind", option])), "/mnt/letter"),
+        "1000:2000"
+    );
 }
 
 #[test]
@@ -360,19 +423,23 @@ fn a_mapping_in_the_option_that_cannot_be_is_refused() {
     ] {
         let bundle = in_user_namespace(Bundle::busybox());
         let source = cargo(&bundle);
-        bundle.push("/mounts", plain(&source, &["bind", option])).refused().says(text).names("mounts[6].options[1]");
+        bundle
+            .push("/mounts", plain(&source, &["bind", option]))
+            .refused()
+            .says(text)
+            .names("mounts[6].options[1]");
     }
 }
 
-/// A tmpfs of the host's with the container's ids, and its mode is that of the directory which it covers.
+/// A tmpfs of the host's with the container's ids, and its mode is that of the directory which it
+/// covers.
 #[test]
 fn a_new_filesystem_can_be_mapped() {
     differs!();
-    let tmpfs =
-        |options: &[&str]| json!({ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": options });
-    let script =
-        "stat -c %u:%g:%a /mnt; touch /mnt/x && stat -c %u:%g /mnt/x; grep -c ' /mnt .*ro,' /proc/self/mountinfo";
-    let mut bundle = in_user_namespace(Bundle::busybox()).push("/mounts", tmpfs(&["idmap", "size=64k"]));
+    let tmpfs = |options: &[&str]| json!({ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": options });
+    let script = "stat -c %u:%g:%a /mnt; touch /mnt/x && stat -c %u:%g /mnt/x; grep -c ' /mnt .*ro,' /proc/self/mountinfo";
+    let mut bundle =
+        in_user_namespace(Bundle::busybox()).push("/mounts", tmpfs(&["idmap", "size=64k"]));
     fs::create_dir_all(bundle.rootfs("mnt")).unwrap();
     fs::set_permissions(bundle.rootfs("mnt"), PermissionsExt::from_mode(0o1777)).unwrap();
     assert_eq!(bundle.sh(script).stdout, "0:0:1777\n0:0\n0\n");

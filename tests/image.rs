@@ -9,7 +9,8 @@ use crate::support::{Bundle, runtime, userland};
 /// Says who it is, what its arguments are, one a line, and that its exit code arrives.
 fn stand_in(directory: &Path, name: &str) {
     let file = directory.join("orlop-image");
-    let text = format!("#!/bin/sh\necho {name}\nprintf '<%s>\\n' \"$@\"\necho trouble >&2\nexit 42\n");
+    let text =
+        format!("#!/bin/sh\necho {name}\nprintf '<%s>\\n' \"$@\"\necho trouble >&2\nexit 42\n");
     fs::create_dir_all(directory).unwrap();
     userland::write_program(&file, &text);
 }
@@ -38,7 +39,8 @@ fn all_that_follows_goes_to_the_program_beside_ours() {
         &["--debug=true", "help"],
         &[""],
     ] {
-        let given: Vec<&str> = ["--root", "/nowhere", "image"].iter().chain(args).copied().collect();
+        let given: Vec<&str> =
+            ["--root", "/nowhere", "image"].iter().chain(args).copied().collect();
         let out = call(&bundle, &path, &given);
         let lines: String = args.iter().map(|arg| format!("<{arg}>\n")).collect();
         assert_eq!(String::from_utf8(out.stdout).unwrap(), format!("beside\n{lines}"), "{args:?}");

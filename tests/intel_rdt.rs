@@ -1,7 +1,7 @@
 //! `linux.intelRdt`, and the flags of `update` for it.
 //!
-//! What is written to a resctrl filesystem is tested in `src/resctrl/tests.rs`, on directories that stand for one: the
-//! machines that these tests run on have none.
+//! What is written to a resctrl filesystem is tested in `src/resctrl/tests.rs`, on directories that
+//! stand for one: the machines that these tests run on have none.
 
 use std::path::Path;
 
@@ -9,7 +9,8 @@ use crate::support::{Bundle, Value, json};
 
 /// Whether there is a resctrl filesystem. Then these refusals are none.
 fn has_resctrl() -> bool {
-    let mounted = || std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains(" - resctrl ");
+    let mounted =
+        || std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains(" - resctrl ");
     Path::new("/sys/fs/resctrl").is_dir() && mounted()
 }
 
@@ -17,11 +18,17 @@ fn has_resctrl() -> bool {
 fn without_resctrl_it_is_refused() {
     differs!();
     needs!(!has_resctrl(), "lack of resctrl");
-    for rdt in
-        [json!({}), json!({ "closID": "x" }), json!({ "l3CacheSchema": "L3:0=f" }), json!({ "enableMonitoring": true })]
-    {
+    for rdt in [
+        json!({}),
+        json!({ "closID": "x" }),
+        json!({ "l3CacheSchema": "L3:0=f" }),
+        json!({ "enableMonitoring": true }),
+    ] {
         let bundle = Bundle::busybox().set("/linux/intelRdt", rdt);
-        bundle.refused().says("intelRdt is specified in config, but Intel RDT is not enabled").names("linux.intelRdt");
+        bundle
+            .refused()
+            .says("intelRdt is specified in config, but Intel RDT is not enabled")
+            .names("linux.intelRdt");
     }
 }
 

@@ -4,7 +4,8 @@ use crate::support::{Bundle, Container};
 
 /// A running container that says which of these signals it gets, and stops at SIGQUIT.
 fn listening(signals: &[&str]) -> Container {
-    let traps: String = signals.iter().map(|name| format!("trap 'echo got {name}' {name}; ")).collect();
+    let traps: String =
+        signals.iter().map(|name| format!("trap 'echo got {name}' {name}; ")).collect();
     let script = format!("{traps} trap 'exit 0' QUIT; echo ready; while :; do sleep 0.05; done");
     let c = Bundle::busybox().script(&script).create();
     c.start();
@@ -68,8 +69,9 @@ fn every_signal_has_a_name() {
     c.start();
     c.wait_for("ready");
     for name in [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-        "CHLD", "CONT", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "USR1", "SEGV", "USR2", "PIPE",
+        "ALRM", "TERM", "CHLD", "CONT", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
+        "PWR", "SYS",
     ] {
         c.kill(name);
     }
@@ -132,15 +134,21 @@ fn all_reaches_every_process() {
     c.wait_for("first\n");
 }
 
-/// What containerd does when the first process of a container without a pid namespace of its own has ended.
+/// What containerd does when the first process of a container without a pid namespace of its own
+/// has ended.
 #[test]
 fn all_reaches_what_a_stopped_container_has_left() {
-    let bundle = Bundle::busybox().without_namespace("pid").script("sleep 61 & echo $! > /left; sleep 0.1");
+    let bundle =
+        Bundle::busybox().without_namespace("pid").script("sleep 61 & echo $! > /left; sleep 0.1");
     let c = bundle.create();
     c.start();
     c.wait_status("stopped");
-    let pid: i32 = std::fs::read_to_string(c.bundle.rootfs("left")).unwrap().trim().parse().unwrap();
-    let lives = || std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("61"));
+    let pid: i32 =
+        std::fs::read_to_string(c.bundle.rootfs("left")).unwrap().trim().parse().unwrap();
+    let lives = || {
+        std::fs::read_to_string(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| line.contains("61"))
+    };
     assert!(lives());
     c.bundle.call(&["kill", "--all", c.id(), "9"]).silent();
     assert!(crate::support::eventually(std::time::Duration::from_secs(5), || !lives()));
@@ -159,11 +167,18 @@ fn kill_kills_all_where_init_takes_nobody_along() {
         if init == "exit" {
             c.wait_status("stopped");
         }
-        let pid: i32 = std::fs::read_to_string(c.bundle.rootfs("left")).unwrap().trim().parse().unwrap();
-        let lives = || std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("63"));
+        let pid: i32 =
+            std::fs::read_to_string(c.bundle.rootfs("left")).unwrap().trim().parse().unwrap();
+        let lives = || {
+            std::fs::read_to_string(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| line.contains("63"))
+        };
         assert!(lives());
         c.kill("KILL");
-        assert!(crate::support::eventually(std::time::Duration::from_secs(5), || !lives()), "{init}");
+        assert!(
+            crate::support::eventually(std::time::Duration::from_secs(5), || !lives()),
+            "{init}"
+        );
         c.wait_status("stopped");
         c.bundle.call(&["kill", c.id(), "KILL"]).refused().says("container not running");
     }
@@ -181,5 +196,8 @@ fn all_kills_a_paused_container() {
 
 #[test]
 fn all_of_an_absent_container_is_refused() {
-    Bundle::busybox().call(&["kill", "--all", "nosuch", "9"]).refused().says("container does not exist");
+    Bundle::busybox()
+        .call(&["kill", "--all", "nosuch", "9"])
+        .refused()
+        .says("container does not exist");
 }

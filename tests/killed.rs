@@ -1,5 +1,5 @@
-//! The runtime, or its child, killed at each of its system calls: what is left then, `delete --force` removes without
-//! trace.
+//! The runtime, or its child, killed at each of its system calls: what is left then,
+//! `delete --force` removes without trace.
 //!
 //! `make test` takes a sample of the points, `make soak` all of them.
 
@@ -54,14 +54,20 @@ impl Sweep<'_> {
             let traced = self.trace(bundle, Some(*victim));
             tried += 1;
             if !traced.killed {
-                eprintln!("{}: {victim:?} of {:?} not reached: {:?}", self.verb, all.calls, traced.calls);
+                eprintln!(
+                    "{}: {victim:?} of {:?} not reached: {:?}",
+                    self.verb, all.calls, traced.calls
+                );
                 missed += 1;
             }
             if let Some(mut runtime) = traced.alive
                 && !runtime.ends()
             {
                 let at = std::fs::read_to_string(format!("/proc/{}/wchan", runtime.pid()));
-                wrong.push(format!("{victim:?} of {:?}: the runtime waits on, at {at:?}", all.calls));
+                wrong.push(format!(
+                    "{victim:?} of {:?}: the runtime waits on, at {at:?}",
+                    all.calls
+                ));
             }
             if let Err(left) = clear(bundle) {
                 wrong.push(format!("{victim:?} of {:?}: {left}", all.calls));
@@ -86,7 +92,11 @@ impl Sweep<'_> {
 fn clear(bundle: &Bundle) -> Result<(), String> {
     let out = bundle.call(&["delete", "--force", bundle.id()]);
     let left = bundle.what_is_left();
-    if out.status == 0 && left.is_empty() { Ok(()) } else { Err(format!("{out:?}, left: {left:?}")) }
+    if out.status == 0 && left.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{out:?}, left: {left:?}"))
+    }
 }
 
 fn pid_of_init(bundle: &Bundle) -> i32 {
@@ -124,7 +134,9 @@ fn everything(net: &Helper) -> Bundle {
     if cgroups::has("pids") {
         bundle = bundle.set("/linux/resources/pids/limit", 50);
     }
-    for moment in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
+    for moment in
+        ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+    {
         bundle = bundle.push(&format!("/hooks/{moment}"), json!({ "path": "/bin/true" }));
     }
     bundle
@@ -163,7 +175,8 @@ fn the_process_in_between_does_not_die_unheard() {
 #[test]
 fn start_leaves_nothing_wherever_it_is_killed() {
     differs!();
-    Sweep { verb: "start", more: &[], prepare: created }.everywhere(&Bundle::busybox().args(["sleep", "100"]));
+    Sweep { verb: "start", more: &[], prepare: created }
+        .everywhere(&Bundle::busybox().args(["sleep", "100"]));
 }
 
 #[test]
@@ -175,13 +188,15 @@ fn run_leaves_nothing_wherever_it_is_killed() {
 #[test]
 fn run_on_v2_leaves_nothing_wherever_it_is_killed() {
     differs!();
-    Sweep { verb: "run", more: &[], prepare: nothing }.everywhere(&Bundle::busybox().on_cgroup_v2());
+    Sweep { verb: "run", more: &[], prepare: nothing }
+        .everywhere(&Bundle::busybox().on_cgroup_v2());
 }
 
 #[test]
 fn exec_leaves_nothing_wherever_it_is_killed() {
     differs!();
-    Sweep { verb: "exec", more: &["true"], prepare: running }.everywhere(&Bundle::busybox().args(["sleep", "100"]));
+    Sweep { verb: "exec", more: &["true"], prepare: running }
+        .everywhere(&Bundle::busybox().args(["sleep", "100"]));
 }
 
 #[test]
@@ -199,7 +214,10 @@ fn the_id_is_free_again_after_a_killed_create_is_deleted() {
     let calls = sweep.trace(&bundle, None).calls[0];
     bundle.call(&["delete", "--force", bundle.id()]).ok();
     sweep.trace(&bundle, Some(Victim { process: 0, call: calls / 2 }));
-    assert!(eventually(Duration::from_secs(5), || bundle.call(&["delete", "--force", bundle.id()]).status == 0));
+    assert!(eventually(Duration::from_secs(5), || bundle
+        .call(&["delete", "--force", bundle.id()])
+        .status
+        == 0));
     bundle.run_as_is().ok();
     bundle.assert_nothing_left();
 }

@@ -1,7 +1,8 @@
-//! `process.apparmorProfile`, `process.selinuxLabel`, `linux.mountLabel`, and the flags of `exec` for them.
+//! `process.apparmorProfile`, `process.selinuxLabel`, `linux.mountLabel`, and the flags of `exec`
+//! for them.
 //!
-//! What AppArmor does with a profile is tested on a machine that has it (Debian's do) and `apparmor_parser`; what SELinux
-//! does with a label, on one that has it and a policy.
+//! What AppArmor does with a profile is tested on a machine that has it (Debian's do) and
+//! `apparmor_parser`; what SELinux does with a label, on one that has it and a policy.
 
 use std::fs;
 use std::io::Write;
@@ -24,7 +25,11 @@ const LABEL: &str = "system_u:system_r:container_t:s0:c4,c5";
 #[test]
 fn a_profile_is_refused_without_apparmor() {
     needs!(!has_apparmor(), "lack of AppArmor");
-    Bundle::busybox().set("/process/apparmorProfile", "captain").refused().says("apparmor").names("apparmorProfile");
+    Bundle::busybox()
+        .set("/process/apparmorProfile", "captain")
+        .refused()
+        .says("apparmor")
+        .names("apparmorProfile");
     Bundle::busybox().set("/process/apparmorProfile", "").run(["true"]).silent();
     let c = sleeping(Bundle::busybox());
     c.exec(&["--apparmor", "captain"], &["true"]).exec_refused().says("apparmor");
@@ -35,12 +40,19 @@ fn a_profile_is_refused_without_apparmor() {
 fn a_label_is_refused_without_selinux() {
     needs!(!has_selinux(), "lack of SELinux");
     let text = "selinux label is specified in config, but selinux is disabled or not supported";
-    Bundle::busybox().set("/process/selinuxLabel", LABEL).refused().says(text).names("process.selinuxLabel");
+    Bundle::busybox()
+        .set("/process/selinuxLabel", LABEL)
+        .refused()
+        .says(text)
+        .names("process.selinuxLabel");
     Bundle::busybox().set("/process/selinuxLabel", "").run(["true"]).silent();
     let c = sleeping(Bundle::busybox());
-    c.exec(&["--process-label", LABEL], &["true"]).exec_refused().says("selinux label is specified");
+    c.exec(&["--process-label", LABEL], &["true"])
+        .exec_refused()
+        .says("selinux label is specified");
     c.exec(&["--process-label", ""], &["true"]).silent();
-    let process = json!({ "args": ["true"], "cwd": "/", "env": ["PATH=/bin"], "selinuxLabel": LABEL });
+    let process =
+        json!({ "args": ["true"], "cwd": "/", "env": ["PATH=/bin"], "selinuxLabel": LABEL });
     fs::write(c.bundle.scratch("process.json"), process.to_string()).unwrap();
     c.exec(&["--process", "process.json"], &[]).exec_refused().says("selinux label is specified");
 }
@@ -92,7 +104,8 @@ impl Drop for Profile {
 }
 
 fn can_load_profiles() -> bool {
-    has_apparmor() && Command::new("apparmor_parser").arg("--version").stdout(Stdio::null()).status().is_ok()
+    has_apparmor()
+        && Command::new("apparmor_parser").arg("--version").stdout(Stdio::null()).status().is_ok()
 }
 
 #[track_caller]
@@ -115,7 +128,9 @@ fn the_program_is_confined_by_its_profile() {
     out.because("permission denied");
     // For an ordinary user, and with a filter, too.
     let seccomp = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [] });
-    let mut bundle = bundle.set("/process/user", json!({ "uid": 1000, "gid": 1000 })).set("/linux/seccomp", seccomp);
+    let mut bundle = bundle
+        .set("/process/user", json!({ "uid": 1000, "gid": 1000 }))
+        .set("/linux/seccomp", seccomp);
     assert_eq!(bundle.run(["cat", "/proc/self/attr/current"]).ok().line(), profile.enforced());
 }
 
@@ -130,7 +145,8 @@ fn exec_is_confined_by_the_containers_profile_or_the_given_one() {
     assert_eq!(c.exec(&[], &show).ok().line(), own.enforced());
     assert_eq!(c.exec(&["--apparmor", &other.0], &show).ok().line(), other.enforced());
     for (profile, shown) in [("", own.enforced()), (other.0.as_str(), other.enforced())] {
-        let process = json!({ "args": show, "cwd": "/", "env": ["PATH=/bin"], "apparmorProfile": profile });
+        let process =
+            json!({ "args": show, "cwd": "/", "env": ["PATH=/bin"], "apparmorProfile": profile });
         fs::write(c.bundle.scratch("process.json"), process.to_string()).unwrap();
         assert_eq!(c.exec(&["--process", "process.json"], &[]).ok().line(), shown);
     }
@@ -143,20 +159,26 @@ fn a_profile_that_is_not_loaded_is_refused() {
     let out = bundle.refused().says("apparmor").because("no such file or directory");
     out.names("process.apparmorProfile").names("apparmor_parser");
     let c = sleeping(Bundle::busybox());
-    c.exec(&["--apparmor", "no-such-profile"], &["true"]).exec_refused().because("no such file or directory");
+    c.exec(&["--apparmor", "no-such-profile"], &["true"])
+        .exec_refused()
+        .because("no such file or directory");
 }
 
 /// A label like that of the tests, with categories of its own; and one for files.
 fn selinux_labels() -> (String, String) {
     let own = fs::read_to_string("/proc/self/attr/current").unwrap();
     let parts: Vec<&str> = own.trim_end_matches(['\0', '\n']).splitn(4, ':').collect();
-    (format!("{}:{}:{}:s0:c4,c5", parts[0], parts[1], parts[2]), format!("{}:object_r:tmp_t:s0:c4,c5", parts[0]))
+    (
+        format!("{}:{}:{}:s0:c4,c5", parts[0], parts[1], parts[2]),
+        format!("{}:object_r:tmp_t:s0:c4,c5", parts[0]),
+    )
 }
 
 /// With a policy, and without its saying no.
 fn selinux_permits() -> bool {
     fs::read("/sys/fs/selinux/enforce").is_ok_and(|text| text.starts_with(b"0"))
-        && fs::read("/proc/self/attr/current").is_ok_and(|text| text.iter().filter(|byte| **byte == b':').count() >= 3)
+        && fs::read("/proc/self/attr/current")
+            .is_ok_and(|text| text.iter().filter(|byte| **byte == b':').count() >= 3)
 }
 
 #[track_caller]
@@ -177,9 +199,15 @@ fn the_program_has_its_selinux_label() {
         let show = ["cat", "/proc/self/attr/current"];
         assert_eq!(c.exec(&[], &show).ok().line().trim_end_matches('\0'), label);
         let other = label.replace("c4,c5", "c6,c7");
-        assert_eq!(c.exec(&["--process-label", &other], &show).ok().line().trim_end_matches('\0'), other);
+        assert_eq!(
+            c.exec(&["--process-label", &other], &show).ok().line().trim_end_matches('\0'),
+            other
+        );
         // What the program makes is labelled as if nothing had been said.
-        assert_eq!(c.exec(&[], &["cat", "/proc/self/attr/keycreate"]).ok().line().trim_end_matches('\0'), "");
+        assert_eq!(
+            c.exec(&[], &["cat", "/proc/self/attr/keycreate"]).ok().line().trim_end_matches('\0'),
+            ""
+        );
     }
 }
 
@@ -200,9 +228,12 @@ fn new_filesystems_have_the_mount_label() {
     needs!(selinux_permits(), "SELinux in permissive mode");
     let (_, label) = selinux_labels();
     let long = json!({ "destination": "/mnt", "type": "tmpfs", "source": "x", "options": ["silent", "size=64k"] });
-    let c = sleeping(Bundle::busybox().set("/linux/mountLabel", label.clone()).push("/mounts", long));
+    let c =
+        sleeping(Bundle::busybox().set("/linux/mountLabel", label.clone()).push("/mounts", long));
     let of = |path: &str| said_by("stat", &["-c", "%C", &format!("/proc/{}/root{path}", c.pid())]);
-    for path in ["/dev", "/dev/null", "/dev/pts", "/dev/shm", "/dev/mqueue", "/mnt", "/sys/firmware"] {
+    for path in
+        ["/dev", "/dev/null", "/dev/pts", "/dev/shm", "/dev/mqueue", "/mnt", "/sys/firmware"]
+    {
         assert_eq!(of(path), label, "{path}");
     }
     for path in ["/proc", "/sys", "/bin"] {
@@ -214,12 +245,20 @@ fn new_filesystems_have_the_mount_label() {
 fn a_label_that_is_none_is_refused() {
     needs!(selinux_permits(), "SELinux in permissive mode");
     // The first filesystem that it cannot be given to is named.
-    for (key, named) in [("/process/selinuxLabel", "process.selinuxLabel"), ("/linux/mountLabel", "mounts[1]")] {
-        Bundle::busybox().set(key, "captain").refused().because("invalid argument").says("captain").names(named);
+    for (key, named) in
+        [("/process/selinuxLabel", "process.selinuxLabel"), ("/linux/mountLabel", "mounts[1]")]
+    {
+        Bundle::busybox()
+            .set(key, "captain")
+            .refused()
+            .because("invalid argument")
+            .says("captain")
+            .names(named);
     }
 }
 
-/// CVE-2025-52881: the profile is the kernel's to hear, whatever the container shows in the place of its /proc.
+/// CVE-2025-52881: the profile is the kernel's to hear, whatever the container shows in the place
+/// of its /proc.
 #[test]
 fn a_false_proc_does_not_keep_the_profile_from_the_kernel() {
     differs!();
@@ -228,10 +267,14 @@ fn a_false_proc_does_not_keep_the_profile_from_the_kernel() {
     let profile = Profile::load(&bundle, "own");
     let script = "mount -t tmpfs tmpfs /proc; mkdir -p /proc/self/attr /proc/thread-self/attr; \
                   touch /proc/self/attr/exec /proc/thread-self/attr/exec; echo ready; exec sleep 600";
-    let c = bundle.set("/process/capabilities", crate::support::config::capabilities(&["CAP_SYS_ADMIN"]));
+    let c = bundle
+        .set("/process/capabilities", crate::support::config::capabilities(&["CAP_SYS_ADMIN"]));
     let c = c.script(script).run_detached();
     c.wait_for("ready");
     c.exec(&["-d", "--pid-file", "pid", "--apparmor", &profile.0], &["sleep", "599"]).silent();
     assert_eq!(confined_by(c.bundle.read("pid").parse().unwrap()), profile.enforced());
-    assert_eq!(fs::read_to_string(format!("/proc/{}/root/proc/thread-self/attr/exec", c.pid())).unwrap(), "");
+    assert_eq!(
+        fs::read_to_string(format!("/proc/{}/root/proc/thread-self/attr/exec", c.pid())).unwrap(),
+        ""
+    );
 }

@@ -16,7 +16,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A module of the crate and those that it may name. `error` with its `sys::Call` is everybody's language.
+/// A module of the crate and those that it may name. `error` with its `sys::Call` is everybody's
+/// language.
 const TABLE: &[(&str, &[&str])] = &[
     ("lib", &[]),
     ("main", &["cli"]),
@@ -33,14 +34,14 @@ const TABLE: &[(&str, &[&str])] = &[
             "hooks",
             "host",
             "log",
-            "looks",
+            "preflight",
             "sync",
             "state",
             "error",
             "sys",
         ],
     ),
-    ("looks", &["runtime", "init", "cgroup", "plan", "error", "sys"]),
+    ("preflight", &["runtime", "init", "cgroup", "plan", "error", "sys"]),
     ("runtime", &["bootstrap", "init", "criu", "cgroup", "plan", "sync", "error", "sys"]),
     ("bootstrap", &["init", "plan", "sync", "error", "sys"]),
     ("init", &["plan", "sync", "hooks", "state", "error", "sys"]),
@@ -48,15 +49,15 @@ const TABLE: &[(&str, &[&str])] = &[
     ("criu", &["plan", "sync", "error", "sys"]),
     ("cgroup", &["plan", "error", "sys"]),
     ("resctrl", &["plan", "error", "sys"]),
-    ("hooks", &["plan", "spec", "error", "sys"]),
-    ("plan", &["spec", "seccomp", "host", "state", "error"]),
+    ("hooks", &["plan", "config", "error", "sys"]),
+    ("plan", &["config", "seccomp", "host", "state", "error"]),
     ("host", &["error", "sys"]),
     ("sync", &["error", "sys"]),
     ("log", &["error", "sys"]),
     ("state", &["error"]),
     ("error", &["sys"]),
     ("seccomp", &[]),
-    ("spec", &[]),
+    ("config", &[]),
     ("sys", &[]),
     // Compiled for fuzzing alone.
     ("fuzzing", &["cgroup", "container", "host", "plan", "resctrl", "sync", "sys"]),
@@ -64,26 +65,41 @@ const TABLE: &[(&str, &[&str])] = &[
 
 /// What one file may know besides, and why.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
-    ("commands/create.rs", "spec", "the hooks of state.json are `spec::Hooks`"),
-    ("commands/features.rs", "seccomp", "prints the names of the tables that filters are compiled by"),
-    ("commands/update.rs", "spec", "reads a `spec::Resources`, which no config.json is around"),
-    ("commands/update/present.rs", "spec", "completes a `spec::Resources`"),
-    ("container/saved.rs", "spec", "state.json has the hooks as config.json writes them"),
+    ("commands/create.rs", "config", "the hooks of state.json are `config::Hooks`"),
+    (
+        "commands/features.rs",
+        "seccomp",
+        "prints the names of the tables that filters are compiled by",
+    ),
+    ("commands/update.rs", "config", "reads a `config::Resources`, which no config.json is around"),
+    ("commands/update/present.rs", "config", "completes a `config::Resources`"),
+    ("container/state_file.rs", "config", "state.json has the hooks as config.json writes them"),
     ("init/seccomp.rs", "seccomp", "the type of an instruction"),
-    ("runtime/id_mappings.rs", "spec", "the plan's mappings are `spec::IdMapping`"),
+    ("runtime/id_mappings.rs", "config", "the plan's mappings are `config::IdMapping`"),
 ];
 
 /// Crates and the only places that may name them.
 const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli.rs", "cli/", "commands/"]),
     ("caps", &["plan/capabilities.rs"]),
-    ("serde_json", &["commands/", "container/saved.rs", "criu/images.rs", "fuzzing.rs", "log.rs", "plan/", "state.rs"]),
+    (
+        "serde_json",
+        &[
+            "commands/",
+            "container/state_file.rs",
+            "criu/images.rs",
+            "fuzzing.rs",
+            "log.rs",
+            "plan/",
+            "state.rs",
+        ],
+    ),
     ("syscalls", &["seccomp/"]),
 ];
 
 /// Crates that do things, so that nothing which only decides may name them.
 const DOING: &[&str] = &["nix", "rustix"];
-const DECIDING: &[&str] = &["plan/", "seccomp/", "spec/", "error.rs", "log.rs", "state.rs"];
+const DECIDING: &[&str] = &["plan/", "seccomp/", "config/", "error.rs", "log.rs", "state.rs"];
 
 /// A file of `src`, without comments and without what is for tests.
 struct Source {
@@ -100,8 +116,13 @@ fn nobody_knows_more_than_the_table_says() {
         let (_, allowed) = TABLE.iter().find(|(name, _)| *name == own).unwrap_or_else(|| {
             panic!("{} is a new module: say in the table what it may know", source.path);
         });
-        for named in source.named_modules().iter().filter(|named| **named != own && !allowed.contains(&&***named)) {
-            if !EXCEPTIONS.iter().any(|(file, module, _)| (*file, *module) == (&source.path, named)) {
+        for named in source
+            .named_modules()
+            .iter()
+            .filter(|named| **named != own && !allowed.contains(&&***named))
+        {
+            if !EXCEPTIONS.iter().any(|(file, module, _)| (*file, *module) == (&source.path, named))
+            {
                 wrong.push(format!("{} names crate::{named}", source.path));
             }
         }
@@ -114,7 +135,10 @@ fn no_exception_is_out_of_date() {
     let sources = sources();
     for (file, module, _) in EXCEPTIONS {
         let source = sources.iter().find(|source| source.path == *file);
-        assert!(source.is_some_and(|source| source.named_modules().contains(*module)), "{file} names {module} no more");
+        assert!(
+            source.is_some_and(|source| source.named_modules().contains(*module)),
+            "{file} names {module} no more"
+        );
     }
 }
 
@@ -125,7 +149,9 @@ fn crates_are_named_only_where_they_belong() {
             let allowed = places.iter().any(|place| source.path.starts_with(place));
             assert!(allowed || !source.names_crate(name), "{} names {name}", source.path);
         }
-        for name in DOING.iter().filter(|_| DECIDING.iter().any(|place| source.path.starts_with(place))) {
+        for name in
+            DOING.iter().filter(|_| DECIDING.iter().any(|place| source.path.starts_with(place)))
+        {
             assert!(!source.names_crate(name), "{} decides, and names {name}", source.path);
         }
     }
@@ -148,13 +174,18 @@ fn the_table_has_a_direction() {
 #[test]
 fn paths_are_found_in_every_form() {
     let text = "use crate::{sys::fd, plan::{self, hooks}};\nfn f() { super::super::log::x(); super::own(); }\n\
-                // crate::cli\n/// [`crate::cli`]\nuse crate::error::At;\n#[cfg(test)]\nmod tests { use crate::cgroup; }";
+                // crate::cli\n/// [`crate::cli`]\nuse crate::error::At;\n#[cfg(test)]\nmod tests {
+                // use crate::cgroup; }";
     let source = Source { path: "init/user.rs".to_owned(), text: without_tests(text) };
     let named: Vec<String> = source.named_modules().into_iter().collect();
     assert_eq!(named, ["error", "log", "plan", "sys"]);
     assert_eq!(source.module(), "init");
     let source = Source { path: "hooks.rs".to_owned(), text: "nix::x; super::cli".to_owned() };
-    assert!(source.names_crate("nix") && !source.names_crate("ix") && source.named_modules().contains("cli"));
+    assert!(
+        source.names_crate("nix")
+            && !source.names_crate("ix")
+            && source.named_modules().contains("cli")
+    );
 }
 
 impl Source {
@@ -177,7 +208,8 @@ impl Source {
             for (at, _) in self.text.match_indices(start) {
                 let before = self.text[..at].chars().next_back();
                 let rest = &self.text[at + start.len()..];
-                let part_of_a_longer_path = before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | ':' | '$'));
+                let part_of_a_longer_path =
+                    before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | ':' | '$'));
                 if !part_of_a_longer_path {
                     found.extend(first_names(rest));
                 }
@@ -197,7 +229,9 @@ impl Source {
 
 /// `sys::fd` → `sys`; `{sys::fd, plan::{self, hooks}}` → `sys`, `plan`.
 fn first_names(path: &str) -> Vec<String> {
-    let word = |text: &str| text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    let word = |text: &str| {
+        text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    };
     let Some(group) = path.strip_prefix('{') else { return vec![word(path)] };
     let mut names = Vec::new();
     let mut depth = 0;
@@ -236,8 +270,10 @@ fn sources() -> Vec<Source> {
     collect(&src, &mut files);
     let source = |file: &PathBuf| {
         let path = file.strip_prefix(&src).unwrap().to_string_lossy().into_owned();
-        let for_tests = path.ends_with("/tests.rs") || FOR_TESTS.iter().any(|start| path.starts_with(start));
-        (!for_tests).then(|| Source { path, text: without_tests(&fs::read_to_string(file).unwrap()) })
+        let for_tests =
+            path.ends_with("/tests.rs") || FOR_TESTS.iter().any(|start| path.starts_with(start));
+        (!for_tests)
+            .then(|| Source { path, text: without_tests(&fs::read_to_string(file).unwrap()) })
     };
     files.iter().filter_map(source).collect()
 }

@@ -15,7 +15,8 @@ fn median(times: &[Duration]) -> Duration {
     times[times.len() / 2]
 }
 
-/// Other tests share the machine, hence the generous factor; what grows with every container exceeds it all the same.
+/// Other tests share the machine, hence the generous factor; what grows with every container
+/// exceeds it all the same.
 fn assert_steady(times: &[Duration]) {
     let (first, last) = (median(&times[..10]), median(&times[times.len() - 10..]));
     let limit = first * 4 + Duration::from_millis(200);

@@ -1,6 +1,7 @@
-//! Every property of `linux.resources`: what config.json or `update` gives is what the kernel has then, on both versions
-//! of cgroups and with both drivers. A table, held against the schema. What this machine's kernel lacks is skipped, and
-//! said; between the machines that the tests run on, nothing is.
+//! Every property of `linux.resources`: what config.json or `update` gives is what the kernel has
+//! then, on both versions of cgroups and with both drivers. A table, held against the schema. What
+//! this machine's kernel lacks is skipped, and said; between the machines that the tests run on,
+//! nothing is.
 
 use std::path::PathBuf;
 
@@ -10,20 +11,32 @@ use crate::support::{Bundle, Container, cgroups, json, systemd};
 
 /// Properties that have no file, and what shows that they do what they shall.
 const ELSEWHERE: &[(&str, &str)] = &[
-    ("linux.resources.blockIO.leafWeight", "refused: field_map, plan::resources::tests::block_devices"),
-    ("linux.resources.blockIO.weightDevice[].leafWeight", "refused: plan::resources::tests::block_devices"),
+    (
+        "linux.resources.blockIO.leafWeight",
+        "refused: field_map, plan::resources::tests::block_devices",
+    ),
+    (
+        "linux.resources.blockIO.weightDevice[].leafWeight",
+        "refused: plan::resources::tests::block_devices",
+    ),
     ("linux.resources.devices[].access", "cgroup_devices"),
     ("linux.resources.devices[].allow", "cgroup_devices"),
     ("linux.resources.devices[].major", "cgroup_devices"),
     ("linux.resources.devices[].minor", "cgroup_devices"),
     ("linux.resources.devices[].type", "cgroup_devices"),
-    ("linux.resources.memory.checkBeforeUpdate", "limits::a_limit_below_the_usage_is_refused_if_that_is_to_be_checked"),
+    (
+        "linux.resources.memory.checkBeforeUpdate",
+        "limits::a_limit_below_the_usage_is_refused_if_that_is_to_be_checked",
+    ),
     ("linux.resources.memory.kernel", "ignored: cgroup::obsolete_memory_limits_are_ignored"),
     ("linux.resources.memory.kernelTCP", "ignored: cgroup::obsolete_memory_limits_are_ignored"),
     ("linux.resources.memory.useHierarchy", "ignored: cgroup::obsolete_memory_limits_are_ignored"),
     ("linux.resources.network.classID", "limits::networks_have_classes_and_priorities"),
     ("linux.resources.network.priorities[].name", "limits::networks_have_classes_and_priorities"),
-    ("linux.resources.network.priorities[].priority", "limits::networks_have_classes_and_priorities"),
+    (
+        "linux.resources.network.priorities[].priority",
+        "limits::networks_have_classes_and_priorities",
+    ),
 ];
 
 /// Where the cgroups of a container are.
@@ -96,7 +109,9 @@ fn name(bundle: &Bundle, driver: Driver) -> String {
 #[track_caller]
 fn hold(layout: Layout, driver: Driver, way: Way, wanted: impl Fn(&Limit) -> bool) {
     let plain = bundle(layout, driver).args(["sleep", "600"]).create();
-    let has = |file: &str| layout.dir(file, &name(&plain.bundle, driver)).is_some_and(|dir| dir.join(file).exists());
+    let has = |file: &str| {
+        layout.dir(file, &name(&plain.bundle, driver)).is_some_and(|dir| dir.join(file).exists())
+    };
     let (mut wrong, mut held) = (Vec::new(), 0);
     for limit in table().into_iter().filter(wanted) {
         // Of each place the file that there is here.
@@ -111,19 +126,28 @@ fn hold(layout: Layout, driver: Driver, way: Way, wanted: impl Fn(&Limit) -> boo
         }
         let c = limited(&limit, layout, driver, way);
         // systemd writes what it knows anew when it likes.
-        let times: &[&str] =
-            if driver == Driver::Systemd && limit.lasts { &["", " after daemon-reload"] } else { &[""] };
+        let times: &[&str] = if driver == Driver::Systemd && limit.lasts {
+            &["", " after daemon-reload"]
+        } else {
+            &[""]
+        };
         for time in times {
             for Place(files) in &places {
                 let here: Vec<_> = files.iter().filter(|(file, _)| has(file)).collect();
-                let content = |file: &str| cgroups::value(&layout.dir(file, &name(&c.bundle, driver)).unwrap(), file);
+                let content = |file: &str| {
+                    cgroups::value(&layout.dir(file, &name(&c.bundle, driver)).unwrap(), file)
+                };
                 let holds = |(file, value): &&(&str, String)| {
                     let content = content(file);
                     content == *value || content.lines().any(|line| line == value)
                 };
                 if !here.iter().any(holds) {
                     let (file, value) = here[0];
-                    wrong.push(format!("{}: {file} is {:?}, not {value:?}{time}", limit.resources, content(file)));
+                    wrong.push(format!(
+                        "{}: {file} is {:?}, not {value:?}{time}",
+                        limit.resources,
+                        content(file)
+                    ));
                 }
             }
             if times.len() > 1 && time.is_empty() {
@@ -155,12 +179,16 @@ fn limited(limit: &Limit, layout: Layout, driver: Driver, way: Way) -> Container
 fn every_property_is_in_the_table() {
     let table = table();
     // Some are for devices that not every machine has.
-    let absent = ["blockIO.throttle", "blockIO.weightDevice", "rdma"].map(|part| format!("linux.resources.{part}"));
+    let absent = ["blockIO.throttle", "blockIO.weightDevice", "rdma"]
+        .map(|part| format!("linux.resources.{part}"));
     let keys = schema_keys();
     let is_leaf = |key: &str| {
-        !keys.iter().any(|other| other.starts_with(&format!("{key}.")) || other.starts_with(&format!("{key}[]")))
+        !keys.iter().any(|other| {
+            other.starts_with(&format!("{key}.")) || other.starts_with(&format!("{key}[]"))
+        })
     };
-    let of_resources = keys.iter().filter(|key| key.starts_with("linux.resources.") && is_leaf(key));
+    let of_resources =
+        keys.iter().filter(|key| key.starts_with("linux.resources.") && is_leaf(key));
     let shown = |key: &str| {
         table.iter().any(|limit| limit.keys.iter().any(|shown| shown == key))
             || ELSEWHERE.iter().any(|(other, _)| *other == key)
@@ -169,8 +197,10 @@ fn every_property_is_in_the_table() {
     let missing: Vec<_> = of_resources.filter(|key| !shown(key)).collect();
     assert!(missing.is_empty(), "nothing shows that the kernel gets {missing:#?}");
     let named = table.iter().flat_map(|limit| limit.keys.iter().map(String::as_str));
-    let unknown: Vec<_> =
-        named.chain(ELSEWHERE.iter().map(|(key, _)| *key)).filter(|key| !keys.contains(*key)).collect();
+    let unknown: Vec<_> = named
+        .chain(ELSEWHERE.iter().map(|(key, _)| *key))
+        .filter(|key| !keys.contains(*key))
+        .collect();
     assert!(unknown.is_empty(), "the schema has no {unknown:?}");
 }
 
@@ -224,18 +254,21 @@ fn limits_are_updated_with_systemd() {
     hold(Layout::here(), Driver::Systemd, Way::Update, |_| true);
 }
 
-/// The controllers of v1 that are mounted nowhere here are, for one container and where it looks from.
+/// The controllers of v1 that are mounted nowhere here are, for one container and where it looks
+/// from.
 #[test]
 fn networks_have_classes_and_priorities() {
     differs!();
     const ENTER: &str = "mount -t cgroup -o net_cls,net_prio none /mnt";
-    let mount = std::process::Command::new("unshare").args(["-m", "sh", "-c", ENTER]).output().unwrap();
+    let mount =
+        std::process::Command::new("unshare").args(["-m", "sh", "-c", ENTER]).output().unwrap();
     needs!(mount.status.success() && !cgroups::is_pure_v2(), "network controllers of cgroup v1");
     let network = json!({ "classID": 1_048_577, "priorities": [{ "name": "lo", "priority": 5 }] });
     let mut bundle = Bundle::busybox().after(ENTER).set("/linux/resources/network", network);
     let (path, directory) = (format!("/{}", bundle.id()), format!("/mnt/{}", bundle.id()));
     bundle = bundle.set("/linux/cgroupsPath", path);
-    let read = format!("cat {directory}/net_cls.classid; grep '^lo ' {directory}/net_prio.ifpriomap");
+    let read =
+        format!("cat {directory}/net_cls.classid; grep '^lo ' {directory}/net_prio.ifpriomap");
     let hook = json!([{ "path": "/bin/sh", "args": ["sh", "-c", format!("{{ {read}; }} > {}", bundle.scratch("seen").display())] }]);
     bundle = bundle.set("/hooks/createRuntime", hook);
     bundle.run(["true"]).ok();
@@ -246,7 +279,9 @@ fn networks_have_classes_and_priorities() {
 fn a_limit_below_the_usage_is_refused_if_that_is_to_be_checked() {
     differs!();
     needs!(cgroups::has("memory"), "memory controller");
-    let c = Bundle::busybox().script("dd if=/dev/zero of=/dev/eight bs=1M count=8; echo ready; sleep 600").create();
+    let c = Bundle::busybox()
+        .script("dd if=/dev/zero of=/dev/eight bs=1M count=8; echo ready; sleep 600")
+        .create();
     c.start();
     c.wait_for("ready");
     let before = cgroups::value_of(&c, "memory", "memory.limit_in_bytes", "memory.max");
@@ -261,7 +296,10 @@ fn a_limit_below_the_usage_is_refused_if_that_is_to_be_checked() {
 fn a_container_has_no_more_cpu_time_than_its_quota() {
     needs!(cgroups::has("cpu"), "cpu controller");
     let quota = json!({ "quota": 10_000, "period": 100_000 });
-    let c = Bundle::busybox().set("/linux/resources/cpu", quota).script("echo ready; while :; do :; done").create();
+    let c = Bundle::busybox()
+        .set("/linux/resources/cpu", quota)
+        .script("echo ready; while :; do :; done")
+        .create();
     c.start();
     c.wait_for("ready");
     let used = || {

@@ -11,7 +11,8 @@ fn the_table_has_a_row_for_each_container() {
     let c = Bundle::busybox().args(["sleep", "60"]).create();
     let out = c.bundle.call(&["list"]).ok();
     let state = c.state();
-    let rows: Vec<Vec<&str>> = out.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    let rows: Vec<Vec<&str>> =
+        out.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
     let bundle = c.bundle.path();
     let created = state["created"].as_str().unwrap();
@@ -40,7 +41,11 @@ fn columns_grow_with_their_cells() {
     let out = c.bundle.call(&["list"]).ok();
     let lines = out.lines();
     assert_eq!(lines[0].find("PID"), Some(id.len() + 3), "{out:?}");
-    assert_eq!(lines[0].find("CREATED"), lines[1].find(c.state()["created"].as_str().unwrap()), "{out:?}");
+    assert_eq!(
+        lines[0].find("CREATED"),
+        lines[1].find(c.state()["created"].as_str().unwrap()),
+        "{out:?}"
+    );
 }
 
 #[test]

@@ -15,7 +15,9 @@ pub fn is_rfc3339(text: &str) -> bool {
 
 fn lines(bundle: &Bundle) -> Vec<Value> {
     let log = bundle.read("log");
-    log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+    log.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
 }
 
 fn to_json_file() -> Bundle {
@@ -84,7 +86,10 @@ fn without_a_log_file_errors_go_to_stderr_in_the_format() {
     let out = Bundle::busybox().global(["--log-format", "json"]).verb("state").refused();
     let line = out.stderr.lines().last().unwrap();
     let error: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{out:?}"));
-    assert_eq!((&error["level"], &error["msg"]), (&"error".into(), &"container does not exist".into()));
+    assert_eq!(
+        (&error["level"], &error["msg"]),
+        (&"error".into(), &"container does not exist".into())
+    );
 }
 
 #[test]
@@ -120,7 +125,10 @@ fn warnings_have_their_level() {
     bundle.run(["true"]).ok();
     let lines = lines(&bundle);
     let warning = lines.iter().find(|line| line["level"] == "warning");
-    assert!(warning.is_some_and(|line| line["msg"].to_string().contains("CAP_OF_THE_CAPTAIN")), "{lines:?}");
+    assert!(
+        warning.is_some_and(|line| line["msg"].to_string().contains("CAP_OF_THE_CAPTAIN")),
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -131,13 +139,21 @@ fn an_error_has_fields_for_programs() {
     let error = lines(&bundle).pop().unwrap();
     assert_eq!(error["code"], "internal", "{error}");
     assert!(error["key"].as_str().unwrap().starts_with("/mounts/"), "{error}");
-    assert_eq!((&error["call"], &error["errno"]), (&"fsopen(\"nosuchfs\")".into(), &libc::ENODEV.into()), "{error}");
+    assert_eq!(
+        (&error["call"], &error["errno"]),
+        (&"fsopen(\"nosuchfs\")".into(), &libc::ENODEV.into()),
+        "{error}"
+    );
 
-    let bundle =
-        to_json_file().push("/mounts", json!({ "destination": "/x", "source": "/no/such", "options": ["bind"] }));
+    let bundle = to_json_file()
+        .push("/mounts", json!({ "destination": "/x", "source": "/no/such", "options": ["bind"] }));
     bundle.refused();
     let error = lines(&bundle).pop().unwrap();
-    assert_eq!((&error["path"], &error["errno"]), (&"/no/such".into(), &libc::ENOENT.into()), "{error}");
+    assert_eq!(
+        (&error["path"], &error["errno"]),
+        (&"/no/such".into(), &libc::ENOENT.into()),
+        "{error}"
+    );
 
     let bundle = to_json_file().args(["/no/such"]);
     bundle.refused();
@@ -148,7 +164,8 @@ fn an_error_has_fields_for_programs() {
     bundle.verb("state").refused();
     let error = lines(&bundle).pop().unwrap();
     assert_eq!(error["code"], "no-such-container", "{error}");
-    let absent = ["key", "path", "call", "errno", "hint"].iter().all(|field| error.get(field).is_none());
+    let absent =
+        ["key", "path", "call", "errno", "hint"].iter().all(|field| error.get(field).is_none());
     assert!(absent, "fields that do not apply are left out: {error}");
 }
 
@@ -171,8 +188,11 @@ fn debug_tells_how_long_each_phase_took() {
     container.exec(&[], &["true"]).silent();
     container.delete_by_force();
     let names: Vec<String> = phases(&container.bundle).into_iter().map(|(name, _)| name).collect();
-    let (create, start, exec) =
-        ("plan prepare birth build resources hooks enter save", "find program", "plan birth enter program");
+    let (create, start, exec) = (
+        "plan prepare birth build resources hooks enter save",
+        "find program",
+        "plan birth enter program",
+    );
     assert_eq!(names.join(" "), format!("{create} {start} {exec} stop remove"));
 
     let mut bundle = Bundle::busybox().global(["--debug", "--log", "log"]);
@@ -189,7 +209,9 @@ fn debug_tells_how_long_each_phase_took() {
 
 /// The phases in the log: names and microseconds.
 fn phases(bundle: &Bundle) -> Vec<(String, u64)> {
-    let phase = |line: &Value| Some((line.get("phase")?.as_str()?.to_owned(), line["microseconds"].as_u64()?));
+    let phase = |line: &Value| {
+        Some((line.get("phase")?.as_str()?.to_owned(), line["microseconds"].as_u64()?))
+    };
     lines(bundle).iter().filter_map(phase).collect()
 }
 
@@ -204,7 +226,8 @@ fn an_error_says_what_to_do_where_we_know() {
     assert!(out.stderr.contains(hint), "people are told, too: {out:?}");
     assert_eq!(out.stderr.trim_end().lines().count(), 1, "{out:?}");
 
-    // A script whose interpreter is not in the container: the file is there, and execve says that it is not.
+    // A script whose interpreter is not in the container: the file is there, and execve says that
+    // it is not.
     let mut bundle = to_json_file();
     userland::write_program(&bundle.rootfs("bin/script"), "#!/no/such/interpreter\n");
     bundle.run(["/bin/script"]).refused();

@@ -1,4 +1,5 @@
-//! Behaviour tests: what the runtime under test does, seen from outside, config key by config key and verb by verb.
+//! Behaviour tests: what the runtime under test does, seen from outside, config key by config key
+//! and verb by verb.
 //!
 //! ```sh
 //! cargo test                         # the program of this package
@@ -6,26 +7,27 @@
 //! cargo test -- mounts:: hooks::     # some of it
 //! ```
 //!
-//! They are one binary, with one file per verb and per config object. A test makes a [`support::Bundle`] (a busybox
-//! rootfs and a default configuration), changes the configuration by JSON pointer, runs it and looks at the outcome:
+//! They are one binary, with one file per verb and per config object. A test makes a
+//! [`support::Bundle`] (a busybox rootfs and a default configuration), changes the configuration by
+//! JSON pointer, runs it and looks at the outcome:
 //!
 //! ```ignore
 //! let out = Bundle::busybox().set("/hostname", "box").run(["hostname"]);
 //! assert_eq!(out.stdout, "box\n");
 //! ```
 //!
-//! Every bundle has an id and a state root of its own, so the tests run side by side; what a failed test leaves is
-//! removed when its bundle is dropped. Every call has a time limit.
+//! Every bundle has an id and a state root of its own, so the tests run side by side; what a failed
+//! test leaves is removed when its bundle is dropped. Every call has a time limit.
 //!
-//! **runc is the proof of the tests**: all of them must pass on it, except where Orlop differs on purpose or runc is
-//! too old. Those tests begin with `differs!()` and stand with their reason in `support/differences`, and nowhere
-//! else.
+//! **runc is the proof of the tests**: all of them must pass on it, except where Orlop differs on
+//! purpose or runc is too old. Those tests begin with `differs!()` and stand with their reason in
+//! `support/differences`, and nowhere else.
 //!
 //! Those of `systemd` need a machine that was booted with it, and say so where they are skipped.
 //!
-//! The tests need root, a static busybox, util-linux, iproute2, and cgroups: pure v2, or v1 with v2 beside it. On the latter the
-//! v2 tests see a private view of the machine in which nothing but v2 is mounted, and which therefore lacks the
-//! controllers that v1 holds.
+//! The tests need root, a static busybox, util-linux, iproute2, and cgroups: pure v2, or v1 with v2
+//! beside it. On the latter the v2 tests see a private view of the machine in which nothing but v2
+//! is mounted, and which therefore lacks the controllers that v1 holds.
 //!
 //! | Variable | Meaning |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! Many containers at once: made, listed and deleted, at a cost for each that does not grow with their number.
+//! Many containers at once: made, listed and deleted, at a cost for each that does not grow with
+//! their number.
 
 use std::time::Duration;
 
@@ -36,7 +37,8 @@ impl Many {
     fn cost(&self, args: &[&str]) -> Duration {
         let call = self.bundle.start(args);
         // It stays a zombie, which /proc knows, until it is waited for again.
-        waitid(Id::Pid(Pid::from_raw(call.pid())), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
+        waitid(Id::Pid(Pid::from_raw(call.pid())), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)
+            .unwrap();
         let times = std::fs::read_to_string(format!("/proc/{}/schedstat", call.pid())).unwrap();
         let nanoseconds = times.split(' ').next().unwrap().parse().unwrap();
         call.wait().ok();
@@ -77,19 +79,27 @@ fn each_costs_the_same_however_many_there_are() {
 
     many.create_up_to(count);
     let list_of_many = many.cost_of_list();
-    let listed: Value = serde_json::from_str(&many.bundle.call(&["list", "--format", "json"]).ok().stdout).unwrap();
-    let mut listed: Vec<&str> = listed.as_array().unwrap().iter().map(|each| each["id"].as_str().unwrap()).collect();
+    let listed: Value =
+        serde_json::from_str(&many.bundle.call(&["list", "--format", "json"]).ok().stdout).unwrap();
+    let mut listed: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|each| each["id"].as_str().unwrap()).collect();
     let mut ids: Vec<&str> = many.ids.iter().map(String::as_str).collect();
     listed.sort_unstable();
     ids.sort_unstable();
     assert_eq!(listed, ids);
     let hierarchies = cgroups::named(&many.ids[0]).len();
-    assert_eq!(cgroups::beginning_with(&format!("{}-", many.bundle.id())).len(), count * hierarchies);
+    assert_eq!(
+        cgroups::beginning_with(&format!("{}-", many.bundle.id())).len(),
+        count * hierarchies
+    );
 
     let delete_of_many = many.cost_of_delete();
-    let seen = format!("list {list_of_few:?} → {list_of_many:?} each, delete {delete_of_few:?} → {delete_of_many:?}");
+    let seen = format!(
+        "list {list_of_few:?} → {list_of_many:?} each, delete {delete_of_few:?} → {delete_of_many:?}"
+    );
     eprintln!("{few} → {count} containers: {seen}");
-    // Caches of the processor and of the kernel serve few better than many; what grows with their number grows fivefold.
+    // Caches of the processor and of the kernel serve few better than many; what grows with their
+    // number grows fivefold.
     assert!(list_of_many < list_of_few * 5 / 2 && delete_of_many < delete_of_few * 5 / 2, "{seen}");
 
     for id in std::mem::take(&mut many.ids) {

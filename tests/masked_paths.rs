@@ -35,7 +35,8 @@ fn a_masked_path_that_is_missing_is_ignored() {
 
 #[test]
 fn masked_paths_in_proc_and_sys_are_hidden() {
-    let out = Bundle::busybox().sh("cat /proc/timer_list /proc/keys; ls -A /sys/firmware /proc/acpi 2>/dev/null");
+    let out = Bundle::busybox()
+        .sh("cat /proc/timer_list /proc/keys; ls -A /sys/firmware /proc/acpi 2>/dev/null");
     assert!(!out.stdout.contains(": "), "{out:?}");
 }
 
@@ -58,7 +59,8 @@ fn a_masked_mount_is_hidden() {
     assert_eq!(bundle.push("/mounts", entry).run(["ls", "/mnt"]).ok().stdout, "");
 }
 
-/// The image may put a symlink where a masked file is expected; the mask goes to its target inside, never outside.
+/// The image may put a symlink where a masked file is expected; the mask goes to its target inside,
+/// never outside.
 #[test]
 fn a_masked_symlink_masks_nothing_of_the_host() {
     let bundle = masking(&["/link"]);
@@ -110,8 +112,8 @@ fn readonly_paths_keep_the_other_options_of_their_mount() {
     }
 }
 
-/// Of two mounts at one place the later is seen, and it is that one which has masks; so has the copy of it that is
-/// read-only.
+/// Of two mounts at one place the later is seen, and it is that one which has masks; so has the
+/// copy of it that is read-only.
 #[test]
 fn what_covers_sys_is_masked_too() {
     let mut bundle = masking(&["/sys/firmware", "//sys/./block/", "/sys/../etc/secret"]);
@@ -120,7 +122,8 @@ fn what_covers_sys_is_masked_too() {
         fs::create_dir_all(second.join(name)).unwrap();
     }
     fs::write(bundle.rootfs("etc/secret"), "treasure").unwrap();
-    let entry = json!({ "destination": "/sys", "type": "bind", "source": second, "options": ["bind"] });
+    let entry =
+        json!({ "destination": "/sys", "type": "bind", "source": second, "options": ["bind"] });
     bundle = bundle.push("/mounts", entry).set("/linux/readonlyPaths", json!(["/sys"]));
     let out = bundle.sh("cat /etc/secret; cd /sys; echo *; ls -A firmware block; touch here");
     assert_eq!(out.lines(), ["block firmware kernel", "block:", "", "firmware:"], "{out:?}");
@@ -137,7 +140,10 @@ fn proc_sys_is_read_only() {
 fn without_masked_and_readonly_paths_nothing_is_hidden() {
     let mut bundle = Bundle::busybox().remove("/linux/maskedPaths").remove("/linux/readonlyPaths");
     let info = bundle.mountinfo();
-    assert!(!mountinfo::parse(&info).iter().any(|mount| mount.target.starts_with("/proc/")), "{info}");
+    assert!(
+        !mountinfo::parse(&info).iter().any(|mount| mount.target.starts_with("/proc/")),
+        "{info}"
+    );
 }
 
 #[test]
@@ -159,7 +165,9 @@ fn the_mask_of_a_file_is_a_private_mount_without_rights() {
     for path in ["/etc/secret", "/etc/other"] {
         let mask = mountinfo::at(&out.stdout, path);
         assert!(
-            ["ro", "nosuid", "noexec"].iter().all(|option| mask.options.iter().any(|have| have == option)),
+            ["ro", "nosuid", "noexec"]
+                .iter()
+                .all(|option| mask.options.iter().any(|have| have == option)),
             "{mask:?}"
         );
         assert!(mask.propagation.is_empty(), "{mask:?}");
@@ -178,7 +186,11 @@ fn a_path_that_is_listed_twice_is_mounted_once() {
     fs::write(bundle.rootfs("etc/secret"), "treasure").unwrap();
     let mounts = mountinfo::parse(&bundle.mountinfo());
     for path in ["/etc/secrets", "/etc/secret", "/etc/fixed"] {
-        assert_eq!(mounts.iter().filter(|mount| mount.target == path).count(), 1, "{path}: {mounts:?}");
+        assert_eq!(
+            mounts.iter().filter(|mount| mount.target == path).count(),
+            1,
+            "{path}: {mounts:?}"
+        );
     }
 }
 
@@ -196,7 +208,9 @@ fn writes_to_the_root(bundle: Bundle) -> [String; 2] {
 #[test]
 fn the_root_can_be_a_readonly_path_however_it_is_written() {
     differs!();
-    for (path, flags) in [("/", &[][..]), ("//", &[]), ("/.", &["--no-pivot"]), ("/link", &[]), ("/etc/..", &[])] {
+    for (path, flags) in
+        [("/", &[][..]), ("//", &[]), ("/.", &["--no-pivot"]), ("/link", &[]), ("/etc/..", &[])]
+    {
         let bundle = readonly(&[path]).flags(flags.iter().copied());
         symlink("/", bundle.rootfs("link")).unwrap();
         for error in writes_to_the_root(bundle) {
@@ -225,5 +239,8 @@ fn the_root_cannot_be_a_masked_path() {
     }
     let bundle = masking(&["/link"]);
     symlink("/", bundle.rootfs("link")).unwrap();
-    bundle.refused().names("linux.maskedPaths[0]").says("leads to the root, which cannot be hidden");
+    bundle
+        .refused()
+        .names("linux.maskedPaths[0]")
+        .says("leads to the root, which cannot be hidden");
 }

@@ -39,7 +39,10 @@ fn every_mode_is_set() {
 fn weighted_interleaving_is_set() {
     differs!();
     needs!(has_numa(), "NUMA");
-    needs!(Path::new("/sys/kernel/mm/mempolicy/weighted_interleave").is_dir(), "weighted interleaving");
+    needs!(
+        Path::new("/sys/kernel/mm/mempolicy/weighted_interleave").is_dir(),
+        "weighted interleaving"
+    );
     let shown = policy(json!({ "mode": "MPOL_WEIGHTED_INTERLEAVE", "nodes": "0" })).run(SHOW).ok();
     assert_eq!(shown.line(), "weighted");
 }
@@ -55,7 +58,8 @@ fn flags_are_set() {
         let mut bundle = policy(json!({ "mode": mode, "nodes": "0", "flags": [flag] }));
         assert_eq!(bundle.run(SHOW).ok().line(), shown);
     }
-    let mut bundle = policy(json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NUMA_BALANCING"] }));
+    let mut bundle =
+        policy(json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NUMA_BALANCING"] }));
     assert!(bundle.run(SHOW).ok().stdout.starts_with("bind"));
 }
 
@@ -63,7 +67,9 @@ fn flags_are_set() {
 fn exec_has_the_containers() {
     differs!();
     needs!(has_numa(), "NUMA");
-    let c = policy(json!({ "mode": "MPOL_INTERLEAVE", "nodes": "0-0" })).args(["sleep", "600"]).run_detached();
+    let c = policy(json!({ "mode": "MPOL_INTERLEAVE", "nodes": "0-0" }))
+        .args(["sleep", "600"])
+        .run_detached();
     assert_eq!(c.exec(&[], &SHOW).ok().line(), "interleave:0");
 }
 
@@ -73,13 +79,22 @@ fn bad_policies_are_refused() {
     for (given, text) in [
         (json!({}), "invalid memory policy mode \"\""),
         (json!({ "nodes": "0-7" }), "invalid memory policy mode \"\""),
-        (json!({ "mode": "INTERLEAVE", "nodes": "0" }), "invalid memory policy mode \"INTERLEAVE\""),
+        (
+            json!({ "mode": "INTERLEAVE", "nodes": "0" }),
+            "invalid memory policy mode \"INTERLEAVE\"",
+        ),
         (json!({ "mode": "MPOL_BIND", "nodes": "0-" }), "invalid memory policy nodes \"0-\""),
-        (json!({ "mode": "MPOL_BIND", "nodes": "0-9876543210" }), "invalid memory policy nodes \"0-9876543210\""),
+        (
+            json!({ "mode": "MPOL_BIND", "nodes": "0-9876543210" }),
+            "invalid memory policy nodes \"0-9876543210\"",
+        ),
         (json!({ "mode": "MPOL_BIND" }), "requires at least one node but got 0"),
         (json!({ "mode": "MPOL_DEFAULT", "nodes": "0-7" }), "mode requires 0 nodes but got 8"),
         (json!({ "mode": "MPOL_LOCAL", "nodes": "3,3" }), "mode requires 0 nodes but got 1"),
-        (json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["badflag"] }), "invalid memory policy flag \"badflag\""),
+        (
+            json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["badflag"] }),
+            "invalid memory policy flag \"badflag\"",
+        ),
     ] {
         policy(given).refused().says(text).names("linux.memoryPolicy");
     }

@@ -1,4 +1,5 @@
-//! `mounts[].destination`: made when missing, and always inside the root filesystem, whatever the image contains.
+//! `mounts[].destination`: made when missing, and always inside the root filesystem, whatever the
+//! image contains.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -35,7 +36,11 @@ fn a_missing_file_is_made_for_a_bound_file() {
 fn a_directory_on_a_file_is_refused() {
     let bundle = Bundle::busybox();
     let source = bundle.scratch_dir("cargo");
-    bundle.push("/mounts", bind(&source, "/etc/passwd")).refused().because("not a directory").says("/etc/passwd");
+    bundle
+        .push("/mounts", bind(&source, "/etc/passwd"))
+        .refused()
+        .because("not a directory")
+        .says("/etc/passwd");
 }
 
 #[test]
@@ -46,7 +51,8 @@ fn a_relative_destination_is_below_the_root() {
     assert_eq!(mountinfo::at(&out.stdout, "/mnt").source, "hold");
 }
 
-/// Docker once wrote destinations as the host has them. A directory of that name in the rootfs is not made.
+/// Docker once wrote destinations as the host has them. A directory of that name in the rootfs is
+/// not made.
 #[test]
 fn the_rootfs_in_front_of_a_destination_is_left_out() {
     differs!();
@@ -78,11 +84,15 @@ fn stays_inside(link: impl Fn(&Path) -> String) {
     symlink(link(&outside), bundle.rootfs("link")).unwrap();
     let letter = bundle.scratch("letter");
     fs::write(&letter, "dear\n").unwrap();
-    let mut bundle = bundle.push("/mounts", tmpfs("/link/new")).push("/mounts", bind(&letter, "/link/file"));
+    let mut bundle =
+        bundle.push("/mounts", tmpfs("/link/new")).push("/mounts", bind(&letter, "/link/file"));
     let out = bundle.run(["cat", "/proc/self/mountinfo"]);
     assert!(fs::read_dir(&outside).unwrap().next().is_none(), "the host was touched: {out:?}");
     if out.status == 0 {
-        assert!(mountinfo::parse(&out.stdout).iter().any(|mount| mount.source == "hold"), "{out:?}");
+        assert!(
+            mountinfo::parse(&out.stdout).iter().any(|mount| mount.source == "hold"),
+            "{out:?}"
+        );
     }
 }
 
@@ -154,7 +164,8 @@ fn lxcfs_files_may_be_mounted_over_their_originals() {
     assert_eq!(bundle.run(["cat", "/proc/uptime"]).ok().stdout, "1.00 2.00\n");
 }
 
-/// Device nodes and links are made in /dev, which the image may have made a symlink (CVE-2026-41579).
+/// Device nodes and links are made in /dev, which the image may have made a symlink
+/// (CVE-2026-41579).
 #[test]
 fn a_symlinked_dev_does_not_touch_the_host() {
     differs!();
@@ -163,9 +174,11 @@ fn a_symlinked_dev_does_not_touch_the_host() {
     fs::write(outside.join("ptmx"), "").unwrap();
     fs::remove_dir(bundle.rootfs("dev")).unwrap();
     symlink(&outside, bundle.rootfs("dev")).unwrap();
-    let mut bundle = bundle.set("/mounts", json!([{ "destination": "/proc", "type": "proc", "source": "proc" }]));
+    let mut bundle = bundle
+        .set("/mounts", json!([{ "destination": "/proc", "type": "proc", "source": "proc" }]));
     bundle.run(["true"]);
-    let names: Vec<_> = fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["ptmx"]);
     assert!(outside.join("ptmx").symlink_metadata().unwrap().is_file());
 }
@@ -185,7 +198,8 @@ fn a_link_to_the_root_is_no_destination() {
     }
 }
 
-/// Callers tell by the text that one is a file and the other is none. Seen to fail: `move_mount(): Invalid argument`.
+/// Callers tell by the text that one is a file and the other is none. Seen to fail:
+/// `move_mount(): Invalid argument`.
 #[test]
 fn a_file_over_a_directory_is_not_a_directory() {
     for what in ["file", "socket"] {
@@ -200,6 +214,7 @@ fn a_file_over_a_directory_is_not_a_directory() {
     }
     let bundle = Bundle::busybox();
     fs::write(bundle.rootfs("file"), "").unwrap();
-    let mount = json!({ "destination": "/file", "type": "bind", "source": "/etc", "options": ["bind"] });
+    let mount =
+        json!({ "destination": "/file", "type": "bind", "source": "/etc", "options": ["bind"] });
     bundle.push("/mounts", mount).refused().because("not a directory").says("/file");
 }

@@ -3,7 +3,8 @@
 use crate::support::{Bundle, Value, json, mountinfo};
 use mountinfo::Mount;
 
-/// Every option on a tmpfs of its own, in one container: option, seen in the mount, not seen in the mount.
+/// Every option on a tmpfs of its own, in one container: option, seen in the mount, not seen in the
+/// mount.
 const VISIBLE: &[(&[&str], &str, &str)] = &[
     (&["rw"], "rw relatime", "ro nosuid nodev noexec noatime nodiratime sync dirsync"),
     (&["ro"], "ro", "rw"),
@@ -27,8 +28,10 @@ const VISIBLE: &[(&[&str], &str, &str)] = &[
     (&["nosuid", "nodev", "noexec", "ro"], "nosuid nodev noexec ro", "rw"),
 ];
 
-/// Options whose effect the kernel shows nowhere on a tmpfs, and which must be understood all the same.
-const INVISIBLE: &[&str] = &["norelatime", "mand", "nomand", "iversion", "noiversion", "silent", "loud", "nolazytime"];
+/// Options whose effect the kernel shows nowhere on a tmpfs, and which must be understood all the
+/// same.
+const INVISIBLE: &[&str] =
+    &["norelatime", "mand", "nomand", "iversion", "noiversion", "silent", "loud", "nolazytime"];
 
 fn tmpfs(target: &str, options: &[&str]) -> Value {
     json!({ "destination": target, "type": "tmpfs", "source": "tmpfs", "options": options })
@@ -40,14 +43,18 @@ fn bind(source: &str, target: &str, options: &[&str]) -> Value {
 
 #[track_caller]
 fn assert_options(mount: &Mount, seen: &str, unseen: &str) {
-    // The flags of the filesystem (the superblock) count for those that a single mount does not have.
+    // The flags of the filesystem (the superblock) count for those that a single mount does not
+    // have.
     let shown = |option: &str| match option {
         "sync" | "dirsync" | "lazytime" => mount.data.iter().any(|have| have == option),
         _ => mount.options.iter().any(|have| have == option),
     };
     let missing: Vec<_> = seen.split_whitespace().filter(|option| !shown(option)).collect();
     let surplus: Vec<_> = unseen.split_whitespace().filter(|option| shown(option)).collect();
-    assert!(missing.is_empty() && surplus.is_empty(), "missing {missing:?}, surplus {surplus:?} in {mount:?}");
+    assert!(
+        missing.is_empty() && surplus.is_empty(),
+        "missing {missing:?}, surplus {surplus:?} in {mount:?}"
+    );
 }
 
 #[test]
@@ -78,7 +85,11 @@ fn options_without_a_visible_effect_are_understood() {
 fn defaults_means_nothing_special() {
     differs!();
     let mut bundle = Bundle::busybox().push("/mounts", tmpfs("/mnt", &["defaults"]));
-    assert_options(&mountinfo::at(&bundle.mountinfo(), "/mnt"), "rw relatime", "nosuid nodev noexec");
+    assert_options(
+        &mountinfo::at(&bundle.mountinfo(), "/mnt"),
+        "rw relatime",
+        "nosuid nodev noexec",
+    );
 }
 
 #[test]
@@ -104,7 +115,8 @@ fn every_option_has_its_effect_on_a_bind_mount() {
     }
 }
 
-/// A container with its own view of a host directory that is a mount with the attributes `made`, bound with `options`.
+/// A container with its own view of a host directory that is a mount with the attributes `made`,
+/// bound with `options`.
 fn bound_over(bundle: Bundle, made: &str, options: &[&str]) -> Bundle {
     let source = bundle.scratch_dir("cargo").to_str().unwrap().to_owned();
     let script = format!("mount -t tmpfs cargo {source}; mount -o remount,bind,{made} {source}");
@@ -121,7 +133,8 @@ fn a_bind_mount_without_attributes_is_as_its_source() {
 
 #[test]
 fn a_bind_mount_with_attributes_has_no_others() {
-    let info = bound_over(Bundle::busybox(), "nosuid,nodev,noexec,noatime", &["rbind", "ro"]).mountinfo();
+    let info =
+        bound_over(Bundle::busybox(), "nosuid,nodev,noexec,noatime", &["rbind", "ro"]).mountinfo();
     assert_options(&mountinfo::at(&info, "/mnt"), "ro noatime", "nosuid nodev noexec");
     let info = bound_over(Bundle::busybox(), "ro,noexec", &["bind", "nosuid"]).mountinfo();
     assert_options(&mountinfo::at(&info, "/mnt"), "rw nosuid", "ro noexec");
@@ -132,7 +145,8 @@ fn a_bind_mount_with_attributes_has_no_others() {
 fn a_bind_mount_that_clears_attributes_has_no_others() {
     differs!();
     for option in ["dev", "rw", "suid"] {
-        let info = bound_over(Bundle::busybox(), "ro,nosuid,noexec,nodiratime", &["bind", option]).mountinfo();
+        let info = bound_over(Bundle::busybox(), "ro,nosuid,noexec,nodiratime", &["bind", option])
+            .mountinfo();
         assert_options(&mountinfo::at(&info, "/mnt"), "rw nodiratime", "ro nosuid noexec");
     }
 }
@@ -157,7 +171,8 @@ fn noexec_and_nodev_bite() {
     let script = "cp /bin/busybox /mnt/true; /mnt/true; mknod /mnt/null c 1 3; echo x > /mnt/null";
     let out = bundle.sh(script);
     assert_eq!(
-        out.stderr.matches("Permission denied").count() + out.stderr.matches("can't create").count(),
+        out.stderr.matches("Permission denied").count()
+            + out.stderr.matches("can't create").count(),
         3,
         "{out:?}"
     );
@@ -172,15 +187,15 @@ fn a_read_only_mount_cannot_be_written() {
 
 #[test]
 fn remount_changes_an_earlier_mount() {
-    let again =
-        json!({ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["remount", "ro", "nosuid"] });
+    let again = json!({ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["remount", "ro", "nosuid"] });
     let mut bundle = Bundle::busybox().push("/mounts", tmpfs("/mnt", &[])).push("/mounts", again);
     let info = bundle.mountinfo();
     assert_options(&mountinfo::at(&info, "/mnt"), "ro nosuid", "rw");
     assert_eq!(mountinfo::parse(&info).iter().filter(|mount| mount.target == "/mnt").count(), 1);
 }
 
-/// A host directory with a second filesystem on `DIR/inner`, both of them shared, in the runtime's view of the machine.
+/// A host directory with a second filesystem on `DIR/inner`, both of them shared, in the runtime's
+/// view of the machine.
 fn shared_source() -> (Bundle, String) {
     let bundle = Bundle::busybox();
     let source = bundle.scratch_dir("cargo").to_str().unwrap().to_owned();
@@ -231,7 +246,10 @@ fn slave_and_rslave_receive_and_do_not_send() {
     for option in ["slave", "rslave"] {
         let (outer, inner) = bound(&["rbind", option]);
         for mount in [outer, inner] {
-            assert!(mount.propagates("master") && !mount.propagates("shared"), "{option}: {mount:?}");
+            assert!(
+                mount.propagates("master") && !mount.propagates("shared"),
+                "{option}: {mount:?}"
+            );
         }
     }
 }
@@ -246,7 +264,10 @@ fn unbindable_makes_the_mount_unbindable() {
 #[test]
 fn runbindable_makes_submounts_unbindable_too() {
     let (outer, inner) = bound(&["rbind", "runbindable"]);
-    assert!(outer.propagates("unbindable") && inner.propagates("unbindable"), "{outer:?} {inner:?}");
+    assert!(
+        outer.propagates("unbindable") && inner.propagates("unbindable"),
+        "{outer:?} {inner:?}"
+    );
 }
 
 #[test]
@@ -298,8 +319,10 @@ fn recursive_nosymfollow_reaches_submounts() {
 #[track_caller]
 fn clears(option: &str, made: &str, unseen: &str) {
     let (bundle, source) = shared_source();
-    let script = format!("for m in {source} {source}/inner; do mount -o remount,bind,{made} $m; done");
-    let mut bundle = bundle.after(&script).push("/mounts", bind(&source, "/mnt", &["rbind", option]));
+    let script =
+        format!("for m in {source} {source}/inner; do mount -o remount,bind,{made} $m; done");
+    let mut bundle =
+        bundle.after(&script).push("/mounts", bind(&source, "/mnt", &["rbind", option]));
     let info = bundle.mountinfo();
     for target in ["/mnt", "/mnt/inner"] {
         assert_options(&mountinfo::at(&info, target), "", unseen);
@@ -320,7 +343,8 @@ fn recursive_options_are_cleared_in_submounts() {
     }
 }
 
-/// The kernel takes the access time mode as a whole or not at all, so clearing one of its values is not that simple.
+/// The kernel takes the access time mode as a whole or not at all, so clearing one of its values is
+/// not that simple.
 #[test]
 fn recursive_access_time_modes_are_cleared_in_submounts() {
     differs!();

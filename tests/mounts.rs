@@ -1,4 +1,5 @@
-//! `mounts[]`: filesystem types, sources and order. Options and destinations have files of their own.
+//! `mounts[]`: filesystem types, sources and order. Options and destinations have files of their
+//! own.
 
 use std::fs;
 
@@ -30,7 +31,8 @@ fn only_the_configured_filesystems_are_mounted() {
         .remove("/linux/maskedPaths")
         .remove("/linux/readonlyPaths");
     let info = bundle.mountinfo();
-    let mut targets: Vec<_> = mountinfo::parse(&info).into_iter().map(|mount| mount.target).collect();
+    let mut targets: Vec<_> =
+        mountinfo::parse(&info).into_iter().map(|mount| mount.target).collect();
     targets.retain(|target| !target.starts_with("/dev/"));
     assert_eq!(targets, ["/", "/proc"]);
 }
@@ -78,13 +80,15 @@ fn tmpfs_takes_size_and_mode() {
 #[test]
 fn tmpfs_without_mode_takes_that_of_the_directory() {
     let mut bundle = Bundle::busybox().push("/mounts", mount("/mnt", "tmpfs", "tmpfs", &[]));
-    fs::set_permissions(bundle.rootfs("mnt"), std::os::unix::fs::PermissionsExt::from_mode(0o1741)).unwrap();
+    fs::set_permissions(bundle.rootfs("mnt"), std::os::unix::fs::PermissionsExt::from_mode(0o1741))
+        .unwrap();
     assert_eq!(bundle.run(["stat", "-c", "%a", "/mnt"]).line(), "1741");
 }
 
 #[test]
 fn tmpcopyup_copies_what_the_mount_hides() {
-    let mut bundle = Bundle::busybox().push("/mounts", mount("/etc", "tmpfs", "tmpfs", &["tmpcopyup"]));
+    let mut bundle =
+        Bundle::busybox().push("/mounts", mount("/etc", "tmpfs", "tmpfs", &["tmpcopyup"]));
     let out = bundle.sh("head -n1 /etc/passwd; echo changed > /etc/passwd").ok();
     assert_eq!(out.line(), "root:x:0:0:root:/root:/bin/sh");
     let kept = fs::read_to_string(bundle.rootfs("etc/passwd")).unwrap();
@@ -153,7 +157,8 @@ fn a_directory_is_bound() {
     let bundle = Bundle::busybox();
     let source = bundle.scratch_dir("cargo");
     fs::write(source.join("crate"), "tea\n").unwrap();
-    let mut bundle = bundle.push("/mounts", mount("/mnt", "bind", source.to_str().unwrap(), &["bind"]));
+    let mut bundle =
+        bundle.push("/mounts", mount("/mnt", "bind", source.to_str().unwrap(), &["bind"]));
     let out = bundle.sh("cat /mnt/crate; echo rum > /mnt/barrel").ok();
     assert_eq!(out.stdout, "tea\n");
     assert_eq!(fs::read_to_string(source.join("barrel")).unwrap(), "rum\n");
@@ -202,7 +207,8 @@ fn a_relative_bind_source_is_below_the_bundle() {
     assert_eq!(bundle.run(["cat", "/mnt/crate"]).ok().stdout, "tea\n");
 }
 
-/// A host directory with a second filesystem mounted on `DIR/inner`, in the runtime's view of the machine.
+/// A host directory with a second filesystem mounted on `DIR/inner`, in the runtime's view of the
+/// machine.
 fn with_submount(bundle: Bundle) -> (Bundle, String) {
     let source = bundle.scratch_dir("cargo").to_str().unwrap().to_owned();
     fs::create_dir(format!("{source}/inner")).unwrap();
@@ -236,7 +242,8 @@ fn a_bind_mount_with_filesystem_options_is_refused() {
 
 #[test]
 fn a_missing_source_is_refused() {
-    let bundle = Bundle::busybox().push("/mounts", mount("/mnt", "bind", "/nowhere/at/all", &["bind"]));
+    let bundle =
+        Bundle::busybox().push("/mounts", mount("/mnt", "bind", "/nowhere/at/all", &["bind"]));
     bundle.refused().because("no such file or directory").says("/nowhere/at/all");
 }
 
@@ -248,7 +255,8 @@ fn an_unknown_filesystem_type_is_refused() {
 
 #[test]
 fn an_option_the_filesystem_refuses_is_an_error() {
-    let bundle = Bundle::busybox().push("/mounts", mount("/mnt", "tmpfs", "none", &["nosuchoption"]));
+    let bundle =
+        Bundle::busybox().push("/mounts", mount("/mnt", "tmpfs", "none", &["nosuchoption"]));
     bundle.refused().because("invalid argument").says("/mnt");
 }
 
@@ -257,7 +265,8 @@ fn cgroup_shows_v1_controllers_read_only() {
     needs!(!cgroups::is_pure_v2(), "cgroup v1");
     let options = ["nosuid", "noexec", "nodev", "ro"];
     for bundle in [Bundle::busybox(), Bundle::busybox().without_namespace("cgroup")] {
-        let mut bundle = bundle.push("/mounts", mount("/sys/fs/cgroup", "cgroup", "cgroup", &options));
+        let mut bundle =
+            bundle.push("/mounts", mount("/sys/fs/cgroup", "cgroup", "cgroup", &options));
         let info = bundle.mountinfo();
         assert_eq!(mountinfo::at(&info, "/sys/fs/cgroup").kind, "tmpfs");
         for controller in ["memory", "devices", "freezer"] {
@@ -285,8 +294,9 @@ fn cgroup_without_cgroup_namespace_shows_the_containers_own_v1_cgroup() {
 #[test]
 fn cgroup_shows_the_containers_own_v2_cgroup() {
     let options = ["nosuid", "noexec", "nodev", "ro"];
-    let mut bundle =
-        Bundle::busybox().on_cgroup_v2().push("/mounts", mount("/sys/fs/cgroup", "cgroup", "cgroup", &options));
+    let mut bundle = Bundle::busybox()
+        .on_cgroup_v2()
+        .push("/mounts", mount("/sys/fs/cgroup", "cgroup", "cgroup", &options));
     let out = bundle.sh("cat /sys/fs/cgroup/cgroup.procs; cat /proc/self/mountinfo >&2").ok();
     assert!(out.lines().contains(&"1"), "{out:?}");
     let mount = mountinfo::at(&out.stderr, "/sys/fs/cgroup");
@@ -307,7 +317,9 @@ fn cgroup_without_cgroup_namespace_is_read_only_v2() {
 #[test]
 fn options_of_a_cgroup_mount_go_to_the_kernel() {
     let with = |options: &[&str]| {
-        Bundle::busybox().on_cgroup_v2().push("/mounts", mount("/sys/fs/cgroup", "cgroup", "cgroup", options))
+        Bundle::busybox()
+            .on_cgroup_v2()
+            .push("/mounts", mount("/sys/fs/cgroup", "cgroup", "cgroup", options))
     };
     with(&["ro", "nsdelegate"]).run(["true"]).silent();
     with(&["ro", "nosuchoption"]).refused().because("invalid argument").says("/sys/fs/cgroup");
@@ -317,7 +329,8 @@ fn options_of_a_cgroup_mount_go_to_the_kernel() {
 fn options_of_a_v1_cgroup_mount_are_refused() {
     differs!();
     needs!(!cgroups::is_pure_v2(), "cgroup v1");
-    let bundle = Bundle::busybox().push("/mounts", mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuchoption"]));
+    let bundle = Bundle::busybox()
+        .push("/mounts", mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuchoption"]));
     bundle.refused().says("takes no options").names("options");
 }
 
@@ -326,7 +339,9 @@ fn recursive_options_of_a_cgroup_mount_are_in_force() {
     differs!();
     let options = ["rro", "rnosuid", "rnoexec"];
     for bundle in [Bundle::busybox(), Bundle::busybox().on_cgroup_v2()] {
-        let info = bundle.push("/mounts", mount("/sys/fs/cgroup", "cgroup", "cgroup", &options)).mountinfo();
+        let info = bundle
+            .push("/mounts", mount("/sys/fs/cgroup", "cgroup", "cgroup", &options))
+            .mountinfo();
         let mounts = mountinfo::parse(&info);
         let mut below = mounts.iter().filter(|mount| mount.kind.starts_with("cgroup")).peekable();
         assert!(below.peek().is_some(), "{info}");
@@ -349,7 +364,11 @@ fn the_host_file_system_is_out_of_reach() {
     let out = Bundle::busybox().mountinfo();
     let root = mountinfo::at(&out, "/");
     assert!(root.root.ends_with("/rootfs"), "{root:?}");
-    assert_eq!(mountinfo::parse(&out).iter().filter(|mount| mount.target == "/").count(), 1, "{out}");
+    assert_eq!(
+        mountinfo::parse(&out).iter().filter(|mount| mount.target == "/").count(),
+        1,
+        "{out}"
+    );
 }
 
 /// Paths with what separates options.
@@ -358,7 +377,8 @@ fn options_may_have_spaces_and_commas() {
     differs!();
     needs!(kernel_since(6, 5), "overlay that takes its options one by one");
     let bundle = Bundle::busybox();
-    let [lower, upper, work] = ["lower one, two", "upper, one", "work, one"].map(|name| bundle.scratch_dir(name));
+    let [lower, upper, work] =
+        ["lower one, two", "upper, one", "work, one"].map(|name| bundle.scratch_dir(name));
     fs::write(lower.join("chart"), "here be dragons\n").unwrap();
     let layers = [
         format!("lowerdir={}", lower.display()),
@@ -368,7 +388,10 @@ fn options_may_have_spaces_and_commas() {
     let source = bundle.scratch_dir("tea, and rum");
     fs::write(source.join("crate"), "tea\n").unwrap();
     let mut bundle = bundle
-        .push("/mounts", mount("/mnt", "overlay", "a source, too", &layers.each_ref().map(String::as_str)))
+        .push(
+            "/mounts",
+            mount("/mnt", "overlay", "a source, too", &layers.each_ref().map(String::as_str)),
+        )
         .push("/mounts", mount("/hold, with space", "bind", source.to_str().unwrap(), &["bind"]));
     let out = bundle.sh("cat /mnt/chart '/hold, with space/crate'; echo new > /mnt/new").ok();
     assert_eq!(out.stdout, "here be dragons\ntea\n");
@@ -389,5 +412,9 @@ fn tmpcopyup_is_for_tmpfs_only() {
     let bundle = Bundle::busybox();
     let source = bundle.scratch_dir("cargo");
     let entry = mount("/mnt", "bind", source.to_str().unwrap(), &["bind", "tmpcopyup"]);
-    bundle.push("/mounts", entry).refused().says("tmpcopyup is only for tmpfs").names("mounts[6].options");
+    bundle
+        .push("/mounts", entry)
+        .refused()
+        .says("tmpcopyup is only for tmpfs")
+        .names("mounts[6].options");
 }

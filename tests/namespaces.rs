@@ -32,11 +32,14 @@ impl Helper {
         if kind == "pid" {
             command.args(["--fork", "--kill-child"]);
         }
-        let child =
-            command.args(["--propagation=unchanged"][..usize::from(kind == "mount")].iter()).args(["sleep", "300"]);
+        let child = command
+            .args(["--propagation=unchanged"][..usize::from(kind == "mount")].iter())
+            .args(["sleep", "300"]);
         let helper = Helper { child: child.spawn().unwrap() };
-        let own =
-            || std::fs::read_link(helper.path(kind)).is_ok_and(|link| link.to_string_lossy() != host_namespace(name));
+        let own = || {
+            std::fs::read_link(helper.path(kind))
+                .is_ok_and(|link| link.to_string_lossy() != host_namespace(name))
+        };
         assert!(eventually(Duration::from_secs(10), own), "unshare {flag}");
         helper
     }
@@ -76,7 +79,11 @@ fn is_inherited(kind: &str) {
     }
     if kind == "network" {
         // A new sysfs belongs to whoever owns the network namespace.
-        let sysfs = bundle.config["mounts"].as_array().unwrap().iter().position(|mount| mount["type"] == "sysfs");
+        let sysfs = bundle.config["mounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .position(|mount| mount["type"] == "sysfs");
         bundle = bundle.remove(&format!("/mounts/{}", sysfs.unwrap()));
     }
     assert_eq!(namespace_of(&mut bundle, name), host_namespace(name));
@@ -142,8 +149,9 @@ fn a_time_namespace_is_created() {
 fn time_offsets_shift_the_clocks() {
     differs!();
     let offsets = json!({ "monotonic": { "secs": 1_000_000 }, "boottime": { "secs": 2_000_000, "nanosecs": 5 } });
-    let mut bundle =
-        Bundle::busybox().push("/linux/namespaces", json!({ "type": "time" })).set("/linux/timeOffsets", offsets);
+    let mut bundle = Bundle::busybox()
+        .push("/linux/namespaces", json!({ "type": "time" }))
+        .set("/linux/timeOffsets", offsets);
     let out = bundle.sh("cat /proc/self/timens_offsets; cut -d. -f1 /proc/uptime").ok();
     let words: Vec<_> = out.stdout.split_whitespace().collect();
     assert_eq!(words[..6], ["monotonic", "1000000", "0", "boottime", "2000000", "5"]);
@@ -160,7 +168,10 @@ fn time_offsets_without_a_time_namespace_are_refused() {
 #[test]
 fn loopback_is_up_in_a_new_network_namespace() {
     let out = Bundle::busybox().run(["ifconfig", "lo"]).ok();
-    assert!(out.stdout.contains("UP LOOPBACK RUNNING") && out.stdout.contains("127.0.0.1"), "{out:?}");
+    assert!(
+        out.stdout.contains("UP LOOPBACK RUNNING") && out.stdout.contains("127.0.0.1"),
+        "{out:?}"
+    );
 }
 
 #[test]
@@ -247,10 +258,15 @@ fn the_namespaces_of_another_container_are_joined() {
     let mut bundle = Bundle::busybox().remove("/hostname");
     for (kind, name) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid")] {
         let path = format!("/proc/{}/ns/{name}", other.pid());
-        bundle = bundle.without_namespace(kind).push("/linux/namespaces", json!({ "type": kind, "path": path }));
+        bundle = bundle
+            .without_namespace(kind)
+            .push("/linux/namespaces", json!({ "type": kind, "path": path }));
     }
-    let out = bundle.sh("for n in net ipc uts pid; do readlink /proc/self/ns/$n; done; ls -d /proc/1").ok();
-    let of_other = ["net", "ipc", "uts", "pid"].map(|name| link(format!("/proc/{}/ns/{name}", other.pid())));
+    let out = bundle
+        .sh("for n in net ipc uts pid; do readlink /proc/self/ns/$n; done; ls -d /proc/1")
+        .ok();
+    let of_other =
+        ["net", "ipc", "uts", "pid"].map(|name| link(format!("/proc/{}/ns/{name}", other.pid())));
     assert_eq!(out.lines()[..4], of_other);
     assert_eq!(other.status(), "running");
 }
@@ -290,8 +306,12 @@ fn time_offsets_that_cannot_be_are_refused() {
         new().set("/linux/timeOffsets", offsets).refused().because(text).names("linux.timeOffsets");
     }
     let path = "/proc/self/ns/time";
-    let joined = Bundle::busybox().push("/linux/namespaces", json!({ "type": "time", "path": path }));
-    joined.set("/linux/timeOffsets", json!({ "monotonic": { "secs": 1 } })).refused().says("new time namespace");
+    let joined =
+        Bundle::busybox().push("/linux/namespaces", json!({ "type": "time", "path": path }));
+    joined
+        .set("/linux/timeOffsets", json!({ "monotonic": { "secs": 1 } }))
+        .refused()
+        .says("new time namespace");
 }
 
 #[test]
@@ -299,7 +319,10 @@ fn a_path_that_is_no_namespace_is_refused() {
     let bundle = Bundle::busybox().without_namespace("ipc");
     let file = bundle.scratch("letter").to_str().unwrap().to_owned();
     std::fs::write(&file, "dear").unwrap();
-    bundle.push("/linux/namespaces", json!({ "type": "ipc", "path": file })).refused().names("letter");
+    bundle
+        .push("/linux/namespaces", json!({ "type": "ipc", "path": file }))
+        .refused()
+        .names("letter");
 }
 
 #[test]
@@ -312,7 +335,11 @@ fn a_path_that_does_not_exist_is_refused() {
 #[test]
 fn a_relative_path_is_refused() {
     let entry = json!({ "type": "ipc", "path": "proc/self/ns/ipc" });
-    Bundle::busybox().without_namespace("ipc").push("/linux/namespaces", entry).refused().names("namespaces");
+    Bundle::busybox()
+        .without_namespace("ipc")
+        .push("/linux/namespaces", entry)
+        .refused()
+        .names("namespaces");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! `linux.netDevices`. The runtime's network namespace is a private one: no device of the machine is ever touched.
+//! `linux.netDevices`. The runtime's network namespace is a private one: no device of the machine
+//! is ever touched.
 
 use std::process::Command;
 
@@ -13,7 +14,8 @@ impl Net {
         Net(Helper::unshared("network"))
     }
 
-    /// With one end of a veth pair, `v0`, which has this state and these addresses; the other end is `peer`.
+    /// With one end of a veth pair, `v0`, which has this state and these addresses; the other end
+    /// is `peer`.
     pub fn with_device(script: &[&str]) -> Self {
         let net = Self::new();
         net.ip("link add v0 type veth peer name peer");
@@ -61,7 +63,9 @@ impl Net {
 }
 
 pub fn joining(bundle: Bundle, net: &Net) -> Bundle {
-    bundle.without_namespace("network").push("/linux/namespaces", json!({ "type": "network", "path": net.path() }))
+    bundle
+        .without_namespace("network")
+        .push("/linux/namespaces", json!({ "type": "network", "path": net.path() }))
 }
 
 #[test]
@@ -120,7 +124,8 @@ fn attributes_stay() {
     }
 }
 
-/// Those that are configured and valid everywhere; of both families, though an IPv6 one is lost when a device goes down.
+/// Those that are configured and valid everywhere; of both families, though an IPv6 one is lost
+/// when a device goes down.
 #[test]
 fn configured_global_addresses_stay() {
     differs!();
@@ -166,7 +171,11 @@ fn a_namespace_of_the_containers_own_takes_the_device_along() {
     let net = Net::with_device(&[]);
     net.bundle(json!({})).run(["true"]).silent();
     let gone = || net.show("v0").is_empty() && net.show("peer").is_empty();
-    assert!(crate::support::eventually(std::time::Duration::from_secs(10), gone), "{}", net.show("peer"));
+    assert!(
+        crate::support::eventually(std::time::Duration::from_secs(10), gone),
+        "{}",
+        net.show("peer")
+    );
 }
 
 #[test]
@@ -190,8 +199,12 @@ fn untouched(net: &Net, refuse: impl FnOnce()) {
     refuse();
     // The kernel may still be at work on the state of the link, and counts anew.
     let essence = |text: &str| {
-        let words = text.split_whitespace().filter(|word| !word.starts_with("v0@") && !word.ends_with(':'));
-        words.filter(|word| !["UP", "LOWERLAYERDOWN", "tentative"].contains(word)).collect::<Vec<_>>().join(" ")
+        let words =
+            text.split_whitespace().filter(|word| !word.starts_with("v0@") && !word.ends_with(':'));
+        words
+            .filter(|word| !["UP", "LOWERLAYERDOWN", "tentative"].contains(word))
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     let same = || essence(&net.show("v0")) == essence(&before);
     let seen = crate::support::eventually(std::time::Duration::from_secs(5), same);
@@ -214,10 +227,16 @@ fn a_name_that_is_taken_is_refused() {
     let other = Net::with_device(&[]);
     untouched(&net, || {
         let bundle = joining(net.bundle(json!({ "name": "peer" })), &other);
-        bundle.refused().says("\"peer\" exists in the container's namespace").names("linux.netDevices.v0");
+        bundle
+            .refused()
+            .says("\"peer\" exists in the container's namespace")
+            .names("linux.netDevices.v0");
         let bundle = joining(net.bundle(json!({})), &other);
         bundle.refused().says("\"v0\" exists").names("linux.netDevices.v0");
-        net.bundle(json!({ "name": "lo" })).refused().says("\"lo\" exists").names("linux.netDevices.v0");
+        net.bundle(json!({ "name": "lo" }))
+            .refused()
+            .says("\"lo\" exists")
+            .names("linux.netDevices.v0");
     });
     assert!(other.show("v0").contains("state DOWN"), "{}", other.show("v0"));
 }
@@ -258,7 +277,8 @@ fn a_create_that_fails_later_brings_the_device_back() {
         });
         untouched(&net, || {
             let hook = json!([{ "path": "/bin/false" }]);
-            let mut bundle = net.bundle(json!({ "name": "eth0" })).set("/hooks/createRuntime", hook);
+            let mut bundle =
+                net.bundle(json!({ "name": "eth0" })).set("/hooks/createRuntime", hook);
             if !own {
                 bundle = joining(bundle, &other);
             }
@@ -268,14 +288,17 @@ fn a_create_that_fails_later_brings_the_device_back() {
     assert_eq!(other.show("eth0"), "");
 }
 
-/// `create` in `other` with a device that is `eth0` there and has index 77; it fails after a sibling in `other` has done
-/// this with `ip`.
+/// `create` in `other` with a device that is `eth0` there and has index 77; it fails after a
+/// sibling in `other` has done this with `ip`.
 #[track_caller]
 fn create_that_fails_after(net: &Net, other: &Net, script: &[&str]) {
-    let lines: String = script.iter().map(|line| format!("nsenter --net={} ip {line}\n", other.path())).collect();
+    let lines: String =
+        script.iter().map(|line| format!("nsenter --net={} ip {line}\n", other.path())).collect();
     let args = json!(["sh", "-c", format!("set -e\n{lines}echo done >&2; exit 1")]);
-    let hook = json!({ "path": "/bin/sh", "args": args, "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"] });
-    let bundle = joining(net.bundle(json!({ "name": "eth0" })), other).push("/hooks/createRuntime", hook);
+    let hook =
+        json!({ "path": "/bin/sh", "args": args, "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"] });
+    let bundle =
+        joining(net.bundle(json!({ "name": "eth0" })), other).push("/hooks/createRuntime", hook);
     let out = bundle.try_create();
     assert!(out.status == 1 && out.stderr.contains("done"), "{script:?}: {out:?}");
     bundle.assert_nothing_left();
@@ -289,7 +312,8 @@ fn with_index() -> Net {
     net
 }
 
-/// Whoever is root in a namespace that is joined gets no device of his onto the host, whatever name and index it has.
+/// Whoever is root in a namespace that is joined gets no device of his onto the host, whatever name
+/// and index it has.
 #[test]
 fn attack_a_device_of_a_sibling_is_not_brought_to_the_host() {
     differs!();
@@ -307,7 +331,10 @@ fn attack_a_device_of_a_sibling_is_not_brought_to_the_host() {
         other.ip("link add trap address 02:00:00:00:66:66 type veth");
         create_that_fails_after(&net, &other, script);
         assert!(!net.show_all().contains("02:00:00:00:66:66"), "{script:?}: {}", net.show_all());
-        assert!(other.show_all().contains("02:00:00:00:66:66"), "{script:?}: a sibling keeps what it has");
+        assert!(
+            other.show_all().contains("02:00:00:00:66:66"),
+            "{script:?}: a sibling keeps what it has"
+        );
     }
 }
 
@@ -329,7 +356,8 @@ fn a_device_that_a_sibling_renamed_comes_back() {
     }
 }
 
-/// An index may be taken in the namespace that is joined, and on the host when the device comes back.
+/// An index may be taken in the namespace that is joined, and on the host when the device comes
+/// back.
 #[test]
 fn a_device_gets_another_index_when_its_own_is_taken() {
     differs!();
@@ -367,9 +395,12 @@ fn what_is_no_name_is_refused() {
             let out = net.bundle(json!({ "name": name })).refused();
             out.says("invalid network device name").names("linux.netDevices.v0.name");
         }
-        let bundle = net.is_the_hosts(Bundle::busybox()).set("/linux/netDevices", json!({ "a/b": {} }));
+        let bundle =
+            net.is_the_hosts(Bundle::busybox()).set("/linux/netDevices", json!({ "a/b": {} }));
         bundle.refused().says("invalid network device name \"a/b\"");
-        let bundle = net.bundle(json!({ "name": "x" })).set("/linux/netDevices/peer", json!({ "name": "x" }));
+        let bundle = net
+            .bundle(json!({ "name": "x" }))
+            .set("/linux/netDevices/peer", json!({ "name": "x" }));
         bundle.refused().says("two devices").names("linux.netDevices");
     });
 }

@@ -1,4 +1,5 @@
-//! `restore` with `linux.netDevices`: a namespace that is joined keeps its devices from `checkpoint` on.
+//! `restore` with `linux.netDevices`: a namespace that is joined keeps its devices from
+//! `checkpoint` on.
 
 use std::fs;
 use std::process::Command;
@@ -8,20 +9,35 @@ use crate::net_devices::{Net, joining};
 use crate::support::criu::{NEW, notification, with_stand_in};
 use crate::support::{Bundle, json};
 
-/// Calls `restore` for a container in `other`, up to the moment when its namespaces are there, where the stand-in for
-/// criu ends; what is said on standard error, with whether we told criu to go on.
+/// Calls `restore` for a container in `other`, up to the moment when its namespaces are there,
+/// where the stand-in for criu ends; what is said on standard error, with whether we told criu to
+/// go on.
 #[track_caller]
 fn restore_until_namespaces(bundle: Bundle, other: &Net) -> (String, bool) {
     let bundle = with_stand_in(bundle, NEW);
     bundle.write_config();
     fs::write(bundle.scratch_dir("images").join("descriptors.json"), "[]").unwrap();
-    let mut init =
-        Command::new("nsenter").arg(format!("--net={}", other.path())).args(["sleep", "300"]).spawn().unwrap();
-    let is_there = || fs::read_link(format!("/proc/{}/ns/net", init.id())).ok() == fs::read_link(other.path()).ok();
+    let mut init = Command::new("nsenter")
+        .arg(format!("--net={}", other.path()))
+        .args(["sleep", "300"])
+        .spawn()
+        .unwrap();
+    let is_there = || {
+        fs::read_link(format!("/proc/{}/ns/net", init.id())).ok()
+            == fs::read_link(other.path()).ok()
+    };
     assert!(crate::support::eventually(crate::support::runtime::time_limit(), is_there));
-    fs::write(bundle.scratch("stand-in/notify"), notification("setup-namespaces", init.id())).unwrap();
+    fs::write(bundle.scratch("stand-in/notify"), notification("setup-namespaces", init.id()))
+        .unwrap();
     let (images, path) = (bundle.scratch("images"), bundle.path());
-    let args = ["--image-path", images.to_str().unwrap(), "--bundle", path.to_str().unwrap(), "--detach", bundle.id()];
+    let args = [
+        "--image-path",
+        images.to_str().unwrap(),
+        "--bundle",
+        path.to_str().unwrap(),
+        "--detach",
+        bundle.id(),
+    ];
     let out = bundle.call(&[&["restore"], &args[..]].concat()).refused();
     let _ = init.kill();
     init.wait().unwrap();
@@ -36,7 +52,10 @@ fn restore_until_namespaces(bundle: Bundle, other: &Net) -> (String, bool) {
 fn a_device_that_the_joined_namespace_has_stays_there() {
     differs!();
     for (name, on_host) in [("eth0", false), ("eth0", true), ("eth%d", false)] {
-        let (net, other) = (Net::with_device(&[]), Net::with_device(&["link set v0 name eth0", "link set eth0 up"]));
+        let (net, other) = (
+            Net::with_device(&[]),
+            Net::with_device(&["link set v0 name eth0", "link set eth0 up"]),
+        );
         if !on_host {
             net.ip("link del v0");
         }
@@ -49,13 +68,15 @@ fn a_device_that_the_joined_namespace_has_stays_there() {
     }
 }
 
-/// What is missing in there is moved; it comes back when the rest fails. Seen to fail at commit 84eb9f4.
+/// What is missing in there is moved; it comes back when the rest fails. Seen to fail at commit
+/// 84eb9f4.
 #[test]
 fn a_device_that_the_joined_namespace_has_not_comes_from_the_host() {
     differs!();
     let (net, other) = (Net::with_device(&["link add w0 type veth peer name w1"]), Net::new());
     other.ip("link add eth0 type veth peer name eth1");
-    let bundle = joining(net.bundle(json!({ "name": "eth0" })), &other).set("/linux/netDevices/w0", json!({}));
+    let bundle = joining(net.bundle(json!({ "name": "eth0" })), &other)
+        .set("/linux/netDevices/w0", json!({}));
     let (said, went_on) = restore_until_namespaces(bundle, &other);
     assert!(went_on && said.contains("criu failed"), "{said}");
     assert!(!net.show("w0").is_empty() && other.show("w0").is_empty());
@@ -75,7 +96,12 @@ fn a_container_is_restored_with_its_device() {
         checkpoint(&c, &[]);
         assert!(other.show("eth0").contains("192.0.2.7/24"), "{}", other.show_all());
         restore(&c, &[]);
-        assert!(c.exec(&[], &["ip", "addr", "show", "dev", "eth0"]).ok().stdout.contains("192.0.2.7/24"));
+        assert!(
+            c.exec(&[], &["ip", "addr", "show", "dev", "eth0"])
+                .ok()
+                .stdout
+                .contains("192.0.2.7/24")
+        );
     }
     assert_eq!(net.show("v0"), "");
     c.delete_by_force();

@@ -1,7 +1,7 @@
 //! `NOTIFY_SOCKET`: the program says that it is ready, and whoever started the runtime hears it.
 //!
-//! What the program would say is said by the test, on the socket that the container sees: busybox has nothing that
-//! sends datagrams.
+//! What the program would say is said by the test, on the socket that the container sees: busybox
+//! has nothing that sends datagrams.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -131,7 +131,8 @@ fn a_detached_run_waits_until_the_program_is_ready() {
 /// There the runtime is what has to be watched: it ends with the container, and with its status.
 #[test]
 fn a_foreground_run_says_its_own_pid() {
-    let (host, bundle) = Host::new(Bundle::busybox().script("while [ ! -e /end ]; do sleep 0.05; done; exit 7"));
+    let (host, bundle) =
+        Host::new(Bundle::busybox().script("while [ ! -e /end ]; do sleep 0.05; done; exit 7"));
     let run = bundle.run_in_background();
     say(pid_of(&bundle), "READY=1");
     host.hears_ready(run.pid());
@@ -172,7 +173,8 @@ fn a_program_that_never_says_so_ends_as_any_other() {
 /// What it said right before its end is said.
 #[test]
 fn the_last_word_counts() {
-    let (host, bundle) = Host::new(Bundle::busybox().script("echo up; while [ ! -e /end ]; do sleep 0.05; done"));
+    let (host, bundle) =
+        Host::new(Bundle::busybox().script("echo up; while [ ! -e /end ]; do sleep 0.05; done"));
     let run = bundle.run_in_background();
     run.wait_for("up");
     let pid = pid_of(&bundle);
@@ -188,15 +190,15 @@ fn the_last_word_counts() {
 
 /// What the container sees of it.
 fn view(bundle: Bundle) -> (String, Container) {
-    let script =
-        "echo $NOTIFY_SOCKET; ls -l /run/notify; grep ' /run/notify ' /proc/self/mountinfo; touch /run/notify/x";
+    let script = "echo $NOTIFY_SOCKET; ls -l /run/notify; grep ' /run/notify ' /proc/self/mountinfo; touch /run/notify/x";
     let c = bundle.script(script).create();
     (c.finish(), c)
 }
 
 #[test]
 fn the_container_has_a_socket_of_its_own() {
-    let (_host, bundle) = Host::new(Bundle::busybox().push("/process/env", "NOTIFY_SOCKET=/of/the/config"));
+    let (_host, bundle) =
+        Host::new(Bundle::busybox().push("/process/env", "NOTIFY_SOCKET=/of/the/config"));
     let (seen, _c) = view(bundle);
     let lines: Vec<&str> = seen.lines().filter(|line| !line.starts_with("total")).collect();
     assert_eq!(lines[0], "/run/notify/notify.sock");
@@ -214,7 +216,8 @@ fn a_user_namespace_has_it_too() {
     let (host, bundle) = sleeping();
     let bundle = bundle.push("/linux/namespaces", json!({ "type": "user" }));
     let bundle = bundle.set("/linux/uidMappings", ids.clone()).set("/linux/gidMappings", ids);
-    for directory in [bundle.path(), bundle.rootfs(""), bundle.rootfs("dev"), bundle.rootfs("run")] {
+    for directory in [bundle.path(), bundle.rootfs(""), bundle.rootfs("dev"), bundle.rootfs("run")]
+    {
         fs::create_dir_all(&directory).unwrap();
         std::os::unix::fs::chown(&directory, Some(100_000), Some(100_000)).unwrap();
     }

@@ -1,5 +1,5 @@
-//! `events --format openmetrics`: read by the rules of the OpenMetrics 1.0 specification, and held against the files of
-//! the kernel.
+//! `events --format openmetrics`: read by the rules of the OpenMetrics 1.0 specification, and held
+//! against the files of the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,8 @@ fn value(families: &BTreeMap<String, Family>, name: &str, labels: &[(&str, &str)
     let has = |found: &BTreeMap<String, String>| {
         labels.iter().all(|(label, value)| found.get(*label).is_some_and(|found| found == value))
     };
-    let found: Vec<f64> = family.samples.iter().filter(|(found, _)| has(found)).map(|(_, value)| *value).collect();
+    let found: Vec<f64> =
+        family.samples.iter().filter(|(found, _)| has(found)).map(|(_, value)| *value).collect();
     assert_eq!(found.len(), 1, "{name} {labels:?}: {family:?}");
     found[0]
 }
@@ -65,7 +66,8 @@ fn the_text_is_what_the_specification_says() {
         let families = scrape(&c);
         assert_eq!(value(&families, "orlop_pids", &[]), 2.0);
         assert!(value(&families, "orlop_cpu_usage_seconds", &[]) > 0.0);
-        let units: BTreeSet<_> = families.values().filter_map(|family| family.unit.as_deref()).collect();
+        let units: BTreeSet<_> =
+            families.values().filter_map(|family| family.unit.as_deref()).collect();
         assert!(units.is_subset(&["bytes", "ratio", "seconds"].into()), "base units: {units:?}");
     }
 }
@@ -117,17 +119,27 @@ fn cpu_time_is_the_kernels() {
         }
         let dir = cgroups::v1("cpuacct", c.id());
         let stat = pairs(&cgroups::value(&dir, "cpuacct.stat"));
-        found.extend(differ("usage", total, cgroups::value(&dir, "cpuacct.usage").parse::<f64>().unwrap() / 1e9));
+        found.extend(differ(
+            "usage",
+            total,
+            cgroups::value(&dir, "cpuacct.usage").parse::<f64>().unwrap() / 1e9,
+        ));
         found.extend(differ("user", mode("user"), stat["user"] / 100.0));
         found.extend(differ("system", mode("system"), stat["system"] / 100.0));
-        for (cpu, time) in cgroups::value(&dir, "cpuacct.usage_percpu").split_whitespace().enumerate() {
+        for (cpu, time) in
+            cgroups::value(&dir, "cpuacct.usage_percpu").split_whitespace().enumerate()
+        {
             let core = value(&shown, "orlop_cpu_core_seconds", &[("cpu", &cpu.to_string())]);
             found.extend(differ("core", core, time.parse::<f64>().unwrap() / 1e9));
         }
         for line in cgroups::value(&dir, "cpuacct.usage_all").lines().skip(1) {
             let words: Vec<&str> = line.split(' ').collect();
             for (mode, time) in [("user", words[1]), ("system", words[2])] {
-                let core = value(&shown, "orlop_cpu_core_mode_seconds", &[("cpu", words[0]), ("mode", mode)]);
+                let core = value(
+                    &shown,
+                    "orlop_cpu_core_mode_seconds",
+                    &[("cpu", words[0]), ("mode", mode)],
+                );
                 found.extend(differ("core and mode", core, time.parse::<f64>().unwrap() / 1e9));
             }
         }
@@ -139,15 +151,27 @@ fn cpu_time_is_the_kernels() {
 fn throttling_is_the_kernels() {
     differs!();
     needs!(cgroups::has("cpu"), "cpu controller");
-    let c = still(Bundle::busybox().set("/linux/resources/cpu", json!({ "quota": 5000, "period": 50000 })));
+    let c = still(
+        Bundle::busybox().set("/linux/resources/cpu", json!({ "quota": 5000, "period": 50000 })),
+    );
     agree("throttling", || {
         let shown = scrape(&c);
         let stat = pairs(&cgroups::value_of(&c, "cpu", "cpu.stat", "cpu.stat"));
-        let time = stat.get("throttled_time").map_or_else(|| stat["throttled_usec"] / 1e6, |time| time / 1e9);
+        let time = stat
+            .get("throttled_time")
+            .map_or_else(|| stat["throttled_usec"] / 1e6, |time| time / 1e9);
         assert!(stat["nr_throttled"] > 0.0 && time > 0.0, "{stat:?}");
         let mut found = Vec::new();
-        found.extend(differ("periods", value(&shown, "orlop_cpu_periods", &[]), stat["nr_periods"]));
-        found.extend(differ("throttled", value(&shown, "orlop_cpu_throttled_periods", &[]), stat["nr_throttled"]));
+        found.extend(differ(
+            "periods",
+            value(&shown, "orlop_cpu_periods", &[]),
+            stat["nr_periods"],
+        ));
+        found.extend(differ(
+            "throttled",
+            value(&shown, "orlop_cpu_throttled_periods", &[]),
+            stat["nr_throttled"],
+        ));
         found.extend(differ("time", value(&shown, "orlop_cpu_throttled_seconds", &[]), time));
         found
     });
@@ -168,9 +192,12 @@ fn memory_is_the_kernels() {
         found.extend(differ("usage", of("orlop_memory_usage_bytes"), usage));
         let most = file("memory.max_usage_in_bytes", "memory.peak");
         found.extend(differ("most", of("orlop_memory_max_usage_bytes"), most));
-        for (key, bytes_or_count) in pairs(&cgroups::value_of(&c, "memory", "memory.stat", "memory.stat")) {
+        for (key, bytes_or_count) in
+            pairs(&cgroups::value_of(&c, "memory", "memory.stat", "memory.stat"))
+        {
             let stat = |name: &str, label: &str| {
-                let samples = shown.get(name).map(|family| family.samples.as_slice()).unwrap_or_default();
+                let samples =
+                    shown.get(name).map(|family| family.samples.as_slice()).unwrap_or_default();
                 samples.iter().find(|(labels, _)| labels[label] == key).map(|(_, value)| *value)
             };
             let bytes = stat("orlop_memory_stat_bytes", "of");
@@ -217,12 +244,17 @@ fn kills_by_the_oom_killer_are_counted() {
     assert_eq!(kills, pairs(&file)["oom_kill"]);
     assert!(kills >= 1.0, "{file}");
     if cgroups::has_v1("memory") {
-        let failures: f64 = cgroups::value(&cgroups::v1("memory", c.id()), "memory.failcnt").parse().unwrap();
+        let failures: f64 =
+            cgroups::value(&cgroups::v1("memory", c.id()), "memory.failcnt").parse().unwrap();
         assert!(failures > 0.0);
         assert_eq!(value(&shown, "orlop_memory_limit_hits", &[("of", "memory")]), failures);
     } else {
         for (event, count) in pairs(&file) {
-            assert_eq!(value(&shown, "orlop_memory_events", &[("event", &event)]), count, "{event}");
+            assert_eq!(
+                value(&shown, "orlop_memory_events", &[("event", &event)]),
+                count,
+                "{event}"
+            );
         }
     }
 }
@@ -244,7 +276,9 @@ fn pressure_is_the_kernels() {
                     let file: f64 = file.parse().unwrap();
                     let labels = [("resource", resource), ("stalled", stalled)];
                     let (shown, file) = match key.strip_prefix("avg") {
-                        None => (value(&shown, "orlop_pressure_stalled_seconds", &labels), file / 1e6),
+                        None => {
+                            (value(&shown, "orlop_pressure_stalled_seconds", &labels), file / 1e6)
+                        }
                         Some(window) => {
                             let window = format!("{window}s");
                             let labels = [labels[0], labels[1], ("window", window.as_str())];
@@ -271,10 +305,17 @@ fn the_cpuset_is_the_kernels() {
     assert_eq!(flags.len(), 7);
     for (labels, shown) in flags {
         let flag = &labels["orlop_cpuset_flag"];
-        assert_eq!(*shown, cgroups::value(&dir, &format!("cpuset.{flag}")).parse::<f64>().unwrap(), "{flag}");
+        assert_eq!(
+            *shown,
+            cgroups::value(&dir, &format!("cpuset.{flag}")).parse::<f64>().unwrap(),
+            "{flag}"
+        );
     }
     let level = value(&shown, "orlop_cpuset_sched_relax_domain_level", &[]);
-    assert_eq!(level, cgroups::value(&dir, "cpuset.sched_relax_domain_level").parse::<f64>().unwrap());
+    assert_eq!(
+        level,
+        cgroups::value(&dir, "cpuset.sched_relax_domain_level").parse::<f64>().unwrap()
+    );
 }
 
 #[test]
@@ -286,17 +327,25 @@ fn huge_pages_are_the_kernels() {
     let dir = cgroups::v2(c.id());
     for (labels, usage) in &shown["orlop_hugetlb_usage_bytes"].samples {
         let size = &labels["page_size"];
-        let file: f64 = cgroups::value(&dir, &format!("hugetlb.{size}.rsvd.current")).parse().unwrap();
+        let file: f64 =
+            cgroups::value(&dir, &format!("hugetlb.{size}.rsvd.current")).parse().unwrap();
         assert_eq!(*usage, file, "{size}");
         let events = pairs(&cgroups::value(&dir, &format!("hugetlb.{size}.events")));
-        assert_eq!(value(&shown, "orlop_hugetlb_limit_hits", &[("page_size", size)]), events["max"], "{size}");
+        assert_eq!(
+            value(&shown, "orlop_hugetlb_limit_hits", &[("page_size", size)]),
+            events["max"],
+            "{size}"
+        );
     }
 }
 
 #[test]
 fn block_io_is_the_kernels() {
     differs!();
-    needs!(cgroups::has_v1("blkio") || (cgroups::is_pure_v2() && cgroups::has_v2("io")), "block I/O controller");
+    needs!(
+        cgroups::has_v1("blkio") || (cgroups::is_pure_v2() && cgroups::has_v2("io")),
+        "block I/O controller"
+    );
     // What sync(2) writes was written by the container.
     let c = Bundle::busybox()
         .set("/root/readonly", false)
@@ -308,24 +357,33 @@ fn block_io_is_the_kernels() {
     agree("block I/O", || {
         let shown = scrape(&c);
         let entries = |name: &str| -> BTreeMap<(String, String), f64> {
-            let samples = shown.get(name).map(|family| family.samples.as_slice()).unwrap_or_default();
-            samples.iter().map(|(labels, value)| ((labels["device"].clone(), labels["op"].clone()), *value)).collect()
+            let samples =
+                shown.get(name).map(|family| family.samples.as_slice()).unwrap_or_default();
+            samples
+                .iter()
+                .map(|(labels, value)| ((labels["device"].clone(), labels["op"].clone()), *value))
+                .collect()
         };
-        let (bytes, operations) = (entries("orlop_io_service_bytes"), entries("orlop_io_operations"));
+        let (bytes, operations) =
+            (entries("orlop_io_service_bytes"), entries("orlop_io_operations"));
         let mut found = Vec::new();
-        let mut check = |list: &BTreeMap<(String, String), f64>, device: &str, op: &str, file: &str| {
-            let Some(shown) = list.get(&(device.to_owned(), op.to_owned())) else {
-                return found.push(format!("{device} {op} is not shown"));
+        let mut check =
+            |list: &BTreeMap<(String, String), f64>, device: &str, op: &str, file: &str| {
+                let Some(shown) = list.get(&(device.to_owned(), op.to_owned())) else {
+                    return found.push(format!("{device} {op} is not shown"));
+                };
+                found.extend(differ(&format!("{device} {op}"), *shown, file.parse().unwrap()));
             };
-            found.extend(differ(&format!("{device} {op}"), *shown, file.parse().unwrap()));
-        };
         if cgroups::has_v1("blkio") {
             let dir = cgroups::v1("blkio", c.id());
             // Under BFQ its own files count, elsewhere those of throttling.
-            let of_bfq = std::fs::read_to_string(dir.join("blkio.bfq.io_serviced_recursive")).unwrap_or_default();
+            let of_bfq = std::fs::read_to_string(dir.join("blkio.bfq.io_serviced_recursive"))
+                .unwrap_or_default();
             let policy = if of_bfq.contains(':') { "bfq" } else { "throttle" };
             for (file, list) in [("io_service_bytes", &bytes), ("io_serviced", &operations)] {
-                for line in cgroups::value(&dir, &format!("blkio.{policy}.{file}_recursive")).lines() {
+                for line in
+                    cgroups::value(&dir, &format!("blkio.{policy}.{file}_recursive")).lines()
+                {
                     let words: Vec<&str> = line.split(' ').collect();
                     if let [device, op, value] = words[..] {
                         check(list, device, op, value);

@@ -33,7 +33,10 @@ fn every_verb_has_a_page_with_all_its_flags() {
     }
     for verb in program.get_subcommands().filter(|verb| verb.get_name() != "help") {
         let name = verb.get_name();
-        assert!(main_page.contains(&roff(&format!("orlop-{name}"))), "orlop.8 does not name {name}");
+        assert!(
+            main_page.contains(&roff(&format!("orlop-{name}"))),
+            "orlop.8 does not name {name}"
+        );
         let text = page(directory.path(), &format!("orlop-{name}.8"));
         for argument in verb.get_arguments().filter(|argument| !argument.is_hide_set()) {
             let Some(flag) = argument.get_long() else { continue };
@@ -46,7 +49,12 @@ fn every_verb_has_a_page_with_all_its_flags() {
 fn bash_offers(completions: &Path, words: &[&str]) -> Vec<String> {
     let script = "source \"$1\"; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \
                   _orlop orlop \"${!#}\" \"${@:$#-1:1}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
-    let output = Command::new("bash").args(["-c", script, "bash"]).arg(completions).args(words).output().unwrap();
+    let output = Command::new("bash")
+        .args(["-c", script, "bash"])
+        .arg(completions)
+        .args(words)
+        .output()
+        .unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }

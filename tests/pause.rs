@@ -6,7 +6,9 @@ use crate::support::{Bundle, Container, eventually};
 
 /// A container that counts as long as it runs.
 fn counting() -> Container {
-    let c = Bundle::busybox().script("i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.01; done").create();
+    let c = Bundle::busybox()
+        .script("i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.01; done")
+        .create();
     c.start();
     let counts = eventually(Duration::from_secs(10), || !count(&c).is_empty());
     assert!(counts, "it counts");
@@ -36,7 +38,8 @@ fn a_paused_container_stands_still_until_it_is_resumed() {
 #[test]
 fn all_of_it_works_on_cgroup_v2() {
     let bundle = Bundle::busybox().on_cgroup_v2();
-    let c = bundle.script("i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.01; done").create();
+    let c =
+        bundle.script("i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.01; done").create();
     c.start();
     assert!(eventually(Duration::from_secs(10), || !count(&c).is_empty()), "it counts");
     c.verb("pause").silent();
@@ -109,7 +112,9 @@ fn a_paused_container_can_be_killed() {
 
 #[test]
 fn another_signal_waits_for_the_resume() {
-    let c = Bundle::busybox().script("trap 'echo got; exit' TERM; echo ready; while :; do sleep 0.01; done").create();
+    let c = Bundle::busybox()
+        .script("trap 'echo got; exit' TERM; echo ready; while :; do sleep 0.01; done")
+        .create();
     c.start();
     c.wait_for("ready\n");
     c.verb("pause").silent();

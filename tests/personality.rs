@@ -20,7 +20,10 @@ fn exec_has_the_containers() {
     differs!();
     needs!(cfg!(target_arch = "x86_64"), "32-bit form of its name that is known here");
     let personality = json!({ "domain": "LINUX32" });
-    let c = Bundle::busybox().set("/linux/personality", personality).args(["sleep", "600"]).run_detached();
+    let c = Bundle::busybox()
+        .set("/linux/personality", personality)
+        .args(["sleep", "600"])
+        .run_detached();
     assert_eq!(c.exec(&[], &["uname", "-m"]).ok().line(), "i686");
 }
 

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use crate::support::{Bundle, json, runtime, sockets};
 
-/// What is sent to the next who connects: the text, and the process that the descriptor stands for, as /proc says.
+/// What is sent to the next who connects: the text, and the process that the descriptor stands for,
+/// as /proc says.
 #[track_caller]
 fn receive(listener: &UnixListener) -> (String, i32) {
     assert!(sockets::readable(listener, runtime::time_limit()), "nobody connects");
@@ -57,7 +58,8 @@ fn exec_sends_its_process() {
     let c = Bundle::busybox().args(["sleep", "60"]).run_detached();
     let listener = listen(&c.bundle.scratch("pidfd.sock"));
     // Relative to the working directory, as all paths of flags.
-    c.exec(&["--pidfd-socket", "pidfd.sock", "--detach", "--pid-file", "pid"], &["sleep", "60"]).silent();
+    c.exec(&["--pidfd-socket", "pidfd.sock", "--detach", "--pid-file", "pid"], &["sleep", "60"])
+        .silent();
     let pid = c.bundle.read("pid").parse().unwrap();
     assert_eq!(receive(&listener), ("setns".to_owned(), pid));
     assert_ne!(pid, c.pid());
@@ -104,7 +106,8 @@ fn a_listener_that_hangs_up_is_an_error_and_leaves_nothing() {
     let path = bundle.scratch("pidfd.sock");
     let listener = listen(&path);
     let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", "sleep 1"] });
-    let bundle = bundle.flags(["--pidfd-socket", path.to_str().unwrap()]).push("/hooks/createRuntime", hook);
+    let bundle =
+        bundle.flags(["--pidfd-socket", path.to_str().unwrap()]).push("/hooks/createRuntime", hook);
     let running = bundle.begin("create", &[]);
     drop(listener.accept().unwrap());
     running.wait().refused().says("sending the pidfd (--pidfd-socket)").because("broken pipe");

@@ -1,4 +1,5 @@
-//! `--preserve-fds` and `LISTEN_FDS`: descriptors of the caller that reach the program, and all others that do not.
+//! `--preserve-fds` and `LISTEN_FDS`: descriptors of the caller that reach the program, and all
+//! others that do not.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -23,9 +24,12 @@ const LIST: &str = "for n in 3 4 5 6 7 8 9; do [ -e /proc/self/fd/$n ] && read l
 
 #[test]
 fn as_many_descriptors_as_asked_for_reach_the_program_at_their_numbers() {
-    for (preserved, expected) in
-        [("0", &[][..]), ("1", &["of 3"]), ("2", &["of 3", "of 4"]), ("3", &["of 3", "of 4", "of 5"])]
-    {
+    for (preserved, expected) in [
+        ("0", &[][..]),
+        ("1", &["of 3"]),
+        ("2", &["of 3", "of 4"]),
+        ("3", &["of 3", "of 4", "of 5"]),
+    ] {
         let bundle = opening(Bundle::busybox(), &[3, 4, 5, 8]).flags(["--preserve-fds", preserved]);
         let out = { bundle }.sh(LIST).ok();
         assert_eq!(out.lines(), expected, "{preserved}");
@@ -74,7 +78,9 @@ fn many_may_be_preserved() {
 #[test]
 fn what_is_not_open_is_left_out() {
     differs!();
-    for (open, preserved) in [(&[][..], "1"), (&[5], "3"), (&[3, 5, 8], "6"), (&[4], "5"), (&[3, 7], "5")] {
+    for (open, preserved) in
+        [(&[][..], "1"), (&[5], "3"), (&[3, 5, 8], "6"), (&[4], "5"), (&[3, 7], "5")]
+    {
         let expected: String = open.iter().map(|number| format!("of {number}\n")).collect();
         let script = format!("{LIST}; ls /proc/self/fd | wc -l");
         let bundle = || opening(Bundle::busybox(), open).flags(["--preserve-fds", preserved]);
@@ -106,11 +112,13 @@ fn a_number_that_is_none_is_refused() {
     }
 }
 
-/// A fifo that every call of the runtime has open for writing as this descriptor, and its other end.
+/// A fifo that every call of the runtime has open for writing as this descriptor, and its other
+/// end.
 fn fifo(bundle: Bundle, number: u32) -> (File, Bundle) {
     let path = bundle.scratch("fifo");
     nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
-    let reader = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&path).unwrap();
+    let reader =
+        File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&path).unwrap();
     let opened = bundle.after(&format!("exec {number}>{}", path.display()));
     (reader, opened)
 }
@@ -167,7 +175,8 @@ fn hooks_do_not_get_them() {
         .fold(bundle, |bundle, moment| bundle.push(&format!("/hooks/{moment}"), hook(&outside)))
         .push("/hooks/startContainer", hook("/said"));
     assert_eq!(bundle.sh(LIST).ok().lines(), ["of 3", "of 4"]);
-    let said = format!("{}{}", bundle.read("said"), fs::read_to_string(bundle.rootfs("said")).unwrap());
+    let said =
+        format!("{}{}", bundle.read("said"), fs::read_to_string(bundle.rootfs("said")).unwrap());
     assert_eq!(said, "0 1 2 3 \n".repeat(6));
 }
 
@@ -203,7 +212,10 @@ fn listen_fds_count_before_variables_of_the_config() {
 #[test]
 fn the_names_of_listen_fds_reach_the_program() {
     differs!();
-    let bundle = listening(opening(Bundle::busybox(), &[3]), "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web");
+    let bundle = listening(
+        opening(Bundle::busybox(), &[3]),
+        "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web",
+    );
     let out = { bundle }.sh(VARIABLES).ok();
     assert_eq!(out.lines(), ["LISTEN_FDNAMES=web", "LISTEN_FDS=1", "LISTEN_PID=1"]);
 }
@@ -235,8 +247,13 @@ fn a_negative_number_of_listen_fds_is_none() {
 fn listen_fds_that_are_not_open_are_refused() {
     differs!();
     for number in ["2", "999999999"] {
-        let bundle = listening(opening(Bundle::busybox(), &[3]), &format!("LISTEN_PID=$$ LISTEN_FDS={number}"));
-        bundle.refused().says(&format!("LISTEN_FDS: socket 1 (of {number}): fcntl(4, F_GETFD): bad file descriptor"));
+        let bundle = listening(
+            opening(Bundle::busybox(), &[3]),
+            &format!("LISTEN_PID=$$ LISTEN_FDS={number}"),
+        );
+        bundle.refused().says(&format!(
+            "LISTEN_FDS: socket 1 (of {number}): fcntl(4, F_GETFD): bad file descriptor"
+        ));
     }
 }
 
@@ -249,13 +266,22 @@ fn exec_knows_no_listen_fds() {
     let mut command = runtime::command(
         &runtime::program(),
         Some(&script),
-        ["--root", c.bundle.state_root().to_str().unwrap(), "exec", c.id(), "sh", "-c", &format!("{VARIABLES}{LIST}")],
+        [
+            "--root",
+            c.bundle.state_root().to_str().unwrap(),
+            "exec",
+            c.id(),
+            "sh",
+            "-c",
+            &format!("{VARIABLES}{LIST}"),
+        ],
     );
     let out = command.output().unwrap();
     assert!(out.status.success() && out.stdout.is_empty(), "{out:?}");
 }
 
-/// A link of the image to a descriptor of ours must not be the program, whichever numbers we have (CVE-2024-21626).
+/// A link of the image to a descriptor of ours must not be the program, whichever numbers we have
+/// (CVE-2024-21626).
 #[test]
 fn the_program_cannot_be_one_of_the_host_behind_preserved_ones() {
     let mut bundle = opening(Bundle::busybox(), &[3, 4]).flags(["--preserve-fds", "2"]);

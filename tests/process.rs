@@ -40,12 +40,19 @@ fn without_a_path_nothing_is_looked_up() {
 /// As with Go's look-up: it is found, and not run.
 #[test]
 fn a_program_is_not_run_by_a_relative_element_of_path() {
-    for path in ["PATH=:/bin", "PATH=.", "PATH=/nowhere::/bin", "PATH=../home:/bin", "PATH=/nowhere:"] {
-        let mut bundle = Bundle::busybox().set("/process/env", json!([path])).set("/process/cwd", "/home");
+    for path in
+        ["PATH=:/bin", "PATH=.", "PATH=/nowhere::/bin", "PATH=../home:/bin", "PATH=/nowhere:"]
+    {
+        let mut bundle =
+            Bundle::busybox().set("/process/env", json!([path])).set("/process/cwd", "/home");
         script(&bundle, "home/tool", "echo wrong");
-        bundle.run(["tool"]).refused().says("cannot run executable found relative to current directory");
+        bundle
+            .run(["tool"])
+            .refused()
+            .says("cannot run executable found relative to current directory");
     }
-    let mut bundle = Bundle::busybox().set("/process/env", json!(["PATH=:/bin"])).set("/process/cwd", "/home");
+    let mut bundle =
+        Bundle::busybox().set("/process/env", json!(["PATH=:/bin"])).set("/process/cwd", "/home");
     assert_eq!(bundle.run(["echo", "hi"]).ok().line(), "hi", "elsewhere in the path");
 }
 
@@ -128,7 +135,10 @@ fn a_variable_without_an_equals_sign_is_refused() {
 fn home_comes_from_the_containers_passwd() {
     assert_eq!(Bundle::busybox().sh("echo $HOME").ok().line(), "/root");
     let user = json!({ "uid": 1000, "gid": 1000 });
-    assert_eq!(Bundle::busybox().set("/process/user", user).sh("echo $HOME").ok().line(), "/home/sailor");
+    assert_eq!(
+        Bundle::busybox().set("/process/user", user).sh("echo $HOME").ok().line(),
+        "/home/sailor"
+    );
 }
 
 #[test]
@@ -142,18 +152,25 @@ fn home_is_the_root_directory_for_unknown_users() {
 
 #[test]
 fn home_that_is_set_is_kept() {
-    assert_eq!(Bundle::busybox().push("/process/env", "HOME=/there").sh("echo $HOME").ok().line(), "/there");
+    assert_eq!(
+        Bundle::busybox().push("/process/env", "HOME=/there").sh("echo $HOME").ok().line(),
+        "/there"
+    );
 }
 
 #[test]
 fn an_empty_home_is_filled_in() {
-    assert_eq!(Bundle::busybox().push("/process/env", "HOME=").sh("echo $HOME").ok().line(), "/root");
+    assert_eq!(
+        Bundle::busybox().push("/process/env", "HOME=").sh("echo $HOME").ok().line(),
+        "/root"
+    );
 }
 
 #[test]
 fn the_environment_of_the_runtime_stays_outside() {
     let out = Bundle::busybox().env("SECRET", "rum").run(["env"]).ok();
-    let mut names: Vec<_> = out.lines().into_iter().filter_map(|line| line.split('=').next()).collect();
+    let mut names: Vec<_> =
+        out.lines().into_iter().filter_map(|line| line.split('=').next()).collect();
     names.sort_unstable();
     assert_eq!(names, ["HOME", "PATH", "TERM"]);
 }
@@ -168,7 +185,10 @@ fn no_environment_at_all_is_fine() {
 
 #[test]
 fn cwd_is_the_working_directory() {
-    assert_eq!(Bundle::busybox().set("/process/cwd", "/home/sailor").run(["pwd"]).ok().line(), "/home/sailor");
+    assert_eq!(
+        Bundle::busybox().set("/process/cwd", "/home/sailor").run(["pwd"]).ok().line(),
+        "/home/sailor"
+    );
 }
 
 #[test]
@@ -186,7 +206,11 @@ fn a_missing_cwd_in_a_read_only_root_is_made_too() {
 
 #[test]
 fn a_cwd_that_is_a_file_is_refused() {
-    Bundle::busybox().set("/process/cwd", "/etc/passwd").refused().because("not a directory").names("cwd");
+    Bundle::busybox()
+        .set("/process/cwd", "/etc/passwd")
+        .refused()
+        .because("not a directory")
+        .names("cwd");
 }
 
 #[test]
@@ -228,8 +252,14 @@ fn no_new_privileges_is_set_when_true() {
 
 #[test]
 fn no_new_privileges_is_unset_when_false_or_missing() {
-    assert_eq!(no_new_privs(&mut Bundle::busybox().set("/process/noNewPrivileges", false)), "NoNewPrivs: 0");
-    assert_eq!(no_new_privs(&mut Bundle::busybox().remove("/process/noNewPrivileges")), "NoNewPrivs: 0");
+    assert_eq!(
+        no_new_privs(&mut Bundle::busybox().set("/process/noNewPrivileges", false)),
+        "NoNewPrivs: 0"
+    );
+    assert_eq!(
+        no_new_privs(&mut Bundle::busybox().remove("/process/noNewPrivileges")),
+        "NoNewPrivs: 0"
+    );
 }
 
 fn oom_score_adj(bundle: &mut Bundle) -> String {
@@ -240,8 +270,9 @@ fn oom_score_adj(bundle: &mut Bundle) -> String {
 fn oom_score_adj_is_set() {
     let lowest = if has_sys_resource() { -5 } else { 0 };
     for value in [321, lowest] {
-        let mut bundle =
-            Bundle::busybox().set("/process/oomScoreAdj", value).after("echo 77 > /proc/self/oom_score_adj");
+        let mut bundle = Bundle::busybox()
+            .set("/process/oomScoreAdj", value)
+            .after("echo 77 > /proc/self/oom_score_adj");
         assert_eq!(oom_score_adj(&mut bundle), value.to_string());
     }
 }

@@ -39,7 +39,10 @@ fn the_table_is_that_of_ps_ef() {
     assert!(out.stdout.contains("sleep 61") && out.stdout.contains("sleep 62"), "{out:?}");
     let pids = pids(&c);
     for line in &lines[1..] {
-        assert!(pids.contains(&line.split_whitespace().nth(1).unwrap().parse().unwrap()), "{out:?}");
+        assert!(
+            pids.contains(&line.split_whitespace().nth(1).unwrap().parse().unwrap()),
+            "{out:?}"
+        );
     }
 }
 
@@ -47,7 +50,8 @@ fn the_table_is_that_of_ps_ef() {
 fn options_behind_the_id_go_to_ps() {
     let c = two();
     let out = c.bundle.call(&["ps", c.id(), "-e", "-o", "pid,comm"]).ok();
-    let rows: Vec<Vec<&str>> = out.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    let rows: Vec<Vec<&str>> =
+        out.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["PID", "COMMAND"]);
     assert_eq!(rows[1], [c.pid().to_string().as_str(), "sh"], "{out:?}");
     assert_eq!(rows.len(), 4, "{out:?}");
@@ -62,7 +66,10 @@ fn options_behind_the_id_go_to_ps() {
 #[test]
 fn a_table_without_pids_is_refused() {
     let c = two();
-    c.bundle.call(&["ps", c.id(), "-o", "comm"]).refused().says("couldn't find PID field in ps output");
+    c.bundle
+        .call(&["ps", c.id(), "-o", "comm"])
+        .refused()
+        .says("couldn't find PID field in ps output");
 }
 
 #[test]
@@ -95,7 +102,10 @@ fn a_paused_and_a_created_container_have_processes() {
 
 #[test]
 fn processes_of_sub_cgroups_count() {
-    needs!(!cgroups::is_pure_v2(), "cgroup v1 hierarchy that may be divided while it has processes");
+    needs!(
+        !cgroups::is_pure_v2(),
+        "cgroup v1 hierarchy that may be divided while it has processes"
+    );
     let c = two();
     let sub = cgroups::v1("devices", c.id()).join("sub");
     std::fs::create_dir(&sub).unwrap();

@@ -39,7 +39,8 @@ fn every_limit_is_set_exactly() {
     let mut bundle = Bundle::busybox().set("/process/rlimits", json!([]));
     for (n, (kind, title)) in (0..).zip(ALL) {
         let (soft, hard) = wanted(n, title);
-        bundle = bundle.push("/process/rlimits", json!({ "type": kind, "soft": soft, "hard": hard }));
+        bundle =
+            bundle.push("/process/rlimits", json!({ "type": kind, "soft": soft, "hard": hard }));
     }
     let limits = bundle.run(["cat", "/proc/self/limits"]).ok().stdout;
     for (n, (kind, title)) in (0..).zip(ALL) {
@@ -70,7 +71,9 @@ fn limits_that_are_not_named_stay() {
 #[test]
 fn limits_bite() {
     let limits = json!([{ "type": "RLIMIT_FSIZE", "soft": 1024, "hard": 1024 }]);
-    let out = Bundle::busybox().set("/process/rlimits", limits).sh("head -c 2000 /dev/zero > /f; stat -c %s /f");
+    let out = Bundle::busybox()
+        .set("/process/rlimits", limits)
+        .sh("head -c 2000 /dev/zero > /f; stat -c %s /f");
     assert_eq!(out.line(), "1024", "{out:?}");
 }
 
@@ -92,7 +95,11 @@ fn an_unknown_limit_is_refused() {
 fn a_duplicate_limit_is_refused() {
     differs!();
     let limit = json!({ "type": "RLIMIT_NOFILE", "soft": 100, "hard": 100 });
-    Bundle::busybox().push("/process/rlimits", limit).refused().says("RLIMIT_NOFILE").names("rlimits");
+    Bundle::busybox()
+        .push("/process/rlimits", limit)
+        .refused()
+        .says("RLIMIT_NOFILE")
+        .names("rlimits");
 }
 
 #[test]

@@ -90,7 +90,9 @@ fn what_the_host_mounts_below_the_rootfs_later_stays_outside() {
     let below = bundle.rootfs("mnt/below");
     fs::create_dir_all(&below).unwrap();
     let (etc, below) = (bundle.rootfs("etc"), below.display());
-    let bundle = bundle.after(&format!("mount -t tmpfs below {below}; mount --make-shared {below}; mkdir {below}/in"));
+    let bundle = bundle.after(&format!(
+        "mount -t tmpfs below {below}; mount --make-shared {below}; mkdir {below}/in"
+    ));
     let late = format!("mount -t tmpfs late {} && mount -t tmpfs late {below}/in", etc.display());
     let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", late], "env": ["PATH=/usr/bin:/bin:/usr/sbin:/sbin"] });
     let mounts = bundle.push("/hooks/createRuntime", hook).mountinfo();
@@ -149,8 +151,8 @@ fn mounts_do_not_propagate_to_a_shared_host() {
     bundle.assert_nothing_left();
 }
 
-/// There is no mount namespace but the host's, whose propagation is not the container's to change (runc 1.5.3). Seen to
-/// fail with `Enter::Chroot` treated as the others in `init/rootfs/mod.rs`.
+/// There is no mount namespace but the host's, whose propagation is not the container's to change
+/// (runc 1.5.3). Seen to fail with `Enter::Chroot` treated as the others in `init/rootfs/mod.rs`.
 #[test]
 fn without_a_mount_namespace_the_host_keeps_its_propagation() {
     differs!();
@@ -166,15 +168,23 @@ fn without_a_mount_namespace_the_host_keeps_its_propagation() {
         after.display()
     ));
     let out = bundle.run_as_is();
-    let shared = |name| mountinfo::parse(&bundle.read(name)).iter().filter(|mount| mount.propagates("shared")).count();
+    let shared = |name| {
+        mountinfo::parse(&bundle.read(name))
+            .iter()
+            .filter(|mount| mount.propagates("shared"))
+            .count()
+    };
     assert!(shared("before") > 0, "{out:?}");
     assert_eq!(shared("after"), shared("before"), "{out:?}");
 }
 
-/// Options that only mount(2) takes need a place for a moment. Seen to fail: the host's /proc was covered, for good.
+/// Options that only mount(2) takes need a place for a moment. Seen to fail: the host's /proc was
+/// covered, for good.
 #[test]
 fn what_is_mounted_for_a_moment_does_not_propagate_to_a_shared_host() {
-    let bundle = on_a_shared_host().after("mount --make-rshared /").set("/linux/rootfsPropagation", "shared");
+    let bundle = on_a_shared_host()
+        .after("mount --make-rshared /")
+        .set("/linux/rootfsPropagation", "shared");
     let mount = json!({ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["silent", "size=64k"] });
     let seen = bundle.scratch("seen");
     let look = format!(
@@ -193,8 +203,8 @@ fn no_pivot_runs_the_container_all_the_same() {
     bundle.assert_nothing_left();
 }
 
-/// Without pivot_root the host's /proc must not stay mounted below the new root: a user namespace may mount a fresh
-/// /proc only where an unmasked one is visible already.
+/// Without pivot_root the host's /proc must not stay mounted below the new root: a user namespace
+/// may mount a fresh /proc only where an unmasked one is visible already.
 #[test]
 fn no_pivot_leaves_no_bare_proc() {
     let capabilities = config::capabilities(&["CAP_SETFCAP"]);
@@ -206,8 +216,8 @@ fn no_pivot_leaves_no_bare_proc() {
     }
 }
 
-/// Where pivot_root is not possible, as it is not on a ramdisk: the mount that our root is on is a shared one, which
-/// cannot be seen, and so not be changed, from within.
+/// Where pivot_root is not possible, as it is not on a ramdisk: the mount that our root is on is a
+/// shared one, which cannot be seen, and so not be changed, from within.
 fn where_pivot_root_is_impossible(bundle: Bundle) -> Bundle {
     let (outside, jail) = (bundle.scratch_dir("outside"), bundle.scratch("outside/jail"));
     let (outside, jail) = (outside.display(), jail.display());

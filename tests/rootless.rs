@@ -24,7 +24,12 @@ fn rootless_is_nothing_else() {
 fn listed(bundle: &Bundle, become_it: &str, user: &str) -> String {
     let program = runtime::program();
     let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("exec {become_it} \"$@\"")).arg("sh").arg(program).args(["list", "-q"]);
+    command
+        .arg("-c")
+        .arg(format!("exec {become_it} \"$@\""))
+        .arg("sh")
+        .arg(program)
+        .args(["list", "-q"]);
     command.env("XDG_RUNTIME_DIR", bundle.dir()).env("USER", user);
     let out = command.output().unwrap();
     assert!(out.status.success(), "{out:?}");

@@ -1,4 +1,5 @@
-//! The births of an ordinary user's containers: what needs rights that only his user namespace gives.
+//! The births of an ordinary user's containers: what needs rights that only his user namespace
+//! gives.
 
 use crate::support::{Bundle, json};
 
@@ -8,7 +9,8 @@ fn of_an_ordinary_user() -> Bundle {
     Bundle::busybox().by_user(SAILOR)
 }
 
-/// runtime-spec: linux.timeOffsets. The clocks of a time namespace belong to the user namespace that it is made in.
+/// runtime-spec: linux.timeOffsets. The clocks of a time namespace belong to the user namespace
+/// that it is made in.
 #[test]
 fn an_ordinary_user_may_set_the_clocks_of_a_new_time_namespace() {
     differs!();
@@ -21,8 +23,8 @@ fn an_ordinary_user_may_set_the_clocks_of_a_new_time_namespace() {
     assert!(c.finish().trim().parse::<u64>().unwrap() >= 1_000_000_000);
 }
 
-/// Of a container that an ordinary user has created, `exec` enters the namespaces, and so may others of his programs,
-/// such as one that connects its network.
+/// Of a container that an ordinary user has created, `exec` enters the namespaces, and so may
+/// others of his programs, such as one that connects its network.
 #[test]
 fn an_ordinary_user_may_enter_a_created_container() {
     let c = of_an_ordinary_user().args(["sleep", "600"]).create();
@@ -41,7 +43,8 @@ fn init_in_a_joined_user_namespace_cannot_be_entered_before_it_runs() {
     differs!();
     let first = of_an_ordinary_user().args(["sleep", "600"]).run_detached();
     let namespace = json!({ "type": "user", "path": format!("/proc/{}/ns/user", first.pid()) });
-    let second = of_an_ordinary_user().without_namespace("user").push("/linux/namespaces", namespace);
+    let second =
+        of_an_ordinary_user().without_namespace("user").push("/linux/namespaces", namespace);
     let second = second.remove("/linux/uidMappings").remove("/linux/gidMappings");
     let second = second.args(["sleep", "600"]).create();
     second.exec(&[], &["true"]).exec_refused();

@@ -41,7 +41,8 @@ fn no_cgroup_and_no_pid_namespace_is_a_warning() {
     let warning = "no cgroup and no private pid namespace";
     let out = bundle().run(["true"]).ok();
     assert!(!out.stderr.contains(warning), "{out:?}");
-    let proc = json!({"destination": "/proc", "type": "none", "source": "/proc", "options": ["rbind"]});
+    let proc =
+        json!({"destination": "/proc", "type": "none", "source": "/proc", "options": ["rbind"]});
     let bundle = bundle().without_namespace("pid").set("/mounts/0", proc);
     let out = { bundle }.run(["true"]).ok();
     assert!(out.stderr.contains(warning), "{out:?}");
@@ -52,7 +53,9 @@ fn a_limit_without_the_right_to_a_cgroup_is_refused() {
     needs!(cgroups::has("pids"), "pids controller");
     let out = bundle().set("/linux/resources/pids/limit", 5).refused();
     if cgroups::is_pure_v2() {
-        out.says("rootless needs no limits + no cgrouppath when no permission is granted for cgroups");
+        out.says(
+            "rootless needs no limits + no cgrouppath when no permission is granted for cgroups",
+        );
     }
 }
 
@@ -75,7 +78,9 @@ impl Delegated {
         for dir in &made.0 {
             fs::create_dir(dir).unwrap();
             let owner = format!("{0}:{0}", systemd::USER);
-            assert!(Command::new("chown").args(["-R", &owner]).arg(dir).status().unwrap().success());
+            assert!(
+                Command::new("chown").args(["-R", &owner]).arg(dir).status().unwrap().success()
+            );
         }
         made
     }
@@ -89,7 +94,8 @@ impl Drop for Delegated {
     }
 }
 
-/// Where cgroup v2 is beside cgroup v1 it limits nothing, and the right to make cgroups there is not needed.
+/// Where cgroup v2 is beside cgroup v1 it limits nothing, and the right to make cgroups there is
+/// not needed.
 #[test]
 fn the_hierarchies_of_cgroup_v1_are_enough() {
     needs!(cgroups::has_both() && cgroups::has_v1("pids"), "cgroup v2 beside cgroup v1");
@@ -111,7 +117,10 @@ fn the_hierarchies_of_cgroup_v1_are_enough() {
 #[test]
 fn the_users_systemd_makes_the_cgroup() {
     differs!();
-    needs!(systemd::runs_for_user() && cgroups::is_pure_v2(), "systemd for user 1000, on cgroup v2");
+    needs!(
+        systemd::runs_for_user() && cgroups::is_pure_v2(),
+        "systemd for user 1000, on cgroup v2"
+    );
     let mut c = by_systemd()
         .set("/linux/resources/pids/limit", 66)
         .set("/linux/resources/memory/limit", 64 << 20)
@@ -140,16 +149,23 @@ fn the_users_systemd_makes_the_cgroup() {
     c.bundle.assert_nothing_left();
 }
 
-/// systemd gives its users cpu, memory and pids; the error says what is missing, and what to do about it.
+/// systemd gives its users cpu, memory and pids; the error says what is missing, and what to do
+/// about it.
 #[test]
 fn a_controller_that_is_not_delegated_is_named() {
     differs!();
-    needs!(systemd::runs_for_user() && cgroups::is_pure_v2(), "systemd for user 1000, on cgroup v2");
-    let controllers = format!("user.slice/user-{0}.slice/user@{0}.service/cgroup.controllers", systemd::USER);
+    needs!(
+        systemd::runs_for_user() && cgroups::is_pure_v2(),
+        "systemd for user 1000, on cgroup v2"
+    );
+    let controllers =
+        format!("user.slice/user-{0}.slice/user@{0}.service/cgroup.controllers", systemd::USER);
     let controllers = fs::read_to_string(cgroups::v2_root().unwrap().join(controllers)).unwrap();
     needs!(!controllers.contains("cpuset"), "controller that is kept from users");
     let out = by_systemd().set("/linux/resources/cpu/cpus", "0").refused();
-    out.says("linux.resources.cpu.cpus").says("\"cpuset\" is not available").says("Delegate=cpu cpuset io memory pids");
+    out.says("linux.resources.cpu.cpus")
+        .says("\"cpuset\" is not available")
+        .says("Delegate=cpu cpuset io memory pids");
 }
 
 #[test]
@@ -163,8 +179,7 @@ fn without_the_users_bus_the_error_says_what_to_do() {
 /// Where all hierarchies are read-only.
 #[test]
 fn the_flag_says_whether_to_do_without() {
-    let read_only =
-        "for at in $(awk '$3 ~ /^cgroup/ { print $2 }' /proc/self/mounts); do mount -o remount,bind,ro $at; done";
+    let read_only = "for at in $(awk '$3 ~ /^cgroup/ { print $2 }' /proc/self/mounts); do mount -o remount,bind,ro $at; done";
     let bundle = |value| Bundle::busybox().after(read_only).global(["--rootless", value]);
     bundle("true").run(["true"]).ok();
     bundle("false").refused();

@@ -27,7 +27,8 @@ fn run_passes_large_output_on() {
 #[test]
 fn standard_descriptors_that_are_closed_are_no_files_of_ours() {
     let mut bundle = Bundle::busybox().after("exec <&- >&-");
-    let out = bundle.sh("for fd in 0 1; do file=$(readlink /proc/$$/fd/$fd); echo $file >&2; done").ok();
+    let out =
+        bundle.sh("for fd in 0 1; do file=$(readlink /proc/$$/fd/$fd); echo $file >&2; done").ok();
     // runc passes on what the program writes.
     let harmless = |line: &str| line == "/dev/null" || line.starts_with("pipe:");
     assert!(out.stderr.lines().count() == 2 && out.stderr.lines().all(harmless), "{out:?}");
@@ -114,7 +115,8 @@ fn a_detached_container_stays_until_it_is_deleted() {
 fn pid_file_is_gone_when_the_program_does_not_run() {
     differs!();
     let hook = json!({ "path": "/bin/false" });
-    let mut bundle = Bundle::busybox().push("/hooks/startContainer", hook).flags(["--pid-file", "pid"]);
+    let mut bundle =
+        Bundle::busybox().push("/hooks/startContainer", hook).flags(["--pid-file", "pid"]);
     assert_ne!(bundle.run(["true"]).status, 0);
     assert_eq!(bundle.read("pid"), "");
     bundle.assert_nothing_left();
@@ -152,7 +154,8 @@ fn a_run_that_fails_leaves_nothing() {
 #[track_caller]
 fn is_forwarded(signal: Signal) {
     let name = signal.as_str().strip_prefix("SIG").unwrap();
-    let script = format!("trap 'echo got {name}; exit 9' {name}; echo ready; while :; do sleep 0.05; done");
+    let script =
+        format!("trap 'echo got {name}; exit 9' {name}; echo ready; while :; do sleep 0.05; done");
     let bundle = Bundle::busybox().script(&script);
     let running = bundle.run_in_background();
     running.wait_for("ready");
@@ -231,7 +234,8 @@ fn the_container_is_seen_by_other_verbs_while_it_runs() {
 /// The parent of a process whose own parent has ended: who that is, is the difference.
 fn parent_of_an_orphan(flags: &[&str]) -> (i32, i32) {
     let script = "(sleep 60 & echo $! > /orphan); echo ready; sleep 60";
-    let bundle = Bundle::busybox().without_namespace("pid").script(script).flags(flags.iter().copied());
+    let bundle =
+        Bundle::busybox().without_namespace("pid").script(script).flags(flags.iter().copied());
     let run = bundle.run_in_background();
     run.wait_for("ready");
     let orphan = std::fs::read_to_string(bundle.rootfs("orphan")).unwrap();

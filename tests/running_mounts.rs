@@ -11,7 +11,10 @@ const IDS: u32 = 100_000;
 
 fn in_user_namespace(bundle: Bundle) -> Bundle {
     let ids = json!([{ "containerID": 0, "hostID": IDS, "size": 65536 }]);
-    let chown = std::process::Command::new("chown").args(["-R", "-h", "100000:100000"]).arg(bundle.rootfs("")).status();
+    let chown = std::process::Command::new("chown")
+        .args(["-R", "-h", "100000:100000"])
+        .arg(bundle.rootfs(""))
+        .status();
     assert!(chown.unwrap().success());
     let bundle = bundle.push("/linux/namespaces", json!({ "type": "user" }));
     bundle.set("/linux/uidMappings", ids.clone()).set("/linux/gidMappings", ids)
@@ -52,11 +55,13 @@ fn mounts_are_made_and_taken_away() {
             { "destination": "/t/below", "type": "tmpfs", "source": "tmpfs" },
         ]);
         mounts(&c, "add", &list).silent();
-        let script =
-            "cat /new/file; touch /new/place/x 2>&1 | grep -o 'Read-only'; touch /t/x /t/below/x && echo written";
+        let script = "cat /new/file; touch /new/place/x 2>&1 | grep -o 'Read-only'; touch /t/x /t/below/x && echo written";
         assert_eq!(c.exec_sh(script).ok().lines(), ["dear", "Read-only", "written"]);
         let info = mountinfo(&c);
-        assert!(info.lines().any(|line| line.contains(" /t rw,") && line.contains("noexec")), "{info}");
+        assert!(
+            info.lines().any(|line| line.contains(" /t rw,") && line.contains("noexec")),
+            "{info}"
+        );
         assert!(info.lines().any(|line| line.contains(" /new/place ro,nosuid")), "{info}");
         mounts(&c, "remove", &list).silent();
         assert_eq!(mountinfo(&c), before);
@@ -115,9 +120,15 @@ fn all_are_made_or_none() {
         json!({ "destination": "/two", "source": source.join("letter"), "options": ["bind"] }),
     ];
     for (bad, text) in [
-        (json!({ "destination": "/x", "source": "/nowhere", "options": ["bind"] }), "mounts[2].source"),
+        (
+            json!({ "destination": "/x", "source": "/nowhere", "options": ["bind"] }),
+            "mounts[2].source",
+        ),
         (json!({ "destination": "/file/x", "source": source, "options": ["bind"] }), "mounts[2]"),
-        (json!({ "destination": "/proc/sys", "source": source, "options": ["bind"] }), "inside /proc"),
+        (
+            json!({ "destination": "/proc/sys", "source": source, "options": ["bind"] }),
+            "inside /proc",
+        ),
         (json!({ "destination": "/x", "type": "nofs" }), "mounts[2]"),
         (json!({ "destination": "/x", "type": "proc" }), "mounts[2]: a proc shows"),
         (json!({ "destination": "/x", "type": "tmpfs", "options": ["remount"] }), "mounts[2]"),
@@ -125,7 +136,9 @@ fn all_are_made_or_none() {
         mounts(&c, "add", &json!([good[0], good[1], bad])).refused().says(text);
         assert_eq!(mountinfo(&c), before, "{bad}");
     }
-    mounts(&c, "remove", &json!([{ "destination": "/nothing" }])).refused().says("mounts[0].destination");
+    mounts(&c, "remove", &json!([{ "destination": "/nothing" }]))
+        .refused()
+        .says("mounts[0].destination");
     mounts(&c, "remove", &json!([{ "destination": "/etc" }])).refused().says("no mount point");
     mounts(&c, "remove", &json!([{ "destination": "/" }])).refused().says("mounts[0].destination");
     mounts(&c, "change", &json!([])).refused().says("known: add, remove");
@@ -140,12 +153,14 @@ fn a_link_of_the_container_does_not_choose_what_is_taken_away() {
     symlink("/proc/timer_list", bundle.rootfs("link")).unwrap();
     let c = bundle.args(["sleep", "60"]).run_detached();
     let before = mountinfo(&c);
-    mounts(&c, "remove", &json!([{ "destination": "/link" }])).refused().says("mounts[0].destination");
+    mounts(&c, "remove", &json!([{ "destination": "/link" }]))
+        .refused()
+        .says("mounts[0].destination");
     assert_eq!(mountinfo(&c), before);
 }
 
-/// A hostile container swaps a directory on the way for a link that leads out of its root, as fast as it can: neither are
-/// mount points made there, nor does the host get a mount.
+/// A hostile container swaps a directory on the way for a link that leads out of its root, as fast
+/// as it can: neither are mount points made there, nor does the host get a mount.
 #[test]
 fn a_container_that_renames_what_is_on_the_way_cannot_lead_a_mount_out() {
     differs!();
@@ -155,7 +170,8 @@ fn a_container_that_renames_what_is_on_the_way_cannot_lead_a_mount_out() {
     fs::create_dir(bundle.rootfs("d")).unwrap();
     fs::create_dir(bundle.rootfs("d/real")).unwrap();
     symlink(format!("{}{}", "../".repeat(12), outside.display()), bundle.rootfs("d/link")).unwrap();
-    let script = "cd /d; echo ready; while :; do mv real way; mv way real; mv link way; mv way link; done";
+    let script =
+        "cd /d; echo ready; while :; do mv real way; mv way real; mv link way; mv way link; done";
     let c = bundle.script(script).run_detached();
     c.wait_for("ready\n");
     let host = fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
@@ -172,7 +188,8 @@ fn a_container_that_renames_what_is_on_the_way_cannot_lead_a_mount_out() {
     assert_eq!(ours(&now), 0, "a mount of the container is the host's ({host} before)");
 }
 
-/// The process that makes them is not seen by the container's processes, though they may trace whatever they see.
+/// The process that makes them is not seen by the container's processes, though they may trace
+/// whatever they see.
 #[test]
 fn a_container_sees_nothing_of_the_process_that_mounts() {
     differs!();

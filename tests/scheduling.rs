@@ -55,7 +55,8 @@ fn deadline() -> Value {
     })
 }
 
-const DEADLINE_AS_SHOWN: [&str; 3] = ["SCHED_DEADLINE|SCHED_RESET_ON_FORK", "0", "42000/100000/1000000"];
+const DEADLINE_AS_SHOWN: [&str; 3] =
+    ["SCHED_DEADLINE|SCHED_RESET_ON_FORK", "0", "42000/100000/1000000"];
 
 #[test]
 fn every_policy_is_set() {
@@ -86,7 +87,9 @@ fn the_nice_value_is_set() {
         assert_eq!(nice(c.pid()), value, "{name}");
     }
     // The specification: not set is 0, whatever the runtime's own is.
-    let c = sleeping(scheduled(json!({ "policy": "SCHED_OTHER" })).after("renice -n 3 -p $$ > /dev/null"));
+    let c = sleeping(
+        scheduled(json!({ "policy": "SCHED_OTHER" })).after("renice -n 3 -p $$ > /dev/null"),
+    );
     assert_eq!(nice(c.pid()), 0);
 }
 
@@ -145,7 +148,8 @@ fn a_deadline_on_some_of_the_cpus_is_refused() {
     needs!(cgroups::has("cpuset"), "cpuset controller");
     let bundle = Bundle::busybox().set("/process/scheduler", deadline());
     let out = bundle.set("/linux/resources/cpu/cpus", "0").refused();
-    out.says("process scheduler can't be used together with AllowedCPUs").names("process.scheduler");
+    out.says("process scheduler can't be used together with AllowedCPUs")
+        .names("process.scheduler");
 }
 
 #[test]
@@ -153,7 +157,11 @@ fn a_realtime_policy_without_the_right_to_it_leaves_nothing() {
     differs!();
     let drop = "exec setpriv --bounding-set=-sys_nice \"$@\"";
     let bundle = scheduled(json!({ "policy": "SCHED_FIFO", "priority": 1 })).after(drop);
-    bundle.refused().because("operation not permitted").says("CAP_SYS_NICE").names("process.scheduler");
+    bundle
+        .refused()
+        .because("operation not permitted")
+        .says("CAP_SYS_NICE")
+        .names("process.scheduler");
 }
 
 #[test]
@@ -164,17 +172,33 @@ fn bad_schedulers_are_refused() {
         (json!({ "policy": "" }), "scheduler.policy", "scheduler policy is required"),
         (json!({ "policy": "FIFO" }), "scheduler.policy", "invalid scheduler policy: FIFO"),
         (json!({ "policy": "SCHED_ISO" }), "scheduler.policy", "SCHED_ISO"),
-        (json!({ "policy": "SCHED_OTHER", "nice": 20 }), "scheduler.nice", "invalid scheduler.nice: 20"),
-        (json!({ "policy": "SCHED_BATCH", "nice": -21 }), "scheduler.nice", "invalid scheduler.nice: -21"),
+        (
+            json!({ "policy": "SCHED_OTHER", "nice": 20 }),
+            "scheduler.nice",
+            "invalid scheduler.nice: 20",
+        ),
+        (
+            json!({ "policy": "SCHED_BATCH", "nice": -21 }),
+            "scheduler.nice",
+            "invalid scheduler.nice: -21",
+        ),
         (
             json!({ "policy": "SCHED_OTHER", "priority": 1 }),
             "scheduler.priority",
             "can only be specified for SchedFIFO",
         ),
         (json!({ "policy": "SCHED_FIFO" }), "scheduler.priority", "invalid scheduler.priority: 0"),
-        (json!({ "policy": "SCHED_OTHER", "period": 1 }), "scheduler", "can only be specified for SchedDeadline"),
+        (
+            json!({ "policy": "SCHED_OTHER", "period": 1 }),
+            "scheduler",
+            "can only be specified for SchedDeadline",
+        ),
         (json!({ "policy": "SCHED_DEADLINE" }), "scheduler", "runtime 0, deadline 0 and period 0"),
-        (json!({ "policy": "SCHED_IDLE", "flags": ["X"] }), "scheduler.flags[0]", "invalid scheduler flag: X"),
+        (
+            json!({ "policy": "SCHED_IDLE", "flags": ["X"] }),
+            "scheduler.flags[0]",
+            "invalid scheduler flag: X",
+        ),
         (json!({ "policy": 7 }), "scheduler.policy", "expected a string"),
     ] {
         Bundle::busybox().set("/process/scheduler", scheduler).refused().says(text).names(key);
@@ -211,10 +235,13 @@ fn exec_has_the_containers_io_priority_or_its_own() {
 #[test]
 fn bad_io_priorities_are_refused() {
     differs!();
-    let refused = |priority: Value| -> Output { Bundle::busybox().set("/process/ioPriority", priority).refused() };
+    let refused = |priority: Value| -> Output {
+        Bundle::busybox().set("/process/ioPriority", priority).refused()
+    };
     for priority in [-1, 8, 1_i64 << 40] {
         let out = refused(json!({ "class": "IOPRIO_CLASS_BE", "priority": priority }));
-        out.says(&format!("invalid ioPriority.Priority: {priority}")).names("process.ioPriority.priority");
+        out.says(&format!("invalid ioPriority.Priority: {priority}"))
+            .names("process.ioPriority.priority");
     }
     for class in ["", "BE", "IOPRIO_CLASS_NONE"] {
         let out = refused(json!({ "class": class, "priority": 1 }));

@@ -1,7 +1,8 @@
 //! `linux.seccomp`
 //!
-//! The system calls are chosen so that plain busybox programs make them with arguments a test controls:
-//! `renice N` calls setpriority with N as its third argument, `truncate -s N` calls ftruncate with N as its second.
+//! The system calls are chosen so that plain busybox programs make them with arguments a test
+//! controls: `renice N` calls setpriority with N as its third argument, `truncate -s N` calls
+//! ftruncate with N as its second.
 
 use crate::support::{Bundle, Output, Value, json};
 
@@ -9,7 +10,8 @@ const EPERM: &str = "Operation not permitted";
 
 /// Everything but these rules is allowed.
 fn with_rules(rules: Value) -> Bundle {
-    Bundle::busybox().set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules }))
+    Bundle::busybox()
+        .set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules }))
 }
 
 /// mkdir gets this action.
@@ -37,14 +39,16 @@ fn errno_means_eperm_by_default() {
 
 #[test]
 fn errno_ret_chooses_the_error() {
-    let rules = json!([{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28 }]);
+    let rules =
+        json!([{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28 }]);
     let out = mkdir(with_rules(rules));
     assert!(out.stderr.contains("No space left on device"), "{out:?}");
 }
 
 #[test]
 fn errno_zero_makes_a_call_succeed_without_effect() {
-    let rules = json!([{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 0 }]);
+    let rules =
+        json!([{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 0 }]);
     let mut bundle = with_rules(rules);
     bundle.run(["mkdir", "/new"]).silent();
     assert!(!bundle.rootfs("new").exists());
@@ -57,7 +61,9 @@ fn other_calls_are_not_concerned() {
 
 #[test]
 fn killing_ends_the_program_with_sigsys() {
-    for action in ["SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP"] {
+    for action in
+        ["SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP"]
+    {
         assert_eq!(mkdir(with_action(action)).status, 128 + 31, "{action}");
     }
 }
@@ -130,8 +136,7 @@ fn conditions_on_the_same_argument_are_alternatives() {
 
 #[test]
 fn several_rules_for_one_call_are_alternatives() {
-    let rule =
-        |n: u64| json!({ "names": ["setpriority"], "action": "SCMP_ACT_ERRNO", "args": third("SCMP_CMP_EQ", n) });
+    let rule = |n: u64| json!({ "names": ["setpriority"], "action": "SCMP_ACT_ERRNO", "args": third("SCMP_CMP_EQ", n) });
     let script = "for n in 1 2 3 4 5; do renice $n -p $$ >/dev/null 2>&1 || echo $n; done";
     let out = with_rules(json!([rule(2), rule(4)])).sh(script).ok();
     assert_eq!(out.lines(), ["2", "4"]);
@@ -141,7 +146,8 @@ fn several_rules_for_one_call_are_alternatives() {
 #[track_caller]
 fn caught_sizes(op: &str, value: u64) -> Vec<u64> {
     let args = json!([{ "index": 1, "value": value, "op": op }]);
-    let rules = json!([{ "names": ["ftruncate", "truncate"], "action": "SCMP_ACT_ERRNO", "args": args }]);
+    let rules =
+        json!([{ "names": ["ftruncate", "truncate"], "action": "SCMP_ACT_ERRNO", "args": args }]);
     let script = "for n in 5 4294967295 4294967296 4294967301 8589934597; do \
                   truncate -s $n /f 2>/dev/null || echo $n; done";
     let out = with_rules(rules).sh(script).ok();
@@ -159,7 +165,8 @@ fn all_64_bits_of_an_argument_are_compared() {
     assert_eq!(caught_sizes("SCMP_CMP_LE", FOUR_GIB), [5, FOUR_GIB - 1, FOUR_GIB]);
 }
 
-/// What a small static program needs, and what a runtime does between installing the filter and starting it.
+/// What a small static program needs, and what a runtime does between installing the filter and
+/// starting it.
 const BARE_NECESSITIES: &[&str] = &[
     "access",
     "arch_prctl",
@@ -305,7 +312,8 @@ fn the_filter_reaches_child_processes() {
 
 #[test]
 fn architectures_are_accepted() {
-    let native = if cfg!(target_arch = "aarch64") { "SCMP_ARCH_AARCH64" } else { "SCMP_ARCH_X86_64" };
+    let native =
+        if cfg!(target_arch = "aarch64") { "SCMP_ARCH_AARCH64" } else { "SCMP_ARCH_X86_64" };
     let all = json!([native, "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_ARM"]);
     for list in [json!([]), json!([native]), all] {
         let out = mkdir(with_action("SCMP_ACT_ERRNO").set("/linux/seccomp/architectures", list));
@@ -315,14 +323,18 @@ fn architectures_are_accepted() {
 
 #[test]
 fn the_native_architecture_need_not_be_listed() {
-    let out = mkdir(with_action("SCMP_ACT_ERRNO").set("/linux/seccomp/architectures", json!(["SCMP_ARCH_ARM"])));
+    let out = mkdir(
+        with_action("SCMP_ACT_ERRNO").set("/linux/seccomp/architectures", json!(["SCMP_ARCH_ARM"])),
+    );
     assert!(out.stderr.contains(EPERM), "{out:?}");
 }
 
 #[test]
 fn flags_are_accepted() {
     differs!();
-    for flags in [json!([]), json!(["SECCOMP_FILTER_FLAG_LOG"]), json!(["SECCOMP_FILTER_FLAG_SPEC_ALLOW"])] {
+    for flags in
+        [json!([]), json!(["SECCOMP_FILTER_FLAG_LOG"]), json!(["SECCOMP_FILTER_FLAG_SPEC_ALLOW"])]
+    {
         let out = mkdir(with_action("SCMP_ACT_ERRNO").set("/linux/seccomp/flags", flags));
         assert!(out.stderr.contains(EPERM), "{out:?}");
     }
@@ -331,7 +343,8 @@ fn flags_are_accepted() {
 #[test]
 fn an_unknown_flag_is_refused() {
     differs!();
-    let bundle = with_action("SCMP_ACT_ERRNO").set("/linux/seccomp/flags", json!(["SECCOMP_FILTER_FLAG_RUM"]));
+    let bundle = with_action("SCMP_ACT_ERRNO")
+        .set("/linux/seccomp/flags", json!(["SECCOMP_FILTER_FLAG_RUM"]));
     bundle.refused().says("SECCOMP_FILTER_FLAG_RUM").names("flags");
 }
 
@@ -342,7 +355,8 @@ fn an_unknown_action_is_refused() {
 
 #[test]
 fn an_unknown_default_action_is_refused() {
-    let bundle = Bundle::busybox().set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_RUM" }));
+    let bundle =
+        Bundle::busybox().set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_RUM" }));
     bundle.refused().says("SCMP_ACT_RUM").names("defaultAction");
 }
 
@@ -356,7 +370,8 @@ fn an_unknown_operator_is_refused() {
 
 #[test]
 fn an_unknown_architecture_is_refused() {
-    let bundle = with_action("SCMP_ACT_ERRNO").set("/linux/seccomp/architectures", json!(["SCMP_ARCH_RUM"]));
+    let bundle =
+        with_action("SCMP_ACT_ERRNO").set("/linux/seccomp/architectures", json!(["SCMP_ARCH_RUM"]));
     bundle.refused().says("SCMP_ARCH_RUM").names("architectures");
 }
 
@@ -370,7 +385,8 @@ fn an_argument_that_no_call_has_is_refused() {
 
 #[test]
 fn an_unknown_call_is_ignored() {
-    let rules = json!([{ "names": ["no_such_call", "mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO" }]);
+    let rules =
+        json!([{ "names": ["no_such_call", "mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO" }]);
     let out = mkdir(with_rules(rules));
     assert!(out.stderr.contains(EPERM), "{out:?}");
 }

@@ -12,7 +12,11 @@ use crate::support::{eventually, json};
 fn a_create_without_the_agent_is_an_error() {
     let bundle = mkdir();
     drop(UnixListener::bind(bundle.scratch("agent")).unwrap());
-    bundle.refused().says("failed to connect with seccomp agent").because("connection refused").names("listenerPath");
+    bundle
+        .refused()
+        .says("failed to connect with seccomp agent")
+        .because("connection refused")
+        .names("listenerPath");
 }
 
 /// Where init's own calls would be judged while it waits, there is a filter only at `start`.
@@ -21,12 +25,17 @@ fn a_create_without_the_agent_is_an_error() {
 fn an_agent_is_told_at_start_if_it_would_be_asked_about_the_runtime() {
     differs!();
     let hook = json!({ "path": "/bin/true" });
-    for (calls, hooks, why) in
-        [(&["mkdir", "accept4", "recvmsg"][..], json!([]), "accept4, recvmsg"), (&["mkdir"], json!([hook]), "hook")]
-    {
+    for (calls, hooks, why) in [
+        (&["mkdir", "accept4", "recvmsg"][..], json!([]), "accept4, recvmsg"),
+        (&["mkdir"], json!([hook]), "hook"),
+    ] {
         let bundle = notifying(calls).args(["mkdir", "/new"]).set("/hooks/startContainer", hooks);
         let agent = agent(&bundle, Answer::Success);
-        bundle.try_create().ok().says("the agent gets its descriptor at start, not at create").says(why);
+        bundle
+            .try_create()
+            .ok()
+            .says("the agent gets its descriptor at start, not at create")
+            .says(why);
         assert_eq!(agent.documents().len(), 0, "{why}");
         bundle.verb("start").silent();
         let told = agent.wait_for_documents(1).pop().unwrap();

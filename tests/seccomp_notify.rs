@@ -1,4 +1,5 @@
-//! `linux.seccomp` with `SCMP_ACT_NOTIFY`: `listenerPath`, `listenerMetadata`, and what an agent is told
+//! `linux.seccomp` with `SCMP_ACT_NOTIFY`: `listenerPath`, `listenerMetadata`, and what an agent is
+//! told
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
@@ -71,12 +72,23 @@ fn an_ordinary_user_is_asked_about_as_well() {
 /// What the agent is told of init; the container is `c`, the document `told`.
 #[track_caller]
 fn assert_told(told: &Value, id: &str, pid: &Value) {
-    assert_eq!((&told["fds"], &told["metadata"]), (&json!(["seccompFd"]), &json!("aye\"aye")), "{told}");
+    assert_eq!(
+        (&told["fds"], &told["metadata"]),
+        (&json!(["seccompFd"]), &json!("aye\"aye")),
+        "{told}"
+    );
     assert!(told["ociVersion"].as_str().unwrap().starts_with("1."), "{told}");
     assert_eq!(&told["pid"], pid, "{told}");
     let state = &told["state"];
-    assert_eq!((&state["id"], &state["annotations"]["ship"]), (&json!(id), &json!("Beagle")), "{told}");
-    assert!(state["ociVersion"].is_string() && state["bundle"].as_str().unwrap().starts_with('/'), "{told}");
+    assert_eq!(
+        (&state["id"], &state["annotations"]["ship"]),
+        (&json!(id), &json!("Beagle")),
+        "{told}"
+    );
+    assert!(
+        state["ociVersion"].is_string() && state["bundle"].as_str().unwrap().starts_with('/'),
+        "{told}"
+    );
 }
 
 #[test]
@@ -107,7 +119,8 @@ fn an_annotation_names_the_agent_as_well() {
     let bundle = mkdir().args(["sleep", "60"]);
     let agent = agent(&bundle, Answer::Errno(ENOSPC));
     let path = bundle.config["linux"]["seccomp"]["listenerPath"].clone();
-    let bundle = bundle.remove("/linux/seccomp/listenerPath").remove("/linux/seccomp/listenerMetadata");
+    let bundle =
+        bundle.remove("/linux/seccomp/listenerPath").remove("/linux/seccomp/listenerMetadata");
     let c = bundle.set("/annotations/run.oci.seccomp.receiver", path).run_detached();
     assert_eq!(agent.wait_for_documents(1)[0]["pid"], c.state()["pid"]);
     let out = c.exec_sh("mkdir /new");
@@ -119,7 +132,8 @@ fn an_annotation_names_the_agent_as_well() {
 #[test]
 fn the_agent_is_told_of_the_container_by_create() {
     for no_new_privileges in [true, false] {
-        let bundle = mkdir().set("/annotations", json!({ "ship": "Beagle" })).args(["mkdir", "/new"]);
+        let bundle =
+            mkdir().set("/annotations", json!({ "ship": "Beagle" })).args(["mkdir", "/new"]);
         let bundle = bundle.set("/process/noNewPrivileges", no_new_privileges);
         let agent = agent(&bundle, Answer::Success);
         let c = bundle.create();
@@ -145,11 +159,16 @@ fn the_filter_of_the_container_asks_for_exec_as_well() {
     let told = &agent.wait_for_documents(2)[1];
     assert_told(told, c.id(), &told["pid"]);
     let init = &c.state()["pid"];
-    assert_eq!((&told["state"]["pid"], &told["state"]["status"]), (init, &json!("running")), "{told}");
+    assert_eq!(
+        (&told["state"]["pid"], &told["state"]["status"]),
+        (init, &json!("running")),
+        "{told}"
+    );
     assert_ne!(&told["pid"], init);
 }
 
-/// The calls by which a runtime makes the descriptor known must not be those that wait for it to be known.
+/// The calls by which a runtime makes the descriptor known must not be those that wait for it to be
+/// known.
 #[test]
 fn calls_that_a_runtime_makes_can_notify() {
     let calls = ["execve", "openat", "open", "read", "close", "fcntl"];
@@ -235,8 +254,10 @@ fn an_allow_list_without_sockets_can_notify() {
 
 #[test]
 fn a_rule_about_arguments_can_notify() {
-    let mut bundle = notifying(&["setpriority"])
-        .set("/linux/seccomp/syscalls/0/args", json!([{ "index": 2, "value": 18, "op": "SCMP_CMP_EQ" }]));
+    let mut bundle = notifying(&["setpriority"]).set(
+        "/linux/seccomp/syscalls/0/args",
+        json!([{ "index": 2, "value": 18, "op": "SCMP_CMP_EQ" }]),
+    );
     let _agent = agent(&bundle, Answer::Errno(ENOSPC));
     let script = "for n in 17 18 19; do renice $n -p $$ >/dev/null 2>&1 || echo $n; done";
     assert_eq!(bundle.sh(script).ok().stdout, "18\n");
@@ -275,14 +296,16 @@ fn a_path_that_no_rule_needs_is_ignored() {
 fn a_hook_gets_no_descriptor_of_ours() {
     let bundle = mkdir().args(["true"]);
     let _agent = agent(&bundle, Answer::GoOn);
-    let hook = json!([{ "path": "/bin/sh", "args": ["sh", "-c", "[ $(ls /proc/self/fd | wc -l) = 4 ]"] }]);
+    let hook =
+        json!([{ "path": "/bin/sh", "args": ["sh", "-c", "[ $(ls /proc/self/fd | wc -l) = 4 ]"] }]);
     bundle.set("/hooks/startContainer", hook).run_as_is().silent();
 }
 
 #[test]
 fn waiting_can_be_made_killable() {
     differs!();
-    let mut bundle = mkdir().set("/linux/seccomp/flags", json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]));
+    let mut bundle =
+        mkdir().set("/linux/seccomp/flags", json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]));
     let _agent = agent(&bundle, Answer::Errno(ENOSPC));
     let out = bundle.run(["mkdir", "/new"]);
     assert!(out.stderr.contains("No space left on device"), "{out:?}");
@@ -290,7 +313,8 @@ fn waiting_can_be_made_killable() {
 
 #[test]
 fn notification_without_a_path_is_refused() {
-    let bundle = mkdir().remove("/linux/seccomp/listenerPath").remove("/linux/seccomp/listenerMetadata");
+    let bundle =
+        mkdir().remove("/linux/seccomp/listenerPath").remove("/linux/seccomp/listenerMetadata");
     bundle.refused().says("listenerPath is not set").names("listenerPath");
 }
 
@@ -333,7 +357,11 @@ fn a_start_without_the_agent_is_an_error_and_the_program_does_not_run() {
     let agent = agent(&bundle, Answer::GoOn);
     bundle.try_create().ok();
     drop(agent);
-    bundle.verb("start").refused().says("failed to connect with seccomp agent").because("connection refused");
+    bundle
+        .verb("start")
+        .refused()
+        .says("failed to connect with seccomp agent")
+        .because("connection refused");
     assert!(bundle.verb("state").ok().stdout.contains("stopped"));
     assert!(!bundle.rootfs("ran").exists());
     bundle.verb("delete").silent();
@@ -354,18 +382,19 @@ fn an_exec_without_the_agent_is_an_error_and_the_container_goes_on() {
 
 #[test]
 fn notification_of_write_and_by_default_is_refused() {
-    let _agents: Vec<Agent> = [notifying(&["write"]), mkdir().set("/linux/seccomp/defaultAction", "SCMP_ACT_NOTIFY")]
-        .into_iter()
-        .zip([
-            "SCMP_ACT_NOTIFY cannot be used for the write syscall",
-            "SCMP_ACT_NOTIFY cannot be used as default action",
-        ])
-        .map(|(bundle, text)| {
-            let agent = agent(&bundle, Answer::GoOn);
-            bundle.refused().says(text);
-            agent
-        })
-        .collect();
+    let _agents: Vec<Agent> =
+        [notifying(&["write"]), mkdir().set("/linux/seccomp/defaultAction", "SCMP_ACT_NOTIFY")]
+            .into_iter()
+            .zip([
+                "SCMP_ACT_NOTIFY cannot be used for the write syscall",
+                "SCMP_ACT_NOTIFY cannot be used as default action",
+            ])
+            .map(|(bundle, text)| {
+                let agent = agent(&bundle, Answer::GoOn);
+                bundle.refused().says(text);
+                agent
+            })
+            .collect();
 }
 
 /// The listener is handed over by a second thread.
@@ -375,7 +404,11 @@ fn a_limit_of_one_process_is_too_low_and_said_to_be() {
     needs!(cgroups::has("pids"), "pids controller");
     let mut bundle = mkdir().set("/linux/resources/pids/limit", 1);
     let agent = agent(&bundle, Answer::GoOn);
-    bundle.run(["true"]).refused().because("resource temporarily unavailable").says("clone(CLONE_THREAD)");
+    bundle
+        .run(["true"])
+        .refused()
+        .because("resource temporarily unavailable")
+        .says("clone(CLONE_THREAD)");
     assert_eq!(agent.documents().len(), 0);
     bundle.assert_nothing_left();
 }

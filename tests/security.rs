@@ -1,5 +1,5 @@
-//! Attacks from inside the container that other runtimes have fallen for. Those on mounts, devices and masked paths
-//! are in the files of these objects.
+//! Attacks from inside the container that other runtimes have fallen for. Those on mounts, devices
+//! and masked paths are in the files of these objects.
 
 use std::fs;
 use std::io::Write;
@@ -33,12 +33,14 @@ fn a_detached_container_has_no_descriptor_but_stdio() {
     c.start();
     let sleeping = || fs::read_to_string(format!("/proc/{}/comm", c.pid())).unwrap() == "sleep\n";
     assert!(crate::support::eventually(runtime::time_limit(), sleeping));
-    let mut open = fs::read_dir(format!("/proc/{}/fd", c.pid())).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut open = fs::read_dir(format!("/proc/{}/fd", c.pid()))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
     assert!(open.all(|name| ["0", "1", "2"].contains(&name.to_str().unwrap())));
 }
 
-/// A descriptor of a host directory that is open in the runtime must not become the working directory
-/// (CVE-2024-21626).
+/// A descriptor of a host directory that is open in the runtime must not become the working
+/// directory (CVE-2024-21626).
 #[test]
 fn cwd_cannot_be_a_directory_of_the_host() {
     for n in 0..20 {
@@ -61,7 +63,8 @@ fn cwd_cannot_be_a_directory_of_the_host_through_a_symlink() {
     }
 }
 
-/// Nor the program a file of the host, through a link of the image and such a descriptor (CVE-2024-21626).
+/// Nor the program a file of the host, through a link of the image and such a descriptor
+/// (CVE-2024-21626).
 #[test]
 fn the_program_cannot_be_one_of_the_host() {
     let mut bundle = Bundle::busybox();
@@ -80,15 +83,17 @@ fn with_a_runtime_of_its_own() -> (Bundle, PathBuf) {
     (bundle.program(file.clone()), file)
 }
 
-/// The program of the runtime must not be writable by way of /proc/PID/exe (CVE-2019-5736). While it runs the kernel
-/// prevents that in any case, so the attacker takes a handle and uses it when the runtime is gone.
+/// The program of the runtime must not be writable by way of /proc/PID/exe (CVE-2019-5736). While
+/// it runs the kernel prevents that in any case, so the attacker takes a handle and uses it when
+/// the runtime is gone.
 #[test]
 fn the_program_of_the_runtime_cannot_be_overwritten() {
     let (bundle, file) = with_a_runtime_of_its_own();
     let before = fs::read(&file).unwrap();
     let c = bundle.create();
     let exe = format!("/proc/{}/exe", c.pid());
-    let handle = fs::OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(exe).unwrap();
+    let handle =
+        fs::OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(exe).unwrap();
     c.delete();
     let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
     if let Ok(mut opened) = fs::OpenOptions::new().append(true).open(path) {

@@ -26,14 +26,16 @@ struct Machine {
     cgroups: u64,
     /// Open files of the whole machine.
     files: u64,
-    /// Memory of the kernel that it does not get back by itself, in KiB: SUnreclaim, Percpu and KernelStack.
+    /// Memory of the kernel that it does not get back by itself, in KiB: SUnreclaim, Percpu and
+    /// KernelStack.
     kernel: u64,
 }
 
 impl Machine {
     fn now() -> Self {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        let memory: BTreeMap<String, u64> = text("/proc/meminfo").lines().filter_map(pair).collect();
+        let memory: BTreeMap<String, u64> =
+            text("/proc/meminfo").lines().filter_map(pair).collect();
         let of = |name: &str| memory.get(name).copied().unwrap_or_default();
         let number = |word: Option<&str>| word.and_then(|word| word.parse().ok()).unwrap_or(0);
         let count = |line: &str| number(line.split_whitespace().nth(2));
@@ -57,15 +59,25 @@ fn pair(line: &str) -> Option<(String, u64)> {
 fn names_below(dir: &Path) -> usize {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries
-        .map(|entry| 1 + if entry.file_type().is_ok_and(|kind| kind.is_dir()) { names_below(&entry.path()) } else { 0 })
+        .map(|entry| {
+            1 + if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                names_below(&entry.path())
+            } else {
+                0
+            }
+        })
         .sum()
 }
 
 /// The cgroups below `parent` that the kernel still has, though nobody can see them.
 fn dying(parent: &str) -> u64 {
-    let stat = cgroups::named(parent).into_iter().find_map(|dir| fs::read_to_string(dir.join("cgroup.stat")).ok());
+    let stat = cgroups::named(parent)
+        .into_iter()
+        .find_map(|dir| fs::read_to_string(dir.join("cgroup.stat")).ok());
     let stat = stat.unwrap_or_default();
-    stat.lines().find_map(|line| line.strip_prefix("nr_dying_descendants ")?.parse().ok()).unwrap_or_default()
+    stat.lines()
+        .find_map(|line| line.strip_prefix("nr_dying_descendants ")?.parse().ok())
+        .unwrap_or_default()
 }
 
 fn lifecycle(bundle: &Bundle, id: &str) {
@@ -91,8 +103,10 @@ fn the_machine_stays_as_it_is() {
     // The parents of cgroups stay, so they are made before.
     long.write_config();
     lifecycle(&long, long.id());
-    let short: Vec<Bundle> = (0..WORKERS).map(|_| in_parent(Bundle::busybox().args(["true"]))).collect();
-    let long: Vec<Bundle> = (0..WORKERS).map(|_| in_parent(Bundle::busybox().args(["sleep", "100"]))).collect();
+    let short: Vec<Bundle> =
+        (0..WORKERS).map(|_| in_parent(Bundle::busybox().args(["true"]))).collect();
+    let long: Vec<Bundle> =
+        (0..WORKERS).map(|_| in_parent(Bundle::busybox().args(["sleep", "100"]))).collect();
     long.iter().chain(&short).for_each(Bundle::write_config);
     give_back();
     let (before, begin) = (Machine::now(), Instant::now());
@@ -109,7 +123,9 @@ fn the_machine_stays_as_it_is() {
                     if number.is_multiple_of(2) {
                         lifecycle(long, long.id());
                     } else {
-                        short.call(&["run", "--bundle", short.path().to_str().unwrap(), short.id()]).silent();
+                        short
+                            .call(&["run", "--bundle", short.path().to_str().unwrap(), short.id()])
+                            .silent();
                     }
                     if number.is_multiple_of(500) {
                         forget_output(short);
@@ -151,7 +167,8 @@ fn the_machine_stays_as_it_is() {
     }
 }
 
-/// A page of a file keeps the memory cgroup that first read it, until the kernel needs the page for something else.
+/// A page of a file keeps the memory cgroup that first read it, until the kernel needs the page for
+/// something else.
 fn give_back() {
     if soak() {
         fs::write("/proc/sys/vm/drop_caches", "3").unwrap();
@@ -159,7 +176,10 @@ fn give_back() {
 }
 
 fn dying_now(bundle: &Bundle) -> u64 {
-    let parent = bundle.config.pointer("/linux/cgroupsPath").and_then(|path| path.as_str()?.split('/').nth(1));
+    let parent = bundle
+        .config
+        .pointer("/linux/cgroupsPath")
+        .and_then(|path| path.as_str()?.split('/').nth(1));
     parent.map_or(0, dying)
 }
 
@@ -167,9 +187,9 @@ fn dying_now(bundle: &Bundle) -> u64 {
 fn forget_output(bundle: &Bundle) {
     for entry in fs::read_dir(bundle.dir()).unwrap().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let old = entry
-            .metadata()
-            .is_ok_and(|m| m.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age.as_secs() > 30)));
+        let old = entry.metadata().is_ok_and(|m| {
+            m.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age.as_secs() > 30))
+        });
         if old && (name.starts_with("stdout.") || name.starts_with("stderr.")) {
             let _ = fs::remove_file(entry.path());
         }

@@ -6,7 +6,8 @@ use crate::support::{Bundle, Value, cgroups, json, runtime};
 
 /// What `spec` has written into the bundle, without a terminal, which a test does not have.
 fn written(bundle: &Bundle) -> Value {
-    let mut config: Value = serde_json::from_str(&runtime::read(&bundle.path().join("config.json"))).unwrap();
+    let mut config: Value =
+        serde_json::from_str(&runtime::read(&bundle.path().join("config.json"))).unwrap();
     assert_eq!(config["process"]["terminal"], true);
     config["process"]["terminal"] = json!(false);
     config
@@ -42,7 +43,8 @@ fn the_text_is_indented_by_tabs() {
     assert!(text.starts_with("{\n\t\"ociVersion\": \"1."), "{text}");
     assert!(text.contains("\n\t\t\"user\": {\n\t\t\t\"uid\": 0,\n"), "{text}");
     assert!(text.ends_with("\n\t}\n}"), "{text}");
-    let keys: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("\t\"")?.split('"').next()).collect();
+    let keys: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("\t\"")?.split('"').next()).collect();
     assert_eq!(keys, ["ociVersion", "process", "root", "hostname", "mounts", "linux"]);
 }
 
@@ -52,27 +54,45 @@ fn it_is_what_runc_writes() {
     let path = bundle.path();
     bundle.call(&["spec", "-b", path.to_str().unwrap()]).silent();
     let config = written(&bundle);
-    let kinds: Vec<&str> =
-        config["linux"]["namespaces"].as_array().unwrap().iter().map(|kind| kind["type"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> = config["linux"]["namespaces"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|kind| kind["type"].as_str().unwrap())
+        .collect();
     let mut expected = vec!["pid", "network", "ipc", "uts", "mount"];
     if cgroups::is_pure_v2() {
         expected.push("cgroup");
     }
     assert_eq!(kinds, expected);
-    assert_eq!(config["linux"]["resources"], json!({ "devices": [{ "allow": false, "access": "rwm" }] }));
+    assert_eq!(
+        config["linux"]["resources"],
+        json!({ "devices": [{ "allow": false, "access": "rwm" }] })
+    );
     assert_eq!(config["root"], json!({ "path": "rootfs", "readonly": true }));
     let process = &config["process"];
     assert_eq!((&process["args"], &process["cwd"]), (&json!(["sh"]), &json!("/")));
     assert_eq!(process["noNewPrivileges"], true);
-    assert_eq!(process["rlimits"], json!([{ "type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024 }]));
+    assert_eq!(
+        process["rlimits"],
+        json!([{ "type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024 }])
+    );
     let capabilities = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
     for set in ["bounding", "effective", "permitted"] {
         assert_eq!(process["capabilities"][set], capabilities, "{set}");
     }
     assert!(process["capabilities"].get("inheritable").is_none());
-    let mounts: Vec<&str> =
-        config["mounts"].as_array().unwrap().iter().map(|mount| mount["destination"].as_str().unwrap()).collect();
-    assert_eq!(mounts, ["/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys", "/sys/fs/cgroup"], "{config}");
+    let mounts: Vec<&str> = config["mounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|mount| mount["destination"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        mounts,
+        ["/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys", "/sys/fs/cgroup"],
+        "{config}"
+    );
 }
 
 #[test]
@@ -91,7 +111,10 @@ fn rootless_maps_the_user_and_runs() {
     assert!(!config["mounts"].to_string().contains("gid="), "{config}");
     assert_eq!(config["mounts"][5]["options"][0], "rbind");
     bundle.config = config;
-    assert_eq!(bundle.sh("cat /proc/self/uid_map").ok().stdout.split_whitespace().last(), Some("1"));
+    assert_eq!(
+        bundle.sh("cat /proc/self/uid_map").ok().stdout.split_whitespace().last(),
+        Some("1")
+    );
 }
 
 #[test]

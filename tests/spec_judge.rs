@@ -1,10 +1,11 @@
-//! `oci-spec` as the judge of our model of config.json: what it accepts we accept, and it means the same to both.
+//! `oci-spec` as the judge of our model of config.json: what it accepts we accept, and it means the
+//! same to both.
 
 use std::fs;
 use std::path::Path;
 
 use oci_spec::runtime::Spec;
-use orlop::spec::{self, Config, IdMapping, Map, Text};
+use orlop::config::{self as model, Config, IdMapping, Map, Text};
 
 use crate::field_map;
 use crate::support::{Value, config, json};
@@ -33,13 +34,19 @@ const UNREAD: &str = "/process/commandLine";
 #[test]
 fn what_oci_spec_accepts_means_the_same_to_us() {
     for (name, text) in configs() {
-        let theirs: Spec = serde_json::from_str(&text).unwrap_or_else(|error| panic!("oci-spec on {name}: {error}"));
-        let ours = orlop::plan::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        let theirs: Spec = serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("oci-spec on {name}: {error}"));
+        let ours =
+            orlop::plan::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error:#}"));
         let mut theirs = flat(&tidy(serde_json::to_value(&theirs).unwrap()));
         theirs.retain(|(key, _)| key != UNREAD);
         let ours = tidy(written(&ours));
         for (key, value) in &theirs {
-            assert_eq!(ours.pointer(key), Some(value), "{name}: {key}, as oci-spec has it on the right");
+            assert_eq!(
+                ours.pointer(key),
+                Some(value),
+                "{name}: {key}, as oci-spec has it on the right"
+            );
         }
         for (key, value) in flat(&ours) {
             assert!(
@@ -65,10 +72,14 @@ fn the_maximal_config_has_every_key() {
 fn has(value: &Value, steps: &[&str]) -> bool {
     let Some((step, rest)) = steps.split_first() else { return true };
     if *step == "*" {
-        return value.as_object().is_some_and(|object| object.values().any(|value| has(value, rest)));
+        return value
+            .as_object()
+            .is_some_and(|object| object.values().any(|value| has(value, rest)));
     }
     match step.strip_suffix("[]") {
-        Some(name) => value[name].as_array().is_some_and(|array| array.iter().any(|value| has(value, rest))),
+        Some(name) => {
+            value[name].as_array().is_some_and(|array| array.iter().any(|value| has(value, rest)))
+        }
         None => value.get(step).is_some_and(|value| has(value, rest)),
     }
 }
@@ -82,7 +93,8 @@ fn tidy(value: Value) -> Value {
         }
         Value::Array(array) => {
             let mut array: Vec<Value> = array.into_iter().map(tidy).collect();
-            if array.iter().all(|value| value.as_str().is_some_and(|text| text.starts_with("CAP_"))) {
+            if array.iter().all(|value| value.as_str().is_some_and(|text| text.starts_with("CAP_")))
+            {
                 array.sort_by_key(ToString::to_string);
             }
             Value::Array(array)
@@ -108,8 +120,12 @@ fn flat(value: &Value) -> Vec<(String, Value)> {
         flat(value).into_iter().map(|(key, value)| (format!("/{name}{key}"), value)).collect()
     };
     match value {
-        Value::Object(object) => object.iter().flat_map(|(name, value)| below(name, value)).collect(),
-        Value::Array(array) => array.iter().enumerate().flat_map(|(n, value)| below(&n.to_string(), value)).collect(),
+        Value::Object(object) => {
+            object.iter().flat_map(|(name, value)| below(name, value)).collect()
+        }
+        Value::Array(array) => {
+            array.iter().enumerate().flat_map(|(n, value)| below(&n.to_string(), value)).collect()
+        }
         plain => vec![(String::new(), plain.clone())],
     }
 }
@@ -136,7 +152,7 @@ fn written(config: &Config<'_>) -> Value {
     })
 }
 
-fn process(process: &spec::Process<'_>) -> Value {
+fn process(process: &model::Process<'_>) -> Value {
     json!({
         "terminal": process.terminal,
         "consoleSize": process.console_size.map(|size| json!({ "height": size.height, "width": size.width })),
@@ -180,7 +196,7 @@ fn process(process: &spec::Process<'_>) -> Value {
     })
 }
 
-fn linux(linux: &spec::Linux<'_>) -> Value {
+fn linux(linux: &model::Linux<'_>) -> Value {
     json!({
         "uidMappings": ids(&linux.uid_mappings),
         "gidMappings": ids(&linux.gid_mappings),
@@ -220,7 +236,7 @@ fn linux(linux: &spec::Linux<'_>) -> Value {
     })
 }
 
-fn resources(resources: &spec::Resources<'_>) -> Value {
+fn resources(resources: &model::Resources<'_>) -> Value {
     json!({
         "unified": map(&resources.unified, |text| json!(&**text)),
         "devices": list(&resources.devices, |rule| json!({
@@ -265,9 +281,12 @@ fn resources(resources: &spec::Resources<'_>) -> Value {
     })
 }
 
-fn block_io(io: &spec::BlockIo) -> Value {
-    let throttle = |devices: &[spec::ThrottleDevice]| {
-        list(devices, |device| json!({ "major": device.major, "minor": device.minor, "rate": device.rate }))
+fn block_io(io: &model::BlockIo) -> Value {
+    let throttle = |devices: &[model::ThrottleDevice]| {
+        list(
+            devices,
+            |device| json!({ "major": device.major, "minor": device.minor, "rate": device.rate }),
+        )
     };
     json!({
         "weight": io.weight,
@@ -285,7 +304,7 @@ fn block_io(io: &spec::BlockIo) -> Value {
     })
 }
 
-fn seccomp(seccomp: &spec::Seccomp<'_>) -> Value {
+fn seccomp(seccomp: &model::Seccomp<'_>) -> Value {
     json!({
         "defaultAction": &*seccomp.default_action,
         "defaultErrnoRet": seccomp.default_errno_ret,

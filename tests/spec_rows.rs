@@ -1,6 +1,7 @@
-//! The specification, row by row: which tests show that a property of config.json, or a rule of runtime.md, does what
-//! it says, and which that the errors it names are errors. The table is `tests/data/spec_rows.txt`. Every name in it is
-//! held against the sources, so that none outlives its test; and every key of the schema must be below one of the rows.
+//! The specification, row by row: which tests show that a property of config.json, or a rule of
+//! runtime.md, does what it says, and which that the errors it names are errors. The table is
+//! `tests/data/spec_rows.txt`. Every name in it is held against the sources, so that none outlives
+//! its test; and every key of the schema must be below one of the rows.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +9,8 @@ use std::path::Path;
 
 use crate::field_map::{covers, schema_keys};
 
-/// A row: the keys that it is about, or a rule in parentheses; tests of what happens, tests of what must not.
+/// A row: the keys that it is about, or a rule in parentheses; tests of what happens, tests of what
+/// must not.
 #[derive(Debug)]
 struct Row {
     keys: String,
@@ -19,7 +21,11 @@ struct Row {
 fn rows() -> Vec<Row> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/spec_rows.txt");
     let mut rows: Vec<Row> = Vec::new();
-    for line in fs::read_to_string(file).unwrap().lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in fs::read_to_string(file)
+        .unwrap()
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
         if let Some(name) = line.strip_prefix("  ! ") {
             rows.last_mut().unwrap().refused.push(name.to_owned());
         } else if let Some(name) = line.strip_prefix("    ") {
@@ -51,17 +57,21 @@ fn every_key_is_below_a_row() {
     let rows = rows();
     let keys = schema_keys();
     let of_a_rule = |row: &Row| row.keys.starts_with('(');
-    let named: Vec<&str> = rows.iter().filter(|row| !of_a_rule(row)).flat_map(|row| row.keys.split(' ')).collect();
+    let named: Vec<&str> =
+        rows.iter().filter(|row| !of_a_rule(row)).flat_map(|row| row.keys.split(' ')).collect();
     let unknown: Vec<_> = named.iter().filter(|row| !keys.contains(**row)).collect();
     assert!(unknown.is_empty(), "no keys: {unknown:?}");
     // An object is there for its properties.
     let is_leaf = |key: &str| !keys.iter().any(|other| other != key && covers(key, other));
-    let bare: Vec<_> = keys.iter().filter(|key| is_leaf(key) && !named.iter().any(|row| covers(row, key))).collect();
+    let bare: Vec<_> = keys
+        .iter()
+        .filter(|key| is_leaf(key) && !named.iter().any(|row| covers(row, key)))
+        .collect();
     assert!(bare.is_empty(), "below no row: {bare:#?}");
 }
 
-/// `module::function` of every test in `tests/`, `image::module::function` of those of orlop-image, and
-/// `path::to::tests::function` of those in `src/`.
+/// `module::function` of every test in `tests/`, `image::module::function` of those of orlop-image,
+/// and `path::to::tests::function` of those in `src/`.
 pub fn tests() -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = BTreeSet::new();
@@ -82,8 +92,13 @@ pub fn tests() -> BTreeSet<String> {
                 };
                 let inner = if stem == "tests" { "" } else { inner };
                 let text = fs::read_to_string(&path).unwrap();
-                let names = text.split("#[test]\n").skip(1).filter_map(|rest| rest.trim_start().strip_prefix("fn "));
-                found.extend(names.map(|rest| format!("{module}{inner}{}", rest.split('(').next().unwrap())));
+                let names = text
+                    .split("#[test]\n")
+                    .skip(1)
+                    .filter_map(|rest| rest.trim_start().strip_prefix("fn "));
+                found.extend(
+                    names.map(|rest| format!("{module}{inner}{}", rest.split('(').next().unwrap())),
+                );
             }
         }
     }

@@ -9,7 +9,17 @@ fn state_has_exactly_the_specified_keys() {
     let state = c.state();
     let mut keys: Vec<_> = state.as_object().unwrap().keys().collect();
     keys.sort();
-    let all = ["annotations", "bundle", "created", "id", "ociVersion", "owner", "pid", "rootfs", "status"];
+    let all = [
+        "annotations",
+        "bundle",
+        "created",
+        "id",
+        "ociVersion",
+        "owner",
+        "pid",
+        "rootfs",
+        "status",
+    ];
     assert_eq!(keys, all);
     assert_eq!(state["id"], c.id());
     assert_eq!(state["status"], "created");
@@ -32,9 +42,22 @@ fn state_is_indented_by_two_spaces_and_ends_without_a_newline() {
 fn keys_come_in_the_order_tools_know() {
     let c = Bundle::busybox().set("/annotations/a", "b").create();
     let text = c.verb("state").ok().stdout;
-    let keys: Vec<_> =
-        text.lines().filter_map(|line| line.strip_prefix("  \"")).filter_map(|line| line.split('"').next()).collect();
-    let order = ["ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "annotations", "owner"];
+    let keys: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("  \""))
+        .filter_map(|line| line.split('"').next())
+        .collect();
+    let order = [
+        "ociVersion",
+        "id",
+        "pid",
+        "status",
+        "bundle",
+        "rootfs",
+        "created",
+        "annotations",
+        "owner",
+    ];
     assert_eq!(keys, order);
 }
 

@@ -39,7 +39,9 @@ fn all_refuse(c: &Container, root: &str, word: &str) {
         &["run", "--bundle", bundle, "new"],
     ] {
         let args: Vec<&str> = ["--root", root].iter().chain(verb).copied().collect();
-        let out = crate::support::runtime::command(&crate::support::runtime::program(), None, args).output().unwrap();
+        let out = crate::support::runtime::command(&crate::support::runtime::program(), None, args)
+            .output()
+            .unwrap();
         let said = String::from_utf8(out.stderr).unwrap();
         assert!(!out.status.success() && said.contains(word), "{verb:?}: {said}");
         assert!(out.stdout.is_empty() && said.contains("cannot be trusted"), "{verb:?}: {said}");
@@ -86,7 +88,9 @@ fn a_state_root_that_others_may_write_to_is_refused() {
     let (c, ran) = with_hook();
     let root = c.bundle.state_root();
     let text = root.to_str().unwrap();
-    for (wrong, word) in [(0o777, "by every user"), (0o1777, "by every user"), (0o770, "by members of group 0")] {
+    for (wrong, word) in
+        [(0o777, "by every user"), (0o1777, "by every user"), (0o770, "by members of group 0")]
+    {
         mode(&root, wrong);
         all_refuse(&c, text, word);
         // By a path that ends above a directory in it.
@@ -114,7 +118,10 @@ fn what_others_may_write_below_it_is_refused() {
     mode(&directory, 0o700);
     for file in ["state.json", "config.json"] {
         chown(directory.join(file), Some(OTHER), None).unwrap();
-        c.exec(&[], &["true"]).exec_refused().says("cannot be trusted").says("belongs to user 1000");
+        c.exec(&[], &["true"])
+            .exec_refused()
+            .says("cannot be trusted")
+            .says("belongs to user 1000");
         chown(directory.join(file), Some(0), None).unwrap();
     }
     assert!(!ran.exists(), "no hook has run");

@@ -49,7 +49,9 @@ fn settings_of_the_whole_machine_are_refused() {
 
 #[test]
 fn network_settings_without_a_network_namespace_are_refused() {
-    let bundle = Bundle::busybox().without_namespace("network").set("/linux/sysctl/net.ipv4.ip_forward", "1");
+    let bundle = Bundle::busybox()
+        .without_namespace("network")
+        .set("/linux/sysctl/net.ipv4.ip_forward", "1");
     bundle.refused().says("net.ipv4.ip_forward").says("not allowed in host network namespace");
 }
 
@@ -63,14 +65,17 @@ fn network_settings_in_the_joined_host_network_are_refused() {
 
 #[test]
 fn ipc_settings_without_an_ipc_namespace_are_refused() {
-    let bundle = Bundle::busybox().without_namespace("ipc").set("/linux/sysctl/kernel.msgmax", "12345");
+    let bundle =
+        Bundle::busybox().without_namespace("ipc").set("/linux/sysctl/kernel.msgmax", "12345");
     bundle.refused().says("sysctl \"kernel.msgmax\" is not allowed in the hosts ipc namespace");
 }
 
 #[test]
 fn the_hostname_is_not_a_sysctl() {
     let bundle = Bundle::busybox().set("/linux/sysctl/kernel.hostname", "box");
-    bundle.refused().says("sysctl \"kernel.hostname\" is not allowed as it conflicts with the OCI \"hostname\" field");
+    bundle.refused().says(
+        "sysctl \"kernel.hostname\" is not allowed as it conflicts with the OCI \"hostname\" field",
+    );
 }
 
 #[test]

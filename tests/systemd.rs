@@ -27,9 +27,11 @@ fn a_path_that_names_no_unit_is_refused() {
 #[test]
 fn the_cgroup_is_a_scope_in_the_slice() {
     needs!(systemd::runs(), "systemd");
-    for (slice, path) in
-        [("system.slice", "/system.slice/"), ("orl-op.slice", "/orl.slice/orl-op.slice/"), ("-.slice", "/")]
-    {
+    for (slice, path) in [
+        ("system.slice", "/system.slice/"),
+        ("orl-op.slice", "/orl.slice/orl-op.slice/"),
+        ("-.slice", "/"),
+    ] {
         let c = systemd::in_slice(slice).args(["sleep", "600"]).create();
         c.start();
         let unit = systemd::unit(&c.bundle);
@@ -112,7 +114,8 @@ fn annotations_that_are_no_properties_are_refused() {
         ("NoSuchThing", "1"),
         ("TimeoutStopUSec", "'text'"),
     ] {
-        let bundle = systemd::bundle().set(&format!("/annotations/org.systemd.property.{name}"), value);
+        let bundle =
+            systemd::bundle().set(&format!("/annotations/org.systemd.property.{name}"), value);
         let unit = systemd::unit(&bundle);
         bundle.refused();
         systemd::assert_gone(&unit);
@@ -180,7 +183,10 @@ fn no_unit_is_made_in_a_frozen_slice() {
 #[test]
 fn the_unit_of_a_container_out_of_memory_is_gone_with_it() {
     needs!(systemd::runs() && cgroups::has("memory"), "systemd and a memory controller");
-    let c = systemd::bundle().set("/linux/resources/memory/limit", 16 << 20).script("tail /dev/zero; sleep 1").create();
+    let c = systemd::bundle()
+        .set("/linux/resources/memory/limit", 16 << 20)
+        .script("tail /dev/zero; sleep 1")
+        .create();
     c.start();
     c.wait_status("stopped");
     let unit = systemd::unit(&c.bundle);
@@ -200,15 +206,17 @@ fn a_killed_run_leaves_no_unit() {
     let bundle = systemd::bundle().push("/hooks/createRuntime", hook);
     let unit = systemd::unit(&bundle);
     let running = bundle.run_in_background();
-    assert!(eventually(runtime::time_limit(), || systemd::property(&unit, "ActiveState") == "active"));
+    assert!(
+        eventually(runtime::time_limit(), || systemd::property(&unit, "ActiveState") == "active")
+    );
     running.signal(nix::sys::signal::Signal::SIGKILL);
     running.wait();
     bundle.call(&["delete", "--force", bundle.id()]).ok();
     systemd::assert_gone(&unit);
 }
 
-/// What runs in a user namespace of its own and can write to its cgroup filesystem owns its cgroup, and nothing that
-/// holds its limits.
+/// What runs in a user namespace of its own and can write to its cgroup filesystem owns its cgroup,
+/// and nothing that holds its limits.
 #[test]
 fn the_user_of_a_writable_cgroup_filesystem_owns_the_cgroup() {
     needs!(systemd::runs() && cgroups::is_pure_v2(), "systemd on cgroup v2");
@@ -219,7 +227,8 @@ pub fn owns_its_cgroup(bundle: Bundle, cgroup: &dyn Fn(&Bundle) -> std::path::Pa
     use std::os::unix::fs::MetadataExt;
     let ids = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
     let mount = |options: &[&str]| {
-        let options: Vec<&str> = ["nosuid", "noexec", "nodev"].iter().chain(options).copied().collect();
+        let options: Vec<&str> =
+            ["nosuid", "noexec", "nodev"].iter().chain(options).copied().collect();
         json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options })
     };
     let with = |mut bundle: Bundle, options: &[&str]| {
@@ -227,14 +236,20 @@ pub fn owns_its_cgroup(bundle: Bundle, cgroup: &dyn Fn(&Bundle) -> std::path::Pa
         config::set(&mut bundle.config, "/linux/uidMappings", ids.clone());
         config::set(&mut bundle.config, "/linux/gidMappings", ids.clone());
         config::push(&mut bundle.config, "/mounts", mount(options));
-        bundle.set("/linux/resources/pids/limit", 50).set("/process/user", json!({ "uid": 5, "gid": 5 }))
+        bundle
+            .set("/linux/resources/pids/limit", 50)
+            .set("/process/user", json!({ "uid": 5, "gid": 5 }))
     };
-    let c = with(bundle, &["rw"]).script("mkdir /sys/fs/cgroup/sub && echo made; sleep 600").create();
+    let c =
+        with(bundle, &["rw"]).script("mkdir /sys/fs/cgroup/sub && echo made; sleep 600").create();
     c.start();
     c.wait_for("made");
     let at = cgroup(&c.bundle);
     let owner = |file: &str| fs::metadata(at.join(file)).unwrap().uid();
-    assert_eq!((owner(""), owner("cgroup.procs"), owner("cgroup.subtree_control")), (100_005, 100_005, 100_005));
+    assert_eq!(
+        (owner(""), owner("cgroup.procs"), owner("cgroup.subtree_control")),
+        (100_005, 100_005, 100_005)
+    );
     assert_eq!((owner("pids.max"), owner("cgroup.freeze"), owner("memory.max")), (0, 0, 0));
     c.delete_by_force();
     c.bundle.assert_nothing_left();

@@ -2,7 +2,8 @@
 
 use crate::support::{Value, cgroups, config, json, systemd};
 
-/// Resources, what the file holds, and what the unit says; `file` or `property` may be empty where there is none.
+/// Resources, what the file holds, and what the unit says; `file` or `property` may be empty where
+/// there is none.
 struct Case {
     resources: Value,
     file: &'static str,
@@ -23,8 +24,16 @@ fn case(
 fn cases() -> Vec<Case> {
     let none = ("", "");
     vec![
-        case(json!({"memory":{"limit":67_108_864}}), ("memory.max", "67108864"), ("MemoryMax", "67108864")),
-        case(json!({"memory":{"reservation":33_554_432}}), ("memory.low", "33554432"), ("MemoryLow", "33554432")),
+        case(
+            json!({"memory":{"limit":67_108_864}}),
+            ("memory.max", "67108864"),
+            ("MemoryMax", "67108864"),
+        ),
+        case(
+            json!({"memory":{"reservation":33_554_432}}),
+            ("memory.low", "33554432"),
+            ("MemoryLow", "33554432"),
+        ),
         case(
             json!({"memory":{"limit":67_108_864,"swap":100_663_296}}),
             ("memory.swap.max", "33554432"),
@@ -35,28 +44,57 @@ fn cases() -> Vec<Case> {
             ("cpu.max", "50000 200000"),
             ("CPUQuotaPerSecUSec", "250ms"),
         ),
-        case(json!({"cpu":{"quota":5000,"period":20_000}}), ("cpu.max", "5000 20000"), ("CPUQuotaPeriodUSec", "20ms")),
-        case(json!({"cpu":{"quota":33_333}}), ("cpu.max", "34000 100000"), ("CPUQuotaPerSecUSec", "340ms")),
+        case(
+            json!({"cpu":{"quota":5000,"period":20_000}}),
+            ("cpu.max", "5000 20000"),
+            ("CPUQuotaPeriodUSec", "20ms"),
+        ),
+        case(
+            json!({"cpu":{"quota":33_333}}),
+            ("cpu.max", "34000 100000"),
+            ("CPUQuotaPerSecUSec", "340ms"),
+        ),
         case(json!({"cpu":{"quota":50_000,"burst":1000}}), ("cpu.max.burst", "1000"), none),
         case(json!({"cpu":{"cpus":"0"}}), ("cpuset.cpus", "0"), ("AllowedCPUs", "0")),
         case(json!({"cpu":{"mems":"0"}}), ("cpuset.mems", "0"), ("AllowedMemoryNodes", "0")),
         case(json!({"pids":{"limit":77}}), ("pids.max", "77"), ("TasksMax", "77")),
         case(json!({"pids":{"limit":-1}}), ("pids.max", "max"), ("TasksMax", "infinity")),
-        case(json!({"hugepageLimits":[{"pageSize":"2MB","limit":4_194_304}]}), ("hugetlb.2MB.max", "4194304"), none),
-        case(json!({"unified":{"memory.high":"50331648"}}), ("memory.high", "50331648"), ("MemoryHigh", "50331648")),
-        case(json!({"unified":{"memory.min":"4096"}}), ("memory.min", "4096"), ("MemoryMin", "4096")),
+        case(
+            json!({"hugepageLimits":[{"pageSize":"2MB","limit":4_194_304}]}),
+            ("hugetlb.2MB.max", "4194304"),
+            none,
+        ),
+        case(
+            json!({"unified":{"memory.high":"50331648"}}),
+            ("memory.high", "50331648"),
+            ("MemoryHigh", "50331648"),
+        ),
+        case(
+            json!({"unified":{"memory.min":"4096"}}),
+            ("memory.min", "4096"),
+            ("MemoryMin", "4096"),
+        ),
         case(json!({"unified":{"pids.max":"78"}}), ("pids.max", "78"), ("TasksMax", "78")),
         case(json!({"unified":{"cpu.weight":"55"}}), ("cpu.weight", "55"), ("CPUWeight", "55")),
     ]
 }
 
-/// What only Orlop tells systemd, or runc 1.1 does not know; it has another conversion of shares, too.
+/// What only Orlop tells systemd, or runc 1.1 does not know; it has another conversion of shares,
+/// too.
 fn more_cases() -> Vec<Case> {
     vec![
         case(json!({"cpu":{"shares":2048}}), ("cpu.weight", "174"), ("CPUWeight", "174")),
         case(json!({"cpu":{"idle":1}}), ("cpu.idle", "1"), ("CPUWeight", "idle")),
-        case(json!({"unified":{"memory.oom.group":"1"}}), ("memory.oom.group", "1"), ("OOMPolicy", "kill")),
-        case(json!({"blockIO":{"weight":500}}), ("io.weight", "default 4950"), ("IOWeight", "4950")),
+        case(
+            json!({"unified":{"memory.oom.group":"1"}}),
+            ("memory.oom.group", "1"),
+            ("OOMPolicy", "kill"),
+        ),
+        case(
+            json!({"blockIO":{"weight":500}}),
+            ("io.weight", "default 4950"),
+            ("IOWeight", "4950"),
+        ),
     ]
 }
 
@@ -102,7 +140,10 @@ fn limits_that_runc_does_not_tell_systemd_last_too() {
 #[test]
 fn an_update_lasts() {
     needs!(systemd::runs() && cgroups::is_pure_v2(), "systemd on cgroup v2");
-    let c = systemd::bundle().set("/linux/resources/memory/limit", 64 << 20).args(["sleep", "600"]).create();
+    let c = systemd::bundle()
+        .set("/linux/resources/memory/limit", 64 << 20)
+        .args(["sleep", "600"])
+        .create();
     c.start();
     let update = |flags: &[&str]| c.bundle.call(&[&["update"], flags, &[c.id()]].concat());
     update(&["--memory", "48m", "--memory-swap", "-1", "--pids-limit", "44"]).ok();
@@ -136,7 +177,9 @@ fn an_update_lasts() {
 fn the_usage_is_checked_before_systemd_hears_of_the_limit() {
     differs!();
     needs!(systemd::runs() && cgroups::is_pure_v2(), "systemd on cgroup v2");
-    let c = systemd::bundle().script("dd if=/dev/zero of=/dev/eight bs=1M count=8; echo ready; sleep 600").create();
+    let c = systemd::bundle()
+        .script("dd if=/dev/zero of=/dev/eight bs=1M count=8; echo ready; sleep 600")
+        .create();
     c.start();
     c.wait_for("ready");
     let file = c.bundle.scratch("resources.json");
@@ -152,14 +195,18 @@ fn the_usage_is_checked_before_systemd_hears_of_the_limit() {
 fn an_update_that_fails_changes_nothing() {
     differs!();
     needs!(systemd::runs() && cgroups::is_pure_v2(), "systemd on cgroup v2");
-    let c = systemd::bundle().set("/linux/resources/pids/limit", 40).args(["sleep", "600"]).create();
+    let c =
+        systemd::bundle().set("/linux/resources/pids/limit", 40).args(["sleep", "600"]).create();
     c.start();
     let (unit, cgroup) = (systemd::unit(&c.bundle), systemd::cgroup(&c.bundle));
     // No machine has a CPU 4000.
     c.bundle.call(&["update", "--pids-limit", "41", "--cpuset-cpus", "4000", c.id()]).refused();
     for _ in 0..2 {
         assert_eq!(
-            (cgroups::value(&cgroup, "pids.max").as_str(), systemd::property(&unit, "TasksMax").as_str()),
+            (
+                cgroups::value(&cgroup, "pids.max").as_str(),
+                systemd::property(&unit, "TasksMax").as_str()
+            ),
             ("40", "40")
         );
         systemd::reload();

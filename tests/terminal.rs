@@ -1,5 +1,5 @@
-//! `process.terminal`, `process.consoleSize`: a terminal that is sent to `--console-socket`, by `create`, `run --detach`
-//! and `exec --detach`.
+//! `process.terminal`, `process.consoleSize`: a terminal that is sent to `--console-socket`, by
+//! `create`, `run --detach` and `exec --detach`.
 
 use std::fs;
 
@@ -44,7 +44,8 @@ fn the_terminal_is_stdio_and_controls_the_session() {
 
 #[test]
 fn job_control_works() {
-    let (c, mut terminal) = Bundle::with_terminal().args(["sh", "-ic", "echo ready; exec sh -i"]).run_with_socket();
+    let (c, mut terminal) =
+        Bundle::with_terminal().args(["sh", "-ic", "echo ready; exec sh -i"]).run_with_socket();
     terminal.type_in("stty -echo; PS1=; echo 'quie''t'\n");
     terminal.wait_for("quiet\r\n");
     terminal.type_in("sleep 1000 & jobs; echo 'EN''D'\n");
@@ -78,7 +79,8 @@ fn console_size_is_the_size() {
         (json!({ "height": 0, "width": 110 }), (0, 0)),
         (json!({ "height": 10, "width": 0 }), (0, 0)),
     ] {
-        let (_c, mut terminal) = Bundle::with_terminal().set("/process/consoleSize", size.clone()).run_with_socket();
+        let (_c, mut terminal) =
+            Bundle::with_terminal().set("/process/consoleSize", size.clone()).run_with_socket();
         assert_eq!(terminal.size(), expected, "{size}");
         if expected.0 != 0 {
             assert_eq!(terminal.ask("stty size"), format!("{} {}", expected.0, expected.1));
@@ -89,7 +91,8 @@ fn console_size_is_the_size() {
 #[test]
 fn a_size_that_no_terminal_has_is_refused() {
     differs!();
-    let bundle = Bundle::with_terminal().set("/process/consoleSize", json!({ "height": 65536, "width": 80 }));
+    let bundle = Bundle::with_terminal()
+        .set("/process/consoleSize", json!({ "height": 65536, "width": 80 }));
     let socket = bundle.console_socket();
     bundle.begin("create", &socket.flags()).wait().refused().names("process.consoleSize.height");
     bundle.assert_nothing_left();
@@ -97,7 +100,10 @@ fn a_size_that_no_terminal_has_is_refused() {
 
 #[test]
 fn a_size_means_nothing_without_a_terminal() {
-    Bundle::busybox().set("/process/consoleSize", json!({ "height": 10, "width": 110 })).run(["true"]).silent();
+    Bundle::busybox()
+        .set("/process/consoleSize", json!({ "height": 10, "width": 110 }))
+        .run(["true"])
+        .silent();
 }
 
 #[test]
@@ -119,11 +125,20 @@ fn the_terminal_belongs_to_the_user_in_a_user_namespace() {
     for uid in [0, 1000] {
         let bundle = Bundle::with_terminal()
             .push("/linux/namespaces", json!({ "type": "user" }))
-            .set("/linux/uidMappings", json!([{ "containerID": 0, "hostID": 100_000, "size": 2000 }]))
-            .set("/linux/gidMappings", json!([{ "containerID": 0, "hostID": 100_000, "size": 2000 }]))
+            .set(
+                "/linux/uidMappings",
+                json!([{ "containerID": 0, "hostID": 100_000, "size": 2000 }]),
+            )
+            .set(
+                "/linux/gidMappings",
+                json!([{ "containerID": 0, "hostID": 100_000, "size": 2000 }]),
+            )
             .set("/process/user", json!({ "uid": uid, "gid": 0 }));
         let (_c, mut terminal) = bundle.run_with_socket();
-        assert_eq!(terminal.ask("tty; stat -c %u:%g:%a $(tty)"), format!("/dev/pts/0\n{uid}:5:620"));
+        assert_eq!(
+            terminal.ask("tty; stat -c %u:%g:%a $(tty)"),
+            format!("/dev/pts/0\n{uid}:5:620")
+        );
         assert_eq!(terminal.ask("stat -c %t:%T /dev/console $(tty)"), "88:0\n88:0");
     }
 }
@@ -156,7 +171,10 @@ fn a_read_only_root_has_a_console() {
     let mounts = bundle.config["mounts"].as_array_mut().unwrap();
     mounts.retain(|mount| mount["destination"] != "/dev");
     let (_c, mut terminal) = bundle.run_with_socket();
-    assert_eq!(terminal.ask("stat -c %t:%T /dev/console; touch /dev/x"), "88:0\ntouch: /dev/x: Read-only file system");
+    assert_eq!(
+        terminal.ask("stat -c %t:%T /dev/console; touch /dev/x"),
+        "88:0\ntouch: /dev/x: Read-only file system"
+    );
 }
 
 #[test]
@@ -224,11 +242,13 @@ fn somebody_must_get_the_terminal_of_exec() {
 fn a_socket_at_which_nobody_listens_is_refused() {
     let bundle = Bundle::with_terminal();
     let missing = bundle.scratch("missing");
-    let out = bundle.begin("create", &["--console-socket", missing.to_str().unwrap()]).wait().refused();
+    let out =
+        bundle.begin("create", &["--console-socket", missing.to_str().unwrap()]).wait().refused();
     out.says("missing").because("no such file or directory");
     let left = bundle.scratch("left");
     drop(ConsoleSocket::listen(left.clone()));
-    let out = bundle.begin("create", &["--console-socket", left.to_str().unwrap()]).wait().refused();
+    let out =
+        bundle.begin("create", &["--console-socket", left.to_str().unwrap()]).wait().refused();
     out.says("left").because("connection refused");
     bundle.assert_nothing_left();
 }

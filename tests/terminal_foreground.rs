@@ -26,7 +26,8 @@ fn the_terminal_is_shown_on_ours() {
 #[test]
 fn exec_shows_a_terminal_on_ours() {
     let c = Bundle::busybox().args(["sleep", "1000"]).run_detached();
-    let (status, shown) = c.exec_on_terminal(&["--tty"], &["sh", "-c", "tty; stty size; exit 8"]).wait();
+    let (status, shown) =
+        c.exec_on_terminal(&["--tty"], &["sh", "-c", "tty; stty size; exit 8"]).wait();
     assert_eq!((status, shown.as_str()), (8, "/dev/pts/0\r\n30 90\r\n"));
     let (status, shown) = c.exec_on_terminal(&["-t"], &["sh", "-c", "kill -9 $$"]).wait();
     assert_eq!((status, shown.as_str()), (137, ""));
@@ -60,7 +61,8 @@ fn control_characters_are_the_programs() {
 
 #[test]
 fn signals_go_to_the_program_and_the_terminal_is_as_before() {
-    for (signal, status) in [(Signal::SIGTERM, 143), (Signal::SIGHUP, 129), (Signal::SIGUSR1, 138)] {
+    for (signal, status) in [(Signal::SIGTERM, 143), (Signal::SIGHUP, 129), (Signal::SIGUSR1, 138)]
+    {
         let bundle = Bundle::with_terminal().without_namespace("pid");
         let mut session = bundle.run_on_terminal();
         session.terminal.wait_for("ready\r\n");
@@ -90,7 +92,11 @@ fn large_output_is_shown_to_its_end() {
     let bundle = Bundle::with_terminal().script("yes 0123456 | head -n 125000; echo last");
     let (status, shown) = bundle.run_on_terminal().wait();
     assert_eq!(status, 0);
-    assert!(shown.ends_with("0123456\r\nlast\r\n"), "{:?}", &shown[shown.len().saturating_sub(100)..]);
+    assert!(
+        shown.ends_with("0123456\r\nlast\r\n"),
+        "{:?}",
+        &shown[shown.len().saturating_sub(100)..]
+    );
     assert_eq!(shown.len(), 125_000 * 9 + 6);
 }
 
@@ -99,7 +105,10 @@ fn large_output_is_shown_to_its_end() {
 fn output_to_a_file_is_complete_and_plain() {
     let bundle = Bundle::with_terminal().script("yes 0123456 | head -n 125000; echo last");
     assert_eq!(bundle.run_redirected("> output").wait(), (0, String::new()));
-    assert_eq!(fs::read_to_string(bundle.scratch("output")).unwrap(), "0123456\n".repeat(125_000) + "last\n");
+    assert_eq!(
+        fs::read_to_string(bundle.scratch("output")).unwrap(),
+        "0123456\n".repeat(125_000) + "last\n"
+    );
 }
 
 #[test]
@@ -109,7 +118,8 @@ fn large_input_arrives() {
     let mut session = bundle.run_on_terminal();
     session.terminal.wait_for("ready");
     session.terminal.type_in(&"0123456\n".repeat(125_000));
-    let expected = Command::new("sh").args(["-c", "yes 0123456 | head -c 1000000 | md5sum"]).output().unwrap();
+    let expected =
+        Command::new("sh").args(["-c", "yes 0123456 | head -c 1000000 | md5sum"]).output().unwrap();
     let expected = String::from_utf8(expected.stdout).unwrap();
     let (status, shown) = session.wait();
     assert_eq!((status, shown.trim()), (5, expected.trim()));
@@ -117,7 +127,8 @@ fn large_input_arrives() {
 
 #[test]
 fn input_that_is_no_terminal_is_typed() {
-    let script = "stty -echo; echo ready; read -r line; echo got $line; read -r line; echo got $line";
+    let script =
+        "stty -echo; echo ready; read -r line; echo got $line; read -r line; echo got $line";
     let bundle = Bundle::with_terminal().script(script);
     let input = bundle.scratch("input");
     fs::write(&input, "one\ntwo\n").unwrap();
@@ -141,7 +152,11 @@ fn without_a_terminal_there_is_nothing_to_show_it_on() {
     let path = bundle.path();
     let inner = bundle.command(&["run", "--bundle", path.to_str().unwrap(), bundle.id()]);
     let mut command = Command::new("setsid");
-    command.arg(inner.get_program()).args(inner.get_args()).current_dir(bundle.dir()).stdin(Stdio::null());
+    command
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .current_dir(bundle.dir())
+        .stdin(Stdio::null());
     let out = Running::start(&mut command, bundle.dir()).wait().refused();
     out.names("process.terminal").says("/dev/tty").because("no such device or address");
     bundle.assert_nothing_left();
@@ -171,7 +186,11 @@ fn waiting_costs_nothing() {
     session.terminal.wait_for("ready");
     let before = ticks(session.pid());
     std::thread::sleep(Duration::from_secs(1));
-    assert!(ticks(session.pid()) - before < 10, "{} ticks in a second", ticks(session.pid()) - before);
+    assert!(
+        ticks(session.pid()) - before < 10,
+        "{} ticks in a second",
+        ticks(session.pid()) - before
+    );
 }
 
 #[test]

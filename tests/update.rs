@@ -1,7 +1,7 @@
 //! `update`
 //!
-//! Values are read back from outside. What the v2 view of a hybrid machine lacks is tested on v1 here, and on v2 where
-//! that is all there is.
+//! Values are read back from outside. What the v2 view of a hybrid machine lacks is tested on v1
+//! here, and on v2 where that is all there is.
 
 use crate::support::{Bundle, Container, Output, Value, cgroups, json};
 
@@ -48,8 +48,12 @@ fn limited() -> Container {
 fn memory_takes_bytes_and_units() {
     needs!(cgroups::has("memory"), "memory controller");
     let c = limited();
-    for (text, bytes) in [("33554432", "33554432"), ("40m", "41943040"), ("48MiB", "50331648"), ("0.0625g", "67108864")]
-    {
+    for (text, bytes) in [
+        ("33554432", "33554432"),
+        ("40m", "41943040"),
+        ("48MiB", "50331648"),
+        ("0.0625g", "67108864"),
+    ] {
         update(&c, &["--memory", text]).silent();
         assert_eq!(memory(&c), bytes, "{text}");
     }
@@ -62,11 +66,18 @@ fn memory_takes_bytes_and_units() {
 fn memory_reservation_and_swap() {
     needs!(cgroups::has("memory"), "memory controller");
     let c = limited();
-    update(&c, &["--memory", "32m", "--memory-reservation", "16m", "--memory-swap", "96m"]).silent();
+    update(&c, &["--memory", "32m", "--memory-reservation", "16m", "--memory-swap", "96m"])
+        .silent();
     assert_eq!(memory(&c), "33554432");
-    assert_eq!(cgroups::value_of(&c, "memory", "memory.soft_limit_in_bytes", "memory.low"), "16777216");
+    assert_eq!(
+        cgroups::value_of(&c, "memory", "memory.soft_limit_in_bytes", "memory.low"),
+        "16777216"
+    );
     if cgroups::has_v1("memory") {
-        assert_eq!(cgroups::value(&cgroups::v1("memory", c.id()), "memory.memsw.limit_in_bytes"), "100663296");
+        assert_eq!(
+            cgroups::value(&cgroups::v1("memory", c.id()), "memory.memsw.limit_in_bytes"),
+            "100663296"
+        );
     }
 }
 
@@ -107,7 +118,8 @@ fn realtime_period() {
     needs!(std::fs::metadata(dir.join("cpu.rt_period_us")).is_ok(), "realtime group scheduling");
     update(&c, &["--cpu-rt-period", "900000"]).silent();
     assert_eq!(cgroups::value(&dir, "cpu.rt_period_us"), "900000");
-    // A runtime takes one of the cgroup above, which may have none: that it is refused shows that it was written.
+    // A runtime takes one of the cgroup above, which may have none: that it is refused shows that
+    // it was written.
     match update(&c, &["--cpu-rt-runtime", "800001"]).status {
         0 => assert_eq!(cgroups::value(&dir, "cpu.rt_runtime_us"), "800001"),
         status => assert_eq!((status, &*cgroups::value(&dir, "cpu.rt_runtime_us")), (1, "0")),
@@ -142,9 +154,13 @@ fn blkio_weight_is_written() {
     let out = update(&c, &["--blkio-weight", "300"]);
     let dirs = cgroups::named(c.id());
     let files = ["blkio.weight", "blkio.bfq.weight", "io.bfq.weight", "io.weight"];
-    let found = files.iter().find_map(|file| dirs.iter().find_map(|dir| std::fs::read_to_string(dir.join(file)).ok()));
+    let found = files
+        .iter()
+        .find_map(|file| dirs.iter().find_map(|dir| std::fs::read_to_string(dir.join(file)).ok()));
     match found {
-        Some(weight) => assert!(out.ok().stderr.is_empty() && weight.contains("300") || weight.contains("2930")),
+        Some(weight) => {
+            assert!(out.ok().stderr.is_empty() && weight.contains("300") || weight.contains("2930"))
+        }
         // No scheduler with weights here: it says what it would have written.
         None => drop(out.refused().names("blockIO.weight")),
     }
@@ -185,7 +201,10 @@ fn all_or_nothing_on_v2() {
     differs!();
     let c = sleeping(Bundle::busybox().on_cgroup_v2());
     needs!(cgroups::has_v2("hugetlb"), "hugetlb controller on cgroup v2");
-    let out = update_from(&c, r#"{"unified":{"hugetlb.2MB.max":"4194304","hugetlb.2MB.rsvd.max":"nonsense"}}"#);
+    let out = update_from(
+        &c,
+        r#"{"unified":{"hugetlb.2MB.max":"4194304","hugetlb.2MB.rsvd.max":"nonsense"}}"#,
+    );
     out.refused().names("hugetlb.2MB.rsvd.max");
     assert_eq!(cgroups::value(&cgroups::v2(c.id()), "hugetlb.2MB.max"), "max");
 }
@@ -193,7 +212,10 @@ fn all_or_nothing_on_v2() {
 #[test]
 fn all_or_nothing() {
     differs!();
-    needs!(cgroups::has_v1("memory") && cgroups::has_v1("cpu"), "memory and cpu controller of cgroup v1");
+    needs!(
+        cgroups::has_v1("memory") && cgroups::has_v1("cpu"),
+        "memory and cpu controller of cgroup v1"
+    );
     let c = limited();
     update(&c, &["--memory", "32m", "--pids-limit", "7", "--cpu-period", "5"]).refused();
     assert_eq!((memory(&c).as_str(), pids(&c).as_str()), ("67108864", "20"));
@@ -203,19 +225,30 @@ fn all_or_nothing() {
 #[test]
 fn without_limits_before_there_are_none_after_a_failure() {
     differs!();
-    needs!(cgroups::has_v1("memory") && cgroups::has_v1("cpu"), "memory and cpu controller of cgroup v1");
+    needs!(
+        cgroups::has_v1("memory") && cgroups::has_v1("cpu"),
+        "memory and cpu controller of cgroup v1"
+    );
     let c = sleeping(Bundle::busybox());
     let before = memory(&c);
-    update(&c, &["--memory", "32m", "--memory-swap", "64m", "--cpu-period", "5"]).refused().names("cpu.period");
+    update(&c, &["--memory", "32m", "--memory-swap", "64m", "--cpu-period", "5"])
+        .refused()
+        .names("cpu.period");
     assert_eq!(memory(&c), before);
-    assert_eq!(cgroups::value(&cgroups::v1("memory", c.id()), "memory.memsw.limit_in_bytes"), before);
+    assert_eq!(
+        cgroups::value(&cgroups::v1("memory", c.id()), "memory.memsw.limit_in_bytes"),
+        before
+    );
 }
 
 #[test]
 fn device_rules_stay() {
     needs!(cgroups::has_v1("devices"), "devices controller of cgroup v1");
     let deny = json!([{ "allow": false, "access": "rwm" }]);
-    let c = sleeping(Bundle::busybox().set("/linux/resources", json!({ "devices": deny, "pids": { "limit": 20 } })));
+    let c = sleeping(
+        Bundle::busybox()
+            .set("/linux/resources", json!({ "devices": deny, "pids": { "limit": 20 } })),
+    );
     let list = || cgroups::value(&cgroups::v1("devices", c.id()), "devices.list");
     let before = list();
     assert!(!before.contains("a *:* rwm"), "{before}");
@@ -262,7 +295,10 @@ fn a_stopped_container_is_refused() {
 
 #[test]
 fn an_absent_container_is_refused() {
-    Bundle::busybox().call(&["update", "--pids-limit", "10", "nosuch"]).refused().says("container does not exist");
+    Bundle::busybox()
+        .call(&["update", "--pids-limit", "10", "nosuch"])
+        .refused()
+        .says("container does not exist");
 }
 
 #[test]
@@ -285,7 +321,14 @@ fn nonsense_is_refused_and_changes_nothing() {
         assert_eq!(out.status, 1, "{flags:?}: {out:?}");
         assert!(!out.stderr.is_empty());
     }
-    for text in ["", "nonsense", "[]", r#"{"memory":5}"#, r#"{"memory":{"limit":"1g"}}"#, r#"{"pids":{"limit":7}"#] {
+    for text in [
+        "",
+        "nonsense",
+        "[]",
+        r#"{"memory":5}"#,
+        r#"{"memory":{"limit":"1g"}}"#,
+        r#"{"pids":{"limit":7}"#,
+    ] {
         update_from(&c, text).refused();
     }
     if cgroups::has("memory") && cgroups::has("pids") {
@@ -297,7 +340,9 @@ fn nonsense_is_refused_and_changes_nothing() {
 fn the_mistake_in_a_file_is_located() {
     differs!();
     let c = limited();
-    update_from(&c, r#"{"memory":{"limit":"1g"}}"#).refused().says("memory.limit: invalid type: string \"1g\"");
+    update_from(&c, r#"{"memory":{"limit":"1g"}}"#)
+        .refused()
+        .says("memory.limit: invalid type: string \"1g\"");
     update_from(&c, r#"{"cpu":{"shares":1}} x"#).refused().says("trailing characters");
 }
 
@@ -307,21 +352,25 @@ fn flags_besides_a_file_are_refused() {
     let c = limited();
     let file = c.bundle.scratch("resources.json");
     std::fs::write(&file, "{}").unwrap();
-    update(&c, &["--resources", file.to_str().unwrap(), "--pids-limit", "9"]).refused().says("--pids-limit");
+    update(&c, &["--resources", file.to_str().unwrap(), "--pids-limit", "9"])
+        .refused()
+        .says("--pids-limit");
 }
 
 #[test]
 fn kernel_memory_is_ignored_with_a_warning() {
     needs!(cgroups::has("pids"), "pids controller");
     let c = limited();
-    let out = update(&c, &["--kernel-memory", "64m", "--kernel-memory-tcp", "64m", "--pids-limit", "9"]).ok();
+    let out =
+        update(&c, &["--kernel-memory", "64m", "--kernel-memory-tcp", "64m", "--pids-limit", "9"])
+            .ok();
     assert!(out.stderr.to_lowercase().contains("kernel"), "{out:?}");
     let limit: Value = pids(&c).parse().unwrap();
     assert_eq!(limit, 9);
 }
 
-/// A limit that is not set should not go unnoticed. runc takes a key in any case, and says nothing of one that it does
-/// not know.
+/// A limit that is not set should not go unnoticed. runc takes a key in any case, and says nothing
+/// of one that it does not know.
 #[test]
 fn keys_that_are_ignored_are_told() {
     differs!();
@@ -330,7 +379,8 @@ fn keys_that_are_ignored_are_told() {
     let out = update_from(&c, r#"{"pids":{"limit":7,"moon":1},"Pids":{"limit":8}}"#).ok();
     assert_eq!(pids(&c), "7");
     assert_eq!(out.stderr.lines().count(), 2, "{out:?}");
-    out.says("pids.moon: ignored, there is no such key").says("Pids: ignored, since the case of a key counts");
+    out.says("pids.moon: ignored, there is no such key")
+        .says("Pids: ignored, since the case of a key counts");
 }
 
 #[test]
@@ -345,7 +395,10 @@ fn a_pids_limit_of_0_leaves_one_process() {
 /// The v2 view of a hybrid machine has no controller for any of these.
 #[test]
 fn a_limit_without_its_controller_is_refused_on_v2() {
-    needs!(cgroups::v2_root().is_some() && !cgroups::has_v2("cpu"), "cgroup v2 without a cpu controller");
+    needs!(
+        cgroups::v2_root().is_some() && !cgroups::has_v2("cpu"),
+        "cgroup v2 without a cpu controller"
+    );
     let c = sleeping(Bundle::busybox().on_cgroup_v2());
     for flags in [
         &["--cpu-period", "50000"][..],
@@ -355,7 +408,11 @@ fn a_limit_without_its_controller_is_refused_on_v2() {
     ] {
         update(&c, flags).refused().names("linux.resources.cpu.");
     }
-    Bundle::busybox().on_cgroup_v2().set("/linux/resources/cpu/period", 50_000).refused().names("cpu.period");
+    Bundle::busybox()
+        .on_cgroup_v2()
+        .set("/linux/resources/cpu/period", 50_000)
+        .refused()
+        .names("cpu.period");
 }
 
 /// What is idle has no weight: idle wins, wherever either comes from.
@@ -367,10 +424,16 @@ fn a_weight_of_an_idle_container_is_ignored_with_a_warning() {
     let weight = |c: &Container| cgroups::value_of(c, "cpu", "cpu.shares", "cpu.weight");
     let c = limited();
     let out = update_from(&c, r#"{"cpu":{"shares":500,"idle":1}}"#).ok();
-    assert!(out.stderr.contains("linux.resources.cpu.shares") && out.stderr.contains("ignored"), "{out:?}");
+    assert!(
+        out.stderr.contains("linux.resources.cpu.shares") && out.stderr.contains("ignored"),
+        "{out:?}"
+    );
     assert_eq!(idle(&c), "1");
     let out = update(&c, &["--cpu-share", "600"]).ok();
-    assert!(out.stderr.contains("linux.resources.cpu.shares") && out.stderr.contains("ignored"), "{out:?}");
+    assert!(
+        out.stderr.contains("linux.resources.cpu.shares") && out.stderr.contains("ignored"),
+        "{out:?}"
+    );
     assert_eq!(idle(&c), "1");
     update(&c, &["--cpu-idle", "0", "--cpu-share", "2048"]).silent();
     assert_eq!((&*idle(&c), weight(&c) == "2048" || weight(&c) == "174"), ("0", true));

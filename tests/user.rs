@@ -22,7 +22,9 @@ fn uid_and_gid_are_set_in_all_four_places() {
 #[test]
 fn additional_gids_are_the_only_supplementary_groups() {
     let user = json!({ "uid": 1000, "gid": 1001, "additionalGids": [7, 5, 4242] });
-    assert!(groups(&mut Bundle::busybox().set("/process/user", user)).ends_with("Groups: 5 7 4242"));
+    assert!(
+        groups(&mut Bundle::busybox().set("/process/user", user)).ends_with("Groups: 5 7 4242")
+    );
 }
 
 #[test]
@@ -63,7 +65,9 @@ fn umask_is_the_usual_one_when_it_is_not_set() {
 #[test]
 fn stdio_belongs_to_the_user() {
     let user = json!({ "uid": 1000, "gid": 1000 });
-    let out = Bundle::busybox().set("/process/user", user).sh("echo a > /dev/stdout; echo b > /dev/stderr");
+    let out = Bundle::busybox()
+        .set("/process/user", user)
+        .sh("echo a > /dev/stdout; echo b > /dev/stderr");
     assert_eq!((out.status, out.stdout.as_str(), out.stderr.as_str()), (0, "a\n", "b\n"));
 }
 

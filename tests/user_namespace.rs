@@ -21,7 +21,14 @@ fn mapped() -> Bundle {
 
 fn own(bundle: &Bundle) {
     let mut command = std::process::Command::new("chown");
-    assert!(command.args(["-R", "-h", "100000:200000"]).arg(bundle.rootfs("")).status().unwrap().success());
+    assert!(
+        command
+            .args(["-R", "-h", "100000:200000"])
+            .arg(bundle.rootfs(""))
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 #[test]
@@ -33,7 +40,8 @@ fn a_user_namespace_is_created() {
 #[test]
 fn the_mappings_are_in_force() {
     let out = mapped().run(["cat", "/proc/self/uid_map", "/proc/self/gid_map"]).ok();
-    let words: Vec<Vec<_>> = out.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    let words: Vec<Vec<_>> =
+        out.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(words, [["0", "100000", "65536"], ["0", "200000", "65536"]]);
 }
 
@@ -45,7 +53,8 @@ fn several_mappings_are_in_force() {
         bundle = bundle.push(&format!("/linux/{key}"), second);
     }
     let out = bundle.run(["cat", "/proc/self/uid_map"]).ok();
-    let words: Vec<Vec<_>> = out.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    let words: Vec<Vec<_>> =
+        out.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(words[1], ["70000", "300000", "10"]);
 }
 
@@ -81,7 +90,11 @@ fn another_user_in_the_container_is_mapped_as_well() {
 
 #[test]
 fn all_other_namespaces_belong_to_the_user_namespace() {
-    let out = mapped().set("/hostname", "mine").set("/linux/sysctl/kernel.msgmax", "4321").run(["hostname"]).ok();
+    let out = mapped()
+        .set("/hostname", "mine")
+        .set("/linux/sysctl/kernel.msgmax", "4321")
+        .run(["hostname"])
+        .ok();
     assert_eq!(out.line(), "mine");
 }
 
@@ -93,11 +106,13 @@ fn the_usual_mounts_and_devices_work() {
     assert!(out.lines().contains(&"lo"), "{out:?}");
 }
 
-/// Nodes cannot be made in a user namespace: the host's are bound instead, wherever the host has them.
+/// Nodes cannot be made in a user namespace: the host's are bound instead, wherever the host has
+/// them.
 #[test]
 fn a_configured_device_is_there() {
     let device = json!({ "path": "/dev/full", "type": "c", "major": 1, "minor": 7 });
-    let out = mapped().push("/linux/devices", device).run(["stat", "-c", "%F %t:%T", "/dev/full"]).ok();
+    let out =
+        mapped().push("/linux/devices", device).run(["stat", "-c", "%F %t:%T", "/dev/full"]).ok();
     assert_eq!(out.line(), "character special file 1:7");
 }
 
@@ -161,7 +176,10 @@ fn owner_of_a_namespace() -> crate::support::Container {
 fn joining(pid: i32) -> Bundle {
     let bundle = Bundle::busybox();
     own(&bundle);
-    bundle.push("/linux/namespaces", json!({ "type": "user", "path": format!("/proc/{pid}/ns/user") }))
+    bundle.push(
+        "/linux/namespaces",
+        json!({ "type": "user", "path": format!("/proc/{pid}/ns/user") }),
+    )
 }
 
 #[test]
@@ -190,9 +208,11 @@ fn a_user_namespace_is_joined_without_mappings() {
 fn stdio_is_nobody_elses_where_the_mappings_are_not_known() {
     differs!();
     let owner = owner_of_a_namespace();
-    let c = joining(owner.pid()).set("/process/user/uid", 1000).args(["sleep", "60"]).run_detached();
+    let c =
+        joining(owner.pid()).set("/process/user/uid", 1000).args(["sleep", "60"]).run_detached();
     c.exec(&[], &["true"]).ok();
-    let mut files: Vec<_> = fs::read_dir(c.bundle.dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(c.bundle.dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.to_string_lossy().contains("/std"));
     assert!(files.len() >= 4, "{files:?}");
     for file in files {
@@ -210,7 +230,8 @@ fn joining_with_other_mappings_is_refused() {
     bundle.refused().says("non-matching mapping").names("uidMappings");
 }
 
-/// The runtime opens what the user namespace keeps init from, and what the container mounts there stays its own.
+/// The runtime opens what the user namespace keeps init from, and what the container mounts there
+/// stays its own.
 #[test]
 fn a_source_that_only_the_host_may_open_is_bound_without_a_way_back() {
     let bundle = mapped();
@@ -220,14 +241,15 @@ fn a_source_that_only_the_host_may_open_is_bound_without_a_way_back() {
     fs::set_permissions(&vault, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let entry = json!({ "destination": "/mnt", "type": "bind", "source": vault.join("cargo"), "options": ["rbind"] });
     let share = format!("mount --bind {0} {0}; mount --make-rshared {0}", vault.display());
-    let out = bundle.after(&share).push("/mounts", entry).sh("cat /mnt/crate /proc/self/mountinfo").ok();
+    let out =
+        bundle.after(&share).push("/mounts", entry).sh("cat /mnt/crate /proc/self/mountinfo").ok();
     assert_eq!(out.lines()[0], "tea");
     let mount = mountinfo::at(&out.lines()[1..].join("\n"), "/mnt");
     assert!(mount.propagates("master") && !mount.propagates("shared"), "{mount:?}");
 }
 
-/// In the order of the list, also where only the runtime may enter the directory that the rootfs is in. Seen to fail: the
-/// runtime bound what is underneath.
+/// In the order of the list, also where only the runtime may enter the directory that the rootfs is
+/// in. Seen to fail: the runtime bound what is underneath.
 #[test]
 fn the_source_of_a_bind_mount_may_be_an_earlier_mount() {
     differs!();
@@ -245,7 +267,8 @@ fn the_source_of_a_bind_mount_may_be_an_earlier_mount() {
 fn a_fifo_is_made() {
     differs!();
     let fifo = json!({ "path": "/dev/pipe", "type": "p", "fileMode": 0o622 });
-    let out = mapped().push("/linux/devices", fifo).run(["stat", "-c", "%F %a %u:%g", "/dev/pipe"]).ok();
+    let out =
+        mapped().push("/linux/devices", fifo).run(["stat", "-c", "%F %a %u:%g", "/dev/pipe"]).ok();
     assert_eq!(out.line(), "fifo 622 0:0");
 }
 
@@ -268,44 +291,61 @@ fn a_configured_device_has_its_own_name_mode_and_owner() {
         .push("/linux/devices", device("/dev/zero", 7))
         .push("/linux/devices", json!({ "path": "/dev/pipe", "type": "p" }))
         .push("/linux/devices", device("/deep/down/deck", 5))
-        .push("/linux/devices", json!({ "path": "/dev/plank", "type": "c", "major": 1, "minor": 5 }))
+        .push(
+            "/linux/devices",
+            json!({ "path": "/dev/plank", "type": "c", "major": 1, "minor": 5 }),
+        )
         .after("umask 0077");
-    let script = "stat -c '%t:%T %a %u:%g' /dev/deck /dev/zero /deep/down/deck; stat -c %F /dev/pipe
+    let script =
+        "stat -c '%t:%T %a %u:%g' /dev/deck /dev/zero /deep/down/deck; stat -c %F /dev/pipe
                   head -c 4 /dev/plank | wc -c; cat /proc/self/mountinfo";
     let out = bundle.sh(script).ok();
     assert_eq!(out.lines()[..5], ["1:3 641 12:34", "1:7 641 12:34", "1:5 641 12:34", "fifo", "4"]);
     for path in ["/dev/deck", "/dev/null"] {
         let mount = mountinfo::at(&out.lines()[5..].join("\n"), path);
-        assert!(["nosuid", "noexec"].iter().all(|option| mount.options.iter().any(|has| has == option)), "{mount:?}");
+        assert!(
+            ["nosuid", "noexec"].iter().all(|option| mount.options.iter().any(|has| has == option)),
+            "{mount:?}"
+        );
         assert!(mount.propagation.is_empty(), "{mount:?}");
     }
     bundle.assert_nothing_left();
 }
 
-/// By an ordinary user, and where the mappings are not known: the host's of the same number. Seen to fail as above.
+/// By an ordinary user, and where the mappings are not known: the host's of the same number. Seen
+/// to fail as above.
 #[test]
 fn a_configured_device_is_found_by_its_number() {
     differs!();
     let device = json!({ "path": "/dev/deck", "type": "c", "major": 1, "minor": 3 });
     let owner = owner_of_a_namespace();
     for bundle in [Bundle::busybox().by_user(1000), joining(owner.pid())] {
-        let out = bundle.push("/linux/devices", device.clone()).sh("stat -c %t:%T /dev/deck; echo x >/dev/deck").ok();
+        let out = bundle
+            .push("/linux/devices", device.clone())
+            .sh("stat -c %t:%T /dev/deck; echo x >/dev/deck")
+            .ok();
         assert_eq!(out.line(), "1:3");
     }
 }
 
-/// A sysfs shows a network namespace, and the host's belongs to another user namespace. Seen to fail: it was refused.
+/// A sysfs shows a network namespace, and the host's belongs to another user namespace. Seen to
+/// fail: it was refused.
 #[test]
 fn the_sysfs_of_the_hosts_network_is_the_hosts() {
     differs!();
     let mut bundle = mapped().without_namespace("network");
-    let out = bundle.sh("ls -d /sys/class/net/lo; ls -A /sys/firmware; touch /sys/x; cat /proc/self/mountinfo");
+    let out = bundle
+        .sh("ls -d /sys/class/net/lo; ls -A /sys/firmware; touch /sys/x; cat /proc/self/mountinfo");
     let lines = out.lines();
     assert_eq!(lines[0], "/sys/class/net/lo", "{out:?}");
     let mounts = mountinfo::parse(&lines[1..].join("\n"));
     let sys: Vec<_> = mounts.iter().filter(|mount| mount.target.starts_with("/sys")).collect();
     assert_eq!(sys[0].kind, "sysfs");
-    assert!(sys.iter().all(|mount| mount.has("ro") && mount.has("nosuid") && mount.propagation.is_empty()), "{sys:?}");
+    assert!(
+        sys.iter()
+            .all(|mount| mount.has("ro") && mount.has("nosuid") && mount.propagation.is_empty()),
+        "{sys:?}"
+    );
     assert!(out.stderr.contains("Read-only file system"), "{out:?}");
 }
 
@@ -313,7 +353,8 @@ fn the_sysfs_of_the_hosts_network_is_the_hosts() {
 fn with_locked_options(options: &[&str]) -> Bundle {
     let bundle = mapped();
     let source = bundle.scratch_dir("cargo").display().to_string();
-    let entry = json!({ "destination": "/mnt", "type": "bind", "source": source, "options": options });
+    let entry =
+        json!({ "destination": "/mnt", "type": "bind", "source": source, "options": options });
     let script = format!(
         "mount -t tmpfs -o nosuid,nodev,noexec,ro,noatime cargo {source}; mount -o remount,bind,nosuid,nodev,noexec,ro,noatime,nosymfollow {source}"
     );
@@ -327,7 +368,10 @@ fn locked_options_are_kept() {
         let info = with_locked_options(options).mountinfo();
         let mount = mountinfo::at(&info, "/mnt");
         for option in ["ro", "nosuid", "nodev", "noexec", "noatime"] {
-            assert!(mount.options.iter().any(|have| have == option), "{options:?}: no {option} in {mount:?}");
+            assert!(
+                mount.options.iter().any(|have| have == option),
+                "{options:?}: no {option} in {mount:?}"
+            );
         }
         // That one cannot be locked: it goes as it does without a user namespace.
         assert_eq!(mount.has("nosymfollow"), options == ["bind"], "{options:?}: {mount:?}");
@@ -361,7 +405,8 @@ fn the_runtime_may_be_root_of_a_user_namespace_itself() {
         .without_namespace("cgroup")
         .set("/mounts/2/options", json!(["newinstance", "ptmxmode=0666"]))
         .set("/process/rlimits", json!([]));
-    let out = bundle.sh("cat /proc/self/uid_map; id -u; stat -c %t:%T /dev/null; echo x > /dev/null; hostname");
+    let out = bundle
+        .sh("cat /proc/self/uid_map; id -u; stat -c %t:%T /dev/null; echo x > /dev/null; hostname");
     let lines = out.lines();
     assert_eq!(out.status, 0, "{out:?}");
     assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["0", "0", "1"]);
@@ -372,8 +417,12 @@ fn the_runtime_may_be_root_of_a_user_namespace_itself() {
 #[test]
 fn a_remount_keeps_locked_options() {
     differs!();
-    let remount = json!({ "destination": "/mnt", "type": "none", "options": ["bind", "remount", "ro"] });
+    let remount =
+        json!({ "destination": "/mnt", "type": "none", "options": ["bind", "remount", "ro"] });
     let info = with_locked_options(&["bind"]).push("/mounts", remount).mountinfo();
     let mount = mountinfo::at(&info, "/mnt");
-    assert!(["ro", "nosuid", "nodev", "noexec"].iter().all(|option| mount.has(option)), "{mount:?}");
+    assert!(
+        ["ro", "nosuid", "nodev", "noexec"].iter().all(|option| mount.has(option)),
+        "{mount:?}"
+    );
 }

@@ -1,7 +1,8 @@
-//! Two layers, applied to a tree: whatever is in them, nothing outside changes, and what they have made can be removed.
+//! Two layers, applied to a tree: whatever is in them, nothing outside changes, and what they have
+//! made can be removed.
 //!
-//! The first byte says what becomes of owners, the second how many blocks the first layer has. Blocks that look like a
-//! header get the right checksum, which libFuzzer would not find.
+//! The first byte says what becomes of owners, the second how many blocks the first layer has.
+//! Blocks that look like a header get the right checksum, which libFuzzer would not find.
 #![no_main]
 
 use std::fs;
@@ -17,7 +18,10 @@ const BLOCK: usize = 512;
 fuzz_target!(|bytes: &[u8]| {
     let Some(([owners, first], blocks)) = bytes.split_first_chunk::<2>() else { return };
     let mut blocks = blocks.to_vec();
-    blocks.chunks_exact_mut(BLOCK).filter(|block| block[257..262] == *b"ustar").for_each(put_checksum);
+    blocks
+        .chunks_exact_mut(BLOCK)
+        .filter(|block| block[257..262] == *b"ustar")
+        .for_each(put_checksum);
     let (lower, upper) = blocks.split_at(blocks.len().min(usize::from(*first) * BLOCK));
     let place = tempfile::Builder::new().prefix("orlop-fuzz-").tempdir_in("/dev/shm").unwrap();
     let (root, victim) = (place.path().join("root"), place.path().join("victim"));
@@ -42,7 +46,15 @@ fuzz_target!(|bytes: &[u8]| {
 /// All that a layer could change of a file.
 fn status(path: &Path) -> (u32, u32, u32, u64, i64, i64, i64) {
     let status = fs::symlink_metadata(path).unwrap();
-    (status.mode(), status.uid(), status.gid(), status.nlink(), status.mtime(), status.ctime(), status.ctime_nsec())
+    (
+        status.mode(),
+        status.uid(),
+        status.gid(),
+        status.nlink(),
+        status.mtime(),
+        status.ctime(),
+        status.ctime_nsec(),
+    )
 }
 
 fn put_checksum(block: &mut [u8]) {

@@ -27,14 +27,23 @@ fn a_document(bytes: &[u8], media_type: &str) {
     if let Document::Index(index) = &parsed {
         let _ = document::choose(index, &Platform::host());
     }
-    let Ok(Some(converted)) = docker::document(bytes, &MediaType::from(media_type), &parsed) else { return };
+    let Ok(Some(converted)) = docker::document(bytes, &MediaType::from(media_type), &parsed) else {
+        return;
+    };
     let oci = docker::media_type(&MediaType::from(media_type));
     match (Document::parse(&converted, oci.as_ref()).unwrap(), parsed) {
         (Document::Manifest(now), Document::Manifest(before)) => {
             assert_eq!(now.config().digest(), before.config().digest());
-            assert!(now.layers().iter().map(|layer| layer.digest()).eq(before.layers().iter().map(|l| l.digest())));
+            assert!(
+                now.layers()
+                    .iter()
+                    .map(|layer| layer.digest())
+                    .eq(before.layers().iter().map(|l| l.digest()))
+            );
         }
-        (Document::Index(now), Document::Index(before)) => assert_eq!(now.manifests().len(), before.manifests().len()),
+        (Document::Index(now), Document::Index(before)) => {
+            assert_eq!(now.manifests().len(), before.manifests().len())
+        }
         _ => panic!("another kind of document"),
     }
 }
@@ -45,9 +54,12 @@ fn a_config(bytes: &[u8]) {
     let Ok(config) = serde_json::from_slice::<ImageConfiguration>(bytes) else { return };
     let root = Tree::open(ROOT.get_or_init(|| tempfile::tempdir().unwrap()).path()).unwrap();
     let process = json!({"user": {"uid": 0, "gid": 0}, "args": ["sh"], "env": ["PATH=/bin", "TERM=xterm"], "cwd": "/"});
-    let template = json!({"process": process, "root": {}, "mounts": [], "linux": {"namespaces": []}});
+    let template =
+        json!({"process": process, "root": {}, "mounts": [], "linux": {"namespaces": []}});
     let template = serde_json::from_value(template).unwrap();
     if let Ok(made) = convert(template, &config, &Wishes::default(), &root) {
-        assert!(!made.process.cwd.is_empty() && made.annotations.keys().all(|key| is_descriptive(key)));
+        assert!(
+            !made.process.cwd.is_empty() && made.annotations.keys().all(|key| is_descriptive(key))
+        );
     }
 }

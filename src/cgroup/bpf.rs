@@ -1,19 +1,21 @@
 //! The program by which cgroup v2 judges device accesses, assembled from the rules. Pure.
 //! config.json: linux.resources.devices
 //!
-//! Kernel: `BPF_PROG_TYPE_CGROUP_DEVICE`. The program is asked with `struct bpf_cgroup_dev_ctx` {access << 16 | kind,
-//! major, minor} and answers 1 to permit; all that was asked for must be permitted.
+//! Kernel: `BPF_PROG_TYPE_CGROUP_DEVICE`. The program is asked with `struct bpf_cgroup_dev_ctx`
+//! {access << 16 | kind, major, minor} and answers 1 to permit; all that was asked for must be
+//! permitted.
 //!
-//! The rules are not translated one by one, but evaluated here, for each device and each group of devices that they
-//! name; the program looks the answer up, with one comparison for each. A program of rules, where one may settle a part
-//! of an access and leave the rest to the next, has paths whose number grows with its square, and the kernel's verifier
-//! walks them all: 263 µs for the default rules and 1.6 s for a thousand, against 58 µs and 2.8 ms this way.
+//! The rules are not translated one by one, but evaluated here, for each device and each group of
+//! devices that they name; the program looks the answer up, with one comparison for each. A program
+//! of rules, where one may settle a part of an access and leave the rest to the next, has paths
+//! whose number grows with its square, and the kernel's verifier walks them all: 263 µs for the
+//! default rules and 1.6 s for a thousand, against 58 µs and 2.8 ms this way.
 
 use std::collections::BTreeSet;
 
 use crate::error::{Failure, Result};
 use crate::plan::resources::{Access, DeviceKind, DevicePolicy, DeviceRule, Verdict};
-use crate::sys::bpf::Instruction;
+use crate::sys::bpf::BpfInstruction;
 
 // Registers.
 const RESULT: u8 = 0;
@@ -40,8 +42,8 @@ const EXIT: u8 = 0x95; // BPF_JMP | BPF_EXIT
 /// `BPF_DEVCG_DEV_BLOCK`; the other kind is `BPF_DEVCG_DEV_CHAR`.
 const BLOCK: i32 = 1;
 
-/// The kernel's device numbers have 12 bits for the major and 20 for the minor (linux/kdev_t.h); a rule for a larger
-/// one is about no device.
+/// The kernel's device numbers have 12 bits for the major and 20 for the minor (linux/kdev_t.h); a
+/// rule for a larger one is about no device.
 const MINOR_BITS: u32 = 20;
 const MAJORS: u32 = 1 << (32 - MINOR_BITS);
 const MINORS: u32 = 1 << MINOR_BITS;
@@ -53,16 +55,19 @@ const MAX_DEVICES: usize = 30_000;
 ///
 /// # Errors
 /// [`Failure::Unsupported`] when the rules tell more than some 30000 devices apart.
-pub fn assemble(policy: &DevicePolicy) -> Result<Vec<Instruction>> {
+pub fn assemble(policy: &DevicePolicy) -> Result<Vec<BpfInstruction>> {
     if policy.default == Verdict::Allow && policy.rules.is_empty() {
         return Ok(Vec::new());
     }
-    let chars = Table::new(policy, DeviceKind::Char)?;
-    let blocks = Table::new(policy, DeviceKind::Block)?;
+    let chars = AccessTable::new(policy, DeviceKind::Char)?;
+    let blocks = AccessTable::new(policy, DeviceKind::Block)?;
     if chars.answers.len() + blocks.answers.len() > MAX_DEVICES {
         return Err(too_many());
     }
-    let mut program = Program { instructions: Vec::with_capacity(40 + chars.answers.len()), open: Vec::new() };
+    let mut program = FilterDraft {
+        instructions: Vec::with_capacity(40 + chars.answers.len()),
+        open: Vec::new(),
+    };
     program.instructions.extend([
         instruction(LOAD_WORD, KIND, CONTEXT, 0, 0),
         instruction(MOVE_REGISTER, ACCESS, KIND, 0, 0),
@@ -74,9 +79,9 @@ pub fn assemble(policy: &DevicePolicy) -> Result<Vec<Instruction>> {
         instruction(SHIFT_LEFT, NUMBER, 0, 0, MINOR_BITS.cast_signed()),
         instruction(OR_REGISTER, NUMBER, MINOR, 0, 0),
     ]);
-    program.jump(JUMP_IF, KIND, BLOCK, Target::Blocks);
+    program.jump(JUMP_IF, KIND, BLOCK, JumpTarget::Blocks);
     program.table(&chars);
-    program.land(Target::Blocks);
+    program.land(JumpTarget::Blocks);
     program.table(&blocks);
     for permitted in 0..=Access::ALL.bits() {
         program.answer(permitted);
@@ -89,18 +94,21 @@ fn too_many() -> anyhow::Error {
 }
 
 /// What is permitted to the devices of a kind, as bits of [`Access`].
-struct Table {
-    /// A register, its value, and the answer; the first that fits counts. One device comes before a major or a minor
-    /// number, and those two never fit the same device, unless with the same answer.
+struct AccessTable {
+    /// A register, its value, and the answer; the first that fits counts. One device comes before a
+    /// major or a minor number, and those two never fit the same device, unless with the same
+    /// answer.
     answers: Vec<(u8, u32, u8)>,
     /// To all others.
     otherwise: u8,
 }
 
-impl Table {
+impl AccessTable {
     fn new(policy: &DevicePolicy, kind: DeviceKind) -> Result<Self> {
         let within = |rule: &&DeviceRule| {
-            rule.kind == kind && rule.major.is_none_or(|it| it < MAJORS) && rule.minor.is_none_or(|it| it < MINORS)
+            rule.kind == kind
+                && rule.major.is_none_or(|it| it < MAJORS)
+                && rule.minor.is_none_or(|it| it < MINORS)
         };
         let rules: Vec<&DeviceRule> = policy.rules.iter().filter(within).collect();
         let permitted = |major, minor| permitted(&rules, policy.default, major, minor);
@@ -112,14 +120,20 @@ impl Table {
         if majors.len() * minors.len() > MAX_DEVICES {
             return Err(too_many());
         }
-        // A major and a minor number meet in one device, for which both of their rules count, in their order.
-        let crossings = majors.iter().flat_map(|&major| minors.iter().map(move |&minor| (major, minor)));
-        let devices: BTreeSet<(u32, u32)> =
-            rules.iter().filter_map(|rule| Some((rule.major?, rule.minor?))).chain(crossings).collect();
+        // A major and a minor number meet in one device, for which both of their rules count, in
+        // their order.
+        let crossings =
+            majors.iter().flat_map(|&major| minors.iter().map(move |&minor| (major, minor)));
+        let devices: BTreeSet<(u32, u32)> = rules
+            .iter()
+            .filter_map(|rule| Some((rule.major?, rule.minor?)))
+            .chain(crossings)
+            .collect();
 
         let otherwise = permitted(None, None);
-        let ones =
-            devices.iter().map(|&(major, minor)| (NUMBER, number(major, minor), permitted(Some(major), Some(minor))));
+        let ones = devices.iter().map(|&(major, minor)| {
+            (NUMBER, number(major, minor), permitted(Some(major), Some(minor)))
+        });
         let groups = majors
             .iter()
             .map(|&major| (MAJOR, major, permitted(Some(major), None)))
@@ -128,11 +142,17 @@ impl Table {
     }
 }
 
-/// The accesses permitted to a device, or to those of a number that are in no other group, one by one: the last rule
-/// that matches decides.
-fn permitted(rules: &[&DeviceRule], default: Verdict, major: Option<u32>, minor: Option<u32>) -> u8 {
+/// The accesses permitted to a device, or to those of a number that are in no other group, one by
+/// one: the last rule that matches decides.
+fn permitted(
+    rules: &[&DeviceRule],
+    default: Verdict,
+    major: Option<u32>,
+    minor: Option<u32>,
+) -> u8 {
     let matches = |rule: &DeviceRule| {
-        (rule.major.is_none() || rule.major == major) && (rule.minor.is_none() || rule.minor == minor)
+        (rule.major.is_none() || rule.major == major)
+            && (rule.minor.is_none() || rule.minor == minor)
     };
     let mut bits = if default == Verdict::Allow { Access::ALL.bits() } else { 0 };
     for rule in rules.iter().filter(|rule| matches(rule)) {
@@ -151,32 +171,32 @@ fn number(major: u32, minor: u32) -> u32 {
 
 /// Where a jump goes that is made before its goal.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Target {
+enum JumpTarget {
     Blocks,
     Answer(u8),
 }
 
 /// A program and the places in it of the jumps that have no offset yet.
-struct Program {
-    instructions: Vec<Instruction>,
-    open: Vec<(usize, Target)>,
+struct FilterDraft {
+    instructions: Vec<BpfInstruction>,
+    open: Vec<(usize, JumpTarget)>,
 }
 
-impl Program {
-    fn jump(&mut self, code: u8, register: u8, value: i32, target: Target) {
+impl FilterDraft {
+    fn jump(&mut self, code: u8, register: u8, value: i32, target: JumpTarget) {
         self.open.push((self.instructions.len(), target));
         self.instructions.push(instruction(code, register, 0, 0, value));
     }
 
-    fn table(&mut self, table: &Table) {
+    fn table(&mut self, table: &AccessTable) {
         for &(register, value, permitted) in &table.answers {
-            self.jump(JUMP_IF, register, value.cast_signed(), Target::Answer(permitted));
+            self.jump(JUMP_IF, register, value.cast_signed(), JumpTarget::Answer(permitted));
         }
-        self.jump(JUMP, 0, 0, Target::Answer(table.otherwise));
+        self.jump(JUMP, 0, 0, JumpTarget::Answer(table.otherwise));
     }
 
     /// Lets the jumps to `target` go to what comes now; whether there are any.
-    fn land(&mut self, target: Target) -> bool {
+    fn land(&mut self, target: JumpTarget) -> bool {
         let here = self.instructions.len();
         let before = self.open.len();
         let Self { instructions, open } = self;
@@ -192,7 +212,7 @@ impl Program {
 
     /// Answers whether all that is asked for is among the `permitted`.
     fn answer(&mut self, permitted: u8) {
-        if !self.land(Target::Answer(permitted)) {
+        if !self.land(JumpTarget::Answer(permitted)) {
             return;
         }
         let result = |answer| instruction(MOVE, RESULT, 0, 0, answer);
@@ -211,21 +231,22 @@ impl Program {
     }
 }
 
-fn instruction(code: u8, to: u8, from: u8, offset: i16, imm: i32) -> Instruction {
+fn instruction(code: u8, to: u8, from: u8, offset: i16, imm: i32) -> BpfInstruction {
     let registers = if cfg!(target_endian = "little") { from << 4 | to } else { to << 4 | from };
-    Instruction { code, registers, offset, imm }
+    BpfInstruction { code, registers, offset, imm }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        AND, EXIT, JUMP, JUMP_IF, LOAD_WORD, MOVE, MOVE_REGISTER, OR_REGISTER, SHIFT_LEFT, SHIFT_RIGHT, assemble,
+        AND, EXIT, JUMP, JUMP_IF, LOAD_WORD, MOVE, MOVE_REGISTER, OR_REGISTER, SHIFT_LEFT,
+        SHIFT_RIGHT, assemble,
     };
     use crate::plan::resources::{Access, DeviceKind, DevicePolicy, DeviceRule, Verdict};
-    use crate::sys::bpf::Instruction;
+    use crate::sys::bpf::BpfInstruction;
 
     /// Runs a program as the kernel would.
-    fn run(program: &[Instruction], kind: DeviceKind, access: u8, number: (u32, u32)) -> bool {
+    fn run(program: &[BpfInstruction], kind: DeviceKind, access: u8, number: (u32, u32)) -> bool {
         let kind = if kind == DeviceKind::Block { 1 } else { 2 };
         let context = [u32::from(access) << 16 | kind, number.0, number.1];
         let mut registers = [0_u32; 7];
@@ -266,7 +287,12 @@ mod tests {
         })
     }
 
-    fn rule(verdict: Verdict, major: Option<u32>, minor: Option<u32>, access: Access) -> DeviceRule {
+    fn rule(
+        verdict: Verdict,
+        major: Option<u32>,
+        minor: Option<u32>,
+        access: Access,
+    ) -> DeviceRule {
         DeviceRule { verdict, kind: DeviceKind::Char, major, minor, access }
     }
 
@@ -274,14 +300,21 @@ mod tests {
     fn rules() -> Vec<DeviceRule> {
         let mut rules = Vec::new();
         for verdict in [Verdict::Allow, Verdict::Deny] {
-            for (major, minor) in
-                [(None, None), (Some(4095), None), (None, Some(3)), (Some(4095), Some(3)), (Some(1), Some(0xf_ffff))]
-            {
+            for (major, minor) in [
+                (None, None),
+                (Some(4095), None),
+                (None, Some(3)),
+                (Some(4095), Some(3)),
+                (Some(1), Some(0xf_ffff)),
+            ] {
                 for access in [Access::READ, Access::WRITE, Access::MKNOD, Access::ALL] {
                     rules.push(rule(verdict, major, minor, access));
                 }
             }
-            rules.push(DeviceRule { kind: DeviceKind::Block, ..rule(verdict, Some(8), None, Access::ALL) });
+            rules.push(DeviceRule {
+                kind: DeviceKind::Block,
+                ..rule(verdict, Some(8), None, Access::ALL)
+            });
             // No device has such a number; cut to its bits it would be 1:0xfffff.
             rules.push(rule(verdict, Some(1 + (1 << 12)), Some(0xf_ffff), Access::ALL));
         }
@@ -316,19 +349,27 @@ mod tests {
 
     #[test]
     fn everything_allowed_needs_no_program() {
-        assert!(assemble(&DevicePolicy { default: Verdict::Allow, rules: vec![] }).expect("assemble").is_empty());
+        assert!(
+            assemble(&DevicePolicy { default: Verdict::Allow, rules: vec![] })
+                .expect("assemble")
+                .is_empty()
+        );
         check(&DevicePolicy { default: Verdict::Deny, rules: vec![] });
     }
 
     #[test]
     fn more_devices_than_a_jump_can_pass_are_refused() {
         let one = |minor| rule(Verdict::Allow, Some(1), Some(minor), Access::READ);
-        let many = |count| DevicePolicy { default: Verdict::Deny, rules: (0..count).map(one).collect() };
+        let many =
+            |count| DevicePolicy { default: Verdict::Deny, rules: (0..count).map(one).collect() };
         let program = assemble(&many(3000)).expect("assemble");
         assert!(run(&program, DeviceKind::Char, Access::READ.bits(), (1, 0)));
         assert!(!run(&program, DeviceKind::Char, Access::WRITE.bits(), (1, 2999)));
-        let crossing = |index| if index % 2 == 0 { (Some(index), None) } else { (None, Some(index)) };
-        let rules = (0..400).map(crossing).map(|(major, minor)| rule(Verdict::Allow, major, minor, Access::READ));
+        let crossing =
+            |index| if index % 2 == 0 { (Some(index), None) } else { (None, Some(index)) };
+        let rules = (0..400)
+            .map(crossing)
+            .map(|(major, minor)| rule(Verdict::Allow, major, minor, Access::READ));
         let policy = DevicePolicy { default: Verdict::Deny, rules: rules.collect() };
         assert!(assemble(&policy).is_err());
     }

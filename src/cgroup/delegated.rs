@@ -1,23 +1,26 @@
 //! The cgroup below the container's that its processes are in, and that they manage.
 //! config.json: annotations
 
-use super::{Cgroup, Made, owner, v2};
+use super::{Cgroup, CreatedDirs, owner, v2};
 use crate::error::{AtKey, Context, Result};
 use crate::plan::annotations::DELEGATE_CGROUP;
 use crate::plan::delegated_cgroup::Delegated;
 
 impl Cgroup {
-    /// Makes it and moves the process `pid` there, whose cgroup namespace has the container's cgroup for its root by
-    /// then. It is removed with the container's cgroup.
+    /// Makes it and moves the process `pid` there, whose cgroup namespace has the container's
+    /// cgroup for its root by then. It is removed with the container's cgroup.
     ///
     /// # Errors
     /// mkdir(2); write(2) to `cgroup.procs`; chown(2).
     pub fn delegate(&self, plan: Option<&Delegated>, pid: i32) -> Result<()> {
         let Some(plan) = plan else { return Ok(()) };
-        let mut made = Made::default();
+        let mut made = CreatedDirs::default();
         let moved = v2::move_below(&plan.dir, &plan.controllers, pid, &mut made);
         made.forget(); // with the process in it, it cannot be removed before
-        let given = moved.and_then(|()| plan.owner.map_or(Ok(()), |owner| owner::give(&plan.dir.full(), owner)));
-        given.context("unable to delegate a cgroup").at(format_args!("/annotations/{DELEGATE_CGROUP}"))
+        let given = moved
+            .and_then(|()| plan.owner.map_or(Ok(()), |owner| owner::give(&plan.dir.full(), owner)));
+        given
+            .context("unable to delegate a cgroup")
+            .at(format_args!("/annotations/{DELEGATE_CGROUP}"))
     }
 }

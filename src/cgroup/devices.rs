@@ -6,37 +6,41 @@ use rustix::io::Errno;
 
 use crate::error::Result;
 use crate::plan::resources::{DevicePolicy, Verdict};
-use crate::sys::bpf::{Instruction, Program, attached};
+use crate::sys::bpf::{BpfInstruction, LoadedProgram, attached};
 use crate::sys::{Call, proc, small_file};
 
 use super::bpf;
 use super::dir::Dir;
 
-/// cgroup v2: puts the program for `policy` in the place of what is attached, without a moment in which nothing is.
+/// cgroup v2: puts the program for `policy` in the place of what is attached, without a moment in
+/// which nothing is.
 pub(super) fn attach(dir: &Dir, policy: &DevicePolicy) -> Result<()> {
     excuse(try_attach(dir, &bpf::assemble(policy)?))
 }
 
-fn try_attach(dir: &Dir, instructions: &[Instruction]) -> Result<(), Call> {
+fn try_attach(dir: &Dir, instructions: &[BpfInstruction]) -> Result<(), Call> {
     let Some(fd) = dir.fd() else {
         // It was not there when it was opened.
         return try_attach(&Dir::open(dir.path().to_owned())?, instructions);
     };
     let mut old = Vec::new();
     for id in attached(fd)? {
-        match Program::by_id(id) {
+        match LoadedProgram::by_id(id) {
             Ok(program) => old.push(program),
-            // Another's, which a security module keeps from us, or gone by now. It can only forbid more.
-            Err(call) if call.is(Errno::PERM) || call.is(Errno::ACCESS) || call.is(Errno::NOENT) => {}
+            // Another's, which a security module keeps from us, or gone by now. It can only forbid
+            // more.
+            Err(call)
+                if call.is(Errno::PERM) || call.is(Errno::ACCESS) || call.is(Errno::NOENT) => {}
             Err(call) => return Err(call),
         }
     }
     let mut superfluous = old.as_slice();
     if !instructions.is_empty() {
-        let program = Program::load_device(instructions)?;
+        let program = LoadedProgram::load_device(instructions)?;
         let replaced = match old.as_slice() {
             [only] => Some(only),
-            // All must permit an access, so that the old and the new may stand side by side for a moment.
+            // All must permit an access, so that the old and the new may stand side by side for a
+            // moment.
             _ => None,
         };
         program.attach(fd, replaced)?;
@@ -66,14 +70,19 @@ fn try_write(dir: &Dir, policy: &DevicePolicy) -> Result<(), Call> {
     }
     let file = dir.open_file(exception, OFlags::WRONLY)?;
     // One rule to a write: the kernel reads no further.
-    policy.rules.iter().try_for_each(|rule| small_file::write_to(&file, &rule.to_v1(), || dir.shown(exception)))
+    policy
+        .rules
+        .iter()
+        .try_for_each(|rule| small_file::write_to(&file, &rule.to_v1(), || dir.shown(exception)))
 }
 
-/// The kernel lets neither an ordinary user nor anybody in a user namespace set device rules, and these cannot make or
-/// open the host's devices either.
+/// The kernel lets neither an ordinary user nor anybody in a user namespace set device rules, and
+/// these cannot make or open the host's devices either.
 fn excuse(result: Result<(), Call>) -> Result<()> {
     match result {
-        Err(call) if (call.is(Errno::PERM) || call.is(Errno::ACCESS)) && is_unprivileged() => Ok(()),
+        Err(call) if (call.is(Errno::PERM) || call.is(Errno::ACCESS)) && is_unprivileged() => {
+            Ok(())
+        }
         result => Ok(result?),
     }
 }

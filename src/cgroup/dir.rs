@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
-use super::tree::{self, Step};
+use super::tree::{self, Visit};
 use crate::error::Result;
 use crate::sys::wait::{self, Bound};
 use crate::sys::{Call, Named, proc, small_file};
@@ -22,8 +22,8 @@ const MOMENT: Bound = Bound::Within(Duration::from_millis(50));
 /// How long is waited from one attempt to the next.
 pub(super) const PAUSES: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(20)];
 
-/// A directory of cgroupfs. With a descriptor its files are opened relative to that, otherwise by their paths: a
-/// descriptor pays from the second use on.
+/// A directory of cgroupfs. With a descriptor its files are opened relative to that, otherwise by
+/// their paths: a descriptor pays from the second use on.
 #[derive(Debug)]
 pub(super) struct Dir {
     path: PathBuf,
@@ -39,7 +39,8 @@ impl Dir {
     /// A directory with a descriptor, which is good for openat(2), bpf(2) and `CLONE_INTO_CGROUP`.
     pub(super) fn open(path: PathBuf) -> Result<Self, Call> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = openat(CWD, &path, flags, Mode::empty()).named(|| format!("open({path:?}, O_PATH)"))?;
+        let fd =
+            openat(CWD, &path, flags, Mode::empty()).named(|| format!("open({path:?}, O_PATH)"))?;
         Ok(Self { path, fd: Some(fd) })
     }
 
@@ -90,7 +91,8 @@ impl Dir {
     /// The number behind `key` in a file of such pairs; `None` when there is no such line.
     pub(super) fn read_pair(&self, file: &str, key: &str) -> Result<Option<u64>, Call> {
         let content = self.read(file)?;
-        let mut values = content.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        let mut values =
+            content.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
         Ok(values.next().and_then(|value| value.trim().parse().ok()))
     }
 
@@ -133,8 +135,9 @@ pub(super) fn make(path: &Path) -> Result<bool, Call> {
     }
 }
 
-/// Removes cgroups and those below them. Kills nothing, but waits a while for the dying, for all of them together. To be
-/// gone already is fine. One that cannot be removed is no reason to leave the others; the first error is told.
+/// Removes cgroups and those below them. Kills nothing, but waits a while for the dying, for all of
+/// them together. To be gone already is fine. One that cannot be removed is no reason to leave the
+/// others; the first error is told.
 pub(super) fn remove<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<()> {
     let mut deadline = None;
     let mut result = Ok(());
@@ -153,20 +156,27 @@ fn rmdir(path: &Path) -> Result<(), Errno> {
 }
 
 fn remove_tree(path: &Path, deadline: Instant) -> Result<()> {
-    // Whether it is there at all is asked here and not of rmdir(2): on a read-only mount that says EROFS to everything.
+    // Whether it is there at all is asked here and not of rmdir(2): on a read-only mount that says
+    // EROFS to everything.
     let Some(top) = tree::open(path)? else { return Ok(()) };
     tree::walk(top, |step| match step {
-        Step::In(_) => Ok(()),
-        Step::Out { parent, name } => Ok(remove_patiently(parent, name, deadline)?),
+        Visit::In(_) => Ok(()),
+        Visit::Out { parent, name } => Ok(remove_patiently(parent, name, deadline)?),
     })?;
     Ok(remove_patiently(CWD, path, deadline)?)
 }
 
-fn remove_patiently(directory: BorrowedFd<'_>, name: impl Arg + Copy, deadline: Instant) -> Result<(), Call> {
-    let removed = wait::retry(Bound::Until(deadline), PAUSES, || match unlinkat(directory, name, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => Ok(Some(())),
-        Err(Errno::BUSY) => Ok(None),
-        Err(errno) => Err(errno),
+fn remove_patiently(
+    directory: BorrowedFd<'_>,
+    name: impl Arg + Copy,
+    deadline: Instant,
+) -> Result<(), Call> {
+    let removed = wait::retry(Bound::Until(deadline), PAUSES, || {
+        match unlinkat(directory, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(Some(())),
+            Err(Errno::BUSY) => Ok(None),
+            Err(errno) => Err(errno),
+        }
     });
     let removed = removed.and_then(|done| done.ok_or(Errno::BUSY));
     removed.named(|| format!("rmdir({:?})", name.to_string_lossy()))
@@ -176,15 +186,17 @@ fn remove_patiently(directory: BorrowedFd<'_>, name: impl Arg + Copy, deadline: 
 fn collect(path: &Path, pids: &mut Vec<i32>) -> Result<()> {
     let Some(top) = tree::open(path)? else { return Ok(()) };
     let list = |directory: BorrowedFd<'_>, file: &str| {
-        let content = small_file::read_all(directory, file, || format!("{}/…/{file}", path.display()))?;
-        let ids = String::from_utf8_lossy(&content).lines().filter_map(|id| id.parse().ok()).collect();
+        let content =
+            small_file::read_all(directory, file, || format!("{}/…/{file}", path.display()))?;
+        let ids =
+            String::from_utf8_lossy(&content).lines().filter_map(|id| id.parse().ok()).collect();
         Ok::<Vec<i32>, Call>(ids)
     };
-    // A threaded cgroup tells threads only. Its processes are those of the nearest cgroup above that is not threaded;
-    // when that is not the container's, nobody but the threads knows them.
+    // A threaded cgroup tells threads only. Its processes are those of the nearest cgroup above
+    // that is not threaded; when that is not the container's, nobody but the threads knows them.
     let (mut above, mut threads) = (false, Vec::new());
     tree::walk(top, |step| {
-        let Step::In(directory) = step else { return Ok(()) };
+        let Visit::In(directory) = step else { return Ok(()) };
         let listed = match list(directory, "cgroup.procs") {
             Ok(found) => {
                 above = true;

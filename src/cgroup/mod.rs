@@ -1,7 +1,8 @@
 //! The container's cgroup as it exists: made, joined, limited, frozen, killed, removed.
 //!
-//! What to make and what to write was decided in `plan/cgroup.rs` and `plan/resources.rs`. cgroup v2 and v1 differ in
-//! nearly every file, so each has its own file here; this one has what is the same, and the interface.
+//! What to make and what to write was decided in `plan/cgroup.rs` and `plan/resources.rs`. cgroup
+//! v2 and v1 differ in nearly every file, so each has its own file here; this one has what is the
+//! same, and the interface.
 
 pub mod bpf;
 mod delegated;
@@ -30,21 +31,22 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::Result;
 use crate::plan::Plan;
-use crate::plan::cgroup::{Below, CgroupPlan};
+use crate::plan::cgroup::{CgroupPlan, PathBelowMount};
 use crate::plan::resources::ResourcePlan;
 use crate::plan::systemd::Unit;
 use crate::sys::{Call, Named};
 
 use dir::{Dir, join};
 
-/// The warning where neither a cgroup nor a pid namespace tells which processes are the container's. It begins as runc's.
+/// The warning where neither a cgroup nor a pid namespace tells which processes are the
+/// container's. It begins as runc's.
 pub const ONLY_INIT_IS_KNOWN: &str = "Creating a rootless container with no cgroup and no private pid namespace. \
     Such configuration is strongly discouraged: kill and delete reach only its first process (linux.namespaces)";
 
 /// A container's cgroup: one directory on cgroup v2, one in every hierarchy on v1.
 ///
-/// One that was made by [`create`](Self::create) is removed when this is dropped, unless [`keep`](Self::keep) was
-/// called; one from [`open`](Self::open) never is.
+/// One that was made by [`create`](Self::create) is removed when this is dropped, unless
+/// [`keep`](Self::keep) was called; one from [`open`](Self::open) never is.
 #[derive(Debug)]
 pub struct Cgroup {
     version: Version,
@@ -53,26 +55,26 @@ pub struct Cgroup {
     unit: Option<Unit>,
     /// The limits of [`limit_birth`](Self::limit_birth) are set.
     limited: bool,
-    made: Made,
+    made: CreatedDirs,
 }
 
 #[derive(Debug)]
 enum Version {
-    V1(v1::Cgroup),
-    V2(v2::Cgroup),
+    V1(v1::V1Cgroup),
+    V2(v2::V2Cgroup),
 }
 
 /// Where a process that is added comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Born {
+pub enum CgroupMembership {
     /// It was made in the directory of [`Cgroup::clone_into`], by `CLONE_INTO_CGROUP`.
     Inside,
     /// It is in some other cgroup.
     Outside,
 }
 
-/// What is stored of a cgroup: each controller (empty for cgroup v2, `name=systemd` for that hierarchy) and its
-/// directory, whether it is there yet or not.
+/// What is stored of a cgroup: each controller (empty for cgroup v2, `name=systemd` for that
+/// hierarchy) and its directory, whether it is there yet or not.
 #[must_use]
 pub fn planned_paths(plan: &CgroupPlan) -> Vec<(String, PathBuf)> {
     match plan {
@@ -86,17 +88,21 @@ pub fn planned_paths(plan: &CgroupPlan) -> Vec<(String, PathBuf)> {
 }
 
 impl Cgroup {
-    /// Makes the cgroup, its parents, and on v2 hands the controllers down to it as far as they go. An empty cgroup
-    /// that is there already is taken over. Of `limits` it gets what it takes no process without.
+    /// Makes the cgroup, its parents, and on v2 hands the controllers down to it as far as they go.
+    /// An empty cgroup that is there already is taken over. Of `limits` it gets what it takes no
+    /// process without.
     ///
     /// # Errors
-    /// [`WrongStatus`](crate::error::Failure::WrongStatus) when there are processes in it or it is frozen; mkdir(2), open(2).
+    /// [`WrongStatus`](crate::error::Failure::WrongStatus) when there are processes in it or it is
+    /// frozen; mkdir(2), open(2).
     pub fn create(plan: &CgroupPlan, limits: &ResourcePlan) -> Result<Self> {
-        let mut made = Made::default();
+        let mut made = CreatedDirs::default();
         let version = match plan {
-            CgroupPlan::Unified { dir, controllers } => Version::V2(v2::Cgroup::create(dir, controllers, &mut made)?),
+            CgroupPlan::Unified { dir, controllers } => {
+                Version::V2(v2::V2Cgroup::create(dir, controllers, &mut made)?)
+            }
             CgroupPlan::Legacy { dirs, unified } => {
-                Version::V1(v1::Cgroup::create(dirs, unified.as_ref(), limits, &mut made)?)
+                Version::V1(v1::V1Cgroup::create(dirs, unified.as_ref(), limits, &mut made)?)
             }
         };
         let paths = match &version {
@@ -111,14 +117,21 @@ impl Cgroup {
         Ok(cgroup)
     }
 
-    /// The cgroup of [`paths`](Self::paths). Nothing is looked at until it is used, and it may be gone by now.
+    /// The cgroup of [`paths`](Self::paths). Nothing is looked at until it is used, and it may be
+    /// gone by now.
     #[must_use]
     pub fn open(paths: &[(String, PathBuf)]) -> Self {
         let version = match paths {
-            [(name, path)] if name.is_empty() => Version::V2(v2::Cgroup::open(path)),
-            paths => Version::V1(v1::Cgroup::open(paths)),
+            [(name, path)] if name.is_empty() => Version::V2(v2::V2Cgroup::open(path)),
+            paths => Version::V1(v1::V1Cgroup::open(paths)),
         };
-        Self { version, paths: paths.to_vec(), unit: None, limited: false, made: Made::default() }
+        Self {
+            version,
+            paths: paths.to_vec(),
+            unit: None,
+            limited: false,
+            made: CreatedDirs::default(),
+        }
     }
 
     /// As [`Self::open`], for one look at one file.
@@ -126,17 +139,18 @@ impl Cgroup {
     pub fn by_path(paths: &[(String, PathBuf)]) -> Self {
         match paths {
             [(name, path)] if name.is_empty() => Self {
-                version: Version::V2(v2::Cgroup::by_path(path)),
+                version: Version::V2(v2::V2Cgroup::by_path(path)),
                 paths: Vec::new(),
                 unit: None,
                 limited: false,
-                made: Made::default(),
+                made: CreatedDirs::default(),
             },
             paths => Self::open(paths),
         }
     }
 
-    /// The same, as that of a unit, if there is one: what systemd made, systemd changes and removes.
+    /// The same, as that of a unit, if there is one: what systemd made, systemd changes and
+    /// removes.
     #[must_use]
     pub fn of_unit(self, unit: Option<Unit>) -> Self {
         Self { unit, ..self }
@@ -148,13 +162,15 @@ impl Cgroup {
         self.unit.as_ref()
     }
 
-    /// What an ordinary user's container has who may make no cgroup: nothing that could be limited, frozen or counted.
+    /// What an ordinary user's container has who may make no cgroup: nothing that could be limited,
+    /// frozen or counted.
     #[must_use]
     pub fn none() -> Self {
         Self::open(&[])
     }
 
-    /// The cgroup of cgroup v2, mounted at `mount`, that a process is in now; `None` when it is out of our sight.
+    /// The cgroup of cgroup v2, mounted at `mount`, that a process is in now; `None` when it is out
+    /// of our sight.
     ///
     /// # Errors
     /// Reading /proc/PID/cgroup.
@@ -177,42 +193,51 @@ impl Cgroup {
         }
     }
 
-    /// Takes the container's first process, `pid`, in. If the cgroup is systemd's, it is made now, around the process.
+    /// Takes the container's first process, `pid`, in. If the cgroup is systemd's, it is made now,
+    /// around the process.
     ///
     /// # Errors
     /// Those of [`add`](Self::add), and of making it.
-    pub fn take_first(&mut self, plan: &Plan, pid: i32, born: Born) -> Result<()> {
+    pub fn take_first(&mut self, plan: &Plan, pid: i32, born: CgroupMembership) -> Result<()> {
         let Some(unit) = &plan.unit else { return self.add(pid, born) };
         systemd::start(unit, pid)?;
         self.made.unit = Some(unit.unit.clone());
         self.made.leaves = self.paths.iter().map(|(_, path)| path.clone()).collect();
         // systemd knows some controllers only; the rest is ours, as ever.
-        let mut made = Made::default();
+        let mut made = CreatedDirs::default();
         match &plan.cgroup {
             CgroupPlan::Unified { dir, controllers } if unit.above.is_some() => {
                 v2::move_below(dir, controllers, pid, &mut made)?;
             }
-            CgroupPlan::Unified { dir, controllers } => drop(v2::Cgroup::create(dir, controllers, &mut made)?),
+            CgroupPlan::Unified { dir, controllers } => {
+                drop(v2::V2Cgroup::create(dir, controllers, &mut made)?)
+            }
             CgroupPlan::Legacy { dirs, unified } => {
-                v1::Cgroup::create(dirs, unified.as_ref(), &plan.resources, &mut made)?.add(pid, Born::Outside)?;
+                v1::V1Cgroup::create(dirs, unified.as_ref(), &plan.resources, &mut made)?
+                    .add(pid, CgroupMembership::Outside)?;
             }
         }
         made.forget();
         Ok(())
     }
 
-    /// Moves the process `pid`, with all its threads, into the cgroup: into all hierarchies where it is not yet.
+    /// Moves the process `pid`, with all its threads, into the cgroup: into all hierarchies where
+    /// it is not yet.
     ///
     /// # Errors
     /// write(2) to `cgroup.procs`.
-    pub fn add(&self, pid: i32, born: Born) -> Result<()> {
+    pub fn add(&self, pid: i32, born: CgroupMembership) -> Result<()> {
         match &self.version {
-            // From his session, an ordinary user can move nothing into a cgroup of his systemd; that can.
-            Version::V2(v2) if born == Born::Outside && self.unit.as_ref().is_some_and(|unit| unit.user) => {
+            // From his session, an ordinary user can move nothing into a cgroup of his systemd;
+            // that can.
+            Version::V2(v2)
+                if born == CgroupMembership::Outside
+                    && self.unit.as_ref().is_some_and(|unit| unit.user) =>
+            {
                 self.unit.iter().try_for_each(|unit| systemd::attach(unit, v2.dir().path(), pid))
             }
             Version::V1(v1) => v1.add(pid, born),
-            Version::V2(_) if born == Born::Inside => Ok(()),
+            Version::V2(_) if born == CgroupMembership::Inside => Ok(()),
             Version::V2(v2) => join(v2.dir(), pid),
         }
     }
@@ -256,7 +281,8 @@ impl Cgroup {
         }
     }
 
-    /// Whether the cgroup itself, not one above it, was told to freeze. One that is gone is not frozen.
+    /// Whether the cgroup itself, not one above it, was told to freeze. One that is gone is not
+    /// frozen.
     ///
     /// # Errors
     /// Reading `cgroup.freeze` or `freezer.state`.
@@ -267,7 +293,8 @@ impl Cgroup {
         }
     }
 
-    /// Sends SIGKILL to all processes, also to frozen ones, and to those that are being forked. Waits for none.
+    /// Sends SIGKILL to all processes, also to frozen ones, and to those that are being forked.
+    /// Waits for none.
     ///
     /// # Errors
     /// write(2) to `cgroup.kill`, kill(2), or reading `cgroup.procs`.
@@ -278,9 +305,9 @@ impl Cgroup {
         }
     }
 
-    /// Removes the cgroup and those below it. Kills nothing, but waits up to two seconds for the dying. To be gone
-    /// already is fine. A unit is stopped, with what is in it; when systemd cannot be asked to, only that is told, since
-    /// a scope ends by itself when its cgroup is gone.
+    /// Removes the cgroup and those below it. Kills nothing, but waits up to two seconds for the
+    /// dying. To be gone already is fine. A unit is stopped, with what is in it; when systemd
+    /// cannot be asked to, only that is told, since a scope ends by itself when its cgroup is gone.
     ///
     /// # Errors
     /// rmdir(2): `EBUSY` when there are processes in it.
@@ -309,7 +336,7 @@ impl Cgroup {
 
 /// The directories that were made; they are removed when this is dropped.
 #[derive(Debug, Default)]
-struct Made {
+struct CreatedDirs {
     /// Those of the container.
     leaves: Vec<PathBuf>,
     /// Those above, from the top.
@@ -320,9 +347,9 @@ struct Made {
     unit: Option<Unit>,
 }
 
-impl Made {
+impl CreatedDirs {
     /// Makes a directory and those above it; whether it is new.
-    fn make(&mut self, below: &Below) -> Result<bool> {
+    fn make(&mut self, below: &PathBelowMount) -> Result<bool> {
         let full = below.full();
         let new = match dir::make(&full) {
             Err(call) if call.is(Errno::NOENT) => {
@@ -351,13 +378,13 @@ impl Made {
     }
 }
 
-impl Drop for Made {
+impl Drop for CreatedDirs {
     fn drop(&mut self) {
         if let Some(unit) = &self.unit {
             drop(systemd::stop(unit));
         }
-        // Already on the way out with an error, which says more than one from here. A parent may have been joined by
-        // another container; then the kernel keeps it.
+        // Already on the way out with an error, which says more than one from here. A parent may
+        // have been joined by another container; then the kernel keeps it.
         drop(dir::remove(self.leaves.iter().map(PathBuf::as_path)));
         for parent in self.parents.iter().rev() {
             let _ = rustix::fs::unlinkat(CWD, parent, rustix::fs::AtFlags::REMOVEDIR);

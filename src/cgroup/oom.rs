@@ -65,7 +65,8 @@ fn kills(events: &OwnedFd) -> Result<u64, Errno> {
 }
 
 pub(super) fn parse_kills(text: &str) -> u64 {
-    let mut counts = text.lines().filter_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
+    let mut counts =
+        text.lines().filter_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
     counts.next().unwrap_or_default()
 }
 
@@ -80,7 +81,8 @@ impl OomWatch {
         (self.wakes.as_fd(), flags)
     }
 
-    /// How often the OOM killer was at work since the last call; does not wait. A cgroup that is gone has no more.
+    /// How often the OOM killer was at work since the last call; does not wait. A cgroup that is
+    /// gone has no more.
     ///
     /// # Errors
     /// read(2).
@@ -92,7 +94,9 @@ impl OomWatch {
                     Err(Errno::AGAIN) => Ok(0),
                     // The removal of the cgroup wakes, too.
                     Ok(_) if dir.read("memory.oom_control").is_err() => Ok(0),
-                    other => Ok(other.map(|_| u64::from_ne_bytes(count)).named(|| "read(eventfd)".to_owned())?),
+                    other => Ok(other
+                        .map(|_| u64::from_ne_bytes(count))
+                        .named(|| "read(eventfd)".to_owned())?),
                 }
             }
             Source::V2 { kills: seen } => match kills(&self.wakes) {

@@ -15,8 +15,8 @@ use crate::sys::{Named, small_file};
 const FILES: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
 
 impl Cgroup {
-    /// Gives the cgroup to a user: the directory, and the files that the kernel says may be given away. On cgroup v1,
-    /// where that is not safe, nothing is given.
+    /// Gives the cgroup to a user: the directory, and the files that the kernel says may be given
+    /// away. On cgroup v1, where that is not safe, nothing is given.
     ///
     /// # Errors
     /// fchownat(2).
@@ -32,7 +32,8 @@ impl Cgroup {
 pub(super) fn give(directory: &Path, owner: u32) -> Result<()> {
     const LIST: &str = "/sys/kernel/cgroup/delegate";
     let list = small_file::read_all(CWD, LIST, || LIST.to_owned());
-    let list = list.map_or_else(|_| FILES.to_owned(), |list| String::from_utf8_lossy(&list).into_owned());
+    let list =
+        list.map_or_else(|_| FILES.to_owned(), |list| String::from_utf8_lossy(&list).into_owned());
     let files = list.lines().map(|name| directory.join(name));
     for path in std::iter::once(directory.to_owned()).chain(files) {
         match chownat(CWD, &path, Some(Uid::from_raw(owner)), None, AtFlags::SYMLINK_NOFOLLOW) {

@@ -1,12 +1,17 @@
 //! Writes settings into the files of a cgroup, and explains what the kernel says to them.
-//! config.json: linux.resources.memory.{limit, reservation, swap, kernel, kernelTCP, swappiness, disableOOMKiller}
+//! config.json: linux.resources.memory.{limit, reservation, swap, kernel}
+//! config.json: linux.resources.memory.{kernelTCP, swappiness, disableOOMKiller}
 //! config.json: linux.resources.memory.{useHierarchy, checkBeforeUpdate}
-//! config.json: linux.resources.cpu.{shares, quota, burst, period, realtimeRuntime, realtimePeriod, cpus, mems, idle}
+//! config.json: linux.resources.cpu.{shares, quota, burst, period, realtimeRuntime}
+//! config.json: linux.resources.cpu.{realtimePeriod, cpus, mems, idle}
 //! config.json: linux.resources.{pids.limit, network.classID, network.priorities, unified}
-//! config.json: linux.resources.hugepageLimits[].{pageSize, limit}, linux.resources.rdma.*.{hcaHandles, hcaObjects}
+//! config.json: linux.resources.hugepageLimits[].{pageSize, limit}
+//! config.json: linux.resources.rdma.*.{hcaHandles, hcaObjects}
 //! config.json: linux.resources.blockIO.{weight, leafWeight, weightDevice}
-//! config.json: linux.resources.blockIO.{throttleReadBpsDevice[].rate, throttleWriteBpsDevice[].rate}
-//! config.json: linux.resources.blockIO.{throttleReadIOPSDevice[].rate, throttleWriteIOPSDevice[].rate}
+//! config.json: linux.resources.blockIO.throttleReadBpsDevice[].rate
+//! config.json: linux.resources.blockIO.throttleWriteBpsDevice[].rate
+//! config.json: linux.resources.blockIO.throttleReadIOPSDevice[].rate
+//! config.json: linux.resources.blockIO.throttleWriteIOPSDevice[].rate
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -19,9 +24,10 @@ use crate::plan::resources::{MemoryCheck, ResourcePlan, Write};
 use crate::sys::Call;
 
 impl Cgroup {
-    /// Writes the limits that are to hold before the first process is there. A limit on memory that comes later meets
-    /// what the kernel has put aside for the processes, 64 pages for each CPU: on v1 it is refused, on v2 the OOM killer
-    /// goes to work. A unit has its limits from systemd, as early as that.
+    /// Writes the limits that are to hold before the first process is there. A limit on memory that
+    /// comes later meets what the kernel has put aside for the processes, 64 pages for each CPU: on
+    /// v1 it is refused, on v2 the OOM killer goes to work. A unit has its limits from systemd, as
+    /// early as that.
     ///
     /// # Errors
     /// As [`set`](Self::set), which leaves these settings alone then.
@@ -54,12 +60,14 @@ impl Cgroup {
         }
     }
 
-    /// Refuses a limit that the usage has reached: to make it fit, the kernel would swap, and on v2 kill. When the usage
-    /// cannot be read, the limit itself will fail.
+    /// Refuses a limit that the usage has reached: to make it fit, the kernel would swap, and on v2
+    /// kill. When the usage cannot be read, the limit itself will fail.
     pub(super) fn check_memory(&self, check: Option<MemoryCheck>) -> Result<()> {
         let Some(check) = check else { return Ok(()) };
         let (dir, both, memory) = match &self.version {
-            Version::V1(v1) => (v1.dir("memory"), "memory.memsw.usage_in_bytes", "memory.usage_in_bytes"),
+            Version::V1(v1) => {
+                (v1.dir("memory"), "memory.memsw.usage_in_bytes", "memory.usage_in_bytes")
+            }
             Version::V2(v2) => (Some(v2.dir()), "memory.current", "memory.current"),
         };
         let usage = |file| dir?.read(file).ok()?.trim().parse::<u64>().ok();
@@ -69,7 +77,8 @@ impl Cgroup {
             let (Some(limit), Some(usage)) = (limit, usage(file)) else { continue };
             if limit <= usage {
                 let text = format!("rejecting {name} limit {limit} <= usage {usage}");
-                return Err(Failure::WrongStatus(text)).at(format_args!("/linux/resources/memory/{key}"));
+                return Err(Failure::WrongStatus(text))
+                    .at(format_args!("/linux/resources/memory/{key}"));
             }
         }
         Ok(())
@@ -119,14 +128,20 @@ fn write_one(dir: &Dir, setting: &Write) -> Result<(), Call> {
     }
 }
 
-/// The error of a setting; when its file is missing because the controller was not handed down, that is said.
+/// The error of a setting; when its file is missing because the controller was not handed down,
+/// that is said.
 fn explain(call: Call, dir: &Dir, setting: &Write) -> Result<()> {
-    let handed_down = |list: String| list.split_ascii_whitespace().any(|name| name == setting.controller);
+    let handed_down =
+        |list: String| list.split_ascii_whitespace().any(|name| name == setting.controller);
     if call.is(Errno::NOENT)
         && setting.controller != "cgroup"
         && dir.read("cgroup.controllers").is_ok_and(|list| !handed_down(list))
     {
-        let failure = match dir.path().components().any(|part| part.as_os_str().as_bytes().starts_with(b"user@")) {
+        let failure = match dir
+            .path()
+            .components()
+            .any(|part| part.as_os_str().as_bytes().starts_with(b"user@"))
+        {
             true => Failure::Unsupported(format!(
                 "cgroup controller {:?} is not available: systemd has not delegated it to this user",
                 setting.controller

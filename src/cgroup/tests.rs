@@ -1,4 +1,5 @@
-//! On the real kernel, as root: on the machine's own hierarchies, and on a private mount of cgroup v2.
+//! On the real kernel, as root: on the machine's own hierarchies, and on a private mount of cgroup
+//! v2.
 
 #![allow(clippy::disallowed_methods, reason = "the ban on starting programs is for the runtime")]
 
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use super::{Born, Cgroup};
+use super::{Cgroup, CgroupMembership};
 use crate::error::{Failure, Report, Result};
 use crate::host::cgroups::CgroupLayout;
 use crate::plan::Problems;
@@ -30,8 +31,10 @@ fn on_v2(test: impl FnOnce() + Send) {
         scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNS).expect("unshare");
             let none: Option<&Path> = None;
-            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("make-rprivate");
-            mount(Some("none"), "/sys/fs/cgroup", Some("cgroup2"), MsFlags::empty(), none).expect("mount cgroup2");
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+                .expect("make-rprivate");
+            mount(Some("none"), "/sys/fs/cgroup", Some("cgroup2"), MsFlags::empty(), none)
+                .expect("mount cgroup2");
             test();
         });
     });
@@ -82,14 +85,19 @@ fn present(path: &Path) -> bool {
     fs::metadata(path).is_ok()
 }
 
-/// A shell that waits for a line before it runs `script`, so that it can be put into the cgroup first.
+/// A shell that waits for a line before it runs `script`, so that it can be put into the cgroup
+/// first.
 struct Shell(Child);
 
 impl Shell {
     fn new(script: &str) -> Self {
         let script = format!("read line; {script}");
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(["-c", &script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         Self(command.spawn().expect("sh"))
     }
 
@@ -121,7 +129,7 @@ fn devices(cgroup: &Cgroup) -> String {
     let script = "(exec 3</dev/null) && echo null; (exec 3<>/dev/zero) && echo zero; (exec 3</dev/kmsg) && echo kmsg; \
         (exec 3>/dev/kmsg) && echo kmsg-w; exit 0";
     let shell = Shell::new(script);
-    cgroup.add(shell.pid(), Born::Outside).expect("add");
+    cgroup.add(shell.pid(), CgroupMembership::Outside).expect("add");
     shell.output().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -133,7 +141,7 @@ fn life(name: &str) {
     cgroup.set(&limits("{}").expect("plan")).expect("set");
     assert!(cgroup.procs().expect("procs").is_empty());
     let mut shell = Shell::new("while :; do sleep 0.01; done");
-    cgroup.add(shell.pid(), Born::Outside).expect("add");
+    cgroup.add(shell.pid(), CgroupMembership::Outside).expect("add");
     shell.go();
     assert!(cgroup.procs().expect("procs").contains(&shell.pid()));
     let error = Cgroup::create(&place(name), &ResourcePlan::default()).expect_err("not empty");
@@ -199,7 +207,10 @@ fn undo(name: &str) {
     kept.freeze().expect("freeze");
     let error = Cgroup::create(&place(name), &ResourcePlan::default()).expect_err("frozen");
     let frozen = error.to_string();
-    assert!(frozen.starts_with("container's cgroup unexpectedly frozen: /") && frozen.contains(name), "{frozen}");
+    assert!(
+        frozen.starts_with("container's cgroup unexpectedly frozen: /") && frozen.contains(name),
+        "{frozen}"
+    );
     drop(kept);
     Cgroup::open(&paths_of(name)).destroy().expect("destroy");
 }
@@ -208,7 +219,8 @@ fn paths_of(name: &str) -> Vec<(String, PathBuf)> {
     match place(name) {
         CgroupPlan::Unified { dir, .. } => vec![(String::new(), dir.full())],
         CgroupPlan::Legacy { dirs, unified } => {
-            let mut paths: Vec<_> = dirs.iter().map(|dir| (dir.controllers[0].clone(), dir.dir.full())).collect();
+            let mut paths: Vec<_> =
+                dirs.iter().map(|dir| (dir.controllers[0].clone(), dir.dir.full())).collect();
             paths.extend(unified.map(|dir| (String::new(), dir.full())));
             paths
         }
@@ -254,7 +266,9 @@ fn limits_are_in_the_files_of_v1() {
         assert_eq!(devices(&cgroup), "null zero kmsg");
 
         // Both ways at once, whatever is set now; and no limit at all.
-        for (limit, swap) in [(268_435_456, 536_870_912), (16_777_216, 16_777_216), (33_554_432, 67_108_864)] {
+        for (limit, swap) in
+            [(268_435_456, 536_870_912), (16_777_216, 16_777_216), (33_554_432, 67_108_864)]
+        {
             let config = format!(r#"{{"memory": {{"limit": {limit}, "swap": {swap}}}}}"#);
             cgroup.set(&limits(&config).expect("plan")).expect("set");
             assert_eq!(content(&cgroup, "memory", "memory.limit_in_bytes"), limit.to_string());
@@ -272,13 +286,16 @@ fn limits_are_in_the_files_of_v1() {
 fn a_refused_limit_says_which_and_where() {
     on_v1(|| {
         let cgroup = create("refused");
-        let error = cgroup.set(&limits(r#"{"cpu": {"quota": 1}}"#).expect("plan")).expect_err("too small");
+        let error =
+            cgroup.set(&limits(r#"{"cpu": {"quota": 1}}"#).expect("plan")).expect_err("too small");
         let file = directory(&cgroup, "cpu").join("cpu.cfs_quota_us");
-        let expected = format!("linux.resources.cpu.quota: write({file:?}, \"1\"): invalid argument");
+        let expected =
+            format!("linux.resources.cpu.quota: write({file:?}, \"1\"): invalid argument");
         assert_eq!(format!("{error:#}"), expected);
         let report = Report::of(&error);
         assert_eq!((report.key.as_str(), report.errno), ("/linux/resources/cpu/quota", 22));
-        let error = limits(r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}"#).expect_err("no hugetlb");
+        let error = limits(r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}"#)
+            .expect_err("no hugetlb");
         let expected = "linux.resources.hugepageLimits[0].limit: cgroup controller \"hugetlb\" is not available";
         assert_eq!(format!("{error:#}"), expected);
     });
@@ -292,7 +309,7 @@ fn an_oom_kill_is_seen_on_v1() {
         cgroup.set(&limits(config).expect("plan")).expect("set");
         assert!(!cgroup.oom_killed());
         let mut shell = Shell::new("exec tail /dev/zero");
-        cgroup.add(shell.pid(), Born::Outside).expect("add");
+        cgroup.add(shell.pid(), CgroupMembership::Outside).expect("add");
         shell.go();
         assert!(!shell.0.wait().expect("wait").success());
         assert!(cgroup.oom_killed());
@@ -301,7 +318,8 @@ fn an_oom_kill_is_seen_on_v1() {
 
 #[test]
 fn devices_are_judged_on_v2() {
-    const KMSG: &str = r#"{"devices": [{"allow": true, "type": "c", "major": 1, "minor": 11, "access": "r"}]}"#;
+    const KMSG: &str =
+        r#"{"devices": [{"allow": true, "type": "c", "major": 1, "minor": 11, "access": "r"}]}"#;
     const ALL: &str = r#"{"devices": [{"allow": true, "access": "rwm"}]}"#;
     const HOLE: &str = r#"{"devices": [{"allow": true, "access": "rwm"},
         {"allow": false, "type": "c", "major": 1, "access": "w"},
@@ -332,7 +350,8 @@ fn devices_are_judged_on_v2() {
 fn the_verifier_takes_many_rules() {
     on_v2(|| {
         let rule = |index: u32| {
-            let (allow, access) = [(true, "r"), (false, "w"), (true, "rwm"), (false, "m")][index as usize % 4];
+            let (allow, access) =
+                [(true, "r"), (false, "w"), (true, "rwm"), (false, "m")][index as usize % 4];
             format!(
                 r#"{{"allow": {allow}, "type": "b", "major": {}, "minor": {index}, "access": "{access}"}}"#,
                 index % 7
@@ -349,8 +368,7 @@ fn the_verifier_takes_many_rules() {
 fn limits_on_v2_need_their_controllers() {
     on_v2(|| {
         let cgroup = create("limits");
-        let config =
-            r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 2097152}], "unified": {"cgroup.max.depth": "3"}}"#;
+        let config = r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 2097152}], "unified": {"cgroup.max.depth": "3"}}"#;
         if layout().has("hugetlb") {
             cgroup.set(&limits(config).expect("plan")).expect("set");
             assert_eq!(content(&cgroup, "", "hugetlb.2MB.max"), "2097152");

@@ -1,8 +1,8 @@
 //! Walks through a cgroup and those below it.
 //!
-//! Those below may be the container's own making: nested deeper than any path is long, and than a stack is for going down
-//! by recursion. So one directory is held at a time, and the way back is `..`, which cgroupfs lets nobody change: a
-//! cgroup cannot be moved to another parent.
+//! Those below may be the container's own making: nested deeper than any path is long, and than a
+//! stack is for going down by recursion. So one directory is held at a time, and the way back is
+//! `..`, which cgroupfs lets nobody change: a cgroup cannot be moved to another parent.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,7 +16,7 @@ use crate::sys::{Call, Named};
 
 /// What one comes by.
 #[derive(Debug)]
-pub(super) enum Step<'a> {
+pub(super) enum Visit<'a> {
     /// A cgroup, before those below it.
     In(BorrowedFd<'a>),
     /// One below `parent` that is called `name`, after all below it.
@@ -37,8 +37,8 @@ pub(super) fn open(path: impl Arg + Copy) -> Result<Option<OwnedFd>, Call> {
 ///
 /// # Errors
 /// Those of `step`, which end the walk; openat(2)'s and getdents64(2)'s.
-pub(super) fn walk(top: OwnedFd, mut step: impl FnMut(Step<'_>) -> Result<()>) -> Result<()> {
-    step(Step::In(top.as_fd()))?;
+pub(super) fn walk(top: OwnedFd, mut step: impl FnMut(Visit<'_>) -> Result<()>) -> Result<()> {
+    step(Visit::In(top.as_fd()))?;
     let mut here = top;
     let mut names: Vec<CString> = Vec::new();
     let mut to_do = vec![children(&here)?];
@@ -46,7 +46,7 @@ pub(super) fn walk(top: OwnedFd, mut step: impl FnMut(Step<'_>) -> Result<()>) -
         if let Some(name) = level.pop() {
             let Some(child) = open_at(here.as_fd(), name.as_c_str())? else { continue };
             here = child;
-            step(Step::In(here.as_fd()))?;
+            step(Visit::In(here.as_fd()))?;
             to_do.push(children(&here)?);
             names.push(name);
             continue;
@@ -55,7 +55,7 @@ pub(super) fn walk(top: OwnedFd, mut step: impl FnMut(Step<'_>) -> Result<()>) -
         let Some(name) = names.pop() else { break };
         let Some(parent) = open_at(here.as_fd(), c"..")? else { break };
         here = parent;
-        step(Step::Out { parent: here.as_fd(), name: &name })?;
+        step(Visit::Out { parent: here.as_fd(), name: &name })?;
     }
     Ok(())
 }
@@ -90,7 +90,7 @@ mod tests {
 
     use rustix::fs::{AtFlags, unlinkat};
 
-    use super::{Step, open, walk};
+    use super::{Visit, open, walk};
 
     #[test]
     fn every_directory_is_come_by_in_order() {
@@ -102,9 +102,10 @@ mod tests {
         let there = open(top.path()).expect("it can be opened").expect("it is there");
         walk(there, |step| {
             match step {
-                Step::In(_) => ins += 1,
-                Step::Out { parent, name } => {
-                    unlinkat(parent, name, AtFlags::REMOVEDIR).expect("nothing is below it any more");
+                Visit::In(_) => ins += 1,
+                Visit::Out { parent, name } => {
+                    unlinkat(parent, name, AtFlags::REMOVEDIR)
+                        .expect("nothing is below it any more");
                     outs.push(name.to_string_lossy().into_owned());
                 }
             }

@@ -9,7 +9,7 @@ use crate::plan::resources::{ResourcePlan, Write};
 use crate::plan::systemd::properties::{self, Property};
 
 /// What a file held before it was written.
-struct Before<'a> {
+struct OldValue<'a> {
     dir: &'a Dir,
     file: &'a str,
     /// What has to be written for it to hold that again.
@@ -18,9 +18,9 @@ struct Before<'a> {
 }
 
 impl Cgroup {
-    /// Writes the settings, as [`set`](Self::set) does; when one is refused, those before it get their old values back.
-    /// systemd is told first, if it has the cgroup: what it then writes are the same values, or its own for what it has
-    /// no word for, and those are written once more.
+    /// Writes the settings, as [`set`](Self::set) does; when one is refused, those before it get
+    /// their old values back. systemd is told first, if it has the cgroup: what it then writes are
+    /// the same values, or its own for what it has no word for, and those are written once more.
     ///
     /// # Errors
     /// As [`set`](Self::set); also which of the old values the kernel did not take back.
@@ -28,12 +28,13 @@ impl Cgroup {
         // systemd would set a limit without a look at the usage.
         self.check_memory(plan.memory_check)?;
         let properties = self.properties(plan);
-        let before: Vec<Before<'_>> = plan.writes.iter().filter_map(|setting| self.before(setting)).collect();
+        let before: Vec<OldValue<'_>> =
+            plan.writes.iter().filter_map(|setting| self.before(setting)).collect();
         if let Some(unit) = &self.unit {
             systemd::set(unit, &properties)?;
         }
         self.apply(plan).or_else(|error| {
-            let old = before.iter().map(Before::as_write).collect();
+            let old = before.iter().map(OldValue::as_write).collect();
             let old = self.properties(&mut ResourcePlan { writes: old, ..ResourcePlan::default() });
             let mut lost = restore(before);
             if let Some(unit) = &self.unit
@@ -68,25 +69,29 @@ impl Cgroup {
         }
     }
 
-    /// A file that cannot be read, such as `memory.reclaim`, is not a setting but an order; it has no old value.
-    fn before<'a>(&'a self, setting: &'a Write) -> Option<Before<'a>> {
+    /// A file that cannot be read, such as `memory.reclaim`, is not a setting but an order; it has
+    /// no old value.
+    fn before<'a>(&'a self, setting: &'a Write) -> Option<OldValue<'a>> {
         let dir = self.dir_of(&setting.controller)?;
         let (file, value, content) = match (dir.read_all(&setting.file), &setting.or) {
-            (Err(call), Some((file, value))) if call.is(Errno::NOENT) => (*file, value, dir.read_all(file)),
+            (Err(call), Some((file, value))) if call.is(Errno::NOENT) => {
+                (*file, value, dir.read_all(file))
+            }
             (content, _) => (&*setting.file, &setting.value, content),
         };
-        Some(Before { dir, file, value: old_value(file, value, &content.ok()?), setting })
+        Some(OldValue { dir, file, value: old_value(file, value, &content.ok()?), setting })
     }
 }
 
-impl Before<'_> {
+impl OldValue<'_> {
     /// The setting that would bring the old value back.
     fn as_write(&self) -> Write {
         Write { value: self.value.clone(), or: None, ..self.setting.clone() }
     }
 }
 
-/// What to write so that `file`, which has this content and is about to be written `new`, has it again.
+/// What to write so that `file`, which has this content and is about to be written `new`, has it
+/// again.
 fn old_value(file: &str, new: &str, content: &str) -> String {
     let key = new.split(' ').next().unwrap_or_default();
     let line = |key: &str| content.lines().find(|line| line.split([' ', '\t']).next() == Some(key));
@@ -95,18 +100,27 @@ fn old_value(file: &str, new: &str, content: &str) -> String {
         "io.max" => "rbps=max wbps=max riops=max wiops=max",
         "rdma.max" => "hca_handle=max hca_object=max",
         "io.weight" | "io.bfq.weight" if key.contains(':') => "default",
-        "io.weight" | "io.bfq.weight" => return line("default").unwrap_or(content).trim().to_owned(),
+        "io.weight" | "io.bfq.weight" => {
+            return line("default").unwrap_or(content).trim().to_owned();
+        }
         "net_prio.ifpriomap" => "0",
         _ if file.starts_with("blkio.throttle.") || file.ends_with("weight_device") => "0",
         // An empty value, such as that of a cpuset, takes a newline to be written at all.
-        _ => return if content.trim().is_empty() { "\n".to_owned() } else { content.trim().to_owned() },
+        _ => {
+            return if content.trim().is_empty() {
+                "\n".to_owned()
+            } else {
+                content.trim().to_owned()
+            };
+        }
     };
     line(key).map_or_else(|| format!("{key} {none}"), str::to_owned)
 }
 
-/// Writes the old values, last first. The kernel may take one only after another (a limit on memory, and one on memory
-/// and swap), so what it refuses is tried again as long as that gets on. Gives the names of files that are left.
-fn restore(mut before: Vec<Before<'_>>) -> Vec<&str> {
+/// Writes the old values, last first. The kernel may take one only after another (a limit on
+/// memory, and one on memory and swap), so what it refuses is tried again as long as that gets on.
+/// Gives the names of files that are left.
+fn restore(mut before: Vec<OldValue<'_>>) -> Vec<&str> {
     before.reverse();
     loop {
         let left = before.len();
@@ -127,14 +141,24 @@ mod tests {
             ("memory.limit_in_bytes", "1", "9223372036854771712\n", "9223372036854771712"),
             ("cpu.max", "5 6", "max 100000\n", "max 100000"),
             ("cpuset.cpus", "0", "\n", "\n"),
-            ("io.max", "8:0 rbps=5", "8:16 rbps=1 wbps=max\n8:0 rbps=2 wbps=max\n", "8:0 rbps=2 wbps=max"),
+            (
+                "io.max",
+                "8:0 rbps=5",
+                "8:16 rbps=1 wbps=max\n8:0 rbps=2 wbps=max\n",
+                "8:0 rbps=2 wbps=max",
+            ),
             ("io.max", "8:0 rbps=5", "8:16 rbps=1\n", "8:0 rbps=max wbps=max riops=max wiops=max"),
             ("io.weight", "200", "default 100\n8:0 50\n", "default 100"),
             ("io.weight", "8:0 200", "default 100\n8:0 50\n", "8:0 50"),
             ("io.weight", "8:16 200", "default 100\n8:0 50\n", "8:16 default"),
             ("blkio.throttle.read_bps_device", "8:0 9", "", "8:0 0"),
             ("blkio.throttle.read_bps_device", "8:0 9", "8:0 7\n", "8:0 7"),
-            ("rdma.max", "m_0 hca_handle=2", "m_0 hca_handle=max hca_object=3\n", "m_0 hca_handle=max hca_object=3"),
+            (
+                "rdma.max",
+                "m_0 hca_handle=2",
+                "m_0 hca_handle=max hca_object=3\n",
+                "m_0 hca_handle=max hca_object=3",
+            ),
             ("net_prio.ifpriomap", "eth0 5", "lo 0\neth0 1\n", "eth0 1"),
         ] {
             assert_eq!(old_value(file, new, content), old, "{file} {new}");

@@ -9,8 +9,8 @@ use crate::error::{Failure, Result};
 use crate::sys::small_file;
 
 impl Cgroup {
-    /// Refuses a cgroup that has processes, or is frozen. Two containers in one cgroup would share limits, and die of
-    /// each other's `delete`.
+    /// Refuses a cgroup that has processes, or is frozen. Two containers in one cgroup would share
+    /// limits, and die of each other's `delete`.
     ///
     /// # Errors
     /// [`Failure::WrongStatus`]; those of reading.
@@ -40,9 +40,10 @@ impl Cgroup {
         Err(Failure::WrongStatus(text).into())
     }
 
-    /// As [`Self::refuse_frozen`], on cgroup v1 alone, and with a single look when it is not. There a frozen process
-    /// cannot even be killed, so that one must not be made. On cgroup v2 it can be, so that the look is left to
-    /// `runtime/watch.rs`, which looks only after a process that is silent.
+    /// As [`Self::refuse_frozen`], on cgroup v1 alone, and with a single look when it is not. There
+    /// a frozen process cannot even be killed, so that one must not be made. On cgroup v2 it can
+    /// be, so that the look is left to `runtime/watch.rs`, which looks only after a process that is
+    /// silent.
     ///
     /// # Errors
     /// As there.
@@ -79,8 +80,10 @@ impl Cgroup {
     }
 }
 
-/// What cannot be read freezes nobody: the cgroup may not be there yet, and the topmost has no such file.
+/// What cannot be read freezes nobody: the cgroup may not be there yet, and the topmost has no such
+/// file.
 fn is_told_to_freeze(dir: &Path, file: &str) -> bool {
     let file = dir.join(file);
-    small_file::read_short(CWD, &file, || file.display().to_string()).is_ok_and(|text| text.trim_ascii() == b"1")
+    small_file::read_short(CWD, &file, || file.display().to_string())
+        .is_ok_and(|text| text.trim_ascii() == b"1")
 }

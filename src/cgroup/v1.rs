@@ -1,8 +1,9 @@
-//! A cgroup on cgroup v1: a directory in each hierarchy, and one of cgroup v2 beside them if there is that.
+//! A cgroup on cgroup v1: a directory in each hierarchy, and one of cgroup v2 beside them if there
+//! is that.
 //! config.json: linux.cgroupsPath, linux.resources
 //!
-//! Kernel: Documentation/admin-guide/cgroup-v1/. Files are opened by path and not relative to a descriptor: most
-//! directories here are used for one file, cgroup.procs.
+//! Kernel: Documentation/admin-guide/cgroup-v1/. Files are opened by path and not relative to a
+//! descriptor: most directories here are used for one file, cgroup.procs.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,32 +12,33 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Failure, Result};
-use crate::plan::cgroup::{Below, LegacyDir};
+use crate::plan::cgroup::{LegacyDir, PathBelowMount};
 use crate::plan::resources::{ResourcePlan, Write};
 use crate::sys::wait::{self, Bound};
 use crate::sys::{Call, small_file};
 
 use super::dir::{self, Dir, PAUSES, join};
 use super::settings::write_all;
-use super::{Born, Made, devices, not_frozen, signal_all};
+use super::{CgroupMembership, CreatedDirs, devices, not_frozen, signal_all};
 
 /// How long the processes may take to stop.
 const FREEZE_PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
 
 #[derive(Debug)]
-pub(super) struct Cgroup {
-    hierarchies: Vec<Hierarchy>,
+pub(super) struct V1Cgroup {
+    hierarchies: Vec<HierarchyDirs>,
     unified: Option<Dir>,
 }
 
 #[derive(Debug)]
-struct Hierarchy {
+struct HierarchyDirs {
     controllers: Vec<String>,
     dir: Dir,
 }
 
-/// Makes the directory of cgroup v2. It limits nothing here, so without the right to it the container has none.
-fn make_unified(below: &Below, made: &mut Made) -> Result<Option<Dir>> {
+/// Makes the directory of cgroup v2. It limits nothing here, so without the right to it the
+/// container has none.
+fn make_unified(below: &PathBelowMount, made: &mut CreatedDirs) -> Result<Option<Dir>> {
     match made.make(below) {
         Err(error) if super::is_denied(&error) => {
             log::debug!("no cgroup of cgroup v2 beside those of v1: {error:#}");
@@ -46,12 +48,12 @@ fn make_unified(below: &Below, made: &mut Made) -> Result<Option<Dir>> {
     }
 }
 
-impl Cgroup {
+impl V1Cgroup {
     pub(super) fn create(
         dirs: &[LegacyDir],
-        unified: Option<&Below>,
+        unified: Option<&PathBelowMount>,
         limits: &ResourcePlan,
-        made: &mut Made,
+        made: &mut CreatedDirs,
     ) -> Result<Self> {
         let mut hierarchies = Vec::with_capacity(dirs.len());
         for LegacyDir { controllers, dir } in dirs {
@@ -59,7 +61,10 @@ impl Cgroup {
             if controllers.iter().any(|name| name == "cpuset") {
                 fill_cpuset(dir, limits)?;
             }
-            hierarchies.push(Hierarchy { controllers: controllers.clone(), dir: Dir::by_path(dir.full()) });
+            hierarchies.push(HierarchyDirs {
+                controllers: controllers.clone(),
+                dir: Dir::by_path(dir.full()),
+            });
         }
         let unified = unified.map(|below| make_unified(below, made)).transpose()?.flatten();
         Ok(Self { hierarchies, unified })
@@ -67,7 +72,7 @@ impl Cgroup {
 
     /// The directories by the names of their controllers, that of cgroup v2 without one.
     pub(super) fn paths(&self) -> Vec<(String, PathBuf)> {
-        let named = |found: &Hierarchy| {
+        let named = |found: &HierarchyDirs| {
             let path = found.dir.path().to_owned();
             found.controllers.clone().into_iter().map(move |name| (name, path.clone()))
         };
@@ -79,14 +84,17 @@ impl Cgroup {
         let mut cgroup = Self { hierarchies: Vec::new(), unified: None };
         for (name, path) in paths {
             if name.is_empty() {
-                cgroup.unified = Some(Dir::open(path.clone()).unwrap_or_else(|_| Dir::by_path(path.clone())));
+                cgroup.unified =
+                    Some(Dir::open(path.clone()).unwrap_or_else(|_| Dir::by_path(path.clone())));
                 continue;
             }
             match cgroup.hierarchies.iter_mut().find(|known| known.dir.path() == path) {
                 Some(known) => known.controllers.push(name.clone()),
                 None => {
                     let controllers = vec![name.clone()];
-                    cgroup.hierarchies.push(Hierarchy { controllers, dir: Dir::by_path(path.clone()) });
+                    cgroup
+                        .hierarchies
+                        .push(HierarchyDirs { controllers, dir: Dir::by_path(path.clone()) });
                 }
             }
         }
@@ -97,12 +105,12 @@ impl Cgroup {
         self.unified.as_ref()
     }
 
-    pub(super) fn add(&self, pid: i32, born: Born) -> Result<()> {
+    pub(super) fn add(&self, pid: i32, born: CgroupMembership) -> Result<()> {
         for hierarchy in &self.hierarchies {
             join(&hierarchy.dir, pid)?;
         }
         match &self.unified {
-            Some(unified) if born == Born::Outside => join(unified, pid),
+            Some(unified) if born == CgroupMembership::Outside => join(unified, pid),
             _ => Ok(()),
         }
     }
@@ -120,12 +128,14 @@ impl Cgroup {
     }
 
     pub(super) fn procs(&self) -> Result<Vec<i32>> {
-        // Any hierarchy would do; devices is the one that a program inside has the least reason to subdivide.
+        // Any hierarchy would do; devices is the one that a program inside has the least reason to
+        // subdivide.
         let first = self.hierarchies.first().map(|hierarchy| &hierarchy.dir);
         self.dir("devices").or(first).or(self.unified.as_ref()).map_or(Ok(Vec::new()), Dir::procs)
     }
 
-    /// The number of processes in the hierarchy that has the most: systemd's own may be the only one with any.
+    /// The number of processes in the hierarchy that has the most: systemd's own may be the only
+    /// one with any.
     pub(super) fn most_procs(&self) -> Result<usize> {
         let dirs = self.hierarchies.iter().map(|hierarchy| &hierarchy.dir).chain(&self.unified);
         dirs.map(Dir::procs).try_fold(0, |most, procs| Ok(most.max(procs?.len())))
@@ -134,13 +144,19 @@ impl Cgroup {
     /// Where processes can be frozen, and the file that says of a cgroup whether it was told to.
     pub(super) fn freezers(&self) -> Vec<(&Path, &'static str)> {
         let freezer = self.dir("freezer").map(|dir| (dir.path(), "freezer.self_freezing"));
-        freezer.into_iter().chain(self.unified.as_ref().map(|dir| (dir.path(), "cgroup.freeze"))).collect()
+        freezer
+            .into_iter()
+            .chain(self.unified.as_ref().map(|dir| (dir.path(), "cgroup.freeze")))
+            .collect()
     }
 
-    /// Whether a cgroup above this one was told to freeze, and so this one. What cannot be read does not say so.
+    /// Whether a cgroup above this one was told to freeze, and so this one. What cannot be read
+    /// does not say so.
     pub(super) fn frozen_above(&self) -> bool {
         let freezer = self.dir("freezer");
-        freezer.is_some_and(|dir| dir.read("freezer.parent_freezing").is_ok_and(|text| text.trim() == "1"))
+        freezer.is_some_and(|dir| {
+            dir.read("freezer.parent_freezing").is_ok_and(|text| text.trim() == "1")
+        })
     }
 
     pub(super) fn freeze(&self) -> Result<()> {
@@ -168,15 +184,19 @@ impl Cgroup {
 
     pub(super) fn kill(&self) -> Result<()> {
         let freezer = self.dir("freezer");
-        // All at once, where cgroup v2 is there too. Otherwise nothing may be forked while the list is gone through.
-        let at_once = self.unified.as_ref().is_some_and(|unified| unified.write("cgroup.kill", "1").is_ok());
+        // All at once, where cgroup v2 is there too. Otherwise nothing may be forked while the list
+        // is gone through.
+        let at_once =
+            self.unified.as_ref().is_some_and(|unified| unified.write("cgroup.kill", "1").is_ok());
         if let Some(freezer) = freezer.filter(|_| !at_once) {
             drop(freeze(freezer));
         }
         let result = self.procs().and_then(|pids| signal_all(&pids));
         // Frozen processes die when they thaw.
         match freezer.map(|freezer| freezer.write("freezer.state", "THAWED")) {
-            Some(Err(call)) if !call.is(Errno::NOENT) && !call.is(Errno::NODEV) => result.and(Err(call.into())),
+            Some(Err(call)) if !call.is(Errno::NOENT) && !call.is(Errno::NODEV) => {
+                result.and(Err(call.into()))
+            }
             _ => result,
         }
     }
@@ -191,17 +211,22 @@ impl Cgroup {
     }
 
     fn freezer(&self) -> Result<&Dir> {
-        let text = || Failure::Unsupported("cgroup controller \"freezer\" is not available".to_owned());
+        let text =
+            || Failure::Unsupported("cgroup controller \"freezer\" is not available".to_owned());
         self.dir("freezer").ok_or_else(|| text().into())
     }
 
     pub(super) fn dir(&self, controller: &str) -> Option<&Dir> {
-        let found = self.hierarchies.iter().find(|known| known.controllers.iter().any(|name| name == controller));
+        let found = self
+            .hierarchies
+            .iter()
+            .find(|known| known.controllers.iter().any(|name| name == controller));
         found.map(|hierarchy| &hierarchy.dir)
     }
 }
 
-/// Stops the processes. While new ones are forked the kernel may not get there; to be told again helps.
+/// Stops the processes. While new ones are forked the kernel may not get there; to be told again
+/// helps.
 fn freeze(freezer: &Dir) -> Result<()> {
     let frozen = wait::retry(FREEZE_PATIENCE, PAUSES, || {
         freezer.write("freezer.state", "FROZEN")?;
@@ -210,9 +235,10 @@ fn freeze(freezer: &Dir) -> Result<()> {
     frozen.ok_or_else(|| not_frozen(freezer.path()))
 }
 
-/// A new cpuset has no CPUs and no memory nodes, and takes no process until it has. It gets those of the config at once,
-/// since the kernel would refuse the parent's beside a cpuset that has some of them for itself; else its parent's.
-fn fill_cpuset(dir: &Below, limits: &ResourcePlan) -> Result<(), Call> {
+/// A new cpuset has no CPUs and no memory nodes, and takes no process until it has. It gets those
+/// of the config at once, since the kernel would refuse the parent's beside a cpuset that has some
+/// of them for itself; else its parent's.
+fn fill_cpuset(dir: &PathBelowMount, limits: &ResourcePlan) -> Result<(), Call> {
     let (leaf, mount) = (dir.full(), &*dir.mount);
     for file in ["cpuset.cpus", "cpuset.mems"] {
         if let Some(parent) = leaf.parent() {
@@ -232,7 +258,9 @@ fn inherit(dir: &Path, mount: &Path, file: &str) -> Result<(), Call> {
     if !list(dir, file)?.is_empty() {
         return Ok(());
     }
-    let Some(parent) = dir.parent().filter(|parent| parent.starts_with(mount)) else { return Ok(()) };
+    let Some(parent) = dir.parent().filter(|parent| parent.starts_with(mount)) else {
+        return Ok(());
+    };
     inherit(parent, mount, file)?;
     let at = dir.join(file);
     small_file::write_at(CWD, &at, &list(parent, file)?, || at.display().to_string())
@@ -250,7 +278,7 @@ mod tests {
 
     use std::fs;
 
-    use super::{Below, fill_cpuset};
+    use super::{PathBelowMount, fill_cpuset};
     use crate::plan::resources::{ResourcePlan, Write};
 
     /// On plain files: the kernel's would need CPUs that no other test has.
@@ -266,18 +294,26 @@ mod tests {
             retried: false,
             early: false,
         };
-        for (config, there, found) in [(None, "", "0-3"), (None, "2\n", "2"), (Some("1"), "", "1")] {
+        for (config, there, found) in [(None, "", "0-3"), (None, "2\n", "2"), (Some("1"), "", "1")]
+        {
             let mount = tempfile::tempdir().expect("tempdir");
             let leaf = mount.path().join("parent/leaf");
             fs::create_dir_all(&leaf).expect("directories");
-            for (dir, cpus) in [(mount.path(), "0-3\n"), (&mount.path().join("parent"), "\n"), (&leaf, there)] {
+            for (dir, cpus) in
+                [(mount.path(), "0-3\n"), (&mount.path().join("parent"), "\n"), (&leaf, there)]
+            {
                 fs::write(dir.join("cpuset.cpus"), cpus).expect("cpus");
                 fs::write(dir.join("cpuset.mems"), "0\n").expect("mems");
             }
-            let limits = ResourcePlan { writes: config.map(write).into_iter().collect(), ..ResourcePlan::default() };
-            let below = Below { mount: mount.path().to_owned(), path: "parent/leaf".to_owned() };
+            let limits = ResourcePlan {
+                writes: config.map(write).into_iter().collect(),
+                ..ResourcePlan::default()
+            };
+            let below =
+                PathBelowMount { mount: mount.path().to_owned(), path: "parent/leaf".to_owned() };
             fill_cpuset(&below, &limits).expect("filled");
-            let read = |dir: &std::path::Path| fs::read_to_string(dir.join("cpuset.cpus")).expect("cpus");
+            let read =
+                |dir: &std::path::Path| fs::read_to_string(dir.join("cpuset.cpus")).expect("cpus");
             assert_eq!(read(&leaf).trim(), found, "{config:?}, {there:?}");
             assert_eq!(read(&mount.path().join("parent")).trim(), "0-3");
         }

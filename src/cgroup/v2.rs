@@ -11,28 +11,33 @@ use rustix::fs::{CWD, OFlags};
 use rustix::io::{Errno, pread};
 
 use crate::error::{AtKey, Result};
-use crate::plan::cgroup::Below;
+use crate::plan::cgroup::PathBelowMount;
 use crate::plan::resources::{ResourcePlan, Write};
 use crate::sys::wait::{self, Bound};
 use crate::sys::{Call, Named, small_file};
 
 use super::dir::{Dir, join};
 use super::settings::write_all;
-use super::{Made, devices, not_frozen, signal_all};
+use super::{CreatedDirs, devices, not_frozen, signal_all};
 
 /// How long the processes may take to stop.
 const FREEZE_PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
 
 #[derive(Debug)]
-pub(super) struct Cgroup {
+pub(super) struct V2Cgroup {
     dir: Dir,
 }
 
-impl Cgroup {
-    pub(super) fn create(below: &Below, controllers: &[String], made: &mut Made) -> Result<Self> {
+impl V2Cgroup {
+    pub(super) fn create(
+        below: &PathBelowMount,
+        controllers: &[String],
+        made: &mut CreatedDirs,
+    ) -> Result<Self> {
         made.make(below)?;
         let dir = Dir::open(below.full())?;
-        // Mostly the parent hands them all down already. What cannot be handed down is no error until it is limited.
+        // Mostly the parent hands them all down already. What cannot be handed down is no error
+        // until it is limited.
         if !controllers.is_empty() && !has_all(&dir, controllers) {
             hand_down(below, controllers);
             make_usable(&dir)?;
@@ -73,14 +78,15 @@ impl Cgroup {
         result
     }
 
-    /// Waits for `frozen 1` in cgroup.events. The kernel wakes a poll(2) for every change since the last read.
+    /// Waits for `frozen 1` in cgroup.events. The kernel wakes a poll(2) for every change since the
+    /// last read.
     fn wait_frozen(&self) -> Result<()> {
         let events = self.dir.open_file("cgroup.events", OFlags::RDONLY)?;
         let patience = FREEZE_PATIENCE.fixed();
         loop {
             let mut buffer = [0; 128];
-            let length =
-                pread(&events, &mut buffer, 0).named(|| format!("read({:?})", self.dir.shown("cgroup.events")))?;
+            let length = pread(&events, &mut buffer, 0)
+                .named(|| format!("read({:?})", self.dir.shown("cgroup.events")))?;
             if buffer[..length].split(|&byte| byte == b'\n').any(|line| line == b"frozen 1") {
                 return Ok(());
             }
@@ -104,8 +110,11 @@ impl Cgroup {
     pub(super) fn kill(&self) -> Result<()> {
         match self.dir.write("cgroup.kill", "1") {
             // A kernel that has no such file, or the cgroup is gone.
-            Err(call) if call.is(Errno::NOENT) || call.is(Errno::NODEV) => signal_all(&self.dir.procs()?),
-            // A threaded cgroup cannot be killed as a whole. Nothing may be forked while the list is gone through.
+            Err(call) if call.is(Errno::NOENT) || call.is(Errno::NODEV) => {
+                signal_all(&self.dir.procs()?)
+            }
+            // A threaded cgroup cannot be killed as a whole. Nothing may be forked while the list
+            // is gone through.
             Err(call) if call.is(Errno::OPNOTSUPP) => {
                 drop(self.freeze());
                 let result = self.dir.procs().and_then(|pids| signal_all(&pids));
@@ -117,7 +126,8 @@ impl Cgroup {
     }
 }
 
-/// The cgroup of a process, from the root of the hierarchy as we see it; `None` when it is above that.
+/// The cgroup of a process, from the root of the hierarchy as we see it; `None` when it is above
+/// that.
 pub(super) fn path_of(pid: i32) -> Result<Option<String>, Call> {
     let file = format!("/proc/{pid}/cgroup");
     let text = small_file::read_all(CWD, &file, || file.clone())?;
@@ -130,9 +140,14 @@ pub(super) fn parse_path(text: &str) -> Option<String> {
     path.filter(|path| !path.split('/').any(|part| part == "..")).map(str::to_owned)
 }
 
-/// Makes a cgroup and moves the process there, and hands the controllers down to it as far as they go: after the move, as
-/// a cgroup with processes cannot hand them down.
-pub(super) fn move_below(below: &Below, controllers: &[String], pid: i32, made: &mut Made) -> Result<()> {
+/// Makes a cgroup and moves the process there, and hands the controllers down to it as far as they
+/// go: after the move, as a cgroup with processes cannot hand them down.
+pub(super) fn move_below(
+    below: &PathBelowMount,
+    controllers: &[String],
+    pid: i32,
+    made: &mut CreatedDirs,
+) -> Result<()> {
     made.make(below)?;
     let dir = Dir::open(below.full())?;
     make_usable(&dir)?;
@@ -142,13 +157,15 @@ pub(super) fn move_below(below: &Below, controllers: &[String], pid: i32, made: 
 }
 
 fn has_all(dir: &Dir, controllers: &[String]) -> bool {
-    dir.read("cgroup.controllers")
-        .is_ok_and(|list| controllers.iter().all(|wanted| list.split_ascii_whitespace().any(|name| name == wanted)))
+    dir.read("cgroup.controllers").is_ok_and(|list| {
+        controllers.iter().all(|wanted| list.split_ascii_whitespace().any(|name| name == wanted))
+    })
 }
 
-/// Enables the controllers in every cgroup from the mount down to the parent. Where the kernel refuses them together,
-/// it takes those that it can: one may be bound to a v1 hierarchy, or need a parent without processes.
-fn hand_down(below: &Below, controllers: &[String]) {
+/// Enables the controllers in every cgroup from the mount down to the parent. Where the kernel
+/// refuses them together, it takes those that it can: one may be bound to a v1 hierarchy, or need a
+/// parent without processes.
+fn hand_down(below: &PathBelowMount, controllers: &[String]) {
     let each: Vec<String> = controllers.iter().map(|name| format!("+{name}")).collect();
     let all = each.join(" ");
     let ends = std::iter::once(0).chain(below.path.match_indices('/').map(|(at, _)| at));
@@ -162,8 +179,9 @@ fn hand_down(below: &Below, controllers: &[String]) {
     }
 }
 
-/// Below a cgroup that has both processes and controllers for threads, a new cgroup can hold nothing until it is
-/// threaded too. Then the controllers that need whole processes (memory, io) cannot be limited.
+/// Below a cgroup that has both processes and controllers for threads, a new cgroup can hold
+/// nothing until it is threaded too. Then the controllers that need whole processes (memory, io)
+/// cannot be limited.
 fn make_usable(dir: &Dir) -> Result<()> {
     if dir.read("cgroup.type").is_ok_and(|kind| kind.trim() == "domain invalid") {
         dir.write("cgroup.type", "threaded")?;

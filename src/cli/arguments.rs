@@ -1,15 +1,17 @@
 //! What runc's parser takes and ours does not, rewritten before ours sees it.
 //!
-//! runc has Go's flags: a long flag may have one dash (`-no-subreaper`, which go-runc sends), a switch may have a value
-//! (`--debug=true`), and where a program's own flags follow the id (`ps`, `exec`) nothing behind it is ours. Which flags
-//! there are is read from the definitions of the command line, so this needs no list of its own.
+//! runc has Go's flags: a long flag may have one dash (`-no-subreaper`, which go-runc sends), a
+//! switch may have a value (`--debug=true`), and where a program's own flags follow the id (`ps`,
+//! `exec`) nothing behind it is ours. Which flags there are is read from the definitions of the
+//! command line, so this needs no list of its own.
 
 use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, Command};
 
-/// Whether there may be something to rewrite. That needs the definitions of all verbs, which are built for nothing when
-/// clap would have understood the arguments as they are; so the usual ones, callers' and people's, are told apart here.
+/// Whether there may be something to rewrite. That needs the definitions of all verbs, which are
+/// built for nothing when clap would have understood the arguments as they are; so the usual ones,
+/// callers' and people's, are told apart here.
 #[must_use]
 pub fn may_need_rewriting(args: &[OsString]) -> bool {
     args.iter().skip(1).any(|arg| match arg.as_encoded_bytes() {
@@ -20,14 +22,15 @@ pub fn may_need_rewriting(args: &[OsString]) -> bool {
     })
 }
 
-/// Rewrites the arguments; `program` is [built](Command::build). What it does not know stays for clap to refuse.
+/// Rewrites the arguments; `program` is [built](Command::build). What it does not know stays for
+/// clap to refuse.
 pub fn rewrite(args: impl IntoIterator<Item = OsString>, program: &Command) -> Vec<OsString> {
     let mut args = args.into_iter();
     let mut rewritten: Vec<OsString> = args.next().into_iter().collect();
     let mut command = program;
     while let Some(arg) = args.next() {
         match read(&arg, command) {
-            Read::Value if command.has_subcommands() => {
+            ArgumentKind::Value if command.has_subcommands() => {
                 let verb = arg.to_str().and_then(|name| command.find_subcommand(name));
                 rewritten.push(arg);
                 let Some(verb) = verb else { break };
@@ -37,7 +40,7 @@ pub fn rewrite(args: impl IntoIterator<Item = OsString>, program: &Command) -> V
                 }
                 command = verb;
             }
-            Read::Value => {
+            ArgumentKind::Value => {
                 // The id: from here on nothing is ours when what follows may have flags.
                 let ends = command.get_arguments().any(Arg::is_trailing_var_arg_set);
                 rewritten.extend(ends.then(|| "--".into()));
@@ -46,13 +49,13 @@ pub fn rewrite(args: impl IntoIterator<Item = OsString>, program: &Command) -> V
                     break;
                 }
             }
-            Read::End => {
+            ArgumentKind::End => {
                 rewritten.push(arg);
                 break;
             }
-            Read::Nothing => {}
-            Read::Flag(flag, Next::IsArgument) => rewritten.push(flag),
-            Read::Flag(flag, Next::IsValue) => {
+            ArgumentKind::Nothing => {}
+            ArgumentKind::Flag(flag, Next::IsArgument) => rewritten.push(flag),
+            ArgumentKind::Flag(flag, Next::IsValue) => {
                 rewritten.push(flag);
                 rewritten.extend(args.next());
             }
@@ -68,7 +71,7 @@ fn hands_all_on(verb: &Command) -> bool {
 }
 
 /// What an argument is.
-enum Read {
+enum ArgumentKind {
     /// A flag as clap writes it.
     Flag(OsString, Next),
     /// A switch turned off.
@@ -85,34 +88,43 @@ enum Next {
     IsValue,
 }
 
-fn read(arg: &OsString, command: &Command) -> Read {
-    let as_it_is = || Read::Flag(arg.clone(), Next::IsArgument);
+fn read(arg: &OsString, command: &Command) -> ArgumentKind {
+    let as_it_is = || ArgumentKind::Flag(arg.clone(), Next::IsArgument);
     // A path that is not UTF-8 is a value, or comes behind a flag's `=`.
     let Some(text) = arg.to_str() else {
-        return if arg.as_encoded_bytes().starts_with(b"-") { as_it_is() } else { Read::Value };
+        return if arg.as_encoded_bytes().starts_with(b"-") {
+            as_it_is()
+        } else {
+            ArgumentKind::Value
+        };
     };
     let body = match text.strip_prefix("--") {
-        Some("") => return Read::End,
+        Some("") => return ArgumentKind::End,
         Some(body) => body,
         None => match text.strip_prefix('-') {
-            None | Some("") => return Read::Value,
+            None | Some("") => return ArgumentKind::Value,
             Some(body) if is_cluster(body, command) => return cluster(body, arg, command),
             Some(body) => body,
         },
     };
-    let (name, value) = body.split_once('=').map_or((body, None), |(name, value)| (name, Some(value)));
+    let (name, value) =
+        body.split_once('=').map_or((body, None), |(name, value)| (name, Some(value)));
     let Some(known) = command.get_arguments().find(|known| known.get_long() == Some(name)) else {
         return if text.starts_with("--") { as_it_is() } else { cluster(body, arg, command) };
     };
     if known.is_require_equals_set() {
         // A switch that is neither on nor off unless it is given.
-        return Read::Flag(format!("--{body}").into(), Next::IsArgument);
+        return ArgumentKind::Flag(format!("--{body}").into(), Next::IsArgument);
     }
     match (takes_value(known), value.map(truth)) {
-        (true, None) => Read::Flag(format!("--{name}").into(), Next::IsValue),
-        (false, None | Some(Some(true))) => Read::Flag(format!("--{name}").into(), Next::IsArgument),
-        (false, Some(Some(false))) => Read::Nothing,
-        (true, Some(_)) | (false, Some(None)) => Read::Flag(format!("--{body}").into(), Next::IsArgument),
+        (true, None) => ArgumentKind::Flag(format!("--{name}").into(), Next::IsValue),
+        (false, None | Some(Some(true))) => {
+            ArgumentKind::Flag(format!("--{name}").into(), Next::IsArgument)
+        }
+        (false, Some(Some(false))) => ArgumentKind::Nothing,
+        (true, Some(_)) | (false, Some(None)) => {
+            ArgumentKind::Flag(format!("--{body}").into(), Next::IsArgument)
+        }
     }
 }
 
@@ -122,12 +134,12 @@ fn is_cluster(body: &str, command: &Command) -> bool {
 }
 
 /// Short flags: the first that takes a value has the rest for it, or else the next argument.
-fn cluster(body: &str, arg: &OsString, command: &Command) -> Read {
+fn cluster(body: &str, arg: &OsString, command: &Command) -> ArgumentKind {
     let mut letters = body.chars();
     let with_value = letters.find(|letter| short(*letter, command).is_none_or(takes_value));
     let known = with_value.is_some_and(|letter| short(letter, command).is_some());
     let next = if known && letters.as_str().is_empty() { Next::IsValue } else { Next::IsArgument };
-    Read::Flag(arg.clone(), next)
+    ArgumentKind::Flag(arg.clone(), next)
 }
 
 fn short(letter: char, command: &Command) -> Option<&Arg> {
@@ -155,24 +167,25 @@ mod tests {
         let switch = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
         let option = |name: &'static str| Arg::new(name).long(name);
         let id = Arg::new("id");
-        let mut program = Command::new("orlop").arg(option("root")).arg(switch("debug")).subcommands([
-            Command::new("run").args([
-                option("bundle").short('b'),
-                switch("detach").short('d'),
-                switch("no-pivot"),
-                id.clone(),
-            ]),
-            Command::new("ps").args([
-                option("format").short('f'),
-                switch("quiet").short('q'),
-                Arg::new("both").long("both").num_args(0..=1).require_equals(true),
-                id,
-                Arg::new("options").num_args(0..).trailing_var_arg(true),
-            ]),
-            Command::new("image")
-                .disable_help_flag(true)
-                .arg(Arg::new("arguments").num_args(0..).trailing_var_arg(true)),
-        ]);
+        let mut program =
+            Command::new("orlop").arg(option("root")).arg(switch("debug")).subcommands([
+                Command::new("run").args([
+                    option("bundle").short('b'),
+                    switch("detach").short('d'),
+                    switch("no-pivot"),
+                    id.clone(),
+                ]),
+                Command::new("ps").args([
+                    option("format").short('f'),
+                    switch("quiet").short('q'),
+                    Arg::new("both").long("both").num_args(0..=1).require_equals(true),
+                    id,
+                    Arg::new("options").num_args(0..).trailing_var_arg(true),
+                ]),
+                Command::new("image")
+                    .disable_help_flag(true)
+                    .arg(Arg::new("arguments").num_args(0..).trailing_var_arg(true)),
+            ]);
         program.build();
         program
     }

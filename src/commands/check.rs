@@ -1,7 +1,7 @@
 //! `check`: whether a bundle would start here, and all that keeps it from it.
 //!
-//! The plan is the one that `create` would make, so the two cannot disagree ([`Plan::review`]); what only shows later is
-//! looked at beforehand ([`crate::looks`]). Nothing is made.
+//! The plan is the one that `create` would make, so the two cannot disagree ([`Plan::review`]);
+//! what only shows later is looked at beforehand ([`crate::preflight`]). Nothing is made.
 
 use std::num::NonZeroI32;
 use std::path::PathBuf;
@@ -11,11 +11,11 @@ use serde::Serialize;
 
 use crate::error::{Failure, Problem, Report, Result};
 use crate::host::Rootless;
-use crate::looks;
 use crate::plan::{self, Host, Plan, Request, rules};
+use crate::preflight;
 
 use super::create::Driver;
-use super::{path_or, tell};
+use super::{path_or, warn};
 
 /// Say all that keeps a bundle from starting here.
 #[derive(Debug, Args)]
@@ -42,7 +42,7 @@ pub struct Findings {
 
 /// A problem as it is told.
 #[derive(Debug, Serialize)]
-struct Told {
+struct CheckReport {
     pointer: String,
     problem: String,
     rule: &'static str,
@@ -68,7 +68,7 @@ pub fn check(args: &Check, driver: Driver) -> Result<Findings> {
         Ok(text) => review(&text, &bundle, &host, driver)?,
         Err(error) => vec![Report::of(&error)],
     };
-    let told: Vec<Told> = reports.into_iter().map(Told::from).collect();
+    let told: Vec<CheckReport> = reports.into_iter().map(CheckReport::from).collect();
     let text = if args.json {
         format!("{}\n", serde_json::to_string_pretty(&told)?)
     } else {
@@ -77,14 +77,19 @@ pub fn check(args: &Check, driver: Driver) -> Result<Findings> {
     Ok(Findings { good: told.is_empty(), text })
 }
 
-fn review(text: &[u8], bundle: &std::path::Path, host: &Host, driver: Driver) -> Result<Vec<Report>> {
+fn review(
+    text: &[u8],
+    bundle: &std::path::Path,
+    host: &Host,
+    driver: Driver,
+) -> Result<Vec<Report>> {
     let request = Request { id: ID, bundle, maker: driver.maker(host)?, ..Request::default() };
     let review = Plan::review(text, &request, host);
     let keys: Vec<String> = review.problems.iter().map(|problem| problem.key.clone()).collect();
     let mut reports: Vec<Report> = review.problems.into_iter().map(of_plan).collect();
     if let Some(plan) = &review.plan {
-        tell(&plan.warnings);
-        reports.extend(looks::look(plan, &keys));
+        warn(&plan.warnings);
+        reports.extend(preflight::look(plan, &keys));
     }
     Ok(reports)
 }
@@ -95,7 +100,7 @@ fn of_plan(problem: Problem) -> Report {
     Report { key, ..Report::of(&Failure::BadConfig(problem).into()) }
 }
 
-impl From<Report> for Told {
+impl From<Report> for CheckReport {
     fn from(report: Report) -> Self {
         let advice = rules::advice(&report);
         Self {
@@ -110,7 +115,7 @@ impl From<Report> for Told {
     }
 }
 
-impl std::fmt::Display for Told {
+impl std::fmt::Display for CheckReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let pointer = if self.pointer.is_empty() { "config.json" } else { &self.pointer };
         writeln!(f, "{pointer}: {}\n    rule: {}\n    hint: {}", self.problem, self.rule, self.hint)

@@ -8,12 +8,12 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 
 use super::create::Driver;
-use super::{delete, given, path, path_or, status_of};
+use super::{delete, non_empty, path, path_or, status_of};
 use crate::container::{Container, ContainerId, notify};
-use crate::criu::Program;
+use crate::criu::CriuProgram;
 use crate::criu::external::{self, View};
 use crate::criu::images::Images;
-use crate::criu::message::{self, Kind, Message, option};
+use crate::criu::message::{self, CriuMessage, RequestType, option};
 use crate::criu::refused;
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
@@ -21,7 +21,7 @@ use crate::log::Phases;
 use crate::plan::namespaces::NETWORK;
 use crate::plan::{self, Host, Plan, Request};
 use crate::state::Status;
-use crate::sys::clone::Birth;
+use crate::sys::clone::CloneRequest;
 use crate::sys::{Named, fd};
 
 /// Save the processes of a container, so that `restore` can bring them back.
@@ -91,7 +91,8 @@ pub struct CriuOptions {
     pub lazy_pages: bool,
 }
 
-/// How criu treats cgroups (criu(8), `--manage-cgroups`); the numbers are those of its `criu_cg_mode`.
+/// How criu treats cgroups (criu(8), `--manage-cgroups`); the numbers are those of its
+/// `criu_cg_mode`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum CgroupsMode {
     /// Restore the properties of those that criu makes.
@@ -132,7 +133,9 @@ impl FromStr for PageServer {
             Some((address, Ok(port))) if !address.is_empty() && !address.contains(':') => {
                 Ok(Self { address: address.to_owned(), port })
             }
-            _ => Err(Failure::Usage("Use --page-server ADDRESS:PORT to specify page server".to_owned())),
+            _ => Err(Failure::Usage(
+                "Use --page-server ADDRESS:PORT to specify page server".to_owned(),
+            )),
         }
     }
 }
@@ -162,12 +165,16 @@ pub fn checkpoint(args: &Checkpoint, state_root: &Path) -> Result<()> {
     external::refuse_namespaces(&plan)?;
     external::refuse_links(&plan)?;
     refused::refuse_delegated(&plan)?;
-    refused::refuse_mounts(&View::of(container.saved.init_process_pid)?, &plan, &container.saved.added_mounts)?;
+    refused::refuse_mounts(
+        &View::of(container.saved.init_process_pid)?,
+        &plan,
+        &container.saved.added_mounts,
+    )?;
     refused::refuse_stand_ins(&plan)?;
     let settings = plan::criu::config_file(&plan.annotations)?;
     let mut status_fd = args.status_fd.map(take_status_fd).transpose()?;
     args.check_parent()?;
-    let program = Program::find()?;
+    let program = CriuProgram::find()?;
     if args.pre_dump {
         program.need(MEMORY_TRACKING, "MemTrack")?;
     }
@@ -178,8 +185,8 @@ pub fn checkpoint(args: &Checkpoint, state_root: &Path) -> Result<()> {
     let options = args.criu_options(&container, &plan, settings, &images)?;
     phases.end("plan");
 
-    let criu = program.start(&Birth::default(), &[], |_| Ok(()))?;
-    let kind = if args.pre_dump { Kind::PreDump } else { Kind::Dump };
+    let criu = program.start(&CloneRequest::default(), &[], |_| Ok(()))?;
+    let kind = if args.pre_dump { RequestType::PreDump } else { RequestType::Dump };
     let dumped = criu.ask(&message::request(kind, &options), |event| {
         log::debug!("{}: criu: {}", args.id, event.name);
         if event.name == "status-ready"
@@ -234,7 +241,7 @@ fn take_status_fd(number: u32) -> Result<OwnedFd> {
 
 impl Checkpoint {
     fn check_parent(&self) -> Result<()> {
-        let Some(parent) = given(self.parent_path.as_deref()) else { return Ok(()) };
+        let Some(parent) = non_empty(self.parent_path.as_deref()) else { return Ok(()) };
         if parent.is_absolute() {
             return Err(Failure::Usage("--parent-path must be relative".to_owned()).into());
         }
@@ -250,7 +257,11 @@ impl Checkpoint {
         }
         let stat = found.named(|| format!("stat({path:?})")).context("invalid --parent-path")?;
         if !stat.is_dir() {
-            return Err(Failure::Usage(format!("invalid --parent-path: {} is not a directory", path.display())).into());
+            return Err(Failure::Usage(format!(
+                "invalid --parent-path: {} is not a directory",
+                path.display()
+            ))
+            .into());
         }
         Ok(())
     }
@@ -262,10 +273,10 @@ impl Checkpoint {
         plan: &Plan,
         settings: Option<&str>,
         images: &Images,
-    ) -> Result<Message> {
+    ) -> Result<CriuMessage> {
         let pid = container.saved.init_process_pid;
         let mut options = images.options();
-        self.options.tell(settings, &mut options);
+        self.options.set_criu_options(settings, &mut options);
         options.number(option::PID, u64::from(pid.unsigned_abs()));
         options.switch(option::LEAVE_RUNNING, self.leave_running);
         options.switch(option::TCP_SKIP_IN_FLIGHT, self.tcp_skip_in_flight);
@@ -275,13 +286,13 @@ impl Checkpoint {
         if let Some((_, path)) = freezer {
             options.text(option::FREEZE_CGROUP, &path.to_string_lossy());
         }
-        let parent = given(self.parent_path.as_deref());
+        let parent = non_empty(self.parent_path.as_deref());
         if let Some(parent) = parent {
             options.text(option::PARENT_IMAGE, &parent.to_string_lossy());
         }
         options.switch(option::TRACK_MEMORY, self.pre_dump || parent.is_some());
         if let Some(server) = &self.page_server {
-            let mut message = Message::default();
+            let mut message = CriuMessage::default();
             message.text(1, &server.address);
             message.number(2, server.port);
             options.message(option::PAGE_SERVER, &message);
@@ -305,13 +316,13 @@ impl CriuOptions {
     /// The directories; made if `make` says so.
     pub(super) fn images(&self, log: &str, make: bool) -> Result<Images> {
         let path = std::path::absolute(&self.image_path)?;
-        let work = given(self.work_path.as_deref()).map(std::path::absolute).transpose()?;
+        let work = non_empty(self.work_path.as_deref()).map(std::path::absolute).transpose()?;
         Images::open(&path, work.as_deref(), log, make)
     }
 
     /// Tells criu of them, and of what is the same for both directions.
     /// `settings` is the file of criu's own settings.
-    pub(super) fn tell(&self, settings: Option<&str>, options: &mut Message) {
+    pub(super) fn set_criu_options(&self, settings: Option<&str>, options: &mut CriuMessage) {
         options.switch(option::TCP_ESTABLISHED, self.tcp_established);
         options.switch(option::EXT_UNIX_SK, self.ext_unix_sk);
         options.switch(option::SHELL_JOB, self.shell_job);
@@ -323,7 +334,8 @@ impl CriuOptions {
         options.switch(option::MANAGE_CGROUPS, true); // for those who do not know the mode
         let mode = self.manage_cgroups_mode.map_or(DEFAULT_MODE, |mode| mode as u64);
         options.number(option::MANAGE_CGROUPS_MODE, mode);
-        // Devices, addresses and rules are hooks' and callers' to make anew: the other ends are not in the container.
+        // Devices, addresses and rules are hooks' and callers' to make anew: the other ends are not
+        // in the container.
         options.number(option::EMPTY_NS, NETWORK.flag);
         // Where people put what no flag is for. Its settings count more than ours.
         if let Some(file) = settings {
@@ -338,7 +350,9 @@ mod tests {
 
     #[test]
     fn a_page_server_has_an_address_and_a_port() {
-        let read = |text: &str| text.parse::<PageServer>().ok().map(|server| (server.address, server.port));
+        let read = |text: &str| {
+            text.parse::<PageServer>().ok().map(|server| (server.address, server.port))
+        };
         assert_eq!(read("0.0.0.0:27277"), Some(("0.0.0.0".to_owned(), 27277)));
         assert_eq!(read("[::1]:7"), Some(("::1".to_owned(), 7)));
         assert_eq!(read("host:7"), Some(("host".to_owned(), 7)));

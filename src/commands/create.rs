@@ -9,30 +9,30 @@ use std::time::SystemTime;
 use clap::Args;
 
 use super::creation::Creation;
-use super::{given, hand_over, look_for_agent, path, path_or, tell};
+use super::{hand_over, look_for_agent, non_empty, path, path_or, warn};
 use crate::cgroup::{self, Cgroup, systemd};
+use crate::config::Hooks;
 use crate::container::notify::{self, Notify};
-use crate::container::{self, ContainerId, Reserved, Saved, gate};
+use crate::container::{self, ContainerId, Reserved, StateFile, gate};
 use crate::error::{AtKey, Context, Failure, Result};
-use crate::hooks::{self, Around, Output};
+use crate::hooks::{self, HookContext, Output};
 use crate::host::Rootless;
 use crate::log::Phases;
 use crate::plan::annotations::PIDFD_RECEIVER;
-use crate::plan::cgroup::Maker;
-use crate::plan::hooks::Moment;
-use crate::plan::namespaces::{Kind, PID};
-use crate::plan::terminal::Caller;
+use crate::plan::cgroup::CgroupMaker;
+use crate::plan::hooks::HookPoint;
+use crate::plan::namespaces::{NamespaceKind, PID};
+use crate::plan::terminal::TerminalRequest;
 use crate::plan::{self, Host, Plan, Request};
 use crate::resctrl::Groups;
 use crate::runtime;
 use crate::runtime::console::Console;
 use crate::runtime::inherited::Inherited;
-use crate::runtime::net_devices::{self, Moved};
+use crate::runtime::net_devices::{self, MovedDevices};
 use crate::runtime::pidfd_socket::{self, PidfdSocket};
 use crate::runtime::relay::Relay;
-use crate::runtime::spawn::{self, Child, Due, Init};
+use crate::runtime::spawn::{self, Child, Init, InitRequest};
 use crate::runtime::watch::Watch;
-use crate::spec::Hooks;
 use crate::state::Status;
 use crate::sys::Named;
 use crate::sys::root::Root;
@@ -57,14 +57,21 @@ pub struct CreateOptions {
     /// Send the program's terminal to whoever listens on this socket
     #[arg(long, value_name = "SOCKET", value_parser = path())]
     pub console_socket: Option<PathBuf>,
-    /// Do not use pivot_root to jail the process inside the rootfs; for a host that runs from a ramdisk
+    /// Do not use pivot_root to jail the process inside the rootfs; for a host that runs from a
+    /// ramdisk
     #[arg(long)]
     pub no_pivot: bool,
     /// Do not create a new session keyring for the container
     #[arg(long)]
     pub no_new_keyring: bool,
     /// Keep N descriptors open for the program, besides stdio and those of $LISTEN_FDS
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true,
+        allow_negative_numbers = true
+    )]
     pub preserve_fds: u32,
     /// Send a pidfd of the container's init to this socket
     #[arg(long, value_name = "SOCKET", value_parser = path())]
@@ -101,11 +108,11 @@ pub enum Driver {
 
 impl Driver {
     /// Whom the plan is to have make the cgroup; systemd is looked for.
-    pub(super) fn maker(self, host: &Host) -> Result<Maker> {
+    pub(super) fn maker(self, host: &Host) -> Result<CgroupMaker> {
         Ok(match self {
-            Self::Cgroupfs => Maker::Us,
-            Self::Systemd => Maker::Systemd(systemd::manager(host.rootless)?),
-            Self::Disabled => Maker::Nobody,
+            Self::Cgroupfs => CgroupMaker::Us,
+            Self::Systemd => CgroupMaker::Systemd(systemd::manager(host.rootless)?),
+            Self::Disabled => CgroupMaker::Nobody,
         })
     }
 }
@@ -118,7 +125,9 @@ impl FromStr for Driver {
             "cgroupfs" => Ok(Self::Cgroupfs),
             "systemd" => Ok(Self::Systemd),
             "disabled" => Ok(Self::Disabled),
-            _ => Err(Failure::Usage("no cgroup manager (known: cgroupfs, systemd, disabled)".to_owned())),
+            _ => Err(Failure::Usage(
+                "no cgroup manager (known: cgroupfs, systemd, disabled)".to_owned(),
+            )),
         }
     }
 }
@@ -139,14 +148,16 @@ pub enum Gate {
 pub fn create(args: &Create, state_root: &Path, driver: Driver) -> Result<()> {
     let pid_file = args.options.absolute_pid_file()?;
     let ready = make_ready(&args.options, state_root, driver, Gate::Closed, true)?;
-    // Only then on to the gate: an init that nobody knows of must not wait there, but end with us if we are killed now.
+    // Only then on to the gate: an init that nobody knows of must not wait there, but end with us
+    // if we are killed now.
     let Ready { creation, mut phases, .. } = ready;
     let (init, _) = creation.keep(pid_file.as_deref())?;
     phases.end("save");
     init.go()
 }
 
-/// Makes a container up to the point where its init would become the program; `detach` says that we end before it.
+/// Makes a container up to the point where its init would become the program; `detach` says that we
+/// end before it.
 pub(super) fn make_ready(
     options: &CreateOptions,
     state_root: &Path,
@@ -157,7 +168,8 @@ pub(super) fn make_ready(
     let mut phases = Phases::begin();
     let id = ContainerId::parse(&options.id)?;
     let inherited = Inherited::with_listeners(options.preserve_fds)?;
-    let pidfd_socket = given(options.pidfd_socket.as_deref()).map(PidfdSocket::connect).transpose()?;
+    let pidfd_socket =
+        non_empty(options.pidfd_socket.as_deref()).map(PidfdSocket::connect).transpose()?;
     let bundle = go_to_bundle(&options.bundle)?;
     let text = plan::read(&bundle)?;
     let host = Host::probe(options.rootless)?;
@@ -165,8 +177,10 @@ pub(super) fn make_ready(
     let notify_directory = wanted.as_ref().map(|_| state_root.join(&*id).join(notify::DIRECTORY));
     let notify_directory = notify_directory.as_ref().map(|path| path.to_string_lossy());
     let mut env = inherited.env.clone();
-    env.extend(wanted.as_ref().map(|_| format!("NOTIFY_SOCKET={}/{}", plan::NOTIFY, notify::SOCKET)));
-    let keyring = Saved::name_keyring(&id)?;
+    env.extend(
+        wanted.as_ref().map(|_| format!("NOTIFY_SOCKET={}/{}", plan::NOTIFY, notify::SOCKET)),
+    );
+    let keyring = StateFile::name_keyring(&id)?;
     let request = Request {
         id: &id,
         bundle: &bundle,
@@ -176,11 +190,14 @@ pub(super) fn make_ready(
         preserved_fds: &inherited.numbers,
         env: &env,
         notify: notify_directory.as_deref(),
-        terminal: Caller { detach, console_socket: given(options.console_socket.as_deref()) },
+        terminal: TerminalRequest {
+            detach,
+            console_socket: non_empty(options.console_socket.as_deref()),
+        },
         maker: driver.maker(&host)?,
     };
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
-    tell(&plan.warnings);
+    warn(&plan.warnings);
     log::debug!("{id}: planned from {}", bundle.display());
     phases.end("plan");
     let receiver = connect_receiver(&plan)?;
@@ -212,9 +229,9 @@ pub(super) fn make_ready(
 
     log::debug!("{id}: init is process {}", init.child.pid);
     let mut hooks_began = false;
-    let mut net_devices = Moved::default();
-    let attended = init.attend(&plan, &mut console, &mut Watch::new(&cgroup), |due| {
-        if let Due::Listener(listener) = due {
+    let mut net_devices = MovedDevices::default();
+    let served = init.serve(&plan, &mut console, &mut Watch::new(&cgroup), |due| {
+        if let InitRequest::Listener(listener) = due {
             return hand_over(&saved, (Status::Creating, init.child.pid), &listener);
         }
         phases.end("build");
@@ -226,13 +243,13 @@ pub(super) fn make_ready(
         run_create_hooks(&plan.hooks, &saved, init.as_fd()).inspect(|()| phases.end("hooks"))
     });
     phases.end("enter");
-    let attended = attended.and_then(|()| {
+    let served = served.and_then(|()| {
         let mut sockets = pidfd_socket.iter().chain(&receiver);
         sockets.try_for_each(|socket| socket.send(&init, pidfd_socket::INIT))
     });
-    let attended = attended.and_then(|()| console.relay());
+    let served = served.and_then(|()| console.relay());
     let creation = Creation { net_devices, init, cgroup, resctrl, reserved, saved };
-    match attended {
+    match served {
         Ok(relay) => Ok(Ready { creation, notify, relay, phases }),
         Err(error) => Err(creation.give_up(error, hooks_began)),
     }
@@ -241,18 +258,26 @@ pub(super) fn make_ready(
 /// The socket of the annotation that asks for a pidfd of init.
 fn connect_receiver(plan: &Plan) -> Result<Option<PidfdSocket>> {
     let path = plan.annotations.get(PIDFD_RECEIVER);
-    path.map(|path| PidfdSocket::connect(path.as_ref())).transpose().at(format_args!("/annotations/{PIDFD_RECEIVER}"))
+    path.map(|path| PidfdSocket::connect(path.as_ref()))
+        .transpose()
+        .at(format_args!("/annotations/{PIDFD_RECEIVER}"))
 }
 
 /// The bundle's absolute path; and goes there, as hooks begin in the bundle with runc.
 pub(super) fn go_to_bundle(bundle: &Path) -> Result<PathBuf> {
     let bundle = std::path::absolute(bundle)?;
-    rustix::process::chdir(&bundle).named(|| format!("chdir({bundle:?})")).context("the bundle (--bundle)")?;
+    rustix::process::chdir(&bundle)
+        .named(|| format!("chdir({bundle:?})"))
+        .context("the bundle (--bundle)")?;
     Ok(bundle)
 }
 
 /// The groups of resctrl, which state.json names before anything can go wrong.
-pub(super) fn make_groups(plan: &Plan, reserved: &Reserved, saved: &mut Saved) -> Result<Option<Groups>> {
+pub(super) fn make_groups(
+    plan: &Plan,
+    reserved: &Reserved,
+    saved: &mut StateFile,
+) -> Result<Option<Groups>> {
     let groups = plan.intel_rdt.as_ref().map(Groups::make).transpose()?;
     if let Some(groups) = &groups {
         saved.intel_rdt_made = groups.containers_own();
@@ -262,7 +287,12 @@ pub(super) fn make_groups(plan: &Plan, reserved: &Reserved, saved: &mut Saved) -
 }
 
 /// What is known once init is there.
-pub(super) fn note_birth(saved: &mut Saved, plan: &Plan, init: &Child, cgroup: &Cgroup) -> Result<()> {
+pub(super) fn note_birth(
+    saved: &mut StateFile,
+    plan: &Plan,
+    init: &Child,
+    cgroup: &Cgroup,
+) -> Result<()> {
     cgroup.paths().clone_into(&mut saved.cgroup_paths);
     if let Some(unit) = cgroup.unit() {
         unit.name.clone_into(&mut saved.systemd_unit);
@@ -270,17 +300,24 @@ pub(super) fn note_birth(saved: &mut Saved, plan: &Plan, init: &Child, cgroup: &
     }
     saved.init_process_pid = init.pid;
     saved.init_process_start = init.start_time()?;
-    let file = |kind: &Kind| (kind.saved.to_owned(), format!("/proc/{}/ns/{}", init.pid, kind.file).into());
+    let file = |kind: &NamespaceKind| {
+        (kind.saved.to_owned(), format!("/proc/{}/ns/{}", init.pid, kind.file).into())
+    };
     saved.namespace_paths = plan.namespaces.own().map(file).collect();
     Ok(())
 }
 
 /// Says so if the kernel's OOM killer was at work.
 pub(super) fn with_oom(error: anyhow::Error, cgroup: &Cgroup) -> anyhow::Error {
-    if cgroup.oom_killed() { error.context("container init was OOM-killed (memory limit too low?)") } else { error }
+    if cgroup.oom_killed() {
+        error.context("container init was OOM-killed (memory limit too low?)")
+    } else {
+        error
+    }
 }
 
-/// The notify socket's directory, which the container has mounted; and the socket, if nobody will `start` it.
+/// The notify socket's directory, which the container has mounted; and the socket, if nobody will
+/// `start` it.
 fn prepare_notify(reserved: &Reserved, host: Option<&OsStr>, gate: Gate) -> Result<Option<Notify>> {
     let Some(host) = host else { return Ok(None) };
     notify::make_directory(reserved.fd())?;
@@ -292,8 +329,8 @@ fn prepare_notify(reserved: &Reserved, host: Option<&OsStr>, gate: Gate) -> Resu
 }
 
 /// What is known of the container before it is there.
-pub(super) fn describe(plan: &Plan) -> Saved {
-    Saved {
+pub(super) fn describe(plan: &Plan) -> StateFile {
+    StateFile {
         id: plan.entry.id.clone(),
         created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
         bundle: plan.bundle.clone(),
@@ -312,25 +349,29 @@ pub(super) fn describe(plan: &Plan) -> Saved {
         },
         listener_path: plan.listener().map(|agent| agent.path.clone()).unwrap_or_default(),
         listener_metadata: plan.listener().map(|agent| agent.metadata.clone()).unwrap_or_default(),
-        ..Saved::default()
+        ..StateFile::default()
     }
 }
 
 /// The hooks of the runtime's namespaces.
-pub(super) fn run_create_hooks(hooks: &Hooks, saved: &Saved, init: BorrowedFd<'_>) -> Result<()> {
+pub(super) fn run_create_hooks(
+    hooks: &Hooks,
+    saved: &StateFile,
+    init: BorrowedFd<'_>,
+) -> Result<()> {
     if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
         return Ok(());
     }
     let state = saved.hook_state(Status::Creating)?;
     let output = Output::open(&saved.annotations)?;
-    let around = Around { init: Some(init), output: Some(&output), ..Around::default() };
-    hooks::run(hooks, Moment::Prestart, &state, &around)?;
-    hooks::run(hooks, Moment::CreateRuntime, &state, &around)
+    let around = HookContext { init: Some(init), output: Some(&output), ..HookContext::default() };
+    hooks::run(hooks, HookPoint::Prestart, &state, &around)?;
+    hooks::run(hooks, HookPoint::CreateRuntime, &state, &around)
 }
 
 impl CreateOptions {
     /// The pid file's path, wherever we go later.
     pub(super) fn absolute_pid_file(&self) -> Result<Option<PathBuf>> {
-        Ok(given(self.pid_file.as_deref()).map(std::path::absolute).transpose()?)
+        Ok(non_empty(self.pid_file.as_deref()).map(std::path::absolute).transpose()?)
     }
 }

@@ -1,14 +1,15 @@
-//! What `create`, `run` and `restore` have made until the container is there: it is kept as a whole, or undone.
+//! What `create`, `run` and `restore` have made until the container is there: it is kept as a
+//! whole, or undone.
 
 use std::path::Path;
 
 use super::create::with_oom;
 use super::run_poststop_hooks;
 use crate::cgroup::Cgroup;
-use crate::container::{Container, Reserved, Saved};
+use crate::container::{Container, Reserved, StateFile};
 use crate::error::Result;
 use crate::resctrl::Groups;
-use crate::runtime::net_devices::Moved;
+use crate::runtime::net_devices::MovedDevices;
 use crate::runtime::pid_file;
 use crate::runtime::spawn::Child;
 
@@ -16,12 +17,12 @@ use crate::runtime::spawn::Child;
 #[derive(Debug)]
 pub(super) struct Creation<I> {
     // In the order of undoing: a cgroup with a process cannot be removed.
-    pub(super) net_devices: Moved,
+    pub(super) net_devices: MovedDevices,
     pub(super) init: I,
     pub(super) cgroup: Cgroup,
     pub(super) resctrl: Option<Groups>,
     pub(super) reserved: Reserved,
-    pub(super) saved: Saved,
+    pub(super) saved: StateFile,
 }
 
 impl<I: AsMut<Child>> Creation<I> {
@@ -57,7 +58,8 @@ impl<I: AsMut<Child>> Creation<I> {
         reason
     }
 
-    /// As [`Self::undo`] for a failure before the container was ready: poststop hooks run only if other hooks have.
+    /// As [`Self::undo`] for a failure before the container was ready: poststop hooks run only if
+    /// other hooks have.
     pub(super) fn give_up(self, reason: anyhow::Error, hooks_began: bool) -> anyhow::Error {
         let reason = with_oom(reason, &self.cgroup);
         let saved = self.take_away();
@@ -68,7 +70,7 @@ impl<I: AsMut<Child>> Creation<I> {
     }
 
     /// Undoes it; returns what was known of the container.
-    fn take_away(self) -> Saved {
+    fn take_away(self) -> StateFile {
         let Self { net_devices, init, cgroup, resctrl, reserved, saved } = self;
         drop((net_devices, init));
         if saved.shared_pid_namespace {

@@ -36,10 +36,14 @@ const LONGEST: Bound = Bound::Within(Duration::from_secs(10));
 pub fn delete(args: &Delete, state_root: &Path) -> Result<()> {
     let mut phases = Phases::begin();
     let id = ContainerId::parse(&args.id)?;
-    // A `create` or `start` that is at work gives up, and lets go of the container, when its init dies.
-    let kill_init = || if args.force { stop_or_gone(Container::open(state_root, &id)) } else { Ok(()) };
+    // A `create` or `start` that is at work gives up, and lets go of the container, when its init
+    // dies.
+    let kill_init =
+        || if args.force { stop_or_gone(Container::open(state_root, &id)) } else { Ok(()) };
     let container = match Container::lock(state_root, &id, kill_init) {
-        Err(error) if args.force && error.downcast_ref() == Some(&Failure::NoSuchContainer) => return Ok(()),
+        Err(error) if args.force && error.downcast_ref() == Some(&Failure::NoSuchContainer) => {
+            return Ok(());
+        }
         other => other?,
     };
     match status_of(&container)? {
@@ -79,22 +83,24 @@ pub(super) fn stop(container: &Container) -> Result<()> {
     Ok(())
 }
 
-/// Kills and removes a container that has had its time, for who has something else to answer: what cannot be removed is
-/// told, and is there for `delete`. One that somebody else has deleted meanwhile is left alone, and so is its successor.
+/// Kills and removes a container that has had its time, for who has something else to answer: what
+/// cannot be removed is told, and is there for `delete`. One that somebody else has deleted
+/// meanwhile is left alone, and so is its successor.
 pub(super) fn clean_up(container: &Container) {
-    let cleaned =
-        container.hold().and_then(|held| if held { stop(container).and_then(|()| remove(container)) } else { Ok(()) });
+    let cleaned = container.hold().and_then(|held| {
+        if held { stop(container).and_then(|()| remove(container)) } else { Ok(()) }
+    });
     if let Err(error) = cleaned {
         log::warn!("cleaning up container {}: {error:#}", container.saved.id);
     }
 }
 
-/// Removes the cgroup, with what processes are still in it (a container without a pid namespace of its own leaves them),
-/// the groups of resctrl, and the state; then runs the poststop hooks.
+/// Removes the cgroup, with what processes are still in it (a container without a pid namespace of
+/// its own leaves them), the groups of resctrl, and the state; then runs the poststop hooks.
 pub(super) fn remove(container: &Container) -> Result<()> {
     let cgroup = cgroup_of(container);
-    // A create that was killed before it had an init may not have made the cgroup, so what is in there is not ours to
-    // kill. An init that it had just made ends by itself.
+    // A create that was killed before it had an init may not have made the cgroup, so what is in
+    // there is not ours to kill. An init that it had just made ends by itself.
     let born = container.saved.init_process_pid != 0;
     if born && !cgroup.procs()?.is_empty() {
         cgroup.kill()?;
@@ -103,7 +109,8 @@ pub(super) fn remove(container: &Container) -> Result<()> {
         Err(error) if born => return Err(error).context("removing the container's cgroup"),
         _ => {}
     }
-    resctrl::remove(&container.saved.intel_rdt_made).context("unable to remove container's IntelRDT group")?;
+    resctrl::remove(&container.saved.intel_rdt_made)
+        .context("unable to remove container's IntelRDT group")?;
     container.forget()?;
     super::run_poststop_hooks(&container.saved);
     Ok(())

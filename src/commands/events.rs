@@ -30,7 +30,7 @@ pub struct Events {
     pub stats: bool,
     /// Form of what is shown: json, or openmetrics, the statistics once as text to be scraped
     #[arg(long, value_name = "FORMAT", default_value = "json")]
-    pub format: Format,
+    pub format: EventsFormat,
     /// The container's id
     #[arg(value_name = "CONTAINER-ID")]
     pub id: String,
@@ -38,14 +38,14 @@ pub struct Events {
 
 /// What `--format` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum EventsFormat {
     /// runc's, an object a line.
     Json,
     /// The text of OpenMetrics 1.0, which is complete and has an end: there is no stream of it.
     OpenMetrics,
 }
 
-impl FromStr for Format {
+impl FromStr for EventsFormat {
     type Err = Failure;
 
     fn from_str(text: &str) -> Result<Self, Failure> {
@@ -59,20 +59,20 @@ impl FromStr for Format {
 
 /// A line.
 #[derive(Debug, Serialize)]
-struct Event<'a> {
+struct EventLine<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Data>,
+    data: Option<EventData>,
 }
 
 /// The statistics.
 #[derive(Debug, Serialize)]
-struct Data {
+struct EventData {
     #[serde(flatten)]
     cgroup: Stats,
-    intel_rdt: resctrl::stats::Stats,
+    intel_rdt: resctrl::stats::IntelRdtStats,
     /// Only a network that the runtime itself had made would stand here: always `null`.
     network_interfaces: Option<()>,
 }
@@ -81,7 +81,11 @@ struct Data {
 ///
 /// # Errors
 /// An interval of nothing; a container that does not run; errors of reading, and those of `say`.
-pub fn events(args: &Events, state_root: &Path, mut say: impl FnMut(&str) -> Result<()>) -> Result<()> {
+pub fn events(
+    args: &Events,
+    state_root: &Path,
+    mut say: impl FnMut(&str) -> Result<()>,
+) -> Result<()> {
     let container = open(state_root, &args.id)?;
     if args.interval.is_zero() {
         return Err(Failure::Usage("duration interval must be greater than 0".to_owned()).into());
@@ -90,10 +94,11 @@ pub fn events(args: &Events, state_root: &Path, mut say: impl FnMut(&str) -> Res
         Status::Creating | Status::Stopped => None,
         _ => container.init()?,
     };
-    let not_running = || Failure::WrongStatus(format!("container with id {} is not running", args.id));
+    let not_running =
+        || Failure::WrongStatus(format!("container with id {} is not running", args.id));
     let init = init.ok_or_else(not_running)?;
     let cgroup = cgroup_of(&container);
-    if args.format == Format::OpenMetrics {
+    if args.format == EventsFormat::OpenMetrics {
         return say(&read(&cgroup)?.openmetrics(&args.id));
     }
     if args.stats {
@@ -104,7 +109,7 @@ pub fn events(args: &Events, state_root: &Path, mut say: impl FnMut(&str) -> Res
     loop {
         let ended = wait(init.as_fd(), watch.as_ref(), next)?;
         for _ in 0..watch.as_mut().map_or(Ok(0), OomWatch::take)? {
-            say(&line(&Event { kind: "oom", id: &args.id, data: None })?)?;
+            say(&line(&EventLine { kind: "oom", id: &args.id, data: None })?)?;
         }
         if ended {
             return Ok(());
@@ -120,17 +125,18 @@ pub fn events(args: &Events, state_root: &Path, mut say: impl FnMut(&str) -> Res
 }
 
 fn statistics(id: &str, container: &Container, cgroup: &Cgroup) -> Result<String> {
-    let groups = resctrl_of(container).map(|groups| groups.stats().context("reading the container's share of resctrl"));
+    let groups = resctrl_of(container)
+        .map(|groups| groups.stats().context("reading the container's share of resctrl"));
     let intel_rdt = groups.transpose()?.unwrap_or_default();
-    let data = Data { cgroup: read(cgroup)?, intel_rdt, network_interfaces: None };
-    line(&Event { kind: "stats", id, data: Some(data) })
+    let data = EventData { cgroup: read(cgroup)?, intel_rdt, network_interfaces: None };
+    line(&EventLine { kind: "stats", id, data: Some(data) })
 }
 
 fn read(cgroup: &Cgroup) -> Result<Stats> {
     cgroup.stats().context("reading the container's statistics")
 }
 
-fn line(event: &Event<'_>) -> Result<String> {
+fn line(event: &EventLine<'_>) -> Result<String> {
     Ok(serde_json::to_string(event)? + "\n")
 }
 
@@ -147,7 +153,8 @@ fn unless_gone(error: anyhow::Error, container: &Container) -> Result<()> {
     if container.init()?.is_none() { Ok(()) } else { Err(error) }
 }
 
-/// As Go's `time.ParseDuration`: numbers, perhaps with a fraction, each with a unit. A negative one counts as nothing.
+/// As Go's `time.ParseDuration`: numbers, perhaps with a fraction, each with a unit. A negative one
+/// counts as nothing.
 fn duration(text: &str) -> Result<Duration, String> {
     // 292 years, a number of nanoseconds in 63 bits.
     const LONGEST: f64 = 9.2e9;

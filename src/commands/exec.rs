@@ -7,20 +7,20 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::{cgroup_of, given, hand_over, open, path, resctrl_of, status_of, tell, unit_of};
+use super::{cgroup_of, hand_over, non_empty, open, path, resctrl_of, status_of, unit_of, warn};
 use crate::cgroup::Cgroup;
 use crate::container::Container;
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
 use crate::host::cgroups::CgroupLayout;
 use crate::log::Phases;
-use crate::plan::exec::{Changes, ExecPlan};
+use crate::plan::exec::{ExecPlan, ExecRequest};
 use crate::plan::namespaces::TIME;
-use crate::plan::terminal::Caller;
+use crate::plan::terminal::TerminalRequest;
 use crate::plan::{Host, delegated_cgroup, sub_cgroup};
 use crate::runtime::console::Console;
 use crate::runtime::inherited::Inherited;
-use crate::runtime::join::{self, Target};
+use crate::runtime::join::{self, ExecTarget};
 use crate::runtime::pidfd_socket::{self, PidfdSocket};
 use crate::runtime::watch::Watch;
 use crate::runtime::{foreground, pid_file};
@@ -79,7 +79,13 @@ pub struct Exec {
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub pid_file: Option<PathBuf>,
     /// Keep N descriptors open for the program, besides stdio
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true,
+        allow_negative_numbers = true
+    )]
     pub preserve_fds: u32,
     /// Send a pidfd of the process to this socket
     #[arg(long, value_name = "SOCKET", value_parser = path())]
@@ -96,27 +102,28 @@ pub struct Exec {
 /// What went wrong; then the program has not run.
 pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     let mut phases = Phases::begin();
-    let pid_file = given(args.pid_file.as_deref()).map(std::path::absolute).transpose()?;
+    let pid_file = non_empty(args.pid_file.as_deref()).map(std::path::absolute).transpose()?;
     let (id, program) = args.id_and_program.split_first().map_or(("", &[][..]), |(id, program)| {
         (id.to_str().unwrap_or_default(), program) // what is not UTF-8 is no id
     });
     let container = open(state_root, id)?;
     let inherited = Inherited::of(args.preserve_fds)?;
-    let pidfd_socket = given(args.pidfd_socket.as_deref()).map(PidfdSocket::connect).transpose()?;
+    let pidfd_socket =
+        non_empty(args.pidfd_socket.as_deref()).map(PidfdSocket::connect).transpose()?;
     check_status(&container, args.ignore_paused)?;
     let Some(init) = container.init()? else { return Err(join::stopped()) };
 
     let text = container.config()?;
-    let process = given(args.process.as_deref()).map(read_process).transpose()?;
+    let process = non_empty(args.process.as_deref()).map(read_process).transpose()?;
     let host = Host::probe(Rootless::default())?;
     let keyring = container.saved.own_keyring();
-    let changes = Changes {
+    let changes = ExecRequest {
         keyring: keyring.as_deref(),
         preserved_fds: &inherited.numbers,
         ..args.changes(program, process.as_deref(), &container)
     };
     let plan = ExecPlan::decide(&text, &changes, &host)?; // every "no" is said here
-    tell(&plan.warnings);
+    warn(&plan.warnings);
     phases.end("plan");
     let mut console = Console::prepare(plan.entry.terminal.as_ref())?;
     let paths = exec_paths(args, &container)?;
@@ -125,7 +132,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     if !args.detach {
         foreground::hold_signals()?;
     }
-    let target = Target {
+    let target = ExecTarget {
         init: &init,
         pid: container.saved.init_process_pid,
         cgroup: &cgroup,
@@ -134,7 +141,8 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
             _ => None,
         },
     };
-    let mut watch = if args.ignore_paused { Watch::of_one_that_may_be_paused() } else { Watch::new(&cgroup) };
+    let mut watch =
+        if args.ignore_paused { Watch::of_one_that_may_be_paused() } else { Watch::new(&cgroup) };
     let mut exec = join::give_birth(&plan, &target, &mut watch)?; // killed on drop
     log::debug!("{id}: the process is {}", exec.child.pid);
     if let Some(groups) = resctrl_of(&container) {
@@ -142,7 +150,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     }
     inherited.close();
     phases.end("birth");
-    exec.attend_exec(&plan.entry.process, &mut console, &mut watch)?;
+    exec.serve_exec(&plan.entry.process, &mut console, &mut watch)?;
     phases.end("enter");
     let relay = console.relay()?;
     if let Some(socket) = pidfd_socket {
@@ -151,7 +159,8 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     if let Some(path) = &pid_file {
         pid_file::write(path, exec.child.pid)?;
     }
-    let tell_agent = |listener| hand_over(&container.saved, (Status::Running, exec.child.pid), &listener);
+    let tell_agent =
+        |listener| hand_over(&container.saved, (Status::Running, exec.child.pid), &listener);
     if let Err(error) = exec.go().and_then(|()| exec.attend_program(&mut watch, tell_agent)) {
         if let Some(path) = &pid_file {
             pid_file::remove(path);
@@ -186,7 +195,9 @@ fn exec_paths(args: &Exec, container: &Container) -> Result<Vec<(String, PathBuf
 }
 
 fn read_process(path: &Path) -> Result<Vec<u8>> {
-    wait::callers_file(path).named(|| format!("open({path:?})")).context("reading the process (--process)")
+    wait::callers_file(path)
+        .named(|| format!("open({path:?})"))
+        .context("reading the process (--process)")
 }
 
 impl Exec {
@@ -195,8 +206,8 @@ impl Exec {
         program: &'a [OsString],
         process: Option<&'a [u8]>,
         container: &'a Container,
-    ) -> Changes<'a> {
-        Changes {
+    ) -> ExecRequest<'a> {
+        ExecRequest {
             id: &container.saved.id,
             keyring: None,
             own_time: container.saved.namespace_paths.contains_key(TIME.saved),
@@ -212,7 +223,10 @@ impl Exec {
             selinux_label: &self.process_label,
             preserved_fds: &[],
             tty: self.tty,
-            terminal: Caller { detach: self.detach, console_socket: given(self.console_socket.as_deref()) },
+            terminal: TerminalRequest {
+                detach: self.detach,
+                console_socket: non_empty(self.console_socket.as_deref()),
+            },
         }
     }
 }

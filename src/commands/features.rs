@@ -1,7 +1,8 @@
-//! `features`: what this program can do, for engines that ask before they rely on it (features.md of the specification).
+//! `features`: what this program can do, for engines that ask before they rely on it (features.md
+//! of the specification).
 //!
-//! All lists are those the code itself runs on. What the specification knows and this version refuses is not in them,
-//! or `false`.
+//! All lists are those the code itself runs on. What the specification knows and this version
+//! refuses is not in them, or `false`.
 
 use std::collections::BTreeMap;
 
@@ -28,29 +29,29 @@ struct Document {
     oci_version_max: &'static str,
     hooks: Vec<&'static str>,
     mount_options: Vec<&'static str>,
-    linux: Linux,
+    linux: LinuxFeatures,
     annotations: BTreeMap<&'static str, &'static str>,
     potentially_unsafe_config_annotations: &'static [&'static str],
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Linux {
+struct LinuxFeatures {
     namespaces: Vec<&'static str>,
     capabilities: Vec<String>,
-    cgroup: Cgroup,
-    seccomp: Seccomp,
+    cgroup: CgroupFeatures,
+    seccomp: SeccompFeatures,
     apparmor: Switch,
     selinux: Switch,
-    intel_rdt: IntelRdt,
-    memory_policy: MemoryPolicy,
+    intel_rdt: IntelRdtFeatures,
+    memory_policy: MemoryPolicyFeatures,
     mount_extensions: MountExtensions,
     net_devices: Switch,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Cgroup {
+struct CgroupFeatures {
     v1: bool,
     v2: bool,
     systemd: bool,
@@ -60,7 +61,7 @@ struct Cgroup {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Seccomp {
+struct SeccompFeatures {
     enabled: bool,
     actions: Vec<&'static str>,
     operators: Vec<&'static str>,
@@ -70,14 +71,14 @@ struct Seccomp {
 }
 
 #[derive(Serialize)]
-struct IntelRdt {
+struct IntelRdtFeatures {
     enabled: bool,
     schemata: bool,
     monitoring: bool,
 }
 
 #[derive(Serialize)]
-struct MemoryPolicy {
+struct MemoryPolicyFeatures {
     modes: Vec<&'static str>,
     flags: Vec<&'static str>,
 }
@@ -94,7 +95,8 @@ struct Switch {
 
 const YES: Switch = Switch { enabled: true };
 
-/// Carries out `features`; gives the text for standard output, which says the same on every machine.
+/// Carries out `features`; gives the text for standard output, which says the same on every
+/// machine.
 ///
 /// # Errors
 /// None in practice.
@@ -104,22 +106,29 @@ pub fn features(_: &Features) -> Result<String> {
         oci_version_max: VERSION,
         hooks: MOMENTS.iter().map(|moment| moment.name()).collect(),
         mount_options: sorted(mount_options::names()),
-        linux: Linux {
+        linux: LinuxFeatures {
             namespaces: sorted(namespaces::KINDS.iter().map(|kind| kind.name)),
             capabilities: capabilities::names(),
-            cgroup: Cgroup { v1: true, v2: true, systemd: true, systemd_user: true, rdma: true },
+            cgroup: CgroupFeatures {
+                v1: true,
+                v2: true,
+                systemd: true,
+                systemd_user: true,
+                rdma: true,
+            },
             seccomp: seccomp(),
             apparmor: YES,
             selinux: YES,
-            intel_rdt: IntelRdt { enabled: true, schemata: true, monitoring: true },
-            memory_policy: MemoryPolicy {
+            intel_rdt: IntelRdtFeatures { enabled: true, schemata: true, monitoring: true },
+            memory_policy: MemoryPolicyFeatures {
                 modes: sorted(memory_policy::MODES.iter().map(|(name, _)| *name)),
                 flags: sorted(memory_policy::FLAGS.iter().map(|(name, _)| *name)),
             },
             mount_extensions: MountExtensions { idmap: YES },
             net_devices: YES,
         },
-        // The specification leaves the first to third parties, for the version of runc that they are most like.
+        // The specification leaves the first to third parties, for the version of runc that they
+        // are most like.
         annotations: BTreeMap::from([
             ("org.opencontainers.runc.version", env!("ORLOP_RUNC")),
             ("org.opencontainers.runc.checkpoint.enabled", "true"),
@@ -132,9 +141,9 @@ pub fn features(_: &Features) -> Result<String> {
     Ok(String::from_utf8(text)? + "\n")
 }
 
-fn seccomp() -> Seccomp {
+fn seccomp() -> SeccompFeatures {
     let archs = Arch::all().filter(|arch| arch.is_big_endian() == Arch::NATIVE.is_big_endian());
-    Seccomp {
+    SeccompFeatures {
         enabled: true,
         actions: sorted(Action::names()),
         operators: sorted(Operator::names()),

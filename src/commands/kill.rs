@@ -56,7 +56,8 @@ pub fn kill(args: &Kill, state_root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Sends it to all processes of the container, to init also where no cgroup tells of it; whether there was any.
+/// Sends it to all processes of the container, to init also where no cgroup tells of it; whether
+/// there was any.
 fn signal_all(container: &Container, signal: i32) -> Result<bool> {
     let cgroup = cgroup_of(container);
     let init = container.init()?;
@@ -78,8 +79,8 @@ fn signal_all(container: &Container, signal: i32) -> Result<bool> {
     Ok(any)
 }
 
-/// The processes `pids` of a cgroup. One that has ended meanwhile may have left its number to somebody else's: what was
-/// opened counts if the number is still in the cgroup afterwards.
+/// The processes `pids` of a cgroup. One that has ended meanwhile may have left its number to
+/// somebody else's: what was opened counts if the number is still in the cgroup afterwards.
 fn open_all(cgroup: &Cgroup, pids: Vec<i32>) -> Result<Vec<OwnedFd>> {
     let mut opened = Vec::with_capacity(pids.len());
     for pid in pids {
@@ -100,20 +101,30 @@ fn parse(text: &str) -> Result<i32> {
     let unknown = || Failure::Usage(format!("unknown signal {text:?}"));
     if let Ok(number) = text.parse::<i32>() {
         // 0 only asks whether there is a process.
-        return if (0..=libc::SIGRTMAX()).contains(&number) { Ok(number) } else { Err(unknown().into()) };
+        return if (0..=libc::SIGRTMAX()).contains(&number) {
+            Ok(number)
+        } else {
+            Err(unknown().into())
+        };
     }
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    for (prefix, base, sign) in [("RTMIN", libc::SIGRTMIN(), '+'), ("RTMAX", libc::SIGRTMAX(), '-')] {
+    for (prefix, base, sign) in [("RTMIN", libc::SIGRTMIN(), '+'), ("RTMAX", libc::SIGRTMAX(), '-')]
+    {
         let Some(rest) = name.strip_prefix(prefix) else { continue };
-        let offset: Option<i32> =
-            if rest.is_empty() { Some(0) } else { rest.strip_prefix(sign).and_then(|n| n.parse().ok()) };
+        let offset: Option<i32> = if rest.is_empty() {
+            Some(0)
+        } else {
+            rest.strip_prefix(sign).and_then(|n| n.parse().ok())
+        };
         let number = offset.map(|offset| if sign == '+' { base + offset } else { base - offset });
         return number
             .filter(|number| (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(number))
             .ok_or_else(|| unknown().into());
     }
-    Signal::from_str(&format!("SIG{name}")).map(|signal| signal as i32).map_err(|_| unknown().into())
+    Signal::from_str(&format!("SIG{name}"))
+        .map(|signal| signal as i32)
+        .map_err(|_| unknown().into())
 }
 
 #[cfg(test)]
@@ -122,9 +133,14 @@ mod tests {
 
     #[test]
     fn signals_go_by_name_and_number() {
-        for (text, number) in
-            [("SIGTERM", 15), ("KILL", 9), ("hup", 1), ("10", 10), ("0", 0), ("RTMIN+1", libc::SIGRTMIN() + 1)]
-        {
+        for (text, number) in [
+            ("SIGTERM", 15),
+            ("KILL", 9),
+            ("hup", 1),
+            ("10", 10),
+            ("0", 0),
+            ("RTMIN+1", libc::SIGRTMIN() + 1),
+        ] {
             assert_eq!(parse(text).ok(), Some(number), "{text}");
         }
         for text in ["", "SIG", "MOON", "-1", "65", "RTMIN+99", "9 ", "RTMIN-1"] {

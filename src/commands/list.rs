@@ -7,8 +7,8 @@ use clap::Args;
 use rustix::io::Errno;
 
 use super::state::Shown;
-use super::{Format, frozen_or_not};
-use crate::container::{ContainerId, Seen, StateRoot};
+use super::{ListFormat, frozen_or_not};
+use crate::container::{ContainerId, ContainerSummary, StateRoot};
 use crate::error::{Context, Failure, Result};
 use crate::host;
 use crate::sys::Named;
@@ -18,18 +18,20 @@ use crate::sys::Named;
 pub struct List {
     /// Form of the list: table or json
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-    pub format: Format,
+    pub format: ListFormat,
     /// Print nothing but ids, one a line
     #[arg(short, long)]
     pub quiet: bool,
 }
 
-/// Carries out `list`; gives the text for standard output. A container that cannot be looked at is told of and left out.
+/// Carries out `list`; gives the text for standard output. A container that cannot be looked at is
+/// told of and left out.
 ///
 /// # Errors
-/// A state root that is not there, unless it is the default one: then nobody has made a container yet.
+/// A state root that is not there, unless it is the default one: then nobody has made a container
+/// yet.
 pub fn list(args: &List, state_root: &Path) -> Result<String> {
-    let mut text = Text::new(args);
+    let mut text = ListOutput::new(args);
     let Some(root) = StateRoot::open(state_root).context("reading the state root (--root)")? else {
         if state_root == host::default_state_root() {
             return Ok(text.finish());
@@ -50,26 +52,31 @@ pub fn list(args: &List, state_root: &Path) -> Result<String> {
 }
 
 /// What is printed, as far as it goes. Nothing else of a container is kept: there may be thousands.
-enum Text {
+enum ListOutput {
     Ids(String),
     Json(String),
-    Table(Table<6>),
+    TextTable(TextTable<6>),
 }
 
-impl Text {
+impl ListOutput {
     fn new(args: &List) -> Self {
         match args.format {
             _ if args.quiet => Self::Ids(String::new()),
-            Format::Json => Self::Json(String::new()),
-            Format::Table => {
-                let mut table = Table::default();
+            ListFormat::Json => Self::Json(String::new()),
+            ListFormat::Table => {
+                let mut table = TextTable::default();
                 table.add(["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
-                Self::Table(table)
+                Self::TextTable(table)
             }
         }
     }
 
-    fn add(&mut self, root: &StateRoot, id: &ContainerId, owners: &mut BTreeMap<u32, String>) -> Result<()> {
+    fn add(
+        &mut self,
+        root: &StateRoot,
+        id: &ContainerId,
+        owners: &mut BTreeMap<u32, String>,
+    ) -> Result<()> {
         match self {
             Self::Ids(text) => {
                 root.saved(id)?;
@@ -81,7 +88,7 @@ impl Text {
                 text.push(if text.is_empty() { '[' } else { ',' });
                 *text += &serde_json::to_string(&shown)?;
             }
-            Self::Table(table) => {
+            Self::TextTable(table) => {
                 let Shown { id, pid, status, bundle, created, owner, .. } = look(root, id, owners)?;
                 table.add([&id, &pid.to_string(), status.name(), &bundle, &created, &owner]);
             }
@@ -95,20 +102,20 @@ impl Text {
             // Go's word for an empty list, which callers know.
             Self::Json(text) if text.is_empty() => "null\n".to_owned(),
             Self::Json(text) => text + "]\n",
-            Self::Table(table) => table.finish(),
+            Self::TextTable(table) => table.finish(),
         }
     }
 }
 
 fn look(root: &StateRoot, id: &ContainerId, owners: &mut BTreeMap<u32, String>) -> Result<Shown> {
-    let Seen { saved, status, owner } = root.look(id)?;
+    let ContainerSummary { saved, status, owner } = root.look(id)?;
     let status = frozen_or_not(status, &saved)?;
     let owner = owners.entry(owner).or_insert_with(|| name_of(owner)).clone();
     Ok(Shown::of(saved, status, owner))
 }
 
-/// A user's name in /etc/passwd, or `#` and the number of one without a name. Not getpwuid(3): in a static program that
-/// loads the C library's plug-ins from the machine.
+/// A user's name in /etc/passwd, or `#` and the number of one without a name. Not getpwuid(3): in a
+/// static program that loads the C library's plug-ins from the machine.
 fn name_of(uid: u32) -> String {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = |line: &str| {
@@ -119,21 +126,22 @@ fn name_of(uid: u32) -> String {
     passwd.lines().find_map(name).unwrap_or_else(|| format!("#{uid}"))
 }
 
-/// Rows in columns: each as wide as its longest cell and three spaces, but at least twelve; the last is not filled up.
-struct Table<const N: usize> {
+/// Rows in columns: each as wide as its longest cell and three spaces, but at least twelve; the
+/// last is not filled up.
+struct TextTable<const N: usize> {
     /// Each with [`END`](Self::END) behind it.
     cells: String,
     widths: [usize; N],
 }
 
-impl<const N: usize> Default for Table<N> {
+impl<const N: usize> Default for TextTable<N> {
     fn default() -> Self {
         const LEAST: usize = 12;
         Self { cells: String::new(), widths: [LEAST; N] }
     }
 }
 
-impl<const N: usize> Table<N> {
+impl<const N: usize> TextTable<N> {
     /// What no path can have in it.
     const END: char = '\0';
 
@@ -153,7 +161,10 @@ impl<const N: usize> Table<N> {
             if at % N == N - 1 {
                 text.push('\n');
             } else {
-                text.extend(std::iter::repeat_n(' ', self.widths[at % N].saturating_sub(cell.chars().count())));
+                text.extend(std::iter::repeat_n(
+                    ' ',
+                    self.widths[at % N].saturating_sub(cell.chars().count()),
+                ));
             }
         }
         text
@@ -162,12 +173,14 @@ impl<const N: usize> Table<N> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Table, name_of};
+    use super::{TextTable, name_of};
 
     #[test]
     fn columns_are_aligned() {
-        let mut table = Table::default();
-        for row in [["ID", "PID", "X"], ["a-name-of-some-length", "123456789", "x"], ["\u{fc}", "1", ""]] {
+        let mut table = TextTable::default();
+        for row in
+            [["ID", "PID", "X"], ["a-name-of-some-length", "123456789", "x"], ["\u{fc}", "1", ""]]
+        {
             table.add(row);
         }
         assert_eq!(

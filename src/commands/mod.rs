@@ -1,5 +1,5 @@
-//! One file for each verb: its flags, which are also what a library caller passes, and its flow from top to bottom.
-//! process: runtime
+//! One file for each verb: its flags, which are also what a library caller passes, and its flow
+//! from top to bottom. process: runtime
 
 pub mod check;
 pub mod checkpoint;
@@ -29,28 +29,29 @@ use std::str::FromStr;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::cgroup::Cgroup;
-use crate::container::{Container, ContainerId, Saved};
+use crate::container::{Container, ContainerId, StateFile};
 use crate::error::{Failure, Problem, Result};
-use crate::hooks::{self, Around, Output};
+use crate::hooks::{self, HookContext, Output};
 use crate::plan::Plan;
-use crate::plan::hooks::Moment;
+use crate::plan::hooks::HookPoint;
 use crate::plan::systemd::Unit;
 use crate::resctrl::Groups;
 use crate::runtime::seccomp_listener;
 use crate::state::Status;
 
-/// The value of a flag for a path, which may be empty, as with runc: see [`given`].
+/// The value of a flag for a path, which may be empty, as with runc: see [`non_empty`].
 pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
     path_or("")
 }
 
 /// The value of a flag for a path that is `default` when it is empty, as with runc.
 fn path_or(default: &'static str) -> impl TypedValueParser<Value = PathBuf> {
-    OsStringValueParser::new().map(move |text| if text.is_empty() { default.into() } else { text.into() })
+    OsStringValueParser::new()
+        .map(move |text| if text.is_empty() { default.into() } else { text.into() })
 }
 
 /// The path that a flag gives: an empty one is as if the flag were not there.
-pub(crate) fn given(path: Option<&Path>) -> Option<&Path> {
+pub(crate) fn non_empty(path: Option<&Path>) -> Option<&Path> {
     path.filter(|path| !path.as_os_str().is_empty())
 }
 
@@ -77,7 +78,7 @@ fn cgroup_of(container: &Container) -> Cgroup {
 
 /// The unit that has the container's cgroup, if systemd made it.
 fn unit_of(container: &Container) -> Option<Unit> {
-    let Saved { systemd_unit: name, systemd_user: user, .. } = &container.saved;
+    let StateFile { systemd_unit: name, systemd_user: user, .. } = &container.saved;
     (!name.is_empty()).then(|| Unit { name: name.clone(), user: *user })
 }
 
@@ -99,20 +100,21 @@ fn status_of(container: &Container) -> Result<Status> {
 ///
 /// # Errors
 /// Errors of looking.
-fn frozen_or_not(status: Status, saved: &Saved) -> Result<Status> {
+fn frozen_or_not(status: Status, saved: &StateFile) -> Result<Status> {
     let alive = matches!(status, Status::Created | Status::Running);
     let frozen = alive && Cgroup::by_path(&saved.cgroup_paths).frozen()?;
     Ok(if frozen { Status::Paused } else { status })
 }
 
 /// Tells of what a plan warns of, though it stops nothing.
-fn tell(warnings: &[Problem]) {
+fn warn(warnings: &[Problem]) {
     for warning in warnings {
         log::warn!("{warning}");
     }
 }
 
-/// Looks whether the agent of the filter is there; and warns whoever waits for the listener before calling `start`.
+/// Looks whether the agent of the filter is there; and warns whoever waits for the listener before
+/// calling `start`.
 ///
 /// # Errors
 /// When there is no socket.
@@ -121,7 +123,9 @@ fn look_for_agent(plan: &Plan, gate: create::Gate) -> Result<()> {
     if gate == create::Gate::Closed
         && let Some(why) = plan.why_listener_waits()
     {
-        log::warn!("linux.seccomp.listenerPath: the agent gets its descriptor at start, not at create: {why}");
+        log::warn!(
+            "linux.seccomp.listenerPath: the agent gets its descriptor at start, not at create: {why}"
+        );
     }
     Ok(())
 }
@@ -130,38 +134,41 @@ fn look_for_agent(plan: &Plan, gate: create::Gate) -> Result<()> {
 ///
 /// # Errors
 /// When the agent is not there, or does not take it.
-fn hand_over(saved: &Saved, (status, pid): (Status, i32), listener: &OwnedFd) -> Result<()> {
+fn hand_over(saved: &StateFile, (status, pid): (Status, i32), listener: &OwnedFd) -> Result<()> {
     seccomp_listener::hand_over(&saved.listener_path, &saved.process_state(status, pid)?, listener)
 }
 
-/// Where hooks print to that run when the container is there: it is too late to refuse what cannot be opened.
-fn hook_output(saved: &Saved) -> Output {
-    Output::open(&saved.annotations).inspect_err(|error| log::warn!("{error:#}")).unwrap_or_default()
+/// Where hooks print to that run when the container is there: it is too late to refuse what cannot
+/// be opened.
+fn hook_output(saved: &StateFile) -> Output {
+    Output::open(&saved.annotations)
+        .inspect_err(|error| log::warn!("{error:#}"))
+        .unwrap_or_default()
 }
 
 /// Runs the hooks of the last moment; their failures are told and stop nothing.
-fn run_poststop_hooks(saved: &Saved) {
+fn run_poststop_hooks(saved: &StateFile) {
     let Ok(state) = saved.hook_state(Status::Stopped) else { return };
     if saved.hooks.poststop.is_empty() {
         return;
     }
     let output = hook_output(saved);
-    let around = Around { output: Some(&output), ..Around::default() };
-    for error in hooks::run_all(&saved.hooks, Moment::Poststop, &state, &around) {
+    let around = HookContext { output: Some(&output), ..HookContext::default() };
+    for error in hooks::run_all(&saved.hooks, HookPoint::Poststop, &state, &around) {
         log::warn!("{error:#}");
     }
 }
 
 /// What `--format` of `list` and `ps` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum ListFormat {
     /// Columns with a header.
     Table,
     /// One line.
     Json,
 }
 
-impl FromStr for Format {
+impl FromStr for ListFormat {
     type Err = Failure;
 
     fn from_str(text: &str) -> Result<Self, Failure> {

@@ -5,13 +5,13 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::{lock, path, status_of, tell};
+use super::{lock, path, status_of, warn};
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
 use crate::plan::Host;
-use crate::plan::mount_options::Link;
+use crate::plan::mount_options::SourceLink;
 use crate::plan::mounts::{MountSource, MountStep};
-use crate::plan::running_mounts::{Change, RunningMounts};
+use crate::plan::running_mounts::{MountsChange, RunningMounts};
 use crate::runtime::running_mounts;
 use crate::state::Status;
 use crate::sys::{Named, wait};
@@ -21,25 +21,26 @@ use crate::sys::{Named, wait};
 pub struct Mounts {
     /// What to do: add or remove
     #[arg(value_name = "ACTION")]
-    pub action: Action,
+    pub action: MountsAction,
     /// The container's id
     #[arg(value_name = "CONTAINER-ID")]
     pub id: String,
-    /// A file with the list that `mounts` of a config.json has; of what is removed only the destinations count
+    /// A file with the list that `mounts` of a config.json has; of what is removed only the
+    /// destinations count
     #[arg(value_name = "FILE", value_parser = path())]
     pub file: PathBuf,
 }
 
 /// What is done with the mounts of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum MountsAction {
     /// They are made.
     Add,
     /// What is mounted at their destinations is taken away.
     Remove,
 }
 
-impl FromStr for Action {
+impl FromStr for MountsAction {
     type Err = Failure;
 
     fn from_str(text: &str) -> Result<Self, Failure> {
@@ -67,19 +68,24 @@ pub fn mounts(args: &Mounts, state_root: &Path) -> Result<()> {
     }
     let Some(init) = container.init()? else { return Err(running_mounts::stopped()) };
     let file = &args.file;
-    let list = wait::callers_file(file).named(|| format!("open({file:?})")).context("reading the mounts")?;
+    let list = wait::callers_file(file)
+        .named(|| format!("open({file:?})"))
+        .context("reading the mounts")?;
     let config = container.config()?;
     let host = Host::probe(Rootless::default())?;
     let plan = match args.action {
-        Action::Add => RunningMounts::to_add(&config, &list, &container.saved.bundle, &host)?,
-        Action::Remove => RunningMounts::to_remove(&config, &list, &host)?,
+        MountsAction::Add => RunningMounts::to_add(&config, &list, &container.saved.bundle, &host)?,
+        MountsAction::Remove => RunningMounts::to_remove(&config, &list, &host)?,
     };
-    tell(&plan.warnings);
+    warn(&plan.warnings);
     let pid = container.saved.init_process_pid;
     match &plan.change {
-        Change::Add(steps) => {
+        MountsChange::Add(steps) => {
             let before = container.saved.added_mounts.clone();
-            container.saved.added_mounts.extend(steps.iter().filter(|step| is_bound(step)).map(destination));
+            container
+                .saved
+                .added_mounts
+                .extend(steps.iter().filter(|step| is_bound(step)).map(destination));
             if container.saved.added_mounts.len() == before.len() {
                 return running_mounts::change(&plan, &init, pid);
             }
@@ -91,7 +97,7 @@ pub fn mounts(args: &Mounts, state_root: &Path) -> Result<()> {
             }
             changed
         }
-        Change::Remove(paths) => {
+        MountsChange::Remove(paths) => {
             running_mounts::change(&plan, &init, pid)?;
             let added = &mut container.saved.added_mounts;
             let known = added.len();
@@ -104,7 +110,7 @@ pub fn mounts(args: &Mounts, state_root: &Path) -> Result<()> {
 /// Whether it brings in something of the host that is not a mere link.
 fn is_bound(step: &MountStep) -> bool {
     match &step.source {
-        MountSource::Bind { path, link: Link::Copy, .. } => !path.is_symlink(),
+        MountSource::Bind { path, link: SourceLink::Copy, .. } => !path.is_symlink(),
         MountSource::Bind { .. } => true,
         _ => false,
     }

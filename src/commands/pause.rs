@@ -24,14 +24,18 @@ pub struct Resume {
     pub id: String,
 }
 
-/// Carries out `pause`; returns when all processes have stopped. A container that is created can be paused, too.
+/// Carries out `pause`; returns when all processes have stopped. A container that is created can be
+/// paused, too.
 ///
 /// # Errors
-/// A container that does not run, or is paused already; processes that do not stop, which are left running.
+/// A container that does not run, or is paused already; processes that do not stop, which are left
+/// running.
 pub fn pause(args: &Pause, state_root: &Path) -> Result<()> {
     let container = open(state_root, &args.id)?;
     match status_of(&container)? {
-        Status::Created | Status::Running => cgroup_of(&container).freeze().context("pausing the container"),
+        Status::Created | Status::Running => {
+            cgroup_of(&container).freeze().context("pausing the container")
+        }
         Status::Creating | Status::Paused | Status::Stopped => {
             Err(Failure::WrongStatus("container not running".to_owned()).into())
         }

@@ -8,24 +8,24 @@ use clap::Args;
 use super::checkpoint::CriuOptions;
 use super::create::{self, Driver};
 use super::creation::Creation;
-use super::{delete, given, path, path_or, tell};
+use super::{delete, non_empty, path, path_or, warn};
 use crate::cgroup::Cgroup;
 use crate::container::notify;
-use crate::container::{self, Container, ContainerId, Reserved, Saved};
+use crate::container::{self, Container, ContainerId, Reserved, StateFile};
 use crate::criu::external::{self, View};
-use crate::criu::message::{self, Kind, Message, option};
-use crate::criu::{Event, Program, refused};
+use crate::criu::message::{self, CriuMessage, RequestType, option};
+use crate::criu::{CriuProgram, Notification, refused};
 use crate::error::{Context, Result};
 use crate::host::Rootless;
 use crate::log::Phases;
 use crate::plan::namespaces::{NETWORK, TIME};
-use crate::plan::terminal::Caller;
+use crate::plan::terminal::TerminalRequest;
 use crate::plan::{self, Host, Plan, Request};
 use crate::resctrl::Groups;
 use crate::runtime;
 use crate::runtime::console::Console;
-use crate::runtime::net_devices::{self, Moved};
-use crate::runtime::restore::Place;
+use crate::runtime::net_devices::{self, MovedDevices};
+use crate::runtime::restore::MountPoint;
 use crate::runtime::spawn::Child;
 use crate::runtime::{foreground, restore};
 use crate::sys::pidfd::Exit;
@@ -51,7 +51,8 @@ pub struct Restore {
     /// Leave orphans of the container's processes to the host
     #[arg(long)]
     pub no_subreaper: bool,
-    /// Refuse what `create` refuses with this flag; criu enters the rootfs by pivot_root(2) all the same
+    /// Refuse what `create` refuses with this flag; criu enters the rootfs by pivot_root(2) all the
+    /// same
     #[arg(long)]
     pub no_pivot: bool,
     /// Close the TCP connections that were established
@@ -74,25 +75,25 @@ const LOG: &str = "restore.log";
 /// A container that is coming back. Undone when dropped: the process, the cgroup, the directory.
 struct Restored {
     // In the order of undoing: a cgroup with a process cannot be removed.
-    net_devices: Moved,
+    net_devices: MovedDevices,
     init: Option<Child>,
     cgroup: Cgroup,
     resctrl: Option<Groups>,
-    place: Place,
+    place: MountPoint,
     reserved: Reserved,
-    saved: Saved,
+    saved: StateFile,
     hooks_began: bool,
 }
 
-/// Carries out `restore`; gives the exit code: of a container in the foreground its program's, or 128 and the signal that
-/// ended it.
+/// Carries out `restore`; gives the exit code: of a container in the foreground its program's, or
+/// 128 and the signal that ended it.
 ///
 /// # Errors
 /// What went wrong; then nothing is left behind.
 pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> {
     let mut phases = Phases::begin();
     let id = ContainerId::parse(&args.id)?;
-    let pid_file = given(args.pid_file.as_deref()).map(std::path::absolute).transpose()?;
+    let pid_file = non_empty(args.pid_file.as_deref()).map(std::path::absolute).transpose()?;
     let images = args.options.images(LOG, false)?;
     let streams = images.descriptors()?;
     if !args.detach {
@@ -104,13 +105,16 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
     let bundle = create::go_to_bundle(&args.bundle)?;
     let text = plan::read(&bundle)?;
     let host = Host::probe(Rootless::default())?;
-    let keyring = Saved::name_keyring(&id)?;
+    let keyring = StateFile::name_keyring(&id)?;
     let request = Request {
         id: &id,
         keyring: &keyring,
         bundle: &bundle,
         no_pivot: args.no_pivot,
-        terminal: Caller { detach: args.detach, console_socket: given(args.console_socket.as_deref()) },
+        terminal: TerminalRequest {
+            detach: args.detach,
+            console_socket: non_empty(args.console_socket.as_deref()),
+        },
         maker: driver.maker(&host)?,
         ..Request::default()
     };
@@ -120,11 +124,11 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
     refused::refuse_delegated(&plan)?;
     refused::refuse_stand_ins(&plan)?;
     let settings = plan::criu::config_file(&plan.annotations)?;
-    tell(&plan.warnings);
+    warn(&plan.warnings);
     if args.no_pivot {
         log::warn!("--no-pivot: criu enters the rootfs by pivot_root(2) all the same");
     }
-    let program = Program::find()?;
+    let program = CriuProgram::find()?;
     let mut console = Console::prepare(plan.entry.terminal.as_ref())?;
     phases.end("plan");
 
@@ -136,9 +140,9 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
     let directory = state_root.join(&*id);
     let cgroup = runtime::cgroup::make_unfrozen(&plan, &host)?;
     let resctrl = create::make_groups(&plan, &reserved, &mut saved)?;
-    let place = Place::make(&plan, directory.join(container::CRIU_ROOT))?;
+    let place = MountPoint::make(&plan, directory.join(container::CRIU_ROOT))?;
     let mut restored = Restored {
-        net_devices: Moved::default(),
+        net_devices: MovedDevices::default(),
         init: None,
         cgroup,
         resctrl,
@@ -148,7 +152,7 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
         hooks_began: false,
     };
     let mut options = images.options();
-    args.tell(settings, &mut options);
+    args.set_criu_options(settings, &mut options);
     external::mounts_of_host(&plan, &directory.join(notify::DIRECTORY), &mut options);
     external::inherit_streams(&streams, &mut options);
     phases.end("prepare");
@@ -172,8 +176,8 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
 }
 
 impl Restore {
-    fn tell(&self, settings: Option<&str>, options: &mut Message) {
-        self.options.tell(settings, options);
+    fn set_criu_options(&self, settings: Option<&str>, options: &mut CriuMessage) {
+        self.options.set_criu_options(settings, options);
         options.switch(option::EVASIVE_DEVICES, true); // /dev/null by another path is /dev/null
         options.switch(option::RESTORE_SIBLING, true); // so that init is our child and not criu's
         options.switch(option::TCP_CLOSE, self.tcp_close);
@@ -190,8 +194,8 @@ impl Restored {
     fn bring_back(
         &mut self,
         plan: &Plan,
-        program: &Program,
-        mut options: Message,
+        program: &CriuProgram,
+        mut options: CriuMessage,
         console: &mut Console,
     ) -> Result<()> {
         let joined: Vec<OwnedFd> = external::join_namespaces(plan, &mut options)?;
@@ -204,7 +208,9 @@ impl Restored {
         for (controllers, path) in criu.cgroups()? {
             options.pair(option::CGROUP_ROOT, &controllers, &path);
         }
-        criu.ask(&message::request(Kind::Restore, &options), |event| self.attend(plan, console, event))?;
+        criu.ask(&message::request(RequestType::Restore, &options), |event| {
+            self.on_event(plan, console, event)
+        })?;
         match criu.finish()? {
             Exit::Code(0) => Ok(()),
             exit => anyhow::bail!("criu failed: it ended with {}", exit.shell_code()),
@@ -212,7 +218,12 @@ impl Restored {
     }
 
     /// Does what is due at a moment of the restore.
-    fn attend(&mut self, plan: &Plan, console: &mut Console, event: Event<'_>) -> Result<()> {
+    fn on_event(
+        &mut self,
+        plan: &Plan,
+        console: &mut Console,
+        event: Notification<'_>,
+    ) -> Result<()> {
         log::debug!("{}: criu: {}", self.saved.id, event.name);
         match event.name {
             // The processes have namespaces, in which there is nothing yet.
@@ -225,7 +236,8 @@ impl Restored {
                     net_devices::move_in_missing(&plan.net_devices, event.pid)?
                 };
                 self.hooks_began = true;
-                let init = self.init.as_ref().context("criu has not told of the container's init")?;
+                let init =
+                    self.init.as_ref().context("criu has not told of the container's init")?;
                 create::run_create_hooks(&plan.hooks, &self.saved, init.pidfd.as_fd())
             }
             "orphan-pts-master" => console.take(event.descriptor.context("criu sent no terminal")?),
@@ -248,9 +260,12 @@ impl Restored {
         }
         let Some(init) = &self.init else { return Ok(()) };
         create::note_birth(&mut self.saved, plan, init, &self.cgroup)?;
-        // criu brings processes back in a time namespace, so that their clocks go on from where they stood.
+        // criu brings processes back in a time namespace, so that their clocks go on from where
+        // they stood.
         if !plan.namespaces.has_own(&TIME) && is_elsewhere(pid, TIME.file) {
-            self.saved.namespace_paths.insert(TIME.saved.to_owned(), format!("/proc/{pid}/ns/{}", TIME.file).into());
+            self.saved
+                .namespace_paths
+                .insert(TIME.saved.to_owned(), format!("/proc/{pid}/ns/{}", TIME.file).into());
         }
         if let Some(groups) = &self.resctrl {
             groups.add(pid)?;
@@ -279,7 +294,8 @@ impl Restored {
     }
 }
 
-/// Whether a process has another namespace of a kind than we; what the kernel does not know it has not.
+/// Whether a process has another namespace of a kind than we; what the kernel does not know it has
+/// not.
 fn is_elsewhere(pid: i32, file: &str) -> bool {
     let of = |process: &str| {
         let stat = rustix::fs::stat(format!("/proc/{process}/ns/{file}")).ok()?;

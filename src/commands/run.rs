@@ -78,9 +78,12 @@ pub fn run(args: &Run, state_root: &Path, driver: Driver) -> Result<u8> {
     Ok(u8::try_from(exit.shell_code()).unwrap_or(u8::MAX))
 }
 
-/// Waits for the program's word in a thread of its own: meanwhile signals go to the container, and it may end without
-/// one. The process to be watched are we.
-#[expect(clippy::disallowed_methods, reason = "nothing is forked from here on; hooks are started by posix_spawn")]
+/// Waits for the program's word in a thread of its own: meanwhile signals go to the container, and
+/// it may end without one. The process to be watched are we.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing is forked from here on; hooks are started by posix_spawn"
+)]
 fn forward_meanwhile(notify: Notify, init: &Init) -> Result<JoinHandle<()>> {
     let init = init.as_fd().try_clone_to_owned()?;
     let own = std::process::id().cast_signed();

@@ -11,7 +11,7 @@ use super::path_or;
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
 use crate::plan::Host;
-use crate::plan::template::{self, Facts};
+use crate::plan::template::{self, TemplateFacts};
 use crate::sys::fd;
 
 /// Write a config.json to begin with into a bundle.
@@ -34,9 +34,10 @@ const FILE: &str = "config.json";
 pub fn spec(args: &Spec) -> Result<()> {
     let host = Host::probe(Rootless::default())?;
     let rootless = args.rootless.then_some((host.euid, host.egid));
-    let facts = Facts { unified: host.cgroups.is_unified(), rootless };
+    let facts = TemplateFacts { unified: host.cgroups.is_unified(), rootless };
     let text = template::text(facts)?;
-    let directory = fd::open(&args.bundle, OFlags::PATH | OFlags::DIRECTORY).context("the bundle (--bundle)")?;
+    let directory = fd::open(&args.bundle, OFlags::PATH | OFlags::DIRECTORY)
+        .context("the bundle (--bundle)")?;
     let mut file = match fd::create_new(&directory, FILE, 0o666) {
         Err(call) if call.is(Errno::EXIST) => {
             return Err(Failure::Usage(format!("File {FILE} exists. Remove it first")).into());

@@ -1,8 +1,8 @@
 //! `start`: opens the gate.
 //!
-//! When a startContainer or poststart hook fails, the container is destroyed and its poststop hooks run: the lifecycle
-//! goes on as after `delete` (runtime.md, steps 7, 9, 12 and 13). Whatever else fails leaves a stopped container, as
-//! with runc.
+//! When a startContainer or poststart hook fails, the container is destroyed and its poststop hooks
+//! run: the lifecycle goes on as after `delete` (runtime.md, steps 7, 9, 12 and 13). Whatever else
+//! fails leaves a stopped container, as with runc.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -15,9 +15,9 @@ use super::{cgroup_of, delete, hand_over, hook_output, lock, status_of};
 use crate::container::notify::{self, Notify};
 use crate::container::{Container, gate};
 use crate::error::{Failure, Report, Result};
-use crate::hooks::{self, Around};
+use crate::hooks::{self, HookContext};
 use crate::log::Phases;
-use crate::plan::hooks::Moment;
+use crate::plan::hooks::HookPoint;
 use crate::runtime::watch::Watch;
 use crate::state::Status;
 use crate::sync::{FromInit, RuntimeEnd};
@@ -38,7 +38,8 @@ const DEATH: Bound = Bound::Within(Duration::from_secs(10));
 /// Carries out `start`.
 ///
 /// # Errors
-/// When the container is not `created`; why its program could not be run; a poststart hook's failure.
+/// When the container is not `created`; why its program could not be run; a poststart hook's
+/// failure.
 pub fn start(args: &Start, state_root: &Path) -> Result<()> {
     let mut phases = Phases::begin();
     let mut container = lock(state_root, &args.id)?;
@@ -78,8 +79,9 @@ pub fn start(args: &Start, state_root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Waits for the end of an init that could not become the program, so that the container is `stopped` for whoever asks
-/// next. That it takes too long matters less than why there is no program.
+/// Waits for the end of an init that could not become the program, so that the container is
+/// `stopped` for whoever asks next. That it takes too long matters less than why there is no
+/// program.
 fn wait_for_end(container: &Container) {
     if let Ok(Some(init)) = container.init() {
         let _ = wait::readable(init.as_fd(), DEATH);
@@ -91,14 +93,16 @@ fn no_gate(container: &Container) -> anyhow::Error {
     let text = match status_of(container) {
         Err(error) => return error,
         Ok(Status::Stopped) => "cannot start a container that has stopped".to_owned(),
-        Ok(Status::Running | Status::Created) => "cannot start an already running container".to_owned(),
+        Ok(Status::Running | Status::Created) => {
+            "cannot start an already running container".to_owned()
+        }
         Ok(status) => format!("cannot start a container in the {status} state"),
     };
     Failure::WrongStatus(text).into()
 }
 
-/// Waits until init is the program: then the wire, which execve closes, ends without a word. It may be paused meanwhile,
-/// and is waited for until it is resumed.
+/// Waits until init is the program: then the wire, which execve closes, ends without a word. It may
+/// be paused meanwhile, and is waited for until it is resumed.
 fn pass(init: &RuntimeEnd, container: &Container) -> Result<()> {
     let saved = &container.saved;
     let mut watch = Watch::of_one_that_may_be_paused();
@@ -113,14 +117,17 @@ fn pass(init: &RuntimeEnd, container: &Container) -> Result<()> {
         Ok(FromInit::Failed(report)) => Err(report.into()),
         Ok(other) => anyhow::bail!("unexpected {other:?} from init"),
         // It never took our connection: it died, or somebody else's `start` was first.
-        Err(error) if error.downcast_ref::<Call>().is_some_and(|call| call.is(Errno::CONNRESET)) => {
+        Err(error)
+            if error.downcast_ref::<Call>().is_some_and(|call| call.is(Errno::CONNRESET)) =>
+        {
             Err(Failure::WrongStatus("cannot start a container that has stopped".to_owned()).into())
         }
         Err(error) => Err(error),
     }
 }
 
-/// Ends an init that was let go: else it would become the program when it goes on, after `start` has failed.
+/// Ends an init that was let go: else it would become the program when it goes on, after `start`
+/// has failed.
 fn kill_init(container: &Container) {
     if let Ok(Some(init)) = container.init() {
         let _ = pidfd::kill(init.as_fd()); // there is an error on its way already
@@ -135,6 +142,6 @@ pub(super) fn poststart(container: &Container) -> Result<()> {
     }
     let state = container.hook_state(Status::Running)?;
     let output = hook_output(&container.saved);
-    let around = Around { output: Some(&output), ..Around::default() };
-    hooks::run(hooks, Moment::Poststart, &state, &around)
+    let around = HookContext { output: Some(&output), ..HookContext::default() };
+    hooks::run(hooks, HookPoint::Poststart, &state, &around)
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{open, status_of};
-use crate::container::Saved;
+use crate::container::StateFile;
 use crate::error::Result;
 use crate::state::{Status, VERSION};
 
@@ -37,7 +37,7 @@ pub struct Shown {
 
 impl Shown {
     /// Of a container that does `status`. `owner` is empty but in `list`.
-    pub(super) fn of(saved: Saved, status: Status, owner: String) -> Self {
+    pub(super) fn of(saved: StateFile, status: Status, owner: String) -> Self {
         Self {
             oci_version: VERSION,
             id: saved.id,
@@ -52,7 +52,8 @@ impl Shown {
     }
 }
 
-/// Carries out `state`; gives the text for standard output, without a newline at its end, as runc does.
+/// Carries out `state`; gives the text for standard output, without a newline at its end, as runc
+/// does.
 ///
 /// # Errors
 /// No such container; errors of looking.

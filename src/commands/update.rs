@@ -8,18 +8,19 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::{cgroup_of, given, lock, open, path, resctrl_of, status_of};
+use super::{cgroup_of, lock, non_empty, open, path, resctrl_of, status_of};
+use crate::config::{self, Resources, Text};
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
 use crate::plan::{Host, Problems, resources};
-use crate::spec::{self, Resources, Text};
 use crate::state::Status;
 use crate::sys::{Named, wait};
 
 /// Change the limits of a container.
 #[derive(Debug, Args)]
 pub struct Update {
-    /// Read the new limits, a linux.resources object, from this file, or from standard input if it is -
+    /// Read the new limits, a linux.resources object, from this file, or from standard input if it
+    /// is -
     #[arg(short, long, value_name = "FILE", value_parser = path(), conflicts_with = "limits")]
     pub resources: Option<PathBuf>,
     /// The flags
@@ -31,7 +32,7 @@ pub struct Update {
 }
 
 /// The value of a flag, if it is not empty.
-pub type Given<T> = Option<T>;
+pub type NonEmpty<T> = Option<T>;
 
 /// The limits that have a flag.
 #[derive(Debug, Args)]
@@ -42,25 +43,25 @@ pub struct Limits {
     pub blkio_weight: Option<u16>,
     /// Microseconds of a period of the CPU quota
     #[arg(long, value_name = "MICROSECONDS", value_parser = or_nothing(u64::from_str))]
-    pub cpu_period: Option<Given<u64>>,
+    pub cpu_period: Option<NonEmpty<u64>>,
     /// Microseconds of CPU time in each period; -1 is unlimited
     #[arg(long, value_name = "MICROSECONDS", value_parser = or_nothing(i64::from_str), allow_hyphen_values = true)]
-    pub cpu_quota: Option<Given<i64>>,
+    pub cpu_quota: Option<NonEmpty<i64>>,
     /// Microseconds by which the quota may be exceeded at times
     #[arg(long, value_name = "MICROSECONDS", value_parser = or_nothing(u64::from_str))]
-    pub cpu_burst: Option<Given<u64>>,
+    pub cpu_burst: Option<NonEmpty<u64>>,
     /// Weight of CPU time, 2 to 262144
     #[arg(long, value_name = "SHARES", value_parser = or_nothing(u64::from_str))]
-    pub cpu_share: Option<Given<u64>>,
+    pub cpu_share: Option<NonEmpty<u64>>,
     /// Microseconds of a period of realtime scheduling (cgroup v1)
     #[arg(long, value_name = "MICROSECONDS", value_parser = or_nothing(u64::from_str))]
-    pub cpu_rt_period: Option<Given<u64>>,
+    pub cpu_rt_period: Option<NonEmpty<u64>>,
     /// Microseconds of realtime scheduling in each period (cgroup v1)
     #[arg(long, value_name = "MICROSECONDS", value_parser = or_nothing(i64::from_str), allow_hyphen_values = true)]
-    pub cpu_rt_runtime: Option<Given<i64>>,
+    pub cpu_rt_runtime: Option<NonEmpty<i64>>,
     /// 1 to run only when nothing else wants to, 0 not to
     #[arg(long, value_name = "0|1", value_parser = or_nothing(i64::from_str), allow_hyphen_values = true)]
-    pub cpu_idle: Option<Given<i64>>,
+    pub cpu_idle: Option<NonEmpty<i64>>,
     /// CPUs to use, a list of ranges
     #[arg(long, value_name = "LIST")]
     pub cpuset_cpus: Option<String>,
@@ -69,19 +70,19 @@ pub struct Limits {
     pub cpuset_mems: Option<String>,
     /// Bytes of memory, or 512m, 2GiB and so on; -1 is unlimited
     #[arg(long, value_name = "BYTES", value_parser = or_nothing(bytes), allow_hyphen_values = true)]
-    pub memory: Option<Given<i64>>,
+    pub memory: Option<NonEmpty<i64>>,
     /// Bytes of memory that are left to it when memory is short
     #[arg(long, value_name = "BYTES", value_parser = or_nothing(bytes), allow_hyphen_values = true)]
-    pub memory_reservation: Option<Given<i64>>,
+    pub memory_reservation: Option<NonEmpty<i64>>,
     /// Bytes of memory and swap together; -1 is unlimited
     #[arg(long, value_name = "BYTES", value_parser = or_nothing(bytes), allow_hyphen_values = true)]
-    pub memory_swap: Option<Given<i64>>,
+    pub memory_swap: Option<NonEmpty<i64>>,
     /// Obsolete; ignored with a warning, as runc does
     #[arg(long, value_name = "BYTES", value_parser = or_nothing(bytes), allow_hyphen_values = true, hide = true)]
-    pub kernel_memory: Option<Given<i64>>,
+    pub kernel_memory: Option<NonEmpty<i64>>,
     /// Obsolete; ignored with a warning, as runc does
     #[arg(long, value_name = "BYTES", value_parser = or_nothing(bytes), allow_hyphen_values = true, hide = true)]
-    pub kernel_memory_tcp: Option<Given<i64>>,
+    pub kernel_memory_tcp: Option<NonEmpty<i64>>,
     /// Number of processes and threads; -1 is unlimited
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub pids_limit: Option<i64>,
@@ -93,17 +94,20 @@ pub struct Limits {
     pub mem_bw_schema: Option<String>,
 }
 
-/// Carries out `update`. What is not given stays as it is, and so do the rules for devices, whatever is given.
+/// Carries out `update`. What is not given stays as it is, and so do the rules for devices,
+/// whatever is given.
 ///
 /// # Errors
 /// A container that has stopped; a limit that cannot be. Then all limits are as before.
 pub fn update(args: &Update, state_root: &Path) -> Result<()> {
     open(state_root, &args.id)?; // that it is not there is said first
-    let text = given(args.resources.as_deref()).map(read).transpose()?;
+    let text = non_empty(args.resources.as_deref()).map(read).transpose()?;
     let mut wanted = match &text {
         Some(text) => {
             let wanted = parse(text)?;
-            keys::unknown(text).iter().for_each(|unknown| log::warn!("the resources (--resources): {unknown}"));
+            keys::unknown(text)
+                .iter()
+                .for_each(|unknown| log::warn!("the resources (--resources): {unknown}"));
             wanted
         }
         None => args.limits.resources(),
@@ -146,18 +150,25 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     if path == Path::new("-") {
         return wait::callers_stdin().context("reading standard input");
     }
-    wait::callers_file(path).named(|| format!("open({path:?})")).context("reading the resources (--resources)")
+    wait::callers_file(path)
+        .named(|| format!("open({path:?})"))
+        .context("reading the resources (--resources)")
 }
 
 fn parse(text: &[u8]) -> Result<Resources<'_>> {
     // An array would do for an object by serde's lights.
     if text.trim_ascii_start().starts_with(b"[") {
-        return Err(Failure::Usage("the resources (--resources): expected an object".to_owned()).into());
+        return Err(
+            Failure::Usage("the resources (--resources): expected an object".to_owned()).into()
+        );
     }
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let read = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| error.to_string());
-    read.and_then(|resources| deserializer.end().map(|()| resources).map_err(|error| error.to_string()))
-        .map_err(|text| Failure::Usage(format!("the resources (--resources): {text}")).into())
+    let read =
+        serde_path_to_error::deserialize(&mut deserializer).map_err(|error| error.to_string());
+    read.and_then(|resources| {
+        deserializer.end().map(|()| resources).map_err(|error| error.to_string())
+    })
+    .map_err(|text| Failure::Usage(format!("the resources (--resources): {text}")).into())
 }
 
 impl Limits {
@@ -168,10 +179,12 @@ impl Limits {
         if l3.is_none() && mb.is_none() {
             return Ok(Vec::new());
         }
-        let (has_l3, has_mb) = host.extras.resctrl().map_or((false, false), |found| (found.l3, found.mb));
-        for (given, there, what) in
-            [(l3.is_some(), has_l3, "CAT: l3 cache schema"), (mb.is_some(), has_mb, "MBA: memory bandwidth schema")]
-        {
+        let (has_l3, has_mb) =
+            host.extras.resctrl().map_or((false, false), |found| (found.l3, found.mb));
+        for (given, there, what) in [
+            (l3.is_some(), has_l3, "CAT: l3 cache schema"),
+            (mb.is_some(), has_mb, "MBA: memory bandwidth schema"),
+        ] {
             if given && !there {
                 return Err(Failure::Unsupported(format!("Intel RDT/{what} is not enabled")).into());
             }
@@ -184,15 +197,15 @@ impl Limits {
             list.map(Text::from).unwrap_or_default()
         }
         Resources {
-            memory: Some(spec::Memory {
+            memory: Some(config::Memory {
                 limit: self.memory.flatten(),
                 reservation: self.memory_reservation.flatten(),
                 swap: self.memory_swap.flatten(),
                 kernel: self.kernel_memory.flatten(),
                 kernel_tcp: self.kernel_memory_tcp.flatten(),
-                ..spec::Memory::default()
+                ..config::Memory::default()
             }),
-            cpu: Some(spec::Cpu {
+            cpu: Some(config::Cpu {
                 shares: self.cpu_share.flatten(),
                 quota: self.cpu_quota.flatten(),
                 burst: self.cpu_burst.flatten(),
@@ -203,19 +216,25 @@ impl Limits {
                 mems: list(self.cpuset_mems.as_deref()),
                 idle: self.cpu_idle.flatten(),
             }),
-            pids: Some(spec::Pids { limit: self.pids_limit }),
-            block_io: Some(spec::BlockIo { weight: self.blkio_weight, ..spec::BlockIo::default() }),
+            pids: Some(config::Pids { limit: self.pids_limit }),
+            block_io: Some(config::BlockIo {
+                weight: self.blkio_weight,
+                ..config::BlockIo::default()
+            }),
             ..Resources::default()
         }
     }
 }
 
 /// What `parse` makes of the value of a flag, unless it is empty, as with runc.
-fn or_nothing<T, E>(parse: impl Fn(&str) -> Result<T, E> + Clone) -> impl Fn(&str) -> Result<Given<T>, E> + Clone {
+fn or_nothing<T, E>(
+    parse: impl Fn(&str) -> Result<T, E> + Clone,
+) -> impl Fn(&str) -> Result<NonEmpty<T>, E> + Clone {
     move |text| if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
 }
 
-/// A size as Docker writes it: a number, perhaps with a fraction, and a unit of 1024, 1024² … bytes; or -1.
+/// A size as Docker writes it: a number, perhaps with a fraction, and a unit of 1024, 1024² …
+/// bytes; or -1.
 fn bytes(text: &str) -> Result<i64, String> {
     let invalid = || format!("invalid size: '{text}'");
     if text == "-1" {
@@ -272,9 +291,21 @@ mod tests {
         ] {
             assert_eq!(bytes(text), Ok(size), "{text}");
         }
-        for text in
-            ["", "m", "abc", "-2", "-1m", "1x", "1kk", "1ib", "1  m", "1.2.3", "8388608t", "1e3", "9223372036854775808"]
-        {
+        for text in [
+            "",
+            "m",
+            "abc",
+            "-2",
+            "-1m",
+            "1x",
+            "1kk",
+            "1ib",
+            "1  m",
+            "1.2.3",
+            "8388608t",
+            "1e3",
+            "9223372036854775808",
+        ] {
             assert!(bytes(text).is_err(), "{text:?}: {:?}", bytes(text));
         }
     }

@@ -1,13 +1,16 @@
-//! The gate between `create` and `start`: a socket in the container's directory, at which init waits.
+//! The gate between `create` and `start`: a socket in the container's directory, at which init
+//! waits.
 //!
-//! Not the fifo of other runtimes, for three reasons. Init needs no path and no /proc to wait: it is born with the
-//! listening descriptor, where a fifo's handle must be opened again inside the container. `start` cannot hang: a
-//! connection is refused at once when init is dead. And the answer comes back: `start` learns from init itself that the
-//! program runs or why it does not. A `start` that is killed half-way has not opened it.
+//! Not the fifo of other runtimes, for three reasons. Init needs no path and no /proc to wait: it
+//! is born with the listening descriptor, where a fifo's handle must be opened again inside the
+//! container. `start` cannot hang: a connection is refused at once when init is dead. And the
+//! answer comes back: `start` learns from init itself that the program runs or why it does not. A
+//! `start` that is killed half-way has not opened it.
 //!
-//! The file also tells `created` from `running`, with init's name: a look does not wake init up, as a knock would. Only a
-//! program of that very name could be taken for an init that waits, and only if `start` was killed after it had let init
-//! go and before it took the file away; then `start` finds nobody behind the gate.
+//! The file also tells `created` from `running`, with init's name: a look does not wake init up, as
+//! a knock would. Only a program of that very name could be taken for an init that waits, and only
+//! if `start` was killed after it had let init go and before it took the file away; then `start`
+//! finds nobody behind the gate.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -62,7 +65,9 @@ pub fn is_there(directory: BorrowedFd<'_>, name: &str) -> Result<bool> {
     match rustix::fs::accessat(directory, name, Access::EXISTS, AtFlags::empty()) {
         Ok(()) => Ok(true),
         Err(Errno::NOENT) => Ok(false),
-        Err(errno) => Err(errno).named(|| format!("access({name:?})")).context("looking for the gate"),
+        Err(errno) => {
+            Err(errno).named(|| format!("access({name:?})")).context("looking for the gate")
+        }
     }
 }
 

@@ -1,11 +1,11 @@
-//! The container as it exists on disk: a directory below the state root with state.json, its config, the gate and the
-//! notify socket.
+//! The container as it exists on disk: a directory below the state root with state.json, its
+//! config, the gate and the notify socket.
 
 pub mod gate;
 mod id;
 pub mod notify;
 mod root;
-mod saved;
+mod state_file;
 mod trust;
 
 use std::io::Write;
@@ -17,8 +17,8 @@ use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 pub use id::ContainerId;
-pub use root::{Seen, StateRoot};
-pub use saved::Saved;
+pub use root::{ContainerSummary, StateRoot};
+pub use state_file::StateFile;
 
 use crate::error::{Context, Failure, Result};
 use crate::state::Status;
@@ -35,14 +35,15 @@ const PAUSES: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis
 /// The name of the config that is kept.
 const CONFIG: &str = "config.json";
 
-/// The directory that criu sees the rootfs at while it restores; here for those whose `restore` was killed.
+/// The directory that criu sees the rootfs at while it restores; here for those whose `restore` was
+/// killed.
 pub const CRIU_ROOT: &str = "criu-root";
 
 /// A container that exists.
 #[derive(Debug)]
 pub struct Container {
     /// What is remembered of it.
-    pub saved: Saved,
+    pub saved: StateFile,
     directory: Directory,
     /// By us.
     locked: bool,
@@ -77,11 +78,13 @@ impl Directory {
     /// Removes it with all that we put there, and nothing else.
     fn remove(&self) -> Result<()> {
         // The state last: with it goes the container.
-        for name in [gate::FILE, ".state.json.new", CONFIG, saved::FILE] {
+        for name in [gate::FILE, ".state.json.new", CONFIG, state_file::FILE] {
             match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => {
-                    return Err(errno).named(|| format!("unlink({:?})", self.path.join(name))).map_err(Into::into);
+                    return Err(errno)
+                        .named(|| format!("unlink({:?})", self.path.join(name)))
+                        .map_err(Into::into);
                 }
             }
         }
@@ -97,7 +100,9 @@ impl Directory {
         };
         match removed {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(errno).named(|| format!("rmdir({:?})", self.path)).map_err(Into::into),
+            Err(errno) => {
+                Err(errno).named(|| format!("rmdir({:?})", self.path)).map_err(Into::into)
+            }
         }
     }
 
@@ -112,7 +117,8 @@ impl Directory {
     }
 }
 
-/// Takes the id for a new container: whoever makes the directory has it. The lock on it says that a `create` is at work.
+/// Takes the id for a new container: whoever makes the directory has it. The lock on it says that a
+/// `create` is at work.
 ///
 /// # Errors
 /// [`Failure::ContainerExists`]; errors of making directories.
@@ -127,7 +133,9 @@ pub fn reserve(state_root: &Path, id: &ContainerId) -> Result<Reserved> {
         Ok(()) => {}
         Err(Errno::EXIST) => return Err(Failure::ContainerExists.into()),
         Err(errno) => {
-            return Err(errno).named(|| format!("mkdir({path:?})")).context("making the container's state directory");
+            return Err(errno)
+                .named(|| format!("mkdir({path:?})"))
+                .context("making the container's state directory");
         }
     }
     let directory = match Directory::open(path.clone()) {
@@ -139,8 +147,9 @@ pub fn reserve(state_root: &Path, id: &ContainerId) -> Result<Reserved> {
     };
     let reserved = Reserved { directory, committed: false };
     // Somebody may look at it just now; or deletes it by force, and with it ourselves.
-    let locked =
-        wait::retry(PATIENCE, PAUSES, || sys::fd::try_lock(&reserved.directory.fd).map(|got| got.then_some(())))?;
+    let locked = wait::retry(PATIENCE, PAUSES, || {
+        sys::fd::try_lock(&reserved.directory.fd).map(|got| got.then_some(()))
+    })?;
     locked.ok_or_else(|| busy(id))?;
     Ok(reserved)
 }
@@ -166,11 +175,12 @@ impl Reserved {
         self.directory.fd.as_fd()
     }
 
-    /// Writes what is known so far, so that `delete --force` can clean up after us if we are killed.
+    /// Writes what is known so far, so that `delete --force` can clean up after us if we are
+    /// killed.
     ///
     /// # Errors
-    /// As [`Saved::write`].
-    pub fn save(&self, saved: &Saved) -> Result<()> {
+    /// As [`StateFile::write`].
+    pub fn save(&self, saved: &StateFile) -> Result<()> {
         saved.write(self.fd())
     }
 
@@ -179,16 +189,18 @@ impl Reserved {
     /// # Errors
     /// The failed call's.
     pub fn keep_config(&self, text: &[u8]) -> Result<()> {
-        let mut file = sys::fd::create_new(self.fd(), CONFIG, 0o600).context("keeping config.json")?;
+        let mut file =
+            sys::fd::create_new(self.fd(), CONFIG, 0o600).context("keeping config.json")?;
         file.write_all(text).context("keeping config.json")
     }
 
     /// Keeps the container; gives its directory, for [`Container::kept`].
     ///
     /// # Errors
-    /// As [`Saved::write`]; then it is not kept.
-    pub fn commit(&mut self, saved: &Saved) -> Result<Directory> {
-        let directory = Directory { fd: self.directory.fd.try_clone()?, path: self.directory.path.clone() };
+    /// As [`StateFile::write`]; then it is not kept.
+    pub fn commit(&mut self, saved: &StateFile) -> Result<Directory> {
+        let directory =
+            Directory { fd: self.directory.fd.try_clone()?, path: self.directory.path.clone() };
         self.save(saved)?;
         sys::fd::unlock(&self.directory.fd)?;
         self.committed = true;
@@ -208,7 +220,7 @@ impl Drop for Reserved {
 impl Container {
     /// One that has just been [committed](Reserved::commit).
     #[must_use]
-    pub fn kept(saved: Saved, directory: Directory) -> Self {
+    pub fn kept(saved: StateFile, directory: Directory) -> Self {
         Self { saved, directory, locked: false }
     }
 
@@ -219,16 +231,23 @@ impl Container {
     pub fn open(state_root: &Path, id: &ContainerId) -> Result<Self> {
         let directory = Self::directory(state_root, id)?;
         // Without a state it is being made, or removed; or a `create` was killed at its beginning.
-        let saved = Saved::read(directory.fd.as_fd(), saved::FILE)?.ok_or(Failure::NoSuchContainer)?;
+        let saved = StateFile::read(directory.fd.as_fd(), state_file::FILE)?
+            .ok_or(Failure::NoSuchContainer)?;
         Ok(Self { saved, directory, locked: false })
     }
 
-    /// Opens a container and holds others off: `create`, `start`, `update` and `delete` of one container do not run at
-    /// the same time. Tries for a while, with `meanwhile` as long as another has it; only then looks at the state.
+    /// Opens a container and holds others off: `create`, `start`, `update` and `delete` of one
+    /// container do not run at the same time. Tries for a while, with `meanwhile` as long as
+    /// another has it; only then looks at the state.
     ///
     /// # Errors
-    /// As [`Self::open`]; when another command holds the container for longer than that; those of `meanwhile`.
-    pub fn lock(state_root: &Path, id: &ContainerId, mut meanwhile: impl FnMut() -> Result<()>) -> Result<Self> {
+    /// As [`Self::open`]; when another command holds the container for longer than that; those of
+    /// `meanwhile`.
+    pub fn lock(
+        state_root: &Path,
+        id: &ContainerId,
+        mut meanwhile: impl FnMut() -> Result<()>,
+    ) -> Result<Self> {
         let directory = Self::directory(state_root, id)?;
         let locked = wait::retry(PATIENCE, PAUSES, || {
             if sys::fd::try_lock(&directory.fd)? {
@@ -237,10 +256,10 @@ impl Container {
             meanwhile().map(|()| None)
         })?;
         locked.ok_or_else(|| busy(id))?;
-        let saved = match Saved::read(directory.fd.as_fd(), saved::FILE)? {
+        let saved = match StateFile::read(directory.fd.as_fd(), state_file::FILE)? {
             // Who had it has removed it.
             None if !directory.is_there()? => return Err(Failure::NoSuchContainer.into()),
-            saved => saved.unwrap_or_else(|| Saved::nothing(id)),
+            saved => saved.unwrap_or_else(|| StateFile::nothing(id)),
         };
         Ok(Self { saved, directory, locked: true })
     }
@@ -261,7 +280,7 @@ impl Container {
     /// Writes what is known of it, for one who [holds others off](Self::lock).
     ///
     /// # Errors
-    /// As [`Saved::write`].
+    /// As [`StateFile::write`].
     pub fn save(&self) -> Result<()> {
         self.saved.write(self.fd())
     }
@@ -271,17 +290,18 @@ impl Container {
     /// # Errors
     /// The failed call's.
     pub fn config(&self) -> Result<Vec<u8>> {
-        saved::read_kept(self.fd(), CONFIG).context("reading the container's config.json")
+        state_file::read_kept(self.fd(), CONFIG).context("reading the container's config.json")
     }
 
-    /// Holds others off until we end, as [`Self::lock`] does; false when the container is gone, even if another has its
-    /// id by now.
+    /// Holds others off until we end, as [`Self::lock`] does; false when the container is gone,
+    /// even if another has its id by now.
     ///
     /// # Errors
     /// When another command holds the container for too long; errors of looking.
     pub fn hold(&self) -> Result<bool> {
-        let locked =
-            wait::retry(PATIENCE, PAUSES, || sys::fd::try_lock(&self.directory.fd).map(|got| got.then_some(())))?;
+        let locked = wait::retry(PATIENCE, PAUSES, || {
+            sys::fd::try_lock(&self.directory.fd).map(|got| got.then_some(()))
+        })?;
         locked.ok_or_else(|| busy(&self.saved.id))?;
         Ok(self.directory.is_there()?)
     }
@@ -295,7 +315,8 @@ impl Container {
         Ok(sys::fd::unlock(&self.directory.fd)?)
     }
 
-    /// Init by descriptor, if it is alive: the process of the remembered pid that began at the remembered time.
+    /// Init by descriptor, if it is alive: the process of the remembered pid that began at the
+    /// remembered time.
     ///
     /// # Errors
     /// Errors of reading /proc.
@@ -304,7 +325,8 @@ impl Container {
         if pid == 0 {
             return Ok(None);
         }
-        // The descriptor first: whatever the number stands for later, this process is the one that is looked at.
+        // The descriptor first: whatever the number stands for later, this process is the one that
+        // is looked at.
         let pidfd = match pidfd::open(pid) {
             Err(call) if call.is(Errno::SRCH) => return Ok(None),
             other => other?,
@@ -338,9 +360,14 @@ impl Container {
     }
 }
 
-/// What a container does now, but for whether it is frozen: from what is remembered of it, from init, from whether the
-/// `gate` is there, and, should its `create` not have come to its end, from whether a command has it `held`.
-fn status(saved: &Saved, gate: impl FnOnce() -> Result<bool>, held: impl FnOnce() -> Result<bool>) -> Result<Status> {
+/// What a container does now, but for whether it is frozen: from what is remembered of it, from
+/// init, from whether the `gate` is there, and, should its `create` not have come to its end, from
+/// whether a command has it `held`.
+fn status(
+    saved: &StateFile,
+    gate: impl FnOnce() -> Result<bool>,
+    held: impl FnOnce() -> Result<bool>,
+) -> Result<Status> {
     let init = stat_of_init(saved)?;
     if !saved.complete {
         let at_work = init.is_some() || held()?;
@@ -354,8 +381,8 @@ fn status(saved: &Saved, gate: impl FnOnce() -> Result<bool>, held: impl FnOnce(
 }
 
 /// What the kernel says of init, if it is alive.
-fn stat_of_init(saved: &Saved) -> Result<Option<proc::Stat>> {
-    let Saved { init_process_pid: pid, init_process_start: start, .. } = *saved;
+fn stat_of_init(saved: &StateFile) -> Result<Option<proc::Stat>> {
+    let StateFile { init_process_pid: pid, init_process_start: start, .. } = *saved;
     if pid == 0 {
         return Ok(None);
     }

@@ -1,9 +1,10 @@
-//! The socket on which a program says that it is ready (sd_notify(3)), and the way on to whoever waits for that: the
-//! `NOTIFY_SOCKET` of our own environment.
+//! The socket on which a program says that it is ready (sd_notify(3)), and the way on to whoever
+//! waits for that: the `NOTIFY_SOCKET` of our own environment.
 //!
-//! The container cannot have that one: who speaks there is told by its pid and cgroup, and may say anything. So it gets
-//! a socket of its own, of which one line goes on; with the pid that is to be watched, which the container does not
-//! know. The socket is in a directory of its own, which the container sees read-only.
+//! The container cannot have that one: who speaks there is told by its pid and cgroup, and may say
+//! anything. So it gets a socket of its own, of which one line goes on; with the pid that is to be
+//! watched, which the container does not know. The socket is in a directory of its own, which the
+//! container sees read-only.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,7 +15,7 @@ use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
 use crate::error::{Context, Result};
-use crate::sys::wait::{self, Bound, Why};
+use crate::sys::wait::{self, Bound, Unbounded};
 use crate::sys::{Call, Named, socket};
 
 /// The directory's name, in that of the container.
@@ -52,13 +53,15 @@ pub fn remove_directory(container: BorrowedFd<'_>) -> Result<()> {
         other => other?,
     };
     remove_socket(&directory)?;
-    rustix::fs::unlinkat(container, DIRECTORY, AtFlags::REMOVEDIR).named(|| format!("rmdir({DIRECTORY:?})"))?;
+    rustix::fs::unlinkat(container, DIRECTORY, AtFlags::REMOVEDIR)
+        .named(|| format!("rmdir({DIRECTORY:?})"))?;
     Ok(())
 }
 
 fn open(container: BorrowedFd<'_>) -> Result<OwnedFd, Call> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(container, DIRECTORY, flags, Mode::empty()).named(|| format!("open({DIRECTORY:?})"))
+    rustix::fs::openat(container, DIRECTORY, flags, Mode::empty())
+        .named(|| format!("open({DIRECTORY:?})"))
 }
 
 fn remove_socket(directory: &OwnedFd) -> Result<(), Call> {
@@ -84,30 +87,34 @@ impl Notify {
         let host = socket::connect_datagrams(host).context("connecting to $NOTIFY_SOCKET")?;
         let directory = match open(container) {
             Err(call) if call.is(Errno::NOENT) => {
-                return Err(call).context("the container was created without NOTIFY_SOCKET in the environment");
+                return Err(call)
+                    .context("the container was created without NOTIFY_SOCKET in the environment");
             }
             other => other?,
         };
         remove_socket(&directory)?; // of a `start` that was killed
-        let program = socket::bind_datagrams(directory.as_fd(), SOCKET).context("making the notify socket")?;
+        let program = socket::bind_datagrams(directory.as_fd(), SOCKET)
+            .context("making the notify socket")?;
         Ok(Self { program, host })
     }
 
-    /// Waits until the program is ready, and tells it, and that `main_pid` is the process to be watched. Nothing is told
-    /// when the process of the descriptor `init` ends before.
+    /// Waits until the program is ready, and tells it, and that `main_pid` is the process to be
+    /// watched. Nothing is told when the process of the descriptor `init` ends before.
     ///
     /// # Errors
     /// The failed call's.
     pub fn forward(&self, init: BorrowedFd<'_>, main_pid: i32) -> Result<()> {
         let Some(mut ready) = self.ready(init)? else { return Ok(()) };
         ready.push(b'\n');
-        let tell = |text: &[u8]| socket::send(&self.host, text, None).context("telling $NOTIFY_SOCKET");
-        tell(&ready)?;
-        tell(format!("MAINPID={main_pid}\n").as_bytes())?;
+        let send =
+            |text: &[u8]| socket::send(&self.host, text, None).context("telling $NOTIFY_SOCKET");
+        send(&ready)?;
+        send(format!("MAINPID={main_pid}\n").as_bytes())?;
         self.barrier().context("waiting for the one at $NOTIFY_SOCKET")
     }
 
-    /// The first line that begins with `READY=`; whatever else the program says is between it and nobody.
+    /// The first line that begins with `READY=`; whatever else the program says is between it and
+    /// nobody.
     fn ready(&self, init: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
         let mut buffer = [0; 4096];
         let mut ended = false;
@@ -115,7 +122,9 @@ impl Notify {
             match socket::receive_now(&self.program, &mut buffer)? {
                 Some(length) => {
                     let said = buffer.get(..length).unwrap_or_default();
-                    if let Some(line) = said.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"READY=")) {
+                    if let Some(line) =
+                        said.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"READY="))
+                    {
                         return Ok(Some(line.to_vec()));
                     }
                 }
@@ -123,15 +132,18 @@ impl Notify {
                 // What it said last, before it ended, still counts.
                 None => {
                     let fds = [self.program.as_fd(), init];
-                    [_, ended] = wait::either_readable(fds, Bound::Endless(Why::ProgramNotReady))?;
+                    [_, ended] =
+                        wait::either_readable(fds, Bound::Endless(Unbounded::ProgramNotReady))?;
                 }
             }
         }
     }
 
-    /// sd_notify_barrier(3): the descriptor is closed when all that was sent before has been dealt with.
+    /// sd_notify_barrier(3): the descriptor is closed when all that was sent before has been dealt
+    /// with.
     fn barrier(&self) -> Result<()> {
-        let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2()".to_owned())?;
+        let (ours, theirs) =
+            rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2()".to_owned())?;
         socket::send(&self.host, b"BARRIER=1", Some(theirs.as_fd()))?;
         drop(theirs);
         if !wait::readable(ours.as_fd(), Bound::Within(BARRIER))? {

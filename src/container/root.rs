@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Container, ContainerId, Saved, gate, saved, status, trust};
+use super::{Container, ContainerId, StateFile, gate, state_file, status, trust};
 use crate::error::{Failure, Result};
 use crate::state::Status;
 use crate::sys::{self, Call, Named};
 
-/// The directory of all containers. They are looked at from here, without opening each: of the time that a thousand take,
-/// nearly all is the kernel's, for opening files.
+/// The directory of all containers. They are looked at from here, without opening each: of the time
+/// that a thousand take, nearly all is the kernel's, for opening files.
 #[derive(Debug)]
 pub struct StateRoot {
     fd: OwnedFd,
@@ -21,9 +21,9 @@ pub struct StateRoot {
 
 /// A container as it is seen from the state root.
 #[derive(Debug)]
-pub struct Seen {
+pub struct ContainerSummary {
     /// What is remembered of it.
-    pub saved: Saved,
+    pub saved: StateFile,
     /// What it does now, as [`Container::status`] has it.
     pub status: Status,
     /// The user whose container it is.
@@ -40,11 +40,13 @@ impl StateRoot {
             return Ok(None);
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty()).named(|| format!("open({path:?})"))?;
+        let fd =
+            rustix::fs::open(path, flags, Mode::empty()).named(|| format!("open({path:?})"))?;
         Ok(Some(Self { fd, path: path.to_owned() }))
     }
 
-    /// The ids of all directories that could be containers, sorted; what else lies there is nobody's business.
+    /// The ids of all directories that could be containers, sorted; what else lies there is
+    /// nobody's business.
     ///
     /// # Errors
     /// getdents(2).
@@ -56,7 +58,8 @@ impl StateRoot {
                 Err(Errno::NOENT) => continue,
                 other => other.named(name)?,
             };
-            // Some filesystems do not tell the type here; of what is no directory nothing can be read later.
+            // Some filesystems do not tell the type here; of what is no directory nothing can be
+            // read later.
             if !matches!(entry.file_type(), FileType::Directory | FileType::Unknown) {
                 continue;
             }
@@ -72,22 +75,22 @@ impl StateRoot {
     ///
     /// # Errors
     /// As [`Container::open`].
-    pub fn saved(&self, id: &ContainerId) -> Result<Saved> {
-        let file = format!("{id}/{}", saved::FILE);
-        Saved::read(self.fd.as_fd(), &file)?.ok_or_else(|| Failure::NoSuchContainer.into())
+    pub fn saved(&self, id: &ContainerId) -> Result<StateFile> {
+        let file = format!("{id}/{}", state_file::FILE);
+        StateFile::read(self.fd.as_fd(), &file)?.ok_or_else(|| Failure::NoSuchContainer.into())
     }
 
     /// Looks at a container.
     ///
     /// # Errors
     /// As [`Container::open`] and [`Container::status`].
-    pub fn look(&self, id: &ContainerId) -> Result<Seen> {
+    pub fn look(&self, id: &ContainerId) -> Result<ContainerSummary> {
         let saved = self.saved(id)?;
         let gate = || gate::is_there(self.fd.as_fd(), &format!("{id}/{}", gate::FILE));
         let held = || Ok(sys::fd::is_locked(&Container::directory(&self.path, id)?.fd)?);
         let status = status(&saved, gate, held)?;
         let stat = rustix::fs::statat(&self.fd, &**id, AtFlags::SYMLINK_NOFOLLOW);
         let owner = stat.named(|| format!("stat({:?})", self.path.join(&**id)))?.st_uid;
-        Ok(Seen { saved, status, owner })
+        Ok(ContainerSummary { saved, status, owner })
     }
 }

@@ -1,9 +1,11 @@
-//! Whether what is kept in the state root can be trusted: hooks in state.json are run with our rights, and signals go to
-//! the process that it names. So nobody else may be able to write there, nor to put another directory in its place.
+//! Whether what is kept in the state root can be trusted: hooks in state.json are run with our
+//! rights, and signals go to the process that it names. So nobody else may be able to write there,
+//! nor to put another directory in its place.
 //!
-//! From `/` to the state root each directory belongs to us or to root, and nobody else may write to it; on the way there
-//! a sticky directory such as /tmp may be everybody's, as only the owner can rename what is in it. As each step is judged
-//! below one that nobody else can change, it stays as it was seen.
+//! From `/` to the state root each directory belongs to us or to root, and nobody else may write to
+//! it; on the way there a sticky directory such as /tmp may be everybody's, as only the owner can
+//! rename what is in it. As each step is judged below one that nobody else can change, it stays as
+//! it was seen.
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -26,8 +28,8 @@ const STICKY: u32 = 0o1000;
 /// What a file is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
-    /// A directory, or a symbolic link, above the state root. In a user namespace the host's root is not mapped, and is
-    /// seen as the owner of `/`.
+    /// A directory, or a symbolic link, above the state root. In a user namespace the host's root
+    /// is not mapped, and is seen as the owner of `/`.
     Above { owner_of_slash: u32 },
     /// The state root and what is in it.
     Kept,
@@ -36,7 +38,8 @@ enum Role {
 /// Judges the state root and the way to it; false when it does not exist.
 ///
 /// # Errors
-/// [`Failure::Usage`], which names the directory and who may write there; lstat(2)'s, readlink(2)'s.
+/// [`Failure::Usage`], which names the directory and who may write there; lstat(2)'s,
+/// readlink(2)'s.
 pub(super) fn judge_root(state_root: &Path) -> Result<bool> {
     let path = std::path::absolute(state_root)?;
     let slash = lstat(Path::new("/"))?;
@@ -59,8 +62,10 @@ pub(super) fn judge_root(state_root: &Path) -> Result<bool> {
         };
         if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
             judge(&next, &stat, above)?;
-            links = links.checked_sub(1).ok_or(Errno::LOOP).named(|| format!("readlink({next:?})"))?;
-            let target = rustix::fs::readlink(&next, Vec::new()).named(|| format!("readlink({next:?})"))?;
+            links =
+                links.checked_sub(1).ok_or(Errno::LOOP).named(|| format!("readlink({next:?})"))?;
+            let target =
+                rustix::fs::readlink(&next, Vec::new()).named(|| format!("readlink({next:?})"))?;
             let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
             if target.is_absolute() {
                 at = PathBuf::from("/");

@@ -1,11 +1,13 @@
-//! What of a container is not its own, and so not in its images: mounts of the host, namespaces that it joined, and the
-//! standard streams. At `checkpoint` each is given a name, and at `restore` the same name is given a thing of the host.
-//! config.json: mounts[].destination, mounts[].source, linux.namespaces, linux.maskedPaths, linux.readonlyPaths
+//! What of a container is not its own, and so not in its images: mounts of the host, namespaces
+//! that it joined, and the standard streams. At `checkpoint` each is given a name, and at `restore`
+//! the same name is given a thing of the host.
+//! config.json: mounts[].destination, mounts[].source, linux.namespaces, linux.maskedPaths
+//! config.json: linux.readonlyPaths
 //! config.json: root.readonly
 //! process: runtime
 //!
-//! Of a mount the name is its place in config.json. Where it is in the container is asked of the kernel, and looked at by
-//! handles: the container's links lead wherever it likes.
+//! Of a mount the name is its place in config.json. Where it is in the container is asked of the
+//! kernel, and looked at by handles: the container's links lead wherever it likes.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -13,16 +15,16 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, OFlags, StatxAttributes, StatxFlags, makedev};
 use rustix::io::Errno;
 
-use super::message::{Message, option};
+use super::message::{CriuMessage, option};
 use crate::error::{AtKey, Context, Failure, Problem, Result};
 use crate::plan::Plan;
 use crate::plan::cgroup_mount::{CgroupMountPlan, HierarchyView};
-use crate::plan::devices::Method;
+use crate::plan::devices::NodeMethod;
 use crate::plan::masked_paths::ListedPath;
-use crate::plan::mount_options::{Link, attr};
+use crate::plan::mount_options::{SourceLink, attr};
 use crate::plan::mounts::{MountSource, MountStep};
-use crate::plan::namespaces::{IPC, Join, Kind, MOUNT, NETWORK, PID, USER, UTS};
-use crate::sys::mountinfo::{self, Mount};
+use crate::plan::namespaces::{IPC, Join, MOUNT, NETWORK, NamespaceKind, PID, USER, UTS};
+use crate::sys::mountinfo::{self, MountInfo};
 use crate::sys::proc::Proc;
 use crate::sys::root::{Root, file_type};
 use crate::sys::{Call, Named, device, fd};
@@ -47,15 +49,15 @@ fn device_name(path: &str) -> String {
 #[derive(Debug)]
 pub struct View {
     root: Root,
-    mounts: Vec<Mount>,
+    mounts: Vec<MountInfo>,
     pid: i32,
 }
 
 /// What a path in the container leads to.
-struct Found<'a> {
+struct FoundPath<'a> {
     handle: OwnedFd,
     /// The mount that it is on.
-    mount: &'a Mount,
+    mount: &'a MountInfo,
     /// Whether it is that mount's root.
     is_mount: bool,
 }
@@ -71,7 +73,7 @@ impl View {
         Ok(Self { root, mounts, pid })
     }
 
-    fn find(&self, path: &str) -> Result<Option<Found<'_>>> {
+    fn find(&self, path: &str) -> Result<Option<FoundPath<'_>>> {
         let handle = match self.root.resolve(path) {
             Err(call) if call.is(Errno::NOENT) || call.is(Errno::NOTDIR) => return Ok(None),
             result => result?,
@@ -79,8 +81,14 @@ impl View {
         let stat = rustix::fs::statx(&handle, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
             .named(|| format!("statx({path:?}, STATX_MNT_ID)"))?;
         let mount = self.mounts.iter().find(|mount| mount.id == stat.stx_mnt_id);
-        let mount = mount.with_context(|| format!("the mount of {path:?} is not in /proc/{}/mountinfo", self.pid))?;
-        Ok(Some(Found { handle, mount, is_mount: stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) }))
+        let mount = mount.with_context(|| {
+            format!("the mount of {path:?} is not in /proc/{}/mountinfo", self.pid)
+        })?;
+        Ok(Some(FoundPath {
+            handle,
+            mount,
+            is_mount: stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
+        }))
     }
 
     /// Whether there is a mount on the path.
@@ -121,7 +129,7 @@ impl View {
                 add(&path, name).at(format_args!("/mounts/{}", step.index))?;
             }
         }
-        if plan.devices.populate && plan.devices.method != Method::Make {
+        if plan.devices.populate && plan.devices.method != NodeMethod::Make {
             for node in &plan.devices.nodes {
                 add(&node.path, device_name(&node.path))?;
             }
@@ -154,7 +162,11 @@ impl View {
         for ListedPath { index, path } in &plan.rootfs.readonly_paths {
             read_only(path, &format!("/linux/readonlyPaths/{index}"))?;
         }
-        for step in plan.mounts.iter().filter(|step| (step.attributes.set | step.recursive.set) & attr::RDONLY != 0) {
+        for step in plan
+            .mounts
+            .iter()
+            .filter(|step| (step.attributes.set | step.recursive.set) & attr::RDONLY != 0)
+        {
             let is_host = matches!(step.source, MountSource::Bind { .. });
             if is_host && self.find(&step.destination)?.is_some_and(|found| found.is_mount) {
                 read_only(&step.destination, &format!("/mounts/{}", step.index))?;
@@ -184,7 +196,10 @@ impl View {
         for step in plan.mounts.iter().rev() {
             let MountSource::Bind { path, .. } = &step.source else { continue };
             let key = format!("/mounts/{}", step.index);
-            let Some(found) = self.find(&step.destination).at(&key)?.filter(|found| found.is_mount) else { continue };
+            let Some(found) = self.find(&step.destination).at(&key)?.filter(|found| found.is_mount)
+            else {
+                continue;
+            };
             if seen.contains(&found.mount.id) {
                 continue;
             }
@@ -192,14 +207,17 @@ impl View {
             let there = rustix::fs::fstat(&found.handle).named(|| "fstat()".to_owned()).at(&key)?;
             let wanted = rustix::fs::stat(path).named(|| format!("stat({path:?})")).at(&key)?;
             if (there.st_dev, there.st_ino) != (wanted.st_dev, wanted.st_ino) {
-                return Err(broken(&key, &format!("/{} shows something else than {path:?}", step.destination)));
+                return Err(broken(
+                    &key,
+                    &format!("/{} shows something else than {path:?}", step.destination),
+                ));
             }
         }
         Ok(())
     }
 
-    /// What the standard streams of the first process are, as far as they are not the container's: their names. Also
-    /// those among them that criu must be told of.
+    /// What the standard streams of the first process are, as far as they are not the container's:
+    /// their names. Also those among them that criu must be told of.
     ///
     /// # Errors
     /// Errors of reading /proc.
@@ -225,8 +243,9 @@ impl View {
         Ok((names, files))
     }
 
-    /// The name that criu has for a file that is on none of the container's mounts, if that is a device like `/dev/null`:
-    /// any other of the same kind will do in its place. A regular file would have to have the same size.
+    /// The name that criu has for a file that is on none of the container's mounts, if that is a
+    /// device like `/dev/null`: any other of the same kind will do in its place. A regular file
+    /// would have to have the same size.
     fn file_of_host(&self, number: u32, path: &str) -> Result<Option<String>> {
         let stat = match rustix::fs::stat(path) {
             Err(Errno::NOENT) => return Ok(None),
@@ -237,8 +256,11 @@ impl View {
             return Ok(None);
         }
         let info = Proc::open()?.read(&format!("{}/fdinfo/{number}", self.pid))?;
-        let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse::<u64>().ok());
-        let Some(mount) = mount.filter(|id| self.mounts.iter().all(|mount| mount.id != *id)) else { return Ok(None) };
+        let mount =
+            info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse::<u64>().ok());
+        let Some(mount) = mount.filter(|id| self.mounts.iter().all(|mount| mount.id != *id)) else {
+            return Ok(None);
+        };
         Ok(Some(format!("file[{mount:x}:{:x}]", stat.st_ino)))
     }
 }
@@ -247,7 +269,11 @@ impl View {
 fn of_host(plan: &Plan, step: &MountStep) -> Vec<(String, String, String)> {
     match (&step.source, &plan.cgroup_mount) {
         (MountSource::Bind { path, .. }, _) => {
-            vec![(step.destination.clone(), mount_name(step.index), path.to_string_lossy().into_owned())]
+            vec![(
+                step.destination.clone(),
+                mount_name(step.index),
+                path.to_string_lossy().into_owned(),
+            )]
         }
         (MountSource::Cgroup { .. }, CgroupMountPlan::Legacy { hierarchies, .. }) => {
             let bound = hierarchies.iter().filter_map(|hierarchy| match &hierarchy.view {
@@ -256,16 +282,25 @@ fn of_host(plan: &Plan, step: &MountStep) -> Vec<(String, String, String)> {
             });
             let there = |name: &String| format!("{}/{name}", step.destination);
             bound
-                .map(|(name, path)| (there(name), cgroup_name(step.index, name), path.to_string_lossy().into_owned()))
+                .map(|(name, path)| {
+                    (
+                        there(name),
+                        cgroup_name(step.index, name),
+                        path.to_string_lossy().into_owned(),
+                    )
+                })
                 .collect()
         }
         _ => Vec::new(),
     }
 }
 
-/// Names and what they stand for on this host, for `restore`. More than the images have does no harm.
-pub fn mounts_of_host(plan: &Plan, notify: &Path, options: &mut Message) {
-    let add = |options: &mut Message, name: &str, source: &str| options.pair(option::EXTERNAL_MOUNT, name, source);
+/// Names and what they stand for on this host, for `restore`. More than the images have does no
+/// harm.
+pub fn mounts_of_host(plan: &Plan, notify: &Path, options: &mut CriuMessage) {
+    let add = |options: &mut CriuMessage, name: &str, source: &str| {
+        options.pair(option::EXTERNAL_MOUNT, name, source)
+    };
     for (_, name, source) in plan.mounts.iter().flat_map(|step| of_host(plan, step)) {
         // criu compares the path with mount points: no `.`, `..` or link may be in it.
         let path = Path::new(&source).canonicalize().unwrap_or_else(|_| PathBuf::from(&source));
@@ -274,7 +309,7 @@ pub fn mounts_of_host(plan: &Plan, notify: &Path, options: &mut Message) {
     // That of the notify socket stands behind those of the config.
     add(options, &mount_name(plan.mounts.len()), &notify.to_string_lossy());
     add(options, NULL, "/dev/null");
-    if plan.devices.method != Method::Make {
+    if plan.devices.method != NodeMethod::Make {
         for node in &plan.devices.nodes {
             let path = format!("/{}", node.path);
             let id = device::Id::new(node.kind.letter(), node.major, node.minor);
@@ -285,11 +320,13 @@ pub fn mounts_of_host(plan: &Plan, notify: &Path, options: &mut Message) {
 
 fn is_null(handle: &OwnedFd) -> Result<bool, Call> {
     let stat = rustix::fs::fstat(handle).named(|| "fstat()".to_owned())?;
-    Ok(FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == makedev(1, 3))
+    Ok(FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && stat.st_rdev == makedev(1, 3))
 }
 
 fn broken(key: &str, text: &str) -> anyhow::Error {
-    Failure::BadConfig(Problem { key: key.to_owned(), text: format!("in the container, {text}") }).into()
+    Failure::BadConfig(Problem { key: key.to_owned(), text: format!("in the container, {text}") })
+        .into()
 }
 
 /// Namespaces without which nothing can be saved or brought back, or with which.
@@ -299,14 +336,17 @@ fn broken(key: &str, text: &str) -> anyhow::Error {
 pub fn refuse_namespaces(plan: &Plan) -> Result<()> {
     if !plan.namespaces.creates(&MOUNT) {
         let text = "a checkpoint needs a mount namespace that the container makes".to_owned();
-        return Err(Failure::BadConfig(Problem { key: "/linux/namespaces".to_owned(), text }).into());
+        return Err(
+            Failure::BadConfig(Problem { key: "/linux/namespaces".to_owned(), text }).into()
+        );
     }
     let known = [&NETWORK, &PID, &IPC, &UTS, &USER];
     match plan.namespaces.join.iter().find(|join| !known.contains(&join.kind)) {
         None => Ok(()),
         Some(Join { kind, index, .. }) => {
             let text = format!("criu cannot join a {} namespace", kind.name);
-            Err(Failure::BadConfig(Problem { key: format!("/linux/namespaces/{index}"), text }).into())
+            Err(Failure::BadConfig(Problem { key: format!("/linux/namespaces/{index}"), text })
+                .into())
         }
     }
 }
@@ -316,19 +356,25 @@ pub fn refuse_namespaces(plan: &Plan) -> Result<()> {
 /// # Errors
 /// [`Failure::BadConfig`].
 pub fn refuse_links(plan: &Plan) -> Result<()> {
-    let of_a_link =
-        |step: &&MountStep| step.keep_destination || matches!(step.source, MountSource::Bind { link: Link::Mount, .. });
+    let of_a_link = |step: &&MountStep| {
+        step.keep_destination
+            || matches!(step.source, MountSource::Bind { link: SourceLink::Mount, .. })
+    };
     match plan.mounts.iter().find(of_a_link) {
         None => Ok(()),
         Some(step) => {
             let text = "criu cannot save mounts with src-nofollow or dest-nofollow".to_owned();
-            Err(Failure::BadConfig(Problem { key: format!("/mounts/{}/options", step.index), text }).into())
+            Err(Failure::BadConfig(Problem {
+                key: format!("/mounts/{}/options", step.index),
+                text,
+            })
+            .into())
         }
     }
 }
 
 /// The name of a namespace that criu leaves alone; as runc has it.
-fn namespace_name(kind: &Kind) -> &'static str {
+fn namespace_name(kind: &NamespaceKind) -> &'static str {
     if *kind == NETWORK { "extRootNetNS" } else { "extRootPidNS" }
 }
 
@@ -336,11 +382,14 @@ fn namespace_name(kind: &Kind) -> &'static str {
 ///
 /// # Errors
 /// stat(2)'s.
-pub fn name_namespaces(plan: &Plan, pid: i32, options: &mut Message) -> Result<()> {
+pub fn name_namespaces(plan: &Plan, pid: i32, options: &mut CriuMessage) -> Result<()> {
     for join in plan.namespaces.join.iter().filter(|join| [&NETWORK, &PID].contains(&join.kind)) {
         let path = format!("/proc/{pid}/ns/{}", join.kind.file);
         let stat = rustix::fs::stat(path.as_str()).named(|| format!("stat({path:?})"))?;
-        options.text(option::EXTERNAL, &format!("{}[{}]:{}", join.kind.file, stat.st_ino, namespace_name(join.kind)));
+        options.text(
+            option::EXTERNAL,
+            &format!("{}[{}]:{}", join.kind.file, stat.st_ino, namespace_name(join.kind)),
+        );
     }
     Ok(())
 }
@@ -349,11 +398,13 @@ pub fn name_namespaces(plan: &Plan, pid: i32, options: &mut Message) -> Result<(
 ///
 /// # Errors
 /// A path that cannot be opened.
-pub fn join_namespaces(plan: &Plan, options: &mut Message) -> Result<Vec<OwnedFd>> {
+pub fn join_namespaces(plan: &Plan, options: &mut CriuMessage) -> Result<Vec<OwnedFd>> {
     let mut files = Vec::new();
     for join in &plan.namespaces.join {
         let file = fd::open(&join.path, OFlags::RDONLY)
-            .with_context(|| format!("joining the {} namespace {}", join.kind.name, join.path.display()))
+            .with_context(|| {
+                format!("joining the {} namespace {}", join.kind.name, join.path.display())
+            })
             .at(format_args!("/linux/namespaces/{}/path", join.index))?;
         if [&NETWORK, &PID].contains(&join.kind) {
             inherit(options, namespace_name(join.kind), file.as_raw_fd());
@@ -366,7 +417,7 @@ pub fn join_namespaces(plan: &Plan, options: &mut Message) -> Result<Vec<OwnedFd
 }
 
 /// Gives the restored process our standard streams in place of those it had from outside.
-pub fn inherit_streams(names: &[String], options: &mut Message) {
+pub fn inherit_streams(names: &[String], options: &mut CriuMessage) {
     for (name, number) in names.iter().zip(0..3) {
         let is_first = names.iter().position(|other| other == name) == usize::try_from(number).ok();
         if is_first && (name.starts_with("pipe:") || name.starts_with("file[")) {
@@ -375,8 +426,8 @@ pub fn inherit_streams(names: &[String], options: &mut Message) {
     }
 }
 
-fn inherit(options: &mut Message, name: &str, number: i32) {
-    let mut inherited = Message::default();
+fn inherit(options: &mut CriuMessage, name: &str, number: i32) {
+    let mut inherited = CriuMessage::default();
     inherited.text(1, name);
     inherited.number(2, u64::from(number.unsigned_abs()));
     options.message(option::INHERIT_FD, &inherited);

@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
 use super::Failed;
-use super::message::{Message, option};
+use super::message::{CriuMessage, option};
 use crate::error::{Context, Result};
 use crate::sys::{self, Named, small_file};
 
@@ -29,8 +29,8 @@ pub struct Images {
 }
 
 impl Images {
-    /// Opens them, made if `make` says so; `log` is the log's name. Without a directory for the work, it is that of the
-    /// images.
+    /// Opens them, made if `make` says so; `log` is the log's name. Without a directory for the
+    /// work, it is that of the images.
     ///
     /// # Errors
     /// The failed call's.
@@ -39,14 +39,16 @@ impl Images {
             self::make(path).context("making the directory of the images (--image-path)")?;
         }
         let directory = open(path).context("the directory of the images (--image-path)")?;
-        let opened = work.map(|work| make_and_open(work).context("the directory of the work files (--work-path)"));
+        let opened = work.map(|work| {
+            make_and_open(work).context("the directory of the work files (--work-path)")
+        });
         Ok(Self { directory, work: opened.transpose()?, log: work.unwrap_or(path).join(log) })
     }
 
     /// What criu is told of them.
     #[must_use]
-    pub fn options(&self) -> Message {
-        let mut options = Message::default();
+    pub fn options(&self) -> CriuMessage {
+        let mut options = CriuMessage::default();
         options.number(option::IMAGES_DIR_FD, number(&self.directory));
         if let Some(work) = &self.work {
             options.number(option::WORK_DIR_FD, number(work));
@@ -68,7 +70,8 @@ impl Images {
             Err(errno) => Err(errno).named(|| format!("unlink({DESCRIPTORS:?})"))?,
         }
         let mut file = sys::fd::create_new(&self.directory, DESCRIPTORS, 0o600)?;
-        file.write_all(&serde_json::to_vec(descriptors)?).with_context(|| format!("writing {DESCRIPTORS}"))
+        file.write_all(&serde_json::to_vec(descriptors)?)
+            .with_context(|| format!("writing {DESCRIPTORS}"))
     }
 
     /// What they were.
@@ -76,9 +79,11 @@ impl Images {
     /// # Errors
     /// The failed call's; that it is not a list of texts.
     pub fn descriptors(&self) -> Result<Vec<String>> {
-        let text = small_file::read_all(self.directory.as_fd(), DESCRIPTORS, || DESCRIPTORS.to_owned())
-            .context("these are no images of a container (--image-path)")?;
-        serde_json::from_slice(&text).with_context(|| format!("reading {DESCRIPTORS} (--image-path)"))
+        let text =
+            small_file::read_all(self.directory.as_fd(), DESCRIPTORS, || DESCRIPTORS.to_owned())
+                .context("these are no images of a container (--image-path)")?;
+        serde_json::from_slice(&text)
+            .with_context(|| format!("reading {DESCRIPTORS} (--image-path)"))
     }
 
     /// Says of criu's failure, if it is one, where it is explained, and the line that tells why.
@@ -98,8 +103,8 @@ impl Images {
 /// What criu calls an error, and goes on: without CAP_SYS_RESOURCE it cannot raise its own limit.
 const HARMLESS: &[&str] = &["Can't setup RLIMIT_NOFILE for self"];
 
-/// The line that tells of the error by which criu failed, without the time and the place in criu's sources: the first,
-/// since those after it say what came of that one.
+/// The line that tells of the error by which criu failed, without the time and the place in criu's
+/// sources: the first, since those after it say what came of that one.
 fn decisive_error(log: impl Read) -> Option<String> {
     let mut lines = BufReader::new(log).split(b'\n').map_while(Result::ok);
     let line = lines.find_map(|line| {
@@ -116,7 +121,11 @@ fn number(fd: &OwnedFd) -> u64 {
 }
 
 fn make(path: &Path) -> Result<()> {
-    Ok(std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).named(|| format!("mkdir({path:?})"))?)
+    Ok(std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .named(|| format!("mkdir({path:?})"))?)
 }
 
 fn open(path: &Path) -> Result<OwnedFd> {
@@ -137,8 +146,7 @@ mod tests {
         let log =
             b"(00.1) Warn  (criu/a.c:1): x\n(00.2) Error (criu/b.c:2): no \x1bway\n(00.3) Error (criu/c.c:3): y\n";
         assert_eq!(decisive_error(&log[..]).as_deref(), Some("no way"));
-        let limit =
-            "(00.0) Error (criu/util.c:9): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted\n";
+        let limit = "(00.0) Error (criu/util.c:9): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted\n";
         let after = [limit.as_bytes(), log].concat();
         assert_eq!(decisive_error(&after[..]).as_deref(), Some("no way"));
         assert_eq!(decisive_error(limit.as_bytes()), None);

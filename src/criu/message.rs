@@ -1,12 +1,16 @@
-//! What is said to criu and what it says, as its rpc.proto has it: messages of protocol buffers, of which we need a few
-//! numbers and texts. That is two kinds of fields, so the encoding is here and not a library's (protobuf.dev,
-//! "Encoding"): `prost` would bring code for both directions of every message, and a generator.
+//! What is said to criu and what it says, as its rpc.proto has it: messages of protocol buffers, of
+//! which we need a few numbers and texts. That is two kinds of fields, so the encoding is here and
+//! not a library's (protobuf.dev, "Encoding"): `prost` would bring code for both directions of
+//! every message, and a generator.
 
 use crate::error::Result;
 
 /// Fields of `criu_opts`.
 pub mod option {
-    #![expect(missing_docs, reason = "the names are those of rpc.proto, the meanings those of criu(8)")]
+    #![expect(
+        missing_docs,
+        reason = "the names are those of rpc.proto, the meanings those of criu(8)"
+    )]
     pub const IMAGES_DIR_FD: u32 = 1;
     pub const PID: u32 = 2;
     pub const LEAVE_RUNNING: u32 = 3;
@@ -46,7 +50,7 @@ pub mod option {
 
 /// `criu_req_type`: what is asked for, and what an answer is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum RequestType {
     /// Save the processes.
     Dump = 1,
     /// Bring them back.
@@ -61,7 +65,7 @@ pub enum Kind {
     Version = 10,
 }
 
-impl Kind {
+impl RequestType {
     /// As errors name it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -78,9 +82,9 @@ impl Kind {
 
 /// A message being written.
 #[derive(Debug, Default, Clone)]
-pub struct Message(Vec<u8>);
+pub struct CriuMessage(Vec<u8>);
 
-impl Message {
+impl CriuMessage {
     /// A number, or a truth as 1.
     pub fn number(&mut self, field: u32, value: impl Into<u64>) {
         self.varint(u64::from(field) << 3);
@@ -135,8 +139,8 @@ impl Message {
 
 /// `criu_req`.
 #[must_use]
-pub fn request(kind: Kind, options: &Message) -> Message {
-    let mut request = Message::default();
+pub fn request(kind: RequestType, options: &CriuMessage) -> CriuMessage {
+    let mut request = CriuMessage::default();
     request.number(1, kind as u64);
     if !options.0.is_empty() {
         request.message(2, options);
@@ -146,25 +150,25 @@ pub fn request(kind: Kind, options: &Message) -> Message {
 
 /// The answer to a notification: go on, or do not.
 #[must_use]
-pub fn notified(success: bool) -> Message {
-    let mut request = request(Kind::Notify, &Message::default());
+pub fn notified(success: bool) -> CriuMessage {
+    let mut request = request(RequestType::Notify, &CriuMessage::default());
     request.number(3, u64::from(success));
     request
 }
 
 /// The question what is there of `mem_track` (1) or `lazy_pages` (2) of `criu_features`.
 #[must_use]
-pub fn feature(number: u32) -> Message {
-    let mut features = Message::default();
+pub fn feature(number: u32) -> CriuMessage {
+    let mut features = CriuMessage::default();
     features.number(number, 1_u64);
-    let mut request = request(Kind::FeatureCheck, &Message::default());
+    let mut request = request(RequestType::FeatureCheck, &CriuMessage::default());
     request.message(5, &features);
     request
 }
 
 /// `criu_resp`, as far as we want to know it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct Response {
     /// `criu_req_type`: what it is about.
     pub kind: u64,
     /// Whether it was done.
@@ -181,7 +185,7 @@ pub struct Answer {
     pub version: u64,
 }
 
-impl Answer {
+impl Response {
     /// Reads one.
     ///
     /// # Errors
@@ -190,20 +194,23 @@ impl Answer {
         let mut answer = Self::default();
         for (field, value) in fields(bytes)? {
             match (field, value) {
-                (1, Value::Number(kind)) => answer.kind = kind,
-                (2, Value::Number(success)) => answer.success = success != 0,
-                (3 | 4, Value::Bytes(restored)) => answer.pid = number(restored, 1)?,
-                (5, Value::Bytes(notify)) => {
+                (1, FieldValue::Number(kind)) => answer.kind = kind,
+                (2, FieldValue::Number(success)) => answer.success = success != 0,
+                (3 | 4, FieldValue::Bytes(restored)) => answer.pid = number(restored, 1)?,
+                (5, FieldValue::Bytes(notify)) => {
                     answer.pid = number(notify, 2)?;
                     answer.script = text(notify, 1)?;
                 }
-                (7, Value::Number(errno)) => answer.errno = int32(errno),
-                (8, Value::Bytes(features)) => {
-                    let there = |(field, value): &(u32, Value<'_>)| (*value == Value::Number(1)).then_some(*field);
+                (7, FieldValue::Number(errno)) => answer.errno = int32(errno),
+                (8, FieldValue::Bytes(features)) => {
+                    let there = |(field, value): &(u32, FieldValue<'_>)| {
+                        (*value == FieldValue::Number(1)).then_some(*field)
+                    };
                     answer.features = fields(features)?.iter().filter_map(there).collect();
                 }
-                (10, Value::Bytes(version)) => {
-                    let part = |field| number(version, field).map(|part| u64::from(part.unsigned_abs()));
+                (10, FieldValue::Bytes(version)) => {
+                    let part =
+                        |field| number(version, field).map(|part| u64::from(part.unsigned_abs()));
                     answer.version = part(1)? * 10_000 + part(2)? * 100 + part(4)?;
                 }
                 _ => {}
@@ -214,31 +221,31 @@ impl Answer {
 
     /// The same as a kind, if it is one of ours.
     #[must_use]
-    pub fn is(&self, kind: Kind) -> bool {
+    pub fn is(&self, kind: RequestType) -> bool {
         self.kind == kind as u64
     }
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Value<'a> {
+enum FieldValue<'a> {
     Number(u64),
     Bytes(&'a [u8]),
 }
 
 /// The fields of a message, in order.
-fn fields(mut bytes: &[u8]) -> Result<Vec<(u32, Value<'_>)>> {
+fn fields(mut bytes: &[u8]) -> Result<Vec<(u32, FieldValue<'_>)>> {
     let mut fields = Vec::new();
     while !bytes.is_empty() {
         let tag = varint(&mut bytes)?;
         let value = match tag & 7 {
-            0 => Value::Number(varint(&mut bytes)?),
+            0 => FieldValue::Number(varint(&mut bytes)?),
             2 => {
                 let length = usize::try_from(varint(&mut bytes)?)?;
                 let Some((value, rest)) = bytes.split_at_checked(length) else {
                     anyhow::bail!("criu's answer ends early")
                 };
                 bytes = rest;
-                Value::Bytes(value)
+                FieldValue::Bytes(value)
             }
             other => anyhow::bail!("criu's answer has a field of the unknown type {other}"),
         };
@@ -250,7 +257,9 @@ fn fields(mut bytes: &[u8]) -> Result<Vec<(u32, Value<'_>)>> {
 fn varint(bytes: &mut &[u8]) -> Result<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
-        let Some((first, rest)) = bytes.split_first() else { anyhow::bail!("criu's answer ends early") };
+        let Some((first, rest)) = bytes.split_first() else {
+            anyhow::bail!("criu's answer ends early")
+        };
         *bytes = rest;
         value |= u64::from(first & 0x7f) << shift;
         if first & 0x80 == 0 {
@@ -264,7 +273,7 @@ fn varint(bytes: &mut &[u8]) -> Result<u64> {
 fn number(message: &[u8], field: u32) -> Result<i32> {
     let last = fields(message)?.into_iter().rfind(|(found, _)| *found == field);
     Ok(match last {
-        Some((_, Value::Number(value))) => int32(value),
+        Some((_, FieldValue::Number(value))) => int32(value),
         _ => 0,
     })
 }
@@ -277,43 +286,54 @@ fn int32(value: u64) -> i32 {
 fn text(message: &[u8], field: u32) -> Result<String> {
     let last = fields(message)?.into_iter().rfind(|(found, _)| *found == field);
     Ok(match last {
-        Some((_, Value::Bytes(text))) => String::from_utf8_lossy(text).into_owned(),
+        Some((_, FieldValue::Bytes(text))) => String::from_utf8_lossy(text).into_owned(),
         _ => String::new(),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, Kind, Message, notified, option, request};
+    use super::{CriuMessage, RequestType, Response, notified, option, request};
 
     /// What `protoc --encode=criu_req` makes of the same.
     #[test]
     fn requests_are_encoded_as_by_protoc() {
-        let mut options = Message::default();
+        let mut options = CriuMessage::default();
         options.number(option::IMAGES_DIR_FD, 300_u64);
         options.switch(option::SHELL_JOB, true);
         options.switch(option::FILE_LOCKS, false);
         options.text(option::LOG_FILE, "dump.log");
         options.pair(option::EXTERNAL_MOUNT, "/a", "b");
-        let expected = b"\x08\x01\x12\x19\x08\xac\x02\x38\x01\x52\x08dump.log\xba\x01\x07\x0a\x02/a\x12\x01b";
-        assert_eq!(request(Kind::Dump, &options).as_bytes(), expected);
+        let expected =
+            b"\x08\x01\x12\x19\x08\xac\x02\x38\x01\x52\x08dump.log\xba\x01\x07\x0a\x02/a\x12\x01b";
+        assert_eq!(request(RequestType::Dump, &options).as_bytes(), expected);
         assert_eq!(notified(true).as_bytes(), b"\x08\x06\x18\x01");
         assert_eq!(notified(false).as_bytes(), b"\x08\x06\x18\x00");
     }
 
     #[test]
     fn answers_are_read() {
-        let read = |bytes| Answer::read(bytes).expect("an answer");
+        let read = |bytes| Response::read(bytes).expect("an answer");
         let notify = read(b"\x08\x06\x10\x01\x2a\x10\x0a\x0cpost-restore\x10\x2a");
-        assert!(notify.is(Kind::Notify) && notify.success && notify.script == "post-restore" && notify.pid == 42);
+        assert!(
+            notify.is(RequestType::Notify)
+                && notify.success
+                && notify.script == "post-restore"
+                && notify.pid == 42
+        );
         let failed = read(b"\x08\x01\x10\x00\x38\x34\x4a\x02no");
         assert_eq!((failed.success, failed.errno), (false, 52));
         let negative = read(b"\x08\x01\x10\x00\x38\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01");
         assert_eq!(negative.errno, -1);
         assert_eq!(read(b"\x08\x0a\x10\x01\x52\x06\x08\x03\x10\x11\x20\x01").version, 31_701);
         assert_eq!(read(b"\x08\x09\x10\x01\x42\x04\x08\x01\x10\x00").features, [1]);
-        for broken in [&b"\x08"[..], b"\x2a\x10\x0a", b"\x0b", b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"] {
-            Answer::read(broken).expect_err("no message");
+        for broken in [
+            &b"\x08"[..],
+            b"\x2a\x10\x0a",
+            b"\x0b",
+            b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        ] {
+            Response::read(broken).expect_err("no message");
         }
     }
 }

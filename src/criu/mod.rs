@@ -1,10 +1,11 @@
-//! Speaking to criu(8), the program that saves processes and brings them back: `criu swrk` takes a request by a socket
-//! that it is born with, tells what comes to pass, and answers.
-//! process: runtime
+//! Speaking to criu(8), the program that saves processes and brings them back: `criu swrk` takes a
+//! request by a socket that it is born with, tells what comes to pass, and answers. process:
+//! runtime
 //!
-//! What criu writes of a container, its images, belongs to whoever asked for it; they are as trusted as config.json.
-//! The container is not: what is outside of it (`external`) has names that we give, never paths of its rootfs, and what
-//! is to be read-only or hidden is looked at again before its processes go on (CVE-2026-119101).
+//! What criu writes of a container, its images, belongs to whoever asked for it; they are as
+//! trusted as config.json. The container is not: what is outside of it (`external`) has names that
+//! we give, never paths of its rootfs, and what is to be read-only or hidden is looked at again
+//! before its processes go on (CVE-2026-119101).
 
 pub mod external;
 pub mod images;
@@ -22,13 +23,13 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Failure, Report, Result};
 use crate::sync::{self, FromInit};
-use crate::sys::clone::{self, Birth, SingleThreaded};
+use crate::sys::clone::{self, CloneRequest, SingleThreaded};
 use crate::sys::pidfd::{self, Exit};
-use crate::sys::wait::{Bound, Why};
+use crate::sys::wait::{Bound, Unbounded};
 use crate::sys::{Call, fd, process, signal, socket};
-use message::{Answer, Kind, Message};
+use message::{CriuMessage, RequestType, Response};
 
-/// The oldest criu that knows all that we ask for, as [`Answer::version`] has it.
+/// The oldest criu that knows all that we ask for, as [`Response::version`] has it.
 const OLDEST: u64 = 31_600;
 
 /// How long criu may take to end when it has answered.
@@ -36,24 +37,31 @@ const END: Bound = Bound::Within(Duration::from_secs(30));
 
 /// A criu that is new enough.
 #[derive(Debug)]
-pub struct Program(CString);
+pub struct CriuProgram(CString);
 
-impl Program {
+impl CriuProgram {
     /// Finds it in `PATH`, and asks which it is.
     ///
     /// # Errors
     /// [`Failure::Unsupported`] when there is none, or it is too old.
     pub fn find() -> Result<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let is_program =
-            |file: &std::path::PathBuf| file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok();
-        let found = std::env::split_paths(&path).map(|directory| directory.join("criu")).find(is_program);
+        let is_program = |file: &std::path::PathBuf| {
+            file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok()
+        };
+        let found =
+            std::env::split_paths(&path).map(|directory| directory.join("criu")).find(is_program);
         let Some(file) = found else {
-            return Err(Failure::Unsupported("criu: executable file not found in $PATH".to_owned()).into());
+            return Err(Failure::Unsupported(
+                "criu: executable file not found in $PATH".to_owned(),
+            )
+            .into());
         };
         let program = Self(CString::new(file.as_os_str().as_bytes())?);
-        let criu = program.start(&Birth::default(), &[], |_| Ok(()))?;
-        let version = criu.ask(&message::request(Kind::Version, &Message::default()), |_| Ok(()))?.version;
+        let criu = program.start(&CloneRequest::default(), &[], |_| Ok(()))?;
+        let version = criu
+            .ask(&message::request(RequestType::Version, &CriuMessage::default()), |_| Ok(()))?
+            .version;
         log::debug!("{} has the version {version}", file.display());
         if version < OLDEST {
             let text = format!("criu version {version} is too old, it must be {OLDEST} or higher");
@@ -67,31 +75,39 @@ impl Program {
     /// # Errors
     /// [`Failure::Unsupported`] when they have not.
     pub fn need(&self, number: u32, name: &str) -> Result<()> {
-        let criu = self.start(&Birth::default(), &[], |_| Ok(()))?;
-        let answer = criu.ask(&message::feature(number), |_| Ok(())).context("CRIU feature check failed")?;
+        let criu = self.start(&CloneRequest::default(), &[], |_| Ok(()))?;
+        let answer =
+            criu.ask(&message::feature(number), |_| Ok(())).context("CRIU feature check failed")?;
         if !answer.features.contains(&number) {
             return Err(Failure::Unsupported(format!("criu is missing features: {name}")).into());
         }
         Ok(())
     }
 
-    /// Starts it, in a cgroup of its own if `birth` says so. It has our standard streams and `inherited`, at the same
-    /// numbers. Its mounts are ours: it works in directories that we have opened. `settle` has its pid, before it runs.
+    /// Starts it, in a cgroup of its own if `birth` says so. It has our standard streams and
+    /// `inherited`, at the same numbers. Its mounts are ours: it works in directories that we have
+    /// opened. `settle` has its pid, before it runs.
     ///
     /// # Errors
     /// What went wrong on either side.
     pub fn start(
         &self,
-        birth: &Birth<'_>,
+        birth: &CloneRequest<'_>,
         inherited: &[BorrowedFd<'_>],
         settle: impl FnOnce(i32) -> Result<()>,
     ) -> Result<Criu> {
         let token = SingleThreaded::prove()?;
         let (ours, theirs) = socket::pair()?;
         let (wire, their_wire) = sync::pair()?;
-        let arguments = [CString::from(c"criu"), CString::from(c"swrk"), CString::new(theirs.as_raw_fd().to_string())?];
+        let arguments = [
+            CString::from(c"criu"),
+            CString::from(c"swrk"),
+            CString::new(theirs.as_raw_fd().to_string())?,
+        ];
         let environment: Vec<CString> = std::env::vars_os()
-            .filter_map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok())
+            .filter_map(|(name, value)| {
+                CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+            })
             .collect();
         let become_criu = || -> Result<()> {
             fd::close_copy(ours.as_fd());
@@ -108,7 +124,7 @@ impl Program {
         let newborn = clone::clone(token, birth, || {
             if let Err(error) = become_criu() {
                 // If nobody hears it, nobody wants to know.
-                let _ = their_wire.tell(&FromInit::Failed(Report::of(&error)));
+                let _ = their_wire.send(&FromInit::Failed(Report::of(&error)));
             }
             1
         })
@@ -127,7 +143,7 @@ impl Program {
 
 /// What criu tells while it works.
 #[derive(Debug)]
-pub struct Event<'a> {
+pub struct Notification<'a> {
     /// Its name: `post-restore` and the like (criu(8), "Action scripts").
     pub name: &'a str,
     /// The process that it is about, in our pid namespace.
@@ -159,12 +175,17 @@ impl fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 impl Criu {
-    /// Asks it for something; `attend` hears what comes to pass meanwhile, and with an error makes it give up and undo.
+    /// Asks it for something; `on_event` hears what comes to pass meanwhile, and with an error
+    /// makes it give up and undo.
     ///
     /// # Errors
-    /// That of `attend`; that it could not be done.
-    pub fn ask(&self, request: &Message, mut attend: impl FnMut(Event<'_>) -> Result<()>) -> Result<Answer> {
-        let kind = Answer::read(request.as_bytes())?.kind;
+    /// That of `on_event`; that it could not be done.
+    pub fn ask(
+        &self,
+        request: &CriuMessage,
+        mut on_event: impl FnMut(Notification<'_>) -> Result<()>,
+    ) -> Result<Response> {
+        let kind = Response::read(request.as_bytes())?.kind;
         socket::send(&self.socket, request.as_bytes(), None).context("asking criu")?;
         let mut buffer = vec![0; 64 * 1024];
         let mut given_up = None;
@@ -173,36 +194,46 @@ impl Criu {
                 Ok(heard) => heard,
                 Err(error) => return Err(given_up.unwrap_or(error)),
             };
-            if answer.is(Kind::Notify) && answer.success {
-                let attended = attend(Event { name: &answer.script, pid: answer.pid, descriptor });
-                let went_well = given_up.is_none() && attended.is_ok();
-                if let Err(error) = attended {
+            if answer.is(RequestType::Notify) && answer.success {
+                let served =
+                    on_event(Notification { name: &answer.script, pid: answer.pid, descriptor });
+                let went_well = given_up.is_none() && served.is_ok();
+                if let Err(error) = served {
                     given_up.get_or_insert(error);
                 }
-                socket::send(&self.socket, message::notified(went_well).as_bytes(), None).context("answering criu")?;
+                socket::send(&self.socket, message::notified(went_well).as_bytes(), None)
+                    .context("answering criu")?;
                 continue;
             }
             if let Some(error) = given_up {
                 return Err(error);
             }
             if !answer.success || answer.kind != kind {
-                let kinds = [Kind::Dump, Kind::Restore, Kind::PreDump, Kind::FeatureCheck, Kind::Version];
-                let kind = kinds.into_iter().find(|kind| answer.is(*kind)).unwrap_or(Kind::Notify);
+                let kinds = [
+                    RequestType::Dump,
+                    RequestType::Restore,
+                    RequestType::PreDump,
+                    RequestType::FeatureCheck,
+                    RequestType::Version,
+                ];
+                let kind =
+                    kinds.into_iter().find(|kind| answer.is(*kind)).unwrap_or(RequestType::Notify);
                 return Err(Failed(format!("type {} errno {}", kind.name(), answer.errno)).into());
             }
             return Ok(answer);
         }
     }
 
-    fn hear(&self, buffer: &mut [u8]) -> Result<(Answer, Option<OwnedFd>)> {
-        let (length, descriptor) = match socket::receive(&self.socket, buffer, Bound::Endless(Why::PeerAtWork)) {
-            Err(call) if call.is(Errno::CONNRESET) => (0, None),
-            other => other.context("listening to criu")?,
-        };
+    fn hear(&self, buffer: &mut [u8]) -> Result<(Response, Option<OwnedFd>)> {
+        let (length, descriptor) =
+            match socket::receive(&self.socket, buffer, Bound::Endless(Unbounded::PeerAtWork)) {
+                Err(call) if call.is(Errno::CONNRESET) => (0, None),
+                other => other.context("listening to criu")?,
+            };
         if length == 0 {
             return Err(Failed("it ended without an answer".to_owned()).into());
         }
-        Ok((Answer::read(buffer.get(..length).unwrap_or_default())?, descriptor))
+        Ok((Response::read(buffer.get(..length).unwrap_or_default())?, descriptor))
     }
 
     /// Lets it end.
@@ -219,7 +250,8 @@ impl Criu {
         Ok(exit)
     }
 
-    /// Its cgroups, as it says where the restored are to be: controllers and path (proc_pid_cgroup(5)).
+    /// Its cgroups, as it says where the restored are to be: controllers and path
+    /// (proc_pid_cgroup(5)).
     ///
     /// # Errors
     /// Errors of reading /proc.
@@ -229,7 +261,8 @@ impl Criu {
     }
 }
 
-/// Each controller's path: of `4:cpu,cpuacct:/a`, and of `0::/b`, whose controllers have no names here.
+/// Each controller's path: of `4:cpu,cpuacct:/a`, and of `0::/b`, whose controllers have no names
+/// here.
 fn split_cgroups(text: &str) -> Vec<(String, String)> {
     let line = |line: &str| {
         let mut fields = line.splitn(3, ':').skip(1);
@@ -237,7 +270,10 @@ fn split_cgroups(text: &str) -> Vec<(String, String)> {
         Some((controllers, path))
     };
     let lines: Vec<(String, String)> = text.lines().filter_map(line).collect();
-    lines.iter().flat_map(|(names, path)| names.split(',').map(|name| (name.to_owned(), path.clone()))).collect()
+    lines
+        .iter()
+        .flat_map(|(names, path)| names.split(',').map(|name| (name.to_owned(), path.clone())))
+        .collect()
 }
 
 impl Drop for Criu {
@@ -258,6 +294,9 @@ mod tests {
     fn every_controller_has_its_path() {
         let text = "4:cpu,cpuacct:/a:b\n1:name=systemd:/c\n0::/d\n";
         let expected = [("cpu", "/a:b"), ("cpuacct", "/a:b"), ("name=systemd", "/c"), ("", "/d")];
-        assert_eq!(split_cgroups(text), expected.map(|(name, path)| (name.to_owned(), path.to_owned())));
+        assert_eq!(
+            split_cgroups(text),
+            expected.map(|(name, path)| (name.to_owned(), path.to_owned()))
+        );
     }
 }

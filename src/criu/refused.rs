@@ -1,4 +1,5 @@
-//! What criu could not bring back: some mounts of a container that runs, and a cgroup that it manages itself.
+//! What criu could not bring back: some mounts of a container that runs, and a cgroup that it
+//! manages itself.
 //! config.json: mounts[].options, annotations
 //! process: runtime
 
@@ -6,21 +7,24 @@ use super::external::View;
 use crate::error::{AtKey, Failure, Problem, Result};
 use crate::plan::Plan;
 use crate::plan::annotations::DELEGATE_CGROUP;
-use crate::plan::mount_options::Link;
+use crate::plan::mount_options::SourceLink;
 use crate::plan::mounts::{MountSource, MountStep, host_stand_in};
 use crate::plan::namespaces::{NETWORK, USER};
 
-/// Looks for them: the links that `copy-symlink` has made, which are neither mounts nor in the images, and what `mounts`
-/// has added (`added`), which no config.json tells `restore` of.
+/// Looks for them: the links that `copy-symlink` has made, which are neither mounts nor in the
+/// images, and what `mounts` has added (`added`), which no config.json tells `restore` of.
 ///
 /// # Errors
 /// [`Failure::BadConfig`], [`Failure::WrongStatus`]; errors of looking.
 pub fn refuse_mounts(view: &View, plan: &Plan, added: &[String]) -> Result<()> {
     for step in &plan.mounts {
         let key = format!("/mounts/{}/options", step.index);
-        let copied = matches!(step.source, MountSource::Bind { link: Link::Copy, .. });
+        let copied = matches!(step.source, MountSource::Bind { link: SourceLink::Copy, .. });
         if copied && view.is_link(&step.destination).at(&key)? {
-            let text = format!("criu cannot save the link /{}, which copy-symlink has made", step.destination);
+            let text = format!(
+                "criu cannot save the link /{}, which copy-symlink has made",
+                step.destination
+            );
             return Err(Failure::BadConfig(Problem { key, text }).into());
         }
     }
@@ -36,8 +40,8 @@ pub fn refuse_mounts(view: &View, plan: &Plan, added: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a container whose processes are in cgroups of their own making: criu would be in the one above while it makes
-/// them, which then cannot hand controllers down.
+/// Refuses a container whose processes are in cgroups of their own making: criu would be in the one
+/// above while it makes them, which then cannot hand controllers down.
 ///
 /// # Errors
 /// [`Failure::BadConfig`].
@@ -49,8 +53,8 @@ pub fn refuse_delegated(plan: &Plan) -> Result<()> {
     Err(Failure::BadConfig(Problem { key: format!("/annotations/{DELEGATE_CGROUP}"), text }).into())
 }
 
-/// A sysfs in a user namespace with the host's network: it is the host's, with all that is mounted on it, and criu takes
-/// it for one that the container may mount.
+/// A sysfs in a user namespace with the host's network: it is the host's, with all that is mounted
+/// on it, and criu takes it for one that the container may mount.
 ///
 /// # Errors
 /// [`Failure::BadConfig`].
@@ -66,7 +70,9 @@ pub fn refuse_stand_ins(plan: &Plan) -> Result<()> {
         None => Ok(()),
         Some(step) => {
             let place = step.destination.trim_start_matches('/');
-            let text = format!("criu cannot save /{place}, which is the host's: the network is the host's, too");
+            let text = format!(
+                "criu cannot save /{place}, which is the host's: the network is the host's, too"
+            );
             Err(Failure::BadConfig(Problem { key: format!("/mounts/{}", step.index), text }).into())
         }
     }

@@ -1,4 +1,5 @@
-//! What to do about an error, where we know: a table, so that no error's own place has to think of advice.
+//! What to do about an error, where we know: a table, so that no error's own place has to think of
+//! advice.
 
 use rustix::io::Errno;
 
@@ -20,7 +21,12 @@ const ANY: Hint = Hint { code: "", key: "", call: "", errno: None, word: "", adv
 /// The first that fits is given.
 const TABLE: &[Hint] = &[
     Hint { code: "container-exists", advice: "delete it first, or choose another id", ..ANY },
-    Hint { code: "wrong-status", word: "that is not stopped", advice: "kill it first, or use delete --force", ..ANY },
+    Hint {
+        code: "wrong-status",
+        word: "that is not stopped",
+        advice: "kill it first, or use delete --force",
+        ..ANY
+    },
     Hint {
         code: "unsupported",
         word: "systemd not running",
@@ -46,7 +52,12 @@ const TABLE: &[Hint] = &[
         advice: "systemctl edit user@.service, add [Service] and Delegate=cpu cpuset io memory pids, log in anew",
         ..ANY
     },
-    Hint { code: "unsupported", word: "criu", advice: "install criu 3.16 or newer (criu.org)", ..ANY },
+    Hint {
+        code: "unsupported",
+        word: "criu",
+        advice: "install criu 3.16 or newer (criu.org)",
+        ..ANY
+    },
     Hint { code: "wrong-status", word: "not paused", advice: "see orlop state", ..ANY },
     Hint {
         code: "program-not-found",
@@ -162,9 +173,18 @@ const TABLE: &[Hint] = &[
         advice: "the cgroup above allows no more of them: see its cgroup.max.descendants and cgroup.max.depth",
         ..ANY
     },
-    Hint { call: "connect", errno: Some(Errno::CONNREFUSED), advice: "nobody listens at this socket", ..ANY },
+    Hint {
+        call: "connect",
+        errno: Some(Errno::CONNREFUSED),
+        advice: "nobody listens at this socket",
+        ..ANY
+    },
     Hint { errno: Some(Errno::MFILE), advice: "raise the limit of open files: ulimit -n", ..ANY },
-    Hint { errno: Some(Errno::NFILE), advice: "the machine has too many open files: /proc/sys/fs/file-max", ..ANY },
+    Hint {
+        errno: Some(Errno::NFILE),
+        advice: "the machine has too many open files: /proc/sys/fs/file-max",
+        ..ANY
+    },
     Hint {
         errno: Some(Errno::NOSYS),
         advice: "the kernel is too old for it, or a system call filter around orlop forbids it",
@@ -193,8 +213,12 @@ mod tests {
 
     #[test]
     fn advice_is_for_what_it_fits() {
-        let report =
-            |call: &str, errno| Report { call: call.into(), errno, code: "internal".into(), ..Report::default() };
+        let report = |call: &str, errno| Report {
+            call: call.into(),
+            errno,
+            code: "internal".into(),
+            ..Report::default()
+        };
         assert!(hint(&report("fsopen(\"nofs\")", libc::ENODEV)).contains("/proc/filesystems"));
         assert_eq!(hint(&report("fsopen(\"nofs\")", libc::EPERM)), "");
         assert!(hint(&report("openat2(4, \"x\")", libc::EMFILE)).contains("ulimit"));

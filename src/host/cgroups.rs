@@ -1,4 +1,5 @@
-//! Which cgroup hierarchies the machine has, where they are mounted, and where in them we are ourselves.
+//! Which cgroup hierarchies the machine has, where they are mounted, and where in them we are
+//! ourselves.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -27,7 +28,8 @@ pub enum CgroupLayout {
         /// The controllers that cgroups can have (`cgroup.controllers` of the root).
         controllers: Vec<String>,
     },
-    /// cgroup v1: a hierarchy for each controller or pair of them. Empty when no cgroups are mounted at all.
+    /// cgroup v1: a hierarchy for each controller or pair of them. Empty when no cgroups are
+    /// mounted at all.
     Legacy {
         /// The hierarchies that are mounted, in the order of their mounts.
         hierarchies: Vec<Hierarchy>,
@@ -47,43 +49,49 @@ pub struct Hierarchy {
     pub name: String,
     /// Our own cgroup, from the root of the hierarchy, as /proc/self/cgroup has it.
     pub own: String,
-    /// The cgroup that is mounted at `mount`, from the root of the hierarchy: `/`, but not in a container that shares
-    /// its cgroup namespace with the host.
+    /// The cgroup that is mounted at `mount`, from the root of the hierarchy: `/`, but not in a
+    /// container that shares its cgroup namespace with the host.
     pub root: String,
 }
 
 impl CgroupLayout {
-    /// Looks at the machine. On cgroup v2 that is one statfs(2) and two short files; only otherwise are the mounts
-    /// read.
+    /// Looks at the machine. On cgroup v2 that is one statfs(2) and two short files; only otherwise
+    /// are the mounts read.
     ///
     /// # Errors
     /// Reading /proc/self/cgroup or /proc/self/mountinfo.
     pub fn probe() -> Result<Self> {
         // f_type is a signed word of some size; the magic numbers are 32 bits.
-        let unified = statfs(MOUNT).is_ok_and(|found| found.f_type as u64 & 0xffff_ffff == CGROUP2_MAGIC);
+        let unified =
+            statfs(MOUNT).is_ok_and(|found| found.f_type as u64 & 0xffff_ffff == CGROUP2_MAGIC);
         if unified {
             return Self::unified(PathBuf::from(MOUNT), &proc_file("/proc/self/cgroup")?);
         }
-        let layout = Self::parse(&proc_file("/proc/self/mountinfo")?, &proc_file("/proc/self/cgroup")?);
+        let layout =
+            Self::parse(&proc_file("/proc/self/mountinfo")?, &proc_file("/proc/self/cgroup")?);
         match layout {
             // Mounted elsewhere than at /sys/fs/cgroup, and alone.
-            Self::Legacy { hierarchies, unified: Some(Hierarchy { mount, .. }) } if hierarchies.is_empty() => {
+            Self::Legacy { hierarchies, unified: Some(Hierarchy { mount, .. }) }
+                if hierarchies.is_empty() =>
+            {
                 Self::unified(mount, &proc_file("/proc/self/cgroup")?)
             }
             layout => Ok(layout),
         }
     }
 
-    /// Whether a cgroup can have `controller`. `devices` and `freezer` are no controllers on v2, and always there.
+    /// Whether a cgroup can have `controller`. `devices` and `freezer` are no controllers on v2,
+    /// and always there.
     #[must_use]
     pub fn has(&self, controller: &str) -> bool {
         match self {
             Self::Unified { controllers, .. } => {
-                matches!(controller, "devices" | "freezer") || controllers.iter().any(|name| name == controller)
+                matches!(controller, "devices" | "freezer")
+                    || controllers.iter().any(|name| name == controller)
             }
-            Self::Legacy { hierarchies, .. } => {
-                hierarchies.iter().any(|found| found.controllers.iter().any(|name| name == controller))
-            }
+            Self::Legacy { hierarchies, .. } => hierarchies
+                .iter()
+                .any(|found| found.controllers.iter().any(|name| name == controller)),
         }
     }
 
@@ -96,13 +104,16 @@ impl CgroupLayout {
     fn unified(mount: PathBuf, cgroup: &[u8]) -> Result<Self> {
         let file = mount.join("cgroup.controllers");
         let controllers = small_file::read_short(CWD, &file, || file.display().to_string())?;
-        let controllers = String::from_utf8_lossy(&controllers).split_ascii_whitespace().map(str::to_owned).collect();
+        let controllers = String::from_utf8_lossy(&controllers)
+            .split_ascii_whitespace()
+            .map(str::to_owned)
+            .collect();
         let own = own(cgroup, |id, _| id == b"0").unwrap_or_default();
         Ok(Self::Unified { mount, own, controllers })
     }
 
-    /// The hybrid or v1 layout from the texts of the two files. A hierarchy that is not mounted, or that we are not in,
-    /// is left out.
+    /// The hybrid or v1 layout from the texts of the two files. A hierarchy that is not mounted, or
+    /// that we are not in, is left out.
     pub(crate) fn parse(mountinfo: &[u8], cgroup: &[u8]) -> Self {
         let mut hierarchies: Vec<Hierarchy> = Vec::new();
         let mut unified: Option<Hierarchy> = None;
@@ -115,7 +126,8 @@ impl CgroupLayout {
                 }
                 continue;
             }
-            // The line of /proc/self/cgroup has the same names as the super options of the mount, in the same order.
+            // The line of /proc/self/cgroup has the same names as the super options of the mount,
+            // in the same order.
             let Some((names, path)) = own_v1(cgroup, options) else { continue };
             for name in names.split(',') {
                 match name.strip_prefix("name=") {
@@ -138,7 +150,8 @@ impl CgroupLayout {
 }
 
 impl Hierarchy {
-    /// Our own cgroup as a path below the mount, without a leading slash; the mount itself when we are outside of it.
+    /// Our own cgroup as a path below the mount, without a leading slash; the mount itself when we
+    /// are outside of it.
     #[must_use]
     pub fn own_below_mount(&self) -> &str {
         let root = self.root.trim_end_matches('/');
@@ -176,7 +189,9 @@ pub(super) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&byte, tail)) = rest.split_first() {
-        if let (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..]) = (byte, tail) {
+        if let (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..]) =
+            (byte, tail)
+        {
             plain.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
             rest = tail;
         } else {
@@ -205,7 +220,10 @@ fn own_v1(cgroup: &[u8], options: &[u8]) -> Option<(String, String)> {
         if names.is_empty() || !names.split(|&byte| byte == b',').all(mounted) {
             return None;
         }
-        Some((String::from_utf8_lossy(names).into_owned(), String::from_utf8_lossy(path).into_owned()))
+        Some((
+            String::from_utf8_lossy(names).into_owned(),
+            String::from_utf8_lossy(path).into_owned(),
+        ))
     })
 }
 
@@ -237,7 +255,8 @@ mod tests {
 
     #[test]
     fn hierarchies_are_those_mounted_and_joined() {
-        let CgroupLayout::Legacy { hierarchies, unified } = CgroupLayout::parse(MOUNTINFO, CGROUP) else {
+        let CgroupLayout::Legacy { hierarchies, unified } = CgroupLayout::parse(MOUNTINFO, CGROUP)
+        else {
             panic!("not unified");
         };
         let mut memory = hierarchy("/sys/fs/cgroup/memory", &["memory"], "/docker/abc/x");
@@ -271,7 +290,9 @@ mod tests {
 
     #[test]
     fn escapes_of_mountinfo_are_undone() {
-        for (field, plain) in [("/a\\040b", "/a b"), ("/a\\", "/a\\"), ("\\134", "\\"), ("\\400", "\\400")] {
+        for (field, plain) in
+            [("/a\\040b", "/a b"), ("/a\\", "/a\\"), ("\\134", "\\"), ("\\400", "\\400")]
+        {
             assert_eq!(super::unescape(field.as_bytes()), plain.as_bytes());
         }
     }

@@ -1,4 +1,5 @@
-//! What a machine may have and few configs ask for: looked up when the first one does, and not before.
+//! What a machine may have and few configs ask for: looked up when the first one does, and not
+//! before.
 
 use std::cell::OnceCell;
 use std::ffi::OsString;
@@ -48,10 +49,12 @@ impl Extras {
     pub fn selinux(&self) -> bool {
         let look = || {
             let mount = mount_of("/sys/fs/selinux", SELINUX_MAGIC, "selinuxfs");
-            let writable =
-                |mount: &PathBuf| statvfs(mount).is_ok_and(|found| !found.f_flag.contains(StatVfsMountFlags::RDONLY));
+            let writable = |mount: &PathBuf| {
+                statvfs(mount).is_ok_and(|found| !found.f_flag.contains(StatVfsMountFlags::RDONLY))
+            };
             let label = || Proc::open()?.read("thread-self/attr/current");
-            mount.as_ref().is_some_and(writable) && label().is_ok_and(|label| label.trim_end_matches('\0') != "kernel")
+            mount.as_ref().is_some_and(writable)
+                && label().is_ok_and(|label| label.trim_end_matches('\0') != "kernel")
         };
         *self.selinux.get_or_init(look)
     }
@@ -78,14 +81,16 @@ fn read(path: &str) -> Vec<u8> {
     small_file::read_short(CWD, path, || path.to_owned()).unwrap_or_default()
 }
 
-/// Where a filesystem is mounted: at its usual place, or else wherever mountinfo says. The usual place is an empty
-/// directory where the kernel has the filesystem, and not there where it has not.
+/// Where a filesystem is mounted: at its usual place, or else wherever mountinfo says. The usual
+/// place is an empty directory where the kernel has the filesystem, and not there where it has not.
 fn mount_of(usual: &str, magic: u64, kind: &str) -> Option<PathBuf> {
     // f_type is a signed word of some size; the magic numbers are 32 bits.
     if statfs(usual).ok()?.f_type as u64 & 0xffff_ffff == magic {
         return Some(usual.into());
     }
-    let mounts = small_file::read_all(CWD, Path::new("/proc/self/mountinfo"), || "/proc/self/mountinfo".to_owned());
+    let mounts = small_file::read_all(CWD, Path::new("/proc/self/mountinfo"), || {
+        "/proc/self/mountinfo".to_owned()
+    });
     mount_point(&mounts.ok()?, kind)
 }
 

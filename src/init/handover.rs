@@ -1,13 +1,13 @@
-//! The last page, the same for every process that enters a container: be the user, then become the program. In between
-//! is where `create` and `start` meet, and where `exec` writes its pid file.
+//! The last page, the same for every process that enters a container: be the user, then become the
+//! program. In between is where `create` and `start` meet, and where `exec` writes its pid file.
 //! config.json: process.cwd, process.user.umask, linux.personality.{domain, flags}
 //! config.json: linux.memoryPolicy.{mode, nodes, flags}
 //! process: init, and what `exec` makes, inside the rootfs
 //!
-//! The order is runc's `standard_init_linux.go`, which has been audited, but for two things. The filter is loaded
-//! last, so that a profile need allow nothing but execve (nor leave anything but execve unasked: its listener is handed
-//! over by a thread without a filter); and whatever can fail does so in [`prepare`], so that `create`
-//! tells it and not `start`.
+//! The order is runc's `standard_init_linux.go`, which has been audited, but for two things. The
+//! filter is loaded last, so that a profile need allow nothing but execve (nor leave anything but
+//! execve unasked: its listener is handed over by a thread without a filter); and whatever can fail
+//! does so in [`prepare`], so that `create` tells it and not `start`.
 
 use std::convert::Infallible;
 use std::os::fd::AsFd;
@@ -26,8 +26,8 @@ use crate::sys::{Call, Named, fd, process, scheduling, signal};
 /// The first descriptor that is not stdio.
 const FIRST: u32 = 3;
 
-/// Closes all that are not the program's but `kept`. A number in between that the caller had not opened may be one of
-/// ours.
+/// Closes all that are not the program's but `kept`. A number in between that the caller had not
+/// opened may be one of ours.
 fn close_ours(plan: &Entry, kept: impl AsFd) -> Result<(), Call> {
     fd::close_copies_but(FIRST, &plan.preserved_fds, kept.as_fd())
 }
@@ -61,8 +61,9 @@ pub fn prepare(plan: &Entry, home: Home, runtime: &InitEnd) -> Result<Program> {
     Program::find(&plan.process, home)
 }
 
-/// Closes all descriptors that are not the program's but `kept`: before the wait for `start`, which may be long, so that
-/// nobody waits for the end of a file that only we hold; and before a process is where others may look into it.
+/// Closes all descriptors that are not the program's but `kept`: before the wait for `start`, which
+/// may be long, so that nobody waits for the end of a file that only we hold; and before a process
+/// is where others may look into it.
 ///
 /// # Errors
 /// The call's.
@@ -71,16 +72,21 @@ pub fn close_all_but(kept: impl AsFd, plan: &Entry) -> Result<()> {
 }
 
 /// Becomes the program, after `last`. Why not is told on `wire`; there is no way back.
-pub fn finish(plan: &Entry, program: &Program, wire: &InitEnd, last: impl FnOnce(&InitEnd) -> Result<()>) -> ! {
+pub fn finish(
+    plan: &Entry,
+    program: &Program,
+    wire: &InitEnd,
+    last: impl FnOnce(&InitEnd) -> Result<()>,
+) -> ! {
     let Err(error) = become_program(plan, program, wire, last);
     // If nobody hears it, nobody wants to know.
-    let _ = wire.tell(&FromInit::Failed(Report::of(&error)));
+    let _ = wire.send(&FromInit::Failed(Report::of(&error)));
     // Whoever owns a descriptor must not close it again.
     exit_now(1)
 }
 
-/// First all of our descriptors are closed but the wire, which execve(2) closes: an image's link to /proc/self/fd would
-/// find the host's files by them, and execute them (CVE-2024-21626).
+/// First all of our descriptors are closed but the wire, which execve(2) closes: an image's link to
+/// /proc/self/fd would find the host's files by them, and execute them (CVE-2024-21626).
 fn become_program(
     plan: &Entry,
     program: &Program,
@@ -92,19 +98,23 @@ fn become_program(
     for number in &plan.preserved_fds {
         fd::keep_over_exec(*number)?;
     }
-    signal::end_on_broken_pipes()?; // not before: a hook that does not read its state must not end us
+    // Not before the hooks: one that does not read its state must not end us.
+    signal::end_on_broken_pipes()?;
     if !plan.early_filter {
         seccomp::load(plan.seccomp.as_ref(), wire)?;
     }
     Err(program.execute().into())
 }
 
-/// chdir(2), which may need the rights of root or those of the user: true when done, false when it is to be tried again.
+/// chdir(2), which may need the rights of root or those of the user: true when done, false when it
+/// is to be tried again.
 fn change_directory(plan: &Entry) -> Result<bool> {
     let cwd = plan.process.cwd.as_str();
     match rustix::process::chdir(cwd) {
         Ok(()) => Ok(true),
-        Err(Errno::ACCESS) if rustix::process::geteuid().as_raw() != plan.process.user.uid => Ok(false),
+        Err(Errno::ACCESS) if rustix::process::geteuid().as_raw() != plan.process.user.uid => {
+            Ok(false)
+        }
         Err(errno) => Err(errno).named(|| format!("chdir({cwd:?})")).at("/process/cwd"),
     }
 }

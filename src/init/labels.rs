@@ -2,9 +2,9 @@
 //! config.json: process.apparmorProfile, process.selinuxLabel
 //! process: init, and what `exec` makes
 //!
-//! All of it by a handle of the host's procfs and by files that nothing is mounted over. A container that could put
-//! something else in their place would have the label written there: it would run unconfined, or change a file of the host's
-//! procfs (CVE-2019-16884, CVE-2025-52881).
+//! All of it by a handle of the host's procfs and by files that nothing is mounted over. A
+//! container that could put something else in their place would have the label written there: it
+//! would run unconfined, or change a file of the host's procfs (CVE-2019-16884, CVE-2025-52881).
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -14,13 +14,15 @@ use crate::plan::labels::Labels;
 use crate::sys::Call;
 use crate::sys::proc::Proc;
 
-/// Whoever enters a container has kept a handle if there are labels; without one nobody may go on unlabelled.
+/// Whoever enters a container has kept a handle if there are labels; without one nobody may go on
+/// unlabelled.
 const NO_PROC: &str = "there is no handle of the host's procfs to set labels by";
 
 /// Labels that the next execve(2) takes on.
 ///
 /// # Errors
-/// The failed call's: `ENOENT` for a profile that AppArmor does not have, `EINVAL` for a label that is none to SELinux.
+/// The failed call's: `ENOENT` for a profile that AppArmor does not have, `EINVAL` for a label that
+/// is none to SELinux.
 pub fn of_program(labels: &Labels, proc: Option<&Proc>) -> Result<()> {
     if labels.is_empty() {
         return Ok(());
@@ -52,13 +54,19 @@ fn apparmor(profile: &str, proc: &Proc) -> Result<(), Call> {
 ///
 /// # Errors
 /// The failed call's.
-pub fn while_keys_have<T>(labels: &Labels, proc: Option<&Proc>, make: impl FnOnce() -> T) -> Result<T> {
+pub fn while_keys_have<T>(
+    labels: &Labels,
+    proc: Option<&Proc>,
+    make: impl FnOnce() -> T,
+) -> Result<T> {
     const FILE: &str = "thread-self/attr/keycreate";
     if labels.selinux_label.is_empty() {
         return Ok(make());
     }
     let proc = proc.context(NO_PROC)?;
-    let write = |label: &str| proc.write(FILE, label).context("the label of the keyring").at("/process/selinuxLabel");
+    let write = |label: &str| {
+        proc.write(FILE, label).context("the label of the keyring").at("/process/selinuxLabel")
+    };
     write(&labels.selinux_label)?;
     let made = make();
     write("\n")?; // SELinux's word for none; nothing at all cannot be written

@@ -2,8 +2,8 @@
 //! config.json: process.rlimits[].{type, soft, hard}
 //! config.json: process.scheduler.{policy, nice, priority, flags, runtime, deadline, period}
 //! config.json: process.ioPriority.{class, priority}
-//! process: init, and what `exec` makes; the runtime for them, where a user namespace takes from them the right to raise a
-//! limit
+//! process: init, and what `exec` makes; the runtime for them, where a user namespace takes from
+//! them the right to raise a limit
 
 use rustix::io::Errno;
 
@@ -13,8 +13,8 @@ use crate::plan::scheduling::Scheduler;
 use crate::sys::process::set_rlimit;
 use crate::sys::scheduling::{SchedAttr, set_io_priority, set_scheduler};
 
-/// Sets what a process has asked for that is in its cgroup and leads a session of its own: its resource limits, and how it
-/// is scheduled. `pid` 0 is the caller.
+/// Sets what a process has asked for that is in its cgroup and leads a session of its own: its
+/// resource limits, and how it is scheduled. `pid` 0 is the caller.
 ///
 /// # Errors
 /// The failed call's.
@@ -43,9 +43,9 @@ fn scheduler(plan: &Scheduler, pid: i32) -> Result<()> {
         ..SchedAttr::default()
     };
     match set_scheduler(pid, &attributes) {
-        Err(call) if call.is(Errno::PERM) && plan.pinned => {
-            Err(call).context("process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus)")
-        }
+        Err(call) if call.is(Errno::PERM) && plan.pinned => Err(call).context(
+            "process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus)",
+        ),
         result => Ok(result?),
     }
 }

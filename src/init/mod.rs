@@ -1,5 +1,5 @@
-//! We are init, the container's first process, before it is the user's program. Our job: build the container around us,
-//! from the host's side of pivot_root to its own, and become the program.
+//! We are init, the container's first process, before it is the user's program. Our job: build the
+//! container around us, from the host's side of pivot_root to its own, and become the program.
 //! process: init
 
 pub mod exec;
@@ -26,22 +26,22 @@ pub use rootfs::inside;
 use rustix::fs::Mode;
 
 use crate::error::{AtKey, Context, Report, Result};
-use crate::hooks::{self, Around, Confine, Output};
+use crate::hooks::{self, Confine, HookContext, Output};
 use crate::plan::Plan;
-use crate::plan::hooks::Moment;
-use crate::plan::namespaces::{Birth, CGROUP, Kind, PID, TIME, USER};
+use crate::plan::hooks::HookPoint;
+use crate::plan::namespaces::{CGROUP, CloneMethod, NamespaceKind, PID, TIME, USER};
 use crate::state::{State, Status, VERSION};
 use crate::sync::{FromInit, INIT_NAME, InitEnd, ToInit};
 use crate::sys::clone::SingleThreaded;
 use crate::sys::proc::Proc;
-use crate::sys::wait::{self, Why};
-use crate::sys::{Call, caller, clone, ids, process as this, signal};
+use crate::sys::wait::{self, Unbounded};
+use crate::sys::{Call, caller, clone, ids, process, signal};
 
 /// A namespace to join, opened by the runtime.
 #[derive(Debug)]
-pub struct Joined {
+pub struct JoinedNamespace {
     /// Its kind.
-    pub kind: &'static Kind,
+    pub kind: &'static NamespaceKind,
     /// Its place in `linux.namespaces`.
     pub index: usize,
     /// Its path, for messages.
@@ -50,7 +50,7 @@ pub struct Joined {
     pub file: OwnedFd,
 }
 
-impl Joined {
+impl JoinedNamespace {
     /// setns(2).
     ///
     /// # Errors
@@ -65,18 +65,20 @@ impl Joined {
     /// The one given.
     pub fn explain(&self, result: Result<(), Call>) -> Result<()> {
         result
-            .with_context(|| format!("joining the {} namespace {}", self.kind.name, self.path.display()))
+            .with_context(|| {
+                format!("joining the {} namespace {}", self.kind.name, self.path.display())
+            })
             .at(format_args!("/linux/namespaces/{}/path", self.index))
     }
 }
 
 /// What init is born with besides the wire: its copy of the runtime's memory.
 #[derive(Debug)]
-pub struct Setup<'a> {
+pub struct InitSetup<'a> {
     /// What to do.
     pub plan: &'a Plan,
     /// Namespaces to join.
-    pub joined: &'a [Joined],
+    pub joined: &'a [JoinedNamespace],
     /// Where to wait for `start`; not for `run`.
     pub gate: Option<OwnedFd>,
     /// Where the `createContainer` hooks print to.
@@ -85,17 +87,22 @@ pub struct Setup<'a> {
     pub alone: SingleThreaded,
 }
 
-/// Opens the files that the `createContainer` hooks print to: on the host, as they run with the host still visible.
-/// Those of `startContainer` are programs of the image, and get no descriptor of the host's.
+/// Opens the files that the `createContainer` hooks print to: on the host, as they run with the
+/// host still visible. Those of `startContainer` are programs of the image, and get no descriptor
+/// of the host's.
 ///
 /// # Errors
 /// As [`Output::open`].
 pub fn open_hook_output(plan: &Plan) -> Result<Output> {
-    if plan.hooks.create_container.is_empty() { Ok(Output::default()) } else { Output::open(&plan.annotations) }
+    if plan.hooks.create_container.is_empty() {
+        Ok(Output::default())
+    } else {
+        Output::open(&plan.annotations)
+    }
 }
 
 /// Runs until it is the program; gives an exit code when it could not be.
-pub fn main(setup: &Setup<'_>, runtime: &InitEnd) -> i32 {
+pub fn main(setup: &InitSetup<'_>, runtime: &InitEnd) -> i32 {
     let Err(error) = run(setup, runtime);
     fail(&error, runtime)
 }
@@ -103,11 +110,11 @@ pub fn main(setup: &Setup<'_>, runtime: &InitEnd) -> i32 {
 /// Tells the runtime why there is no program, and gives the exit code for that.
 fn fail(error: &anyhow::Error, runtime: &InitEnd) -> i32 {
     // If nobody hears it, nobody wants to know.
-    let _ = runtime.tell(&FromInit::Failed(Report::of(error)));
+    let _ = runtime.send(&FromInit::Failed(Report::of(error)));
     1
 }
 
-fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
+fn run(setup: &InitSetup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     let plan = setup.plan;
     caller::forget(INIT_NAME)?;
     runtime.wait()?; // our cgroup and ids are as they should be
@@ -116,8 +123,9 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     if plan.namespaces.has_own(&USER) {
         ids::become_user(0, 0).context("becoming root of the user namespace")?;
     }
-    // Before anything is joined: what is in there must not see into us (CVE-2016-9962). Root's init is born so.
-    this::set_dumpable(false)?;
+    // Before anything is joined: what is in there must not see into us (CVE-2016-9962). Root's init
+    // is born so.
+    process::set_dumpable(false)?;
     join_namespaces(setup)?;
     rustix::process::setsid().context("setsid()")?;
     let proc = Proc::open()?;
@@ -126,7 +134,7 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
 
     let callers_mask = rustix::process::umask(Mode::empty());
     let rootfs = rootfs::build(plan, &proc, runtime)?; // ── the host is still visible ──
-    runtime.tell(&FromInit::Built)?; // limits; prestart, createRuntime
+    runtime.send(&FromInit::Built)?; // limits; prestart, createRuntime
     if plan.init_waits() {
         runtime.wait()?;
     }
@@ -149,17 +157,17 @@ fn run(setup: &Setup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     handover::finish(&plan.entry, &program, wire, |wire| run_hooks_of_start(setup, &program, wire))
 }
 
-/// Waits for a `start` that means it: one that goes away again, killed, has not opened the gate. There is no way back:
-/// `create` has ended, and our descriptors are closed.
+/// Waits for a `start` that means it: one that goes away again, killed, has not opened the gate.
+/// There is no way back: `create` has ended, and our descriptors are closed.
 fn wait_at(gate: &OwnedFd, plan: &Plan) -> InitEnd {
     let wait = || -> Result<InitEnd> {
         handover::close_all_but(gate, &plan.entry)?;
         if plan.dumpable_at_gate {
-            this::set_dumpable(true)?; // from here on we hold nothing of the host's
+            process::set_dumpable(true)?; // from here on we hold nothing of the host's
         }
         signal::end_on_usual_signals()?;
         loop {
-            let start = InitEnd::from_fd(wait::accept(gate.as_fd(), Why::NotStartedYet)?);
+            let start = InitEnd::from_fd(wait::accept(gate.as_fd(), Unbounded::NotStartedYet)?);
             if let Some(ToInit::Go) = start.next()? {
                 return Ok(start);
             }
@@ -168,10 +176,11 @@ fn wait_at(gate: &OwnedFd, plan: &Plan) -> InitEnd {
     wait().unwrap_or_else(|_| clone::exit_now(1))
 }
 
-/// What the bootstrap has not joined for us, and the cgroup namespace: its root is the cgroup that we are in now.
-fn join_namespaces(setup: &Setup<'_>) -> Result<()> {
+/// What the bootstrap has not joined for us, and the cgroup namespace: its root is the cgroup that
+/// we are in now.
+fn join_namespaces(setup: &InitSetup<'_>) -> Result<()> {
     let namespaces = &setup.plan.namespaces;
-    if namespaces.birth == Birth::Direct {
+    if namespaces.birth == CloneMethod::Direct {
         for joined in setup.joined.iter().filter(|joined| ![&PID, &TIME].contains(&joined.kind)) {
             joined.explain(joined.enter())?;
         }
@@ -182,33 +191,39 @@ fn join_namespaces(setup: &Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The createContainer hooks, which are programs of the host: their files have the mode that the caller's mask gives.
-fn run_hooks_of_create(setup: &Setup<'_>, callers_mask: Mode) -> Result<()> {
+/// The createContainer hooks, which are programs of the host: their files have the mode that the
+/// caller's mask gives.
+fn run_hooks_of_create(setup: &InitSetup<'_>, callers_mask: Mode) -> Result<()> {
     let plan = setup.plan;
     if plan.hooks.create_container.is_empty() {
         return Ok(());
     }
     let ours = rustix::process::umask(callers_mask);
     let (env, output) = (Some(&plan.entry.process.env[..]), Some(&setup.hook_output));
-    let around = Around { env, output, ..Around::default() };
-    run_hooks(plan, Moment::CreateContainer, Status::Creating, &around)?;
+    let around = HookContext { env, output, ..HookContext::default() };
+    run_hooks(plan, HookPoint::CreateContainer, Status::Creating, &around)?;
     rustix::process::umask(ours);
     Ok(())
 }
 
-/// The startContainer hooks, which are programs of the container: they have its filter and its environment. Each loads
-/// the filter for itself, as our own calls are to be judged by none.
-fn run_hooks_of_start(setup: &Setup<'_>, program: &Program, wire: &InitEnd) -> Result<()> {
+/// The startContainer hooks, which are programs of the container: they have its filter and its
+/// environment. Each loads the filter for itself, as our own calls are to be judged by none.
+fn run_hooks_of_start(setup: &InitSetup<'_>, program: &Program, wire: &InitEnd) -> Result<()> {
     let plan = setup.plan;
     let filter = plan.entry.seccomp.as_ref();
     let load = || seccomp::load(filter, wire);
     let confine = filter.map(|_| Confine { alone: setup.alone, last: &load });
-    let around = Around { env: Some(program.env()), confine, ..Around::default() };
-    run_hooks(plan, Moment::StartContainer, Status::Created, &around)
+    let around = HookContext { env: Some(program.env()), confine, ..HookContext::default() };
+    run_hooks(plan, HookPoint::StartContainer, Status::Created, &around)
 }
 
 /// Runs hooks of the container's own namespaces. They see our pid as the container does.
-fn run_hooks(plan: &Plan, moment: Moment, status: Status, around: &Around<'_>) -> Result<()> {
+fn run_hooks(
+    plan: &Plan,
+    moment: HookPoint,
+    status: Status,
+    around: &HookContext<'_>,
+) -> Result<()> {
     if moment.of(&plan.hooks).is_empty() {
         return Ok(());
     }

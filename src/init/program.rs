@@ -24,8 +24,8 @@ const PASSWD: &str = "/etc/passwd";
 pub struct Home(Option<CString>);
 
 impl Home {
-    /// Looks the user up in the rootfs, while the host is around us: no rules for devices are in force for us yet, so the
-    /// file is looked at first, and then that very one is opened.
+    /// Looks the user up in the rootfs, while the host is around us: no rules for devices are in
+    /// force for us yet, so the file is looked at first, and then that very one is opened.
     #[must_use]
     pub fn look_up(plan: &ProcessPlan, root: &Root, proc: &Proc) -> Self {
         Self::in_passwd(plan, || {
@@ -34,12 +34,13 @@ impl Home {
         })
     }
 
-    /// Looks the user up in the container that we are in, with all of its rules. The file may be anything, so it is
-    /// opened without waiting.
+    /// Looks the user up in the container that we are in, with all of its rules. The file may be
+    /// anything, so it is opened without waiting.
     #[must_use]
     pub fn look_up_inside(plan: &ProcessPlan) -> Self {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let open = || rustix::fs::openat2(CWD, PASSWD, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
+        let open =
+            || rustix::fs::openat2(CWD, PASSWD, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
         Self::in_passwd(plan, || open().ok().filter(is_file))
     }
 
@@ -47,7 +48,8 @@ impl Home {
         if !plan.needs_home {
             return Self(None);
         }
-        let home = open().and_then(|file| home_of(plan.user.uid, file)).unwrap_or_else(|| "/".to_owned());
+        let home =
+            open().and_then(|file| home_of(plan.user.uid, file)).unwrap_or_else(|| "/".to_owned());
         Self(CString::new(format!("HOME={home}")).ok())
     }
 }
@@ -61,12 +63,15 @@ pub struct Program {
 }
 
 impl Program {
-    /// Looks it up as the shell does: a name with a slash is a path, any other is sought along the container's PATH.
+    /// Looks it up as the shell does: a name with a slash is a path, any other is sought along the
+    /// container's PATH.
     ///
     /// # Errors
-    /// [`Failure::ProgramNotFound`], [`Failure::ProgramNotExecutable`], with the texts that callers know.
+    /// [`Failure::ProgramNotFound`], [`Failure::ProgramNotExecutable`], with the texts that callers
+    /// know.
     pub fn find(plan: &ProcessPlan, home: Home) -> Result<Self> {
-        let name = plan.args.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name =
+            plan.args.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let path = locate(&name, &plan.search_path, check).at("/process/args/0")?;
         let mut env = plan.env.clone();
         env.extend(home.0);
@@ -89,13 +94,15 @@ impl Program {
 /// The program's path; `check` says of a path why it is not that of a program.
 ///
 /// # Errors
-/// [`Failure::ProgramNotFound`], [`Failure::ProgramNotExecutable`], with the texts that callers know.
+/// [`Failure::ProgramNotFound`], [`Failure::ProgramNotExecutable`], with the texts that callers
+/// know.
 pub fn locate(
     name: &str,
     search_path: &str,
     check: impl Fn(&str) -> Result<CString, Errno>,
 ) -> Result<CString, Failure> {
-    let not_executable = |why: &dyn Display| Failure::ProgramNotExecutable(format!("exec: {name:?}: {why}"));
+    let not_executable =
+        |why: &dyn Display| Failure::ProgramNotExecutable(format!("exec: {name:?}: {why}"));
     if name.contains('/') {
         return check(name).named(|| format!("stat {name}")).map_err(|call| {
             if call.is(Errno::NOENT) || call.is(Errno::NOTDIR) {
@@ -110,12 +117,18 @@ pub fn locate(
         });
     }
     let mut forbidden = false;
-    for directory in search_path.split(':').filter(|_| !name.is_empty() && !search_path.is_empty()) {
+    for directory in search_path.split(':').filter(|_| !name.is_empty() && !search_path.is_empty())
+    {
         let directory = if directory.is_empty() { "." } else { directory };
         match check(&format!("{directory}/{name}")) {
             Ok(path) if directory.starts_with('/') => return Ok(path),
-            // As Go has it: what lies in the working directory is not to pass for a program of the same name.
-            Ok(_) => return Err(not_executable(&"cannot run executable found relative to current directory")),
+            // As Go has it: what lies in the working directory is not to pass for a program of the
+            // same name.
+            Ok(_) => {
+                return Err(not_executable(
+                    &"cannot run executable found relative to current directory",
+                ));
+            }
             Err(Errno::ACCESS) => forbidden = true,
             Err(_) => {}
         }
@@ -140,7 +153,8 @@ fn is_file(handle: &OwnedFd) -> bool {
     file_type(handle.as_fd()).is_ok_and(|kind| kind == FileType::RegularFile)
 }
 
-/// The home directory in a passwd, which is the image's: it is read as far as one could reasonably go.
+/// The home directory in a passwd, which is the image's: it is read as far as one could reasonably
+/// go.
 fn home_of(uid: u32, file: OwnedFd) -> Option<String> {
     const MOST: u64 = 1 << 20;
     let file = std::io::Read::take(std::fs::File::from(file), MOST);

@@ -11,17 +11,18 @@ use crate::plan::seccomp::{SeccompPlan, WAIT_KILLABLE_RECV};
 use crate::seccomp::Insn;
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::Call;
-use crate::sys::seccomp::{Instruction, load as load_filter, load_with_listener};
+use crate::sys::seccomp::{SockFilter, load as load_filter, load_with_listener};
 
-/// Loads it. From here on only execve, and on failure the wire, has to get past it. If it notifies, the listener is
-/// with the agent before anything can be asked, execve included.
+/// Loads it. From here on only execve, and on failure the wire, has to get past it. If it notifies,
+/// the listener is with the agent before anything can be asked, execve included.
 ///
 /// # Errors
 /// seccomp(2)'s.
 pub fn load(plan: Option<&SeccompPlan>, wire: &InitEnd) -> Result<()> {
     let Some(seccomp) = plan else { return Ok(()) };
-    let instruction = |insn: &Insn| Instruction { code: insn.code, jt: insn.jt, jf: insn.jf, k: insn.k };
-    let program: Vec<Instruction> = seccomp.filter.program.iter().map(instruction).collect();
+    let instruction =
+        |insn: &Insn| SockFilter { code: insn.code, jt: insn.jt, jf: insn.jf, k: insn.k };
+    let program: Vec<SockFilter> = seccomp.filter.program.iter().map(instruction).collect();
     let loaded = match &seccomp.listener {
         None => load_filter(&program, seccomp.flags.into()),
         Some(_) => {
@@ -37,9 +38,10 @@ pub fn load(plan: Option<&SeccompPlan>, wire: &InitEnd) -> Result<()> {
 /// Says of a kernel that is too old what it lacks, with runc's texts.
 fn explain(plan: &SeccompPlan, loaded: Result<(), Call>) -> Result<()> {
     match loaded {
-        Err(call) if call.is(Errno::INVAL) && plan.flags & WAIT_KILLABLE_RECV != 0 => {
-            Err(call).context("error adding WaitKill flag to seccomp filter: SetWaitKill requires Linux 5.19")
-        }
+        Err(call) if call.is(Errno::INVAL) && plan.flags & WAIT_KILLABLE_RECV != 0 => Err(call)
+            .context(
+                "error adding WaitKill flag to seccomp filter: SetWaitKill requires Linux 5.19",
+            ),
         Err(call) if call.is(Errno::INVAL) && plan.listener.is_some() => {
             Err(call).context("seccomp notify unsupported: SCMP_ACT_NOTIFY requires Linux 5.0")
         }
@@ -58,16 +60,27 @@ mod tests {
 
     #[test]
     fn an_old_kernel_is_said_to_be_one() {
-        let listener =
-            || Some(ListenerPlan { path: "/a".to_owned(), metadata: String::new(), calls_of_ours: Vec::new() });
+        let listener = || {
+            Some(ListenerPlan {
+                path: "/a".to_owned(),
+                metadata: String::new(),
+                calls_of_ours: Vec::new(),
+            })
+        };
         for (listener, flags, errno, begins) in [
-            (listener(), WAIT_KILLABLE_RECV, Errno::INVAL, "error adding WaitKill flag to seccomp filter: SetWaitKill"),
+            (
+                listener(),
+                WAIT_KILLABLE_RECV,
+                Errno::INVAL,
+                "error adding WaitKill flag to seccomp filter: SetWaitKill",
+            ),
             (listener(), 0, Errno::INVAL, "seccomp notify unsupported:"),
             (listener(), WAIT_KILLABLE_RECV, Errno::BUSY, "seccomp(): "),
             (None, 0, Errno::INVAL, "seccomp(): invalid argument"),
         ] {
             let plan = SeccompPlan { filter: Filter { program: Vec::new() }, flags, listener };
-            let error = explain(&plan, Err(errno).named(|| "seccomp()".to_owned())).expect_err("an error");
+            let error =
+                explain(&plan, Err(errno).named(|| "seccomp()".to_owned())).expect_err("an error");
             assert!(format!("{error:#}").starts_with(begins), "{error:#}");
         }
     }

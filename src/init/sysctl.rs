@@ -6,14 +6,15 @@ use crate::error::{AtKey, Result};
 use crate::plan::Plan;
 use crate::sys::proc::Proc;
 
-/// Writes them through the host's procfs, which shows a process the parameters of its own namespaces: no mount of the
-/// container can come in between (CVE-2025-52881).
+/// Writes them through the host's procfs, which shows a process the parameters of its own
+/// namespaces: no mount of the container can come in between (CVE-2025-52881).
 ///
 /// # Errors
 /// The failed call's.
 pub fn write(plan: &Plan, proc: &Proc) -> Result<()> {
     for sysctl in &plan.sysctl {
-        proc.write(&sysctl.file, &sysctl.value).at(format_args!("/linux/sysctl/{}", sysctl.name.replace('/', "~1")))?;
+        proc.write(&sysctl.file, &sysctl.value)
+            .at(format_args!("/linux/sysctl/{}", sysctl.name.replace('/', "~1")))?;
     }
     Ok(())
 }

@@ -2,8 +2,8 @@
 //! config.json: process.terminal, process.consoleSize.{height, width}
 //! process: init, before the rootfs is sealed, and what `exec` makes
 //!
-//! All by handles. What the terminal is and where it is mounted never depends on what a name in the container leads to at
-//! the moment (CVE-2025-52565, CVE-2026-88264).
+//! All by handles. What the terminal is and where it is mounted never depends on what a name in the
+//! container leads to at the moment (CVE-2025-52565, CVE-2026-88264).
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -19,7 +19,8 @@ use crate::sys::mount::{self, Depth};
 use crate::sys::root::{Root, file_type};
 use crate::sys::{Call, Named, terminal};
 
-/// Gives init its terminal, which is the container's /dev/console as well; nothing, where none is planned.
+/// Gives init its terminal, which is the container's /dev/console as well; nothing, where none is
+/// planned.
 ///
 /// # Errors
 /// The failed call's.
@@ -28,12 +29,15 @@ pub fn give_init(plan: &Plan, root: &Root, runtime: &InitEnd) -> Result<()> {
     let slave = open(terminal, &plan.entry, root, runtime).at("/process/terminal")?;
     // Else the mount would be one of the host's.
     if plan.namespaces.has_own(&MOUNT) {
-        mount_console(&slave, root).context("mounting the terminal on /dev/console").at("/process/terminal")?;
+        mount_console(&slave, root)
+            .context("mounting the terminal on /dev/console")
+            .at("/process/terminal")?;
     }
     terminal::take(&slave).at("/process/terminal")
 }
 
-/// Gives what `exec` makes its terminal; nothing, where none is planned. To be called in the container's root.
+/// Gives what `exec` makes its terminal; nothing, where none is planned. To be called in the
+/// container's root.
 ///
 /// # Errors
 /// The failed call's.
@@ -46,13 +50,15 @@ pub fn give_exec(entry: &Entry, runtime: &InitEnd) -> Result<()> {
 
 /// A new terminal that belongs to the user, whose master is with the runtime already.
 fn open(plan: &TerminalPlan, entry: &Entry, root: &Root, runtime: &InitEnd) -> Result<OwnedFd> {
-    let directory = root.open_in("dev/pts", OFlags::PATH | OFlags::DIRECTORY).context("a terminal needs a devpts")?;
+    let directory = root
+        .open_in("dev/pts", OFlags::PATH | OFlags::DIRECTORY)
+        .context("a terminal needs a devpts")?;
     let pair = terminal::open_pair(directory.as_fd()).context("a terminal needs a devpts")?;
     if let Some(size) = plan.size {
         terminal::set_size(&pair.master, size)?;
     }
     give_to(entry.process.user.uid, &pair.slave)?;
-    runtime.tell(&FromInit::Terminal(pair.master))?;
+    runtime.send(&FromInit::Terminal(pair.master))?;
     Ok(pair.slave)
 }
 
@@ -69,19 +75,30 @@ fn give_to(uid: u32, slave: &OwnedFd) -> Result<(), Call> {
     }
 }
 
-/// Mounts the terminal itself, which we hold, over whatever /dev/console is: but not over what a link there leads to.
+/// Mounts the terminal itself, which we hold, over whatever /dev/console is: but not over what a
+/// link there leads to.
 fn mount_console(slave: &OwnedFd, root: &Root) -> Result<()> {
     let (directory, name) = root.parent_of("dev/console")?;
     // Not open(2) with O_CREAT: should a device or a fifo be there, nothing happens to it.
-    match rustix::fs::mknodat(&directory, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0) {
+    match rustix::fs::mknodat(
+        &directory,
+        name,
+        FileType::RegularFile,
+        Mode::from_raw_mode(0o644),
+        0,
+    ) {
         Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(errno).named(|| "mknodat(\"/dev/console\")".to_owned()).map_err(Into::into),
+        Err(errno) => {
+            return Err(errno).named(|| "mknodat(\"/dev/console\")".to_owned()).map_err(Into::into);
+        }
     }
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = rustix::fs::openat(&directory, name, flags, Mode::empty())
         .named(|| "open(\"/dev/console\", O_NOFOLLOW)".to_owned())?;
     if file_type(target.as_fd())? == FileType::Symlink {
-        return Err(Errno::LOOP).named(|| "open(\"/dev/console\", O_NOFOLLOW)".to_owned()).map_err(Into::into);
+        return Err(Errno::LOOP)
+            .named(|| "open(\"/dev/console\", O_NOFOLLOW)".to_owned())
+            .map_err(Into::into);
     }
     let console = mount::clone_tree(slave.as_fd(), Depth::This)?;
     Ok(mount::attach(console.as_fd(), target.as_fd())?)

@@ -14,9 +14,9 @@ use crate::sys::{ids, process};
 /// CAP_SYS_ADMIN of capabilities(7).
 const SYS_ADMIN: u64 = 1 << 21;
 
-/// Becomes the user, with the capabilities of the config. Where the seccomp filter can be loaded only with CAP_SYS_ADMIN
-/// (no `noNewPrivileges`), that one is kept until execve(2), which takes it: it is neither in the bounding nor in the
-/// ambient set.
+/// Becomes the user, with the capabilities of the config. Where the seccomp filter can be loaded
+/// only with CAP_SYS_ADMIN (no `noNewPrivileges`), that one is kept until execve(2), which takes
+/// it: it is neither in the bounding nor in the ambient set.
 ///
 /// # Errors
 /// The failed call's.
@@ -31,7 +31,8 @@ pub fn become_user(plan: &Entry) -> Result<()> {
         process::set_dumpable(false)?; // where fs.suid_dumpable is not 0
     }
     process::set_keep_caps(false)?;
-    let kept = if plan.seccomp.is_some() && !plan.process.no_new_privileges { SYS_ADMIN } else { 0 };
+    let kept =
+        if plan.seccomp.is_some() && !plan.process.no_new_privileges { SYS_ADMIN } else { 0 };
     set_capabilities(sets, kept).at("/process/capabilities")?;
     if plan.process.no_new_privileges {
         process::set_no_new_privs().at("/process/noNewPrivileges")?;
@@ -39,8 +40,9 @@ pub fn become_user(plan: &Entry) -> Result<()> {
     Ok(())
 }
 
-/// A user namespace whose groups are denied (user_namespaces(7)) keeps those it has: they cannot be dropped. It is that,
-/// be it the container's or the one that the runtime is root of, when the right to set them is there and does not help.
+/// A user namespace whose groups are denied (user_namespaces(7)) keeps those it has: they cannot be
+/// dropped. It is that, be it the container's or the one that the runtime is root of, when the
+/// right to set them is there and does not help.
 fn set_groups(plan: &Entry) -> Result<()> {
     let Some(groups) = &plan.process.user.additional_gids else { return Ok(()) };
     match ids::set_groups(groups) {

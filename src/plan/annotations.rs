@@ -1,14 +1,15 @@
 //! The annotations that the runtime obeys: the one list of them.
 //! config.json: annotations
 //!
-//! Whoever writes an annotation gives an order to the runtime, which may have more rights than he has. So a name that is
-//! not in [`OBEYED`] has no meaning, and `features` tells engines all that have one.
+//! Whoever writes an annotation gives an order to the runtime, which may have more rights than he
+//! has. So a name that is not in [`OBEYED`] has no meaning, and `features` tells engines all that
+//! have one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Problems;
-use crate::spec::{Config, Map, Text};
+use crate::config::{Config, Map, Text};
 
 /// A file whose settings count more for criu than ours; empty for none.
 pub const CRIU_CONFIG: &str = "org.criu.config";
@@ -46,7 +47,8 @@ pub static OBEYED: [&str; 9] = [
 pub(super) fn fill_in(config: &mut Config<'_>) {
     if let Some(seccomp) = &mut config.linux.seccomp
         && seccomp.listener_path.is_empty()
-        && let Some((_, path)) = config.annotations.iter().rev().find(|(key, _)| &**key == SECCOMP_RECEIVER)
+        && let Some((_, path)) =
+            config.annotations.iter().rev().find(|(key, _)| &**key == SECCOMP_RECEIVER)
     {
         seccomp.listener_path = path.clone();
     }
@@ -76,7 +78,10 @@ pub fn check(annotations: &Map<'_, Text<'_>>, problems: &mut Problems) {
         if let Some(path) = find(annotations, name)
             && (!path.starts_with('/') || path.contains('\0'))
         {
-            problems.add(format_args!("/annotations/{name}"), format!("{path:?} is not an absolute path"));
+            problems.add(
+                format_args!("/annotations/{name}"),
+                format!("{path:?} is not an absolute path"),
+            );
         }
     }
 }
@@ -84,10 +89,10 @@ pub fn check(annotations: &Map<'_, Text<'_>>, problems: &mut Problems) {
 #[cfg(test)]
 mod tests {
     use super::{KEEP_GROUPS, OBEYED, check, keeps_groups};
+    use crate::config;
     use crate::plan::Problems;
-    use crate::spec;
 
-    fn config(annotations: &str) -> spec::Config<'_> {
+    fn config(annotations: &str) -> config::Config<'_> {
         serde_json::from_str(annotations).expect("a config")
     }
 
@@ -98,8 +103,11 @@ mod tests {
 
     #[test]
     fn the_last_value_counts() {
-        for (values, kept) in [(&["1"][..], true), (&["0"], false), (&[""], true), (&["1", "0"], false), (&[], false)] {
-            let pairs: Vec<_> = values.iter().map(|value| format!("\"{KEEP_GROUPS}\":\"{value}\"")).collect();
+        for (values, kept) in
+            [(&["1"][..], true), (&["0"], false), (&[""], true), (&["1", "0"], false), (&[], false)]
+        {
+            let pairs: Vec<_> =
+                values.iter().map(|value| format!("\"{KEEP_GROUPS}\":\"{value}\"")).collect();
             let text = format!(r#"{{"annotations":{{{}}}}}"#, pairs.join(","));
             assert_eq!(keeps_groups(&config(&text).annotations), kept, "{text}");
         }
@@ -107,7 +115,8 @@ mod tests {
 
     #[test]
     fn a_relative_path_is_refused() {
-        let config = config(r#"{"annotations":{"run.oci.hooks.stdout":"/x","run.oci.hooks.stderr":"log"}}"#);
+        let config =
+            config(r#"{"annotations":{"run.oci.hooks.stdout":"/x","run.oci.hooks.stderr":"log"}}"#);
         let mut problems = Problems::default();
         check(&config.annotations, &mut problems);
         let keys: Vec<_> = problems.found().iter().map(|problem| problem.key.as_str()).collect();

@@ -1,11 +1,11 @@
-//! Which calls of init a filter would judge if it were loaded at `create`, where the agent of a notifying filter waits
-//! for it (`seccomp.rs`).
+//! Which calls of init a filter would judge if it were loaded at `create`, where the agent of a
+//! notifying filter waits for it (`seccomp.rs`).
 
 use super::Plan;
-use crate::seccomp::{Action, Call, Rule};
+use crate::seccomp::{Action, Rule, Syscall};
 
-/// What init may call between loading a filter at `create` and execve(2): to wait at the gate, to close what is ours and
-/// to leave, with what memory and signals need.
+/// What init may call between loading a filter at `create` and execve(2): to wait at the gate, to
+/// close what is ours and to leave, with what memory and signals need.
 static CALLS_OF_OURS: [&str; 24] = [
     "accept4",
     "brk",
@@ -40,7 +40,7 @@ pub fn judged(default: Action, rules: &[Rule]) -> Vec<&'static str> {
 
 /// Whether the native call of this name passes, whatever its arguments.
 fn passes(name: &str, default: Action, rules: &[Rule]) -> bool {
-    let Some(call) = Call::from_name(name) else { return true };
+    let Some(call) = Syscall::from_name(name) else { return true };
     let allows = |action: Action| action == Action::Allow;
     let mut about = rules.iter().filter(|rule| rule.calls.contains(&call)).peekable();
     if about.peek().is_none() {
@@ -51,7 +51,8 @@ fn passes(name: &str, default: Action, rules: &[Rule]) -> bool {
 }
 
 impl Plan {
-    /// Why the agent gets the filter's descriptor at `start` only; `None` when it gets it at `create`, as runc does it.
+    /// Why the agent gets the filter's descriptor at `start` only; `None` when it gets it at
+    /// `create`, as runc does it.
     #[must_use]
     pub fn why_listener_waits(&self) -> Option<String> {
         let agent = self.listener()?;
@@ -59,35 +60,39 @@ impl Plan {
             return Some("each startContainer hook loads the filter for itself".to_owned());
         }
         let calls = &agent.calls_of_ours;
-        (!calls.is_empty()).then(|| format!("the filter would judge calls of the runtime: {}", calls.join(", ")))
+        (!calls.is_empty())
+            .then(|| format!("the filter would judge calls of the runtime: {}", calls.join(", ")))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::CALLS_OF_OURS;
+    use crate::config;
     use crate::plan::{Problems, seccomp};
-    use crate::spec;
 
     #[test]
     fn calls_of_ours_are_found_unless_they_always_pass() {
         let calls = |default: &str, rules: &str| {
             let notify = r#"{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}"#;
-            let json =
-                format!(r#"{{"defaultAction": "{default}", "listenerPath": "/a", "syscalls": [{notify}{rules}]}}"#);
-            let config: spec::Seccomp<'_> = serde_json::from_str(&json).unwrap();
+            let json = format!(
+                r#"{{"defaultAction": "{default}", "listenerPath": "/a", "syscalls": [{notify}{rules}]}}"#
+            );
+            let config: config::Seccomp<'_> = serde_json::from_str(&json).unwrap();
             let plan = seccomp::decide(Some(&config), &mut Problems::default()).unwrap();
             plan.listener.unwrap().calls_of_ours
         };
-        let poll =
-            |action: &str, rest: &str| format!(r#", {{"names": ["poll"], "action": "SCMP_ACT_{action}"{rest}}}"#);
+        let poll = |action: &str, rest: &str| {
+            format!(r#", {{"names": ["poll"], "action": "SCMP_ACT_{action}"{rest}}}"#)
+        };
         let on = r#", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]"#;
         let none: [&str; 0] = [];
         assert_eq!(calls("SCMP_ACT_ALLOW", ""), none);
         assert_eq!(calls("SCMP_ACT_ALLOW", &poll("LOG", on)), ["poll"]);
         assert_eq!(calls("SCMP_ACT_ALLOW", &poll("ERRNO", on)), ["poll"]);
         assert_eq!(calls("SCMP_ACT_ALLOW", &poll("NOTIFY", "")), ["poll"]);
-        let most = CALLS_OF_OURS.iter().filter(|name| **name != "poll").map(|name| format!("{name:?}"));
+        let most =
+            CALLS_OF_OURS.iter().filter(|name| **name != "poll").map(|name| format!("{name:?}"));
         let most = most.collect::<Vec<_>>().join(", ");
         let most = format!(r#", {{"names": [{most}], "action": "SCMP_ACT_ALLOW"}}"#);
         assert_eq!(calls("SCMP_ACT_ERRNO", &most), ["poll"]);

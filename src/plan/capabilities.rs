@@ -7,7 +7,7 @@ use caps::Capability;
 
 use super::namespaces::{NamespacesPlan, USER};
 use super::{Host, Problems};
-use crate::spec::{self, Text};
+use crate::config::{self, Text};
 
 /// capabilities(7), "Thread capability sets"; bit n is capability n.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,8 @@ pub struct CapabilitySets {
     pub bounding: u64,
     /// What is checked.
     pub effective: u64,
-    /// What survives execve(2) of a file that asks for it. Only what the config says: CVE-2022-29162.
+    /// What survives execve(2) of a file that asks for it. Only what the config says:
+    /// CVE-2022-29162.
     pub inheritable: u64,
     /// What may become effective.
     pub permitted: u64,
@@ -24,10 +25,10 @@ pub struct CapabilitySets {
     pub ambient: u64,
 }
 
-/// Decides. Names that the kernel does not have, and capabilities that cannot be given, are left out with a warning, as
-/// the specification has it; no `capabilities` at all is none at all.
+/// Decides. Names that the kernel does not have, and capabilities that cannot be given, are left
+/// out with a warning, as the specification has it; no `capabilities` at all is none at all.
 pub fn decide(
-    config: Option<&spec::Capabilities<'_>>,
+    config: Option<&config::Capabilities<'_>>,
     namespaces: &NamespacesPlan,
     host: &Host,
     problems: &mut Problems,
@@ -64,7 +65,10 @@ pub fn decide(
         ignored.sort();
         ignored.dedup();
         let names = ignored.join(" ");
-        problems.warn("/process/capabilities", format!("ignoring unknown or unavailable capabilities: {names}"));
+        problems.warn(
+            "/process/capabilities",
+            format!("ignoring unknown or unavailable capabilities: {names}"),
+        );
     }
     for (name, beyond, needs) in [
         ("effective", given.effective & !sets.effective, "permitted"),
@@ -73,7 +77,8 @@ pub fn decide(
         ("ambient", given.ambient & given.permitted & !inheritable, "inheritable"),
     ] {
         if beyond != 0 {
-            let text = format!("ignoring {name} capabilities that are not {needs}: {}", names_of(beyond));
+            let text =
+                format!("ignoring {name} capabilities that are not {needs}: {}", names_of(beyond));
             problems.warn(format_args!("/process/capabilities/{name}"), text);
         }
     }
@@ -99,8 +104,8 @@ pub fn names() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::{CapabilitySets, decide};
+    use crate::config;
     use crate::plan::{Host, Problems, namespaces};
-    use crate::spec;
 
     const CHOWN: u64 = 1;
     const KILL: u64 = 1 << 5;
@@ -108,20 +113,20 @@ mod tests {
     /// The sets, and the warnings.
     fn decided(capabilities: &str, available: u64) -> (CapabilitySets, String) {
         let text = format!(r#"{{"process":{{"capabilities":{{{capabilities}}}}}}}"#);
-        let config: spec::Config<'_> = serde_json::from_str(&text).expect("a config");
+        let config: config::Config<'_> = serde_json::from_str(&text).expect("a config");
         let mut problems = Problems::default();
         let namespaces = namespaces::decide(&config, &Host::for_tests(), &mut problems);
         let host = Host { capabilities: available, ..Host::for_tests() };
         let given = config.process.as_ref().and_then(|process| process.capabilities.as_ref());
         let sets = decide(given, &namespaces, &host, &mut problems);
-        let warnings: Vec<String> = problems.warnings().iter().map(|warning| warning.text.clone()).collect();
+        let warnings: Vec<String> =
+            problems.warnings().iter().map(|warning| warning.text.clone()).collect();
         (sets, warnings.join("; "))
     }
 
     #[test]
     fn unknown_and_unavailable_names_warn() {
-        let text =
-            r#""bounding":["CAP_KILL","CAP_MOON","CAP_SYS_ADMIN"],"effective":["CAP_KILL"],"permitted":["CAP_KILL"]"#;
+        let text = r#""bounding":["CAP_KILL","CAP_MOON","CAP_SYS_ADMIN"],"effective":["CAP_KILL"],"permitted":["CAP_KILL"]"#;
         let (sets, warning) = decided(text, KILL);
         assert_eq!((sets.bounding, sets.effective, sets.inheritable), (KILL, KILL, 0));
         assert_eq!(warning, "ignoring unknown or unavailable capabilities: CAP_MOON CAP_SYS_ADMIN");
@@ -130,8 +135,7 @@ mod tests {
     /// Effective, inheritable and ambient of what the kernel takes.
     #[test]
     fn what_one_set_keeps_from_another_warns() {
-        let all =
-            r#""bounding":["CAP_CHOWN","CAP_KILL"],"permitted":["CAP_CHOWN","CAP_KILL"],"effective":["CAP_KILL"]"#;
+        let all = r#""bounding":["CAP_CHOWN","CAP_KILL"],"permitted":["CAP_CHOWN","CAP_KILL"],"effective":["CAP_KILL"]"#;
         let both = CHOWN | KILL;
         for (text, sets, warning) in [
             (all.to_owned(), (KILL, 0, 0), ""),

@@ -1,28 +1,30 @@
 //! Which cgroup the container gets: a directory in every hierarchy.
 //! config.json: linux.cgroupsPath
 //!
-//! systemd has its own way to write a path ([`super::systemd`]), which is turned into one from the mount of the hierarchy.
+//! systemd has its own way to write a path ([`super::systemd`]), which is turned into one from the
+//! mount of the hierarchy.
 //!
-//! As runc's cgroupfs driver does it: an absolute path counts from the mount of the hierarchy, a relative one from the
-//! runtime's own cgroup, and an empty one means the container's id, relative. On cgroup v2 "own" is the parent of the
-//! runtime's cgroup, since a cgroup with processes cannot hand controllers to children.
+//! As runc's cgroupfs driver does it: an absolute path counts from the mount of the hierarchy, a
+//! relative one from the runtime's own cgroup, and an empty one means the container's id, relative.
+//! On cgroup v2 "own" is the parent of the runtime's cgroup, since a cgroup with processes cannot
+//! hand controllers to children.
 
 use std::path::{Path, PathBuf};
 
+use crate::config::Config;
 use crate::host::cgroups::{CgroupLayout, Hierarchy};
-use crate::spec::Config;
 
 use super::id_mappings::IdMappingsPlan;
 use super::namespaces::NamespacesPlan;
 use super::resources::ResourcePlan;
-use super::systemd::{Manager, Place, UnitPlan, properties};
+use super::systemd::{CgroupsPath, Manager, UnitPlan, properties};
 use super::{Host, Problems, Request, delegated_cgroup};
 
 const KEY: &str = "/linux/cgroupsPath";
 
 /// Who makes the cgroup.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Maker {
+pub enum CgroupMaker {
     /// We do.
     #[default]
     Us,
@@ -38,7 +40,7 @@ pub enum CgroupPlan {
     /// One directory of cgroup v2.
     Unified {
         /// The directory.
-        dir: Below,
+        dir: PathBelowMount,
         /// The controllers to hand down to it, as far as they go.
         controllers: Vec<String>,
     },
@@ -47,7 +49,7 @@ pub enum CgroupPlan {
         /// The directories.
         dirs: Vec<LegacyDir>,
         /// The directory of cgroup v2 beside them.
-        unified: Option<Below>,
+        unified: Option<PathBelowMount>,
     },
 }
 
@@ -57,15 +59,16 @@ pub struct LegacyDir {
     /// The controllers of the hierarchy, or its name as `name=systemd`.
     pub controllers: Vec<String>,
     /// The directory.
-    pub dir: Below,
+    pub dir: PathBelowMount,
 }
 
 /// A directory strictly below a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Below {
+pub struct PathBelowMount {
     /// Where the hierarchy is mounted.
     pub mount: PathBuf,
-    /// The path from there: clean (no empty, `.` or `..` component), never empty, without a slash in front.
+    /// The path from there: clean (no empty, `.` or `..` component), never empty, without a slash
+    /// in front.
     pub path: String,
 }
 
@@ -77,7 +80,7 @@ impl CgroupPlan {
     }
 }
 
-impl Below {
+impl PathBelowMount {
     /// The absolute path.
     #[must_use]
     pub fn full(&self) -> PathBuf {
@@ -87,7 +90,12 @@ impl Below {
 
 /// Decides the directories of the container `id`. A bad path is reported, and the id's own taken.
 #[must_use]
-pub fn decide(cgroups_path: &str, id: &str, layout: &CgroupLayout, problems: &mut Problems) -> CgroupPlan {
+pub fn decide(
+    cgroups_path: &str,
+    id: &str,
+    layout: &CgroupLayout,
+    problems: &mut Problems,
+) -> CgroupPlan {
     let mut wanted = cgroups_path;
     if let Some(text) = bad(wanted) {
         problems.add(KEY, text);
@@ -96,8 +104,12 @@ pub fn decide(cgroups_path: &str, id: &str, layout: &CgroupLayout, problems: &mu
     let inner = if wanted.is_empty() { id } else { wanted };
     match layout {
         CgroupLayout::Unified { mount, own, controllers } => {
-            let parent = clean(own).rsplit_once('/').map_or(String::new(), |(parent, _)| parent.to_owned());
-            CgroupPlan::Unified { dir: below(mount, &parent, inner), controllers: controllers.clone() }
+            let parent =
+                clean(own).rsplit_once('/').map_or(String::new(), |(parent, _)| parent.to_owned());
+            CgroupPlan::Unified {
+                dir: below(mount, &parent, inner),
+                controllers: controllers.clone(),
+            }
         }
         CgroupLayout::Legacy { hierarchies, unified } => {
             let at = |found: &Hierarchy| below(&found.mount, found.own_below_mount(), inner);
@@ -111,8 +123,8 @@ pub fn decide(cgroups_path: &str, id: &str, layout: &CgroupLayout, problems: &mu
     }
 }
 
-/// Takes what needs a cgroup out of `resources`: a limit is a problem. The rules for devices, which every caller writes,
-/// are left out, as crun does.
+/// Takes what needs a cgroup out of `resources`: a limit is a problem. The rules for devices, which
+/// every caller writes, are left out, as crun does.
 fn without(cgroups_path: &str, resources: &mut ResourcePlan, problems: &mut Problems) {
     const WITHOUT: &str = "without a cgroup (--cgroup-manager disabled)";
     for limit in resources.writes.drain(..).filter(|limit| !limit.optional) {
@@ -134,15 +146,15 @@ pub(super) fn by_maker(
 ) -> (CgroupPlan, Option<UnitPlan>) {
     let path = &config.linux.cgroups_path;
     let manager = match &request.maker {
-        Maker::Us => return (decide(path, request.id, &host.cgroups, problems), None),
-        Maker::Nobody => {
+        CgroupMaker::Us => return (decide(path, request.id, &host.cgroups, problems), None),
+        CgroupMaker::Nobody => {
             without(path, resources, problems);
             delegated_cgroup::without(config, problems);
             return (decide("", request.id, &host.cgroups, problems), None);
         }
-        Maker::Systemd(manager) => manager,
+        CgroupMaker::Systemd(manager) => manager,
     };
-    let place = Place::decide(path, request.id, manager, problems);
+    let place = CgroupsPath::decide(path, request.id, manager, problems);
     let mut cgroup = by_systemd(&place, manager, host, problems);
     let limits = properties::for_birth(resources, host.cgroups.is_unified());
     let mut unit = place.unit(manager, &config.annotations, limits, problems);
@@ -152,7 +164,12 @@ pub(super) fn by_maker(
 }
 
 /// The cgroup of a unit of systemd's.
-fn by_systemd(place: &Place<'_>, manager: &Manager, host: &Host, problems: &mut Problems) -> CgroupPlan {
+fn by_systemd(
+    place: &CgroupsPath<'_>,
+    manager: &Manager,
+    host: &Host,
+    problems: &mut Problems,
+) -> CgroupPlan {
     if *manager != Manager::System && !host.cgroups.is_unified() {
         problems.add(KEY, "cannot use rootless systemd cgroups manager on cgroup v1");
     }
@@ -169,10 +186,16 @@ impl CgroupPlan {
     }
 }
 
-/// Decides who owns the cgroup: its processes' user, where they have a cgroup namespace of their own and can write to
-/// its filesystem (the specification's "cgroup ownership"). On cgroup v1 that would not be safe.
+/// Decides who owns the cgroup: its processes' user, where they have a cgroup namespace of their
+/// own and can write to its filesystem (the specification's "cgroup ownership"). On cgroup v1 that
+/// would not be safe.
 #[must_use]
-pub fn owner(config: &Config<'_>, namespaces: &NamespacesPlan, ids: &IdMappingsPlan, host: &Host) -> Option<u32> {
+pub fn owner(
+    config: &Config<'_>,
+    namespaces: &NamespacesPlan,
+    ids: &IdMappingsPlan,
+    host: &Host,
+) -> Option<u32> {
     if !namespaces.create_cgroup || !host.cgroups.is_unified() {
         return None;
     }
@@ -193,19 +216,22 @@ fn bad(path: &str) -> Option<String> {
         return Some(format!("{path:?} has a character that no cgroup's name can have"));
     }
     // The root cgroup, and the runtime's own, hold processes that are not the container's.
-    clean(path).is_empty().then(|| format!("{path:?} does not name a cgroup of the container's own"))
+    clean(path)
+        .is_empty()
+        .then(|| format!("{path:?} does not name a cgroup of the container's own"))
 }
 
-fn below(mount: &Path, own: &str, inner: &str) -> Below {
+fn below(mount: &Path, own: &str, inner: &str) -> PathBelowMount {
     let mut path = if inner.starts_with('/') { String::new() } else { clean(own) };
     if !path.is_empty() {
         path.push('/');
     }
     path.push_str(&clean(inner));
-    Below { mount: mount.to_owned(), path }
+    PathBelowMount { mount: mount.to_owned(), path }
 }
 
-/// `path` without empty, `.` and `..` components, and no slash in front. `..` ends at the top and never leaves it.
+/// `path` without empty, `.` and `..` components, and no slash in front. `..` ends at the top and
+/// never leaves it.
 pub(super) fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
@@ -219,17 +245,25 @@ pub(super) fn clean(path: &str) -> String {
 }
 
 fn names(found: &Hierarchy) -> Vec<String> {
-    if found.name.is_empty() { found.controllers.clone() } else { vec![format!("name={}", found.name)] }
+    if found.name.is_empty() {
+        found.controllers.clone()
+    } else {
+        vec![format!("name={}", found.name)]
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Below, CgroupPlan, decide};
+    use super::{CgroupPlan, PathBelowMount, decide};
     use crate::host::cgroups::{CgroupLayout, Hierarchy};
     use crate::plan::Problems;
 
     fn unified(own: &str) -> CgroupLayout {
-        CgroupLayout::Unified { mount: "/sys/fs/cgroup".into(), own: own.into(), controllers: vec!["pids".into()] }
+        CgroupLayout::Unified {
+            mount: "/sys/fs/cgroup".into(),
+            own: own.into(),
+            controllers: vec!["pids".into()],
+        }
     }
 
     fn hierarchy(name: &str, own: &str, root: &str) -> Hierarchy {
@@ -258,8 +292,12 @@ mod tests {
         ] {
             let mut problems = Problems::default();
             let plan = decide(path, "web", &unified(own), &mut problems);
-            let dir = Below { mount: "/sys/fs/cgroup".into(), path: expected.into() };
-            assert_eq!(plan, CgroupPlan::Unified { dir, controllers: vec!["pids".into()] }, "{path:?} from {own:?}");
+            let dir = PathBelowMount { mount: "/sys/fs/cgroup".into(), path: expected.into() };
+            assert_eq!(
+                plan,
+                CgroupPlan::Unified { dir, controllers: vec!["pids".into()] },
+                "{path:?} from {own:?}"
+            );
             assert!(problems.found().is_empty());
         }
     }
@@ -268,7 +306,8 @@ mod tests {
     fn each_v1_hierarchy_counts_from_its_own_place() {
         let mut other = hierarchy("other", "/", "/");
         other.name = "elogind".into();
-        let mut systemd = Hierarchy { controllers: vec![], ..hierarchy("systemd", "/init.scope", "/") };
+        let mut systemd =
+            Hierarchy { controllers: vec![], ..hierarchy("systemd", "/init.scope", "/") };
         systemd.name = "systemd".into();
         let layout = CgroupLayout::Legacy {
             hierarchies: vec![
@@ -280,11 +319,15 @@ mod tests {
             unified: Some(Hierarchy { controllers: vec![], ..hierarchy("unified", "/", "/") }),
         };
         let paths = |path: &str| {
-            let CgroupPlan::Legacy { dirs, unified } = decide(path, "web", &layout, &mut Problems::default()) else {
+            let CgroupPlan::Legacy { dirs, unified } =
+                decide(path, "web", &layout, &mut Problems::default())
+            else {
                 panic!("legacy");
             };
-            let mut paths: Vec<String> =
-                dirs.iter().map(|dir| format!("{} {}", dir.controllers.join(","), dir.dir.full().display())).collect();
+            let mut paths: Vec<String> = dirs
+                .iter()
+                .map(|dir| format!("{} {}", dir.controllers.join(","), dir.dir.full().display()))
+                .collect();
             paths.extend(unified.map(|dir| dir.full().display().to_string()));
             paths
         };
@@ -307,7 +350,7 @@ mod tests {
             let plan = decide(path, "web", &unified("/"), &mut problems);
             assert_eq!(problems.found().len(), 1, "{path:?}");
             assert_eq!(problems.found()[0].key, "/linux/cgroupsPath");
-            let dir = Below { mount: "/sys/fs/cgroup".into(), path: "web".into() };
+            let dir = PathBelowMount { mount: "/sys/fs/cgroup".into(), path: "web".into() };
             assert_eq!(plan, CgroupPlan::Unified { dir, controllers: vec!["pids".into()] });
         }
     }

@@ -1,4 +1,5 @@
-//! What a mount of `type: cgroup` shows: the container's cgroups, as its layout and namespaces have them.
+//! What a mount of `type: cgroup` shows: the container's cgroups, as its layout and namespaces have
+//! them.
 
 use std::path::PathBuf;
 
@@ -11,8 +12,8 @@ use crate::host::cgroups::CgroupLayout;
 /// How the mount is made.
 #[derive(Debug, PartialEq, Eq)]
 pub enum CgroupMountPlan {
-    /// A cgroup2 filesystem; where the kernel refuses one (a user namespace without a cgroup namespace of its own), the
-    /// directory of the host is bound.
+    /// A cgroup2 filesystem; where the kernel refuses one (a user namespace without a cgroup
+    /// namespace of its own), the directory of the host is bound.
     Unified {
         /// That directory.
         fallback: PathBuf,
@@ -45,7 +46,11 @@ pub enum HierarchyView {
 }
 
 /// Decides.
-pub fn decide(layout: &CgroupLayout, cgroup: &CgroupPlan, namespaces: &NamespacesPlan) -> CgroupMountPlan {
+pub fn decide(
+    layout: &CgroupLayout,
+    cgroup: &CgroupPlan,
+    namespaces: &NamespacesPlan,
+) -> CgroupMountPlan {
     match (layout, cgroup) {
         (CgroupLayout::Unified { mount, .. }, CgroupPlan::Unified { dir, .. }) => {
             let own = namespaces.has_own(&CGROUP);
@@ -58,10 +63,14 @@ pub fn decide(layout: &CgroupLayout, cgroup: &CgroupPlan, namespaces: &Namespace
                 let name = dir.controllers.join(",");
                 let name = name.strip_prefix("name=").unwrap_or(&name).to_owned();
                 if dir.controllers.len() > 1 {
-                    links.extend(dir.controllers.iter().map(|controller| (controller.clone(), name.clone())));
+                    links.extend(
+                        dir.controllers.iter().map(|controller| (controller.clone(), name.clone())),
+                    );
                 }
                 let view = if namespaces.has_own(&CGROUP) {
-                    HierarchyView::Namespaced(dir.controllers.iter().map(|word| option(word)).collect())
+                    HierarchyView::Namespaced(
+                        dir.controllers.iter().map(|word| option(word)).collect(),
+                    )
                 } else {
                     HierarchyView::Bound(dir.dir.full())
                 };
@@ -73,7 +82,8 @@ pub fn decide(layout: &CgroupLayout, cgroup: &CgroupPlan, namespaces: &Namespace
     }
 }
 
-/// What the filesystem is told. Of cgroup v1 there are many, and none is made without a cgroup namespace.
+/// What the filesystem is told. Of cgroup v1 there are many, and none is made without a cgroup
+/// namespace.
 pub(super) fn options(
     key: &str,
     given: &Options,
@@ -81,12 +91,16 @@ pub(super) fn options(
     problems: &mut Problems,
 ) -> Vec<(String, Option<String>)> {
     if !host.cgroups.is_unified() && given.filesystem.iter().any(|(name, _)| !is_negation(name)) {
-        problems.add(format_args!("{key}/options"), "a mount of cgroup v1 takes no options for the filesystem");
+        problems.add(
+            format_args!("{key}/options"),
+            "a mount of cgroup v1 takes no options for the filesystem",
+        );
     }
     given.filesystem.clone()
 }
 
-/// `memory`, or `name=systemd` (which needs `none` when no hierarchy of this name exists, and here it does).
+/// `memory`, or `name=systemd` (which needs `none` when no hierarchy of this name exists, and here
+/// it does).
 fn option(word: &str) -> (String, Option<String>) {
     match word.split_once('=') {
         Some((key, value)) => (key.to_owned(), Some(value.to_owned())),

@@ -2,9 +2,10 @@
 //! config.json: process.execCPUAffinity.{initial, final}
 
 use super::Problems;
-use crate::spec;
+use crate::config;
 
-/// The CPUs that the kernel's `cpu_set_t` can name; and more NUMA nodes than any kernel is built for.
+/// The CPUs that the kernel's `cpu_set_t` can name; and more NUMA nodes than any kernel is built
+/// for.
 const CPUS: usize = 1024;
 
 /// Lists of CPU numbers.
@@ -17,7 +18,10 @@ pub struct CpuAffinity {
 }
 
 /// Decides.
-pub fn decide(config: Option<&spec::ExecCpuAffinity<'_>>, problems: &mut Problems) -> CpuAffinity {
+pub fn decide(
+    config: Option<&config::ExecCpuAffinity<'_>>,
+    problems: &mut Problems,
+) -> CpuAffinity {
     let Some(config) = config else { return CpuAffinity::default() };
     let mut read = |key: &str, text: &str| {
         if text.is_empty() {

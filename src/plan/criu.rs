@@ -1,8 +1,10 @@
-//! Which file of settings criu reads besides its flags. The annotation `org.criu.config` can name one.
+//! Which file of settings criu reads besides its flags. The annotation `org.criu.config` can name
+//! one.
 //!
-//! Such a file can name programs that criu starts as the user of the runtime, so it counts as much as a hook. Annotations
-//! are a weaker place than `hooks`: engines and image tools copy labels of images into them, and the layers of an image
-//! are files of the host whose paths can be predicted. So only files of a directory of the administrator's count.
+//! Such a file can name programs that criu starts as the user of the runtime, so it counts as much
+//! as a hook. Annotations are a weaker place than `hooks`: engines and image tools copy labels of
+//! images into them, and the layers of an image are files of the host whose paths can be predicted.
+//! So only files of a directory of the administrator's count.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +30,8 @@ pub fn config_file(annotations: &BTreeMap<String, String>) -> Result<Option<&str
     if name.is_some_and(|name| !name.contains('/') && !matches!(name, "" | "." | "..")) {
         return Ok(Some(file));
     }
-    let text = format!("{file:?} is not a file in {DIRECTORY}, and no other can be trusted: put it there");
+    let text =
+        format!("{file:?} is not a file in {DIRECTORY}, and no other can be trusted: put it there");
     Err(Failure::BadConfig(Problem { key: format!("/annotations/{CRIU_CONFIG}"), text }).into())
 }
 
@@ -47,9 +50,16 @@ mod tests {
         assert_eq!(config_file(&BTreeMap::new()).unwrap(), Some("/etc/criu/runc.conf"));
         assert_eq!(read("").unwrap(), None);
         assert_eq!(read("/etc/criu/web.conf").unwrap().as_deref(), Some("/etc/criu/web.conf"));
-        for file in
-            ["/tmp/x", "x", "/etc/criu", "/etc/criu/", "/etc/criu/..", "/etc/criu/../x", "/etc/criux", "/etc/criu/a/b"]
-        {
+        for file in [
+            "/tmp/x",
+            "x",
+            "/etc/criu",
+            "/etc/criu/",
+            "/etc/criu/..",
+            "/etc/criu/../x",
+            "/etc/criux",
+            "/etc/criu/a/b",
+        ] {
             assert!(read(file).is_err(), "{file}");
         }
     }

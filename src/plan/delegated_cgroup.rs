@@ -1,22 +1,22 @@
-//! Cgroups below the container's or the unit's, as annotations ask for them. The annotations are crun's.
-//! Of `annotations`: `run.oci.delegate-cgroup`, `run.oci.systemd.subgroup`.
+//! Cgroups below the container's or the unit's, as annotations ask for them. The annotations are
+//! crun's. Of `annotations`: `run.oci.delegate-cgroup`, `run.oci.systemd.subgroup`.
 //!
 //! ```text
 //! a.slice/a-1.scope            the unit's: systemd's properties
-//! a.slice/a-1.scope/SUBGROUP   the container's (run.oci.systemd.subgroup): limits, root of its cgroup namespace
-//! …/SUBGROUP/DELEGATED         its processes (run.oci.delegate-cgroup): no limits, the container manages it
+//! a.slice/a-1.scope/SUBGROUP  run.oci.systemd.subgroup: limits, root of the cgroup namespace
+//! …/SUBGROUP/DELEGATED        run.oci.delegate-cgroup: the processes, no limits
 //! ```
 //!
-//! Whichever there is, state.json has the container's: what is done to that is done to those below it. Both need cgroup
-//! v2, as delegation is not safe on v1.
+//! Whichever there is, state.json has the container's: what is done to that is done to those below
+//! it. Both need cgroup v2, as delegation is not safe on v1.
 
 use std::collections::BTreeMap;
 
 use super::annotations::{DELEGATE_CGROUP, SYSTEMD_SUBGROUP, find};
-use super::cgroup::{Below, CgroupPlan, clean};
+use super::cgroup::{CgroupPlan, PathBelowMount, clean};
 use super::id_mappings::IdMappingsPlan;
 use super::{Host, Problems};
-use crate::spec::Config;
+use crate::config::Config;
 
 const NEEDS_V2: &str = "needs cgroup v2, mounted alone at /sys/fs/cgroup";
 
@@ -24,7 +24,7 @@ const NEEDS_V2: &str = "needs cgroup v2, mounted alone at /sys/fs/cgroup";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delegated {
     /// The directory.
-    pub dir: Below,
+    pub dir: PathBelowMount,
     /// The controllers to hand down to it, as far as they go.
     pub controllers: Vec<String>,
     /// Who is to own it, if somebody else than its maker: an id of the host.
@@ -32,7 +32,11 @@ pub struct Delegated {
 }
 
 /// The path of the container's cgroup below that of its unit, if it is not the unit's own.
-pub(super) fn below_unit(config: &Config<'_>, host: &Host, problems: &mut Problems) -> Option<String> {
+pub(super) fn below_unit(
+    config: &Config<'_>,
+    host: &Host,
+    problems: &mut Problems,
+) -> Option<String> {
     let path = checked(config, SYSTEMD_SUBGROUP, problems)?;
     if !host.cgroups.is_unified() {
         problems.add(key(SYSTEMD_SUBGROUP), NEEDS_V2);
@@ -44,7 +48,10 @@ pub(super) fn below_unit(config: &Config<'_>, host: &Host, problems: &mut Proble
 /// Says that nothing can be delegated where there is no cgroup.
 pub(super) fn without(config: &Config<'_>, problems: &mut Problems) {
     if checked(config, DELEGATE_CGROUP, &mut Problems::default()).is_some() {
-        problems.add(key(DELEGATE_CGROUP), "cannot be had without a cgroup (--cgroup-manager disabled)");
+        problems.add(
+            key(DELEGATE_CGROUP),
+            "cannot be had without a cgroup (--cgroup-manager disabled)",
+        );
     }
 }
 
@@ -58,7 +65,8 @@ pub(super) fn decide(
     let path = checked(config, DELEGATE_CGROUP, problems)?;
     match cgroup {
         CgroupPlan::Unified { dir, controllers } => {
-            let dir = Below { mount: dir.mount.clone(), path: format!("{}/{path}", dir.path) };
+            let dir =
+                PathBelowMount { mount: dir.mount.clone(), path: format!("{}/{path}", dir.path) };
             Some(Delegated { dir, controllers: controllers.clone(), owner })
         }
         none if *none == CgroupPlan::none() => None, // `without` has said so
@@ -69,12 +77,14 @@ pub(super) fn decide(
     }
 }
 
-/// Whose it is: the user's whose the container's cgroup would be (`owner`), or else the container's root.
+/// Whose it is: the user's whose the container's cgroup would be (`owner`), or else the container's
+/// root.
 pub(super) fn owner(owner: Option<u32>, ids: &IdMappingsPlan, host: &Host) -> Option<u32> {
     owner.or_else(|| ids.uid_on_host(0).filter(|root| *root != host.euid))
 }
 
-/// The path below the container's cgroup at which its processes began, for a container that is there.
+/// The path below the container's cgroup at which its processes began, for a container that is
+/// there.
 #[must_use]
 pub fn of_processes(annotations: &BTreeMap<String, String>) -> Option<String> {
     annotations.get(DELEGATE_CGROUP).map(|path| clean(path)).filter(|path| !path.is_empty())
@@ -85,7 +95,10 @@ fn checked(config: &Config<'_>, name: &str, problems: &mut Problems) -> Option<S
     let text = find(&config.annotations, name).filter(|text| !text.is_empty())?;
     let path = clean(text);
     if path.is_empty() || text.contains(['\0', '\n']) || text.split('/').any(|part| part == "..") {
-        problems.add(key(name), format_args!("{text:?} is not the path of a cgroup below the container's"));
+        problems.add(
+            key(name),
+            format_args!("{text:?} is not the path of a cgroup below the container's"),
+        );
         return None;
     }
     Some(path)

@@ -4,7 +4,7 @@
 use super::mounts::clean;
 use super::namespaces::{MOUNT, NamespacesPlan, USER};
 use super::{Host, Problems};
-use crate::spec;
+use crate::config;
 
 /// What kind of node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +40,14 @@ pub struct Node {
 
 /// How nodes come into being.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
+pub enum NodeMethod {
     /// mknod(2).
     Make,
-    /// The host's node of the same name or number is bind-mounted: a user namespace may not make nodes.
+    /// The host's node of the same name or number is bind-mounted: a user namespace may not make
+    /// nodes.
     Bind,
-    /// The nodes of the config are made by the runtime, and bind-mounted; of the others it is the host's.
+    /// The nodes of the config are made by the runtime, and bind-mounted; of the others it is the
+    /// host's.
     Receive,
 }
 
@@ -55,9 +57,9 @@ pub struct DevicesPlan {
     /// Nodes, the default ones first.
     pub nodes: Vec<Node>,
     /// How they are made.
-    pub method: Method,
-    /// Whether a node that is there must have the right mode and owner, too. Who is in a user namespace may see other
-    /// owners, and cannot make it anew.
+    pub method: NodeMethod,
+    /// Whether a node that is there must have the right mode and owner, too. Who is in a user
+    /// namespace may see other owners, and cannot make it anew.
     pub exact: bool,
     /// Whether the runtime fills /dev: not when the config binds one there.
     pub populate: bool,
@@ -113,7 +115,8 @@ pub static LINKS: [(&str, &str); 5] = [
     (PTMX, "pts/ptmx"),
 ];
 
-/// The host's would open terminals of the host: it is the link above whatever the config says, as with runc.
+/// The host's would open terminals of the host: it is the link above whatever the config says, as
+/// with runc.
 const PTMX: &str = "dev/ptmx";
 
 /// The link that a container has where the host has its target.
@@ -121,7 +124,7 @@ pub static CORE: (&str, &str) = ("dev/core", "/proc/kcore");
 
 /// Decides.
 pub fn decide(
-    config: &spec::Config<'_>,
+    config: &config::Config<'_>,
     namespaces: &NamespacesPlan,
     host: &Host,
     problems: &mut Problems,
@@ -147,28 +150,33 @@ pub fn decide(
             nodes.push(node);
         }
     }
-    let bound = |mount: &spec::Mount<'_>| {
-        let is_bind = &*mount.kind == "bind" || mount.options.iter().any(|o| matches!(&**o, "bind" | "rbind"));
+    let bound = |mount: &config::Mount<'_>| {
+        let is_bind = &*mount.kind == "bind"
+            || mount.options.iter().any(|o| matches!(&**o, "bind" | "rbind"));
         is_bind && clean(&mount.destination) == "dev"
     };
-    let some_requested = nodes.iter().any(|node| node.is_requested() && node.kind != NodeKind::Fifo);
+    let some_requested =
+        nodes.iter().any(|node| node.is_requested() && node.kind != NodeKind::Fifo);
     let method = if !namespaces.has_own(&USER) {
-        Method::Make
+        NodeMethod::Make
     } else if some_requested && !host.rootless && !namespaces.joins(&MOUNT) {
-        Method::Receive
+        NodeMethod::Receive
     } else {
-        Method::Bind
+        NodeMethod::Bind
     };
     DevicesPlan { nodes, method, exact: !host.rootless, populate: !config.mounts.iter().any(bound) }
 }
 
-fn node(device: &spec::Device<'_>, key: String, problems: &mut Problems) -> Option<Node> {
+fn node(device: &config::Device<'_>, key: String, problems: &mut Problems) -> Option<Node> {
     let kind = match &*device.kind {
         "c" | "u" => NodeKind::Character,
         "b" => NodeKind::Block,
         "p" => NodeKind::Fifo,
         other => {
-            problems.add(format_args!("{key}/type"), format!("invalid device type {other:?} (known: c, b, u, p)"));
+            problems.add(
+                format_args!("{key}/type"),
+                format!("invalid device type {other:?} (known: c, b, u, p)"),
+            );
             return None;
         }
     };
@@ -178,8 +186,11 @@ fn node(device: &spec::Device<'_>, key: String, problems: &mut Problems) -> Opti
         return None;
     }
     // mknod(2) would cut off what is more, and make another device.
-    let number = |number: i64, largest: u32| u32::try_from(number).ok().filter(|number| *number <= largest);
-    let (Some(major), Some(minor)) = (number(device.major, MAX_MAJOR), number(device.minor, MAX_MINOR)) else {
+    let number =
+        |number: i64, largest: u32| u32::try_from(number).ok().filter(|number| *number <= largest);
+    let (Some(major), Some(minor)) =
+        (number(device.major, MAX_MAJOR), number(device.minor, MAX_MINOR))
+    else {
         let text = format!("device numbers must be between 0:0 and {MAX_MAJOR}:{MAX_MINOR}");
         problems.add(&key, text);
         return None;

@@ -1,28 +1,33 @@
-//! What `exec` runs in a container: the `process` of the container's config, changed by flags, or another in its place.
+//! What `exec` runs in a container: the `process` of the container's config, changed by flags, or
+//! another in its place.
 //! config.json: process
 //!
-//! The config is the one that `create` kept, so a change of the bundle since has no effect; and the rules are those of
-//! `create`, as it is the same code that decides ([`super::process`]).
+//! The config is the one that `create` kept, so a change of the bundle since has no effect; and the
+//! rules are those of `create`, as it is the same code that decides ([`super::process`]).
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use super::namespaces::{Birth, PID, TIME, USER};
-use super::{Entry, Host, Problems, annotations, id_mappings, locate, namespaces, parse, process, seccomp, terminal};
+use super::namespaces::{CloneMethod, PID, TIME, USER};
+use super::{
+    Entry, Host, Problems, annotations, id_mappings, locate, namespaces, parse, process, seccomp,
+    terminal,
+};
+use crate::config::{self, Text};
 use crate::error::{Failure, Problem, Result};
-use crate::spec::{self, Text};
 
 /// CAP_SYS_ADMIN of capabilities(7).
 const SYS_ADMIN: u64 = 1 << 21;
 
 /// What the command line asks for.
 #[derive(Debug, Default)]
-pub struct Changes<'a> {
+pub struct ExecRequest<'a> {
     /// The container's id.
     pub id: &'a str,
     /// The name of the container's session keyring, if it has one of its own.
     pub keyring: Option<&'a str>,
-    /// Whether it has a time namespace of its own, even if the config does not say so: it was restored.
+    /// Whether it has a time namespace of its own, even if the config does not say so: it was
+    /// restored.
     pub own_time: bool,
     /// `--process`: another `process`, as JSON.
     pub process: Option<&'a [u8]>,
@@ -49,7 +54,7 @@ pub struct Changes<'a> {
     /// `--tty`.
     pub tty: bool,
     /// What else it says about terminals.
-    pub terminal: terminal::Caller<'a>,
+    pub terminal: terminal::TerminalRequest<'a>,
 }
 
 /// The decision.
@@ -60,8 +65,9 @@ pub struct ExecPlan {
     /// The namespaces that are the container's own: `CLONE_NEW…` flags.
     pub own: u32,
     /// How the process is made.
-    pub birth: Birth,
-    /// Whether we who make it are dumpable: an ordinary user's runtime is, or it could not write to its files in /proc.
+    pub birth: CloneMethod,
+    /// Whether we who make it are dumpable: an ordinary user's runtime is, or it could not write to
+    /// its files in /proc.
     pub dumpable: bool,
     /// What the user should hear, though it stops nothing.
     pub warnings: Vec<Problem>,
@@ -72,13 +78,13 @@ impl ExecPlan {
     ///
     /// # Errors
     /// [`Failure::BadConfig`], [`Failure::Usage`] for the first thing that cannot be honoured.
-    pub fn decide<'a>(text: &'a [u8], changes: &Changes<'a>, host: &Host) -> Result<Self> {
+    pub fn decide<'a>(text: &'a [u8], changes: &ExecRequest<'a>, host: &Host) -> Result<Self> {
         let mut config = parse(text)?;
         annotations::fill_in(&mut config);
         let own = config.process.take().unwrap_or_default();
         let process = match changes.process {
             Some(text) => fill_in(parse_process(text)?, own),
-            None => spec::Process { terminal: false, args: Vec::new(), ..own },
+            None => config::Process { terminal: false, args: Vec::new(), ..own },
         };
         config.process = Some(change(process, changes)?);
         let mut problems = Problems::default();
@@ -106,33 +112,36 @@ impl ExecPlan {
         problems.into_result()?;
         if changes.process.is_none() {
             // As they are: an argument need not be UTF-8, which a config must.
-            plan.entry.process.args =
-                changes.program.iter().map(|arg| CString::new(arg.as_bytes())).collect::<Result<_, _>>()?;
+            plan.entry.process.args = changes
+                .program
+                .iter()
+                .map(|arg| CString::new(arg.as_bytes()))
+                .collect::<Result<_, _>>()?;
         }
         Ok(plan)
     }
 }
 
-/// Direct where there is nothing to go into before birth, and where nobody in there can look into a process of ours
-/// that is half outside: it is not dumpable, so that takes CAP_SYS_PTRACE in our user namespace. The way to a pid
-/// namespace and back needs rights over both.
-fn birth(own: u32, host: &Host) -> Birth {
+/// Direct where there is nothing to go into before birth, and where nobody in there can look into a
+/// process of ours that is half outside: it is not dumpable, so that takes CAP_SYS_PTRACE in our
+/// user namespace. The way to a pid namespace and back needs rights over both.
+fn birth(own: u32, host: &Host) -> CloneMethod {
     let no_way = host.capabilities & SYS_ADMIN == 0 || host.rootless;
     let visits = own & (PID.flag | TIME.flag) != 0;
     let is_seen = own & PID.flag != 0 && own & USER.flag == 0;
-    if is_seen || visits && no_way { Birth::ViaBootstrap } else { Birth::Direct }
+    if is_seen || visits && no_way { CloneMethod::ViaBootstrap } else { CloneMethod::Direct }
 }
 
-fn parse_process(text: &[u8]) -> Result<spec::Process<'_>> {
-    serde_json::from_slice(text).map_err(|_| locate::<spec::Process<'_>>(text, "/process").into())
+fn parse_process(text: &[u8]) -> Result<config::Process<'_>> {
+    serde_json::from_slice(text).map_err(|_| locate::<config::Process<'_>>(text, "/process").into())
 }
 
-/// What another `process` leaves out and the container's has, as runc does it: not the limits, of which none may be
-/// meant.
-fn fill_in<'a>(process: spec::Process<'a>, own: spec::Process<'a>) -> spec::Process<'a> {
+/// What another `process` leaves out and the container's has, as runc does it: not the limits, of
+/// which none may be meant.
+fn fill_in<'a>(process: config::Process<'a>, own: config::Process<'a>) -> config::Process<'a> {
     let text = |given: Text<'a>, own: Text<'a>| if given.is_empty() { own } else { given };
-    spec::Process {
-        user: spec::User { umask: process.user.umask.or(own.user.umask), ..process.user },
+    config::Process {
+        user: config::User { umask: process.user.umask.or(own.user.umask), ..process.user },
         capabilities: process.capabilities.or(own.capabilities),
         apparmor_profile: text(process.apparmor_profile, own.apparmor_profile),
         selinux_label: text(process.selinux_label, own.selinux_label),
@@ -145,10 +154,15 @@ fn fill_in<'a>(process: spec::Process<'a>, own: spec::Process<'a>) -> spec::Proc
 }
 
 /// Does what the flags say.
-fn change<'a>(mut process: spec::Process<'a>, changes: &Changes<'a>) -> Result<spec::Process<'a>> {
+fn change<'a>(
+    mut process: config::Process<'a>,
+    changes: &ExecRequest<'a>,
+) -> Result<config::Process<'a>> {
     match (changes.process.is_some(), changes.program) {
         (false, []) => return Err(usage("exec args cannot be empty")),
-        (true, [_, ..]) => return Err(usage("the program is given twice: by --process and on the command line")),
+        (true, [_, ..]) => {
+            return Err(usage("the program is given twice: by --process and on the command line"));
+        }
         // Only their number counts here.
         (_, program) => process.args.extend(program.iter().map(|_| Text::from("program"))),
     }
@@ -156,7 +170,9 @@ fn change<'a>(mut process: spec::Process<'a>, changes: &Changes<'a>) -> Result<s
         process.cwd = Text::from(changes.cwd);
     }
     if let Some(entry) = changes.env.iter().find(|entry| entry.find('=').unwrap_or(0) == 0) {
-        return Err(usage(format!("invalid environment variable: {entry:?} (--env wants NAME=VALUE)")));
+        return Err(usage(format!(
+            "invalid environment variable: {entry:?} (--env wants NAME=VALUE)"
+        )));
     }
     process.env.extend(changes.env.iter().map(|entry| Text::from(entry.as_str())));
     if let Some(user) = changes.user {
@@ -183,9 +199,9 @@ fn change<'a>(mut process: spec::Process<'a>, changes: &Changes<'a>) -> Result<s
     Ok(process)
 }
 
-/// Never to the inheritable set (CVE-2022-29162); and as nothing can be ambient that is not inheritable, to that one
-/// only where the config itself has it as inheritable.
-fn add_capabilities<'a>(sets: &mut spec::Capabilities<'a>, names: &'a [String]) {
+/// Never to the inheritable set (CVE-2022-29162); and as nothing can be ambient that is not
+/// inheritable, to that one only where the config itself has it as inheritable.
+fn add_capabilities<'a>(sets: &mut config::Capabilities<'a>, names: &'a [String]) {
     let names = || names.iter().map(|name| Text::from(name.as_str()));
     sets.bounding.extend(names());
     sets.effective.extend(names());
@@ -193,11 +209,14 @@ fn add_capabilities<'a>(sets: &mut spec::Capabilities<'a>, names: &'a [String]) 
     sets.ambient.extend(names().filter(|name| sets.inheritable.contains(name)));
 }
 
-/// A number and nothing else: what is taken for another user is a way to become root (CVE-2026-30892).
+/// A number and nothing else: what is taken for another user is a way to become root
+/// (CVE-2026-30892).
 fn id(what: &str, text: &str) -> Result<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let id = text.parse().ok().filter(|id| digits && *id != u32::MAX);
-    id.ok_or_else(|| usage(format!("bad {what} {text:?}: it must be a number from 0 to {}", u32::MAX - 1)))
+    id.ok_or_else(|| {
+        usage(format!("bad {what} {text:?}: it must be a number from 0 to {}", u32::MAX - 1))
+    })
 }
 
 fn usage(text: impl Into<String>) -> anyhow::Error {
@@ -208,10 +227,10 @@ fn usage(text: impl Into<String>) -> anyhow::Error {
 mod tests {
     use std::ffi::OsString;
 
-    use super::{Changes, ExecPlan};
+    use super::{ExecPlan, ExecRequest};
     use crate::error::Result;
     use crate::plan::Host;
-    use crate::plan::namespaces::Birth;
+    use crate::plan::namespaces::CloneMethod;
 
     const CONFIG: &str = r#"{"process":{
         "args":["own"],"cwd":"/own","env":["A=own"],"user":{"uid":1,"gid":2,"umask":63,"additionalGids":[3]},
@@ -220,13 +239,13 @@ mod tests {
     const CHOWN: u64 = 1;
     const KILL: u64 = 1 << 5;
 
-    fn decide(changes: &Changes<'_>) -> Result<ExecPlan> {
+    fn decide(changes: &ExecRequest<'_>) -> Result<ExecPlan> {
         ExecPlan::decide(CONFIG.as_bytes(), changes, &Host::for_tests())
     }
 
-    fn with(change: impl FnOnce(&mut Changes<'_>)) -> Result<ExecPlan> {
+    fn with(change: impl FnOnce(&mut ExecRequest<'_>)) -> Result<ExecPlan> {
         let program = [OsString::from("program")];
-        let mut changes = Changes { program: &program, ..Changes::default() };
+        let mut changes = ExecRequest { program: &program, ..ExecRequest::default() };
         change(&mut changes);
         decide(&changes)
     }
@@ -236,13 +255,19 @@ mod tests {
         let process = with(|_| ()).expect("a plan").entry.process;
         assert_eq!((process.args, process.cwd.as_str()), (vec![c"program".to_owned()], "/own"));
         assert_eq!((process.user.uid, process.user.gid, process.user.umask), (1, 2, 0o77));
-        assert_eq!((process.oom_score_adj, process.rlimits.len(), process.no_new_privileges), (Some(7), 1, true));
+        assert_eq!(
+            (process.oom_score_adj, process.rlimits.len(), process.no_new_privileges),
+            (Some(7), 1, true)
+        );
     }
 
     #[test]
     fn another_process_is_filled_in() {
         let text = br#"{"args":["x"],"cwd":"/","user":{"uid":5}}"#;
-        let process = decide(&Changes { process: Some(text), ..Changes::default() }).expect("a plan").entry.process;
+        let process = decide(&ExecRequest { process: Some(text), ..ExecRequest::default() })
+            .expect("a plan")
+            .entry
+            .process;
         assert_eq!((process.user.uid, process.user.gid, process.user.umask), (5, 0, 0o77));
         assert_eq!((process.env.len(), process.no_new_privileges), (0, false));
         assert_eq!(process.user.additional_gids, Some(Vec::new()));
@@ -255,8 +280,21 @@ mod tests {
             let user = with(|changes| changes.user = Some(user)).expect(user).entry.process.user;
             assert_eq!((user.uid, user.gid), ids);
         }
-        for user in ["", "1x", ":5", "5:", "+5", "-1", " 1", "99999999999", "4294967295", "1:2:3", "root", "0x0", "٣"]
-        {
+        for user in [
+            "",
+            "1x",
+            ":5",
+            "5:",
+            "+5",
+            "-1",
+            " 1",
+            "99999999999",
+            "4294967295",
+            "1:2:3",
+            "root",
+            "0x0",
+            "٣",
+        ] {
             with(|changes| changes.user = Some(user)).expect_err(user);
         }
     }
@@ -265,19 +303,32 @@ mod tests {
     fn given_capabilities_are_never_inheritable() {
         let names = ["CAP_KILL".to_owned()];
         let program = [OsString::from("program")];
-        let changes = Changes { program: &program, capabilities: &names, ..Changes::default() };
+        let changes =
+            ExecRequest { program: &program, capabilities: &names, ..ExecRequest::default() };
         let sets = decide(&changes).expect("a plan").entry.process.capabilities;
-        assert_eq!((sets.bounding, sets.permitted, sets.effective), (CHOWN | KILL, CHOWN | KILL, CHOWN | KILL));
+        assert_eq!(
+            (sets.bounding, sets.permitted, sets.effective),
+            (CHOWN | KILL, CHOWN | KILL, CHOWN | KILL)
+        );
         assert_eq!((sets.inheritable, sets.ambient), (0, 0));
         let config =
             br#"{"process":{"cwd":"/","capabilities":{"bounding":["CAP_CHOWN"],"inheritable":["CAP_CHOWN"]}}}"#;
-        let sets = ExecPlan::decide(config, &changes, &Host::for_tests()).expect("a plan").entry.process.capabilities;
+        let sets = ExecPlan::decide(config, &changes, &Host::for_tests())
+            .expect("a plan")
+            .entry
+            .process
+            .capabilities;
         assert_eq!((sets.inheritable, sets.ambient), (CHOWN, 0));
         let names = ["CAP_CHOWN".to_owned()];
-        let changes = Changes { capabilities: &names, ..changes };
-        let sets = ExecPlan::decide(config, &changes, &Host::for_tests()).expect("a plan").entry.process.capabilities;
+        let changes = ExecRequest { capabilities: &names, ..changes };
+        let sets = ExecPlan::decide(config, &changes, &Host::for_tests())
+            .expect("a plan")
+            .entry
+            .process
+            .capabilities;
         assert_eq!((sets.inheritable, sets.ambient), (CHOWN, CHOWN));
-        let sets = ExecPlan::decide(br#"{"process":{"cwd":"/"}}"#, &changes, &Host::for_tests()).expect("a plan");
+        let sets = ExecPlan::decide(br#"{"process":{"cwd":"/"}}"#, &changes, &Host::for_tests())
+            .expect("a plan");
         assert_eq!(sets.entry.process.capabilities.bounding, CHOWN);
     }
 
@@ -288,17 +339,30 @@ mod tests {
         let users_root = Host { rootless: true, ..Host::for_tests() };
         let program = [OsString::from("program")];
         for (namespaces, host, birth) in [
-            (r#"{"type":"user","path":"/u"},{"type":"pid"}"#, Host::for_tests(), Birth::Direct),
-            (r#"{"type":"user","path":"/u"},{"type":"pid"}"#, ordinary.clone(), Birth::ViaBootstrap),
-            (r#"{"type":"user","path":"/u"},{"type":"time"}"#, ordinary.clone(), Birth::ViaBootstrap),
-            (r#"{"type":"user","path":"/u"},{"type":"ipc"}"#, ordinary, Birth::Direct),
-            (r#"{"type":"pid"}"#, Host::for_tests(), Birth::ViaBootstrap),
-            (r#"{"type":"time"}"#, Host::for_tests(), Birth::Direct),
-            (r#"{"type":"time"}"#, users_root.clone(), Birth::ViaBootstrap),
-            (r#"{"type":"ipc"}"#, users_root, Birth::Direct),
+            (
+                r#"{"type":"user","path":"/u"},{"type":"pid"}"#,
+                Host::for_tests(),
+                CloneMethod::Direct,
+            ),
+            (
+                r#"{"type":"user","path":"/u"},{"type":"pid"}"#,
+                ordinary.clone(),
+                CloneMethod::ViaBootstrap,
+            ),
+            (
+                r#"{"type":"user","path":"/u"},{"type":"time"}"#,
+                ordinary.clone(),
+                CloneMethod::ViaBootstrap,
+            ),
+            (r#"{"type":"user","path":"/u"},{"type":"ipc"}"#, ordinary, CloneMethod::Direct),
+            (r#"{"type":"pid"}"#, Host::for_tests(), CloneMethod::ViaBootstrap),
+            (r#"{"type":"time"}"#, Host::for_tests(), CloneMethod::Direct),
+            (r#"{"type":"time"}"#, users_root.clone(), CloneMethod::ViaBootstrap),
+            (r#"{"type":"ipc"}"#, users_root, CloneMethod::Direct),
         ] {
-            let text = format!(r#"{{"process":{{"cwd":"/"}},"linux":{{"namespaces":[{namespaces}]}}}}"#);
-            let changes = Changes { program: &program, ..Changes::default() };
+            let text =
+                format!(r#"{{"process":{{"cwd":"/"}},"linux":{{"namespaces":[{namespaces}]}}}}"#);
+            let changes = ExecRequest { program: &program, ..ExecRequest::default() };
             let plan = ExecPlan::decide(text.as_bytes(), &changes, &host).expect("a plan");
             assert_eq!((plan.birth, plan.own != 0), (birth, true), "{namespaces}");
         }
@@ -306,7 +370,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused() {
-        let of = |text: &str| match decide(&Changes { process: Some(text.as_bytes()), ..Changes::default() }) {
+        let of = |text: &str| match decide(&ExecRequest {
+            process: Some(text.as_bytes()),
+            ..ExecRequest::default()
+        }) {
             Ok(plan) => panic!("{text}: {plan:?}"),
             Err(error) => error.to_string(),
         };
@@ -314,8 +381,13 @@ mod tests {
         assert_eq!(of(r#"{"args":["x"],"cwd":"x"}"#), "process.cwd: Cwd must be an absolute path");
         assert!(of(r#"{"args":[7]}"#).starts_with("process.args[0]: invalid type: integer `7`"));
         assert!(of("{").starts_with("process: EOF while parsing"));
-        assert!(decide(&Changes::default()).expect_err("no program").to_string().contains("args cannot be empty"));
+        assert!(
+            decide(&ExecRequest::default())
+                .expect_err("no program")
+                .to_string()
+                .contains("args cannot be empty")
+        );
         let env = ["NAME".to_owned()];
-        decide(&Changes { env: &env, ..Changes::default() }).expect_err("no value");
+        decide(&ExecRequest { env: &env, ..ExecRequest::default() }).expect_err("no value");
     }
 }

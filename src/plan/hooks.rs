@@ -1,13 +1,14 @@
 //! The programs of the six moments.
-//! config.json: hooks.{prestart, createRuntime, createContainer, startContainer, poststart, poststop}
+//! config.json: hooks.{prestart, createRuntime, createContainer}
+//! config.json: hooks.{startContainer, poststart, poststop}
 //! config.json: hooks.prestart[].{path, args, env, timeout}
 
 use super::Problems;
-use crate::spec::{Hook, Hooks};
+use crate::config::{Hook, Hooks};
 
 /// The six moments, by the specification's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
+pub enum HookPoint {
     /// Before `createRuntime`; deprecated.
     Prestart,
     /// In the runtime's namespaces, before pivot_root.
@@ -22,7 +23,7 @@ pub enum Moment {
     Poststop,
 }
 
-impl Moment {
+impl HookPoint {
     /// Its name in config.json.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -51,13 +52,13 @@ impl Moment {
 }
 
 /// All of them, in the order of a life.
-pub static MOMENTS: [Moment; 6] = [
-    Moment::Prestart,
-    Moment::CreateRuntime,
-    Moment::CreateContainer,
-    Moment::StartContainer,
-    Moment::Poststart,
-    Moment::Poststop,
+pub static MOMENTS: [HookPoint; 6] = [
+    HookPoint::Prestart,
+    HookPoint::CreateRuntime,
+    HookPoint::CreateContainer,
+    HookPoint::StartContainer,
+    HookPoint::Poststart,
+    HookPoint::Poststop,
 ];
 
 /// Checks them; there is nothing to decide.
@@ -66,7 +67,10 @@ pub fn decide(hooks: &Hooks, problems: &mut Problems) {
         for (index, hook) in moment.of(hooks).iter().enumerate() {
             let key = format!("/hooks/{}/{index}", moment.name());
             if !hook.path.starts_with('/') {
-                problems.add(format_args!("{key}/path"), format!("hook path {:?} must be absolute", hook.path));
+                problems.add(
+                    format_args!("{key}/path"),
+                    format!("hook path {:?} must be absolute", hook.path),
+                );
             }
             if hook.timeout.is_some_and(|seconds| seconds <= 0) {
                 problems.add(format_args!("{key}/timeout"), "must be greater than zero");

@@ -1,9 +1,10 @@
 //! The ids of the container's user namespace.
-//! config.json: linux.uidMappings[].{containerID, hostID, size}, linux.gidMappings[].{containerID, hostID, size}
+//! config.json: linux.uidMappings[].{containerID, hostID, size}
+//! config.json: linux.gidMappings[].{containerID, hostID, size}
 
 use super::Problems;
 use super::namespaces::{NamespacesPlan, USER};
-use crate::spec::{self, IdMapping};
+use crate::config::{self, IdMapping};
 
 /// The maps of the user namespace, if there is one.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -17,8 +18,8 @@ pub struct IdMappingsPlan {
 }
 
 impl IdMappingsPlan {
-    /// What a user id of the container is on the host, as far as the config says it: a joined namespace may have maps
-    /// that it does not give.
+    /// What a user id of the container is on the host, as far as the config says it: a joined
+    /// namespace may have maps that it does not give.
     #[must_use]
     pub fn uid_on_host(&self, uid: u32) -> Option<u32> {
         if self.uid.is_empty() { (!self.joined).then_some(uid) } else { on_host(&self.uid, uid, 1) }
@@ -34,33 +35,49 @@ impl IdMappingsPlan {
 /// The text of a map as the kernel reads it: a line for each range (user_namespaces(7)).
 #[must_use]
 pub fn to_text(mappings: &[IdMapping]) -> String {
-    let line = |mapping: &IdMapping| format!("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size);
+    let line = |mapping: &IdMapping| {
+        format!("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size)
+    };
     mappings.iter().map(line).collect()
 }
 
-/// What `id` of the container, and the `size - 1` ids that follow it, begin with on the host, if one range has them all.
+/// What `id` of the container, and the `size - 1` ids that follow it, begin with on the host, if
+/// one range has them all.
 pub(super) fn on_host(mappings: &[IdMapping], id: u32, size: u32) -> Option<u32> {
     mappings.iter().find_map(|mapping| {
-        let offset = id.checked_sub(mapping.container_id).filter(|offset| *offset < mapping.size)?;
+        let offset =
+            id.checked_sub(mapping.container_id).filter(|offset| *offset < mapping.size)?;
         if size > mapping.size - offset { None } else { mapping.host_id.checked_add(offset) }
     })
 }
 
 /// Decides.
-pub fn decide(linux: &spec::Linux<'_>, namespaces: &NamespacesPlan, problems: &mut Problems) -> IdMappingsPlan {
-    let maps = [("/linux/uidMappings", &linux.uid_mappings), ("/linux/gidMappings", &linux.gid_mappings)];
+pub fn decide(
+    linux: &config::Linux<'_>,
+    namespaces: &NamespacesPlan,
+    problems: &mut Problems,
+) -> IdMappingsPlan {
+    let maps =
+        [("/linux/uidMappings", &linux.uid_mappings), ("/linux/gidMappings", &linux.gid_mappings)];
     for (key, mappings) in maps {
         if namespaces.creates(&USER) && mappings.is_empty() {
             problems.add(key, "user namespaces enabled, but no mappings found");
         }
         if !namespaces.has_own(&USER) && !mappings.is_empty() {
-            problems.add(key, "user namespace mappings specified, but USER namespace isn't enabled in the config");
+            problems.add(
+                key,
+                "user namespace mappings specified, but USER namespace isn't enabled in the config",
+            );
         }
         for (index, mapping) in mappings.iter().enumerate() {
             check(mapping, format!("{key}/{index}"), problems);
         }
     }
-    IdMappingsPlan { uid: linux.uid_mappings.clone(), gid: linux.gid_mappings.clone(), joined: namespaces.joins(&USER) }
+    IdMappingsPlan {
+        uid: linux.uid_mappings.clone(),
+        gid: linux.gid_mappings.clone(),
+        joined: namespaces.joins(&USER),
+    }
 }
 
 /// Whether a range is one.
@@ -77,7 +94,7 @@ pub fn check(mapping: &IdMapping, key: String, problems: &mut Problems) {
 #[cfg(test)]
 mod tests {
     use super::{IdMappingsPlan, on_host};
-    use crate::spec::IdMapping;
+    use crate::config::IdMapping;
 
     #[test]
     fn ids_are_found_in_their_range() {

@@ -1,15 +1,16 @@
 //! Mounts that show the owners of files through a mapping of ids.
 //! config.json: mounts[].uidMappings, mounts[].gidMappings
 //!
-//! crun's users write mappings into the option: `idmap=uids=0-1000-1#1-5000-10;gids=…`, of which each range is the first
-//! id on the disk, the first id on the host, and how many. After an `@` the second is an id of the container.
+//! crun's users write mappings into the option: `idmap=uids=0-1000-1#1-5000-10;gids=…`, of which
+//! each range is the first id on the disk, the first id on the host, and how many. After an `@` the
+//! second is an id of the container.
 
 use super::Problems;
 use super::id_mappings::{IdMappingsPlan, check, on_host};
 use super::mount_options::Options;
-use super::mounts::Surroundings;
+use super::mounts::MountContext;
 use super::namespaces::USER;
-use crate::spec::{self, IdMapping};
+use crate::config::{self, IdMapping};
 
 /// The mapping of one mount.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,9 +39,9 @@ pub enum Ids {
 /// `idmap`: the specification only recommends to write it.
 pub fn decide(
     key: &str,
-    mount: &spec::Mount<'_>,
+    mount: &config::Mount<'_>,
     options: &Options,
-    around: &Surroundings<'_>,
+    around: &MountContext<'_>,
     problems: &mut Problems,
 ) -> Option<IdmapPlan> {
     let lists = [("uidMappings", &mount.uid_mappings), ("gidMappings", &mount.gid_mappings)];
@@ -57,8 +58,10 @@ pub fn decide(
             check(mapping, format!("{key}/{name}/{index}"), problems);
         }
         if written == 1 && list.is_empty() {
-            problems
-                .add(format_args!("{key}/{name}"), "id-mapped mounts must have both uid and gid mappings specified");
+            problems.add(
+                format_args!("{key}/{name}"),
+                "id-mapped mounts must have both uid and gid mappings specified",
+            );
         }
     }
     if let Some((place, text)) = &options.mappings {
@@ -75,7 +78,8 @@ pub fn decide(
         let text = "id-mapped mounts must have both uid and gid mappings specified, or the container a user namespace";
         problems.add(format_args!("{key}/options"), text);
     }
-    let of_container = written == 0 || (has_user_namespace && *uid == mount.uid_mappings && *gid == mount.gid_mappings);
+    let of_container = written == 0
+        || (has_user_namespace && *uid == mount.uid_mappings && *gid == mount.gid_mappings);
     let own = || Ids::Own { uid: mount.uid_mappings.clone(), gid: mount.gid_mappings.clone() };
     Some(IdmapPlan { ids: if of_container { Ids::Container } else { own() }, recursive })
 }
@@ -109,10 +113,13 @@ fn of_option(text: &str, key: &str, ids: &IdMappingsPlan, problems: &mut Problem
 }
 
 fn read_range(range: &str, of_container: &[IdMapping]) -> Result<IdMapping, String> {
-    let (relative, numbers) = range.strip_prefix('@').map_or((false, range), |numbers| (true, numbers));
+    let (relative, numbers) =
+        range.strip_prefix('@').map_or((false, range), |numbers| (true, numbers));
     let numbers: Vec<u32> = numbers
         .split('-')
-        .map(|number| number.parse().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit())))
+        .map(|number| {
+            number.parse().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit()))
+        })
         .collect::<Option<_>>()
         .ok_or("is not made of numbers: it needs the form ON_DISK-ON_HOST-SIZE")?;
     let &[container_id, id, size] = numbers.as_slice() else {
@@ -128,9 +135,9 @@ mod tests {
     use std::path::Path;
 
     use super::{IdmapPlan, Ids};
-    use crate::plan::mounts::{Surroundings, decide};
+    use crate::config::{self, IdMapping};
+    use crate::plan::mounts::{MountContext, decide};
     use crate::plan::{Host, Problems, id_mappings, namespaces};
-    use crate::spec::{self, IdMapping};
 
     const MAP: &str = r#"[{"containerID":0,"hostID":1000,"size":1}]"#;
     const MAPPING: IdMapping = IdMapping { container_id: 0, host_id: 1000, size: 1 };
@@ -141,12 +148,12 @@ mod tests {
             r#"{{"mounts":[{{"destination":"/x","source":"/y",{properties}}}],
                  "linux":{{"namespaces":[{{"type":"mount"}}{linux}}}}}"#
         );
-        let config: spec::Config<'_> = serde_json::from_str(&text).expect("a config");
+        let config: config::Config<'_> = serde_json::from_str(&text).expect("a config");
         let mut problems = Problems::default();
         let namespaces = namespaces::decide(&config, &Host::for_tests(), &mut problems);
         let ids = id_mappings::decide(&config.linux, &namespaces, &mut problems);
         let host = Host { euid: u32::from(rootless), ..Host::for_tests() };
-        let around = Surroundings {
+        let around = MountContext {
             bundle: Path::new("/b"),
             rootfs: None,
             namespaces: &namespaces,
@@ -171,7 +178,11 @@ mod tests {
             (format!(r#""options":["bind"],{maps}"#), "]", Some((own(1000), false))),
             (format!(r#""options":["rbind","ridmap"],{maps}"#), "]", Some((own(1000), true))),
             (r#""options":["rbind","ridmap"]"#.to_owned(), &*user, Some((Ids::Container, true))),
-            (format!(r#""options":["bind","idmap"],{maps}"#), &*user, Some((Ids::Container, false))),
+            (
+                format!(r#""options":["bind","idmap"],{maps}"#),
+                &*user,
+                Some((Ids::Container, false)),
+            ),
             (format!(r#""options":["bind","idmap"],{others}"#), &*user, Some((own(2000), false))),
             (r#""options":["bind"]"#.to_owned(), &*user, None),
         ] {
@@ -193,7 +204,12 @@ mod tests {
                 vec![mapping(0, 1, 2), mapping(10, 11, 3)],
                 vec![mapping(0, 3, 4)],
             ),
-            ("idmap=uids=@0-1-100;gids=@5-2-8", false, vec![mapping(0, 5000, 100)], vec![mapping(5, 7002, 8)]),
+            (
+                "idmap=uids=@0-1-100;gids=@5-2-8",
+                false,
+                vec![mapping(0, 5000, 100)],
+                vec![mapping(5, 7002, 8)],
+            ),
             (
                 "idmap=uids=@7-0-1#8-9-1;gids=0-3-4",
                 false,
@@ -220,20 +236,52 @@ mod tests {
         for (properties, rootless, key) in [
             (r#""options":["bind","idmap"]"#.to_owned(), false, "/mounts/0/options"),
             (format!(r#""options":["bind"],"uidMappings":{MAP}"#), false, "/mounts/0/gidMappings"),
-            (format!(r#""options":["bind","ridmap"],"gidMappings":{MAP}"#), false, "/mounts/0/uidMappings"),
+            (
+                format!(r#""options":["bind","ridmap"],"gidMappings":{MAP}"#),
+                false,
+                "/mounts/0/uidMappings",
+            ),
             (format!(r#""type":"cgroup",{maps}"#), false, "/mounts/0"),
             (format!(r#""type":"tmpfs","options":["silent"],{maps}"#), false, "/mounts/0"),
-            (format!(r#""options":["bind","idmap=uids=0-1-2;gids=0-1-2"],{maps}"#), false, "/mounts/0/options/1"),
+            (
+                format!(r#""options":["bind","idmap=uids=0-1-2;gids=0-1-2"],{maps}"#),
+                false,
+                "/mounts/0/options/1",
+            ),
             (r#""options":["bind","idmap=uids=0-1-2"]"#.to_owned(), false, "/mounts/0/options/1"),
-            (r#""options":["bind","idmap=uids=0-1;gids=0-1-2"]"#.to_owned(), false, "/mounts/0/options/1"),
-            (r#""options":["bind","idmap=uids=0-+1-2;gids=0-1-2"]"#.to_owned(), false, "/mounts/0/options/1"),
-            (r#""options":["bind","idmap=uids=0-1-0;gids=0-1-2"]"#.to_owned(), false, "/mounts/0/options/1"),
-            (r#""options":["bind","idmap=uids=@0-1-2;gids=0-1-2"]"#.to_owned(), false, "/mounts/0/options/1"),
+            (
+                r#""options":["bind","idmap=uids=0-1;gids=0-1-2"]"#.to_owned(),
+                false,
+                "/mounts/0/options/1",
+            ),
+            (
+                r#""options":["bind","idmap=uids=0-+1-2;gids=0-1-2"]"#.to_owned(),
+                false,
+                "/mounts/0/options/1",
+            ),
+            (
+                r#""options":["bind","idmap=uids=0-1-0;gids=0-1-2"]"#.to_owned(),
+                false,
+                "/mounts/0/options/1",
+            ),
+            (
+                r#""options":["bind","idmap=uids=@0-1-2;gids=0-1-2"]"#.to_owned(),
+                false,
+                "/mounts/0/options/1",
+            ),
             (format!(r#""options":["remount"],{maps}"#), false, "/mounts/0"),
             (format!(r#""options":["bind"],{maps}"#), true, "/mounts/0"),
-            (format!(r#""options":["bind"],{}"#, maps.replace("1}", "0}")), false, "/mounts/0/uidMappings/0"),
+            (
+                format!(r#""options":["bind"],{}"#, maps.replace("1}", "0}")),
+                false,
+                "/mounts/0/uidMappings/0",
+            ),
         ] {
-            assert_eq!(of(&properties, "]", rootless).1.first().map(String::as_str), Some(key), "{properties}");
+            assert_eq!(
+                of(&properties, "]", rootless).1.first().map(String::as_str),
+                Some(key),
+                "{properties}"
+            );
         }
     }
 }

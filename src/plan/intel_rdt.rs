@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::{Host, Problems};
-use crate::spec;
+use crate::config;
 
 /// The decision.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct IntelRdtPlan {
     /// The control group's directory: that of the filesystem itself for the default one.
     pub group: PathBuf,
     /// Whose the group is.
-    pub owner: Owner,
+    pub owner: GroupOwner,
     /// Lines for its schemata file, in their order.
     pub schemata: Vec<String>,
     /// The monitoring group's directory, if there is to be one.
@@ -21,7 +21,7 @@ pub struct IntelRdtPlan {
 
 /// Whose a control group is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
+pub enum GroupOwner {
     /// The container's: made if it is not there, and then removed with the container.
     Container,
     /// Whoever shares it: made if it is not there, else with these schemata already; never removed.
@@ -35,7 +35,7 @@ static NO_GROUPS: [&str; 3] = ["info", "mon_data", "mon_groups"];
 
 /// Decides; `id` is the container's.
 pub fn decide(
-    given: Option<&spec::IntelRdt<'_>>,
+    given: Option<&config::IntelRdt<'_>>,
     id: &str,
     host: &Host,
     problems: &mut Problems,
@@ -43,12 +43,19 @@ pub fn decide(
     const KEY: &str = "/linux/intelRdt";
     let given = given?;
     let Some(resctrl) = host.extras.resctrl() else {
-        problems.add(KEY, "intelRdt is specified in config, but Intel RDT is not enabled (no resctrl is mounted)");
+        problems.add(
+            KEY,
+            "intelRdt is specified in config, but Intel RDT is not enabled (no resctrl is mounted)",
+        );
         return None;
     };
     let clos = &*given.clos_id;
     let name = if clos.is_empty() { id } else { clos };
-    if clos != "/" && (matches!(name, "." | "..") || name.contains(['/', '\n', '\0']) || NO_GROUPS.contains(&name)) {
+    if clos != "/"
+        && (matches!(name, "." | "..")
+            || name.contains(['/', '\n', '\0'])
+            || NO_GROUPS.contains(&name))
+    {
         problems.add(format_args!("{KEY}/closID"), format!("invalid intelRdt.ClosID {name:?}"));
     }
     for (key, value, there, text) in [
@@ -63,19 +70,21 @@ pub fn decide(
     if !given.mem_bw_schema.is_empty()
         && (!given.mem_bw_schema.starts_with("MB:") || given.mem_bw_schema.contains('\n'))
     {
-        problems.add(format_args!("{KEY}/memBwSchema"), "must be one line that starts with \"MB:\"");
+        problems
+            .add(format_args!("{KEY}/memBwSchema"), "must be one line that starts with \"MB:\"");
     }
     for (index, _) in given.schemata.iter().enumerate().filter(|(_, line)| line.contains('\n')) {
         problems.add(format_args!("{KEY}/schemata/{index}"), "must not contain a newline");
     }
     let lines = [&given.l3_cache_schema, &given.mem_bw_schema].into_iter().chain(&given.schemata);
-    let schemata: Vec<String> = lines.filter(|line| !line.is_empty()).map(ToString::to_string).collect();
+    let schemata: Vec<String> =
+        lines.filter(|line| !line.is_empty()).map(ToString::to_string).collect();
     let group = if clos == "/" { resctrl.mount.clone() } else { resctrl.mount.join(name) };
     Some(IntelRdtPlan {
         owner: match (clos.is_empty(), schemata.is_empty()) {
-            (true, _) => Owner::Container,
-            (false, false) => Owner::Shared,
-            (false, true) => Owner::Other,
+            (true, _) => GroupOwner::Container,
+            (false, false) => GroupOwner::Shared,
+            (false, true) => GroupOwner::Other,
         },
         schemata,
         monitoring: given.enable_monitoring.then(|| group.join("mon_groups").join(id)),
@@ -85,7 +94,7 @@ pub fn decide(
 
 #[cfg(test)]
 mod tests {
-    use super::{IntelRdtPlan, Owner, decide};
+    use super::{GroupOwner, IntelRdtPlan, decide};
     use crate::host::extras::{Extras, Resctrl};
     use crate::plan::{Host, Problems, parse};
 
@@ -105,19 +114,31 @@ mod tests {
     #[test]
     fn a_group_is_named_and_owned_by_the_rules_of_the_specification() {
         for (given, group, owner, schemata, monitoring) in [
-            ("{}", "/r/box", Owner::Container, &[][..], None),
-            (r#"{"schemata":["L2:0=f"]}"#, "/r/box", Owner::Container, &["L2:0=f"], None),
-            (r#"{"closID":"x"}"#, "/r/x", Owner::Other, &[], None),
+            ("{}", "/r/box", GroupOwner::Container, &[][..], None),
+            (r#"{"schemata":["L2:0=f"]}"#, "/r/box", GroupOwner::Container, &["L2:0=f"], None),
+            (r#"{"closID":"x"}"#, "/r/x", GroupOwner::Other, &[], None),
             (
                 r#"{"closID":"x","memBwSchema":"MB:0=20","l3CacheSchema":"L3:0=f","schemata":["L2:0=f","","L3:1=f"]}"#,
                 "/r/x",
-                Owner::Shared,
+                GroupOwner::Shared,
                 &["L3:0=f", "MB:0=20", "L2:0=f", "L3:1=f"],
                 None,
             ),
-            (r#"{"closID":"/"}"#, "/r", Owner::Other, &[], None),
-            (r#"{"closID":"/","enableMonitoring":true}"#, "/r", Owner::Other, &[], Some("/r/mon_groups/box")),
-            (r#"{"enableMonitoring":true}"#, "/r/box", Owner::Container, &[], Some("/r/box/mon_groups/box")),
+            (r#"{"closID":"/"}"#, "/r", GroupOwner::Other, &[], None),
+            (
+                r#"{"closID":"/","enableMonitoring":true}"#,
+                "/r",
+                GroupOwner::Other,
+                &[],
+                Some("/r/mon_groups/box"),
+            ),
+            (
+                r#"{"enableMonitoring":true}"#,
+                "/r/box",
+                GroupOwner::Container,
+                &[],
+                Some("/r/box/mon_groups/box"),
+            ),
         ] {
             let expected = IntelRdtPlan {
                 group: group.into(),
@@ -133,12 +154,36 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused() {
         for (given, resctrl, expected) in [
-            ("{}", None, "linux.intelRdt: intelRdt is specified in config, but Intel RDT is not enabled"),
-            (r#"{"closID":"."}"#, Some((true, true)), "linux.intelRdt.closID: invalid intelRdt.ClosID \".\""),
-            (r#"{"closID":".."}"#, Some((true, true)), "linux.intelRdt.closID: invalid intelRdt.ClosID \"..\""),
-            (r#"{"closID":"a/b"}"#, Some((true, true)), "linux.intelRdt.closID: invalid intelRdt.ClosID \"a/b\""),
-            (r#"{"closID":"//"}"#, Some((true, true)), "linux.intelRdt.closID: invalid intelRdt.ClosID \"//\""),
-            (r#"{"closID":"info"}"#, Some((true, true)), "linux.intelRdt.closID: invalid intelRdt.ClosID \"info\""),
+            (
+                "{}",
+                None,
+                "linux.intelRdt: intelRdt is specified in config, but Intel RDT is not enabled",
+            ),
+            (
+                r#"{"closID":"."}"#,
+                Some((true, true)),
+                "linux.intelRdt.closID: invalid intelRdt.ClosID \".\"",
+            ),
+            (
+                r#"{"closID":".."}"#,
+                Some((true, true)),
+                "linux.intelRdt.closID: invalid intelRdt.ClosID \"..\"",
+            ),
+            (
+                r#"{"closID":"a/b"}"#,
+                Some((true, true)),
+                "linux.intelRdt.closID: invalid intelRdt.ClosID \"a/b\"",
+            ),
+            (
+                r#"{"closID":"//"}"#,
+                Some((true, true)),
+                "linux.intelRdt.closID: invalid intelRdt.ClosID \"//\"",
+            ),
+            (
+                r#"{"closID":"info"}"#,
+                Some((true, true)),
+                "linux.intelRdt.closID: invalid intelRdt.ClosID \"info\"",
+            ),
             (
                 r#"{"l3CacheSchema":"L3:0=f"}"#,
                 Some((false, true)),
@@ -149,8 +194,16 @@ mod tests {
                 Some((true, false)),
                 "linux.intelRdt.memBwSchema: intelRdt.memBwSchema is specified in config, but Intel RDT/MBA is not enabled",
             ),
-            (r#"{"memBwSchema":"L3:0=f"}"#, Some((true, true)), "linux.intelRdt.memBwSchema: must be one line that"),
-            (r#"{"memBwSchema":"MB:0=2\nL3:0=f"}"#, Some((true, true)), "linux.intelRdt.memBwSchema: must be one line"),
+            (
+                r#"{"memBwSchema":"L3:0=f"}"#,
+                Some((true, true)),
+                "linux.intelRdt.memBwSchema: must be one line that",
+            ),
+            (
+                r#"{"memBwSchema":"MB:0=2\nL3:0=f"}"#,
+                Some((true, true)),
+                "linux.intelRdt.memBwSchema: must be one line",
+            ),
             (
                 r#"{"schemata":["a","b\nc"]}"#,
                 Some((true, true)),

@@ -3,7 +3,7 @@
 
 use super::mount_options::Options;
 use super::{Host, Problems};
-use crate::spec;
+use crate::config;
 
 /// The labels of a process; empty for none.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -22,11 +22,13 @@ impl Labels {
     }
 }
 
-const NO_APPARMOR: &str = "apparmor: config provided but apparmor not supported (it is not enabled on this machine)";
-const NO_SELINUX: &str = "selinux label is specified in config, but selinux is disabled or not supported";
+const NO_APPARMOR: &str =
+    "apparmor: config provided but apparmor not supported (it is not enabled on this machine)";
+const NO_SELINUX: &str =
+    "selinux label is specified in config, but selinux is disabled or not supported";
 
 /// Decides about the labels of the process.
-pub fn decide(process: &spec::Process<'_>, host: &Host, problems: &mut Problems) -> Labels {
+pub fn decide(process: &config::Process<'_>, host: &Host, problems: &mut Problems) -> Labels {
     let (profile, label) = (&*process.apparmor_profile, &*process.selinux_label);
     check("/process/apparmorProfile", profile, || host.extras.apparmor(), NO_APPARMOR, problems);
     check("/process/selinuxLabel", label, || host.extras.selinux(), NO_SELINUX, problems);
@@ -34,7 +36,11 @@ pub fn decide(process: &spec::Process<'_>, host: &Host, problems: &mut Problems)
 }
 
 /// Decides about the label of files in new filesystems of the container's.
-pub fn of_mounts(linux: &spec::Linux<'_>, host: &Host, problems: &mut Problems) -> Option<String> {
+pub fn of_mounts(
+    linux: &config::Linux<'_>,
+    host: &Host,
+    problems: &mut Problems,
+) -> Option<String> {
     let label = &*linux.mount_label;
     check("/linux/mountLabel", label, || host.extras.selinux(), NO_SELINUX, problems);
     if label.contains('"') {
@@ -43,9 +49,9 @@ pub fn of_mounts(linux: &spec::Linux<'_>, host: &Host, problems: &mut Problems) 
     (!label.is_empty()).then(|| label.to_owned())
 }
 
-/// Labels the files of a new filesystem as a whole (SELinux's option `context`), unless the mount says itself how. Those
-/// of a procfs, a sysfs and cgroups have labels of their own, and a message queue filesystem takes only one of its root, which
-/// it is given once it is there.
+/// Labels the files of a new filesystem as a whole (SELinux's option `context`), unless the mount
+/// says itself how. Those of a procfs, a sysfs and cgroups have labels of their own, and a message
+/// queue filesystem takes only one of its root, which it is given once it is there.
 pub fn give_to_files(kind: &str, label: &str, options: &mut Options) {
     let new = !options.remount && options.bind.is_none();
     let own = options.filesystem.iter().any(|(name, _)| name == "context");
@@ -54,7 +60,13 @@ pub fn give_to_files(kind: &str, label: &str, options: &mut Options) {
     }
 }
 
-fn check(key: &str, label: &str, enabled: impl Fn() -> bool, otherwise: &str, problems: &mut Problems) {
+fn check(
+    key: &str,
+    label: &str,
+    enabled: impl Fn() -> bool,
+    otherwise: &str,
+    problems: &mut Problems,
+) {
     if label.is_empty() {
         return;
     }
@@ -85,10 +97,12 @@ mod tests {
 
     #[test]
     fn labels_need_their_module() {
-        let text =
-            r#"{"process":{"apparmorProfile":"p","selinuxLabel":"u:r:t:s0:c1,c2"},"linux":{"mountLabel":"u:o:f"}}"#;
+        let text = r#"{"process":{"apparmorProfile":"p","selinuxLabel":"u:r:t:s0:c1,c2"},"linux":{"mountLabel":"u:o:f"}}"#;
         let (labels, label, problems) = plan(text, &["apparmor", "selinux"]);
-        assert_eq!((labels.apparmor_profile.as_str(), labels.selinux_label.as_str()), ("p", "u:r:t:s0:c1,c2"));
+        assert_eq!(
+            (labels.apparmor_profile.as_str(), labels.selinux_label.as_str()),
+            ("p", "u:r:t:s0:c1,c2")
+        );
         assert_eq!((label.as_deref(), problems), (Some("u:o:f"), vec![]));
         assert_eq!(plan(text, &["selinux"]).2, ["/process/apparmorProfile"]);
         assert_eq!(plan(text, &["apparmor"]).2, ["/process/selinuxLabel", "/linux/mountLabel"]);
@@ -120,7 +134,10 @@ mod tests {
             let contexts: Vec<_> = contexts.filter_map(|(_, value)| value.as_deref()).collect();
             assert_eq!(contexts, context.into_iter().collect::<Vec<_>>(), "{text}");
         }
-        let data = [("size".to_owned(), Some("1k".to_owned())), ("context".to_owned(), Some(LABEL.to_owned()))];
+        let data = [
+            ("size".to_owned(), Some("1k".to_owned())),
+            ("context".to_owned(), Some(LABEL.to_owned())),
+        ];
         assert_eq!(join_data(data.iter()), format!("size=1k,context=\"{LABEL}\""));
     }
 

@@ -7,7 +7,7 @@ use super::Problems;
 use super::mount_options::attr;
 use super::mounts::{MountSource, MountStep};
 use super::namespaces::{MOUNT, NamespacesPlan};
-use crate::spec::{self, Text};
+use crate::config::{self, Text};
 
 /// The attributes of what hides a file.
 pub const MASK_ATTRIBUTES: u64 = attr::RDONLY | attr::NOSUID | attr::NOEXEC;
@@ -23,18 +23,26 @@ pub struct ListedPath {
 
 /// Decides about both lists: masked paths, then read-only ones. What is listed twice is taken once.
 pub fn decide(
-    linux: &spec::Linux<'_>,
+    linux: &config::Linux<'_>,
     namespaces: &NamespacesPlan,
     problems: &mut Problems,
 ) -> (Vec<ListedPath>, Vec<ListedPath>) {
     let masked = list("maskedPaths", &linux.masked_paths, namespaces, problems);
     for ListedPath { index, path } in masked.iter().filter(|listed| is_root(&listed.path)) {
-        problems.add(format_args!("/linux/maskedPaths/{index}"), format!("{path:?} is the root, and cannot be hidden"));
+        problems.add(
+            format_args!("/linux/maskedPaths/{index}"),
+            format!("{path:?} is the root, and cannot be hidden"),
+        );
     }
     (masked, list("readonlyPaths", &linux.readonly_paths, namespaces, problems))
 }
 
-fn list(key: &str, paths: &[Text<'_>], namespaces: &NamespacesPlan, problems: &mut Problems) -> Vec<ListedPath> {
+fn list(
+    key: &str,
+    paths: &[Text<'_>],
+    namespaces: &NamespacesPlan,
+    problems: &mut Problems,
+) -> Vec<ListedPath> {
     if !paths.is_empty() && !namespaces.has_own(&MOUNT) {
         problems.add(
             format_args!("/linux/{key}"),
@@ -44,7 +52,10 @@ fn list(key: &str, paths: &[Text<'_>], namespaces: &NamespacesPlan, problems: &m
     let mut list: Vec<ListedPath> = Vec::new();
     for (index, path) in paths.iter().enumerate() {
         if !path.starts_with('/') {
-            problems.add(format_args!("/linux/{key}/{index}"), format!("path {:?} must be absolute", &**path));
+            problems.add(
+                format_args!("/linux/{key}/{index}"),
+                format!("path {:?} must be absolute", &**path),
+            );
         }
         // Paths are equal that differ only by slashes and by `.`.
         if list.iter().all(|other| Path::new(&other.path) != Path::new(&**path)) {
@@ -56,18 +67,21 @@ fn list(key: &str, paths: &[Text<'_>], namespaces: &NamespacesPlan, problems: &m
 
 /// Whether the path is `/` without a look at any file.
 fn is_root(path: &str) -> bool {
-    Path::new(path).components().all(|part| matches!(part, Component::RootDir | Component::ParentDir))
+    Path::new(path)
+        .components()
+        .all(|part| matches!(part, Component::RootDir | Component::ParentDir))
 }
 
-/// Whether it shows the kernel or the machine: what is hidden or read-only below it is so in this very mount, wherever
-/// that may be by then.
+/// Whether it shows the kernel or the machine: what is hidden or read-only below it is so in this
+/// very mount, wherever that may be by then.
 #[must_use]
 pub fn is_of_the_kernel(step: &MountStep) -> bool {
     matches!(step.destination.as_str(), "proc" | "sys")
         || matches!(step.source, MountSource::Filesystem { ordinary_directory: true, .. })
 }
 
-/// What is left of the path behind such a mount's destination; nothing when it leads somewhere else.
+/// What is left of the path behind such a mount's destination; nothing when it leads somewhere
+/// else.
 #[must_use]
 pub fn below<'a>(step: &MountStep, path: &'a str) -> Option<&'a str> {
     if !is_of_the_kernel(step) {
@@ -81,12 +95,12 @@ pub fn below<'a>(step: &MountStep, path: &'a str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::{ListedPath, decide};
+    use crate::config;
     use crate::plan::{Host, Problems, namespaces};
-    use crate::spec;
 
     fn decided(linux: &str) -> (Vec<ListedPath>, Vec<ListedPath>, Vec<String>) {
         let text = format!(r#"{{"linux":{{"namespaces":[{{"type":"mount"}}],{linux}}}}}"#);
-        let config: spec::Config<'_> = serde_json::from_str(&text).expect("a config");
+        let config: config::Config<'_> = serde_json::from_str(&text).expect("a config");
         let mut problems = Problems::default();
         let namespaces = namespaces::decide(&config, &Host::for_tests(), &mut problems);
         let (masked, readonly) = decide(&config.linux, &namespaces, &mut problems);
@@ -97,15 +111,24 @@ mod tests {
     fn a_path_that_is_listed_twice_is_taken_once() {
         let (masked, readonly, found) =
             decided(r#""maskedPaths":["/a","/b","/a//.","/a/../a"],"readonlyPaths":["/a","/a/"]"#);
-        let indexes = |list: Vec<ListedPath>| list.iter().map(|listed| listed.index).collect::<Vec<_>>();
-        assert_eq!((indexes(masked), indexes(readonly), found), (vec![0, 1, 3], vec![0], Vec::new()));
+        let indexes =
+            |list: Vec<ListedPath>| list.iter().map(|listed| listed.index).collect::<Vec<_>>();
+        assert_eq!(
+            (indexes(masked), indexes(readonly), found),
+            (vec![0, 1, 3], vec![0], Vec::new())
+        );
     }
 
     #[test]
     fn the_root_can_be_read_only_but_not_hidden() {
         for path in ["/", "//", "/.", "/..", "/./.."] {
-            let (_, readonly, found) = decided(&format!(r#""maskedPaths":["{path}"],"readonlyPaths":["{path}"]"#));
-            assert_eq!((readonly.len(), found), (1, vec!["/linux/maskedPaths/0".to_owned()]), "{path}");
+            let (_, readonly, found) =
+                decided(&format!(r#""maskedPaths":["{path}"],"readonlyPaths":["{path}"]"#));
+            assert_eq!(
+                (readonly.len(), found),
+                (1, vec!["/linux/maskedPaths/0".to_owned()]),
+                "{path}"
+            );
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::Problems;
 use super::cpu_affinity::parse_list;
-use crate::spec;
+use crate::config;
 
 /// The modes of set_mempolicy(2) and their numbers, sorted by name.
 pub static MODES: [(&str, u32); 7] = [
@@ -17,8 +17,11 @@ pub static MODES: [(&str, u32); 7] = [
 ];
 
 /// Its flags, sorted by name.
-pub static FLAGS: [(&str, u32); 3] =
-    [("MPOL_F_NUMA_BALANCING", 1 << 13), ("MPOL_F_RELATIVE_NODES", 1 << 14), ("MPOL_F_STATIC_NODES", 1 << 15)];
+pub static FLAGS: [(&str, u32); 3] = [
+    ("MPOL_F_NUMA_BALANCING", 1 << 13),
+    ("MPOL_F_RELATIVE_NODES", 1 << 14),
+    ("MPOL_F_STATIC_NODES", 1 << 15),
+];
 
 /// The decision.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,7 +33,10 @@ pub struct MemoryPolicy {
 }
 
 /// Decides.
-pub fn decide(given: Option<&spec::MemoryPolicy<'_>>, problems: &mut Problems) -> Option<MemoryPolicy> {
+pub fn decide(
+    given: Option<&config::MemoryPolicy<'_>>,
+    problems: &mut Problems,
+) -> Option<MemoryPolicy> {
     const KEY: &str = "/linux/memoryPolicy";
     let given = given?;
     let name = &*given.mode;
@@ -40,7 +46,10 @@ pub fn decide(given: Option<&spec::MemoryPolicy<'_>>, problems: &mut Problems) -
     };
     let nodes = if given.nodes.is_empty() { Some(Vec::new()) } else { parse_list(&given.nodes) };
     let Some(nodes) = nodes else {
-        let text = format!("invalid memory policy nodes {:?} (as in \"0-3,7\", up to 1023)", &*given.nodes);
+        let text = format!(
+            "invalid memory policy nodes {:?} (as in \"0-3,7\", up to 1023)",
+            &*given.nodes
+        );
         problems.add(format_args!("{KEY}/nodes"), text);
         return None;
     };
@@ -48,11 +57,17 @@ pub fn decide(given: Option<&spec::MemoryPolicy<'_>>, problems: &mut Problems) -
     let count: u32 = nodes.iter().map(|word| word.count_ones()).sum();
     match name {
         "MPOL_DEFAULT" | "MPOL_LOCAL" if count > 0 => {
-            problems.add(format_args!("{KEY}/nodes"), format!("memory policy mode requires 0 nodes but got {count}"));
+            problems.add(
+                format_args!("{KEY}/nodes"),
+                format!("memory policy mode requires 0 nodes but got {count}"),
+            );
         }
         "MPOL_DEFAULT" | "MPOL_LOCAL" | "MPOL_PREFERRED" => {}
         _ if count == 0 => {
-            problems.add(format_args!("{KEY}/nodes"), "memory policy mode requires at least one node but got 0");
+            problems.add(
+                format_args!("{KEY}/nodes"),
+                "memory policy mode requires at least one node but got 0",
+            );
         }
         _ => {}
     }
@@ -61,7 +76,10 @@ pub fn decide(given: Option<&spec::MemoryPolicy<'_>>, problems: &mut Problems) -
         match FLAGS.iter().find(|(name, _)| *name == &**flag) {
             Some((_, bit)) => mode |= bit,
             None => {
-                problems.add(format_args!("{KEY}/flags/{index}"), format!("invalid memory policy flag {:?}", &**flag));
+                problems.add(
+                    format_args!("{KEY}/flags/{index}"),
+                    format!("invalid memory policy flag {:?}", &**flag),
+                );
             }
         }
     }
@@ -101,9 +119,21 @@ mod tests {
         for (given, mode, nodes) in [
             (r#"{"mode":"MPOL_DEFAULT"}"#, 0, vec![]),
             (r#"{"mode":"MPOL_PREFERRED"}"#, 1, vec![]),
-            (r#"{"mode":"MPOL_PREFERRED","nodes":"1","flags":["MPOL_F_RELATIVE_NODES"]}"#, 1 | 1 << 14, vec![2]),
-            (r#"{"mode":"MPOL_BIND","nodes":"0-3,7","flags":["MPOL_F_STATIC_NODES"]}"#, 2 | 1 << 15, vec![0x8f]),
-            (r#"{"mode":"MPOL_BIND","nodes":"0","flags":["MPOL_F_NUMA_BALANCING"]}"#, 2 | 1 << 13, vec![1]),
+            (
+                r#"{"mode":"MPOL_PREFERRED","nodes":"1","flags":["MPOL_F_RELATIVE_NODES"]}"#,
+                1 | 1 << 14,
+                vec![2],
+            ),
+            (
+                r#"{"mode":"MPOL_BIND","nodes":"0-3,7","flags":["MPOL_F_STATIC_NODES"]}"#,
+                2 | 1 << 15,
+                vec![0x8f],
+            ),
+            (
+                r#"{"mode":"MPOL_BIND","nodes":"0","flags":["MPOL_F_NUMA_BALANCING"]}"#,
+                2 | 1 << 13,
+                vec![1],
+            ),
             (r#"{"mode":"MPOL_INTERLEAVE","nodes":"64,63"}"#, 3, vec![1 << 63, 1]),
             (r#"{"mode":"MPOL_LOCAL"}"#, 4, vec![]),
             (r#"{"mode":"MPOL_PREFERRED_MANY","nodes":"1"}"#, 5, vec![2]),
@@ -118,12 +148,18 @@ mod tests {
         for (given, expected) in [
             ("{}", "linux.memoryPolicy.mode: invalid memory policy mode \"\""),
             (r#"{"nodes":"0-7"}"#, "linux.memoryPolicy.mode: invalid memory policy mode \"\""),
-            (r#"{"mode":"BIND","nodes":"0"}"#, "linux.memoryPolicy.mode: invalid memory policy mode \"BIND\""),
+            (
+                r#"{"mode":"BIND","nodes":"0"}"#,
+                "linux.memoryPolicy.mode: invalid memory policy mode \"BIND\"",
+            ),
             (
                 r#"{"mode":"MPOL_BIND","nodes":"1024"}"#,
                 "linux.memoryPolicy.nodes: invalid memory policy nodes \"1024\"",
             ),
-            (r#"{"mode":"MPOL_BIND","nodes":"0-9876543210"}"#, "linux.memoryPolicy.nodes: invalid memory policy nodes"),
+            (
+                r#"{"mode":"MPOL_BIND","nodes":"0-9876543210"}"#,
+                "linux.memoryPolicy.nodes: invalid memory policy nodes",
+            ),
             (
                 r#"{"mode":"MPOL_BIND"}"#,
                 "linux.memoryPolicy.nodes: memory policy mode requires at least one node but got 0",

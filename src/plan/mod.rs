@@ -1,9 +1,10 @@
-//! From what is written to what is done: (config.json, flags, host) → [`Plan`]. Every "no" is said here, before anything
-//! has been done, and nothing here does anything.
+//! From what is written to what is done: (config.json, flags, host) → [`Plan`]. Every "no" is said
+//! here, before anything has been done, and nothing here does anything.
 //! config.json: ociVersion
 //!
-//! Each key of config.json is decided in one file of this folder and carried out in one file elsewhere; the first lines
-//! of both name it, so `git grep 'config.json:.*maskedPaths'` finds the two.
+//! Each key of config.json is decided in one file of this folder and carried out in one file
+//! elsewhere; the first lines of both name it, so `git grep 'config.json:.*maskedPaths'` finds the
+//! two.
 
 pub mod annotations;
 mod calls_of_ours;
@@ -50,10 +51,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::de::SliceRead;
 
+use crate::config::{Config, Hooks, Mount, Text};
 use crate::error::{Context, Failure, Problem, Result};
 pub use crate::host::Host;
-use crate::spec::{Config, Hooks, Mount, Text};
-use cgroup::{CgroupPlan, Maker};
+use cgroup::{CgroupMaker, CgroupPlan};
 pub use problems::Problems;
 
 /// Where the container has the directory of its notify socket.
@@ -70,7 +71,8 @@ pub struct Request<'a> {
     pub no_pivot: bool,
     /// `--no-new-keyring`.
     pub no_new_keyring: bool,
-    /// The name for the new keyring, which nobody could know before: else somebody might have made it already.
+    /// The name for the new keyring, which nobody could know before: else somebody might have made
+    /// it already.
     pub keyring: &'a str,
     /// The numbers of the descriptors after stdio that the program keeps, ascending.
     pub preserved_fds: &'a [u32],
@@ -79,12 +81,13 @@ pub struct Request<'a> {
     /// The host's directory with the socket on which the program says that it is ready.
     pub notify: Option<&'a str>,
     /// What it says about terminals.
-    pub terminal: terminal::Caller<'a>,
+    pub terminal: terminal::TerminalRequest<'a>,
     /// Who is to make the cgroup.
-    pub maker: Maker,
+    pub maker: CgroupMaker,
 }
 
-/// The decided, checked form of config, flags and host: all that the runtime, the bootstrap and init go by.
+/// The decided, checked form of config, flags and host: all that the runtime, the bootstrap and
+/// init go by.
 #[derive(Debug)]
 pub struct Plan {
     /// The container's id, and how its program begins.
@@ -106,7 +109,7 @@ pub struct Plan {
     /// Device nodes.
     pub devices: devices::DevicesPlan,
     /// Network devices to move into the container.
-    pub net_devices: Vec<net_devices::NetDevice>,
+    pub net_devices: Vec<net_devices::NetDevicePlan>,
     /// Kernel parameters.
     pub sysctl: Vec<sysctl::Sysctl>,
     /// Where the cgroup is.
@@ -115,7 +118,8 @@ pub struct Plan {
     pub cgroup_owner: Option<u32>,
     /// The cgroup below it that the processes are moved to, if the container is to manage one.
     pub delegated: Option<delegated_cgroup::Delegated>,
-    /// Whether nothing asks for a cgroup, so that an ordinary user who may make none can do without.
+    /// Whether nothing asks for a cgroup, so that an ordinary user who may make none can do
+    /// without.
     pub cgroup_optional: bool,
     /// The unit that has it, if systemd makes it.
     pub unit: Option<systemd::UnitPlan>,
@@ -123,8 +127,9 @@ pub struct Plan {
     pub resources: resources::ResourcePlan,
     /// Its share of cache and memory bandwidth, if any is decided.
     pub intel_rdt: Option<intel_rdt::IntelRdtPlan>,
-    /// Whether init is dumpable while it waits for `start`. An ordinary user could not enter its namespaces else, with
-    /// `exec` or otherwise; all others who are in its user namespace have come by it.
+    /// Whether init is dumpable while it waits for `start`. An ordinary user could not enter its
+    /// namespaces else, with `exec` or otherwise; all others who are in its user namespace have
+    /// come by it.
     pub dumpable_at_gate: bool,
     /// Hooks.
     pub hooks: Hooks,
@@ -132,7 +137,8 @@ pub struct Plan {
     pub warnings: Vec<Problem>,
 }
 
-/// What every process goes by that enters a container and becomes a program there: init, and what `exec` makes.
+/// What every process goes by that enters a container and becomes a program there: init, and what
+/// `exec` makes.
 #[derive(Debug)]
 pub struct Entry {
     /// The container's id.
@@ -151,15 +157,17 @@ pub struct Entry {
     pub ids: id_mappings::IdMappingsPlan,
     /// The numbers of the descriptors after stdio that the program keeps, ascending.
     pub preserved_fds: Vec<u32>,
-    /// Whether the process has the runtime's rights until it gives them up itself: it enters no user namespace.
+    /// Whether the process has the runtime's rights until it gives them up itself: it enters no
+    /// user namespace.
     pub keeps_rights: bool,
 }
 
 impl Plan {
-    /// Whether init, once it has built the rootfs, waits for what the runtime does then: hooks see the rootfs as it is
-    /// at that moment, those of the container come after those of the runtime, parameters (sysctl) of a network device are
-    /// there only when the device is, cgroup v1 denies all devices, a terminal too, for the moment of setting rules, and
-    /// a scheduler and a memory policy are for the cgroup's CPUs and nodes, a limit counts the thread for a listener.
+    /// Whether init, once it has built the rootfs, waits for what the runtime does then: hooks see
+    /// the rootfs as it is at that moment, those of the container come after those of the runtime,
+    /// parameters (sysctl) of a network device are there only when the device is, cgroup v1 denies
+    /// all devices, a terminal too, for the moment of setting rules, and a scheduler and a memory
+    /// policy are for the cgroup's CPUs and nodes, a limit counts the thread for a listener.
     #[must_use]
     pub fn init_waits(&self) -> bool {
         let hooks = &self.hooks;
@@ -191,7 +199,12 @@ impl Plan {
         Ok(plan)
     }
 
-    fn decide(config: &Config<'_>, request: &Request<'_>, host: &Host, problems: &mut Problems) -> Self {
+    fn decide(
+        config: &Config<'_>,
+        request: &Request<'_>,
+        host: &Host,
+        problems: &mut Problems,
+    ) -> Self {
         let linux = &config.linux;
         check_version(&config.oci_version, problems);
         let namespaces = namespaces::decide(config, host, problems);
@@ -201,7 +214,7 @@ impl Plan {
         annotations::check(&config.annotations, problems);
         hooks::decide(&config.hooks, problems);
         let ids = id_mappings::decide(linux, &namespaces, problems);
-        let around = mounts::Surroundings {
+        let around = mounts::MountContext {
             bundle: request.bundle,
             rootfs: rootfs::path(config, request.bundle),
             namespaces: &namespaces,
@@ -212,12 +225,13 @@ impl Plan {
         let mounts = mounts::decide(&config.mounts, &around, problems);
         let cgroup_mount = cgroup_mount::decide(&host.cgroups, &cgroup, &namespaces);
         let mut cgroup_owner = cgroup::owner(config, &namespaces, &ids, host);
-        if request.maker == Maker::Nobody {
+        if request.maker == CgroupMaker::Nobody {
             (cgroup, cgroup_owner) = (CgroupPlan::none(), None);
         }
         let root = delegated_cgroup::owner(cgroup_owner, &ids, host);
         let delegated = delegated_cgroup::decide(config, &cgroup, root, problems);
-        cgroup_owner = cgroup_owner.filter(|_| delegated.is_none()); // what has the limits is not for it to manage
+        // The container may not manage the directory that has the limits.
+        cgroup_owner = cgroup_owner.filter(|_| delegated.is_none());
         let entry = Entry {
             id: request.id.to_owned(),
             keyring: (!request.no_new_keyring).then(|| request.keyring.to_owned()),
@@ -231,7 +245,11 @@ impl Plan {
         };
         let mut plan = Self {
             bundle: request.bundle.to_owned(),
-            annotations: config.annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            annotations: config
+                .annotations
+                .iter()
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+                .collect(),
             rootfs: rootfs::decide(config, request.bundle, request.no_pivot, &namespaces, problems),
             mount_label,
             cgroup_mount,
@@ -272,15 +290,15 @@ impl Default for Request<'_> {
             preserved_fds: &[],
             env: &[],
             notify: None,
-            terminal: terminal::Caller::default(),
-            maker: Maker::default(),
+            terminal: terminal::TerminalRequest::default(),
+            maker: CgroupMaker::default(),
         }
     }
 }
 
 impl<'a> Request<'a> {
-    /// Puts into the config what it does not have, as if its writer had, and says in the newest version's way what it
-    /// has in that of an older one.
+    /// Puts into the config what it does not have, as if its writer had, and says in the newest
+    /// version's way what it has in that of an older one.
     fn add_to(&self, config: &mut Config<'a>) {
         annotations::fill_in(config);
         resources::fit_to_version(&mut config.linux.resources, &config.oci_version);
@@ -303,7 +321,9 @@ fn check_version(version: &str, problems: &mut Problems) {
     if !version.is_empty() && version.split('.').next() != Some("1") {
         problems.add(
             "/ociVersion",
-            format!("version {version:?} of the specification is not supported (1.0.0 to 1.3.0 are)"),
+            format!(
+                "version {version:?} of the specification is not supported (1.0.0 to 1.3.0 are)"
+            ),
         );
     }
 }
@@ -320,7 +340,8 @@ pub fn read(bundle: &Path) -> Result<Vec<u8>> {
     match open().and_then(|mut file| file.read_to_end(&mut text)) {
         Ok(_) => Ok(text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let text = format!("JSON specification file config.json not found in {}", bundle.display());
+            let text =
+                format!("JSON specification file config.json not found in {}", bundle.display());
             Err(Failure::BadConfig(Problem { key: String::new(), text }).into())
         }
         Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
@@ -332,7 +353,8 @@ pub fn read(bundle: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Failure::BadConfig`] with the JSON pointer of the value that has the wrong type.
 pub fn parse(text: &[u8]) -> Result<Config<'_>> {
-    // An array would do for an object by serde's lights; in the fields, the model itself sees to that.
+    // An array would do for an object by serde's lights; in the fields, the model itself sees to
+    // that.
     let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
     if first.is_some_and(|byte| *byte == b'[') {
         let text = "invalid type: sequence, expected an object".to_owned();
@@ -374,11 +396,23 @@ mod tests {
     #[test]
     fn a_wrong_type_is_located() {
         for (text, expected) in [
-            (r#"{"process":{"args":["a",7]}}"#, "process.args[1]: invalid type: integer `7`, expected a string"),
-            (r#"{"root":{"path":"r","readonly":"yes"}}"#, "root.readonly: invalid type: string \"yes\""),
+            (
+                r#"{"process":{"args":["a",7]}}"#,
+                "process.args[1]: invalid type: integer `7`, expected a string",
+            ),
+            (
+                r#"{"root":{"path":"r","readonly":"yes"}}"#,
+                "root.readonly: invalid type: string \"yes\"",
+            ),
             (r#"{"mounts":{}}"#, "mounts: invalid type: map"),
-            (r#"{"linux":{"resources":[]}}"#, "linux.resources: invalid type: sequence, expected an object"),
-            (r#"{"process":{"user":[1]}}"#, "process.user: invalid type: sequence, expected an object"),
+            (
+                r#"{"linux":{"resources":[]}}"#,
+                "linux.resources: invalid type: sequence, expected an object",
+            ),
+            (
+                r#"{"process":{"user":[1]}}"#,
+                "process.user: invalid type: sequence, expected an object",
+            ),
             ("{", "config.json: EOF while parsing"),
             ("[]", "config.json: invalid type: sequence"),
             ("{} x", "config.json: trailing characters"),

@@ -2,7 +2,7 @@
 //! config.json: mounts[].options
 
 use super::Problems;
-use crate::spec::Text;
+use crate::config::Text;
 
 /// `MOUNT_ATTR_…` of mount_setattr(2); they are the same for every architecture.
 pub mod attr {
@@ -46,7 +46,8 @@ impl Attributes {
     fn apply(&mut self, set: u64, clear: u64) {
         self.set = self.set & !clear | set;
         self.clear = self.clear & !set | clear;
-        // The access time modes are a number, not flags: the field is always cleared before one is set.
+        // The access time modes are a number, not flags: the field is always cleared before one is
+        // set.
         if (set | clear) & attr::ATIME != 0 {
             self.clear |= attr::ATIME;
         }
@@ -55,7 +56,7 @@ impl Attributes {
 
 /// What is done with the source of a bind mount when it is a symbolic link.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub enum Link {
+pub enum SourceLink {
     /// It is followed.
     #[default]
     Follow,
@@ -89,25 +90,28 @@ enum Effect {
     /// Owners are shown through a mapping; true for all below.
     Idmap(bool),
     /// What is done with a bind mount's source that is a symbolic link.
-    Source(Link),
+    Source(SourceLink),
     /// A destination that is a symbolic link is itself what is mounted on.
     KeepDestination,
     /// What is so anyway.
     Nothing,
 }
 
-/// Every option that is ours, the MUST and SHOULD list of the specification's config.md. Others go to the filesystem.
+/// Every option that is ours, the MUST and SHOULD list of the specification's config.md. Others go
+/// to the filesystem.
 static OPTIONS: [(&str, Effect); 72] = {
     use Effect::{
-        Attributes, Bind, CopyUp, Filesystem, Idmap, KeepDestination, MountOnly, Nothing, Propagation, ReadOnly,
-        Recursive, Remount, Source,
+        Attributes, Bind, CopyUp, Filesystem, Idmap, KeepDestination, MountOnly, Nothing,
+        Propagation, ReadOnly, Recursive, Remount, Source,
     };
-    use attr::{ATIME, NOATIME, NODEV, NODIRATIME, NOEXEC, NOSUID, NOSYMFOLLOW, RDONLY, STRICTATIME};
+    use attr::{
+        ATIME, NOATIME, NODEV, NODIRATIME, NOEXEC, NOSUID, NOSYMFOLLOW, RDONLY, STRICTATIME,
+    };
     [
         ("async", Filesystem),
         ("atime", Attributes(0, NOATIME)),
         ("bind", Bind(false)),
-        ("copy-symlink", Source(Link::Copy)),
+        ("copy-symlink", Source(SourceLink::Copy)),
         ("defaults", Nothing),
         ("dest-nofollow", KeepDestination),
         ("dev", Attributes(0, NODEV)),
@@ -162,7 +166,7 @@ static OPTIONS: [(&str, Effect); 72] = {
         ("shared", Propagation(libc::MS_SHARED, false)),
         ("silent", MountOnly(libc::MS_SILENT, true)),
         ("slave", Propagation(libc::MS_SLAVE, false)),
-        ("src-nofollow", Source(Link::Mount)),
+        ("src-nofollow", Source(SourceLink::Mount)),
         ("strictatime", Attributes(STRICTATIME, ATIME)),
         ("suid", Attributes(0, NOSUID)),
         ("symfollow", Attributes(0, NOSYMFOLLOW)),
@@ -194,7 +198,7 @@ pub struct Options {
     /// The mappings that stand behind it, `idmap=…`: the place of the option, and the text.
     pub mappings: Option<(usize, String)>,
     /// `src-nofollow` or `copy-symlink`.
-    pub link: Link,
+    pub link: SourceLink,
     /// `dest-nofollow`.
     pub keep_destination: bool,
     /// Attributes of the mount.
@@ -222,12 +226,15 @@ pub fn parse(index: usize, options: &[Text<'_>], problems: &mut Problems) -> Opt
             parsed.apply(name, Effect::Idmap(name == "ridmap"));
             parsed.mappings = (!mappings.is_empty()).then(|| (place, mappings.to_owned()));
         } else if let Some((_, effect)) = OPTIONS.iter().find(|(name, _)| *name == &**option) {
-            if matches!(effect, Effect::Source(link) if ![Link::Follow, *link].contains(&parsed.link)) {
+            let other = |link: &SourceLink| ![SourceLink::Follow, *link].contains(&parsed.link);
+            if matches!(effect, Effect::Source(link) if other(link)) {
                 problems.add(key(), "src-nofollow and copy-symlink exclude each other");
             }
             parsed.apply(option, *effect);
         } else if !option.is_empty() {
-            let (name, value) = option.split_once('=').map_or((&**option, None), |(name, value)| (name, Some(value)));
+            let (name, value) = option
+                .split_once('=')
+                .map_or((&**option, None), |(name, value)| (name, Some(value)));
             parsed.filesystem.push((name.to_owned(), value.map(str::to_owned)));
             parsed.own += 1;
         }
@@ -236,14 +243,16 @@ pub fn parse(index: usize, options: &[Text<'_>], problems: &mut Problems) -> Opt
 }
 
 impl Options {
-    /// The attributes that a bind mount does not take over from its source: if its options name any, it has those and no
-    /// others, but for access times; if they name none, it is as its source. runc has it so, for what
-    /// `mount --bind -o …` ought to mean.
+    /// The attributes that a bind mount does not take over from its source: if its options name
+    /// any, it has those and no others, but for access times; if they name none, it is as its
+    /// source. runc has it so, for what `mount --bind -o …` ought to mean.
     #[must_use]
     pub fn unnamed(&self) -> u64 {
-        const ALL: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
+        const ALL: u64 =
+            attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
         let Attributes { set, clear } = self.attributes;
-        let named = !self.attributes.is_empty() || !self.filesystem.is_empty() || self.mount_only != 0;
+        let named =
+            !self.attributes.is_empty() || !self.filesystem.is_empty() || self.mount_only != 0;
         if named { ALL & !(set | clear) } else { 0 }
     }
 
@@ -270,7 +279,11 @@ impl Options {
 
 /// Names for `features`, sorted.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    OPTIONS.iter().filter(|(_, effect)| *effect != Effect::Nothing).map(|(name, _)| *name).chain(["defaults"])
+    OPTIONS
+        .iter()
+        .filter(|(_, effect)| *effect != Effect::Nothing)
+        .map(|(name, _)| *name)
+        .chain(["defaults"])
 }
 
 /// The `MS_…` flag of a word that every filesystem understands, or 0.
@@ -295,8 +308,8 @@ pub fn is_negation(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Attributes, OPTIONS, Options, attr, parse};
+    use crate::config::Text;
     use crate::plan::Problems;
-    use crate::spec::Text;
 
     fn options(names: &[&'static str]) -> Options {
         let names: Vec<Text<'_>> = names.iter().map(|name| Text::from(*name)).collect();
@@ -328,7 +341,10 @@ mod tests {
         for (names, set, clear) in table {
             assert_eq!(options(names).attributes, Attributes { set, clear }, "{names:?}");
         }
-        assert_eq!(options(&["rro", "rnodev"]).recursive, Attributes { set: attr::RDONLY | attr::NODEV, clear: 0 });
+        assert_eq!(
+            options(&["rro", "rnodev"]).recursive,
+            Attributes { set: attr::RDONLY | attr::NODEV, clear: 0 }
+        );
     }
 
     #[test]
@@ -340,7 +356,10 @@ mod tests {
             (&["rbind", "ro"], others),
             (&["bind", "rw"], others),
             (&["bind", "sync"], others | attr::RDONLY),
-            (&["bind", "noatime", "nosuid", "exec"], attr::RDONLY | attr::NODEV | attr::NOSYMFOLLOW),
+            (
+                &["bind", "noatime", "nosuid", "exec"],
+                attr::RDONLY | attr::NODEV | attr::NOSYMFOLLOW,
+            ),
         ];
         for (names, unnamed) in table {
             assert_eq!(options(names).unnamed(), unnamed, "{names:?}");
@@ -349,7 +368,8 @@ mod tests {
 
     #[test]
     fn what_we_do_not_know_goes_to_the_filesystem() {
-        let read = options(&["bind", "rbind", "size=65536k", "x-y", "sync", "rslave", "lowerdir=/a=b,c"]);
+        let read =
+            options(&["bind", "rbind", "size=65536k", "x-y", "sync", "rslave", "lowerdir=/a=b,c"]);
         assert_eq!(read.bind, Some(true));
         assert_eq!(read.propagation, [(libc::MS_SLAVE, true)]);
         let expected = [

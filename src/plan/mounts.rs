@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use super::id_mappings::IdMappingsPlan;
 use super::idmapped_mounts::{self, IdmapPlan};
 use super::labels;
-use super::mount_options::{self, Attributes, Link, Options, attr, fs_flag, is_negation};
+use super::mount_options::{self, Attributes, Options, SourceLink, attr, fs_flag, is_negation};
 use super::namespaces::{MOUNT, NamespacesPlan};
 use super::{Host, Problems, cgroup_mount};
-use crate::spec;
+use crate::config;
 
 /// One mount, ready to be made.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,7 +28,8 @@ pub struct MountStep {
     pub recursive: Attributes,
     /// Propagation changes, once it is attached.
     pub propagation: Vec<(u64, bool)>,
-    /// Whether it becomes read-only only when all mounts and devices are there, for they may be on it.
+    /// Whether it becomes read-only only when all mounts and devices are there, for they may be on
+    /// it.
     pub read_only_late: bool,
     /// Whether it may hide something of a procfs.
     pub over_proc: OverProc,
@@ -71,7 +72,7 @@ pub enum MountSource {
         /// Whether with all mounts below it.
         recursive: bool,
         /// What is done when it is a symbolic link.
-        link: Link,
+        link: SourceLink,
     },
     /// A new filesystem.
     Filesystem {
@@ -81,10 +82,11 @@ pub enum MountSource {
         source: String,
         /// Its options.
         options: Vec<(String, Option<String>)>,
-        /// `MS_…` flags, when only mount(2) can carry them or the options (fsconfig(2) takes values to 255 bytes).
+        /// `MS_…` flags, when only mount(2) can carry them or the options (fsconfig(2) takes values
+        /// to 255 bytes).
         by_mount: Option<u64>,
-        /// Whether the destination must be a directory and no link: for what the container's security rests on
-        /// (CVE-2023-27561).
+        /// Whether the destination must be a directory and no link: for what the container's
+        /// security rests on (CVE-2023-27561).
         ordinary_directory: bool,
     },
     /// The container's view of its cgroups (`type: cgroup`).
@@ -131,7 +133,7 @@ const LONGEST_VALUE: usize = 255;
 
 /// What a mount's meaning depends on.
 #[derive(Debug)]
-pub struct Surroundings<'a> {
+pub struct MountContext<'a> {
     /// Where the relative source of a bind mount starts.
     pub bundle: &'a Path,
     /// The rootfs's path on the host, which a destination may have in front, as with runc.
@@ -147,14 +149,26 @@ pub struct Surroundings<'a> {
 }
 
 /// Decides.
-pub fn decide(mounts: &[spec::Mount<'_>], around: &Surroundings<'_>, problems: &mut Problems) -> Vec<MountStep> {
+pub fn decide(
+    mounts: &[config::Mount<'_>],
+    around: &MountContext<'_>,
+    problems: &mut Problems,
+) -> Vec<MountStep> {
     if !mounts.is_empty() && !around.namespaces.has_own(&MOUNT) {
-        problems.add("/mounts", "mounts need a mount namespace of the container's own (linux.namespaces)");
+        problems.add(
+            "/mounts",
+            "mounts need a mount namespace of the container's own (linux.namespaces)",
+        );
     }
     mounts.iter().enumerate().map(|(index, mount)| step(index, mount, around, problems)).collect()
 }
 
-fn step(index: usize, mount: &spec::Mount<'_>, around: &Surroundings<'_>, problems: &mut Problems) -> MountStep {
+fn step(
+    index: usize,
+    mount: &config::Mount<'_>,
+    around: &MountContext<'_>,
+    problems: &mut Problems,
+) -> MountStep {
     let key = format!("/mounts/{index}");
     let mut options = mount_options::parse(index, &mount.options, problems);
     if let Some(label) = around.label {
@@ -163,16 +177,23 @@ fn step(index: usize, mount: &spec::Mount<'_>, around: &Surroundings<'_>, proble
     let idmap = idmapped_mounts::decide(&key, mount, &options, around, problems);
     let source = source(&key, mount, &options, around, problems);
     if idmap.is_some() && !can_be_mapped(&source) {
-        problems.add(&key, "id-mapped mounts are only supported for bind mounts and new filesystems");
+        problems
+            .add(&key, "id-mapped mounts are only supported for bind mounts and new filesystems");
     }
     check_links(&key, &options, &source, problems);
     let destination = without_rootfs(clean(&mount.destination), around.rootfs.as_deref());
     if mount.destination.is_empty() {
         problems.add(format_args!("{key}/destination"), "must not be empty");
     } else if destination.is_empty() {
-        problems.add(format_args!("{key}/destination"), "nothing can be mounted on / itself (use root.path)");
+        problems.add(
+            format_args!("{key}/destination"),
+            "nothing can be mounted on / itself (use root.path)",
+        );
     } else if !mount.destination.starts_with('/') {
-        problems.warn(format_args!("{key}/destination"), "should be an absolute path; taken as relative to /");
+        problems.warn(
+            format_args!("{key}/destination"),
+            "should be an absolute path; taken as relative to /",
+        );
     }
     if [&*mount.destination, &*mount.source, &*mount.kind].iter().any(|text| text.contains('\0')) {
         problems.add(&key, "must not contain NUL");
@@ -190,7 +211,9 @@ fn step(index: usize, mount: &spec::Mount<'_>, around: &Surroundings<'_>, proble
         index,
         unnamed: if matches!(source, MountSource::Bind { .. }) { options.unnamed() } else { 0 },
         source,
-        read_only_late: late && options.attributes.set & attr::RDONLY != 0 && options.bind.is_none(),
+        read_only_late: late
+            && options.attributes.set & attr::RDONLY != 0
+            && options.bind.is_none(),
         attributes: options.attributes,
         recursive: options.recursive,
         propagation: options.propagation,
@@ -202,30 +225,32 @@ fn step(index: usize, mount: &spec::Mount<'_>, around: &Surroundings<'_>, proble
     }
 }
 
-/// Bind mounts, and filesystems that are made by fsopen(2), are descriptors before anybody sees them.
+/// Bind mounts, and filesystems that are made by fsopen(2), are descriptors before anybody sees
+/// them.
 fn can_be_mapped(source: &MountSource) -> bool {
     matches!(source, MountSource::Bind { .. } | MountSource::Filesystem { by_mount: None, .. })
 }
 
 fn check_links(key: &str, options: &Options, source: &MountSource, problems: &mut Problems) {
-    if options.link == Link::Follow && !options.keep_destination {
+    if options.link == SourceLink::Follow && !options.keep_destination {
         return;
     }
     if !matches!(source, MountSource::Bind { .. }) {
         let text = "copy-symlink, src-nofollow and dest-nofollow are only for bind mounts";
         problems.add(format_args!("{key}/options"), text);
     }
-    if options.link == Link::Copy && (options.keep_destination || options.idmap.is_some()) {
-        let text = "copy-symlink mounts nothing on a link: it cannot stand beside dest-nofollow or idmap";
+    if options.link == SourceLink::Copy && (options.keep_destination || options.idmap.is_some()) {
+        let text =
+            "copy-symlink mounts nothing on a link: it cannot stand beside dest-nofollow or idmap";
         problems.add(format_args!("{key}/options"), text);
     }
 }
 
 fn source(
     key: &str,
-    mount: &spec::Mount<'_>,
+    mount: &config::Mount<'_>,
     options: &Options,
-    around: &Surroundings<'_>,
+    around: &MountContext<'_>,
     problems: &mut Problems,
 ) -> MountSource {
     if options.remount {
@@ -234,8 +259,10 @@ fn source(
     }
     if &*mount.kind == "bind" || options.bind.is_some() {
         if options.own > 0 {
-            problems
-                .add(format_args!("{key}/options"), "bind mounts cannot have any filesystem-specific options applied");
+            problems.add(
+                format_args!("{key}/options"),
+                "bind mounts cannot have any filesystem-specific options applied",
+            );
         }
         if mount.source.is_empty() {
             problems.add(format_args!("{key}/source"), "a bind mount needs a source");
@@ -248,10 +275,13 @@ fn source(
     }
     match &*mount.kind {
         "" | "none" => {
-            problems.add(format_args!("{key}/type"), "a mount that is not a bind mount needs a type");
+            problems
+                .add(format_args!("{key}/type"), "a mount that is not a bind mount needs a type");
             MountSource::Cgroup { options: Vec::new() }
         }
-        "cgroup" => MountSource::Cgroup { options: cgroup_mount::options(key, options, around.host, problems) },
+        "cgroup" => MountSource::Cgroup {
+            options: cgroup_mount::options(key, options, around.host, problems),
+        },
         kind => {
             let source = filesystem(kind, &mount.source, options);
             if let MountSource::Filesystem { by_mount: Some(_), options, .. } = &source {
@@ -262,15 +292,16 @@ fn source(
     }
 }
 
-/// What of the host stands in for a new filesystem of this type where none may be mounted: a sysfs shows a network
-/// namespace, and only who has rights over that may mount one. A user namespace has none over the host's.
+/// What of the host stands in for a new filesystem of this type where none may be mounted: a sysfs
+/// shows a network namespace, and only who has rights over that may mount one. A user namespace has
+/// none over the host's.
 #[must_use]
 pub fn host_stand_in(kind: &str) -> Option<&'static str> {
     (kind == "sysfs").then_some("/sys")
 }
 
-/// For mount(2) the options are one text, in which a comma begins the next: what is behind it would be an option that
-/// nobody has written. tmpfs knows its `mpol`, overlayfs has `\,` for it.
+/// For mount(2) the options are one text, in which a comma begins the next: what is behind it would
+/// be an option that nobody has written. tmpfs knows its `mpol`, overlayfs has `\,` for it.
 fn refuse_commas(key: &str, options: &[(String, Option<String>)], problems: &mut Problems) {
     for (name, value) in options.iter().filter(|(name, _)| name != "mpol") {
         if value.as_ref().is_some_and(|value| value.replace("\\,", "").contains(',')) {
@@ -283,10 +314,15 @@ fn refuse_commas(key: &str, options: &[(String, Option<String>)], problems: &mut
 }
 
 fn filesystem(kind: &str, source: &str, options: &Options) -> MountSource {
-    let too_long = |(_, value): &(String, Option<String>)| value.as_ref().is_some_and(|v| v.len() > LONGEST_VALUE);
-    let by_mount = options.mount_only != 0 || source.len() > LONGEST_VALUE || options.filesystem.iter().any(too_long);
+    let too_long = |(_, value): &(String, Option<String>)| {
+        value.as_ref().is_some_and(|v| v.len() > LONGEST_VALUE)
+    };
+    let by_mount = options.mount_only != 0
+        || source.len() > LONGEST_VALUE
+        || options.filesystem.iter().any(too_long);
     let mut filesystem = options.filesystem.clone();
-    // A tmpfs is made read-only as a mount and not as a filesystem, so that things can be put on it first.
+    // A tmpfs is made read-only as a mount and not as a filesystem, so that things can be put on it
+    // first.
     if options.attributes.set & attr::RDONLY != 0 && kind != "tmpfs" {
         filesystem.push(("ro".to_owned(), None));
     }
@@ -301,7 +337,8 @@ fn filesystem(kind: &str, source: &str, options: &Options) -> MountSource {
 
 /// The options as mount(2) takes them, where fsconfig(2)'s flags are not words.
 fn data(options: &Options) -> String {
-    let words = options.filesystem.iter().filter(|(name, _)| fs_flag(name) == 0 && !is_negation(name));
+    let words =
+        options.filesystem.iter().filter(|(name, _)| fs_flag(name) == 0 && !is_negation(name));
     join_data(words)
 }
 
@@ -311,7 +348,9 @@ pub fn join_data<'a>(options: impl Iterator<Item = &'a (String, Option<String>)>
     let words: Vec<String> = options
         .map(|(name, value)| match value {
             None => name.clone(),
-            Some(label) if name == "context" && !label.starts_with('"') => format!("{name}=\"{label}\""),
+            Some(label) if name == "context" && !label.starts_with('"') => {
+                format!("{name}=\"{label}\"")
+            }
             Some(value) => format!("{name}={value}"),
         })
         .collect();
@@ -328,7 +367,10 @@ fn ms_flags(options: &Options) -> u64 {
         (attr::NOSYMFOLLOW, libc::MS_NOSYMFOLLOW),
     ];
     let set = options.attributes.set;
-    let mut flags = PAIRS.iter().filter(|(attribute, _)| set & attribute != 0).fold(0, |flags, (_, ms)| flags | ms);
+    let mut flags = PAIRS
+        .iter()
+        .filter(|(attribute, _)| set & attribute != 0)
+        .fold(0, |flags, (_, ms)| flags | ms);
     flags |= match set & attr::ATIME {
         attr::NOATIME => libc::MS_NOATIME,
         attr::STRICTATIME => libc::MS_STRICTATIME,
@@ -337,12 +379,16 @@ fn ms_flags(options: &Options) -> u64 {
     if options.bind.is_some() {
         flags |= libc::MS_BIND;
     }
-    options.filesystem.iter().fold(flags | options.mount_only, |flags, (name, _)| flags | fs_flag(name))
+    options
+        .filesystem
+        .iter()
+        .fold(flags | options.mount_only, |flags, (name, _)| flags | fs_flag(name))
 }
 
 /// What is left of a clean destination behind the rootfs's own path, if that is in front.
 fn without_rootfs(destination: String, rootfs: Option<&Path>) -> String {
-    let rootfs = clean(&rootfs.map_or_else(String::new, |path| path.to_string_lossy().into_owned()));
+    let rootfs =
+        clean(&rootfs.map_or_else(String::new, |path| path.to_string_lossy().into_owned()));
     match destination.strip_prefix(&rootfs).filter(|_| !rootfs.is_empty()) {
         Some("") => String::new(),
         Some(inside) if inside.starts_with('/') => inside[1..].to_owned(),
@@ -350,7 +396,8 @@ fn without_rootfs(destination: String, rootfs: Option<&Path>) -> String {
     }
 }
 
-/// The path without leading slash, empty components, `.` and `..`: lexically, for the kernel resolves it again.
+/// The path without leading slash, empty components, `.` and `..`: lexically, for the kernel
+/// resolves it again.
 #[must_use]
 pub fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();

@@ -5,12 +5,12 @@
 use std::path::PathBuf;
 
 use super::{Problems, sysctl};
+use crate::config::{self, Text, TimeOffset};
 use crate::host::Host;
-use crate::spec::{self, Text, TimeOffset};
 
 /// A kind of namespace: the specification's name and the flag of clone(2).
 #[derive(Debug, PartialEq, Eq)]
-pub struct Kind {
+pub struct NamespaceKind {
     /// As in config.json.
     pub name: &'static str,
     /// As in /proc/PID/ns.
@@ -22,35 +22,70 @@ pub struct Kind {
 }
 
 /// User ids.
-pub const USER: Kind = Kind { name: "user", file: "user", saved: "NEWUSER", flag: libc::CLONE_NEWUSER.cast_unsigned() };
+pub const USER: NamespaceKind = NamespaceKind {
+    name: "user",
+    file: "user",
+    saved: "NEWUSER",
+    flag: libc::CLONE_NEWUSER.cast_unsigned(),
+};
 /// Process ids.
-pub const PID: Kind = Kind { name: "pid", file: "pid", saved: "NEWPID", flag: libc::CLONE_NEWPID.cast_unsigned() };
+pub const PID: NamespaceKind = NamespaceKind {
+    name: "pid",
+    file: "pid",
+    saved: "NEWPID",
+    flag: libc::CLONE_NEWPID.cast_unsigned(),
+};
 /// Network.
-pub const NETWORK: Kind =
-    Kind { name: "network", file: "net", saved: "NEWNET", flag: libc::CLONE_NEWNET.cast_unsigned() };
+pub const NETWORK: NamespaceKind = NamespaceKind {
+    name: "network",
+    file: "net",
+    saved: "NEWNET",
+    flag: libc::CLONE_NEWNET.cast_unsigned(),
+};
 /// Inter-process communication.
-pub const IPC: Kind = Kind { name: "ipc", file: "ipc", saved: "NEWIPC", flag: libc::CLONE_NEWIPC.cast_unsigned() };
+pub const IPC: NamespaceKind = NamespaceKind {
+    name: "ipc",
+    file: "ipc",
+    saved: "NEWIPC",
+    flag: libc::CLONE_NEWIPC.cast_unsigned(),
+};
 /// Host and domain name.
-pub const UTS: Kind = Kind { name: "uts", file: "uts", saved: "NEWUTS", flag: libc::CLONE_NEWUTS.cast_unsigned() };
+pub const UTS: NamespaceKind = NamespaceKind {
+    name: "uts",
+    file: "uts",
+    saved: "NEWUTS",
+    flag: libc::CLONE_NEWUTS.cast_unsigned(),
+};
 /// The root of the cgroup tree.
-pub const CGROUP: Kind =
-    Kind { name: "cgroup", file: "cgroup", saved: "NEWCGROUP", flag: libc::CLONE_NEWCGROUP.cast_unsigned() };
+pub const CGROUP: NamespaceKind = NamespaceKind {
+    name: "cgroup",
+    file: "cgroup",
+    saved: "NEWCGROUP",
+    flag: libc::CLONE_NEWCGROUP.cast_unsigned(),
+};
 /// Boot and monotonic clocks.
-pub const TIME: Kind = Kind { name: "time", file: "time", saved: "NEWTIME", flag: 0x80 };
+pub const TIME: NamespaceKind =
+    NamespaceKind { name: "time", file: "time", saved: "NEWTIME", flag: 0x80 };
 /// Mount points. Last: once it is joined, paths mean something else.
-pub const MOUNT: Kind = Kind { name: "mount", file: "mnt", saved: "NEWNS", flag: libc::CLONE_NEWNS.cast_unsigned() };
+pub const MOUNT: NamespaceKind = NamespaceKind {
+    name: "mount",
+    file: "mnt",
+    saved: "NEWNS",
+    flag: libc::CLONE_NEWNS.cast_unsigned(),
+};
 
 /// In the order in which a process joins them.
-pub static KINDS: [&Kind; 8] = [&USER, &PID, &TIME, &NETWORK, &IPC, &UTS, &CGROUP, &MOUNT];
+pub static KINDS: [&NamespaceKind; 8] = [&USER, &PID, &TIME, &NETWORK, &IPC, &UTS, &CGROUP, &MOUNT];
 
 /// How the container's first process is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Birth {
-    /// By one clone3 of the runtime. Whatever else is joined, init joins itself; pid and time namespaces, which only count
-    /// for children, the runtime enters for the moment of the clone.
+pub enum CloneMethod {
+    /// By one clone3 of the runtime. Whatever else is joined, init joins itself; pid and time
+    /// namespaces, which only count for children, the runtime enters for the moment of the clone.
     Direct,
-    /// By a process in between, the bootstrap. Only where a user namespace meets a joined one: what belongs to the host
-    /// must be joined before the user namespace is entered, and what is new must be made after.
+    /// By a process in between, the bootstrap. Only where a user namespace meets a joined one: what
+    /// belongs to the host must be joined before the user namespace is entered, and what is new
+    /// must be made after.
     ViaBootstrap,
 }
 
@@ -58,7 +93,7 @@ pub enum Birth {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Join {
     /// Its kind.
-    pub kind: &'static Kind,
+    pub kind: &'static NamespaceKind,
     /// The file that stands for it.
     pub path: PathBuf,
     /// Its place in `linux.namespaces`.
@@ -68,17 +103,19 @@ pub struct Join {
 /// The decision.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NamespacesPlan {
-    /// `CLONE_NEW…` flags of those that clone3 makes: all new ones but for the cgroup namespace, and a time namespace
-    /// with offsets, which must be written while no process is in it.
+    /// `CLONE_NEW…` flags of those that clone3 makes: all new ones but for the cgroup namespace,
+    /// and a time namespace with offsets, which must be written while no process is in it.
     pub create: u32,
-    /// `linux.timeOffsets` of a new time namespace: a line of /proc/PID/timens_offsets each (time_namespaces(7)).
+    /// `linux.timeOffsets` of a new time namespace: a line of /proc/PID/timens_offsets each
+    /// (time_namespaces(7)).
     pub time_offsets: Vec<String>,
-    /// Whether to make a cgroup namespace: its root is the cgroup of the process at that moment, so not at birth.
+    /// Whether to make a cgroup namespace: its root is the cgroup of the process at that moment, so
+    /// not at birth.
     pub create_cgroup: bool,
     /// Those to join, in the order of [`KINDS`].
     pub join: Vec<Join>,
     /// How init is made.
-    pub birth: Birth,
+    pub birth: CloneMethod,
     /// New host name, or empty.
     pub hostname: String,
     /// New NIS domain name, or empty.
@@ -90,7 +127,7 @@ pub struct NamespacesPlan {
 impl NamespacesPlan {
     /// Whether the container makes a new namespace of this kind.
     #[must_use]
-    pub fn creates(&self, kind: &Kind) -> bool {
+    pub fn creates(&self, kind: &NamespaceKind) -> bool {
         self.create & kind.flag != 0
             || (self.create_cgroup && *kind == CGROUP)
             || (!self.time_offsets.is_empty() && *kind == TIME)
@@ -98,24 +135,24 @@ impl NamespacesPlan {
 
     /// Whether it joins one.
     #[must_use]
-    pub fn joins(&self, kind: &Kind) -> bool {
+    pub fn joins(&self, kind: &NamespaceKind) -> bool {
         self.join.iter().any(|join| join.kind == kind)
     }
 
     /// Those that are not the runtime's.
-    pub fn own(&self) -> impl Iterator<Item = &'static Kind> {
+    pub fn own(&self) -> impl Iterator<Item = &'static NamespaceKind> {
         KINDS.iter().copied().filter(|kind| self.has_own(kind))
     }
 
     /// Whether it has one that is not the runtime's.
     #[must_use]
-    pub fn has_own(&self, kind: &Kind) -> bool {
+    pub fn has_own(&self, kind: &NamespaceKind) -> bool {
         self.creates(kind) || self.joins(kind)
     }
 }
 
 /// Decides.
-pub fn decide(config: &spec::Config<'_>, host: &Host, problems: &mut Problems) -> NamespacesPlan {
+pub fn decide(config: &config::Config<'_>, host: &Host, problems: &mut Problems) -> NamespacesPlan {
     let mut create = 0;
     let mut join = Vec::new();
     let mut seen = 0;
@@ -123,7 +160,11 @@ pub fn decide(config: &spec::Config<'_>, host: &Host, problems: &mut Problems) -
         let key = format!("/linux/namespaces/{index}");
         let Some(kind) = KINDS.iter().copied().find(|kind| kind.name == &*namespace.kind) else {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-            let text = format!("namespace {:?} does not exist (known: {})", &*namespace.kind, known.join(", "));
+            let text = format!(
+                "namespace {:?} does not exist (known: {})",
+                &*namespace.kind,
+                known.join(", ")
+            );
             problems.add(format!("{key}/type"), text);
             continue;
         };
@@ -136,7 +177,10 @@ pub fn decide(config: &spec::Config<'_>, host: &Host, problems: &mut Problems) -
             create |= kind.flag;
         } else {
             if !namespace.path.starts_with('/') {
-                problems.add(format!("{key}/path"), format!("namespace path {:?} must be absolute", &*namespace.path));
+                problems.add(
+                    format!("{key}/path"),
+                    format!("namespace path {:?} must be absolute", &*namespace.path),
+                );
             }
             join.push(Join { kind, path: PathBuf::from(&*namespace.path), index });
         }
@@ -160,7 +204,10 @@ pub fn decide(config: &spec::Config<'_>, host: &Host, problems: &mut Problems) -
     for (key, name) in [("/hostname", &plan.hostname), (domainname_key, &plan.domainname)] {
         if !name.is_empty() && !plan.has_own(&UTS) {
             let what = if key == "/hostname" { "hostname" } else { "domainname" };
-            problems.add(key, format!("unable to set {what} without a private UTS namespace (linux.namespaces)"));
+            problems.add(
+                key,
+                format!("unable to set {what} without a private UTS namespace (linux.namespaces)"),
+            );
         }
         if name.len() > 64 || name.contains('\0') {
             problems.add(key, "invalid argument: must be at most 64 bytes without NUL");
@@ -169,7 +216,11 @@ pub fn decide(config: &spec::Config<'_>, host: &Host, problems: &mut Problems) -
     plan
 }
 
-fn time_offsets(offsets: &[(Text<'_>, TimeOffset)], new: bool, problems: &mut Problems) -> Vec<String> {
+fn time_offsets(
+    offsets: &[(Text<'_>, TimeOffset)],
+    new: bool,
+    problems: &mut Problems,
+) -> Vec<String> {
     if !offsets.is_empty() && !new {
         problems.add("/linux/timeOffsets", "need a new time namespace (linux.namespaces)");
     }
@@ -185,17 +236,22 @@ fn time_offsets(offsets: &[(Text<'_>, TimeOffset)], new: bool, problems: &mut Pr
 }
 
 /// Root of a user namespace has no rights to come back from a pid or time namespace to the host's.
-fn birth(seen: u32, join: &[Join], offsets: bool, host: &Host) -> Birth {
-    let no_way_back = host.rootless && (offsets || join.iter().any(|join| [&PID, &TIME].contains(&join.kind)));
-    if no_way_back || seen & USER.flag != 0 && !join.is_empty() { Birth::ViaBootstrap } else { Birth::Direct }
+fn birth(seen: u32, join: &[Join], offsets: bool, host: &Host) -> CloneMethod {
+    let no_way_back =
+        host.rootless && (offsets || join.iter().any(|join| [&PID, &TIME].contains(&join.kind)));
+    if no_way_back || seen & USER.flag != 0 && !join.is_empty() {
+        CloneMethod::ViaBootstrap
+    } else {
+        CloneMethod::Direct
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Birth, CGROUP, IPC, MOUNT, NETWORK, PID, USER, UTS, decide};
+    use super::{CGROUP, CloneMethod, IPC, MOUNT, NETWORK, PID, USER, UTS, decide};
+    use crate::config;
     use crate::host::Host;
     use crate::plan::Problems;
-    use crate::spec;
 
     fn plan(namespaces: &str) -> (super::NamespacesPlan, Problems) {
         plan_on(&Host::for_tests(), namespaces)
@@ -203,7 +259,7 @@ mod tests {
 
     fn plan_on(host: &Host, namespaces: &str) -> (super::NamespacesPlan, Problems) {
         let text = format!(r#"{{"linux":{{"namespaces":{namespaces}}}}}"#);
-        let config: spec::Config<'_> = serde_json::from_str(&text).expect("a config");
+        let config: config::Config<'_> = serde_json::from_str(&text).expect("a config");
         let mut problems = Problems::default();
         (decide(&config, host, &mut problems), problems)
     }
@@ -212,14 +268,20 @@ mod tests {
     #[test]
     fn birth_is_direct_unless_a_user_namespace_meets_a_joined_one() {
         let table = [
-            ("[]", Birth::Direct),
-            (r#"[{"type":"pid"},{"type":"mount"},{"type":"cgroup"},{"type":"network"}]"#, Birth::Direct),
-            (r#"[{"type":"pid"},{"type":"mount"},{"type":"user"}]"#, Birth::Direct),
-            (r#"[{"type":"pid"},{"type":"mount"},{"type":"network","path":"/n"}]"#, Birth::Direct),
-            (r#"[{"type":"pid","path":"/p"},{"type":"mount"}]"#, Birth::Direct),
-            (r#"[{"type":"user"},{"type":"network","path":"/n"}]"#, Birth::ViaBootstrap),
-            (r#"[{"type":"user","path":"/u"},{"type":"mount"}]"#, Birth::ViaBootstrap),
-            (r#"[{"type":"user","path":"/u"}]"#, Birth::ViaBootstrap),
+            ("[]", CloneMethod::Direct),
+            (
+                r#"[{"type":"pid"},{"type":"mount"},{"type":"cgroup"},{"type":"network"}]"#,
+                CloneMethod::Direct,
+            ),
+            (r#"[{"type":"pid"},{"type":"mount"},{"type":"user"}]"#, CloneMethod::Direct),
+            (
+                r#"[{"type":"pid"},{"type":"mount"},{"type":"network","path":"/n"}]"#,
+                CloneMethod::Direct,
+            ),
+            (r#"[{"type":"pid","path":"/p"},{"type":"mount"}]"#, CloneMethod::Direct),
+            (r#"[{"type":"user"},{"type":"network","path":"/n"}]"#, CloneMethod::ViaBootstrap),
+            (r#"[{"type":"user","path":"/u"},{"type":"mount"}]"#, CloneMethod::ViaBootstrap),
+            (r#"[{"type":"user","path":"/u"}]"#, CloneMethod::ViaBootstrap),
         ];
         for (namespaces, expected) in table {
             let (plan, problems) = plan(namespaces);
@@ -228,9 +290,12 @@ mod tests {
         }
         let users_root = Host { rootless: true, ..Host::for_tests() };
         for (namespaces, expected) in [
-            (r#"[{"type":"pid"},{"type":"time"},{"type":"network","path":"/n"}]"#, Birth::Direct),
-            (r#"[{"type":"pid","path":"/p"},{"type":"mount"}]"#, Birth::ViaBootstrap),
-            (r#"[{"type":"time","path":"/t"}]"#, Birth::ViaBootstrap),
+            (
+                r#"[{"type":"pid"},{"type":"time"},{"type":"network","path":"/n"}]"#,
+                CloneMethod::Direct,
+            ),
+            (r#"[{"type":"pid","path":"/p"},{"type":"mount"}]"#, CloneMethod::ViaBootstrap),
+            (r#"[{"type":"time","path":"/t"}]"#, CloneMethod::ViaBootstrap),
         ] {
             assert_eq!(plan_on(&users_root, namespaces).0.birth, expected, "{namespaces}");
         }

@@ -3,11 +3,11 @@
 
 use super::namespaces::{NETWORK, NamespacesPlan};
 use super::{Host, Problems};
-use crate::spec;
+use crate::config;
 
 /// A device to move.
 #[derive(Debug, PartialEq, Eq)]
-pub struct NetDevice {
+pub struct NetDevicePlan {
     /// JSON pointer.
     pub key: String,
     /// What it is called on the host.
@@ -21,18 +21,19 @@ const LONGEST: usize = 15;
 
 /// Decides.
 pub fn decide(
-    linux: &spec::Linux<'_>,
+    linux: &config::Linux<'_>,
     namespaces: &NamespacesPlan,
     host: &Host,
     problems: &mut Problems,
-) -> Vec<NetDevice> {
+) -> Vec<NetDevicePlan> {
     const KEY: &str = "/linux/netDevices";
-    let mut devices: Vec<NetDevice> = Vec::with_capacity(linux.net_devices.len());
+    let mut devices: Vec<NetDevicePlan> = Vec::with_capacity(linux.net_devices.len());
     if linux.net_devices.is_empty() {
         return devices;
     }
     if !namespaces.has_own(&NETWORK) {
-        problems.add(KEY, "unable to move network devices without a NET namespace (linux.namespaces)");
+        problems
+            .add(KEY, "unable to move network devices without a NET namespace (linux.namespaces)");
     }
     if host.euid != 0 {
         problems.add(KEY, "network devices are not supported for rootless containers");
@@ -43,20 +44,25 @@ pub fn decide(
         if !is_name(name) || name.contains('%') {
             problems.add(&key, format_args!("invalid network device name {:?}", &**name));
         } else if !is_name(inside) || !is_template(inside) && inside.contains('%') {
-            problems.add(format_args!("{key}/name"), format_args!("invalid network device name {inside:?}"));
+            problems.add(
+                format_args!("{key}/name"),
+                format_args!("invalid network device name {inside:?}"),
+            );
         }
         if !is_template(inside) && devices.iter().any(|other| other.inside == inside) {
-            let text = format_args!("two devices cannot both be called {inside:?} in the container");
+            let text =
+                format_args!("two devices cannot both be called {inside:?} in the container");
             problems.add(format_args!("{key}/name"), text);
         }
-        devices.push(NetDevice { key, name: name.to_string(), inside: inside.to_owned() });
+        devices.push(NetDevicePlan { key, name: name.to_string(), inside: inside.to_owned() });
     }
     devices
 }
 
 /// As the kernel sees it (`dev_valid_name`).
 fn is_name(name: &str) -> bool {
-    let forbidden = |byte: u8| matches!(byte, b'/' | b':' | b'\0' | b'\x0b') || byte.is_ascii_whitespace();
+    let forbidden =
+        |byte: u8| matches!(byte, b'/' | b':' | b'\0' | b'\x0b') || byte.is_ascii_whitespace();
     !matches!(name, "" | "." | "..") && name.len() <= LONGEST && !name.bytes().any(forbidden)
 }
 
@@ -75,12 +81,12 @@ pub fn numbered(template: &str, number: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{decide, numbered};
+    use crate::config;
     use crate::plan::{Host, Problems, namespaces};
-    use crate::spec;
 
     fn keys(devices: &str, namespaces: &str, host: &Host) -> Vec<String> {
         let text = format!(r#"{{"linux":{{"netDevices":{devices},"namespaces":{namespaces}}}}}"#);
-        let config: spec::Config<'_> = serde_json::from_str(&text).expect("a config");
+        let config: config::Config<'_> = serde_json::from_str(&text).expect("a config");
         let mut problems = Problems::default();
         let namespaces = namespaces::decide(&config, host, &mut problems);
         decide(&config.linux, &namespaces, host, &mut problems);

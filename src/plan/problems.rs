@@ -1,7 +1,8 @@
 //! Where the decisions of `plan/` say what is wrong.
 //!
-//! A decision function reports and goes on with something harmless, so that `check` shows every problem of a bundle at
-//! once; `create` stops at the first ([`Problems::into_result`]), and nothing has been done by then.
+//! A decision function reports and goes on with something harmless, so that `check` shows every
+//! problem of a bundle at once; `create` stops at the first ([`Problems::into_result`]), and
+//! nothing has been done by then.
 
 use std::fmt::Display;
 

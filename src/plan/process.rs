@@ -1,5 +1,6 @@
 //! The program and what it runs with.
-//! config.json: process.{args, env, cwd, noNewPrivileges, oomScoreAdj}, process.rlimits[].{type, soft, hard}
+//! config.json: process.{args, env, cwd, noNewPrivileges, oomScoreAdj}
+//! config.json: process.rlimits[].{type, soft, hard}
 //! config.json: process.user.{uid, gid, umask, additionalGids}
 //! config.json: linux.personality.{domain, flags}
 
@@ -13,7 +14,7 @@ use super::memory_policy::{self, MemoryPolicy};
 use super::namespaces::NamespacesPlan;
 use super::scheduling::{self, Scheduler};
 use super::{Host, Problems};
-use crate::spec;
+use crate::config;
 
 /// The decision.
 #[derive(Debug, PartialEq, Eq)]
@@ -93,14 +94,15 @@ impl ProcessPlan {
     }
 }
 
-/// Decides. A config without a process, which the specification lets be created, is refused as runc does.
+/// Decides. A config without a process, which the specification lets be created, is refused as runc
+/// does.
 pub fn decide(
-    config: &spec::Config<'_>,
+    config: &config::Config<'_>,
     namespaces: &NamespacesPlan,
     host: &Host,
     problems: &mut Problems,
 ) -> ProcessPlan {
-    let empty = spec::Process::default();
+    let empty = config::Process::default();
     if config.process.is_none() {
         problems.add("/process", "process property must not be empty");
     }
@@ -118,13 +120,23 @@ pub fn decide(
         problems.add("/process/oomScoreAdj", format!("{score} is not between -1000 and 1000"));
     }
     ProcessPlan {
-        args: process.args.iter().enumerate().map(|(i, arg)| c_string("args", i, arg, problems)).collect(),
+        args: process
+            .args
+            .iter()
+            .enumerate()
+            .map(|(i, arg)| c_string("args", i, arg, problems))
+            .collect(),
         env,
         search_path,
         needs_home,
         cwd: process.cwd.to_string(),
         user: user(config, &process.user, problems),
-        capabilities: capabilities::decide(process.capabilities.as_ref(), namespaces, host, problems),
+        capabilities: capabilities::decide(
+            process.capabilities.as_ref(),
+            namespaces,
+            host,
+            problems,
+        ),
         rlimits: rlimits(&process.rlimits, problems),
         no_new_privileges: process.no_new_privileges,
         oom_score_adj: process.oom_score_adj,
@@ -137,18 +149,22 @@ pub fn decide(
     }
 }
 
-fn user(config: &spec::Config<'_>, user: &spec::User<'_>, problems: &mut Problems) -> UserPlan {
+fn user(config: &config::Config<'_>, user: &config::User<'_>, problems: &mut Problems) -> UserPlan {
     if let Some(umask @ 0o1000..) = user.umask {
         problems.add("/process/user/umask", format!("{umask:#o} is not a file mode creation mask"));
     }
     // To the kernel it means "leave it as it is": root would stay root.
-    let lists = [("uid", &[user.uid][..]), ("gid", &[user.gid]), ("additionalGids", &user.additional_gids)];
+    let lists =
+        [("uid", &[user.uid][..]), ("gid", &[user.gid]), ("additionalGids", &user.additional_gids)];
     for (key, _) in lists.iter().filter(|(_, ids)| ids.contains(&u32::MAX)) {
         problems.add(format_args!("/process/user/{key}"), format!("{} is not an id", u32::MAX));
     }
     let keeps_groups = annotations::keeps_groups(&config.annotations);
     if keeps_groups && !user.additional_gids.is_empty() {
-        let text = format!("not set, as annotation {} keeps the groups of the caller", annotations::KEEP_GROUPS);
+        let text = format!(
+            "not set, as annotation {} keeps the groups of the caller",
+            annotations::KEEP_GROUPS
+        );
         problems.warn("/process/user/additionalGids", text);
     }
     UserPlan {
@@ -167,7 +183,7 @@ fn c_string(list: &str, index: usize, text: &str, problems: &mut Problems) -> CS
 }
 
 /// Of a name given twice the last counts, at the place of the first.
-fn environment(list: &[spec::Text<'_>], problems: &mut Problems) -> (Vec<CString>, String, bool) {
+fn environment(list: &[config::Text<'_>], problems: &mut Problems) -> (Vec<CString>, String, bool) {
     let mut names: Vec<&str> = Vec::with_capacity(list.len());
     let mut env = Vec::with_capacity(list.len() + 1);
     let mut search_path = String::new();
@@ -176,7 +192,10 @@ fn environment(list: &[spec::Text<'_>], problems: &mut Problems) -> (Vec<CString
         let Some((name, value)) = entry.split_once('=').filter(|(name, _)| !name.is_empty()) else {
             problems.add(
                 format_args!("/process/env/{index}"),
-                format!("invalid environment variable {:?}: it needs the form NAME=VALUE", &**entry),
+                format!(
+                    "invalid environment variable {:?}: it needs the form NAME=VALUE",
+                    &**entry
+                ),
             );
             continue;
         };
@@ -200,16 +219,21 @@ fn environment(list: &[spec::Text<'_>], problems: &mut Problems) -> (Vec<CString
     (env, search_path, needs_home)
 }
 
-fn rlimits(list: &[spec::Rlimit<'_>], problems: &mut Problems) -> Vec<(u32, u64, u64, usize)> {
+fn rlimits(list: &[config::Rlimit<'_>], problems: &mut Problems) -> Vec<(u32, u64, u64, usize)> {
     let mut limits: Vec<(u32, u64, u64, usize)> = Vec::with_capacity(list.len());
     for (index, limit) in list.iter().enumerate() {
         let Some((name, number)) = RLIMITS.iter().find(|(name, _)| *name == &*limit.kind) else {
-            problems
-                .add(format_args!("/process/rlimits/{index}/type"), format!("invalid rlimit type {:?}", &*limit.kind));
+            problems.add(
+                format_args!("/process/rlimits/{index}/type"),
+                format!("invalid rlimit type {:?}", &*limit.kind),
+            );
             continue;
         };
         if limits.iter().any(|(other, ..)| other == number) {
-            problems.add(format_args!("/process/rlimits/{index}/type"), format!("{name} is given twice"));
+            problems.add(
+                format_args!("/process/rlimits/{index}/type"),
+                format!("{name} is given twice"),
+            );
         }
         if limit.soft > limit.hard {
             problems.add(
@@ -222,16 +246,25 @@ fn rlimits(list: &[spec::Rlimit<'_>], problems: &mut Problems) -> Vec<(u32, u64,
     limits
 }
 
-fn personality(personality: Option<&spec::Personality<'_>>, problems: &mut Problems) -> Option<u64> {
+fn personality(
+    personality: Option<&config::Personality<'_>>,
+    problems: &mut Problems,
+) -> Option<u64> {
     let personality = personality?;
     if !personality.flags.is_empty() {
-        problems.add("/linux/personality/flags", "personality flags are not defined by the specification");
+        problems.add(
+            "/linux/personality/flags",
+            "personality flags are not defined by the specification",
+        );
     }
     match &*personality.domain {
         "LINUX" => Some(0),
         "LINUX32" => Some(8),
         other => {
-            problems.add("/linux/personality/domain", format!("unknown domain {other:?} (known: LINUX, LINUX32)"));
+            problems.add(
+                "/linux/personality/domain",
+                format!("unknown domain {other:?} (known: LINUX, LINUX32)"),
+            );
             None
         }
     }
@@ -240,12 +273,13 @@ fn personality(personality: Option<&spec::Personality<'_>>, problems: &mut Probl
 #[cfg(test)]
 mod tests {
     use super::environment;
+    use crate::config::Text;
     use crate::plan::Problems;
-    use crate::spec::Text;
 
     #[test]
     fn the_last_value_of_a_name_counts() {
-        let list: Vec<Text<'_>> = ["A=1", "PATH=/x", "HOME=", "A=2"].into_iter().map(Text::from).collect();
+        let list: Vec<Text<'_>> =
+            ["A=1", "PATH=/x", "HOME=", "A=2"].into_iter().map(Text::from).collect();
         let mut problems = Problems::default();
         let (env, search_path, needs_home) = environment(&list, &mut problems);
         assert_eq!(env, [c"A=2".to_owned(), c"PATH=/x".to_owned()]);
@@ -258,7 +292,10 @@ mod tests {
         for entry in ["A", "=1", "A=\0"] {
             let mut problems = Problems::default();
             environment(&[Text::from(entry)], &mut problems);
-            assert_eq!(problems.found().first().map(|problem| problem.key.as_str()), Some("/process/env/0"));
+            assert_eq!(
+                problems.found().first().map(|problem| problem.key.as_str()),
+                Some("/process/env/0")
+            );
         }
     }
 }

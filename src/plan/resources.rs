@@ -1,16 +1,21 @@
 //! What is written into the container's cgroup, in which order, and which devices it may use.
-//! config.json: linux.resources.memory.{limit, reservation, swap, kernel, kernelTCP, swappiness, disableOOMKiller}
+//! config.json: linux.resources.memory.{limit, reservation, swap, kernel}
+//! config.json: linux.resources.memory.{kernelTCP, swappiness, disableOOMKiller}
 //! config.json: linux.resources.memory.{useHierarchy, checkBeforeUpdate}
-//! config.json: linux.resources.cpu.{shares, quota, burst, period, realtimeRuntime, realtimePeriod, cpus, mems, idle}
+//! config.json: linux.resources.cpu.{shares, quota, burst, period, realtimeRuntime}
+//! config.json: linux.resources.cpu.{realtimePeriod, cpus, mems, idle}
 //! config.json: linux.resources.{pids.limit, network.classID, network.priorities, unified}
-//! config.json: linux.resources.hugepageLimits[].{pageSize, limit}, linux.resources.rdma.*.{hcaHandles, hcaObjects}
+//! config.json: linux.resources.hugepageLimits[].{pageSize, limit}
+//! config.json: linux.resources.rdma.*.{hcaHandles, hcaObjects}
 //! config.json: linux.resources.blockIO.{weight, leafWeight, weightDevice}
-//! config.json: linux.resources.blockIO.{throttleReadBpsDevice[].rate, throttleWriteBpsDevice[].rate}
-//! config.json: linux.resources.blockIO.{throttleReadIOPSDevice[].rate, throttleWriteIOPSDevice[].rate}
+//! config.json: linux.resources.blockIO.throttleReadBpsDevice[].rate
+//! config.json: linux.resources.blockIO.throttleWriteBpsDevice[].rate
+//! config.json: linux.resources.blockIO.throttleReadIOPSDevice[].rate
+//! config.json: linux.resources.blockIO.throttleWriteIOPSDevice[].rate
 //!
-//! Values of 0 mean "not given" as in runc, since that is what every caller relies on; only `pids.limit`, `cpu.burst`
-//! and `cpu.idle` know a 0. What a hierarchy cannot express is a problem, unless runc lets it pass and nothing becomes
-//! less limited by that: then it is a warning.
+//! Values of 0 mean "not given" as in runc, since that is what every caller relies on; only
+//! `pids.limit`, `cpu.burst` and `cpu.idle` know a 0. What a hierarchy cannot express is a problem,
+//! unless runc lets it pass and nothing becomes less limited by that: then it is a warning.
 
 mod devices;
 #[cfg(test)]
@@ -20,8 +25,8 @@ mod v2;
 
 use std::borrow::Cow;
 
+use crate::config;
 use crate::host::cgroups::CgroupLayout;
-use crate::spec;
 
 use super::Problems;
 
@@ -53,13 +58,15 @@ pub struct Write {
     pub or: Option<(&'static str, String)>,
     /// Nothing is lost when the kernel does not have the file: the value is what holds without it.
     pub optional: bool,
-    /// The kernel may refuse the value (`EINVAL`) until the following settings of the controller are made.
+    /// The kernel may refuse the value (`EINVAL`) until the following settings of the controller
+    /// are made.
     pub retried: bool,
     /// To be made while there is no process in the cgroup yet.
     pub early: bool,
 }
 
-/// `memory.checkBeforeUpdate`: limits in bytes that are refused when the usage has reached them already.
+/// `memory.checkBeforeUpdate`: limits in bytes that are refused when the usage has reached them
+/// already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryCheck {
     /// `memory.limit`, if it is one.
@@ -110,16 +117,25 @@ impl Write {
 
 /// Decides what to set. Without any limit in `resources` that is the device rules alone.
 #[must_use]
-pub fn decide(resources: &spec::Resources<'_>, layout: &CgroupLayout, problems: &mut Problems) -> ResourcePlan {
+pub fn decide(
+    resources: &config::Resources<'_>,
+    layout: &CgroupLayout,
+    problems: &mut Problems,
+) -> ResourcePlan {
     let limits = decide_limits(resources, layout, problems);
     let devices = devices::decide(&resources.devices, layout, problems);
     ResourcePlan { devices: Some(devices), ..limits }
 }
 
-/// Decides what `update` sets: the limits. Rules for devices are not looked at, since it changes none.
+/// Decides what `update` sets: the limits. Rules for devices are not looked at, since it changes
+/// none.
 #[must_use]
-pub fn decide_limits(resources: &spec::Resources<'_>, layout: &CgroupLayout, problems: &mut Problems) -> ResourcePlan {
-    let mut draft = Draft { layout, writes: Vec::new(), problems };
+pub fn decide_limits(
+    resources: &config::Resources<'_>,
+    layout: &CgroupLayout,
+    problems: &mut Problems,
+) -> ResourcePlan {
+    let mut draft = ResourcesDraft { layout, writes: Vec::new(), problems };
     if layout.is_unified() {
         v2::decide(resources, &mut draft);
     } else {
@@ -132,19 +148,22 @@ pub fn decide_limits(resources: &spec::Resources<'_>, layout: &CgroupLayout, pro
 }
 
 /// The settings so far, and where problems go.
-struct Draft<'a> {
+struct ResourcesDraft<'a> {
     layout: &'a CgroupLayout,
     writes: Vec<Write>,
     problems: &'a mut Problems,
 }
 
-impl Draft<'_> {
+impl ResourcesDraft<'_> {
     /// Adds a setting, if the machine has its controller.
     fn push(&mut self, write: Write) {
         if self.layout.has(&write.controller) {
             self.writes.push(write);
         } else if !write.optional {
-            self.problems.add(&write.key, format_args!("cgroup controller {:?} is not available", write.controller));
+            self.problems.add(
+                &write.key,
+                format_args!("cgroup controller {:?} is not available", write.controller),
+            );
         }
     }
 
@@ -168,17 +187,20 @@ const SWAP: &str = "/linux/resources/memory/swap";
 const SWAPPINESS: &str = "/linux/resources/memory/swappiness";
 const DISABLE_OOM_KILLER: &str = "/linux/resources/memory/disableOOMKiller";
 
-fn memory_limits(memory: &spec::Memory, problems: &mut Problems) -> MemoryLimits {
+fn memory_limits(memory: &config::Memory, problems: &mut Problems) -> MemoryLimits {
     for (value, name) in [(memory.kernel, "kernel"), (memory.kernel_tcp, "kernelTCP")] {
         if value.is_some_and(|value| value != 0) {
-            problems
-                .warn(format_args!("/linux/resources/memory/{name}"), "kernel memory limits are obsolete and ignored");
+            problems.warn(
+                format_args!("/linux/resources/memory/{name}"),
+                "kernel memory limits are obsolete and ignored",
+            );
         }
     }
     let mut bytes = |value: Option<i64>, key| {
         let value = value.filter(|&value| value != 0)?;
         if value < -1 {
-            problems.add(key, format_args!("{value} is neither a number of bytes nor -1 for no limit"));
+            problems
+                .add(key, format_args!("{value} is neither a number of bytes nor -1 for no limit"));
             return None;
         }
         Some(value)
@@ -189,20 +211,29 @@ fn memory_limits(memory: &spec::Memory, problems: &mut Problems) -> MemoryLimits
     if let (Some(limit @ 1..), Some(swap @ 1..)) = (limit, swap)
         && swap < limit
     {
-        problems.add(SWAP, format_args!("memory+swap limit should be >= memory limit, but {swap} < {limit}"));
+        problems.add(
+            SWAP,
+            format_args!("memory+swap limit should be >= memory limit, but {swap} < {limit}"),
+        );
     }
     // Docker writes -1 for "not given", which arrives as a large unsigned number.
     let swappiness = memory.swappiness.filter(|&value| value != u64::MAX);
     if let Some(value @ 101..) = swappiness {
-        problems.add(SWAPPINESS, format_args!("invalid memory swappiness value: {value} (valid range is 0-100)"));
+        problems.add(
+            SWAPPINESS,
+            format_args!("invalid memory swappiness value: {value} (valid range is 0-100)"),
+        );
     }
     MemoryLimits { limit, reservation, swap, swappiness }
 }
 
-fn memory_check(memory: &spec::Memory) -> Option<MemoryCheck> {
-    let limit = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).filter(|&value| value > 0);
+fn memory_check(memory: &config::Memory) -> Option<MemoryCheck> {
+    let limit = |value: Option<i64>| {
+        value.and_then(|value| u64::try_from(value).ok()).filter(|&value| value > 0)
+    };
     let check = MemoryCheck { limit: limit(memory.limit), swap: limit(memory.swap) };
-    (memory.check_before_update == Some(true) && (check.limit.is_some() || check.swap.is_some())).then_some(check)
+    (memory.check_before_update == Some(true) && (check.limit.is_some() || check.swap.is_some()))
+        .then_some(check)
 }
 
 /// `max` for -1.
@@ -221,27 +252,37 @@ const CPUS: &str = "/linux/resources/cpu/cpus";
 const MEMS: &str = "/linux/resources/cpu/mems";
 
 /// What the kernel refuses of `linux.resources.cpu` on both versions.
-fn check_cpu(cpu: &spec::Cpu<'_>, problems: &mut Problems) {
+fn check_cpu(cpu: &config::Cpu<'_>, problems: &mut Problems) {
     if let (Some(burst), Some(quota @ 1..)) = (cpu.burst, cpu.quota)
         && burst > quota.unsigned_abs()
     {
-        problems.add(BURST, format_args!("the burst must not be above the quota, but {burst} > {quota}"));
+        problems.add(
+            BURST,
+            format_args!("the burst must not be above the quota, but {burst} > {quota}"),
+        );
     }
     if let Some(idle) = cpu.idle.filter(|idle| !(0..=1).contains(idle)) {
         problems.add(IDLE, format_args!("{idle} is neither 0 nor 1"));
     }
 }
 
-/// An idle cgroup has no weight, and the kernel takes none for it. The last value of `cpu.idle` is the one that holds.
+/// An idle cgroup has no weight, and the kernel takes none for it. The last value of `cpu.idle` is
+/// the one that holds.
 fn drop_weight_of_idle(writes: &mut Vec<Write>, problems: &mut Problems) {
-    let is_idle = writes.iter().rfind(|write| write.file == "cpu.idle").is_some_and(|write| write.value.trim() == "1");
+    let is_idle = writes
+        .iter()
+        .rfind(|write| write.file == "cpu.idle")
+        .is_some_and(|write| write.value.trim() == "1");
     if !is_idle {
         return;
     }
     writes.retain(|write| {
         let has_weight = is_cpu_weight(&write.file);
         if has_weight {
-            problems.warn(&write.key, "cpu.idle is 1, and an idle cgroup has no weight; the value is ignored");
+            problems.warn(
+                &write.key,
+                "cpu.idle is 1, and an idle cgroup has no weight; the value is ignored",
+            );
         }
         !has_weight
     });
@@ -253,10 +294,12 @@ pub fn is_cpu_weight(file: &str) -> bool {
     matches!(file, "cpu.weight" | "cpu.weight.nice" | "cpu.shares")
 }
 
-/// What `pids.limit: 0` says in a config of this version of the specification: no limit before 1.3.0, which made it one.
-pub fn fit_to_version(resources: &mut spec::Resources<'_>, version: &str) {
+/// What `pids.limit: 0` says in a config of this version of the specification: no limit before
+/// 1.3.0, which made it one.
+pub fn fit_to_version(resources: &mut config::Resources<'_>, version: &str) {
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
-    let is_older = matches!((numbers.next().flatten(), numbers.next().flatten()), (Some(1), Some(0..=2)));
+    let is_older =
+        matches!((numbers.next().flatten(), numbers.next().flatten()), (Some(1), Some(0..=2)));
     if let Some(limit @ Some(0)) = resources.pids.as_mut().map(|pids| &mut pids.limit)
         && is_older
     {
@@ -265,11 +308,11 @@ pub fn fit_to_version(resources: &mut spec::Resources<'_>, version: &str) {
 }
 
 /// Pids as both versions take them.
-fn pids(pids: &spec::Pids, draft: &mut Draft<'_>) {
+fn pids(pids: &config::Pids, draft: &mut ResourcesDraft<'_>) {
     let Some(limit) = pids.limit else { return };
     let value = match limit {
-        // As runc: systemd has no 0, and with one process in the cgroup 1 has the same effect. A real 0 would also keep
-        // init from being born into the cgroup.
+        // As runc: systemd has no 0, and with one process in the cgroup 1 has the same effect. A
+        // real 0 would also keep init from being born into the cgroup.
         0 => "1".to_owned(),
         limit => or_max(limit),
     };
@@ -277,7 +320,7 @@ fn pids(pids: &spec::Pids, draft: &mut Draft<'_>) {
     draft.push(write.optional(limit < 0));
 }
 
-fn cpuset(cpu: &spec::Cpu<'_>, draft: &mut Draft<'_>) {
+fn cpuset(cpu: &config::Cpu<'_>, draft: &mut ResourcesDraft<'_>) {
     for (value, file, key) in [(&cpu.cpus, "cpuset.cpus", CPUS), (&cpu.mems, "cpuset.mems", MEMS)] {
         if !value.is_empty() {
             draft.push(Write::new("cpuset", file, &**value, key));
@@ -285,31 +328,46 @@ fn cpuset(cpu: &spec::Cpu<'_>, draft: &mut Draft<'_>) {
     }
 }
 
-/// Both files of each page size, `hugetlb.2MB` and so on with `limit` behind. Reservations are limited as well where
-/// the kernel can: a limit on page faults alone kills with SIGBUS instead of failing mmap(2).
-fn hugepages(limits: &[spec::HugepageLimit<'_>], suffix: &str, draft: &mut Draft<'_>) {
+/// Both files of each page size, `hugetlb.2MB` and so on with `limit` behind. Reservations are
+/// limited as well where the kernel can: a limit on page faults alone kills with SIGBUS instead of
+/// failing mmap(2).
+fn hugepages(limits: &[config::HugepageLimit<'_>], suffix: &str, draft: &mut ResourcesDraft<'_>) {
     for (index, limit) in limits.iter().enumerate() {
         let size = &*limit.page_size;
         if !is_page_size(size) {
             let key = format!("/linux/resources/hugepageLimits/{index}/pageSize");
-            draft.problem(&key, format_args!("{size:?} is not a page size such as 64KB, 2MB or 1GB"));
+            draft.problem(
+                &key,
+                format_args!("{size:?} is not a page size such as 64KB, 2MB or 1GB"),
+            );
             continue;
         }
         let key = format!("/linux/resources/hugepageLimits/{index}/limit");
-        draft.push(Write::new("hugetlb", format!("hugetlb.{size}.{suffix}"), limit.limit, key.clone()));
-        draft.push(Write::new("hugetlb", format!("hugetlb.{size}.rsvd.{suffix}"), limit.limit, key).optional(true));
+        draft.push(Write::new(
+            "hugetlb",
+            format!("hugetlb.{size}.{suffix}"),
+            limit.limit,
+            key.clone(),
+        ));
+        draft.push(
+            Write::new("hugetlb", format!("hugetlb.{size}.rsvd.{suffix}"), limit.limit, key)
+                .optional(true),
+        );
     }
 }
 
-/// The size becomes part of a file's name: nothing but a number and its unit may pass (GHSA-5g49-rx9x-qfc6).
+/// The size becomes part of a file's name: nothing but a number and its unit may pass
+/// (GHSA-5g49-rx9x-qfc6).
 fn is_page_size(size: &str) -> bool {
     let number = size.trim_end_matches(|last: char| !last.is_ascii_digit());
     let unit = &size[number.len()..];
-    let digits = !number.is_empty() && !number.starts_with('0') && number.bytes().all(|byte| byte.is_ascii_digit());
+    let digits = !number.is_empty()
+        && !number.starts_with('0')
+        && number.bytes().all(|byte| byte.is_ascii_digit());
     digits && matches!(unit, "KB" | "MB" | "GB")
 }
 
-fn rdma(limits: &spec::Map<'_, spec::Rdma>, draft: &mut Draft<'_>) {
+fn rdma(limits: &config::Map<'_, config::Rdma>, draft: &mut ResourcesDraft<'_>) {
     for (device, limit) in limits.iter() {
         let key = format!("/linux/resources/rdma/{}", escape(device));
         if device.is_empty() || device.contains(|c: char| c.is_whitespace() || c == '\0') {
@@ -317,7 +375,8 @@ fn rdma(limits: &spec::Map<'_, spec::Rdma>, draft: &mut Draft<'_>) {
             continue;
         }
         let mut value = device.to_string();
-        for (name, count) in [("hca_handle", limit.hca_handles), ("hca_object", limit.hca_objects)] {
+        for (name, count) in [("hca_handle", limit.hca_handles), ("hca_object", limit.hca_objects)]
+        {
             if let Some(count) = count {
                 value.push_str(&format!(" {name}={count}"));
             }
@@ -331,7 +390,12 @@ fn rdma(limits: &spec::Map<'_, spec::Rdma>, draft: &mut Draft<'_>) {
 }
 
 /// `major:minor` of a block device.
-fn device_number(major: i64, minor: i64, key: &str, draft: &mut Draft<'_>) -> Option<String> {
+fn device_number(
+    major: i64,
+    minor: i64,
+    key: &str,
+    draft: &mut ResourcesDraft<'_>,
+) -> Option<String> {
     if u32::try_from(major).is_err() || u32::try_from(minor).is_err() {
         draft.problem(key, format_args!("{major}:{minor} is not a device number"));
         return None;
@@ -340,7 +404,7 @@ fn device_number(major: i64, minor: i64, key: &str, draft: &mut Draft<'_>) -> Op
 }
 
 /// A weight of block devices, unless it is absent, 0, or outside of the specification's range.
-fn io_weight(weight: Option<u16>, key: &str, draft: &mut Draft<'_>) -> Option<u16> {
+fn io_weight(weight: Option<u16>, key: &str, draft: &mut ResourcesDraft<'_>) -> Option<u16> {
     let weight = weight.filter(|&weight| weight != 0)?;
     if !(10..=1000).contains(&weight) {
         draft.problem(key, format_args!("{weight} is not a weight from 10 to 1000"));
@@ -349,8 +413,9 @@ fn io_weight(weight: Option<u16>, key: &str, draft: &mut Draft<'_>) -> Option<u1
     Some(weight)
 }
 
-/// `leafWeight` belonged to the CFQ scheduler, which no kernel since 5.0 has: the limit would be lost in silence.
-fn no_leaf_weight(block_io: &spec::BlockIo, draft: &mut Draft<'_>) {
+/// `leafWeight` belonged to the CFQ scheduler, which no kernel since 5.0 has: the limit would be
+/// lost in silence.
+fn no_leaf_weight(block_io: &config::BlockIo, draft: &mut ResourcesDraft<'_>) {
     const TEXT: &str = "no kernel since 5.0 has leaf weights";
     if block_io.leaf_weight.is_some_and(|weight| weight != 0) {
         draft.problem("/linux/resources/blockIO/leafWeight", TEXT);
@@ -366,7 +431,7 @@ fn no_leaf_weight(block_io: &spec::BlockIo, draft: &mut Draft<'_>) {
 }
 
 /// The four throttles: key, and the devices.
-fn throttles(block_io: &spec::BlockIo) -> [(&'static str, &[spec::ThrottleDevice]); 4] {
+fn throttles(block_io: &config::BlockIo) -> [(&'static str, &[config::ThrottleDevice]); 4] {
     [
         ("throttleReadBpsDevice", &block_io.throttle_read_bps_device),
         ("throttleWriteBpsDevice", &block_io.throttle_write_bps_device),

@@ -1,8 +1,9 @@
-//! Everything that is wrong with a config.json at once, for `check`. It decides by the same code as `create`, which stops
-//! at the first problem.
+//! Everything that is wrong with a config.json at once, for `check`. It decides by the same code as
+//! `create`, which stops at the first problem.
 //!
-//! A value that cannot be read, being of the wrong type, is put right by one that can, so that the others can be read and
-//! judged. What depends on such a value is not judged: the user would hear of problems that he does not have.
+//! A value that cannot be read, being of the wrong type, is put right by one that can, so that the
+//! others can be read and judged. What depends on such a value is not judged: the user would hear
+//! of problems that he does not have.
 
 use std::borrow::Cow;
 
@@ -14,8 +15,8 @@ use crate::error::{Failure, Problem};
 /// What there is to say about a config.
 #[derive(Debug, Default)]
 pub struct Review {
-    /// The plan, with something harmless in the place of what cannot be honoured; nothing when the config cannot be read,
-    /// or not that part of it by which all else is judged.
+    /// The plan, with something harmless in the place of what cannot be honoured; nothing when the
+    /// config cannot be read, or not that part of it by which all else is judged.
     pub plan: Option<Plan>,
     /// What cannot be honoured.
     pub problems: Vec<Problem>,
@@ -31,19 +32,21 @@ impl Plan {
     /// Decides about a new container and goes on where [`Plan::for_create`] gives up.
     #[must_use]
     pub fn review(text: &[u8], request: &Request<'_>, host: &Host) -> Review {
-        let Readable { text, unreadable: problems, blanked } = Readable::of(text);
+        let Readable { text, unreadable: problems, replaced } = Readable::of(text);
         let Some(Ok(mut config)) = text.as_ref().map(|text| parse(text)) else {
             return Review { plan: None, problems };
         };
-        let wards: Vec<&str> = blanked.iter().map(|pointer| ward(pointer)).collect();
-        if wards.iter().any(|ward| FOUNDATIONS.contains(ward)) {
+        let subtrees: Vec<&str> = replaced.iter().map(|pointer| subtree(pointer)).collect();
+        if subtrees.iter().any(|subtree| FOUNDATIONS.contains(subtree)) {
             return Review { plan: None, problems };
         }
         request.add_to(&mut config);
         let mut decided = Problems::default();
         let plan = Self::decide(&config, request, host, &mut decided);
-        let judged = |problem: &&Problem| !wards.iter().any(|ward| is_below(&problem.key, ward));
-        let problems = problems.into_iter().chain(decided.found().iter().filter(judged).cloned()).collect();
+        let judged =
+            |problem: &&Problem| !subtrees.iter().any(|subtree| is_below(&problem.key, subtree));
+        let problems =
+            problems.into_iter().chain(decided.found().iter().filter(judged).cloned()).collect();
         Review { plan: Some(plan), problems }
     }
 }
@@ -55,12 +58,12 @@ struct Readable<'a> {
     /// What could not be read.
     unreadable: Vec<Problem>,
     /// The pointers of all that was put in its place.
-    blanked: Vec<String>,
+    replaced: Vec<String>,
 }
 
 impl<'a> Readable<'a> {
     fn of(text: &'a [u8]) -> Self {
-        let mut readable = Self { text: None, unreadable: Vec::new(), blanked: Vec::new() };
+        let mut readable = Self { text: None, unreadable: Vec::new(), replaced: Vec::new() };
         let mut text = Cow::Borrowed(text);
         while let Some(mut problem) = problem(&text) {
             if matches!(text, Cow::Owned(_)) {
@@ -68,36 +71,48 @@ impl<'a> Readable<'a> {
                 let end = problem.text.rfind(" at line ").unwrap_or(problem.text.len());
                 problem.text.truncate(end);
             }
-            let document = serde_json::from_slice(&text).ok().filter(|_| readable.blanked.len() < MOST);
-            let mended = document.and_then(|document| readable.mend(document, &problem));
+            let document =
+                serde_json::from_slice(&text).ok().filter(|_| readable.replaced.len() < MOST);
+            let repaired = document.and_then(|document| readable.repair(document, &problem));
             // What stands where we put it is no problem of the user's.
-            if !readable.blanked.contains(&problem.key) || mended.is_none() && readable.unreadable.is_empty() {
+            if !readable.replaced.contains(&problem.key)
+                || repaired.is_none() && readable.unreadable.is_empty()
+            {
                 readable.unreadable.push(problem);
             }
-            let Some((mended, pointer)) = mended else { return readable };
-            readable.blanked.push(pointer);
-            text = Cow::Owned(mended);
+            let Some((repaired, pointer)) = repaired else { return readable };
+            readable.replaced.push(pointer);
+            text = Cow::Owned(repaired);
         }
         readable.text = Some(text);
         readable
     }
 
     /// The document without the problem, and the pointer of what was changed.
-    fn mend(&self, mut document: Value, problem: &Problem) -> Option<(Vec<u8>, String)> {
-        let missing = problem.text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    fn repair(&self, mut document: Value, problem: &Problem) -> Option<(Vec<u8>, String)> {
+        let missing =
+            problem.text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
         let pointer = match missing {
-            Some(name) if !self.blanked.iter().any(|known| *known == format!("{}/{name}", problem.key)) => {
-                document.pointer_mut(&problem.key)?.as_object_mut()?.insert(name.to_owned(), Value::Null);
+            Some(name)
+                if !self
+                    .replaced
+                    .iter()
+                    .any(|known| *known == format!("{}/{name}", problem.key)) =>
+            {
+                document
+                    .pointer_mut(&problem.key)?
+                    .as_object_mut()?
+                    .insert(name.to_owned(), Value::Null);
                 format!("{}/{name}", problem.key)
             }
             // It was not the right thing that was put there: what it is in goes, too.
-            _ if self.blanked.contains(&problem.key) => problem.key.rsplit_once('/')?.0.to_owned(),
+            _ if self.replaced.contains(&problem.key) => problem.key.rsplit_once('/')?.0.to_owned(),
             _ => problem.key.clone(),
         };
         if pointer.is_empty() {
             return None;
         }
-        *document.pointer_mut(&pointer)? = blank(&problem.text, missing.is_some());
+        *document.pointer_mut(&pointer)? = placeholder(&problem.text, missing.is_some());
         Some((serde_json::to_vec(&document).ok()?, pointer))
     }
 }
@@ -113,10 +128,12 @@ fn problem(text: &[u8]) -> Option<Problem> {
 }
 
 /// Something of the type that was expected.
-fn blank(text: &str, missing: bool) -> Value {
+fn placeholder(text: &str, missing: bool) -> Value {
     match text.rsplit_once("expected ").map(|(_, expected)| expected) {
         Some(expected) if expected.starts_with("a string") => "".into(),
-        Some(expected) if expected.starts_with("an object") => Value::Object(serde_json::Map::new()),
+        Some(expected) if expected.starts_with("an object") => {
+            Value::Object(serde_json::Map::new())
+        }
         Some(expected) if expected.starts_with("a sequence") => Value::Array(Vec::new()),
         Some(expected) if expected.starts_with("a boolean") => false.into(),
         Some(expected) if expected.starts_with(['u', 'i']) => 0.into(),
@@ -125,8 +142,9 @@ fn blank(text: &str, missing: bool) -> Value {
     }
 }
 
-/// What belongs together with the value at `pointer`: `/process/args`, `/mounts/3`, `/linux/seccomp`.
-fn ward(pointer: &str) -> &str {
+/// What belongs together with the value at `pointer`: `/process/args`, `/mounts/3`,
+/// `/linux/seccomp`.
+fn subtree(pointer: &str) -> &str {
     let ends = pointer.match_indices('/').map(|(at, _)| at).nth(2);
     ends.and_then(|end| pointer.get(..end)).unwrap_or(pointer)
 }
@@ -146,8 +164,11 @@ mod tests {
     use crate::plan::{Host, Plan, Request};
 
     fn host() -> Host {
-        let cgroups =
-            CgroupLayout::Unified { mount: "/sys/fs/cgroup".into(), own: "/".into(), controllers: Vec::new() };
+        let cgroups = CgroupLayout::Unified {
+            mount: "/sys/fs/cgroup".into(),
+            own: "/".into(),
+            controllers: Vec::new(),
+        };
         Host { cgroups, ..Host::for_tests() }
     }
 
@@ -168,7 +189,10 @@ mod tests {
                 r#"{"root":{"path":7},"process":{"args":[1,2],"cwd":"x"}}"#,
                 &["/process/args/0", "/process/args/1", "/root/path", "/process/cwd"][..],
             ),
-            (r#"{"root":{},"process":{"args":[],"cwd":true}}"#, &["/process/cwd", "/root", "/process/args"]),
+            (
+                r#"{"root":{},"process":{"args":[],"cwd":true}}"#,
+                &["/process/cwd", "/root", "/process/args"],
+            ),
             (
                 &format!(
                     r#"{{{FINE},"mounts":[{{"destination":7}},{{"destination":"/x","type":"bind"}}],{namespaces}}}"#
@@ -176,14 +200,24 @@ mod tests {
                 &["/mounts/0/destination", "/mounts/1/source"],
             ),
             // It is not known what there would be without the mistake.
-            (&format!(r#"{{{FINE},"hostname":"x","linux":{{"namespaces":"pid"}}}}"#), &["/linux/namespaces"]),
             (
-                &format!(r#"{{{FINE},"linux":{{"seccomp":{{"defaultAction":7,"flags":["X"]}},"sysctl":[]}}}}"#),
+                &format!(r#"{{{FINE},"hostname":"x","linux":{{"namespaces":"pid"}}}}"#),
+                &["/linux/namespaces"],
+            ),
+            (
+                &format!(
+                    r#"{{{FINE},"linux":{{"seccomp":{{"defaultAction":7,"flags":["X"]}},"sysctl":[]}}}}"#
+                ),
                 &["/linux/seccomp/defaultAction", "/linux/sysctl"],
             ),
-            (&format!(r#"{{{FINE},"linux":{{"seccomp":"none"}},"mounts":[]}}"#), &["/linux/seccomp"]),
             (
-                &format!(r#"{{{FINE},"hooks":{{"poststart":[{{"path":"/a"}},{{"timeout":"x"}},{{"path":"b"}}]}}}}"#),
+                &format!(r#"{{{FINE},"linux":{{"seccomp":"none"}},"mounts":[]}}"#),
+                &["/linux/seccomp"],
+            ),
+            (
+                &format!(
+                    r#"{{{FINE},"hooks":{{"poststart":[{{"path":"/a"}},{{"timeout":"x"}},{{"path":"b"}}]}}}}"#
+                ),
                 &["/hooks/poststart/1/timeout", "/hooks/poststart/1"],
             ),
             ("{", &[""]),

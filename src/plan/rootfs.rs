@@ -6,14 +6,15 @@ use std::path::{Component, Path, PathBuf};
 use super::Problems;
 use super::masked_paths::{self, ListedPath};
 use super::namespaces::{MOUNT, NamespacesPlan};
-use crate::spec;
+use crate::config;
 
 /// How the root of the process becomes the container's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Enter {
+pub enum EnterMethod {
     /// pivot_root(2): the old root is gone.
     Pivot,
-    /// The mount is moved to `/` (`--no-pivot`, for a host root on a ramfs): the old root is only covered.
+    /// The mount is moved to `/` (`--no-pivot`, for a host root on a ramfs): the old root is only
+    /// covered.
     Move,
     /// chroot(2), when the container has no mount namespace of its own.
     Chroot,
@@ -27,9 +28,10 @@ pub struct RootfsPlan {
     /// Whether `/` is read-only.
     pub readonly: bool,
     /// How it is entered.
-    pub enter: Enter,
-    /// Propagation that all of the host's mounts get in our copy, so that nothing goes back to the host: `MS_PRIVATE` or
-    /// `MS_SLAVE`. None when the container's mounts are to be shared: what it binds then stays in the host's peer group.
+    pub enter: EnterMethod,
+    /// Propagation that all of the host's mounts get in our copy, so that nothing goes back to the
+    /// host: `MS_PRIVATE` or `MS_SLAVE`. None when the container's mounts are to be shared: what it
+    /// binds then stays in the host's peer group.
     pub host_propagation: Option<u64>,
     /// Propagation of `/` and whether of all below, once entered, when asked for.
     pub propagation: Option<(u64, bool)>,
@@ -40,7 +42,8 @@ pub struct RootfsPlan {
 }
 
 impl RootfsPlan {
-    /// What is left of a path of the host behind that of the rootfs, if it leads there without links.
+    /// What is left of a path of the host behind that of the rootfs, if it leads there without
+    /// links.
     #[must_use]
     pub fn below<'a>(&self, path: &'a Path) -> Option<&'a str> {
         let below = path.strip_prefix(&self.path).ok()?;
@@ -61,13 +64,13 @@ static PROPAGATIONS: [(&str, u64, bool); 8] = [
 ];
 
 /// The rootfs's path on the host, if the config has one; `bundle` is where a relative path starts.
-pub(super) fn path(config: &spec::Config<'_>, bundle: &Path) -> Option<PathBuf> {
+pub(super) fn path(config: &config::Config<'_>, bundle: &Path) -> Option<PathBuf> {
     config.root.as_ref().filter(|root| !root.path.is_empty()).map(|root| bundle.join(&*root.path))
 }
 
 /// Decides; `bundle` is where a relative path starts.
 pub fn decide(
-    config: &spec::Config<'_>,
+    config: &config::Config<'_>,
     bundle: &Path,
     no_pivot: bool,
     namespaces: &NamespacesPlan,
@@ -88,20 +91,32 @@ pub fn decide(
     let propagation = propagation(&linux.rootfs_propagation, no_pivot, problems);
     let (masked_paths, readonly_paths) = masked_paths::decide(linux, namespaces, problems);
     let enter = match (namespaces.has_own(&MOUNT), no_pivot) {
-        (true, false) => Enter::Pivot,
-        (true, true) => Enter::Move,
-        (false, _) => Enter::Chroot,
+        (true, false) => EnterMethod::Pivot,
+        (true, true) => EnterMethod::Move,
+        (false, _) => EnterMethod::Chroot,
     };
-    if readonly && enter == Enter::Chroot {
-        problems.add("/root/readonly", "needs a mount namespace of the container's own (linux.namespaces)");
+    if readonly && enter == EnterMethod::Chroot {
+        problems.add(
+            "/root/readonly",
+            "needs a mount namespace of the container's own (linux.namespaces)",
+        );
     }
     let host_propagation = match propagation {
-        // With `--no-pivot` the host's mounts stay, and what is done to hide them must not reach the host.
-        Some((libc::MS_SHARED, _)) if enter == Enter::Pivot => None,
+        // With `--no-pivot` the host's mounts stay, and what is done to hide them must not reach
+        // the host.
+        Some((libc::MS_SHARED, _)) if enter == EnterMethod::Pivot => None,
         Some((libc::MS_PRIVATE, _)) => Some(libc::MS_PRIVATE),
         _ => Some(libc::MS_SLAVE),
     };
-    RootfsPlan { path, readonly, enter, host_propagation, propagation, masked_paths, readonly_paths }
+    RootfsPlan {
+        path,
+        readonly,
+        enter,
+        host_propagation,
+        propagation,
+        masked_paths,
+        readonly_paths,
+    }
 }
 
 fn propagation(name: &str, no_pivot: bool, problems: &mut Problems) -> Option<(u64, bool)> {
@@ -109,7 +124,8 @@ fn propagation(name: &str, no_pivot: bool, problems: &mut Problems) -> Option<(u
         return None;
     }
     let Some((_, flag, recursive)) = PROPAGATIONS.iter().find(|(known, ..)| *known == name) else {
-        problems.add("/linux/rootfsPropagation", format!("rootfsPropagation={name} is not supported"));
+        problems
+            .add("/linux/rootfsPropagation", format!("rootfsPropagation={name} is not supported"));
         return None;
     };
     if no_pivot && *flag == libc::MS_PRIVATE {

@@ -1,5 +1,5 @@
-//! Which rule a problem of a config.json breaks, and what to do about it: a table, so that no decision has to think of
-//! either. `check` prints both.
+//! Which rule a problem of a config.json breaks, and what to do about it: a table, so that no
+//! decision has to think of either. `check` prints both.
 //!
 //! A rule is a section of the runtime specification, or what the kernel demands or lacks.
 
@@ -18,26 +18,41 @@ pub struct Advice {
     pub hint: &'static str,
 }
 
-/// Where in config.json, a word of the problem's text or nothing, and the advice. `*` stands for any one part of the
-/// pointer; what is below it is meant, too.
-type Row = (&'static str, &'static str, &'static str, &'static str);
+/// Where in config.json, a word of the problem's text or nothing, and the advice. `*` stands for
+/// any one part of the pointer; what is below it is meant, too.
+type AdviceRow = (&'static str, &'static str, &'static str, &'static str);
 
 /// Whoever reads a text of the wrong form.
-const FORM: &[Row] = &[
+const FORM: &[AdviceRow] = &[
     (
         "",
         "config.json not found",
         "runtime-spec, bundle.md: Container Format",
         "name the bundle's directory with --bundle; orlop spec writes a config.json",
     ),
-    ("", "invalid type", "runtime-spec, schema/config-schema.json", "write a value of the type that is expected"),
-    ("", "invalid value", "runtime-spec, schema/config-schema.json", "write a value in the range that is expected"),
-    ("", "missing field", "runtime-spec, schema/config-schema.json", "add the property, which is required"),
+    (
+        "",
+        "invalid type",
+        "runtime-spec, schema/config-schema.json",
+        "write a value of the type that is expected",
+    ),
+    (
+        "",
+        "invalid value",
+        "runtime-spec, schema/config-schema.json",
+        "write a value in the range that is expected",
+    ),
+    (
+        "",
+        "missing field",
+        "runtime-spec, schema/config-schema.json",
+        "add the property, which is required",
+    ),
     ("", "duplicate field", "RFC 8259 (JSON), section 4", "write the property once"),
 ];
 
 /// What a text has to do with the machine and not with the specification.
-const MACHINE: &[Row] = &[
+const MACHINE: &[AdviceRow] = &[
     (
         "/process/apparmorProfile",
         "not supported",
@@ -178,10 +193,13 @@ const MACHINE: &[Row] = &[
     ),
 ];
 
-/// The rule and the hint for a problem, in the order of the tables. What is said about an error of a call counts more.
+/// The rule and the hint for a problem, in the order of the tables. What is said about an error of
+/// a call counts more.
 #[must_use]
 pub fn advice(report: &Report) -> Advice {
-    let fits = |(pattern, word, ..): &&Row| matches(pattern, &report.key) && report.text.contains(word);
+    let fits = |(pattern, word, ..): &&AdviceRow| {
+        matches(pattern, &report.key) && report.text.contains(word)
+    };
     let row = FORM.iter().chain(MACHINE).chain(SPECIFICATION).find(fits);
     let (rule, general) = row.map_or(("", ""), |(_, _, rule, hint)| (*rule, *hint));
     let hint = report.hint();
@@ -190,7 +208,9 @@ pub fn advice(report: &Report) -> Advice {
 
 fn matches(pattern: &str, pointer: &str) -> bool {
     let mut parts = pointer.split('/');
-    pattern.split('/').all(|wanted| parts.next().is_some_and(|part| wanted == "*" || wanted == part))
+    pattern
+        .split('/')
+        .all(|wanted| parts.next().is_some_and(|part| wanted == "*" || wanted == part))
 }
 
 #[cfg(test)]
@@ -201,9 +221,19 @@ mod tests {
     fn the_closest_rule_is_given() {
         for (key, text, rule, hint) in [
             ("/mounts/3/options/0", "x", "Linux mount options", "mount(8)"),
-            ("/mounts/3/source", "mounting: open_tree(\"/x\"): no such file", "Mounts", "must exist"),
+            (
+                "/mounts/3/source",
+                "mounting: open_tree(\"/x\"): no such file",
+                "Mounts",
+                "must exist",
+            ),
             ("/mounts", "mounts need a mount namespace", "mount_namespaces(7)", "linux.namespaces"),
-            ("/linux/resources/memory/limit", "cgroup controller \"memory\" is not available", "kernel:", "enable"),
+            (
+                "/linux/resources/memory/limit",
+                "cgroup controller \"memory\" is not available",
+                "kernel:",
+                "enable",
+            ),
             ("/linux/resources/memory/swap", "less than", "Memory", "bytes"),
             ("/linux/seccomp/flags/0", "x is not a flag", "Seccomp", "libseccomp"),
             ("/process/user/uid", "process.user.uid: invalid type: string", "schema", "type"),
@@ -216,17 +246,17 @@ mod tests {
         }
     }
 
-    /// Whatever it is about, there is a rule and a hint, of one line; and no row is out of reach behind a wider one.
+    /// Whatever it is about, there is a rule and a hint, of one line; and no row is out of reach
+    /// behind a wider one.
     #[test]
     fn every_row_says_something_and_can_be_reached() {
         let rows: Vec<_> = FORM.iter().chain(MACHINE).chain(SPECIFICATION).collect();
         for (place, (pattern, word, rule, hint)) in rows.iter().enumerate() {
             assert!(!rule.is_empty() && !hint.is_empty() && !hint.contains('\n'), "{pattern}");
             let key = pattern.replace('*', "0");
-            let wider = rows
-                .iter()
-                .take(place)
-                .find(|(earlier, earlier_word, ..)| super::matches(earlier, &key) && word.contains(earlier_word));
+            let wider = rows.iter().take(place).find(|(earlier, earlier_word, ..)| {
+                super::matches(earlier, &key) && word.contains(earlier_word)
+            });
             assert!(wider.is_none(), "{pattern} {word:?} is behind {wider:?}");
         }
     }

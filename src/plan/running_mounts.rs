@@ -1,23 +1,24 @@
 //! Mounts that are made in a container that runs, or taken away from it, for `mounts`.
 //!
-//! The rules are those of `create`, as it is the same code that decides ([`super::mounts`]), less what would show the
-//! namespaces of whoever mounts it, and what cannot be made without a mount point that others see.
+//! The rules are those of `create`, as it is the same code that decides ([`super::mounts`]), less
+//! what would show the namespaces of whoever mounts it, and what cannot be made without a mount
+//! point that others see.
 
 use std::path::Path;
 
-use super::mounts::{self, MountSource, MountStep, Surroundings, clean};
+use super::mounts::{self, MountContext, MountSource, MountStep, clean};
 use super::namespaces::{MOUNT, NamespacesPlan, USER};
 use super::{Host, Problems, id_mappings, labels, locate, namespaces, parse, rootfs};
+use crate::config::{Config, Mount};
 use crate::error::{Problem, Result};
-use crate::spec::{Config, Mount};
 
 /// What is to be done.
 #[derive(Debug)]
-pub enum Change {
+pub enum MountsChange {
     /// These are made, in this order; all or none.
     Add(Vec<MountStep>),
-    /// What is mounted at these paths is taken away, the last first: their places in the list, and the paths without a
-    /// slash in front.
+    /// What is mounted at these paths is taken away, the last first: their places in the list, and
+    /// the paths without a slash in front.
     Remove(Vec<(usize, String)>),
 }
 
@@ -25,7 +26,7 @@ pub enum Change {
 #[derive(Debug)]
 pub struct RunningMounts {
     /// What is to be done.
-    pub change: Change,
+    pub change: MountsChange,
     /// The namespaces to go into: `CLONE_NEW…` flags.
     pub namespaces: u32,
     /// What the user should hear, though it stops nothing.
@@ -36,10 +37,12 @@ pub struct RunningMounts {
 const OF_NAMESPACES: [&str; 5] = ["proc", "sysfs", "mqueue", "cgroup", "cgroup2"];
 
 impl RunningMounts {
-    /// Decides what is to be mounted; `config` is the container's config.json, `list` what `mounts` of one has.
+    /// Decides what is to be mounted; `config` is the container's config.json, `list` what `mounts`
+    /// of one has.
     ///
     /// # Errors
-    /// [`Failure::BadConfig`](crate::error::Failure::BadConfig) for the first thing that cannot be honoured.
+    /// [`Failure::BadConfig`](crate::error::Failure::BadConfig) for the first thing that cannot be
+    /// honoured.
     pub fn to_add(config: &[u8], list: &[u8], bundle: &Path, host: &Host) -> Result<Self> {
         let config = parse(config)?;
         let list = parse_list(list)?;
@@ -48,7 +51,14 @@ impl RunningMounts {
         let ids = id_mappings::decide(&config.linux, &namespaces, &mut Problems::default());
         let label = labels::of_mounts(&config.linux, host, &mut problems);
         let rootfs = rootfs::path(&config, bundle);
-        let around = Surroundings { bundle, rootfs, namespaces: &namespaces, ids: &ids, label: label.as_deref(), host };
+        let around = MountContext {
+            bundle,
+            rootfs,
+            namespaces: &namespaces,
+            ids: &ids,
+            label: label.as_deref(),
+            host,
+        };
         let steps = mounts::decide(&list, &around, &mut problems);
         for step in &steps {
             if let Some(what) = refusal(step) {
@@ -57,7 +67,7 @@ impl RunningMounts {
         }
         let warnings = problems.warnings().to_vec();
         problems.into_result()?;
-        Ok(Self { change: Change::Add(steps), namespaces: flags(&namespaces), warnings })
+        Ok(Self { change: MountsChange::Add(steps), namespaces: flags(&namespaces), warnings })
     }
 
     /// Decides what is to be taken away: of each mount of the list, the destination counts.
@@ -70,14 +80,25 @@ impl RunningMounts {
         let mut problems = Problems::default();
         let namespaces = own_namespaces(&config, host);
         if !list.is_empty() && !namespaces.has_own(&MOUNT) {
-            problems.add("/mounts", "mounts need a mount namespace of the container's own (linux.namespaces)");
+            problems.add(
+                "/mounts",
+                "mounts need a mount namespace of the container's own (linux.namespaces)",
+            );
         }
-        let paths: Vec<_> = list.iter().map(|mount| clean(&mount.destination)).enumerate().collect();
+        let paths: Vec<_> =
+            list.iter().map(|mount| clean(&mount.destination)).enumerate().collect();
         for (index, _) in paths.iter().filter(|(_, path)| path.is_empty() || path.contains('\0')) {
-            problems.add(format_args!("/mounts/{index}/destination"), "is not a path below the container's root");
+            problems.add(
+                format_args!("/mounts/{index}/destination"),
+                "is not a path below the container's root",
+            );
         }
         problems.into_result()?;
-        Ok(Self { change: Change::Remove(paths), namespaces: flags(&namespaces), warnings: Vec::new() })
+        Ok(Self {
+            change: MountsChange::Remove(paths),
+            namespaces: flags(&namespaces),
+            warnings: Vec::new(),
+        })
     }
 }
 
@@ -87,7 +108,11 @@ fn own_namespaces(config: &Config<'_>, host: &Host) -> NamespacesPlan {
 }
 
 fn flags(namespaces: &NamespacesPlan) -> u32 {
-    namespaces.own().map(|kind| kind.flag).filter(|flag| [MOUNT.flag, USER.flag].contains(flag)).sum()
+    namespaces
+        .own()
+        .map(|kind| kind.flag)
+        .filter(|flag| [MOUNT.flag, USER.flag].contains(flag))
+        .sum()
 }
 
 fn parse_list(text: &[u8]) -> Result<Vec<Mount<'_>>> {
@@ -113,22 +138,28 @@ fn refusal(step: &MountStep) -> Option<String> {
 mod tests {
     use std::path::Path;
 
-    use super::{Change, RunningMounts};
+    use super::{MountsChange, RunningMounts};
     use crate::plan::Host;
     use crate::plan::namespaces::{MOUNT, USER};
 
-    const CONFIG: &str = r#"{"linux":{"namespaces":[{"type":"mount"},{"type":"pid"},{"type":"user"}]}}"#;
+    const CONFIG: &str =
+        r#"{"linux":{"namespaces":[{"type":"mount"},{"type":"pid"},{"type":"user"}]}}"#;
 
     fn add(list: &str) -> Result<RunningMounts, String> {
-        RunningMounts::to_add(CONFIG.as_bytes(), list.as_bytes(), Path::new("/b"), &Host::for_tests())
-            .map_err(|error| error.to_string())
+        RunningMounts::to_add(
+            CONFIG.as_bytes(),
+            list.as_bytes(),
+            Path::new("/b"),
+            &Host::for_tests(),
+        )
+        .map_err(|error| error.to_string())
     }
 
     #[test]
     fn only_the_namespaces_that_mounts_need_are_gone_into() {
         let plan = add(r#"[{"destination":"/x","type":"tmpfs"}]"#).expect("a plan");
         assert_eq!(plan.namespaces, MOUNT.flag | USER.flag);
-        assert!(matches!(plan.change, Change::Add(steps) if steps.len() == 1));
+        assert!(matches!(plan.change, MountsChange::Add(steps) if steps.len() == 1));
     }
 
     #[test]
@@ -136,11 +167,20 @@ mod tests {
         for (list, text) in [
             (r#"{"destination":"/x"}"#, "mounts: invalid type: map"),
             (r#"[{"destination":7}]"#, "mounts[0].destination: invalid type"),
-            (r#"[{"destination":"/x","type":"tmpfs"},{"destination":"/y","type":"proc"}]"#, "mounts[1]: a proc shows"),
+            (
+                r#"[{"destination":"/x","type":"tmpfs"},{"destination":"/y","type":"proc"}]"#,
+                "mounts[1]: a proc shows",
+            ),
             (r#"[{"destination":"/x","type":"cgroup"}]"#, "mounts[0]: a cgroup cannot"),
-            (r#"[{"destination":"/x","options":["remount","ro"]}]"#, "mounts[0]: a mount of a running"),
+            (
+                r#"[{"destination":"/x","options":["remount","ro"]}]"#,
+                "mounts[0]: a mount of a running",
+            ),
             (r#"[{"destination":"/x","type":"tmpfs","options":["silent"]}]"#, "mounts[0]: silent"),
-            (r#"[{"destination":"/","type":"tmpfs"}]"#, "mounts[0].destination: nothing can be mounted"),
+            (
+                r#"[{"destination":"/","type":"tmpfs"}]"#,
+                "mounts[0].destination: nothing can be mounted",
+            ),
         ] {
             let error = add(list).expect_err(list);
             assert!(error.starts_with(text), "{list}: {error}");
@@ -149,9 +189,14 @@ mod tests {
 
     #[test]
     fn of_what_is_taken_away_the_destination_counts() {
-        let remove = |list: &str| RunningMounts::to_remove(CONFIG.as_bytes(), list.as_bytes(), &Host::for_tests());
-        let plan = remove(r#"[{"destination":"/x"},{"destination":"//y/../z","type":"proc"}]"#).expect("a plan");
-        assert!(matches!(plan.change, Change::Remove(paths) if paths == [(0, "x".to_owned()), (1, "z".to_owned())]));
+        let remove = |list: &str| {
+            RunningMounts::to_remove(CONFIG.as_bytes(), list.as_bytes(), &Host::for_tests())
+        };
+        let plan = remove(r#"[{"destination":"/x"},{"destination":"//y/../z","type":"proc"}]"#)
+            .expect("a plan");
+        assert!(
+            matches!(plan.change, MountsChange::Remove(paths) if paths == [(0, "x".to_owned()), (1, "z".to_owned())])
+        );
         let error = remove(r#"[{"destination":"/x/.."}]"#).expect_err("the root").to_string();
         assert!(error.starts_with("mounts[0].destination: is not a path below"), "{error}");
     }

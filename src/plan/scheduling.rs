@@ -3,10 +3,10 @@
 //! config.json: process.ioPriority.{class, priority}
 
 use super::Problems;
-use crate::spec;
+use crate::config;
 
-/// The policies of sched_setattr(2) and their numbers. The specification has `SCHED_ISO` besides, a number that Linux
-/// reserves and refuses.
+/// The policies of sched_setattr(2) and their numbers. The specification has `SCHED_ISO` besides, a
+/// number that Linux reserves and refuses.
 static POLICIES: [(&str, u32); 6] = [
     ("SCHED_OTHER", 0),
     ("SCHED_FIFO", 1),
@@ -28,7 +28,8 @@ static FLAGS: [(&str, u64); 7] = [
 ];
 
 /// The classes of ioprio_set(2).
-static IO_CLASSES: [(&str, i32); 3] = [("IOPRIO_CLASS_RT", 1), ("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE", 3)];
+static IO_CLASSES: [(&str, i32); 3] =
+    [("IOPRIO_CLASS_RT", 1), ("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE", 3)];
 
 /// Less than this is no runtime of `SCHED_DEADLINE` to the kernel, in nanoseconds.
 const SHORTEST: u64 = 1024;
@@ -50,12 +51,13 @@ pub struct Scheduler {
     pub deadline: u64,
     /// Nanoseconds; 0 is as long as the deadline.
     pub period: u64,
-    /// Whether the container is kept from some of the CPUs, with which the kernel refuses `SCHED_DEADLINE`.
+    /// Whether the container is kept from some of the CPUs, with which the kernel refuses
+    /// `SCHED_DEADLINE`.
     pub pinned: bool,
 }
 
 /// Decides about `process.scheduler`.
-pub fn scheduler(config: &spec::Config<'_>, problems: &mut Problems) -> Option<Scheduler> {
+pub fn scheduler(config: &config::Config<'_>, problems: &mut Problems) -> Option<Scheduler> {
     const KEY: &str = "/process/scheduler";
     let given = config.process.as_ref()?.scheduler.as_ref()?;
     let name = &*given.policy;
@@ -69,7 +71,10 @@ pub fn scheduler(config: &spec::Config<'_>, problems: &mut Problems) -> Option<S
         return None;
     };
     if matches!(name, "SCHED_OTHER" | "SCHED_BATCH") && !(-20..=19).contains(&given.nice) {
-        let text = format!("invalid scheduler.nice: {} when scheduler.policy is {name} (-20 to 19)", given.nice);
+        let text = format!(
+            "invalid scheduler.nice: {} when scheduler.policy is {name} (-20 to 19)",
+            given.nice
+        );
         problems.add(format_args!("{KEY}/nice"), text);
     }
     check_priority(name, given.priority, problems);
@@ -78,7 +83,10 @@ pub fn scheduler(config: &spec::Config<'_>, problems: &mut Problems) -> Option<S
     for (index, flag) in given.flags.iter().enumerate() {
         match FLAGS.iter().find(|(name, _)| *name == &**flag) {
             Some((_, bit)) => flags |= bit,
-            None => problems.add(format_args!("{KEY}/flags/{index}"), format!("invalid scheduler flag: {}", &**flag)),
+            None => problems.add(
+                format_args!("{KEY}/flags/{index}"),
+                format!("invalid scheduler flag: {}", &**flag),
+            ),
         }
     }
     Some(Scheduler {
@@ -97,7 +105,9 @@ fn check_priority(policy: &str, priority: i32, problems: &mut Problems) {
     let text = match (policy, priority) {
         ("SCHED_FIFO" | "SCHED_RR", 1..=99) => return,
         ("SCHED_FIFO" | "SCHED_RR", _) => {
-            format!("invalid scheduler.priority: {priority} when scheduler.policy is {policy} (1 to 99)")
+            format!(
+                "invalid scheduler.priority: {priority} when scheduler.policy is {policy} (1 to 99)"
+            )
         }
         (_, 0) => return,
         _ => "scheduler.priority can only be specified for SchedFIFO or SchedRR policy".to_owned(),
@@ -105,11 +115,12 @@ fn check_priority(policy: &str, priority: i32, problems: &mut Problems) {
     problems.add("/process/scheduler/priority", text);
 }
 
-fn check_times(policy: &str, given: &spec::Scheduler<'_>, problems: &mut Problems) {
+fn check_times(policy: &str, given: &config::Scheduler<'_>, problems: &mut Problems) {
     let (runtime, deadline, period) = (given.runtime, given.deadline, given.period);
     if policy != "SCHED_DEADLINE" {
         if (runtime, deadline, period) != (0, 0, 0) {
-            let text = "scheduler runtime/deadline/period can only be specified for SchedDeadline policy";
+            let text =
+                "scheduler runtime/deadline/period can only be specified for SchedDeadline policy";
             problems.add("/process/scheduler", text);
         }
         return;
@@ -124,7 +135,7 @@ fn check_times(policy: &str, given: &spec::Scheduler<'_>, problems: &mut Problem
 }
 
 /// Decides about `process.ioPriority`: the value of ioprio_set(2).
-pub fn io_priority(given: Option<&spec::IoPriority<'_>>, problems: &mut Problems) -> Option<i32> {
+pub fn io_priority(given: Option<&config::IoPriority<'_>>, problems: &mut Problems) -> Option<i32> {
     let given = given?;
     let priority = i32::try_from(given.priority).ok().filter(|priority| (0..=7).contains(priority));
     if priority.is_none() {
@@ -133,7 +144,10 @@ pub fn io_priority(given: Option<&spec::IoPriority<'_>>, problems: &mut Problems
     }
     let class = IO_CLASSES.iter().find(|(name, _)| *name == &*given.class).map(|(_, class)| class);
     if class.is_none() {
-        problems.add("/process/ioPriority/class", format!("invalid ioPriority.Class: {:?}", &*given.class));
+        problems.add(
+            "/process/ioPriority/class",
+            format!("invalid ioPriority.Class: {:?}", &*given.class),
+        );
     }
     Some(class? << 13 | priority?)
 }
@@ -145,7 +159,8 @@ mod tests {
 
     /// The decision, or the first problem.
     fn decide(process: &str) -> Result<(Option<Scheduler>, Option<i32>), String> {
-        let text = format!(r#"{{"process":{process},"linux":{{"resources":{{"cpu":{{"cpus":"0"}}}}}}}}"#);
+        let text =
+            format!(r#"{{"process":{process},"linux":{{"resources":{{"cpu":{{"cpus":"0"}}}}}}}}"#);
         let config = parse(text.as_bytes()).map_err(|error| error.to_string())?;
         let mut problems = Problems::default();
         let io = config.process.as_ref().and_then(|process| process.io_priority.as_ref());
@@ -168,7 +183,12 @@ mod tests {
                 0,
                 24,
             ),
-            (r#"{"policy":"SCHED_IDLE","flags":["SCHED_FLAG_UTIL_CLAMP_MIN","SCHED_FLAG_UTIL_CLAMP_MAX"]}"#, 5, 0, 96),
+            (
+                r#"{"policy":"SCHED_IDLE","flags":["SCHED_FLAG_UTIL_CLAMP_MIN","SCHED_FLAG_UTIL_CLAMP_MAX"]}"#,
+                5,
+                0,
+                96,
+            ),
             (
                 r#"{"policy":"SCHED_DEADLINE","nice":19,"runtime":1024,"deadline":1024,
                     "flags":["SCHED_FLAG_RECLAIM","SCHED_FLAG_DL_OVERRUN"]}"#,
@@ -177,7 +197,8 @@ mod tests {
                 6,
             ),
         ] {
-            let plan = decide(&format!(r#"{{"scheduler":{process}}}"#)).expect(process).0.expect(process);
+            let plan =
+                decide(&format!(r#"{{"scheduler":{process}}}"#)).expect(process).0.expect(process);
             assert_eq!(
                 (plan.policy, plan.priority, plan.flags, plan.pinned),
                 (policy, priority, flags, true),
@@ -191,19 +212,43 @@ mod tests {
     fn what_no_kernel_takes_is_refused() {
         for (scheduler, expected) in [
             ("{}", "process.scheduler.policy: scheduler policy is required"),
-            (r#"{"policy":"SCHED_ISO"}"#, "process.scheduler.policy: Linux does not implement SCHED_ISO"),
+            (
+                r#"{"policy":"SCHED_ISO"}"#,
+                "process.scheduler.policy: Linux does not implement SCHED_ISO",
+            ),
             (r#"{"policy":"OTHER"}"#, "process.scheduler.policy: invalid scheduler policy: OTHER"),
-            (r#"{"policy":"SCHED_OTHER","nice":20}"#, "process.scheduler.nice: invalid scheduler.nice: 20"),
-            (r#"{"policy":"SCHED_BATCH","nice":-21}"#, "process.scheduler.nice: invalid scheduler.nice: -21"),
-            (r#"{"policy":"SCHED_FIFO"}"#, "process.scheduler.priority: invalid scheduler.priority: 0"),
-            (r#"{"policy":"SCHED_RR","priority":100}"#, "process.scheduler.priority: invalid scheduler.priority: 100"),
-            (r#"{"policy":"SCHED_RR","priority":-1}"#, "process.scheduler.priority: invalid scheduler.priority: -1"),
-            (r#"{"policy":"SCHED_OTHER","priority":1}"#, "process.scheduler.priority: scheduler.priority can only be"),
+            (
+                r#"{"policy":"SCHED_OTHER","nice":20}"#,
+                "process.scheduler.nice: invalid scheduler.nice: 20",
+            ),
+            (
+                r#"{"policy":"SCHED_BATCH","nice":-21}"#,
+                "process.scheduler.nice: invalid scheduler.nice: -21",
+            ),
+            (
+                r#"{"policy":"SCHED_FIFO"}"#,
+                "process.scheduler.priority: invalid scheduler.priority: 0",
+            ),
+            (
+                r#"{"policy":"SCHED_RR","priority":100}"#,
+                "process.scheduler.priority: invalid scheduler.priority: 100",
+            ),
+            (
+                r#"{"policy":"SCHED_RR","priority":-1}"#,
+                "process.scheduler.priority: invalid scheduler.priority: -1",
+            ),
+            (
+                r#"{"policy":"SCHED_OTHER","priority":1}"#,
+                "process.scheduler.priority: scheduler.priority can only be",
+            ),
             (
                 r#"{"policy":"SCHED_OTHER","runtime":1}"#,
                 "process.scheduler: scheduler runtime/deadline/period can only",
             ),
-            (r#"{"policy":"SCHED_DEADLINE"}"#, "process.scheduler: runtime 0, deadline 0 and period 0 must be"),
+            (
+                r#"{"policy":"SCHED_DEADLINE"}"#,
+                "process.scheduler: runtime 0, deadline 0 and period 0 must be",
+            ),
             (
                 r#"{"policy":"SCHED_DEADLINE","runtime":2000,"deadline":1999}"#,
                 "process.scheduler: runtime 2000, deadline",
@@ -229,11 +274,18 @@ mod tests {
             (r#"{"class":"IOPRIO_CLASS_BE","priority":7}"#, 2 << 13 | 7),
             (r#"{"class":"IOPRIO_CLASS_IDLE"}"#, 3 << 13),
         ] {
-            assert_eq!(decide(&format!(r#"{{"ioPriority":{given}}}"#)), Ok((None, Some(value))), "{given}");
+            assert_eq!(
+                decide(&format!(r#"{{"ioPriority":{given}}}"#)),
+                Ok((None, Some(value))),
+                "{given}"
+            );
         }
         for (given, expected) in [
             ("{}", "process.ioPriority.class: invalid ioPriority.Class: \"\""),
-            (r#"{"class":"BE","priority":1}"#, "process.ioPriority.class: invalid ioPriority.Class: \"BE\""),
+            (
+                r#"{"class":"BE","priority":1}"#,
+                "process.ioPriority.class: invalid ioPriority.Class: \"BE\"",
+            ),
             (
                 r#"{"class":"IOPRIO_CLASS_BE","priority":8}"#,
                 "process.ioPriority.priority: invalid ioPriority.Priority: 8",
@@ -242,7 +294,10 @@ mod tests {
                 r#"{"class":"IOPRIO_CLASS_BE","priority":-1}"#,
                 "process.ioPriority.priority: invalid ioPriority.Priority: -1",
             ),
-            (r#"{"class":"IOPRIO_CLASS_BE","priority":4294967296}"#, "process.ioPriority.priority: invalid"),
+            (
+                r#"{"class":"IOPRIO_CLASS_BE","priority":4294967296}"#,
+                "process.ioPriority.priority: invalid",
+            ),
         ] {
             let error = decide(&format!(r#"{{"ioPriority":{given}}}"#)).expect_err(given);
             assert!(error.starts_with(expected), "{given}: {error}");

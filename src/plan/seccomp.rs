@@ -8,17 +8,19 @@
 use std::fmt::Display;
 
 use super::{Problems, calls_of_ours};
+use crate::config;
 use crate::seccomp::{
-    Action, Arch, BeyondProfile, Call, Comparison, CompileError, Filter, MAX_ARGUMENT, Operator, Profile, Rule, compile,
+    Action, Arch, BeyondProfile, Comparison, CompileError, Filter, MAX_ARGUMENT, Operator, Profile,
+    Rule, Syscall, compile,
 };
-use crate::spec;
 
 /// What init installs, and what becomes of calls that are to be decided elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeccompPlan {
     /// The program.
     pub filter: Filter,
-    /// The flags of seccomp(2), `SECCOMP_FILTER_FLAG_NEW_LISTENER` included when there is a [`Self::listener`].
+    /// The flags of seccomp(2), `SECCOMP_FILTER_FLAG_NEW_LISTENER` included when there is a
+    /// [`Self::listener`].
     pub flags: u32,
     /// Who is asked, when a rule notifies.
     pub listener: Option<ListenerPlan>,
@@ -27,7 +29,8 @@ pub struct SeccompPlan {
 /// Who answers for calls that notify.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerPlan {
-    /// Its socket: an absolute path on the host, or `@` and the name of an abstract socket (unix(7)).
+    /// Its socket: an absolute path on the host, or `@` and the name of an abstract socket
+    /// (unix(7)).
     pub path: String,
     /// What it is told besides the state of the container.
     pub metadata: String,
@@ -48,8 +51,8 @@ const LONGEST_PATH: usize = 107;
 /// The largest error number a program can be told (`MAX_ERRNO`).
 const MAX_ERRNO: u32 = 4095;
 
-/// The flags config.json may name. TSYNC is about other threads, of which init has none, and the kernel refuses it
-/// together with a listener; as in runc it is accepted and left out.
+/// The flags config.json may name. TSYNC is about other threads, of which init has none, and the
+/// kernel refuses it together with a listener; as in runc it is accepted and left out.
 static FLAGS: [(&str, u32); 4] = [
     ("SECCOMP_FILTER_FLAG_TSYNC", 0),
     ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", SPEC_ALLOW),
@@ -63,13 +66,21 @@ pub fn flag_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Decides about `linux.seccomp`; `None` when there is no filter, or none that could be compiled.
-pub fn decide(config: Option<&spec::Seccomp<'_>>, problems: &mut Problems) -> Option<SeccompPlan> {
+pub fn decide(
+    config: Option<&config::Seccomp<'_>>,
+    problems: &mut Problems,
+) -> Option<SeccompPlan> {
     // What Go's zero value looks like: engines write it to say "unconfined".
-    let config = config.filter(|config| !config.default_action.is_empty() || !config.syscalls.is_empty())?;
+    let config =
+        config.filter(|config| !config.default_action.is_empty() || !config.syscalls.is_empty())?;
     let default = default_action(config, problems);
     let architectures = architectures(config, problems);
-    let rules: Vec<Rule> = (0..config.syscalls.len()).map(|at| rule(config, at, problems)).collect();
-    let notify = config.syscalls.iter().any(|entry| Action::from_name(&entry.action) == Some(Action::Notify));
+    let rules: Vec<Rule> =
+        (0..config.syscalls.len()).map(|at| rule(config, at, problems)).collect();
+    let notify = config
+        .syscalls
+        .iter()
+        .any(|entry| Action::from_name(&entry.action) == Some(Action::Notify));
     let flags = flags(config, notify, problems);
     let mut listener = listener(config, notify, problems);
     if let Some(agent) = &mut listener {
@@ -92,9 +103,9 @@ pub fn decide(config: Option<&spec::Seccomp<'_>>, problems: &mut Problems) -> Op
     Some(SeccompPlan { filter, flags, listener })
 }
 
-fn default_action(config: &spec::Seccomp<'_>, problems: &mut Problems) -> Action {
+fn default_action(config: &config::Seccomp<'_>, problems: &mut Problems) -> Action {
     let key = "/linux/seccomp/defaultAction";
-    let written = Written { action: &config.default_action, number: config.default_errno_ret };
+    let written = RawAction { action: &config.default_action, number: config.default_errno_ret };
     let action = written.decide(key, "/linux/seccomp/defaultErrnoRet", problems);
     if action == Action::Notify {
         // The calls by which the listener gets its descriptor would wait for the listener.
@@ -105,50 +116,64 @@ fn default_action(config: &spec::Seccomp<'_>, problems: &mut Problems) -> Action
 }
 
 /// An action and its number as they are written.
-struct Written<'a> {
+struct RawAction<'a> {
     action: &'a str,
     number: Option<u32>,
 }
 
-impl Written<'_> {
-    fn decide(&self, action_key: impl Display, number_key: impl Display, problems: &mut Problems) -> Action {
+impl RawAction<'_> {
+    fn decide(
+        &self,
+        action_key: impl Display,
+        number_key: impl Display,
+        problems: &mut Problems,
+    ) -> Action {
         let Some(action) = Action::from_name(self.action) else {
             problems.add(action_key, format_args!("{} is not an action of seccomp", self.action));
             return Action::KillProcess;
         };
         let Some(number) = self.number else { return action };
-        let largest = if matches!(action, Action::Errno(_)) { MAX_ERRNO } else { u32::from(u16::MAX) };
+        let largest =
+            if matches!(action, Action::Errno(_)) { MAX_ERRNO } else { u32::from(u16::MAX) };
         let fitting = u16::try_from(number).ok().filter(|_| number <= largest);
         match fitting.map(|number| action.with_number(number)) {
             Some(Some(action)) => return action,
-            Some(None) => problems.add(number_key, format_args!("{} has no error number", self.action)),
+            Some(None) => {
+                problems.add(number_key, format_args!("{} has no error number", self.action))
+            }
             None => problems.add(number_key, format_args!("{number} is more than {largest}")),
         }
         action
     }
 }
 
-fn architectures(config: &spec::Seccomp<'_>, problems: &mut Problems) -> Vec<Arch> {
+fn architectures(config: &config::Seccomp<'_>, problems: &mut Problems) -> Vec<Arch> {
     let mut architectures = Vec::with_capacity(config.architectures.len());
     for (at, name) in config.architectures.iter().enumerate() {
         let key = format_args!("/linux/seccomp/architectures/{at}");
         match Arch::from_name(name) {
             Some(arch) if arch.is_big_endian() != Arch::NATIVE.is_big_endian() => {
-                problems.add(key, format_args!("{name} has another byte order than {}", Arch::NATIVE.name()));
+                problems.add(
+                    key,
+                    format_args!("{name} has another byte order than {}", Arch::NATIVE.name()),
+                );
             }
             Some(arch) => architectures.push(arch),
-            None if Arch::is_known_without_table(name) => problems.add(key, format_args!("{name} is not supported")),
+            None if Arch::is_known_without_table(name) => {
+                problems.add(key, format_args!("{name} is not supported"))
+            }
             None => problems.add(key, format_args!("{name} is not an architecture of seccomp")),
         }
     }
     architectures
 }
 
-fn rule(config: &spec::Seccomp<'_>, at: usize, problems: &mut Problems) -> Rule {
+fn rule(config: &config::Seccomp<'_>, at: usize, problems: &mut Problems) -> Rule {
     let key = format!("/linux/seccomp/syscalls/{at}");
     let entry = &config.syscalls[at];
-    let written = Written { action: &entry.action, number: entry.errno_ret };
-    let action = written.decide(format_args!("{key}/action"), format_args!("{key}/errnoRet"), problems);
+    let written = RawAction { action: &entry.action, number: entry.errno_ret };
+    let action =
+        written.decide(format_args!("{key}/action"), format_args!("{key}/errnoRet"), problems);
     if entry.names.is_empty() {
         problems.add(format_args!("{key}/names"), "names must not be empty");
     }
@@ -160,34 +185,49 @@ fn rule(config: &spec::Seccomp<'_>, at: usize, problems: &mut Problems) -> Rule 
             problems.add(key, "SCMP_ACT_NOTIFY cannot be used for the write syscall");
         } else if name.is_empty() {
             problems.add(key, "the name of a system call must not be empty");
-        } else if let Some(call) = Call::from_name(name) {
+        } else if let Some(call) = Syscall::from_name(name) {
             calls.push(call);
         } else {
             problems.warn(key, format_args!("no system call is called {name}; it is ignored"));
         }
     }
     let comparisons = entry.args.iter().enumerate();
-    let comparisons =
-        comparisons.filter_map(|(index, arg)| comparison(arg, format_args!("{key}/args/{index}"), problems));
+    let comparisons = comparisons
+        .filter_map(|(index, arg)| comparison(arg, format_args!("{key}/args/{index}"), problems));
     Rule { calls, action, comparisons: comparisons.collect() }
 }
 
-fn comparison(arg: &spec::SeccompArg<'_>, key: impl Display, problems: &mut Problems) -> Option<Comparison> {
+fn comparison(
+    arg: &config::SeccompArg<'_>,
+    key: impl Display,
+    problems: &mut Problems,
+) -> Option<Comparison> {
     let argument = u8::try_from(arg.index).ok().filter(|index| *index <= MAX_ARGUMENT);
     if argument.is_none() {
-        problems.add(format_args!("{key}/index"), format_args!("{} is more than {MAX_ARGUMENT}", arg.index));
+        problems.add(
+            format_args!("{key}/index"),
+            format_args!("{} is more than {MAX_ARGUMENT}", arg.index),
+        );
     }
     let operator = Operator::from_name(&arg.op);
     if operator.is_none() {
-        problems.add(format_args!("{key}/op"), format_args!("{} is not an operator of seccomp", arg.op));
+        problems.add(
+            format_args!("{key}/op"),
+            format_args!("{} is not an operator of seccomp", arg.op),
+        );
     }
-    Some(Comparison { argument: argument?, operator: operator?, value: arg.value, value_two: arg.value_two })
+    Some(Comparison {
+        argument: argument?,
+        operator: operator?,
+        value: arg.value,
+        value_two: arg.value_two,
+    })
 }
 
-fn flags(config: &spec::Seccomp<'_>, notify: bool, problems: &mut Problems) -> u32 {
+fn flags(config: &config::Seccomp<'_>, notify: bool, problems: &mut Problems) -> u32 {
     let listener = if notify { NEW_LISTENER } else { 0 };
-    // Who says nothing, not even the empty list, gets what runc and crun give: the filter does not slow the program
-    // down by turning speculation off.
+    // Who says nothing, not even the empty list, gets what runc and crun give: the filter does not
+    // slow the program down by turning speculation off.
     let Some(names) = &config.flags else { return SPEC_ALLOW | listener };
     let mut flags = listener;
     for (at, name) in names.iter().enumerate() {
@@ -204,11 +244,18 @@ fn flags(config: &spec::Seccomp<'_>, notify: bool, problems: &mut Problems) -> u
 }
 
 /// A path that no rule needs is ignored, as the specification demands.
-fn listener(config: &spec::Seccomp<'_>, notify: bool, problems: &mut Problems) -> Option<ListenerPlan> {
+fn listener(
+    config: &config::Seccomp<'_>,
+    notify: bool,
+    problems: &mut Problems,
+) -> Option<ListenerPlan> {
     let key = "/linux/seccomp/listenerPath";
     let path = &*config.listener_path;
     if path.is_empty() && !config.listener_metadata.is_empty() {
-        problems.add("/linux/seccomp/listenerMetadata", "listenerMetadata must not be set without listenerPath");
+        problems.add(
+            "/linux/seccomp/listenerMetadata",
+            "listenerMetadata must not be set without listenerPath",
+        );
     }
     if !notify {
         return None;
@@ -227,10 +274,10 @@ fn listener(config: &spec::Seccomp<'_>, notify: bool, problems: &mut Problems) -
 #[cfg(test)]
 mod tests {
     use super::{Problems, SeccompPlan, decide};
-    use crate::spec;
+    use crate::config;
 
     fn decided(json: &str) -> (Option<SeccompPlan>, Problems) {
-        let config: spec::Seccomp<'_> = serde_json::from_str(json).unwrap();
+        let config: config::Seccomp<'_> = serde_json::from_str(json).unwrap();
         let mut problems = Problems::default();
         (decide(Some(&config), &mut problems), problems)
     }
@@ -245,7 +292,9 @@ mod tests {
 
     fn with_listener(path: &str) -> String {
         let rule = r#"{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}"#;
-        format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "{path}", "syscalls": [{rule}]}}"#)
+        format!(
+            r#"{{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "{path}", "syscalls": [{rule}]}}"#
+        )
     }
 
     fn on_argument(action: &str, index: u8, op: &str) -> String {
@@ -267,25 +316,55 @@ mod tests {
                 r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 4096}"#.to_owned(),
                 "/linux/seccomp/defaultErrnoRet",
             ),
-            (format!(r#"{{{allow}, "architectures": ["SCMP_ARCH_X86", "x86"]}}"#), "/linux/seccomp/architectures/1"),
-            (format!(r#"{{{allow}, "architectures": ["SCMP_ARCH_PARISC"]}}"#), "/linux/seccomp/architectures/0"),
-            (format!(r#"{{{allow}, "flags": ["SECCOMP_FILTER_FLAG_LOG", "LOG"]}}"#), "/linux/seccomp/flags/1"),
-            (format!(r#"{{{allow}, "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}}"#), "/linux/seccomp/flags/0"),
+            (
+                format!(r#"{{{allow}, "architectures": ["SCMP_ARCH_X86", "x86"]}}"#),
+                "/linux/seccomp/architectures/1",
+            ),
+            (
+                format!(r#"{{{allow}, "architectures": ["SCMP_ARCH_PARISC"]}}"#),
+                "/linux/seccomp/architectures/0",
+            ),
+            (
+                format!(r#"{{{allow}, "flags": ["SECCOMP_FILTER_FLAG_LOG", "LOG"]}}"#),
+                "/linux/seccomp/flags/1",
+            ),
+            (
+                format!(r#"{{{allow}, "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}}"#),
+                "/linux/seccomp/flags/0",
+            ),
             (format!(r#"{{{allow}, "listenerMetadata": "x"}}"#), "/linux/seccomp/listenerMetadata"),
-            (with_rule(r#"{"names": [], "action": "SCMP_ACT_LOG"}"#), "/linux/seccomp/syscalls/0/names"),
-            (with_rule(r#"{"names": ["read", ""], "action": "SCMP_ACT_LOG"}"#), "/linux/seccomp/syscalls/0/names/1"),
-            (with_rule(r#"{"names": ["read"], "action": "LOG"}"#), "/linux/seccomp/syscalls/0/action"),
+            (
+                with_rule(r#"{"names": [], "action": "SCMP_ACT_LOG"}"#),
+                "/linux/seccomp/syscalls/0/names",
+            ),
+            (
+                with_rule(r#"{"names": ["read", ""], "action": "SCMP_ACT_LOG"}"#),
+                "/linux/seccomp/syscalls/0/names/1",
+            ),
+            (
+                with_rule(r#"{"names": ["read"], "action": "LOG"}"#),
+                "/linux/seccomp/syscalls/0/action",
+            ),
             (
                 with_rule(r#"{"names": ["read"], "action": "SCMP_ACT_LOG", "errnoRet": 1}"#),
                 "/linux/seccomp/syscalls/0/errnoRet",
             ),
-            (with_rule(r#"{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}"#), "/linux/seccomp/listenerPath"),
+            (
+                with_rule(r#"{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}"#),
+                "/linux/seccomp/listenerPath",
+            ),
             (with_listener("agent.sock"), "/linux/seccomp/listenerPath"),
             (with_listener(&format!("/{}", "x".repeat(107))), "/linux/seccomp/listenerPath"),
-            (with_rule(&on_argument("LOG", 6, "SCMP_CMP_EQ")), "/linux/seccomp/syscalls/0/args/0/index"),
+            (
+                with_rule(&on_argument("LOG", 6, "SCMP_CMP_EQ")),
+                "/linux/seccomp/syscalls/0/args/0/index",
+            ),
             (with_rule(&on_argument("LOG", 5, "EQ")), "/linux/seccomp/syscalls/0/args/0/op"),
             (
-                with_rule(&[on_argument("LOG", 0, "SCMP_CMP_EQ"), on_argument("TRAP", 0, "SCMP_CMP_EQ")].join(",")),
+                with_rule(
+                    &[on_argument("LOG", 0, "SCMP_CMP_EQ"), on_argument("TRAP", 0, "SCMP_CMP_EQ")]
+                        .join(","),
+                ),
                 "/linux/seccomp/syscalls/1",
             ),
         ];
@@ -300,12 +379,16 @@ mod tests {
             "syscalls": [{"names": ["mkdir", "write"], "action": "SCMP_ACT_NOTIFY"}]}"#;
         let (_, problems) = decided(json);
         assert_eq!(problems.found()[0].key, "/linux/seccomp/syscalls/0/names/1");
-        assert_eq!(problems.found()[0].text, "SCMP_ACT_NOTIFY cannot be used for the write syscall");
+        assert_eq!(
+            problems.found()[0].text,
+            "SCMP_ACT_NOTIFY cannot be used for the write syscall"
+        );
     }
 
     #[test]
     fn unknown_calls_are_ignored_but_mentioned() {
-        let (plan, problems) = decided(&with_rule(r#"{"names": ["frobnicate"], "action": "SCMP_ACT_LOG"}"#));
+        let (plan, problems) =
+            decided(&with_rule(r#"{"names": ["frobnicate"], "action": "SCMP_ACT_LOG"}"#));
         assert!(plan.is_some() && problems.found().is_empty());
         assert_eq!(problems.warnings()[0].key, "/linux/seccomp/syscalls/0/names/0");
     }
@@ -318,12 +401,21 @@ mod tests {
             ("", 4, false),
             (r#", "flags": []"#, 0, false),
             (r#", "flags": ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG"]"#, 2, false),
-            (r#", "flags": ["SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_LOG"]"#, 6, false),
+            (
+                r#", "flags": ["SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_LOG"]"#,
+                6,
+                false,
+            ),
             (notify, 12, true),
-            (&format!(r#"{notify}, "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#), 40, true),
+            (
+                &format!(r#"{notify}, "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#),
+                40,
+                true,
+            ),
         ];
         for (rest, flags, notify) in cases {
-            let (plan, problems) = decided(&format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW"{rest}}}"#));
+            let (plan, problems) =
+                decided(&format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW"{rest}}}"#));
             let plan = plan.unwrap();
             assert_eq!((plan.flags, plan.listener.is_some()), (flags, notify), "{rest}");
             assert!(problems.found().is_empty(), "{rest}");
@@ -332,8 +424,7 @@ mod tests {
 
     #[test]
     fn a_listener_that_nothing_notifies_is_no_mistake() {
-        let json =
-            r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent.sock", "listenerMetadata": "bar"}"#;
+        let json = r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent.sock", "listenerMetadata": "bar"}"#;
         let (plan, problems) = decided(json);
         assert!(problems.found().is_empty() && plan.unwrap().listener.is_none());
     }

@@ -4,9 +4,10 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Failure, Result};
 
-/// Decides the directories that an exec'd process joins: those of the container (`paths`, as state.json has them), or
-/// for each `[CONTROLLER[,CONTROLLER]:]PATH` the one below. On cgroup v1 a PATH alone counts for all hierarchies. Without
-/// a flag, it joins those of the container that are in the cgroup `delegated`, if there is one.
+/// Decides the directories that an exec'd process joins: those of the container (`paths`, as
+/// state.json has them), or for each `[CONTROLLER[,CONTROLLER]:]PATH` the one below. On cgroup v1 a
+/// PATH alone counts for all hierarchies. Without a flag, it joins those of the container that are
+/// in the cgroup `delegated`, if there is one.
 ///
 /// # Errors
 /// [`Failure::Usage`] with runc's texts.
@@ -25,7 +26,9 @@ pub fn decide(
     for flag in flags {
         let Some((controllers, sub)) = flag.split_once(':') else {
             if flags.len() != 1 {
-                return Err(usage(format!("invalid --cgroup argument: {flag} (missing <controller>: prefix)")));
+                return Err(usage(format!(
+                    "invalid --cgroup argument: {flag} (missing <controller>: prefix)"
+                )));
             }
             for (_, path) in &mut paths {
                 *path = below(path, flag)?;
@@ -34,10 +37,14 @@ pub fn decide(
         };
         for controller in controllers.split(',') {
             if controller.is_empty() {
-                return Err(usage(format!("invalid --cgroup argument: {flag} (empty <controller> prefix)")));
+                return Err(usage(format!(
+                    "invalid --cgroup argument: {flag} (empty <controller> prefix)"
+                )));
             }
             if given.iter().any(|(other, _)| *other == controller) {
-                let text = format!("invalid --cgroup argument(s): controller {controller} specified multiple times");
+                let text = format!(
+                    "invalid --cgroup argument(s): controller {controller} specified multiple times"
+                );
                 return Err(usage(text));
             }
             given.push((controller, sub));
@@ -45,13 +52,15 @@ pub fn decide(
     }
     for (controller, sub) in given {
         let known = paths.iter_mut().find(|(name, _)| name == controller);
-        let (_, path) = known.ok_or_else(|| usage(format!("unknown controller {controller} in --cgroup")))?;
+        let (_, path) =
+            known.ok_or_else(|| usage(format!("unknown controller {controller} in --cgroup")))?;
         *path = below(path, sub)?;
     }
     Ok(paths)
 }
 
-/// A path counts from the container's cgroup, also when it begins with a slash, and may not lead out of it.
+/// A path counts from the container's cgroup, also when it begins with a slash, and may not lead
+/// out of it.
 fn below(base: &Path, sub: &str) -> Result<PathBuf> {
     let mut path = base.to_owned();
     let mut depth = 0_usize;
@@ -86,7 +95,8 @@ mod tests {
     use super::decide;
 
     fn on(paths: &[(&str, &str)], flags: &[&str]) -> Result<Vec<String>, String> {
-        let paths: Vec<(String, PathBuf)> = paths.iter().map(|(name, path)| ((*name).into(), path.into())).collect();
+        let paths: Vec<(String, PathBuf)> =
+            paths.iter().map(|(name, path)| ((*name).into(), path.into())).collect();
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let decided = decide(&flags, &paths, None).map_err(|error| error.to_string())?;
         Ok(decided.into_iter().map(|(_, path)| path.display().to_string()).collect())
@@ -119,7 +129,10 @@ mod tests {
             (&["moon:x"], "unknown controller moon in --cgroup"),
             (&[":x"], "invalid --cgroup argument: :x (empty <controller> prefix)"),
             (&["cpu:x", "y"], "invalid --cgroup argument: y (missing <controller>: prefix)"),
-            (&["cpu:x", "cpu:y"], "invalid --cgroup argument(s): controller cpu specified multiple times"),
+            (
+                &["cpu:x", "cpu:y"],
+                "invalid --cgroup argument(s): controller cpu specified multiple times",
+            ),
         ] {
             assert_eq!(on(&paths, flags), Err(text.to_owned()), "{flags:?}");
         }

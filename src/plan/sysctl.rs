@@ -3,7 +3,7 @@
 
 use super::Problems;
 use super::namespaces::{IPC, NETWORK, NamespacesPlan, USER, UTS};
-use crate::spec;
+use crate::config;
 
 /// One parameter.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,7 +29,11 @@ static IPC_NAMES: [&str; 8] = [
 ];
 
 /// Decides.
-pub fn decide(linux: &spec::Linux<'_>, namespaces: &NamespacesPlan, problems: &mut Problems) -> Vec<Sysctl> {
+pub fn decide(
+    linux: &config::Linux<'_>,
+    namespaces: &NamespacesPlan,
+    problems: &mut Problems,
+) -> Vec<Sysctl> {
     let mut list = Vec::new();
     for (name, value) in linux.sysctl.iter() {
         let (dotted, file) = both_forms(name);
@@ -41,7 +45,11 @@ pub fn decide(linux: &spec::Linux<'_>, namespaces: &NamespacesPlan, problems: &m
                 let key = name.replace('~', "~0").replace('/', "~1");
                 problems.add(format_args!("/linux/sysctl/{key}"), reason);
             }
-            None => list.push(Sysctl { name: name.to_string(), file: format!("sys/{file}"), value: value.to_string() }),
+            None => list.push(Sysctl {
+                name: name.to_string(),
+                file: format!("sys/{file}"),
+                value: value.to_string(),
+            }),
         }
     }
     list
@@ -49,12 +57,17 @@ pub fn decide(linux: &spec::Linux<'_>, namespaces: &NamespacesPlan, problems: &m
 
 const DOMAINNAME: &str = "kernel.domainname";
 
-/// The NIS domain name and the place that gives it. Root of a user namespace may not write to the file of the parameter,
-/// but may call setdomainname(2); so that is how both are set.
-pub(super) fn domainname<'a>(config: &'a spec::Config<'_>, problems: &mut Problems) -> (&'static str, &'a str) {
+/// The NIS domain name and the place that gives it. Root of a user namespace may not write to the
+/// file of the parameter, but may call setdomainname(2); so that is how both are set.
+pub(super) fn domainname<'a>(
+    config: &'a config::Config<'_>,
+    problems: &mut Problems,
+) -> (&'static str, &'a str) {
     const KEY: &str = "/linux/sysctl/kernel.domainname";
     let own = &*config.domainname;
-    let Some((_, value)) = config.linux.sysctl.iter().find(|(name, _)| both_forms(name).0 == DOMAINNAME) else {
+    let Some((_, value)) =
+        config.linux.sysctl.iter().find(|(name, _)| both_forms(name).0 == DOMAINNAME)
+    else {
         return ("/domainname", own);
     };
     let value = value.trim_end_matches('\n');
@@ -62,12 +75,16 @@ pub(super) fn domainname<'a>(config: &'a spec::Config<'_>, problems: &mut Proble
         return (KEY, value);
     }
     if own != value {
-        problems.add(KEY, format_args!("sysctl {DOMAINNAME:?} is {value:?}, but domainname is {own:?}"));
+        problems.add(
+            KEY,
+            format_args!("sysctl {DOMAINNAME:?} is {value:?}, but domainname is {own:?}"),
+        );
     }
     ("/domainname", own)
 }
 
-/// sysctl(8) takes both separators; the first one in a name decides which it is, the other then stands for itself.
+/// sysctl(8) takes both separators; the first one in a name decides which it is, the other then
+/// stands for itself.
 fn both_forms(name: &str) -> (String, String) {
     let swap = |text: &str| -> String {
         text.chars()
@@ -90,7 +107,8 @@ fn both_forms(name: &str) -> (String, String) {
 
 fn refusal(name: &str, namespaces: &NamespacesPlan) -> Option<String> {
     let needs = |kind, whose: &str| {
-        let text = || format!("sysctl {name:?} is not allowed in {whose} namespace (linux.namespaces)");
+        let text =
+            || format!("sysctl {name:?} is not allowed in {whose} namespace (linux.namespaces)");
         (!namespaces.has_own(kind)).then(text)
     };
     if name.contains('\0') || name.split(['/', '.']).any(str::is_empty) {
@@ -107,9 +125,9 @@ fn refusal(name: &str, namespaces: &NamespacesPlan) -> Option<String> {
     }
     match name {
         "kernel.domainname" => needs(&UTS, "the host uts"),
-        "kernel.hostname" => {
-            Some(format!("sysctl {name:?} is not allowed as it conflicts with the OCI \"hostname\" field"))
-        }
+        "kernel.hostname" => Some(format!(
+            "sysctl {name:?} is not allowed as it conflicts with the OCI \"hostname\" field"
+        )),
         _ => Some(format!("sysctl {name:?} is not in a separate kernel namespace")),
     }
 }
@@ -123,7 +141,11 @@ mod tests {
         for (name, dotted, file) in [
             ("net.ipv4.ip_forward", "net.ipv4.ip_forward", "net/ipv4/ip_forward"),
             ("net/ipv4/ip_forward", "net.ipv4.ip_forward", "net/ipv4/ip_forward"),
-            ("net.ipv4.conf.eth0/1.forwarding", "net.ipv4.conf.eth0/1.forwarding", "net/ipv4/conf/eth0.1/forwarding"),
+            (
+                "net.ipv4.conf.eth0/1.forwarding",
+                "net.ipv4.conf.eth0/1.forwarding",
+                "net/ipv4/conf/eth0.1/forwarding",
+            ),
         ] {
             assert_eq!(both_forms(name), (dotted.to_owned(), file.to_owned()));
         }

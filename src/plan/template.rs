@@ -1,5 +1,5 @@
-//! The config.json that `spec` writes: a starting point to edit. What is in it is what runc puts there, in the same
-//! order, so that instructions for the one hold for the other.
+//! The config.json that `spec` writes: a starting point to edit. What is in it is what runc puts
+//! there, in the same order, so that instructions for the one hold for the other.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::state::VERSION;
 
 /// What the template depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facts {
+pub struct TemplateFacts {
     /// Whether cgroup v2 is all there is: then the container gets a cgroup namespace.
     pub unified: bool,
     /// For an ordinary user: the user and the group that root in the container is.
@@ -19,7 +19,7 @@ pub struct Facts {
 ///
 /// # Errors
 /// None in practice.
-pub fn text(facts: Facts) -> Result<String> {
+pub fn text(facts: TemplateFacts) -> Result<String> {
     let mut text = Vec::new();
     let form = serde_json::ser::PrettyFormatter::with_indent(b"\t");
     Template::new(facts).serialize(&mut serde_json::Serializer::with_formatter(&mut text, form))?;
@@ -133,14 +133,20 @@ const CAPABILITIES: [&str; 3] = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SE
 static MOUNTS: [(&str, &str, &str, &[&str]); 7] = [
     ("/proc", "proc", "proc", &[]),
     ("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-    ("/dev/pts", "devpts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+    (
+        "/dev/pts",
+        "devpts",
+        "devpts",
+        &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+    ),
     ("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
     ("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
     ("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
     ("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
 ];
 
-/// Without a network namespace of its own a container may not mount a sysfs, so it sees that of the host.
+/// Without a network namespace of its own a container may not mount a sysfs, so it sees that of the
+/// host.
 const ROOTLESS_SYS: (&str, &str, &str, &[&str]) =
     ("/sys", "none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"]);
 
@@ -157,19 +163,27 @@ const MASKED: [&str; 10] = [
     "/proc/scsi",
 ];
 
-const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 impl Template {
-    fn new(facts: Facts) -> Self {
+    fn new(facts: TemplateFacts) -> Self {
         Self {
             oci_version: VERSION,
             process: Process {
                 terminal: true,
                 user: User { uid: 0, gid: 0 },
                 args: ["sh"],
-                env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"],
+                env: [
+                    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                    "TERM=xterm",
+                ],
                 cwd: "/",
-                capabilities: Capabilities { bounding: CAPABILITIES, effective: CAPABILITIES, permitted: CAPABILITIES },
+                capabilities: Capabilities {
+                    bounding: CAPABILITIES,
+                    effective: CAPABILITIES,
+                    permitted: CAPABILITIES,
+                },
                 rlimits: [Rlimit { kind: "RLIMIT_NOFILE", hard: 1024, soft: 1024 }],
                 no_new_privileges: true,
             },
@@ -181,11 +195,14 @@ impl Template {
     }
 }
 
-fn mounts(facts: Facts) -> Vec<Mount> {
+fn mounts(facts: TemplateFacts) -> Vec<Mount> {
     let rootless = facts.rootless.is_some();
     // An owner other than root of the container has no mapping.
-    let good = |option: &&str| !rootless || !option.starts_with("gid=") && !option.starts_with("uid=");
-    let all = MOUNTS.iter().map(|mount| if rootless && mount.0 == "/sys" { &ROOTLESS_SYS } else { mount });
+    let good =
+        |option: &&str| !rootless || !option.starts_with("gid=") && !option.starts_with("uid=");
+    let all = MOUNTS
+        .iter()
+        .map(|mount| if rootless && mount.0 == "/sys" { &ROOTLESS_SYS } else { mount });
     all.map(|&(destination, kind, source, options)| {
         let options = options.iter().copied().filter(good).collect();
         Mount { destination, kind, source, options }
@@ -193,7 +210,7 @@ fn mounts(facts: Facts) -> Vec<Mount> {
     .collect()
 }
 
-fn linux(facts: Facts) -> Linux {
+fn linux(facts: TemplateFacts) -> Linux {
     let mut kinds = vec!["pid", "network", "ipc", "uts", "mount"];
     if facts.unified {
         kinds.push("cgroup");
@@ -218,16 +235,23 @@ fn linux(facts: Facts) -> Linux {
 mod tests {
     use std::path::Path;
 
-    use super::{Facts, text};
+    use super::{TemplateFacts, text};
     use crate::plan::{Host, Plan, Request};
 
     #[test]
     fn the_template_is_a_config_by_the_specification() {
         for (unified, rootless) in [(false, None), (true, None), (true, Some((1000, 100)))] {
-            let text = text(Facts { unified, rootless }).expect("a text");
+            let text = text(TemplateFacts { unified, rootless }).expect("a text");
             let spec: oci_spec::runtime::Spec = serde_json::from_str(&text).expect("a config");
-            let mappings = spec.linux().as_ref().and_then(|linux| linux.uid_mappings().clone()).unwrap_or_default();
-            assert_eq!(mappings.first().map(|mapping| mapping.host_id()), rootless.map(|(uid, _)| uid));
+            let mappings = spec
+                .linux()
+                .as_ref()
+                .and_then(|linux| linux.uid_mappings().clone())
+                .unwrap_or_default();
+            assert_eq!(
+                mappings.first().map(|mapping| mapping.host_id()),
+                rootless.map(|(uid, _)| uid)
+            );
             assert_eq!(text.contains("\"cgroup\"\n"), unified, "{text}");
             assert_eq!(text.contains("gid=5"), rootless.is_none());
         }
@@ -235,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_template_has_no_problems() {
-        let text = text(Facts { unified: true, rootless: None }).expect("a text");
+        let text = text(TemplateFacts { unified: true, rootless: None }).expect("a text");
         let request = Request { id: "x", bundle: Path::new("/b"), ..Request::default() };
         let host = Host {
             cgroups: crate::host::cgroups::CgroupLayout::Unified {

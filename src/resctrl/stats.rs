@@ -1,4 +1,5 @@
-//! What the groups of a container have and use: `intel_rdt` of `events`, with the keys of runc's types/events.go.
+//! What the groups of a container have and use: `intel_rdt` of `events`, with the keys of runc's
+//! types/events.go.
 //!
 //! Kernel: Documentation/filesystems/resctrl.rst.
 
@@ -13,7 +14,7 @@ use crate::sys::small_file;
 
 /// All of it; what the machine does not have is left out.
 #[derive(Debug, Default, PartialEq, Serialize)]
-pub struct Stats {
+pub struct IntelRdtStats {
     #[serde(skip_serializing_if = "Option::is_none")]
     l3_cache_info: Option<L3CacheInfo>,
     /// Of the default group.
@@ -59,7 +60,8 @@ struct MemBwInfo {
     num_closids: Option<u64>,
 }
 
-/// Bytes. One is left out when the kernel does not count it, or not now: then it says `Unavailable`.
+/// Bytes. One is left out when the kernel does not count it, or not now: then it says
+/// `Unavailable`.
 #[derive(Debug, PartialEq, Serialize)]
 struct Bandwidth {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,11 +78,12 @@ struct Occupancy {
 }
 
 impl Groups {
-    /// What they have and use now. Without a monitoring group of its own, that is what all in the control group use.
+    /// What they have and use now. Without a monitoring group of its own, that is what all in the
+    /// control group use.
     ///
     /// # Errors
     /// Reading the schemata, also when the groups are gone by now.
-    pub fn stats(&self) -> Result<Stats> {
+    pub fn stats(&self) -> Result<IntelRdtStats> {
         let (root, own) = (schemata(self.root())?, self.schemata()?);
         let number = |name: &str| self.info(name)?.parse().ok();
         let l3_cache_info = self.info("L3/cbm_mask").map(|cbm_mask| L3CacheInfo {
@@ -101,7 +104,7 @@ impl Groups {
         let counts = |names: &[&str]| features.lines().any(|feature| names.contains(&feature));
         let caches = if features.is_empty() { Vec::new() } else { caches(&data) };
         let count = |cache: &str, name: &str| read(&data.join(cache).join(name))?.parse().ok();
-        Ok(Stats {
+        Ok(IntelRdtStats {
             l3_cache_schema_root: l3(&root),
             l3_cache_schema: l3(&own),
             mem_bw_schema_root: mb(&root),
@@ -115,7 +118,8 @@ impl Groups {
                 caches.iter().map(of).collect()
             }),
             cmt_stats: counts(&["llc_occupancy"]).then(|| {
-                let of = |cache: &String| Occupancy { llc_occupancy: count(cache, "llc_occupancy") };
+                let of =
+                    |cache: &String| Occupancy { llc_occupancy: count(cache, "llc_occupancy") };
                 caches.iter().map(of).collect()
             }),
             l3_cache_info,
@@ -133,7 +137,9 @@ fn line(schemata: &str, resource: &str) -> Option<String> {
 /// The directories of L3 caches, `mon_L3_00` and so on, in their order.
 fn caches(data: &Path) -> Vec<String> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(entries) = openat(CWD, data, flags, Mode::empty()).and_then(Dir::new) else { return Vec::new() };
+    let Ok(entries) = openat(CWD, data, flags, Mode::empty()).and_then(Dir::new) else {
+        return Vec::new();
+    };
     let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let mut found: Vec<_> = names.filter(|name| name.starts_with("mon_L3_")).collect();
     found.sort_unstable();

@@ -1,6 +1,7 @@
-//! No machine of ours has resctrl, so two things stand for it: a directory with the files that a group of resctrl has from
-//! birth, and, for what is made, a named hierarchy of cgroup v1, whose directories have a `tasks` file from birth, take
-//! processes and go with rmdir(2), as resctrl's do.
+//! No machine of ours has resctrl, so two things stand for it: a directory with the files that a
+//! group of resctrl has from birth, and, for what is made, a named hierarchy of cgroup v1, whose
+//! directories have a `tasks` file from birth, take processes and go with rmdir(2), as resctrl's
+//! do.
 
 #![allow(clippy::disallowed_methods, reason = "the ban on writing files is for the runtime")]
 
@@ -12,9 +13,9 @@ use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
 
 use super::{Groups, Schemata, remove};
-use crate::plan::intel_rdt::{IntelRdtPlan, Owner};
+use crate::plan::intel_rdt::{GroupOwner, IntelRdtPlan};
 
-fn plan(group: &Path, owner: Owner, schemata: &[&str]) -> IntelRdtPlan {
+fn plan(group: &Path, owner: GroupOwner, schemata: &[&str]) -> IntelRdtPlan {
     let schemata = schemata.iter().map(ToString::to_string).collect();
     IntelRdtPlan { group: group.to_owned(), owner, schemata, monitoring: None }
 }
@@ -36,7 +37,7 @@ fn read(path: &Path, name: &str) -> String {
 fn a_group_that_is_there_is_never_removed() {
     let root = tempfile::tempdir().expect("tempdir");
     let there = group(root.path(), "there", "    L3:0=ff\n");
-    for owner in [Owner::Container, Owner::Shared, Owner::Other] {
+    for owner in [GroupOwner::Container, GroupOwner::Shared, GroupOwner::Other] {
         let groups = Groups::make(&plan(&there, owner, &[])).expect("groups");
         groups.add(4242).expect("add");
         assert!(groups.containers_own().is_empty(), "{owner:?}");
@@ -50,7 +51,8 @@ fn a_group_that_is_there_is_never_removed() {
 fn schemata_are_written_in_one_piece() {
     let root = tempfile::tempdir().expect("tempdir");
     let own = group(root.path(), "own", "");
-    Groups::make(&plan(&own, Owner::Container, &["L3:0=f", "MB:0=20", "L2:0=3"])).expect("groups");
+    Groups::make(&plan(&own, GroupOwner::Container, &["L3:0=f", "MB:0=20", "L2:0=3"]))
+        .expect("groups");
     assert_eq!(read(&own, "schemata"), "L3:0=f\nMB:0=20\nL2:0=3\n");
 }
 
@@ -71,7 +73,7 @@ fn a_shared_group_must_have_the_schemata_already() {
         (&["L3:0=ff", "L2:0=f"], Some("L2:0=f")),
         (&["L3:0=rum"], Some("L3:0=rum")),
     ] {
-        match (Groups::make(&plan(&shared, Owner::Shared, wanted)), unlike) {
+        match (Groups::make(&plan(&shared, GroupOwner::Shared, wanted)), unlike) {
             (Ok(_), None) => {}
             (Err(error), Some(line)) => {
                 let text = format!("{error:#}");
@@ -87,20 +89,30 @@ fn a_shared_group_must_have_the_schemata_already() {
 #[test]
 fn somebody_elses_group_must_be_there() {
     let root = tempfile::tempdir().expect("tempdir");
-    let error = Groups::make(&plan(&root.path().join("none"), Owner::Other, &[])).expect_err("no group");
-    assert!(format!("{error:#}").contains("clos dir not accessible (must be pre-created"), "{error:#}");
+    let error = Groups::make(&plan(&root.path().join("none"), GroupOwner::Other, &[]))
+        .expect_err("no group");
+    assert!(
+        format!("{error:#}").contains("clos dir not accessible (must be pre-created"),
+        "{error:#}"
+    );
     assert!(fs::read_dir(root.path()).expect("root").next().is_none());
 }
 
-/// A directory gets no files from birth here, so the schemata cannot be written: what was made is removed.
+/// A directory gets no files from birth here, so the schemata cannot be written: what was made is
+/// removed.
 #[test]
 fn a_failure_leaves_nothing_and_says_what_the_kernel_says() {
     let root = tempfile::tempdir().expect("tempdir");
     fs::create_dir(root.path().join("info")).expect("info");
-    fs::write(root.path().join("info/last_cmd_status"), "mask is not contiguous\n").expect("last_cmd_status");
-    let error = Groups::make(&plan(&root.path().join("new"), Owner::Container, &["L3:0=5"])).expect_err("no file");
+    fs::write(root.path().join("info/last_cmd_status"), "mask is not contiguous\n")
+        .expect("last_cmd_status");
+    let error = Groups::make(&plan(&root.path().join("new"), GroupOwner::Container, &["L3:0=5"]))
+        .expect_err("no file");
     let text = format!("{error:#}");
-    assert!(text.starts_with("linux.intelRdt: last_cmd_status: mask is not contiguous: open("), "{text}");
+    assert!(
+        text.starts_with("linux.intelRdt: last_cmd_status: mask is not contiguous: open("),
+        "{text}"
+    );
     assert!(!root.path().join("new").is_dir());
 }
 
@@ -109,7 +121,10 @@ fn a_monitoring_group_that_is_there_is_not_the_containers() {
     let root = tempfile::tempdir().expect("tempdir");
     let there = group(root.path(), "there", "");
     fs::create_dir_all(there.join("mon_groups/box")).expect("mon_groups");
-    let plan = IntelRdtPlan { monitoring: Some(there.join("mon_groups/box")), ..plan(&there, Owner::Other, &[]) };
+    let plan = IntelRdtPlan {
+        monitoring: Some(there.join("mon_groups/box")),
+        ..plan(&there, GroupOwner::Other, &[])
+    };
     let error = Groups::make(&plan).expect_err("there already");
     assert!(format!("{error:#}").contains("file exists"), "{error:#}");
     assert!(there.join("mon_groups/box").is_dir());
@@ -125,19 +140,24 @@ fn with_hierarchy(test: impl FnOnce(&Path) + Send) {
         scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNS).expect("unshare");
             let none: Option<&Path> = None;
-            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("make-rprivate");
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+                .expect("make-rprivate");
             let name = format!("name=orlop-{}", std::process::id());
             let options = format!("none,{name}");
             let root = directory.path();
-            let mount = || mount(Some("none"), root, Some("cgroup"), MsFlags::empty(), Some(options.as_str()));
+            let mount = || {
+                mount(Some("none"), root, Some("cgroup"), MsFlags::empty(), Some(options.as_str()))
+            };
             if mount().is_err() {
                 return;
             }
             test(root);
-            // A hierarchy goes with its last mount, but only when all of its cgroups are gone, which takes a moment.
+            // A hierarchy goes with its last mount, but only when all of its cgroups are gone,
+            // which takes a moment.
             for _ in 0..5 {
                 umount(root).expect("umount");
-                let is_there = || fs::read_to_string("/proc/self/cgroup").expect("cgroup").contains(&name);
+                let is_there =
+                    || fs::read_to_string("/proc/self/cgroup").expect("cgroup").contains(&name);
                 for _ in 0..50 {
                     if !is_there() {
                         return;
@@ -154,11 +174,15 @@ fn with_hierarchy(test: impl FnOnce(&Path) + Send) {
 #[test]
 fn groups_are_made_joined_and_removed() {
     with_hierarchy(|root| {
-        // The default group has a directory for monitoring groups, and so do all others from birth; here only this one.
+        // The default group has a directory for monitoring groups, and so do all others from birth;
+        // here only this one.
         fs::create_dir(root.join("mon_groups")).expect("mon_groups");
-        let monitored = IntelRdtPlan { monitoring: Some(root.join("mon_groups/box")), ..plan(root, Owner::Other, &[]) };
-        let own = plan(&root.join("box"), Owner::Container, &[]);
-        let shared = plan(&root.join("shared"), Owner::Shared, &[]);
+        let monitored = IntelRdtPlan {
+            monitoring: Some(root.join("mon_groups/box")),
+            ..plan(root, GroupOwner::Other, &[])
+        };
+        let own = plan(&root.join("box"), GroupOwner::Container, &[]);
+        let shared = plan(&root.join("shared"), GroupOwner::Shared, &[]);
         let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
         let pid = child.id().cast_signed();
         let is_in = |group: &Path| read(group, "tasks").lines().any(|line| line == pid.to_string());
@@ -167,7 +191,7 @@ fn groups_are_made_joined_and_removed() {
             let inner = plan.monitoring.as_ref().unwrap_or(&plan.group);
             let mut groups = Groups::make(plan).expect("make");
             // A group with a name of its own stays for others.
-            let stays = plan.owner == Owner::Shared;
+            let stays = plan.owner == GroupOwner::Shared;
             assert_eq!(groups.containers_own(), if stays { vec![] } else { vec![inner.clone()] });
             groups.add(pid).expect("add");
             assert!(is_in(inner), "{}", read(inner, "tasks"));

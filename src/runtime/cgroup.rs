@@ -7,15 +7,17 @@ use crate::error::{AtKey, Context, Failure, Result};
 use crate::plan::namespaces::PID;
 use crate::plan::{Host, Plan};
 
-/// Makes the cgroup, with the limits that cannot wait; systemd makes its own later. An ordinary user who may make none
-/// does without, if nothing asks for one.
+/// Makes the cgroup, with the limits that cannot wait; systemd makes its own later. An ordinary
+/// user who may make none does without, if nothing asks for one.
 ///
 /// # Errors
 /// [`Failure::WrongStatus`] when it is in use or frozen; those of making it.
 pub fn make(plan: &Plan, host: &Host) -> Result<Cgroup> {
     if let Some(unit) = &plan.unit {
-        let cgroup = Cgroup::open(&cgroup::planned_paths(&plan.cgroup)).of_unit(Some(unit.unit.clone()));
-        // systemd makes a unit of a cgroup that is frozen, too, and says of one in use only that the unit exists.
+        let cgroup =
+            Cgroup::open(&cgroup::planned_paths(&plan.cgroup)).of_unit(Some(unit.unit.clone()));
+        // systemd makes a unit of a cgroup that is frozen, too, and says of one in use only that
+        // the unit exists.
         match &unit.above {
             Some(above) => Cgroup::open(&[(String::new(), above.clone())]).refuse_used(),
             None => cgroup.refuse_used(),
@@ -45,7 +47,8 @@ pub fn make(plan: &Plan, host: &Host) -> Result<Cgroup> {
     Ok(cgroup)
 }
 
-/// As [`make`], for processes that say nothing on their way, so that nobody could tell that they are frozen.
+/// As [`make`], for processes that say nothing on their way, so that nobody could tell that they
+/// are frozen.
 ///
 /// # Errors
 /// As there.

@@ -35,21 +35,25 @@ impl Console {
     pub fn prepare(plan: Option<&TerminalPlan>) -> Result<Self> {
         match plan.map(|plan| &plan.master) {
             None => Ok(Self::Nobody),
-            Some(Master::Socket(path)) => {
-                socket::connect_stream(path).context("the console socket (--console-socket)").map(Self::Socket)
+            Some(Master::Socket(path)) => socket::connect_stream(path)
+                .context("the console socket (--console-socket)")
+                .map(Self::Socket),
+            Some(Master::Runtime) => {
+                own_terminal().at("/process/terminal").map(|own| Self::Runtime(own, None))
             }
-            Some(Master::Runtime) => own_terminal().at("/process/terminal").map(|own| Self::Runtime(own, None)),
         }
     }
 
-    /// Takes the master from init, or from criu. A socket gets it at once: who listens there also waits for that of a program which
-    /// cannot be run.
+    /// Takes the master from init, or from criu. A socket gets it at once: who listens there also
+    /// waits for that of a program which cannot be run.
     ///
     /// # Errors
     /// sendmsg(2)'s.
     pub fn take(&mut self, master: OwnedFd) -> Result<()> {
         match self {
-            Self::Nobody => anyhow::bail!("there is a terminal that nobody asked for (process.terminal)"),
+            Self::Nobody => {
+                anyhow::bail!("there is a terminal that nobody asked for (process.terminal)")
+            }
             Self::Runtime(_, taken) => *taken = Some(master),
             Self::Socket(socket) => {
                 socket::send(&socket, NAME, Some(master.as_fd()))
@@ -60,13 +64,16 @@ impl Console {
         Ok(())
     }
 
-    /// What stands between the program's terminal and ours, if they are to be one: from now on ours belongs to it.
+    /// What stands between the program's terminal and ours, if they are to be one: from now on ours
+    /// belongs to it.
     ///
     /// # Errors
     /// Those of changing our terminal.
     pub fn relay(self) -> Result<Option<Relay>> {
         match self {
-            Self::Runtime(own, Some(master)) => Relay::begin(own, master).at("/process/terminal").map(Some),
+            Self::Runtime(own, Some(master)) => {
+                Relay::begin(own, master).at("/process/terminal").map(Some)
+            }
             _ => Ok(None),
         }
     }

@@ -1,5 +1,5 @@
-//! Makes the device nodes of the config for a container with a user namespace, which may make none itself: with their
-//! owners and modes, on a tmpfs from which init binds them.
+//! Makes the device nodes of the config for a container with a user namespace, which may make none
+//! itself: with their owners and modes, on a tmpfs from which init binds them.
 //! config.json: linux.devices
 //! process: runtime
 
@@ -13,8 +13,9 @@ use crate::plan::Plan;
 use crate::plan::mount_options::attr;
 use crate::sys::{Named, device, mount};
 
-/// A detached tmpfs with a node for each that the config asks for, named by its place among them. Nothing if we may make
-/// none, or if it is not known who the owners are on the host: then init binds what the host has.
+/// A detached tmpfs with a node for each that the config asks for, named by its place among them.
+/// Nothing if we may make none, or if it is not known who the owners are on the host: then init
+/// binds what the host has.
 ///
 /// # Errors
 /// The failed call's.
@@ -23,7 +24,9 @@ pub fn make(plan: &Plan) -> Result<Option<OwnedFd>> {
     let options = [("mode".to_owned(), Some("0755".to_owned()))];
     let tmpfs = mount::new_filesystem("tmpfs", "tmpfs", &options, attr::NOSUID | attr::NOEXEC)?;
     for (index, node) in plan.devices.requested().enumerate() {
-        let (Some(uid), Some(gid)) = (ids.uid_on_host(node.uid), ids.gid_on_host(node.gid)) else { return Ok(None) };
+        let (Some(uid), Some(gid)) = (ids.uid_on_host(node.uid), ids.gid_on_host(node.gid)) else {
+            return Ok(None);
+        };
         let (name, mode) = (index.to_string(), Mode::from_raw_mode(node.mode));
         let id = device::Id::new(node.kind.letter(), node.major, node.minor);
         match rustix::fs::mknodat(&tmpfs, name.as_str(), id.kind, mode, id.number) {

@@ -8,22 +8,24 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use super::relay::Relay;
 use crate::error::{Context, Result};
 use crate::sys::pidfd::{self, Exit};
-use crate::sys::wait::{self, Why};
+use crate::sys::wait::{self, Unbounded};
 use crate::sys::{Named, process, signal};
 
-/// Holds back all signals, so that none is lost between the container's birth and our waiting for it. Init, which is
-/// born with them held back, lets them in again ([`begin_afresh`](crate::sys::signal::begin_afresh)). Until the program runs, a signal that ends a program
-/// ends whatever we wait for, and so us: what has been made is undone.
+/// Holds back all signals, so that none is lost between the container's birth and our waiting for
+/// it. Init, which is born with them held back, lets them in again
+/// ([`begin_afresh`](crate::sys::signal::begin_afresh)). Until the program runs, a signal that ends
+/// a program ends whatever we wait for, and so us: what has been made is undone.
 ///
 /// # Errors
 /// sigprocmask(2)'s.
 pub fn hold_signals() -> Result<()> {
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).named(|| "sigprocmask()".to_owned())?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)
+        .named(|| "sigprocmask()".to_owned())?;
     Ok(signal::end_waits()?)
 }
 
-/// From now on the orphans of the container's processes are ours to wait for, where it has no pid namespace of its own
-/// and so no init that they would fall to.
+/// From now on the orphans of the container's processes are ours to wait for, where it has no pid
+/// namespace of its own and so no init that they would fall to.
 ///
 /// # Errors
 /// prctl(2)'s.
@@ -31,7 +33,8 @@ pub fn adopt_orphans() -> Result<()> {
     Ok(process::adopt_orphans()?)
 }
 
-/// Waits for the container's end; meanwhile every signal that we get goes to its init, and its terminal is ours.
+/// Waits for the container's end; meanwhile every signal that we get goes to its init, and its
+/// terminal is ours.
 ///
 /// # Errors
 /// Those of waiting.
@@ -41,14 +44,15 @@ pub fn wait(init: BorrowedFd<'_>, relay: Option<Relay>) -> Result<Exit> {
         return relay.run(init);
     }
     loop {
-        let number = wait::signal(Why::ProgramRuns).context("waiting for signals")?;
+        let number = wait::signal(Unbounded::ProgramRuns).context("waiting for signals")?;
         if let Some(exit) = react(number, init)? {
             return Ok(exit);
         }
     }
 }
 
-/// Does what is to be done about a signal of this number; says how init has ended, if it was about that.
+/// Does what is to be done about a signal of this number; says how init has ended, if it was about
+/// that.
 pub(super) fn react(number: i32, init: BorrowedFd<'_>) -> Result<Option<Exit>> {
     if number == Signal::SIGCHLD as i32 {
         while pidfd::reap_another(init)? {}

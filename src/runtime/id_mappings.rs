@@ -1,5 +1,6 @@
 //! Writes the id maps of init's new user namespace.
-//! config.json: linux.uidMappings[].{containerID, hostID, size}, linux.gidMappings[].{containerID, hostID, size}
+//! config.json: linux.uidMappings[].{containerID, hostID, size}
+//! config.json: linux.gidMappings[].{containerID, hostID, size}
 //! process: runtime (init may write only its own id, and only that of one user)
 
 use std::process::Command;
@@ -7,16 +8,17 @@ use std::time::Duration;
 
 use anyhow::bail;
 
+use crate::config::IdMapping;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::id_mappings::{IdMappingsPlan, to_text};
-use crate::spec::IdMapping;
 use crate::sys::proc::Proc;
 use crate::sys::wait::{self, Bound};
 
 /// How long the programs may take; they read a file or ask a directory service.
 const PATIENCE: Bound = Bound::Within(Duration::from_secs(60));
 
-/// Writes uid_map and gid_map (user_namespaces(7)), through newuidmap(1) and newgidmap(1) where we may not ourselves.
+/// Writes uid_map and gid_map (user_namespaces(7)), through newuidmap(1) and newgidmap(1) where we
+/// may not ourselves.
 ///
 /// # Errors
 /// The failed call's, or what the program said.
@@ -35,7 +37,8 @@ pub fn write(plan: &IdMappingsPlan, pid: i32) -> Result<()> {
         by_program("newuidmap", pid, &plan.uid).at("/linux/uidMappings")?;
     }
     if is_own(&plan.gid, rustix::process::getegid().as_raw()) {
-        // The kernel demands it of who maps his own group only: else groups could be dropped that deny access.
+        // The kernel demands it of who maps his own group only: else groups could be dropped that
+        // deny access.
         proc.write(&format!("{pid}/setgroups"), "deny").at("/linux/gidMappings")?;
         map(&proc, pid, "gid_map", &plan.gid).at("/linux/gidMappings")
     } else {
@@ -55,11 +58,19 @@ pub(super) fn map(proc: &Proc, pid: i32, file: &str, mappings: &[IdMapping]) -> 
     Ok(proc.write(&format!("{pid}/{file}"), &to_text(mappings))?)
 }
 
-#[allow(clippy::disallowed_methods, reason = "newuidmap and newgidmap are how an ordinary user gets more than one id")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "newuidmap and newgidmap are how an ordinary user gets more than one id"
+)]
 fn by_program(program: &str, pid: i32, mappings: &[IdMapping]) -> Result<()> {
-    let numbers = mappings.iter().flat_map(|m| [m.container_id, m.host_id, m.size]).map(|number| number.to_string());
+    let numbers = mappings
+        .iter()
+        .flat_map(|m| [m.container_id, m.host_id, m.size])
+        .map(|number| number.to_string());
     let output = wait::run(Command::new(program).arg(pid.to_string()).args(numbers), PATIENCE)
-        .with_context(|| format!("running {program} (package uidmap), which maps more than one's own id"))?
+        .with_context(|| {
+            format!("running {program} (package uidmap), which maps more than one's own id")
+        })?
         .with_context(|| format!("{program} did not come to an end"))?;
     if !output.status.success() {
         bail!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; "));

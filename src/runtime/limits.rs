@@ -26,18 +26,19 @@ fn write_oom_score_adj(process: &str, score: &str) -> Result<()> {
 
 /// What a process gets from us by birth, and we must not keep.
 #[derive(Debug)]
-pub struct Lent {
+pub struct InheritedByExec {
     oom_score_adj: Option<String>,
     cpus: Option<Vec<usize>>,
 }
 
-/// Takes on what an exec'd process is to be born with: it is never dumpable, and nobody but root may write to the files
-/// in /proc of a process that is not; and its first CPUs count before it is in the cgroup.
+/// Takes on what an exec'd process is to be born with: it is never dumpable, and nobody but root
+/// may write to the files in /proc of a process that is not; and its first CPUs count before it is
+/// in the cgroup.
 ///
 /// # Errors
 /// The failed call's.
-pub fn lend(plan: &ProcessPlan) -> Result<Lent> {
-    let mut lent = Lent { oom_score_adj: None, cpus: None };
+pub fn lend(plan: &ProcessPlan) -> Result<InheritedByExec> {
+    let mut lent = InheritedByExec { oom_score_adj: None, cpus: None };
     if let Some(score) = plan.oom_score_adj {
         lent.oom_score_adj = Some(Proc::open()?.read("self/oom_score_adj")?);
         write_oom_score_adj("self", &score.to_string())?;
@@ -49,7 +50,7 @@ pub fn lend(plan: &ProcessPlan) -> Result<Lent> {
     Ok(lent)
 }
 
-impl Lent {
+impl InheritedByExec {
     /// Is again what we were.
     ///
     /// # Errors
@@ -82,8 +83,9 @@ pub fn final_cpus(plan: &CpuAffinity, pid: i32) -> Result<()> {
     }
 }
 
-/// Lets a process, once it is in the cgroup, run on every CPU that the cgroup has or will have: what our caller is
-/// confined to is not meant for the container. runc has it so since 1.4, and does without where that fails.
+/// Lets a process, once it is in the cgroup, run on every CPU that the cgroup has or will have:
+/// what our caller is confined to is not meant for the container. runc has it so since 1.4, and
+/// does without where that fails.
 pub fn all_cpus(pid: i32) {
     if let Err(call) = process::set_cpus(pid, process::EVERY_CPU) {
         log::debug!("the CPUs of our caller: {call}");

@@ -1,5 +1,6 @@
-//! Opens the source of a bind mount for an init that may not reach it, as a user namespace has no rights over directories
-//! of the host's root; and maps the ids of one, or of a new filesystem, for which rights over the filesystem are needed.
+//! Opens the source of a bind mount for an init that may not reach it, as a user namespace has no
+//! rights over directories of the host's root; and maps the ids of one, or of a new filesystem, for
+//! which rights over the filesystem are needed.
 //! config.json: mounts[].source, mounts[].uidMappings, mounts[].gidMappings
 //! process: runtime
 
@@ -14,12 +15,12 @@ use super::spawn::{Child, close_runtime_end};
 use crate::error::{AtKey, Context, Result};
 use crate::plan::Plan;
 use crate::plan::idmapped_mounts::{IdmapPlan, Ids};
-use crate::plan::mount_options::{Link, attr};
+use crate::plan::mount_options::{SourceLink, attr};
 use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::USER;
-use crate::plan::running_mounts::{Change, RunningMounts};
+use crate::plan::running_mounts::{MountsChange, RunningMounts};
 use crate::sync::{self, FromInit, RuntimeEnd};
-use crate::sys::clone::{self, Birth, SingleThreaded};
+use crate::sys::clone::{self, CloneRequest, SingleThreaded};
 use crate::sys::mount::{self, Depth, LastLink};
 use crate::sys::proc::Proc;
 use crate::sys::{Call, Named, fd, mountinfo};
@@ -28,7 +29,7 @@ use crate::sys::{Call, Named, fd, mountinfo};
 #[derive(Debug)]
 pub struct MountSources<'a> {
     steps: &'a [MountStep],
-    spread: Spread,
+    spread: Propagation,
     /// Whether the container has a user namespace, for which options of our mounts are locked.
     locks: bool,
     /// Init's pid.
@@ -43,7 +44,7 @@ impl<'a> MountSources<'a> {
     pub fn new(plan: &'a Plan, init: i32) -> Self {
         Self {
             steps: &plan.mounts,
-            spread: Spread::As(plan.rootfs.host_propagation),
+            spread: Propagation::As(plan.rootfs.host_propagation),
             locks: plan.namespaces.has_own(&USER),
             init,
             namespaces: Vec::new(),
@@ -53,13 +54,14 @@ impl<'a> MountSources<'a> {
     /// For mounts of a container that runs.
     #[must_use]
     pub fn of_running(plan: &'a RunningMounts, init: i32) -> Self {
-        let steps = if let Change::Add(steps) = &plan.change { steps.as_slice() } else { &[] };
+        let steps =
+            if let MountsChange::Add(steps) = &plan.change { steps.as_slice() } else { &[] };
         let locks = plan.namespaces & USER.flag != 0;
-        Self { steps, spread: Spread::AsAsked, locks, init, namespaces: Vec::new() }
+        Self { steps, spread: Propagation::AsAsked, locks, init, namespaces: Vec::new() }
     }
 
-    /// A detached copy of the mount that the source of `mounts[index]` is on, rooted there, or `copy`, if init has made one
-    /// itself; or its new filesystem. Its ids are mapped.
+    /// A detached copy of the mount that the source of `mounts[index]` is on, rooted there, or
+    /// `copy`, if init has made one itself; or its new filesystem. Its ids are mapped.
     ///
     /// # Errors
     /// The failed call's; that the copy would lose options that are locked for a user namespace.
@@ -68,10 +70,12 @@ impl<'a> MountSources<'a> {
         let step = step.context("init asked for the source of a mount that is not there")?;
         let tree = match (&step.source, copy) {
             (MountSource::Bind { .. }, Some(copy)) => copy,
-            (MountSource::Bind { path, recursive, link }, None) => {
-                self.copy(step, path, depth(*recursive), *link).at(format_args!("/mounts/{index}/source"))?
-            }
-            (MountSource::Filesystem { kind, source, options, by_mount: None, .. }, None) if step.idmap.is_some() => {
+            (MountSource::Bind { path, recursive, link }, None) => self
+                .copy(step, path, depth(*recursive), *link)
+                .at(format_args!("/mounts/{index}/source"))?,
+            (MountSource::Filesystem { kind, source, options, by_mount: None, .. }, None)
+                if step.idmap.is_some() =>
+            {
                 mount::new_filesystem(kind, source, options, step.first_attributes())
                     .at(format_args!("/mounts/{index}"))?
             }
@@ -83,14 +87,21 @@ impl<'a> MountSources<'a> {
         Ok(tree)
     }
 
-    fn copy(&self, step: &MountStep, path: &Path, depth: Depth, link: Link) -> Result<OwnedFd> {
-        let last = if link == Link::Follow { LastLink::Follow } else { LastLink::Keep };
+    fn copy(
+        &self,
+        step: &MountStep,
+        path: &Path,
+        depth: Depth,
+        link: SourceLink,
+    ) -> Result<OwnedFd> {
+        let last = if link == SourceLink::Follow { LastLink::Follow } else { LastLink::Keep };
         let tree = mount::clone_source(&path.to_string_lossy(), depth, last)?;
         if self.locks {
             keep_locks(step, path)?;
         }
         if let Some(propagation) = self.spread.of(step) {
-            // As all mounts that init copies itself: what the container mounts there must not reach the host.
+            // As all mounts that init copies itself: what the container mounts there must not reach
+            // the host.
             mount::set_propagation(tree.as_fd(), propagation, Depth::Recursive)?;
         }
         Ok(tree)
@@ -104,7 +115,8 @@ impl<'a> MountSources<'a> {
                 self.namespaces.len() - 1
             }
         };
-        match mount::map_ids(tree.as_fd(), self.namespaces[place].1.as_fd(), depth(idmap.recursive)) {
+        match mount::map_ids(tree.as_fd(), self.namespaces[place].1.as_fd(), depth(idmap.recursive))
+        {
             Err(call) if call.is(Errno::INVAL) => {
                 let below = if idmap.recursive { ", or one mounted below," } else { "" };
                 let what = match source {
@@ -131,26 +143,38 @@ impl<'a> MountSources<'a> {
                 id_mappings::map(&proc, holder.pid, "gid_map", gid).context("gidMappings")?;
                 match wire.receive()? {
                     FromInit::UserNamespace(namespace) => Ok(namespace),
-                    other => anyhow::bail!("unexpected {other:?} from the process with the user namespace"),
+                    other => anyhow::bail!(
+                        "unexpected {other:?} from the process with the user namespace"
+                    ),
                 }
             }
         }
     }
 }
 
-/// The kernel would let nobody in a user namespace take these options off the mounts below; our copy has no such locks.
+/// The kernel would let nobody in a user namespace take these options off the mounts below; our
+/// copy has no such locks.
 fn keep_locks(step: &MountStep, path: &Path) -> Result<()> {
-    const NAMES: [(u64, &str); 4] =
-        [(attr::RDONLY, "ro"), (attr::NOSUID, "nosuid"), (attr::NODEV, "nodev"), (attr::NOEXEC, "noexec")];
-    let cleared: Vec<&str> =
-        NAMES.iter().filter(|(flag, _)| step.recursive.clear & flag != 0).map(|(_, name)| *name).collect();
+    const NAMES: [(u64, &str); 4] = [
+        (attr::RDONLY, "ro"),
+        (attr::NOSUID, "nosuid"),
+        (attr::NODEV, "nodev"),
+        (attr::NOEXEC, "noexec"),
+    ];
+    let cleared: Vec<&str> = NAMES
+        .iter()
+        .filter(|(flag, _)| step.recursive.clear & flag != 0)
+        .map(|(_, name)| *name)
+        .collect();
     if cleared.is_empty() {
         return Ok(());
     }
     let path = path.canonicalize().with_context(|| format!("finding {path:?}"))?;
     let mounts = Proc::open()?.read("self/mountinfo")?;
     let id = mount::of(fd::open(&path, OFlags::PATH)?.as_fd())?.id;
-    let locked = |name: &&str| mountinfo::options_from(&mounts, id, &path).any(|options| options.contains(name));
+    let locked = |name: &&str| {
+        mountinfo::options_from(&mounts, id, &path).any(|options| options.contains(name))
+    };
     match cleared.iter().find(|name| locked(name)) {
         Some(name) => {
             // What the kernel would answer in the container's user namespace.
@@ -163,14 +187,15 @@ fn keep_locks(step: &MountStep, path: &Path) -> Result<()> {
 
 /// How the copy of a source spreads what is mounted on it.
 #[derive(Debug, Clone, Copy)]
-enum Spread {
-    /// As all of the host's mounts do that the container has a copy of; as they are where there is nothing.
+enum Propagation {
+    /// As all of the host's mounts do that the container has a copy of; as they are where there is
+    /// nothing.
     As(Option<u64>),
     /// As the options of the mount say: to nobody, unless they ask for it.
     AsAsked,
 }
 
-impl Spread {
+impl Propagation {
     fn of(self, step: &MountStep) -> Option<u64> {
         let asks_for = |propagation| step.propagation.iter().any(|(flag, _)| *flag == propagation);
         match self {
@@ -190,23 +215,27 @@ fn open_user_namespace(pid: i32) -> Result<OwnedFd, Call> {
     fd::open(format!("/proc/{pid}/ns/user").as_ref(), OFlags::RDONLY)
 }
 
-/// A process that does nothing but live in a new user namespace, as no call makes one without, and hand it to us: it
-/// cannot be looked into. It ends when dropped, and with the wire, so with us.
+/// A process that does nothing but live in a new user namespace, as no call makes one without, and
+/// hand it to us: it cannot be looked into. It ends when dropped, and with the wire, so with us.
 fn hold_user_namespace() -> Result<(Child, RuntimeEnd)> {
     let (ours, theirs) = sync::pair()?;
-    let birth = Birth { namespaces: USER.flag, ..Birth::default() };
+    let birth = CloneRequest { namespaces: USER.flag, ..CloneRequest::default() };
     let newborn = clone::clone(SingleThreaded::prove()?, &birth, || {
         close_runtime_end(&ours);
         let own = fd::open("/proc/self/ns/user".as_ref(), OFlags::RDONLY).map_err(Into::into);
-        let handed = own.and_then(|own| theirs.tell(&FromInit::UserNamespace(own)));
+        let handed = own.and_then(|own| theirs.send(&FromInit::UserNamespace(own)));
         i32::from(handed.and_then(|()| theirs.next()).is_err())
     });
     Ok((Child::adopt(newborn.context("making a user namespace for the mapping")?), ours))
 }
 
-/// The type of the filesystem that `path` is on: of the mount with its mount's id (proc_pid_mountinfo(5)).
+/// The type of the filesystem that `path` is on: of the mount with its mount's id
+/// (proc_pid_mountinfo(5)).
 fn filesystem_of(path: &Path) -> Option<String> {
-    let id = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).ok()?.stx_mnt_id.to_string();
+    let id = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID)
+        .ok()?
+        .stx_mnt_id
+        .to_string();
     let mounts = Proc::open().ok()?.read("self/mountinfo").ok()?;
     let line = mounts.lines().find(|line| line.split(' ').next() == Some(&id))?;
     line.split_once(" - ")?.1.split(' ').next().map(str::to_owned)

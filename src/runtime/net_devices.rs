@@ -2,14 +2,16 @@
 //! config.json: linux.netDevices
 //! process: runtime
 //!
-//! All are looked at before any is moved, and a `create` that fails brings back what it has moved, as it was: else a
-//! failure would destroy a veth together with the namespace that it is in. Once the container is there, the devices
-//! belong to its namespace, and what becomes of them at the end is the kernel's decision, as the specification demands.
+//! All are looked at before any is moved, and a `create` that fails brings back what it has moved,
+//! as it was: else a failure would destroy a veth together with the namespace that it is in. Once
+//! the container is there, the devices belong to its namespace, and what becomes of them at the end
+//! is the kernel's decision, as the specification demands.
 //!
-//! Other processes may be root in a namespace that is joined: they can rename, delete and make devices there. So a
-//! device has its index from us when it is moved, and it is brought back by that index, through a namespace that
-//! nobody else is in. There it is seen whether it is the one that was moved: if a device with that index has left the
-//! container's namespace before, it is not.
+//! Other processes may be root in a namespace that is joined: they can rename, delete and make
+//! devices there. So a device has its index from us when it is moved, and it is brought back by
+//! that index, through a namespace that nobody else is in. There it is seen whether it is the one
+//! that was moved: if a device with that index has left the container's namespace before, it is
+//! not.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,21 +20,22 @@ use anyhow::bail;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::spawn::visiting;
+use super::spawn::with_namespaces_restored;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::namespaces::NETWORK;
-use crate::plan::net_devices::{NetDevice, numbered};
-use crate::sys::netlink::{Address, Departures, Device, Netlink};
+use crate::plan::net_devices::{NetDevicePlan, numbered};
+use crate::sys::netlink::{Address, DeviceChanges, Interface, Netlink};
 use crate::sys::{Call, Named, clone, fd};
 
-/// How many indices are tried until one is free in another namespace, and how many names of a template are looked for.
+/// How many indices are tried until one is free in another namespace, and how many names of a
+/// template are looked for.
 const TRIES: usize = 4096;
 
 /// Devices that have been moved; they come back when this is dropped, unless they are kept.
 #[derive(Debug, Default)]
-pub struct Moved(Option<Transfer>);
+pub struct MovedDevices(Option<Transfer>);
 
-impl Moved {
+impl MovedDevices {
     /// Leaves them where they are.
     pub fn keep(&mut self) {
         if let Some(transfer) = &mut self.0 {
@@ -44,16 +47,16 @@ impl Moved {
 /// Two namespaces, and what has been moved from one to the other.
 #[derive(Debug)]
 struct Transfer {
-    host: Namespace,
-    container: Namespace,
+    host: NetNamespace,
+    container: NetNamespace,
     /// Of the container's namespace.
-    departures: Departures,
+    departures: DeviceChanges,
     devices: Vec<MovedDevice>,
 }
 
 /// A network namespace, which stays while this is there.
 #[derive(Debug)]
-struct Namespace {
+struct NetNamespace {
     file: OwnedFd,
     netlink: Netlink,
 }
@@ -76,21 +79,26 @@ struct MovedDevice {
 ///
 /// # Errors
 /// The failed call's, with the place in config.json; then all are where they were.
-pub fn move_in(plan: &[NetDevice], init: i32) -> Result<Moved> {
+pub fn move_in(plan: &[NetDevicePlan], init: i32) -> Result<MovedDevices> {
     move_those(plan, init, |_, _| Ok(true))
 }
 
-/// As [`move_in`], into a namespace that was joined when the container was saved: the devices that are in it stay there.
+/// As [`move_in`], into a namespace that was joined when the container was saved: the devices that
+/// are in it stay there.
 ///
 /// # Errors
 /// As [`move_in`].
-pub fn move_in_missing(plan: &[NetDevice], init: i32) -> Result<Moved> {
+pub fn move_in_missing(plan: &[NetDevicePlan], init: i32) -> Result<MovedDevices> {
     move_those(plan, init, |transfer, device| Ok(!transfer.is_there(device)?))
 }
 
-fn move_those(plan: &[NetDevice], init: i32, is_due: impl Fn(&Transfer, &NetDevice) -> Result<bool>) -> Result<Moved> {
+fn move_those(
+    plan: &[NetDevicePlan],
+    init: i32,
+    is_due: impl Fn(&Transfer, &NetDevicePlan) -> Result<bool>,
+) -> Result<MovedDevices> {
     if plan.is_empty() {
-        return Ok(Moved::default());
+        return Ok(MovedDevices::default());
     }
     let mut transfer = Transfer::to_namespace_of(init).at("/linux/netDevices")?;
     let mut due = Vec::with_capacity(plan.len());
@@ -107,42 +115,49 @@ fn move_those(plan: &[NetDevice], init: i32, is_due: impl Fn(&Transfer, &NetDevi
     for (device, prepared) in due.iter().zip(prepared) {
         transfer.bring_in(prepared).at(&device.key)?;
     }
-    Ok(Moved(Some(transfer)))
+    Ok(MovedDevices(Some(transfer)))
 }
 
 /// Whether the host has the device.
 ///
 /// # Errors
 /// When it has not; the failed call's.
-pub fn look_for(device: &NetDevice) -> Result<()> {
+pub fn look_for(device: &NetDevicePlan) -> Result<()> {
     on_host(&Netlink::open()?, &device.name).map(drop)
 }
 
-fn on_host(host: &Netlink, name: &str) -> Result<Device> {
+fn on_host(host: &Netlink, name: &str) -> Result<Interface> {
     host.device(name)?.with_context(|| format!("there is no network device {name:?}"))
 }
 
 impl Transfer {
     fn to_namespace_of(init: i32) -> Result<Self> {
-        let host = Namespace { file: open_namespace("self")?, netlink: Netlink::open()? };
+        let host = NetNamespace { file: open_namespace("self")?, netlink: Netlink::open()? };
         let file = open_namespace(&init.to_string())?;
         let id = |file: &OwnedFd| {
             let stat = rustix::fs::fstat(file).named(|| "fstat()".to_owned())?;
             Ok::<_, Call>((stat.st_dev, stat.st_ino))
         };
         if id(&host.file)? == id(&file)? {
-            bail!("unable to move network devices: the NET namespace that the container joins is the host's");
+            bail!(
+                "unable to move network devices: the NET namespace that the container joins is the host's"
+            );
         }
-        let (netlink, departures) = visiting([&NETWORK].into_iter(), || {
+        let (netlink, departures) = with_namespaces_restored([&NETWORK].into_iter(), || {
             clone::setns(file.as_fd(), NETWORK.flag)?;
-            Ok((Netlink::open()?, Departures::watch()?))
+            Ok((Netlink::open()?, DeviceChanges::watch()?))
         })?;
-        Ok(Self { host, container: Namespace { file, netlink }, departures, devices: Vec::new() })
+        Ok(Self {
+            host,
+            container: NetNamespace { file, netlink },
+            departures,
+            devices: Vec::new(),
+        })
     }
 
-    /// Whether the container's namespace has the device already. Of a template's number nothing is known; there it
-    /// counts that the host does not have the device.
-    fn is_there(&self, device: &NetDevice) -> Result<bool> {
+    /// Whether the container's namespace has the device already. Of a template's number nothing is
+    /// known; there it counts that the host does not have the device.
+    fn is_there(&self, device: &NetDevicePlan) -> Result<bool> {
         let container = &self.container.netlink;
         if !device.inside.contains('%') {
             return Ok(container.device(&device.inside)?.is_some());
@@ -159,21 +174,29 @@ impl Transfer {
     }
 
     /// Looks at a device, and whether its name is free; changes nothing. `others` have theirs.
-    fn prepare(&self, device: &NetDevice, others: &[MovedDevice]) -> Result<MovedDevice> {
+    fn prepare(&self, device: &NetDevicePlan, others: &[MovedDevice]) -> Result<MovedDevice> {
         let found = on_host(&self.host.netlink, &device.name)?;
         let inside = self.free_name(&device.inside, others)?;
         let mut addresses = self.host.netlink.addresses(found.index)?;
         addresses.retain(Address::is_permanent);
-        let Device { index, up } = found;
-        Ok(MovedDevice { name: device.name.clone(), index, up, addresses, inside, index_inside: None })
+        let Interface { index, up } = found;
+        Ok(MovedDevice {
+            name: device.name.clone(),
+            index,
+            up,
+            addresses,
+            inside,
+            index_inside: None,
+        })
     }
 
-    /// The kernel would only see when the device has moved already that its name there is taken; so the number for a
-    /// template is found here, too.
+    /// The kernel would only see when the device has moved already that its name there is taken; so
+    /// the number for a template is found here, too.
     fn free_name(&self, wanted: &str, others: &[MovedDevice]) -> Result<String> {
         let is_free = |name: &str| {
             Ok::<_, Call>(
-                others.iter().all(|other| other.inside != name) && self.container.netlink.device(name)?.is_none(),
+                others.iter().all(|other| other.inside != name)
+                    && self.container.netlink.device(name)?.is_none(),
             )
         };
         if !wanted.contains('%') {
@@ -210,7 +233,7 @@ impl Transfer {
         if inside.is_empty() {
             return Ok(());
         }
-        let transit = Namespace::new()?;
+        let transit = NetNamespace::new()?;
         let mut fetched = Vec::with_capacity(inside.len());
         for device in inside {
             let index = device.index_inside.unwrap_or_default();
@@ -235,13 +258,19 @@ impl Transfer {
         Ok(())
     }
 
-    fn return_to_host(&self, device: &MovedDevice, in_transit: i32, transit: &Namespace) -> Result<()> {
+    fn return_to_host(
+        &self,
+        device: &MovedDevice,
+        in_transit: i32,
+        transit: &NetNamespace,
+    ) -> Result<()> {
         let index = transit.hand_over(in_transit, &self.host, &device.name)?;
         self.host.settle(index, device.addresses.iter(), device.up)
     }
 }
 
-/// Whether the device that has left the container's namespace with this index, as the last one, was the only one.
+/// Whether the device that has left the container's namespace with this index, as the last one, was
+/// the only one.
 fn is_the_moved_one(departures: &BTreeMap<i32, usize>, index: i32) -> Result<()> {
     match departures.get(&index) {
         Some(1) => Ok(()),
@@ -253,21 +282,25 @@ fn is_the_moved_one(departures: &BTreeMap<i32, usize>, index: i32) -> Result<()>
 fn report(device: &MovedDevice, result: Result<()>) {
     // There is an error on its way already, which matters more than this one.
     if let Err(error) = result {
-        log::warn!("the network device {:?} is not brought back to the host: {error:#}", device.name);
+        log::warn!(
+            "the network device {:?} is not brought back to the host: {error:#}",
+            device.name
+        );
     }
 }
 
-impl Namespace {
+impl NetNamespace {
     /// One that nobody else is in.
     fn new() -> Result<Self> {
-        visiting([&NETWORK].into_iter(), || {
+        with_namespaces_restored([&NETWORK].into_iter(), || {
             clone::unshare(NETWORK.flag)?;
             Ok(Self { file: open_namespace("thread-self")?, netlink: Netlink::open()? })
         })
     }
 
-    /// Moves a device to the namespace `to`, where it has this name; gives its index there. The kernel gives no device
-    /// an index that is taken, so the index is that of this device and no other.
+    /// Moves a device to the namespace `to`, where it has this name; gives its index there. The
+    /// kernel gives no device an index that is taken, so the index is that of this device and no
+    /// other.
     fn hand_over(&self, index: i32, to: &Self, name: &str) -> Result<i32> {
         let mut tries = (index.max(1)..).take(TRIES);
         loop {
@@ -279,8 +312,14 @@ impl Namespace {
         }
     }
 
-    /// Gives a device that has just come its addresses. An IPv6 one may have lost them by being down, too.
-    fn settle<'a>(&self, index: i32, addresses: impl Iterator<Item = &'a Address>, up: bool) -> Result<()> {
+    /// Gives a device that has just come its addresses. An IPv6 one may have lost them by being
+    /// down, too.
+    fn settle<'a>(
+        &self,
+        index: i32,
+        addresses: impl Iterator<Item = &'a Address>,
+        up: bool,
+    ) -> Result<()> {
         for address in addresses {
             self.netlink.add_address(index, address)?;
         }

@@ -14,19 +14,25 @@ use crate::sys::{Named, fd};
 /// The failed call's.
 pub fn write(path: &Path, pid: i32) -> Result<()> {
     let context = || format!("writing the pid file {}", path.display());
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let directory =
-        rustix::fs::openat(CWD, directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .named(|| format!("open({directory:?})"))
-            .with_context(context)?;
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let directory = rustix::fs::openat(
+        CWD,
+        directory,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .named(|| format!("open({directory:?})"))
+    .with_context(context)?;
     let new = format!(".{name}");
     // A left-over of somebody who was killed; of anybody else's the creation below speaks.
     let _ = rustix::fs::unlinkat(&directory, &*new, AtFlags::empty());
     let mut file = fd::create_new(&directory, &new, 0o644).with_context(context)?;
     let written = file.write_all(pid.to_string().as_bytes()).named(|| format!("write({new:?})"));
     let renamed = written.and_then(|()| {
-        rustix::fs::renameat(&directory, &*new, &directory, &*name).named(|| format!("rename({new:?}, {name:?})"))
+        rustix::fs::renameat(&directory, &*new, &directory, &*name)
+            .named(|| format!("rename({new:?}, {name:?})"))
     });
     if renamed.is_err() {
         let _ = rustix::fs::unlinkat(&directory, &*new, AtFlags::empty());

@@ -1,6 +1,5 @@
-//! `--pidfd-socket`: a descriptor for the process, sent to whoever wants to watch or signal it without the danger of a
-//! recycled pid.
-//! process: runtime
+//! `--pidfd-socket`: a descriptor for the process, sent to whoever wants to watch or signal it
+//! without the danger of a recycled pid. process: runtime
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -34,6 +33,7 @@ impl PidfdSocket {
     /// # Errors
     /// The failed call's.
     pub fn send(&self, process: &Init, what: &str) -> Result<()> {
-        socket::send(&self.0, what.as_bytes(), Some(process.as_fd())).context("sending the pidfd (--pidfd-socket)")
+        socket::send(&self.0, what.as_bytes(), Some(process.as_fd()))
+            .context("sending the pidfd (--pidfd-socket)")
     }
 }

@@ -1,7 +1,8 @@
-//! A terminal in the foreground: we stand between the program's and our own, until the program ends.
-//! process: runtime
+//! A terminal in the foreground: we stand between the program's and our own, until the program
+//! ends. process: runtime
 //!
-//! One thread, which waits for whatever can go on. What is on its way is never more than two buffers.
+//! One thread, which waits for whatever can go on. What is on its way is never more than two
+//! buffers.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -17,14 +18,14 @@ use crate::error::Result;
 use crate::sys::pidfd::Exit;
 use crate::sys::signal::Queue;
 use crate::sys::terminal::{self, Raw};
-use crate::sys::wait::{self, Bound, Why};
+use crate::sys::wait::{self, Bound, Unbounded};
 use crate::sys::{Call, Named, fd};
 
 /// A pipe that takes anything takes this much (pipe(7), `PIPE_BUF`), so that no write to it blocks.
 const BUFFER: usize = 4096;
 
-/// More than the kernel keeps of what a program has written to its terminal. Whatever comes beyond it when the program has
-/// ended is by somebody whom it has left behind, and who may never stop.
+/// More than the kernel keeps of what a program has written to its terminal. Whatever comes beyond
+/// it when the program has ended is by somebody whom it has left behind, and who may never stop.
 const MOST_AT_THE_END: usize = 1 << 20;
 
 /// The program's terminal, shown on ours, which is raw meanwhile and afterwards as it was.
@@ -36,12 +37,13 @@ pub struct Relay {
     own: OwnedFd,
     /// The program's; nothing any more when nobody sees it, which hangs it up.
     master: Option<OwnedFd>,
-    /// Held, so that a program may close its terminal for a while, and the master always has another side.
+    /// Held, so that a program may close its terminal for a while, and the master always has
+    /// another side.
     _slave: OwnedFd,
     signals: Queue,
     screen: OwnedFd,
-    typed: Way,
-    shown: Way,
+    typed: RelayBuffer,
+    shown: RelayBuffer,
 }
 
 /// What may be ready.
@@ -62,8 +64,8 @@ impl Relay {
     pub fn begin(own: OwnedFd, master: OwnedFd) -> Result<Self> {
         let slave = terminal::slave_of(master.as_fd())?;
         fd::set_nonblocking(&master)?;
-        // Somebody has to make the carriage returns: the program's terminal if ours is raw, and else ours; and nobody, if
-        // it is not shown on a terminal at all.
+        // Somebody has to make the carriage returns: the program's terminal if ours is raw, and
+        // else ours; and nobody, if it is not shown on a terminal at all.
         let (raw, shown) = (isatty(stdin()), isatty(stdout()));
         if !(raw && shown) {
             terminal::plain_newlines(&master)?;
@@ -75,15 +77,15 @@ impl Relay {
             own,
             master: Some(master),
             _slave: slave,
-            typed: Way::new(),
-            shown: Way::new(),
+            typed: RelayBuffer::new(),
+            shown: RelayBuffer::new(),
         };
         relay.resize();
         Ok(relay)
     }
 
-    /// Goes on until the program has ended and all that it wrote is shown; every signal that we get meanwhile, but that of
-    /// another size, goes to the program.
+    /// Goes on until the program has ended and all that it wrote is shown; every signal that we get
+    /// meanwhile, but that of another size, goes to the program.
     ///
     /// # Errors
     /// Those of waiting.
@@ -101,7 +103,7 @@ impl Relay {
                             }
                         }
                     }
-                    End::Keyboard => self.typed.open = self.typed.read(stdin()) != Moved::Never,
+                    End::Keyboard => self.typed.open = self.typed.read(stdin()) != Progress::Never,
                     End::Master => self.exchange(),
                     End::Screen => self.show(),
                 }
@@ -129,22 +131,29 @@ impl Relay {
                 fds.push(PollFd::from_borrowed_fd(fd, events));
             }
         }
-        wait::any(&mut fds, Bound::Endless(Why::ProgramRuns))?;
-        Ok(ends.into_iter().zip(fds).filter(|(_, fd)| !fd.revents().is_empty()).map(|(end, _)| end).collect())
+        wait::any(&mut fds, Bound::Endless(Unbounded::ProgramRuns))?;
+        Ok(ends
+            .into_iter()
+            .zip(fds)
+            .filter(|(_, fd)| !fd.revents().is_empty())
+            .map(|(end, _)| end)
+            .collect())
     }
 
     /// Reads from the program's terminal and writes to it, as far as it goes.
     fn exchange(&mut self) {
         let Some(master) = &self.master else { return };
-        let read = if self.shown.wants_more() { self.shown.read(master) } else { Moved::Nothing };
-        let written = if self.typed.is_empty() { Moved::Nothing } else { self.typed.write(master) };
-        if read == Moved::Never || written == Moved::Never {
+        let read =
+            if self.shown.wants_more() { self.shown.read(master) } else { Progress::Nothing };
+        let written =
+            if self.typed.is_empty() { Progress::Nothing } else { self.typed.write(master) };
+        if read == Progress::Never || written == Progress::Never {
             self.hang_up();
         }
     }
 
     fn show(&mut self) {
-        if self.shown.write(&self.screen) == Moved::Never {
+        if self.shown.write(&self.screen) == Progress::Never {
             self.hang_up();
         }
     }
@@ -156,14 +165,15 @@ impl Relay {
         self.shown.close();
     }
 
-    /// What the program wrote before its end. Whoever does not want to wait for that may say so by a signal.
+    /// What the program wrote before its end. Whoever does not want to wait for that may say so by
+    /// a signal.
     fn show_the_rest(&mut self) -> Result<()> {
         self.typed.close();
         let mut length = 0;
         while length < MOST_AT_THE_END {
             if self.shown.is_empty() {
                 let Some(master) = &self.master else { break };
-                if self.shown.read(master) != Moved::Some {
+                if self.shown.read(master) != Progress::Some {
                     break;
                 }
                 length += self.shown.length();
@@ -181,7 +191,8 @@ impl Relay {
     }
 
     fn is_interrupted(&self) -> Result<bool, Call> {
-        const INTERRUPTS: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
+        const INTERRUPTS: [Signal; 4] =
+            [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
         while let Some(number) = self.signals.next()? {
             if INTERRUPTS.iter().any(|signal| *signal as i32 == number) {
                 return Ok(true);
@@ -198,10 +209,11 @@ impl Relay {
     }
 }
 
-/// Our standard output. A terminal is opened once more: not to wait when it is stopped is for us, and for nobody else
-/// who has it.
+/// Our standard output. A terminal is opened once more: not to wait when it is stopped is for us,
+/// and for nobody else who has it.
 fn screen() -> Result<OwnedFd, Call> {
-    let again = || fd::open("/proc/self/fd/1".as_ref(), OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY);
+    let again =
+        || fd::open("/proc/self/fd/1".as_ref(), OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY);
     match isatty(stdout()).then(again) {
         Some(Ok(screen)) => Ok(screen),
         _ => stdout().try_clone_to_owned().named(|| "dup(stdout)".to_owned()),
@@ -210,7 +222,7 @@ fn screen() -> Result<OwnedFd, Call> {
 
 /// The way from one file to another.
 #[derive(Debug)]
-struct Way {
+struct RelayBuffer {
     buffer: Box<[u8; BUFFER]>,
     /// Where in the buffer that begins and ends which is still to be written.
     from: usize,
@@ -221,14 +233,14 @@ struct Way {
 
 /// What came of reading or writing once.
 #[derive(Debug, PartialEq, Eq)]
-enum Moved {
+enum Progress {
     Some,
     Nothing,
     /// And never will: the other side is gone.
     Never,
 }
 
-impl Way {
+impl RelayBuffer {
     fn new() -> Self {
         Self { buffer: Box::new([0; BUFFER]), from: 0, to: 0, open: true }
     }
@@ -250,26 +262,26 @@ impl Way {
     }
 
     /// Into the empty buffer.
-    fn read(&mut self, source: impl AsFd) -> Moved {
+    fn read(&mut self, source: impl AsFd) -> Progress {
         match rustix::io::read(source, &mut self.buffer[..]) {
-            Ok(0) => Moved::Never,
+            Ok(0) => Progress::Never,
             Ok(length) => {
                 (self.from, self.to) = (0, length);
-                Moved::Some
+                Progress::Some
             }
-            Err(Errno::AGAIN | Errno::INTR) => Moved::Nothing,
-            Err(_) => Moved::Never,
+            Err(Errno::AGAIN | Errno::INTR) => Progress::Nothing,
+            Err(_) => Progress::Never,
         }
     }
 
-    fn write(&mut self, target: impl AsFd) -> Moved {
+    fn write(&mut self, target: impl AsFd) -> Progress {
         match rustix::io::write(target, self.buffer.get(self.from..self.to).unwrap_or_default()) {
             Ok(length) => {
                 self.from += length;
-                Moved::Some
+                Progress::Some
             }
-            Err(Errno::AGAIN | Errno::INTR) => Moved::Nothing,
-            Err(_) => Moved::Never,
+            Err(Errno::AGAIN | Errno::INTR) => Progress::Nothing,
+            Err(_) => Progress::Never,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Where criu brings processes back: in the container's cgroup, and with the rootfs where criu wants it.
+//! Where criu brings processes back: in the container's cgroup, and with the rootfs where criu
+//! wants it.
 //! config.json: mounts[].destination, root.path, root.readonly, linux.maskedPaths
 //! process: runtime; `make_mount_points` runs in a process of its own
 
@@ -8,28 +9,29 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::spawn::{Child, DEATH, close_runtime_end, visiting};
+use super::spawn::{Child, DEATH, close_runtime_end, with_namespaces_restored};
 use super::stdio;
-use crate::cgroup::{Born, Cgroup};
-use crate::criu::{Criu, Program};
+use crate::cgroup::{Cgroup, CgroupMembership};
+use crate::criu::{Criu, CriuProgram};
 use crate::error::{AtKey, Context, Report, Result};
 use crate::plan::Plan;
 use crate::plan::masked_paths::{ListedPath, MASK_ATTRIBUTES};
-use crate::plan::mount_options::{Link, attr};
+use crate::plan::mount_options::{SourceLink, attr};
 use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::{MOUNT, NETWORK};
 use crate::sync::{self, FromInit};
-use crate::sys::clone::{self, Birth, SingleThreaded};
+use crate::sys::clone::{self, CloneRequest, SingleThreaded};
 use crate::sys::mount::{self, Depth, LastLink};
 use crate::sys::proc::Proc;
 use crate::sys::root::{Root, file_type, link_target};
 use crate::sys::{Call, Named, fd, pidfd, process};
 
-/// A directory with the rootfs mounted on it, removed when dropped: criu wants a mount whose parent nothing covers.
+/// A directory with the rootfs mounted on it, removed when dropped: criu wants a mount whose parent
+/// nothing covers.
 #[derive(Debug)]
-pub struct Place(PathBuf);
+pub struct MountPoint(PathBuf);
 
-impl Place {
+impl MountPoint {
     /// Makes it, and the mount points in the rootfs.
     ///
     /// # Errors
@@ -37,7 +39,8 @@ impl Place {
     pub fn make(plan: &Plan, path: PathBuf) -> Result<Self> {
         rustix::fs::mkdir(&path, Mode::RWXU).named(|| format!("mkdir({path:?})"))?;
         let place = Self(path); // removed on drop
-        in_child(MOUNT.flag, || make_mount_points(plan, &place.0)).context("making mount points")?;
+        in_child(MOUNT.flag, || make_mount_points(plan, &place.0))
+            .context("making mount points")?;
         attach_rootfs(&clone_rootfs(plan)?, &place.0)?;
         Ok(place)
     }
@@ -49,7 +52,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for MountPoint {
     fn drop(&mut self) {
         // With the container's directory it goes at the latest.
         let _ = mount::detach(&self.0.to_string_lossy());
@@ -57,15 +60,22 @@ impl Drop for Place {
     }
 }
 
-/// Starts criu for a container: the restored are born in its cgroup, as it is in there itself, under its limits. It has
-/// our standard streams and `joined`.
+/// Starts criu for a container: the restored are born in its cgroup, as it is in there itself,
+/// under its limits. It has our standard streams and `joined`.
 ///
 /// # Errors
 /// What went wrong on either side.
-pub fn start(program: &Program, plan: &Plan, cgroup: &mut Cgroup, joined: &[OwnedFd]) -> Result<Criu> {
+pub fn start(
+    program: &CriuProgram,
+    plan: &Plan,
+    cgroup: &mut Cgroup,
+    joined: &[OwnedFd],
+) -> Result<Criu> {
     let directory = cgroup.clone_into().map(|fd| fd.try_clone_to_owned()).transpose()?;
-    let born = if directory.is_some() { Born::Inside } else { Born::Outside };
-    let birth = Birth { cgroup: directory.as_ref().map(AsFd::as_fd), ..Birth::default() };
+    let born =
+        if directory.is_some() { CgroupMembership::Inside } else { CgroupMembership::Outside };
+    let birth =
+        CloneRequest { cgroup: directory.as_ref().map(AsFd::as_fd), ..CloneRequest::default() };
     let joined: Vec<_> = joined.iter().map(AsFd::as_fd).collect();
     stdio::give(&plan.entry)?;
     program.start(&birth, &joined, |pid| {
@@ -74,8 +84,8 @@ pub fn start(program: &Program, plan: &Plan, cgroup: &mut Cgroup, joined: &[Owne
     })
 }
 
-/// Makes the root of the container whose first process is `pid` read-only, if it is to be, and the masks of files: criu
-/// leaves them writable.
+/// Makes the root of the container whose first process is `pid` read-only, if it is to be, and the
+/// masks of files: criu leaves them writable.
 ///
 /// # Errors
 /// The failed call's, with the place in config.json.
@@ -91,7 +101,8 @@ pub fn protect(plan: &Plan, pid: i32) -> Result<()> {
             protect_mask(&root, path).at(format_args!("/linux/maskedPaths/{index}"))?;
         }
         if plan.rootfs.readonly {
-            mount::set_attributes(root.as_fd(), attr::RDONLY, 0, Depth::This).at("/root/readonly")?;
+            mount::set_attributes(root.as_fd(), attr::RDONLY, 0, Depth::This)
+                .at("/root/readonly")?;
         }
         Ok(())
     })
@@ -109,23 +120,29 @@ fn protect_mask(root: &Root, path: &str) -> Result<(), Call> {
     mount::set_attributes(mask.as_fd(), MASK_ATTRIBUTES, 0, Depth::This)
 }
 
-/// Does something in a process of its own, with namespaces of its own, so that nothing of it stays with us.
+/// Does something in a process of its own, with namespaces of its own, so that nothing of it stays
+/// with us.
 fn in_child(namespaces: u32, work: impl FnOnce() -> Result<()>) -> Result<()> {
     let (ours, theirs) = sync::pair()?;
-    let newborn = clone::clone(SingleThreaded::prove()?, &Birth { namespaces, ..Birth::default() }, || {
-        close_runtime_end(&ours);
-        if let Err(error) = work() {
-            // If nobody hears it, nobody wants to know.
-            let _ = theirs.tell(&FromInit::Failed(Report::of(&error)));
-            return 1;
-        }
-        0
-    })?;
+    let newborn = clone::clone(
+        SingleThreaded::prove()?,
+        &CloneRequest { namespaces, ..CloneRequest::default() },
+        || {
+            close_runtime_end(&ours);
+            if let Err(error) = work() {
+                // If nobody hears it, nobody wants to know.
+                let _ = theirs.send(&FromInit::Failed(Report::of(&error)));
+                return 1;
+            }
+            0
+        },
+    )?;
     drop(theirs);
     let mut child = Child::adopt(newborn);
     match ours.receive()? {
         FromInit::End => {
-            let exit = pidfd::reap_within(child.pidfd.as_fd(), DEATH)?.context("a process of ours does not end")?;
+            let exit = pidfd::reap_within(child.pidfd.as_fd(), DEATH)?
+                .context("a process of ours does not end")?;
             child.release();
             anyhow::ensure!(exit.shell_code() == 0, "a process of ours died");
             Ok(())
@@ -140,11 +157,12 @@ fn attach_rootfs(rootfs: &OwnedFd, place: &Path) -> Result<()> {
 }
 
 fn clone_rootfs(plan: &Plan) -> Result<OwnedFd> {
-    mount::clone_tree_at(CWD, &plan.rootfs.path.to_string_lossy(), Depth::Recursive).at("/root/path")
+    mount::clone_tree_at(CWD, &plan.rootfs.path.to_string_lossy(), Depth::Recursive)
+        .at("/root/path")
 }
 
-/// What `create` makes for its mounts in the rootfs, criu wants to be there: the rootfs may be a new one. What is mounted
-/// from the host is mounted here, too, for mount points may be in it.
+/// What `create` makes for its mounts in the rootfs, criu wants to be there: the rootfs may be a
+/// new one. What is mounted from the host is mounted here, too, for mount points may be in it.
 fn make_mount_points(plan: &Plan, place: &Path) -> Result<()> {
     // We have a copy of the host's mounts, and what we do must not get back to it.
     mount::isolate(&Proc::open()?, &place.to_string_lossy())?;
@@ -166,9 +184,9 @@ fn make_mount_point(root: &Root, step: &MountStep) -> Result<()> {
         MountSource::Filesystem { .. } => drop(root.mkdir_all(&step.destination)?),
         MountSource::Bind { path, recursive, link } => {
             let depth = if *recursive { Depth::Recursive } else { Depth::This };
-            let last = if *link == Link::Copy { LastLink::Keep } else { LastLink::Follow };
+            let last = if *link == SourceLink::Copy { LastLink::Keep } else { LastLink::Follow };
             let source = mount::clone_source(&path.to_string_lossy(), depth, last)?;
-            if *link == Link::Copy && file_type(source.as_fd())? == FileType::Symlink {
+            if *link == SourceLink::Copy && file_type(source.as_fd())? == FileType::Symlink {
                 return Ok(root.symlink(&step.destination, &link_target(source.as_fd())?)?);
             }
             mount::set_propagation(source.as_fd(), libc::MS_PRIVATE, Depth::Recursive)?;
@@ -183,12 +201,15 @@ fn make_mount_point(root: &Root, step: &MountStep) -> Result<()> {
     Ok(())
 }
 
-/// Whether a mount is on a filesystem that is new, so that its mount point comes with that: from the images, or from the
-/// kernel.
+/// Whether a mount is on a filesystem that is new, so that its mount point comes with that: from
+/// the images, or from the kernel.
 fn is_in_filesystem(step: &MountStep, plan: &Plan) -> bool {
     let is_below = |other: &MountStep| {
         matches!(other.source, MountSource::Filesystem { .. })
-            && step.destination.strip_prefix(&other.destination).is_some_and(|rest| rest.starts_with('/'))
+            && step
+                .destination
+                .strip_prefix(&other.destination)
+                .is_some_and(|rest| rest.starts_with('/'))
     };
     plan.mounts.iter().any(is_below)
 }
@@ -199,7 +220,7 @@ fn is_in_filesystem(step: &MountStep, plan: &Plan) -> bool {
 /// The failed call's.
 pub fn loopback_up(pid: i32) -> Result<()> {
     let namespace = fd::open(format!("/proc/{pid}/ns/net").as_ref(), OFlags::RDONLY)?;
-    visiting([&NETWORK].into_iter(), || {
+    with_namespaces_restored([&NETWORK].into_iter(), || {
         clone::setns(namespace.as_fd(), NETWORK.flag)?;
         process::loopback_up().context("bringing the loopback interface up")
     })

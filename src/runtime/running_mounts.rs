@@ -1,6 +1,5 @@
-//! Sends a process into a container that runs, to make mounts there or take them away, and opens on the host what it
-//! asks for.
-//! process: runtime
+//! Sends a process into a container that runs, to make mounts there or take them away, and opens on
+//! the host what it asks for. process: runtime
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -11,7 +10,7 @@ use crate::error::{Context, Failure, Result};
 use crate::init;
 use crate::plan::running_mounts::RunningMounts;
 use crate::sync::{self, FromInit};
-use crate::sys::clone::{self, Birth, SingleThreaded};
+use crate::sys::clone::{self, CloneRequest, SingleThreaded};
 use crate::sys::{pidfd, process};
 
 /// How long the process may take: the container is locked meanwhile.
@@ -20,14 +19,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Does what the plan says in the container whose init is the process `pid`.
 ///
 /// # Errors
-/// What went wrong on either side; then no mount is there that was not there before, unless what was to be taken away is
-/// gone in part.
+/// What went wrong on either side; then no mount is there that was not there before, unless what
+/// was to be taken away is gone in part.
 pub fn change(plan: &RunningMounts, init: &OwnedFd, pid: i32) -> Result<()> {
     let token = SingleThreaded::prove()?;
     let (wire, end) = sync::pair()?;
-    // Where the container has the host's pid namespace, it sees the process from the first moment (CVE-2016-9962).
+    // Where the container has the host's pid namespace, it sees the process from the first moment
+    // (CVE-2016-9962).
     let newborn = process::while_undumpable(|| {
-        clone::clone(token, &Birth::default(), || {
+        clone::clone(token, &CloneRequest::default(), || {
             close_runtime_end(&wire);
             init::inside::main(plan, init, &end)
         })
@@ -40,10 +40,15 @@ pub fn change(plan: &RunningMounts, init: &OwnedFd, pid: i32) -> Result<()> {
         // The container may have a filesystem of its own on the way that never answers.
         let in_time = || match began.elapsed() < PATIENCE {
             true => Ok(()),
-            false => Err(Failure::WrongStatus("a look-up in the container does not end".to_owned()).into()),
+            false => {
+                Err(Failure::WrongStatus("a look-up in the container does not end".to_owned())
+                    .into())
+            }
         };
         match wire.receive_watched(in_time)? {
-            FromInit::MountSource(index, copy) => wire.descriptor(sources.open(index, copy)?.as_fd())?,
+            FromInit::MountSource(index, copy) => {
+                wire.descriptor(sources.open(index, copy)?.as_fd())?
+            }
             FromInit::Ready => break,
             FromInit::Failed(report) => return Err(report.into()),
             FromInit::End => anyhow::bail!("the process died before it could say why"),

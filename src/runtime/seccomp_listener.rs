@@ -3,8 +3,9 @@
 //! process: runtime (the path is the host's, and so is the pid that the agent is told)
 //!
 //! The agent is called when there is something to hand over, which may be as late as `start`
-//! ([`crate::plan::Plan::why_listener_waits`]): it may read one connection after the other, and must not be made to wait
-//! with one of ours. So that a missing agent is told by `create` in any case, that one looks whether there is a socket.
+//! ([`crate::plan::Plan::why_listener_waits`]): it may read one connection after the other, and
+//! must not be made to wait with one of ours. So that a missing agent is told by `create` in any
+//! case, that one looks whether there is a socket.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -46,8 +47,8 @@ fn is_socket(path: &str) -> Result<(), Call> {
     }
 }
 
-/// Calls the agent at `path` and hands it `listener` with `document`, the state of the process. One state for each
-/// connection, which then ends, as the specification has it.
+/// Calls the agent at `path` and hands it `listener` with `document`, the state of the process. One
+/// state for each connection, which then ends, as the specification has it.
 ///
 /// # Errors
 /// The failed call's; `EAGAIN` when the agent does not take it within seconds.

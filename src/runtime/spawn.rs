@@ -15,14 +15,14 @@ use super::mount_sources::MountSources;
 use super::watch::Watch;
 use super::{id_mappings, limits, stdio};
 use crate::bootstrap;
-use crate::cgroup::{Born, Cgroup};
+use crate::cgroup::{Cgroup, CgroupMembership};
 use crate::error::{AtKey, Context, Failure, Problem, Result};
-use crate::init::{self, Joined, Setup};
+use crate::init::{self, InitSetup, JoinedNamespace};
 use crate::plan::Plan;
-use crate::plan::namespaces::{Birth, Join, Kind, NETWORK, PID, TIME};
+use crate::plan::namespaces::{CloneMethod, Join, NETWORK, NamespaceKind, PID, TIME};
 use crate::plan::process::ProcessPlan;
 use crate::sync::{self, FromInit, RuntimeEnd};
-use crate::sys::clone::{self, Newborn, SingleThreaded};
+use crate::sys::clone::{self, NewProcess, SingleThreaded};
 use crate::sys::root::Root;
 use crate::sys::wait::{self, Bound};
 use crate::sys::{self, Named, pidfd, proc};
@@ -41,7 +41,7 @@ pub struct Child {
 }
 
 impl Child {
-    pub(super) fn adopt(newborn: Newborn) -> Self {
+    pub(super) fn adopt(newborn: NewProcess) -> Self {
         Self { pid: newborn.pid, pidfd: newborn.pidfd, released: false }
     }
 
@@ -100,30 +100,49 @@ pub struct Init {
 
 /// What is to be done for init while it is made.
 #[derive(Debug)]
-pub enum Due {
-    /// The rootfs is built: it is time for the limits of the cgroup, and the `prestart` and `createRuntime` hooks.
+pub enum InitRequest {
+    /// The rootfs is built: it is time for the limits of the cgroup, and the `prestart` and
+    /// `createRuntime` hooks.
     Hooks,
     /// This is to be handed to the agent of the filter.
     Listener(OwnedFd),
 }
 
-/// Gives birth to init: in the cgroup, with its namespaces and ids. It begins its work when it is told to go.
+/// Gives birth to init: in the cgroup, with its namespaces and ids. It begins its work when it is
+/// told to go.
 ///
 /// # Errors
 /// What went wrong on either side.
-pub fn give_birth(plan: &Plan, cgroup: &mut Cgroup, rootfs: &Root, gate: Option<OwnedFd>) -> Result<Init> {
+pub fn give_birth(
+    plan: &Plan,
+    cgroup: &mut Cgroup,
+    rootfs: &Root,
+    gate: Option<OwnedFd>,
+) -> Result<Init> {
     let token = SingleThreaded::prove()?;
     let joined = open_namespaces(plan)?;
     let (wire, init_end) = sync::pair()?;
-    // Init finds the rootfs as its working directory, also where a user namespace keeps it from reaching the path.
+    // Init finds the rootfs as its working directory, also where a user namespace keeps it from
+    // reaching the path.
     let bundle = sys::fd::open(".".as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
     fchdir(rootfs).named(|| "fchdir(rootfs)".to_owned()).at("/root/path")?;
     let cgroup_fd = cgroup.clone_into();
-    let born = if cgroup_fd.is_some() { Born::Inside } else { Born::Outside };
-    let setup = Setup { plan, joined: &joined, gate, hook_output: init::open_hook_output(plan)?, alone: token };
+    let born =
+        if cgroup_fd.is_some() { CgroupMembership::Inside } else { CgroupMembership::Outside };
+    let setup = InitSetup {
+        plan,
+        joined: &joined,
+        gate,
+        hook_output: init::open_hook_output(plan)?,
+        alone: token,
+    };
     let init = match plan.namespaces.birth {
-        Birth::Direct => {
-            let birth = clone::Birth { namespaces: plan.namespaces.create, cgroup: cgroup_fd, sibling: false };
+        CloneMethod::Direct => {
+            let birth = clone::CloneRequest {
+                namespaces: plan.namespaces.create,
+                cgroup: cgroup_fd,
+                sibling: false,
+            };
             let newborn = inheriting(plan, &joined, || {
                 clone::clone(token, &birth, || {
                     close_runtime_end(&wire);
@@ -136,8 +155,8 @@ pub fn give_birth(plan: &Plan, cgroup: &mut Cgroup, rootfs: &Root, gate: Option<
             limits::oom_score_adj(&plan.entry.process, child.pid)?;
             Init { child, wire }
         }
-        Birth::ViaBootstrap => {
-            let birth = clone::Birth { namespaces: 0, cgroup: cgroup_fd, sibling: false };
+        CloneMethod::ViaBootstrap => {
+            let birth = clone::CloneRequest { namespaces: 0, cgroup: cgroup_fd, sibling: false };
             let newborn = clone::clone(token, &birth, || {
                 close_runtime_end(&wire);
                 bootstrap::main(token, &setup, &init_end)
@@ -146,7 +165,8 @@ pub fn give_birth(plan: &Plan, cgroup: &mut Cgroup, rootfs: &Root, gate: Option<
             drop(init_end); // else the wire would not end with the bootstrap
             let bootstrap = Child::adopt(newborn);
             cgroup.take_first(plan, bootstrap.pid, born)?;
-            // Init inherits it, and may be one of those to whose files in /proc only root may write.
+            // Init inherits it, and may be one of those to whose files in /proc only root may
+            // write.
             limits::oom_score_adj(&plan.entry.process, bootstrap.pid)?;
             wire.go()?;
             adopt_init(bootstrap, wire, &mut Watch::new(cgroup))?
@@ -160,8 +180,13 @@ pub fn give_birth(plan: &Plan, cgroup: &mut Cgroup, rootfs: &Root, gate: Option<
 }
 
 /// The bootstrap has one thing to say: init's pid, or what went wrong. Then it is over.
-pub(super) fn adopt_init(bootstrap: Child, wire: RuntimeEnd, watch: &mut Watch<'_>) -> Result<Init> {
-    // Killed before it could say it, it may leave an init that waits for us, as we would for it. It ends with the wire.
+pub(super) fn adopt_init(
+    bootstrap: Child,
+    wire: RuntimeEnd,
+    watch: &mut Watch<'_>,
+) -> Result<Init> {
+    // Killed before it could say it, it may leave an init that waits for us, as we would for it. It
+    // ends with the wire.
     let ends = [wire.as_fd(), bootstrap.pidfd.as_fd()];
     let said = loop {
         match wait::either_readable(ends, Bound::Within(sync::SILENCE))? {
@@ -173,7 +198,8 @@ pub(super) fn adopt_init(bootstrap: Child, wire: RuntimeEnd, watch: &mut Watch<'
         FromInit::Forked(pid) => {
             let child = Child { pid, pidfd: pidfd::open(pid)?, released: false };
             let mut bootstrap = bootstrap;
-            pidfd::reap_within(bootstrap.pidfd.as_fd(), DEATH)?.context("the bootstrap process does not end")?;
+            pidfd::reap_within(bootstrap.pidfd.as_fd(), DEATH)?
+                .context("the bootstrap process does not end")?;
             bootstrap.release();
             Ok(Init { child, wire })
         }
@@ -183,32 +209,42 @@ pub(super) fn adopt_init(bootstrap: Child, wire: RuntimeEnd, watch: &mut Watch<'
 }
 
 /// The files of the namespaces to join, opened while paths mean what the user meant.
-fn open_namespaces(plan: &Plan) -> Result<Vec<Joined>> {
+fn open_namespaces(plan: &Plan) -> Result<Vec<JoinedNamespace>> {
     let open = |join: &Join| {
         // Should it be a fifo, we do not wait for its other end.
         let file = sys::fd::open(&join.path, OFlags::RDONLY | OFlags::NONBLOCK)
-            .with_context(|| format!("joining the {} namespace {}", join.kind.name, join.path.display()))
+            .with_context(|| {
+                format!("joining the {} namespace {}", join.kind.name, join.path.display())
+            })
             .at(format_args!("/linux/namespaces/{}/path", join.index))?;
-        Ok(Joined { kind: join.kind, index: join.index, path: join.path.clone(), file })
+        Ok(JoinedNamespace { kind: join.kind, index: join.index, path: join.path.clone(), file })
     };
-    let joined: Vec<Joined> = plan.namespaces.join.iter().map(open).collect::<Result<_>>()?;
+    let joined: Vec<JoinedNamespace> =
+        plan.namespaces.join.iter().map(open).collect::<Result<_>>()?;
     for joined in &joined {
         refuse_host_sysctl(plan, joined)?;
     }
     Ok(joined)
 }
 
-/// A network namespace that is joined may be the host's after all, whose parameters are not the container's to change.
-fn refuse_host_sysctl(plan: &Plan, joined: &Joined) -> Result<()> {
-    let Some(sysctl) = plan.sysctl.iter().find(|sysctl| sysctl.file.starts_with("sys/net/")) else { return Ok(()) };
+/// A network namespace that is joined may be the host's after all, whose parameters are not the
+/// container's to change.
+fn refuse_host_sysctl(plan: &Plan, joined: &JoinedNamespace) -> Result<()> {
+    let Some(sysctl) = plan.sysctl.iter().find(|sysctl| sysctl.file.starts_with("sys/net/")) else {
+        return Ok(());
+    };
     if *joined.kind != NETWORK {
         return Ok(());
     }
     let of = |stat: Stat| (stat.st_dev, stat.st_ino);
-    let own = rustix::fs::stat("/proc/self/ns/net").named(|| "stat(\"/proc/self/ns/net\")".to_owned())?;
+    let own =
+        rustix::fs::stat("/proc/self/ns/net").named(|| "stat(\"/proc/self/ns/net\")".to_owned())?;
     let other = rustix::fs::fstat(&joined.file).named(|| "fstat()".to_owned())?;
     if of(own) == of(other) {
-        let text = format!("sysctl {:?} is not allowed in host network namespace (linux.namespaces)", sysctl.name);
+        let text = format!(
+            "sysctl {:?} is not allowed in host network namespace (linux.namespaces)",
+            sysctl.name
+        );
         let key = format!("/linux/sysctl/{}", sysctl.name);
         return Err(Failure::BadConfig(Problem { key, text }).into());
     }
@@ -216,11 +252,17 @@ fn refuse_host_sysctl(plan: &Plan, joined: &Joined) -> Result<()> {
 }
 
 /// What counts for children only, pid and time namespaces, is entered for the moment of the birth.
-fn inheriting(plan: &Plan, joined: &[Joined], birth: impl FnOnce() -> Result<Newborn>) -> Result<Newborn> {
-    let join = |kind: &Kind| joined.iter().find(|joined| joined.kind == kind);
+fn inheriting(
+    plan: &Plan,
+    joined: &[JoinedNamespace],
+    birth: impl FnOnce() -> Result<NewProcess>,
+) -> Result<NewProcess> {
+    let join = |kind: &NamespaceKind| joined.iter().find(|joined| joined.kind == kind);
     let makes_time = !plan.namespaces.time_offsets.is_empty();
-    let kinds = [&PID, &TIME].into_iter().filter(|kind| join(kind).is_some() || (**kind == TIME && makes_time));
-    visiting(kinds, || {
+    let kinds = [&PID, &TIME]
+        .into_iter()
+        .filter(|kind| join(kind).is_some() || (**kind == TIME && makes_time));
+    with_namespaces_restored(kinds, || {
         for joined in [&PID, &TIME].into_iter().filter_map(join) {
             joined.explain(joined.enter())?;
         }
@@ -231,11 +273,14 @@ fn inheriting(plan: &Plan, joined: &[Joined], birth: impl FnOnce() -> Result<New
 }
 
 /// Comes back from namespaces of these kinds, whichever `there` goes to.
-pub(super) fn visiting<T>(kinds: impl Iterator<Item = &'static Kind>, there: impl FnOnce() -> Result<T>) -> Result<T> {
-    let open = |kind: &'static Kind| {
+pub(super) fn with_namespaces_restored<T>(
+    kinds: impl Iterator<Item = &'static NamespaceKind>,
+    there: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let open = |kind: &'static NamespaceKind| {
         Ok((kind, sys::fd::open(format!("/proc/self/ns/{}", kind.file).as_ref(), OFlags::RDONLY)?))
     };
-    let own: Vec<(&Kind, OwnedFd)> = kinds.map(open).collect::<Result<_>>()?;
+    let own: Vec<(&NamespaceKind, OwnedFd)> = kinds.map(open).collect::<Result<_>>()?;
     let result = there();
     for (kind, file) in own {
         clone::setns(file.as_fd(), kind.flag)
@@ -250,16 +295,17 @@ pub(super) fn close_runtime_end(wire: &RuntimeEnd) {
 }
 
 impl Init {
-    /// Answers init until it is ready to become the program. `console` gets its terminal; `when_due` does what is due.
+    /// Answers init until it is ready to become the program. `console` gets its terminal;
+    /// `when_due` does what is due.
     ///
     /// # Errors
     /// Init's own, as it tells them; that it died, or cannot run; those of the answers.
-    pub fn attend(
+    pub fn serve(
         &self,
         plan: &Plan,
         console: &mut Console,
         watch: &mut Watch<'_>,
-        mut when_due: impl FnMut(Due) -> Result<()>,
+        mut when_due: impl FnMut(InitRequest) -> Result<()>,
     ) -> Result<()> {
         let mut sources = MountSources::new(plan, self.child.pid);
         loop {
@@ -273,17 +319,17 @@ impl Init {
                     None => self.wire.go()?,
                 },
                 FromInit::Built => {
-                    when_due(Due::Hooks)?;
+                    when_due(InitRequest::Hooks)?;
                     if plan.init_waits() {
                         self.wire.go()?;
                     }
                 }
                 FromInit::Listener(listener) => {
-                    when_due(Due::Listener(listener))?;
+                    when_due(InitRequest::Listener(listener))?;
                     self.wire.go()?;
                 }
                 other => {
-                    if self.attend_to(other, &plan.entry.process, console)? {
+                    if self.answer(other, &plan.entry.process, console)? {
                         return Ok(());
                     }
                 }
@@ -291,12 +337,17 @@ impl Init {
         }
     }
 
-    /// As [`Self::attend`], for a process that `exec` made.
+    /// As [`Self::serve`], for a process that `exec` made.
     ///
     /// # Errors
     /// As there.
-    pub fn attend_exec(&self, plan: &ProcessPlan, console: &mut Console, watch: &mut Watch<'_>) -> Result<()> {
-        while !self.attend_to(self.receive(watch)?, plan, console)? {}
+    pub fn serve_exec(
+        &self,
+        plan: &ProcessPlan,
+        console: &mut Console,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        while !self.answer(self.receive(watch)?, plan, console)? {}
         Ok(())
     }
 
@@ -305,7 +356,7 @@ impl Init {
     }
 
     /// What every process asks; true when it is ready.
-    fn attend_to(&self, message: FromInit, plan: &ProcessPlan, console: &mut Console) -> Result<bool> {
+    fn answer(&self, message: FromInit, plan: &ProcessPlan, console: &mut Console) -> Result<bool> {
         match message {
             FromInit::Terminal(master) => {
                 console.take(master)?;
@@ -323,7 +374,8 @@ impl Init {
         }
     }
 
-    /// Lets init go on: to its work, or, when it is ready, to the gate, if it has one, or to the program.
+    /// Lets init go on: to its work, or, when it is ready, to the gate, if it has one, or to the
+    /// program.
     ///
     /// # Errors
     /// sendmsg(2)'s.
@@ -331,8 +383,8 @@ impl Init {
         self.wire.go()
     }
 
-    /// Waits until init, which was let go and has no gate, is the program. `hand_over` takes the listener of its
-    /// filter to the agent.
+    /// Waits until init, which was let go and has no gate, is the program. `hand_over` takes the
+    /// listener of its filter to the agent.
     ///
     /// # Errors
     /// Why it is not; those of handing over.

@@ -9,9 +9,10 @@ use crate::error::{AtKey, Context, Result};
 use crate::plan::Entry;
 use crate::sys::Named;
 
-/// Makes the container's user the owner of our pipes, sockets and files, which init inherits, so that it may open them
-/// again (/dev/stdout), as runc does. Not of terminals and other devices, which are everybody's; not when it gets a
-/// terminal instead of ours; and not where nothing says who it is on the host.
+/// Makes the container's user the owner of our pipes, sockets and files, which init inherits, so
+/// that it may open them again (/dev/stdout), as runc does. Not of terminals and other devices,
+/// which are everybody's; not when it gets a terminal instead of ours; and not where nothing says
+/// who it is on the host.
 ///
 /// # Errors
 /// fchown(2)'s.
@@ -24,7 +25,9 @@ pub fn give(plan: &Entry) -> Result<()> {
     for fd in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
         let Ok(stat) = rustix::fs::fstat(fd) else { continue };
         let kind = FileType::from_raw_mode(stat.st_mode);
-        if stat.st_uid == owner || !matches!(kind, FileType::Fifo | FileType::Socket | FileType::RegularFile) {
+        if stat.st_uid == owner
+            || !matches!(kind, FileType::Fifo | FileType::Socket | FileType::RegularFile)
+        {
             continue;
         }
         match rustix::fs::fchown(fd, Some(Uid::from_raw(owner)), None::<Gid>) {

@@ -1,8 +1,8 @@
-//! Looks after a process on its way that has been silent for a moment: one that cannot run would be waited for without
-//! end, and nobody but us knows of it yet.
-//! process: runtime
+//! Looks after a process on its way that has been silent for a moment: one that cannot run would be
+//! waited for without end, and nobody but us knows of it yet. process: runtime
 //!
-//! One that gets little CPU time goes on, if slowly: the kernel takes no quota of 0. Its least is a millisecond of a second.
+//! One that gets little CPU time goes on, if slowly: the kernel takes no quota of 0. Its least is a
+//! millisecond of a second.
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,9 @@ impl<'a> Watch<'a> {
         if self.stopped.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
             return Ok(());
         }
-        let text = format!("process {pid}, which is to become the program, was stopped (SIGSTOP) and does not go on");
+        let text = format!(
+            "process {pid}, which is to become the program, was stopped (SIGSTOP) and does not go on"
+        );
         Err(Failure::WrongStatus(text).into())
     }
 }

@@ -1,5 +1,5 @@
-//! The architectures a profile can name: how config.json spells them, how the kernel reports them to a filter, and what
-//! about them changes the code of a filter.
+//! The architectures a profile can name: how config.json spells them, how the kernel reports them
+//! to a filter, and what about them changes the code of a filter.
 
 use super::syscalls::Column;
 
@@ -27,8 +27,8 @@ pub enum Arch {
     Loongarch64,
 }
 
-/// How wide the arguments are that a filter compares. x32 passes 64-bit registers, but libseccomp, and so every
-/// profile written for it, compares the low halves only.
+/// How wide the arguments are that a filter compares. x32 passes 64-bit registers, but libseccomp,
+/// and so every profile written for it, compares the low halves only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Width {
     /// The low 32 bits.
@@ -39,7 +39,7 @@ pub enum Width {
 
 /// What is known of an [`Arch`].
 #[derive(Debug)]
-struct Facts {
+struct ArchFacts {
     arch: Arch,
     /// As config.json spells it.
     name: &'static str,
@@ -63,25 +63,34 @@ const N32: u32 = 0x2000_0000;
 /// Bit 30 tells an x32 call from an x86_64 one: both report `AUDIT_ARCH_X86_64`.
 pub const X32_BIT: u32 = 0x4000_0000;
 
-const fn wide(arch: Arch, name: &'static str, audit: u32, column: Column) -> Facts {
+const fn wide(arch: Arch, name: &'static str, audit: u32, column: Column) -> ArchFacts {
     let big_endian = audit & LITTLE == 0;
-    Facts { arch, name, audit, width: Width::Full, big_endian, column, base: 0, multiplexed: false }
+    ArchFacts {
+        arch,
+        name,
+        audit,
+        width: Width::Full,
+        big_endian,
+        column,
+        base: 0,
+        multiplexed: false,
+    }
 }
 
-const fn narrow(arch: Arch, name: &'static str, audit: u32, column: Column) -> Facts {
-    Facts { width: Width::Low, ..wide(arch, name, audit, column) }
+const fn narrow(arch: Arch, name: &'static str, audit: u32, column: Column) -> ArchFacts {
+    ArchFacts { width: Width::Low, ..wide(arch, name, audit, column) }
 }
 
-const fn multiplexed(facts: Facts) -> Facts {
-    Facts { multiplexed: true, ..facts }
+const fn multiplexed(facts: ArchFacts) -> ArchFacts {
+    ArchFacts { multiplexed: true, ..facts }
 }
 
-const fn from(base: u32, facts: Facts) -> Facts {
-    Facts { base, ..facts }
+const fn from(base: u32, facts: ArchFacts) -> ArchFacts {
+    ArchFacts { base, ..facts }
 }
 
 /// In the order of [`Arch`]. The low numbers of the audit values are the machine numbers of ELF.
-static FACTS: [Facts; 18] = [
+static FACTS: [ArchFacts; 18] = [
     wide(Arch::X86_64, "SCMP_ARCH_X86_64", 62 | BITS_64 | LITTLE, Column::X86_64),
     multiplexed(narrow(Arch::X86, "SCMP_ARCH_X86", 3 | LITTLE, Column::X86)),
     from(X32_BIT, narrow(Arch::X32, "SCMP_ARCH_X32", 62 | BITS_64 | LITTLE, Column::X32)),
@@ -92,7 +101,15 @@ static FACTS: [Facts; 18] = [
     from(6000, narrow(Arch::Mips64N32, "SCMP_ARCH_MIPS64N32", 8 | BITS_64 | N32, Column::MipsN32)),
     from(4000, multiplexed(narrow(Arch::Mipsel, "SCMP_ARCH_MIPSEL", 8 | LITTLE, Column::Mips))),
     from(5000, wide(Arch::Mipsel64, "SCMP_ARCH_MIPSEL64", 8 | BITS_64 | LITTLE, Column::Mips64)),
-    from(6000, narrow(Arch::Mipsel64N32, "SCMP_ARCH_MIPSEL64N32", 8 | BITS_64 | LITTLE | N32, Column::MipsN32)),
+    from(
+        6000,
+        narrow(
+            Arch::Mipsel64N32,
+            "SCMP_ARCH_MIPSEL64N32",
+            8 | BITS_64 | LITTLE | N32,
+            Column::MipsN32,
+        ),
+    ),
     multiplexed(narrow(Arch::Ppc, "SCMP_ARCH_PPC", 20, Column::Ppc)),
     multiplexed(wide(Arch::Ppc64, "SCMP_ARCH_PPC64", 21 | BITS_64, Column::Ppc64)),
     multiplexed(wide(Arch::Ppc64Le, "SCMP_ARCH_PPC64LE", 21 | BITS_64 | LITTLE, Column::Ppc64)),
@@ -102,7 +119,8 @@ static FACTS: [Facts; 18] = [
     wide(Arch::Loongarch64, "SCMP_ARCH_LOONGARCH64", 258 | BITS_64 | LITTLE, Column::Loongarch64),
 ];
 
-/// Spelled by the specification, but without a system call table here; runc knows none of them either.
+/// Spelled by the specification, but without a system call table here; runc knows none of them
+/// either.
 static WITHOUT_TABLE: [&str; 5] =
     ["SCMP_ARCH_PARISC", "SCMP_ARCH_PARISC64", "SCMP_ARCH_M68K", "SCMP_ARCH_SH", "SCMP_ARCH_SHEB"];
 
@@ -127,7 +145,7 @@ impl Arch {
         FACTS.iter().map(|facts| facts.arch)
     }
 
-    fn facts(self) -> &'static Facts {
+    fn facts(self) -> &'static ArchFacts {
         &FACTS[self as usize]
     }
 
@@ -161,8 +179,8 @@ impl Arch {
         self.facts().multiplexed
     }
 
-    /// Whether the kernel leaves the number of a call it does not know at 0: s390 passes large numbers in a register
-    /// of the never used `setup`.
+    /// Whether the kernel leaves the number of a call it does not know at 0: s390 passes large
+    /// numbers in a register of the never used `setup`.
     #[must_use]
     pub fn hides_unknown_calls_behind_zero(self) -> bool {
         matches!(self, Self::S390 | Self::S390x)

@@ -1,7 +1,8 @@
 //! Instructions, written from the last to the first.
 //!
-//! A filter jumps only forwards, so going backwards every target exists already and its distance is known: a jump that
-//! would be too far for its 8 bits gets a long one, or a `return` of its own, right behind it.
+//! A filter jumps only forwards, so going backwards every target exists already and its distance is
+//! known: a jump that would be too far for its 8 bits gets a long one, or a `return` of its own,
+//! right behind it.
 
 use super::Insn;
 use super::arch::{Arch, Width};
@@ -35,7 +36,7 @@ pub struct Label(usize);
 
 /// Where a jump goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
+pub enum JumpTarget {
     Return(u32),
     At(Label),
 }
@@ -45,8 +46,8 @@ pub enum Target {
 pub struct Branch {
     pub code: u16,
     pub k: u32,
-    pub yes: Target,
-    pub no: Target,
+    pub yes: JumpTarget,
+    pub no: JumpTarget,
 }
 
 /// The program so far, last instruction first.
@@ -69,7 +70,8 @@ impl Assembler {
         Label(self.reversed.len() - 1)
     }
 
-    /// How many instructions a jump would skip to get to `label` when `more` instructions are written before it.
+    /// How many instructions a jump would skip to get to `label` when `more` instructions are
+    /// written before it.
     fn distance(&self, label: Label, more: usize) -> usize {
         self.reversed.len() + more - label.0 - 1
     }
@@ -78,12 +80,13 @@ impl Assembler {
         self.distance(label, more) <= usize::from(u8::MAX)
     }
 
-    /// An instruction that does what `target` says, near enough for a jump behind at most `more` other instructions.
-    fn near(&mut self, target: Target, more: usize) -> Label {
+    /// An instruction that does what `target` says, near enough for a jump behind at most `more`
+    /// other instructions.
+    fn near(&mut self, target: JumpTarget, more: usize) -> Label {
         match target {
-            Target::Return(value) => self.near_return(value, more),
-            Target::At(label) if self.is_near(label, more) => label,
-            Target::At(label) => {
+            JumpTarget::Return(value) => self.near_return(value, more),
+            JumpTarget::At(label) if self.is_near(label, more) => label,
+            JumpTarget::At(label) => {
                 let skipped = self.distance(label, 0);
                 self.push(JUMP, u32::try_from(skipped).unwrap_or(u32::MAX))
             }
@@ -119,18 +122,18 @@ impl Assembler {
     }
 
     /// Writes the loading of a word in front of `next`.
-    pub fn load(&mut self, offset: u32, next: Target) -> Label {
+    pub fn load(&mut self, offset: u32, next: JumpTarget) -> Label {
         self.fall_through_to(next);
         self.push(LOAD, offset)
     }
 
     /// Makes `next` the instruction that comes after the one written next.
-    fn fall_through_to(&mut self, next: Target) {
+    fn fall_through_to(&mut self, next: JumpTarget) {
         match next {
-            Target::Return(value) => {
+            JumpTarget::Return(value) => {
                 self.push(RETURN, value);
             }
-            Target::At(label) => match self.distance(label, 0) {
+            JumpTarget::At(label) => match self.distance(label, 0) {
                 0 => {}
                 skipped => {
                     self.push(JUMP, u32::try_from(skipped).unwrap_or(u32::MAX));
@@ -140,11 +143,12 @@ impl Assembler {
     }
 
     /// Writes the clauses: the verdict of the first whose conditions hold, else `default`.
-    pub fn clauses(&mut self, clauses: &[Clause], arch: Arch, default: u32) -> Target {
-        let mut otherwise = Target::Return(default);
+    pub fn clauses(&mut self, clauses: &[Clause], arch: Arch, default: u32) -> JumpTarget {
+        let mut otherwise = JumpTarget::Return(default);
         let mut rest = clauses;
         while let Some(last) = rest.last() {
-            let values = rest.iter().rev().take_while(|clause| clause.differs_in_low_half(last)).count();
+            let values =
+                rest.iter().rev().take_while(|clause| clause.differs_in_low_half(last)).count();
             let (before, these) = rest.split_at(rest.len() - values.max(1));
             otherwise = match these {
                 [clause] => self.clause(clause, arch, otherwise),
@@ -155,22 +159,27 @@ impl Assembler {
         otherwise
     }
 
-    fn clause(&mut self, clause: &Clause, arch: Arch, otherwise: Target) -> Target {
-        let mut then = Target::Return(clause.verdict);
+    fn clause(&mut self, clause: &Clause, arch: Arch, otherwise: JumpTarget) -> JumpTarget {
+        let mut then = JumpTarget::Return(clause.verdict);
         for condition in clause.conditions.iter().rev() {
             then = self.condition(condition, arch, (then, otherwise));
         }
         then
     }
 
-    /// Writes many values of one argument, as profiles have for `ioctl`: its halves are loaded but once.
-    fn values(&mut self, clauses: &[Clause], arch: Arch, otherwise: Target) -> Target {
+    /// Writes many values of one argument, as profiles have for `ioctl`: its halves are loaded but
+    /// once.
+    fn values(&mut self, clauses: &[Clause], arch: Arch, otherwise: JumpTarget) -> JumpTarget {
         let mut next = otherwise;
         for (condition, verdict) in clauses.iter().rev().filter_map(Clause::as_lone_equality) {
-            let branch = Branch { code: JUMP_EQ, k: half(condition.value, false), yes: verdict, no: next };
-            next = Target::At(self.branch(branch));
+            let branch =
+                Branch { code: JUMP_EQ, k: half(condition.value, false), yes: verdict, no: next };
+            next = JumpTarget::At(self.branch(branch));
         }
-        let (Some((condition, _)), Target::At(looks)) = (clauses[0].as_lone_equality(), next) else { return otherwise };
+        let (Some((condition, _)), JumpTarget::At(looks)) = (clauses[0].as_lone_equality(), next)
+        else {
+            return otherwise;
+        };
         let mut first = self.load_masked(condition, arch, (false, looks));
         if arch.width() == Width::Full {
             let k = half(condition.value, true);
@@ -180,7 +189,12 @@ impl Assembler {
         first
     }
 
-    fn condition(&mut self, condition: &Condition, arch: Arch, (then, otherwise): (Target, Target)) -> Target {
+    fn condition(
+        &mut self,
+        condition: &Condition,
+        arch: Arch,
+        (then, otherwise): (JumpTarget, JumpTarget),
+    ) -> JumpTarget {
         let (yes, no) = if condition.negated { (otherwise, then) } else { (then, otherwise) };
         let Condition { mask, value, .. } = *condition;
         let is_equality = matches!(condition.test, Test::Eq | Test::MaskedEq);
@@ -198,32 +212,38 @@ impl Assembler {
             let k = half(value, true);
             let mut high = self.branch(Branch { code: JUMP_EQ, k, yes: after, no });
             if !is_equality {
-                high = self.branch(Branch { code: JUMP_GT, k, yes, no: Target::At(high) });
+                high = self.branch(Branch { code: JUMP_GT, k, yes, no: JumpTarget::At(high) });
             }
             after = self.load_masked(condition, arch, (true, high));
         }
         after
     }
 
-    /// Writes what brings the high or low half of the argument in front of the instruction that looks at it.
-    fn load_masked(&mut self, condition: &Condition, arch: Arch, (high, looks): (bool, Label)) -> Target {
+    /// Writes what brings the high or low half of the argument in front of the instruction that
+    /// looks at it.
+    fn load_masked(
+        &mut self,
+        condition: &Condition,
+        arch: Arch,
+        (high, looks): (bool, Label),
+    ) -> JumpTarget {
         let mask = half(condition.mask, high);
-        let mut next = Target::At(looks);
+        let mut next = JumpTarget::At(looks);
         if mask != u32::MAX {
             self.fall_through_to(next);
-            next = Target::At(self.push(AND, mask));
+            next = JumpTarget::At(self.push(AND, mask));
         }
         let second_word = if high == arch.is_big_endian() { 0 } else { 4 };
-        Target::At(self.load(ARGUMENTS + 8 * u32::from(condition.argument) + second_word, next))
+        JumpTarget::At(self.load(ARGUMENTS + 8 * u32::from(condition.argument) + second_word, next))
     }
 }
 
 impl Clause {
     /// The condition and the verdict of a clause that is about one exact value.
-    fn as_lone_equality(&self) -> Option<(&Condition, Target)> {
+    fn as_lone_equality(&self) -> Option<(&Condition, JumpTarget)> {
         match self.conditions.as_slice() {
             [condition] if condition.test == Test::Eq && !condition.negated => {
-                Some((condition, Target::Return(self.verdict)))
+                Some((condition, JumpTarget::Return(self.verdict)))
             }
             _ => None,
         }
@@ -232,7 +252,9 @@ impl Clause {
     /// Whether both are about exact values of one argument that share the high half.
     fn differs_in_low_half(&self, other: &Self) -> bool {
         let word = |clause: &Self| {
-            clause.as_lone_equality().map(|(condition, _)| (condition.argument, half(condition.value, true)))
+            clause
+                .as_lone_equality()
+                .map(|(condition, _)| (condition.argument, half(condition.value, true)))
         };
         word(self).is_some() && word(self) == word(other)
     }
@@ -240,15 +262,20 @@ impl Clause {
 
 #[cfg(test)]
 mod tests {
-    use super::{Assembler, Branch, JUMP, JUMP_EQ, Target};
+    use super::{Assembler, Branch, JUMP, JUMP_EQ, JumpTarget};
 
     #[test]
     fn a_far_target_gets_a_long_jump() {
         let mut assembler = Assembler::default();
-        let end = assembler.load(0, Target::Return(7));
-        let mut next = Target::At(end);
+        let end = assembler.load(0, JumpTarget::Return(7));
+        let mut next = JumpTarget::At(end);
         for k in 0..300 {
-            next = Target::At(assembler.branch(Branch { code: JUMP_EQ, k, yes: Target::At(end), no: next }));
+            next = JumpTarget::At(assembler.branch(Branch {
+                code: JUMP_EQ,
+                k,
+                yes: JumpTarget::At(end),
+                no: next,
+            }));
         }
         let program = assembler.finish();
         let far = program.iter().filter(|insn| insn.code == JUMP).count();

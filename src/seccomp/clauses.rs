@@ -1,7 +1,8 @@
 //! The rules for one system call on one architecture, in the order in which they are tried.
 //!
-//! Profiles are written for libseccomp, which sorts the conditions into a tree; where two rules cover the same call,
-//! the tree's order decides and not the profile's. So the same order is made here, as a list to be tried from the top:
+//! Profiles are written for libseccomp, which sorts the conditions into a tree; where two rules
+//! cover the same call, the tree's order decides and not the profile's. So the same order is made
+//! here, as a list to be tried from the top:
 //!
 //! * a rule without conditions beats all others, wherever it is;
 //! * a condition on a higher argument is tried before one on a lower;
@@ -9,8 +10,8 @@
 //! * the larger value first (for "less", the smaller), 64-bit values by their halves;
 //! * then the order of the profile.
 //!
-//! One knot of that tree is kept as well: "greater" and "less or equal" of the same value (and "greater or equal" and
-//! "less") are one node, in the place of the one that the profile has first.
+//! One knot of that tree is kept as well: "greater" and "less or equal" of the same value (and
+//! "greater or equal" and "less") are one node, in the place of the one that the profile has first.
 
 use super::arch::Width;
 use super::{Comparison, Operator};
@@ -71,7 +72,8 @@ impl Condition {
             Width::Low => mask & u64::from(u32::MAX),
             Width::Full => mask,
         };
-        let condition = Self { argument: comparison.argument, test, negated, mask, value: value & mask };
+        let condition =
+            Self { argument: comparison.argument, test, negated, mask, value: value & mask };
         (mask != 0).then_some(condition)
     }
 
@@ -80,13 +82,13 @@ impl Condition {
     }
 
     /// The comparisons of 32-bit words that the tree of libseccomp is made of.
-    fn steps(&self, width: Width) -> impl Iterator<Item = Step> {
+    fn steps(&self, width: Width) -> impl Iterator<Item = WordComparison> {
         let rank = match self.test {
             Test::Eq | Test::MaskedEq => 3,
             Test::Ge | Test::Gt if self.negated => 2,
             Test::Ge | Test::Gt => 1,
         };
-        let step = |test, high| Step {
+        let step = |test, high| WordComparison {
             word: self.argument * 2 + u8::from(high),
             rank,
             test,
@@ -108,7 +110,7 @@ pub fn half(value: u64, high: bool) -> u32 {
 
 /// One comparison of a 32-bit word, as a place in the tree.
 #[derive(Debug, Clone, Copy)]
-struct Step {
+struct WordComparison {
     word: u8,
     rank: u8,
     test: Test,
@@ -117,10 +119,11 @@ struct Step {
     value: u32,
 }
 
-impl Step {
+impl WordComparison {
     /// Whether both are one node of the tree, whatever follows from it.
     fn is(&self, other: &Self) -> bool {
-        (self.word, self.test, self.mask, self.value) == (other.word, other.test, other.mask, other.value)
+        (self.word, self.test, self.mask, self.value)
+            == (other.word, other.test, other.mask, other.value)
     }
 
     fn goes_before(&self, there: &Self) -> bool {
@@ -131,20 +134,22 @@ impl Step {
     }
 }
 
-/// Puts the clauses for one call, given in the order of the profile, in the order of trying; drops those that never
-/// come to be tried.
+/// Puts the clauses for one call, given in the order of the profile, in the order of trying; drops
+/// those that never come to be tried.
 ///
 /// # Errors
-/// Two clauses with the same conditions, or a clause with only some of the conditions of an earlier one, and another
-/// verdict: libseccomp refuses them too.
+/// Two clauses with the same conditions, or a clause with only some of the conditions of an earlier
+/// one, and another verdict: libseccomp refuses them too.
 pub fn in_order(clauses: Vec<Clause>, width: Width) -> Result<Vec<Clause>, Contradiction> {
     if let Some(always) = clauses.iter().find(|clause| clause.conditions.is_empty()) {
         return Ok(vec![always.clone()]);
     }
     let kept = without_redundant(&clauses)?;
-    let paths: Vec<Vec<Step>> = clauses
+    let paths: Vec<Vec<WordComparison>> = clauses
         .iter()
-        .map(|clause| clause.conditions.iter().flat_map(|condition| condition.steps(width)).collect())
+        .map(|clause| {
+            clause.conditions.iter().flat_map(|condition| condition.steps(width)).collect()
+        })
         .collect();
     let mut order = Vec::with_capacity(kept.len());
     arrange(&paths, kept, 0, &mut order);
@@ -155,7 +160,8 @@ pub fn in_order(clauses: Vec<Clause>, width: Width) -> Result<Vec<Clause>, Contr
 fn without_redundant(clauses: &[Clause]) -> Result<Vec<usize>, Contradiction> {
     let mut kept: Vec<usize> = Vec::with_capacity(clauses.len());
     for (later, clause) in clauses.iter().enumerate() {
-        let covers = |wide: &Clause, narrow: &Clause| narrow.conditions.starts_with(&wide.conditions);
+        let covers =
+            |wide: &Clause, narrow: &Clause| narrow.conditions.starts_with(&wide.conditions);
         if let Some(&earlier) = kept.iter().find(|earlier| covers(&clauses[**earlier], clause)) {
             let there = &clauses[earlier];
             if there.conditions == clause.conditions && there.verdict != clause.verdict {
@@ -163,7 +169,8 @@ fn without_redundant(clauses: &[Clause]) -> Result<Vec<usize>, Contradiction> {
             }
             continue;
         }
-        let contradicts = |earlier: &Clause| earlier.verdict != clause.verdict && covers(clause, earlier);
+        let contradicts =
+            |earlier: &Clause| earlier.verdict != clause.verdict && covers(clause, earlier);
         if let Some(&earlier) = kept.iter().find(|earlier| contradicts(&clauses[**earlier])) {
             return Err(Contradiction { later, earlier });
         }
@@ -173,9 +180,15 @@ fn without_redundant(clauses: &[Clause]) -> Result<Vec<usize>, Contradiction> {
     Ok(kept)
 }
 
-/// Sorts `members` into a level of the tree as they come, then each node's members into the level below.
-fn arrange(paths: &[Vec<Step>], members: Vec<usize>, depth: usize, order: &mut Vec<usize>) {
-    let mut level: Vec<(Step, Vec<usize>)> = Vec::new();
+/// Sorts `members` into a level of the tree as they come, then each node's members into the level
+/// below.
+fn arrange(
+    paths: &[Vec<WordComparison>],
+    members: Vec<usize>,
+    depth: usize,
+    order: &mut Vec<usize>,
+) {
+    let mut level: Vec<(WordComparison, Vec<usize>)> = Vec::new();
     for member in members {
         let Some(step) = paths[member].get(depth) else {
             order.push(member);

@@ -1,12 +1,18 @@
 //! From a profile to a program: which architecture and which number lead to which clauses.
 //!
-//! The program compares the architecture, then finds the number in a binary tree over ranges of numbers that share a
-//! verdict. x86_64 and x32 are one such tree, since the kernel reports them as one architecture.
+//! The program compares the architecture, then finds the number in a binary tree over ranges of
+//! numbers that share a verdict. x86_64 and x32 are one such tree, since the kernel reports them as
+//! one architecture.
 
 use super::arch::{Arch, Width, X32_BIT};
-use super::assemble::{ARCHITECTURE, Assembler, Branch, JUMP_EQ, JUMP_GE, Label, NUMBER, Target};
+use super::assemble::{
+    ARCHITECTURE, Assembler, Branch, JUMP_EQ, JUMP_GE, JumpTarget, Label, NUMBER,
+};
 use super::clauses::{Clause, Condition, in_order};
-use super::{Action, BeyondProfile, Call, Comparison, CompileError, Filter, MAX_INSTRUCTIONS, Operator, Profile, Rule};
+use super::{
+    Action, BeyondProfile, Comparison, CompileError, Filter, MAX_INSTRUCTIONS, Operator, Profile,
+    Rule, Syscall,
+};
 
 /// Compiles a profile.
 ///
@@ -34,11 +40,12 @@ pub fn compile(profile: &Profile) -> Result<Filter, CompileError> {
         let tree = compiler.tree(&ranges);
         roots.push((audit, compiler.assembler.load(NUMBER, tree)));
     }
-    // libseccomp's, and thus everybody's, answer to calls of an architecture that the profile does not list.
-    let mut next = Target::Return(Action::KillThread.to_return_value());
+    // libseccomp's, and thus everybody's, answer to calls of an architecture that the profile does
+    // not list.
+    let mut next = JumpTarget::Return(Action::KillThread.to_return_value());
     for (audit, root) in roots {
-        let branch = Branch { code: JUMP_EQ, k: audit, yes: Target::At(root), no: next };
-        next = Target::At(compiler.assembler.branch(branch));
+        let branch = Branch { code: JUMP_EQ, k: audit, yes: JumpTarget::At(root), no: next };
+        next = JumpTarget::At(compiler.assembler.branch(branch));
     }
     compiler.assembler.load(ARCHITECTURE, next);
     let program = compiler.assembler.finish();
@@ -57,11 +64,11 @@ enum Leaf {
 }
 
 /// Conditions that some calls share.
-struct List {
+struct ClauseList {
     clauses: Vec<Clause>,
     arch: Arch,
     /// Where they are, once written.
-    written: Option<Target>,
+    written: Option<JumpTarget>,
 }
 
 /// A rule's claim to a number.
@@ -69,7 +76,7 @@ struct List {
 struct Claim {
     number: u32,
     rule: usize,
-    call: Call,
+    call: Syscall,
     /// What the first argument must be when the number is that of `socketcall` or `ipc`.
     selector: Option<u16>,
 }
@@ -93,7 +100,7 @@ impl Ranges {
 struct Compiler<'a> {
     profile: &'a Profile,
     default: u32,
-    lists: Vec<List>,
+    lists: Vec<ClauseList>,
     assembler: Assembler,
 }
 
@@ -127,9 +134,15 @@ impl Compiler<'_> {
     }
 
     /// Adds the verdicts for the numbers of one architecture, the first of which is `first`.
-    fn add_numbers(&mut self, arch: Arch, first: u32, ranges: &mut Ranges) -> Result<(), CompileError> {
+    fn add_numbers(
+        &mut self,
+        arch: Arch,
+        first: u32,
+        ranges: &mut Ranges,
+    ) -> Result<(), CompileError> {
         let (claims, highest) = self.claims(arch);
-        let answers_beyond = self.profile.beyond == BeyondProfile::NoSuchCall && !self.profile.default.lets_pass();
+        let answers_beyond =
+            self.profile.beyond == BeyondProfile::NoSuchCall && !self.profile.default.lets_pass();
         let highest = highest.filter(|highest| answers_beyond && *highest > 0);
         let default = Leaf::Return(self.default);
         let no_such_call = Leaf::Return(Action::NO_SUCH_CALL.to_return_value());
@@ -149,7 +162,8 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Which numbers the rules are about, sorted and then in the order of the rules, and the highest number named.
+    /// Which numbers the rules are about, sorted and then in the order of the rules, and the
+    /// highest number named.
     fn claims(&self, arch: Arch) -> (Vec<Claim>, Option<u32>) {
         let mut claims = Vec::with_capacity(512);
         let mut highest = None;
@@ -158,7 +172,8 @@ impl Compiler<'_> {
             let is_redundant = *action == self.profile.default;
             for &call in calls {
                 let carrier = if arch.is_multiplexed() { call.carrier() } else { None };
-                let carried = carrier.and_then(|(carrier, selector)| Some((carrier.number(arch)?, Some(selector))));
+                let carried = carrier
+                    .and_then(|(carrier, selector)| Some((carrier.number(arch)?, Some(selector))));
                 let direct = call.number(arch).map(|number| (number, None));
                 for (number, selector) in carried.into_iter().chain(direct) {
                     highest = highest.max(Some(number));
@@ -175,7 +190,8 @@ impl Compiler<'_> {
     /// What the claims to one number come to.
     fn leaf(&mut self, claims: &[Claim], arch: Arch) -> Result<Leaf, CompileError> {
         let rules = &self.profile.rules;
-        let is_unconditional = |claim: &&Claim| claim.selector.is_none() && rules[claim.rule].comparisons.is_empty();
+        let is_unconditional =
+            |claim: &&Claim| claim.selector.is_none() && rules[claim.rule].comparisons.is_empty();
         if let Some(claim) = claims.iter().find(is_unconditional) {
             return Ok(Leaf::Return(rules[claim.rule].action.to_return_value()));
         }
@@ -184,59 +200,74 @@ impl Compiler<'_> {
         for claim in claims {
             for comparisons in alternatives(&rules[claim.rule].comparisons) {
                 let conditions = conditions(comparisons, claim.selector, arch.width());
-                clauses.push(Clause { conditions, verdict: rules[claim.rule].action.to_return_value() });
+                clauses.push(Clause {
+                    conditions,
+                    verdict: rules[claim.rule].action.to_return_value(),
+                });
                 origins.push(claim);
             }
         }
-        let clauses = in_order(clauses, arch.width()).map_err(|contradiction| CompileError::Conflict {
-            rule: origins[contradiction.later].rule,
-            earlier: origins[contradiction.earlier].rule,
-            call: origins[contradiction.later].call,
-            arch,
-        })?;
+        let clauses =
+            in_order(clauses, arch.width()).map_err(|contradiction| CompileError::Conflict {
+                rule: origins[contradiction.later].rule,
+                earlier: origins[contradiction.earlier].rule,
+                call: origins[contradiction.later].call,
+                arch,
+            })?;
         if let [Clause { conditions, verdict }] = clauses.as_slice()
             && conditions.is_empty()
         {
             return Ok(Leaf::Return(*verdict));
         }
-        let is_same = |list: &List| {
+        let is_same = |list: &ClauseList| {
             let (there, here) = (list.arch, arch);
-            list.clauses == clauses && there.width() == here.width() && there.is_big_endian() == here.is_big_endian()
+            list.clauses == clauses
+                && there.width() == here.width()
+                && there.is_big_endian() == here.is_big_endian()
         };
         let known = self.lists.iter().position(is_same);
         Ok(Leaf::Clauses(known.unwrap_or_else(|| {
-            self.lists.push(List { clauses, arch, written: None });
+            self.lists.push(ClauseList { clauses, arch, written: None });
             self.lists.len() - 1
         })))
     }
 
-    fn target(&mut self, leaf: Leaf) -> Target {
+    fn target(&mut self, leaf: Leaf) -> JumpTarget {
         let index = match leaf {
-            Leaf::Return(value) => return Target::Return(value),
+            Leaf::Return(value) => return JumpTarget::Return(value),
             Leaf::Clauses(index) => index,
         };
         let list = &mut self.lists[index];
-        *list.written.get_or_insert_with(|| self.assembler.clauses(&list.clauses, list.arch, self.default))
+        *list
+            .written
+            .get_or_insert_with(|| self.assembler.clauses(&list.clauses, list.arch, self.default))
     }
 
     /// Writes the search for a number.
-    fn tree(&mut self, ranges: &Ranges) -> Target {
+    fn tree(&mut self, ranges: &Ranges) -> JumpTarget {
         self.subtree(&ranges.0)
     }
 
-    fn subtree(&mut self, ranges: &[(u32, Leaf)]) -> Target {
+    fn subtree(&mut self, ranges: &[(u32, Leaf)]) -> JumpTarget {
         match *ranges {
-            [] => Target::Return(self.default),
+            [] => JumpTarget::Return(self.default),
             [(_, leaf)] => self.target(leaf),
             // A single number in the middle of what surrounds it.
-            [(_, around), (number, leaf), (next, after)] if around == after && next == number + 1 => {
+            [(_, around), (number, leaf), (next, after)]
+                if around == after && next == number + 1 =>
+            {
                 let (yes, no) = (self.target(leaf), self.target(around));
-                Target::At(self.assembler.branch(Branch { code: JUMP_EQ, k: number, yes, no }))
+                JumpTarget::At(self.assembler.branch(Branch { code: JUMP_EQ, k: number, yes, no }))
             }
             _ => {
                 let (below, above) = ranges.split_at(ranges.len() / 2);
                 let (yes, no) = (self.subtree(above), self.subtree(below));
-                Target::At(self.assembler.branch(Branch { code: JUMP_GE, k: above[0].0, yes, no }))
+                JumpTarget::At(self.assembler.branch(Branch {
+                    code: JUMP_GE,
+                    k: above[0].0,
+                    yes,
+                    no,
+                }))
             }
         }
     }
@@ -255,8 +286,9 @@ fn alternatives(comparisons: &[Comparison]) -> impl Iterator<Item = &[Comparison
     comparisons.is_empty().then_some(comparisons).into_iter().chain(comparisons.chunks(together))
 }
 
-/// The conditions of one alternative, sorted. The selector of a multiplexed call takes the place of a condition on the
-/// first argument: libseccomp's way, although the other arguments are then behind a pointer, out of a filter's sight.
+/// The conditions of one alternative, sorted. The selector of a multiplexed call takes the place of
+/// a condition on the first argument: libseccomp's way, although the other arguments are then
+/// behind a pointer, out of a filter's sight.
 fn conditions(comparisons: &[Comparison], selector: Option<u16>, width: Width) -> Vec<Condition> {
     let selector = selector.map(|selector| Comparison {
         argument: 0,
@@ -264,9 +296,13 @@ fn conditions(comparisons: &[Comparison], selector: Option<u16>, width: Width) -
         value: u64::from(selector),
         value_two: 0,
     });
-    let others = comparisons.iter().filter(|comparison| selector.is_none() || comparison.argument != 0);
-    let mut conditions: Vec<Condition> =
-        selector.iter().chain(others).filter_map(|comparison| Condition::new(comparison, width)).collect();
+    let others =
+        comparisons.iter().filter(|comparison| selector.is_none() || comparison.argument != 0);
+    let mut conditions: Vec<Condition> = selector
+        .iter()
+        .chain(others)
+        .filter_map(|comparison| Condition::new(comparison, width))
+        .collect();
     conditions.sort_by_key(|condition| condition.argument);
     conditions
 }
@@ -275,8 +311,10 @@ fn conditions(comparisons: &[Comparison], selector: Option<u16>, width: Width) -
 #[cfg(test)]
 mod tests {
     use super::compile;
-    use crate::seccomp::interpreter::{Data, run};
-    use crate::seccomp::{Action, Arch, BeyondProfile, Call, Comparison, CompileError, Operator, Profile, Rule};
+    use crate::seccomp::interpreter::{SeccompData, run};
+    use crate::seccomp::{
+        Action, Arch, BeyondProfile, Comparison, CompileError, Operator, Profile, Rule, Syscall,
+    };
 
     const NO_SUCH_CALL: u32 = 0x0005_0026;
     const EPERM: u32 = 0x0005_0001;
@@ -284,13 +322,18 @@ mod tests {
     const KILL: u32 = 0;
 
     fn allowing(default: Action, architectures: &[Arch], names: &[&str]) -> Profile {
-        let calls = names.iter().map(|name| Call::from_name(name).unwrap()).collect();
+        let calls = names.iter().map(|name| Syscall::from_name(name).unwrap()).collect();
         let rules = vec![Rule { calls, action: Action::Allow, comparisons: Vec::new() }];
-        Profile { default, architectures: architectures.to_vec(), rules, beyond: BeyondProfile::NoSuchCall }
+        Profile {
+            default,
+            architectures: architectures.to_vec(),
+            rules,
+            beyond: BeyondProfile::NoSuchCall,
+        }
     }
 
     fn verdict(profile: &Profile, arch: Arch, number: u32) -> u32 {
-        let data = Data { number, audit: arch.audit(), arguments: [0; 6] };
+        let data = SeccompData { number, audit: arch.audit(), arguments: [0; 6] };
         run(&compile(profile).unwrap().program, &data).0
     }
 
@@ -323,7 +366,9 @@ mod tests {
     #[test]
     fn without_x32_its_numbers_are_foreign_but_for_the_skipped_call() {
         let profile = allowing(Action::Errno(1), &[], &["read", "openat"]);
-        for (number, expected) in [(258, NO_SUCH_CALL), (0x4000_0000, KILL), (u32::MAX - 1, KILL), (u32::MAX, EPERM)] {
+        for (number, expected) in
+            [(258, NO_SUCH_CALL), (0x4000_0000, KILL), (u32::MAX - 1, KILL), (u32::MAX, EPERM)]
+        {
             assert_eq!(verdict(&profile, Arch::X86_64, number), expected, "{number:#x}");
         }
     }
@@ -335,8 +380,14 @@ mod tests {
             assert_eq!(verdict(&profile, Arch::X86_64, 1000), default.to_return_value());
         }
         // As in runc: a profile that names nothing but number 0 says nothing about what is new.
-        assert_eq!(verdict(&allowing(Action::Trap, &[], &["read"]), Arch::X86_64, 1000), 0x0003_0000);
-        assert_eq!(verdict(&allowing(Action::KillProcess, &[], &["write"]), Arch::X86_64, 1000), NO_SUCH_CALL);
+        assert_eq!(
+            verdict(&allowing(Action::Trap, &[], &["read"]), Arch::X86_64, 1000),
+            0x0003_0000
+        );
+        assert_eq!(
+            verdict(&allowing(Action::KillProcess, &[], &["write"]), Arch::X86_64, 1000),
+            NO_SUCH_CALL
+        );
     }
 
     #[test]
@@ -350,11 +401,16 @@ mod tests {
     #[test]
     fn the_kernel_takes_4096_instructions() {
         let mut profile = allowing(Action::Errno(1), &[], &["read"]);
-        let ioctl = Call::from_name("ioctl").unwrap();
+        let ioctl = Syscall::from_name("ioctl").unwrap();
         let rule = |value| Rule {
             calls: vec![ioctl],
             action: Action::Allow,
-            comparisons: vec![Comparison { argument: 1, operator: Operator::Eq, value, value_two: 0 }],
+            comparisons: vec![Comparison {
+                argument: 1,
+                operator: Operator::Eq,
+                value,
+                value_two: 0,
+            }],
         };
         profile.rules.extend((0..4000).map(rule));
         assert_eq!(verdict(&profile, Arch::X86_64, 16), ALLOW);

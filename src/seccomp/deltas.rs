@@ -1,5 +1,5 @@
-//! What the tables of the crate `syscalls` lack, as data: three calling conventions that are a variation of another,
-//! and calls younger than the crate. From the kernel's `syscall.tbl` files.
+//! What the tables of the crate `syscalls` lack, as data: three calling conventions that are a
+//! variation of another, and calls younger than the crate. From the kernel's `syscall.tbl` files.
 
 /// Calls of kernels 6.19 and 7.1; the same number everywhere.
 pub const YOUNG: [(&str, u16); 2] = [("listns", 470), ("rseq_slice_yield", 471)];
@@ -28,7 +28,7 @@ pub const TIME64: [(&str, u16); 20] = [
     ("sched_rr_get_interval_time64", 423),
 ];
 
-/// ARM's private calls are 0xf0000 and up; bit 15 stands for that here (see `Call::number`).
+/// ARM's private calls are 0xf0000 and up; bit 15 stands for that here (see `Syscall::number`).
 pub const ARM: [(&str, u16); 6] = [
     ("breakpoint", 0x8001),
     ("cacheflush", 0x8002),
@@ -156,9 +156,11 @@ pub const S390: [(&str, u16); 55] = [
 pub const S390_LACKS: [&str; 3] = ["select", "newfstatat", "semtimedop"];
 
 /// MIPS n32 has four calls that n64 does not need.
-pub const N32: [(&str, u16); 4] = [("fcntl64", 212), ("statfs64", 217), ("fstatfs64", 218), ("sendfile64", 219)];
+pub const N32: [(&str, u16); 4] =
+    [("fcntl64", 212), ("statfs64", 217), ("fstatfs64", 218), ("sendfile64", 219)];
 
-/// The number in MIPS n32 of the call that has number `n64` in n64: the additional calls pushed the later ones on.
+/// The number in MIPS n32 of the call that has number `n64` in n64: the additional calls pushed the
+/// later ones on.
 pub const fn n32_number(n64: u16) -> u16 {
     match n64 {
         212..=215 => n64 + 1,

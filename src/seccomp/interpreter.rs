@@ -8,13 +8,13 @@ const JUMP_SET: u16 = 0x45;
 
 /// `struct seccomp_data`.
 #[derive(Debug, Clone, Copy)]
-pub struct Data {
+pub struct SeccompData {
     pub number: u32,
     pub audit: u32,
     pub arguments: [u64; 6],
 }
 
-impl Data {
+impl SeccompData {
     fn word(&self, offset: u32) -> u32 {
         let argument = |offset: u32| {
             let value = self.arguments[(offset as usize - 16) / 8];
@@ -31,12 +31,12 @@ impl Data {
 }
 
 /// What `program` returns for `data`, and after how many instructions.
-pub fn run(program: &[Insn], data: &Data) -> (u32, usize) {
+pub fn run(program: &[Insn], data: &SeccompData) -> (u32, usize) {
     trace(program, data, |_| {})
 }
 
 /// The same, telling `visit` every instruction on the way.
-pub fn trace(program: &[Insn], data: &Data, mut visit: impl FnMut(usize)) -> (u32, usize) {
+pub fn trace(program: &[Insn], data: &SeccompData, mut visit: impl FnMut(usize)) -> (u32, usize) {
     let (mut at, mut loaded, mut steps) = (0, 0_u32, 0);
     loop {
         visit(at);

@@ -1,8 +1,10 @@
-//! linux.seccomp → cBPF: from the rules of a profile to the program that the kernel runs before every system call.
+//! linux.seccomp → cBPF: from the rules of a profile to the program that the kernel runs before
+//! every system call.
 //!
-//! Pure: names in, instructions out. `plan/seccomp.rs` reads config.json, `sys/` installs the result. libseccomp does
-//! the same work in 7 to 11 milliseconds; this takes tens of microseconds, so nothing needs to be cached. libseccomp
-//! remains the judge: `oracle.rs` runs its programs and ours side by side.
+//! Pure: names in, instructions out. `plan/seccomp.rs` reads config.json, `sys/` installs the
+//! result. libseccomp does the same work in 7 to 11 milliseconds; this takes tens of microseconds,
+//! so nothing needs to be cached. libseccomp remains the judge: `oracle.rs` runs its programs and
+//! ours side by side.
 //!
 //! * `arch.rs`, `syscalls.rs`, `deltas.rs`: the tables.
 //! * `clauses.rs`: the rules for one call, in the order in which they are tried.
@@ -27,7 +29,7 @@ use std::fmt::{self, Display};
 
 pub use arch::{Arch, Width};
 pub use compile::compile;
-pub use syscalls::Call;
+pub use syscalls::Syscall;
 
 /// The most instructions the kernel takes (`BPF_MAXINSNS`).
 pub const MAX_INSTRUCTIONS: usize = 4096;
@@ -199,7 +201,7 @@ pub struct Comparison {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// The calls.
-    pub calls: Vec<Call>,
+    pub calls: Vec<Syscall>,
     /// What happens.
     pub action: Action,
     /// All must hold, unless two are about the same argument: then one of them must, as in runc.
@@ -209,8 +211,8 @@ pub struct Rule {
 /// What happens to calls with a number beyond the highest that the profile names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BeyondProfile {
-    /// ENOSYS, unless the default action lets calls pass: programs try a new call and fall back to an older one, but
-    /// take EPERM for an answer.
+    /// ENOSYS, unless the default action lets calls pass: programs try a new call and fall back to
+    /// an older one, but take EPERM for an answer.
     NoSuchCall,
     /// The default action: what libseccomp alone would do.
     Default,
@@ -221,7 +223,8 @@ pub enum BeyondProfile {
 pub struct Profile {
     /// What happens to calls that no rule is about.
     pub default: Action,
-    /// Whose calls are looked at besides those of [`Arch::NATIVE`]; a call of any other kills the thread.
+    /// Whose calls are looked at besides those of [`Arch::NATIVE`]; a call of any other kills the
+    /// thread.
     pub architectures: Vec<Arch>,
     /// The rules.
     pub rules: Vec<Rule>,
@@ -241,7 +244,7 @@ pub enum CompileError {
         /// Which earlier rule.
         earlier: usize,
         /// For which call.
-        call: Call,
+        call: Syscall,
         /// On which architecture.
         arch: Arch,
     },
@@ -251,7 +254,10 @@ impl Display for CompileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLong(length) => {
-                write!(f, "the filter would have {length} instructions, the kernel takes {MAX_INSTRUCTIONS}")
+                write!(
+                    f,
+                    "the filter would have {length} instructions, the kernel takes {MAX_INSTRUCTIONS}"
+                )
             }
             Self::Conflict { earlier, call, arch, .. } => write!(
                 f,

@@ -1,5 +1,5 @@
-//! `socketcall` and `ipc`: on some architectures the calls of sockets and of System V IPC also, or only, go through one
-//! call whose first argument says which is meant.
+//! `socketcall` and `ipc`: on some architectures the calls of sockets and of System V IPC also, or
+//! only, go through one call whose first argument says which is meant.
 
 /// The first arguments of `socketcall`, from linux/net.h.
 pub const SOCKET: [(&str, u16); 20] = [

@@ -1,7 +1,9 @@
-//! The judge: libseccomp compiles the same profiles, both programs are run over a sweep of calls, and must agree.
+//! The judge: libseccomp compiles the same profiles, both programs are run over a sweep of calls,
+//! and must agree.
 //!
-//! Where they do not agree on purpose, a test below says so and why. libseccomp knows nothing of calls beyond the
-//! profile, so the sweep compiles without that answer, which `beyond_the_profile` holds against runc's rule.
+//! Where they do not agree on purpose, a test below says so and why. libseccomp knows nothing of
+//! calls beyond the profile, so the sweep compiles without that answer, which `beyond_the_profile`
+//! holds against runc's rule.
 
 mod judge;
 mod profiles;
@@ -9,18 +11,32 @@ mod profiles;
 use judge::{is_known_to_libseccomp, libseccomp_number, libseccomp_program};
 
 use super::assemble::{AND, JUMP, LOAD, RETURN};
-use super::interpreter::{Data, run, trace};
-use super::{Action, Arch, BeyondProfile, Call, Comparison, CompileError, Insn, Operator, Profile, Rule, compile};
+use super::interpreter::{SeccompData, run, trace};
+use super::{
+    Action, Arch, BeyondProfile, Comparison, CompileError, Insn, Operator, Profile, Rule, Syscall,
+    compile,
+};
 
-/// Numbers worth trying: all small ones, with and without the bit of x32, and those next to something.
+/// Numbers worth trying: all small ones, with and without the bit of x32, and those next to
+/// something.
 fn numbers() -> impl Iterator<Item = u32> {
     let small = (0..600).chain((0..600).map(|number| 0x4000_0000 | number));
-    let odd = [1000, 4000, 4999, 0x000f_0005, 0x3fff_ffff, 0x4000_1000, 0x7fff_ffff, 0x8000_0000, 0xbfff_ffff];
+    let odd = [
+        1000,
+        4000,
+        4999,
+        0x000f_0005,
+        0x3fff_ffff,
+        0x4000_1000,
+        0x7fff_ffff,
+        0x8000_0000,
+        0xbfff_ffff,
+    ];
     small.chain(odd).chain([0xc000_0000, 0xffff_fffe, 0xffff_ffff])
 }
 
-/// Arguments worth trying: for every rule ones that satisfy it, and each a little off; for every value of the profile
-/// all six arguments the same.
+/// Arguments worth trying: for every rule ones that satisfy it, and each a little off; for every
+/// value of the profile all six arguments the same.
 fn arguments(profile: &Profile) -> Vec<[u64; 6]> {
     let mut found = vec![[0; 6], [u64::MAX; 6], [1, 2, 3, 4, 5, 6]];
     for rule in &profile.rules {
@@ -67,7 +83,7 @@ fn around(value: u64) -> [u64; 9] {
 #[derive(Debug)]
 #[expect(dead_code, reason = "printed when the assertion fails")]
 struct Difference {
-    data: Data,
+    data: SeccompData,
     ours: u32,
     theirs: u32,
 }
@@ -78,18 +94,25 @@ struct Outcome {
     points: usize,
     /// Both verdicts are those of a rule that holds, so the question is which rule comes first.
     differences: Vec<Difference>,
-    /// libseccomp's verdict is that of no rule that holds, or came about by looking at the wrong word.
+    /// libseccomp's verdict is that of no rule that holds, or came about by looking at the wrong
+    /// word.
     libseccomp_is_wrong: usize,
 }
 
-/// Compares both programs over the whole sweep. Ours must in any case be the verdict of a rule that holds.
+/// Compares both programs over the whole sweep. Ours must in any case be the verdict of a rule that
+/// holds.
 fn sweep(profile: &Profile) -> Outcome {
     let ours = compile(profile).unwrap().program;
     let theirs = libseccomp_program(profile).unwrap();
     let confused = confused(&theirs);
     let interesting: Vec<u32> = {
-        let calls = profile.rules.iter().filter(|rule| !rule.comparisons.is_empty()).flat_map(|rule| &rule.calls);
-        let on_all = |call: &Call| Arch::all().filter_map(|arch| call.number(arch)).collect::<Vec<_>>();
+        let calls = profile
+            .rules
+            .iter()
+            .filter(|rule| !rule.comparisons.is_empty())
+            .flat_map(|rule| &rule.calls);
+        let on_all =
+            |call: &Syscall| Arch::all().filter_map(|arch| call.number(arch)).collect::<Vec<_>>();
         calls.flat_map(on_all).chain([SOCKETCALL, IPC]).collect()
     };
     let plain = [[0; 6], [u64::MAX; 6], [1, 2, 3, 4, 5, 6]];
@@ -100,8 +123,10 @@ fn sweep(profile: &Profile) -> Outcome {
         for number in numbers() {
             let arguments = if interesting.contains(&number) { all.as_slice() } else { &plain };
             let selectors = if number == SOCKETCALL || number == IPC { 0..26 } else { 0..1 };
-            for (arguments, selector) in arguments.iter().flat_map(|one| selectors.clone().map(move |s| (one, s))) {
-                let mut data = Data { number, audit, arguments: *arguments };
+            for (arguments, selector) in
+                arguments.iter().flat_map(|one| selectors.clone().map(move |s| (one, s)))
+            {
+                let mut data = SeccompData { number, audit, arguments: *arguments };
                 if selector > 0 {
                     data.arguments[0] = selector;
                 }
@@ -116,7 +141,7 @@ fn compare_at(
     outcome: &mut Outcome,
     profile: &Profile,
     (ours, theirs, confused): (&[Insn], &[Insn], &[bool]),
-    data: Data,
+    data: SeccompData,
 ) {
     let ours = run(ours, &data).0;
     let mut is_confused = false;
@@ -134,9 +159,10 @@ fn compare_at(
     }
 }
 
-/// Which instructions compare one word or another, depending on the way there. libseccomp (up to 2.6.1 at least) does
-/// not load the high half of an argument again when, after the low half of one inequality, the next inequality of the
-/// same argument has another high half; its pseudo-code for the same filter is right.
+/// Which instructions compare one word or another, depending on the way there. libseccomp (up to
+/// 2.6.1 at least) does not load the high half of an argument again when, after the low half of one
+/// inequality, the next inequality of the same argument has another high half; its pseudo-code for
+/// the same filter is right.
 fn confused(program: &[Insn]) -> Vec<bool> {
     let mut loaded = vec![0_u64; program.len()];
     for (at, insn) in program.iter().enumerate() {
@@ -152,15 +178,19 @@ fn confused(program: &[Insn]) -> Vec<bool> {
         }
     }
     let compares = |insn: &Insn| ![RETURN, LOAD, AND, JUMP].contains(&insn.code);
-    program.iter().zip(loaded).map(|(insn, words)| compares(insn) && words.count_ones() > 1).collect()
+    program
+        .iter()
+        .zip(loaded)
+        .map(|(insn, words)| compares(insn) && words.count_ones() > 1)
+        .collect()
 }
 
 const SOCKETCALL: u32 = 102;
 const IPC: u32 = 117;
 
-/// The profile taken at its word: the verdicts of all rules that hold for the call, or the default one when none does;
-/// `None` when the call is of an architecture that is not listed.
-fn verdicts_of_rules_that_hold(profile: &Profile, data: &Data) -> Option<Vec<u32>> {
+/// The profile taken at its word: the verdicts of all rules that hold for the call, or the default
+/// one when none does; `None` when the call is of an architecture that is not listed.
+fn verdicts_of_rules_that_hold(profile: &Profile, data: &SeccompData) -> Option<Vec<u32>> {
     let is_x86_64 = data.audit == Arch::X86_64.audit();
     let arch = match data.number {
         // No call at all: what a tracer writes to have one skipped.
@@ -173,13 +203,18 @@ fn verdicts_of_rules_that_hold(profile: &Profile, data: &Data) -> Option<Vec<u32
         return None;
     }
     let mut verdicts = Vec::new();
-    for Rule { calls, action, comparisons } in profile.rules.iter().filter(|rule| rule.action != profile.default) {
-        let is_repeated = (0..6).any(|at| comparisons.iter().filter(|one| one.argument == at).count() > 1);
+    for Rule { calls, action, comparisons } in
+        profile.rules.iter().filter(|rule| rule.action != profile.default)
+    {
+        let is_repeated =
+            (0..6).any(|at| comparisons.iter().filter(|one| one.argument == at).count() > 1);
         let holds = |skip_first: bool| {
-            let mut each = comparisons.iter().map(|one| skip_first && one.argument == 0 || holds(one, arch, data));
+            let mut each = comparisons
+                .iter()
+                .map(|one| skip_first && one.argument == 0 || holds(one, arch, data));
             if is_repeated { each.any(|one| one) } else { each.all(|one| one) }
         };
-        let is_about = |call: &Call| {
+        let is_about = |call: &Syscall| {
             let (carrier, selector) = call.carrier().filter(|_| arch.is_multiplexed()).unzip();
             let is_carried = carrier.and_then(|carrier| carrier.number(arch)) == Some(data.number)
                 && selector.map(u64::from) == Some(low(data.arguments[0], arch))
@@ -203,7 +238,7 @@ fn low(value: u64, arch: Arch) -> u64 {
     }
 }
 
-fn holds(comparison: &Comparison, arch: Arch, data: &Data) -> bool {
+fn holds(comparison: &Comparison, arch: Arch, data: &SeccompData) -> bool {
     let argument = low(data.arguments[usize::from(comparison.argument)], arch);
     let value = low(comparison.value, arch);
     match comparison.operator {
@@ -255,17 +290,21 @@ fn libseccomp_agrees_on_random_profiles() {
                 wrong += outcome.libseccomp_is_wrong;
             }
             (Err(CompileError::Conflict { .. }), Err(_)) => refused += 1,
-            (ours, theirs) => panic!("round {round}: {:?}, {:?}, {profile:?}", ours.err(), theirs.err()),
+            (ours, theirs) => {
+                panic!("round {round}: {:?}, {:?}, {profile:?}", ours.err(), theirs.err())
+            }
         }
     }
-    println!("{points} points, {wrong} of them wrong in libseccomp, {refused} profiles refused by both");
+    println!(
+        "{points} points, {wrong} of them wrong in libseccomp, {refused} profiles refused by both"
+    );
 }
 
 #[test]
 fn numbers_agree_with_libseccomp() {
     for arch in Arch::all() {
         let mut compared = 0;
-        for call in Call::all() {
+        for call in Syscall::all() {
             let Some(theirs) = libseccomp_number(call, arch) else { continue };
             compared += 1;
             assert_eq!(call.number(arch), Some(theirs), "{} on {arch:?}", call.name());
@@ -276,8 +315,9 @@ fn numbers_agree_with_libseccomp() {
 
 #[test]
 fn deliberate_differences() {
-    for profiles::Deliberate { why, profile, number, arguments, verdict } in profiles::deliberate() {
-        let data = Data { number, audit: Arch::X86_64.audit(), arguments };
+    for profiles::Deliberate { why, profile, number, arguments, verdict } in profiles::deliberate()
+    {
+        let data = SeccompData { number, audit: Arch::X86_64.audit(), arguments };
         let ours = run(&compile(&profile).unwrap().program, &data).0;
         assert_eq!(ours, verdict.to_return_value(), "{why}");
         let possible = verdicts_of_rules_that_hold(&profile, &data).unwrap();
@@ -301,9 +341,15 @@ fn a_large_profile_is_short_and_quick() {
     }
     let elapsed = start.elapsed() / 100;
     let audit = Arch::X86_64.audit();
-    let steps: usize = (0..450).map(|number| run(&program, &Data { number, audit, arguments: [0; 6] }).1).sum();
+    let steps: usize = (0..450)
+        .map(|number| run(&program, &SeccompData { number, audit, arguments: [0; 6] }).1)
+        .sum();
     let calls: usize = profile.rules.iter().map(|rule| rule.calls.len()).sum();
-    println!("{calls} calls: {elapsed:?}, {} instructions, {:.1} steps", program.len(), steps as f64 / 450.0);
+    println!(
+        "{calls} calls: {elapsed:?}, {} instructions, {:.1} steps",
+        program.len(),
+        steps as f64 / 450.0
+    );
     assert!(program.len() < 700, "{}", program.len());
     assert!(steps < 13 * 450, "{steps}");
 }

@@ -1,13 +1,14 @@
 //! System calls by name: one table of all names with their number per calling convention.
 //!
-//! The numbers are the crate `syscalls`'s and `deltas.rs`'s; the compiler merges them into one hash table, so that a
-//! name of a profile is looked up once for all architectures, and so that the table needs neither work nor relocations
-//! when the program starts.
+//! The numbers are the crate `syscalls`'s and `deltas.rs`'s; the compiler merges them into one hash
+//! table, so that a name of a profile is looked up once for all architectures, and so that the
+//! table needs neither work nor relocations when the program starts.
 
 use super::arch::Arch;
 use super::{deltas, multiplex};
 
-/// A column of the table. Byte orders share one, and the `base` of an architecture is not in the numbers.
+/// A column of the table. Byte orders share one, and the `base` of an architecture is not in the
+/// numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Column {
     X86_64,
@@ -37,42 +38,42 @@ const ABSENT: u16 = u16::MAX;
 const SLOTS: usize = 1024;
 
 #[derive(Debug, Clone, Copy)]
-struct Row {
+struct SyscallRow {
     start: u16,
     length: u16,
     numbers: [u16; COLUMNS],
 }
 
 /// The table while the compiler builds it, with room to spare.
-struct Draft {
+struct TableDraft {
     text: [u8; 16 * 1024],
     text_length: usize,
-    rows: [Row; SLOTS],
+    rows: [SyscallRow; SLOTS],
     row_count: usize,
     slots: [u16; SLOTS],
 }
 
-const DRAFT: Draft = draft();
+const DRAFT: TableDraft = draft();
 static TEXT: [u8; DRAFT.text_length] = {
     let mut text = [0; DRAFT.text_length];
     text.copy_from_slice(DRAFT.text.split_at(DRAFT.text_length).0);
     text
 };
-static ROWS: [Row; DRAFT.row_count] = {
+static ROWS: [SyscallRow; DRAFT.row_count] = {
     let mut rows = [DRAFT.rows[0]; DRAFT.row_count];
     rows.copy_from_slice(DRAFT.rows.split_at(DRAFT.row_count).0);
     rows
 };
 static HASHED: [u16; SLOTS] = DRAFT.slots;
 
-const SOCKETCALL: Call = row_of("socketcall");
-const IPC: Call = row_of("ipc");
+const SOCKETCALL: Syscall = row_of("socketcall");
+const IPC: Syscall = row_of("ipc");
 
 /// A system call that at least one architecture has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Call(u16);
+pub struct Syscall(u16);
 
-impl Call {
+impl Syscall {
     /// Finds a call by its name in the kernel's tables.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
@@ -92,7 +93,7 @@ impl Call {
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
-        let Row { start, length, .. } = ROWS[usize::from(self.0)];
+        let SyscallRow { start, length, .. } = ROWS[usize::from(self.0)];
         let bytes = &TEXT[usize::from(start)..usize::from(start + length)];
         // The bytes were `str`s when the table was built.
         std::str::from_utf8(bytes).unwrap_or_default()
@@ -108,8 +109,8 @@ impl Call {
         }
     }
 
-    /// The call that carries this one on an architecture that [multiplexes](Arch::is_multiplexed), and which first
-    /// argument stands for this one.
+    /// The call that carries this one on an architecture that [multiplexes](Arch::is_multiplexed),
+    /// and which first argument stands for this one.
     #[must_use]
     pub fn carrier(self) -> Option<(Self, u16)> {
         let numbers = &ROWS[usize::from(self.0)].numbers;
@@ -126,11 +127,11 @@ impl Call {
     }
 }
 
-const fn row_of(name: &str) -> Call {
+const fn row_of(name: &str) -> Syscall {
     let mut draft = DRAFT;
     let row = draft.row(name.as_bytes());
     assert!(draft.row_count == DRAFT.row_count, "no such call");
-    Call(row as u16)
+    Syscall(row as u16)
 }
 
 /// FNV-1a, down to a slot.
@@ -152,7 +153,7 @@ const fn equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && at == a.len()
 }
 
-impl Draft {
+impl TableDraft {
     /// The row of `name`, made when there is none.
     const fn row(&mut self, name: &[u8]) -> usize {
         let mut slot = hash(name);
@@ -185,7 +186,8 @@ impl Draft {
         let bytes = name.as_bytes();
         let is_call = match bytes {
             // Holes in the tables of MIPS.
-            [b'u', b'n', b'u', b's', b'e', b'd', ..] | [b'r', b'e', b's', b'e', b'r', b'v', b'e', b'd', ..] => false,
+            [b'u', b'n', b'u', b's', b'e', b'd', ..]
+            | [b'r', b'e', b's', b'e', b'r', b'v', b'e', b'd', ..] => false,
             // Only 32-bit architectures have the calls with 64-bit times.
             _ => !(generic64 && number >= 403 && number <= 423),
         };
@@ -224,7 +226,8 @@ impl Draft {
         while row < self.row_count {
             let number = self.rows[row].numbers[from as usize];
             let is_n32 = matches!(to, Column::MipsN32) && number != ABSENT;
-            self.rows[row].numbers[to as usize] = if is_n32 { deltas::n32_number(number) } else { number };
+            self.rows[row].numbers[to as usize] =
+                if is_n32 { deltas::n32_number(number) } else { number };
             row += 1;
         }
     }
@@ -244,11 +247,11 @@ macro_rules! take {
     };
 }
 
-const fn draft() -> Draft {
-    let mut draft = Draft {
+const fn draft() -> TableDraft {
+    let mut draft = TableDraft {
         text: [0; 16 * 1024],
         text_length: 0,
-        rows: [Row { start: 0, length: 0, numbers: [ABSENT; COLUMNS] }; SLOTS],
+        rows: [SyscallRow { start: 0, length: 0, numbers: [ABSENT; COLUMNS] }; SLOTS],
         row_count: 0,
         slots: [ABSENT; SLOTS],
     };
@@ -286,19 +289,19 @@ const fn draft() -> Draft {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arch, Call};
+    use super::{Arch, Syscall};
 
     fn number(name: &str, arch: Arch) -> Option<u32> {
-        Call::from_name(name).and_then(|call| call.number(arch))
+        Syscall::from_name(name).and_then(|call| call.number(arch))
     }
 
     #[test]
     fn every_name_leads_back_to_its_row() {
-        for call in Call::all() {
-            assert_eq!(Call::from_name(call.name()), Some(call), "{}", call.name());
+        for call in Syscall::all() {
+            assert_eq!(Syscall::from_name(call.name()), Some(call), "{}", call.name());
         }
-        assert_eq!(Call::from_name("nonsense"), None);
-        assert_eq!(Call::from_name(""), None);
+        assert_eq!(Syscall::from_name("nonsense"), None);
+        assert_eq!(Syscall::from_name(""), None);
     }
 
     #[test]
@@ -332,7 +335,7 @@ mod tests {
     #[test]
     fn sockets_and_ipc_are_carried() {
         let carrier = |name| {
-            let (carrier, selector) = Call::from_name(name).and_then(Call::carrier)?;
+            let (carrier, selector) = Syscall::from_name(name).and_then(Syscall::carrier)?;
             Some((carrier.name(), selector))
         };
         assert_eq!(carrier("socket"), Some(("socketcall", 1)));

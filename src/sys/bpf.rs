@@ -1,6 +1,7 @@
 //! bpf(2), as far as a cgroup's device program needs it: load, attach, replace, detach, list.
 //!
-//! No memory lock limit is raised: since Linux 5.11 programs are charged to the memory cgroup instead.
+//! No memory lock limit is raised: since Linux 5.11 programs are charged to the memory cgroup
+//! instead.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -31,10 +32,11 @@ const LICENSE: &CStr = c"Apache-2.0";
 /// One instruction: `struct bpf_insn`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Instruction {
+pub struct BpfInstruction {
     /// Class, operation, and whether the operand is `imm` or a register.
     pub code: u8,
-    /// Destination and source register, in the two halves (which is which depends on the machine's byte order).
+    /// Destination and source register, in the two halves (which is which depends on the machine's
+    /// byte order).
     pub registers: u8,
     /// Of a jump or a memory access.
     pub offset: i16,
@@ -90,24 +92,27 @@ struct QueryAttr {
 /// Calls bpf(2) with `attr`.
 ///
 /// # Safety
-/// `T` must begin as the part of `union bpf_attr` that `command` reads, and every pointer in it must be valid for what
-/// `command` does with it.
+/// `T` must begin as the part of `union bpf_attr` that `command` reads, and every pointer in it
+/// must be valid for what `command` does with it.
 unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> Result<libc::c_long, Errno> {
-    // SAFETY: attr is a live, exclusive reference of the size given; the rest is the caller's promise.
-    check(unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) })
+    // SAFETY: attr is a live, exclusive reference of the size given; the rest is the caller's
+    // promise.
+    check(unsafe {
+        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>())
+    })
 }
 
 /// A program loaded into the kernel; it stays as long as this, or a cgroup it is attached to.
 #[derive(Debug)]
-pub struct Program(OwnedFd);
+pub struct LoadedProgram(OwnedFd);
 
-impl Program {
+impl LoadedProgram {
     /// Loads a program that judges device accesses (`BPF_PROG_TYPE_CGROUP_DEVICE`).
     ///
     /// # Errors
-    /// bpf(2): `EPERM` without CAP_BPF and CAP_NET_ADMIN or CAP_SYS_ADMIN in the first user namespace, `EINVAL` or
-    /// `EACCES` when the verifier refuses.
-    pub fn load_device(instructions: &[Instruction]) -> Result<Self, Call> {
+    /// bpf(2): `EPERM` without CAP_BPF and CAP_NET_ADMIN or CAP_SYS_ADMIN in the first user
+    /// namespace, `EINVAL` or `EACCES` when the verifier refuses.
+    pub fn load_device(instructions: &[BpfInstruction]) -> Result<Self, Call> {
         let mut attr = LoadAttr {
             kind: TYPE_CGROUP_DEVICE,
             instruction_count: u32::try_from(instructions.len()).unwrap_or(u32::MAX),
@@ -120,10 +125,12 @@ impl Program {
             flags: 0,
             name: *b"orlop_devices\0\0\0",
         };
-        // SAFETY: LoadAttr is the head of the union for this command; both pointers outlive the call and have the
-        // length, or the NUL, that the kernel reads to.
+        // SAFETY: LoadAttr is the head of the union for this command; both pointers outlive the
+        // call and have the length, or the NUL, that the kernel reads to.
         let fd = unsafe { bpf(PROG_LOAD, &mut attr) };
-        owned(fd).named(|| format!("bpf(BPF_PROG_LOAD, cgroup device, {} instructions)", instructions.len()))
+        owned(fd).named(|| {
+            format!("bpf(BPF_PROG_LOAD, cgroup device, {} instructions)", instructions.len())
+        })
     }
 
     /// The program of an id that [`attached`] gave.
@@ -137,8 +144,8 @@ impl Program {
         owned(fd).named(|| format!("bpf(BPF_PROG_GET_FD_BY_ID, {id})"))
     }
 
-    /// Attaches the program to the cgroup whose directory is `cgroup`, in the place of `replaced` without a moment
-    /// between, or beside what is there.
+    /// Attaches the program to the cgroup whose directory is `cgroup`, in the place of `replaced`
+    /// without a moment between, or beside what is there.
     ///
     /// # Errors
     /// bpf(2).
@@ -150,7 +157,9 @@ impl Program {
             attr.replaced = raw(&replaced.0);
         }
         // SAFETY: AttachAttr is the head of the union for this command and holds no pointer.
-        unsafe { bpf(PROG_ATTACH, &mut attr) }.map(drop).named(|| "bpf(BPF_PROG_ATTACH, cgroup device)".to_owned())
+        unsafe { bpf(PROG_ATTACH, &mut attr) }
+            .map(drop)
+            .named(|| "bpf(BPF_PROG_ATTACH, cgroup device)".to_owned())
     }
 
     /// Detaches the program from the cgroup whose directory is `cgroup`.
@@ -160,15 +169,24 @@ impl Program {
     pub fn detach(&self, cgroup: BorrowedFd<'_>) -> Result<(), Call> {
         let mut attr = self.attachment(cgroup);
         // SAFETY: AttachAttr is the head of the union for this command and holds no pointer.
-        unsafe { bpf(PROG_DETACH, &mut attr) }.map(drop).named(|| "bpf(BPF_PROG_DETACH, cgroup device)".to_owned())
+        unsafe { bpf(PROG_DETACH, &mut attr) }
+            .map(drop)
+            .named(|| "bpf(BPF_PROG_DETACH, cgroup device)".to_owned())
     }
 
     fn attachment(&self, cgroup: BorrowedFd<'_>) -> AttachAttr {
-        AttachAttr { target: raw(&cgroup), program: raw(&self.0), kind: ATTACH_CGROUP_DEVICE, flags: 0, replaced: 0 }
+        AttachAttr {
+            target: raw(&cgroup),
+            program: raw(&self.0),
+            kind: ATTACH_CGROUP_DEVICE,
+            flags: 0,
+            replaced: 0,
+        }
     }
 }
 
-/// The ids of the device programs attached to the cgroup whose directory is `cgroup`; those of its parents not.
+/// The ids of the device programs attached to the cgroup whose directory is `cgroup`; those of its
+/// parents not.
 ///
 /// # Errors
 /// bpf(2): `EPERM` without CAP_NET_ADMIN.
@@ -183,16 +201,19 @@ pub fn attached(cgroup: BorrowedFd<'_>) -> Result<Vec<u32>, Call> {
         count: MAX_PROGRAMS,
         padding: 0,
     };
-    // SAFETY: QueryAttr is the head of the union for this command; ids has room for the count given.
-    unsafe { bpf(PROG_QUERY, &mut attr) }.named(|| "bpf(BPF_PROG_QUERY, cgroup device)".to_owned())?;
+    // SAFETY: QueryAttr is the head of the union for this command; ids has room for the count
+    // given.
+    unsafe { bpf(PROG_QUERY, &mut attr) }
+        .named(|| "bpf(BPF_PROG_QUERY, cgroup device)".to_owned())?;
     ids.truncate(attr.count as usize);
     Ok(ids)
 }
 
-fn owned(result: Result<libc::c_long, Errno>) -> Result<Program, Errno> {
+fn owned(result: Result<libc::c_long, Errno>) -> Result<LoadedProgram, Errno> {
     let fd = i32::try_from(result?).map_err(|_| Errno::BADF)?;
-    // SAFETY: the kernel just made this descriptor for us; nobody else has it. bpf(2) sets close-on-exec by itself.
-    Ok(Program(unsafe { OwnedFd::from_raw_fd(fd) }))
+    // SAFETY: the kernel just made this descriptor for us; nobody else has it. bpf(2) sets
+    // close-on-exec by itself.
+    Ok(LoadedProgram(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
 /// A descriptor as bpf(2) wants it; an open one is never negative.

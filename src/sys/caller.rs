@@ -1,5 +1,6 @@
-//! What the caller gave us at the start: the arguments and the environment, which /proc/PID/cmdline and /proc/PID/environ
-//! show to whoever may look. A child that becomes a process of a container forgets both.
+//! What the caller gave us at the start: the arguments and the environment, which /proc/PID/cmdline
+//! and /proc/PID/environ show to whoever may look. A child that becomes a process of a container
+//! forgets both.
 
 use std::ffi::{CStr, c_char};
 use std::ptr;
@@ -19,8 +20,9 @@ pub fn note_arguments(arguments: *const *const c_char) {
     ARGUMENTS.store(arguments.cast_mut().cast(), Ordering::Relaxed);
 }
 
-/// In a child made by [`super::clone::clone`]: empties its copy of the arguments and of the environment, for which nobody
-/// asks after that, and shows itself under this name in both places where `ps` looks. Signals end its waits no more.
+/// In a child made by [`super::clone::clone`]: empties its copy of the arguments and of the
+/// environment, for which nobody asks after that, and shows itself under this name in both places
+/// where `ps` looks. Signals end its waits no more.
 ///
 /// # Errors
 /// prctl(2)'s.
@@ -28,9 +30,10 @@ pub fn forget(name: &CStr) -> Result<(), Call> {
     signal::forget_waits();
     process::set_name(name)?;
     let arguments = ARGUMENTS.load(Ordering::Relaxed);
-    // SAFETY: the child has one thread, and this memory is its own. Both are arrays of NUL-terminated strings that end in
-    // a null pointer, or there are none. The strings of the arguments lie one after the other (`erase` says how long they
-    // are together), so that the name may go on into the next.
+    // SAFETY: the child has one thread, and this memory is its own. Both are arrays of
+    // NUL-terminated strings that end in a null pointer, or there are none. The strings of the
+    // arguments lie one after the other (`erase` says how long they are together), so that the name
+    // may go on into the next.
     unsafe {
         erase(environ);
         if !arguments.is_null() && !(*arguments).is_null() {
@@ -45,7 +48,8 @@ pub fn forget(name: &CStr) -> Result<(), Call> {
 /// Fills strings with zeros; how many bytes they were with their ends.
 ///
 /// # Safety
-/// `strings` is null, or an array of NUL-terminated strings that may be written to and ends in a null pointer.
+/// `strings` is null, or an array of NUL-terminated strings that may be written to and ends in a
+/// null pointer.
 unsafe fn erase(mut strings: *mut *mut c_char) -> usize {
     let mut sum = 0;
     // SAFETY: as above; a string keeps its place and its length.

@@ -1,4 +1,5 @@
-//! Making a child that shares our memory image copy-on-write: clone3(2), and leaving it without running our exit code.
+//! Making a child that shares our memory image copy-on-write: clone3(2), and leaving it without
+//! running our exit code.
 
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -22,25 +23,29 @@ impl fmt::Display for Flags {
             (libc::CLONE_NEWCGROUP as u32, "NEWCGROUP"),
             (0x80, "NEWTIME"),
         ];
-        let names: Vec<&str> = NAMES.iter().filter(|(flag, _)| self.0 & flag != 0).map(|(_, name)| *name).collect();
+        let names: Vec<&str> =
+            NAMES.iter().filter(|(flag, _)| self.0 & flag != 0).map(|(_, name)| *name).collect();
         f.write_str(&names.join("|"))
     }
 }
 
-/// Proof that this process has one thread, so that a child made by [`clone`] may run ordinary code: no lock of another
-/// thread is held in its copy of our memory.
+/// Proof that this process has one thread, so that a child made by [`clone`] may run ordinary code:
+/// no lock of another thread is held in its copy of our memory.
 #[derive(Debug, Clone, Copy)]
 pub struct SingleThreaded(());
 
 impl SingleThreaded {
-    /// Counts the entries of /proc/self/task by its link count (proc(5): 2 and one for each thread).
+    /// Counts the entries of /proc/self/task by its link count (proc(5): 2 and one for each
+    /// thread).
     ///
     /// # Errors
     /// When /proc cannot be read, or there is more than one thread (`EDEADLK`).
     pub fn prove() -> Result<Self, Call> {
-        let stat = rustix::fs::stat("/proc/self/task").named(|| "stat(\"/proc/self/task\")".to_owned())?;
+        let stat =
+            rustix::fs::stat("/proc/self/task").named(|| "stat(\"/proc/self/task\")".to_owned())?;
         if stat.st_nlink > 3 {
-            return Err(Errno::DEADLK).named(|| "clone3(): this process has more than one thread".to_owned());
+            return Err(Errno::DEADLK)
+                .named(|| "clone3(): this process has more than one thread".to_owned());
         }
         Ok(Self(()))
     }
@@ -48,7 +53,7 @@ impl SingleThreaded {
 
 /// What the child is to be.
 #[derive(Debug, Default)]
-pub struct Birth<'a> {
+pub struct CloneRequest<'a> {
     /// Namespaces to create for it: `CLONE_NEW…` flags.
     pub namespaces: u32,
     /// Directory of the cgroup (v2) to be born in.
@@ -59,7 +64,7 @@ pub struct Birth<'a> {
 
 /// A process just made.
 #[derive(Debug)]
-pub struct Newborn {
+pub struct NewProcess {
     /// Its id, in our pid namespace.
     pub pid: i32,
     /// A descriptor for it.
@@ -70,7 +75,11 @@ pub struct Newborn {
 ///
 /// # Errors
 /// The call's error; with `CLONE_INTO_CGROUP` also those of a cgroup that cannot take processes.
-pub fn clone(_: SingleThreaded, birth: &Birth<'_>, child: impl FnOnce() -> i32) -> Result<Newborn, Call> {
+pub fn clone(
+    _: SingleThreaded,
+    birth: &CloneRequest<'_>,
+    child: impl FnOnce() -> i32,
+) -> Result<NewProcess, Call> {
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     let mut pidfd: i32 = -1;
     // SAFETY: clone_args is a C structure of integers, for which zero is "none".
@@ -87,17 +96,24 @@ pub fn clone(_: SingleThreaded, birth: &Birth<'_>, child: impl FnOnce() -> i32) 
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
     }
-    // SAFETY: the arguments are a valid clone_args of its own size; without CLONE_VM the child has its own copy of
-    // memory and stack, and one thread (the token), so it may run any code.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) }).named(
-        || format!("clone3({}{})", Flags(birth.namespaces), if birth.cgroup.is_some() { ", into cgroup" } else { "" }),
-    )?;
+    // SAFETY: the arguments are a valid clone_args of its own size; without CLONE_VM the child has
+    // its own copy of memory and stack, and one thread (the token), so it may run any code.
+    let pid = check(unsafe {
+        libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>())
+    })
+    .named(|| {
+        format!(
+            "clone3({}{})",
+            Flags(birth.namespaces),
+            if birth.cgroup.is_some() { ", into cgroup" } else { "" }
+        )
+    })?;
     if pid == 0 {
         exit_now(child());
     }
     // SAFETY: the kernel stored a new descriptor for us there.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Newborn { pid: i32::try_from(pid).unwrap_or(-1), pidfd })
+    Ok(NewProcess { pid: i32::try_from(pid).unwrap_or(-1), pidfd })
 }
 
 /// _exit(2): leaves at once, without atexit handlers or flushing what the parent had buffered.
@@ -134,7 +150,8 @@ pub fn setns_text(fd: BorrowedFd<'_>, namespace: u32) -> String {
     format!("setns({}, {})", fd.as_raw_fd(), Flags(namespace))
 }
 
-/// The kind of namespace that a file stands for, `CLONE_NEW…` (ioctl_ns(2)); `None` when it stands for none.
+/// The kind of namespace that a file stands for, `CLONE_NEW…` (ioctl_ns(2)); `None` when it stands
+/// for none.
 #[must_use]
 pub fn kind_of_namespace(fd: BorrowedFd<'_>) -> Option<u32> {
     /// `NS_GET_NSTYPE` of linux/nsfs.h.

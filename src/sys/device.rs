@@ -36,8 +36,8 @@ impl Id {
     }
 }
 
-/// The path of the host's node of a device: `path`, if it is one; else where the kernel's own name for it leads
-/// (`/sys/dev`).
+/// The path of the host's node of a device: `path`, if it is one; else where the kernel's own name
+/// for it leads (`/sys/dev`).
 #[must_use]
 pub fn find(path: &str, id: Id) -> Option<String> {
     let is_it = |path: &str| {
@@ -53,5 +53,8 @@ fn kernel_path(id: Id) -> Option<String> {
     let file = format!("/sys/dev/{class}/{}:{}/uevent", major(id.number), minor(id.number));
     let properties = small_file::read_all(CWD, file.as_str(), String::new).ok()?;
     let properties = String::from_utf8(properties).ok()?;
-    properties.lines().find_map(|line| line.strip_prefix("DEVNAME=")).map(|name| format!("/dev/{name}"))
+    properties
+        .lines()
+        .find_map(|line| line.strip_prefix("DEVNAME="))
+        .map(|name| format!("/dev/{name}"))
 }

@@ -1,13 +1,17 @@
-//! Where the program really begins: the seal of [`super::self_exe`], before the C library has started.
+//! Where the program really begins: the seal of [`super::self_exe`], before the C library has
+//! started.
 //!
-//! Sealing executes the binary a second time. What the first time does before it is lost: glibc's start and std's, some
-//! thirty page faults and forty system calls, and on machines where CPUID traps (most virtual ones) a third of a
-//! millisecond. So the linker is told to enter the program here (`build.rs`). The calls of the usual case are made by
-//! hand; then, or when any of them fails, the program goes on to the C library's `_start`. Nothing rests on this:
-//! [`super::self_exe::seal`] looks again unless [`is_proven`], knows all cases, and says what is wrong.
+//! Sealing executes the binary a second time. What the first time does before it is lost: glibc's
+//! start and std's, some thirty page faults and forty system calls, and on machines where CPUID
+//! traps (most virtual ones) a third of a millisecond. So the linker is told to enter the program
+//! here (`build.rs`). The calls of the usual case are made by hand; then, or when any of them
+//! fails, the program goes on to the C library's `_start`. Nothing rests on this:
+//! [`super::self_exe::seal`] looks again unless [`is_proven`], knows all cases, and says what is
+//! wrong.
 //!
-//! There is no libc yet, no thread-local storage, and in a static program no relocation: no function outside of this
-//! file may be called (memcmp and memcpy are such, which compilers like to call), and no static may hold an address.
+//! There is no libc yet, no thread-local storage, and in a static program no relocation: no
+//! function outside of this file may be called (memcmp and memcpy are such, which compilers like to
+//! call), and no static may hold an address.
 
 use std::arch::{asm, global_asm};
 use std::mem::MaybeUninit;
@@ -15,8 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::self_exe::{OVERLAY, REQUIRED, SECOND_LAYER};
 
-// On entry the stack pointer is at argc (System V ABI, 3.4.1), and must be so again for _start, as rdx must be, which
-// holds what _start shall register with atexit.
+// On entry the stack pointer is at argc (System V ABI, 3.4.1), and must be so again for _start, as
+// rdx must be, which holds what _start shall register with atexit.
 global_asm!(
     ".globl orlop_entry",
     "orlop_entry:",
@@ -57,8 +61,9 @@ unsafe extern "C" fn early(stack: *const usize) {
     }
 }
 
-/// Whether there is the name of a verb that needs the seal. That of a container might be the same, which costs little.
-/// But behind `image` they are another program's, which is looked for where our file is.
+/// Whether there is the name of a verb that needs the seal. That of a container might be the same,
+/// which costs little. But behind `image` they are another program's, which is looked for where our
+/// file is.
 unsafe fn enters_container(arguments: *const *const u8, count: usize) -> bool {
     for index in 1..count {
         // SAFETY: the caller's words are strings of C, and `count` with the name of the program.
@@ -126,7 +131,8 @@ unsafe fn is_at_root() -> bool {
     // SAFETY: the kernel writes as many bytes there as it says.
     unsafe {
         let path = path.as_mut_ptr().cast::<u8>();
-        let Ok(length @ 1..) = usize::try_from(call(libc::SYS_readlink, [EXE as usize, path as usize, MOST, 0, 0]))
+        let Ok(length @ 1..) =
+            usize::try_from(call(libc::SYS_readlink, [EXE as usize, path as usize, MOST, 0, 0]))
         else {
             return false;
         };
@@ -141,7 +147,8 @@ unsafe fn is_at_root() -> bool {
 /// The most that fsconfig(2) takes as a value, with the NUL.
 const MOST: usize = 256;
 
-/// The path of a file, whose last component is at `name`, and the value for `lowerdir` that is made of it.
+/// The path of a file, whose last component is at `name`, and the value for `lowerdir` that is made
+/// of it.
 struct Layers {
     path: [u8; MOST],
     name: usize,
@@ -151,20 +158,26 @@ struct Layers {
 /// Executes the binary anew from an overlay; returns if a call fails.
 unsafe fn execute_sealed(arguments: *const *const u8, environment: *const *const u8) {
     let mut layers = MaybeUninit::<Layers>::uninit();
-    // SAFETY: a structure that `find_layers` fills; NUL-terminated strings and arrays that end in a null.
+    // SAFETY: a structure that `find_layers` fills; NUL-terminated strings and arrays that end in a
+    // null.
     unsafe {
         let layers = layers.as_mut_ptr();
         if !find_layers(layers) {
             return;
         }
-        let Ok(mount) = usize::try_from(make_overlay((&raw const (*layers).lower).cast())) else { return };
+        let Ok(mount) = usize::try_from(make_overlay((&raw const (*layers).lower).cast())) else {
+            return;
+        };
         let path = (&raw const (*layers).path).cast::<u8>();
         let name = path.add((*layers).name) as usize;
         let flags = (libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC) as usize;
         if let Ok(file) = usize::try_from(call(libc::SYS_openat, [mount, name, flags, 0, 0])) {
             if is_same_file(file) {
                 let nothing = NOTHING as usize;
-                call(libc::SYS_execveat, [file, nothing, arguments as usize, environment as usize, EMPTY_PATH]);
+                call(
+                    libc::SYS_execveat,
+                    [file, nothing, arguments as usize, environment as usize, EMPTY_PATH],
+                );
             }
             call(libc::SYS_close, [file, 0, 0, 0, 0]);
         }
@@ -172,8 +185,8 @@ unsafe fn execute_sealed(arguments: *const *const u8, environment: *const *const
     }
 }
 
-/// Where our file is, as layers of an overlay: false if that needs escapes, is too long or is not there any more.
-/// Written as volatile, or it becomes a call of memcpy.
+/// Where our file is, as layers of an overlay: false if that needs escapes, is too long or is not
+/// there any more. Written as volatile, or it becomes a call of memcpy.
 unsafe fn find_layers(layers: *mut Layers) -> bool {
     // SAFETY: all indices are below MOST, as the path leaves room for the second layer.
     unsafe {
@@ -215,7 +228,10 @@ unsafe fn make_overlay(lower: *const u8) -> isize {
     unsafe {
         let context = call(libc::SYS_fsopen, [c"overlay".as_ptr() as usize, CLOEXEC, 0, 0, 0]);
         let Ok(context) = usize::try_from(context) else { return context };
-        call(libc::SYS_fsconfig, [context, STRING, c"lowerdir".as_ptr() as usize, lower as usize, 0]);
+        call(
+            libc::SYS_fsconfig,
+            [context, STRING, c"lowerdir".as_ptr() as usize, lower as usize, 0],
+        );
         // Not in a loop over a table, which would hold addresses.
         let off = c"off".as_ptr() as usize;
         call(libc::SYS_fsconfig, [context, STRING, c"xino".as_ptr() as usize, off, 0]);
@@ -229,8 +245,9 @@ unsafe fn make_overlay(lower: *const u8) -> isize {
     }
 }
 
-/// Whether this is the file that we run from. By its path another may be found, if it has been replaced, or if we were
-/// started from out of another mount namespace. The overlay shows its device as another.
+/// Whether this is the file that we run from. By its path another may be found, if it has been
+/// replaced, or if we were started from out of another mount namespace. The overlay shows its
+/// device as another.
 unsafe fn is_same_file(file: usize) -> bool {
     let mut ours = MaybeUninit::<libc::stat>::uninit();
     let mut its = MaybeUninit::<libc::stat>::uninit();
@@ -238,7 +255,8 @@ unsafe fn is_same_file(file: usize) -> bool {
     unsafe {
         let (ours, its) = (ours.as_mut_ptr(), its.as_mut_ptr());
         call(libc::SYS_stat, [EXE as usize, ours as usize, 0, 0, 0]) == 0
-            && call(libc::SYS_newfstatat, [file, NOTHING as usize, its as usize, EMPTY_PATH, 0]) == 0
+            && call(libc::SYS_newfstatat, [file, NOTHING as usize, its as usize, EMPTY_PATH, 0])
+                == 0
             && (*ours).st_ino == (*its).st_ino
             && (*ours).st_size == (*its).st_size
             && (*ours).st_ctime == (*its).st_ctime
@@ -250,7 +268,8 @@ unsafe fn is_same_file(file: usize) -> bool {
 unsafe fn call(number: libc::c_long, arguments: [usize; 5]) -> isize {
     let answer;
     let [a, b, c, d, e] = arguments;
-    // SAFETY: whoever calls gives the kernel only what it may read and write; these registers are what it changes.
+    // SAFETY: whoever calls gives the kernel only what it may read and write; these registers are
+    // what it changes.
     unsafe {
         asm!(
             "syscall",

@@ -9,28 +9,33 @@ use rustix::io::Errno;
 
 use super::{Call, Named, check};
 
-/// Marks every descriptor from `first` on close-on-exec (close_range(2)): what execve(2) must not hand on, whoever left
-/// it open (CVE-2024-21626).
+/// Marks every descriptor from `first` on close-on-exec (close_range(2)): what execve(2) must not
+/// hand on, whoever left it open (CVE-2024-21626).
 ///
 /// # Errors
 /// The call's.
 pub fn close_on_exec_from(first: u32) -> Result<(), Call> {
     // SAFETY: close_range with CLOSE_RANGE_CLOEXEC only changes descriptor flags.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
-        .named(|| format!("close_range({first}, ~0, CLOSE_RANGE_CLOEXEC)"))?;
+    check(unsafe {
+        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    })
+    .named(|| format!("close_range({first}, ~0, CLOSE_RANGE_CLOEXEC)"))?;
     Ok(())
 }
 
-/// Whether whoever started us left the descriptor `number` to us: it is open, and not close-on-exec, which all are that
-/// we open ourselves (fcntl(2), F_GETFD).
+/// Whether whoever started us left the descriptor `number` to us: it is open, and not
+/// close-on-exec, which all are that we open ourselves (fcntl(2), F_GETFD).
 ///
 /// # Errors
 /// The call's; `EBADF` for one of our own, too.
 pub fn inherited(number: u32) -> Result<(), Call> {
     let name = || format!("fcntl({number}, F_GETFD)");
     let raw = i32::try_from(number).map_err(|_| Errno::BADF).named(name)?;
-    // SAFETY: F_GETFD only reads the flags of a descriptor, or finds that there is none of that number.
-    match check(i64::from(unsafe { libc::fcntl(raw, libc::F_GETFD) })).named(name)? & i64::from(libc::FD_CLOEXEC) {
+    // SAFETY: F_GETFD only reads the flags of a descriptor, or finds that there is none of that
+    // number.
+    match check(i64::from(unsafe { libc::fcntl(raw, libc::F_GETFD) })).named(name)?
+        & i64::from(libc::FD_CLOEXEC)
+    {
         0 => Ok(()),
         _ => Err(Errno::BADF).named(name),
     }
@@ -45,7 +50,9 @@ pub fn open_numbers() -> Result<Vec<u32>, Call> {
     let directory = open("/proc/self/fd".as_ref(), OFlags::RDONLY | OFlags::DIRECTORY)?;
     let mut numbers = Vec::new();
     for entry in Dir::new(directory).named(name)? {
-        numbers.extend(entry.named(name)?.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
+        numbers.extend(
+            entry.named(name)?.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()),
+        );
     }
     numbers.sort_unstable();
     Ok(numbers)
@@ -54,14 +61,16 @@ pub fn open_numbers() -> Result<Vec<u32>, Call> {
 /// Takes a descriptor that was [`inherited`] and can be written to as our own.
 ///
 /// # Errors
-/// The call's; `EBADF` for one of our own or one that is for reading only, `EINVAL` for a standard stream.
+/// The call's; `EBADF` for one of our own or one that is for reading only, `EINVAL` for a standard
+/// stream.
 pub fn take_writable(number: u32) -> Result<OwnedFd, Call> {
     let name = || format!("fcntl({number}, F_GETFL)");
     inherited(number)?;
     if number < 3 {
         return Err(Errno::INVAL).named(name);
     }
-    // SAFETY: it is open, nothing of ours owns a descriptor that we were born with, and nobody else takes it.
+    // SAFETY: it is open, nothing of ours owns a descriptor that we were born with, and nobody else
+    // takes it.
     let taken = unsafe { OwnedFd::from_raw_fd(number.cast_signed()) };
     let flags = rustix::fs::fcntl_getfl(&taken).named(name)?;
     if !flags.intersects(OFlags::WRONLY | OFlags::RDWR) {
@@ -92,7 +101,8 @@ pub fn close_inherited(number: u32) {
 /// # Errors
 /// The call's.
 pub fn open(path: &Path, flags: OFlags) -> Result<OwnedFd, Call> {
-    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({path:?})"))
+    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
+        .named(|| format!("open({path:?})"))
 }
 
 /// A new file in `directory` that nobody else made (`O_EXCL`), and does not go through a link.
@@ -112,7 +122,9 @@ pub fn create_new(directory: impl AsFd, name: &str, mode: u32) -> Result<File, C
 /// The call's.
 pub fn become_standard(fd: BorrowedFd<'_>, number: i32) -> Result<(), Call> {
     // SAFETY: dup2 takes descriptors; 0, 1 and 2 are never owned by a value of ours.
-    check(i64::from(unsafe { libc::dup2(fd.as_raw_fd(), number) })).named(|| format!("dup2({number})")).map(|_| ())
+    check(i64::from(unsafe { libc::dup2(fd.as_raw_fd(), number) }))
+        .named(|| format!("dup2({number})"))
+        .map(|_| ())
 }
 
 /// A file in memory, without a name (memfd_create(2)).
@@ -125,15 +137,17 @@ pub fn memory_file(name: &str) -> Result<File, Call> {
         .named(|| format!("memfd_create({name:?})"))
 }
 
-/// In a child made by [`super::clone::clone`]: closes its copy of a descriptor that the parent's code owns.
+/// In a child made by [`super::clone::clone`]: closes its copy of a descriptor that the parent's
+/// code owns.
 pub fn close_copy(fd: BorrowedFd<'_>) {
-    // SAFETY: the child leaves by execve or _exit and never returns into the code that owns the descriptor, so nobody
-    // uses or closes the number again.
+    // SAFETY: the child leaves by execve or _exit and never returns into the code that owns the
+    // descriptor, so nobody uses or closes the number again.
     unsafe { libc::close(fd.as_raw_fd()) };
 }
 
-/// In a child made by [`super::clone::clone`], before execve(2): closes its copies of all descriptors from `first` on but
-/// those with the numbers `kept`, which are ascending, and `except` (close_range(2)).
+/// In a child made by [`super::clone::clone`], before execve(2): closes its copies of all
+/// descriptors from `first` on but those with the numbers `kept`, which are ascending, and `except`
+/// (close_range(2)).
 ///
 /// # Errors
 /// The call's.
@@ -158,7 +172,8 @@ fn close_copies(first: u32, last: u32) -> Result<(), Call> {
     Ok(())
 }
 
-/// Lets reads and writes fail (`EAGAIN`) instead of waiting, for all who share the open file (fcntl(2), `F_SETFL`).
+/// Lets reads and writes fail (`EAGAIN`) instead of waiting, for all who share the open file
+/// (fcntl(2), `F_SETFL`).
 ///
 /// # Errors
 /// The call's.

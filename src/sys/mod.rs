@@ -1,7 +1,9 @@
-//! The kernel's door: the only place with `unsafe`, and the place where a failed call gets its name.
+//! The kernel's door: the only place with `unsafe`, and the place where a failed call gets its
+//! name.
 //!
-//! A function here does one thing, says in its documentation which manual page it follows, and returns a [`Call`] that
-//! prints the call as strace would: `move_mount(4, "/proc"): permission denied`. It knows nothing of containers.
+//! A function here does one thing, says in its documentation which manual page it follows, and
+//! returns a [`Call`] that prints the call as strace would:
+//! `move_mount(4, "/proc"): permission denied`. It knows nothing of containers.
 
 #![allow(unsafe_code, reason = "this folder is where unsafe lives")]
 
@@ -70,7 +72,8 @@ impl fmt::Display for Call {
 
 impl std::error::Error for Call {}
 
-/// The words for an error number, beginning in lower case as Go prints them: containerd, Podman and CRI-O match these.
+/// The words for an error number, beginning in lower case as Go prints them: containerd, Podman and
+/// CRI-O match these.
 fn describe(errno: Errno) -> String {
     let text = io::Error::from(errno).to_string();
     let text = text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words);

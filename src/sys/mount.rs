@@ -1,5 +1,6 @@
-//! Mounts as descriptors: made detached, given their attributes, and only then attached (fsopen(2), open_tree(2),
-//! mount_setattr(2), move_mount(2)), so that nobody ever sees a mount that is writable for a moment.
+//! Mounts as descriptors: made detached, given their attributes, and only then attached (fsopen(2),
+//! open_tree(2), mount_setattr(2), move_mount(2)), so that nobody ever sees a mount that is
+//! writable for a moment.
 
 use std::ffi::CString;
 use std::io::Read;
@@ -8,7 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxAttributes, StatxFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags,
 };
 
 use super::proc::Proc;
@@ -39,8 +41,14 @@ pub type FsOption = (String, Option<String>);
 ///
 /// # Errors
 /// The failed call's, with the kernel's own explanation where it gives one.
-pub fn new_filesystem(kind: &str, source: &str, options: &[FsOption], attributes: u64) -> Result<OwnedFd, Call> {
-    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).named(|| format!("fsopen({kind:?})"))?;
+pub fn new_filesystem(
+    kind: &str,
+    source: &str,
+    options: &[FsOption],
+    attributes: u64,
+) -> Result<OwnedFd, Call> {
+    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)
+        .named(|| format!("fsopen({kind:?})"))?;
     if !source.is_empty() {
         configure(&context, "source", Some(source))?;
     }
@@ -59,10 +67,13 @@ fn configure(context: &OwnedFd, key: &str, value: Option<&str>) -> Result<(), Ca
         Some(value) => rustix::mount::fsconfig_set_string(context.as_fd(), key, value),
         None => rustix::mount::fsconfig_set_flag(context.as_fd(), key),
     };
-    result.named(|| format!("fsconfig({key:?}, {:?}){}", value.unwrap_or_default(), explanation(context)))
+    result.named(|| {
+        format!("fsconfig({key:?}, {:?}){}", value.unwrap_or_default(), explanation(context))
+    })
 }
 
-/// What the kernel says about the last failure on a filesystem context (fsopen(2), "Message retrieval").
+/// What the kernel says about the last failure on a filesystem context (fsopen(2), "Message
+/// retrieval").
 fn explanation(context: &OwnedFd) -> String {
     let Ok(copy) = context.try_clone() else { return String::new() };
     let mut file = std::fs::File::from(copy);
@@ -77,30 +88,48 @@ fn explanation(context: &OwnedFd) -> String {
     texts
 }
 
-/// A filesystem by mount(2), for options that fsconfig(2) cannot carry (values over 255 bytes, `silent`, `iversion`):
-/// mounted for a moment over the host's /proc, of which only this mount namespace knows, then taken off as a descriptor.
+/// A filesystem by mount(2), for options that fsconfig(2) cannot carry (values over 255 bytes,
+/// `silent`, `iversion`): mounted for a moment over the host's /proc, of which only this mount
+/// namespace knows, then taken off as a descriptor.
 ///
 /// # Errors
 /// The failed call's.
-pub fn new_filesystem_by_mount(kind: &str, source: &str, data: &str, flags: u64) -> Result<OwnedFd, Call> {
+pub fn new_filesystem_by_mount(
+    kind: &str,
+    source: &str,
+    data: &str,
+    flags: u64,
+) -> Result<OwnedFd, Call> {
     const PLACE: &str = "/proc";
     let name = || format!("mount({source:?}, {kind:?}, {data:?})");
     let (c_kind, c_source, c_data) = (c_string(kind)?, c_string(source)?, c_string(data)?);
-    // Where the rootfs is to be shared, this may still be in the host's peer group, which would get the mount and keep it.
+    // Where the rootfs is to be shared, this may still be in the host's peer group, which would get
+    // the mount and keep it.
     set_propagation(open_attached(CWD, PLACE)?.as_fd(), libc::MS_PRIVATE, Depth::This)?;
     // SAFETY: the strings end in NUL and outlive the call.
-    let result =
-        unsafe { libc::mount(c_source.as_ptr(), c"/proc".as_ptr(), c_kind.as_ptr(), flags, c_data.as_ptr().cast()) };
+    let result = unsafe {
+        libc::mount(
+            c_source.as_ptr(),
+            c"/proc".as_ptr(),
+            c_kind.as_ptr(),
+            flags,
+            c_data.as_ptr().cast(),
+        )
+    };
     check(i64::from(result)).named(name)?;
     open_attached(CWD, PLACE)
 }
 
-/// Files of a detached mount, each as a detached mount of its own. open_tree(2) copies only what is attached: so it is,
-/// for a moment, over the host's /proc, of which only this mount namespace knows.
+/// Files of a detached mount, each as a detached mount of its own. open_tree(2) copies only what is
+/// attached: so it is, for a moment, over the host's /proc, of which only this mount namespace
+/// knows.
 ///
 /// # Errors
 /// The failed call's.
-pub fn files_of(mount: BorrowedFd<'_>, names: impl Iterator<Item = String>) -> Result<Vec<OwnedFd>, Call> {
+pub fn files_of(
+    mount: BorrowedFd<'_>,
+    names: impl Iterator<Item = String>,
+) -> Result<Vec<OwnedFd>, Call> {
     const PLACE: &str = "/proc";
     let place = open_attached(CWD, PLACE)?;
     set_propagation(place.as_fd(), libc::MS_PRIVATE, Depth::This)?;
@@ -120,7 +149,8 @@ fn c_string(text: &str) -> Result<CString, Call> {
 /// The failed call's.
 pub fn set_label(mount: BorrowedFd<'_>, label: &str) -> Result<(), Call> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::openat(mount, ".", flags, Mode::empty()).named(|| "open(mount)".to_owned())?;
+    let root =
+        rustix::fs::openat(mount, ".", flags, Mode::empty()).named(|| "open(mount)".to_owned())?;
     rustix::fs::fsetxattr(&root, "security.selinux", label.as_bytes(), XattrFlags::empty())
         .named(|| format!("fsetxattr(mount, \"security.selinux\", {label:?})"))
 }
@@ -130,13 +160,15 @@ pub fn set_label(mount: BorrowedFd<'_>, label: &str) -> Result<(), Call> {
 /// # Errors
 /// The call's.
 pub fn open_attached(directory: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Call> {
-    rustix::mount::open_tree(directory, path, OpenTreeFlags::OPEN_TREE_CLOEXEC).named(|| format!("open_tree({path:?})"))
+    rustix::mount::open_tree(directory, path, OpenTreeFlags::OPEN_TREE_CLOEXEC)
+        .named(|| format!("open_tree({path:?})"))
 }
 
 /// A detached copy of the mount at the descriptor `from`: what `mount --bind` makes (open_tree(2)).
 ///
 /// # Errors
-/// The call's; `EINVAL` when it belongs to another mount namespace, or has locked mounts below and `depth` leaves them.
+/// The call's; `EINVAL` when it belongs to another mount namespace, or has locked mounts below and
+/// `depth` leaves them.
 pub fn clone_tree(from: BorrowedFd<'_>, depth: Depth) -> Result<OwnedFd, Call> {
     clone_tree_at(from, "", depth)
 }
@@ -153,7 +185,8 @@ pub fn clone_tree_at(directory: BorrowedFd<'_>, path: &str, depth: Depth) -> Res
     if depth == Depth::Recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
-    rustix::mount::open_tree(directory, path, flags).named(|| format!("open_tree({path:?}, {depth:?})"))
+    rustix::mount::open_tree(directory, path, flags)
+        .named(|| format!("open_tree({path:?}, {depth:?})"))
 }
 
 /// A detached copy of the mount that the file `path` of the host is on, rooted there.
@@ -169,7 +202,8 @@ pub fn clone_source(path: &str, depth: Depth, last: LastLink) -> Result<OwnedFd,
     if depth == Depth::Recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
-    rustix::mount::open_tree(CWD, path, flags).named(|| format!("open_tree({path:?}, {depth:?}, NOFOLLOW)"))
+    rustix::mount::open_tree(CWD, path, flags)
+        .named(|| format!("open_tree({path:?}, {depth:?}, NOFOLLOW)"))
 }
 
 /// Whether [`clone_source`] would find `path`; opens it, and copies nothing.
@@ -187,7 +221,7 @@ pub fn reach(path: &str, depth: Depth, last: LastLink) -> Result<(), Call> {
 
 /// Where in the tree of mounts a descriptor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct TreePosition {
     /// The id of the mount that it is on.
     pub id: u64,
     /// Whether it is the root of that mount.
@@ -196,7 +230,7 @@ pub struct Place {
     pub kind: FileType,
 }
 
-impl Place {
+impl TreePosition {
     /// Whether it is a directory.
     #[must_use]
     pub fn is_directory(self) -> bool {
@@ -208,10 +242,11 @@ impl Place {
 ///
 /// # Errors
 /// The call's.
-pub fn of(fd: BorrowedFd<'_>) -> Result<Place, Call> {
+pub fn of(fd: BorrowedFd<'_>) -> Result<TreePosition, Call> {
     let wanted = StatxFlags::MNT_ID | StatxFlags::TYPE;
-    let stat = rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, wanted).named(|| "statx(STATX_MNT_ID)".to_owned())?;
-    Ok(Place {
+    let stat = rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, wanted)
+        .named(|| "statx(STATX_MNT_ID)".to_owned())?;
+    Ok(TreePosition {
         id: stat.stx_mnt_id,
         is_root: stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
         kind: FileType::from_raw_mode(stat.stx_mode.into()),
@@ -226,22 +261,31 @@ pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Call>
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     let result = match rustix::mount::move_mount(mount, "", target, "", flags) {
         // For mount(2), which callers know, it is ENOTDIR.
-        Err(Errno::INVAL) if of(mount)?.is_directory() != of(target)?.is_directory() => Err(Errno::NOTDIR),
+        Err(Errno::INVAL) if of(mount)?.is_directory() != of(target)?.is_directory() => {
+            Err(Errno::NOTDIR)
+        }
         result => result,
     };
     result.named(|| "move_mount()".to_owned())
 }
 
-/// Changes the attributes of the mount `mount`: `MOUNT_ATTR_…` bits to clear, then to set (mount_setattr(2)).
+/// Changes the attributes of the mount `mount`: `MOUNT_ATTR_…` bits to clear, then to set
+/// (mount_setattr(2)).
 ///
 /// # Errors
 /// The call's; `EPERM` for a flag that a user namespace locked.
-pub fn set_attributes(mount: BorrowedFd<'_>, set: u64, clear: u64, depth: Depth) -> Result<(), Call> {
+pub fn set_attributes(
+    mount: BorrowedFd<'_>,
+    set: u64,
+    clear: u64,
+    depth: Depth,
+) -> Result<(), Call> {
     set_attr(mount, [set, clear, 0, 0], depth)
         .named(|| format!("mount_setattr({depth:?}, set {set:#x}, clear {clear:#x})"))
 }
 
-/// Changes the propagation of the mount `mount`: one of `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`, `MS_UNBINDABLE`.
+/// Changes the propagation of the mount `mount`: one of `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`,
+/// `MS_UNBINDABLE`.
 ///
 /// # Errors
 /// The call's.
@@ -259,12 +303,12 @@ pub fn make_private(mount: BorrowedFd<'_>, set: u64) -> Result<(), Call> {
         .named(|| format!("mount_setattr(set {set:#x}, MS_PRIVATE)"))
 }
 
-/// Shows the owners of files on the mount `mount`, which must not be attached yet, through the mapping of the user
-/// namespace `user` (`MOUNT_ATTR_IDMAP`).
+/// Shows the owners of files on the mount `mount`, which must not be attached yet, through the
+/// mapping of the user namespace `user` (`MOUNT_ATTR_IDMAP`).
 ///
 /// # Errors
-/// The call's: `EINVAL` when the filesystem cannot do it, `EPERM` without CAP_SYS_ADMIN over the filesystem, or when
-/// the mount has a mapping already.
+/// The call's: `EINVAL` when the filesystem cannot do it, `EPERM` without CAP_SYS_ADMIN over the
+/// filesystem, or when the mount has a mapping already.
 pub fn map_ids(mount: BorrowedFd<'_>, user: BorrowedFd<'_>, depth: Depth) -> Result<(), Call> {
     const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
     set_attr(mount, [MOUNT_ATTR_IDMAP, 0, 0, u64::from(user.as_raw_fd().unsigned_abs())], depth)
@@ -272,8 +316,10 @@ pub fn map_ids(mount: BorrowedFd<'_>, user: BorrowedFd<'_>, depth: Depth) -> Res
 }
 
 fn set_attr(mount: BorrowedFd<'_>, attr: [u64; 4], depth: Depth) -> Result<(), Errno> {
-    let flags = libc::AT_EMPTY_PATH | if depth == Depth::Recursive { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: the path ends in NUL, and attr is laid out as struct mount_attr (set, clear, propagation, userns_fd).
+    let flags =
+        libc::AT_EMPTY_PATH | if depth == Depth::Recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path ends in NUL, and attr is laid out as struct mount_attr (set, clear,
+    // propagation, userns_fd).
     check(unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
@@ -287,7 +333,8 @@ fn set_attr(mount: BorrowedFd<'_>, attr: [u64; 4], depth: Depth) -> Result<(), E
     .map(|_| ())
 }
 
-/// Makes the mount that `place` is on private, and no other: what is mounted there from now on is not passed on.
+/// Makes the mount that `place` is on private, and no other: what is mounted there from now on is
+/// not passed on.
 ///
 /// # Errors
 /// The failed call's; `ENOENT` when the mount is out of our sight.
@@ -311,7 +358,8 @@ pub fn set_namespace_propagation(propagation: MountPropagationFlags) -> Result<(
     rustix::mount::mount_change("/", flags).named(|| format!("mount(\"/\", {flags:?})"))
 }
 
-/// Reconfigures the mount and filesystem at the working directory or file `target` (mount(2) with `MS_REMOUNT`).
+/// Reconfigures the mount and filesystem at the working directory or file `target` (mount(2) with
+/// `MS_REMOUNT`).
 ///
 /// # Errors
 /// The calls'.
@@ -320,13 +368,20 @@ pub fn remount(target: BorrowedFd<'_>, flags: u64, data: &str) -> Result<(), Cal
     let c_data = c_string(data)?;
     // SAFETY: the strings end in NUL and outlive the call.
     let result = unsafe {
-        libc::mount(c"".as_ptr(), path.as_ptr(), c"".as_ptr(), flags | libc::MS_REMOUNT, c_data.as_ptr().cast())
+        libc::mount(
+            c"".as_ptr(),
+            path.as_ptr(),
+            c"".as_ptr(),
+            flags | libc::MS_REMOUNT,
+            c_data.as_ptr().cast(),
+        )
     };
     check(i64::from(result)).named(|| format!("mount(MS_REMOUNT|{flags:#x}, {data:?})")).map(|_| ())
 }
 
-/// Makes the working directory the root of this mount namespace (pivot_root(2), the form with `.` twice: needs no
-/// directory for the old root, which is on top of the new one until [`leave_old_root`]).
+/// Makes the working directory the root of this mount namespace (pivot_root(2), the form with `.`
+/// twice: needs no directory for the old root, which is on top of the new one until
+/// [`leave_old_root`]).
 ///
 /// # Errors
 /// The call's.
@@ -339,7 +394,8 @@ pub fn pivot_to_cwd() -> Result<(), Call> {
 /// # Errors
 /// The failed call's.
 pub fn leave_old_root() -> Result<(), Call> {
-    rustix::mount::unmount(".", UnmountFlags::DETACH).named(|| "umount2(\".\", MNT_DETACH)".to_owned())?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH)
+        .named(|| "umount2(\".\", MNT_DETACH)".to_owned())?;
     rustix::process::chdir("/").named(|| "chdir(\"/\")".to_owned())
 }
 
@@ -352,15 +408,16 @@ pub fn detach(path: &str) -> Result<(), Call> {
         .named(|| format!("umount2({path:?}, MNT_DETACH)"))
 }
 
-/// Detaches the mount whose root the handle `mount` stands for, by a link of the host's procfs: no call takes the
-/// descriptor. Goes to the root of that procfs.
+/// Detaches the mount whose root the handle `mount` stands for, by a link of the host's procfs: no
+/// call takes the descriptor. Goes to the root of that procfs.
 ///
 /// # Errors
 /// The failed call's; `EINVAL` when it is no mount's root, or locked by a user namespace.
 pub fn detach_handle(proc: &Proc, mount: BorrowedFd<'_>) -> Result<(), Call> {
     rustix::process::fchdir(proc).named(|| "fchdir(/proc)".to_owned())?;
     let path = format!("self/fd/{}", mount.as_raw_fd());
-    rustix::mount::unmount(&path, UnmountFlags::DETACH).named(|| format!("umount2({path:?}, MNT_DETACH)"))
+    rustix::mount::unmount(&path, UnmountFlags::DETACH)
+        .named(|| format!("umount2({path:?}, MNT_DETACH)"))
 }
 
 /// chroot(2) to the working directory.

@@ -1,10 +1,11 @@
-//! Reading /proc/PID/mountinfo (proc_pid_mountinfo(5)), where there is no other way to learn of a mount.
+//! Reading /proc/PID/mountinfo (proc_pid_mountinfo(5)), where there is no other way to learn of a
+//! mount.
 
 use std::path::Path;
 
 /// A mount, as far as we want to know it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Mount {
+pub struct MountInfo {
     /// Its number.
     pub id: u64,
     /// Where it is, seen from the root of the process.
@@ -15,12 +16,16 @@ pub struct Mount {
 
 /// All mounts of a mount namespace.
 #[must_use]
-pub fn all(mounts: &str) -> Vec<Mount> {
+pub fn all(mounts: &str) -> Vec<MountInfo> {
     let read = |line: &str| {
         let mut fields = line.split(' ');
         let id = fields.next()?.parse().ok()?;
         let path = unescape(fields.nth(3)?);
-        Some(Mount { id, path, read_only: fields.next()?.split(',').any(|option| option == "ro") })
+        Some(MountInfo {
+            id,
+            path,
+            read_only: fields.next()?.split(',').any(|option| option == "ro"),
+        })
     };
     mounts.lines().filter_map(read).collect()
 }
@@ -28,7 +33,9 @@ pub fn all(mounts: &str) -> Vec<Mount> {
 /// The mount point of the mount with this id.
 #[must_use]
 pub fn path_of(mounts: &str, id: u64) -> Option<String> {
-    let line = mounts.lines().find(|line| line.split(' ').next().and_then(|first| first.parse().ok()) == Some(id))?;
+    let line = mounts
+        .lines()
+        .find(|line| line.split(' ').next().and_then(|first| first.parse().ok()) == Some(id))?;
     line.split(' ').nth(4).map(unescape)
 }
 
@@ -41,12 +48,17 @@ pub fn parent_of(mounts: &str, id: u64) -> Option<u64> {
 }
 
 /// The options of the mount with this id, and of each that is on `path` or below.
-pub fn options_from<'a>(mounts: &'a str, id: u64, path: &Path) -> impl Iterator<Item = Vec<&'a str>> {
+pub fn options_from<'a>(
+    mounts: &'a str,
+    id: u64,
+    path: &Path,
+) -> impl Iterator<Item = Vec<&'a str>> {
     mounts.lines().filter_map(move |line| {
         let mut fields = line.split(' ');
         let is_it = fields.next()?.parse() == Ok(id);
         let place = unescape(fields.nth(3)?);
-        (is_it || Path::new(&place).starts_with(path)).then(|| fields.next().unwrap_or_default().split(',').collect())
+        (is_it || Path::new(&place).starts_with(path))
+            .then(|| fields.next().unwrap_or_default().split(',').collect())
     })
 }
 
@@ -77,7 +89,7 @@ pub(crate) fn fuzz(mounts: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mount, all, path_of, whole_proc_or_sys};
+    use super::{MountInfo, all, path_of, whole_proc_or_sys};
 
     #[test]
     fn whole_filesystems_are_found() {
@@ -93,11 +105,13 @@ mod tests {
 
     #[test]
     fn mounts_are_found_by_id() {
-        let mounts = "22 27 0:21 / /proc rw - proc proc rw\n27 1 254:0 / /a\\040b rw - ext4 /dev/vda rw\n";
+        let mounts =
+            "22 27 0:21 / /proc rw - proc proc rw\n27 1 254:0 / /a\\040b rw - ext4 /dev/vda rw\n";
         assert_eq!(path_of(mounts, 27).as_deref(), Some("/a b"));
         assert_eq!(path_of(mounts, 2), None);
-        let found = all("27 1 254:0 / /a\\040b ro,relatime master:1 - ext4 /dev/vda rw\nnonsense\n");
-        assert_eq!(found, [Mount { id: 27, path: "/a b".to_owned(), read_only: true }]);
+        let found =
+            all("27 1 254:0 / /a\\040b ro,relatime master:1 - ext4 /dev/vda rw\nnonsense\n");
+        assert_eq!(found, [MountInfo { id: 27, path: "/a b".to_owned(), read_only: true }]);
         assert!(all(mounts).iter().all(|mount| !mount.read_only));
     }
 }

@@ -1,16 +1,16 @@
 //! Network devices and their addresses, by the kernel's own protocol (netlink(7), rtnetlink(7)).
 //!
-//! By hand, though there are libraries: it is four kinds of request with few attributes, and of the answers two numbers
-//! and the bytes of addresses, which are handed on as they are. netlink-packet-route, the one that is kept and needs no
-//! asynchronous runtime, made a program with one such request 772 KB larger, by readers for every kind of link that
-//! there is.
+//! By hand, though there are libraries: it is four kinds of request with few attributes, and of the
+//! answers two numbers and the bytes of addresses, which are handed on as they are.
+//! netlink-packet-route, the one that is kept and needs no asynchronous runtime, made a program
+//! with one such request 772 KB larger, by readers for every kind of link that there is.
 
-mod departures;
+mod device_changes;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-pub use departures::Departures;
+pub use device_changes::DeviceChanges;
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
@@ -39,7 +39,7 @@ pub struct Netlink(OwnedFd);
 
 /// A network device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Device {
+pub struct Interface {
     /// Its number in its namespace.
     pub index: i32,
     /// Whether it is up.
@@ -78,8 +78,8 @@ fn socket() -> Result<OwnedFd, Call> {
 }
 
 impl Netlink {
-    /// A socket of the network namespace that this thread is in. Only the kernel can answer on it: a socket that is not
-    /// connected takes messages of every process in the namespace.
+    /// A socket of the network namespace that this thread is in. Only the kernel can answer on it:
+    /// a socket that is not connected takes messages of every process in the namespace.
     ///
     /// # Errors
     /// socket(2)'s, connect(2)'s.
@@ -94,8 +94,9 @@ impl Netlink {
     ///
     /// # Errors
     /// The failed call's; `None` when there is none.
-    pub fn device(&self, name: &str) -> Result<Option<Device>, Call> {
-        let message = Message::link(libc::RTM_GETLINK, 0, 0, 0).attribute(libc::IFLA_IFNAME, &c_name(name));
+    pub fn device(&self, name: &str) -> Result<Option<Interface>, Call> {
+        let message = NetlinkRequest::link(libc::RTM_GETLINK, 0, 0, 0)
+            .attribute(libc::IFLA_IFNAME, &c_name(name));
         match self.ask(&message) {
             Ok(answers) => Ok(answers.iter().find_map(|answer| read_link(answer))),
             Err(Errno::NODEV) => Ok(None),
@@ -109,23 +110,32 @@ impl Netlink {
     /// The failed call's.
     pub fn set_up(&self, device: i32, up: bool) -> Result<(), Call> {
         let bit = libc::IFF_UP.cast_unsigned();
-        let message = Message::link(libc::RTM_NEWLINK, device, if up { bit } else { 0 }, bit);
-        self.ask(&message).map(|_| ()).named(|| format!("RTM_NEWLINK({device}, {})", if up { "up" } else { "down" }))
+        let message =
+            NetlinkRequest::link(libc::RTM_NEWLINK, device, if up { bit } else { 0 }, bit);
+        self.ask(&message)
+            .map(|_| ())
+            .named(|| format!("RTM_NEWLINK({device}, {})", if up { "up" } else { "down" }))
     }
 
     /// Moves a device to another network namespace, and gives it a name and an index there.
     ///
     /// # Errors
-    /// The failed call's: `EEXIST` when the name is taken, `EBUSY` when the index is, `EINVAL` for a device that cannot be
-    /// moved (loopback).
-    pub fn move_to(&self, device: i32, namespace: BorrowedFd<'_>, name: &str, index: i32) -> Result<(), Call> {
-        let message = Message::link(libc::RTM_NEWLINK, device, 0, 0)
+    /// The failed call's: `EEXIST` when the name is taken, `EBUSY` when the index is, `EINVAL` for
+    /// a device that cannot be moved (loopback).
+    pub fn move_to(
+        &self,
+        device: i32,
+        namespace: BorrowedFd<'_>,
+        name: &str,
+        index: i32,
+    ) -> Result<(), Call> {
+        let message = NetlinkRequest::link(libc::RTM_NEWLINK, device, 0, 0)
             .attribute(libc::IFLA_NET_NS_FD, &namespace.as_raw_fd().to_ne_bytes())
             .attribute(libc::IFLA_IFNAME, &c_name(name))
             .attribute(NEW_INDEX, &index.to_ne_bytes());
-        self.ask(&message)
-            .map(|_| ())
-            .named(|| format!("RTM_NEWLINK({device}, to another namespace as {name:?}, index {index})"))
+        self.ask(&message).map(|_| ()).named(|| {
+            format!("RTM_NEWLINK({device}, to another namespace as {name:?}, index {index})")
+        })
     }
 
     /// The addresses of a device, in the order in which they were given to it.
@@ -133,7 +143,7 @@ impl Netlink {
     /// # Errors
     /// The failed call's.
     pub fn addresses(&self, device: i32) -> Result<Vec<Address>, Call> {
-        let message = Message::new(libc::RTM_GETADDR, libc::NLM_F_DUMP, &[0; 8]);
+        let message = NetlinkRequest::new(libc::RTM_GETADDR, libc::NLM_F_DUMP, &[0; 8]);
         let answers = self.ask(&message).named(|| "RTM_GETADDR".to_owned())?;
         Ok(answers.iter().filter_map(|answer| read_address(answer, device)).collect())
     }
@@ -150,9 +160,10 @@ impl Netlink {
     }
 
     /// Sends a request and collects what is answered, without the headers.
-    fn ask(&self, message: &Message) -> Result<Vec<Vec<u8>>, Errno> {
+    fn ask(&self, message: &NetlinkRequest) -> Result<Vec<Vec<u8>>, Errno> {
         for _ in 0..TRIES {
-            rustix::net::send(&self.0, &message.finish(), SendFlags::empty())?; // no wait: the kernel takes it at once
+            let bytes = message.finish();
+            rustix::net::send(&self.0, &bytes, SendFlags::empty())?; // no wait: the kernel
             if let Some(answers) = self.receive()? {
                 return Ok(answers);
             }
@@ -168,7 +179,7 @@ impl Netlink {
         loop {
             let length = wait::receive_plain(self.0.as_fd(), buffer.as_mut_slice(), PATIENCE)?;
             let mut packet = buffer.get(..length).unwrap_or_default();
-            while let Some(answer) = Answer::split_off(&mut packet) {
+            while let Some(answer) = Reply::split_off(&mut packet) {
                 whole &= answer.flags & INTERRUPTED == 0;
                 match i32::from(answer.kind) {
                     libc::NLMSG_DONE => return Ok(whole.then_some(answers)),
@@ -185,18 +196,20 @@ impl Netlink {
 }
 
 /// One message of the kernel's.
-struct Answer<'a> {
+struct Reply<'a> {
     kind: u16,
     flags: u16,
     body: &'a [u8],
 }
 
-impl<'a> Answer<'a> {
+impl<'a> Reply<'a> {
     /// The first message of a packet, which is left with the others.
     fn split_off(packet: &mut &'a [u8]) -> Option<Self> {
         const HEADER: usize = 16;
         let length = usize::try_from(number(packet, 0)?).ok()?;
-        let short = |at: usize| packet.get(at..at + 2).and_then(|b| b.try_into().ok()).map(u16::from_ne_bytes);
+        let short = |at: usize| {
+            packet.get(at..at + 2).and_then(|b| b.try_into().ok()).map(u16::from_ne_bytes)
+        };
         let answer = Self { kind: short(4)?, flags: short(6)?, body: packet.get(HEADER..length)? };
         *packet = packet.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(answer)
@@ -204,9 +217,9 @@ impl<'a> Answer<'a> {
 }
 
 /// A request: header, body of its kind, attributes.
-struct Message(Vec<u8>);
+struct NetlinkRequest(Vec<u8>);
 
-impl Message {
+impl NetlinkRequest {
     fn new(kind: u16, flags: i32, body: &[u8]) -> Self {
         let flags = u16::try_from(flags | libc::NLM_F_REQUEST | libc::NLM_F_ACK).unwrap_or(0);
         let mut bytes = vec![0; 16];
@@ -218,7 +231,8 @@ impl Message {
 
     /// With a struct ifinfomsg: the device, flags, and which of them are meant.
     fn link(kind: u16, device: i32, flags: u32, change: u32) -> Self {
-        let body = [[0; 4], device.to_ne_bytes(), flags.to_ne_bytes(), change.to_ne_bytes()].concat();
+        let body =
+            [[0; 4], device.to_ne_bytes(), flags.to_ne_bytes(), change.to_ne_bytes()].concat();
         Self::new(kind, 0, &body)
     }
 
@@ -248,13 +262,14 @@ fn number(bytes: &[u8], at: usize) -> Option<i32> {
 }
 
 /// struct ifinfomsg.
-fn read_link(body: &[u8]) -> Option<Device> {
-    Some(Device { index: number(body, 4)?, up: number(body, 8)? & libc::IFF_UP != 0 })
+fn read_link(body: &[u8]) -> Option<Interface> {
+    Some(Interface { index: number(body, 4)?, up: number(body, 8)? & libc::IFF_UP != 0 })
 }
 
 /// struct ifaddrmsg and its attributes, if it is about `device`.
 fn read_address(body: &[u8], device: i32) -> Option<Address> {
-    /// What makes an address what it is, besides its flags. Its label has the name of the device in it.
+    /// What makes an address what it is, besides its flags. Its label has the name of the device in
+    /// it.
     const KEPT: [u16; 6] = [
         libc::IFA_ADDRESS,
         libc::IFA_LOCAL,
@@ -267,7 +282,8 @@ fn read_address(body: &[u8], device: i32) -> Option<Address> {
     if number(body, 4)? != device {
         return None;
     }
-    let mut address = Address { family, prefix, scope, flags: flags.into(), attributes: Vec::new() };
+    let mut address =
+        Address { family, prefix, scope, flags: flags.into(), attributes: Vec::new() };
     let mut rest = body.get(8..)?;
     while let [a, b, c, d, ..] = *rest {
         let length = usize::from(u16::from_ne_bytes([a, b]));
@@ -283,7 +299,7 @@ fn read_address(body: &[u8], device: i32) -> Option<Address> {
     Some(address)
 }
 
-fn write_address(address: &Address, device: i32) -> Message {
+fn write_address(address: &Address, device: i32) -> NetlinkRequest {
     /// What the kernel says of an address, and nobody tells it.
     const ITS_OWN: u32 = libc::IFA_F_PERMANENT
         | libc::IFA_F_SECONDARY
@@ -291,15 +307,19 @@ fn write_address(address: &Address, device: i32) -> Message {
         | libc::IFA_F_DEPRECATED
         | libc::IFA_F_DADFAILED;
     let body = [[address.family, address.prefix, 0, address.scope], device.to_ne_bytes()].concat();
-    let message = Message::new(libc::RTM_NEWADDR, libc::NLM_F_CREATE | libc::NLM_F_EXCL, &body)
-        .attribute(libc::IFA_FLAGS, &(address.flags & !ITS_OWN).to_ne_bytes());
-    address.attributes.iter().fold(message, |message, (kind, value)| message.attribute(*kind, value))
+    let message =
+        NetlinkRequest::new(libc::RTM_NEWADDR, libc::NLM_F_CREATE | libc::NLM_F_EXCL, &body)
+            .attribute(libc::IFA_FLAGS, &(address.flags & !ITS_OWN).to_ne_bytes());
+    address
+        .attributes
+        .iter()
+        .fold(message, |message, (kind, value)| message.attribute(*kind, value))
 }
 
 /// Reads a packet of the kernel's.
 #[cfg(fuzzing)]
 pub(crate) fn fuzz(mut packet: &[u8]) {
-    while let Some(answer) = Answer::split_off(&mut packet) {
+    while let Some(answer) = Reply::split_off(&mut packet) {
         read_link(answer.body);
         if let Some(address) = read_address(answer.body, 5) {
             write_address(&address, 7).finish();
@@ -315,7 +335,7 @@ mod tests {
     use rustix::net::SendFlags;
     use rustix::net::netlink::SocketAddrNetlink;
 
-    use super::{Answer, Message, Netlink, read_address, socket, write_address};
+    use super::{Netlink, NetlinkRequest, Reply, read_address, socket, write_address};
 
     #[test]
     fn loopback_is_found() {
@@ -324,7 +344,11 @@ mod tests {
         assert_eq!(device.index, 1);
         assert_eq!(netlink.device("no-such-device").expect("an answer"), None);
         let addresses = netlink.addresses(device.index).expect("a list");
-        assert!(addresses.iter().all(|address| !device.up || address.prefix == 8 || address.prefix == 128));
+        assert!(
+            addresses
+                .iter()
+                .all(|address| !device.up || address.prefix == 8 || address.prefix == 128)
+        );
     }
 
     #[test]
@@ -332,9 +356,10 @@ mod tests {
         let netlink = Netlink::open().expect("a socket");
         let own = rustix::net::getsockname(netlink.0.as_fd()).expect("a name");
         let own = SocketAddrNetlink::try_from(own).expect("one of netlink");
-        let forged = Message::new(2, 0, &[0; 4]).finish();
+        let forged = NetlinkRequest::new(2, 0, &[0; 4]).finish();
         let forger = socket().expect("a socket");
-        let sent = rustix::net::sendto(forger, &forged, SendFlags::DONTWAIT, &own); // no wait: it is refused
+        let flags = SendFlags::DONTWAIT;
+        let sent = rustix::net::sendto(forger, &forged, flags, &own); // no wait: DONTWAIT
         assert_eq!(sent, Err(Errno::CONNREFUSED));
         assert!(netlink.device("lo").expect("an answer").is_some());
     }
@@ -352,7 +377,7 @@ mod tests {
         assert!(address.is_permanent() && address.is_global());
         let written = write_address(&address, 9).finish();
         let mut packet = &written[..];
-        let message = Answer::split_off(&mut packet).expect("a message");
+        let message = Reply::split_off(&mut packet).expect("a message");
         assert!(packet.is_empty());
         let again = read_address(message.body, 9).expect("an address");
         assert_eq!((again.flags, again.attributes), (0x200, address.attributes));
@@ -360,9 +385,9 @@ mod tests {
 
     #[test]
     fn what_is_cut_short_is_no_message() {
-        let whole = Message::new(1, 0, &[1, 2, 3, 4]).finish();
+        let whole = NetlinkRequest::new(1, 0, &[1, 2, 3, 4]).finish();
         for end in 0..whole.len() {
-            assert!(Answer::split_off(&mut &whole[..end]).is_none(), "{end}");
+            assert!(Reply::split_off(&mut &whole[..end]).is_none(), "{end}");
         }
         assert_eq!(read_address(&[2, 24, 0, 0, 5, 0, 0, 0, 9, 0, 1, 0], 5), None);
     }

@@ -1,4 +1,5 @@
-//! Processes by descriptor: signalled, waited for and named without the danger of a recycled id (pidfd_open(2)).
+//! Processes by descriptor: signalled, waited for and named without the danger of a recycled id
+//! (pidfd_open(2)).
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -35,8 +36,10 @@ impl Exit {
 pub fn open(pid: i32) -> Result<OwnedFd, Call> {
     let name = || format!("pidfd_open({pid})");
     let pid = Pid::from_raw(pid).ok_or(Errno::SRCH).named(name)?;
-    // Our arguments are valid: these too say that no process has this id, being just reaped or now a thread's.
-    let gone = |errno| if matches!(errno, Errno::INVAL | Errno::NOENT) { Errno::SRCH } else { errno };
+    // Our arguments are valid: these too say that no process has this id, being just reaped or now
+    // a thread's.
+    let gone =
+        |errno| if matches!(errno, Errno::INVAL | Errno::NOENT) { Errno::SRCH } else { errno };
     rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(gone).named(name)
 }
 
@@ -48,7 +51,13 @@ pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Call> {
     use std::os::fd::AsRawFd;
     // SAFETY: a descriptor open for the time of the call, a number, and no siginfo.
     super::check(unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
     })
     .named(|| format!("pidfd_send_signal({signal})"))
     .map(|_| ())
@@ -65,8 +74,8 @@ pub fn kill(pidfd: BorrowedFd<'_>) -> Result<(), Call> {
     }
 }
 
-/// Reaps a child that has ended already, whichever, as long as the process of `but` has not ended: false when there is
-/// none.
+/// Reaps a child that has ended already, whichever, as long as the process of `but` has not ended:
+/// false when there is none.
 ///
 /// # Errors
 /// The calls'.
@@ -95,8 +104,8 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>, Call> {
     wait_id(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
 }
 
-/// Reaps our child that is known to have ended: its descriptor was readable. (Under a tracer, which hears of it first,
-/// [`reap`] may not find it yet.)
+/// Reaps our child that is known to have ended: its descriptor was readable. (Under a tracer, which
+/// hears of it first, [`reap`] may not find it yet.)
 ///
 /// # Errors
 /// The call's; `ECHILD` when it is not our child.
@@ -118,7 +127,7 @@ pub fn reap_within(pidfd: BorrowedFd<'_>, bound: Bound) -> Result<Option<Exit>, 
 
 fn wait_id(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> Result<Option<Exit>, Call> {
     let status = loop {
-        let found = rustix::process::waitid(WaitId::PidFd(pidfd), options); // no wait: NOHANG, or it has ended
+        let found = rustix::process::waitid(WaitId::PidFd(pidfd), options); // no wait: NOHANG
         match found {
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno).named(|| "waitid()".to_owned()),

@@ -1,5 +1,6 @@
-//! The host's /proc by a handle, checked for what it is: writes to it decide over labels, ids and kernel parameters, and
-//! must not land in a file that a container put in its place (CVE-2019-16884, CVE-2025-52881).
+//! The host's /proc by a handle, checked for what it is: writes to it decide over labels, ids and
+//! kernel parameters, and must not land in a file that a container put in its place
+//! (CVE-2019-16884, CVE-2025-52881).
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -26,22 +27,29 @@ impl Proc {
     /// The failed call's; `EXDEV` when it is something else.
     pub fn open() -> Result<Self, Call> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let handle = rustix::fs::open("/proc", flags, Mode::empty()).named(|| "open(\"/proc\")".to_owned())?;
+        let handle = rustix::fs::open("/proc", flags, Mode::empty())
+            .named(|| "open(\"/proc\")".to_owned())?;
         if !is_proc(&handle)? {
             return Err(Errno::XDEV).named(|| "/proc is not a procfs".to_owned());
         }
         Ok(Self(handle))
     }
 
-    /// Opens `path` below it. Nothing mounted on top and no magic link is followed, only the links `self` and
-    /// `thread-self`.
+    /// Opens `path` below it. Nothing mounted on top and no magic link is followed, only the links
+    /// `self` and `thread-self`.
     ///
     /// # Errors
     /// The call's; `EXDEV` when something is mounted over it.
     pub fn open_in(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Call> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
-        rustix::fs::openat2(&self.0, path, flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty(), resolve)
-            .named(|| format!("open(\"/proc/{path}\")"))
+        rustix::fs::openat2(
+            &self.0,
+            path,
+            flags | OFlags::CLOEXEC | OFlags::NOCTTY,
+            Mode::empty(),
+            resolve,
+        )
+        .named(|| format!("open(\"/proc/{path}\")"))
     }
 
     /// Opens the very file that a handle (`O_PATH`) of ours stands for.
@@ -84,14 +92,15 @@ pub fn is_proc(handle: impl AsFd) -> Result<bool, Call> {
     Ok(stat.f_type == PROC_SUPER_MAGIC)
 }
 
-/// Whether our user namespace is another than the kernel's first, whose file has had the same number ever since
-/// (`PROC_USER_INIT_INO`).
+/// Whether our user namespace is another than the kernel's first, whose file has had the same
+/// number ever since (`PROC_USER_INIT_INO`).
 ///
 /// # Errors
 /// stat(2)'s.
 pub fn in_user_namespace() -> Result<bool, Call> {
     const FIRST: u64 = 0xefff_fffd;
-    let stat = rustix::fs::stat("/proc/self/ns/user").named(|| "stat(\"/proc/self/ns/user\")".to_owned())?;
+    let stat = rustix::fs::stat("/proc/self/ns/user")
+        .named(|| "stat(\"/proc/self/ns/user\")".to_owned())?;
     Ok(stat.st_ino != FIRST)
 }
 
@@ -114,11 +123,13 @@ pub struct Stat {
 /// The failed call's: `ENOENT` or `ESRCH` when there is no such process.
 pub fn stat(pid: i32) -> Result<Stat, Call> {
     let path = format!("/proc/{pid}/stat");
-    let file =
-        rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({path:?})"))?;
+    let file = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .named(|| format!("open({path:?})"))?;
     let mut buffer = [0; 1024];
     let length = rustix::io::read(&file, &mut buffer).named(|| format!("read({path:?})"))?;
-    parse_stat(buffer.get(..length).unwrap_or_default()).ok_or(Errno::INVAL).named(|| format!("read({path:?})"))
+    parse_stat(buffer.get(..length).unwrap_or_default())
+        .ok_or(Errno::INVAL)
+        .named(|| format!("read({path:?})"))
 }
 
 /// The process that a thread is of; nothing when the thread is gone.
@@ -126,10 +137,16 @@ pub fn stat(pid: i32) -> Result<Stat, Call> {
 pub fn process_of(thread: i32) -> Option<i32> {
     let path = format!("/proc/{thread}/status");
     let status = small_file::read_short(CWD, &path, || path.clone()).ok()?;
-    String::from_utf8_lossy(&status).lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
+    String::from_utf8_lossy(&status)
+        .lines()
+        .find_map(|line| line.strip_prefix("Tgid:"))?
+        .trim()
+        .parse()
+        .ok()
 }
 
-/// The name in the second field may hold anything, so the rest is counted from its last parenthesis.
+/// The name in the second field may hold anything, so the rest is counted from its last
+/// parenthesis.
 pub(crate) fn parse_stat(line: &[u8]) -> Option<Stat> {
     let begin = line.iter().position(|byte| *byte == b'(')?;
     let end = line.iter().rposition(|byte| *byte == b')')?;
@@ -156,17 +173,24 @@ mod tests {
     #[test]
     fn stat_survives_strange_names() {
         let line = b"7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20\n";
-        assert_eq!(parse_stat(line), Some(Stat { name: b"a) b (c".to_vec(), state: b'S', threads: 17, start: 4242 }));
+        assert_eq!(
+            parse_stat(line),
+            Some(Stat { name: b"a) b (c".to_vec(), state: b'S', threads: 17, start: 4242 })
+        );
         assert_eq!(parse_stat(b"7 (a"), None);
     }
 
     #[test]
     fn a_process_lives_as_long_as_one_of_its_threads() {
         let dead = |state: &str, threads: u32| {
-            let line = format!("7 (a) {state} 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 {threads} 18 4242 20\n");
+            let line = format!(
+                "7 (a) {state} 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 {threads} 18 4242 20\n"
+            );
             parse_stat(line.as_bytes()).map(|stat| stat.is_dead())
         };
-        for (state, threads, expected) in [("S", 1, false), ("Z", 1, true), ("Z", 0, true), ("Z", 2, false)] {
+        for (state, threads, expected) in
+            [("S", 1, false), ("Z", 1, true), ("Z", 0, true), ("Z", 2, false)]
+        {
             assert_eq!(dead(state, threads), Some(expected), "{state} {threads}");
         }
     }

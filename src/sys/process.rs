@@ -1,4 +1,5 @@
-//! What a process is: its name, capabilities, limits, keyring, personality, and the program it becomes.
+//! What a process is: its name, capabilities, limits, keyring, personality, and the program it
+//! becomes.
 
 use std::ffi::CStr;
 
@@ -12,7 +13,8 @@ use super::{Call, Named, check};
 
 fn prctl(option: libc::c_int, arguments: [libc::c_ulong; 4], name: &str) -> Result<i32, Call> {
     let [a, b, c, d] = arguments;
-    // SAFETY: only options that take integers, or the address of a NUL-terminated string that outlives the call.
+    // SAFETY: only options that take integers, or the address of a NUL-terminated string that
+    // outlives the call.
     check(i64::from(unsafe { libc::prctl(option, a, b, c, d) }))
         .map(|value| i32::try_from(value).unwrap_or(0))
         .named(|| format!("prctl({name})"))
@@ -26,9 +28,10 @@ pub fn set_name(name: &CStr) -> Result<(), Call> {
     prctl(libc::PR_SET_NAME, [name.as_ptr() as libc::c_ulong, 0, 0, 0], "PR_SET_NAME").map(|_| ())
 }
 
-/// Whether others of our user may trace us and see our descriptors (CVE-2016-9962). Children inherit it; execve(2) makes a
-/// process dumpable again; and a change of user, or of user namespace, sets it to what fs.suid_dumpable says, which is
-/// 0 by default. To whoever is not root, files in /proc of a process that is not dumpable are read-only at best.
+/// Whether others of our user may trace us and see our descriptors (CVE-2016-9962). Children
+/// inherit it; execve(2) makes a process dumpable again; and a change of user, or of user
+/// namespace, sets it to what fs.suid_dumpable says, which is 0 by default. To whoever is not root,
+/// files in /proc of a process that is not dumpable are read-only at best.
 ///
 /// # Errors
 /// The call's.
@@ -52,7 +55,8 @@ pub fn while_undumpable<T>(work: impl FnOnce() -> T) -> Result<T, Call> {
     Ok(result)
 }
 
-/// From now on, of our descendants those whose parents end become our children (`PR_SET_CHILD_SUBREAPER`).
+/// From now on, of our descendants those whose parents end become our children
+/// (`PR_SET_CHILD_SUBREAPER`).
 ///
 /// # Errors
 /// The call's.
@@ -60,13 +64,14 @@ pub fn adopt_orphans() -> Result<(), Call> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, [1, 0, 0, 0], "PR_SET_CHILD_SUBREAPER").map(|_| ())
 }
 
-/// What comes first. Root's processes are never dumpable from here on: all that are forked have a part of the host, and a
-/// container may share their pid namespace, or own the user namespace that they join. Those of an ordinary user are
-/// dumpable until they enter a user namespace that others are in ([`set_dumpable`]).
+/// What comes first. Root's processes are never dumpable from here on: all that are forked have a
+/// part of the host, and a container may share their pid namespace, or own the user namespace that
+/// they join. Those of an ordinary user are dumpable until they enter a user namespace that others
+/// are in ([`set_dumpable`]).
 ///
-/// And what std's start-up would do for us (`main.rs`): the standard descriptors are open, so that no file of ours becomes
-/// one of them, and a broken pipe is an error and not the end. And children can be waited for, even if whoever started
-/// us ignores the ends of his, which we inherit.
+/// And what std's start-up would do for us (`main.rs`): the standard descriptors are open, so that
+/// no file of ours becomes one of them, and a broken pipe is an error and not the end. And children
+/// can be waited for, even if whoever started us ignores the ends of his, which we inherit.
 ///
 /// # Errors
 /// prctl(2)'s, poll(2)'s, open(2)'s, sigaction(2)'s.
@@ -86,8 +91,10 @@ pub fn begin() -> Result<(), Call> {
     }
     // SAFETY: ignoring a signal runs nothing, and SIG_DFL is no function of ours.
     unsafe {
-        nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigIgn).named(|| "signal(SIGPIPE)".to_owned())?;
-        nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigDfl).named(|| "signal(SIGCHLD)".to_owned())?;
+        nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigIgn)
+            .named(|| "signal(SIGPIPE)".to_owned())?;
+        nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigDfl)
+            .named(|| "signal(SIGCHLD)".to_owned())?;
     }
     Ok(())
 }
@@ -142,8 +149,10 @@ pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<(), Ca
     let header = [0x2008_0522_u32, 0];
     let low = |set: u64| (set & 0xffff_ffff) as u32;
     let high = |set: u64| (set >> 32) as u32;
-    let data =
-        [[low(effective), low(permitted), low(inheritable)], [high(effective), high(permitted), high(inheritable)]];
+    let data = [
+        [low(effective), low(permitted), low(inheritable)],
+        [high(effective), high(permitted), high(inheritable)],
+    ];
     // SAFETY: header and data are laid out as version 3 of the interface wants them.
     check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) })
         .named(|| format!("capset({effective:#x}, {permitted:#x}, {inheritable:#x})"))
@@ -193,7 +202,9 @@ pub fn set_key_permissions(serial: i32, permissions: u32) -> Result<(), Call> {
 /// The call's.
 pub fn set_personality(domain: u64) -> Result<(), Call> {
     // SAFETY: an integer.
-    check(i64::from(unsafe { libc::personality(domain) })).named(|| format!("personality({domain:#x})")).map(|_| ())
+    check(i64::from(unsafe { libc::personality(domain) }))
+        .named(|| format!("personality({domain:#x})"))
+        .map(|_| ())
 }
 
 /// setdomainname(2).
@@ -214,9 +225,11 @@ pub fn set_domain_name(name: &str) -> Result<(), Call> {
 pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), Call> {
     let limit = [soft, hard];
     // SAFETY: limit is laid out as struct rlimit64; no old limit is asked for.
-    check(unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, limit.as_ptr(), std::ptr::null::<u64>()) })
-        .named(|| set_rlimit_text(pid, resource, soft, hard))
-        .map(|_| ())
+    check(unsafe {
+        libc::syscall(libc::SYS_prlimit64, pid, resource, limit.as_ptr(), std::ptr::null::<u64>())
+    })
+    .named(|| set_rlimit_text(pid, resource, soft, hard))
+    .map(|_| ())
 }
 
 /// How [`set_rlimit`] is told.
@@ -230,7 +243,9 @@ pub fn set_rlimit_text(pid: i32, resource: u32, soft: u64, hard: u64) -> String 
 pub fn hard_limit(resource: u32) -> Option<u64> {
     let mut limit = [0_u64; 2];
     // SAFETY: limit is laid out as struct rlimit64; no new limit is given.
-    let done = unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, std::ptr::null::<u64>(), limit.as_mut_ptr()) };
+    let done = unsafe {
+        libc::syscall(libc::SYS_prlimit64, 0, resource, std::ptr::null::<u64>(), limit.as_mut_ptr())
+    };
     (done == 0).then_some(limit[1])
 }
 
@@ -239,7 +254,8 @@ pub fn hard_limit(resource: u32) -> Option<u64> {
 /// # Errors
 /// The call's.
 pub fn cpus(pid: i32) -> Result<Vec<usize>, Call> {
-    let set = rustix::thread::sched_getaffinity(Pid::from_raw(pid)).named(|| format!("sched_getaffinity({pid})"))?;
+    let set = rustix::thread::sched_getaffinity(Pid::from_raw(pid))
+        .named(|| format!("sched_getaffinity({pid})"))?;
     Ok(EVERY_CPU.filter(|cpu| set.is_set(*cpu)).collect())
 }
 
@@ -250,12 +266,16 @@ pub const EVERY_CPU: std::ops::Range<usize> = 0..CpuSet::MAX_CPU;
 ///
 /// # Errors
 /// The call's: `EINVAL` when none is left.
-pub fn set_cpus(pid: i32, cpus: impl Iterator<Item = usize> + Clone + std::fmt::Debug) -> Result<(), Call> {
+pub fn set_cpus(
+    pid: i32,
+    cpus: impl Iterator<Item = usize> + Clone + std::fmt::Debug,
+) -> Result<(), Call> {
     let mut set = CpuSet::new();
     for cpu in cpus.clone().filter(|cpu| *cpu < CpuSet::MAX_CPU) {
         set.set(cpu);
     }
-    rustix::thread::sched_setaffinity(Pid::from_raw(pid), &set).named(|| format!("sched_setaffinity({pid}, {cpus:?})"))
+    rustix::thread::sched_setaffinity(Pid::from_raw(pid), &set)
+        .named(|| format!("sched_setaffinity({pid}, {cpus:?})"))
 }
 
 /// Brings the interface `lo` of this network namespace up (netdevice(7)).
@@ -277,14 +297,20 @@ pub fn loopback_up() -> Result<(), Call> {
     request.ifr_name[1] = b'o'.cast_signed();
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: SIOCSIFFLAGS reads the ifreq, which outlives the call.
-    check(i64::from(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }))
-        .named(|| "ioctl(SIOCSIFFLAGS, \"lo\", IFF_UP)".to_owned())
-        .map(|_| ())
+    check(i64::from(unsafe {
+        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
+    }))
+    .named(|| "ioctl(SIOCSIFFLAGS, \"lo\", IFF_UP)".to_owned())
+    .map(|_| ())
 }
 
 /// execve(2); returns only to say why not.
 #[must_use]
-pub fn execve(path: &CStr, arguments: &[std::ffi::CString], environment: &[std::ffi::CString]) -> Call {
+pub fn execve(
+    path: &CStr,
+    arguments: &[std::ffi::CString],
+    environment: &[std::ffi::CString],
+) -> Call {
     let pointers = |strings: &[std::ffi::CString]| -> Vec<*const libc::c_char> {
         strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
     };
@@ -292,5 +318,8 @@ pub fn execve(path: &CStr, arguments: &[std::ffi::CString], environment: &[std::
     // SAFETY: NUL-terminated strings in arrays that end in a null pointer.
     unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
     let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
-    Call { text: format!("exec {}", path.to_string_lossy()), errno: Errno::from_raw_os_error(errno) }
+    Call {
+        text: format!("exec {}", path.to_string_lossy()),
+        errno: Errno::from_raw_os_error(errno),
+    }
 }

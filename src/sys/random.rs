@@ -12,8 +12,8 @@ const LENGTH: usize = 16;
 pub fn word() -> Result<String, Call> {
     let mut bytes = [0_u8; LENGTH];
     // SAFETY: the kernel writes at most so many bytes there; that few it never writes in part.
-    check(i64::try_from(unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), LENGTH, 0) }).unwrap_or(-1))
-        .named(|| "getrandom()".to_owned())?;
+    let written = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), LENGTH, 0) };
+    check(i64::try_from(written).unwrap_or(-1)).named(|| "getrandom()".to_owned())?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -22,6 +22,9 @@ mod tests {
     #[test]
     fn no_word_comes_twice() {
         let (one, other) = (super::word().expect("a word"), super::word().expect("a word"));
-        assert!(one != other && one.len() == 32 && one.bytes().all(|byte| byte.is_ascii_hexdigit()), "{one} {other}");
+        assert!(
+            one != other && one.len() == 32 && one.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "{one} {other}"
+        );
     }
 }

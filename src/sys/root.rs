@@ -1,7 +1,9 @@
-//! A directory tree that is not to be trusted, held by a handle: nothing below it is ever named by a host path.
+//! A directory tree that is not to be trusted, held by a handle: nothing below it is ever named by
+//! a host path.
 //!
-//! Every look-up is openat2(2) with `RESOLVE_IN_ROOT`, so that `..` and absolute symbolic links stay inside however the
-//! tree changes under us, and `RESOLVE_NO_MAGICLINKS`, so that no link of a procfs leads out.
+//! Every look-up is openat2(2) with `RESOLVE_IN_ROOT`, so that `..` and absolute symbolic links
+//! stay inside however the tree changes under us, and `RESOLVE_NO_MAGICLINKS`, so that no link of a
+//! procfs leads out.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,10 +14,12 @@ use rustix::io::Errno;
 
 use super::{Call, Named};
 
-/// How often a look-up is tried again when a rename elsewhere made the kernel give up (`EAGAIN`, openat2(2)).
+/// How often a look-up is tried again when a rename elsewhere made the kernel give up (`EAGAIN`,
+/// openat2(2)).
 const TRIES: usize = 128;
 
-/// How many links that lead nowhere are followed to make what they should lead to (path_resolution(7)).
+/// How many links that lead nowhere are followed to make what they should lead to
+/// (path_resolution(7)).
 const LINKS: usize = 40;
 
 /// Of the directories that are made, as with other runtimes.
@@ -89,8 +93,8 @@ impl Root {
             .named(|| format!("openat2(rootfs, {path:?}, O_PATH, NO_SYMLINKS)"))
     }
 
-    /// A handle of the directory `path`, which is created with its parents where it is missing; so is the target of a
-    /// link that leads nowhere yet, inside the root.
+    /// A handle of the directory `path`, which is created with its parents where it is missing; so
+    /// is the target of a link that leads nowhere yet, inside the root.
     ///
     /// # Errors
     /// The failed call's error; `ENOTDIR` when there is something else in the way.
@@ -98,7 +102,8 @@ impl Root {
         self.make(path, Make::Directory, LINKS)
     }
 
-    /// A handle of the file `path`, whatever its kind; an empty one is created as by [`Self::mkdir_all`].
+    /// A handle of the file `path`, whatever its kind; an empty one is created as by
+    /// [`Self::mkdir_all`].
     ///
     /// # Errors
     /// The failed call's error.
@@ -106,8 +111,8 @@ impl Root {
         self.make(path, Make::File, LINKS)
     }
 
-    /// A handle of `path`, whose last name is not followed should it be a symbolic link. A directory or an empty file
-    /// (as `kind` says) is made where nothing is, with its parents.
+    /// A handle of `path`, whose last name is not followed should it be a symbolic link. A
+    /// directory or an empty file (as `kind` says) is made where nothing is, with its parents.
     ///
     /// # Errors
     /// The failed call's error.
@@ -119,7 +124,13 @@ impl Root {
         let (directory, name) = self.parent_of(path)?;
         let made = match kind {
             FileType::Directory => rustix::fs::mkdirat(&directory, name, DIRECTORY_MODE),
-            _ => rustix::fs::mknodat(&directory, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0),
+            _ => rustix::fs::mknodat(
+                &directory,
+                name,
+                FileType::RegularFile,
+                Mode::from_raw_mode(0o644),
+                0,
+            ),
         };
         match made {
             Ok(()) | Err(Errno::EXIST) => self.resolve_link(path),
@@ -127,7 +138,8 @@ impl Root {
         }
     }
 
-    /// Makes the symbolic link `path` to `target`, with its parents; one that is there already will do.
+    /// Makes the symbolic link `path` to `target`, with its parents; one that is there already will
+    /// do.
     ///
     /// # Errors
     /// The failed call's error; `EEXIST` for what is another link, or none.
@@ -135,7 +147,8 @@ impl Root {
         let (directory, name) = self.parent_of(path)?;
         match rustix::fs::symlinkat(target, &directory, name) {
             Err(Errno::EXIST)
-                if rustix::fs::readlinkat(&directory, name, Vec::new()).is_ok_and(|there| *there == *target) =>
+                if rustix::fs::readlinkat(&directory, name, Vec::new())
+                    .is_ok_and(|there| *there == *target) =>
             {
                 Ok(())
             }
@@ -159,11 +172,19 @@ impl Root {
         let directory = self.make(parent, Make::Directory, links)?;
         let made = match what {
             Make::Directory => rustix::fs::mkdirat(&directory, name, DIRECTORY_MODE),
-            // Not open(2) with O_CREAT: should somebody put a device or a fifo there, nothing happens to it.
-            Make::File => rustix::fs::mknodat(&directory, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0),
+            // Not open(2) with O_CREAT: should somebody put a device or a fifo there, nothing
+            // happens to it.
+            Make::File => rustix::fs::mknodat(
+                &directory,
+                name,
+                FileType::RegularFile,
+                Mode::from_raw_mode(0o644),
+                0,
+            ),
         };
         match made {
-            // Through the whole path again: the name may be a link that someone else has just put there.
+            // Through the whole path again: the name may be a link that someone else has just put
+            // there.
             Ok(()) => return self.open_in(path, flags),
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).named(|| format!("creating {path:?} in the rootfs")),
@@ -171,7 +192,11 @@ impl Root {
         match rustix::fs::readlinkat(&directory, name, Vec::new()) {
             Ok(target) => {
                 let target = target.to_string_lossy();
-                let target = if target.starts_with('/') { target.into_owned() } else { format!("{parent}/{target}") };
+                let target = if target.starts_with('/') {
+                    target.into_owned()
+                } else {
+                    format!("{parent}/{target}")
+                };
                 self.make(&target, what, links - 1)
             }
             // Not a link: somebody else was quicker.
@@ -179,8 +204,8 @@ impl Root {
         }
     }
 
-    /// The directory that `path` is in, created where it is missing, and the last name: for mknodat(2) and its like,
-    /// which do not follow a link there.
+    /// The directory that `path` is in, created where it is missing, and the last name: for
+    /// mknodat(2) and its like, which do not follow a link there.
     ///
     /// # Errors
     /// As [`Self::mkdir_all`] and [`parent_and_name`].
@@ -189,7 +214,13 @@ impl Root {
         Ok((self.mkdir_all(parent)?, name))
     }
 
-    fn openat2(&self, path: &str, flags: OFlags, mode: Mode, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+    fn openat2(
+        &self,
+        path: &str,
+        flags: OFlags,
+        mode: Mode,
+        resolve: ResolveFlags,
+    ) -> Result<OwnedFd, Errno> {
         let path = if path.is_empty() { "." } else { path };
         let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let mut last = Errno::AGAIN;

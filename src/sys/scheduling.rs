@@ -31,10 +31,11 @@ pub struct SchedAttr {
 /// sched_setattr(2) on another process or, with pid 0, on ourselves.
 ///
 /// # Errors
-/// The call's; `EPERM` also for `SCHED_DEADLINE` on less than all CPUs, and for a realtime policy in a cgroup v1 that has
-/// no time for it.
+/// The call's; `EPERM` also for `SCHED_DEADLINE` on less than all CPUs, and for a realtime policy
+/// in a cgroup v1 that has no time for it.
 pub fn set_scheduler(pid: i32, attributes: &SchedAttr) -> Result<(), Call> {
-    let attributes = SchedAttr { size: u32::try_from(size_of::<SchedAttr>()).unwrap_or(0), ..*attributes };
+    let attributes =
+        SchedAttr { size: u32::try_from(size_of::<SchedAttr>()).unwrap_or(0), ..*attributes };
     // SAFETY: attributes is laid out as the struct sched_attr of the size that it says.
     check(unsafe { libc::syscall(libc::SYS_sched_setattr, pid, &raw const attributes, 0_u32) })
         .named(|| format!("sched_setattr({pid}, {attributes:?})"))

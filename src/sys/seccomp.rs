@@ -10,7 +10,7 @@ use super::{Call, Named, check};
 /// One instruction, as the kernel reads it (struct sock_filter).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
-pub struct Instruction {
+pub struct SockFilter {
     /// Operation.
     pub code: u16,
     /// Instructions to skip when true.
@@ -24,24 +24,26 @@ pub struct Instruction {
 /// Installs `program` on this thread. From here on the filter judges us too.
 ///
 /// # Errors
-/// The call's: `EACCES` without CAP_SYS_ADMIN or no_new_privs, `EINVAL` for a flag the kernel does not know.
-pub fn load(program: &[Instruction], flags: u64) -> Result<(), Call> {
+/// The call's: `EACCES` without CAP_SYS_ADMIN or no_new_privs, `EINVAL` for a flag the kernel does
+/// not know.
+pub fn load(program: &[SockFilter], flags: u64) -> Result<(), Call> {
     install(program, flags).map(|_| ())
 }
 
-/// As [`load`], with `SECCOMP_FILTER_FLAG_NEW_LISTENER` among the flags: the descriptor that answers for the filter is
-/// given to `deliver`, and this function returns when that has returned true. When it returns false the process ends:
-/// nobody would ever answer.
+/// As [`load`], with `SECCOMP_FILTER_FLAG_NEW_LISTENER` among the flags: the descriptor that
+/// answers for the filter is given to `deliver`, and this function returns when that has returned
+/// true. When it returns false the process ends: nobody would ever answer.
 ///
-/// The thread that is filtered makes no system call in between, whatever it may be: each could be one that waits for an
-/// answer, before there is anybody to give it, or one that the filter forbids. So `deliver` runs in a second thread,
-/// which is not filtered, while this one watches memory. There is no other witness of it: execve(2) lets a process go
-/// on as a program only when all its other threads have ended.
+/// The thread that is filtered makes no system call in between, whatever it may be: each could be
+/// one that waits for an answer, before there is anybody to give it, or one that the filter
+/// forbids. So `deliver` runs in a second thread, which is not filtered, while this one watches
+/// memory. There is no other witness of it: execve(2) lets a process go on as a program only when
+/// all its other threads have ended.
 ///
 /// # Errors
 /// As [`load`]; `EAGAIN` when a limit leaves no room for a second thread.
 pub fn load_with_listener(
-    program: &[Instruction],
+    program: &[SockFilter],
     flags: u64,
     deliver: impl FnOnce(OwnedFd) -> bool + Send + 'static,
 ) -> Result<(), Call> {
@@ -64,11 +66,13 @@ pub fn load_with_listener(
         }
         DELIVERED.store(true, Ordering::Release);
     };
-    #[allow(clippy::disallowed_methods, reason = "there is no fork after this, but execve, which ends the thread")]
-    std::thread::Builder::new()
-        .stack_size(64 << 10)
-        .spawn(messenger)
-        .named(|| "clone(CLONE_THREAD), for the time that the filter's listener is handed over".to_owned())?;
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "there is no fork after this, but execve, which ends the thread"
+    )]
+    std::thread::Builder::new().stack_size(64 << 10).spawn(messenger).named(|| {
+        "clone(CLONE_THREAD), for the time that the filter's listener is handed over".to_owned()
+    })?;
     match install(program, flags) {
         Ok(listener) => LISTENER.store(listener, Ordering::Release),
         Err(call) => {
@@ -82,16 +86,19 @@ pub fn load_with_listener(
     Ok(())
 }
 
-fn install(program: &[Instruction], flags: u64) -> Result<i32, Call> {
+fn install(program: &[SockFilter], flags: u64) -> Result<i32, Call> {
     #[repr(C)]
-    struct Program {
+    struct SockFprog {
         length: u16,
-        filter: *const Instruction,
+        filter: *const SockFilter,
     }
     let length = program.len();
-    let program = Program { length: u16::try_from(length).unwrap_or(u16::MAX), filter: program.as_ptr() };
+    let program =
+        SockFprog { length: u16::try_from(length).unwrap_or(u16::MAX), filter: program.as_ptr() };
     // SAFETY: a struct sock_fprog whose array outlives the call; the kernel copies and checks it.
-    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) })
-        .map(|fd| i32::try_from(fd).unwrap_or(-1))
-        .named(|| format!("seccomp(SECCOMP_SET_MODE_FILTER, {flags:#x}, {length} instructions)"))
+    check(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
+    })
+    .map(|fd| i32::try_from(fd).unwrap_or(-1))
+    .named(|| format!("seccomp(SECCOMP_SET_MODE_FILTER, {flags:#x}, {length} instructions)"))
 }

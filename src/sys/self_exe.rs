@@ -1,15 +1,17 @@
 //! The runtime's own binary, out of the reach of containers (CVE-2019-5736).
 //!
-//! A process of a container can get hold of our binary through `/proc/<pid>/exe` while one of our processes is among
-//! those of the container, or by a script whose interpreter is `/proc/self/exe`. It can keep the descriptor, and use it
-//! when we are gone: to write to the file, to open other files of the filesystem by handle, or to change the
-//! filesystem's options. So the verbs that enter a container run from an overlay of the directory that the binary is in.
-//! The overlay is read-only and has a superblock of its own, gives out no file handles, and its mount belongs to no
-//! mount namespace. Where there can be no overlay the binary is copied to memory, which costs more
-//! (docs/performance.md).
+//! A process of a container can get hold of our binary through `/proc/<pid>/exe` while one of our
+//! processes is among those of the container, or by a script whose interpreter is `/proc/self/exe`.
+//! It can keep the descriptor, and use it when we are gone: to write to the file, to open other
+//! files of the filesystem by handle, or to change the filesystem's options. So the verbs that
+//! enter a container run from an overlay of the directory that the binary is in. The overlay is
+//! read-only and has a superblock of its own, gives out no file handles, and its mount belongs to
+//! no mount namespace. Where there can be no overlay the binary is copied to memory, which costs
+//! more (docs/performance.md).
 //!
-//! This is done for every container, not only for those with the rights to open file handles or to change filesystems:
-//! a process of a container with these rights may share a pid namespace with one of a container without them.
+//! This is done for every container, not only for those with the rights to open file handles or to
+//! change filesystems: a process of a container with these rights may share a pid namespace with
+//! one of a container without them.
 
 use std::ffi::{CStr, OsString};
 use std::fs::File;
@@ -29,10 +31,11 @@ const EXE: &str = "/proc/self/exe";
 
 /// The type of overlayfs in statfs(2).
 pub(super) const OVERLAY: u64 = 0x794c_7630;
-/// What the overlay's mount has: MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, and the same bits in statfs(2).
+/// What the overlay's mount has: MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, and the
+/// same bits in statfs(2).
 pub(super) const REQUIRED: u64 = 0b111;
-/// An overlay without an upper layer needs two lower ones. This is a directory that every machine has, with nothing
-/// mounted below it.
+/// An overlay without an upper layer needs two lower ones. This is a directory that every machine
+/// has, with nothing mounted below it.
 pub(super) const SECOND_LAYER: &CStr = c":/sys/bus";
 
 /// What is known about the file that we run from.
@@ -46,8 +49,8 @@ enum Seal {
     Ours,
 }
 
-/// Makes sure that this process runs from a file by which nobody reaches the host's; executes itself anew if need be,
-/// with the same arguments and environment, and then does not return.
+/// Makes sure that this process runs from a file by which nobody reaches the host's; executes
+/// itself anew if need be, with the same arguments and environment, and then does not return.
 ///
 /// # Errors
 /// When there can be neither an overlay nor a copy of the binary.
@@ -61,8 +64,8 @@ pub fn seal() -> Result<(), Call> {
         Seal::Doubtful => copy()?,
         Seal::None => match overlay() {
             Ok(sealed) => sealed,
-            // Without CAP_SYS_ADMIN no mount, but then the container's processes have no more rights over the file
-            // than we.
+            // Without CAP_SYS_ADMIN no mount, but then the container's processes have no more
+            // rights over the file than we.
             Err(call) if call.is(Errno::PERM) && !is_writable()? => return Ok(()),
             Err(_) => copy()?,
         },
@@ -70,10 +73,11 @@ pub fn seal() -> Result<(), Call> {
     Err(execute(&sealed))
 }
 
-/// A read-only overlay is ours if open_tree(2) cannot clone it, as it is mounted in no mount namespace, and our file is
-/// at its root: the path of `/proc/self/exe` begins at the root of such a mount. open_tree(2) fails alike for an overlay
-/// of the host that is unbindable, or mounted in another mount namespace. Without both signs a copy is made, of which
-/// there is no doubt: nothing here can execute itself for ever.
+/// A read-only overlay is ours if open_tree(2) cannot clone it, as it is mounted in no mount
+/// namespace, and our file is at its root: the path of `/proc/self/exe` begins at the root of such
+/// a mount. open_tree(2) fails alike for an overlay of the host that is unbindable, or mounted in
+/// another mount namespace. Without both signs a copy is made, of which there is no doubt: nothing
+/// here can execute itself for ever.
 fn find_seal() -> Result<Seal, Call> {
     let name = || format!("statfs({EXE:?})");
     let kind = rustix::fs::statfs(EXE).named(name)?.f_type;
@@ -82,20 +86,24 @@ fn find_seal() -> Result<Seal, Call> {
         if flags & REQUIRED != REQUIRED {
             return Ok(Seal::None);
         }
-        let detached = mount::clone_tree_at(CWD, EXE, Depth::This).is_err_and(|call| call.is(Errno::INVAL));
+        let detached =
+            mount::clone_tree_at(CWD, EXE, Depth::This).is_err_and(|call| call.is(Errno::INVAL));
         let path = rustix::fs::readlink(EXE, Vec::new()).named(|| format!("readlink({EXE:?})"))?;
         let at_root = path.to_bytes().iter().rposition(|byte| *byte == b'/') == Some(0);
         return Ok(if detached && at_root { Seal::Ours } else { Seal::Doubtful });
     }
-    let exe =
-        rustix::fs::open(EXE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({EXE:?})"))?;
-    let copied = rustix::fs::fcntl_get_seals(&exe).is_ok_and(|seals| seals.contains(SealFlags::WRITE));
+    let exe = rustix::fs::open(EXE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .named(|| format!("open({EXE:?})"))?;
+    let copied =
+        rustix::fs::fcntl_get_seals(&exe).is_ok_and(|seals| seals.contains(SealFlags::WRITE));
     Ok(if copied { Seal::Ours } else { Seal::None })
 }
 
-/// The binary in an overlay of its directory. The mount is gone with the last process that runs from it.
+/// The binary in an overlay of its directory. The mount is gone with the last process that runs
+/// from it.
 fn overlay() -> Result<OwnedFd, Call> {
-    let path = rustix::fs::readlink(EXE, Vec::new()).named(|| format!("readlink({EXE:?})"))?.into_bytes();
+    let path =
+        rustix::fs::readlink(EXE, Vec::new()).named(|| format!("readlink({EXE:?})"))?.into_bytes();
     let start = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
     let (directory, name) = path.split_at(start);
     let mut layers = Vec::new();
@@ -106,7 +114,9 @@ fn overlay() -> Result<OwnedFd, Call> {
         layers.push(*byte);
     }
     layers.extend(SECOND_LAYER.to_bytes());
-    let layers = String::from_utf8(layers).map_err(|_| Errno::ILSEQ).named(|| format!("readlink({EXE:?})"))?;
+    let layers = String::from_utf8(layers)
+        .map_err(|_| Errno::ILSEQ)
+        .named(|| format!("readlink({EXE:?})"))?;
     let off = || Some("off".to_owned());
     let options = [
         ("lowerdir".to_owned(), Some(layers)),
@@ -120,10 +130,14 @@ fn overlay() -> Result<OwnedFd, Call> {
         .named(|| format!("openat(overlay, {name:?})"))?;
     let ours = rustix::fs::stat(EXE).named(|| format!("stat({EXE:?})"))?;
     let its = rustix::fs::fstat(&file).named(|| format!("fstat({name:?})"))?;
-    // By its path another file may be found, if ours has been replaced, or if we were started from out of another mount
-    // namespace. The overlay shows its device as another.
+    // By its path another file may be found, if ours has been replaced, or if we were started from
+    // out of another mount namespace. The overlay shows its device as another.
     let same = |stat: &Stat| (stat.st_ino, stat.st_size, stat.st_ctime, stat.st_ctime_nsec);
-    if same(&ours) == same(&its) { Ok(file) } else { Err(Errno::STALE).named(|| format!("fstat({name:?})")) }
+    if same(&ours) == same(&its) {
+        Ok(file)
+    } else {
+        Err(Errno::STALE).named(|| format!("fstat({name:?})"))
+    }
 }
 
 /// Whether our user could change the file.
@@ -156,10 +170,11 @@ fn copy() -> Result<OwnedFd, Call> {
     rustix::fs::fchmod(&memory, Mode::from_raw_mode(0o500)).named(|| "fchmod(memfd)".to_owned())?;
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
     // The kernel may hold pages of it for a moment longer than the write took.
-    let sealed = wait::retry(PATIENCE, PAUSES, || match rustix::fs::fcntl_add_seals(&memory, seals) {
-        Err(Errno::BUSY) => Ok(None),
-        sealed => sealed.map(Some),
-    });
+    let sealed =
+        wait::retry(PATIENCE, PAUSES, || match rustix::fs::fcntl_add_seals(&memory, seals) {
+            Err(Errno::BUSY) => Ok(None),
+            sealed => sealed.map(Some),
+        });
     let sealed = sealed.and_then(|sealed| sealed.ok_or(Errno::BUSY));
     sealed.named(|| "fcntl(F_ADD_SEALS)".to_owned())?;
     Ok(memory.into())
@@ -169,15 +184,17 @@ unsafe extern "C" {
     static environ: *const *const libc::c_char;
 }
 
-/// Executes `file` with our arguments and environment; the descriptor closes itself, and with it the last hold that
-/// anybody has on the mount.
+/// Executes `file` with our arguments and environment; the descriptor closes itself, and with it
+/// the last hold that anybody has on the mount.
 fn execute(file: &OwnedFd) -> Call {
-    let arguments: Vec<std::ffi::CString> =
-        std::env::args_os().filter_map(|argument| std::ffi::CString::new(argument.into_vec()).ok()).collect();
+    let arguments: Vec<std::ffi::CString> = std::env::args_os()
+        .filter_map(|argument| std::ffi::CString::new(argument.into_vec()).ok())
+        .collect();
     let pointers: Vec<*const libc::c_char> =
         arguments.iter().map(|argument| argument.as_ptr()).chain([std::ptr::null()]).collect();
     let empty: &CStr = c"";
-    // SAFETY: NUL-terminated strings in arrays that end in a null pointer; environ is libc's own, and nobody changes it.
+    // SAFETY: NUL-terminated strings in arrays that end in a null pointer; environ is libc's own,
+    // and nobody changes it.
     unsafe {
         libc::syscall(
             libc::SYS_execveat,

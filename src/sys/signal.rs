@@ -51,14 +51,17 @@ fn ending() -> SigSet {
     ENDING.into_iter().collect()
 }
 
-/// From now on SIGHUP, SIGINT, SIGQUIT and SIGTERM, which must be held back, end every wait of ours, unless our caller
-/// ignores them: the wait fails with `EINTR`. A second one ends us at once.
+/// From now on SIGHUP, SIGINT, SIGQUIT and SIGTERM, which must be held back, end every wait of
+/// ours, unless our caller ignores them: the wait fails with `EINTR`. A second one ends us at once.
 ///
 /// # Errors
 /// signalfd(2)'s.
 pub fn end_waits() -> Result<(), Call> {
     let file = SignalFd::with_flags(&ending(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
-    HEARD.store(OwnedFd::from(file.named(|| "signalfd()".to_owned())?).into_raw_fd(), Ordering::Relaxed);
+    HEARD.store(
+        OwnedFd::from(file.named(|| "signalfd()".to_owned())?).into_raw_fd(),
+        Ordering::Relaxed,
+    );
     Ok(())
 }
 
@@ -83,12 +86,14 @@ pub(super) fn heard() -> Option<BorrowedFd<'static>> {
     (file >= 0).then(|| unsafe { BorrowedFd::borrow_raw(file) })
 }
 
-/// Called when there is something in that file: the error of the wait, if the signal is one that our caller does not
-/// ignore. What follows, undoing and the hooks of the last moment, is ended by nothing but a second signal.
+/// Called when there is something in that file: the error of the wait, if the signal is one that
+/// our caller does not ignore. What follows, undoing and the hooks of the last moment, is ended by
+/// nothing but a second signal.
 pub(super) fn ended_wait(heard: BorrowedFd<'static>) -> Result<(), Call> {
     let mut info = [0_u8; size_of::<libc::signalfd_siginfo>()];
     let Ok(length) = rustix::io::read(heard, &mut info) else { return Ok(()) };
-    let Some(number) = info.first_chunk().filter(|_| length == info.len()).map(|bytes| i32::from_ne_bytes(*bytes))
+    let Some(number) =
+        info.first_chunk().filter(|_| length == info.len()).map(|bytes| i32::from_ne_bytes(*bytes))
     else {
         return Ok(());
     };
@@ -97,7 +102,8 @@ pub(super) fn ended_wait(heard: BorrowedFd<'static>) -> Result<(), Call> {
     }
     ENDED_BY.store(number, Ordering::Relaxed);
     end_waits_no_more();
-    sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&ending()), None).named(|| "sigprocmask()".to_owned())?;
+    sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&ending()), None)
+        .named(|| "sigprocmask()".to_owned())?;
     let name = Signal::try_from(number).map_or("a signal", Signal::as_str);
     Err(Call { text: format!("the wait was ended by {name}"), errno: Errno::INTR })
 }
@@ -117,8 +123,8 @@ fn is_ignored(number: i32) -> Result<bool, Call> {
     Ok(action.sa_sigaction == libc::SIG_IGN)
 }
 
-/// All signals; those that the C library keeps for itself, 32 and 33, too. A program whose caller ignores one of these
-/// would ignore it.
+/// All signals; those that the C library keeps for itself, 32 and 33, too. A program whose caller
+/// ignores one of these would ignore it.
 #[must_use]
 pub fn every() -> SigSet {
     // SAFETY: a signal set is plain memory, each bit of which stands for a signal.
@@ -129,23 +135,33 @@ pub fn every() -> SigSet {
     }
 }
 
-/// Does with signals what a program expects when it begins: none is held back or ignored, whatever our caller ignores.
-/// Only SIGPIPE still is ([`end_on_broken_pipes`]).
+/// Does with signals what a program expects when it begins: none is held back or ignored, whatever
+/// our caller ignores. Only SIGPIPE still is ([`end_on_broken_pipes`]).
 ///
 /// # Errors
 /// The failed call's.
 pub fn begin_afresh() -> Result<(), Call> {
     const NOT: [i32; 3] = [libc::SIGKILL, libc::SIGSTOP, libc::SIGPIPE];
     const LAST: i32 = 64;
-    // The default, without flags or mask, in the kernel's own structure, of which this is more than enough: the C library
-    // leaves some signals out.
+    // The default, without flags or mask, in the kernel's own structure, of which this is more than
+    // enough: the C library leaves some signals out.
     let default = [0_u64; 4];
     for number in (1..=LAST).filter(|number| !NOT.contains(number)) {
-        // SAFETY: a structure for the kernel to read; the old one is not asked for. The mask has 64 bits.
-        check(unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), std::ptr::null::<u64>(), 8) })
-            .named(|| format!("rt_sigaction({number})"))?;
+        // SAFETY: a structure for the kernel to read; the old one is not asked for. The mask has 64
+        // bits.
+        check(unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                number,
+                default.as_ptr(),
+                std::ptr::null::<u64>(),
+                8,
+            )
+        })
+        .named(|| format!("rt_sigaction({number})"))?;
     }
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).named(|| "sigprocmask()".to_owned())
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+        .named(|| "sigprocmask()".to_owned())
 }
 
 /// Makes SIGPIPE, which we ignore, what a program expects it to be.
@@ -154,7 +170,8 @@ pub fn begin_afresh() -> Result<(), Call> {
 /// sigaction(2)'s.
 pub fn end_on_broken_pipes() -> Result<(), Call> {
     // SAFETY: SIG_DFL is no function of ours.
-    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) }.named(|| "signal(SIGPIPE)".to_owned())?;
+    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) }
+        .named(|| "signal(SIGPIPE)".to_owned())?;
     Ok(())
 }
 
@@ -163,15 +180,17 @@ extern "C" fn end(number: libc::c_int) {
     unsafe { libc::_exit(128 + number) }
 }
 
-/// Makes the usual signals end this process. To the first process of a pid namespace they do nothing unless it wants
-/// them (pid_namespaces(7)), and `kill` of a created container should end it. execve(2) undoes this.
+/// Makes the usual signals end this process. To the first process of a pid namespace they do
+/// nothing unless it wants them (pid_namespaces(7)), and `kill` of a created container should end
+/// it. execve(2) undoes this.
 ///
 /// # Errors
 /// sigaction(2)'s.
 pub fn end_on_usual_signals() -> Result<(), Call> {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
         // SAFETY: the handler only calls _exit.
-        unsafe { nix::sys::signal::signal(signal, SigHandler::Handler(end)) }.named(|| format!("signal({signal})"))?;
+        unsafe { nix::sys::signal::signal(signal, SigHandler::Handler(end)) }
+            .named(|| format!("signal({signal})"))?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Files of /proc and cgroupfs: read whole, or written with one write.
 //!
-//! Three calls each, where `std::fs::read` makes six; relative to a directory, so that no path is walked twice.
+//! Three calls each, where `std::fs::read` makes six; relative to a directory, so that no path is
+//! walked twice.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -18,15 +19,25 @@ const SHORT: usize = 4096;
 ///
 /// # Errors
 /// openat(2).
-pub fn open(dir: BorrowedFd<'_>, name: impl Arg, flags: OFlags, shown: impl Fn() -> String) -> Result<OwnedFd, Call> {
-    openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({:?})", shown()))
+pub fn open(
+    dir: BorrowedFd<'_>,
+    name: impl Arg,
+    flags: OFlags,
+    shown: impl Fn() -> String,
+) -> Result<OwnedFd, Call> {
+    openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty())
+        .named(|| format!("open({:?})", shown()))
 }
 
 /// The whole file.
 ///
 /// # Errors
 /// openat(2), read(2).
-pub fn read_all(dir: BorrowedFd<'_>, name: impl Arg, shown: impl Fn() -> String) -> Result<Vec<u8>, Call> {
+pub fn read_all(
+    dir: BorrowedFd<'_>,
+    name: impl Arg,
+    shown: impl Fn() -> String,
+) -> Result<Vec<u8>, Call> {
     // Should it be a fifo, we do not wait for its other end.
     read_open(&open(dir, name, OFlags::RDONLY | OFlags::NONBLOCK, &shown)?, shown)
 }
@@ -49,11 +60,16 @@ pub fn read_open(file: &OwnedFd, shown: impl Fn() -> String) -> Result<Vec<u8>, 
     }
 }
 
-/// The beginning of a file that is one short record, such as `cgroup.controllers`: one read, at most a page.
+/// The beginning of a file that is one short record, such as `cgroup.controllers`: one read, at
+/// most a page.
 ///
 /// # Errors
 /// openat(2), read(2).
-pub fn read_short(dir: BorrowedFd<'_>, name: impl Arg, shown: impl Fn() -> String) -> Result<Vec<u8>, Call> {
+pub fn read_short(
+    dir: BorrowedFd<'_>,
+    name: impl Arg,
+    shown: impl Fn() -> String,
+) -> Result<Vec<u8>, Call> {
     let file = open(dir, name, OFlags::RDONLY, &shown)?;
     let mut content = Vec::with_capacity(SHORT);
     loop {
@@ -68,7 +84,12 @@ pub fn read_short(dir: BorrowedFd<'_>, name: impl Arg, shown: impl Fn() -> Strin
 ///
 /// # Errors
 /// openat(2), write(2); the errors of the setting.
-pub fn write_at(dir: BorrowedFd<'_>, name: impl Arg, value: &str, shown: impl Fn() -> String) -> Result<(), Call> {
+pub fn write_at(
+    dir: BorrowedFd<'_>,
+    name: impl Arg,
+    value: &str,
+    shown: impl Fn() -> String,
+) -> Result<(), Call> {
     let file = open(dir, name, OFlags::WRONLY, &shown)?;
     write_to(&file, value, shown)
 }

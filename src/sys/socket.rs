@@ -1,5 +1,5 @@
-//! Unix sockets, with descriptors on what they send (unix(7), SCM_RIGHTS): of packets, which are ours, and of the kinds
-//! that others wait at.
+//! Unix sockets, with descriptors on what they send (unix(7), SCM_RIGHTS): of packets, which are
+//! ours, and of the kinds that others wait at.
 
 use std::ffi::OsStr;
 use std::mem::MaybeUninit;
@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use std::time::Duration;
 
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, SendAncillaryBuffer, SendAncillaryMessage, Shutdown,
-    SocketAddrUnix, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, SendAncillaryBuffer,
+    SendAncillaryMessage, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
 };
 
 use super::wait::{self, Bound};
@@ -31,8 +31,8 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), Call> {
         .named(|| "socketpair(AF_UNIX, SOCK_SEQPACKET)".to_owned())
 }
 
-/// A socket that listens as the file `name` in `directory`. The path goes through /proc/self/fd, so that it fits into
-/// the 108 bytes of an address however deep the directory is.
+/// A socket that listens as the file `name` in `directory`. The path goes through /proc/self/fd, so
+/// that it fits into the 108 bytes of an address however deep the directory is.
 ///
 /// # Errors
 /// The failed call's.
@@ -43,33 +43,39 @@ pub fn listen(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
     Ok(socket)
 }
 
-/// Connects to the socket that listens as the file `name` in `directory`. Neither here nor later does it wait.
+/// Connects to the socket that listens as the file `name` in `directory`. Neither here nor later
+/// does it wait.
 ///
 /// # Errors
-/// The failed call's: `ENOENT` when there is no such file, `ECONNREFUSED` when nobody listens any more, `EAGAIN` when
-/// whoever does takes no connection.
+/// The failed call's: `ENOENT` when there is no such file, `ECONNREFUSED` when nobody listens any
+/// more, `EAGAIN` when whoever does takes no connection.
 pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
     let (socket, address) = prepare(directory, name, SocketType::SEQPACKET, SocketFlags::NONBLOCK)?;
     wait::connect_now(socket.as_fd(), &address).named(|| format!("connect({name:?})"))?;
     Ok(socket)
 }
 
-/// Connects to the stream socket at `path`, however long that is. Neither here nor later does it wait.
+/// Connects to the stream socket at `path`, however long that is. Neither here nor later does it
+/// wait.
 ///
 /// # Errors
 /// The failed call's; `EAGAIN` when too many others are waiting there.
 pub fn connect_stream(path: &Path) -> Result<OwnedFd, Call> {
     let call = || format!("connect({path:?})");
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory =
-        rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).named(call)?;
+        rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .named(call)?;
     let name = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
-    let (socket, address) = prepare(directory.as_fd(), &name, SocketType::STREAM, SocketFlags::NONBLOCK)?;
+    let (socket, address) =
+        prepare(directory.as_fd(), &name, SocketType::STREAM, SocketFlags::NONBLOCK)?;
     wait::connect_now(socket.as_fd(), &address).named(call)?;
     Ok(socket)
 }
 
-/// A datagram socket, connected to `address`: a path, or behind an `@` a name that is none (an abstract address).
+/// A datagram socket, connected to `address`: a path, or behind an `@` a name that is none (an
+/// abstract address).
 ///
 /// # Errors
 /// The failed call's.
@@ -111,11 +117,12 @@ fn prepare(
     Ok((socket, address))
 }
 
-/// Connects to a socket of a stream of bytes, within `patience`: at a path, or, after an `@`, of that name in the abstract
-/// namespace.
+/// Connects to a socket of a stream of bytes, within `patience`: at a path, or, after an `@`, of
+/// that name in the abstract namespace.
 ///
 /// # Errors
-/// The failed call's: `ENOENT`, `ECONNREFUSED` when nobody listens, `EAGAIN` when nobody takes the connection.
+/// The failed call's: `ENOENT`, `ECONNREFUSED` when nobody listens, `EAGAIN` when nobody takes the
+/// connection.
 pub fn call(address: &OsStr, patience: Duration) -> Result<OwnedFd, Call> {
     let name = || format!("connect({address:?})");
     let socket = new(SocketType::STREAM, SocketFlags::empty())?;
@@ -131,11 +138,16 @@ fn named_address(text: &OsStr) -> Result<SocketAddrUnix, Errno> {
     }
 }
 
-/// Sends one packet, with a descriptor if there is one. Never raises SIGPIPE. Waits a while if the other end is slow.
+/// Sends one packet, with a descriptor if there is one. Never raises SIGPIPE. Waits a while if the
+/// other end is slow.
 ///
 /// # Errors
 /// sendmsg(2)'s: `EPIPE` when the other end is gone, `EAGAIN` when it takes nothing.
-pub fn send(socket: impl AsFd, packet: &[u8], descriptor: Option<BorrowedFd<'_>>) -> Result<(), Call> {
+pub fn send(
+    socket: impl AsFd,
+    packet: &[u8],
+    descriptor: Option<BorrowedFd<'_>>,
+) -> Result<(), Call> {
     send_some(socket, packet, descriptor, Bound::Within(PATIENCE)).map(|_| ())
 }
 
@@ -143,7 +155,12 @@ pub fn send(socket: impl AsFd, packet: &[u8], descriptor: Option<BorrowedFd<'_>>
 ///
 /// # Errors
 /// sendmsg(2)'s, `EAGAIN` when the bound was reached.
-pub fn send_all(socket: impl AsFd, text: &[u8], descriptor: Option<BorrowedFd<'_>>, bound: Bound) -> Result<(), Call> {
+pub fn send_all(
+    socket: impl AsFd,
+    text: &[u8],
+    descriptor: Option<BorrowedFd<'_>>,
+    bound: Bound,
+) -> Result<(), Call> {
     let bound = bound.fixed();
     let mut sent = send_some(&socket, text, descriptor, bound)?;
     while let Some(rest) = text.get(sent..).filter(|rest| !rest.is_empty()) {
@@ -152,7 +169,12 @@ pub fn send_all(socket: impl AsFd, text: &[u8], descriptor: Option<BorrowedFd<'_
     Ok(())
 }
 
-fn send_some(socket: impl AsFd, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>, bound: Bound) -> Result<usize, Call> {
+fn send_some(
+    socket: impl AsFd,
+    bytes: &[u8],
+    descriptor: Option<BorrowedFd<'_>>,
+    bound: Bound,
+) -> Result<usize, Call> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let descriptors = descriptor.map(|fd| [fd]);
@@ -181,11 +203,16 @@ pub fn shut_down(socket: impl AsFd) -> Result<(), Call> {
     rustix::net::shutdown(socket, Shutdown::Both).named(|| "shutdown()".to_owned())
 }
 
-/// Receives one packet into `buffer`, and the descriptor that came with it; length 0 means that the other end is gone.
+/// Receives one packet into `buffer`, and the descriptor that came with it; length 0 means that the
+/// other end is gone.
 ///
 /// # Errors
 /// recvmsg(2)'s, `ETIMEDOUT` when the bound was reached.
-pub fn receive(socket: impl AsFd, buffer: &mut [u8], bound: Bound) -> Result<(usize, Option<OwnedFd>), Call> {
+pub fn receive(
+    socket: impl AsFd,
+    buffer: &mut [u8],
+    bound: Bound,
+) -> Result<(usize, Option<OwnedFd>), Call> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let length = wait::receive(socket.as_fd(), buffer, &mut control, bound)?;

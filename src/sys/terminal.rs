@@ -21,9 +21,10 @@ pub struct Pair {
     pub slave: OwnedFd,
 }
 
-/// Opens a new terminal in the devpts whose root directory is `directory`. Nobody but the kernel makes files in a devpts,
-/// so that it is one is enough to know for `ptmx`, unless something is mounted over that: then it is refused. The slave is
-/// got from the master itself (`TIOCGPTPEER`) and not by a path that somebody may have changed (CVE-2025-52565).
+/// Opens a new terminal in the devpts whose root directory is `directory`. Nobody but the kernel
+/// makes files in a devpts, so that it is one is enough to know for `ptmx`, unless something is
+/// mounted over that: then it is refused. The slave is got from the master itself (`TIOCGPTPEER`)
+/// and not by a path that somebody may have changed (CVE-2025-52565).
 ///
 /// # Errors
 /// The failed call's; `ENODEV` when the directory or its `ptmx` is something else.
@@ -37,8 +38,11 @@ pub fn open_pair(directory: BorrowedFd<'_>) -> Result<Pair, Call> {
     let master = rustix::fs::openat2(directory, "ptmx", flags, Mode::empty(), resolve)
         .named(|| "open(\"/dev/pts/ptmx\")".to_owned())?;
     let stat = rustix::fs::fstat(&master).named(|| "fstat(\"/dev/pts/ptmx\")".to_owned())?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != makedev(5, 2) {
-        return Err(Errno::NODEV).named(|| "/dev/pts/ptmx is not the terminal multiplexer".to_owned());
+    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice
+        || stat.st_rdev != makedev(5, 2)
+    {
+        return Err(Errno::NODEV)
+            .named(|| "/dev/pts/ptmx is not the terminal multiplexer".to_owned());
     }
     rustix::pty::unlockpt(&master).named(|| "ioctl(TIOCSPTLCK)".to_owned())?;
     let slave = slave_of(master.as_fd())?;
@@ -54,8 +58,8 @@ pub fn slave_of(master: BorrowedFd<'_>) -> Result<OwnedFd, Call> {
     rustix::pty::ioctl_tiocgptpeer(master, flags).named(|| "ioctl(TIOCGPTPEER)".to_owned())
 }
 
-/// Makes the terminal the standard input and outputs of this process, and the controlling terminal of its session, which
-/// it must lead and which must have none yet.
+/// Makes the terminal the standard input and outputs of this process, and the controlling terminal
+/// of its session, which it must lead and which must have none yet.
 ///
 /// # Errors
 /// The failed call's.
@@ -72,7 +76,8 @@ pub fn take(slave: &OwnedFd) -> Result<(), Call> {
 /// ioctl(2)'s.
 pub fn set_size(terminal: impl AsFd, (rows, columns): (u16, u16)) -> Result<(), Call> {
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    rustix::termios::tcsetwinsize(terminal, size).named(|| format!("ioctl(TIOCSWINSZ, {rows}, {columns})"))
+    rustix::termios::tcsetwinsize(terminal, size)
+        .named(|| format!("ioctl(TIOCSWINSZ, {rows}, {columns})"))
 }
 
 /// Makes a terminal as large as another, if that has a size.
@@ -133,5 +138,6 @@ fn modes(terminal: impl AsFd) -> Result<Termios, Call> {
 }
 
 fn set_modes(terminal: impl AsFd, modes: &Termios) -> Result<(), Call> {
-    rustix::termios::tcsetattr(terminal, OptionalActions::Now, modes).named(|| "ioctl(TCSETS)".to_owned())
+    rustix::termios::tcsetattr(terminal, OptionalActions::Now, modes)
+        .named(|| "ioctl(TCSETS)".to_owned())
 }

@@ -1,12 +1,14 @@
-//! Waiting: whatever this process may stand still in, and for how long. Nobody waits but by this file
-//! (`integration/house-rules.sh` sees to that), and nobody can without a [`Bound`].
+//! Waiting: whatever this process may stand still in, and for how long. Nobody waits but by this
+//! file (`integration/house-rules.sh` sees to that), and nobody can without a [`Bound`].
 //!
-//! `git grep 'Endless('` shows all waits that have none, and [`Why`] what ends each of them all the same.
+//! `git grep 'Endless('` shows all waits that have none, and [`Unbounded`] what ends each of them
+//! all the same.
 //!
-//! What is not here is what the kernel lets nobody bound: a call on a file or a mount waits for the disk or the server
-//! behind it (a hung NFS or FUSE mount). Such a call ends when the process is killed, and never holds up a verb for
-//! another container: none of `state`, `list`, `kill` and `delete` looks at a rootfs, a bundle or a mount source. And
-//! our standard output, standard error and log are as fast as whoever reads them.
+//! What is not here is what the kernel lets nobody bound: a call on a file or a mount waits for the
+//! disk or the server behind it (a hung NFS or FUSE mount). Such a call ends when the process is
+//! killed, and never holds up a verb for another container: none of `state`, `list`, `kill` and
+//! `delete` looks at a rootfs, a bundle or a mount source. And our standard output, standard error
+//! and log are as fast as whoever reads them.
 
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read, Seek};
@@ -18,7 +20,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::Timeout;
-use rustix::net::{RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketFlags};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketFlags,
+};
 
 use super::{Call, Named, check, fd, pidfd, signal as signals};
 
@@ -30,23 +34,26 @@ pub enum Bound {
     /// Until then.
     Until(Instant),
     /// As long as it takes.
-    Endless(Why),
+    Endless(Unbounded),
 }
 
 /// Why a wait needs no bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// The process at the other end of a wire is at work, for as long as its mounts and the user's hooks take. Its death
-    /// is the end of the wire, and of the wait. One that may be unable to run is watched instead (`runtime/watch.rs`).
+pub enum Unbounded {
+    /// The process at the other end of a wire is at work, for as long as its mounts and the user's
+    /// hooks take. Its death is the end of the wire, and of the wait. One that may be unable to run
+    /// is watched instead (`runtime/watch.rs`).
     PeerAtWork,
     /// A container that is created waits for its `start`, be it tomorrow. It can be killed.
     NotStartedYet,
-    /// The user's program runs, and we are there for nothing else. Its end ends the wait, and signals go on to it.
+    /// The user's program runs, and we are there for nothing else. Its end ends the wait, and
+    /// signals go on to it.
     ProgramRuns,
-    /// The user's program is to say that it is ready, and takes the time that it takes. So does its end.
+    /// The user's program is to say that it is ready, and takes the time that it takes. So does its
+    /// end.
     ProgramNotReady,
-    /// config.json gives this hook no timeout, and the specification sets none. It is killed when the container's init
-    /// dies, which `kill` and `delete --force` see to.
+    /// config.json gives this hook no timeout, and the specification sets none. It is killed when
+    /// the container's init dies, which `kill` and `delete --force` see to.
     HookWithoutTimeout,
 }
 
@@ -95,7 +102,9 @@ fn poll_until(files: &mut [PollFd<'_>], bound: Bound) -> Result<bool, Call> {
     let deadline = bound.deadline();
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let left = left.map(|left| Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
+        let left = left.map(|left| {
+            Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
+        });
         match poll(files, left.as_ref()) {
             Err(Errno::INTR) => {}
             other => return other.map(|ready| ready > 0).named(|| "poll()".to_owned()),
@@ -103,8 +112,8 @@ fn poll_until(files: &mut [PollFd<'_>], bound: Bound) -> Result<bool, Call> {
     }
 }
 
-/// Waits until a descriptor can be read from or its other end is gone: of a pidfd, until the process has ended,
-/// whosever child it is. False when the bound was reached before.
+/// Waits until a descriptor can be read from or its other end is gone: of a pidfd, until the
+/// process has ended, whosever child it is. False when the bound was reached before.
 ///
 /// # Errors
 /// poll(2)'s.
@@ -120,7 +129,8 @@ pub fn writable(fd: BorrowedFd<'_>, bound: Bound) -> Result<bool, Call> {
     any(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], bound)
 }
 
-/// Which of two descriptors can be read from, or has lost its other end; both `false` when the bound was reached.
+/// Which of two descriptors can be read from, or has lost its other end; both `false` when the
+/// bound was reached.
 ///
 /// # Errors
 /// poll(2)'s.
@@ -130,11 +140,12 @@ pub fn either_readable(fds: [BorrowedFd<'_>; 2], bound: Bound) -> Result<[bool; 
     Ok(files.map(|file| !file.revents().is_empty()))
 }
 
-/// Waits for any signal that is held back, real-time ones too (sigwaitinfo(2)); `_why` there is no bound.
+/// Waits for any signal that is held back, real-time ones too (sigwaitinfo(2)); `_why` there is no
+/// bound.
 ///
 /// # Errors
 /// The call's.
-pub fn signal(_why: Why) -> Result<i32, Call> {
+pub fn signal(_why: Unbounded) -> Result<i32, Call> {
     // SAFETY: a signal set is plain memory, which sigfillset initialises.
     let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: the set is ours.
@@ -144,7 +155,9 @@ pub fn signal(_why: Why) -> Result<i32, Call> {
         match check(i64::from(unsafe { libc::sigwaitinfo(&raw const set, std::ptr::null_mut()) })) {
             Err(Errno::INTR) => {}
             other => {
-                return other.map(|number| i32::try_from(number).unwrap_or(0)).named(|| "sigwaitinfo()".to_owned());
+                return other
+                    .map(|number| i32::try_from(number).unwrap_or(0))
+                    .named(|| "sigwaitinfo()".to_owned());
             }
         }
     }
@@ -180,7 +193,11 @@ pub fn receive(
 ///
 /// # Errors
 /// The call's; `EAGAIN` when the bound was reached.
-pub fn receive_plain(socket: BorrowedFd<'_>, buffer: &mut [u8], bound: Bound) -> Result<usize, Errno> {
+pub fn receive_plain(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    bound: Bound,
+) -> Result<usize, Errno> {
     let bound = bound.fixed();
     loop {
         match rustix::net::recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
@@ -191,8 +208,8 @@ pub fn receive_plain(socket: BorrowedFd<'_>, buffer: &mut [u8], bound: Bound) ->
     }
 }
 
-/// sendmsg(2), which in most cases does not have to wait; the number of bytes that the other side took. Never raises
-/// SIGPIPE.
+/// sendmsg(2), which in most cases does not have to wait; the number of bytes that the other side
+/// took. Never raises SIGPIPE.
 ///
 /// # Errors
 /// The call's; `EAGAIN` when the bound was reached.
@@ -217,7 +234,7 @@ pub fn send(
 ///
 /// # Errors
 /// The call's.
-pub fn accept(listener: BorrowedFd<'_>, _why: Why) -> Result<OwnedFd, Call> {
+pub fn accept(listener: BorrowedFd<'_>, _why: Unbounded) -> Result<OwnedFd, Call> {
     loop {
         match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
             Err(Errno::INTR) => {}
@@ -238,7 +255,11 @@ pub fn connect_now(socket: BorrowedFd<'_>, address: &SocketAddrUnix) -> Result<(
 ///
 /// # Errors
 /// The call's: `EAGAIN` when nobody takes the connection in time.
-pub fn connect(socket: BorrowedFd<'_>, address: &SocketAddrUnix, limit: Duration) -> Result<(), Errno> {
+pub fn connect(
+    socket: BorrowedFd<'_>,
+    address: &SocketAddrUnix,
+    limit: Duration,
+) -> Result<(), Errno> {
     rustix::net::sockopt::set_socket_timeout(socket, Timeout::Send, Some(limit))?;
     loop {
         match rustix::net::connect(socket, address) {
@@ -248,8 +269,8 @@ pub fn connect(socket: BorrowedFd<'_>, address: &SocketAddrUnix, limit: Duration
     }
 }
 
-/// Tries again, after pauses that double from the first to the last of `pauses`, for what the kernel gives no sign of;
-/// `None` when the bound was reached. There is at least one attempt.
+/// Tries again, after pauses that double from the first to the last of `pauses`, for what the
+/// kernel gives no sign of; `None` when the bound was reached. There is at least one attempt.
 ///
 /// # Errors
 /// Those of `attempt`.
@@ -274,7 +295,7 @@ pub fn retry<T, E>(
 
 /// What a program that we ran has left.
 #[derive(Debug)]
-pub struct Ended {
+pub struct ProgramOutput {
     /// How it ended.
     pub status: ExitStatus,
     /// Its standard output.
@@ -283,15 +304,19 @@ pub struct Ended {
     pub stderr: Vec<u8>,
 }
 
-/// Runs a program; `None` when the bound was reached, and it was killed. What it writes goes to memory, so that nobody
-/// waits for a reader, and whoever it leaves behind with its output does not hold us up.
+/// Runs a program; `None` when the bound was reached, and it was killed. What it writes goes to
+/// memory, so that nobody waits for a reader, and whoever it leaves behind with its output does not
+/// hold us up.
 ///
 /// # Errors
 /// Of starting it.
-pub fn run(command: &mut Command, bound: Bound) -> std::io::Result<Option<Ended>> {
+pub fn run(command: &mut Command, bound: Bound) -> std::io::Result<Option<ProgramOutput>> {
     let file = || fd::memory_file("output").map_err(as_io);
     let (mut stdout, mut stderr) = (file()?, file()?);
-    command.stdin(std::process::Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
+    command
+        .stdin(std::process::Stdio::null())
+        .stdout(stdout.try_clone()?)
+        .stderr(stderr.try_clone()?);
     let mut child = command.spawn()?;
     let pidfd = pidfd::open(child.id().cast_signed()).map_err(as_io)?;
     if !readable(pidfd.as_fd(), bound).map_err(as_io)? {
@@ -299,7 +324,7 @@ pub fn run(command: &mut Command, bound: Bound) -> std::io::Result<Option<Ended>
         return Ok(None);
     }
     let Some(status) = child.try_wait()? else { return Ok(None) };
-    Ok(Some(Ended { status, stdout: content(&mut stdout)?, stderr: content(&mut stderr)? }))
+    Ok(Some(ProgramOutput { status, stdout: content(&mut stdout)?, stderr: content(&mut stderr)? }))
 }
 
 fn content(file: &mut File) -> std::io::Result<Vec<u8>> {
@@ -313,7 +338,8 @@ fn as_io(call: Call) -> std::io::Error {
     call.errno.into()
 }
 
-/// Reads a file that the caller names on the command line. It may be a pipe, and he as slow as he likes.
+/// Reads a file that the caller names on the command line. It may be a pipe, and he as slow as he
+/// likes.
 ///
 /// # Errors
 /// open(2)'s, read(2)'s.
@@ -338,7 +364,7 @@ mod tests {
 
     use rustix::io::Errno;
 
-    use super::{Bound, Why, either_readable, readable, receive_plain, retry};
+    use super::{Bound, Unbounded, either_readable, readable, receive_plain, retry};
     use crate::sys::socket;
 
     const SOON: Duration = Duration::from_millis(30);
@@ -350,7 +376,10 @@ mod tests {
         assert!(!readable(ours.as_fd(), Bound::NOW).expect("a look"));
         assert!(!readable(ours.as_fd(), Bound::Within(SOON)).expect("a wait"));
         assert!(!readable(ours.as_fd(), Bound::Within(SOON).fixed()).expect("a wait"));
-        assert_eq!(receive_plain(ours.as_fd(), &mut [0; 8], Bound::Within(SOON)), Err(Errno::AGAIN));
+        assert_eq!(
+            receive_plain(ours.as_fd(), &mut [0; 8], Bound::Within(SOON)),
+            Err(Errno::AGAIN)
+        );
         let received = socket::receive(&ours, &mut [0; 8], Bound::Within(SOON));
         assert!(received.is_err_and(|call| call.is(Errno::TIMEDOUT)));
         assert!(begin.elapsed() >= SOON * 4 && begin.elapsed() < Duration::from_secs(5));
@@ -361,8 +390,9 @@ mod tests {
         let (ours, theirs) = socket::pair().expect("a pair");
         let (others, _keep) = socket::pair().expect("a pair");
         drop(theirs);
-        assert!(readable(ours.as_fd(), Bound::Endless(Why::PeerAtWork)).expect("a wait"));
-        let which = either_readable([others.as_fd(), ours.as_fd()], Bound::Endless(Why::PeerAtWork));
+        assert!(readable(ours.as_fd(), Bound::Endless(Unbounded::PeerAtWork)).expect("a wait"));
+        let which =
+            either_readable([others.as_fd(), ours.as_fd()], Bound::Endless(Unbounded::PeerAtWork));
         assert_eq!(which.expect("a wait"), [false, true]);
     }
 

@@ -1,8 +1,9 @@
 //! Configurations with one thing wrong each.
 
-/// Changes to the default configuration (`/-` at the end of a pointer appends), and what is wrong then: the pointer, words
-/// of the problem, and words of the rule.
-pub type Broken = (&'static [(&'static str, &'static str)], &'static str, &'static str, &'static str);
+/// Changes to the default configuration (`/-` at the end of a pointer appends), and what is wrong
+/// then: the pointer, words of the problem, and words of the rule.
+pub type Broken =
+    (&'static [(&'static str, &'static str)], &'static str, &'static str, &'static str);
 
 pub const BROKEN: &[Broken] = &[
     (&[("/ociVersion", r#""2.0.0""#)], "/ociVersion", "is not supported", "Specification version"),
@@ -12,8 +13,18 @@ pub const BROKEN: &[Broken] = &[
     (&[("/process", "null")], "/process", "process property must not be empty", "Process"),
     (&[("/process/args", "[]")], "/process/args", "args must not be empty", "args"),
     (&[("/process/args/0", "7")], "/process/args/0", "expected a string", "schema"),
-    (&[("/process/args/0", r#""nosuch""#)], "/process/args/0", "executable file not found in $PATH", "args"),
-    (&[("/process/args/0", r#""/no/such""#)], "/process/args/0", "no such file or directory", "args"),
+    (
+        &[("/process/args/0", r#""nosuch""#)],
+        "/process/args/0",
+        "executable file not found in $PATH",
+        "args",
+    ),
+    (
+        &[("/process/args/0", r#""/no/such""#)],
+        "/process/args/0",
+        "no such file or directory",
+        "args",
+    ),
     (&[("/process/args/0", r#""/bin""#)], "/process/args/0", "is a directory", "args"),
     (&[("/process/cwd", r#""home""#)], "/process/cwd", "must be an absolute path", "cwd"),
     (&[("/process/env/-", r#""NOVALUE""#)], "/process/env/2", "NAME=VALUE", "env"),
@@ -25,11 +36,31 @@ pub const BROKEN: &[Broken] = &[
         "given twice",
         "rlimits",
     ),
-    (&[("/process/rlimits/0/type", r#""RLIMIT_SPEED""#)], "/process/rlimits/0/type", "RLIMIT_SPEED", "rlimits"),
+    (
+        &[("/process/rlimits/0/type", r#""RLIMIT_SPEED""#)],
+        "/process/rlimits/0/type",
+        "RLIMIT_SPEED",
+        "rlimits",
+    ),
     (&[("/process/rlimits/0/soft", "2048")], "/process/rlimits/0", "above hard limit", "rlimits"),
-    (&[("/process/rlimits/0/hard", "1099511627776")], "/process/rlimits/0", "operation not permitted", "kernel"),
-    (&[("/process/oomScoreAdj", "1001")], "/process/oomScoreAdj", "between -1000 and 1000", "oomScoreAdj"),
-    (&[("/process/scheduler/policy", r#""SCHED_FAST""#)], "/process/scheduler/policy", "SCHED_FAST", "scheduler"),
+    (
+        &[("/process/rlimits/0/hard", "1099511627776")],
+        "/process/rlimits/0",
+        "operation not permitted",
+        "kernel",
+    ),
+    (
+        &[("/process/oomScoreAdj", "1001")],
+        "/process/oomScoreAdj",
+        "between -1000 and 1000",
+        "oomScoreAdj",
+    ),
+    (
+        &[("/process/scheduler/policy", r#""SCHED_FAST""#)],
+        "/process/scheduler/policy",
+        "SCHED_FAST",
+        "scheduler",
+    ),
     (
         &[("/process/ioPriority", r#"{ "class": "IOPRIO_CLASS_BE", "priority": 8 }"#)],
         "/process/ioPriority/priority",
@@ -43,7 +74,12 @@ pub const BROKEN: &[Broken] = &[
         "at most 64 bytes",
         "Hostname",
     ),
-    (&[("/hooks/prestart", r#"[{ "path": "true" }]"#)], "/hooks/prestart/0/path", "must be absolute", "Hooks"),
+    (
+        &[("/hooks/prestart", r#"[{ "path": "true" }]"#)],
+        "/hooks/prestart/0/path",
+        "must be absolute",
+        "Hooks",
+    ),
     (
         &[("/hooks/poststop", r#"[{ "path": "/bin/true", "timeout": 0 }]"#)],
         "/hooks/poststop/0/timeout",
@@ -56,9 +92,19 @@ pub const BROKEN: &[Broken] = &[
         "no such file or directory",
         "Hooks",
     ),
-    (&[("/mounts/-", r#"{ "destination": "", "type": "tmpfs" }"#)], "/mounts/6/destination", "empty", "Mounts"),
+    (
+        &[("/mounts/-", r#"{ "destination": "", "type": "tmpfs" }"#)],
+        "/mounts/6/destination",
+        "empty",
+        "Mounts",
+    ),
     (&[("/mounts/-", r#"{ "destination": "/x" }"#)], "/mounts/6/type", "needs a type", "Mounts"),
-    (&[("/mounts/-", r#"{ "destination": "/x", "type": "bind" }"#)], "/mounts/6/source", "source", "Mounts"),
+    (
+        &[("/mounts/-", r#"{ "destination": "/x", "type": "bind" }"#)],
+        "/mounts/6/source",
+        "source",
+        "Mounts",
+    ),
     (
         &[("/mounts/-", r#"{ "destination": "/x", "source": "/no/such", "options": ["rbind"] }"#)],
         "/mounts/6/source",
@@ -72,48 +118,119 @@ pub const BROKEN: &[Broken] = &[
         "/proc/filesystems",
     ),
     (
-        &[("/mounts/-", r#"{ "destination": "/x", "source": "/tmp", "options": ["bind", "size=1k"] }"#)],
+        &[(
+            "/mounts/-",
+            r#"{ "destination": "/x", "source": "/tmp", "options": ["bind", "size=1k"] }"#,
+        )],
         "/mounts/6/options",
         "filesystem-specific",
         "mount options",
     ),
     (
-        &[("/mounts/-", r#"{ "destination": "/x", "source": "/tmp", "options": ["bind", "idmap"] }"#)],
+        &[(
+            "/mounts/-",
+            r#"{ "destination": "/x", "source": "/tmp", "options": ["bind", "idmap"] }"#,
+        )],
         "/mounts/6/options",
         "both uid and gid mappings",
         "mount options",
     ),
-    (&[("/linux/namespaces/-", r#"{ "type": "pid" }"#)], "/linux/namespaces/6", "duplicated", "Namespaces"),
-    (&[("/linux/namespaces/-", r#"{ "type": "moon" }"#)], "/linux/namespaces/6/type", "moon", "Namespaces"),
-    (&[("/linux/namespaces/0/path", r#""ns/pid""#)], "/linux/namespaces/0/path", "absolute", "Namespaces"),
-    (&[("/linux/namespaces/3/path", r#""/proc/self/ns/ipc""#)], "/linux/namespaces/3/path", "invalid", "setns(2)"),
-    (&[("/linux/namespaces/3/path", r#""/etc/passwd""#)], "/linux/namespaces/3/path", "invalid", "setns(2)"),
-    (&[("/linux/namespaces/3/path", r#""/no/such""#)], "/linux/namespaces/3/path", "no such file", "Namespaces"),
+    (
+        &[("/linux/namespaces/-", r#"{ "type": "pid" }"#)],
+        "/linux/namespaces/6",
+        "duplicated",
+        "Namespaces",
+    ),
+    (
+        &[("/linux/namespaces/-", r#"{ "type": "moon" }"#)],
+        "/linux/namespaces/6/type",
+        "moon",
+        "Namespaces",
+    ),
+    (
+        &[("/linux/namespaces/0/path", r#""ns/pid""#)],
+        "/linux/namespaces/0/path",
+        "absolute",
+        "Namespaces",
+    ),
+    (
+        &[("/linux/namespaces/3/path", r#""/proc/self/ns/ipc""#)],
+        "/linux/namespaces/3/path",
+        "invalid",
+        "setns(2)",
+    ),
+    (
+        &[("/linux/namespaces/3/path", r#""/etc/passwd""#)],
+        "/linux/namespaces/3/path",
+        "invalid",
+        "setns(2)",
+    ),
+    (
+        &[("/linux/namespaces/3/path", r#""/no/such""#)],
+        "/linux/namespaces/3/path",
+        "no such file",
+        "Namespaces",
+    ),
     (
         &[("/linux/uidMappings", r#"[{ "containerID": 0, "hostID": 0, "size": 1 }]"#)],
         "/linux/uidMappings",
         "USER namespace",
         "User namespace mappings",
     ),
-    (&[("/linux/timeOffsets/boottime/secs", "1")], "/linux/timeOffsets", "new time namespace", "Time Namespace"),
+    (
+        &[("/linux/timeOffsets/boottime/secs", "1")],
+        "/linux/timeOffsets",
+        "new time namespace",
+        "Time Namespace",
+    ),
     (
         &[("/linux/devices", r#"[{ "type": "x", "path": "/dev/x", "major": 1, "minor": 1 }]"#)],
         "/linux/devices/0/type",
         "known: c, b, u, p",
         "Devices",
     ),
-    (&[("/linux/netDevices/nosuch0", "{}")], "/linux/netDevices/nosuch0", "no network device", "Network Devices"),
-    (&[("/linux/cgroupsPath", r#""/""#)], "/linux/cgroupsPath", "does not name a cgroup", "Cgroups Path"),
+    (
+        &[("/linux/netDevices/nosuch0", "{}")],
+        "/linux/netDevices/nosuch0",
+        "no network device",
+        "Network Devices",
+    ),
+    (
+        &[("/linux/cgroupsPath", r#""/""#)],
+        "/linux/cgroupsPath",
+        "does not name a cgroup",
+        "Cgroups Path",
+    ),
     (
         &[("/linux/resources/devices", r#"[{ "allow": true, "type": "x" }]"#)],
         "/linux/resources/devices/0/type",
         "invalid cgroup device type",
         "Allowed Device list",
     ),
-    (&[("/linux/resources/memory/limit", "-7")], "/linux/resources/memory/limit", "-1 for no limit", "Memory"),
-    (&[("/linux/sysctl/kernel.panic", r#""1""#)], "/linux/sysctl/kernel.panic", "separate kernel namespace", "Sysctl"),
-    (&[("/linux/sysctl/net.ipv4.no_such", r#""1""#)], "/linux/sysctl/net.ipv4.no_such", "no such file", "Sysctl"),
-    (&[("/linux/seccomp/defaultAction", r#""SCMP_ACT_MAYBE""#)], "/linux/seccomp/defaultAction", "MAYBE", "Seccomp"),
+    (
+        &[("/linux/resources/memory/limit", "-7")],
+        "/linux/resources/memory/limit",
+        "-1 for no limit",
+        "Memory",
+    ),
+    (
+        &[("/linux/sysctl/kernel.panic", r#""1""#)],
+        "/linux/sysctl/kernel.panic",
+        "separate kernel namespace",
+        "Sysctl",
+    ),
+    (
+        &[("/linux/sysctl/net.ipv4.no_such", r#""1""#)],
+        "/linux/sysctl/net.ipv4.no_such",
+        "no such file",
+        "Sysctl",
+    ),
+    (
+        &[("/linux/seccomp/defaultAction", r#""SCMP_ACT_MAYBE""#)],
+        "/linux/seccomp/defaultAction",
+        "MAYBE",
+        "Seccomp",
+    ),
     (
         &[("/linux/seccomp", r#"{ "defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x" }"#)],
         "/linux/seccomp/listenerMetadata",
@@ -130,8 +247,28 @@ pub const BROKEN: &[Broken] = &[
         "no such file or directory",
         "listenerPath",
     ),
-    (&[("/linux/rootfsPropagation", r#""up""#)], "/linux/rootfsPropagation", "up is not supported", "Propagation"),
-    (&[("/linux/maskedPaths/-", r#""proc/keys""#)], "/linux/maskedPaths/10", "must be absolute", "Masked Paths"),
-    (&[("/linux/personality/domain", r#""BSD""#)], "/linux/personality/domain", "BSD", "Personality"),
-    (&[("/linux/memoryPolicy/mode", r#""MPOL_FAST""#)], "/linux/memoryPolicy/mode", "MPOL_FAST", "Memory policy"),
+    (
+        &[("/linux/rootfsPropagation", r#""up""#)],
+        "/linux/rootfsPropagation",
+        "up is not supported",
+        "Propagation",
+    ),
+    (
+        &[("/linux/maskedPaths/-", r#""proc/keys""#)],
+        "/linux/maskedPaths/10",
+        "must be absolute",
+        "Masked Paths",
+    ),
+    (
+        &[("/linux/personality/domain", r#""BSD""#)],
+        "/linux/personality/domain",
+        "BSD",
+        "Personality",
+    ),
+    (
+        &[("/linux/memoryPolicy/mode", r#""MPOL_FAST""#)],
+        "/linux/memoryPolicy/mode",
+        "MPOL_FAST",
+        "Memory policy",
+    ),
 ];

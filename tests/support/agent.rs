@@ -1,4 +1,5 @@
-//! A seccomp agent: takes the descriptor of a filter over a Unix socket and answers the system calls that notify.
+//! A seccomp agent: takes the descriptor of a filter over a Unix socket and answers the system
+//! calls that notify.
 
 use std::io::{IoSliceMut, Read};
 use std::mem::MaybeUninit;
@@ -55,7 +56,8 @@ impl Agent {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let ended = Arc::new(AtomicUsize::new(0));
         let thread = std::thread::spawn({
-            let (stop, documents, asked, ended) = (stop.clone(), documents.clone(), asked.clone(), ended.clone());
+            let (stop, documents, asked, ended) =
+                (stop.clone(), documents.clone(), asked.clone(), ended.clone());
             move || {
                 let mut workers = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
@@ -64,7 +66,9 @@ impl Agent {
                             let (document, filter) = read_one(&stream);
                             documents.lock().unwrap().push(document);
                             let (stop, asked) = (stop.clone(), asked.clone());
-                            workers.push(std::thread::spawn(move || serve(&filter, answer, &stop, &asked)));
+                            workers.push(std::thread::spawn(move || {
+                                serve(&filter, answer, &stop, &asked)
+                            }));
                             let ended = ended.clone();
                             workers.push(std::thread::spawn(move || {
                                 if matches!((&stream).read(&mut [0]), Ok(0)) {
@@ -89,7 +93,11 @@ impl Agent {
     /// Waits until `count` documents have come.
     #[track_caller]
     pub fn wait_for_documents(&self, count: usize) -> Vec<Value> {
-        assert!(eventually(Duration::from_secs(10), || self.documents().len() >= count), "{:?}", self.documents());
+        assert!(
+            eventually(Duration::from_secs(10), || self.documents().len() >= count),
+            "{:?}",
+            self.documents()
+        );
         self.documents()
     }
 
@@ -120,7 +128,8 @@ fn read_one(stream: &UnixStream) -> (Value, OwnedFd) {
     let mut buffer = [0; 4096];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let length = recvmsg(stream, &mut [IoSliceMut::new(&mut buffer)], &mut control, RecvFlags::CMSG_CLOEXEC);
+    let length =
+        recvmsg(stream, &mut [IoSliceMut::new(&mut buffer)], &mut control, RecvFlags::CMSG_CLOEXEC);
     let text = &buffer[..length.unwrap().bytes];
     let mut descriptors: Vec<OwnedFd> = control
         .drain()

@@ -1,4 +1,5 @@
-//! What attackers need: something that changes under the runtime's feet, and the time to try again and again.
+//! What attackers need: something that changes under the runtime's feet, and the time to try again
+//! and again.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,11 +16,13 @@ pub fn rounds(short: usize, long: usize) -> usize {
     if soak() { long } else { short }
 }
 
-/// Repeats an attempt, which says whether it came through, until the time of one attack is over and at least one did.
+/// Repeats an attempt, which says whether it came through, until the time of one attack is over and
+/// at least one did.
 #[track_caller]
 pub fn for_a_while(mut attempt: impl FnMut() -> bool) {
     const MOST: usize = 100;
-    let end = Instant::now() + if soak() { Duration::from_secs(10) } else { Duration::from_millis(800) };
+    let end =
+        Instant::now() + if soak() { Duration::from_secs(10) } else { Duration::from_millis(800) };
     let (mut tried, mut through) = (0, 0);
     while Instant::now() < end || through == 0 && tried < MOST {
         through += usize::from(attempt());

@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use super::runtime::{self, Output, Running};
 use super::{Container, cgroups, config, leftovers, neighbour, userland};
 
-/// A directory with a rootfs and a configuration, an id no other test has, and a state root of its own.
-/// Dropping it removes the container, if there is one.
+/// A directory with a rootfs and a configuration, an id no other test has, and a state root of its
+/// own. Dropping it removes the container, if there is one.
 #[derive(Debug)]
 pub struct Bundle {
     dir: TempDir,
@@ -35,9 +35,13 @@ pub struct Bundle {
 impl Bundle {
     /// A busybox root filesystem and the default configuration.
     pub fn busybox() -> Self {
-        assert!(nix::unistd::geteuid().is_root(), "these tests make namespaces and cgroups: run them as root");
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "these tests make namespaces and cgroups: run them as root"
+        );
         static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("t{}-{}x", neighbour::test_number(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name =
+            format!("t{}-{}x", neighbour::test_number(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = tempfile::Builder::new().prefix("orlop-").tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         userland::install(&dir.path().join("bundle/rootfs"));
@@ -115,8 +119,13 @@ impl Bundle {
         config::push(&mut self.config, "/linux/namespaces", serde_json::json!({ "type": "user" }));
         config::set(&mut self.config, "/linux/uidMappings", ids.clone());
         config::set(&mut self.config, "/linux/gidMappings", ids);
-        config::set(&mut self.config, "/mounts/2/options", serde_json::json!(["nosuid", "noexec", "newinstance"]));
-        let all = Command::new("chown").arg("-R").arg(format!("{id}:{id}")).arg(self.dir()).status();
+        config::set(
+            &mut self.config,
+            "/mounts/2/options",
+            serde_json::json!(["nosuid", "noexec", "newinstance"]),
+        );
+        let all =
+            Command::new("chown").arg("-R").arg(format!("{id}:{id}")).arg(self.dir()).status();
         assert!(all.unwrap().success());
         self.after(&format!("set -- setpriv --reuid {id} --regid {id} --clear-groups \"$@\""))
     }
@@ -258,7 +267,9 @@ impl Bundle {
         all.extend(self.global_flags.iter().cloned());
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
         let mut command = runtime::command(&self.program, self.prelude.as_deref(), all);
-        command.env(runtime::MARKER, &self.name).envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+            .env(runtime::MARKER, &self.name)
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(input) = &self.input {
             command.stdin(File::open(input).unwrap());
         }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Container, mountinfo};
 
-/// Only cgroup v2 is mounted. Otherwise the controllers are in v1 hierarchies (with v2 beside them: hybrid).
+/// Only cgroup v2 is mounted. Otherwise the controllers are in v1 hierarchies (with v2 beside them:
+/// hybrid).
 pub fn is_pure_v2() -> bool {
     mounts().iter().any(|mount| mount.target == "/sys/fs/cgroup" && mount.kind == "cgroup2")
 }
@@ -61,7 +62,8 @@ pub fn v2(name: &str) -> PathBuf {
 #[track_caller]
 pub fn value(dir: &Path, file: &str) -> String {
     let path = dir.join(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.trim_end().to_owned()
 }
 
@@ -80,7 +82,8 @@ fn mounts() -> Vec<mountinfo::Mount> {
 }
 
 fn v1_mount(controller: &str) -> Option<PathBuf> {
-    let found = mounts().into_iter().find(|mount| mount.kind == "cgroup" && mount.has(controller))?;
+    let found =
+        mounts().into_iter().find(|mount| mount.kind == "cgroup" && mount.has(controller))?;
     Some(found.target.into())
 }
 
@@ -100,7 +103,8 @@ fn v2_mount() -> Option<PathBuf> {
 
 fn search(dir: &Path, name: &str, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(dir) else { return };
-    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+    {
         if entry.file_name().to_string_lossy().starts_with(name) {
             found.push(entry.path());
         }
@@ -113,8 +117,13 @@ pub fn has(controller: &str) -> bool {
     has_v1(controller) || (is_pure_v2() && has_v2(controller))
 }
 
-/// The content of a file in the container's cgroup: its v1 name in the controller's hierarchy, or its v2 name.
+/// The content of a file in the container's cgroup: its v1 name in the controller's hierarchy, or
+/// its v2 name.
 #[track_caller]
 pub fn value_of(c: &Container, controller: &str, v1_name: &str, v2_name: &str) -> String {
-    if has_v1(controller) { value(&v1(controller, c.id()), v1_name) } else { value(&v2(c.id()), v2_name) }
+    if has_v1(controller) {
+        value(&v1(controller, c.id()), v1_name)
+    } else {
+        value(&v2(c.id()), v2_name)
+    }
 }

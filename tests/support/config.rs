@@ -91,7 +91,9 @@ pub fn push(config: &mut Value, pointer: &str, value: Value) {
 pub fn remove(config: &mut Value, pointer: &str) {
     let (parent, last) = pointer.rsplit_once('/').expect("a JSON pointer starts with a slash");
     match config.pointer_mut(parent) {
-        Some(Value::Object(object)) => assert!(object.remove(&unescape(last)).is_some(), "no {pointer}"),
+        Some(Value::Object(object)) => {
+            assert!(object.remove(&unescape(last)).is_some(), "no {pointer}")
+        }
         Some(Value::Array(array)) => drop(array.remove(last.parse().unwrap())),
         _ => panic!("no {parent}"),
     }

@@ -18,7 +18,10 @@ impl Container {
         let running = bundle.begin(verb, flags);
         let files = running.files.clone();
         let out = running.wait().ok();
-        assert!(out.stderr.is_empty() && (verb == "run" || out.stdout.is_empty()), "expected silence: {out:?}");
+        assert!(
+            out.stderr.is_empty() && (verb == "run" || out.stdout.is_empty()),
+            "expected silence: {out:?}"
+        );
         Container { bundle, files }
     }
 
@@ -95,7 +98,8 @@ impl Container {
     /// Starts `exec` with these flags and this program.
     #[track_caller]
     pub fn start_exec(&self, flags: &[&str], program: &[&str]) -> Running {
-        let args: Vec<&str> = ["exec"].iter().chain(flags).chain([&self.id()]).chain(program).copied().collect();
+        let args: Vec<&str> =
+            ["exec"].iter().chain(flags).chain([&self.id()]).chain(program).copied().collect();
         self.bundle.start(&args)
     }
 

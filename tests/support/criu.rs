@@ -3,9 +3,10 @@
 use super::Bundle;
 use super::userland::write_program;
 
-/// Writes the request to the directory that it is in, under the number of its kind; answers which version it is
-/// (`VERSION`) and that it has all features (`FEATURE_CHECK`); all else fails with the error number 5. A `RESTORE` is
-/// answered by the file `notify` first, if there is one; what is said to that is in the file `notified`.
+/// Writes the request to the directory that it is in, under the number of its kind; answers which
+/// version it is (`VERSION`) and that it has all features (`FEATURE_CHECK`); all else fails with
+/// the error number 5. A `RESTORE` is answered by the file `notify` first, if there is one; what is
+/// said to that is in the file `notified`.
 const STAND_IN: &str = r#"#!/bin/bash
 here=$(dirname "$0")
 dd bs=65536 count=1 <&"$2" >"$here/request" 2>/dev/null
@@ -37,8 +38,8 @@ pub fn with_stand_in(bundle: Bundle, version: &str) -> Bundle {
     bundle.env("PATH", &path)
 }
 
-/// The notification that criu has come to `moment`, and the container's first process is `pid` (`criu_resp` with
-/// `criu_notify`).
+/// The notification that criu has come to `moment`, and the container's first process is `pid`
+/// (`criu_resp` with `criu_notify`).
 pub fn notification(moment: &str, mut pid: u32) -> Vec<u8> {
     let mut notify = vec![0x0a, u8::try_from(moment.len()).unwrap()];
     notify.extend_from_slice(moment.as_bytes());

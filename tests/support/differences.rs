@@ -1,7 +1,9 @@
-//! Where Orlop and runc differ on purpose, or Debian's runc (1.1.5) is too old: the one list of it, by area.
+//! Where Orlop and runc differ on purpose, or Debian's runc (1.1.5) is too old: the one list of it,
+//! by area.
 //!
-//! A test that starts with `differs!()` is skipped when the runtime under test is runc; its name and the reason stand in
-//! the file of its area, or in [`super::crun_only`]. `RUN_DIFFERENCES=1` runs these tests on runc all the same, to see whether they still fail there.
+//! A test that starts with `differs!()` is skipped when the runtime under test is runc; its name
+//! and the reason stand in the file of its area, or in [`super::crun_only`]. `RUN_DIFFERENCES=1`
+//! runs these tests on runc all the same, to see whether they still fail there.
 
 mod attacks;
 mod cgroups;

@@ -1,5 +1,5 @@
-//! What a container may leave behind on the host. Ids and paths are unique to a bundle, so nothing of that name can
-//! have been there before, and no other test can be the cause.
+//! What a container may leave behind on the host. Ids and paths are unique to a bundle, so nothing
+//! of that name can have been there before, and no other test can be the cause.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use nix::unistd::Pid;
 use super::{Bundle, cgroups, eventually, runtime};
 
 impl Bundle {
-    /// No process, mount, cgroup or state of this bundle's container is on the machine. The kernel may take a moment
-    /// to tear down what has been killed.
+    /// No process, mount, cgroup or state of this bundle's container is on the machine. The kernel
+    /// may take a moment to tear down what has been killed.
     #[track_caller]
     pub fn assert_nothing_left(&self) {
         let left = self.what_is_left();
@@ -31,7 +31,9 @@ impl Bundle {
 
     fn leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();
-        left.extend(self.processes().iter().map(|pid| format!("process {pid} {}", command_line(*pid))));
+        left.extend(
+            self.processes().iter().map(|pid| format!("process {pid} {}", command_line(*pid))),
+        );
         left.extend(self.mounts().into_iter().map(|line| format!("mount {line}")));
         left.extend(self.cgroups().into_iter().map(|path| format!("cgroup {}", path.display())));
         left.extend(self.state_names().into_iter().map(|name| format!("state {name}")));
@@ -40,7 +42,8 @@ impl Bundle {
 
     /// The processes that belong to the container or to a call of the runtime for it.
     ///
-    /// They get killed in the end, so whatever is older than the tests or shares our mounts is never taken for one.
+    /// They get killed in the end, so whatever is older than the tests or shares our mounts is
+    /// never taken for one.
     pub fn processes(&self) -> Vec<i32> {
         let marker = format!("{}={}\0", runtime::MARKER, self.name());
         let dir = format!("/{}/", self.dir().file_name().unwrap().to_string_lossy());
@@ -72,14 +75,16 @@ impl Bundle {
         mountinfo.lines().filter(|line| line.contains(&dir)).map(str::to_owned).collect()
     }
 
-    /// Kills and removes whatever the test has left, so that a failed test does not disturb the machine.
+    /// Kills and removes whatever the test has left, so that a failed test does not disturb the
+    /// machine.
     pub fn clean_up(&self) {
         for pid in self.processes() {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         let mut groups = self.cgroups();
         for group in &groups {
-            // On cgroup v1 a frozen process does not die; in other hierarchies there is no such file.
+            // On cgroup v1 a frozen process does not die; in other hierarchies there is no such
+            // file.
             let _ = fs::OpenOptions::new()
                 .write(true)
                 .open(group.join("freezer.state"))
@@ -111,8 +116,9 @@ fn processes() -> Vec<i32> {
     entries(Path::new("/proc")).iter().filter_map(|name| name.parse().ok()).collect()
 }
 
-/// Whether a process has something mounted that lies in `dir`. What is mounted on `dir` does not count: everybody who is
-/// about to be a container has that for a moment, as a copy of the host's mounts.
+/// Whether a process has something mounted that lies in `dir`. What is mounted on `dir` does not
+/// count: everybody who is about to be a container has that for a moment, as a copy of the host's
+/// mounts.
 fn has_mounted(pid: &str, dir: &str) -> bool {
     let mountinfo = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
     mountinfo.lines().any(|line| line.split(' ').nth(3).is_some_and(|root| root.contains(dir)))
@@ -123,8 +129,8 @@ fn namespace(pid: &str) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
 }
 
-/// When a process has started, in clock ticks since boot: the 22nd field, counted after the name in parentheses.
-/// Nothing if it has ended, even if nobody has waited for it yet.
+/// When a process has started, in clock ticks since boot: the 22nd field, counted after the name in
+/// parentheses. Nothing if it has ended, even if nobody has waited for it yet.
 fn started(pid: &str) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();

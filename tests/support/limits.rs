@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::{Value, json};
 
-/// Where a value is read back: a controller's file, and its content or one line of it. Of alternatives, the first that
-/// the kernel has counts.
+/// Where a value is read back: a controller's file, and its content or one line of it. Of
+/// alternatives, the first that the kernel has counts.
 #[derive(Debug, Clone)]
 pub struct Place(pub Vec<(&'static str, String)>);
 
@@ -49,8 +49,8 @@ impl Limit {
         self
     }
 
-    /// Into the files of BFQ, systemd writes a weight of another scale for all devices when it is reloaded. It has no
-    /// word for anything else.
+    /// Into the files of BFQ, systemd writes a weight of another scale for all devices when it is
+    /// reloaded. It has no word for anything else.
     fn of_bfq(mut self) -> Self {
         self.lasts = false;
         self.not_in_runc()
@@ -78,7 +78,10 @@ pub fn table() -> Vec<Limit> {
         limit("memory.disableOOMKiller", json!({"memory":{"disableOOMKiller":true}}))
             .v1("memory.oom_control", "oom_kill_disable 1"),
         // Of the two formulas for v2 that are in use, ours is runc's since 1.4.
-        limit("cpu.shares", json!({"cpu":{"shares":2048}})).v1("cpu.shares", 2048).v2("cpu.weight", 174).not_in_runc(),
+        limit("cpu.shares", json!({"cpu":{"shares":2048}}))
+            .v1("cpu.shares", 2048)
+            .v2("cpu.weight", 174)
+            .not_in_runc(),
         limit("cpu.quota cpu.period", json!({"cpu":{"quota":25_000,"period":50_000}}))
             .v1("cpu.cfs_quota_us", 25_000)
             .v1("cpu.cfs_period_us", 50_000)
@@ -87,12 +90,19 @@ pub fn table() -> Vec<Limit> {
             .v1("cpu.cfs_burst_us", 1000)
             .v2("cpu.max.burst", 1000)
             .not_in_runc(),
-        limit("cpu.idle", json!({"cpu":{"idle":1}})).v1("cpu.idle", 1).v2("cpu.idle", 1).not_in_runc(),
+        limit("cpu.idle", json!({"cpu":{"idle":1}}))
+            .v1("cpu.idle", 1)
+            .v2("cpu.idle", 1)
+            .not_in_runc(),
         limit("cpu.cpus", json!({"cpu":{"cpus":"0"}})).v1("cpuset.cpus", 0).v2("cpuset.cpus", 0),
         limit("cpu.mems", json!({"cpu":{"mems":"0"}})).v1("cpuset.mems", 0).v2("cpuset.mems", 0),
-        limit("cpu.realtimePeriod", json!({"cpu":{"realtimePeriod":900_000}})).v1("cpu.rt_period_us", 900_000),
-        limit("cpu.realtimeRuntime", json!({"cpu":{"realtimeRuntime":1000,"realtimePeriod":1_000_000}}))
-            .v1("cpu.rt_runtime_us", 1000),
+        limit("cpu.realtimePeriod", json!({"cpu":{"realtimePeriod":900_000}}))
+            .v1("cpu.rt_period_us", 900_000),
+        limit(
+            "cpu.realtimeRuntime",
+            json!({"cpu":{"realtimeRuntime":1000,"realtimePeriod":1_000_000}}),
+        )
+        .v1("cpu.rt_runtime_us", 1000),
         limit("pids.limit", json!({"pids":{"limit":77}})).v1("pids.max", 77).v2("pids.max", 77),
         limit(
             "hugepageLimits[].pageSize hugepageLimits[].limit",
@@ -100,10 +110,13 @@ pub fn table() -> Vec<Limit> {
         )
         .v1("hugetlb.2MB.limit_in_bytes", 4_194_304)
         .v2("hugetlb.2MB.max", 4_194_304),
-        limit("hugepageLimits[].limit", json!({"hugepageLimits":[{"pageSize":"2MB","limit":4_194_304}]}))
-            .v1("hugetlb.2MB.rsvd.limit_in_bytes", 4_194_304)
-            .v2("hugetlb.2MB.rsvd.max", 4_194_304)
-            .not_in_runc(),
+        limit(
+            "hugepageLimits[].limit",
+            json!({"hugepageLimits":[{"pageSize":"2MB","limit":4_194_304}]}),
+        )
+        .v1("hugetlb.2MB.rsvd.limit_in_bytes", 4_194_304)
+        .v2("hugetlb.2MB.rsvd.max", 4_194_304)
+        .not_in_runc(),
         limit("blockIO.weight", json!({"blockIO":{"weight":300}}))
             .v1("blkio.weight", 300)
             .or("blkio.bfq.weight", 300)
@@ -116,8 +129,10 @@ pub fn table() -> Vec<Limit> {
         limit("unified", json!({"unified":{"memory.high":"50331648","pids.max":"78"}}))
             .v2("memory.high", 50_331_648)
             .v2("pids.max", 78),
-        limit("unified", json!({"unified":{"hugetlb.1GB.max":"1073741824"}})).v2("hugetlb.1GB.max", 1_073_741_824),
-        limit("unified", json!({"unified":{"cgroup.max.descendants":"7"}})).v2("cgroup.max.descendants", 7),
+        limit("unified", json!({"unified":{"hugetlb.1GB.max":"1073741824"}}))
+            .v2("hugetlb.1GB.max", 1_073_741_824),
+        limit("unified", json!({"unified":{"cgroup.max.descendants":"7"}}))
+            .v2("cgroup.max.descendants", 7),
     ];
     table.extend(block_devices());
     table.extend(rdma());
@@ -133,7 +148,9 @@ fn block_devices() -> Vec<Limit> {
             ("throttleReadIOPSDevice", "blkio.throttle.read_iops_device", "riops"),
             ("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device", "wiops"),
         ] {
-            let fields = ["major", "minor", "rate"].map(|field| format!("blockIO.{key}[].{field}")).join(" ");
+            let fields = ["major", "minor", "rate"]
+                .map(|field| format!("blockIO.{key}[].{field}"))
+                .join(" ");
             let rule = json!([{ "major": major, "minor": minor, "rate": 1_048_576 }]);
             let words = ["rbps", "wbps", "riops", "wiops"].map(|each| match each == word {
                 true => format!("{each}=1048576"),
@@ -148,7 +165,9 @@ fn block_devices() -> Vec<Limit> {
     }
     // A device can have a weight if its scheduler knows weights.
     if let Some((major, minor)) = a_disk(|schedulers| schedulers.contains("[bfq]")) {
-        let fields = ["major", "minor", "weight"].map(|field| format!("blockIO.weightDevice[].{field}")).join(" ");
+        let fields = ["major", "minor", "weight"]
+            .map(|field| format!("blockIO.weightDevice[].{field}"))
+            .join(" ");
         let rule = json!({ "blockIO": { "weightDevice": [{ "major": major, "minor": minor, "weight": 200 }] } });
         let line = format!("{major}:{minor} 200");
         limits.push(limit(&fields, rule.clone()).v1("blkio.bfq.weight_device", &line).of_bfq());
@@ -160,7 +179,8 @@ fn block_devices() -> Vec<Limit> {
 /// The numbers of a whole disk whose list of schedulers pleases.
 fn a_disk(pleases: impl Fn(&str) -> bool) -> Option<(u32, u32)> {
     let read = |path: PathBuf| std::fs::read_to_string(path).ok();
-    let mut disks: Vec<PathBuf> = std::fs::read_dir("/sys/block").ok()?.map(|disk| disk.unwrap().path()).collect();
+    let mut disks: Vec<PathBuf> =
+        std::fs::read_dir("/sys/block").ok()?.map(|disk| disk.unwrap().path()).collect();
     disks.sort();
     let good = |disk: &PathBuf| pleases(&read(disk.join("queue/scheduler")).unwrap_or_default());
     let number = read(disks.into_iter().rfind(good)?.join("dev"))?;

@@ -1,4 +1,5 @@
-//! What the tests are written with: bundles, containers, and ways to look at the machine from outside.
+//! What the tests are written with: bundles, containers, and ways to look at the machine from
+//! outside.
 
 /// Ends the test here when it is listed in `differences` and the runtime under test is runc.
 macro_rules! differs {
@@ -70,7 +71,8 @@ pub fn soak() -> bool {
 /// Whether the kernel is of this version or newer.
 pub fn kernel_since(major: u32, minor: u32) -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
 }
 
@@ -81,7 +83,8 @@ pub fn own_capabilities() -> u64 {
     u64::from_str_radix(line.unwrap(), 16).unwrap()
 }
 
-/// Whether the runtime may raise limits and lower the OOM score; some sandboxes take that away from root.
+/// Whether the runtime may raise limits and lower the OOM score; some sandboxes take that away from
+/// root.
 pub fn has_sys_resource() -> bool {
     own_capabilities() & (1 << 24) != 0
 }
@@ -90,7 +93,8 @@ pub fn has_sys_resource() -> bool {
 #[track_caller]
 pub fn link(path: impl AsRef<std::path::Path>) -> String {
     let path = path.as_ref();
-    let target = std::fs::read_link(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let target =
+        std::fs::read_link(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     target.to_string_lossy().into_owned()
 }
 

@@ -1,8 +1,9 @@
-//! Neighbours of the runtime's processes: root with the capabilities of an ordinary container, and root of a user
-//! namespace with all of them. They try to trace each process that has the runtime's name, and to look into it.
+//! Neighbours of the runtime's processes: root with the capabilities of an ordinary container, and
+//! root of a user namespace with all of them. They try to trace each process that has the runtime's
+//! name, and to look into it.
 //!
-//! Both, and the runtime, are in a pid namespace of the test's own, so that nobody else on the machine is disturbed. So
-//! the test program executes itself anew; a variable says in which part.
+//! Both, and the runtime, are in a pid namespace of the test's own, so that nobody else on the
+//! machine is disturbed. So the test program executes itself anew; a variable says in which part.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -38,7 +39,8 @@ pub fn in_own_pid_namespace(test: &str, inside: impl FnOnce()) {
         Ok("neighbour") => lie_in_wait(),
         _ => {
             static COUNT: AtomicUsize = AtomicUsize::new(0);
-            let number = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+            let number =
+                format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
             let mut command = Command::new("unshare");
             command.env(NUMBER, number).args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
             let out = play(&mut command, test, "inside").stdin(Stdio::null()).output().unwrap();
@@ -55,7 +57,10 @@ pub fn test_number() -> String {
 
 /// Appends to a command: this program, as this test in this part.
 fn play<'a>(command: &'a mut Command, test: &str, part: &str) -> &'a mut Command {
-    command.arg(std::env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]).env(PART, part)
+    command
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(PART, part)
 }
 
 impl Neighbour {
@@ -98,7 +103,8 @@ impl Neighbour {
 
 impl Drop for Neighbour {
     fn drop(&mut self) {
-        let _ = nix::sys::signal::kill(Pid::from_raw(self.pid()), nix::sys::signal::Signal::SIGKILL);
+        let _ =
+            nix::sys::signal::kill(Pid::from_raw(self.pid()), nix::sys::signal::Signal::SIGKILL);
     }
 }
 
@@ -118,7 +124,8 @@ fn lie_in_wait() {
             }
             for what in look_into(pid, &path) {
                 // By now it may be the container's program.
-                let file = fs::read_link(path.join("exe")).unwrap_or_else(|_| PathBuf::from(PROGRAMS));
+                let file =
+                    fs::read_link(path.join("exe")).unwrap_or_else(|_| PathBuf::from(PROGRAMS));
                 if !file.to_string_lossy().contains(PROGRAMS) {
                     say(&format!("found: {what} of {comm} ({})", file.display()));
                 }
@@ -141,7 +148,8 @@ fn look_into(pid: i32, process: &Path) -> Vec<&'static str> {
     let mut found = Vec::new();
     if fs::read_link(process.join("root")).is_ok() {
         found.push("the root directory");
-        // In a thread, whose end lets the process go. Whoever may trace a process may read its links, too.
+        // In a thread, whose end lets the process go. Whoever may trace a process may read its
+        // links, too.
         let seize = move || ptrace::seize(Pid::from_raw(pid), Options::empty()).is_ok();
         if std::thread::spawn(seize).join().unwrap() {
             found.push("a trace");
@@ -149,7 +157,8 @@ fn look_into(pid: i32, process: &Path) -> Vec<&'static str> {
     }
     let readable = |file: &str| {
         let mut byte = [0];
-        fs::File::open(process.join(file)).is_ok_and(|mut file| file.read(&mut byte).is_ok_and(|length| length > 0))
+        fs::File::open(process.join(file))
+            .is_ok_and(|mut file| file.read(&mut byte).is_ok_and(|length| length > 0))
     };
     if readable("environ") {
         found.push("the environment");

@@ -11,7 +11,8 @@ pub struct Family {
     pub samples: Vec<(BTreeMap<String, String>, f64)>,
 }
 
-/// Reads a text, and panics at whatever the specification forbids ("Text Format", "Data Model", "Metric Types").
+/// Reads a text, and panics at whatever the specification forbids ("Text Format", "Data Model",
+/// "Metric Types").
 #[track_caller]
 pub fn parse(text: &str, id: &str) -> BTreeMap<String, Family> {
     let body = text.strip_suffix("# EOF\n").expect("the text ends with # EOF");
@@ -24,7 +25,10 @@ pub fn parse(text: &str, id: &str) -> BTreeMap<String, Family> {
             let (name, value) = rest.split_once(' ').expect("a name and a value");
             assert!(is_name(name, true) && !value.is_empty(), "{line}");
             if name != present {
-                assert!(families.insert(name.to_owned(), Family::default()).is_none(), "{name} comes twice");
+                assert!(
+                    families.insert(name.to_owned(), Family::default()).is_none(),
+                    "{name} comes twice"
+                );
                 present = name.to_owned();
             }
             let family = families.get_mut(name).unwrap();
@@ -54,8 +58,13 @@ pub fn parse(text: &str, id: &str) -> BTreeMap<String, Family> {
     }
     for (name, family) in &families {
         assert!(!family.samples.is_empty() && family.help.is_some(), "{name}: {family:?}");
-        assert!(family.unit.is_none() || !["info", "stateset"].contains(&&*family.kind), "{name} can have no unit");
-        for suffix in ["_total", "_created", "_count", "_sum", "_bucket", "_info", "_gsum", "_gcount"] {
+        assert!(
+            family.unit.is_none() || !["info", "stateset"].contains(&&*family.kind),
+            "{name} can have no unit"
+        );
+        for suffix in
+            ["_total", "_created", "_count", "_sum", "_bucket", "_info", "_gsum", "_gcount"]
+        {
             assert!(!name.ends_with(suffix), "{name}: {suffix} is for the names of samples");
         }
     }
@@ -64,10 +73,16 @@ pub fn parse(text: &str, id: &str) -> BTreeMap<String, Family> {
 
 /// `name{label="value",…} number`
 #[track_caller]
-fn sample(line: &str, family_name: &str, family: &Family, id: &str) -> (BTreeMap<String, String>, f64) {
+fn sample(
+    line: &str,
+    family_name: &str,
+    family: &Family,
+    id: &str,
+) -> (BTreeMap<String, String>, f64) {
     let (name, rest) = line.split_once('{').expect("labels");
     let (labels, value) = rest.rsplit_once("} ").expect("a value behind the labels");
-    let suffix = name.strip_prefix(family_name).unwrap_or_else(|| panic!("{line}: in {family_name}"));
+    let suffix =
+        name.strip_prefix(family_name).unwrap_or_else(|| panic!("{line}: in {family_name}"));
     let expected = match family.kind.as_str() {
         "counter" => "_total",
         "info" => "_info",
@@ -81,7 +96,10 @@ fn sample(line: &str, family_name: &str, family: &Family, id: &str) -> (BTreeMap
         assert!(is_name(label, false), "{line}");
         let end = after.find('"').expect("the value ends");
         assert!(!after[..end].contains('\\'), "{line}: nothing here needs an escape");
-        assert!(found.insert(label.to_owned(), after[..end].to_owned()).is_none(), "{line}: {label} comes twice");
+        assert!(
+            found.insert(label.to_owned(), after[..end].to_owned()).is_none(),
+            "{line}: {label} comes twice"
+        );
         rest = &after[end + 1..];
         if !rest.is_empty() {
             rest = rest.strip_prefix(',').expect("a comma between labels");
@@ -90,7 +108,10 @@ fn sample(line: &str, family_name: &str, family: &Family, id: &str) -> (BTreeMap
     }
     assert_eq!(found.remove("container_id").as_deref(), Some(id), "{line}");
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let (whole, part) = value.trim_start_matches('-').split_once('.').unwrap_or((value.trim_start_matches('-'), "0"));
+    let (whole, part) = value
+        .trim_start_matches('-')
+        .split_once('.')
+        .unwrap_or((value.trim_start_matches('-'), "0"));
     let value = match value {
         "+Inf" => f64::INFINITY,
         _ => {
@@ -101,7 +122,9 @@ fn sample(line: &str, family_name: &str, family: &Family, id: &str) -> (BTreeMap
     match family.kind.as_str() {
         "counter" => assert!(value >= 0.0 && value.is_finite(), "{line}"),
         "info" => assert!(value == 1.0, "{line}"),
-        "stateset" => assert!((value == 0.0 || value == 1.0) && found.contains_key(family_name), "{line}"),
+        "stateset" => {
+            assert!((value == 0.0 || value == 1.0) && found.contains_key(family_name), "{line}")
+        }
         _ => {}
     }
     (found, value)

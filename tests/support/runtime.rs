@@ -1,7 +1,7 @@
 //! The program under test: which one it is, how it is called, and what came of it.
 //!
-//! Output goes to files, never to pipes: a created container keeps the runtime's stdio, and a pipe would stay open
-//! (and its reader wait) for as long as the container lives.
+//! Output goes to files, never to pipes: a created container keeps the runtime's stdio, and a pipe
+//! would stay open (and its reader wait) for as long as the container lives.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -162,7 +162,9 @@ impl Running {
     #[track_caller]
     pub fn start(command: &mut Command, dir: &Path) -> Self {
         let files = Files::fresh(dir);
-        command.stdout(File::create(&files.stdout).unwrap()).stderr(File::create(&files.stderr).unwrap());
+        command
+            .stdout(File::create(&files.stdout).unwrap())
+            .stderr(File::create(&files.stderr).unwrap());
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Running { child, files }
     }
@@ -181,7 +183,12 @@ impl Running {
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
         let seen = eventually(time_limit(), || read(&self.files.stdout).contains(text));
-        assert!(seen, "no {text:?} in {:?}, stderr {:?}", read(&self.files.stdout), read(&self.files.stderr));
+        assert!(
+            seen,
+            "no {text:?} in {:?}, stderr {:?}",
+            read(&self.files.stdout),
+            read(&self.files.stderr)
+        );
     }
 
     /// Whether the call has come to its end.
@@ -218,9 +225,13 @@ impl Drop for Running {
     }
 }
 
-/// A command that runs the runtime with `args`, behind `prelude` (a piece of shell in a mount namespace of its own)
-/// if there is one. The process id is the runtime's in both cases.
-pub fn command(program: &Path, prelude: Option<&str>, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+/// A command that runs the runtime with `args`, behind `prelude` (a piece of shell in a mount
+/// namespace of its own) if there is one. The process id is the runtime's in both cases.
+pub fn command(
+    program: &Path,
+    prelude: Option<&str>,
+    args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> Command {
     let mut command;
     if let Some(prelude) = prelude {
         command = Command::new("unshare");

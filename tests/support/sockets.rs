@@ -17,7 +17,8 @@ pub fn receive(socket: impl AsFd) -> (String, Vec<OwnedFd>) {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut slices = [IoSliceMut::new(&mut text)];
-    let length = recvmsg(&socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap().bytes;
+    let length =
+        recvmsg(&socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap().bytes;
     let descriptors = control.drain().flat_map(|message| match message {
         RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
         _ => Vec::new(),
@@ -28,6 +29,9 @@ pub fn receive(socket: impl AsFd) -> (String, Vec<OwnedFd>) {
 
 /// Waits for a message, a connection, or the other end's going.
 pub fn readable(socket: impl AsFd, limit: std::time::Duration) -> bool {
-    let limit = Timespec { tv_sec: limit.as_secs().try_into().unwrap(), tv_nsec: limit.subsec_nanos().into() };
+    let limit = Timespec {
+        tv_sec: limit.as_secs().try_into().unwrap(),
+        tv_nsec: limit.subsec_nanos().into(),
+    };
     poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&limit)).unwrap() > 0
 }

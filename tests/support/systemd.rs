@@ -37,7 +37,8 @@ pub fn cgroup(bundle: &Bundle) -> PathBuf {
 #[track_caller]
 pub fn property(unit: &str, name: &str) -> String {
     let text = systemctl(&["show", "--property", name, unit]);
-    let lines: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('=')).collect();
+    let lines: Vec<_> =
+        text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('=')).collect();
     lines.join("\n")
 }
 
@@ -54,9 +55,22 @@ pub fn runs_for_user() -> bool {
 pub fn user_property(unit: &str, name: &str) -> String {
     let id = USER.to_string();
     let mut command = Command::new("setpriv");
-    command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "systemctl", "--user", "show", "--value"]);
-    let out =
-        command.args(["--property", name, unit]).env("XDG_RUNTIME_DIR", format!("/run/user/{id}")).output().unwrap();
+    command.args([
+        "--reuid",
+        &id,
+        "--regid",
+        &id,
+        "--clear-groups",
+        "systemctl",
+        "--user",
+        "show",
+        "--value",
+    ]);
+    let out = command
+        .args(["--property", name, unit])
+        .env("XDG_RUNTIME_DIR", format!("/run/user/{id}"))
+        .output()
+        .unwrap();
     assert!(out.status.success(), "{command:?}: {out:?}");
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
 }

@@ -1,4 +1,5 @@
-//! Terminals: those that a container makes and sends to a socket, and those that the runtime is started on.
+//! Terminals: those that a container makes and sends to a socket, and those that the runtime is
+//! started on.
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
@@ -11,13 +12,16 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{LocalModes, Termios, Winsize, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetwinsize};
+use rustix::termios::{
+    LocalModes, Termios, Winsize, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetwinsize,
+};
 
 use super::runtime::time_limit;
 use super::{Bundle, Container, eventually};
 
 /// A shell that does line by line what [`Terminal::ask`] asks.
-pub const SHELL: &str = "stty -echo; echo ready; while read -r line; do eval \"$line\"; echo END; done";
+pub const SHELL: &str =
+    "stty -echo; echo ready; while read -r line; do eval \"$line\"; echo END; done";
 
 /// The side of whoever looks at a terminal.
 #[derive(Debug)]
@@ -55,7 +59,8 @@ impl Terminal {
         }
     }
 
-    /// What [`SHELL`] prints for a command; the lines as they were written, without carriage returns.
+    /// What [`SHELL`] prints for a command; the lines as they were written, without carriage
+    /// returns.
     #[track_caller]
     pub fn ask(&mut self, command: &str) -> String {
         self.type_in(&format!("{command}\n"));
@@ -132,7 +137,8 @@ impl ConsoleSocket {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC;
-        let length = recvmsg(&stream, &mut [IoSliceMut::new(&mut name)], &mut control, flags).unwrap().bytes;
+        let length =
+            recvmsg(&stream, &mut [IoSliceMut::new(&mut name)], &mut control, flags).unwrap().bytes;
         let mut fds: Vec<OwnedFd> = Vec::new();
         for message in control.drain() {
             match message {
@@ -172,15 +178,23 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// Starts `inner` on a terminal of 30 rows and 90 columns, with a shell's redirections.
     fn start(bundle: &'a Bundle, inner: &Command, redirections: &str) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        let master =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         unlockpt(&master).unwrap();
-        let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        let slave = ioctl_tiocgptpeer(
+            &master,
+            OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+        )
+        .unwrap();
         let terminal = Terminal::new(master);
         terminal.resize(30, 90);
         let stdio = || slave.try_clone().unwrap();
         let mut command = Command::new("setsid");
         command.args(["--ctty", "sh", "-c", &format!("exec \"$@\" {redirections}"), "sh"]);
-        command.arg(inner.get_program()).args(inner.get_args()).current_dir(inner.get_current_dir().unwrap());
+        command
+            .arg(inner.get_program())
+            .args(inner.get_args())
+            .current_dir(inner.get_current_dir().unwrap());
         command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.stdin(stdio()).stdout(stdio()).stderr(stdio());
         Session { _bundle: bundle, child: command.spawn().unwrap(), terminal, slave }
@@ -197,10 +211,14 @@ impl<'a> Session<'a> {
 
     /// Whether what is typed goes on byte by byte, unseen.
     pub fn is_raw(&self) -> bool {
-        !self.modes().local_modes.intersects(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
+        !self
+            .modes()
+            .local_modes
+            .intersects(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
     }
 
-    /// Waits for the end; the exit status, and what is shown and has not been read. The terminal must be as it was.
+    /// Waits for the end; the exit status, and what is shown and has not been read. The terminal
+    /// must be as it was.
     #[track_caller]
     pub fn wait(mut self) -> (i32, String) {
         let end = Instant::now() + time_limit();
@@ -213,7 +231,10 @@ impl<'a> Session<'a> {
         while self.terminal.read_until(Instant::now()) {}
         let expected = LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
         assert!(self.modes().local_modes.contains(expected), "the terminal is not as it was");
-        (status.and_then(|status| status.code()).unwrap(), std::mem::take(&mut self.terminal.unread))
+        (
+            status.and_then(|status| status.code()).unwrap(),
+            std::mem::take(&mut self.terminal.unread),
+        )
     }
 }
 
@@ -267,7 +288,8 @@ impl Container {
     /// `exec` in the foreground of a terminal of 30 rows and 90 columns.
     #[track_caller]
     pub fn exec_on_terminal(&self, flags: &[&str], program: &[&str]) -> Session<'_> {
-        let args: Vec<&str> = ["exec"].iter().chain(flags).chain([&self.id()]).chain(program).copied().collect();
+        let args: Vec<&str> =
+            ["exec"].iter().chain(flags).chain([&self.id()]).chain(program).copied().collect();
         Session::start(&self.bundle, &self.bundle.command(&args), "")
     }
 }

@@ -1,6 +1,7 @@
 //! Kills a process of the runtime at one of its system calls, chosen by number: ptrace(2).
 //!
-//! All that the runtime forks is traced until it becomes another program. Whoever survives the victim goes on untraced.
+//! All that the runtime forks is traced until it becomes another program. Whoever survives the
+//! victim goes on untraced.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +20,8 @@ use super::runtime::{Running, read, time_limit};
 /// Who dies, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Victim {
-    /// The runtime is the first, number 0; then those that are watched besides; then all others by age.
+    /// The runtime is the first, number 0; then those that are watched besides; then all others by
+    /// age.
     pub process: usize,
     /// Before the call of this number is carried out; the first is 0.
     pub call: usize,
@@ -42,26 +44,39 @@ impl Trace {
     /// Every system call of every process.
     pub fn points(&self) -> Vec<Victim> {
         let calls = self.calls.iter().enumerate();
-        calls.flat_map(|(process, calls)| (0..*calls).map(move |call| Victim { process, call })).collect()
+        calls
+            .flat_map(|(process, calls)| (0..*calls).map(move |call| Victim { process, call }))
+            .collect()
     }
 }
 
 /// How long nobody may make a call before it counts as waiting, once the runtime is gone.
 const QUIET: Duration = Duration::from_millis(40);
 
-/// Runs a command of the runtime, the file `program`, to its end or to that of the victim. `besides` are processes that
-/// are watched, too.
+/// Runs a command of the runtime, the file `program`, to its end or to that of the victim.
+/// `besides` are processes that are watched, too.
 #[track_caller]
-pub fn trace(command: &Command, program: &Path, besides: &[i32], victim: Option<Victim>, dir: &Path) -> Trace {
+pub fn trace(
+    command: &Command,
+    program: &Path,
+    besides: &[i32],
+    victim: Option<Victim>,
+    dir: &Path,
+) -> Trace {
     // What is traced belongs to a thread, and is let go at its end.
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            let mut tracer = Tracer { victim, program: program.as_os_str().as_encoded_bytes(), ..Tracer::default() };
+            let mut tracer = Tracer {
+                victim,
+                program: program.as_os_str().as_encoded_bytes(),
+                ..Tracer::default()
+            };
             tracer.run(command, besides, dir)
         });
         let trace = thread.join().expect("the tracer");
         if let Some(runtime) = &trace.alive {
-            // The kernel lets it go a moment after the thread is said to have ended; until then its stops would be ours.
+            // The kernel lets it go a moment after the thread is said to have ended; until then its
+            // stops would be ours.
             let path = format!("/proc/{}/status", runtime.pid());
             let is_free = || read(Path::new(&path)).contains("TracerPid:\t0\n");
             assert!(eventually(time_limit(), is_free), "the runtime is still traced");
@@ -152,7 +167,9 @@ impl Tracer<'_> {
             }
             WaitStatus::Stopped(pid, signal) => go_on(pid, Some(signal)),
             WaitStatus::Exited(pid, status) if pid == runtime => return Next::RuntimeEnded(status),
-            WaitStatus::Signaled(pid, signal, _) if pid == runtime => return Next::RuntimeEnded(128 + signal as i32),
+            WaitStatus::Signaled(pid, signal, _) if pid == runtime => {
+                return Next::RuntimeEnded(128 + signal as i32);
+            }
             _ => {}
         }
         Next::On
@@ -161,7 +178,8 @@ impl Tracer<'_> {
     /// Counts a call at its beginning.
     fn is_the_victims_moment(&mut self, pid: Pid) -> bool {
         const PTRACE_SYSCALL_INFO_ENTRY: u8 = 1;
-        let entry = ptrace::syscall_info(pid).is_ok_and(|info| info.op == PTRACE_SYSCALL_INFO_ENTRY);
+        let entry =
+            ptrace::syscall_info(pid).is_ok_and(|info| info.op == PTRACE_SYSCALL_INFO_ENTRY);
         if !entry || !self.begun {
             return false;
         }
@@ -186,7 +204,8 @@ fn options() -> Options {
         | Options::PTRACE_O_TRACEEXEC
 }
 
-/// The next thing that happens to whom this thread traces; nothing when that takes too long, or there is nobody left.
+/// The next thing that happens to whom this thread traces; nothing when that takes too long, or
+/// there is nobody left.
 fn next_stop(last: &mut Instant, limit: Duration) -> Option<WaitStatus> {
     let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD | WaitPidFlag::WNOHANG;
     let mut looks = 0_u32;
@@ -218,7 +237,10 @@ fn begins_with(pid: Pid, program: &[u8]) -> bool {
 /// The command behind a shell that stops, so that it can be seized before it begins.
 fn stopped_first(command: &Command) -> Command {
     let mut shell = Command::new("sh");
-    shell.args(["-c", "kill -STOP $$; exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
+    shell
+        .args(["-c", "kill -STOP $$; exec \"$@\"", "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
     shell.stdin(std::process::Stdio::null());
     for (name, value) in command.get_envs() {
         shell.env(name, value.unwrap());

@@ -1,4 +1,5 @@
-//! The root filesystem of every test container: one static busybox and a name for each of its programs.
+//! The root filesystem of every test container: one static busybox and a name for each of its
+//! programs.
 
 use std::fs;
 use std::io::Write;
@@ -9,9 +10,11 @@ use std::sync::OnceLock;
 
 use super::Bundle;
 
-const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nsailor:x:1000:1000:sailor:/home/sailor:/bin/sh\n";
+const PASSWD: &str =
+    "root:x:0:0:root:/root:/bin/sh\nsailor:x:1000:1000:sailor:/home/sailor:/bin/sh\n";
 const GROUP: &str = "root:x:0:\nsailor:x:1000:\ntty:x:5:\n";
-const DIRECTORIES: &[&str] = &["bin", "dev", "etc", "home/sailor", "mnt", "proc", "root", "sys", "tmp", "var"];
+const DIRECTORIES: &[&str] =
+    &["bin", "dev", "etc", "home/sailor", "mnt", "proc", "root", "sys", "tmp", "var"];
 
 /// Fills `rootfs`.
 pub fn install(rootfs: &Path) {
@@ -27,8 +30,8 @@ pub fn install(rootfs: &Path) {
     }
 }
 
-/// Makes links in the rootfs which lead, each by another descriptor that the runtime may have open, to a program that is
-/// on the host only.
+/// Makes links in the rootfs which lead, each by another descriptor that the runtime may have open,
+/// to a program that is on the host only.
 pub fn links_to_a_program_of_the_host(bundle: &Bundle) -> Vec<String> {
     let program = bundle.scratch("busybox");
     copy_program(busybox(), &program);
@@ -41,11 +44,12 @@ pub fn links_to_a_program_of_the_host(bundle: &Bundle) -> Vec<String> {
     (3..25).map(link).collect()
 }
 
-/// Writes a program, in a process of its own: a thread of ours that forks in between would hold the file open for
-/// writing, and executing it would fail with "text file busy".
+/// Writes a program, in a process of its own: a thread of ours that forks in between would hold the
+/// file open for writing, and executing it would fail with "text file busy".
 pub fn write_program(file: &Path, text: &str) {
     let mut writer = Command::new("sh");
-    let writer = writer.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(file).stdin(Stdio::piped());
+    let writer =
+        writer.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(file).stdin(Stdio::piped());
     let mut writer = writer.spawn().unwrap();
     writer.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     assert!(writer.wait().unwrap().success(), "writing {}", file.display());
@@ -65,7 +69,8 @@ fn busybox() -> &'static Path {
             return path.into();
         }
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let found = std::env::split_paths(&path).map(|dir| dir.join("busybox")).find(|file| file.is_file());
+        let found =
+            std::env::split_paths(&path).map(|dir| dir.join("busybox")).find(|file| file.is_file());
         found.expect("the tests need a static busybox in PATH (Debian: busybox-static)")
     })
 }

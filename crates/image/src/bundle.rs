@@ -27,8 +27,8 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Begins a directory that shall be `destination`, which nobody but us can enter: there are setuid programs of
-    /// strangers in it.
+    /// Begins a directory that shall be `destination`, which nobody but us can enter: there are
+    /// setuid programs of strangers in it.
     ///
     /// # Errors
     /// `destination` is there; its directory is not, or cannot be written to.
@@ -37,14 +37,19 @@ impl Draft {
             bail!("{} exists", destination.display());
         }
         let path = Self::hidden(destination)?;
-        DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("making {}", path.display()))?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .with_context(|| format!("making {}", path.display()))?;
         let draft = Self { path, destination: destination.to_owned(), kept: false };
-        let directory = File::open(&draft.path).with_context(|| draft.path.display().to_string())?;
+        let directory =
+            File::open(&draft.path).with_context(|| draft.path.display().to_string())?;
         rootfs::clear_acls(directory.as_fd()).with_context(|| draft.path.display().to_string())?;
         Ok(draft)
     }
 
-    /// Removes a draft of `destination` that a process has left which had our number. Nobody else may be at work on it.
+    /// Removes a draft of `destination` that a process has left which had our number. Nobody else
+    /// may be at work on it.
     ///
     /// # Errors
     /// It cannot be removed.
@@ -54,7 +59,9 @@ impl Draft {
     }
 
     fn hidden(destination: &Path) -> Result<PathBuf> {
-        let name = destination.file_name().with_context(|| format!("{destination:?} is no name for a directory"))?;
+        let name = destination
+            .file_name()
+            .with_context(|| format!("{destination:?} is no name for a directory"))?;
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);
         hidden.push(format!(".{}", std::process::id()));
@@ -72,10 +79,19 @@ impl Draft {
     /// # Errors
     /// Somebody else has taken the name.
     pub fn keep(mut self) -> Result<()> {
-        match rustix::fs::renameat_with(CWD, &self.path, CWD, &self.destination, RenameFlags::NOREPLACE) {
+        match rustix::fs::renameat_with(
+            CWD,
+            &self.path,
+            CWD,
+            &self.destination,
+            RenameFlags::NOREPLACE,
+        ) {
             Ok(()) => self.kept = true,
             Err(Errno::EXIST) => bail!("{} exists", self.destination.display()),
-            Err(errno) => return Err(errno).with_context(|| format!("renaming to {}", self.destination.display())),
+            Err(errno) => {
+                return Err(errno)
+                    .with_context(|| format!("renaming to {}", self.destination.display()));
+            }
         }
         Ok(())
     }
@@ -98,7 +114,8 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     let parent = File::open(parent).with_context(|| parent.display().to_string())?;
-    rootfs::remove(parent.as_fd(), name.as_encoded_bytes()).with_context(|| format!("removing {}", path.display()))?;
+    rootfs::remove(parent.as_fd(), name.as_encoded_bytes())
+        .with_context(|| format!("removing {}", path.display()))?;
     Ok(())
 }
 
@@ -121,8 +138,9 @@ impl Unpacking {
     }
 }
 
-/// As long as this lives, directories that nobody describes get the mode that is asked for: the one who unpacks may want
-/// his own files for himself, but users of the image must get in. One thread makes all of them.
+/// As long as this lives, directories that nobody describes get the mode that is asked for: the one
+/// who unpacks may want his own files for himself, but users of the image must get in. One thread
+/// makes all of them.
 #[derive(Debug)]
 pub struct UsualUmask(Mode);
 
@@ -146,12 +164,18 @@ impl Drop for UsualUmask {
 /// See [`layer::read`] and [`Applier::apply`].
 pub fn make_rootfs(layout: &Layout, image: &Image, path: &Path, how: Unpacking) -> Result<Tree> {
     let _umask = UsualUmask::set();
-    DirBuilder::new().mode(0o755).create(path).with_context(|| format!("making {}", path.display()))?;
-    let mut applier = Applier::new(Tree::open(path)?, how.owners, false, Allowance::new(how.limits));
+    DirBuilder::new()
+        .mode(0o755)
+        .create(path)
+        .with_context(|| format!("making {}", path.display()))?;
+    let mut applier =
+        Applier::new(Tree::open(path)?, how.owners, false, Allowance::new(how.limits));
     let mut budget = how.budget();
     for (descriptor, diff_id) in &image.layers {
         let blob = layout.open_blob(descriptor)?;
-        layer::read(blob, &Layer { descriptor, diff_id }, &mut budget, |content| applier.apply(content))?;
+        layer::read(blob, &Layer { descriptor, diff_id }, &mut budget, |content| {
+            applier.apply(content)
+        })?;
     }
     Ok(applier.into_tree())
 }
@@ -165,5 +189,6 @@ pub fn write_config(bundle: &Path, config: &ContainerConfig) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(config)?;
     text.push(b'\n');
     let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path);
-    file.and_then(|mut file| file.write_all(&text)).with_context(|| format!("writing {}", path.display()))
+    file.and_then(|mut file| file.write_all(&text))
+        .with_context(|| format!("writing {}", path.display()))
 }

@@ -1,5 +1,5 @@
-//! A container's config.json, as far as an image or a flag has a say in it. What `orlop spec` writes besides is kept as
-//! it is.
+//! A container's config.json, as far as an image or a flag has a say in it. What `orlop spec`
+//! writes besides is kept as it is.
 
 use std::collections::BTreeMap;
 
@@ -101,7 +101,13 @@ impl Mount {
     #[must_use]
     pub fn new(destination: &str, kind: &str, source: &str, options: Vec<String>) -> Self {
         let destination = destination.to_owned();
-        Self { destination, kind: Some(kind.to_owned()), source: Some(source.to_owned()), options, rest: Map::new() }
+        Self {
+            destination,
+            kind: Some(kind.to_owned()),
+            source: Some(source.to_owned()),
+            options,
+            rest: Map::new(),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! From an image's configuration to a container's: [conversion.md] of image-spec.
 //!
-//! What the image does not say is as `orlop spec` has it, with two exceptions, without which few images would work: the
-//! root filesystem can be written to, and the capabilities are those that container engines give, for which images are
-//! made.
+//! What the image does not say is as `orlop spec` has it, with two exceptions, without which few
+//! images would work: the root filesystem can be written to, and the capabilities are those that
+//! container engines give, for which images are made.
 //!
 //! [conversion.md]: https://github.com/opencontainers/image-spec/blob/v1.1.1/conversion.md
 
@@ -46,7 +46,8 @@ pub struct Wishes {
     pub cwd: Option<String>,
 }
 
-/// Makes `config`, which is what `orlop spec` writes, the configuration of a container of the image.
+/// Makes `config`, which is what `orlop spec` writes, the configuration of a container of the
+/// image.
 ///
 /// # Errors
 /// A user or group that the image does not have.
@@ -91,7 +92,8 @@ pub fn convert(
 }
 
 fn args(image: &Config, wishes: &Wishes) -> Vec<String> {
-    let mut args = wishes.entrypoint.clone().or_else(|| image.entrypoint().clone()).unwrap_or_default();
+    let mut args =
+        wishes.entrypoint.clone().or_else(|| image.entrypoint().clone()).unwrap_or_default();
     match (&wishes.args, &wishes.entrypoint) {
         (Some(ours), _) => args.extend(ours.iter().cloned()),
         (None, Some(_)) => {}
@@ -126,7 +128,8 @@ fn name(variable: &str) -> &str {
 /// The implicit annotations, and instead of them those labels of the image that only describe it.
 fn annotations(image: &ImageConfiguration, config: &Config) -> BTreeMap<String, String> {
     let features = image.os_features().as_ref().map(|features| features.join(","));
-    let mut ports: Vec<&str> = config.exposed_ports().iter().flatten().map(String::as_str).collect();
+    let mut ports: Vec<&str> =
+        config.exposed_ports().iter().flatten().map(String::as_str).collect();
     ports.sort_unstable();
     let implicit = [
         ("os", Some(image.os().to_string())),
@@ -147,8 +150,8 @@ fn annotations(image: &ImageConfiguration, config: &Config) -> BTreeMap<String, 
     implicit.chain(labels.into_iter().filter(|(key, _)| annotation::is_descriptive(key))).collect()
 }
 
-/// A place for data that are the container's own: in memory, with what the image has there in it at first, and whose it
-/// is there.
+/// A place for data that are the container's own: in memory, with what the image has there in it at
+/// first, and whose it is there.
 fn volume(destination: &str, owner: Option<(u32, u32)>) -> Mount {
     let mut options = ["nosuid", "nodev", "tmpcopyup"].map(str::to_owned).to_vec();
     // What root owns is root's without a word.

@@ -1,9 +1,10 @@
 //! Copying an image from anywhere to anywhere.
 //!
-//! First all manifests and indexes are read, which says which blobs there are: whatever is wrong with them is said before
-//! anything is written (`plan`). Then the blobs go over, several at a time, those that are there already not at all.
-//! Then the manifests, those that others refer to first, and at last the name. So whoever looks at the destination in
-//! between sees the old image or the new one.
+//! First all manifests and indexes are read, which says which blobs there are: whatever is wrong
+//! with them is said before anything is written (`plan`). Then the blobs go over, several at a
+//! time, those that are there already not at all. Then the manifests, those that others refer to
+//! first, and at last the name. So whoever looks at the destination in between sees the old image
+//! or the new one.
 
 pub mod convert;
 mod plan;
@@ -56,7 +57,8 @@ pub struct Options {
     pub chunk: u64,
     /// Another repository of the destination's registry that may have some of the blobs.
     pub mount_from: Option<String>,
-    /// How many bytes may come of a compressed archive, and of the layers of one that has them uncompressed.
+    /// How many bytes may come of a compressed archive, and of the layers of one that has them
+    /// uncompressed.
     pub max_size: u64,
     /// How to tell what goes on.
     pub progress: Progress,
@@ -88,7 +90,8 @@ impl Default for Options {
     }
 }
 
-/// Copies an image into a layout, under no name. Returns the descriptor of its manifest, or of the index of all.
+/// Copies an image into a layout, under no name. Returns the descriptor of its manifest, or of the
+/// index of all.
 ///
 /// # Errors
 /// Anything about the source that is not right; the layout cannot be written.
@@ -103,7 +106,11 @@ pub fn copy(source: &Reference, destination: &Layout, options: &Options) -> Resu
 ///
 /// # Errors
 /// Anything about the source that is not right; the destination refuses or cannot be written.
-pub fn copy_to(source: &Reference, destination: &Reference, options: &Options) -> Result<Descriptor> {
+pub fn copy_to(
+    source: &Reference,
+    destination: &Reference,
+    options: &Options,
+) -> Result<Descriptor> {
     let prepared = Destination::prepare(destination, source)?;
     let copied = finish(async {
         let source = Source::open(source, &options.source, options.max_size).await?;
@@ -133,7 +140,9 @@ impl<'a> Destination<'a> {
         };
         match reference {
             Reference::Registry(remote) => {
-                let directory = || tempfile::Builder::new().prefix("orlop-image-").tempdir_in(spool_directory());
+                let directory = || {
+                    tempfile::Builder::new().prefix("orlop-image-").tempdir_in(spool_directory())
+                };
                 let spool = matches!(source, Reference::Registry(_)).then(directory).transpose();
                 Ok(Self::Registry(remote, spool.context("making a temporary directory")?))
             }
@@ -156,11 +165,16 @@ impl<'a> Destination<'a> {
     async fn target(&self, source: &Source, options: &Options) -> Result<Target> {
         match self {
             Self::Registry(remote, spool) => {
-                let spool = spool.as_ref().map(|directory| Layout::open_or_create(directory.path())).transpose()?;
+                let spool = spool
+                    .as_ref()
+                    .map(|directory| Layout::open_or_create(directory.path()))
+                    .transpose()?;
                 Target::registry(remote, source, options, spool).await
             }
             Self::Layout(local, _) => Ok(Target::Layout(Layout::open_or_create(&local.path)?)),
-            Self::OciArchive(_, staged) | Self::DockerArchive(_, staged) => Ok(Target::Layout(staged.layout().clone())),
+            Self::OciArchive(_, staged) | Self::DockerArchive(_, staged) => {
+                Ok(Target::Layout(staged.layout().clone()))
+            }
         }
     }
 
@@ -170,13 +184,16 @@ impl<'a> Destination<'a> {
             Self::Registry(..) => Ok(()),
             Self::Layout(local, _) => Layout::open(&local.path)?.tag(copied, local.tag.as_deref()),
             Self::OciArchive(local, staged) => staged.finish_oci(copied, local),
-            Self::DockerArchive(local, staged) => {
-                staged.finish_docker(copied, local, Budget::new(options.max_size, interrupt::watch()?))
-            }
+            Self::DockerArchive(local, staged) => staged.finish_docker(
+                copied,
+                local,
+                Budget::new(options.max_size, interrupt::watch()?),
+            ),
         }
     }
 
-    /// After a failure: a layout that was not there before is gone again, as the others are by themselves.
+    /// After a failure: a layout that was not there before is gone again, as the others are by
+    /// themselves.
     fn abandon(&self) {
         if let Self::Layout(_, Some(fresh)) = self {
             fresh.remove();
@@ -184,8 +201,8 @@ impl<'a> Destination<'a> {
     }
 }
 
-/// Does it, unless a signal wants us to end. No thread is left then: none writes to what is being removed next, and who
-/// enters a user namespace next is alone.
+/// Does it, unless a signal wants us to end. No thread is left then: none writes to what is being
+/// removed next, and who enters a user namespace next is alone.
 fn finish<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let stop = interrupt::watch()?;
     let stopped = async {
@@ -218,7 +235,8 @@ async fn run(source: Source, target: Target, options: &Options) -> Result<Descri
     let allowed = Arc::new(Semaphore::new(options.jobs.max(1)));
     let mut tasks = JoinSet::new();
     for blob in plan.blobs {
-        let (source, target, allowed) = (Arc::clone(&source), Arc::clone(&target), Arc::clone(&allowed));
+        let (source, target, allowed) =
+            (Arc::clone(&source), Arc::clone(&target), Arc::clone(&allowed));
         let (progress, chunk) = (options.progress.clone(), options.chunk);
         tasks.spawn(async move {
             let _one = allowed.acquire_owned().await?;

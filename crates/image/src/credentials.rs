@@ -9,8 +9,9 @@
 //!
 //! `login` writes the first of these, `logout` takes the entry out of all that have it.
 //!
-//! The crate docker_credential was weighed: it reads one of Docker's files or one of Podman's, not the order above,
-//! knows no entries for a part of a registry, and cannot write; and its errors do not say which file they are about.
+//! The crate docker_credential was weighed: it reads one of Docker's files or one of Podman's, not
+//! the order above, knows no entries for a part of a registry, and cannot write; and its errors do
+//! not say which file they are about.
 
 mod file;
 mod helper;
@@ -52,7 +53,8 @@ impl std::str::FromStr for Credentials {
 
     /// Reads `user:password`.
     fn from_str(text: &str) -> Result<Self> {
-        let (user, password) = text.split_once(':').context("credentials are written USER:PASSWORD")?;
+        let (user, password) =
+            text.split_once(':').context("credentials are written USER:PASSWORD")?;
         ensure!(!user.is_empty(), "credentials are written USER:PASSWORD");
         Ok(Self::Password { user: user.to_owned(), password: password.to_owned() })
     }
@@ -62,10 +64,16 @@ impl std::str::FromStr for Credentials {
 ///
 /// # Errors
 /// A file that was asked for is not there; a file that cannot be understood; a helper that fails.
-pub fn look_up(host: &str, repository: &str, authfile: Option<&Path>) -> Result<Option<Credentials>> {
+pub fn look_up(
+    host: &str,
+    repository: &str,
+    authfile: Option<&Path>,
+) -> Result<Option<Credentials>> {
     for path in places(authfile) {
         let Some(file) = AuthFile::read(&path)? else { continue };
-        if let Some(found) = file.look_up(host, repository).with_context(|| path.display().to_string())? {
+        if let Some(found) =
+            file.look_up(host, repository).with_context(|| path.display().to_string())?
+        {
             return Ok(Some(found));
         }
     }
@@ -80,7 +88,10 @@ pub fn look_up(host: &str, repository: &str, authfile: Option<&Path>) -> Result<
 /// # Errors
 /// The file cannot be understood or written; a helper fails.
 pub fn store(host: &str, credentials: &Credentials, authfile: Option<&Path>) -> Result<PathBuf> {
-    let path = places(authfile).into_iter().next().context("there is no place for an auth file: HOME is not set")?;
+    let path = places(authfile)
+        .into_iter()
+        .next()
+        .context("there is no place for an auth file: HOME is not set")?;
     AuthFile::update(&path, |file| file.store(host, credentials))?;
     Ok(path)
 }
@@ -106,7 +117,8 @@ pub fn forget(host: &str, authfile: Option<&Path>) -> Result<Vec<PathBuf>> {
 
 /// The files in their order.
 fn places(authfile: Option<&Path>) -> Vec<PathBuf> {
-    let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable =
+        |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(path) = authfile.map(Path::to_owned).or_else(|| variable("REGISTRY_AUTH_FILE")) {
         return vec![path];
     }
@@ -114,11 +126,15 @@ fn places(authfile: Option<&Path>) -> Vec<PathBuf> {
     let below_home = |name: &str| home.as_ref().map(|home| home.join(name));
     let runtime = variable("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json"));
     let uid = rustix::process::geteuid();
-    let runtime = runtime.unwrap_or_else(|| PathBuf::from(format!("/run/containers/{uid}/auth.json")));
+    let runtime =
+        runtime.unwrap_or_else(|| PathBuf::from(format!("/run/containers/{uid}/auth.json")));
     let config = variable("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
     let docker = variable("DOCKER_CONFIG").or_else(|| below_home(".docker"));
     let config = config.map(|dir| dir.join("containers/auth.json"));
-    [Some(runtime), config, docker.map(|dir| dir.join("config.json"))].into_iter().flatten().collect()
+    [Some(runtime), config, docker.map(|dir| dir.join("config.json"))]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The name of a registry to helpers, and in files of Docker.

@@ -26,7 +26,9 @@ impl Hasher {
         match expected.algorithm() {
             DigestAlgorithm::Sha256 => Ok(Self::Sha256(Sha256::new())),
             DigestAlgorithm::Sha512 => Ok(Self::Sha512(Sha512::new())),
-            other => bail!("digest {expected}: algorithm {other} is not supported, only sha256 and sha512 are"),
+            other => bail!(
+                "digest {expected}: algorithm {other} is not supported, only sha256 and sha512 are"
+            ),
         }
     }
 

@@ -44,8 +44,8 @@ pub fn is_one(descriptor: &Descriptor) -> bool {
 }
 
 impl Document {
-    /// Reads one of Docker's schema 2 or OCI's, whose media type is `media_type`, with all its digests checked to be ones
-    /// that can be verified.
+    /// Reads one of Docker's schema 2 or OCI's, whose media type is `media_type`, with all its
+    /// digests checked to be ones that can be verified.
     ///
     /// # Errors
     /// Another media type; another one inside than outside; not such a document.
@@ -54,13 +54,15 @@ impl Document {
         check(bytes, media_type)?;
         match media_type {
             MANIFEST | DOCKER_MANIFEST => {
-                let manifest: ImageManifest = serde_json::from_slice(bytes).context("reading a manifest")?;
+                let manifest: ImageManifest =
+                    serde_json::from_slice(bytes).context("reading a manifest")?;
                 let parts = std::iter::once(manifest.config()).chain(manifest.layers());
                 parts.chain(manifest.subject()).try_for_each(check_descriptor)?;
                 Ok(Self::Manifest(Box::new(manifest)))
             }
             INDEX | DOCKER_LIST => {
-                let index: ImageIndex = serde_json::from_slice(bytes).context("reading an index")?;
+                let index: ImageIndex =
+                    serde_json::from_slice(bytes).context("reading an index")?;
                 index.manifests().iter().chain(index.subject()).try_for_each(check_descriptor)?;
                 Ok(Self::Index(Box::new(index)))
             }
@@ -77,12 +79,16 @@ impl Document {
         }
     }
 
-    /// This document, at `own`, as an entry of the list of its subject: with its type and annotations.
+    /// This document, at `own`, as an entry of the list of its subject: with its type and
+    /// annotations.
     #[must_use]
     pub fn as_referrer(&self, own: &Descriptor) -> Descriptor {
         let (kind, annotations) = match self {
             Self::Manifest(manifest) => {
-                let kind = manifest.artifact_type().as_ref().unwrap_or_else(|| manifest.config().media_type());
+                let kind = manifest
+                    .artifact_type()
+                    .as_ref()
+                    .unwrap_or_else(|| manifest.config().media_type());
                 (Some(kind.clone()), manifest.annotations().clone())
             }
             Self::Index(index) => (index.artifact_type().clone(), index.annotations().clone()),
@@ -94,10 +100,13 @@ impl Document {
     }
 }
 
-/// What both kinds have in common. One kind must not pass for the other (CVE-2021-41190): somebody who trusts the digest
-/// would see another image than we do.
+/// What both kinds have in common. One kind must not pass for the other (CVE-2021-41190): somebody
+/// who trusts the digest would see another image than we do.
 fn check(bytes: &[u8], media_type: &str) -> Result<()> {
-    ensure!(media_types::ALL.contains(&media_type), "media type {media_type:?} is not one of a manifest or an index");
+    ensure!(
+        media_types::ALL.contains(&media_type),
+        "media type {media_type:?} is not one of a manifest or an index"
+    );
     let value: Value = serde_json::from_slice(bytes).context("reading a manifest or an index")?;
     match value.get("mediaType") {
         None => {}
@@ -108,7 +117,8 @@ fn check(bytes: &[u8], media_type: &str) -> Result<()> {
         bail!("schemaVersion is {}, not 2", value.get("schemaVersion").unwrap_or(&Value::Null));
     }
     let is_index = media_type == media_types::INDEX || media_type == media_types::DOCKER_LIST;
-    let strangers: &[&str] = if is_index { &["config", "layers", "fsLayers"] } else { &["manifests", "fsLayers"] };
+    let strangers: &[&str] =
+        if is_index { &["config", "layers", "fsLayers"] } else { &["manifests", "fsLayers"] };
     for key in strangers {
         ensure!(value.get(key).is_none(), "a document of media type {media_type:?} with {key:?}");
     }
@@ -125,7 +135,8 @@ fn check_descriptor(descriptor: &Descriptor) -> Result<()> {
 /// There is none; the error lists those that are there.
 pub fn choose(index: &ImageIndex, platform: &Platform) -> Result<Descriptor> {
     let entries = index.manifests();
-    let without: Vec<&Descriptor> = entries.iter().filter(|entry| entry.platform().is_none()).collect();
+    let without: Vec<&Descriptor> =
+        entries.iter().filter(|entry| entry.platform().is_none()).collect();
     match (platform.choose(entries), without.as_slice()) {
         (Some(found), _) => Ok(found.clone()),
         (None, [only]) if entries.len() == 1 => Ok((*only).clone()),

@@ -1,4 +1,5 @@
-//! An image as it is to be unpacked: its configuration, and its layers with the digests of both their forms.
+//! An image as it is to be unpacked: its configuration, and its layers with the digests of both
+//! their forms.
 
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::{Descriptor, Digest, ImageConfiguration};
@@ -25,18 +26,23 @@ impl Image {
     /// Reads the documents of an image and checks that they fit together.
     ///
     /// # Errors
-    /// A blob that is missing or is not what its digest says; an artifact, which is no image; a layer of a media type
-    /// that cannot be unpacked.
+    /// A blob that is missing or is not what its digest says; an artifact, which is no image; a
+    /// layer of a media type that cannot be unpacked.
     pub fn read(layout: &Layout, manifest: Descriptor) -> Result<Self> {
         let document = layout.read_manifest(&manifest)?;
         let config = document.config();
         match config.media_type().as_ref() {
-            "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json" => {}
-            other => bail!("{}: its configuration is of media type {other:?}: it is no image", manifest.digest()),
+            "application/vnd.oci.image.config.v1+json"
+            | "application/vnd.docker.container.image.v1+json" => {}
+            other => bail!(
+                "{}: its configuration is of media type {other:?}: it is no image",
+                manifest.digest()
+            ),
         }
         let id = config.digest().clone();
         let text = layout.read_blob(config)?;
-        let config: ImageConfiguration = serde_json::from_slice(&text).with_context(|| format!("image config {id}"))?;
+        let config: ImageConfiguration =
+            serde_json::from_slice(&text).with_context(|| format!("image config {id}"))?;
         let diff_ids = config.rootfs().diff_ids();
         let layers = document.layers();
         ensure!(
@@ -48,7 +54,8 @@ impl Image {
         );
         let mut pairs = Vec::with_capacity(layers.len());
         for (layer, diff_id) in layers.iter().zip(diff_ids) {
-            Compression::of(layer.media_type()).with_context(|| format!("layer {}", layer.digest()))?;
+            Compression::of(layer.media_type())
+                .with_context(|| format!("layer {}", layer.digest()))?;
             pairs.push((layer.clone(), digest::parse(diff_id).context("rootfs.diff_ids")?));
         }
         Ok(Self { manifest, config, id, layers: pairs })
@@ -62,10 +69,15 @@ impl Image {
         }
         let config = &self.config;
         let variant = config.variant().clone().filter(|variant| !variant.is_empty());
-        Platform { os: config.os().to_string(), architecture: config.architecture().to_string(), variant }
+        Platform {
+            os: config.os().to_string(),
+            architecture: config.architecture().to_string(),
+            variant,
+        }
     }
 
-    /// The ChainID of each layer: the name of a layer together with all below it (config.md, "Layer ChainID").
+    /// The ChainID of each layer: the name of a layer together with all below it (config.md, "Layer
+    /// ChainID").
     ///
     /// # Errors
     /// None in practice, see [`digest::of`].

@@ -28,13 +28,16 @@ pub fn watch() -> Result<&'static AtomicBool> {
     let (stop, mut handlers) = (Arc::default(), Vec::new());
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         // In this order: the first looks at what the second has set the time before.
-        handlers.push(flag::register_conditional_default(signal, Arc::clone(&stop)).context("sigaction()")?);
+        handlers.push(
+            flag::register_conditional_default(signal, Arc::clone(&stop)).context("sigaction()")?,
+        );
         handlers.push(flag::register(signal, Arc::clone(&stop)).context("sigaction()")?);
     }
     Ok(&WATCH.get_or_init(|| Watch { stop, handlers }).stop)
 }
 
-/// Leaves signals to who has handlers of his own by now: neither the first nor the second ends us any more.
+/// Leaves signals to who has handlers of his own by now: neither the first nor the second ends us
+/// any more.
 ///
 /// # Errors
 /// One came before.

@@ -8,9 +8,9 @@
 //!     └──────────────── empty buffers ───────────────┘
 //! ```
 //!
-//! Three threads, because each of the three is a third of the work; a fixed number of buffers goes round, so a layer of
-//! any size takes the same memory. What the caller makes of the content is only worth something when all has ended
-//! well: the digests are known last.
+//! Three threads, because each of the three is a third of the work; a fixed number of buffers goes
+//! round, so a layer of any size takes the same memory. What the caller makes of the content is
+//! only worth something when all has ended well: the digests are known last.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,7 +66,10 @@ impl<'a> Budget<'a> {
         }
         let left = self.bytes.checked_sub(bytes);
         self.bytes = left.with_context(|| {
-            format!("the image unpacks to more than {} bytes; --max-size raises the limit", self.limit)
+            format!(
+                "the image unpacks to more than {} bytes; --max-size raises the limit",
+                self.limit
+            )
         })?;
         Ok(())
     }
@@ -75,8 +78,8 @@ impl<'a> Budget<'a> {
 /// Uncompresses a layer into `consume`, which must read to the end, and verifies it.
 ///
 /// # Errors
-/// Those of reading and uncompressing; a digest, DiffID or size that is not the expected one; more content than the
-/// budget allows; `consume`'s.
+/// Those of reading and uncompressing; a digest, DiffID or size that is not the expected one; more
+/// content than the budget allows; `consume`'s.
 pub fn read<T>(
     blob: BlobReader,
     layer: &Layer<'_>,
@@ -93,7 +96,8 @@ pub fn read<T>(
     }
     thread::scope(|scope| {
         let mut content = Content { input: content_input, give_back, present: Buffer::default() };
-        let reading = scope.spawn(move || uncompress(blob, compression, budget, &empties, &to_hasher));
+        let reading =
+            scope.spawn(move || uncompress(blob, compression, budget, &empties, &to_hasher));
         let hashing = scope.spawn(move || hash(hasher, &hasher_input, &to_content));
         let consumed = consume(&mut content).and_then(|value| content.drain().map(|()| value));
         // From here on, who still has something for us is refused, and ends.
@@ -121,7 +125,8 @@ struct Buffer {
     used: usize,
 }
 
-/// The uncompressed content of a layer. It ends early when reading fails, which [`read`] then reports.
+/// The uncompressed content of a layer. It ends early when reading fails, which [`read`] then
+/// reports.
 #[derive(Debug)]
 pub struct Content {
     input: Receiver<Buffer>,
@@ -186,8 +191,8 @@ fn uncompress(
     };
     match pumped {
         Ok(Pumped::Stopped) => Ok(()),
-        // To the end of the blob, behind what was compressed: only there is its digest known, and a wrong digest is
-        // the better explanation of content that cannot be uncompressed.
+        // To the end of the blob, behind what was compressed: only there is its digest known, and a
+        // wrong digest is the better explanation of content that cannot be uncompressed.
         Ok(Pumped::All) => io::copy(&mut blob, &mut io::sink()).map(drop).context("reading"),
         Err(error) if error.is::<io::Error>() => {
             io::copy(&mut blob, &mut io::sink()).context("reading")?;

@@ -1,4 +1,5 @@
-//! An OCI image layout: a directory of blobs, and an index.json of what they are ([image-layout.md] of image-spec 1.1).
+//! An OCI image layout: a directory of blobs, and an index.json of what they are ([image-layout.md]
+//! of image-spec 1.1).
 //!
 //! ```text
 //! DIR/oci-layout            {"imageLayoutVersion":"1.0.0"}
@@ -7,8 +8,9 @@
 //! DIR/.orlop-partial/       ours: blobs that are still arriving, for a copy that is taken up again
 //! ```
 //!
-//! A blob gets its name when it is whole and its digest is right, and index.json is replaced, never written to, by one
-//! process at a time (flock(2) on DIR). So whoever reads sees a whole layout at any moment.
+//! A blob gets its name when it is whole and its digest is right, and index.json is replaced, never
+//! written to, by one process at a time (flock(2) on DIR). So whoever reads sees a whole layout at
+//! any moment.
 //!
 //! [image-layout.md]: https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
 
@@ -41,7 +43,8 @@ pub struct Layout {
     root: PathBuf,
 }
 
-/// The directories that have to be made for a layout, to take them away again when nothing came into it.
+/// The directories that have to be made for a layout, to take them away again when nothing came
+/// into it.
 #[derive(Debug)]
 pub struct Fresh<'a> {
     root: &'a Path,
@@ -105,7 +108,8 @@ impl Layout {
             }
             other => other?,
         };
-        let header: Header = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
+        let header: Header =
+            serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
         ensure!(
             header.image_layout_version == "1.0.0",
             "{}: version {:?} of the image layout is not known, only 1.0.0 is",
@@ -122,9 +126,11 @@ impl Layout {
     pub fn open_or_create(root: &Path) -> Result<Self> {
         match fs::read_dir(root) {
             Ok(mut entries) => {
-                let is_ours =
-                    |name: &std::ffi::OsStr| matches!(name.to_str(), Some("blobs" | "index.json" | "oci-layout"));
-                let stranger = entries.find_map(|entry| entry.ok().filter(|entry| !is_ours(&entry.file_name())));
+                let is_ours = |name: &std::ffi::OsStr| {
+                    matches!(name.to_str(), Some("blobs" | "index.json" | "oci-layout"))
+                };
+                let stranger = entries
+                    .find_map(|entry| entry.ok().filter(|entry| !is_ours(&entry.file_name())));
                 if stranger.is_none() || root.join("oci-layout").try_exists()? {
                     // Empty, or left by somebody who was interrupted here, or there.
                 } else {
@@ -179,7 +185,11 @@ impl Layout {
     pub fn blob_extent(&self, descriptor: &Descriptor) -> Result<Extent> {
         let file = open_regular(&self.blob_path(descriptor.digest()))?;
         let (size, expected) = (file.metadata()?.len(), descriptor.size());
-        ensure!(size == expected, "blob {} has {size} bytes, it should have {expected}", descriptor.digest());
+        ensure!(
+            size == expected,
+            "blob {} has {size} bytes, it should have {expected}",
+            descriptor.digest()
+        );
         Ok(Extent::new(Arc::new(file), 0, size))
     }
 
@@ -203,7 +213,9 @@ impl Layout {
             descriptor.size()
         );
         let mut bytes = Vec::with_capacity(usize::try_from(descriptor.size())?);
-        self.open_blob(descriptor)?.read_to_end(&mut bytes).with_context(|| self.root.display().to_string())?;
+        self.open_blob(descriptor)?
+            .read_to_end(&mut bytes)
+            .with_context(|| self.root.display().to_string())?;
         Ok(bytes)
     }
 
@@ -214,11 +226,14 @@ impl Layout {
     pub fn read_manifest(&self, descriptor: &Descriptor) -> Result<ImageManifest> {
         match Document::parse(&self.read_blob(descriptor)?, descriptor.media_type().as_ref())? {
             Document::Manifest(manifest) => Ok(*manifest),
-            Document::Index(_) => bail!("{}: an index, not the manifest of an image", descriptor.digest()),
+            Document::Index(_) => {
+                bail!("{}: an index, not the manifest of an image", descriptor.digest())
+            }
         }
     }
 
-    /// Begins a blob that arrives piece by piece. Waits for another process that is writing the same one.
+    /// Begins a blob that arrives piece by piece. Waits for another process that is writing the
+    /// same one.
     ///
     /// Nothing if the blob is there. A file of its name and another size is replaced.
     ///
@@ -236,7 +251,9 @@ impl Layout {
         let descriptor = Descriptor::new(media_type, bytes.len() as u64, digest::of(bytes)?);
         if let Some(mut writer) = self.begin_blob(&descriptor)? {
             writer.restart()?;
-            writer.write_all(bytes).with_context(|| format!("writing blob {}", descriptor.digest()))?;
+            writer
+                .write_all(bytes)
+                .with_context(|| format!("writing blob {}", descriptor.digest()))?;
             writer.commit()?;
         }
         Ok(descriptor)
@@ -245,7 +262,8 @@ impl Layout {
     /// The image that a name stands for: the manifest of one platform, through indexes if need be.
     ///
     /// # Errors
-    /// No such name; no image for the platform (those that are there are listed); a document that is missing or bad.
+    /// No such name; no image for the platform (those that are there are listed); a document that
+    /// is missing or bad.
     pub fn resolve(&self, tag: Option<&str>, platform: &Platform) -> Result<Descriptor> {
         let found = self.find(tag, None, Some(platform))?;
         self.choose(found, platform)
@@ -303,7 +321,8 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_data()
 }
 
-/// Opens a file of a layout that somebody may have handed to us: a regular one, without waiting for anybody.
+/// Opens a file of a layout that somebody may have handed to us: a regular one, without waiting for
+/// anybody.
 fn open_regular(path: &Path) -> Result<File> {
     let nonblocking = i32::try_from(OFlags::NONBLOCK.bits())?;
     let file = File::options().read(true).custom_flags(nonblocking).open(path);
@@ -315,7 +334,10 @@ fn open_regular(path: &Path) -> Result<File> {
 /// Reads a file of at most `limit` bytes.
 fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    open_regular(path)?.take(limit + 1).read_to_end(&mut bytes).with_context(|| path.display().to_string())?;
+    open_regular(path)?
+        .take(limit + 1)
+        .read_to_end(&mut bytes)
+        .with_context(|| path.display().to_string())?;
     ensure!(bytes.len() as u64 <= limit, "{}: more than {limit} bytes", path.display());
     Ok(bytes)
 }

@@ -31,8 +31,8 @@ pub struct Tar {
 const MOST: usize = 100_000;
 
 impl Tar {
-    /// Reads the names in a tar file. One that is compressed as a whole is decompressed into a temporary file, which may
-    /// have `max_size` bytes.
+    /// Reads the names in a tar file. One that is compressed as a whole is decompressed into a
+    /// temporary file, which may have `max_size` bytes.
     ///
     /// # Errors
     /// It is not there, not a tar file, or too large.
@@ -42,7 +42,8 @@ impl Tar {
         ensure!(file.metadata()?.is_file(), "{} is not a regular file", path.display());
         let file = plain(file, max_size).with_context(doing)?;
         let mut tar = Self { path: path.to_owned(), files: HashMap::new(), links: HashMap::new() };
-        tar.scan(file).with_context(|| format!("{} is not a tar file of an image", path.display()))?;
+        tar.scan(file)
+            .with_context(|| format!("{} is not a tar file of an image", path.display()))?;
         Ok(tar)
     }
 
@@ -55,14 +56,17 @@ impl Tar {
             ensure!(self.files.len() + self.links.len() < MOST, "more than {MOST} files");
             match entry.header().entry_type() {
                 EntryType::Regular | EntryType::Continuous => {
-                    let extent = Extent::new(Arc::clone(&shared), entry.raw_file_position(), entry.size());
+                    let extent =
+                        Extent::new(Arc::clone(&shared), entry.raw_file_position(), entry.size());
                     self.files.insert(name, extent);
                 }
                 // Docker wrote a layer that it had written before as a link to it.
                 kind @ (EntryType::Symlink | EntryType::Link) => {
                     let target = entry.link_name()?.context("a link to nothing")?.into_owned();
-                    let beside =
-                        name.parent().filter(|_| kind == EntryType::Symlink).map(|parent| parent.join(&target));
+                    let beside = name
+                        .parent()
+                        .filter(|_| kind == EntryType::Symlink)
+                        .map(|parent| parent.join(&target));
                     self.links.insert(name, clean(&beside.unwrap_or(target)));
                 }
                 _ => {}
@@ -94,7 +98,11 @@ impl Tar {
     pub fn read(&self, name: &Path) -> Result<Vec<u8>> {
         let extent = self.extent(name)?;
         let (place, size) = (self.path.display(), extent.length());
-        ensure!(size <= DOCUMENT_LIMIT, "{place}: {}: {size} bytes are too many for a document", name.display());
+        ensure!(
+            size <= DOCUMENT_LIMIT,
+            "{place}: {}: {size} bytes are too many for a document",
+            name.display()
+        );
         let mut bytes = Vec::new();
         extent.clone().read_to_end(&mut bytes).with_context(|| place.to_string())?;
         Ok(bytes)
@@ -123,7 +131,8 @@ fn plain(mut file: File, max_size: u64) -> Result<File> {
     if compression == Compression::None {
         return Ok(file);
     }
-    let mut decompressed = tempfile::tempfile_in(crate::copy::spool_directory()).context("making a temporary file")?;
+    let mut decompressed =
+        tempfile::tempfile_in(crate::copy::spool_directory()).context("making a temporary file")?;
     let mut budget = Budget::new(max_size, interrupt::watch()?);
     each_piece(compression.reader(file)?, &mut budget, |piece| decompressed.write_all(piece))?;
     decompressed.seek(SeekFrom::Start(0))?;

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use anyhow::{Result, bail, ensure};
 use oci_spec::image::{Descriptor, Platform as Described};
 
-/// An operating system, an architecture and perhaps a variant of it, in Go's words: `linux/arm64/v8`.
+/// An operating system, an architecture and perhaps a variant of it, in Go's words:
+/// `linux/arm64/v8`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Platform {
     /// GOOS
@@ -31,7 +32,8 @@ impl Platform {
 
     /// How well an image for `offered` serves: the higher, the better; nothing if not at all.
     ///
-    /// A variant serves every later one of the same architecture, as an ARMv7 processor executes ARMv6 code.
+    /// A variant serves every later one of the same architecture, as an ARMv7 processor executes
+    /// ARMv6 code.
     #[must_use]
     pub fn served_by(&self, offered: &Self) -> Option<u32> {
         if self.os != offered.os || self.architecture != offered.architecture {
@@ -55,7 +57,10 @@ impl Platform {
     /// # Errors
     /// It does not.
     pub fn check(&self, offered: &Self) -> Result<()> {
-        ensure!(self.served_by(offered).is_some(), "there is no image for {self}, only for {offered}");
+        ensure!(
+            self.served_by(offered).is_some(),
+            "there is no image for {self}, only for {offered}"
+        );
         Ok(())
     }
 
@@ -75,7 +80,8 @@ impl Platform {
     pub fn choose<'a>(&self, entries: &'a [Descriptor]) -> Option<&'a Descriptor> {
         let mut best = None;
         for entry in entries {
-            let score = entry.platform().as_ref().and_then(|offered| self.served_by(&offered.into()));
+            let score =
+                entry.platform().as_ref().and_then(|offered| self.served_by(&offered.into()));
             if let Some(score) = score
                 && best.is_none_or(|(best, _)| score > best)
             {
@@ -104,16 +110,22 @@ impl FromStr for Platform {
         let words: Vec<&str> = text.split('/').collect();
         let plain = |word: &&str| {
             word.starts_with(|c: char| c.is_ascii_alphanumeric())
-                && word.chars().all(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+                && word
+                    .chars()
+                    .all(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
         };
         if !words.iter().all(plain) {
-            bail!("platform {text:?}: it is written os/architecture[/variant], as in linux/arm64/v8");
+            bail!(
+                "platform {text:?}: it is written os/architecture[/variant], as in linux/arm64/v8"
+            );
         }
         let (os, architecture, variant) = match words.as_slice() {
             [architecture] => ("linux", *architecture, None),
             [os, architecture] => (*os, *architecture, None),
             [os, architecture, variant] => (*os, *architecture, Some(*variant)),
-            _ => bail!("platform {text:?}: it is written os/architecture[/variant], as in linux/arm64/v8"),
+            _ => bail!(
+                "platform {text:?}: it is written os/architecture[/variant], as in linux/arm64/v8"
+            ),
         };
         let (architecture, implied) = go_names(architecture);
         let variant = variant.or(implied).map(str::to_owned);
@@ -132,13 +144,17 @@ impl Display for Platform {
 #[must_use]
 pub fn list(entries: &[Descriptor]) -> String {
     let name = |entry: &Descriptor| {
-        entry.platform().as_ref().map_or_else(|| "unknown".to_owned(), |platform| Platform::from(platform).to_string())
+        entry
+            .platform()
+            .as_ref()
+            .map_or_else(|| "unknown".to_owned(), |platform| Platform::from(platform).to_string())
     };
     let names: Vec<String> = entries.iter().map(name).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// Go's name of an architecture that Rust, Debian or the kernel name otherwise, and the variant it implies.
+/// Go's name of an architecture that Rust, Debian or the kernel name otherwise, and the variant it
+/// implies.
 fn go_names(architecture: &str) -> (&str, Option<&str>) {
     match architecture {
         "x86_64" => ("amd64", None),
@@ -179,11 +195,19 @@ mod tests {
             ("armhf", "linux/arm", true),
             ("linux/riscv64", "linux/riscv64", true),
         ] {
-            assert_eq!(platform(wanted).served_by(&platform(offered)).is_some(), serves, "{wanted} {offered}");
+            assert_eq!(
+                platform(wanted).served_by(&platform(offered)).is_some(),
+                serves,
+                "{wanted} {offered}"
+            );
         }
         let arm = platform("linux/arm/v7");
-        assert!(arm.served_by(&platform("linux/arm/v6")) > arm.served_by(&platform("linux/arm/v5")));
-        assert!(arm.served_by(&platform("linux/arm/v7")) > arm.served_by(&platform("linux/arm/v6")));
+        assert!(
+            arm.served_by(&platform("linux/arm/v6")) > arm.served_by(&platform("linux/arm/v5"))
+        );
+        assert!(
+            arm.served_by(&platform("linux/arm/v7")) > arm.served_by(&platform("linux/arm/v6"))
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What a copy says while it goes on: bars on a terminal, lines elsewhere, JSON for programs, or nothing.
+//! What a copy says while it goes on: bars on a terminal, lines elsewhere, JSON for programs, or
+//! nothing.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -82,7 +83,8 @@ impl Item {
         match &self.progress {
             Progress::Quiet => {}
             Progress::Lines => {
-                let line = format!("{} {}: {}", short(&self.descriptor), HumanBytes(size), outcome.word());
+                let line =
+                    format!("{} {}: {}", short(&self.descriptor), HumanBytes(size), outcome.word());
                 // There is nobody to tell that standard error is gone.
                 let _ = writeln!(std::io::stderr(), "{line}");
             }

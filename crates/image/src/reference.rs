@@ -95,7 +95,8 @@ impl Remote {
             _ => host,
         };
         ensure!(
-            host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']')),
+            host.chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']')),
             "{host:?} is not the name of a host"
         );
         if let Some((_, port)) = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
@@ -116,7 +117,8 @@ impl Local {
     /// Reads what comes behind `oci:`, `oci-archive:` or `docker-archive:`.
     fn parse(text: &str) -> Result<Self> {
         let (rest, digest) = split_digest(text)?;
-        let (path, tag) = rest.split_once(':').map_or((rest, None), |(path, tag)| (path, Some(tag)));
+        let (path, tag) =
+            rest.split_once(':').map_or((rest, None), |(path, tag)| (path, Some(tag)));
         ensure!(!path.is_empty(), "there is no path");
         if let Some(tag) = tag {
             ensure!(
@@ -140,7 +142,9 @@ impl FromStr for Reference {
             Some(("oci", rest)) => Local::parse(rest).map(Self::Layout),
             Some(("oci-archive", rest)) => Local::parse(rest).map(Self::OciArchive),
             Some(("docker-archive", rest)) => Local::parse(rest).map(Self::DockerArchive),
-            _ => bail!("reference {text:?}: it begins with none of docker://, oci:, oci-archive: and docker-archive:"),
+            _ => bail!(
+                "reference {text:?}: it begins with none of docker://, oci:, oci-archive: and docker-archive:"
+            ),
         };
         parsed.map_err(|error| anyhow::anyhow!("reference {text:?}: {error:#}"))
     }
@@ -171,12 +175,17 @@ impl Display for Local {
     }
 }
 
-fn write_selector(f: &mut fmt::Formatter<'_>, tag: Option<&str>, digest: Option<&Digest>) -> fmt::Result {
+fn write_selector(
+    f: &mut fmt::Formatter<'_>,
+    tag: Option<&str>,
+    digest: Option<&Digest>,
+) -> fmt::Result {
     tag.map_or(Ok(()), |tag| write!(f, ":{tag}"))?;
     digest.map_or(Ok(()), |digest| write!(f, "@{digest}"))
 }
 
-/// `name@sha256:…`: a digest at the end belongs to the reference, any other `@` to the name before it.
+/// `name@sha256:…`: a digest at the end belongs to the reference, any other `@` to the name before
+/// it.
 fn split_digest(text: &str) -> Result<(&str, Option<Digest>)> {
     match text.rsplit_once('@') {
         Some((rest, digest)) if digest.contains(':') && !digest.contains('/') => {
@@ -186,7 +195,8 @@ fn split_digest(text: &str) -> Result<(&str, Option<Digest>)> {
     }
 }
 
-/// Whether the first part of a name is a host: it has a dot or a port, or is `localhost`. So Docker has it.
+/// Whether the first part of a name is a host: it has a dot or a port, or is `localhost`. So Docker
+/// has it.
 fn is_host(part: &str) -> bool {
     part == "localhost" || part.contains(['.', ':'])
 }
@@ -196,7 +206,9 @@ fn is_repository(name: &str) -> bool {
     let part_is_good = |part: &str| {
         let alphanumeric = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit();
         let separators = part.split(|c| alphanumeric(&c)).filter(|separator| !separator.is_empty());
-        let good = |separator: &str| matches!(separator, "." | "_" | "__") || separator.chars().all(|c| c == '-');
+        let good = |separator: &str| {
+            matches!(separator, "." | "_" | "__") || separator.chars().all(|c| c == '-')
+        };
         part.starts_with(|c| alphanumeric(&c))
             && part.ends_with(|c| alphanumeric(&c))
             && separators.into_iter().all(good)
@@ -210,15 +222,21 @@ fn is_repository(name: &str) -> bool {
 /// It is not one.
 pub fn check_tag(tag: &str) -> Result<()> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let good = tag.len() <= 128 && tag.starts_with(word) && tag.chars().all(|c| word(c) || matches!(c, '.' | '-'));
-    ensure!(good, "{tag:?} is not a tag: at most 128 letters, digits, and (not in the beginning) . and -");
+    let good = tag.len() <= 128
+        && tag.starts_with(word)
+        && tag.chars().all(|c| word(c) || matches!(c, '.' | '-'));
+    ensure!(
+        good,
+        "{tag:?} is not a tag: at most 128 letters, digits, and (not in the beginning) . and -"
+    );
     Ok(())
 }
 
 /// The grammar of `org.opencontainers.image.ref.name` (image-spec, annotations.md).
 fn is_ref_name(name: &str) -> bool {
     let component_is_good = |component: &str| {
-        let mut separators = component.split(|c: char| c.is_ascii_alphanumeric()).filter(|text| !text.is_empty());
+        let mut separators =
+            component.split(|c: char| c.is_ascii_alphanumeric()).filter(|text| !text.is_empty());
         component.starts_with(|c: char| c.is_ascii_alphanumeric())
             && component.ends_with(|c: char| c.is_ascii_alphanumeric())
             && separators.all(|text| matches!(text, "-" | "." | "_" | ":" | "@" | "+" | "--"))
@@ -251,7 +269,12 @@ mod tests {
             let digest = if has_digest { DIGEST } else { "" };
             let remote = Remote::parse(&format!("{text}{digest}")).unwrap();
             assert_eq!(
-                (remote.host.as_str(), remote.repository.as_str(), remote.tag.as_deref(), remote.digest.is_some()),
+                (
+                    remote.host.as_str(),
+                    remote.repository.as_str(),
+                    remote.tag.as_deref(),
+                    remote.digest.is_some()
+                ),
                 (host, repository, tag, has_digest),
                 "{text}"
             );
@@ -263,10 +286,21 @@ mod tests {
     #[test]
     fn files() {
         let Reference::Layout(local) = "oci:/tmp/x:a/b:1.2--3".parse().unwrap() else { panic!() };
-        assert_eq!((local.path, local.tag.as_deref()), (PathBuf::from("/tmp/x"), Some("a/b:1.2--3")));
-        let Reference::Layout(local) = format!("oci:x@y@{DIGEST}").parse().unwrap() else { panic!() };
-        assert_eq!((local.path, local.tag, local.digest.is_some()), (PathBuf::from("x@y"), None, true));
-        let Reference::DockerArchive(local) = "docker-archive:f.tar:nginx:1".parse().unwrap() else { panic!() };
+        assert_eq!(
+            (local.path, local.tag.as_deref()),
+            (PathBuf::from("/tmp/x"), Some("a/b:1.2--3"))
+        );
+        let Reference::Layout(local) = format!("oci:x@y@{DIGEST}").parse().unwrap() else {
+            panic!()
+        };
+        assert_eq!(
+            (local.path, local.tag, local.digest.is_some()),
+            (PathBuf::from("x@y"), None, true)
+        );
+        let Reference::DockerArchive(local) = "docker-archive:f.tar:nginx:1".parse().unwrap()
+        else {
+            panic!()
+        };
         assert_eq!((local.path, local.tag.as_deref()), (PathBuf::from("f.tar"), Some("nginx:1")));
         assert!(matches!("oci-archive:f.tar".parse().unwrap(), Reference::OciArchive(_)));
     }
@@ -274,7 +308,14 @@ mod tests {
     #[test]
     fn written_as_read() {
         let with_digest = format!("docker://h:1/a:t@{DIGEST}");
-        for text in ["docker://h.io/a:t", &with_digest, "oci:d", "oci:d:t", "oci-archive:f:t", "docker-archive:f"] {
+        for text in [
+            "docker://h.io/a:t",
+            &with_digest,
+            "oci:d",
+            "oci:d:t",
+            "oci-archive:f:t",
+            "docker-archive:f",
+        ] {
             assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
         }
     }

@@ -7,9 +7,9 @@
 //! | `upload.rs` | `POST`, `PATCH`, `GET`, `PUT` `/v2/NAME/blobs/uploads/`: in one piece, in chunks, or from another repository |
 //! | `listing.rs` | `GET` `/v2/NAME/tags/list`, `/v2/NAME/referrers/…`, page by page |
 //!
-//! What every request needs is here: the credentials that the registry asks for ([`auth`]), the rules for where it may send
-//! us ([`directions`]), another attempt when it is overloaded or the line broke (`retry`), and an error that says what the
-//! registry said ([`failure`]).
+//! What every request needs is here: the credentials that the registry asks for ([`auth`]), the
+//! rules for where it may send us ([`directions`]), another attempt when it is overloaded or the
+//! line broke (`retry`), and an error that says what the registry said ([`failure`]).
 
 pub mod auth;
 mod blobs;
@@ -90,26 +90,32 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Makes ready to speak to a registry. Nothing is sent, except to find out whether it speaks TLS when it need not.
+    /// Makes ready to speak to a registry. Nothing is sent, except to find out whether it speaks
+    /// TLS when it need not.
     ///
     /// # Errors
-    /// A certificate that cannot be read; with `insecure`, a registry that cannot be reached at all.
+    /// A certificate that cannot be read; with `insecure`, a registry that cannot be reached at
+    /// all.
     pub async fn connect(host: &str, connection: &Connection) -> Result<Self> {
         let address = if host == DOCKER_HUB { "registry-1.docker.io" } else { host };
         let parse = |scheme: &str| {
-            Url::parse(&format!("{scheme}://{address}/v2/")).with_context(|| format!("registry {host:?}"))
+            Url::parse(&format!("{scheme}://{address}/v2/"))
+                .with_context(|| format!("registry {host:?}"))
         };
         let silence = connection.silence;
         let mut base = parse("https")?;
         let directions = Directions::new(&base, connection.insecure);
         let builder = |policy: Policy| -> Result<ClientBuilder> {
-            let builder = tls::client(host, connection)?.redirect(policy).dns_resolver(directions.clone());
+            let builder =
+                tls::client(host, connection)?.redirect(policy).dns_resolver(directions.clone());
             Ok(builder.https_only(!connection.insecure))
         };
         let http = "setting up HTTP";
-        let client = builder(directions.redirects())?.read_timeout(silence).build().context(http)?;
+        let client =
+            builder(directions.redirects())?.read_timeout(silence).build().context(http)?;
         let uploads = builder(directions.redirects())?.build().context(http)?;
-        let tokens = builder(Directions::same_server())?.read_timeout(silence).build().context(http)?;
+        let tokens =
+            builder(Directions::same_server())?.read_timeout(silence).build().context(http)?;
         if connection.insecure
             && let Err(error) = client.get(base.clone()).send().await
             && error.is_connect()
@@ -118,7 +124,16 @@ impl Registry {
         }
         let auth = auth::Auth::default();
         let connection = connection.clone();
-        Ok(Self { host: host.to_owned(), base, client, uploads, tokens, directions, connection, auth })
+        Ok(Self {
+            host: host.to_owned(),
+            base,
+            client,
+            uploads,
+            tokens,
+            directions,
+            connection,
+            auth,
+        })
     }
 
     /// Its name, as in references and auth files.
@@ -132,7 +147,8 @@ impl Registry {
     /// # Errors
     /// It is not, does not, or refuses them.
     pub async fn ping(&self) -> Result<()> {
-        let response = self.send(&Scope::none(), Method::GET, &self.base, |request| request).await?;
+        let response =
+            self.send(&Scope::none(), Method::GET, &self.base, |request| request).await?;
         self.expect(response, &[StatusCode::OK], "/v2/").await.map(drop)
     }
 
@@ -143,7 +159,9 @@ impl Registry {
 
     /// The address of something in a repository.
     fn url(&self, repository: &str, rest: &str) -> Result<Url> {
-        self.base.join(&format!("{repository}/{rest}")).with_context(|| format!("{repository}/{rest}"))
+        self.base
+            .join(&format!("{repository}/{rest}"))
+            .with_context(|| format!("{repository}/{rest}"))
     }
 
     /// Sends a request until it is answered for good, or there were too many attempts.
@@ -187,20 +205,26 @@ impl Registry {
         }
         let response = client.execute(request).await.with_context(|| self.host.clone())?;
         // Nor may anybody ask whom the registry has sent us to.
-        if response.status() != StatusCode::UNAUTHORIZED || response.url().origin() != self.base.origin() {
+        if response.status() != StatusCode::UNAUTHORIZED
+            || response.url().origin() != self.base.origin()
+        {
             return Ok(response);
         }
         let credentials = self.credentials(scope)?;
-        let header = self.auth.answer(self, scope, &response, (known, credentials.as_ref())).await?;
+        let header =
+            self.auth.answer(self, scope, &response, (known, credentials.as_ref())).await?;
         let Some(header) = header else {
-            return Err(self.failure(response, "").await).with_context(|| self.who(credentials.as_ref()));
+            return Err(self.failure(response, "").await)
+                .with_context(|| self.who(credentials.as_ref()));
         };
-        // A body that is read as it is sent cannot be sent twice: the caller begins anew, with what we know now.
+        // A body that is read as it is sent cannot be sent twice: the caller begins anew, with what
+        // we know now.
         let Some(mut request) = again else { return Ok(response) };
         request.headers_mut().insert(AUTHORIZATION, header);
         let response = client.execute(request).await.with_context(|| self.host.clone())?;
         if response.status() == StatusCode::UNAUTHORIZED {
-            return Err(self.failure(response, "").await).with_context(|| self.who(credentials.as_ref()));
+            return Err(self.failure(response, "").await)
+                .with_context(|| self.who(credentials.as_ref()));
         }
         Ok(response)
     }
@@ -224,7 +248,12 @@ impl Registry {
     ///
     /// # Errors
     /// A [`RegistryError`] of what the registry said instead.
-    async fn expect(&self, response: Response, good: &[StatusCode], what: &str) -> Result<Response> {
+    async fn expect(
+        &self,
+        response: Response,
+        good: &[StatusCode],
+        what: &str,
+    ) -> Result<Response> {
         if good.contains(&response.status()) {
             return Ok(response);
         }
@@ -240,7 +269,11 @@ impl Registry {
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.with_context(|| self.host.clone())? {
             bytes.extend_from_slice(&chunk);
-            ensure!(bytes.len() as u64 <= limit, "{}: an answer of more than {limit} bytes", self.host);
+            ensure!(
+                bytes.len() as u64 <= limit,
+                "{}: an answer of more than {limit} bytes",
+                self.host
+            );
         }
         Ok(bytes)
     }

@@ -1,4 +1,5 @@
-//! The runtime that containers are handed to: `orlop`, or what `--runtime` names. A program like any other to us.
+//! The runtime that containers are handed to: `orlop`, or what `--runtime` names. A program like
+//! any other to us.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -42,18 +43,26 @@ impl Runtime {
         self.program.display().to_string()
     }
 
-    /// Tells one program from another; nothing when there is none, or it is not where we can see it.
+    /// Tells one program from another; nothing when there is none, or it is not where we can see
+    /// it.
     #[must_use]
     pub fn fingerprint(&self) -> Option<String> {
         let in_path = || {
             let path = std::env::var_os("PATH")?;
-            std::env::split_paths(&path).map(|directory| directory.join(&self.program)).find(|file| file.is_file())
+            std::env::split_paths(&path)
+                .map(|directory| directory.join(&self.program))
+                .find(|file| file.is_file())
         };
-        let file = if self.program.components().count() > 1 { Some(self.program.clone()) } else { in_path() };
+        let file = if self.program.components().count() > 1 {
+            Some(self.program.clone())
+        } else {
+            in_path()
+        };
         fingerprint(&file?)
     }
 
-    /// What its `spec` gives for the user that we are. It is written into the directory `scratch` and removed again.
+    /// What its `spec` gives for the user that we are. It is written into the directory `scratch`
+    /// and removed again.
     ///
     /// # Errors
     /// It cannot be run, or fails; what it writes is no config.json.
@@ -77,5 +86,12 @@ impl Runtime {
 #[must_use]
 pub fn fingerprint(file: &Path) -> Option<String> {
     let status = file.metadata().ok()?;
-    Some(format!("{}-{}-{}-{}-{}", status.dev(), status.ino(), status.len(), status.mtime(), status.mtime_nsec()))
+    Some(format!(
+        "{}-{}-{}-{}-{}",
+        status.dev(),
+        status.ino(),
+        status.len(),
+        status.mtime(),
+        status.mtime_nsec()
+    ))
 }

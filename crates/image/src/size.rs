@@ -26,7 +26,11 @@ pub fn show_size(bytes: u64) -> String {
         tenths /= 1024;
         unit += 1;
     }
-    if unit == 0 { format!("{bytes} B") } else { format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]) }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+    }
 }
 
 #[cfg(test)]
@@ -35,13 +39,21 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, size) in [("0", 0), ("17", 17), ("1k", 1024), ("3M", 3 << 20), ("64g", 64 << 30), ("2T", 2 << 40)] {
+        for (text, size) in [
+            ("0", 0),
+            ("17", 17),
+            ("1k", 1024),
+            ("3M", 3 << 20),
+            ("64g", 64 << 30),
+            ("2T", 2 << 40),
+        ] {
             assert_eq!(parse_size(text), Ok(size), "{text}");
         }
         for text in ["", "k", "1x", "-1", "+1", "1.5g", "99999999999t", "1kk", "ü"] {
             assert!(parse_size(text).is_err(), "{text}");
         }
-        for (size, text) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB")] {
+        for (size, text) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB")]
+        {
             assert_eq!(show_size(size), text);
         }
     }

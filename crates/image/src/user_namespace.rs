@@ -1,5 +1,5 @@
-//! What an ordinary user needs to make a root filesystem: a user namespace in which he is root. There he may enter and
-//! change directories of his own whatever their mode, and mount an overlay.
+//! What an ordinary user needs to make a root filesystem: a user namespace in which he is root.
+//! There he may enter and change directories of his own whatever their mode, and mount an overlay.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -7,7 +7,8 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, unshare};
 
-/// Enters a new one, in which our user and group are root and nobody else exists. We must have one thread.
+/// Enters a new one, in which our user and group are root and nobody else exists. We must have one
+/// thread.
 ///
 /// # Errors
 /// The machine does not let ordinary users have one.
@@ -23,5 +24,6 @@ pub fn enter(more: CloneFlags) -> Result<()> {
 
 fn write(path: &str, text: &str) -> Result<()> {
     let file = OpenOptions::new().write(true).open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| format!("writing {text:?} to {path}"))
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("writing {text:?} to {path}"))
 }

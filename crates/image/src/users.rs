@@ -1,5 +1,5 @@
-//! Who `Config.User` of an image is: numbers, or names of the image's own /etc/passwd and /etc/group
-//! (conversion.md, "Config.User").
+//! Who `Config.User` of an image is: numbers, or names of the image's own /etc/passwd and
+//! /etc/group (conversion.md, "Config.User").
 
 use std::io::Read;
 
@@ -41,7 +41,8 @@ fn resolve(user: &str, read: impl Fn(&str) -> Result<String>) -> Result<User> {
         None => (user, None),
     };
     let by_number = if name.is_empty() { Some(0) } else { number(name) };
-    let passwd = if by_number.is_some() && group.is_some() { String::new() } else { read("etc/passwd")? };
+    let passwd =
+        if by_number.is_some() && group.is_some() { String::new() } else { read("etc/passwd")? };
     let mut entries = passwd.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
@@ -53,8 +54,8 @@ fn resolve(user: &str, read: impl Fn(&str) -> Result<String>) -> Result<User> {
         found.gid = entries.find(|(_, other, _)| *other == uid).map_or(0, |(_, _, gid)| gid);
     } else {
         let entry = entries.find(|(other, _, _)| *other == name);
-        let (_, uid, gid) =
-            entry.with_context(|| format!("Config.User: no user {name:?} in the image's /etc/passwd"))?;
+        let (_, uid, gid) = entry
+            .with_context(|| format!("Config.User: no user {name:?} in the image's /etc/passwd"))?;
         (found.uid, found.gid) = (uid, gid);
     }
     if let Some(group) = group {
@@ -63,13 +64,19 @@ fn resolve(user: &str, read: impl Fn(&str) -> Result<String>) -> Result<User> {
             None => {
                 let groups = read("etc/group")?;
                 let gid = groups.lines().filter_map(group_of).find(|(name, _, _)| *name == group);
-                gid.with_context(|| format!("Config.User: no group {group:?} in the image's /etc/group"))?.1
+                gid.with_context(|| {
+                    format!("Config.User: no group {group:?} in the image's /etc/group")
+                })?
+                .1
             }
         };
     } else if by_number.is_none() {
         let groups = read("etc/group")?;
         let member = |members: &str| members.split(',').any(|member| member.trim() == name);
-        let more = groups.lines().filter_map(group_of).filter(|(_, gid, members)| *gid != found.gid && member(members));
+        let more = groups
+            .lines()
+            .filter_map(group_of)
+            .filter(|(_, gid, members)| *gid != found.gid && member(members));
         found.groups = more.map(|(_, gid, _)| gid).collect();
         found.groups.sort_unstable();
         found.groups.dedup();

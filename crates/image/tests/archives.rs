@@ -1,4 +1,5 @@
-//! `oci-archive:` and `docker-archive:`, and Docker's schema 2: what skopeo writes we read, what we write it reads
+//! `oci-archive:` and `docker-archive:`, and Docker's schema 2: what skopeo writes we read, what we
+//! write it reads
 
 use std::fs;
 use std::path::Path;
@@ -10,9 +11,16 @@ use crate::support::tree::assert_same;
 use crate::support::{Image, Layer, Place, Registry, Stored, json, judge, program, run};
 
 fn image() -> Image {
-    let lower =
-        Layer::new().dir("./", 0o755).dir("etc", 0o755).file("etc/motd", 0o644, b"hello\n").link("l", "etc/motd");
-    let upper = Layer::new().dir("./", 0o755).file("etc/.wh.motd", 0o644, b"").file("run.sh", 0o755, b"#!/bin/sh\n");
+    let lower = Layer::new()
+        .dir("./", 0o755)
+        .dir("etc", 0o755)
+        .file("etc/motd", 0o644, b"hello\n")
+        .link("l", "etc/motd");
+    let upper = Layer::new().dir("./", 0o755).file("etc/.wh.motd", 0o644, b"").file(
+        "run.sh",
+        0o755,
+        b"#!/bin/sh\n",
+    );
     let image = Image::new().layer(&lower, Stored::Gzip).layer(&upper, Stored::Gzip);
     image.config(json!({ "Cmd": ["/run.sh"], "Labels": { "a": "b" }, "StopSignal": "SIGQUIT" }))
 }
@@ -75,7 +83,8 @@ impl Stage {
 
 /// The bytes of a layout's config, and the ids of its layers.
 fn config(layout: &Path) -> (Vec<u8>, Value) {
-    let bytes = fs::read(blob(layout, manifest(layout)["config"]["digest"].as_str().unwrap())).unwrap();
+    let bytes =
+        fs::read(blob(layout, manifest(layout)["config"]["digest"].as_str().unwrap())).unwrap();
     let diff_ids = serde_json::from_slice::<Value>(&bytes).unwrap()["rootfs"]["diff_ids"].clone();
     (bytes, diff_ids)
 }
@@ -92,7 +101,12 @@ fn archives_of_a_layout() {
         assert_eq!(manifest(&stage.0.path("back")), manifest(&stage.0.path("layout")), "{from}");
         fs::remove_dir_all(stage.0.path("back")).unwrap();
     }
-    let refused = ["copy", "--quiet", &stage.written("oci-archive:theirs.tar:other"), &stage.written("oci:none:x")];
+    let refused = [
+        "copy",
+        "--quiet",
+        &stage.written("oci-archive:theirs.tar:other"),
+        &stage.written("oci:none:x"),
+    ];
     run(refused).refused().says("other").says("name");
     assert!(!stage.0.path("none").exists());
 }
@@ -104,17 +118,23 @@ fn archives_of_docker() {
     stage.copy("oci:layout", "docker-archive:ours.tar:example.org/a:one");
     stage.skopeo("docker-archive:ours.tar:example.org/a:one", "oci:seen:x");
     assert_eq!(config(&stage.0.path("seen")).1, config(&layout).1, "skopeo sees the same layers");
-    let listed = judge("skopeo", &["inspect", "--config", &stage.written("docker-archive:ours.tar")]);
+    let listed =
+        judge("skopeo", &["inspect", "--config", &stage.written("docker-archive:ours.tar")]);
     assert_eq!(serde_json::from_str::<Value>(&listed).unwrap()["config"]["StopSignal"], "SIGQUIT");
     stage.skopeo("oci:layout:test", "docker-archive:theirs.tar:example.org/a:one");
-    for (at, from) in ["theirs.tar:example.org/a:one", "theirs.tar", "ours.tar:example.org/a:one"].iter().enumerate() {
+    for (at, from) in ["theirs.tar:example.org/a:one", "theirs.tar", "ours.tar:example.org/a:one"]
+        .iter()
+        .enumerate()
+    {
         let back = format!("back{at}");
         stage.copy(&format!("docker-archive:{from}"), &format!("oci:{back}:x"));
         assert_eq!(config(&stage.0.path(&back)).1, config(&layout).1, "{from}");
         stage.is_the_same_tree(&back);
     }
     let other = stage.written("docker-archive:theirs.tar:example.org/b:one");
-    run(["copy", "--quiet", &other, &stage.written("oci:none:x")]).refused().says("example.org/a:one");
+    run(["copy", "--quiet", &other, &stage.written("oci:none:x")])
+        .refused()
+        .says("example.org/a:one");
     assert!(!stage.0.path("none").exists());
 }
 
@@ -206,14 +226,16 @@ fn archives_that_are_too_large() {
     judge("tar", &["-C", &stage.path("layout"), "-czf", &stage.path("bomb"), "."]);
     let (bomb, orlop) = (stage.written("oci-archive:bomb"), program::orlop());
     let (bundle, layout) = (stage.path("bundle"), stage.written("oci:to"));
-    let unpack = ["unpack", "--quiet", "--runtime", orlop.to_str().unwrap(), &bomb, &bundle, "--max-size"];
+    let unpack =
+        ["unpack", "--quiet", "--runtime", orlop.to_str().unwrap(), &bomb, &bundle, "--max-size"];
     run(unpack.iter().chain(&["16m"])).refused().says("--max-size");
     run(["copy", "--quiet", "--max-size", "16m", &bomb, &layout]).refused().says("--max-size");
     let layer = Layer::new().file("zeros", 0o644, &vec![0; 32 << 20]);
     Image::new().layer(&layer, Stored::Gzip).write(&stage.0.path("large"));
     let (large, to) = (stage.written("oci:large"), stage.written("docker-archive:to.tar"));
     run(["copy", "--quiet", "--max-size", "16m", &large, &to]).refused().says("--max-size");
-    let mut names: Vec<_> = fs::read_dir(stage.0.dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let mut names: Vec<_> =
+        fs::read_dir(stage.0.dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["bomb", "large", "layout"]);
     run(unpack.iter().chain(&["64m"])).ok();

@@ -1,4 +1,5 @@
-//! Layers that want out, or that want more than they should get. Whatever they do, nothing changes outside.
+//! Layers that want out, or that want more than they should get. Whatever they do, nothing changes
+//! outside.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -63,7 +64,10 @@ fn absolute_names_are_names_in_the_tree() {
 fn dots_are_refused() {
     for name in ["../evil", "a/../../evil", "..", "a/..", "/../evil", "./.././evil"] {
         Victim::new().refused(&[Layer::new().file(name, 0o644, b"")], "\"..\"");
-        Victim::new().refused(&[Layer::new().pax(&[("path", name.as_bytes())]).file("x", 0o644, b"")], "\"..\"");
+        Victim::new().refused(
+            &[Layer::new().pax(&[("path", name.as_bytes())]).file("x", 0o644, b"")],
+            "\"..\"",
+        );
         Victim::new().refused(&[Layer::new().hard_link("x", name)], "\"..\"");
         Victim::new().refused(&[Layer::new().dir(name, 0o777)], "\"..\"");
     }
@@ -73,9 +77,13 @@ fn dots_are_refused() {
 fn writing_through_a_link() {
     for relative in [false, true] {
         let victim = Victim::new();
-        let target =
-            if relative { format!("{}{}", "../".repeat(20), &victim.name()[1..]) } else { victim.name().to_owned() };
-        let rootfs = victim.unpack(&[Layer::new().link("x", &target).file("x/evil", 0o644, b"").dir("x/dir", 0)]);
+        let target = if relative {
+            format!("{}{}", "../".repeat(20), &victim.name()[1..])
+        } else {
+            victim.name().to_owned()
+        };
+        let rootfs = victim
+            .unpack(&[Layer::new().link("x", &target).file("x/evil", 0o644, b"").dir("x/dir", 0)]);
         assert!(victim.inside(&rootfs).join("evil").exists());
     }
 }
@@ -105,7 +113,11 @@ fn a_link_swapped_in_by_a_later_layer() {
     let victim = Victim::new();
     let layers = [
         Layer::new().dir("d", 0o755).dir("d/e", 0o755).file("d/e/f", 0o644, b""),
-        Layer::new().file("d/e/g", 0o644, b"").link("d", victim.name()).file("d/e/evil", 0o644, b"").dir("d", 0o755),
+        Layer::new()
+            .file("d/e/g", 0o644, b"")
+            .link("d", victim.name())
+            .file("d/e/evil", 0o644, b"")
+            .dir("d", 0o755),
         Layer::new().file("d/evil", 0o644, b"").file("d/.wh.secret", 0o644, b""),
     ];
     let rootfs = victim.unpack(&layers);
@@ -117,7 +129,10 @@ fn hard_links_to_the_outside() {
     let victim = Victim::new();
     let secret = format!("{}/secret", victim.name());
     victim.refused(&[Layer::new().hard_link("x", &secret)], "which is not there");
-    victim.refused(&[Layer::new().link("l", victim.name()).hard_link("x", "l/secret")], "which is not there");
+    victim.refused(
+        &[Layer::new().link("l", victim.name()).hard_link("x", "l/secret")],
+        "which is not there",
+    );
     // A second name of a link, and then through it: it is replaced, not followed.
     let layer = Layer::new().link("l", &secret).hard_link("x", "l").file("x", 0o644, b"evil");
     let rootfs = victim.unpack(&[layer]);
@@ -141,7 +156,8 @@ fn whiteouts_through_a_link() {
     }
     // The link itself may go.
     let victim = Victim::new();
-    let rootfs = victim.unpack(&[Layer::new().link("l", victim.name()), Layer::new().file(".wh.l", 0o644, b"")]);
+    let rootfs = victim
+        .unpack(&[Layer::new().link("l", victim.name()), Layer::new().file(".wh.l", 0o644, b"")]);
     assert!(rootfs.join("l").symlink_metadata().is_err());
 }
 
@@ -156,19 +172,27 @@ fn whiteouts_of_dots() {
 #[test]
 fn what_is_removed_is_not_followed() {
     let victim = Victim::new();
-    let lower =
-        Layer::new().dir("d", 0o755).link("d/l", victim.name()).link("d/s", &format!("{}/secret", victim.name()));
+    let lower = Layer::new()
+        .dir("d", 0o755)
+        .link("d/l", victim.name())
+        .link("d/s", &format!("{}/secret", victim.name()));
     victim.unpack(&[lower.clone(), Layer::new().file(".wh.d", 0o644, b"")]);
     let victim = Victim::new();
     victim.unpack(&[lower, Layer::new().file("d", 0o644, b"")]);
 }
 
-/// Nothing is written into a device or waits for the other end of a fifo: what is in the way is replaced, or an error.
+/// Nothing is written into a device or waits for the other end of a fifo: what is in the way is
+/// replaced, or an error.
 #[test]
 fn devices_and_fifos_are_not_opened() {
-    for (kind, major, minor) in [(EntryType::Char, 1, 3), (EntryType::Block, 7, 0), (EntryType::Fifo, 0, 0)] {
+    for (kind, major, minor) in
+        [(EntryType::Char, 1, 3), (EntryType::Block, 7, 0), (EntryType::Fifo, 0, 0)]
+    {
         let node = || Layer::new().node("x", kind, major, minor);
-        for layers in [vec![node().file("x", 0o644, b"new")], vec![node(), Layer::new().file("x", 0o644, b"new")]] {
+        for layers in [
+            vec![node().file("x", 0o644, b"new")],
+            vec![node(), Layer::new().file("x", 0o644, b"new")],
+        ] {
             let victim = Victim::new();
             let rootfs = victim.unpack(&layers);
             assert_eq!(fs::read(rootfs.join("x")).unwrap(), b"new");
@@ -178,13 +202,17 @@ fn devices_and_fifos_are_not_opened() {
         let rootfs = victim.unpack(&[node().hard_link("y", "x").file("y", 0o644, b"new")]);
         assert!(!rootfs.join("x").symlink_metadata().unwrap().is_file());
         Victim::new().refused(&[node().file("x/y", 0o644, b"")], "is in the way");
-        Victim::new().refused(&[node(), Layer::new().file("x/.wh..wh..opq", 0o644, b"").file("x/y", 0o644, b"")], "x");
+        Victim::new().refused(
+            &[node(), Layer::new().file("x/.wh..wh..opq", 0o644, b"").file("x/y", 0o644, b"")],
+            "x",
+        );
         let victim = Victim::new();
         let rootfs = victim.unpack(&[node(), Layer::new().file(".wh.x", 0o644, b"")]);
         assert!(rootfs.join("x").symlink_metadata().is_err());
         // Attributes are given to the node itself.
         let victim = Victim::new();
-        let rootfs = victim.unpack(&[Layer::new().pax(&[("mtime", b"5")]).node("x", kind, major, minor)]);
+        let rootfs =
+            victim.unpack(&[Layer::new().pax(&[("mtime", b"5")]).node("x", kind, major, minor)]);
         assert_eq!(rootfs.join("x").symlink_metadata().unwrap().mtime(), 5);
     }
 }
@@ -224,7 +252,9 @@ fn deeper_than_a_path() {
     let step = "d/".repeat(45);
     let mut layer = Layer::new().dir(&step, 0o755).link("0", &step);
     for at in 0..60 {
-        layer = layer.dir(&format!("{at}/{step}"), 0o755).link(&format!("{}", at + 1), &format!("{at}/{step}"));
+        layer = layer
+            .dir(&format!("{at}/{step}"), 0o755)
+            .link(&format!("{}", at + 1), &format!("{at}/{step}"));
     }
     Victim::new().refused(&[layer], "entry");
 }
@@ -248,17 +278,40 @@ fn attributes_of_overlayfs() {
 #[test]
 fn archives_that_lie() {
     let sparse = |size: &'static [u8], map: &'static [u8]| {
-        Layer::new().pax(&[("GNU.sparse.size", size), ("GNU.sparse.map", map)]).file("x", 0o644, b"12345678")
+        Layer::new().pax(&[("GNU.sparse.size", size), ("GNU.sparse.map", map)]).file(
+            "x",
+            0o644,
+            b"12345678",
+        )
     };
     let cases = [
         (Layer::new().raw(b"this is no archive"), "checksum"),
-        (Layer::new().entry("x", EntryType::Regular, b"", |header| header.set_size(1 << 40)), "ends within a file"),
-        (Layer::new().entry("x", EntryType::XHeader, b"", |header| header.set_size(1 << 40)), "names and records"),
-        (Layer::new().entry("x", EntryType::GNULongName, b"", |header| header.set_size(1 << 33)), "names and records"),
-        (Layer::new().entry("x", EntryType::Regular, b"", |h| h.as_old_mut().size = [0xff; 12]), "negative"),
-        (Layer::new().entry("x", EntryType::Regular, b"", |h| h.as_old_mut().mode = *b"99999999"), "mode"),
+        (
+            Layer::new().entry("x", EntryType::Regular, b"", |header| header.set_size(1 << 40)),
+            "ends within a file",
+        ),
+        (
+            Layer::new().entry("x", EntryType::XHeader, b"", |header| header.set_size(1 << 40)),
+            "names and records",
+        ),
+        (
+            Layer::new().entry("x", EntryType::GNULongName, b"", |header| header.set_size(1 << 33)),
+            "names and records",
+        ),
+        (
+            Layer::new().entry("x", EntryType::Regular, b"", |h| h.as_old_mut().size = [0xff; 12]),
+            "negative",
+        ),
+        (
+            Layer::new()
+                .entry("x", EntryType::Regular, b"", |h| h.as_old_mut().mode = *b"99999999"),
+            "mode",
+        ),
         (Layer::new().entry("x", EntryType::new(b'Z'), b"", |_| {}), "cannot be in a layer"),
-        (Layer::new().pax(&[("size", b"99999999999999999999")]).file("x", 0o644, b""), "PAX record"),
+        (
+            Layer::new().pax(&[("size", b"99999999999999999999")]).file("x", 0o644, b""),
+            "PAX record",
+        ),
         (Layer::new().pax(&[("uid", b"4294967295")]).file("x", 0o644, b""), "is not an id"),
         (Layer::new().pax(&[("path", b"a\0b")]).file("x", 0o644, b""), "NUL"),
         (Layer::new().link("x", ""), "a link without a target"),
@@ -272,9 +325,13 @@ fn archives_that_lie() {
     for (layer, why) in cases {
         Victim::new().refused(&[layer], why);
     }
-    // The second entry is what the first one's PAX size says it is, not a part of its data (a parser differential).
+    // The second entry is what the first one's PAX size says it is, not a part of its data (a
+    // parser differential).
     let inner = Layer::new().file("smuggled", 0o644, b"").0;
-    let outer = Layer::new().pax(&[("size", b"512")]).entry("x", EntryType::Regular, b"", |_| {}).raw(&inner);
+    let outer = Layer::new()
+        .pax(&[("size", b"512")])
+        .entry("x", EntryType::Regular, b"", |_| {})
+        .raw(&inner);
     let victim = Victim::new();
     let rootfs = victim.unpack(&[outer]);
     assert_eq!(rootfs.join("x").metadata().unwrap().size(), 512);
@@ -285,7 +342,9 @@ fn archives_that_lie() {
 fn bombs() {
     let place = Place::new();
     let zeros = vec![0; 32 << 20];
-    Image::new().layer(&Layer::new().file("zeros", 0o644, &zeros), Stored::Gzip).write(&place.path("layout"));
+    Image::new()
+        .layer(&Layer::new().file("zeros", 0o644, &zeros), Stored::Gzip)
+        .write(&place.path("layout"));
     place.unpack(&["--max-size", "16m"]).refused().says("--max-size");
     place.is_clean();
     // Of all layers together.

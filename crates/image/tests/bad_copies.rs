@@ -1,5 +1,5 @@
-//! Copies that cannot succeed: of images that are wrong, to places that cannot take them. The error says which, and
-//! nothing gets the name that was asked for.
+//! Copies that cannot succeed: of images that are wrong, to places that cannot take them. The error
+//! says which, and nothing gets the name that was asked for.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,10 @@ fn stage() -> (Place, Registry, Vec<String>) {
     run(["copy", "--insecure", "--quiet", &from, &registry.image("a:one")]).ok();
     let manifest = manifest(&place.path("layout"));
     let layers = manifest["layers"].as_array().unwrap();
-    let digests = [&manifest["config"]].into_iter().chain(layers).map(|of| of["digest"].as_str().unwrap().to_owned());
+    let digests = [&manifest["config"]]
+        .into_iter()
+        .chain(layers)
+        .map(|of| of["digest"].as_str().unwrap().to_owned());
     (place, registry, digests.collect())
 }
 
@@ -46,7 +49,8 @@ fn refused_everywhere(from: &str, why: &[&str]) {
             assert!(output.stderr.contains(text), "{to}: {output:?}");
         }
     }
-    let left: Vec<_> = fs::read_dir(place.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(place.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     if !left.is_empty() {
         assert_eq!(left, ["layout"], "of an archive there is nothing at all");
         let index = fs::read(place.path("layout/index.json")).unwrap();
@@ -86,7 +90,9 @@ fn blobs_of_a_layout_that_are_not_right() {
         image().write(&layout);
         let manifest = manifest(&layout);
         let of =
-            [&manifest["config"], &manifest["layers"][0], &manifest["layers"][1]][name]["digest"].as_str().unwrap();
+            [&manifest["config"], &manifest["layers"][0], &manifest["layers"][1]][name]["digest"]
+                .as_str()
+                .unwrap();
         let from = format!("oci:{}", layout.display());
         let content = fs::read(blob(&layout, of)).unwrap();
         let mut other = content.clone();
@@ -105,8 +111,7 @@ fn blobs_of_a_layout_that_are_not_right() {
 fn documents_that_are_not_right() {
     let (place, registry, digests) = stage();
     let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "size": 10, "digest": digests[0]});
-    let whole =
-        |kind: &str| json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": [], "manifests": []});
+    let whole = |kind: &str| json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": [], "manifests": []});
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("text/html", b"<html>".to_vec(), "text/html"),
         ("application/vnd.docker.distribution.manifest.v1+prettyjws", b"{}".to_vec(), "manifest.v1+prettyjws"),
@@ -145,7 +150,8 @@ fn documents_that_are_not_right() {
         copy(&other, &format!("oci:{}:x", place.path("to/a/new/layout").display())).refused();
         assert!(!place.path("to").exists(), "nothing came, so nothing is there");
     }
-    // The registry says another digest than the document has; and another one comes than was asked for.
+    // The registry says another digest than the document has; and another one comes than was asked
+    // for.
     let lie = format!("sha256:{}", "1".repeat(64));
     let text = fs::read(registry.blob(&digests[0])).unwrap();
     let head = vec![("content-type", MANIFEST.to_owned()), ("docker-content-digest", lie.clone())];
@@ -167,8 +173,15 @@ fn an_index_without_our_platform() {
     }
     let store = place.path("store").display().to_string();
     let orlop = program::orlop();
-    let flags =
-        ["run", "--insecure", "--store", &store, "--runtime", orlop.to_str().unwrap(), &registry.image("a:one")];
+    let flags = [
+        "run",
+        "--insecure",
+        "--store",
+        &store,
+        "--runtime",
+        orlop.to_str().unwrap(),
+        &registry.image("a:one"),
+    ];
     run(flags).refused().says("linux/arm64");
 }
 
@@ -178,7 +191,8 @@ fn indexes_without_an_end() {
     let place = Place::new();
     let layout = place.path("layout");
     image().write(&layout);
-    let mut entry: Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let mut entry: Value =
+        serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
     entry = entry["manifests"][0].clone();
     for _ in 0..10 {
         let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]});
@@ -187,7 +201,9 @@ fn indexes_without_an_end() {
     write_index(&layout, &[entry]);
     let from = format!("oci:{}:{TAG}", layout.display());
     refused_everywhere(&from, &["too deep"]);
-    run(["copy", "--all", "--quiet", &from, &format!("oci:{}:x", place.path("to").display())]).refused().says("deep");
+    run(["copy", "--all", "--quiet", &from, &format!("oci:{}:x", place.path("to").display())])
+        .refused()
+        .says("deep");
 }
 
 /// Manifests of which each is small enough, but not all of them together.
@@ -213,7 +229,8 @@ fn more_manifests_than_can_be_kept() {
 #[test]
 fn destinations_that_exist_or_cannot_be() {
     let (place, registry, _) = stage();
-    let (there, at) = (registry.image("a:one"), |name: &str| place.path(name).display().to_string());
+    let (there, at) =
+        (registry.image("a:one"), |name: &str| place.path(name).display().to_string());
     fs::write(place.path("file"), "mine").unwrap();
     fs::create_dir(place.path("directory")).unwrap();
     fs::write(place.path("directory/file"), "mine").unwrap();
@@ -230,7 +247,8 @@ fn destinations_that_exist_or_cannot_be() {
     copy(&there, "oci:/proc/x:x").refused().says("/proc/x");
     assert_eq!(fs::read_to_string(place.path("file")).unwrap(), "mine");
     assert_eq!(fs::read_dir(place.path("directory")).unwrap().count(), 1);
-    let mut left: Vec<_> = fs::read_dir(place.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut left: Vec<_> =
+        fs::read_dir(place.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["directory", "file", "layout", "link"]);
     // A layout that is there gets one name more, and keeps the others.
@@ -264,7 +282,16 @@ fn a_full_disk() {
     "#;
     let own = env!("CARGO_BIN_EXE_orlop-image");
     let output = Command::new("unshare")
-        .args(["-m", "sh", "-c", script, "sh", place.dir.path().to_str().unwrap(), own, &registry.image("a:one")])
+        .args([
+            "-m",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            place.dir.path().to_str().unwrap(),
+            own,
+            &registry.image("a:one"),
+        ])
         .arg(&digests[2]["sha256:".len()..])
         .output()
         .unwrap();
@@ -283,7 +310,9 @@ fn more_than_was_said() {
                 return Deed::Pass;
             }
             // Without a length it goes on until the line is closed.
-            let head = length.map(|length| ("content-length", length.to_string())).or(Some(("x", "y".to_owned())));
+            let head = length
+                .map(|length| ("content-length", length.to_string()))
+                .or(Some(("x", "y".to_owned())));
             Deed::Answer(200, head.into_iter().collect(), body.clone())
         })
     };

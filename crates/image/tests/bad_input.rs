@@ -1,4 +1,5 @@
-//! What is wrong with images, destinations and machines: a clear error, and nothing half done under a final name.
+//! What is wrong with images, destinations and machines: a clear error, and nothing half done under
+//! a final name.
 
 use std::fs;
 use std::path::Path;
@@ -31,7 +32,10 @@ fn layer_of(layout: &Path, manifest: &Value) -> std::path::PathBuf {
 
 #[test]
 fn blobs() {
-    refused(|layout, manifest| fs::remove_file(layer_of(layout, &manifest)).unwrap(), "No such file");
+    refused(
+        |layout, manifest| fs::remove_file(layer_of(layout, &manifest)).unwrap(),
+        "No such file",
+    );
     let shorter = |layout: &Path, manifest: Value| {
         let path = layer_of(layout, &manifest);
         let bytes = fs::read(&path).unwrap();
@@ -74,10 +78,16 @@ fn documents() {
     let with_layer_type = |kind: &'static str| {
         move |layout: &Path, mut manifest: Value| {
             manifest["layers"][0]["mediaType"] = json!(kind);
-            write_index(layout, &[put_manifest(layout, &manifest["config"], &[manifest["layers"][0].clone()])]);
+            write_index(
+                layout,
+                &[put_manifest(layout, &manifest["config"], &[manifest["layers"][0].clone()])],
+            );
         }
     };
-    refused(with_layer_type("application/vnd.oci.image.layer.v1.tar+xz"), "tar+xz\" is not one of a layer");
+    refused(
+        with_layer_type("application/vnd.oci.image.layer.v1.tar+xz"),
+        "tar+xz\" is not one of a layer",
+    );
     refused(with_layer_type("text/plain"), "text/plain");
     let artifact = |layout: &Path, mut manifest: Value| {
         manifest["config"]["mediaType"] = json!("application/vnd.oci.empty.v1+json");
@@ -88,7 +98,10 @@ fn documents() {
         write_index(layout, &[put_manifest(layout, &manifest["config"], &[])]);
     };
     refused(fewer, "0 layers and the config 1 DiffIDs");
-    refused(|layout, _| fs::remove_file(layout.join("oci-layout")).unwrap(), "there is no OCI image layout");
+    refused(
+        |layout, _| fs::remove_file(layout.join("oci-layout")).unwrap(),
+        "there is no OCI image layout",
+    );
 }
 
 #[test]
@@ -114,16 +127,24 @@ fn destinations() {
     for (bundle, why) in [("/nowhere/at/all", "No such file"), ("/", "exists")] {
         program::run(["unpack", &source, bundle]).refused().says(why);
     }
-    program::run(["unpack", &source, place.path("bundle").to_str().unwrap(), "--runtime", "/no/such"])
-        .refused()
-        .says("/no/such");
+    program::run([
+        "unpack",
+        &source,
+        place.path("bundle").to_str().unwrap(),
+        "--runtime",
+        "/no/such",
+    ])
+    .refused()
+    .says("/no/such");
     place.is_clean();
 }
 
 #[test]
 fn a_full_disk() {
     let place = Place::new();
-    Image::new().layer(&Layer::new().file("x", 0o644, &vec![1; 4 << 20]), Stored::Zstd).write(&place.path("layout"));
+    Image::new()
+        .layer(&Layer::new().file("x", 0o644, &vec![1; 4 << 20]), Stored::Zstd)
+        .write(&place.path("layout"));
     let script = format!(
         "set -e; mkdir {0}/small; mount -t tmpfs -o size=1m tmpfs {0}/small; \
          ! {1} unpack oci:{0}/layout {0}/small/bundle --runtime {2}; test -z \"$(ls -A {0}/small)\"",
@@ -133,7 +154,10 @@ fn a_full_disk() {
     );
     let output = Command::new("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
     let output = program::Output::from(output).ok();
-    assert!(output.stderr.contains("No space left on device") && output.stderr.contains("entry \"x\""), "{output:?}");
+    assert!(
+        output.stderr.contains("No space left on device") && output.stderr.contains("entry \"x\""),
+        "{output:?}"
+    );
 }
 
 /// A signal in the middle of it: an error, and nothing is left.
@@ -141,19 +165,26 @@ fn a_full_disk() {
 fn interrupted() {
     let place = Place::new();
     let zeros = vec![0; 64 << 20];
-    let image = (0..8)
-        .fold(Image::new(), |image, at| image.layer(&Layer::new().file(&format!("{at}"), 0o644, &zeros), Stored::Zstd));
+    let image = (0..8).fold(Image::new(), |image, at| {
+        image.layer(&Layer::new().file(&format!("{at}"), 0o644, &zeros), Stored::Zstd)
+    });
     image.write(&place.path("layout"));
     let source = format!("oci:{}", place.path("layout").display());
     let bundle = place.path("bundle");
     let (orlop, errors) = (program::orlop(), place.path("errors"));
-    let mut child =
-        program::command(["unpack", &source, bundle.to_str().unwrap(), "--runtime", orlop.to_str().unwrap()])
-            .stderr(fs::File::create(&errors).unwrap())
-            .spawn()
-            .unwrap();
+    let mut child = program::command([
+        "unpack",
+        &source,
+        bundle.to_str().unwrap(),
+        "--runtime",
+        orlop.to_str().unwrap(),
+    ])
+    .stderr(fs::File::create(&errors).unwrap())
+    .spawn()
+    .unwrap();
     let begun = || {
-        let mut entries = fs::read_dir(place.dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let mut entries =
+            fs::read_dir(place.dir.path()).unwrap().map(|entry| entry.unwrap().path());
         entries.any(|path| path.join("rootfs/0").is_file())
     };
     let end = Instant::now() + Duration::from_secs(60);

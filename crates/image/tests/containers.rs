@@ -20,7 +20,15 @@ fn signals_of_a_first_run() {
         // It ends by itself, should nobody tell it a second time.
         let script = "trap 'echo got it; n=x$n; test $n = xx && exit 9' TERM; echo here; \
                       while test ${#t} -lt 400; do t=x$t; sleep 0.05; done";
-        let mut command = machine.command(&["--name", &unique(name), "--entrypoint", "/bin/sh", "--", "-c", script]);
+        let mut command = machine.command(&[
+            "--name",
+            &unique(name),
+            "--entrypoint",
+            "/bin/sh",
+            "--",
+            "-c",
+            script,
+        ]);
         let mut child = command.stdout(fs::File::create(&output).unwrap()).spawn().unwrap();
         let said = |text: &str| eventually(|| fs::read_to_string(&output).unwrap().contains(text));
         said("here");
@@ -47,14 +55,17 @@ fn volumes_of_a_user() {
     let machine = Machine::new(&nginx_shaped().layer(&layer, Stored::Gzip).config(volumes));
     let script = "echo x >/srv/own/new && ls /srv/own && ls -dn /srv/own /srv/new /data";
     let output = machine.run(&["--entrypoint", "/bin/sh", "--", "-c", script]).ok().stdout;
-    let fields = |line: &str| line.split_whitespace().take(4).map(str::to_owned).collect::<Vec<_>>();
+    let fields =
+        |line: &str| line.split_whitespace().take(4).map(str::to_owned).collect::<Vec<_>>();
     let lines: Vec<Vec<String>> = output.lines().map(fields).collect();
     assert_eq!(lines[..2].concat(), ["new", "old"], "{output}");
-    let owners: Vec<String> = lines[2..].iter().map(|line| format!("{} {} {}", line[0], line[2], line[3])).collect();
+    let owners: Vec<String> =
+        lines[2..].iter().map(|line| format!("{} {} {}", line[0], line[2], line[3])).collect();
     assert_eq!(owners, ["drwxr-xr-x 0 0", "drwxrwxrwt 0 0", "drwxr-x--- 101 102"]);
 }
 
-/// Directories that no layer describes are for everybody, whatever our umask. The rest is as it has it.
+/// Directories that no layer describes are for everybody, whatever our umask. The rest is as it has
+/// it.
 #[test]
 fn a_strict_umask() {
     let machine = Machine::new(&Image::of(&[
@@ -63,7 +74,9 @@ fn a_strict_umask() {
     ]));
     let strictly = |command: &Command| {
         let mut sh = Command::new("sh");
-        sh.args(["-c", "umask 077; exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
+        sh.args(["-c", "umask 077; exec \"$@\"", "sh"])
+            .arg(command.get_program())
+            .args(command.get_args());
         Output::from(sh.output().unwrap())
     };
     strictly(&machine.command(&["--entrypoint", "/no/such"])).says("/no/such");
@@ -72,10 +85,14 @@ fn a_strict_umask() {
     let args = ["unpack", &source, bundle.to_str().unwrap(), "--runtime", orlop.to_str().unwrap()];
     strictly(&program::command(args)).ok();
     let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o7777;
-    let layers = fs::read_dir(machine.store().join("layers")).unwrap().map(|entry| entry.unwrap().path().join("fs"));
+    let layers = fs::read_dir(machine.store().join("layers"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("fs"));
     let mut seen = 0;
     for root in layers.filter(|path| path.is_dir()).chain([bundle.join("rootfs")]) {
-        for path in [root.clone(), root.join("a"), root.join("b")].into_iter().filter(|path| path.exists()) {
+        for path in
+            [root.clone(), root.join("a"), root.join("b")].into_iter().filter(|path| path.exists())
+        {
             assert_eq!(mode(&path), 0o755, "{}", path.display());
             seen += 1;
         }
@@ -95,14 +112,17 @@ fn a_file_of_hosts_of_ones_own() {
     assert_eq!(machine.run(&run).ok().stdout, "127.0.0.1 mine\n");
 }
 
-/// ACLs come from the image alone, not from the directory that an image is unpacked in, or from the image's own ones.
+/// ACLs come from the image alone, not from the directory that an image is unpacked in, or from the
+/// image's own ones.
 #[test]
 fn default_acls() {
-    let acl: Vec<u8> = [(1, 7, u32::MAX), (2, 7, 4711), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 5, u32::MAX)]
-        .iter()
-        .fold(2_u32.to_le_bytes().to_vec(), |acl, (tag, permissions, id): &(u16, u16, u32)| {
-            [&acl[..], &tag.to_le_bytes(), &permissions.to_le_bytes(), &id.to_le_bytes()].concat()
-        });
+    let acl: Vec<u8> =
+        [(1, 7, u32::MAX), (2, 7, 4711), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 5, u32::MAX)]
+            .iter()
+            .fold(2_u32.to_le_bytes().to_vec(), |acl, (tag, permissions, id): &(u16, u16, u32)| {
+                [&acl[..], &tag.to_le_bytes(), &permissions.to_le_bytes(), &id.to_le_bytes()]
+                    .concat()
+            });
     let name = "system.posix_acl_default";
     let machine = Machine::new(&Image::of(&[
         Layer::new().dir("a", 0o755).file("a/x", 0o644, b"").file("b/x", 0o644, b""),
@@ -113,15 +133,22 @@ fn default_acls() {
             .file("c/d/x", 0o644, b"")
             .file("c/x", 0o644, b""),
     ]));
-    rustix::fs::setxattr(machine.place.dir.path(), name, &acl, rustix::fs::XattrFlags::empty()).unwrap();
+    rustix::fs::setxattr(machine.place.dir.path(), name, &acl, rustix::fs::XattrFlags::empty())
+        .unwrap();
     machine.place.unpack(&[]).ok();
     machine.run(&["--entrypoint", "/no/such"]).says("/no/such");
-    let layers = fs::read_dir(machine.store().join("layers")).unwrap().map(|entry| entry.unwrap().path().join("fs"));
+    let layers = fs::read_dir(machine.store().join("layers"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("fs"));
     for root in layers.filter(|path| path.is_dir()).chain([machine.place.path("bundle/rootfs")]) {
         for path in ["", "a", "a/x", "b", "b/x", "c", "c/d", "c/d/x", "c/x"] {
-            let (file, own) = (root.join(path), if path == "c" { vec![name.as_bytes().to_vec()] } else { Vec::new() });
+            let (file, own) = (
+                root.join(path),
+                if path == "c" { vec![name.as_bytes().to_vec()] } else { Vec::new() },
+            );
             if file.exists() {
-                let found: Vec<_> = xattrs(&file).into_keys().filter(|name| name.starts_with(b"system.")).collect();
+                let found: Vec<_> =
+                    xattrs(&file).into_keys().filter(|name| name.starts_with(b"system.")).collect();
                 assert_eq!(found, own, "{}", file.display());
             }
         }

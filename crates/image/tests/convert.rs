@@ -7,11 +7,9 @@ use serde_json::Value;
 use crate::support::{Image, Layer, Place, json, program};
 
 fn passwd() -> Layer {
-    Layer::new().file("etc/passwd", 0o644, b"root:x:0:0::/root:/bin/sh\nweb:x:101:102::/:/bin/false\n").file(
-        "etc/group",
-        0o644,
-        b"root:x:0:\nadm:x:4:web\nweb:x:102:\n",
-    )
+    Layer::new()
+        .file("etc/passwd", 0o644, b"root:x:0:0::/root:/bin/sh\nweb:x:101:102::/:/bin/false\n")
+        .file("etc/group", 0o644, b"root:x:0:\nadm:x:4:web\nweb:x:102:\n")
 }
 
 #[track_caller]
@@ -24,7 +22,10 @@ fn config_of(image: &Image) -> Value {
 /// What `orlop spec` writes.
 fn template() -> Value {
     let dir = tempfile::tempdir().unwrap();
-    crate::support::judge(program::orlop().to_str().unwrap(), &["spec", "--bundle", dir.path().to_str().unwrap()]);
+    crate::support::judge(
+        program::orlop().to_str().unwrap(),
+        &["spec", "--bundle", dir.path().to_str().unwrap()],
+    );
     serde_json::from_slice(&fs::read(dir.path().join("config.json")).unwrap()).unwrap()
 }
 
@@ -51,7 +52,10 @@ fn everything_an_image_can_say() {
         }));
     let config = config_of(&image);
     let process = &config["process"];
-    assert_eq!(process["args"], json!(["/docker-entrypoint.sh", "-v", "nginx", "-g", "daemon off;"]));
+    assert_eq!(
+        process["args"],
+        json!(["/docker-entrypoint.sh", "-v", "nginx", "-g", "daemon off;"])
+    );
     assert_eq!(process["env"], json!(["PATH=/opt/bin", "A=b=c", "EMPTY=", "TERM=xterm"]));
     assert_eq!(process["cwd"], "/srv");
     assert_eq!(process["user"], json!({"uid": 101, "gid": 102, "additionalGids": [4]}));
@@ -70,15 +74,24 @@ fn everything_an_image_can_say() {
             "org.opencontainers.image.variant": "v2",
         })
     );
-    let volumes: Vec<&Value> =
-        config["mounts"].as_array().unwrap().iter().rev().take(2).map(|mount| &mount["destination"]).collect();
+    let volumes: Vec<&Value> = config["mounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .rev()
+        .take(2)
+        .map(|mount| &mount["destination"])
+        .collect();
     assert_eq!(volumes, ["/var/lib/data", "/cache"]);
 }
 
 /// The rest is the runtime's own, but for what convert.rs names.
 #[test]
 fn nothing_said_is_what_spec_gives() {
-    for config in [json!({}), json!({"Cmd": null, "Env": null, "User": "", "WorkingDir": "", "Volumes": null})] {
+    for config in [
+        json!({}),
+        json!({"Cmd": null, "Env": null, "User": "", "WorkingDir": "", "Volumes": null}),
+    ] {
         let mut expected = template();
         let found = config_of(&Image::of(&[Layer::new().dir("a", 0o755)]).config(config));
         expected["root"]["readonly"] = json!(false);
@@ -97,7 +110,8 @@ fn entrypoint_and_cmd() {
         (json!(["a"]), json!(["b"]), json!(["a", "b"])),
         (json!([]), json!([]), json!(["sh"])),
     ] {
-        let image = Image::of(&[Layer::new()]).config(json!({"Entrypoint": entrypoint, "Cmd": cmd}));
+        let image =
+            Image::of(&[Layer::new()]).config(json!({"Entrypoint": entrypoint, "Cmd": cmd}));
         assert_eq!(config_of(&image)["process"]["args"], args);
     }
 }
@@ -139,10 +153,12 @@ fn labels_that_a_runtime_may_obey_are_no_annotations() {
     let descriptions = ["maintainer", "org.label-schema.name", "org.opencontainers.image.title"];
     let labels: serde_json::Map<String, Value> =
         orders.iter().chain(&descriptions).map(|key| ((*key).to_owned(), json!("x"))).collect();
-    let (image, place) = (Image::of(&[Layer::new()]).config(json!({ "Labels": labels })), Place::new());
+    let (image, place) =
+        (Image::of(&[Layer::new()]).config(json!({ "Labels": labels })), Place::new());
     image.write(&place.path("layout"));
     let output = place.unpack(&["--quiet"]).ok();
-    let config: Value = serde_json::from_slice(&fs::read(place.path("bundle/config.json")).unwrap()).unwrap();
+    let config: Value =
+        serde_json::from_slice(&fs::read(place.path("bundle/config.json")).unwrap()).unwrap();
     let mut found: Vec<&String> = config["annotations"].as_object().unwrap().keys().collect();
     found.retain(|key| labels.contains_key(*key));
     assert_eq!(found, descriptions);

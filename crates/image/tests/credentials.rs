@@ -34,19 +34,26 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let stage = Self { registry: Registry::of(Kind { password: true, ..Kind::default() }), place: Place::new() };
-        Image::new().layer(&Layer::new().file("a", 0o644, b"a"), Stored::Gzip).write(&stage.place.path("layout"));
+        let stage = Self {
+            registry: Registry::of(Kind { password: true, ..Kind::default() }),
+            place: Place::new(),
+        };
+        Image::new()
+            .layer(&Layer::new().file("a", 0o644, b"a"), Stored::Gzip)
+            .write(&stage.place.path("layout"));
         fs::create_dir(stage.place.path("bin")).unwrap();
         fs::create_dir(stage.place.path("chest")).unwrap();
         stage.helper("chest", CHEST);
         stage
     }
 
-    /// In a process of its own: what forks meanwhile would hold the file open, and "text file busy" be the end.
+    /// In a process of its own: what forks meanwhile would hold the file open, and "text file busy"
+    /// be the end.
     fn helper(&self, name: &str, text: &str) {
         let file = self.place.path(&format!("bin/docker-credential-{name}"));
         let mut writer = Command::new("sh");
-        let writer = writer.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(file).stdin(Stdio::piped());
+        let writer =
+            writer.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(file).stdin(Stdio::piped());
         let mut writer = writer.spawn().unwrap();
         writer.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         assert!(writer.wait().unwrap().success());
@@ -81,8 +88,14 @@ impl Stage {
     fn push_with(&self, flags: &[&str], variables: &[(&str, &str)]) -> Output {
         let layout = format!("oci:{}", self.place.path("layout").display());
         let to = self.registry.image("a:one");
-        let mut command = program::command(["copy", "--quiet", "--insecure", "--retries", "0", &layout, &to]);
-        self.prepare(&mut command).args(flags).envs(variables.iter().copied()).output().unwrap().into()
+        let mut command =
+            program::command(["copy", "--quiet", "--insecure", "--retries", "0", &layout, &to]);
+        self.prepare(&mut command)
+            .args(flags)
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap()
+            .into()
     }
 
     fn login(&self, flags: &[&str]) -> Output {
@@ -117,18 +130,29 @@ impl Stage {
 #[test]
 fn a_helper_keeps_them_and_the_file_does_not() {
     let stage = Stage::new();
-    for content in [json!({ "credsStore": "chest" }), json!({ "credHelpers": stage.helper_of_ours("chest") })] {
+    for content in
+        [json!({ "credsStore": "chest" }), json!({ "credHelpers": stage.helper_of_ours("chest") })]
+    {
         let file = stage.file("auth.json", &content);
         let flags = ["--authfile", file.as_str()];
         stage.push(&flags).refused().says("401");
         stage.login(&flags).ok();
-        let kept: Value = serde_json::from_str(&fs::read_to_string(stage.place.path("chest/kept")).unwrap()).unwrap();
-        assert_eq!(kept, json!({ "ServerURL": stage.registry.host(), "Username": "me", "Secret": "secret" }));
+        let kept: Value =
+            serde_json::from_str(&fs::read_to_string(stage.place.path("chest/kept")).unwrap())
+                .unwrap();
+        assert_eq!(
+            kept,
+            json!({ "ServerURL": stage.registry.host(), "Username": "me", "Secret": "secret" })
+        );
         let after: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
         assert_eq!(after, content, "the file knows no more than before");
         stage.push(&flags).ok();
         stage.logout(&flags).ok();
-        assert!(stage.asked().ends_with(&format!("erase {}\n", stage.registry.host())), "{}", stage.asked());
+        assert!(
+            stage.asked().ends_with(&format!("erase {}\n", stage.registry.host())),
+            "{}",
+            stage.asked()
+        );
         stage.push(&flags).refused().says("401");
     }
 }
@@ -143,8 +167,14 @@ fn skopeo_finds_what_we_gave_to_a_helper() {
     stage.push(&flags).ok();
     let mut skopeo = Command::new("skopeo");
     let image = stage.registry.image("a:one");
-    let skopeo =
-        stage.prepare(&mut skopeo).args(["inspect", "--raw", "--tls-verify=false", "--authfile", &file, &image]);
+    let skopeo = stage.prepare(&mut skopeo).args([
+        "inspect",
+        "--raw",
+        "--tls-verify=false",
+        "--authfile",
+        &file,
+        &image,
+    ]);
     let seen = Output::from(skopeo.output().unwrap()).ok().stdout;
     assert!(seen.contains("application/vnd.oci.image.manifest.v1+json"), "{seen}");
 }
@@ -160,7 +190,8 @@ fn the_helper_of_a_registry_comes_before_all_else() {
     stage.login(&flags).ok();
     stage.push(&flags).ok();
     // The entry comes before the store of all others.
-    let file = stage.file("auth.json", &json!({ "auths": stage.auths("secret"), "credsStore": "broken" }));
+    let file =
+        stage.file("auth.json", &json!({ "auths": stage.auths("secret"), "credsStore": "broken" }));
     stage.push(&["--authfile", &file]).ok();
     // An empty one, as `docker login` leaves it, is none.
     let mut empty = json!({});
@@ -196,13 +227,18 @@ fn helpers_that_do_not_help() {
 #[test]
 fn the_first_file_that_knows_the_registry_counts() {
     let stage = Stage::new();
-    let files = ["run/containers/auth.json", "home/.config/containers/auth.json", "home/.docker/config.json"];
+    let files = [
+        "run/containers/auth.json",
+        "home/.config/containers/auth.json",
+        "home/.docker/config.json",
+    ];
     let of = |password: &str| json!({ "auths": stage.auths(password) });
     stage.push(&[]).refused().says("401");
     for (at, file) in files.iter().enumerate().rev() {
         stage.file(file, &of("secret"));
         stage.push(&[]).ok();
-        // A file before it, if there is one, is asked first; one that does not know the registry is passed over.
+        // A file before it, if there is one, is asked first; one that does not know the registry is
+        // passed over.
         if let Some(before) = at.checked_sub(1) {
             stage.file(files[before], &of("wrong"));
             stage.push(&[]).refused().says("401");
@@ -235,13 +271,17 @@ fn two_registries_and_two_passwords() {
     stage.push(&["--creds", "me:secret"]).ok();
     let copy = |to: &str, flags: &[&str]| {
         let from = stage.registry.image("a:one");
-        let mut command = program::command(["copy", "--quiet", "--insecure", "--retries", "0", &from, to]);
+        let mut command =
+            program::command(["copy", "--quiet", "--insecure", "--retries", "0", &from, to]);
         Output::from(stage.prepare(&mut command).args(flags).output().unwrap())
     };
     let to = front.image("b:one");
     copy(&to, &["--creds", "me:secret"]).refused().says("--src-creds");
     assert!(front.log().is_empty());
-    copy(&to, &["--src-creds", "me:secret", "--dest-creds", "me:wrong"]).refused().says("401").says(&front.host());
+    copy(&to, &["--src-creds", "me:secret", "--dest-creds", "me:wrong"])
+        .refused()
+        .says("401")
+        .says(&front.host());
     copy(&to, &["--src-creds", "me:wrong", "--dest-creds", "me:secret"]).refused().says("401");
     copy(&to, &["--src-creds", "me:secret"]).refused().says("not logged in").says(&front.host());
     copy(&to, &["--src-creds", "me:secret", "--dest-creds", "me:secret"]).ok();

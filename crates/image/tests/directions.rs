@@ -47,16 +47,26 @@ fn answer(request: &Request, way: Way, own: &str, target: &str) -> Deed {
         let asks = request.method == "POST" || request.target.contains("/token");
         return if asks { token() } else { Deed::Answer(200, Vec::new(), b"{}".to_vec()) };
     }
-    if matches!(way, Way::Realm | Way::Token) && request.header("authorization") != Some("Bearer x") {
+    if matches!(way, Way::Realm | Way::Token) && request.header("authorization") != Some("Bearer x")
+    {
         let realm = if way == Way::Realm { target.to_owned() } else { format!("{own}/token") };
-        return Deed::Answer(401, vec![("www-authenticate", format!("Bearer realm=\"{realm}\""))], Vec::new());
+        return Deed::Answer(
+            401,
+            vec![("www-authenticate", format!("Bearer realm=\"{realm}\""))],
+            Vec::new(),
+        );
     }
     match request.method.as_str() {
         "GET" if request.target.contains("/manifests/") && way == Way::Manifest => redirect(target),
         "GET" if request.target.contains("/manifests/") => {
             let config = json!({"mediaType": CONFIG, "digest": digest(b"{}"), "size": 2});
-            let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []});
-            Deed::Answer(200, vec![("content-type", MANIFEST.to_owned())], manifest.to_string().into_bytes())
+            let manifest =
+                json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []});
+            Deed::Answer(
+                200,
+                vec![("content-type", MANIFEST.to_owned())],
+                manifest.to_string().into_bytes(),
+            )
         }
         "GET" if request.target.contains("/blobs/") && way == Way::Blob => redirect(target),
         "GET" => Deed::Answer(200, Vec::new(), b"{}".to_vec()),
@@ -66,8 +76,14 @@ fn answer(request: &Request, way: Way, own: &str, target: &str) -> Deed {
 }
 
 /// A registry at `host` that sends us to what `target` says of its port.
-fn registry(way: Way, host: &'static str, target: impl Fn(u16) -> String + Send + Sync + 'static) -> TlsFront {
-    TlsFront::alone(move |request, port| answer(request, way, &format!("https://{host}:{port}"), &target(port)))
+fn registry(
+    way: Way,
+    host: &'static str,
+    target: impl Fn(u16) -> String + Send + Sync + 'static,
+) -> TlsFront {
+    TlsFront::alone(move |request, port| {
+        answer(request, way, &format!("https://{host}:{port}"), &target(port))
+    })
 }
 
 fn use_it(registry: &TlsFront, host: &str, way: Way, more: &[&str]) -> Output {
@@ -75,7 +91,8 @@ fn use_it(registry: &TlsFront, host: &str, way: Way, more: &[&str]) -> Output {
     Image::of(&[Layer::new()]).write(&place.path("layout"));
     let there = format!("docker://{host}:{}/a:one", registry.port);
     let here = |name: &str| format!("oci:{}", place.path(name).display());
-    let (from, to) = if way == Way::Upload { (here("layout"), there) } else { (there, here("to:x")) };
+    let (from, to) =
+        if way == Way::Upload { (here("layout"), there) } else { (there, here("to:x")) };
     run(["copy", "--quiet", "--retries", "0", "--ca", &ca, &from, &to].iter().chain(more))
 }
 
@@ -95,7 +112,9 @@ fn never_to_somebody_without_encryption() {
         let registry = registry(way, "localhost", move |_| target.clone());
         let place = Place::new();
         let file = identity_token(&place, &format!("localhost:{}", registry.port));
-        for who in [&["--authfile", "/dev/null"][..], &["--creds", "me:secret"], &["--authfile", &file]] {
+        for who in
+            [&["--authfile", "/dev/null"][..], &["--creds", "me:secret"], &["--authfile", &file]]
+        {
             let refused = use_it(&registry, "localhost", way, who).refused();
             assert!(refused.stderr.contains("sent on to http://"), "{way:?} {who:?}: {refused:?}");
         }
@@ -110,12 +129,15 @@ fn a_service_of_tokens_does_not_send_us_on() {
     let there = registry(Way::Token, "localhost", target);
     let place = Place::new();
     let file = identity_token(&place, &format!("localhost:{}", there.port));
-    for who in [&["--authfile", "/dev/null"][..], &["--creds", "me:secret"], &["--authfile", &file]] {
+    for who in [&["--authfile", "/dev/null"][..], &["--creds", "me:secret"], &["--authfile", &file]]
+    {
         use_it(&there, "localhost", Way::Token, who).refused().says("sent on to https://127.0.0.1");
     }
     assert!(there.front.log().iter().all(|request| !request.target.starts_with("/elsewhere")));
     // To another place on the same server it may.
-    let same = registry(Way::Token, "localhost", |port| format!("https://localhost:{port}/elsewhere/token"));
+    let same = registry(Way::Token, "localhost", |port| {
+        format!("https://localhost:{port}/elsewhere/token")
+    });
     use_it(&same, "localhost", Way::Token, &["--creds", "me:secret"]).ok();
 }
 
@@ -137,16 +159,27 @@ fn a_registry_on_the_internet_does_not_send_us_to_this_machine() {
     with_public_addresses(|| {
         for way in WAYS {
             for near in ["127.0.0.1", "localhost", "10.0.0.1", "169.254.169.254", "[::1]"] {
-                let registry = registry(way, "11.0.0.1", move |port| format!("https://{near}:{port}/elsewhere"));
-                let refused = use_it(&registry, "11.0.0.1", way, &["--authfile", "/dev/null"]).refused();
-                let told = if way == Way::Token { "sent on to https://" } else { "nearer to us than itself" };
+                let registry = registry(way, "11.0.0.1", move |port| {
+                    format!("https://{near}:{port}/elsewhere")
+                });
+                let refused =
+                    use_it(&registry, "11.0.0.1", way, &["--authfile", "/dev/null"]).refused();
+                let told = if way == Way::Token {
+                    "sent on to https://"
+                } else {
+                    "nearer to us than itself"
+                };
                 assert!(refused.stderr.contains(told), "{way:?} {near}: {refused:?}");
                 let log = registry.front.log();
-                assert!(log.iter().all(|request| !request.target.starts_with("/elsewhere")), "{way:?} {near}: {log:?}");
+                assert!(
+                    log.iter().all(|request| !request.target.starts_with("/elsewhere")),
+                    "{way:?} {near}: {log:?}"
+                );
             }
         }
         // To somebody else on the Internet it does.
-        let registry = registry(Way::Blob, "11.0.0.1", |port| format!("https://11.0.0.2:{port}/elsewhere"));
+        let registry =
+            registry(Way::Blob, "11.0.0.1", |port| format!("https://11.0.0.2:{port}/elsewhere"));
         use_it(&registry, "11.0.0.1", Way::Blob, &["--authfile", "/dev/null"]).ok();
         assert_eq!(registry.front.asked("GET", "/elsewhere").len(), 1);
     });

@@ -1,5 +1,5 @@
-//! Every endpoint of distribution-spec that we know, used on a real registry, with a front before it that writes down
-//! what it was asked for.
+//! Every endpoint of distribution-spec that we know, used on a real registry, with a front before
+//! it that writes down what it was asked for.
 
 use std::fs;
 
@@ -11,9 +11,12 @@ use crate::support::{Image, Layer, Place, Registry, Stored, json, run};
 
 /// A small layer and one of more than a megabyte that does not get smaller.
 pub fn image() -> Image {
-    let noise: Vec<u8> = (0..400_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let noise: Vec<u8> =
+        (0..400_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     let small = Layer::new().file("small", 0o644, b"small");
-    Image::new().layer(&small, Stored::Gzip).layer(&Layer::new().file("noise", 0o644, &noise), Stored::Plain)
+    Image::new()
+        .layer(&small, Stored::Gzip)
+        .layer(&Layer::new().file("noise", 0o644, &noise), Stored::Plain)
 }
 
 struct Stage {
@@ -41,7 +44,8 @@ impl Stage {
 
     #[track_caller]
     fn asked(&self, method: &str, part: &str, times: usize) {
-        let lines: Vec<String> = self.front.log().iter().map(super::support::front::Request::line).collect();
+        let lines: Vec<String> =
+            self.front.log().iter().map(super::support::front::Request::line).collect();
         assert_eq!(self.front.asked(method, part).len(), times, "{method} …{part}: {lines:#?}");
     }
 }
@@ -76,7 +80,11 @@ fn blobs_in_one_piece() {
 fn blobs_in_chunks() {
     let stage = Stage::new();
     let size = manifest(&stage.place.path("layout"))["layers"][1]["size"].as_u64().unwrap();
-    stage.copy(&stage.layout("layout"), &stage.front.image("a:one"), &["--chunk-size", "500k", "--jobs", "1"]);
+    stage.copy(
+        &stage.layout("layout"),
+        &stage.front.image("a:one"),
+        &["--chunk-size", "500k", "--jobs", "1"],
+    );
     let ranges: Vec<String> = stage
         .front
         .asked("PATCH", "/v2/a/blobs/uploads/")
@@ -84,12 +92,19 @@ fn blobs_in_chunks() {
         .map(|request| request.header("content-range").unwrap().to_owned())
         .collect();
     let step = 500 * 1024;
-    let expected: Vec<String> =
-        (0..size).step_by(step).map(|from| format!("{from}-{}", (from + step as u64).min(size) - 1)).collect();
+    let expected: Vec<String> = (0..size)
+        .step_by(step)
+        .map(|from| format!("{from}-{}", (from + step as u64).min(size) - 1))
+        .collect();
     assert_eq!(ranges, expected);
     let end = stage.front.asked("PUT", "digest=sha256");
-    assert_eq!(end.iter().filter(|request| request.body.is_empty()).count(), 1, "the end of the chunks");
-    let stored = stage.registry.blob(digest_of(&manifest(&stage.place.path("layout"))["layers"][1]));
+    assert_eq!(
+        end.iter().filter(|request| request.body.is_empty()).count(),
+        1,
+        "the end of the chunks"
+    );
+    let stored =
+        stage.registry.blob(digest_of(&manifest(&stage.place.path("layout"))["layers"][1]));
     assert_eq!(fs::metadata(stored).unwrap().len(), size);
 }
 
@@ -120,21 +135,23 @@ fn tags_in_order() {
     for tag in tags {
         stage.copy(&stage.layout("layout"), &stage.registry.image(&format!("a:{tag}")), &[]);
     }
-    let listed = run(["tags", "--insecure", "--page-size", "2", &stage.front.image("a")]).ok().stdout;
+    let listed =
+        run(["tags", "--insecure", "--page-size", "2", &stage.front.image("a")]).ok().stdout;
     assert_eq!(listed.lines().collect::<Vec<_>>(), tags);
     stage.asked("GET", "/v2/a/tags/list?n=2", 1);
     run(["tags", "--insecure", &stage.front.image("nothing")]).refused().says("NAME_UNKNOWN");
 }
 
-/// Debian's registry gives all tags at once. One with pages, as the specification has them; a Link that leads to somebody
-/// else is not followed.
+/// Debian's registry gives all tags at once. One with pages, as the specification has them; a Link
+/// that leads to somebody else is not followed.
 #[test]
 fn tags_page_by_page() {
     let all = ["a", "b", "c", "d", "e"];
     let front = Front::alone(move |request| {
         let Some((path, query)) = request.target.split_once('?') else { return status(200) };
         let query = |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key));
-        let (count, last) = (query("n=").unwrap().parse::<usize>().unwrap(), query("last=").unwrap_or(""));
+        let (count, last) =
+            (query("n=").unwrap().parse::<usize>().unwrap(), query("last=").unwrap_or(""));
         let page: Vec<&str> = all.iter().copied().filter(|tag| *tag > last).take(count).collect();
         let mut headers = Vec::new();
         if path.contains("/astray/") {
@@ -146,10 +163,16 @@ fn tags_page_by_page() {
     });
     for (size, pages) in [("1", 5), ("2", 3), ("5", 1), ("9", 1)] {
         let before = front.asked("GET", "/tags/list").len();
-        let listed = run(["tags", "--insecure", "--page-size", size, &front.image("x")]).ok().stdout;
-        assert_eq!((listed.as_str(), front.asked("GET", "/tags/list").len() - before), ("a\nb\nc\nd\ne\n", pages));
+        let listed =
+            run(["tags", "--insecure", "--page-size", size, &front.image("x")]).ok().stdout;
+        assert_eq!(
+            (listed.as_str(), front.asked("GET", "/tags/list").len() - before),
+            ("a\nb\nc\nd\ne\n", pages)
+        );
     }
-    run(["tags", "--insecure", "--page-size", "2", &front.image("astray")]).refused().says("127.0.0.2");
+    run(["tags", "--insecure", "--page-size", "2", &front.image("astray")])
+        .refused()
+        .says("127.0.0.2");
 }
 
 /// Pages of which each is small, but not all of them together.
@@ -157,13 +180,18 @@ fn tags_page_by_page() {
 fn lists_without_an_end() {
     let front = Front::alone(|request| {
         let path = request.target.split('?').next().unwrap();
-        let number: usize = request.target.split_once("last=").map_or(0, |(_, last)| last.parse().unwrap());
+        let number: usize =
+            request.target.split_once("last=").map_or(0, |(_, last)| last.parse().unwrap());
         let page = json!({"name": "x", "tags": ["x".repeat(1 << 20)]}).to_string().into_bytes();
         // It does end, for who goes on.
-        let link = (number < 40).then(|| ("link", format!("<{path}?last={}>; rel=\"next\"", number + 1)));
+        let link =
+            (number < 40).then(|| ("link", format!("<{path}?last={}>; rel=\"next\"", number + 1)));
         Deed::Answer(200, link.into_iter().collect(), page)
     });
-    run(["tags", "--insecure", &front.image("x")]).refused().says("tags of x").says("16777216 bytes in all");
+    run(["tags", "--insecure", &front.image("x")])
+        .refused()
+        .says("tags of x")
+        .says("16777216 bytes in all");
     assert_eq!(front.asked("GET", "/tags/list").len(), 16);
 }
 
@@ -176,10 +204,20 @@ fn referrers_by_the_fallback_tag() {
     let note = stage.place.path("note");
     fs::write(&note, "x").unwrap();
     let attach = |kind: &str| {
-        run(["attach", "--insecure", "--quiet", "--artifact-type", kind, &there, note.to_str().unwrap()]).ok();
+        run([
+            "attach",
+            "--insecure",
+            "--quiet",
+            "--artifact-type",
+            kind,
+            &there,
+            note.to_str().unwrap(),
+        ])
+        .ok();
     };
     let list = |more: &[&str]| -> Vec<Value> {
-        let found = run(["referrers", "--insecure", "--json", &there].iter().chain(more)).ok().stdout;
+        let found =
+            run(["referrers", "--insecure", "--json", &there].iter().chain(more)).ok().stdout;
         serde_json::from_str(&found).unwrap()
     };
     assert!(list(&[]).is_empty());
@@ -192,7 +230,12 @@ fn referrers_by_the_fallback_tag() {
     let found = list(&[]);
     assert_eq!(found.len(), 2);
     assert_eq!(list(&["--artifact-type", "application/vnd.x.two"])[..], found[1..]);
-    run(["delete", "--insecure", &format!("docker://{}/a@{}", stage.front.host(), digest_of(&found[0]))]).ok();
+    run([
+        "delete",
+        "--insecure",
+        &format!("docker://{}/a@{}", stage.front.host(), digest_of(&found[0])),
+    ])
+    .ok();
     stage.asked("DELETE", &format!("/v2/a/manifests/{}", digest_of(&found[0])), 1);
     assert_eq!(list(&[])[..], found[1..]);
 }
@@ -229,7 +272,8 @@ fn an_index_that_refers() {
     assert_eq!(list.trim(), "[]");
 }
 
-/// A registry with the API: its pages are followed, no tag is looked at, and it is told what we want.
+/// A registry with the API: its pages are followed, no tag is looked at, and it is told what we
+/// want.
 #[test]
 fn referrers_by_the_api() {
     let place = Place::new();
@@ -242,11 +286,13 @@ fn referrers_by_the_api() {
         "digest": format!("sha256:{}", digit.repeat(64)), "artifactType": kind})
     };
     let page = |entries: &[Value]| {
-        serde_json::to_vec(&json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})).unwrap()
+        serde_json::to_vec(&json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}))
+            .unwrap()
     };
     let pages = [page(&[entry("1", "a/x"), entry("2", "a/y")]), page(&[entry("3", "a/x")])];
     let front = Front::before(&registry.host(), move |request| {
-        let Some((path, query)) = request.target.split_once('?').or(Some((&request.target, ""))) else {
+        let Some((path, query)) = request.target.split_once('?').or(Some((&request.target, "")))
+        else {
             return Deed::Pass;
         };
         if !path.contains("/referrers/") {
@@ -260,7 +306,8 @@ fn referrers_by_the_api() {
         Deed::Answer(200, vec![kind, link], pages[0].clone())
     });
     let list = |more: &[&str]| -> Vec<String> {
-        let text = run(["referrers", "--insecure", &front.image("a:one")].iter().chain(more)).ok().stdout;
+        let text =
+            run(["referrers", "--insecure", &front.image("a:one")].iter().chain(more)).ok().stdout;
         text.lines().map(|line| line[7..8].to_owned()).collect()
     };
     assert_eq!(list(&[]), ["1", "2", "3"]);
@@ -286,7 +333,10 @@ fn deleting() {
     run(["delete", "--insecure", "--blob", &format!("{repository}@{layer}")]).ok();
     stage.asked("DELETE", &format!("/v2/a/blobs/{layer}"), 1);
     let to = stage.layout("back:x");
-    run(["copy", "--insecure", "--quiet", &stage.front.image("a:one"), &to]).refused().says(layer).says("404");
+    run(["copy", "--insecure", "--quiet", &stage.front.image("a:one"), &to])
+        .refused()
+        .says(layer)
+        .says("404");
     run(["delete", "--insecure", &format!("{repository}@{digest}")]).ok();
     stage.asked("DELETE", &format!("/v2/a/manifests/{digest}"), 1);
     for tag in ["one", "two"] {
@@ -304,7 +354,8 @@ fn an_index_and_all_of_it() {
     // Three manifests by their digests, then the index by its name.
     stage.asked("PUT", "/v2/a/manifests/sha256:", 3);
     stage.asked("PUT", "/v2/a/manifests/all", 1);
-    let puts: Vec<String> = stage.front.asked("PUT", "/manifests/").into_iter().map(|put| put.target).collect();
+    let puts: Vec<String> =
+        stage.front.asked("PUT", "/manifests/").into_iter().map(|put| put.target).collect();
     assert!(puts[3].ends_with("/all"), "{puts:?}");
     stage.copy(&stage.front.image("a:all"), &stage.layout("back:x"), &["--all"]);
     let index: Value = manifest(&stage.place.path("back"));
@@ -317,6 +368,8 @@ fn an_index_and_all_of_it() {
     assert_eq!(one("linux/s390x", "s390x:x"), "s390x");
     assert_eq!(one("linux/arm64", "arm64:x"), "arm64");
     let refused = ["copy", "--insecure", "--quiet", "--platform", "linux/riscv64"];
-    let refused = run(refused.iter().chain(&[&*stage.front.image("a:all"), &stage.layout("none:x")])).refused();
+    let refused =
+        run(refused.iter().chain(&[&*stage.front.image("a:all"), &stage.layout("none:x")]))
+            .refused();
     refused.says("linux/arm64").says("linux/amd64").says("linux/s390x");
 }

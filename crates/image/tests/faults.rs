@@ -1,5 +1,5 @@
-//! Registries and lines that do not do what they should: tried again what may pass, taken up again what has broken, and
-//! else a clear error. Nothing half done gets a name.
+//! Registries and lines that do not do what they should: tried again what may pass, taken up again
+//! what has broken, and else a clear error. Nothing half done gets a name.
 
 use std::fs;
 use std::path::Path;
@@ -30,7 +30,8 @@ impl Stage {
         let from = format!("oci:{}", place.path("layout").display());
         run(["copy", "--insecure", "--quiet", &from, &registry.image("a:one")]).ok();
         let large = manifest(&place.path("layout"))["layers"][1].clone();
-        let (digest, size) = (large["digest"].as_str().unwrap().to_owned(), large["size"].as_u64().unwrap());
+        let (digest, size) =
+            (large["digest"].as_str().unwrap().to_owned(), large["size"].as_u64().unwrap());
         Self { place, registry, digest, size: usize::try_from(size).unwrap() }
     }
 
@@ -58,7 +59,8 @@ impl Stage {
     #[track_caller]
     fn is_whole(&self) {
         let name = blob(Path::new(""), &self.digest);
-        let (here, there) = (self.place.path("layout").join(&name), self.place.path("to").join(&name));
+        let (here, there) =
+            (self.place.path("layout").join(&name), self.place.path("to").join(&name));
         assert!(fs::read(here).unwrap() == fs::read(there).unwrap(), "another content");
         assert_eq!(manifest(&self.place.path("to")), manifest(&self.place.path("layout")));
     }
@@ -85,7 +87,8 @@ impl Stage {
 fn what_passes_is_tried_again() {
     let stage = Stage::new();
     for code in [429, 500, 502, 503, 504] {
-        let front = stage.front(move |request| if request.number % 2 == 1 { status(code) } else { Deed::Pass });
+        let front = stage
+            .front(move |request| if request.number % 2 == 1 { status(code) } else { Deed::Pass });
         stage.pull(&front, &["--jobs", "1"]).ok();
         stage.is_whole();
         fs::remove_dir_all(stage.place.path("to")).unwrap();
@@ -127,7 +130,8 @@ fn a_line_that_breaks_is_taken_up_where_it_was() {
     assert_eq!(ranges.len(), 4);
     assert_eq!(ranges[0], None);
     for range in &ranges[1..] {
-        let from: usize = range.as_ref().unwrap()["bytes=".len()..].trim_end_matches('-').parse().unwrap();
+        let from: usize =
+            range.as_ref().unwrap()["bytes=".len()..].trim_end_matches('-').parse().unwrap();
         assert!(from > 0 && from < stage.size, "{ranges:?}");
     }
     // A registry that breaks the line before it has said anything.
@@ -183,7 +187,8 @@ fn an_interrupted_copy_is_resumed_by_the_next() {
     assert_eq!(stage.ranges(&front)[2..], [Some("bytes=1000-".to_owned()), None]);
 }
 
-/// A signal in the middle: an error, and of archives and of what was on its way between registries nothing is left.
+/// A signal in the middle: an error, and of archives and of what was on its way between registries
+/// nothing is left.
 #[test]
 fn a_copy_is_interrupted() {
     let stage = Stage::new();
@@ -192,13 +197,19 @@ fn a_copy_is_interrupted() {
         let scratch = stage.place.path(signal);
         fs::create_dir(&scratch).unwrap();
         let archive = format!("oci-archive:{}:x", scratch.join("a.tar").display());
-        let to = [archive.clone(), archive.replacen("oci", "docker", 1), stage.registry.image("other:x")][at].clone();
+        let to = [
+            archive.clone(),
+            archive.replacen("oci", "docker", 1),
+            stage.registry.image("other:x"),
+        ][at]
+            .clone();
         let errors = stage.place.path("errors");
-        let mut child = program::command(["copy", "--insecure", "--quiet", &front.image("a:one"), &to])
-            .env("TMPDIR", &scratch)
-            .stderr(fs::File::create(&errors).unwrap())
-            .spawn()
-            .unwrap();
+        let mut child =
+            program::command(["copy", "--insecure", "--quiet", &front.image("a:one"), &to])
+                .env("TMPDIR", &scratch)
+                .stderr(fs::File::create(&errors).unwrap())
+                .spawn()
+                .unwrap();
         let end = Instant::now() + Duration::from_secs(30);
         while stage.ranges(&front).is_empty() {
             assert!(Instant::now() < end, "it never asked");
@@ -222,7 +233,12 @@ fn a_registry_that_stalls() {
     }
     stage.pull(&stage.front(|_| Deed::Mute), &patience).refused();
     stage
-        .push(&stage.front(|request| if request.is("PUT", "digest=") { Deed::Mute } else { Deed::Pass }), &patience)
+        .push(
+            &stage.front(
+                |request| if request.is("PUT", "digest=") { Deed::Mute } else { Deed::Pass },
+            ),
+            &patience,
+        )
         .refused()
         .says("it has taken nothing for 1 s");
     assert!(begin.elapsed() < Duration::from_secs(40), "{:?}", begin.elapsed());
@@ -236,7 +252,8 @@ fn a_line_that_always_breaks() {
     stage.pull(&front, &["--retries", "2"]).refused();
     assert_eq!(stage.ranges(&front).len(), 3);
     stage.is_nothing();
-    let hangs = stage.front(|request| if request.is("PUT", "/manifests/") { Deed::Hang } else { Deed::Pass });
+    let hangs = stage
+        .front(|request| if request.is("PUT", "/manifests/") { Deed::Hang } else { Deed::Pass });
     stage.push(&hangs, &["--retries", "1"]).refused();
     run(["manifest", "--insecure", &stage.registry.image("b:one")]).refused().says("404");
 }
@@ -259,7 +276,8 @@ fn nobody_is_there() {
 fn an_upload_goes_on() {
     let stage = Stage::new();
     let small = ["--chunk-size", "300k", "--jobs", "1"];
-    let is_third = |r: &Request| r.method == "PATCH" && r.header("content-range") == Some("614400-921599");
+    let is_third =
+        |r: &Request| r.method == "PATCH" && r.header("content-range") == Some("614400-921599");
     let front = stage.front(the_first(1, is_third, Deed::Hang));
     stage.push(&front, &small).ok();
     assert_eq!(front.asked("GET", "/v2/b/blobs/uploads/").len(), 1, "{:?}", front.log());
@@ -268,15 +286,20 @@ fn an_upload_goes_on() {
     stage.is_whole();
     // The registry has forgotten the upload: another one.
     let front = stage.front(|request| match request.method.as_str() {
-        "PATCH" if request.header("content-range").is_some_and(|r| r.starts_with("307200-")) => status(503),
+        "PATCH" if request.header("content-range").is_some_and(|r| r.starts_with("307200-")) => {
+            status(503)
+        }
         "GET" => status(404),
         _ => Deed::Pass,
     });
     let from = format!("oci:{}", stage.place.path("layout").display());
     let to = front.image("c:one");
-    run(["copy", "--insecure", "--quiet", "--retries", "1", &from, &to].iter().chain(&small)).refused().says("503");
+    run(["copy", "--insecure", "--quiet", "--retries", "1", &from, &to].iter().chain(&small))
+        .refused()
+        .says("503");
     // One that takes no chunks gets it in one piece.
-    let front = stage.front(|request| if request.is("PATCH", "") { status(405) } else { Deed::Pass });
+    let front =
+        stage.front(|request| if request.is("PATCH", "") { status(405) } else { Deed::Pass });
     let from = format!("oci:{}", stage.place.path("layout").display());
     run(["copy", "--insecure", "--quiet", &from, &front.image("d:one")].iter().chain(&small)).ok();
     assert_eq!(front.asked("PATCH", "").len(), 1);

@@ -1,5 +1,6 @@
-//! Behaviour tests of `orlop-image`, from outside. They need root, busybox-static, umoci, attr, docker-registry,
-//! skopeo, openssl, apache2-utils, iproute2, and orlop itself: `cargo build` beside this package, or `$ORLOP`.
+//! Behaviour tests of `orlop-image`, from outside. They need root, busybox-static, umoci, attr,
+//! docker-registry, skopeo, openssl, apache2-utils, iproute2, and orlop itself: `cargo build`
+//! beside this package, or `$ORLOP`.
 #![allow(
     clippy::disallowed_methods,
     clippy::expect_used,

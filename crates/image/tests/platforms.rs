@@ -24,7 +24,9 @@ fn an_image_for_one_platform() {
         run([command, "--platform", "linux/arm64", &layout]).refused().says(why);
         run([command, "--platform", "linux/amd64", &layout]).ok();
     }
-    run(["copy", "--quiet", "--platform", "linux/arm64", &layout, "oci:/nowhere/x"]).refused().says(why);
+    run(["copy", "--quiet", "--platform", "linux/arm64", &layout, "oci:/nowhere/x"])
+        .refused()
+        .says(why);
     place.unpack(&["--platform", "linux/amd64"]).ok();
     let machine = Machine::new(&nginx_shaped());
     machine.run(&["--platform", "linux/arm64", "--entrypoint", "/bin/ls"]).refused().says(why);
@@ -60,9 +62,14 @@ fn one_name_for_several_platforms() {
         run(["copy", "--quiet", &source, &to].iter().chain(flags)).ok();
         let copied = manifest(&place.path(file));
         assert!(blob(&layout, copied["layers"][0]["digest"].as_str().unwrap()).exists());
-        assert_eq!(run(["manifest", "--raw", &source].iter().chain(flags)).ok().stdout, copied.to_string());
+        assert_eq!(
+            run(["manifest", "--raw", &source].iter().chain(flags)).ok().stdout,
+            copied.to_string()
+        );
     }
-    run(["manifest", "--platform", "linux/s390x", &source]).refused().says("linux/arm64, linux/amd64");
+    run(["manifest", "--platform", "linux/s390x", &source])
+        .refused()
+        .says("linux/arm64, linux/amd64");
     run(["copy", "--quiet", "--all", &source, "oci:/nowhere/x"]).refused().says("several images");
 }
 
@@ -81,17 +88,22 @@ fn an_entry_that_is_no_image() {
     let of_arm = manifest_of(&layout, 1);
     place.unpack(&[]).ok();
     run(["referrers", &source]).ok();
-    let (whole, to) = (format!("{source}@{of_arm}"), format!("oci:{}:{TAG}", place.path("to").display()));
+    let (whole, to) =
+        (format!("{source}@{of_arm}"), format!("oci:{}:{TAG}", place.path("to").display()));
     run(["copy", "--quiet", &whole, &to]).ok();
     let copied = fs::read(blob(&place.path("to"), &of_arm)).unwrap();
     assert_eq!(digest(&copied), of_arm);
-    run(["copy", "--quiet", &format!("{source}@{}", digest(b"")), &to]).refused().says("has no manifest");
+    run(["copy", "--quiet", &format!("{source}@{}", digest(b"")), &to])
+        .refused()
+        .says("has no manifest");
 }
 
 /// The digest of an image of the index that a layout has.
 fn manifest_of(layout: &std::path::Path, at: usize) -> String {
-    let entries: serde_json::Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let entries: serde_json::Value =
+        serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
     let index = entries["manifests"][1]["digest"].as_str().unwrap();
-    let index: serde_json::Value = serde_json::from_slice(&fs::read(blob(layout, index)).unwrap()).unwrap();
+    let index: serde_json::Value =
+        serde_json::from_slice(&fs::read(blob(layout, index)).unwrap()).unwrap();
     index["manifests"][at]["digest"].as_str().unwrap().to_owned()
 }

@@ -17,7 +17,9 @@ impl Stage {
     /// An image of two blobs: a config and a layer.
     fn new() -> Self {
         let place = Place::new();
-        Image::new().layer(&Layer::new().file("a", 0o644, b"a"), Stored::Gzip).write(&place.path("layout"));
+        Image::new()
+            .layer(&Layer::new().file("a", 0o644, b"a"), Stored::Gzip)
+            .write(&place.path("layout"));
         let at = |name: &str| format!("oci:{}", place.path(name).display());
         Self { from: at("layout"), to: at("copy:x"), place }
     }
@@ -38,7 +40,8 @@ fn lines_and_the_digest() {
     let stage = Stage::new();
     for outcome in ["copied", "present"] {
         let out = run(["copy", &stage.from, &stage.to]).ok();
-        let (mut lines, mut expected): (Vec<_>, Vec<_>) = (out.stderr.lines().collect(), Vec::new());
+        let (mut lines, mut expected): (Vec<_>, Vec<_>) =
+            (out.stderr.lines().collect(), Vec::new());
         for blob in stage.blobs() {
             let (digest, size) = (blob["digest"].as_str().unwrap(), blob["size"].as_u64().unwrap());
             expected.push(format!("{} {size} B: {outcome}", &digest[.."sha256:".len() + 12]));
@@ -64,7 +67,8 @@ fn an_object_for_each_blob_and_one_for_the_image() {
     let stage = Stage::new();
     let out = run(["copy", "--json", &stage.from, &stage.to]).ok();
     assert_eq!(out.stderr, "");
-    let mut lines: Vec<Value> = out.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut lines: Vec<Value> =
+        out.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let image = lines.pop().unwrap();
     assert_eq!((&image["event"], &image["digest"]), (&json!("image"), &json!(stage.image())));
     assert_eq!(image["mediaType"], MANIFEST);

@@ -12,9 +12,16 @@ use crate::support::{Kind, Place, Registry, run};
 fn registry(kind: Kind) -> (Place, Registry) {
     let (place, registry) = (Place::new(), Registry::of(kind));
     image().write(&place.path("layout"));
-    let (from, to, ca) =
-        (format!("oci:{}", place.path("layout").display()), registry.image("a:one"), registry.file("ca.pem"));
-    let trust = if registry.host().starts_with("localhost") { ["--ca", &ca] } else { ["--insecure", "--quiet"] };
+    let (from, to, ca) = (
+        format!("oci:{}", place.path("layout").display()),
+        registry.image("a:one"),
+        registry.file("ca.pem"),
+    );
+    let trust = if registry.host().starts_with("localhost") {
+        ["--ca", &ca]
+    } else {
+        ["--insecure", "--quiet"]
+    };
     run(["copy", &from, &to].iter().chain(&trust)).ok();
     (place, registry)
 }
@@ -37,7 +44,12 @@ fn of_plain_http() {
     with(&[("HTTP_PROXY", &address)], &copy).ok();
     assert_eq!(manifest(&place.path("to")), manifest(&place.path("layout")));
     let own = format!("http://{}/v2/a/", registry.host());
-    assert_eq!(proxy.asked("GET", &own).len(), 4, "the manifest and three blobs: {:?}", proxy.log());
+    assert_eq!(
+        proxy.asked("GET", &own).len(),
+        4,
+        "the manifest and three blobs: {:?}",
+        proxy.log()
+    );
     let before = proxy.log().len();
     let tags = ["tags", "--insecure", &registry.image("a")];
     for exception in ["127.0.0.1", "example.org,127.0.0.0/8", "*"] {
@@ -45,7 +57,11 @@ fn of_plain_http() {
         assert_eq!(proxy.log().len(), before, "NO_PROXY={exception}");
     }
     with(&[("HTTPS_PROXY", &address), ("NO_PROXY", "")], &tags).ok();
-    assert!(proxy.log()[before..].iter().all(|request| request.method == "CONNECT"), "{:?}", proxy.log());
+    assert!(
+        proxy.log()[before..].iter().all(|request| request.method == "CONNECT"),
+        "{:?}",
+        proxy.log()
+    );
     let before = proxy.log().len();
     with(&[("http_proxy", &address), ("NO_PROXY", "example.org")], &tags).ok();
     assert!(proxy.log().len() > before);
@@ -62,7 +78,8 @@ fn of_https() {
     let log = proxy.log();
     // The proxy sees where to, and nothing else.
     assert!(
-        !log.is_empty() && log.iter().all(|request| request.line() == format!("CONNECT {}", registry.host())),
+        !log.is_empty()
+            && log.iter().all(|request| request.line() == format!("CONNECT {}", registry.host())),
         "{log:?}"
     );
     with(&[("HTTPS_PROXY", &address), ("NO_PROXY", "localhost")], &look).ok();
@@ -78,11 +95,17 @@ fn that_want_a_password_or_do_not_work() {
     let (image, right) = (registry.image("a:one"), "Basic bWU6c2VjcmV0");
     let proxy = Front::alone(move |request| match request.header("proxy-authorization") {
         Some(header) if header == right => Deed::Pass,
-        _ => Deed::Answer(407, vec![("proxy-authenticate", "Basic realm=\"p\"".to_owned())], Vec::new()),
+        _ => Deed::Answer(
+            407,
+            vec![("proxy-authenticate", "Basic realm=\"p\"".to_owned())],
+            Vec::new(),
+        ),
     });
     let look = ["manifest", "--insecure", &image];
     with(&[("HTTP_PROXY", &format!("http://me:secret@{}", proxy.host()))], &look).ok();
-    with(&[("HTTP_PROXY", &format!("http://me:wrong@{}", proxy.host()))], &look).refused().says("407");
+    with(&[("HTTP_PROXY", &format!("http://me:wrong@{}", proxy.host()))], &look)
+        .refused()
+        .says("407");
     with(&[("HTTP_PROXY", &format!("http://{}", proxy.host()))], &look).refused().says("407");
     let broken = Front::alone(|_| status(502));
     let address = format!("http://{}", broken.host());

@@ -1,5 +1,5 @@
-//! Images in a registry: Debian's docker-registry on loopback, with skopeo as the judge of what we put there, and as
-//! the author of what we fetch.
+//! Images in a registry: Debian's docker-registry on loopback, with skopeo as the judge of what we
+//! put there, and as the author of what we fetch.
 
 use std::fs;
 use std::path::Path;
@@ -11,11 +11,16 @@ use crate::support::image::{blob, manifest};
 use crate::support::{Image, Kind, Layer, Place, Registry, Stored, judge, program, run, tree};
 
 fn image() -> Image {
-    let base =
-        Layer::new().dir("./", 0o755).dir("etc", 0o755).file("etc/motd", 0o644, b"hello\n").file("old", 0o644, b"");
-    let large: Vec<u8> =
-        (0..3_000_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
-    let upper = Layer::new().dir("./", 0o755).file("large", 0o600, &large).file(".wh.old", 0o644, b"");
+    let base = Layer::new()
+        .dir("./", 0o755)
+        .dir("etc", 0o755)
+        .file("etc/motd", 0o644, b"hello\n")
+        .file("old", 0o644, b"");
+    let large: Vec<u8> = (0..3_000_000_u32)
+        .flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes())
+        .collect();
+    let upper =
+        Layer::new().dir("./", 0o755).file("large", 0o600, &large).file(".wh.old", 0o644, b"");
     // skopeo compresses what is not.
     Image::new().layer(&base, Stored::Gzip).layer(&upper, Stored::Zstd)
 }
@@ -36,14 +41,21 @@ fn push(place: &Place, registry: &Registry, name: &str) -> Value {
 /// The digests of the configuration and the layers.
 fn digests(manifest: &Value) -> Vec<&str> {
     let layers = manifest["layers"].as_array().unwrap();
-    [&manifest["config"]].into_iter().chain(layers).map(|of| of["digest"].as_str().unwrap()).collect()
+    [&manifest["config"]]
+        .into_iter()
+        .chain(layers)
+        .map(|of| of["digest"].as_str().unwrap())
+        .collect()
 }
 
 /// Both layouts have the blobs, and they are the same.
 #[track_caller]
 fn assert_same_blobs(manifest: &Value, one: &Path, other: &Path) {
     for digest in digests(manifest) {
-        assert!(fs::read(blob(one, digest)).unwrap() == fs::read(blob(other, digest)).unwrap(), "{digest}");
+        assert!(
+            fs::read(blob(one, digest)).unwrap() == fs::read(blob(other, digest)).unwrap(),
+            "{digest}"
+        );
     }
 }
 
@@ -65,7 +77,16 @@ fn what_we_push_is_what_skopeo_fetches() {
     assert_eq!(manifest(&place.path("ours")), pushed);
     assert_same_blobs(&pushed, &place.path("layout"), &place.path("ours"));
     let chunked = registry.image("chunked:one");
-    run(["copy", "--insecure", "--quiet", "--chunk-size", "1m", &layout(&place, "ours:x"), &chunked]).ok();
+    run([
+        "copy",
+        "--insecure",
+        "--quiet",
+        "--chunk-size",
+        "1m",
+        &layout(&place, "ours:x"),
+        &chunked,
+    ])
+    .ok();
     judge("skopeo", &["copy", "--src-tls-verify=false", &chunked, &layout(&place, "chunked:x")]);
     assert_same_blobs(&pushed, &place.path("layout"), &place.path("chunked"));
 }
@@ -98,16 +119,23 @@ fn tags_are_listed_and_deleted() {
         run(["copy", "--insecure", "--quiet", &layout(&place, "other"), &registry.image(tag)]).ok();
     }
     let repository = registry.image("a");
-    let tags = |more: &[&str]| run(["tags", "--insecure", &repository].iter().chain(more)).ok().stdout;
+    let tags =
+        |more: &[&str]| run(["tags", "--insecure", &repository].iter().chain(more)).ok().stdout;
     assert_eq!(tags(&[]), "one\ntwo\nv1.0_x\n");
     assert_eq!(tags(&["--page-size", "1"]), "one\ntwo\nv1.0_x\n");
     let listed: Value =
-        serde_json::from_str(&judge("skopeo", &["list-tags", "--tls-verify=false", &repository])).unwrap();
+        serde_json::from_str(&judge("skopeo", &["list-tags", "--tls-verify=false", &repository]))
+            .unwrap();
     assert_eq!(serde_json::from_str::<Value>(&tags(&["--json"])).unwrap(), listed["Tags"]);
-    let one = judge("skopeo", &["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &registry.image("a:one")]);
+    let one = judge(
+        "skopeo",
+        &["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &registry.image("a:one")],
+    );
     run(["delete", "--insecure", &format!("{repository}@{}", one.trim())]).ok();
     assert_eq!(tags(&[]), "two\nv1.0_x\n");
-    run(["manifest", "--insecure", &registry.image("a:one")]).refused().says("manifest one of a: 404");
+    run(["manifest", "--insecure", &registry.image("a:one")])
+        .refused()
+        .says("manifest one of a: 404");
 }
 
 #[test]
@@ -125,7 +153,8 @@ fn a_blob_that_is_not_what_its_digest_says_is_refused() {
     run(["unpack", &there, &bundle].iter().chain(&flags)).refused().says(digest);
     place.is_clean();
     // What was good of it may stay, for the next time, but there is no image.
-    let copy = ["copy", "--insecure", "--quiet", "--retries", "0", &there, &layout(&place, "bad:x")];
+    let copy =
+        ["copy", "--insecure", "--quiet", "--retries", "0", &there, &layout(&place, "bad:x")];
     run(copy).refused().says(digest);
     assert!(!blob(&place.path("bad"), digest).is_file());
     run(["manifest", &layout(&place, "bad:x")]).refused();
@@ -133,30 +162,35 @@ fn a_blob_that_is_not_what_its_digest_says_is_refused() {
 
 #[test]
 fn certificates_and_passwords() {
-    let registry = Registry::of(Kind { tls: true, knows_clients: true, password: true, ..Kind::default() });
+    let registry =
+        Registry::of(Kind { tls: true, knows_clients: true, password: true, ..Kind::default() });
     let place = Place::new();
     image().write(&place.path("layout"));
-    let (ca, cert, key) = (registry.file("ca.pem"), registry.file("client.pem"), registry.file("client.key"));
+    let (ca, cert, key) =
+        (registry.file("ca.pem"), registry.file("client.pem"), registry.file("client.key"));
     let auth = registry.file("auth.json");
     fs::write(&auth, "{}").unwrap();
     let trust = ["--ca", &ca, "--authfile", &auth];
     let client = ["--client-cert", &cert, "--client-key", &key];
     let (from, to) = (layout(&place, "layout"), registry.image("a:one"));
-    let copy =
-        |flags: &[&[&str]]| run(["copy", "--quiet", "--retries", "0", &from, &to].iter().chain(flags.concat().iter()));
+    let copy = |flags: &[&[&str]]| {
+        run(["copy", "--quiet", "--retries", "0", &from, &to].iter().chain(flags.concat().iter()))
+    };
     copy(&[&["--authfile", &auth], &client]).refused().says("ertificate");
     copy(&[&trust]).refused();
     copy(&[&trust, &client]).refused().says("401");
     copy(&[&trust, &client, &["--creds", "me:wrong"]]).refused().says("401");
     copy(&[&trust, &client, &["--creds", "me:secret"]]).ok();
     // Whoever it is that we speak to.
-    let unknown = [&["--insecure", "--authfile", &auth][..], &client, &["--creds", "me:secret"]].concat();
+    let unknown =
+        [&["--insecure", "--authfile", &auth][..], &client, &["--creds", "me:secret"]].concat();
     copy(&[&unknown]).ok();
     copy(&[&unknown[1..]]).refused().says("ertificate");
     // Credentials that are kept.
     let host = registry.host();
     let login = |password: &str| {
-        let mut command = program::command(["login", &host, "--username", "me", "--password-stdin"]);
+        let mut command =
+            program::command(["login", &host, "--username", "me", "--password-stdin"]);
         let mut child = command
             .args(trust)
             .args(client)
@@ -200,9 +234,16 @@ fn what_is_attached_is_found_again() {
     assert_eq!(found[0]["artifactType"], kind);
     let artifact = format!("a@{}", found[0]["digest"].as_str().unwrap());
     let artifact = skopeo_sees(&registry, &artifact);
-    let subject = judge("skopeo", &["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &there]);
+    let subject =
+        judge("skopeo", &["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &there]);
     assert_eq!(artifact["subject"]["digest"], subject.trim());
-    assert_eq!(fs::read(registry.blob(artifact["layers"][0]["digest"].as_str().unwrap())).unwrap(), b"checked");
-    let none = run(["referrers", "--insecure", "--json", "--artifact-type", "application/x", &there]).ok().stdout;
+    assert_eq!(
+        fs::read(registry.blob(artifact["layers"][0]["digest"].as_str().unwrap())).unwrap(),
+        b"checked"
+    );
+    let none =
+        run(["referrers", "--insecure", "--json", "--artifact-type", "application/x", &there])
+            .ok()
+            .stdout;
     assert_eq!(none.trim(), "[]");
 }

@@ -16,7 +16,11 @@ use crate::support::{Image, Layer, Place, Registry, Stored, program};
 const SHAPES: [&[&str]; 2] = [&[], &["arm64", "amd64", "s390x"]];
 
 fn write(layout: &Path, platforms: &[&str]) {
-    if platforms.is_empty() { nginx_shaped().write(layout) } else { nginx_shaped().write_for(layout, platforms) }
+    if platforms.is_empty() {
+        nginx_shaped().write(layout)
+    } else {
+        nginx_shaped().write_for(layout, platforms)
+    }
 }
 
 /// The image's service runs as the image says, and ends as it ought to.
@@ -37,7 +41,10 @@ fn serves(machine: &Machine, id: &str) {
     signal(&child, "QUIT");
     assert_eq!(child.wait().unwrap().code(), Some(7), "the code of the service");
     let output = fs::read_to_string(output).unwrap();
-    assert!(output.ends_with("entrypoint: nginx -g daemon off;\nlistening as 0 on 80\nquit\n"), "{output}");
+    assert!(
+        output.ends_with("entrypoint: nginx -g daemon off;\nlistening as 0 on 80\nquit\n"),
+        "{output}"
+    );
     assert_eq!(machine.containers(), 0, "nothing is left of it");
 }
 
@@ -56,15 +63,20 @@ fn a_service_from_a_registry() {
     for platforms in SHAPES {
         let (place, registry) = (Place::new(), Registry::start());
         write(&place.path("layout"), platforms);
-        let (from, to) = (format!("oci:{}", place.path("layout").display()), registry.image("nginx:shaped"));
+        let (from, to) =
+            (format!("oci:{}", place.path("layout").display()), registry.image("nginx:shaped"));
         program::run(["copy", "--all", "--insecure", "--quiet", &from, &to]).ok();
         drop(place);
         let machine = Machine::of(&to, &["--insecure", "--quiet"]);
         serves(&machine, &unique(&format!("registry{}", platforms.len())));
-        // gc --all has forgotten the image. It is fetched once more, and then no longer needs its registry.
+        // gc --all has forgotten the image. It is fetched once more, and then no longer needs its
+        // registry.
         machine.run(&["--entrypoint", "/bin/ls"]).ok();
         drop(registry);
-        assert_eq!(machine.run(&["--entrypoint", "/bin/cat", "--", "/etc/motd"]).ok().stdout, "nginx\n");
+        assert_eq!(
+            machine.run(&["--entrypoint", "/bin/cat", "--", "/etc/motd"]).ok().stdout,
+            "nginx\n"
+        );
         machine.run(&["--pull"]).refused();
     }
 }
@@ -73,23 +85,40 @@ fn a_service_from_a_registry() {
 fn what_the_user_says() {
     let machine = Machine::new(&nginx_shaped());
     for (args, expected) in [
-        (&["--", "cat", "/etc/motd", "/etc/motd2"][..], "entrypoint: cat /etc/motd /etc/motd2\nnginx\nnginx\n"),
+        (
+            &["--", "cat", "/etc/motd", "/etc/motd2"][..],
+            "entrypoint: cat /etc/motd /etc/motd2\nnginx\nnginx\n",
+        ),
         (&["--entrypoint", "/bin/echo"], "\n"),
         (&["--entrypoint", "/bin/echo", "--", "-n", "a"], "a"),
         (&["--entrypoint", "/bin/id", "--user", "nginx"], "uid=101(nginx) gid=101(nginx)\n"),
         (
-            &["--entrypoint", "/bin/sh", "-e", "PORT=1", "--env", "NEW=x", "--", "-c", "echo $PORT $NEW $PATH"],
+            &[
+                "--entrypoint",
+                "/bin/sh",
+                "-e",
+                "PORT=1",
+                "--env",
+                "NEW=x",
+                "--",
+                "-c",
+                "echo $PORT $NEW $PATH",
+            ],
             "1 x /usr/sbin:/bin\n",
         ),
         (&["--entrypoint", "/bin/sh", "-w", "/data", "--", "-c", "ls"], "x\n"),
         (&["--entrypoint", "/bin/sh", "--", "-c", "test ! -e /etc/gone && echo gone"], "gone\n"),
-        (&["--entrypoint", "/bin/ls", "-v", "/proc/sys/kernel:/mnt:ro", "--", "/mnt/ostype"], "/mnt/ostype\n"),
+        (
+            &["--entrypoint", "/bin/ls", "-v", "/proc/sys/kernel:/mnt:ro", "--", "/mnt/ostype"],
+            "/mnt/ostype\n",
+        ),
         (&["--entrypoint", "/bin/ls", "--", "/sys/class/net"], "lo\n"),
     ] {
         let output = machine.run(args).ok();
         assert_eq!(output.stdout, expected, "{args:?}");
     }
-    let host = machine.run(&["--net", "host", "--entrypoint", "/bin/ls", "--", "/sys/class/net"]).ok();
+    let host =
+        machine.run(&["--net", "host", "--entrypoint", "/bin/ls", "--", "/sys/class/net"]).ok();
     let devices = fs::read_dir("/sys/class/net").unwrap().count();
     assert_eq!(host.stdout.split_whitespace().count(), devices);
     assert_eq!(machine.run(&["--entrypoint", "/bin/sh", "--", "-c", "exit 42"]).status, 42);
@@ -99,7 +128,8 @@ fn what_the_user_says() {
     assert_eq!(machine.containers(), 0);
 }
 
-/// ext4 has been told that containers are no neighbours: without a journal, many after each other make the next one slow.
+/// ext4 has been told that containers are no neighbours: without a journal, many after each other
+/// make the next one slow.
 #[test]
 fn ext4_keeps_containers_apart() {
     const EXT4: i64 = 0xef53;
@@ -116,10 +146,17 @@ fn ext4_keeps_containers_apart() {
 #[test]
 fn layers_are_shared_and_stay_as_they_are() {
     let machine = Machine::new(&nginx_shaped());
-    let write = ["--entrypoint", "/bin/sh", "--", "-c", "rm -r /data /etc/motd; echo y >/x; touch /bin/busybox; ls / "];
+    let write = [
+        "--entrypoint",
+        "/bin/sh",
+        "--",
+        "-c",
+        "rm -r /data /etc/motd; echo y >/x; touch /bin/busybox; ls / ",
+    ];
     machine.run(&write).ok();
     let before = scan(&machine.store().join("layers"));
-    let inodes = |name: &str| fs::metadata(machine.store().join("layers").join(name)).unwrap().ino();
+    let inodes =
+        |name: &str| fs::metadata(machine.store().join("layers").join(name)).unwrap().ino();
     let names: Vec<String> = fs::read_dir(machine.store().join("layers"))
         .unwrap()
         .map(|e| e.unwrap().file_name().into_string().unwrap())
@@ -132,8 +169,11 @@ fn layers_are_shared_and_stay_as_they_are() {
     // Not even read again: the blobs may be gone.
     let manifest = crate::support::image::manifest(&machine.place.path("layout"));
     for layer in manifest["layers"].as_array().unwrap() {
-        fs::remove_file(crate::support::image::blob(&machine.place.path("layout"), layer["digest"].as_str().unwrap()))
-            .unwrap();
+        fs::remove_file(crate::support::image::blob(
+            &machine.place.path("layout"),
+            layer["digest"].as_str().unwrap(),
+        ))
+        .unwrap();
     }
     machine.run(&["--entrypoint", "/bin/ls", "--", "/data/x"]).ok();
 }
@@ -161,14 +201,16 @@ fn the_overlay_is_the_unpacked_tree() {
         .file(".wh.gone", 0o644, b"")
         .pax(&[("SCHILY.xattr.user.a", b"b")])
         .dir("d", 0o700);
-    let again = Layer::new().dir("gone", 0o700).file("gone/y", 0o644, b"").file("opaque/last", 0o644, b"");
+    let again =
+        Layer::new().dir("gone", 0o700).file("gone/y", 0o644, b"").file("opaque/last", 0o644, b"");
     let layers = [nginx_shaped_base(), lower, upper, again];
     let machine = Machine::new(&Image::of(&layers));
     machine.place.unpack(&[]).ok();
     let copy = machine.place.path("copy");
     fs::create_dir(&copy).unwrap();
     let volume = format!("{}:/out", copy.display());
-    // With xattrs and all, by the host's tar from the same mount: the runtime's root is the overlay.
+    // With xattrs and all, by the host's tar from the same mount: the runtime's root is the
+    // overlay.
     let id = unique("tree");
     let mut child = machine
         .command(&["--name", &id, "-v", &volume, "--entrypoint", "/bin/sleep", "--", "60"])
@@ -197,7 +239,8 @@ fn the_overlay_is_the_unpacked_tree() {
     let unpacked = machine.place.path("bundle/rootfs");
     crate::support::judge("touch", &["-r", unpacked.to_str().unwrap(), copy.to_str().unwrap()]);
     assert_same(&copy, &unpacked);
-    // The run was killed, the container lives: gc leaves it alone, and removes it when it has ended.
+    // The run was killed, the container lives: gc leaves it alone, and removes it when it has
+    // ended.
     machine.store_command(&["gc"]).ok();
     assert_eq!((state()["status"].as_str(), machine.containers()), (Some("running"), 1));
     crate::support::judge(orlop.to_str().unwrap(), &["kill", &id, "KILL"]);
@@ -233,7 +276,9 @@ fn list_and_gc() {
     other.write(&machine.place.path("layout"));
     machine.run(&["--entrypoint", "/bin/ls", "--", "/more"]).ok();
     assert_eq!(machine.layers(), 7);
-    nginx_shaped().layer(&Layer::new().file("less", 0o644, b""), Stored::Gzip).write(&machine.place.path("layout"));
+    nginx_shaped()
+        .layer(&Layer::new().file("less", 0o644, b""), Stored::Gzip)
+        .write(&machine.place.path("layout"));
     machine.run(&["--entrypoint", "/bin/ls", "--", "/less"]).ok();
     assert_eq!(machine.layers(), 8);
     machine.store_command(&["gc"]).ok();
@@ -264,8 +309,8 @@ fn side_by_side() {
     assert_eq!((machine.layers(), machine.containers()), (6, 0));
 }
 
-/// What a container leaves is gone when it has ended, or a little later, and without anybody who waits for a pipe waiting
-/// for that. Should the sweeper be killed, gc does its work.
+/// What a container leaves is gone when it has ended, or a little later, and without anybody who
+/// waits for a pipe waiting for that. Should the sweeper be killed, gc does its work.
 #[test]
 fn what_containers_leave_is_swept() {
     let machine = Machine::new(&nginx_shaped());
@@ -310,7 +355,8 @@ fn the_runtime_is_killed() {
     });
 }
 
-/// A store on a disk that is too small: an error, and no half layer. When there is room, it goes on.
+/// A store on a disk that is too small: an error, and no half layer. When there is room, it goes
+/// on.
 #[test]
 fn a_full_disk() {
     let machine = Machine::new(&nginx_shaped());
@@ -337,9 +383,14 @@ fn a_full_disk() {
 /// A bad layer leaves nothing in the store.
 #[test]
 fn a_bad_image() {
-    let machine = Machine::new(&nginx_shaped().layer(&Layer::new().hard_link("a", "nowhere"), Stored::Gzip));
+    let machine =
+        Machine::new(&nginx_shaped().layer(&Layer::new().hard_link("a", "nowhere"), Stored::Gzip));
     machine.run(&[]).refused().says("hard link to \"nowhere\"");
     assert_eq!((machine.layers(), machine.containers()), (6, 0), "the six good ones");
     let hidden = fs::read_dir(machine.store().join("layers")).unwrap();
-    assert!(hidden.map(|e| e.unwrap().file_name().into_string().unwrap()).all(|name| !name.starts_with('.')));
+    assert!(
+        hidden
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .all(|name| !name.starts_with('.'))
+    );
 }

@@ -33,7 +33,8 @@ fn bombs() {
 fn archives_change() {
     for kind in ["oci-archive", "docker-archive"] {
         let place = Place::new();
-        let (layout, file) = (format!("oci:{}", place.path("layout").display()), place.path("image.tar"));
+        let (layout, file) =
+            (format!("oci:{}", place.path("layout").display()), place.path("image.tar"));
         let archive = format!("{kind}:{}", file.display());
         let machine = Machine::of(&archive, &["--quiet"]);
         for motd in ["one\n", "two\n"] {
@@ -75,7 +76,10 @@ fn records_that_make_no_sense() {
         machine.run(&["--pull", "--entrypoint", "/bin/ls"]).ok();
         fs::write(record(), content).unwrap();
         machine.store_command(&["gc"]).ok();
-        assert_eq!((fs::read_dir(machine.store().join("images")).unwrap().count(), machine.layers()), (0, 0));
+        assert_eq!(
+            (fs::read_dir(machine.store().join("images")).unwrap().count(), machine.layers()),
+            (0, 0)
+        );
     }
 }
 

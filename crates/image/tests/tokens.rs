@@ -1,5 +1,6 @@
-//! Tokens: the real registry wants them, and a service of ours gives them out as distribution's "Token Authentication
-//! Specification" and "OAuth2 Token Authentication" have it. What is in a token is checked by the registry.
+//! Tokens: the real registry wants them, and a service of ours gives them out as distribution's
+//! "Token Authentication Specification" and "OAuth2 Token Authentication" have it. What is in a
+//! token is checked by the registry.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -71,10 +72,12 @@ impl Signer {
         let header = json!({"typ": "JWT", "alg": "RS256", "x5c": [self.certificate]});
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let text = format!("{}.{}", part(&header), part(&claims));
-        let (mut file, key) = (tempfile::NamedTempFile::new().unwrap(), self.dir.path().join("key.pem"));
+        let (mut file, key) =
+            (tempfile::NamedTempFile::new().unwrap(), self.dir.path().join("key.pem"));
         std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
         let signature = tempfile::NamedTempFile::new().unwrap();
-        let names = [key.as_path(), signature.path(), file.path()].map(|path| path.to_str().unwrap().to_owned());
+        let names = [key.as_path(), signature.path(), file.path()]
+            .map(|path| path.to_str().unwrap().to_owned());
         judge("openssl", &["dgst", "-sha256", "-sign", &names[0], "-out", &names[1], &names[2]]);
         format!("{text}.{}", URL_SAFE_NO_PAD.encode(fs::read(signature.path()).unwrap()))
     }
@@ -83,7 +86,8 @@ impl Signer {
 /// What a request has as a query, or as a form.
 fn fields(request: &Request) -> Vec<(String, String)> {
     let query = request.target.split_once('?').map_or("", |(_, query)| query);
-    let text = if request.method == "POST" { std::str::from_utf8(&request.body).unwrap() } else { query };
+    let text =
+        if request.method == "POST" { std::str::from_utf8(&request.body).unwrap() } else { query };
     Url::parse(&format!("http://x/?{text}")).unwrap().query_pairs().into_owned().collect()
 }
 
@@ -99,18 +103,22 @@ fn scopes(request: &Request) -> Vec<String> {
     scopes.into_iter().collect()
 }
 
-/// `me` may do everything, whoever does not say who he is may read below `public`, nobody may touch `closed`.
+/// `me` may do everything, whoever does not say who he is may read below `public`, nobody may touch
+/// `closed`.
 fn answer(request: &Request, signer: &Signer) -> Deed {
-    let value = |wanted: &str| fields(request).into_iter().find(|(key, _)| key == wanted).map(|(_, value)| value);
+    let value = |wanted: &str| {
+        fields(request).into_iter().find(|(key, _)| key == wanted).map(|(_, value)| value)
+    };
     assert_eq!(value("service").as_deref(), Some("the registry"), "{request:?}");
-    let basic = request
-        .header("authorization")
-        .map(|header| String::from_utf8(STANDARD.decode(header.strip_prefix("Basic ").unwrap()).unwrap()).unwrap());
+    let basic = request.header("authorization").map(|header| {
+        String::from_utf8(STANDARD.decode(header.strip_prefix("Basic ").unwrap()).unwrap()).unwrap()
+    });
     let known = match (&*request.method, basic.as_deref()) {
         ("GET", None) => false,
         ("GET", Some("me:secret")) => true,
         ("POST", None) => {
-            let right = value("grant_type").as_deref() == Some("refresh_token") && value("client_id").is_some();
+            let right = value("grant_type").as_deref() == Some("refresh_token")
+                && value("client_id").is_some();
             if !right || value("refresh_token").as_deref() != Some("the identity token") {
                 return status(401);
             }
@@ -129,15 +137,22 @@ fn answer(request: &Request, signer: &Signer) -> Deed {
         .filter_map(|scope| {
             let words: Vec<&str> = scope.split(':').collect();
             let (name, mut actions) = (words[1], words[2].split(',').collect::<Vec<_>>());
-            actions.retain(|action| name != "closed" && (known || (name.starts_with("public/") && *action == "pull")));
-            (!actions.is_empty()).then(|| json!({"type": words[0], "name": name, "actions": actions}))
+            actions.retain(|action| {
+                name != "closed" && (known || (name.starts_with("public/") && *action == "pull"))
+            });
+            (!actions.is_empty())
+                .then(|| json!({"type": words[0], "name": name, "actions": actions}))
         })
         .collect();
     let token = signer.sign(&access);
     // Two names of the field are in use.
     let name = if request.method == "POST" { "access_token" } else { "token" };
     let body = json!({name: token, "expires_in": 300});
-    Deed::Answer(200, vec![("content-type", "application/json".to_owned())], body.to_string().into_bytes())
+    Deed::Answer(
+        200,
+        vec![("content-type", "application/json".to_owned())],
+        body.to_string().into_bytes(),
+    )
 }
 
 impl Stage {
@@ -160,13 +175,16 @@ impl Stage {
 
     fn push(&self, name: &str, more: &[&str]) -> Output {
         let from = format!("oci:{}", self.place.path("layout").display());
-        let flags = ["copy", "--insecure", "--quiet", "--retries", "1", &from, &self.registry.image(name)];
+        let flags =
+            ["copy", "--insecure", "--quiet", "--retries", "1", &from, &self.registry.image(name)];
         run(flags.iter().chain(more))
     }
 
     fn pull(&self, name: &str, more: &[&str]) -> Output {
         let to = format!("oci:{}:x", self.place.path("to").display());
-        let output = run(["copy", "--insecure", "--quiet", &self.registry.image(name), &to].iter().chain(more));
+        let output = run(["copy", "--insecure", "--quiet", &self.registry.image(name), &to]
+            .iter()
+            .chain(more));
         if output.status == 0 {
             assert_eq!(manifest(&self.place.path("to")), manifest(&self.place.path("layout")));
         }
@@ -193,7 +211,11 @@ fn a_password() {
     // Without saying who we are, what is public.
     let before = stage.service.log().len();
     stage.pull("public/a:one", &nobody).ok();
-    assert_eq!(stage.asked(before), [["repository:public/a:pull"]], "one token is good for all of it");
+    assert_eq!(
+        stage.asked(before),
+        [["repository:public/a:pull"]],
+        "one token is good for all of it"
+    );
     stage.pull("private:one", &nobody).refused().says("not logged in");
     stage.pull("private:one", &ME).ok();
     // The service grants less than was asked for: that is an error, and not tried for ever.
@@ -211,8 +233,15 @@ fn an_identity_token() {
     let posts = stage.service.asked("POST", "/token");
     assert!(!posts.is_empty() && stage.service.asked("GET", "/token").is_empty());
     let form = fields(&posts[0]);
-    assert_eq!(form.iter().filter(|(key, _)| key == "scope").count(), 1, "OAuth2 has no field twice: {form:?}");
-    assert!(form.iter().all(|(key, _)| key != "of"), "the service's own query is no part of the form");
+    assert_eq!(
+        form.iter().filter(|(key, _)| key == "scope").count(),
+        1,
+        "OAuth2 has no field twice: {form:?}"
+    );
+    assert!(
+        form.iter().all(|(key, _)| key != "of"),
+        "the service's own query is no part of the form"
+    );
     // Two repositories are one field as well.
     stage.push("b:one", &["--authfile", &auth, "--mount-from", "a"]).ok();
     let both = ["repository:a:pull", "repository:b:pull,push"];
@@ -231,17 +260,24 @@ fn tokens_that_end() {
         stage.service.host()
     );
     let from = format!("oci:{}", stage.place.path("layout").display());
-    for (method, part) in [("HEAD", "/blobs/"), ("POST", "/blobs/uploads/"), ("PUT", "digest="), ("PATCH", "")] {
-        let (ended, before) = (vec![("www-authenticate", challenge.clone())], stage.service.log().len());
+    for (method, part) in
+        [("HEAD", "/blobs/"), ("POST", "/blobs/uploads/"), ("PUT", "digest="), ("PATCH", "")]
+    {
+        let (ended, before) =
+            (vec![("www-authenticate", challenge.clone())], stage.service.log().len());
         // One that was good before.
         let used = AtomicBool::new(false);
         let is_one = move |r: &Request| {
             let has_one = r.header("authorization").is_some();
             has_one && used.fetch_or(has_one, Ordering::Relaxed) && r.is(method, part)
         };
-        let front = Front::before(&stage.registry.host(), the_first(1, is_one, Deed::Answer(401, ended, Vec::new())));
+        let front = Front::before(
+            &stage.registry.host(),
+            the_first(1, is_one, Deed::Answer(401, ended, Vec::new())),
+        );
         let name = front.image(&format!("{}:one", method.to_lowercase()));
-        let flags = ["copy", "--insecure", "--quiet", "--jobs", "1", "--chunk-size", "400k", &from, &name];
+        let flags =
+            ["copy", "--insecure", "--quiet", "--jobs", "1", "--chunk-size", "400k", &from, &name];
         let output = run(flags.iter().chain(&ME));
         assert_eq!(output.status, 0, "{output:?} {:?}", front.log());
         assert_eq!(stage.asked(before).len(), 2, "{method} {part}");
@@ -254,12 +290,22 @@ fn tokens_for_two_repositories() {
     let stage = Stage::new();
     stage.push("a:one", &ME).ok();
     let before = stage.service.log().len();
-    let flags = ["copy", "--insecure", "--quiet", &stage.registry.image("a:one"), &stage.registry.image("b:one")];
+    let flags = [
+        "copy",
+        "--insecure",
+        "--quiet",
+        &stage.registry.image("a:one"),
+        &stage.registry.image("b:one"),
+    ];
     run(flags.iter().chain(&ME)).ok();
     let both = ["repository:a:pull", "repository:b:pull,push"];
     assert!(stage.asked(before).iter().any(|scopes| scopes == &both), "{:?}", stage.asked(before));
-    let gone = run(["manifest", "--raw", "--insecure", &stage.registry.image("b:one")].iter().chain(&ME)).ok().stdout;
-    let whole = stage.registry.image(&format!("b@{}", crate::support::image::digest(gone.as_bytes())));
+    let gone =
+        run(["manifest", "--raw", "--insecure", &stage.registry.image("b:one")].iter().chain(&ME))
+            .ok()
+            .stdout;
+    let whole =
+        stage.registry.image(&format!("b@{}", crate::support::image::digest(gone.as_bytes())));
     let before = stage.service.log().len();
     run(["delete", "--insecure", &whole].iter().chain(&ME)).ok();
     assert!(stage.asked(before).concat().iter().any(|scope| scope.contains("delete")));
@@ -281,17 +327,28 @@ fn a_service_that_does_not_work() {
     for (deed, why) in bad {
         let service = Front::alone(move |_| deed.clone());
         let realm = format!("http://{}/token", service.host());
-        let registry = Registry::of(Kind { tokens: Some((realm, signer.path())), ..Kind::default() });
-        let flags = ["manifest", "--insecure", "--retries", "0", "--creds", "me:secret", &registry.image("a:one")];
+        let registry =
+            Registry::of(Kind { tokens: Some((realm, signer.path())), ..Kind::default() });
+        let flags = [
+            "manifest",
+            "--insecure",
+            "--retries",
+            "0",
+            "--creds",
+            "me:secret",
+            &registry.image("a:one"),
+        ];
         run(flags).refused().says(why);
     }
     drop(place);
 }
 
-/// Whom the registry sends us to does not learn who we are: for blobs (storage elsewhere), and for uploads.
+/// Whom the registry sends us to does not learn who we are: for blobs (storage elsewhere), and for
+/// uploads.
 #[test]
 fn nobody_else_learns_who_we_are() {
-    let (place, registry) = (Place::new(), Registry::of(Kind { password: true, ..Kind::default() }));
+    let (place, registry) =
+        (Place::new(), Registry::of(Kind { password: true, ..Kind::default() }));
     image().write(&place.path("layout"));
     let from = format!("oci:{}", place.path("layout").display());
     let flags = [&["--insecure", "--quiet"][..], &ME].concat();
@@ -309,7 +366,9 @@ fn nobody_else_learns_who_we_are() {
         let there = || vec![("location", location.clone())];
         match request.method.as_str() {
             "GET" if request.target.contains(&part) => Deed::Answer(307, there(), Vec::new()),
-            "POST" if request.header("authorization").is_some() => Deed::Answer(202, there(), Vec::new()),
+            "POST" if request.header("authorization").is_some() => {
+                Deed::Answer(202, there(), Vec::new())
+            }
             _ => Deed::Pass,
         }
     });
@@ -325,23 +384,34 @@ fn nobody_else_learns_who_we_are() {
 /// Nor does he learn it by asking.
 #[test]
 fn nobody_else_may_ask_who_we_are() {
-    let (place, registry) = (Place::new(), Registry::of(Kind { password: true, ..Kind::default() }));
+    let (place, registry) =
+        (Place::new(), Registry::of(Kind { password: true, ..Kind::default() }));
     image().write(&place.path("layout"));
     let from = format!("oci:{}", place.path("layout").display());
     let flags = [&["--insecure", "--quiet", "--retries", "0"][..], &ME].concat();
     let copy = |from: &str, to: &str| run(["copy", from, to].iter().chain(&flags));
     copy(&from, &registry.image("a:one")).ok();
-    let thief = Arc::new(Front::alone(|_| Deed::Answer(200, Vec::new(), br#"{"token":"x"}"#.to_vec())));
-    for question in [format!("Bearer realm=\"http://{}/token\"", thief.host()), "Basic realm=\"r\"".to_owned()] {
-        let elsewhere =
-            Front::alone(move |_| Deed::Answer(401, vec![("www-authenticate", question.clone())], Vec::new()));
+    let thief =
+        Arc::new(Front::alone(|_| Deed::Answer(200, Vec::new(), br#"{"token":"x"}"#.to_vec())));
+    for question in
+        [format!("Bearer realm=\"http://{}/token\"", thief.host()), "Basic realm=\"r\"".to_owned()]
+    {
+        let elsewhere = Front::alone(move |_| {
+            Deed::Answer(401, vec![("www-authenticate", question.clone())], Vec::new())
+        });
         let location = format!("http://{}/storage", elsewhere.host());
         let front = Front::before(&registry.host(), move |request| {
             let known = request.header("authorization").is_some();
             let away = known && (request.is("GET", "/blobs/") || request.is("POST", "/uploads/"));
-            if away { Deed::Answer(307, vec![("location", location.clone())], Vec::new()) } else { Deed::Pass }
+            if away {
+                Deed::Answer(307, vec![("location", location.clone())], Vec::new())
+            } else {
+                Deed::Pass
+            }
         });
-        copy(&front.image("a:one"), &format!("oci:{}:x", place.path("to").display())).refused().says("401");
+        copy(&front.image("a:one"), &format!("oci:{}:x", place.path("to").display()))
+            .refused()
+            .says("401");
         copy(&from, &front.image("b:one")).refused();
         let log = [elsewhere.log(), thief.log()].concat();
         assert!(log.iter().any(|request| request.target == "/storage"), "{log:?}");

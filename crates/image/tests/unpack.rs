@@ -31,7 +31,10 @@ fn base() -> Layer {
         .owned("etc/shadow", 0o640, (0, 42), b"")
         .dir("bin", 0o755)
         .owned("bin/su", 0o4755, (1000, 1000), b"#!/bin/false\n")
-        .pax(&[("SCHILY.xattr.security.capability", CAPABILITY), ("SCHILY.xattr.user.note", b"a\nb=c")])
+        .pax(&[
+            ("SCHILY.xattr.security.capability", CAPABILITY),
+            ("SCHILY.xattr.user.note", b"a\nb=c"),
+        ])
         .owned("bin/ping", 0o755, (7, 7), b"ping")
         .hard_link("bin/ping6", "bin/ping")
         .link("sbin", "bin")
@@ -96,21 +99,37 @@ fn upper() -> Layer {
 #[test]
 fn the_same_tree_as_umoci() {
     let place = Place::new();
-    let last = Layer::new().file(".wh.shared", 0o644, b"").dir("shared", 0o755).file("shared/x", 0o644, b"x");
-    let image = Image::new().layer(&base(), Stored::Gzip).layer(&upper(), Stored::Plain).layer(&last, Stored::Gzip);
+    let last = Layer::new()
+        .file(".wh.shared", 0o644, b"")
+        .dir("shared", 0o755)
+        .file("shared/x", 0o644, b"x");
+    let image = Image::new()
+        .layer(&base(), Stored::Gzip)
+        .layer(&upper(), Stored::Plain)
+        .layer(&last, Stored::Gzip);
     let ours = place.rootfs(&image);
     assert_same(&ours, &umoci(&place));
     // A few things by hand, should both be wrong.
     let status = |name: &str| fs::symlink_metadata(ours.join(name)).unwrap();
     assert_eq!((status("bin/su").mode() & 0o7777, status("bin/su").uid()), (0o4755, 1000));
     assert_eq!(xattrs(&ours.join("bin/ping6"))[&b"security.capability"[..]], CAPABILITY);
-    assert_eq!((status("pax/name").mtime(), status("pax/name").mtime_nsec()), (1_234_567_890, 123_456_789));
-    assert_eq!((status("before-1970").mtime(), status("before-1970").mtime_nsec()), (-2, 500_000_000));
+    assert_eq!(
+        (status("pax/name").mtime(), status("pax/name").mtime_nsec()),
+        (1_234_567_890, 123_456_789)
+    );
+    assert_eq!(
+        (status("before-1970").mtime(), status("before-1970").mtime_nsec()),
+        (-2, 500_000_000)
+    );
     assert_eq!(
         (status("disk").rdev(), status("disk").file_type().is_block_device()),
         (rustix::fs::makedev(259, 70_000), true)
     );
-    assert_eq!(status("etc").mtime(), MTIME.cast_signed(), "a file more in it is no change of a directory");
+    assert_eq!(
+        status("etc").mtime(),
+        MTIME.cast_signed(),
+        "a file more in it is no change of a directory"
+    );
     assert!(status("was-link").is_dir() && !ours.join("etc/file").exists());
     assert!(ours.join("opaque/new").exists() && ours.join("opaque/sub/new").exists());
     assert!(!ours.join("opaque/old").exists() && !ours.join("opaque/sub/old").exists());
@@ -122,8 +141,10 @@ fn the_same_tree_as_umoci() {
 #[test]
 fn zstd_is_as_gzip() {
     let (gzip, zstd) = (Place::new(), Place::new());
-    let theirs = gzip.rootfs(&Image::new().layer(&base(), Stored::Gzip).layer(&upper(), Stored::Gzip));
-    let ours = zstd.rootfs(&Image::new().layer(&base(), Stored::Zstd).layer(&upper(), Stored::Zstd));
+    let theirs =
+        gzip.rootfs(&Image::new().layer(&base(), Stored::Gzip).layer(&upper(), Stored::Gzip));
+    let ours =
+        zstd.rootfs(&Image::new().layer(&base(), Stored::Zstd).layer(&upper(), Stored::Zstd));
     assert_same(&ours, &theirs);
 }
 
@@ -139,7 +160,8 @@ fn gzip_in_members() {
     fs::rename(place.path("bundle"), &whole).unwrap();
     let bytes = layer.bytes();
     let (first, second) = bytes.split_at(bytes.len() / 3);
-    let members = [crate::support::image::gzip(first), crate::support::image::gzip(second)].concat();
+    let members =
+        [crate::support::image::gzip(first), crate::support::image::gzip(second)].concat();
     let layout = place.path("layout");
     let mut manifest = crate::support::image::manifest(&layout);
     let kind = manifest["layers"][0]["mediaType"].as_str().unwrap().to_owned();
@@ -184,7 +206,8 @@ fn sparse_files() {
         let place = Place::new();
         let tree = place.path("tree");
         fs::create_dir(&tree).unwrap();
-        // Forty pieces: more than a header of the old kind holds; a hole at the beginning and at the end.
+        // Forty pieces: more than a header of the old kind holds; a hole at the beginning and at
+        // the end.
         judge(
             "sh",
             &[
@@ -197,8 +220,15 @@ fn sparse_files() {
             ],
         );
         let archive = place.path("layer.tar");
-        let mut args =
-            vec!["--sparse", "--format", format, "-cf", archive.to_str().unwrap(), "-C", tree.to_str().unwrap()];
+        let mut args = vec![
+            "--sparse",
+            "--format",
+            format,
+            "-cf",
+            archive.to_str().unwrap(),
+            "-C",
+            tree.to_str().unwrap(),
+        ];
         let version = format!("--sparse-version={version}");
         if format == "pax" {
             args.insert(0, &version);
@@ -214,7 +244,10 @@ fn sparse_files() {
                 "{format} {version} {name}"
             );
         }
-        assert!(rootfs.join("holes").metadata().unwrap().blocks() < 1000, "{format} {version}: the holes were filled");
+        assert!(
+            rootfs.join("holes").metadata().unwrap().blocks() < 1000,
+            "{format} {version}: the holes were filled"
+        );
         assert_eq!(rootfs.join("empty").metadata().unwrap().blocks(), 0, "{format} {version}");
     }
 }
@@ -225,7 +258,10 @@ fn missing_directories_are_made() {
     let place = Place::new();
     let layers = [
         Layer::new().link("run", "var/run").link("lock", "/run/lock").link("up", "a/../b"),
-        Layer::new().file("x/y/z", 0o644, b"").file("lock/file", 0o644, b"").file("up/file", 0o644, b""),
+        Layer::new()
+            .file("x/y/z", 0o644, b"")
+            .file("lock/file", 0o644, b"")
+            .file("up/file", 0o644, b""),
     ];
     let rootfs = place.rootfs(&Image::of(&layers));
     for name in ["x/y/z", "var/run/lock/file", "b/file"] {
@@ -237,14 +273,36 @@ fn missing_directories_are_made() {
 /// A whiteout is about the layers below, wherever it stands in its own (layer.md, "Whiteouts").
 #[test]
 fn whiteouts_spare_their_own_layer() {
-    let lower = || Layer::new().dir("a", 0o755).file("a/old", 0o644, b"").dir("a/b", 0o755).file("a/b/old", 0o644, b"");
+    let lower = || {
+        Layer::new()
+            .dir("a", 0o755)
+            .file("a/old", 0o644, b"")
+            .dir("a/b", 0o755)
+            .file("a/b/old", 0o644, b"")
+    };
     let new = |layer: Layer| layer.dir("a/b", 0o755).file("a/b/new", 0o644, b"");
     for (case, upper, left) in [
-        ("first", new(Layer::new().file(".wh.a", 0o644, b"").dir("a", 0o755)), vec!["a/b", "a/b/new"]),
-        ("last", new(Layer::new().dir("a", 0o755)).file(".wh.a", 0o644, b""), vec!["a/b", "a/b/new"]),
+        (
+            "first",
+            new(Layer::new().file(".wh.a", 0o644, b"").dir("a", 0o755)),
+            vec!["a/b", "a/b/new"],
+        ),
+        (
+            "last",
+            new(Layer::new().dir("a", 0o755)).file(".wh.a", 0o644, b""),
+            vec!["a/b", "a/b/new"],
+        ),
         ("last, implied", new(Layer::new()).file(".wh.a", 0o644, b""), vec!["a/b", "a/b/new"]),
-        ("opaque last", new(Layer::new()).file("a/.wh..wh..opq", 0o644, b""), vec!["a/b", "a/b/new"]),
-        ("a name last", new(Layer::new()).file("a/.wh.b", 0o644, b""), vec!["a/b", "a/b/new", "a/old"]),
+        (
+            "opaque last",
+            new(Layer::new()).file("a/.wh..wh..opq", 0o644, b""),
+            vec!["a/b", "a/b/new"],
+        ),
+        (
+            "a name last",
+            new(Layer::new()).file("a/.wh.b", 0o644, b""),
+            vec!["a/b", "a/b/new", "a/old"],
+        ),
         (
             "a file first",
             Layer::new().file("a/.wh.old", 0o644, b"").file("a/old", 0o644, b"new"),
@@ -278,8 +336,12 @@ fn rootless() {
     let place = Place::new();
     fs::set_permissions(place.dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let closed = Layer::new().dir("closed", 0).file("closed/file", 0, b"x").dir("read-only", 0o555);
-    let layers =
-        [base(), upper(), closed, Layer::new().file("read-only/later", 0o644, b"").file("closed/.wh.file", 0o644, b"")];
+    let layers = [
+        base(),
+        upper(),
+        closed,
+        Layer::new().file("read-only/later", 0o644, b"").file("closed/.wh.file", 0o644, b""),
+    ];
     Image::of(&layers[..2]).write(&place.path("layout"));
     let as_nobody = |program: &str, args: &[&str]| {
         let mut command = Command::new("setpriv");
@@ -289,22 +351,42 @@ fn rootless() {
     };
     let ours = |image: &str, bundle: &Path| {
         let orlop = crate::support::program::orlop();
-        let args = ["unpack", "--rootless", image, bundle.to_str().unwrap(), "--runtime", orlop.to_str().unwrap()];
+        let args = [
+            "unpack",
+            "--rootless",
+            image,
+            bundle.to_str().unwrap(),
+            "--runtime",
+            orlop.to_str().unwrap(),
+        ];
         as_nobody(env!("CARGO_BIN_EXE_orlop-image"), &args);
     };
     let layout = place.path("layout");
     ours(&format!("oci:{}", layout.display()), &place.path("bundle"));
     let image = format!("{}:{TAG}", layout.display());
-    as_nobody("umoci", &["unpack", "--rootless", "--image", &image, place.path("umoci").to_str().unwrap()]);
+    as_nobody(
+        "umoci",
+        &["unpack", "--rootless", "--image", &image, place.path("umoci").to_str().unwrap()],
+    );
     let rootfs = place.path("bundle/rootfs");
     assert_eq!(
         xattrs(&rootfs.join("etc/shadow"))[&b"user.rootlesscontainers"[..]],
         [8, 255, 255, 255, 255, 15, 16, 42]
     );
-    // Two things that umoci cannot: a capability of the user's namespace, a record on a file that is read-only.
-    assert_eq!(xattrs(&rootfs.join("pax/name"))[&b"user.rootlesscontainers"[..]][..4], [8, 240, 162, 4]);
-    assert_eq!(xattrs(&rootfs.join("bin/ping6"))[&b"security.capability"[..]][20..], 65534_u32.to_le_bytes());
-    judge("setfattr", &["-x", "user.rootlesscontainers", rootfs.join("pax/name").to_str().unwrap()]);
+    // Two things that umoci cannot: a capability of the user's namespace, a record on a file that
+    // is read-only.
+    assert_eq!(
+        xattrs(&rootfs.join("pax/name"))[&b"user.rootlesscontainers"[..]][..4],
+        [8, 240, 162, 4]
+    );
+    assert_eq!(
+        xattrs(&rootfs.join("bin/ping6"))[&b"security.capability"[..]][20..],
+        65534_u32.to_le_bytes()
+    );
+    judge(
+        "setfattr",
+        &["-x", "user.rootlesscontainers", rootfs.join("pax/name").to_str().unwrap()],
+    );
     judge("setfattr", &["-x", "security.capability", rootfs.join("bin/ping6").to_str().unwrap()]);
     assert_same(&rootfs, &place.path("umoci/rootfs"));
     let config: serde_json::Value =
@@ -314,5 +396,8 @@ fn rootless() {
     Image::of(&layers).write(&layout);
     ours(&format!("oci:{}", layout.display()), &place.path("closed"));
     assert_eq!(fs::metadata(place.path("closed/rootfs/read-only")).unwrap().mode() & 0o7777, 0o555);
-    assert!(place.path("closed/rootfs/read-only/later").exists() && !place.path("closed/rootfs/closed/file").exists());
+    assert!(
+        place.path("closed/rootfs/read-only/later").exists()
+            && !place.path("closed/rootfs/closed/file").exists()
+    );
 }

@@ -20,16 +20,16 @@ use crate::sys::Call;
 /// All of it, but for what no cgroup knows.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub struct Stats {
-    cpu: Cpu,
+    cpu: CpuStats,
     cpuset: Cpuset,
-    memory: Memory,
-    pids: Pids,
+    memory: MemoryStats,
+    pids: PidsStats,
     blkio: Blkio,
     hugetlb: BTreeMap<String, Hugetlb>,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize)]
-struct Cpu {
+struct CpuStats {
     usage: CpuUsage,
     /// `None` without the controller.
     #[serde(skip_serializing_if = "is_nothing")]
@@ -83,7 +83,7 @@ struct Cpuset {
 }
 
 #[derive(Debug, Default, PartialEq, Serialize)]
-struct Memory {
+struct MemoryStats {
     #[serde(skip_serializing_if = "is_default")]
     cache: u64,
     #[serde(skip_serializing_if = "is_default")]
@@ -98,8 +98,9 @@ struct Memory {
     /// The whole of `memory.stat`.
     #[serde(skip_serializing_if = "is_default")]
     raw: BTreeMap<String, u64>,
-    /// What `memory.events` has counted; on v1, `memory.oom_control`. runc does not have this. What has not happened is
-    /// left out of the JSON, since callers look for `oom` in the lines of `events` to learn that it has.
+    /// What `memory.events` has counted; on v1, `memory.oom_control`. runc does not have this. What
+    /// has not happened is left out of the JSON, since callers look for `oom` in the lines of
+    /// `events` to learn that it has.
     #[serde(skip_serializing_if = "nothing_happened", serialize_with = "what_happened")]
     events: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,7 +119,7 @@ struct MemoryEntry {
 }
 
 #[derive(Debug, Default, PartialEq, Serialize)]
-struct Pids {
+struct PidsStats {
     #[serde(skip_serializing_if = "is_default")]
     current: u64,
     /// 0 is none.
@@ -196,7 +197,10 @@ fn nothing_happened(events: &BTreeMap<String, u64>) -> bool {
     events.values().all(|count| *count == 0)
 }
 
-fn what_happened<S: Serializer>(events: &BTreeMap<String, u64>, serializer: S) -> Result<S::Ok, S::Error> {
+fn what_happened<S: Serializer>(
+    events: &BTreeMap<String, u64>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_map(events.iter().filter(|(_, count)| **count != 0))
 }
 
@@ -280,8 +284,10 @@ fn parse_pressure(text: &str) -> Pressure {
 
 /// The sizes of huge pages that this machine has, as the files of cgroups spell them: `2MB`.
 fn huge_page_sizes() -> Vec<String> {
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-    let found = rustix::fs::openat(CWD, "/sys/kernel/mm/hugepages", flags, rustix::fs::Mode::empty());
+    let flags =
+        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let found =
+        rustix::fs::openat(CWD, "/sys/kernel/mm/hugepages", flags, rustix::fs::Mode::empty());
     // A kernel without huge pages has no such directory.
     let Ok(entries) = found.and_then(rustix::fs::Dir::new) else { return Vec::new() };
     let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -328,7 +334,11 @@ mod tests {
 
     #[test]
     fn sizes_of_huge_pages_are_spelled_as_cgroups_do() {
-        for (name, size) in [("hugepages-64kB", "64KB"), ("hugepages-2048kB", "2MB"), ("hugepages-1048576kB", "1GB")] {
+        for (name, size) in [
+            ("hugepages-64kB", "64KB"),
+            ("hugepages-2048kB", "2MB"),
+            ("hugepages-1048576kB", "1GB"),
+        ] {
             assert_eq!(huge_page_size(name).as_deref(), Some(size));
         }
         assert_eq!(huge_page_size("pages"), None);

@@ -1,16 +1,19 @@
 //! Statistics as the text of OpenMetrics 1.0, which Prometheus and its kin scrape.
 //!
-//! Every sample has the container's id as a label, so the texts of several containers differ in all of their samples.
-//! Units are the base units that the standard asks for: seconds, bytes, ratios. What a cgroup does not have is left out;
-//! a limit that is not there is `+Inf`.
+//! Every sample has the container's id as a label, so the texts of several containers differ in all
+//! of their samples. Units are the base units that the standard asks for: seconds, bytes, ratios.
+//! What a cgroup does not have is left out; a limit that is not there is `+Inf`.
 
 use std::fmt::{Display, Write};
 
-use super::{BlkioEntry, Cpu, Cpuset, Hugetlb, Memory, MemoryEntry, Pids, Pressure, Stall, Stats, is_default};
+use super::{
+    BlkioEntry, CpuStats, Cpuset, Hugetlb, MemoryEntry, MemoryStats, PidsStats, Pressure, Stall,
+    Stats, is_default,
+};
 
 /// The types of the standard that are used here.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum MetricType {
     Counter,
     Gauge,
     Info,
@@ -20,7 +23,7 @@ enum Kind {
 /// What stands above the samples. A unit ends the name, too.
 struct Family {
     name: &'static str,
-    kind: Kind,
+    kind: MetricType,
     unit: &'static str,
     help: &'static str,
 }
@@ -34,16 +37,17 @@ struct Number(String);
 /// From what a file says to the unit that is wanted.
 type Convert = fn(u64) -> Number;
 
-struct Text<'a> {
+struct MetricsText<'a> {
     id: &'a str,
     text: String,
 }
 
 impl Stats {
-    /// The text, up to and with `# EOF`, for the container `id`. It is all that may stand in an answer to a scrape.
+    /// The text, up to and with `# EOF`, for the container `id`. It is all that may stand in an
+    /// answer to a scrape.
     #[must_use]
     pub fn openmetrics(&self, id: &str) -> String {
-        let mut text = Text { id, text: String::new() };
+        let mut text = MetricsText { id, text: String::new() };
         cpu(&self.cpu, &mut text);
         cpuset(&self.cpuset, &mut text);
         memory(&self.memory, &mut text);
@@ -56,9 +60,9 @@ impl Stats {
     }
 }
 
-impl Text<'_> {
-    /// Writes a family, unless it has no samples. Names and labels are ours or the kernel's, and an id has been checked:
-    /// nothing in them has to be escaped.
+impl MetricsText<'_> {
+    /// Writes a family, unless it has no samples. Names and labels are ours or the kernel's, and an
+    /// id has been checked: nothing in them has to be escaped.
     fn family<'a>(&mut self, family: &Family, samples: impl IntoIterator<Item = Sample<'a>>) {
         let Family { name, kind, unit, help } = family;
         let mut samples = samples.into_iter().peekable();
@@ -66,10 +70,10 @@ impl Text<'_> {
             return;
         }
         let (kind, suffix) = match kind {
-            Kind::Counter => ("counter", "_total"),
-            Kind::Gauge => ("gauge", ""),
-            Kind::Info => ("info", "_info"),
-            Kind::StateSet => ("stateset", ""),
+            MetricType::Counter => ("counter", "_total"),
+            MetricType::Gauge => ("gauge", ""),
+            MetricType::Info => ("info", "_info"),
+            MetricType::StateSet => ("stateset", ""),
         };
         self.text.push_str(&format!("# TYPE {name} {kind}\n"));
         if !unit.is_empty() {
@@ -87,7 +91,12 @@ impl Text<'_> {
     }
 }
 
-const fn family(name: &'static str, kind: Kind, unit: &'static str, help: &'static str) -> Family {
+const fn family(
+    name: &'static str,
+    kind: MetricType,
+    unit: &'static str,
+    help: &'static str,
+) -> Family {
     Family { name, kind, unit, help }
 }
 
@@ -110,20 +119,29 @@ fn one<'a>(value: Number) -> Vec<Sample<'a>> {
     vec![(Vec::new(), value)]
 }
 
-fn cpu(cpu: &Cpu, text: &mut Text<'_>) {
-    use Kind::Counter;
+fn cpu(cpu: &CpuStats, text: &mut MetricsText<'_>) {
+    use MetricType::Counter;
     let usage = &cpu.usage;
     let family_of = |name, help| family(name, Counter, "seconds", help);
     text.family(&family_of("orlop_cpu_usage_seconds", "CPU time."), one(seconds(usage.total)));
     let modes = [("user", usage.user), ("system", usage.kernel)];
     let modes = modes.map(|(mode, time)| (vec![("mode", mode)], seconds(time)));
     text.family(&family_of("orlop_cpu_mode_seconds", "CPU time by mode."), modes);
-    let names: Vec<String> = (0..usage.percpu.len().max(usage.percpu_user.len())).map(|cpu| cpu.to_string()).collect();
+    let names: Vec<String> =
+        (0..usage.percpu.len().max(usage.percpu_user.len())).map(|cpu| cpu.to_string()).collect();
     let core = |mode: Option<&'static str>, times: &[u64]| -> Vec<Sample<'_>> {
-        let labels = |name| std::iter::once(("cpu", name)).chain(mode.map(|mode| ("mode", mode))).collect();
-        names.iter().zip(times).map(|(name, time)| (labels(name.as_str()), seconds(*time))).collect()
+        let labels =
+            |name| std::iter::once(("cpu", name)).chain(mode.map(|mode| ("mode", mode))).collect();
+        names
+            .iter()
+            .zip(times)
+            .map(|(name, time)| (labels(name.as_str()), seconds(*time)))
+            .collect()
     };
-    text.family(&family_of("orlop_cpu_core_seconds", "CPU time by CPU."), core(None, &usage.percpu));
+    text.family(
+        &family_of("orlop_cpu_core_seconds", "CPU time by CPU."),
+        core(None, &usage.percpu),
+    );
     let mut modes = core(Some("user"), &usage.percpu_user);
     modes.extend(core(Some("system"), &usage.percpu_kernel));
     text.family(&family_of("orlop_cpu_core_mode_seconds", "CPU time by CPU and mode."), modes);
@@ -131,12 +149,18 @@ fn cpu(cpu: &Cpu, text: &mut Text<'_>) {
     let help = "Periods of the CPU quota that have passed.";
     text.family(&family("orlop_cpu_periods", Counter, "", help), one(number(throttling.periods)));
     let help = "Periods in which the CPU quota was used up.";
-    text.family(&family("orlop_cpu_throttled_periods", Counter, "", help), one(number(throttling.throttled_periods)));
+    text.family(
+        &family("orlop_cpu_throttled_periods", Counter, "", help),
+        one(number(throttling.throttled_periods)),
+    );
     let help = "Time spent waiting for the next period of the CPU quota.";
-    text.family(&family_of("orlop_cpu_throttled_seconds", help), one(seconds(throttling.throttled_time)));
+    text.family(
+        &family_of("orlop_cpu_throttled_seconds", help),
+        one(seconds(throttling.throttled_time)),
+    );
 }
 
-fn cpuset(cpuset: &Cpuset, text: &mut Text<'_>) {
+fn cpuset(cpuset: &Cpuset, text: &mut MetricsText<'_>) {
     if is_default(cpuset) {
         return;
     }
@@ -144,7 +168,7 @@ fn cpuset(cpuset: &Cpuset, text: &mut Text<'_>) {
     let (cpus, mems) = (list(&cpuset.cpus), list(&cpuset.mems));
     let labels = vec![("cpus", cpus.as_str()), ("mems", mems.as_str())];
     let help = "The CPUs and memory nodes that may be used.";
-    text.family(&family("orlop_cpuset", Kind::Info, "", help), [(labels, number(1))]);
+    text.family(&family("orlop_cpuset", MetricType::Info, "", help), [(labels, number(1))]);
     let name = "orlop_cpuset_flag";
     let flags = [
         ("cpu_exclusive", cpuset.cpu_exclusive),
@@ -156,16 +180,25 @@ fn cpuset(cpuset: &Cpuset, text: &mut Text<'_>) {
         ("sched_load_balance", cpuset.sched_load_balance),
     ];
     let flags = flags.map(|(flag, value)| (vec![(name, flag)], number(value)));
-    text.family(&family(name, Kind::StateSet, "", "What the cpuset is set to (cpuset(7))."), flags);
+    text.family(
+        &family(name, MetricType::StateSet, "", "What the cpuset is set to (cpuset(7))."),
+        flags,
+    );
     let help = "How often memory had to be reclaimed, as the kernel averages it.";
-    text.family(&family("orlop_cpuset_memory_pressure", Kind::Gauge, "", help), one(number(cpuset.memory_pressure)));
+    text.family(
+        &family("orlop_cpuset_memory_pressure", MetricType::Gauge, "", help),
+        one(number(cpuset.memory_pressure)),
+    );
     let help = "Range of CPUs that are searched for one to run on.";
     let level = one(number(cpuset.sched_relax_domain_level));
-    text.family(&family("orlop_cpuset_sched_relax_domain_level", Kind::Gauge, "", help), level);
+    text.family(
+        &family("orlop_cpuset_sched_relax_domain_level", MetricType::Gauge, "", help),
+        level,
+    );
 }
 
-fn memory(memory: &Memory, text: &mut Text<'_>) {
-    use Kind::{Counter, Gauge};
+fn memory(memory: &MemoryStats, text: &mut MetricsText<'_>) {
+    use MetricType::{Counter, Gauge};
     let entries = [
         ("memory", &memory.usage),
         ("memory_and_swap", &memory.swap),
@@ -174,14 +207,24 @@ fn memory(memory: &Memory, text: &mut Text<'_>) {
     ];
     let entries: Vec<_> = entries.into_iter().filter(|(_, entry)| !is_default(*entry)).collect();
     let each = |value: fn(&MemoryEntry) -> Option<Number>| {
-        let sample = |(of, entry): &(&'static str, &MemoryEntry)| Some((vec![("of", *of)], value(entry)?));
+        let sample =
+            |(of, entry): &(&'static str, &MemoryEntry)| Some((vec![("of", *of)], value(entry)?));
         entries.iter().filter_map(sample).collect::<Vec<Sample<'_>>>()
     };
     let bytes = |name, help| family(name, Gauge, "bytes", help);
-    text.family(&bytes("orlop_memory_usage_bytes", "Memory in use."), each(|entry| Some(number(entry.usage))));
-    text.family(&bytes("orlop_memory_limit_bytes", "Limits on memory."), each(|entry| Some(limit(entry.limit))));
+    text.family(
+        &bytes("orlop_memory_usage_bytes", "Memory in use."),
+        each(|entry| Some(number(entry.usage))),
+    );
+    text.family(
+        &bytes("orlop_memory_limit_bytes", "Limits on memory."),
+        each(|entry| Some(limit(entry.limit))),
+    );
     let highest = each(|entry| (entry.max > 0).then(|| number(entry.max)));
-    text.family(&bytes("orlop_memory_max_usage_bytes", "Most memory that was ever in use."), highest);
+    text.family(
+        &bytes("orlop_memory_max_usage_bytes", "Most memory that was ever in use."),
+        highest,
+    );
     // cgroup v2 counts that among its events, and not for each of these.
     if !memory.events.contains_key("max") {
         let help = "How often a limit on memory was reached.";
@@ -189,58 +232,92 @@ fn memory(memory: &Memory, text: &mut Text<'_>) {
         text.family(&family("orlop_memory_limit_hits", Counter, "", help), hits);
     }
     if !memory.raw.is_empty() {
-        text.family(&bytes("orlop_memory_cache_bytes", "Memory with the content of files."), one(number(memory.cache)));
+        text.family(
+            &bytes("orlop_memory_cache_bytes", "Memory with the content of files."),
+            one(number(memory.cache)),
+        );
     }
     let stat = |counted: bool, label: &'static str| {
         let wanted = memory.raw.iter().filter(move |(key, _)| is_count(key) == counted);
-        wanted
-            .map(move |(key, value)| (vec![(label, key.as_str())], if counted { number(value) } else { limit(*value) }))
+        wanted.map(move |(key, value)| {
+            (vec![(label, key.as_str())], if counted { number(value) } else { limit(*value) })
+        })
     };
-    text.family(&bytes("orlop_memory_stat_bytes", "Memory by what it is used for (memory.stat)."), stat(false, "of"));
+    text.family(
+        &bytes("orlop_memory_stat_bytes", "Memory by what it is used for (memory.stat)."),
+        stat(false, "of"),
+    );
     let help = "What was done with pages (memory.stat).";
     text.family(&family("orlop_memory_stat_events", Counter, "", help), stat(true, "event"));
-    let events = memory.events.iter().map(|(event, count)| (vec![("event", event.as_str())], number(count)));
+    let events =
+        memory.events.iter().map(|(event, count)| (vec![("event", event.as_str())], number(count)));
     let help = "How often a limit on memory had consequences (memory.events).";
     text.family(&family("orlop_memory_events", Counter, "", help), events);
 }
 
-/// Whether `memory.stat` counts something under this key, in place of bytes. v1 has each a second time, as `total_…`.
+/// Whether `memory.stat` counts something under this key, in place of bytes. v1 has each a second
+/// time, as `total_…`.
 fn is_count(key: &str) -> bool {
     let key = key.strip_prefix("total_").unwrap_or(key);
     let counts = ["pg", "workingset_", "thp_", "numa_", "zswp", "swpin", "swpout"];
     counts.iter().any(|prefix| key.starts_with(prefix))
 }
 
-fn pids(pids: &Pids, text: &mut Text<'_>) {
-    text.family(&family("orlop_pids", Kind::Gauge, "", "Processes and threads."), one(number(pids.current)));
+fn pids(pids: &PidsStats, text: &mut MetricsText<'_>) {
+    text.family(
+        &family("orlop_pids", MetricType::Gauge, "", "Processes and threads."),
+        one(number(pids.current)),
+    );
     let limit = if pids.limit == 0 { number("+Inf") } else { number(pids.limit) };
-    text.family(&family("orlop_pids_limit", Kind::Gauge, "", "Limit on processes and threads."), one(limit));
+    text.family(
+        &family("orlop_pids_limit", MetricType::Gauge, "", "Limit on processes and threads."),
+        one(limit),
+    );
 }
 
-fn block_io(stats: &Stats, text: &mut Text<'_>) {
-    use Kind::{Counter, Gauge};
+fn block_io(stats: &Stats, text: &mut MetricsText<'_>) {
+    use MetricType::{Counter, Gauge};
     let io = &stats.blkio;
     let plain: Convert = |value| number(value);
     let milliseconds: Convert = |value| seconds(value.saturating_mul(1_000_000));
     let families: [(Family, &[BlkioEntry], Convert); 8] = [
         (
-            family("orlop_io_service_bytes", Counter, "bytes", "Bytes moved to and from block devices."),
+            family(
+                "orlop_io_service_bytes",
+                Counter,
+                "bytes",
+                "Bytes moved to and from block devices.",
+            ),
             &io.io_service_bytes_recursive,
             plain,
         ),
-        (family("orlop_io_operations", Counter, "", "Operations of block devices."), &io.io_serviced_recursive, plain),
+        (
+            family("orlop_io_operations", Counter, "", "Operations of block devices."),
+            &io.io_serviced_recursive,
+            plain,
+        ),
         (
             family("orlop_io_queued", Gauge, "", "Operations that wait for block devices."),
             &io.io_queue_recursive,
             plain,
         ),
         (
-            family("orlop_io_service_seconds", Counter, "seconds", "Time that operations took in block devices."),
+            family(
+                "orlop_io_service_seconds",
+                Counter,
+                "seconds",
+                "Time that operations took in block devices.",
+            ),
             &io.io_service_time_recursive,
             seconds,
         ),
         (
-            family("orlop_io_wait_seconds", Counter, "seconds", "Time that operations waited for block devices."),
+            family(
+                "orlop_io_wait_seconds",
+                Counter,
+                "seconds",
+                "Time that operations waited for block devices.",
+            ),
             &io.io_wait_time_recursive,
             seconds,
         ),
@@ -249,7 +326,11 @@ fn block_io(stats: &Stats, text: &mut Text<'_>) {
             &io.io_merged_recursive,
             plain,
         ),
-        (family("orlop_io_seconds", Counter, "seconds", "Time of block devices."), &io.io_time_recursive, milliseconds),
+        (
+            family("orlop_io_seconds", Counter, "seconds", "Time of block devices."),
+            &io.io_time_recursive,
+            milliseconds,
+        ),
         (
             family("orlop_io_sectors", Counter, "", "Sectors moved to and from block devices."),
             &io.sectors_recursive,
@@ -257,7 +338,8 @@ fn block_io(stats: &Stats, text: &mut Text<'_>) {
         ),
     ];
     for (family, entries, convert) in families {
-        let devices: Vec<String> = entries.iter().map(|entry| format!("{}:{}", entry.major, entry.minor)).collect();
+        let devices: Vec<String> =
+            entries.iter().map(|entry| format!("{}:{}", entry.major, entry.minor)).collect();
         let samples = entries.iter().zip(&devices).map(|(entry, device)| {
             let mut labels = vec![("device", device.as_str())];
             if !entry.op.is_empty() {
@@ -269,26 +351,37 @@ fn block_io(stats: &Stats, text: &mut Text<'_>) {
     }
 }
 
-fn huge_pages<'a>(stats: &'a Stats, text: &mut Text<'_>) {
-    use Kind::{Counter, Gauge};
+fn huge_pages<'a>(stats: &'a Stats, text: &mut MetricsText<'_>) {
+    use MetricType::{Counter, Gauge};
     let each = |value: fn(&Hugetlb) -> Option<u64>| {
-        let sample = |(size, entry): (&'a String, _)| Some((vec![("page_size", size.as_str())], number(value(entry)?)));
+        let sample = |(size, entry): (&'a String, _)| {
+            Some((vec![("page_size", size.as_str())], number(value(entry)?)))
+        };
         stats.hugetlb.iter().filter_map(sample).collect::<Vec<Sample<'a>>>()
     };
     let help = "Memory in huge pages.";
-    text.family(&family("orlop_hugetlb_usage_bytes", Gauge, "bytes", help), each(|entry| Some(entry.usage)));
+    text.family(
+        &family("orlop_hugetlb_usage_bytes", Gauge, "bytes", help),
+        each(|entry| Some(entry.usage)),
+    );
     let help = "Most memory that was ever in huge pages.";
     let highest = each(|entry| Some(entry.max).filter(|max| *max > 0));
     text.family(&family("orlop_hugetlb_max_usage_bytes", Gauge, "bytes", help), highest);
     let help = "How often the limit on huge pages was reached.";
-    text.family(&family("orlop_hugetlb_limit_hits", Counter, "", help), each(|entry| Some(entry.failcnt)));
+    text.family(
+        &family("orlop_hugetlb_limit_hits", Counter, "", help),
+        each(|entry| Some(entry.failcnt)),
+    );
 }
 
-fn pressure(stats: &Stats, text: &mut Text<'_>) {
-    let resources = [("cpu", &stats.cpu.psi), ("memory", &stats.memory.psi), ("io", &stats.blkio.psi)];
+fn pressure(stats: &Stats, text: &mut MetricsText<'_>) {
+    let resources =
+        [("cpu", &stats.cpu.psi), ("memory", &stats.memory.psi), ("io", &stats.blkio.psi)];
     let known = resources.iter().filter_map(|(name, pressure)| Some((*name, pressure.as_ref()?)));
     let stalls: Vec<(&str, &str, Stall)> = known
-        .flat_map(|(resource, Pressure { some, full })| [(resource, "some", *some), (resource, "full", *full)])
+        .flat_map(|(resource, Pressure { some, full })| {
+            [(resource, "some", *some), (resource, "full", *full)]
+        })
         .collect();
     let labels = |resource, stalled| vec![("resource", resource), ("stalled", stalled)];
     let total = |(resource, stalled, stall): &(&'static str, &'static str, Stall)| {
@@ -296,16 +389,18 @@ fn pressure(stats: &Stats, text: &mut Text<'_>) {
     };
     let help = "Time in which some or all processes waited for a resource.";
     let name = "orlop_pressure_stalled_seconds";
-    text.family(&family(name, Kind::Counter, "seconds", help), stalls.iter().map(total));
+    text.family(&family(name, MetricType::Counter, "seconds", help), stalls.iter().map(total));
     let averages = stalls.iter().flat_map(|(resource, stalled, stall)| {
-        [("10s", stall.avg10), ("60s", stall.avg60), ("300s", stall.avg300)].map(|(window, percent)| {
-            let mut labels = labels(*resource, *stalled);
-            labels.push(("window", window));
-            (labels, number(percent / 100.0))
-        })
+        [("10s", stall.avg10), ("60s", stall.avg60), ("300s", stall.avg300)].map(
+            |(window, percent)| {
+                let mut labels = labels(*resource, *stalled);
+                labels.push(("window", window));
+                (labels, number(percent / 100.0))
+            },
+        )
     });
     let help = "Share of the last seconds in which some or all processes waited for a resource.";
-    text.family(&family("orlop_pressure_ratio", Kind::Gauge, "ratio", help), averages);
+    text.family(&family("orlop_pressure_ratio", MetricType::Gauge, "ratio", help), averages);
 }
 
 #[cfg(test)]
@@ -314,7 +409,9 @@ mod tests {
 
     #[test]
     fn seconds_are_exact() {
-        for (nanoseconds, text) in [(0, "0.000000000"), (1, "0.000000001"), (12_345_678_901, "12.345678901")] {
+        for (nanoseconds, text) in
+            [(0, "0.000000000"), (1, "0.000000001"), (12_345_678_901, "12.345678901")]
+        {
             assert_eq!(seconds(nanoseconds).0, text);
         }
         assert_eq!(seconds(u64::MAX).0, "18446744073.709551615");
@@ -331,10 +428,26 @@ mod tests {
 
     #[test]
     fn counts_are_told_from_bytes() {
-        for key in ["pgfault", "total_pgpgin", "workingset_refault_anon", "thp_fault_alloc", "zswpout", "swpin_zero"] {
+        for key in [
+            "pgfault",
+            "total_pgpgin",
+            "workingset_refault_anon",
+            "thp_fault_alloc",
+            "zswpout",
+            "swpin_zero",
+        ] {
             assert!(is_count(key), "{key}");
         }
-        for key in ["anon", "pagetables", "total_rss", "zswapped", "anon_thp", "shmem_thp", "swapcached", "swap"] {
+        for key in [
+            "anon",
+            "pagetables",
+            "total_rss",
+            "zswapped",
+            "anon_thp",
+            "shmem_thp",
+            "swapcached",
+            "swap",
+        ] {
             assert!(!is_count(key), "{key}");
         }
     }

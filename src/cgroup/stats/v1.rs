@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::super::v1::Cgroup;
+use super::super::v1::V1Cgroup;
 use super::{
-    Blkio, BlkioEntry, Cpu, CpuUsage, Cpuset, Dir, Hugetlb, Memory, MemoryEntry, Pids, Pressure, Stats, Throttling,
-    huge_page_sizes, number, pairs, pressure, text,
+    Blkio, BlkioEntry, CpuStats, CpuUsage, Cpuset, Dir, Hugetlb, MemoryEntry, MemoryStats,
+    PidsStats, Pressure, Stats, Throttling, huge_page_sizes, number, pairs, pressure, text,
 };
 use crate::sys::Call;
 
 /// The kernel counts modes in hundredths of a second (`USER_HZ`).
 const NANOSECONDS_IN_A_TICK: u64 = 10_000_000;
 
-pub(super) fn read(cgroup: &Cgroup) -> Result<Stats, Call> {
+pub(super) fn read(cgroup: &V1Cgroup) -> Result<Stats, Call> {
     let dir = |controller: &str| cgroup.dir(controller);
     let mut stats = Stats::default();
     if let Some(dir) = dir("cpuacct") {
@@ -29,8 +29,10 @@ pub(super) fn read(cgroup: &Cgroup) -> Result<Stats, Call> {
     }
     if let Some(dir) = dir("pids") {
         let limit = number(dir, "pids.max")?.filter(|limit| *limit != u64::MAX);
-        stats.pids =
-            Pids { current: number(dir, "pids.current")?.unwrap_or_default(), limit: limit.unwrap_or_default() };
+        stats.pids = PidsStats {
+            current: number(dir, "pids.current")?.unwrap_or_default(),
+            limit: limit.unwrap_or_default(),
+        };
     }
     if let Some(dir) = dir("blkio") {
         stats.blkio = blkio(dir)?;
@@ -39,9 +41,10 @@ pub(super) fn read(cgroup: &Cgroup) -> Result<Stats, Call> {
         stats.hugetlb = hugetlb(dir)?;
     }
     // Pressure is known to the v2 hierarchy beside these, if to any.
-    let pressure =
-        |file: &str| -> Result<Option<Pressure>, Call> { cgroup.unified().map_or(Ok(None), |dir| pressure(dir, file)) };
-    stats.cpu = Cpu { psi: pressure("cpu.pressure")?, ..stats.cpu };
+    let pressure = |file: &str| -> Result<Option<Pressure>, Call> {
+        cgroup.unified().map_or(Ok(None), |dir| pressure(dir, file))
+    };
+    stats.cpu = CpuStats { psi: pressure("cpu.pressure")?, ..stats.cpu };
     stats.memory.psi = pressure("memory.pressure")?;
     stats.blkio.psi = pressure("io.pressure")?;
     Ok(stats)
@@ -49,12 +52,17 @@ pub(super) fn read(cgroup: &Cgroup) -> Result<Stats, Call> {
 
 fn cpu_usage(dir: &Dir) -> Result<CpuUsage, Call> {
     let stat = pairs(dir, "cpuacct.stat")?;
-    let mode = |name: &str| stat.get(name).copied().unwrap_or_default().saturating_mul(NANOSECONDS_IN_A_TICK);
+    let mode = |name: &str| {
+        stat.get(name).copied().unwrap_or_default().saturating_mul(NANOSECONDS_IN_A_TICK)
+    };
     let percpu = text(dir, "cpuacct.usage_percpu")?.unwrap_or_default();
     // cpu user system
     let modes = text(dir, "cpuacct.usage_all")?.unwrap_or_default();
     let column = |index: usize| {
-        let cells = modes.lines().skip(1).filter_map(|line| line.split_whitespace().nth(index)?.parse().ok());
+        let cells = modes
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split_whitespace().nth(index)?.parse().ok());
         cells.collect::<Vec<u64>>()
     };
     Ok(CpuUsage {
@@ -92,7 +100,9 @@ fn cpuset(dir: &Dir) -> Result<Cpuset, Call> {
         memory_spread_slab: flag("cpuset.memory_spread_slab")?,
         memory_pressure: flag("cpuset.memory_pressure")?,
         sched_load_balance: flag("cpuset.sched_load_balance")?,
-        sched_relax_domain_level: level.and_then(|level| level.trim().parse().ok()).unwrap_or_default(),
+        sched_relax_domain_level: level
+            .and_then(|level| level.trim().parse().ok())
+            .unwrap_or_default(),
     })
 }
 
@@ -105,11 +115,11 @@ pub(super) fn expand(list: &str) -> Vec<u16> {
     list.trim().split(',').filter_map(range).flatten().collect()
 }
 
-fn memory(dir: &Dir) -> Result<Memory, Call> {
+fn memory(dir: &Dir) -> Result<MemoryStats, Call> {
     let raw = pairs(dir, "memory.stat")?;
     let mut events = pairs(dir, "memory.oom_control")?;
     events.retain(|event, _| event == "oom_kill");
-    Ok(Memory {
+    Ok(MemoryStats {
         cache: raw.get("cache").copied().unwrap_or_default(),
         usage: entry(dir, "memory")?,
         swap: entry(dir, "memory.memsw")?,
@@ -131,7 +141,8 @@ fn entry(dir: &Dir, name: &str) -> Result<MemoryEntry, Call> {
     })
 }
 
-/// Which files count depends on the scheduler of the devices: those of BFQ, or those of throttling, which counts always.
+/// Which files count depends on the scheduler of the devices: those of BFQ, or those of throttling,
+/// which counts always.
 fn blkio(dir: &Dir) -> Result<Blkio, Call> {
     let table = |file: &str| Ok(entries(&text(dir, file)?.unwrap_or_default()));
     let bfq = |what: &str| table(&format!("blkio.bfq.{what}_recursive"));
@@ -201,7 +212,10 @@ mod tests {
     #[test]
     fn tables_of_block_devices_are_read() {
         let entry = |op: &str, value| BlkioEntry { major: 8, minor: 1, op: op.to_owned(), value };
-        assert_eq!(entries("8:1 Read 7\n8:1 Write 0\nTotal 7\n"), [entry("Read", 7), entry("Write", 0)]);
+        assert_eq!(
+            entries("8:1 Read 7\n8:1 Write 0\nTotal 7\n"),
+            [entry("Read", 7), entry("Write", 0)]
+        );
         assert_eq!(entries("8:1 9\n"), [entry("", 9)]);
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Blkio, BlkioEntry, Cpu, CpuUsage, Dir, Hugetlb, Memory, MemoryEntry, Pids, Stats, Throttling, huge_page_sizes,
-    number, pairs, pressure, text,
+    Blkio, BlkioEntry, CpuStats, CpuUsage, Dir, Hugetlb, MemoryEntry, MemoryStats, PidsStats,
+    Stats, Throttling, huge_page_sizes, number, pairs, pressure, text,
 };
 use crate::sys::Call;
 
@@ -13,17 +13,20 @@ pub(super) fn read(dir: &Dir) -> Result<Stats, Call> {
         cpu: cpu(dir)?,
         memory: memory(dir)?,
         pids: pids(dir)?,
-        blkio: Blkio { psi: pressure(dir, "io.pressure")?, ..io(&text(dir, "io.stat")?.unwrap_or_default()) },
+        blkio: Blkio {
+            psi: pressure(dir, "io.pressure")?,
+            ..io(&text(dir, "io.stat")?.unwrap_or_default())
+        },
         hugetlb: hugetlb(dir)?,
         ..Stats::default()
     })
 }
 
-fn cpu(dir: &Dir) -> Result<Cpu, Call> {
+fn cpu(dir: &Dir) -> Result<CpuStats, Call> {
     let stat = pairs(dir, "cpu.stat")?;
     let count = |key: &str| stat.get(key).copied().unwrap_or_default();
     let nanoseconds = |key: &str| count(key).saturating_mul(1000);
-    Ok(Cpu {
+    Ok(CpuStats {
         usage: CpuUsage {
             total: nanoseconds("usage_usec"),
             kernel: nanoseconds("system_usec"),
@@ -40,7 +43,7 @@ fn cpu(dir: &Dir) -> Result<Cpu, Call> {
     })
 }
 
-fn memory(dir: &Dir) -> Result<Memory, Call> {
+fn memory(dir: &Dir) -> Result<MemoryStats, Call> {
     let raw = pairs(dir, "memory.stat")?;
     let usage = entry(dir, "memory")?.unwrap_or_default();
     // On v1 this is both together. The highest of both is not the sum of the two highest.
@@ -52,7 +55,7 @@ fn memory(dir: &Dir) -> Result<Memory, Call> {
     });
     let cache = raw.get("file").copied().unwrap_or_default();
     let (events, psi) = (pairs(dir, "memory.events")?, pressure(dir, "memory.pressure")?);
-    Ok(Memory { cache, usage, swap, raw, events, psi, ..Memory::default() })
+    Ok(MemoryStats { cache, usage, swap, raw, events, psi, ..MemoryStats::default() })
 }
 
 fn entry(dir: &Dir, name: &str) -> Result<Option<MemoryEntry>, Call> {
@@ -63,14 +66,14 @@ fn entry(dir: &Dir, name: &str) -> Result<Option<MemoryEntry>, Call> {
     Ok(Some(MemoryEntry { limit, usage, max, failcnt: 0 }))
 }
 
-fn pids(dir: &Dir) -> Result<Pids, Call> {
+fn pids(dir: &Dir) -> Result<PidsStats, Call> {
     let current = match number(dir, "pids.current")? {
         Some(current) => current,
         // Without the controller the processes can be counted all the same.
         None => text(dir, "cgroup.procs")?.unwrap_or_default().lines().count() as u64,
     };
     let limit = number(dir, "pids.max")?.filter(|limit| *limit != u64::MAX);
-    Ok(Pids { current, limit: limit.unwrap_or_default() })
+    Ok(PidsStats { current, limit: limit.unwrap_or_default() })
 }
 
 /// `8:0 rbytes=90112 wbytes=0 rios=5 wios=0 dbytes=0 dios=0`.
@@ -79,7 +82,9 @@ pub(super) fn io(stat: &str) -> Blkio {
     for line in stat.lines() {
         let mut words = line.split_whitespace();
         let device = words.next().and_then(|device| device.split_once(':'));
-        let Some((Ok(major), Ok(minor))) = device.map(|(major, minor)| (major.parse(), minor.parse())) else {
+        let Some((Ok(major), Ok(minor))) =
+            device.map(|(major, minor)| (major.parse(), minor.parse()))
+        else {
             continue;
         };
         for (key, value) in words.filter_map(|word| word.split_once('=')) {
@@ -103,11 +108,13 @@ fn hugetlb(dir: &Dir) -> Result<BTreeMap<String, Hugetlb>, Call> {
     let mut all = BTreeMap::new();
     for size in huge_page_sizes() {
         let reserved = number(dir, &format!("hugetlb.{size}.rsvd.current"))?;
-        let Some(usage) = reserved.map_or_else(|| number(dir, &format!("hugetlb.{size}.current")), |n| Ok(Some(n)))?
+        let Some(usage) = reserved
+            .map_or_else(|| number(dir, &format!("hugetlb.{size}.current")), |n| Ok(Some(n)))?
         else {
             continue;
         };
-        let failcnt = pairs(dir, &format!("hugetlb.{size}.events"))?.get("max").copied().unwrap_or_default();
+        let failcnt =
+            pairs(dir, &format!("hugetlb.{size}.events"))?.get("max").copied().unwrap_or_default();
         all.insert(size, Hugetlb { usage, max: 0, failcnt });
     }
     Ok(all)
@@ -125,7 +132,8 @@ mod tests {
             io_serviced_recursive: vec![entry("Read", 5), entry("Write", 1)],
             ..Blkio::default()
         };
-        let text = "8:16 rbytes=90112 wbytes=3 rios=5 wios=1 dbytes=0 dios=0\n7:0 \nnonsense rbytes=1\n";
+        let text =
+            "8:16 rbytes=90112 wbytes=3 rios=5 wios=1 dbytes=0 dios=0\n7:0 \nnonsense rbytes=1\n";
         assert_eq!(io(text), expected);
     }
 }

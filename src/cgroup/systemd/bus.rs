@@ -1,12 +1,14 @@
 //! A connection to systemd: over a message bus, or, where there is none, over systemd's own socket.
 //!
-//! A client of our own, of which this file and `message.rs` are all, and no library: zbus 6 was measured here
-//! (2026-11, the release profile, static). It makes the binary 0.9 MB larger (of 3.2), takes 45 s of compile time on two
-//! cores and 37 crates; a connection of it that outlives a `block_on` is handed to a helper thread, and we fork
-//! ([`crate::sys::clone::SingleThreaded`]); a bound on the wait for a signal needs its runtime as a further crate. This
-//! is a blocking socket with a time limit, and no thread can come of it.
+//! A client of our own, of which this file and `message.rs` are all, and no library: zbus 6 was
+//! measured here (2026-11, the release profile, static). It makes the binary 0.9 MB larger (of
+//! 3.2), takes 45 s of compile time on two cores and 37 crates; a connection of it that outlives a
+//! `block_on` is handed to a helper thread, and we fork ([`crate::sys::clone::SingleThreaded`]); a
+//! bound on the wait for a signal needs its runtime as a further crate. This is a blocking socket
+//! with a time limit, and no thread can come of it.
 //!
-//! It is opened when it is needed, after the container's init has been made, which so has no copy of it.
+//! It is opened when it is needed, after the container's init has been made, which so has no copy
+//! of it.
 
 use std::env;
 use std::ffi::OsString;
@@ -17,12 +19,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::error::{Context, Failure, Result};
-use crate::plan::systemd::value::Value;
+use crate::plan::systemd::value::PropertyValue;
 use crate::sys::socket;
 use crate::sys::wait::{self, Bound};
 use anyhow::{anyhow, bail};
 
-use super::message::{self, FIXED, Incoming, Kind, Method};
+use super::message::{self, BusMethod, FIXED, Incoming, MessageType};
 
 /// How long systemd may take for anything (runc's limit for the start of a unit).
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,7 +47,7 @@ pub(super) struct Bus {
     serial: u32,
     deadline: Instant,
     /// Signals that came while an answer was waited for.
-    signals: Vec<(String, Vec<Value>)>,
+    signals: Vec<(String, Vec<PropertyValue>)>,
 }
 
 /// An error that systemd answered with.
@@ -72,20 +74,29 @@ impl Bus {
     }
 
     fn system() -> Result<Self> {
-        let address = env::var("DBUS_SYSTEM_BUS_ADDRESS").ok().filter(|address| !address.is_empty());
+        let address =
+            env::var("DBUS_SYSTEM_BUS_ADDRESS").ok().filter(|address| !address.is_empty());
         let address = address.as_deref().unwrap_or("unix:path=/run/dbus/system_bus_socket");
         match Self::open(address, true) {
-            Err(_) if rustix::process::geteuid().is_root() => Self::open("unix:path=/run/systemd/private", false),
+            Err(_) if rustix::process::geteuid().is_root() => {
+                Self::open("unix:path=/run/systemd/private", false)
+            }
             result => result,
         }
         .context("connecting to systemd: is it running?")
     }
 
     fn user() -> Result<Self> {
-        let directory = env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()).map(PathBuf::from);
-        let address = env::var("DBUS_SESSION_BUS_ADDRESS").ok().filter(|address| !address.is_empty());
-        let socket =
-            |name: &str| directory.as_ref().map(|directory| format!("unix:path={}", escape(&directory.join(name))));
+        let directory = env::var_os("XDG_RUNTIME_DIR")
+            .filter(|directory| !directory.is_empty())
+            .map(PathBuf::from);
+        let address =
+            env::var("DBUS_SESSION_BUS_ADDRESS").ok().filter(|address| !address.is_empty());
+        let socket = |name: &str| {
+            directory
+                .as_ref()
+                .map(|directory| format!("unix:path={}", escape(&directory.join(name))))
+        };
         let first = match address.or_else(|| socket("bus")) {
             Some(address) => Self::open(&address, true),
             None => Err(anyhow!("neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set")),
@@ -104,7 +115,8 @@ impl Bus {
             match dial(address) {
                 Ok(stream) => {
                     let deadline = Instant::now() + PATIENCE;
-                    let mut bus = Self { stream, has_bus, serial: 0, deadline, signals: Vec::new() };
+                    let mut bus =
+                        Self { stream, has_bus, serial: 0, deadline, signals: Vec::new() };
                     bus.authenticate().with_context(|| address.to_owned())?;
                     return Ok(bus);
                 }
@@ -114,8 +126,8 @@ impl Bus {
         result
     }
 
-    /// The mechanism EXTERNAL without a user id: the other side takes the one that the kernel tells it, which is right
-    /// in a user namespace as well.
+    /// The mechanism EXTERNAL without a user id: the other side takes the one that the kernel tells
+    /// it, which is right in a user namespace as well.
     fn authenticate(&mut self) -> Result<()> {
         self.write(b"\0AUTH EXTERNAL\r\nDATA\r\n")?;
         loop {
@@ -138,42 +150,69 @@ impl Bus {
         if !self.has_bus {
             return Ok(()); // all are sent
         }
-        let rule =
-            format!("type='signal',sender='{SYSTEMD}',path='{MANAGER_PATH}',interface='{MANAGER}',member='{signal}'");
-        self.bus("AddMatch", &[Value::Text(rule)])?;
+        let rule = format!(
+            "type='signal',sender='{SYSTEMD}',path='{MANAGER_PATH}',interface='{MANAGER}',member='{signal}'"
+        );
+        self.bus("AddMatch", &[PropertyValue::Text(rule)])?;
         Ok(())
     }
 
     /// Calls a method of systemd's manager; gives what it returns.
-    pub(super) fn manager(&mut self, member: &'static str, arguments: &[Value]) -> Result<Vec<Value>> {
+    pub(super) fn manager(
+        &mut self,
+        member: &'static str,
+        arguments: &[PropertyValue],
+    ) -> Result<Vec<PropertyValue>> {
         self.systemd(MANAGER, member, arguments)
     }
 
     /// A property of systemd's manager that is a text.
     pub(super) fn manager_text(&mut self, property: &str) -> Result<String> {
         const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
-        let found = self.systemd(PROPERTIES, "Get", &[Value::text(MANAGER), Value::text(property)])?;
-        match <[Value; 1]>::try_from(found) {
-            Ok([Value::Variant(value)]) => match *value {
-                Value::Text(text) => Ok(text),
+        let found = self.systemd(
+            PROPERTIES,
+            "Get",
+            &[PropertyValue::text(MANAGER), PropertyValue::text(property)],
+        )?;
+        match <[PropertyValue; 1]>::try_from(found) {
+            Ok([PropertyValue::Variant(value)]) => match *value {
+                PropertyValue::Text(text) => Ok(text),
                 other => bail!("systemd's {property} is {other:?}"),
             },
             other => bail!("systemd's {property} is {other:?}"),
         }
     }
 
-    fn systemd(&mut self, interface: &'static str, member: &'static str, arguments: &[Value]) -> Result<Vec<Value>> {
+    fn systemd(
+        &mut self,
+        interface: &'static str,
+        member: &'static str,
+        arguments: &[PropertyValue],
+    ) -> Result<Vec<PropertyValue>> {
         let destination = self.has_bus.then_some(SYSTEMD);
-        self.call(Method { destination, path: MANAGER_PATH, interface, member }, arguments)
+        self.call(BusMethod { destination, path: MANAGER_PATH, interface, member }, arguments)
     }
 
-    fn bus(&mut self, member: &'static str, arguments: &[Value]) -> Result<Vec<Value>> {
+    fn bus(
+        &mut self,
+        member: &'static str,
+        arguments: &[PropertyValue],
+    ) -> Result<Vec<PropertyValue>> {
         const BUS: &str = "org.freedesktop.DBus";
-        let method = Method { destination: Some(BUS), path: "/org/freedesktop/DBus", interface: BUS, member };
+        let method = BusMethod {
+            destination: Some(BUS),
+            path: "/org/freedesktop/DBus",
+            interface: BUS,
+            member,
+        };
         self.call(method, arguments)
     }
 
-    fn call(&mut self, method: Method, arguments: &[Value]) -> Result<Vec<Value>> {
+    fn call(
+        &mut self,
+        method: BusMethod,
+        arguments: &[PropertyValue],
+    ) -> Result<Vec<PropertyValue>> {
         self.serial += 1;
         let serial = self.serial;
         let name = method.member;
@@ -181,22 +220,25 @@ impl Bus {
         loop {
             let message = self.receive().context(name)?;
             match message.kind {
-                Kind::Reply(to) if to == serial => return Ok(message.body),
-                Kind::Failed(to, error) if to == serial => {
+                MessageType::Reply(to) if to == serial => return Ok(message.body),
+                MessageType::Failed(to, error) if to == serial => {
                     let text = match message.body.into_iter().next() {
-                        Some(Value::Text(text)) => text,
+                        Some(PropertyValue::Text(text)) => text,
                         _ => String::new(),
                     };
                     return Err(anyhow!(Refusal { name: error, text }).context(name));
                 }
-                Kind::Signal(name) => self.signals.push((name, message.body)),
+                MessageType::Signal(name) => self.signals.push((name, message.body)),
                 _ => {}
             }
         }
     }
 
     /// Waits for a signal that `wanted` takes.
-    pub(super) fn wait<T>(&mut self, mut wanted: impl FnMut(&str, &[Value]) -> Option<T>) -> Result<T> {
+    pub(super) fn wait<T>(
+        &mut self,
+        mut wanted: impl FnMut(&str, &[PropertyValue]) -> Option<T>,
+    ) -> Result<T> {
         for (name, body) in std::mem::take(&mut self.signals) {
             if let Some(found) = wanted(&name, &body) {
                 return Ok(found);
@@ -204,7 +246,7 @@ impl Bus {
         }
         loop {
             let message = self.receive()?;
-            if let Kind::Signal(name) = &message.kind
+            if let MessageType::Signal(name) = &message.kind
                 && let Some(found) = wanted(name, &message.body)
             {
                 return Ok(found);
@@ -251,7 +293,8 @@ impl Bus {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        socket::send_all(&self.stream, bytes, None, Bound::Until(self.deadline)).context("writing to systemd")
+        socket::send_all(&self.stream, bytes, None, Bound::Until(self.deadline))
+            .context("writing to systemd")
     }
 }
 
@@ -266,7 +309,10 @@ fn no_message() -> anyhow::Error {
 /// Connects to an address such as `unix:path=/run/dbus/system_bus_socket,guid=…`.
 fn dial(address: &str) -> Result<UnixStream> {
     let Some(options) = address.strip_prefix("unix:") else {
-        return Err(Failure::Unsupported("only addresses that begin with unix: are known".to_owned()).into());
+        return Err(Failure::Unsupported(
+            "only addresses that begin with unix: are known".to_owned(),
+        )
+        .into());
     };
     let mut socket = None;
     for (key, value) in options.split(',').filter_map(|option| option.split_once('=')) {
@@ -289,7 +335,11 @@ fn dial(address: &str) -> Result<UnixStream> {
 fn escape(path: &std::path::Path) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/.\\".contains(&byte);
     let bytes = path.as_os_str().as_encoded_bytes().iter();
-    bytes.map(|&byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") }).collect()
+    bytes
+        .map(
+            |&byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") },
+        )
+        .collect()
 }
 
 /// Undoes `%20` and the like.
@@ -302,7 +352,8 @@ fn unescape(value: &str) -> Option<OsString> {
             bytes.push(byte);
             continue;
         }
-        let (high, low) = (char::from(rest.next()?).to_digit(16)?, char::from(rest.next()?).to_digit(16)?);
+        let (high, low) =
+            (char::from(rest.next()?).to_digit(16)?, char::from(rest.next()?).to_digit(16)?);
         bytes.push(u8::try_from(high * 16 + low).ok()?);
     }
     Some(OsString::from_vec(bytes))

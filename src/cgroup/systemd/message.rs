@@ -1,6 +1,7 @@
-//! A message as it goes over the wire (D-Bus specification, "Message Protocol"). We write little-endian, and read both.
+//! A message as it goes over the wire (D-Bus specification, "Message Protocol"). We write
+//! little-endian, and read both.
 
-use crate::plan::systemd::value::{Value, split_signature};
+use crate::plan::systemd::value::{PropertyValue, split_signature};
 
 /// Longer is nothing that we ask for.
 const LONGEST: usize = 1 << 24;
@@ -19,7 +20,7 @@ const SIGNATURE: u8 = 8;
 
 /// A method and whom it is asked of.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Method {
+pub(super) struct BusMethod {
     /// The name on the bus; none on a connection without a bus.
     pub(super) destination: Option<&'static str>,
     pub(super) path: &'static str,
@@ -28,17 +29,22 @@ pub(super) struct Method {
 }
 
 /// A call, ready to be sent.
-pub(super) fn call(method: Method, serial: u32, arguments: &[Value]) -> Vec<u8> {
-    let signature: String = arguments.iter().map(Value::signature).collect();
-    let field = |code: u8, value: Value| Value::Struct(vec![Value::Byte(code), Value::Variant(Box::new(value))]);
+pub(super) fn call(method: BusMethod, serial: u32, arguments: &[PropertyValue]) -> Vec<u8> {
+    let signature: String = arguments.iter().map(PropertyValue::signature).collect();
+    let field = |code: u8, value: PropertyValue| {
+        PropertyValue::Struct(vec![
+            PropertyValue::Byte(code),
+            PropertyValue::Variant(Box::new(value)),
+        ])
+    };
     let mut fields = vec![
-        field(PATH, Value::Path(method.path.to_owned())),
-        field(INTERFACE, Value::text(method.interface)),
-        field(MEMBER, Value::text(method.member)),
+        field(PATH, PropertyValue::Path(method.path.to_owned())),
+        field(INTERFACE, PropertyValue::text(method.interface)),
+        field(MEMBER, PropertyValue::text(method.member)),
     ];
-    fields.extend(method.destination.map(|name| field(DESTINATION, Value::text(name))));
+    fields.extend(method.destination.map(|name| field(DESTINATION, PropertyValue::text(name))));
     if !arguments.is_empty() {
-        fields.push(field(SIGNATURE, Value::Signature(signature)));
+        fields.push(field(SIGNATURE, PropertyValue::Signature(signature)));
     }
     let mut body = Writer::default();
     arguments.iter().for_each(|argument| body.value(argument));
@@ -47,7 +53,7 @@ pub(super) fn call(method: Method, serial: u32, arguments: &[Value]) -> Vec<u8> 
     let mut message = Writer(vec![b'l', METHOD_CALL, 0, 1]);
     message.number(body.0.len());
     message.0.extend(serial.to_le_bytes());
-    message.value(&Value::Array("(yv)".to_owned(), fields));
+    message.value(&PropertyValue::Array("(yv)".to_owned(), fields));
     message.align(8);
     message.0.extend(body.0);
     message.0
@@ -79,21 +85,21 @@ impl Writer {
         self.0.push(0);
     }
 
-    fn value(&mut self, value: &Value) {
+    fn value(&mut self, value: &PropertyValue) {
         self.align(alignment(&value.signature()));
         match value {
-            Value::Byte(number) => self.0.push(*number),
-            Value::Bool(bit) => self.number(usize::from(*bit)),
-            Value::Int16(number) => self.0.extend(number.to_le_bytes()),
-            Value::Uint16(number) => self.0.extend(number.to_le_bytes()),
-            Value::Int32(number) => self.0.extend(number.to_le_bytes()),
-            Value::Uint32(number) => self.0.extend(number.to_le_bytes()),
-            Value::Int64(number) => self.0.extend(number.to_le_bytes()),
-            Value::Uint64(number) => self.0.extend(number.to_le_bytes()),
-            Value::Double(number) => self.0.extend(number.to_le_bytes()),
-            Value::Text(text) | Value::Path(text) => self.text(text),
-            Value::Signature(text) => self.signature(text),
-            Value::Array(element, values) => {
+            PropertyValue::Byte(number) => self.0.push(*number),
+            PropertyValue::Bool(bit) => self.number(usize::from(*bit)),
+            PropertyValue::Int16(number) => self.0.extend(number.to_le_bytes()),
+            PropertyValue::Uint16(number) => self.0.extend(number.to_le_bytes()),
+            PropertyValue::Int32(number) => self.0.extend(number.to_le_bytes()),
+            PropertyValue::Uint32(number) => self.0.extend(number.to_le_bytes()),
+            PropertyValue::Int64(number) => self.0.extend(number.to_le_bytes()),
+            PropertyValue::Uint64(number) => self.0.extend(number.to_le_bytes()),
+            PropertyValue::Double(number) => self.0.extend(number.to_le_bytes()),
+            PropertyValue::Text(text) | PropertyValue::Path(text) => self.text(text),
+            PropertyValue::Signature(text) => self.signature(text),
+            PropertyValue::Array(element, values) => {
                 let length = self.0.len();
                 self.0.extend([0; 4]);
                 // What is needed to align the first element does not count.
@@ -103,12 +109,12 @@ impl Writer {
                 let count = u32::try_from(self.0.len() - start).unwrap_or(u32::MAX);
                 self.0[length..length + 4].copy_from_slice(&count.to_le_bytes());
             }
-            Value::Entry(entry) => {
+            PropertyValue::Entry(entry) => {
                 self.value(&entry.0);
                 self.value(&entry.1);
             }
-            Value::Struct(fields) => fields.iter().for_each(|field| self.value(field)),
-            Value::Variant(value) => {
+            PropertyValue::Struct(fields) => fields.iter().for_each(|field| self.value(field)),
+            PropertyValue::Variant(value) => {
                 self.signature(&value.signature());
                 self.value(value);
             }
@@ -129,13 +135,13 @@ fn alignment(signature: &str) -> usize {
 #[derive(Debug)]
 pub(super) struct Incoming {
     /// What it is.
-    pub(super) kind: Kind,
+    pub(super) kind: MessageType,
     /// The values in it.
-    pub(super) body: Vec<Value>,
+    pub(super) body: Vec<PropertyValue>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MessageType {
     /// The answer to the call of this serial number.
     Reply(u32),
     /// That call's failure, with the name of the error.
@@ -151,7 +157,8 @@ pub(super) fn length(start: &[u8]) -> Option<usize> {
     let big = is_big(start)?;
     let word = |at: usize| {
         let bytes = start.get(at..at + 4)?.try_into().ok()?;
-        usize::try_from(if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }).ok()
+        usize::try_from(if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+            .ok()
     };
     let header = FIXED.checked_add(word(12)?)?.checked_next_multiple_of(8)?;
     header.checked_add(word(4)?).filter(|length| *length <= LONGEST)
@@ -167,26 +174,30 @@ fn is_big(start: &[u8]) -> Option<bool> {
 
 /// Reads a whole message; `None` when it is none.
 pub(super) fn read(bytes: &[u8]) -> Option<Incoming> {
-    let mut reader = Reader { bytes, at: 12, big: is_big(bytes)? };
-    let Value::Array(_, fields) = reader.value("a(yv)", 0)? else { return None };
+    let mut reader = MessageReader { bytes, at: 12, big: is_big(bytes)? };
+    let PropertyValue::Array(_, fields) = reader.value("a(yv)", 0)? else { return None };
     reader.align(8)?;
     let (mut member, mut error, mut serial, mut signature) = (None, None, 0, String::new());
     for field in fields {
-        let Value::Struct(field) = field else { return None };
-        let Ok([Value::Byte(code), Value::Variant(value)]) = <[Value; 2]>::try_from(field) else { return None };
+        let PropertyValue::Struct(field) = field else { return None };
+        let Ok([PropertyValue::Byte(code), PropertyValue::Variant(value)]) =
+            <[PropertyValue; 2]>::try_from(field)
+        else {
+            return None;
+        };
         match (code, *value) {
-            (MEMBER, Value::Text(text)) => member = Some(text),
-            (ERROR_NAME, Value::Text(text)) => error = Some(text),
-            (REPLY_SERIAL, Value::Uint32(number)) => serial = number,
-            (SIGNATURE, Value::Signature(text)) => signature = text,
+            (MEMBER, PropertyValue::Text(text)) => member = Some(text),
+            (ERROR_NAME, PropertyValue::Text(text)) => error = Some(text),
+            (REPLY_SERIAL, PropertyValue::Uint32(number)) => serial = number,
+            (SIGNATURE, PropertyValue::Signature(text)) => signature = text,
             _ => {}
         }
     }
     let kind = match (bytes.get(1)?, error, member) {
-        (2, _, _) => Kind::Reply(serial),
-        (3, Some(name), _) => Kind::Failed(serial, name),
-        (4, _, Some(name)) => Kind::Signal(name),
-        _ => Kind::Other,
+        (2, _, _) => MessageType::Reply(serial),
+        (3, Some(name), _) => MessageType::Failed(serial, name),
+        (4, _, Some(name)) => MessageType::Signal(name),
+        _ => MessageType::Other,
     };
     let mut body = Vec::new();
     let mut rest = signature.as_str();
@@ -197,13 +208,13 @@ pub(super) fn read(bytes: &[u8]) -> Option<Incoming> {
     Some(Incoming { kind, body })
 }
 
-struct Reader<'a> {
+struct MessageReader<'a> {
     bytes: &'a [u8],
     at: usize,
     big: bool,
 }
 
-impl Reader<'_> {
+impl MessageReader<'_> {
     fn align(&mut self, to: usize) -> Option<()> {
         self.at = self.at.checked_next_multiple_of(to).filter(|at| *at <= self.bytes.len())?;
         Some(())
@@ -211,7 +222,8 @@ impl Reader<'_> {
 
     /// The next bytes, as a little-endian number has them.
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let mut bytes: [u8; N] = self.bytes.get(self.at..self.at.checked_add(N)?)?.try_into().ok()?;
+        let mut bytes: [u8; N] =
+            self.bytes.get(self.at..self.at.checked_add(N)?)?.try_into().ok()?;
         self.at += N;
         if self.big {
             bytes.reverse();
@@ -230,7 +242,7 @@ impl Reader<'_> {
         String::from_utf8(text.to_vec()).ok()
     }
 
-    fn value(&mut self, signature: &str, depth: usize) -> Option<Value> {
+    fn value(&mut self, signature: &str, depth: usize) -> Option<PropertyValue> {
         /// D-Bus allows 32 arrays in 32 structures.
         const DEPTH: usize = 64;
         if depth > DEPTH {
@@ -238,28 +250,28 @@ impl Reader<'_> {
         }
         self.align(alignment(signature))?;
         Some(match signature.as_bytes().first()? {
-            b'y' => Value::Byte(self.take::<1>()?[0]),
-            b'b' => Value::Bool(self.length()? != 0),
-            b'n' => Value::Int16(i16::from_le_bytes(self.take()?)),
-            b'q' => Value::Uint16(u16::from_le_bytes(self.take()?)),
-            b'i' => Value::Int32(i32::from_le_bytes(self.take()?)),
-            b'u' => Value::Uint32(u32::from_le_bytes(self.take()?)),
-            b'x' => Value::Int64(i64::from_le_bytes(self.take()?)),
-            b't' => Value::Uint64(u64::from_le_bytes(self.take()?)),
-            b'd' => Value::Double(f64::from_le_bytes(self.take()?)),
+            b'y' => PropertyValue::Byte(self.take::<1>()?[0]),
+            b'b' => PropertyValue::Bool(self.length()? != 0),
+            b'n' => PropertyValue::Int16(i16::from_le_bytes(self.take()?)),
+            b'q' => PropertyValue::Uint16(u16::from_le_bytes(self.take()?)),
+            b'i' => PropertyValue::Int32(i32::from_le_bytes(self.take()?)),
+            b'u' => PropertyValue::Uint32(u32::from_le_bytes(self.take()?)),
+            b'x' => PropertyValue::Int64(i64::from_le_bytes(self.take()?)),
+            b't' => PropertyValue::Uint64(u64::from_le_bytes(self.take()?)),
+            b'd' => PropertyValue::Double(f64::from_le_bytes(self.take()?)),
             b's' => {
                 let length = self.length()?;
-                Value::Text(self.text(length)?)
+                PropertyValue::Text(self.text(length)?)
             }
             b'o' => {
                 let length = self.length()?;
-                Value::Path(self.text(length)?)
+                PropertyValue::Path(self.text(length)?)
             }
-            b'g' => Value::Signature(self.signature()?),
+            b'g' => PropertyValue::Signature(self.signature()?),
             b'v' => {
                 let signature = self.signature()?;
                 let (first, "") = split_signature(&signature)? else { return None };
-                Value::Variant(Box::new(self.value(first, depth + 1)?))
+                PropertyValue::Variant(Box::new(self.value(first, depth + 1)?))
             }
             b'a' => {
                 let element = &signature[1..];
@@ -274,7 +286,7 @@ impl Reader<'_> {
                         return None;
                     }
                 }
-                Value::Array(element.to_owned(), values)
+                PropertyValue::Array(element.to_owned(), values)
             }
             b'(' | b'{' => {
                 let mut fields = Vec::new();
@@ -283,7 +295,7 @@ impl Reader<'_> {
                     fields.push(self.value(first, depth + 1)?);
                     rest = others;
                 }
-                Value::Struct(fields)
+                PropertyValue::Struct(fields)
             }
             _ => return None,
         })

@@ -1,14 +1,17 @@
 //! The container's unit of systemd: made with its first process in it, changed, stopped.
 //! config.json: linux.cgroupsPath, linux.resources
 //!
-//! **The order.** systemd makes a scope only around a process that is there, and moves that process into the scope's
-//! cgroup. So init is born where the runtime is, and is the process that the scope is made around, while it waits for
-//! its first word from the runtime; it makes its cgroup namespace after that. (With a bootstrap, that is the process,
-//! and init is its child.) The other order, a scope around some placeholder and init born in it by
-//! `CLONE_INTO_CGROUP`, costs a process more, and the kernel forbids it to an ordinary user: his session and his
-//! systemd are in cgroups whose common parent is not his. This order also keeps the connection out of init's sight.
+//! **The order.** systemd makes a scope only around a process that is there, and moves that process
+//! into the scope's cgroup. So init is born where the runtime is, and is the process that the scope
+//! is made around, while it waits for its first word from the runtime; it makes its cgroup
+//! namespace after that. (With a bootstrap, that is the process, and init is its child.) The other
+//! order, a scope around some placeholder and init born in it by `CLONE_INTO_CGROUP`, costs a
+//! process more, and the kernel forbids it to an ordinary user: his session and his systemd are in
+//! cgroups whose common parent is not his. This order also keeps the connection out of init's
+//! sight.
 //!
-//! All limits that systemd has a word for go along with the start of the unit, one call in place of runc's two.
+//! All limits that systemd has a word for go along with the start of the unit, one call in place of
+//! runc's two.
 
 mod bus;
 mod message;
@@ -19,7 +22,7 @@ use anyhow::anyhow;
 
 use crate::error::{AtKey, Context, Failure, Result};
 use crate::plan::systemd::properties::Property;
-use crate::plan::systemd::value::Value;
+use crate::plan::systemd::value::PropertyValue;
 use crate::plan::systemd::{Manager, Unit, UnitPlan};
 
 use bus::{Bus, Refusal};
@@ -27,7 +30,8 @@ use bus::{Bus, Refusal};
 /// The systemd that is to make cgroups: the system's, or, for an ordinary user, his own.
 ///
 /// # Errors
-/// [`Failure::Unsupported`] when systemd does not run here; when the user's cannot be asked where its cgroup is.
+/// [`Failure::Unsupported`] when systemd does not run here; when the user's cannot be asked where
+/// its cgroup is.
 pub fn manager(rootless: bool) -> Result<Manager> {
     if !Path::new("/run/systemd/system").is_dir() {
         let text = "systemd not running on this host, cannot use systemd cgroups manager";
@@ -36,27 +40,31 @@ pub fn manager(rootless: bool) -> Result<Manager> {
     if !rootless {
         return Ok(Manager::System);
     }
-    let cgroup =
-        Bus::connect(true)?.manager_text("ControlGroup").context("asking the user's systemd for its cgroup")?;
+    let cgroup = Bus::connect(true)?
+        .manager_text("ControlGroup")
+        .context("asking the user's systemd for its cgroup")?;
     Ok(Manager::User { cgroup })
 }
 
 /// Makes the unit around the process `pid`, and waits until it is there.
 pub(super) fn start(plan: &UnitPlan, pid: i32) -> Result<()> {
     let mut bus = Bus::connect(plan.unit.user)?;
-    let pids = Value::Array("u".to_owned(), vec![Value::Uint32(pid.unsigned_abs())]);
+    let pids =
+        PropertyValue::Array("u".to_owned(), vec![PropertyValue::Uint32(pid.unsigned_abs())]);
     let mut properties = known(&mut bus, &plan.properties)?;
     properties.push(property("PIDs", pids));
     let name = &plan.unit.name;
     let arguments = [
-        Value::text(name),
-        Value::text("replace"),
-        Value::Array("(sv)".to_owned(), properties),
-        Value::Array("(sa(sv))".to_owned(), Vec::new()),
+        PropertyValue::text(name),
+        PropertyValue::text("replace"),
+        PropertyValue::Array("(sv)".to_owned(), properties),
+        PropertyValue::Array("(sa(sv))".to_owned(), Vec::new()),
     ];
     bus.listen("JobRemoved")?;
     let started = start_transient(&arguments, |member, arguments| bus.manager(member, arguments));
-    let job = started.with_context(|| format!("unable to start unit {name:?}")).at("/linux/cgroupsPath")?;
+    let job = started
+        .with_context(|| format!("unable to start unit {name:?}"))
+        .at("/linux/cgroupsPath")?;
     let failed = match done(&mut bus, &job) {
         Ok(result) if result == "done" => return Ok(()),
         Ok(result) => anyhow!("error creating systemd unit `{name}`: got `{result}`"),
@@ -69,12 +77,12 @@ pub(super) fn start(plan: &UnitPlan, pid: i32) -> Result<()> {
 
 /// `call` asks systemd's manager.
 fn start_transient(
-    arguments: &[Value; 4],
-    mut call: impl FnMut(&'static str, &[Value]) -> Result<Vec<Value>>,
-) -> Result<Vec<Value>> {
+    arguments: &[PropertyValue; 4],
+    mut call: impl FnMut(&'static str, &[PropertyValue]) -> Result<Vec<PropertyValue>>,
+) -> Result<Vec<PropertyValue>> {
     match call("StartTransientUnit", arguments) {
-        // A failed one may be left from before; it stands in nobody's way. When systemd has none to forget, that one may
-        // be gone by now.
+        // A failed one may be left from before; it stands in nobody's way. When systemd has none to
+        // forget, that one may be gone by now.
         Err(error) if is(&error, "UnitExists") => {
             drop(call("ResetFailedUnit", &arguments[..1]));
             call("StartTransientUnit", arguments)
@@ -89,9 +97,12 @@ pub(super) fn set(unit: &Unit, properties: &[Property]) -> Result<()> {
         return Ok(());
     }
     let mut bus = Bus::connect(unit.user)?;
-    let properties = Value::Array("(sv)".to_owned(), known(&mut bus, properties)?);
-    bus.manager("SetUnitProperties", &[Value::text(&unit.name), Value::Bool(true), properties])
-        .context("unable to set unit properties")?;
+    let properties = PropertyValue::Array("(sv)".to_owned(), known(&mut bus, properties)?);
+    bus.manager(
+        "SetUnitProperties",
+        &[PropertyValue::text(&unit.name), PropertyValue::Bool(true), properties],
+    )
+    .context("unable to set unit properties")?;
     Ok(())
 }
 
@@ -100,17 +111,22 @@ pub(super) fn attach(unit: &Unit, cgroup: &Path, pid: i32) -> Result<()> {
     let mut parts = cgroup.components();
     parts.find(|part| part.as_os_str() == unit.name.as_str());
     let below = parts.as_path().to_string_lossy();
-    let pids = Value::Array("u".to_owned(), vec![Value::Uint32(pid.unsigned_abs())]);
-    let arguments = [Value::text(&unit.name), Value::Text(format!("/{below}")), pids];
+    let pids =
+        PropertyValue::Array("u".to_owned(), vec![PropertyValue::Uint32(pid.unsigned_abs())]);
+    let arguments =
+        [PropertyValue::text(&unit.name), PropertyValue::Text(format!("/{below}")), pids];
     Bus::connect(unit.user)?.manager("AttachProcessesToUnit", &arguments)?;
     Ok(())
 }
 
-/// Stops the unit, which is to have no process any more, and lets systemd forget it. To be gone already is fine.
+/// Stops the unit, which is to have no process any more, and lets systemd forget it. To be gone
+/// already is fine.
 pub(super) fn stop(unit: &Unit) -> Result<()> {
     let mut bus = Bus::connect(unit.user)?;
     bus.listen("JobRemoved")?;
-    let result = match bus.manager("StopUnit", &[Value::text(&unit.name), Value::text("replace")]) {
+    let result = match bus
+        .manager("StopUnit", &[PropertyValue::text(&unit.name), PropertyValue::text("replace")])
+    {
         Err(error) if is(&error, "NoSuchUnit") => return Ok(()),
         Err(error) => Err(error),
         Ok(job) => done(&mut bus, &job).map(drop),
@@ -122,20 +138,24 @@ pub(super) fn stop(unit: &Unit) -> Result<()> {
 
 fn reset(bus: &mut Bus, name: &str) {
     // It has not failed in most cases, which is an error here.
-    drop(bus.manager("ResetFailedUnit", &[Value::text(name)]));
+    drop(bus.manager("ResetFailedUnit", &[PropertyValue::text(name)]));
 }
 
 /// How a job ended: `done`, `failed`, …
-fn done(bus: &mut Bus, job: &[Value]) -> Result<String> {
-    let [job @ Value::Path(_)] = job else { return Err(anyhow!("systemd gave no job, but {job:?}")) };
+fn done(bus: &mut Bus, job: &[PropertyValue]) -> Result<String> {
+    let [job @ PropertyValue::Path(_)] = job else {
+        return Err(anyhow!("systemd gave no job, but {job:?}"));
+    };
     bus.wait(|signal, body| match (signal, body) {
-        ("JobRemoved", [_, path, _, Value::Text(result)]) if path == job => Some(result.clone()),
+        ("JobRemoved", [_, path, _, PropertyValue::Text(result)]) if path == job => {
+            Some(result.clone())
+        }
         _ => None,
     })
 }
 
 /// The properties that this systemd is new enough for. Which it is, is asked only where it matters.
-fn known(bus: &mut Bus, properties: &[Property]) -> Result<Vec<Value>> {
+fn known(bus: &mut Bus, properties: &[Property]) -> Result<Vec<PropertyValue>> {
     let version = match properties.iter().any(|property| property.since > 0) {
         true => version(&bus.manager_text("Version")?),
         false => 0,
@@ -147,16 +167,22 @@ fn known(bus: &mut Bus, properties: &[Property]) -> Result<Vec<Value>> {
 /// `257.9-1~deb13u1`, or `v245.4`.
 fn version(text: &str) -> u32 {
     let digits = text.trim_start_matches(['v', '"']);
-    digits.split(|c: char| !c.is_ascii_digit()).next().and_then(|number| number.parse().ok()).unwrap_or(0)
+    digits
+        .split(|c: char| !c.is_ascii_digit())
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
 }
 
-fn property(name: &str, value: Value) -> Value {
-    Value::Struct(vec![Value::text(name), Value::Variant(Box::new(value))])
+fn property(name: &str, value: PropertyValue) -> PropertyValue {
+    PropertyValue::Struct(vec![PropertyValue::text(name), PropertyValue::Variant(Box::new(value))])
 }
 
 /// Whether systemd's answer was this error.
 fn is(error: &anyhow::Error, name: &str) -> bool {
-    error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.name.ends_with(&format!(".{name}")))
+    error
+        .downcast_ref::<Refusal>()
+        .is_some_and(|refusal| refusal.name.ends_with(&format!(".{name}")))
 }
 
 /// Reads a message of systemd's, as long as its beginning says.
@@ -169,7 +195,7 @@ pub(crate) fn fuzz(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Refusal, Value, start_transient};
+    use super::{PropertyValue, Refusal, start_transient};
 
     fn refusal(name: &str) -> anyhow::Error {
         Refusal { name: format!("org.freedesktop.systemd1.{name}"), text: String::new() }.into()
@@ -177,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_taken_is_tried_once_more() {
-        let arguments = ["box.scope", "replace", "", ""].map(Value::text);
+        let arguments = ["box.scope", "replace", "", ""].map(PropertyValue::text);
         for (first, reset, second, calls) in [
             (None, None, None, 1),
             (Some("NoSuchUnit"), None, None, 1),
@@ -185,10 +211,13 @@ mod tests {
             (Some("UnitExists"), Some("NoSuchUnit"), None, 3),
             (Some("UnitExists"), Some("NoSuchUnit"), Some("UnitExists"), 3),
         ] {
-            let mut answers =
-                [("StartTransientUnit", first), ("ResetFailedUnit", reset), ("StartTransientUnit", second)]
-                    .into_iter()
-                    .enumerate();
+            let mut answers = [
+                ("StartTransientUnit", first),
+                ("ResetFailedUnit", reset),
+                ("StartTransientUnit", second),
+            ]
+            .into_iter()
+            .enumerate();
             let mut called = 0;
             let result = start_transient(&arguments, |member, given| {
                 let (number, (expected, error)) = answers.next().expect("no more calls");
@@ -197,13 +226,19 @@ mod tests {
                 error.map_or(Ok(Vec::new()), |error| Err(refusal(error)))
             });
             let is_fine = if calls == 1 { first.is_none() } else { second.is_none() };
-            assert_eq!((called, result.is_ok()), (calls, is_fine), "{first:?} {reset:?} {second:?}");
+            assert_eq!(
+                (called, result.is_ok()),
+                (calls, is_fine),
+                "{first:?} {reset:?} {second:?}"
+            );
         }
     }
 
     #[test]
     fn versions_begin_with_a_number() {
-        for (text, number) in [("257.9-1~deb13u1", 257), ("v245.4-1.fc32", 245), ("245", 245), ("", 0)] {
+        for (text, number) in
+            [("257.9-1~deb13u1", 257), ("v245.4-1.fc32", 245), ("245", 245), ("", 0)]
+        {
             assert_eq!(super::version(text), number);
         }
     }

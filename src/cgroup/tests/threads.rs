@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
 use super::{Shell, content, create, directory, on_v2, place, present};
-use crate::cgroup::{Born, Cgroup};
+use crate::cgroup::{Cgroup, CgroupMembership};
 use crate::plan::cgroup::CgroupPlan;
 use crate::plan::resources::ResourcePlan;
 
@@ -22,7 +22,10 @@ fn a_cgroup_below_a_threaded_one_is_usable() {
         assert_eq!(content(&cgroup, "", "cgroup.type"), "threaded");
         // A shell that forks all the time, and one in a cgroup below.
         let mut shells = [0; 2].map(|_| Shell::new("while :; do sleep 0.01; done"));
-        shells.iter().try_for_each(|shell| cgroup.add(shell.pid(), Born::Outside)).expect("add");
+        shells
+            .iter()
+            .try_for_each(|shell| cgroup.add(shell.pid(), CgroupMembership::Outside))
+            .expect("add");
         let below = directory(&cgroup, "").join("below");
         fs::create_dir(&below).expect("mkdir");
         fs::write(below.join("cgroup.type"), "threaded").expect("threaded");

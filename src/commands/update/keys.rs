@@ -1,4 +1,5 @@
-//! Keys of a `linux.resources` object that mean nothing: a limit that is not set should not go unnoticed.
+//! Keys of a `linux.resources` object that mean nothing: a limit that is not set should not go
+//! unnoticed.
 //!
 //! runc takes a key in any case, as Go does; the specification and we do not.
 
@@ -6,7 +7,20 @@ use serde_json::Value;
 
 /// The keys of each object, by its place. `*` stands for any key, or for the elements of an array.
 const KEYS: &[(&str, &[&str])] = &[
-    ("", &["devices", "memory", "cpu", "pids", "blockIO", "hugepageLimits", "network", "rdma", "unified"]),
+    (
+        "",
+        &[
+            "devices",
+            "memory",
+            "cpu",
+            "pids",
+            "blockIO",
+            "hugepageLimits",
+            "network",
+            "rdma",
+            "unified",
+        ],
+    ),
     ("/devices/*", &["allow", "type", "major", "minor", "access"]),
     (
         "/memory",
@@ -22,7 +36,20 @@ const KEYS: &[(&str, &[&str])] = &[
             "checkBeforeUpdate",
         ],
     ),
-    ("/cpu", &["shares", "quota", "burst", "period", "realtimeRuntime", "realtimePeriod", "cpus", "mems", "idle"]),
+    (
+        "/cpu",
+        &[
+            "shares",
+            "quota",
+            "burst",
+            "period",
+            "realtimeRuntime",
+            "realtimePeriod",
+            "cpus",
+            "mems",
+            "idle",
+        ],
+    ),
     ("/pids", &["limit"]),
     (
         "/blockIO",
@@ -82,7 +109,9 @@ fn look(place: &str, shown: &str, value: &Value, found: &mut Vec<String>) {
 
 fn ignored(shown: &str, key: &str, keys: &[&str]) -> String {
     match keys.iter().find(|known| known.eq_ignore_ascii_case(key)) {
-        Some(known) => format!("{shown}: ignored, since the case of a key counts: {known:?} is one"),
+        Some(known) => {
+            format!("{shown}: ignored, since the case of a key counts: {known:?} is one")
+        }
         None => format!("{shown}: ignored, there is no such key"),
     }
 }
@@ -90,13 +119,19 @@ fn ignored(shown: &str, key: &str, keys: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::{KEYS, unknown};
-    use crate::spec::Resources;
+    use crate::config::Resources;
 
     #[test]
     fn keys_that_mean_nothing_are_told() {
         for (text, told) in [
-            (r#"{"memory":{"limit":1},"unified":{"cpu.max":"1"},"rdma":{"m":{"hcaHandles":1}}}"#, &[][..]),
-            (r#"{"CPU":{"shares":1}}"#, &["CPU: ignored, since the case of a key counts: \"cpu\" is one"]),
+            (
+                r#"{"memory":{"limit":1},"unified":{"cpu.max":"1"},"rdma":{"m":{"hcaHandles":1}}}"#,
+                &[][..],
+            ),
+            (
+                r#"{"CPU":{"shares":1}}"#,
+                &["CPU: ignored, since the case of a key counts: \"cpu\" is one"],
+            ),
             (r#"{"memory":{"moon":1}}"#, &["memory.moon: ignored, there is no such key"]),
             (
                 r#"{"hugepageLimits":[{"pageSize":"2MB","limit":1,"Limit":2}],"rdma":{"m":{"x":1}}}"#,
@@ -123,7 +158,8 @@ mod tests {
                         part => format!(r#"{{"{part}":{text}}}"#),
                     };
                 }
-                let error = serde_json::from_str::<Resources<'_>>(&text).expect_err(&text).to_string();
+                let error =
+                    serde_json::from_str::<Resources<'_>>(&text).expect_err(&text).to_string();
                 assert!(error.starts_with("invalid "), "{text}: {error}");
             }
         }

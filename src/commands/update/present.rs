@@ -1,10 +1,10 @@
 //! What `update` leaves as it is, where the kernel wants to be told together with what is changed.
 
+use crate::config::Resources;
 use crate::plan::resources;
-use crate::spec::Resources;
 
-/// On cgroup v2 two limits may share a file, or one may count from another: what is not given of such a pair is what it
-/// is now.
+/// On cgroup v2 two limits may share a file, or one may count from another: what is not given of
+/// such a pair is what it is now.
 pub(super) fn complete(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> Option<String>) {
     if let Some(cpu) = &mut wanted.cpu
         && cpu.idle == Some(0)
@@ -23,7 +23,9 @@ pub(super) fn complete(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> O
         let limit = bytes("memory.max");
         if given(memory.swap) {
             memory.limit = Some(limit.unwrap_or(-1));
-        } else if let (Some(limit), Some(swap), Some(1..)) = (limit, bytes("memory.swap.max"), memory.limit) {
+        } else if let (Some(limit), Some(swap), Some(1..)) =
+            (limit, bytes("memory.swap.max"), memory.limit)
+        {
             memory.swap = limit.checked_add(swap);
         }
     }
@@ -31,7 +33,9 @@ pub(super) fn complete(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> O
 
 /// A weight does not end the idleness of a cgroup: what says so is `cpu.idle` alone.
 pub(super) fn keep_idle(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> Option<String>) {
-    let unified = |wanted: &dyn Fn(&str) -> bool, of: &Resources<'_>| of.unified.iter().any(|(name, _)| wanted(name));
+    let unified = |wanted: &dyn Fn(&str) -> bool, of: &Resources<'_>| {
+        of.unified.iter().any(|(name, _)| wanted(name))
+    };
     let shares = wanted.cpu.as_ref().and_then(|cpu| cpu.shares).is_some_and(|shares| shares != 0);
     let has_weight = shares || unified(&resources::is_cpu_weight, wanted);
     if has_weight
@@ -44,13 +48,22 @@ pub(super) fn keep_idle(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> 
 }
 
 /// The CPU quota and its period, which systemd takes for one limit on cgroup v1 too.
-pub(super) fn complete_quota(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> Option<String>) {
+pub(super) fn complete_quota(
+    wanted: &mut Resources<'_>,
+    now: impl Fn(&str, &str) -> Option<String>,
+) {
     let Some(cpu) = &mut wanted.cpu else { return };
     let given = cpu.quota.is_some_and(|quota| quota != 0);
     if given == cpu.period.is_some_and(|period| period != 0) {
         return;
     }
-    let of_v1 = || Some(format!("{} {}", now("cpu", "cpu.cfs_quota_us")?.trim(), now("cpu", "cpu.cfs_period_us")?));
+    let of_v1 = || {
+        Some(format!(
+            "{} {}",
+            now("cpu", "cpu.cfs_quota_us")?.trim(),
+            now("cpu", "cpu.cfs_period_us")?
+        ))
+    };
     let found = now("cpu", "cpu.max").or_else(of_v1);
     let Some((quota, period)) = found.as_deref().and_then(quota_and_period) else { return };
     if given {
@@ -100,17 +113,37 @@ mod tests {
             Some(content.to_owned())
         };
         for (text, cpu, memory) in [
-            (r#"{"cpu":{"quota":7000},"memory":{"limit":1200}}"#, (Some(7000), Some(20_000)), (Some(1200), Some(1500))),
-            (r#"{"cpu":{"period":9000},"memory":{"swap":1700}}"#, (Some(5000), Some(9000)), (Some(1000), Some(1700))),
-            (r#"{"cpu":{"quota":1,"period":2},"memory":{"limit":3,"swap":4}}"#, (Some(1), Some(2)), (Some(3), Some(4))),
+            (
+                r#"{"cpu":{"quota":7000},"memory":{"limit":1200}}"#,
+                (Some(7000), Some(20_000)),
+                (Some(1200), Some(1500)),
+            ),
+            (
+                r#"{"cpu":{"period":9000},"memory":{"swap":1700}}"#,
+                (Some(5000), Some(9000)),
+                (Some(1000), Some(1700)),
+            ),
+            (
+                r#"{"cpu":{"quota":1,"period":2},"memory":{"limit":3,"swap":4}}"#,
+                (Some(1), Some(2)),
+                (Some(3), Some(4)),
+            ),
             (r#"{"cpu":{"shares":7},"memory":{"reservation":5}}"#, (None, None), (None, None)),
-            (r#"{"cpu":{"quota":-1},"memory":{"limit":-1}}"#, (Some(-1), Some(20_000)), (Some(-1), None)),
+            (
+                r#"{"cpu":{"quota":-1},"memory":{"limit":-1}}"#,
+                (Some(-1), Some(20_000)),
+                (Some(-1), None),
+            ),
         ] {
             let mut wanted = parse(text.as_bytes()).expect(text);
             complete(&mut wanted, now);
             let found = wanted.cpu.map(|cpu| (cpu.quota, cpu.period));
             assert_eq!(found, Some(cpu), "{text}");
-            assert_eq!(wanted.memory.map(|memory| (memory.limit, memory.swap)), Some(memory), "{text}");
+            assert_eq!(
+                wanted.memory.map(|memory| (memory.limit, memory.swap)),
+                Some(memory),
+                "{text}"
+            );
         }
     }
 

@@ -1,5 +1,6 @@
-//! The attributes of a bind mount that is not attached yet, and those of a remount, as far as they may be changed: a user
-//! namespace must not take off what its owner has locked (mount_namespaces(7)).
+//! The attributes of a bind mount that is not attached yet, and those of a remount, as far as they
+//! may be changed: a user namespace must not take off what its owner has locked
+//! (mount_namespaces(7)).
 //! config.json: mounts[].options
 //! process: init, before `enter`
 
@@ -19,7 +20,8 @@ use crate::sys::{Call, Named};
 pub enum CopiedBy {
     /// We, in our own mount namespace: the kernel knows what is locked.
     Init,
-    /// The runtime, for a container with a user namespace: the copy has no locks, but all that it has counts as locked.
+    /// The runtime, for a container with a user namespace: the copy has no locks, but all that it
+    /// has counts as locked.
     Host,
 }
 
@@ -33,7 +35,8 @@ const LOCKED: [(u64, &str, StatVfsMountFlags); 6] = [
     (attr::NODIRATIME, "nodiratime", StatVfsMountFlags::NODIRATIME),
 ];
 
-/// Sets `set`, and takes off what the step clears or does not name. What is locked stays if nobody has named it.
+/// Sets `set`, and takes off what the step clears or does not name. What is locked stays if nobody
+/// has named it.
 ///
 /// # Errors
 /// The failed call's; which locked options were to be taken off.
@@ -43,7 +46,8 @@ pub fn change(step: &MountStep, set: u64, mount: &OwnedFd, copied: CopiedBy) -> 
     if copied == CopiedBy::Host {
         let locked = lockable(mount.as_fd())?;
         change(step.unnamed & !locked)?;
-        // Only now it can be told what the mount had from what its filesystem has. Nobody sees this mount yet.
+        // Only now it can be told what the mount had from what its filesystem has. Nobody sees this
+        // mount yet.
         return refuse(locked & clear & !lockable(mount.as_fd())?);
     }
     let Err(call) = change(step.unnamed) else { return Ok(()) };
@@ -59,7 +63,12 @@ pub fn change(step: &MountStep, set: u64, mount: &OwnedFd, copied: CopiedBy) -> 
 /// # Errors
 /// As [`change`].
 pub fn change_all(step: &MountStep, mount: &OwnedFd) -> Result<()> {
-    let result = mount::set_attributes(mount.as_fd(), step.recursive.set, step.recursive.clear, Depth::Recursive);
+    let result = mount::set_attributes(
+        mount.as_fd(),
+        step.recursive.set,
+        step.recursive.clear,
+        Depth::Recursive,
+    );
     explain(result, step.recursive.clear)
 }
 
@@ -73,7 +82,10 @@ pub fn remount(step: &MountStep, target: &OwnedFd, flags: u64, data: &str) -> Re
             const SAME: u64 = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
             let locked = lockable(target.as_fd())?;
             let kept = locked & SAME & !step.attributes.clear;
-            explain(mount::remount(target.as_fd(), flags | kept, data), locked & step.attributes.clear)
+            explain(
+                mount::remount(target.as_fd(), flags | kept, data),
+                locked & step.attributes.clear,
+            )
         }
         result => Ok(result?),
     }
@@ -82,7 +94,10 @@ pub fn remount(step: &MountStep, target: &OwnedFd, flags: u64, data: &str) -> Re
 /// What the mount, or for `ro` its filesystem, has of what can be locked.
 fn lockable(mount: BorrowedFd<'_>) -> Result<u64, Call> {
     let has = rustix::fs::fstatvfs(mount).named(|| "fstatvfs(mount)".to_owned())?.f_flag;
-    Ok(LOCKED.iter().filter(|(.., flag)| has.contains(*flag)).fold(0, |found, (attribute, ..)| found | attribute))
+    Ok(LOCKED
+        .iter()
+        .filter(|(.., flag)| has.contains(*flag))
+        .fold(0, |found, (attribute, ..)| found | attribute))
 }
 
 /// Names the options, of those in `clear`, that could not be taken off.
@@ -97,8 +112,11 @@ fn explain(result: Result<(), Call>, clear: u64) -> Result<()> {
 }
 
 fn refuse(locked: u64) -> Result<()> {
-    let names: Vec<&str> =
-        LOCKED.iter().filter(|(attribute, ..)| locked & attribute != 0).map(|(_, name, _)| *name).collect();
+    let names: Vec<&str> = LOCKED
+        .iter()
+        .filter(|(attribute, ..)| locked & attribute != 0)
+        .map(|(_, name, _)| *name)
+        .collect();
     if names.is_empty() {
         return Ok(());
     }

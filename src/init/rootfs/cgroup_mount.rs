@@ -22,14 +22,22 @@ use crate::sys::{Call, Named};
 ///
 /// # Errors
 /// The failed call's.
-pub fn make(plan: &Plan, step: &MountStep, options: &[(String, Option<String>)], root: &Root) -> Result<()> {
+pub fn make(
+    plan: &Plan,
+    step: &MountStep,
+    options: &[(String, Option<String>)],
+    root: &Root,
+) -> Result<()> {
     let target = root.mkdir_all(&step.destination).context("destination")?;
     let mount = match &plan.cgroup_mount {
         CgroupMountPlan::Unified { fallback } => {
-            let mount = match mount::new_filesystem("cgroup2", "cgroup", options, step.attributes.set) {
-                Err(call) if call.is(Errno::PERM) || call.is(Errno::BUSY) => bound(&fallback.to_string_lossy(), step)?,
-                result => result?,
-            };
+            let mount =
+                match mount::new_filesystem("cgroup2", "cgroup", options, step.attributes.set) {
+                    Err(call) if call.is(Errno::PERM) || call.is(Errno::BUSY) => {
+                        bound(&fallback.to_string_lossy(), step)?
+                    }
+                    result => result?,
+                };
             mount::attach(mount.as_fd(), target.as_fd())?;
             mount
         }
@@ -39,12 +47,18 @@ pub fn make(plan: &Plan, step: &MountStep, options: &[(String, Option<String>)],
         }
     };
     if !step.recursive.is_empty() {
-        mount::set_attributes(mount.as_fd(), step.recursive.set, step.recursive.clear, Depth::Recursive)?;
+        mount::set_attributes(
+            mount.as_fd(),
+            step.recursive.set,
+            step.recursive.clear,
+            Depth::Recursive,
+        )?;
     }
     Ok(set_propagation(step, &mount)?)
 }
 
-/// A tmpfs with a directory for each hierarchy. It becomes read-only, if asked for, when they are there.
+/// A tmpfs with a directory for each hierarchy. It becomes read-only, if asked for, when they are
+/// there.
 fn legacy(
     hierarchies: &[HierarchyMount],
     links: &[(String, String)],
@@ -66,7 +80,8 @@ fn legacy(
         mount::attach(mount.as_fd(), place.as_fd())?;
     }
     for (name, to) in links {
-        rustix::fs::symlinkat(to.as_str(), &top, name.as_str()).named(|| format!("symlink({to:?}, {name:?})"))?;
+        rustix::fs::symlinkat(to.as_str(), &top, name.as_str())
+            .named(|| format!("symlink({to:?}, {name:?})"))?;
     }
     if step.attributes.set & attr::RDONLY != 0 {
         mount::set_attributes(tmpfs.as_fd(), attr::RDONLY, 0, Depth::This)?;
@@ -74,7 +89,8 @@ fn legacy(
     Ok(tmpfs)
 }
 
-/// The directory, or, where an ordinary user could make none, the one that we are in: the next above.
+/// The directory, or, where an ordinary user could make none, the one that we are in: the next
+/// above.
 fn there(path: &Path) -> &Path {
     let found = !matches!(rustix::fs::stat(path), Err(Errno::NOENT));
     if found { path } else { path.parent().unwrap_or(path) }

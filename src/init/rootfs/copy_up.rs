@@ -14,12 +14,14 @@ use crate::plan::mount_options::attr;
 use crate::sys::mount::{self, Depth};
 use crate::sys::{Call, Named};
 
-/// How deep a tree may be: the image's author is not to decide how much stack and how many descriptors we use.
+/// How deep a tree may be: the image's author is not to decide how much stack and how many
+/// descriptors we use.
 const DEEPEST: usize = 200;
 
-/// Copies what is in the directory `from` to the mount `to`, which nobody else sees yet: files, directories, links,
-/// devices; with owners, modes and times. Nothing is followed, and no device is opened: what was a file may be one when we
-/// come to read it, and no rules are in force for us yet.
+/// Copies what is in the directory `from` to the mount `to`, which nobody else sees yet: files,
+/// directories, links, devices; with owners, modes and times. Nothing is followed, and no device is
+/// opened: what was a file may be one when we come to read it, and no rules are in force for us
+/// yet.
 ///
 /// # Errors
 /// The failed call's; `ENOSPC` when the tmpfs is too small.
@@ -36,7 +38,8 @@ fn reopen(handle: BorrowedFd<'_>) -> Result<OwnedFd, Call> {
 
 fn open_at(directory: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<OwnedFd, Call> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o600)).named(|| format!("open({name:?})"))
+    rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o600))
+        .named(|| format!("open({name:?})"))
 }
 
 fn copy_directory(from: &OwnedFd, to: &OwnedFd, depth: usize) -> Result<()> {
@@ -49,7 +52,8 @@ fn copy_directory(from: &OwnedFd, to: &OwnedFd, depth: usize) -> Result<()> {
         if name == c"." || name == c".." {
             continue;
         }
-        let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).named(|| format!("stat({name:?})"))?;
+        let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)
+            .named(|| format!("stat({name:?})"))?;
         copy_entry(from, to, name, &stat, depth)?;
         keep_metadata(to, name, &stat)?;
     }
@@ -62,21 +66,28 @@ fn copy_entry(from: &OwnedFd, to: &OwnedFd, name: &CStr, stat: &Stat, depth: usi
         FileType::Directory => {
             rustix::fs::mkdirat(to, name, mode).named(|| format!("mkdir({name:?})"))?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-            copy_directory(&open_at(from.as_fd(), name, flags)?, &open_at(to.as_fd(), name, flags)?, depth + 1)?;
+            copy_directory(
+                &open_at(from.as_fd(), name, flags)?,
+                &open_at(to.as_fd(), name, flags)?,
+                depth + 1,
+            )?;
         }
         FileType::RegularFile => {
             // Should it have become a fifo by now, we do not wait for its other end.
-            let mut source = File::from(open_at(from.as_fd(), name, OFlags::RDONLY | OFlags::NONBLOCK)?);
+            let mut source =
+                File::from(open_at(from.as_fd(), name, OFlags::RDONLY | OFlags::NONBLOCK)?);
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
             let mut copy = File::from(open_at(to.as_fd(), name, flags)?);
             std::io::copy(&mut source, &mut copy).named(|| format!("copying {name:?}"))?;
         }
         FileType::Symlink => {
-            let target = rustix::fs::readlinkat(from, name, Vec::new()).named(|| format!("readlink({name:?})"))?;
+            let target = rustix::fs::readlinkat(from, name, Vec::new())
+                .named(|| format!("readlink({name:?})"))?;
             rustix::fs::symlinkat(&target, to, name).named(|| format!("symlink({name:?})"))?;
         }
         kind => {
-            rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev).named(|| format!("mknod({name:?})"))?;
+            rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev)
+                .named(|| format!("mknod({name:?})"))?;
         }
     }
     Ok(())
@@ -87,15 +98,20 @@ fn keep_metadata(to: &OwnedFd, name: &CStr, stat: &Stat) -> Result<(), Call> {
     rustix::fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
         .named(|| format!("chown({name:?})"))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-        // After the owner, whose change takes the set-user-id bit. A link has no mode; this name is no link, and nobody
-        // else sees this mount.
+        // After the owner, whose change takes the set-user-id bit. A link has no mode; this name is
+        // no link, and nobody else sees this mount.
         let mode = Mode::from_raw_mode(stat.st_mode);
-        rustix::fs::chmodat(to, name, mode, AtFlags::empty()).named(|| format!("chmod({name:?})"))?;
+        rustix::fs::chmodat(to, name, mode, AtFlags::empty())
+            .named(|| format!("chmod({name:?})"))?;
     }
-    let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: i64::try_from(nanoseconds).unwrap_or(0) };
+    let time = |seconds, nanoseconds| Timespec {
+        tv_sec: seconds,
+        tv_nsec: i64::try_from(nanoseconds).unwrap_or(0),
+    };
     let times = Timestamps {
         last_access: time(stat.st_atime, stat.st_atime_nsec),
         last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
     };
-    rustix::fs::utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW).named(|| format!("utimensat({name:?})"))
+    rustix::fs::utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+        .named(|| format!("utimensat({name:?})"))
 }

@@ -5,13 +5,15 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::bail;
-use rustix::fs::{Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, StatxAttributes, StatxFlags, Uid};
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, StatxAttributes, StatxFlags, Uid,
+};
 use rustix::io::Errno;
 
 use super::Rootfs;
-use super::places::Places;
+use super::destinations::Destinations;
 use crate::error::{AtKey, Context, Result};
-use crate::plan::devices::{CORE, DevicesPlan, LINKS, Method, Node, NodeKind};
+use crate::plan::devices::{CORE, DevicesPlan, LINKS, Node, NodeKind, NodeMethod};
 use crate::plan::mount_options::attr;
 use crate::sync::{FromInit, InitEnd, ToInit};
 use crate::sys::device;
@@ -19,8 +21,9 @@ use crate::sys::mount::{self, Depth};
 use crate::sys::proc::Proc;
 use crate::sys::{Call, Named};
 
-/// Makes them, unless the config brings a /dev of its own. Every node is made in a directory held by handle, and never
-/// through a link (CVE-2026-41579). Nothing is made in a directory of the host.
+/// Makes them, unless the config brings a /dev of its own. Every node is made in a directory held
+/// by handle, and never through a link (CVE-2026-41579). Nothing is made in a directory of the
+/// host.
 ///
 /// # Errors
 /// The failed call's.
@@ -28,17 +31,19 @@ pub fn make(plan: &DevicesPlan, rootfs: &Rootfs<'_>, proc: &Proc, runtime: &Init
     if !plan.populate {
         return Ok(());
     }
-    let mut received = if plan.method == Method::Receive { receive(plan, runtime)? } else { Vec::new() }.into_iter();
-    let mut places = Places::new(rootfs, proc);
+    let mut received =
+        if plan.method == NodeMethod::Receive { receive(plan, runtime)? } else { Vec::new() }
+            .into_iter();
+    let mut places = Destinations::new(rootfs, proc);
     for node in &plan.nodes {
         let made = match plan.method {
-            Method::Make => make_node(node, plan.exact, &mut places),
+            NodeMethod::Make => make_node(node, plan.exact, &mut places),
             _ if node.kind == NodeKind::Fifo => make_node(node, plan.exact, &mut places),
-            Method::Receive if node.is_requested() => match received.next() {
+            NodeMethod::Receive if node.is_requested() => match received.next() {
                 Some(source) => bind(node, &source, &mut places),
                 None => bind_node(node, &mut places),
             },
-            Method::Receive | Method::Bind => bind_node(node, &mut places),
+            NodeMethod::Receive | NodeMethod::Bind => bind_node(node, &mut places),
         };
         let made = made.with_context(|| format!("device /{}", node.path));
         if node.is_requested() {
@@ -68,18 +73,26 @@ fn id(node: &Node) -> device::Id {
     device::Id::new(node.kind.letter(), node.major, node.minor)
 }
 
-fn make_node<'a>(node: &'a Node, exact: bool, places: &mut Places<'a>) -> Result<()> {
+fn make_node<'a>(node: &'a Node, exact: bool, places: &mut Destinations<'a>) -> Result<()> {
     let place = places.of(&node.path)?;
     let id = id(node);
     let make = |directory, name: &str| {
         rustix::fs::mknodat(directory, name, id.kind, Mode::from_raw_mode(node.mode), id.number)
-            .named(|| format!("mknodat({:?}, {:#o}, {}:{})", node.path, node.mode, node.major, node.minor))
+            .named(|| {
+                format!("mknodat({:?}, {:#o}, {}:{})", node.path, node.mode, node.major, node.minor)
+            })
     };
-    let made = if place.is_of_host { Err(Errno::EXIST).named(String::new) } else { make(place.directory, place.name) };
+    let made = if place.is_of_host {
+        Err(Errno::EXIST).named(String::new)
+    } else {
+        make(place.directory, place.name)
+    };
     match made {
         Ok(()) => {}
         Err(call) if call.is(Errno::EXIST) => {
-            let Some(there) = look(place.directory, place.name)? else { return Err(places.refusal(&node.path)) };
+            let Some(there) = look(place.directory, place.name)? else {
+                return Err(places.refusal(&node.path));
+            };
             if there.will_do(node, exact && !place.is_of_host) {
                 return Ok(());
             }
@@ -94,41 +107,56 @@ fn make_node<'a>(node: &'a Node, exact: bool, places: &mut Places<'a>) -> Result
             make(place.directory, place.name)?;
         }
         // The machine is in a user namespace itself.
-        Err(call) if call.is(Errno::PERM) && node.kind != NodeKind::Fifo => return bind_node(node, places),
+        Err(call) if call.is(Errno::PERM) && node.kind != NodeKind::Fifo => {
+            return bind_node(node, places);
+        }
         Err(call) => return Err(call.into()),
     }
     if node.uid != 0 || node.gid != 0 {
         let (uid, gid) = (Uid::from_raw(node.uid), Gid::from_raw(node.gid));
-        rustix::fs::chownat(place.directory, place.name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .named(|| format!("fchownat({:?}, {}, {})", node.path, node.uid, node.gid))?;
+        rustix::fs::chownat(
+            place.directory,
+            place.name,
+            Some(uid),
+            Some(gid),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .named(|| format!("fchownat({:?}, {}, {})", node.path, node.uid, node.gid))?;
     }
     Ok(())
 }
 
 /// What is at a node's place already.
 #[derive(Debug, Clone, Copy)]
-struct There {
+struct ExistingNode {
     is_mount: bool,
     id: device::Id,
     /// Permission bits, owner, group.
     metadata: (u32, u32, u32),
 }
 
-impl There {
-    /// What `mounts` has put there will do, whatever it is. A node of the rootfs will do if it is the same device with
-    /// the same mode and owner, if these are to be `exact`; what is no such device is not ours to take away.
+impl ExistingNode {
+    /// What `mounts` has put there will do, whatever it is. A node of the rootfs will do if it is
+    /// the same device with the same mode and owner, if these are to be `exact`; what is no such
+    /// device is not ours to take away.
     fn will_do(&self, node: &Node, exact: bool) -> bool {
-        self.is_mount || self.id == id(node) && (!exact || self.metadata == (node.mode, node.uid, node.gid))
+        self.is_mount
+            || self.id == id(node) && (!exact || self.metadata == (node.mode, node.uid, node.gid))
     }
 }
 
-fn look(directory: BorrowedFd<'_>, name: &str) -> Result<Option<There>, Call> {
-    let stat = match rustix::fs::statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS) {
+fn look(directory: BorrowedFd<'_>, name: &str) -> Result<Option<ExistingNode>, Call> {
+    let stat = match rustix::fs::statx(
+        directory,
+        name,
+        AtFlags::SYMLINK_NOFOLLOW,
+        StatxFlags::BASIC_STATS,
+    ) {
         Err(Errno::NOENT) => return Ok(None),
         result => result.named(|| format!("statx({name:?})"))?,
     };
     let mode = u32::from(stat.stx_mode);
-    Ok(Some(There {
+    Ok(Some(ExistingNode {
         is_mount: stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
         id: device::Id {
             kind: FileType::from_raw_mode(mode),
@@ -138,8 +166,9 @@ fn look(directory: BorrowedFd<'_>, name: &str) -> Result<Option<There>, Call> {
     }))
 }
 
-/// The host's node, where we may not make one: that of the same name if it is this device, or any of the same number.
-fn bind_node<'a>(node: &'a Node, places: &mut Places<'a>) -> Result<()> {
+/// The host's node, where we may not make one: that of the same name if it is this device, or any
+/// of the same number.
+fn bind_node<'a>(node: &'a Node, places: &mut Destinations<'a>) -> Result<()> {
     let path = format!("/{}", node.path);
     let name = device::find(&path, id(node));
     let source = mount::clone_tree_at(CWD, name.as_deref().unwrap_or(&path), Depth::This)
@@ -151,7 +180,7 @@ fn bind_node<'a>(node: &'a Node, places: &mut Places<'a>) -> Result<()> {
 }
 
 /// Puts a node at its place. What `mounts` has put there stays.
-fn bind<'a>(node: &'a Node, source: &OwnedFd, places: &mut Places<'a>) -> Result<()> {
+fn bind<'a>(node: &'a Node, source: &OwnedFd, places: &mut Destinations<'a>) -> Result<()> {
     mount::make_private(source.as_fd(), attr::NOSUID | attr::NOEXEC)?;
     let is_of_host = places.of(&node.path)?.is_of_host;
     let target = match places.root().open_in(&node.path, OFlags::PATH) {
@@ -163,8 +192,9 @@ fn bind<'a>(node: &'a Node, source: &OwnedFd, places: &mut Places<'a>) -> Result
     Ok(mount::attach(source.as_fd(), target.as_fd())?)
 }
 
-/// A link is only made where nothing is, except that `ptmx` must lead to the container's own devpts.
-fn link<'a>(places: &mut Places<'a>, path: &'a str, target: &str) -> Result<()> {
+/// A link is only made where nothing is, except that `ptmx` must lead to the container's own
+/// devpts.
+fn link<'a>(places: &mut Destinations<'a>, path: &'a str, target: &str) -> Result<()> {
     let place = places.of(path)?;
     let make = || rustix::fs::symlinkat(target, place.directory, place.name);
     let call = || format!("symlinkat({target:?}, {path:?})");

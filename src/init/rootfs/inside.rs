@@ -1,9 +1,10 @@
-//! We are a process that `mounts` sends into a container that runs. Our job: make mounts there, or take them away.
-//! process: a child of the runtime, in the container's mount and user namespace
+//! We are a process that `mounts` sends into a container that runs. Our job: make mounts there, or
+//! take them away. process: a child of the runtime, in the container's mount and user namespace
 //!
-//! We are in no other namespace of the container's, so its processes do not see us. All places are handles below its
-//! root, as at `create`: whoever renames what is on the way, or puts a link there, has the mount somewhere else in the
-//! container, never outside. Nothing of the container's is opened but by handle; its procfs may be anything.
+//! We are in no other namespace of the container's, so its processes do not see us. All places are
+//! handles below its root, as at `create`: whoever renames what is on the way, or puts a link
+//! there, has the mount somewhere else in the container, never outside. Nothing of the container's
+//! is opened but by handle; its procfs may be anything.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -11,48 +12,50 @@ use rustix::fs::{AtFlags, FileType, Mode, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 use super::attributes::CopiedBy;
-use super::mounts::{allowed_over_proc, bind_target, from_runtime, set_attributes, set_propagation};
+use super::mounts::{
+    allowed_over_proc, bind_target, from_runtime, set_attributes, set_propagation,
+};
 use super::{copy_up, mounts};
 use crate::error::{AtKey, Context, Report, Result};
-use crate::plan::mount_options::{Link, attr};
+use crate::plan::mount_options::{SourceLink, attr};
 use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::USER;
-use crate::plan::running_mounts::{Change, RunningMounts};
+use crate::plan::running_mounts::{MountsChange, RunningMounts};
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::mount::{self, Depth};
 use crate::sys::proc::Proc;
 use crate::sys::root::{Root, file_type, link_target};
-use crate::sys::{Call, Named, clone, ids, process as this};
+use crate::sys::{Call, Named, clone, ids, process};
 
 /// Does what the plan says in the container of `init`; gives an exit code.
 pub fn main(plan: &RunningMounts, init: &OwnedFd, runtime: &InitEnd) -> i32 {
     let said = match run(plan, init, runtime) {
-        Ok(()) => runtime.tell(&FromInit::Ready),
-        Err(error) => runtime.tell(&FromInit::Failed(Report::of(&error))),
+        Ok(()) => runtime.send(&FromInit::Ready),
+        Err(error) => runtime.send(&FromInit::Failed(Report::of(&error))),
     };
     // If nobody hears it, nobody wants to know.
     i32::from(said.is_err())
 }
 
 fn run(plan: &RunningMounts, init: &OwnedFd, runtime: &InitEnd) -> Result<()> {
-    this::set_name(c"orlop:[mounts]")?;
+    process::set_name(c"orlop:[mounts]")?;
     let proc = Proc::open()?; // the host's
     clone::setns(init.as_fd(), plan.namespaces).context("joining the container's namespaces")?;
     if plan.namespaces & USER.flag != 0 {
         ids::become_user(0, 0).context("becoming root of the user namespace")?;
-        this::set_dumpable(false)?; // changing ids may undo that
+        process::set_dumpable(false)?; // changing ids may undo that
     }
     rustix::process::umask(Mode::empty());
     let root = Root::open("/".as_ref())?;
     match &plan.change {
-        Change::Add(steps) => {
+        MountsChange::Add(steps) => {
             // What the sources have is locked for a user namespace (mount_namespaces(7)).
             let locks = plan.namespaces & USER.flag != 0;
             let copied = if locks { CopiedBy::Host } else { CopiedBy::Init };
             let detached = make(steps, runtime)?;
             add(steps.iter().zip(&detached), &root, &proc, copied)
         }
-        Change::Remove(paths) => remove(paths, &root, &proc),
+        MountsChange::Remove(paths) => remove(paths, &root, &proc),
     }
 }
 
@@ -79,7 +82,8 @@ fn add<'a>(
         });
         if let Err(error) = at(step, placed) {
             for mount in attached.iter().rev() {
-                let _ = mount::detach_handle(proc, mount.as_fd()); // the error is the one that is told
+                // The first error is the one to report.
+                let _ = mount::detach_handle(proc, mount.as_fd());
             }
             return Err(error);
         }
@@ -106,14 +110,16 @@ fn detached(step: &MountStep, runtime: &InitEnd) -> Result<OwnedFd> {
 #[derive(Debug, PartialEq, Eq)]
 enum Placed {
     Mount,
-    Link,
+    SourceLink,
 }
 
 fn place(step: &MountStep, mount: &OwnedFd, root: &Root, copied: CopiedBy) -> Result<Placed> {
     let target = match &step.source {
-        MountSource::Bind { link: Link::Copy, .. } if file_type(mount.as_fd())? == FileType::Symlink => {
+        MountSource::Bind { link: SourceLink::Copy, .. }
+            if file_type(mount.as_fd())? == FileType::Symlink =>
+        {
             root.symlink(&step.destination, &link_target(mount.as_fd())?).context("destination")?;
-            return Ok(Placed::Link);
+            return Ok(Placed::SourceLink);
         }
         MountSource::Bind { .. } => bind_target(root, step, mount)?,
         _ => root.mkdir_all(&step.destination).context("destination")?,
@@ -133,8 +139,8 @@ fn place(step: &MountStep, mount: &OwnedFd, root: &Root, copied: CopiedBy) -> Re
     Ok(Placed::Mount)
 }
 
-/// The last first, as they may stand one on the other. No link is followed: where it leads to, the container decides,
-/// and that could be what hides something of the host from it.
+/// The last first, as they may stand one on the other. No link is followed: where it leads to, the
+/// container decides, and that could be what hides something of the host from it.
 fn remove(paths: &[(usize, String)], root: &Root, proc: &Proc) -> Result<()> {
     let find = |index: &usize, path: &str| {
         mount_at(root, path)
@@ -156,7 +162,9 @@ fn remove(paths: &[(usize, String)], root: &Root, proc: &Proc) -> Result<()> {
 fn mount_at(root: &Root, path: &str) -> Result<OwnedFd, Call> {
     let handle = root.resolve_without_links(path)?;
     let name = || format!("statx(rootfs, {path:?}): no mount point");
-    let stat = rustix::fs::statx(&handle, "", AtFlags::EMPTY_PATH, StatxFlags::empty()).named(name)?;
-    let is_mount = StatxAttributes::from_bits_retain(stat.stx_attributes.bits()).contains(StatxAttributes::MOUNT_ROOT);
+    let stat =
+        rustix::fs::statx(&handle, "", AtFlags::EMPTY_PATH, StatxFlags::empty()).named(name)?;
+    let is_mount = StatxAttributes::from_bits_retain(stat.stx_attributes.bits())
+        .contains(StatxAttributes::MOUNT_ROOT);
     if is_mount { Ok(handle) } else { Err(Errno::INVAL).named(name) }
 }

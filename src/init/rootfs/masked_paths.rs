@@ -1,5 +1,5 @@
-//! Hides what the host's /proc and /sys reveal: /dev/null over files, an empty read-only tmpfs over directories; and makes
-//! read-only what is to be seen but not changed.
+//! Hides what the host's /proc and /sys reveal: /dev/null over files, an empty read-only tmpfs over
+//! directories; and makes read-only what is to be seen but not changed.
 //! config.json: linux.maskedPaths, linux.readonlyPaths, linux.mountLabel
 //! process: init, before `enter`
 
@@ -39,11 +39,15 @@ pub fn apply(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Below a mount of the kernel's from that mount itself: whoever shares the rootfs may have moved the directory that it is
-/// on, and what no path leads to is still there. `..` of its root is whatever we have mounted upon that.
+/// Below a mount of the kernel's from that mount itself: whoever shares the rootfs may have moved
+/// the directory that it is on, and what no path leads to is still there. `..` of its root is
+/// whatever we have mounted upon that.
 fn find(rootfs: &Rootfs<'_>, path: &str) -> Result<Option<OwnedFd>, Call> {
-    let mut below =
-        rootfs.kept.iter().rev().filter_map(|(mount, step)| Some((mount, masked_paths::below(step, path)?)));
+    let mut below = rootfs
+        .kept
+        .iter()
+        .rev()
+        .filter_map(|(mount, step)| Some((mount, masked_paths::below(step, path)?)));
     let found = match below.next() {
         Some((mount, rest)) => mount.resolve(&format!("../{rest}")),
         None => rootfs.root.resolve(path),
@@ -54,8 +58,9 @@ fn find(rootfs: &Rootfs<'_>, path: &str) -> Result<Option<OwnedFd>, Call> {
     }
 }
 
-/// A read-only mount of the path upon itself. The mount of the root, which has the id `root`, becomes read-only itself:
-/// a mount upon it would be the root of `exec`, and not of init, which is below it.
+/// A read-only mount of the path upon itself. The mount of the root, which has the id `root`,
+/// becomes read-only itself: a mount upon it would be the root of `exec`, and not of init, which is
+/// below it.
 fn make_readonly(target: &OwnedFd, root: u64) -> Result<(), Call> {
     let place = mount::of(target.as_fd())?;
     if place.is_root && place.id == root {
@@ -66,7 +71,8 @@ fn make_readonly(target: &OwnedFd, root: u64) -> Result<(), Call> {
     mount::attach(mount.as_fd(), target.as_fd())
 }
 
-/// What covers; each made when first needed. One tmpfs serves all directories: a machine with many CPUs has hundreds.
+/// What covers; each made when first needed. One tmpfs serves all directories: a machine with many
+/// CPUs has hundreds.
 #[derive(Debug)]
 struct Masks<'a> {
     /// The id of the mount of the root.
@@ -102,19 +108,28 @@ impl Masks<'_> {
 }
 
 fn empty_directory(label: Option<&str>) -> Result<OwnedFd, Call> {
-    let mut options =
-        vec![("nr_blocks".to_owned(), Some("1".to_owned())), ("nr_inodes".to_owned(), Some("1".to_owned()))];
+    let mut options = vec![
+        ("nr_blocks".to_owned(), Some("1".to_owned())),
+        ("nr_inodes".to_owned(), Some("1".to_owned())),
+    ];
     options.extend(label.map(|label| ("context".to_owned(), Some(label.to_owned()))));
-    mount::new_filesystem("tmpfs", "tmpfs", &options, attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)
+    mount::new_filesystem(
+        "tmpfs",
+        "tmpfs",
+        &options,
+        attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC,
+    )
 }
 
-/// The host's /dev/null, never the rootfs's, and checked to be what it should: an image with something else there would
-/// uncover what it covers (CVE-2025-31133). The copy has left the host's peer group, or what the host mounts on its
-/// /dev/null would be mounted on the mask, too.
+/// The host's /dev/null, never the rootfs's, and checked to be what it should: an image with
+/// something else there would uncover what it covers (CVE-2025-31133). The copy has left the host's
+/// peer group, or what the host mounts on its /dev/null would be mounted on the mask, too.
 fn null_device() -> Result<OwnedFd> {
     let null = mount::open_attached(CWD, "/dev/null")?;
     let stat = rustix::fs::fstat(&null).named(|| "fstat(/dev/null)".to_owned())?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != makedev(1, 3) {
+    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice
+        || stat.st_rdev != makedev(1, 3)
+    {
         bail!("the host's /dev/null is not the null device");
     }
     let mask = mount::clone_tree(null.as_fd(), Depth::This)?;

@@ -1,17 +1,18 @@
-//! The container's root filesystem in three steps: build it (mounts, devices), seal it (what is read-only or hidden), and
-//! enter it. All by handles of its root: until the last step the host is around us, and no path leads into the rootfs.
+//! The container's root filesystem in three steps: build it (mounts, devices), seal it (what is
+//! read-only or hidden), and enter it. All by handles of its root: until the last step the host is
+//! around us, and no path leads into the rootfs.
 //! config.json: root.path, root.readonly, process.cwd
 //! process: init
 
 mod attributes;
 mod cgroup_mount;
 mod copy_up;
+mod destinations;
 mod devices;
 pub mod inside;
 mod masked_paths;
 mod mounts;
 mod pivot;
-mod places;
 
 use std::os::fd::AsFd;
 
@@ -24,8 +25,8 @@ use crate::plan::Plan;
 use crate::plan::mount_options::attr;
 use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::MOUNT;
-use crate::plan::rootfs::Enter;
-use places::Seen;
+use crate::plan::rootfs::EnterMethod;
+use destinations::OwnMounts;
 
 use crate::sync::InitEnd;
 use crate::sys::mount::{self, Depth};
@@ -38,20 +39,21 @@ use crate::sys::{Named, fd};
 pub struct Rootfs<'a> {
     /// Its root.
     pub root: Root,
-    /// Mounts that there is more to do with once everything is on them. Whoever shares the rootfs may have moved them
-    /// since.
+    /// Mounts that there is more to do with once everything is on them. Whoever shares the rootfs
+    /// may have moved them since.
     kept: Vec<(Root, &'a MountStep)>,
     /// The ids of its mounts.
-    seen: Seen,
+    seen: OwnMounts,
 }
 
-/// Takes the directory that we were born in as root, and fills it. The file mode creation mask is 0 meanwhile.
+/// Takes the directory that we were born in as root, and fills it. The file mode creation mask is 0
+/// meanwhile.
 ///
 /// # Errors
 /// The failed call's, with the place in config.json.
 pub fn build<'a>(plan: &'a Plan, proc: &Proc, runtime: &InitEnd) -> Result<Rootfs<'a>> {
     let root = root(plan, proc).at("/root/path")?;
-    let seen = Seen { root: mount::of(root.as_fd())?.id, ..Seen::default() };
+    let seen = OwnMounts { root: mount::of(root.as_fd())?.id, ..OwnMounts::default() };
     let mut rootfs = Rootfs { root, kept: Vec::new(), seen };
     for step in &plan.mounts {
         mounts::make(plan, step, &mut rootfs, runtime)
@@ -63,19 +65,21 @@ pub fn build<'a>(plan: &'a Plan, proc: &Proc, runtime: &InitEnd) -> Result<Rootf
     Ok(rootfs)
 }
 
-/// The root as a mount of its own, at its place in the host's tree, where hooks look for it; and our working directory.
+/// The root as a mount of its own, at its place in the host's tree, where hooks look for it; and
+/// our working directory.
 fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
     if plan.namespaces.joins(&MOUNT) {
         let path = &plan.rootfs.path;
         rustix::process::chdir(path).named(|| format!("chdir({path:?})"))?;
     }
-    if plan.rootfs.enter == Enter::Chroot {
+    if plan.rootfs.enter == EnterMethod::Chroot {
         return Ok(Root::open(".".as_ref())?);
     }
     match plan.rootfs.host_propagation {
         Some(libc::MS_PRIVATE) => mount::set_namespace_propagation(MountPropagationFlags::PRIVATE)?,
         Some(_) => mount::set_namespace_propagation(MountPropagationFlags::DOWNSTREAM)?,
-        // What is mounted in the container must not appear on the host, but what it binds stays shared with it.
+        // What is mounted in the container must not appear on the host, but what it binds stays
+        // shared with it.
         None => mount::isolate(proc, ".")?,
     }
     let place = fd::open(".".as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
@@ -89,8 +93,8 @@ fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
     Ok(Root::from_fd(tree))
 }
 
-/// Nothing may be mounted upon the root, as a link of the image would have it: init would be below that mount, and what
-/// `exec` makes above it. `..` of a root is what is mounted upon it.
+/// Nothing may be mounted upon the root, as a link of the image would have it: init would be below
+/// that mount, and what `exec` makes above it. `..` of a root is what is mounted upon it.
 fn refuse_cover(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
     let (root, id) = (&rootfs.root, rootfs.seen.root);
     if plan.mounts.is_empty() {
@@ -99,17 +103,21 @@ fn refuse_cover(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
     if mount::of(root.resolve("..")?.as_fd())?.id == id {
         return Ok(());
     }
-    for step in plan.mounts.iter().filter(|step| !matches!(step.source, MountSource::Remount { .. })) {
+    for step in
+        plan.mounts.iter().filter(|step| !matches!(step.source, MountSource::Remount { .. }))
+    {
         let place = root.resolve(&step.destination).and_then(|handle| mount::of(handle.as_fd()));
         if place.is_ok_and(|place| place.is_root && place.id == id) {
             let text = format!("/{} leads to /, on which nothing can be mounted", step.destination);
-            return Err(anyhow::Error::msg(text)).at(format_args!("/mounts/{}/destination", step.index));
+            return Err(anyhow::Error::msg(text))
+                .at(format_args!("/mounts/{}/destination", step.index));
         }
     }
     anyhow::bail!("something is mounted upon the root of the rootfs")
 }
 
-/// Makes read-only and hides what is to be so. The working directory is made before, where it is missing.
+/// Makes read-only and hides what is to be so. The working directory is made before, where it is
+/// missing.
 ///
 /// # Errors
 /// The failed call's, with the place in config.json.
@@ -125,7 +133,8 @@ pub fn seal(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
             .at(format_args!("/mounts/{}", step.index))?;
     }
     if plan.rootfs.readonly {
-        mount::set_attributes(rootfs.root.as_fd(), attr::RDONLY, 0, Depth::This).at("/root/readonly")?;
+        mount::set_attributes(rootfs.root.as_fd(), attr::RDONLY, 0, Depth::This)
+            .at("/root/readonly")?;
     }
     Ok(())
 }

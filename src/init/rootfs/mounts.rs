@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::attributes::{self, CopiedBy};
 use super::{Rootfs, cgroup_mount, copy_up};
 use crate::error::{AtKey, Context, Result};
-use crate::plan::mount_options::{Link, attr, fs_flag, is_negation};
+use crate::plan::mount_options::{SourceLink, attr, fs_flag, is_negation};
 use crate::plan::mounts::{MountSource, MountStep, OverProc, host_stand_in, join_data};
 use crate::plan::namespaces::USER;
 use crate::plan::{Plan, masked_paths};
@@ -25,14 +25,21 @@ use crate::sys::{Call, Named};
 ///
 /// # Errors
 /// The failed call's.
-pub fn make<'a>(plan: &Plan, step: &'a MountStep, rootfs: &mut Rootfs<'a>, runtime: &InitEnd) -> Result<()> {
+pub fn make<'a>(
+    plan: &Plan,
+    step: &'a MountStep,
+    rootfs: &mut Rootfs<'a>,
+    runtime: &InitEnd,
+) -> Result<()> {
     let root = &rootfs.root;
     let mut copied = CopiedBy::Init;
     let (mount, target) = match &step.source {
         MountSource::Bind { link, .. } => {
             let source = bind_source(plan, step, root, runtime, &mut copied).context("source")?;
-            if *link == Link::Copy && file_type(source.as_fd())? == FileType::Symlink {
-                return root.symlink(&step.destination, &link_target(source.as_fd())?).context("destination");
+            if *link == SourceLink::Copy && file_type(source.as_fd())? == FileType::Symlink {
+                return root
+                    .symlink(&step.destination, &link_target(source.as_fd())?)
+                    .context("destination");
             }
             let target = bind_target(root, step, &source)?;
             (source, target)
@@ -60,8 +67,8 @@ pub fn make<'a>(plan: &Plan, step: &'a MountStep, rootfs: &mut Rootfs<'a>, runti
     Ok(())
 }
 
-/// A detached copy of the source: what it is now, after the mounts before it. The runtime makes it where a user namespace
-/// keeps us from it, and maps its ids.
+/// A detached copy of the source: what it is now, after the mounts before it. The runtime makes it
+/// where a user namespace keeps us from it, and maps its ids.
 fn bind_source(
     plan: &Plan,
     step: &MountStep,
@@ -69,14 +76,24 @@ fn bind_source(
     runtime: &InitEnd,
     copied: &mut CopiedBy,
 ) -> Result<OwnedFd> {
-    let MountSource::Bind { path, recursive, link } = &step.source else { bail!("not a bind mount") };
+    let MountSource::Bind { path, recursive, link } = &step.source else {
+        bail!("not a bind mount")
+    };
     let depth = if *recursive { Depth::Recursive } else { Depth::This };
-    let last = if *link == Link::Follow { LastLink::Follow } else { LastLink::Keep };
+    let last = if *link == SourceLink::Follow { LastLink::Follow } else { LastLink::Keep };
     if let Some(below) = plan.rootfs.below(path) {
         // The runtime does not see our mounts, and we may have no way to the rootfs but its handle.
-        let place = if *link == Link::Follow { root.resolve(below)? } else { root.resolve_link(below)? };
+        let place = if *link == SourceLink::Follow {
+            root.resolve(below)?
+        } else {
+            root.resolve_link(below)?
+        };
         let source = mount::clone_tree(place.as_fd(), depth)?;
-        return if step.idmap.is_some() { from_runtime(step, Some(source), runtime) } else { Ok(source) };
+        return if step.idmap.is_some() {
+            from_runtime(step, Some(source), runtime)
+        } else {
+            Ok(source)
+        };
     }
     if step.idmap.is_none() {
         match mount::clone_source(&path.to_string_lossy(), depth, last) {
@@ -90,7 +107,11 @@ fn bind_source(
     from_runtime(step, None, runtime)
 }
 
-pub(super) fn from_runtime(step: &MountStep, copy: Option<OwnedFd>, runtime: &InitEnd) -> Result<OwnedFd> {
+pub(super) fn from_runtime(
+    step: &MountStep,
+    copy: Option<OwnedFd>,
+    runtime: &InitEnd,
+) -> Result<OwnedFd> {
     match runtime.ask(&FromInit::MountSource(step.index, copy))? {
         ToInit::Descriptor(source) => Ok(source),
         ToInit::Go => bail!("the runtime sent no source"),
@@ -108,13 +129,18 @@ pub(super) fn bind_target(root: &Root, step: &MountStep, source: &OwnedFd) -> Re
 
 /// A new filesystem, and where it goes.
 fn filesystem(root: &Root, step: &MountStep, runtime: &InitEnd) -> Result<(OwnedFd, OwnedFd)> {
-    let MountSource::Filesystem { kind, source, options, by_mount, ordinary_directory } = &step.source else {
+    let MountSource::Filesystem { kind, source, options, by_mount, ordinary_directory } =
+        &step.source
+    else {
         bail!("not a filesystem")
     };
     let mut options = options.clone();
     if takes_mode(step) {
         // The directory that it covers says who may do what there.
-        options.extend(mode_of(root, &step.destination).map(|mode| ("mode".to_owned(), Some(format!("{mode:04o}")))));
+        options.extend(
+            mode_of(root, &step.destination)
+                .map(|mode| ("mode".to_owned(), Some(format!("{mode:04o}")))),
+        );
     }
     let target = if *ordinary_directory {
         ordinary_target(root, kind, &step.destination)?
@@ -130,7 +156,9 @@ fn filesystem(root: &Root, step: &MountStep, runtime: &InitEnd) -> Result<(Owned
     }
     let mount = match by_mount {
         None => match mount::new_filesystem(kind, source, &options, step.first_attributes()) {
-            Err(call) if call.is(Errno::PERM) && host_stand_in(kind).is_some() => of_host(step, kind)?,
+            Err(call) if call.is(Errno::PERM) && host_stand_in(kind).is_some() => {
+                of_host(step, kind)?
+            }
             result => result?,
         },
         Some(flags) => {
@@ -142,7 +170,8 @@ fn filesystem(root: &Root, step: &MountStep, runtime: &InitEnd) -> Result<(Owned
     Ok((mount, target))
 }
 
-/// Whether it is a tmpfs whose root directory has the mode of the directory that it covers, as no other is given.
+/// Whether it is a tmpfs whose root directory has the mode of the directory that it covers, as no
+/// other is given.
 pub(super) fn takes_mode(step: &MountStep) -> bool {
     let MountSource::Filesystem { kind, options, .. } = &step.source else { return false };
     kind == "tmpfs" && !options.iter().any(|(name, _)| name == "mode")
@@ -156,11 +185,12 @@ pub(super) fn give_mode(mount: &OwnedFd, covered: &OwnedFd) -> Result<(), Call> 
         .named(|| format!("chmod(mount, {mode:#o})"))
 }
 
-/// The host's filesystem with all that is mounted on it, in place of one that we may not mount. It keeps what it has of
-/// read-only parts and masks, and is read-only as a whole if it is to be.
+/// The host's filesystem with all that is mounted on it, in place of one that we may not mount. It
+/// keeps what it has of read-only parts and masks, and is read-only as a whole if it is to be.
 fn of_host(step: &MountStep, kind: &str) -> Result<OwnedFd> {
     const BITS: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
-    let mount = mount::clone_tree_at(CWD, host_stand_in(kind).unwrap_or_default(), Depth::Recursive)?;
+    let mount =
+        mount::clone_tree_at(CWD, host_stand_in(kind).unwrap_or_default(), Depth::Recursive)?;
     mount::set_attributes(mount.as_fd(), step.attributes.set & BITS, 0, Depth::Recursive)?;
     mount::set_propagation(mount.as_fd(), libc::MS_PRIVATE, Depth::Recursive)?;
     Ok(mount)
@@ -171,7 +201,8 @@ fn mode_of(root: &Root, path: &str) -> Option<u32> {
     Some(stat.st_mode & 0o7777)
 }
 
-/// A directory that no symbolic link leads to: else the image decides where /proc is (CVE-2023-27561).
+/// A directory that no symbolic link leads to: else the image decides where /proc is
+/// (CVE-2023-27561).
 fn ordinary_target(root: &Root, kind: &str, path: &str) -> Result<OwnedFd> {
     let context = || format!("filesystem {kind:?} must be mounted on ordinary directory");
     let target = match root.resolve_without_links(path) {
@@ -183,7 +214,9 @@ fn ordinary_target(root: &Root, kind: &str, path: &str) -> Result<OwnedFd> {
     };
     let target = target.with_context(context)?;
     if file_type(target.as_fd())? != FileType::Directory {
-        return Err(Errno::NOTDIR).named(|| format!("openat2(rootfs, {path:?})")).with_context(context);
+        return Err(Errno::NOTDIR)
+            .named(|| format!("openat2(rootfs, {path:?})"))
+            .with_context(context);
     }
     Ok(target)
 }
@@ -201,7 +234,8 @@ pub(super) fn allowed_over_proc(step: &MountStep, mount: &OwnedFd, target: &Owne
     Ok(())
 }
 
-/// Sets the attributes of a mount that is not yet attached. A filesystem that was made by fsmount(2) has them already.
+/// Sets the attributes of a mount that is not yet attached. A filesystem that was made by
+/// fsmount(2) has them already.
 pub(super) fn set_attributes(step: &MountStep, mount: &OwnedFd, copied: CopiedBy) -> Result<()> {
     let made_so = matches!(step.source, MountSource::Filesystem { by_mount: None, .. });
     if !made_so && (!step.attributes.is_empty() || step.unnamed != 0) {

@@ -1,19 +1,19 @@
 use std::path::Path;
 
-use super::{MountSource, MountStep, OverProc, Surroundings, clean, decide, without_rootfs};
+use super::{MountContext, MountSource, MountStep, OverProc, clean, decide, without_rootfs};
+use crate::config;
 use crate::plan::id_mappings::IdMappingsPlan;
-use crate::plan::mount_options::Link;
+use crate::plan::mount_options::SourceLink;
 use crate::plan::{Host, Problems, namespaces};
-use crate::spec;
 
 fn steps(mounts: &str) -> (Vec<MountStep>, Problems) {
     let text = format!(r#"{{"mounts":{mounts},"linux":{{"namespaces":[{{"type":"mount"}}]}}}}"#);
-    let config: spec::Config<'_> = serde_json::from_str(&text).expect("a config");
+    let config: config::Config<'_> = serde_json::from_str(&text).expect("a config");
     let mut problems = Problems::default();
     let namespaces = namespaces::decide(&config, &Host::for_tests(), &mut problems);
     let ids = IdMappingsPlan::default();
     let host = Host::for_tests();
-    let around = Surroundings {
+    let around = MountContext {
         bundle: Path::new("/b"),
         rootfs: None,
         namespaces: &namespaces,
@@ -26,7 +26,9 @@ fn steps(mounts: &str) -> (Vec<MountStep>, Problems) {
 
 #[test]
 fn the_rootfs_in_front_of_a_destination_is_left_out() {
-    for (path, expected) in [("b/r/x/y", "x/y"), ("b/r", ""), ("b/rx", "b/rx"), ("x/b/r/y", "x/b/r/y"), ("b", "b")] {
+    for (path, expected) in
+        [("b/r/x/y", "x/y"), ("b/r", ""), ("b/rx", "b/rx"), ("x/b/r/y", "x/b/r/y"), ("b", "b")]
+    {
         assert_eq!(without_rootfs(path.to_owned(), Some(Path::new("/b/./r/"))), expected);
         assert_eq!(without_rootfs(path.to_owned(), None), path);
     }
@@ -34,7 +36,9 @@ fn the_rootfs_in_front_of_a_destination_is_left_out() {
 
 #[test]
 fn destinations_are_cleaned() {
-    for (path, expected) in [("/proc", "proc"), ("//a/./b/../c/", "a/c"), ("/../..", ""), ("x", "x")] {
+    for (path, expected) in
+        [("/proc", "proc"), ("//a/./b/../c/", "a/c"), ("/../..", ""), ("x", "x")]
+    {
         assert_eq!(clean(path), expected);
     }
 }
@@ -42,7 +46,8 @@ fn destinations_are_cleaned() {
 #[test]
 fn a_relative_bind_source_is_in_the_bundle() {
     let (steps, _) = steps(r#"[{"destination":"/x","source":"data","options":["rbind","ro"]}]"#);
-    let expected = MountSource::Bind { path: "/b/data".into(), recursive: true, link: Link::Follow };
+    let expected =
+        MountSource::Bind { path: "/b/data".into(), recursive: true, link: SourceLink::Follow };
     assert_eq!(steps.first().map(|step| &step.source), Some(&expected));
 }
 
@@ -85,17 +90,38 @@ fn only_listed_files_of_proc_may_be_covered() {
 #[test]
 fn misuse_is_refused() {
     for (mounts, key) in [
-        (r#"[{"destination":"/x","type":"bind","source":"/y","options":["bind","size=1"]}]"#, "/mounts/0/options"),
+        (
+            r#"[{"destination":"/x","type":"bind","source":"/y","options":["bind","size=1"]}]"#,
+            "/mounts/0/options",
+        ),
         (r#"[{"destination":"/x","options":["bind"]}]"#, "/mounts/0/source"),
         (r#"[{"destination":"","type":"tmpfs"}]"#, "/mounts/0/destination"),
         (r#"[{"destination":"/x/..","type":"tmpfs"}]"#, "/mounts/0/destination"),
         (r#"[{"destination":"/x"}]"#, "/mounts/0/type"),
-        (r#"[{"destination":"/x","type":"overlay","options":["upperdir=a,b","silent"]}]"#, "/mounts/0/options"),
-        (r#"[{"destination":"/x","type":"cgroup","options":["ro","async","nsdelegate"]}]"#, "/mounts/0/options"),
-        (r#"[{"destination":"/x","type":"tmpfs","options":["remount","x=0,2"]}]"#, "/mounts/0/options"),
-        (r#"[{"destination":"/x","type":"tmpfs","options":["ro","idmap=uids=0-1-2"]}]"#, "/mounts/0/options/1"),
-        (r#"[{"destination":"/x","type":"tmpfs","options":["src-nofollow"]}]"#, "/mounts/0/options"),
-        (r#"[{"destination":"/x","type":"tmpfs","options":["dest-nofollow"]}]"#, "/mounts/0/options"),
+        (
+            r#"[{"destination":"/x","type":"overlay","options":["upperdir=a,b","silent"]}]"#,
+            "/mounts/0/options",
+        ),
+        (
+            r#"[{"destination":"/x","type":"cgroup","options":["ro","async","nsdelegate"]}]"#,
+            "/mounts/0/options",
+        ),
+        (
+            r#"[{"destination":"/x","type":"tmpfs","options":["remount","x=0,2"]}]"#,
+            "/mounts/0/options",
+        ),
+        (
+            r#"[{"destination":"/x","type":"tmpfs","options":["ro","idmap=uids=0-1-2"]}]"#,
+            "/mounts/0/options/1",
+        ),
+        (
+            r#"[{"destination":"/x","type":"tmpfs","options":["src-nofollow"]}]"#,
+            "/mounts/0/options",
+        ),
+        (
+            r#"[{"destination":"/x","type":"tmpfs","options":["dest-nofollow"]}]"#,
+            "/mounts/0/options",
+        ),
         (
             r#"[{"destination":"/x","source":"/y","options":["bind","copy-symlink","dest-nofollow"]}]"#,
             "/mounts/0/options",
@@ -106,6 +132,10 @@ fn misuse_is_refused() {
         ),
     ] {
         let (_, problems) = steps(mounts);
-        assert_eq!(problems.found().first().map(|problem| problem.key.as_str()), Some(key), "{mounts}");
+        assert_eq!(
+            problems.found().first().map(|problem| problem.key.as_str()),
+            Some(key),
+            "{mounts}"
+        );
     }
 }

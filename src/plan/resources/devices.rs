@@ -1,17 +1,18 @@
 //! Which devices the container may use.
 //! config.json: linux.resources.devices[].{allow, type, major, minor, access}
 //!
-//! Nothing is allowed at first; then the rules of the config apply in their order, the last one that matches decides,
-//! for reading, writing and mknod(2) apart; then come the devices that every container has. cgroup v2 gets these rules
-//! as they are, as a program. cgroup v1 only knows a default and exceptions from it, so there the rules are folded, and
-//! a rule that would cut a hole into a wider one is a problem: the kernel would ignore it and say nothing.
+//! Nothing is allowed at first; then the rules of the config apply in their order, the last one
+//! that matches decides, for reading, writing and mknod(2) apart; then come the devices that every
+//! container has. cgroup v2 gets these rules as they are, as a program. cgroup v1 only knows a
+//! default and exceptions from it, so there the rules are folded, and a rule that would cut a hole
+//! into a wider one is a problem: the kernel would ignore it and say nothing.
 
 #[cfg(test)]
 mod tests;
 
+use crate::config;
 use crate::host::cgroups::CgroupLayout;
 use crate::plan::Problems;
-use crate::spec;
 
 const KEY: &str = "/linux/resources/devices";
 
@@ -29,7 +30,8 @@ pub enum Verdict {
 pub struct DevicePolicy {
     /// When no rule matches.
     pub default: Verdict,
-    /// In the order of the config. For cgroup v1, all say the opposite of `default`, and order is of no matter.
+    /// In the order of the config. For cgroup v1, all say the opposite of `default`, and order is
+    /// of no matter.
     pub rules: Vec<DeviceRule>,
 }
 
@@ -122,7 +124,12 @@ impl Access {
 }
 
 impl DeviceRule {
-    const fn allow(kind: DeviceKind, major: Option<u32>, minor: Option<u32>, access: Access) -> Self {
+    const fn allow(
+        kind: DeviceKind,
+        major: Option<u32>,
+        minor: Option<u32>,
+        access: Access,
+    ) -> Self {
         Self { verdict: Verdict::Allow, kind, major, minor, access }
     }
 
@@ -139,8 +146,11 @@ impl DeviceRule {
 
     /// Whether there can be a device of both rules.
     fn meets(&self, other: &Self) -> bool {
-        let common = |mine: Option<u32>, its: Option<u32>| mine.is_none() || its.is_none() || mine == its;
-        self.kind == other.kind && common(self.major, other.major) && common(self.minor, other.minor)
+        let common =
+            |mine: Option<u32>, its: Option<u32>| mine.is_none() || its.is_none() || mine == its;
+        self.kind == other.kind
+            && common(self.major, other.major)
+            && common(self.minor, other.minor)
     }
 
     /// The rule as cgroup v1 writes it: `c 1:3 rwm`.
@@ -150,7 +160,8 @@ impl DeviceRule {
             DeviceKind::Char => 'c',
             DeviceKind::Block => 'b',
         };
-        let number = |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
+        let number =
+            |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
         format!("{kind} {}:{} {}", number(self.major), number(self.minor), self.access.letters())
     }
 }
@@ -159,9 +170,10 @@ const fn char_device(major: u32, minor: u32) -> DeviceRule {
     DeviceRule::allow(DeviceKind::Char, Some(major), Some(minor), Access::ALL)
 }
 
-/// What every container may do, after all rules of the config. The list is runc's, since images and orchestrators rely
-/// on it: the devices the specification supplies, their pseudo-terminals, making any node (without using it), and
-/// /dev/net/tun, whose removal in runc 1.2 broke users (runc #3468, #4555).
+/// What every container may do, after all rules of the config. The list is runc's, since images and
+/// orchestrators rely on it: the devices the specification supplies, their pseudo-terminals, making
+/// any node (without using it), and /dev/net/tun, whose removal in runc 1.2 broke users (runc
+/// #3468, #4555).
 static DEFAULTS: [DeviceRule; 11] = [
     DeviceRule::allow(DeviceKind::Char, None, None, Access::MKNOD),
     DeviceRule::allow(DeviceKind::Block, None, None, Access::MKNOD),
@@ -177,18 +189,22 @@ static DEFAULTS: [DeviceRule; 11] = [
 ];
 
 /// Decides the device rules.
-pub(super) fn decide(rules: &[spec::DeviceRule<'_>], layout: &CgroupLayout, problems: &mut Problems) -> DevicePolicy {
+pub(super) fn decide(
+    rules: &[config::DeviceRule<'_>],
+    layout: &CgroupLayout,
+    problems: &mut Problems,
+) -> DevicePolicy {
     let mut policy = DevicePolicy { default: Verdict::Deny, rules: Vec::new() };
     // Where in the config a rule of the policy comes from; those of `DEFAULTS` have no entry.
     let mut origins: Vec<usize> = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
         match read(rule) {
             Err((name, text)) => problems.add(format_args!("{KEY}/{index}{name}"), text),
-            Ok(Read::Everything(verdict)) => {
+            Ok(ParsedRule::Everything(verdict)) => {
                 policy = DevicePolicy { default: verdict, rules: Vec::new() };
                 origins.clear();
             }
-            Ok(Read::Some(read)) => {
+            Ok(ParsedRule::Some(read)) => {
                 origins.resize(origins.len() + read.len(), index);
                 policy.rules.extend(read);
             }
@@ -208,8 +224,8 @@ pub(super) fn decide(rules: &[spec::DeviceRule<'_>], layout: &CgroupLayout, prob
     policy
 }
 
-/// Where all is allowed, a default only lifts a denial of the very same devices: it must not weaken a denial that the
-/// config made on purpose.
+/// Where all is allowed, a default only lifts a denial of the very same devices: it must not weaken
+/// a denial that the config made on purpose.
 fn add_defaults(policy: &mut DevicePolicy) {
     let lifted = |policy: &DevicePolicy, rule: &DeviceRule| {
         policy.default == Verdict::Deny || policy.rules.iter().any(|known| known.same_devices(rule))
@@ -219,15 +235,16 @@ fn add_defaults(policy: &mut DevicePolicy) {
 }
 
 /// A rule of the config as it was understood.
-enum Read {
+enum ParsedRule {
     /// All accesses to all devices: what came before is of no matter.
     Everything(Verdict),
     /// Rules for one kind or for both.
     Some(Vec<DeviceRule>),
 }
 
-/// Reads a rule; on error, the name of the wrong member with a slash in front, and what is wrong with it.
-fn read(rule: &spec::DeviceRule<'_>) -> Result<Read, (&'static str, String)> {
+/// Reads a rule; on error, the name of the wrong member with a slash in front, and what is wrong
+/// with it.
+fn read(rule: &config::DeviceRule<'_>) -> Result<ParsedRule, (&'static str, String)> {
     let verdict = if rule.allow { Verdict::Allow } else { Verdict::Deny };
     let kinds: &[DeviceKind] = match &*rule.kind {
         "" | "a" => &[DeviceKind::Block, DeviceKind::Char],
@@ -236,7 +253,13 @@ fn read(rule: &spec::DeviceRule<'_>) -> Result<Read, (&'static str, String)> {
         other => return Err(("/type", format!("invalid cgroup device type {other:?}"))),
     };
     let access = Access::parse(&rule.access).ok_or_else(|| {
-        ("/access", format!("{:?} has a letter other than r, w and m (every access is \"rwm\")", &*rule.access))
+        (
+            "/access",
+            format!(
+                "{:?} has a letter other than r, w and m (every access is \"rwm\")",
+                &*rule.access
+            ),
+        )
     })?;
     if access.is_empty() {
         return Err(("/access", "device access cannot be empty".to_owned()));
@@ -250,13 +273,16 @@ fn read(rule: &spec::DeviceRule<'_>) -> Result<Read, (&'static str, String)> {
     };
     let (major, minor) = (number(rule.major, "/major")?, number(rule.minor, "/minor")?);
     if kinds.len() == 2 && major.is_none() && minor.is_none() && access == Access::ALL {
-        return Ok(Read::Everything(verdict));
+        return Ok(ParsedRule::Everything(verdict));
     }
     // To the kernel of cgroup v1, `a 8:0 r` is everything. Here it is what it says.
-    Ok(Read::Some(kinds.iter().map(|&kind| DeviceRule { verdict, kind, major, minor, access }).collect()))
+    Ok(ParsedRule::Some(
+        kinds.iter().map(|&kind| DeviceRule { verdict, kind, major, minor, access }).collect(),
+    ))
 }
 
-/// Joins rules of one verdict: accesses to the same devices together, and none that a wider rule has already.
+/// Joins rules of one verdict: accesses to the same devices together, and none that a wider rule
+/// has already.
 fn merge(rules: Vec<DeviceRule>) -> Vec<DeviceRule> {
     let mut merged: Vec<DeviceRule> = Vec::with_capacity(rules.len());
     for rule in rules {

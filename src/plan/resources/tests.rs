@@ -1,21 +1,28 @@
 //! What configs become, on both versions.
 
 use super::{MemoryCheck, ResourcePlan, decide, decide_limits};
+use crate::config::Resources;
 use crate::host::cgroups::{CgroupLayout, Hierarchy};
 use crate::plan::Problems;
-use crate::spec::Resources;
 
 fn names(list: &str) -> Vec<String> {
     list.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
 fn v2(controllers: &str) -> CgroupLayout {
-    CgroupLayout::Unified { mount: "/sys/fs/cgroup".into(), own: "/".into(), controllers: names(controllers) }
+    CgroupLayout::Unified {
+        mount: "/sys/fs/cgroup".into(),
+        own: "/".into(),
+        controllers: names(controllers),
+    }
 }
 
 fn v1(controllers: &str) -> CgroupLayout {
     let one = |name| Hierarchy { controllers: vec![name], ..Hierarchy::default() };
-    CgroupLayout::Legacy { hierarchies: names(controllers).into_iter().map(one).collect(), unified: None }
+    CgroupLayout::Legacy {
+        hierarchies: names(controllers).into_iter().map(one).collect(),
+        unified: None,
+    }
 }
 
 fn all_v2() -> CgroupLayout {
@@ -33,15 +40,16 @@ fn plan(config: &str, layout: &CgroupLayout) -> (ResourcePlan, Problems) {
     (plan, problems)
 }
 
-/// `file=value`, with `?` where the file may be missing, `~` where the value may be refused at first, and what is
-/// written instead behind `|`.
+/// `file=value`, with `?` where the file may be missing, `~` where the value may be refused at
+/// first, and what is written instead behind `|`.
 fn writes(config: &str, layout: &CgroupLayout) -> Vec<String> {
     let (plan, problems) = plan(config, layout);
     assert!(problems.found().is_empty(), "{config}: {problems:?}");
     let text = |write: &super::Write| {
         let optional = if write.optional { "?" } else { "" };
         let retried = if write.retried { "~" } else { "" };
-        let or = write.or.as_ref().map(|(file, value)| format!("|{file}={value}")).unwrap_or_default();
+        let or =
+            write.or.as_ref().map(|(file, value)| format!("|{file}={value}")).unwrap_or_default();
         format!("{}={}{or}{optional}{retried}", write.file, write.value)
     };
     plan.writes.iter().map(text).collect()
@@ -95,7 +103,11 @@ fn memory() {
     );
     check(
         r#"{"memory": {"limit": -1, "reservation": -1}}"#,
-        &["memory.limit_in_bytes=-1?~", "memory.memsw.limit_in_bytes=-1?", "memory.soft_limit_in_bytes=-1?"],
+        &[
+            "memory.limit_in_bytes=-1?~",
+            "memory.memsw.limit_in_bytes=-1?",
+            "memory.soft_limit_in_bytes=-1?",
+        ],
         &["memory.swap.max=max?", "memory.max=max?", "memory.low=max?"],
     );
     check(
@@ -108,7 +120,8 @@ fn memory() {
         &["memory.oom_control=1", "memory.swappiness=60"],
         &[],
     );
-    let (_, problems) = plan(r#"{"memory": {"swappiness": 60, "disableOOMKiller": true, "kernel": 1}}"#, &all_v2());
+    let (_, problems) =
+        plan(r#"{"memory": {"swappiness": 60, "disableOOMKiller": true, "kernel": 1}}"#, &all_v2());
     assert_eq!(problems.warnings().len(), 3);
 }
 
@@ -121,7 +134,11 @@ fn memory_that_makes_no_sense() {
             (r#"{"memory": {"reservation": -4096}}"#, "reservation"),
             (r#"{"memory": {"swappiness": 101}}"#, "swappiness"),
         ] {
-            assert_eq!(keys(config, &layout), [format!("/linux/resources/memory/{key}")], "{config}");
+            assert_eq!(
+                keys(config, &layout),
+                [format!("/linux/resources/memory/{key}")],
+                "{config}"
+            );
         }
     }
     assert_eq!(keys(r#"{"memory": {"swap": 4096}}"#, &all_v2()), ["/linux/resources/memory/swap"]);
@@ -133,14 +150,22 @@ fn usage_is_checked_only_when_asked() {
     assert_eq!(check(r#"{"memory": {"limit": 4096}}"#), None);
     assert_eq!(check(r#"{"memory": {"limit": -1, "checkBeforeUpdate": true}}"#), None);
     let expected = MemoryCheck { limit: Some(4096), swap: None };
-    assert_eq!(check(r#"{"memory": {"limit": 4096, "swap": -1, "checkBeforeUpdate": true}}"#), Some(expected));
+    assert_eq!(
+        check(r#"{"memory": {"limit": 4096, "swap": -1, "checkBeforeUpdate": true}}"#),
+        Some(expected)
+    );
 }
 
 #[test]
 fn cpu() {
     check(
         r#"{"cpu": {"shares": 1024, "quota": 50000, "period": 100000, "burst": 20000}}"#,
-        &["cpu.shares=1024~", "cpu.cfs_period_us=100000~", "cpu.cfs_burst_us=20000~", "cpu.cfs_quota_us=50000"],
+        &[
+            "cpu.shares=1024~",
+            "cpu.cfs_period_us=100000~",
+            "cpu.cfs_burst_us=20000~",
+            "cpu.cfs_quota_us=50000",
+        ],
         &["cpu.weight=100~", "cpu.max.burst=20000~", "cpu.max=50000 100000"],
     );
     check(
@@ -150,14 +175,21 @@ fn cpu() {
     );
     check(r#"{"cpu": {"period": 5000}}"#, &["cpu.cfs_period_us=5000~"], &["cpu.max=max 5000"]);
     check(r#"{"cpu": {"shares": 2, "idle": 1}}"#, &["cpu.idle=1"], &["cpu.idle=1"]);
-    check(r#"{"cpu": {"shares": 2, "idle": 0}}"#, &["cpu.shares=2~", "cpu.idle=0?"], &["cpu.idle=0?", "cpu.weight=1~"]);
+    check(
+        r#"{"cpu": {"shares": 2, "idle": 0}}"#,
+        &["cpu.shares=2~", "cpu.idle=0?"],
+        &["cpu.idle=0?", "cpu.weight=1~"],
+    );
     check(
         r#"{"cpu": {"cpus": "0-1,3", "mems": "0"}}"#,
         &["cpuset.cpus=0-1,3", "cpuset.mems=0"],
         &["cpuset.cpus=0-1,3", "cpuset.mems=0"],
     );
     let realtime = r#"{"cpu": {"realtimeRuntime": 950000, "realtimePeriod": 1000000}}"#;
-    assert_eq!(writes(realtime, &all_v1()), ["cpu.rt_period_us=1000000~", "cpu.rt_runtime_us=950000"]);
+    assert_eq!(
+        writes(realtime, &all_v1()),
+        ["cpu.rt_period_us=1000000~", "cpu.rt_runtime_us=950000"]
+    );
     assert_eq!(keys(realtime, &all_v2()).len(), 2);
     for (config, key) in [
         (r#"{"cpu": {"shares": 1}}"#, "shares"),
@@ -171,7 +203,8 @@ fn cpu() {
 
 #[test]
 fn pids() {
-    for (limit, value) in [("1", "1"), ("2048", "2048"), ("0", "1"), ("-1", "max?"), ("-7", "max?")] {
+    for (limit, value) in [("1", "1"), ("2048", "2048"), ("0", "1"), ("-1", "max?"), ("-7", "max?")]
+    {
         let config = format!(r#"{{"pids": {{"limit": {limit}}}}}"#);
         let expected = format!("pids.max={value}");
         check(&config, &[&expected], &[&expected]);
@@ -182,7 +215,10 @@ fn pids() {
 fn block_devices() {
     check(
         r#"{"blockIO": {"weight": 100, "weightDevice": [{"major": 8, "minor": 16, "weight": 500}]}}"#,
-        &["blkio.weight=100|blkio.bfq.weight=100", "blkio.weight_device=8:16 500|blkio.bfq.weight_device=8:16 500"],
+        &[
+            "blkio.weight=100|blkio.bfq.weight=100",
+            "blkio.weight_device=8:16 500|blkio.bfq.weight_device=8:16 500",
+        ],
         &["io.bfq.weight=100|io.weight=910", "io.bfq.weight=8:16 500|io.weight=8:16 4950"],
     );
     check(
@@ -210,13 +246,20 @@ fn block_devices() {
             (r#"{"blockIO": {"weight": 9}}"#, "weight"),
             (r#"{"blockIO": {"leafWeight": 100}}"#, "leafWeight"),
             (r#"{"blockIO": {"weightDevice": [{"major": 8, "minor": 0}]}}"#, "weightDevice/0"),
-            (r#"{"blockIO": {"weightDevice": [{"major": -8, "minor": 0, "weight": 10}]}}"#, "weightDevice/0"),
+            (
+                r#"{"blockIO": {"weightDevice": [{"major": -8, "minor": 0, "weight": 10}]}}"#,
+                "weightDevice/0",
+            ),
             (
                 r#"{"blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": -1, "rate": 1}]}}"#,
                 "throttleReadBpsDevice/0",
             ),
         ] {
-            assert_eq!(keys(config, &layout), [format!("/linux/resources/blockIO/{key}")], "{config}");
+            assert_eq!(
+                keys(config, &layout),
+                [format!("/linux/resources/blockIO/{key}")],
+                "{config}"
+            );
         }
     }
 }
@@ -225,19 +268,32 @@ fn block_devices() {
 fn huge_pages_cannot_name_other_files() {
     check(
         r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 9223372036854775808}]}"#,
-        &["hugetlb.2MB.limit_in_bytes=9223372036854775808", "hugetlb.2MB.rsvd.limit_in_bytes=9223372036854775808?"],
+        &[
+            "hugetlb.2MB.limit_in_bytes=9223372036854775808",
+            "hugetlb.2MB.rsvd.limit_in_bytes=9223372036854775808?",
+        ],
         &["hugetlb.2MB.max=9223372036854775808", "hugetlb.2MB.rsvd.max=9223372036854775808?"],
     );
-    for size in ["../../x", "", "MB", "2M", "2mb", "02MB", "2MB/..", "2.MB", "-2MB", "2MBKB", "2 MB", "٢MB"] {
+    for size in
+        ["../../x", "", "MB", "2M", "2mb", "02MB", "2MB/..", "2.MB", "-2MB", "2MBKB", "2 MB", "٢MB"]
+    {
         let config = format!(r#"{{"hugepageLimits": [{{"pageSize": "{size}", "limit": 1}}]}}"#);
-        assert_eq!(keys(&config, &all_v2()), ["/linux/resources/hugepageLimits/0/pageSize"], "{size:?}");
+        assert_eq!(
+            keys(&config, &all_v2()),
+            ["/linux/resources/hugepageLimits/0/pageSize"],
+            "{size:?}"
+        );
     }
 }
 
 #[test]
 fn networks_are_for_v1() {
-    let config = r#"{"network": {"classID": 1048577, "priorities": [{"name": "eth0", "priority": 500}]}}"#;
-    assert_eq!(writes(config, &all_v1()), ["net_cls.classid=1048577", "net_prio.ifpriomap=eth0 500"]);
+    let config =
+        r#"{"network": {"classID": 1048577, "priorities": [{"name": "eth0", "priority": 500}]}}"#;
+    assert_eq!(
+        writes(config, &all_v1()),
+        ["net_cls.classid=1048577", "net_prio.ifpriomap=eth0 500"]
+    );
     let expected = ["/linux/resources/network/classID", "/linux/resources/network/priorities"];
     assert_eq!(keys(config, &all_v2()), expected);
     let config = r#"{"network": {"priorities": [{"name": "eth0 1\nlo", "priority": 500}]}}"#;
@@ -246,22 +302,41 @@ fn networks_are_for_v1() {
 
 #[test]
 fn rdma_devices() {
-    let config = r#"{"rdma": {"mlx5_1": {"hcaHandles": 3, "hcaObjects": 0}, "b": {"hcaObjects": 1}}}"#;
+    let config =
+        r#"{"rdma": {"mlx5_1": {"hcaHandles": 3, "hcaObjects": 0}, "b": {"hcaObjects": 1}}}"#;
     let expected = ["rdma.max=mlx5_1 hca_handle=3 hca_object=0", "rdma.max=b hca_object=1"];
     check(config, &expected, &expected);
     assert_eq!(keys(r#"{"rdma": {"a/b": {}}}"#, &all_v2()), ["/linux/resources/rdma/a~1b"]);
-    assert_eq!(keys(r#"{"rdma": {"a b": {"hcaObjects": 1}}}"#, &all_v2()), ["/linux/resources/rdma/a b"]);
+    assert_eq!(
+        keys(r#"{"rdma": {"a b": {"hcaObjects": 1}}}"#, &all_v2()),
+        ["/linux/resources/rdma/a b"]
+    );
 }
 
 #[test]
 fn unified_files_stay_in_the_cgroup() {
     let config = r#"{"unified": {"memory.high": "1000", "io.max": "8:0 rbps=1\n8:16 rbps=2\n", "cpuset.cpus": "",
         "cgroup.max.depth": "3"}}"#;
-    let expected =
-        ["memory.high=1000", "io.max=8:0 rbps=1", "io.max=8:16 rbps=2", "cpuset.cpus=\n", "cgroup.max.depth=3"];
+    let expected = [
+        "memory.high=1000",
+        "io.max=8:0 rbps=1",
+        "io.max=8:16 rbps=2",
+        "cpuset.cpus=\n",
+        "cgroup.max.depth=3",
+    ];
     assert_eq!(writes(config, &all_v2()), expected);
     assert_eq!(keys(config, &all_v1()), ["/linux/resources/unified"]);
-    for name in ["../memory.max", "/memory.max", "memory.max/x", "memory", "", ".", "..", ".x", "memory.\\u0000"] {
+    for name in [
+        "../memory.max",
+        "/memory.max",
+        "memory.max/x",
+        "memory",
+        "",
+        ".",
+        "..",
+        ".x",
+        "memory.\\u0000",
+    ] {
         let config = format!(r#"{{"unified": {{"{name}": "1"}}}}"#);
         assert_eq!(keys(&config, &all_v2()).len(), 1, "{name:?}");
     }
@@ -279,16 +354,24 @@ fn a_limit_without_its_controller_is_a_problem() {
             (r#"{"cpu": {"shares": 1024}}"#, "cpu/shares", "cpu"),
             (r#"{"cpu": {"cpus": "0"}}"#, "cpu/cpus", "cpuset"),
             (r#"{"pids": {"limit": 4}}"#, "pids/limit", "pids"),
-            (r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}"#, "hugepageLimits/0/limit", "hugetlb"),
+            (
+                r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}"#,
+                "hugepageLimits/0/limit",
+                "hugetlb",
+            ),
         ] {
             let (plan, problems) = plan(config, &layout);
             assert_eq!(problems.found().len(), 1, "{config}");
             assert_eq!(problems.found()[0].key, format!("/linux/resources/{key}"));
-            assert_eq!(problems.found()[0].text, format!("cgroup controller {controller:?} is not available"));
+            assert_eq!(
+                problems.found()[0].text,
+                format!("cgroup controller {controller:?} is not available")
+            );
             assert!(plan.writes.is_empty());
         }
         // No limit needs no controller.
-        let unlimited = r#"{"memory": {"limit": -1, "swap": -1}, "pids": {"limit": -1}, "cpu": {"quota": -1}}"#;
+        let unlimited =
+            r#"{"memory": {"limit": -1, "swap": -1}, "pids": {"limit": -1}, "cpu": {"quota": -1}}"#;
         assert!(keys(unlimited, &layout).is_empty());
     }
 }
@@ -298,7 +381,8 @@ fn the_writes_of_a_controller_stand_together() {
     let config = r#"{"memory": {"limit": 4096, "swap": 8192}, "cpu": {"shares": 2, "cpus": "0", "quota": 1, "burst": 1},
         "pids": {"limit": 1}, "blockIO": {"weight": 10}}"#;
     for layout in [all_v1(), all_v2()] {
-        let mut order: Vec<_> = plan(config, &layout).0.writes.into_iter().map(|write| write.controller).collect();
+        let mut order: Vec<_> =
+            plan(config, &layout).0.writes.into_iter().map(|write| write.controller).collect();
         order.dedup();
         let length = order.len();
         order.sort();
@@ -310,8 +394,10 @@ fn the_writes_of_a_controller_stand_together() {
 #[test]
 fn an_update_does_not_look_at_devices() {
     for layout in [v1("memory"), all_v1(), all_v2()] {
-        for config in [r#"{"memory":{"limit":9}}"#, r#"{"memory":{"limit":9},"devices":[{"allow":false,"type":"x"}]}"#]
-        {
+        for config in [
+            r#"{"memory":{"limit":9}}"#,
+            r#"{"memory":{"limit":9},"devices":[{"allow":false,"type":"x"}]}"#,
+        ] {
             let resources: Resources<'_> = serde_json::from_str(config).expect("JSON");
             let mut problems = Problems::default();
             let plan = decide_limits(&resources, &layout, &mut problems);

@@ -1,12 +1,12 @@
 //! `linux.resources` as files of cgroup v1.
 //! config.json: linux.resources
 
-use crate::spec;
+use crate::config;
 
 use super::{
-    BURST, DISABLE_OOM_KILLER, Draft, IDLE, LIMIT, PERIOD, QUOTA, RESERVATION, RT_PERIOD, RT_RUNTIME, SHARES, SWAP,
-    SWAPPINESS, Write, check_cpu, cpuset, device_number, hugepages, io_weight, memory_limits, no_leaf_weight, pids,
-    rdma, throttles,
+    BURST, DISABLE_OOM_KILLER, IDLE, LIMIT, PERIOD, QUOTA, RESERVATION, RT_PERIOD, RT_RUNTIME,
+    ResourcesDraft, SHARES, SWAP, SWAPPINESS, Write, check_cpu, cpuset, device_number, hugepages,
+    io_weight, memory_limits, no_leaf_weight, pids, rdma, throttles,
 };
 
 /// The files of the throttles, in the order of [`throttles`].
@@ -17,7 +17,7 @@ const THROTTLE_FILES: [&str; 4] = [
     "blkio.throttle.write_iops_device",
 ];
 
-pub(super) fn decide(resources: &spec::Resources<'_>, draft: &mut Draft<'_>) {
+pub(super) fn decide(resources: &config::Resources<'_>, draft: &mut ResourcesDraft<'_>) {
     if let Some(cpu) = &resources.cpu {
         cpuset(cpu, draft);
     }
@@ -39,25 +39,38 @@ pub(super) fn decide(resources: &spec::Resources<'_>, draft: &mut Draft<'_>) {
     }
     rdma(&resources.rdma, draft);
     if !resources.unified.is_empty() {
-        draft.problem("/linux/resources/unified", "these are settings of cgroup v2, and this machine has cgroup v1");
+        draft.problem(
+            "/linux/resources/unified",
+            "these are settings of cgroup v2, and this machine has cgroup v1",
+        );
     }
 }
 
-fn memory(memory: &spec::Memory, draft: &mut Draft<'_>) {
+fn memory(memory: &config::Memory, draft: &mut ResourcesDraft<'_>) {
     let limits = memory_limits(memory, draft.problems);
-    // The kernel keeps limit <= memory+swap at every moment, so which of the two goes first depends on what is set now.
-    // Instead of reading that, the limit is tried first and once more behind the other.
+    // The kernel keeps limit <= memory+swap at every moment, so which of the two goes first depends
+    // on what is set now. Instead of reading that, the limit is tried first and once more behind
+    // the other.
     if let Some(limit) = limits.limit {
-        draft.push(Write::new("memory", "memory.limit_in_bytes", limit, LIMIT).optional(limit < 0).retried().early());
+        draft.push(
+            Write::new("memory", "memory.limit_in_bytes", limit, LIMIT)
+                .optional(limit < 0)
+                .retried()
+                .early(),
+        );
     }
     match (limits.swap, limits.limit) {
         (Some(swap), _) => {
-            draft.push(Write::new("memory", "memory.memsw.limit_in_bytes", swap, SWAP).optional(swap < 0).early());
+            draft.push(
+                Write::new("memory", "memory.memsw.limit_in_bytes", swap, SWAP)
+                    .optional(swap < 0)
+                    .early(),
+            );
         }
         // No limit on memory means none on swap, unless there is a word on it.
-        (None, Some(-1)) => {
-            draft.push(Write::new("memory", "memory.memsw.limit_in_bytes", -1, LIMIT).optional(true).early())
-        }
+        (None, Some(-1)) => draft.push(
+            Write::new("memory", "memory.memsw.limit_in_bytes", -1, LIMIT).optional(true).early(),
+        ),
         (None, _) => {}
     }
     if let Some(reservation) = limits.reservation {
@@ -72,7 +85,7 @@ fn memory(memory: &spec::Memory, draft: &mut Draft<'_>) {
     }
 }
 
-fn cpu(cpu: &spec::Cpu<'_>, draft: &mut Draft<'_>) {
+fn cpu(cpu: &config::Cpu<'_>, draft: &mut ResourcesDraft<'_>) {
     check_cpu(cpu, draft.problems);
     if let Some(shares) = cpu.shares.filter(|&shares| shares != 0) {
         // The kernel would take the nearest value and say nothing.
@@ -88,7 +101,9 @@ fn cpu(cpu: &spec::Cpu<'_>, draft: &mut Draft<'_>) {
         draft.push(Write::new("cpu", "cpu.cfs_period_us", period, PERIOD).retried());
     }
     if let Some(burst) = cpu.burst {
-        draft.push(Write::new("cpu", "cpu.cfs_burst_us", burst, BURST).optional(burst == 0).retried());
+        draft.push(
+            Write::new("cpu", "cpu.cfs_burst_us", burst, BURST).optional(burst == 0).retried(),
+        );
     }
     if let Some(quota) = cpu.quota.filter(|&quota| quota != 0) {
         draft.push(Write::new("cpu", "cpu.cfs_quota_us", quota.max(-1), QUOTA).optional(quota < 0));
@@ -104,7 +119,7 @@ fn cpu(cpu: &spec::Cpu<'_>, draft: &mut Draft<'_>) {
     }
 }
 
-fn block_io(block_io: &spec::BlockIo, draft: &mut Draft<'_>) {
+fn block_io(block_io: &config::BlockIo, draft: &mut ResourcesDraft<'_>) {
     no_leaf_weight(block_io, draft);
     let key = "/linux/resources/blockIO/weight";
     if let Some(weight) = io_weight(block_io.weight, key, draft) {
@@ -130,9 +145,14 @@ fn block_io(block_io: &spec::BlockIo, draft: &mut Draft<'_>) {
     }
 }
 
-fn network(network: &spec::Network<'_>, draft: &mut Draft<'_>) {
+fn network(network: &config::Network<'_>, draft: &mut ResourcesDraft<'_>) {
     if let Some(class) = network.class_id.filter(|&class| class != 0) {
-        draft.push(Write::new("net_cls", "net_cls.classid", class, "/linux/resources/network/classID"));
+        draft.push(Write::new(
+            "net_cls",
+            "net_cls.classid",
+            class,
+            "/linux/resources/network/classID",
+        ));
     }
     for (index, interface) in network.priorities.iter().enumerate() {
         let key = format!("/linux/resources/network/priorities/{index}");
@@ -141,6 +161,11 @@ fn network(network: &spec::Network<'_>, draft: &mut Draft<'_>) {
             draft.problem(&key, format_args!("{name:?} is not the name of an interface"));
             continue;
         }
-        draft.push(Write::new("net_prio", "net_prio.ifpriomap", format!("{name} {}", interface.priority), key));
+        draft.push(Write::new(
+            "net_prio",
+            "net_prio.ifpriomap",
+            format!("{name} {}", interface.priority),
+            key,
+        ));
     }
 }

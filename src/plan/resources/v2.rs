@@ -1,12 +1,14 @@
-//! `linux.resources` as files of cgroup v2: the values of cgroup v1 that the specification speaks of, converted.
+//! `linux.resources` as files of cgroup v2: the values of cgroup v1 that the specification speaks
+//! of, converted.
 //! config.json: linux.resources
 
-use crate::spec;
+use crate::config;
 
 use super::{
-    BURST, DISABLE_OOM_KILLER, Draft, IDLE, LIMIT, PERIOD, QUOTA, RESERVATION, RT_PERIOD, RT_RUNTIME, SHARES, SWAP,
-    SWAPPINESS, Write, check_cpu, cpuset, device_number, escape, hugepages, io_weight, is_cpu_weight, memory_limits,
-    no_leaf_weight, or_max, pids, rdma, throttles,
+    BURST, DISABLE_OOM_KILLER, IDLE, LIMIT, PERIOD, QUOTA, RESERVATION, RT_PERIOD, RT_RUNTIME,
+    ResourcesDraft, SHARES, SWAP, SWAPPINESS, Write, check_cpu, cpuset, device_number, escape,
+    hugepages, io_weight, is_cpu_weight, memory_limits, no_leaf_weight, or_max, pids, rdma,
+    throttles,
 };
 
 /// The words of the throttles in `io.max`, in the order of [`throttles`].
@@ -15,7 +17,7 @@ const THROTTLE_WORDS: [&str; 4] = ["rbps", "wbps", "riops", "wiops"];
 /// The period of `cpu.max` when none is given: the kernel's default, in microseconds.
 const DEFAULT_PERIOD: u64 = 100_000;
 
-pub(super) fn decide(resources: &spec::Resources<'_>, draft: &mut Draft<'_>) {
+pub(super) fn decide(resources: &config::Resources<'_>, draft: &mut ResourcesDraft<'_>) {
     if let Some(limit) = &resources.pids {
         pids(limit, draft);
     }
@@ -37,7 +39,7 @@ pub(super) fn decide(resources: &spec::Resources<'_>, draft: &mut Draft<'_>) {
     unified(&resources.unified, draft);
 }
 
-fn memory(memory: &spec::Memory, draft: &mut Draft<'_>) {
+fn memory(memory: &config::Memory, draft: &mut ResourcesDraft<'_>) {
     let limits = memory_limits(memory, draft.problems);
     // Without swap accounting there is no file; then these two values hold anyway.
     if let Some(swap) = swap(limits.swap, limits.limit, draft) {
@@ -47,7 +49,9 @@ fn memory(memory: &spec::Memory, draft: &mut Draft<'_>) {
         draft.push(Write::new("memory", "memory.swap.max", value, key).optional(optional).early());
     }
     if let Some(limit) = limits.limit {
-        draft.push(Write::new("memory", "memory.max", or_max(limit), LIMIT).optional(limit < 0).early());
+        draft.push(
+            Write::new("memory", "memory.max", or_max(limit), LIMIT).optional(limit < 0).early(),
+        );
     }
     if let Some(reservation) = limits.reservation {
         let write = Write::new("memory", "memory.low", or_max(reservation), RESERVATION);
@@ -57,12 +61,15 @@ fn memory(memory: &spec::Memory, draft: &mut Draft<'_>) {
         draft.problems.warn(SWAPPINESS, "cgroup v2 has no swappiness; the value is ignored");
     }
     if memory.disable_oom_killer == Some(true) {
-        draft.problems.warn(DISABLE_OOM_KILLER, "cgroup v2 cannot keep the OOM killer away; the value is ignored");
+        draft.problems.warn(
+            DISABLE_OOM_KILLER,
+            "cgroup v2 cannot keep the OOM killer away; the value is ignored",
+        );
     }
 }
 
 /// `memory.swap.max` from the limit on memory and swap together; -1 is no limit.
-fn swap(swap: Option<i64>, limit: Option<i64>, draft: &mut Draft<'_>) -> Option<i64> {
+fn swap(swap: Option<i64>, limit: Option<i64>, draft: &mut ResourcesDraft<'_>) -> Option<i64> {
     match (swap, limit) {
         // As on v1: no limit on memory means none on swap, unless there is a word on it.
         (None, Some(-1)) => Some(-1),
@@ -78,7 +85,7 @@ fn swap(swap: Option<i64>, limit: Option<i64>, draft: &mut Draft<'_>) -> Option<
     }
 }
 
-fn cpu(cpu: &spec::Cpu<'_>, draft: &mut Draft<'_>) {
+fn cpu(cpu: &config::Cpu<'_>, draft: &mut ResourcesDraft<'_>) {
     check_cpu(cpu, draft.problems);
     if let Some(idle) = cpu.idle {
         draft.push(Write::new("cpu", "cpu.idle", idle, IDLE).optional(idle == 0));
@@ -97,7 +104,10 @@ fn cpu(cpu: &spec::Cpu<'_>, draft: &mut Draft<'_>) {
         let value = format!("{} {}", or_max(quota.unwrap_or(-1)), period.unwrap_or(DEFAULT_PERIOD));
         let key = if quota.is_some() { QUOTA } else { PERIOD };
         // No quota is what holds without the controller; a period that is asked for would be lost.
-        draft.push(Write::new("cpu", "cpu.max", value, key).optional(quota.unwrap_or(-1) < 0 && period.is_none()));
+        draft.push(
+            Write::new("cpu", "cpu.max", value, key)
+                .optional(quota.unwrap_or(-1) < 0 && period.is_none()),
+        );
     }
     let runtime = cpu.realtime_runtime.is_some_and(|runtime| runtime != 0);
     let period = cpu.realtime_period.is_some_and(|period| period != 0);
@@ -108,9 +118,15 @@ fn cpu(cpu: &spec::Cpu<'_>, draft: &mut Draft<'_>) {
     }
 }
 
-/// `cpu.weight` (1 to 10000, 100 is the default) for `cpu.shares` (2 to 262144, 1024 is the default): the quadratic
-/// function of the logarithms through these three points, which runc, crun and systemd agree on.
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 10000")]
+/// `cpu.weight` (1 to 10000, 100 is the default) for `cpu.shares` (2 to 262144, 1024 is the
+/// default): the quadratic function of the logarithms through these three points, which runc, crun
+/// and systemd agree on.
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "1 to 10000"
+)]
 fn weight(shares: u64) -> u64 {
     match shares {
         ..=2 => 1,
@@ -128,11 +144,13 @@ fn converted(weight: u16) -> u64 {
     1 + (u64::from(weight) - 10) * 9999 / 990
 }
 
-fn block_io(block_io: &spec::BlockIo, draft: &mut Draft<'_>) {
+fn block_io(block_io: &config::BlockIo, draft: &mut ResourcesDraft<'_>) {
     no_leaf_weight(block_io, draft);
     let key = "/linux/resources/blockIO/weight";
     if let Some(weight) = io_weight(block_io.weight, key, draft) {
-        draft.push(Write::new("io", "io.bfq.weight", weight, key).or("io.weight", converted(weight)));
+        draft.push(
+            Write::new("io", "io.bfq.weight", weight, key).or("io.weight", converted(weight)),
+        );
     }
     for (index, device) in block_io.weight_device.iter().enumerate() {
         let key = format!("/linux/resources/blockIO/weightDevice/{index}");
@@ -148,14 +166,15 @@ fn block_io(block_io: &spec::BlockIo, draft: &mut Draft<'_>) {
             let key = format!("/linux/resources/blockIO/{name}/{index}");
             if let Some(number) = device_number(device.major, device.minor, &key, draft) {
                 // A rate of 0 takes the limit away on v1; here that has a word of its own.
-                let rate = if device.rate == 0 { "max".to_owned() } else { device.rate.to_string() };
+                let rate =
+                    if device.rate == 0 { "max".to_owned() } else { device.rate.to_string() };
                 draft.push(Write::new("io", "io.max", format!("{number} {word}={rate}"), key));
             }
         }
     }
 }
 
-fn network(network: &spec::Network<'_>, draft: &mut Draft<'_>) {
+fn network(network: &config::Network<'_>, draft: &mut ResourcesDraft<'_>) {
     if network.class_id.is_some_and(|class| class != 0) {
         draft.problem("/linux/resources/network/classID", "cgroup v2 has no network classes");
     }
@@ -164,20 +183,29 @@ fn network(network: &spec::Network<'_>, draft: &mut Draft<'_>) {
     }
 }
 
-/// Files by their names, last, so that they have the last word. A value of several lines is written line by line.
-fn unified(files: &spec::Map<'_, spec::Text<'_>>, draft: &mut Draft<'_>) {
+/// Files by their names, last, so that they have the last word. A value of several lines is written
+/// line by line.
+fn unified(files: &config::Map<'_, config::Text<'_>>, draft: &mut ResourcesDraft<'_>) {
     for (name, value) in files.iter() {
         let key = format!("/linux/resources/unified/{}", escape(name));
-        let Some((controller, parameter)) = name.split_once('.').filter(|_| is_file_name(name)) else {
-            let text =
-                format_args!("unified resource {:?} must be a file name of the form CONTROLLER.PARAMETER", &**name);
+        let Some((controller, parameter)) = name.split_once('.').filter(|_| is_file_name(name))
+        else {
+            let text = format_args!(
+                "unified resource {:?} must be a file name of the form CONTROLLER.PARAMETER",
+                &**name
+            );
             draft.problem(&key, text);
             continue;
         };
         // The core files and the pressure files are there without a controller.
-        if controller != "cgroup" && !parameter.ends_with("pressure") && !draft.layout.has(controller) {
-            let text =
-                format_args!("unified resource {:?} can't be set: controller {controller:?} not available", &**name);
+        if controller != "cgroup"
+            && !parameter.ends_with("pressure")
+            && !draft.layout.has(controller)
+        {
+            let text = format_args!(
+                "unified resource {:?} can't be set: controller {controller:?} not available",
+                &**name
+            );
             draft.problem(&key, text);
             continue;
         }
@@ -185,7 +213,8 @@ fn unified(files: &spec::Map<'_, spec::Text<'_>>, draft: &mut Draft<'_>) {
         let lines = if value.is_empty() { vec!["\n"] } else { value.lines().collect() };
         for line in lines {
             let write = Write::new(controller.to_owned(), name.to_string(), line, key.clone());
-            // The kernel takes a weight once the cgroup is no longer idle, which another of these may see to.
+            // The kernel takes a weight once the cgroup is no longer idle, which another of these
+            // may see to.
             draft.writes.push(if is_cpu_weight(name) { write.retried() } else { write });
         }
     }
@@ -200,12 +229,22 @@ fn is_file_name(name: &str) -> bool {
 mod tests {
     #[test]
     fn shares_become_weights_as_in_runc() {
-        for (shares, weight) in
-            [(1, 1), (2, 1), (3, 2), (10, 4), (100, 17), (500, 58), (1000, 99), (1024, 100), (2048, 174), (3500, 267)]
-        {
+        for (shares, weight) in [
+            (1, 1),
+            (2, 1),
+            (3, 2),
+            (10, 4),
+            (100, 17),
+            (500, 58),
+            (1000, 99),
+            (1024, 100),
+            (2048, 174),
+            (3500, 267),
+        ] {
             assert_eq!(super::weight(shares), weight, "{shares}");
         }
-        for (shares, weight) in [(10_000, 627), (100_000, 4340), (200_000, 7899), (262_143, 10_000), (262_144, 10_000)]
+        for (shares, weight) in
+            [(10_000, 627), (100_000, 4340), (200_000, 7899), (262_143, 10_000), (262_144, 10_000)]
         {
             assert_eq!(super::weight(shares), weight, "{shares}");
         }

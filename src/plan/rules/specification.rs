@@ -1,16 +1,21 @@
 //! The rules that are sections of the specification.
 
-use super::Row;
+use super::AdviceRow;
 
 /// Section by section; what is narrower comes first.
-pub const SPECIFICATION: &[Row] = &[
+pub const SPECIFICATION: &[AdviceRow] = &[
     (
         "/ociVersion",
         "",
         "runtime-spec, config.md: Specification version",
         "write the version that the bundle is made for, such as 1.3.0",
     ),
-    ("/root", "", "runtime-spec, config.md: Root", "root.path names the rootfs, absolute or from the bundle on"),
+    (
+        "/root",
+        "",
+        "runtime-spec, config.md: Root",
+        "root.path names the rootfs, absolute or from the bundle on",
+    ),
     (
         "/mounts/*/options",
         "",
@@ -73,7 +78,12 @@ pub const SPECIFICATION: &[Row] = &[
         "runtime-spec, config.md: POSIX process (rlimits)",
         "each of getrlimit(2)'s limits once, soft not above hard",
     ),
-    ("/process/capabilities", "", "runtime-spec, config.md: Linux Process (capabilities)", "see capabilities(7)"),
+    (
+        "/process/capabilities",
+        "",
+        "runtime-spec, config.md: Linux Process (capabilities)",
+        "see capabilities(7)",
+    ),
     (
         "/process/apparmorProfile",
         "",
@@ -86,7 +96,12 @@ pub const SPECIFICATION: &[Row] = &[
         "runtime-spec, config.md: Linux Process (selinuxLabel)",
         "a label of four parts, user:role:type:level",
     ),
-    ("/process/oomScoreAdj", "", "runtime-spec, config.md: Linux Process (oomScoreAdj)", "a number from -1000 to 1000"),
+    (
+        "/process/oomScoreAdj",
+        "",
+        "runtime-spec, config.md: Linux Process (oomScoreAdj)",
+        "a number from -1000 to 1000",
+    ),
     (
         "/process/scheduler",
         "",
@@ -105,10 +120,25 @@ pub const SPECIFICATION: &[Row] = &[
         "runtime-spec, config.md: Linux Process (execCPUAffinity)",
         "a list of CPUs, as in 0-3,7",
     ),
-    ("/process", "", "runtime-spec, config.md: Process", "say what is to run: process.args and process.cwd"),
-    ("/hostname", "namespace", "runtime-spec, config.md: Hostname", "add {\"type\": \"uts\"} to linux.namespaces"),
+    (
+        "/process",
+        "",
+        "runtime-spec, config.md: Process",
+        "say what is to run: process.args and process.cwd",
+    ),
+    (
+        "/hostname",
+        "namespace",
+        "runtime-spec, config.md: Hostname",
+        "add {\"type\": \"uts\"} to linux.namespaces",
+    ),
     ("/hostname", "", "runtime-spec, config.md: Hostname", "at most 64 bytes"),
-    ("/domainname", "namespace", "runtime-spec, config.md: Domainname", "add {\"type\": \"uts\"} to linux.namespaces"),
+    (
+        "/domainname",
+        "namespace",
+        "runtime-spec, config.md: Domainname",
+        "add {\"type\": \"uts\"} to linux.namespaces",
+    ),
     ("/domainname", "", "runtime-spec, config.md: Domainname", "at most 64 bytes"),
     (
         "/hooks/*/*/timeout",
@@ -116,14 +146,24 @@ pub const SPECIFICATION: &[Row] = &[
         "runtime-spec, config.md: POSIX-platform Hooks",
         "seconds, one at least, or no timeout at all",
     ),
-    ("/hooks", "", "runtime-spec, config.md: POSIX-platform Hooks", "the path of a hook's program begins with /"),
+    (
+        "/hooks",
+        "",
+        "runtime-spec, config.md: POSIX-platform Hooks",
+        "the path of a hook's program begins with /",
+    ),
     (
         "/annotations",
         "",
         "runtime-spec, config.md: Annotations",
         "a text for each name; org.systemd.property.… are GVariant texts",
     ),
-    ("/linux/namespaces", "", "runtime-spec, config-linux.md: Namespaces", "each type once; a path begins with /"),
+    (
+        "/linux/namespaces",
+        "",
+        "runtime-spec, config-linux.md: Namespaces",
+        "each type once; a path begins with /",
+    ),
     (
         "/linux/uidMappings",
         "",
@@ -184,7 +224,12 @@ pub const SPECIFICATION: &[Row] = &[
         "runtime-spec, config-linux.md: CPU",
         "times in microseconds, a quota for each period",
     ),
-    ("/linux/resources/pids", "", "runtime-spec, config-linux.md: PIDs", "a number of processes, or -1 for no limit"),
+    (
+        "/linux/resources/pids",
+        "",
+        "runtime-spec, config-linux.md: PIDs",
+        "a number of processes, or -1 for no limit",
+    ),
     (
         "/linux/resources/blockIO",
         "",
@@ -197,8 +242,18 @@ pub const SPECIFICATION: &[Row] = &[
         "runtime-spec, config-linux.md: Huge page limits",
         "a size that the machine has, as in 2MB",
     ),
-    ("/linux/resources/network", "", "runtime-spec, config-linux.md: Network", "cgroup v1 alone has it"),
-    ("/linux/resources/rdma", "", "runtime-spec, config-linux.md: RDMA", "hcaHandles or hcaObjects, or both"),
+    (
+        "/linux/resources/network",
+        "",
+        "runtime-spec, config-linux.md: Network",
+        "cgroup v1 alone has it",
+    ),
+    (
+        "/linux/resources/rdma",
+        "",
+        "runtime-spec, config-linux.md: RDMA",
+        "hcaHandles or hcaObjects, or both",
+    ),
     (
         "/linux/resources/unified",
         "",
@@ -223,14 +278,24 @@ pub const SPECIFICATION: &[Row] = &[
         "runtime-spec, config-linux.md: Masked Paths",
         "add {\"type\": \"mount\"} to linux.namespaces",
     ),
-    ("/linux/maskedPaths", "", "runtime-spec, config-linux.md: Masked Paths", "paths from the container's / on"),
+    (
+        "/linux/maskedPaths",
+        "",
+        "runtime-spec, config-linux.md: Masked Paths",
+        "paths from the container's / on",
+    ),
     (
         "/linux/readonlyPaths",
         "namespace",
         "runtime-spec, config-linux.md: Readonly Paths",
         "add {\"type\": \"mount\"} to linux.namespaces",
     ),
-    ("/linux/readonlyPaths", "", "runtime-spec, config-linux.md: Readonly Paths", "paths from the container's / on"),
+    (
+        "/linux/readonlyPaths",
+        "",
+        "runtime-spec, config-linux.md: Readonly Paths",
+        "paths from the container's / on",
+    ),
     (
         "/linux/mountLabel",
         "",
@@ -249,7 +314,12 @@ pub const SPECIFICATION: &[Row] = &[
         "runtime-spec, config-linux.md: Sysctl",
         "only what a namespace of the container's own has: net., fs.mqueue., kernel.sem and the like",
     ),
-    ("/linux/personality", "", "runtime-spec, config-linux.md: Personality", "LINUX or LINUX32, and no flags"),
+    (
+        "/linux/personality",
+        "",
+        "runtime-spec, config-linux.md: Personality",
+        "LINUX or LINUX32, and no flags",
+    ),
     (
         "/linux/intelRdt",
         "",

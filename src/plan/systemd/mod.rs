@@ -1,9 +1,12 @@
-//! The unit of systemd that the container lives in, if systemd makes its cgroup (`--systemd-cgroup`).
+//! The unit of systemd that the container lives in, if systemd makes its cgroup
+//! (`--systemd-cgroup`).
 //!
-//! `linux.cgroupsPath` is `slice:prefix:name` then, as in runc, and names a scope, `prefix-name.scope`. (Of a name that
-//! ends in `.slice` a slice is made, which can hold no process of the container; so that is refused.) The limits become
-//! properties of the unit ([`properties`]), so that they last when systemd writes its own view of the cgroup, as in
-//! `systemctl daemon-reload`. Annotations `org.systemd.property.NAME` give more properties, in GVariant's text form.
+//! `linux.cgroupsPath` is `slice:prefix:name` then, as in runc, and names a scope,
+//! `prefix-name.scope`. (Of a name that ends in `.slice` a slice is made, which can hold no process
+//! of the container; so that is refused.) The limits become properties of the unit
+//! ([`properties`]), so that they last when systemd writes its own view of the cgroup, as in
+//! `systemctl daemon-reload`. Annotations `org.systemd.property.NAME` give more properties, in
+//! GVariant's text form.
 
 pub mod properties;
 mod text;
@@ -14,12 +17,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{Map, Text};
+use crate::config::{Map, Text};
 
 use super::Problems;
 use super::annotations::SYSTEMD_PROPERTY;
 use properties::Property;
-use value::Value;
+use value::PropertyValue;
 
 /// The instance of systemd that makes cgroups.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +31,8 @@ pub enum Manager {
     System,
     /// That of an ordinary user.
     User {
-        /// The cgroup that is its own, from the root of the hierarchy: `/user.slice/user-1000.slice/user@1000.service`.
+        /// The cgroup that is its own, from the root of the hierarchy:
+        /// `/user.slice/user-1000.slice/user@1000.service`.
         cgroup: String,
     },
 }
@@ -56,7 +60,7 @@ pub struct UnitPlan {
 const KEY: &str = "/linux/cgroupsPath";
 
 /// The parts of `linux.cgroupsPath`, checked.
-pub(super) struct Place<'a> {
+pub(super) struct CgroupsPath<'a> {
     slice: Cow<'a, str>,
     /// The unit's name.
     unit: String,
@@ -64,9 +68,14 @@ pub(super) struct Place<'a> {
     name: &'a str,
 }
 
-impl<'a> Place<'a> {
+impl<'a> CgroupsPath<'a> {
     /// Reads `linux.cgroupsPath`. A bad one is reported, and the default taken.
-    pub(super) fn decide(cgroups_path: &'a str, id: &'a str, manager: &Manager, problems: &mut Problems) -> Self {
+    pub(super) fn decide(
+        cgroups_path: &'a str,
+        id: &'a str,
+        manager: &Manager,
+        problems: &mut Problems,
+    ) -> Self {
         let default_slice = match manager {
             Manager::System => "system.slice",
             Manager::User { .. } => "user.slice",
@@ -91,7 +100,8 @@ impl<'a> Place<'a> {
             problems.add(KEY, format_args!("invalid slice name: {slice}"));
         }
         if name.ends_with(".slice") {
-            problems.add(KEY, format_args!("{name} is a slice, in which systemd lets no process be"));
+            problems
+                .add(KEY, format_args!("{name} is a slice, in which systemd lets no process be"));
         } else if !is_unit_name(&unit) {
             problems.add(KEY, format_args!("{unit:?} cannot be the name of a unit"));
         }
@@ -117,10 +127,13 @@ impl<'a> Place<'a> {
         resources: Vec<Property>,
         problems: &mut Problems,
     ) -> UnitPlan {
-        let yes = |name: &'static str| Property::new(name, Value::Bool(true));
+        let yes = |name: &'static str| Property::new(name, PropertyValue::Bool(true));
         let mut properties = vec![
-            Property::new("Description", Value::Text(format!("libcontainer container {}", self.name))),
-            Property::new("Slice", Value::Text(self.slice.into_owned())),
+            Property::new(
+                "Description",
+                PropertyValue::Text(format!("libcontainer container {}", self.name)),
+            ),
+            Property::new("Slice", PropertyValue::Text(self.slice.into_owned())),
             // The cgroups below belong to the container: systemd keeps its hands off them.
             yes("Delegate"),
             yes("MemoryAccounting"),
@@ -128,26 +141,31 @@ impl<'a> Place<'a> {
             yes("IOAccounting"),
             yes("TasksAccounting"),
             // Without: it would be stopped, and wait for other units, as if it were a service.
-            Property::new("DefaultDependencies", Value::Bool(false)),
+            Property::new("DefaultDependencies", PropertyValue::Bool(false)),
         ];
         for (key, text) in annotations.iter() {
             if let Some(name) = key.strip_prefix(SYSTEMD_PROPERTY) {
                 match annotation(name, text) {
                     Ok(property) => properties.push(property),
                     Err(what) => {
-                        let key = format!("/annotations/{}", key.replace('~', "~0").replace('/', "~1"));
+                        let key =
+                            format!("/annotations/{}", key.replace('~', "~0").replace('/', "~1"));
                         problems.add(key, what);
                     }
                 }
             }
         }
         properties.extend(resources);
-        UnitPlan { unit: Unit { name: self.unit, user: *manager != Manager::System }, properties, above: None }
+        UnitPlan {
+            unit: Unit { name: self.unit, user: *manager != Manager::System },
+            properties,
+            above: None,
+        }
     }
 }
 
-/// The cgroup of a slice, which has those that its name begins with above it: `a-b.slice` is in `a.slice/a-b.slice`.
-/// `None` for what is no slice's name.
+/// The cgroup of a slice, which has those that its name begins with above it: `a-b.slice` is in
+/// `a.slice/a-b.slice`. `None` for what is no slice's name.
 fn expand(slice: &str) -> Option<String> {
     let name = slice.strip_suffix(".slice")?;
     if name == "-" {
@@ -163,50 +181,53 @@ fn expand(slice: &str) -> Option<String> {
 
 /// systemd.unit(5): what a unit's name may have in it. It is a part of the cgroup's path, too.
 fn is_unit_name(name: &str) -> bool {
-    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@');
+    let valid =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@');
     name.len() < 256 && name.chars().all(valid) && Path::new(name).file_name().is_some()
 }
 
-/// The property that an annotation gives; `TimeoutStopSec` and the like, which units' files have, are microseconds here.
+/// The property that an annotation gives; `TimeoutStopSec` and the like, which units' files have,
+/// are microseconds here.
 fn annotation(name: &str, text: &str) -> Result<Property, String> {
     if name.len() < 3 || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
         return Err(format!("{name:?} is not the name of a property: three letters or more"));
     }
     let value = text::parse(text).map_err(|what| format!("{text:?} {what}"))?;
-    let seconds = name.strip_suffix("Sec").filter(|stem| stem.ends_with(|c: char| c.is_ascii_lowercase()));
+    let seconds =
+        name.strip_suffix("Sec").filter(|stem| stem.ends_with(|c: char| c.is_ascii_lowercase()));
     match seconds {
         Some(stem) => Ok(Property::new(format!("{stem}USec"), microseconds(&value, text)?)),
         None => Ok(Property::new(name.to_owned(), value)),
     }
 }
 
-fn microseconds(value: &Value, text: &str) -> Result<Value, String> {
+fn microseconds(value: &PropertyValue, text: &str) -> Result<PropertyValue, String> {
     const SECOND: u64 = 1_000_000;
     let whole = match *value {
-        Value::Byte(number) => Some(number.into()),
-        Value::Int16(number) => u64::try_from(number).ok(),
-        Value::Uint16(number) => Some(number.into()),
-        Value::Int32(number) => u64::try_from(number).ok(),
-        Value::Uint32(number) => Some(number.into()),
-        Value::Int64(number) => u64::try_from(number).ok(),
-        Value::Uint64(number) => Some(number),
-        Value::Double(number) => {
+        PropertyValue::Byte(number) => Some(number.into()),
+        PropertyValue::Int16(number) => u64::try_from(number).ok(),
+        PropertyValue::Uint16(number) => Some(number.into()),
+        PropertyValue::Int32(number) => u64::try_from(number).ok(),
+        PropertyValue::Uint32(number) => Some(number.into()),
+        PropertyValue::Int64(number) => u64::try_from(number).ok(),
+        PropertyValue::Uint64(number) => Some(number),
+        PropertyValue::Double(number) => {
             return std::time::Duration::try_from_secs_f64(number)
                 .ok()
                 .and_then(|time| u64::try_from(time.as_micros()).ok())
-                .map(Value::Uint64)
+                .map(PropertyValue::Uint64)
                 .ok_or_else(|| format!("{text} is no number of seconds"));
         }
         _ => None,
     };
     let whole = whole.and_then(|seconds| seconds.checked_mul(SECOND));
-    whole.map(Value::Uint64).ok_or_else(|| format!("{text} is no number of seconds"))
+    whole.map(PropertyValue::Uint64).ok_or_else(|| format!("{text} is no number of seconds"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Manager, Place, Problems, annotation, expand};
-    use crate::plan::systemd::value::Value;
+    use super::{CgroupsPath, Manager, Problems, annotation, expand};
+    use crate::plan::systemd::value::PropertyValue;
 
     #[test]
     fn a_slice_is_below_those_that_its_name_begins_with() {
@@ -237,15 +258,18 @@ mod tests {
             ("", &user, "user.slice/user-7.slice/user@7.service/user.slice/runc-web.scope"),
         ] {
             let mut problems = Problems::default();
-            assert_eq!(Place::decide(path, "web", manager, &mut problems).path(manager), expected, "{path}");
+            assert_eq!(
+                CgroupsPath::decide(path, "web", manager, &mut problems).path(manager),
+                expected,
+                "{path}"
+            );
             assert!(problems.found().is_empty());
         }
     }
 
     #[test]
     fn a_path_that_names_none_is_a_problem() {
-        let wrong =
-            "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got \"/a/b\" instead";
+        let wrong = "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got \"/a/b\" instead";
         for (path, text) in [
             ("/a/b", wrong),
             ("a:b", "slice:prefix:name"),
@@ -256,7 +280,7 @@ mod tests {
             ("a.slice::c.slice", "is a slice"),
         ] {
             let mut problems = Problems::default();
-            Place::decide(path, "web", &Manager::System, &mut problems);
+            CgroupsPath::decide(path, "web", &Manager::System, &mut problems);
             let found = problems.found();
             assert!(found.len() == 1 && found[0].text.contains(text), "{path:?}: {found:?}");
         }
@@ -265,14 +289,24 @@ mod tests {
     #[test]
     fn annotations_are_properties() {
         for (name, text, property, value) in [
-            ("TimeoutStopUSec", "uint64 123456789", "TimeoutStopUSec", Value::Uint64(123_456_789)),
-            ("TimeoutStopSec", "456", "TimeoutStopUSec", Value::Uint64(456_000_000)),
-            ("TimeoutStopSec", "byte 234", "TimeoutStopUSec", Value::Uint64(234_000_000)),
-            ("TimeoutStopSec", "int16 234", "TimeoutStopUSec", Value::Uint64(234_000_000)),
-            ("TimeoutStopSec", "234.789", "TimeoutStopUSec", Value::Uint64(234_789_000)),
-            ("FOOSec", "123", "FOOSec", Value::Int32(123)),
-            ("Sec", "123", "Sec", Value::Int32(123)),
-            ("CollectMode", "'inactive-or-failed'", "CollectMode", Value::text("inactive-or-failed")),
+            (
+                "TimeoutStopUSec",
+                "uint64 123456789",
+                "TimeoutStopUSec",
+                PropertyValue::Uint64(123_456_789),
+            ),
+            ("TimeoutStopSec", "456", "TimeoutStopUSec", PropertyValue::Uint64(456_000_000)),
+            ("TimeoutStopSec", "byte 234", "TimeoutStopUSec", PropertyValue::Uint64(234_000_000)),
+            ("TimeoutStopSec", "int16 234", "TimeoutStopUSec", PropertyValue::Uint64(234_000_000)),
+            ("TimeoutStopSec", "234.789", "TimeoutStopUSec", PropertyValue::Uint64(234_789_000)),
+            ("FOOSec", "123", "FOOSec", PropertyValue::Int32(123)),
+            ("Sec", "123", "Sec", PropertyValue::Int32(123)),
+            (
+                "CollectMode",
+                "'inactive-or-failed'",
+                "CollectMode",
+                PropertyValue::text("inactive-or-failed"),
+            ),
         ] {
             let found = annotation(name, text).expect(text);
             assert_eq!((&*found.name, &found.value), (property, &value), "{name}={text}");

@@ -1,12 +1,13 @@
-//! The limits as properties of a unit (systemd.resource-control(5)), as runc has them: from the files that are to be
-//! written, so that whatever a file's value comes from, `linux.resources.unified` or a flag of `update`, systemd hears
-//! of it too. What systemd has no word for stays in the file, which systemd then does not touch.
+//! The limits as properties of a unit (systemd.resource-control(5)), as runc has them: from the
+//! files that are to be written, so that whatever a file's value comes from,
+//! `linux.resources.unified` or a flag of `update`, systemd hears of it too. What systemd has no
+//! word for stays in the file, which systemd then does not touch.
 
 use std::borrow::Cow;
 
 use crate::plan::resources::{DeviceKind, DevicePolicy, ResourcePlan, Verdict, Write};
 
-use super::value::Value;
+use super::value::PropertyValue;
 
 /// A property of a unit.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,13 +15,13 @@ pub struct Property {
     /// Its name on D-Bus.
     pub name: Cow<'static, str>,
     /// Its value.
-    pub value: Value,
+    pub value: PropertyValue,
     /// The version of systemd that has it; an older one does without.
     pub since: u32,
 }
 
 impl Property {
-    pub(super) fn new(name: impl Into<Cow<'static, str>>, value: Value) -> Self {
+    pub(super) fn new(name: impl Into<Cow<'static, str>>, value: PropertyValue) -> Self {
         Self { name: name.into(), value, since: 0 }
     }
 
@@ -38,8 +39,8 @@ const SECOND: u64 = 1_000_000;
 /// The kernel's period of the CPU quota in microseconds, when no other is given.
 const DEFAULT_PERIOD: u64 = 100_000;
 
-/// The properties for the limits of `plan`. A CPU quota is rounded up to what systemd can say, in the file as well:
-/// a cgroup below could otherwise not have the same.
+/// The properties for the limits of `plan`. A CPU quota is rounded up to what systemd can say, in
+/// the file as well: a cgroup below could otherwise not have the same.
 #[must_use]
 pub fn of_limits(plan: &mut ResourcePlan, unified: bool) -> Vec<Property> {
     let mut properties = of_files(&plan.writes, unified);
@@ -52,7 +53,8 @@ pub fn of_limits(plan: &mut ResourcePlan, unified: bool) -> Vec<Property> {
 /// The properties of a new unit: [`of_limits`], the device rules, and what cannot be changed later.
 #[must_use]
 pub fn for_birth(plan: &mut ResourcePlan, unified: bool) -> Vec<Property> {
-    let mut properties = plan.devices.as_ref().map(|policy| of_devices(policy, unified)).unwrap_or_default();
+    let mut properties =
+        plan.devices.as_ref().map(|policy| of_devices(policy, unified)).unwrap_or_default();
     properties.extend(of_limits(plan, unified));
     properties.extend(at_birth(plan));
     properties
@@ -66,7 +68,7 @@ fn at_birth(plan: &ResourcePlan) -> Option<Property> {
         "1" => "kill",
         _ => return None,
     };
-    Some(Property::new("OOMPolicy", Value::text(policy)).since(253))
+    Some(Property::new("OOMPolicy", PropertyValue::text(policy)).since(253))
 }
 
 /// Each file that has a property; of two values for one, the later.
@@ -85,9 +87,10 @@ fn of_files(writes: &[Write], unified: bool) -> Vec<Property> {
 
 fn of_v2(write: &Write, idle: bool) -> Option<Property> {
     let value = write.value.trim();
-    let number = |name: &'static str| Some(Property::new(name, Value::Uint64(number(value)?)));
+    let number =
+        |name: &'static str| Some(Property::new(name, PropertyValue::Uint64(number(value)?)));
     match &*write.file {
-        "cpu.idle" if idle => Some(Property::new("CPUWeight", Value::Uint64(0)).since(252)),
+        "cpu.idle" if idle => Some(Property::new("CPUWeight", PropertyValue::Uint64(0)).since(252)),
         // The weight of an idle cgroup is 0.
         "cpu.weight" if !idle => number("CPUWeight"),
         "memory.min" => number("MemoryMin"),
@@ -97,7 +100,9 @@ fn of_v2(write: &Write, idle: bool) -> Option<Property> {
         "memory.swap.max" => number("MemorySwapMax"),
         "memory.zswap.max" => Some(number("MemoryZSwapMax")?.since(253)),
         "io.bfq.weight" => match &write.or {
-            Some((_, weight)) => Some(Property::new("IOWeight", Value::Uint64(weight.parse().ok()?))),
+            Some((_, weight)) => {
+                Some(Property::new("IOWeight", PropertyValue::Uint64(weight.parse().ok()?)))
+            }
             None => None,
         },
         file => of_both(file, value),
@@ -106,7 +111,8 @@ fn of_v2(write: &Write, idle: bool) -> Option<Property> {
 
 fn of_v1(write: &Write) -> Option<Property> {
     let value = write.value.trim();
-    let number = |name: &'static str| Some(Property::new(name, Value::Uint64(number(value)?)));
+    let number =
+        |name: &'static str| Some(Property::new(name, PropertyValue::Uint64(number(value)?)));
     match &*write.file {
         "cpu.shares" => number("CPUShares"),
         "memory.limit_in_bytes" => number("MemoryLimit"),
@@ -118,7 +124,7 @@ fn of_v1(write: &Write) -> Option<Property> {
 fn of_both(file: &str, value: &str) -> Option<Property> {
     match file {
         // systemd knows no 0; with one process in the cgroup 1 has the same effect.
-        "pids.max" => Some(Property::new("TasksMax", Value::Uint64(number(value)?.max(1)))),
+        "pids.max" => Some(Property::new("TasksMax", PropertyValue::Uint64(number(value)?.max(1)))),
         "cpuset.cpus" => Some(Property::new("AllowedCPUs", bits(value)?)),
         "cpuset.mems" => Some(Property::new("AllowedMemoryNodes", bits(value)?)),
         _ => None,
@@ -134,7 +140,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// `0-2,5` as a set of bits, the first byte first.
-fn bits(list: &str) -> Option<Value> {
+fn bits(list: &str) -> Option<PropertyValue> {
     /// More than any machine has.
     const LAST: usize = 65_535;
     let mut bits: Vec<u8> = Vec::new();
@@ -147,7 +153,7 @@ fn bits(list: &str) -> Option<Value> {
         bits.resize(bits.len().max(last / 8 + 1), 0);
         (first..=last).for_each(|bit| bits[bit / 8] |= 1 << (bit % 8));
     }
-    Some(Value::bytes(&bits))
+    Some(PropertyValue::bytes(&bits))
 }
 
 /// The properties of the CPU quota.
@@ -163,7 +169,8 @@ fn quota(writes: &mut [Write], unified: bool) -> Option<[Property; 2]> {
         (quota, period)
     } else {
         let last = |name| move |write: &&mut Write| write.file == name;
-        let period = writes.iter_mut().rfind(last("cpu.cfs_period_us")).map(|write| write.value.parse());
+        let period =
+            writes.iter_mut().rfind(last("cpu.cfs_period_us")).map(|write| write.value.parse());
         let quota = writes.iter_mut().rfind(last("cpu.cfs_quota_us"));
         let period = match (period, &quota) {
             (Some(period), _) => period.ok()?,
@@ -178,8 +185,8 @@ fn quota(writes: &mut [Write], unified: bool) -> Option<[Property; 2]> {
     };
     let per_second = if found == u64::MAX { found } else { per_second(found, period)? };
     Some([
-        Property::new("CPUQuotaPeriodUSec", Value::Uint64(period)),
-        Property::new("CPUQuotaPerSecUSec", Value::Uint64(per_second)),
+        Property::new("CPUQuotaPeriodUSec", PropertyValue::Uint64(period)),
+        Property::new("CPUQuotaPerSecUSec", PropertyValue::Uint64(per_second)),
     ])
 }
 
@@ -197,15 +204,19 @@ fn rounded(quota: u64, period: u64) -> Option<u64> {
     Some(per_second(quota, period)?.checked_mul(period)? / SECOND)
 }
 
-/// The properties of the device rules. systemd knows only lists of what is allowed. On cgroup v2, rules that are no
-/// such list are left to our own program, which stands beside systemd's; on v1 systemd would write its own over ours,
-/// so there it forbids what it cannot say.
+/// The properties of the device rules. systemd knows only lists of what is allowed. On cgroup v2,
+/// rules that are no such list are left to our own program, which stands beside systemd's; on v1
+/// systemd would write its own over ours, so there it forbids what it cannot say.
 fn of_devices(policy: &DevicePolicy, unified: bool) -> Vec<Property> {
-    let list = |entries| Property::new("DeviceAllow", Value::Array("(ss)".to_owned(), entries));
-    let mode = |mode: &str| Property::new("DevicePolicy", Value::text(mode));
+    let list =
+        |entries| Property::new("DeviceAllow", PropertyValue::Array("(ss)".to_owned(), entries));
+    let mode = |mode: &str| Property::new("DevicePolicy", PropertyValue::text(mode));
     let unlimited = policy.default == Verdict::Allow && policy.rules.is_empty();
-    let is_list = policy.default == Verdict::Deny && policy.rules.iter().all(|rule| rule.verdict == Verdict::Allow);
-    let entries = |name: &str, access: String| Value::Struct(vec![Value::text(name), Value::Text(access)]);
+    let is_list = policy.default == Verdict::Deny
+        && policy.rules.iter().all(|rule| rule.verdict == Verdict::Allow);
+    let entries = |name: &str, access: String| {
+        PropertyValue::Struct(vec![PropertyValue::text(name), PropertyValue::Text(access)])
+    };
     let mut allowed = Vec::new();
     let mut complete = is_list;
     for rule in policy.rules.iter().filter(|_| is_list) {

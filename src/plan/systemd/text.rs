@@ -1,7 +1,7 @@
 //! Reads a value in the text form of GVariant, in which annotations give properties of the unit:
 //! `uint64 30000000`, `'inactive-or-failed'`, `['a.service']`, `@a(ss) [('/dev/null', 'rw')]`.
 
-use super::value::{Value, split_signature};
+use super::value::{PropertyValue, split_signature};
 
 /// D-Bus allows no more.
 const DEPTH: usize = 32;
@@ -26,20 +26,20 @@ const WORDS: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn parse(text: &str) -> Result<Value, String> {
-    let mut reader = Reader { rest: text, depth: 0 };
+pub fn parse(text: &str) -> Result<PropertyValue, String> {
+    let mut reader = VariantReader { rest: text, depth: 0 };
     let value = reader.value(None)?;
     reader.skip_space();
     if reader.rest.is_empty() { Ok(value) } else { Err(format!("unexpected {:?}", reader.rest)) }
 }
 
 #[derive(Clone, Copy)]
-struct Reader<'a> {
+struct VariantReader<'a> {
     rest: &'a str,
     depth: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> VariantReader<'a> {
     fn skip_space(&mut self) {
         self.rest = self.rest.trim_start();
     }
@@ -53,19 +53,25 @@ impl<'a> Reader<'a> {
     }
 
     fn expect(&mut self, mark: char) -> Result<(), String> {
-        if self.take(mark) { Ok(()) } else { Err(format!("expected {mark:?} before {:?}", self.rest)) }
+        if self.take(mark) {
+            Ok(())
+        } else {
+            Err(format!("expected {mark:?} before {:?}", self.rest))
+        }
     }
 
     /// Letters, digits and what numbers have besides.
     fn word(&mut self) -> &'a str {
-        let end = self.rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_')));
+        let end = self
+            .rest
+            .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_')));
         let (word, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
         self.rest = rest;
         word
     }
 
     /// A value, which must be of type `wanted` if that is known.
-    fn value(&mut self, wanted: Option<&str>) -> Result<Value, String> {
+    fn value(&mut self, wanted: Option<&str>) -> Result<PropertyValue, String> {
         if self.depth == DEPTH {
             return Err("is nested too deeply".to_owned());
         }
@@ -80,13 +86,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn any(&mut self, wanted: Option<&str>) -> Result<Value, String> {
+    fn any(&mut self, wanted: Option<&str>) -> Result<PropertyValue, String> {
         self.skip_space();
         match self.rest.chars().next() {
             None => Err("is not complete".to_owned()),
             Some('@') => {
-                let (signature, rest) =
-                    split_signature(&self.rest[1..]).ok_or_else(|| format!("has no type in {:?}", self.rest))?;
+                let (signature, rest) = split_signature(&self.rest[1..])
+                    .ok_or_else(|| format!("has no type in {:?}", self.rest))?;
                 self.rest = rest;
                 self.value(Some(signature))
             }
@@ -98,13 +104,13 @@ impl<'a> Reader<'a> {
                 self.take('<');
                 let value = self.value(None)?;
                 self.expect('>')?;
-                Ok(Value::Variant(Box::new(value)))
+                Ok(PropertyValue::Variant(Box::new(value)))
             }
             Some(_) => {
                 let all = self.rest;
                 let word = self.word();
                 match (word, WORDS.iter().find(|(name, _)| *name == word)) {
-                    ("true" | "false", _) => Ok(Value::Bool(word == "true")),
+                    ("true" | "false", _) => Ok(PropertyValue::Bool(word == "true")),
                     (_, Some((_, signature))) => self.value(Some(signature)),
                     ("", None) => Err(format!("unexpected {all:?}")),
                     (word, None) => number(word, wanted),
@@ -135,7 +141,11 @@ impl<'a> Reader<'a> {
                     };
                     let code: String = chars.by_ref().take(digits).map(|(_, c)| c).collect();
                     let code = u32::from_str_radix(&code, 16).ok().filter(|_| code.len() == digits);
-                    text.push(code.and_then(char::from_u32).filter(|c| *c != '\0').ok_or("has a bad \\u")?);
+                    text.push(
+                        code.and_then(char::from_u32)
+                            .filter(|c| *c != '\0')
+                            .ok_or("has a bad \\u")?,
+                    );
                 }
                 c => text.push(c),
             }
@@ -143,15 +153,17 @@ impl<'a> Reader<'a> {
         Err("has a text without an end".to_owned())
     }
 
-    fn array(&mut self, wanted: Option<&str>) -> Result<Value, String> {
+    fn array(&mut self, wanted: Option<&str>) -> Result<PropertyValue, String> {
         let element = match wanted {
-            Some(wanted) => Some(wanted.strip_prefix('a').ok_or_else(|| not_of_type(wanted, "an array"))?),
+            Some(wanted) => {
+                Some(wanted.strip_prefix('a').ok_or_else(|| not_of_type(wanted, "an array"))?)
+            }
             None => None,
         };
         self.elements('[', ']', element, |reader, wanted| reader.value(wanted))
     }
 
-    fn dictionary(&mut self, wanted: Option<&str>) -> Result<Value, String> {
+    fn dictionary(&mut self, wanted: Option<&str>) -> Result<PropertyValue, String> {
         let element = match wanted {
             Some(wanted) => {
                 let entry = wanted.strip_prefix('a').filter(|entry| entry.starts_with('{'));
@@ -164,7 +176,7 @@ impl<'a> Reader<'a> {
             let key = reader.value(types.map(|(key, _)| key))?;
             reader.expect(':')?;
             let value = reader.value(types.map(|(_, value)| value))?;
-            Ok(Value::Entry(Box::new((key, value))))
+            Ok(PropertyValue::Entry(Box::new((key, value))))
         })
     }
 
@@ -174,31 +186,34 @@ impl<'a> Reader<'a> {
         open: char,
         close: char,
         wanted: Option<&str>,
-        one: impl Fn(&mut Self, Option<&str>) -> Result<Value, String>,
-    ) -> Result<Value, String> {
+        one: impl Fn(&mut Self, Option<&str>) -> Result<PropertyValue, String>,
+    ) -> Result<PropertyValue, String> {
         if let Some(element) = wanted {
             let values = self.list(open, close, |reader| one(reader, Some(element)))?;
-            return Ok(Value::Array(element.to_owned(), values));
+            return Ok(PropertyValue::Array(element.to_owned(), values));
         }
         let start = *self;
         let values = self.list(open, close, |reader| one(reader, None))?;
-        let mut types: Vec<String> = values.iter().map(Value::signature).collect();
+        let mut types: Vec<String> = values.iter().map(PropertyValue::signature).collect();
         types.dedup();
         match <[String; 1]>::try_from(types) {
-            Ok([element]) => Ok(Value::Array(element, values)),
-            Err(types) if types.is_empty() => Err("is empty, and so of no type; write @as [] or the like".to_owned()),
+            Ok([element]) => Ok(PropertyValue::Array(element, values)),
+            Err(types) if types.is_empty() => {
+                Err("is empty, and so of no type; write @as [] or the like".to_owned())
+            }
             Err(types) => types
                 .into_iter()
                 .find_map(|element| {
                     *self = start;
-                    let values = self.list(open, close, |reader| one(reader, Some(&element))).ok()?;
-                    Some(Value::Array(element, values))
+                    let values =
+                        self.list(open, close, |reader| one(reader, Some(&element))).ok()?;
+                    Some(PropertyValue::Array(element, values))
                 })
                 .ok_or_else(|| "has elements of different types".to_owned()),
         }
     }
 
-    fn tuple(&mut self, wanted: Option<&str>) -> Result<Value, String> {
+    fn tuple(&mut self, wanted: Option<&str>) -> Result<PropertyValue, String> {
         let mut types = match wanted {
             Some(wanted) => {
                 let inner = wanted.strip_prefix('(').and_then(|inner| inner.strip_suffix(')'));
@@ -207,11 +222,17 @@ impl<'a> Reader<'a> {
             None => None,
         };
         let fields = self.list('(', ')', |reader| {
-            let next = types.map(|types| split_signature(types).ok_or("has too many fields in a tuple")).transpose()?;
+            let next = types
+                .map(|types| split_signature(types).ok_or("has too many fields in a tuple"))
+                .transpose()?;
             types = next.map(|(_, rest)| rest);
             reader.value(next.map(|(first, _)| first))
         })?;
-        if fields.is_empty() { Err("has an empty tuple".to_owned()) } else { Ok(Value::Struct(fields)) }
+        if fields.is_empty() {
+            Err("has an empty tuple".to_owned())
+        } else {
+            Ok(PropertyValue::Struct(fields))
+        }
     }
 
     /// Values between brackets, with commas; one may stand before the end.
@@ -219,8 +240,8 @@ impl<'a> Reader<'a> {
         &mut self,
         open: char,
         close: char,
-        mut one: impl FnMut(&mut Self) -> Result<Value, String>,
-    ) -> Result<Vec<Value>, String> {
+        mut one: impl FnMut(&mut Self) -> Result<PropertyValue, String>,
+    ) -> Result<Vec<PropertyValue>, String> {
         self.expect(open)?;
         let mut values = Vec::new();
         while !self.take(close) {
@@ -252,21 +273,23 @@ fn escaped(c: char) -> Option<char> {
     })
 }
 
-fn text(text: String, wanted: Option<&str>) -> Result<Value, String> {
+fn text(text: String, wanted: Option<&str>) -> Result<PropertyValue, String> {
     if text.contains('\0') {
         return Err("has a zero byte".to_owned());
     }
     match wanted {
-        Some("o") if is_path(&text) => Ok(Value::Path(text)),
+        Some("o") if is_path(&text) => Ok(PropertyValue::Path(text)),
         Some("o") => Err(format!("{text:?} is no object path")),
-        Some("g") if is_signature(&text) => Ok(Value::Signature(text)),
+        Some("g") if is_signature(&text) => Ok(PropertyValue::Signature(text)),
         Some("g") => Err(format!("{text:?} is no signature")),
-        _ => Ok(Value::Text(text)),
+        _ => Ok(PropertyValue::Text(text)),
     }
 }
 
 fn is_path(text: &str) -> bool {
-    let part = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let part = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
     text == "/" || text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(part))
 }
 
@@ -278,23 +301,27 @@ fn is_signature(mut text: &str) -> bool {
 }
 
 /// A number of the wanted type; without one, a double if it has a fraction, otherwise an int32.
-fn number(word: &str, wanted: Option<&str>) -> Result<Value, String> {
+fn number(word: &str, wanted: Option<&str>) -> Result<PropertyValue, String> {
     let hexadecimal = word.trim_start_matches(['+', '-']).starts_with("0x");
-    let fraction = !hexadecimal && (word.contains(['.', 'e', 'E']) || matches!(word, "inf" | "-inf" | "nan"));
+    let fraction =
+        !hexadecimal && (word.contains(['.', 'e', 'E']) || matches!(word, "inf" | "-inf" | "nan"));
     let kind = wanted.unwrap_or(if fraction { "d" } else { "i" });
     let range = || format!("{word} is out of the range of type {kind:?}");
     if kind == "d" {
-        return word.parse().map(Value::Double).map_err(|_| format!("{word:?} is no number"));
+        return word
+            .parse()
+            .map(PropertyValue::Double)
+            .map_err(|_| format!("{word:?} is no number"));
     }
     let whole = integer(word).ok_or_else(|| format!("{word:?} is no value of type {kind:?}"))?;
     Ok(match kind {
-        "y" => Value::Byte(whole.try_into().map_err(|_| range())?),
-        "n" => Value::Int16(whole.try_into().map_err(|_| range())?),
-        "q" => Value::Uint16(whole.try_into().map_err(|_| range())?),
-        "i" => Value::Int32(whole.try_into().map_err(|_| range())?),
-        "u" => Value::Uint32(whole.try_into().map_err(|_| range())?),
-        "x" => Value::Int64(whole.try_into().map_err(|_| range())?),
-        "t" => Value::Uint64(whole.try_into().map_err(|_| range())?),
+        "y" => PropertyValue::Byte(whole.try_into().map_err(|_| range())?),
+        "n" => PropertyValue::Int16(whole.try_into().map_err(|_| range())?),
+        "q" => PropertyValue::Uint16(whole.try_into().map_err(|_| range())?),
+        "i" => PropertyValue::Int32(whole.try_into().map_err(|_| range())?),
+        "u" => PropertyValue::Uint32(whole.try_into().map_err(|_| range())?),
+        "x" => PropertyValue::Int64(whole.try_into().map_err(|_| range())?),
+        "t" => PropertyValue::Uint64(whole.try_into().map_err(|_| range())?),
         kind => return Err(format!("{word} is no value of type {kind:?}")),
     })
 }
@@ -320,38 +347,70 @@ fn integer(word: &str) -> Option<i128> {
 #[cfg(test)]
 mod tests {
     use super::parse;
-    use crate::plan::systemd::value::Value;
+    use crate::plan::systemd::value::PropertyValue;
 
     #[test]
     fn values_are_read_with_their_types() {
-        let texts = |list: &[&str]| Value::Array("s".into(), list.iter().copied().map(Value::text).collect());
+        let texts = |list: &[&str]| {
+            PropertyValue::Array(
+                "s".into(),
+                list.iter().copied().map(PropertyValue::text).collect(),
+            )
+        };
         for (text, value) in [
-            ("true", Value::Bool(true)),
-            ("7", Value::Int32(7)),
-            ("-0x10", Value::Int32(-16)),
-            ("010", Value::Int32(8)),
-            (" uint64 30000000 ", Value::Uint64(30_000_000)),
-            ("byte 0xff", Value::Byte(255)),
-            ("234.5", Value::Double(234.5)),
-            ("double 3", Value::Double(3.0)),
-            ("'inactive-or-failed'", Value::text("inactive-or-failed")),
-            (r#""it's \u00e9 \t\\""#, Value::text("it's é \t\\")),
-            ("objectpath '/a/b_1'", Value::Path("/a/b_1".into())),
-            ("signature 'a{sv}'", Value::Signature("a{sv}".into())),
+            ("true", PropertyValue::Bool(true)),
+            ("7", PropertyValue::Int32(7)),
+            ("-0x10", PropertyValue::Int32(-16)),
+            ("010", PropertyValue::Int32(8)),
+            (" uint64 30000000 ", PropertyValue::Uint64(30_000_000)),
+            ("byte 0xff", PropertyValue::Byte(255)),
+            ("234.5", PropertyValue::Double(234.5)),
+            ("double 3", PropertyValue::Double(3.0)),
+            ("'inactive-or-failed'", PropertyValue::text("inactive-or-failed")),
+            (r#""it's \u00e9 \t\\""#, PropertyValue::text("it's é \t\\")),
+            ("objectpath '/a/b_1'", PropertyValue::Path("/a/b_1".into())),
+            ("signature 'a{sv}'", PropertyValue::Signature("a{sv}".into())),
             ("['a', 'b',]", texts(&["a", "b"])),
             ("@as []", texts(&[])),
-            ("[1, int64 2]", Value::Array("x".into(), vec![Value::Int64(1), Value::Int64(2)])),
-            ("@aay [[], [1]]", Value::Array("ay".into(), vec![Value::bytes(&[]), Value::bytes(&[1])])),
-            ("<'x'>", Value::Variant(Box::new(Value::text("x")))),
+            (
+                "[1, int64 2]",
+                PropertyValue::Array(
+                    "x".into(),
+                    vec![PropertyValue::Int64(1), PropertyValue::Int64(2)],
+                ),
+            ),
+            (
+                "@aay [[], [1]]",
+                PropertyValue::Array(
+                    "ay".into(),
+                    vec![PropertyValue::bytes(&[]), PropertyValue::bytes(&[1])],
+                ),
+            ),
+            ("<'x'>", PropertyValue::Variant(Box::new(PropertyValue::text("x")))),
             (
                 "[('/dev/null', 'rw')]",
-                Value::Array("(ss)".into(), vec![Value::Struct(vec![Value::text("/dev/null"), Value::text("rw")])]),
+                PropertyValue::Array(
+                    "(ss)".into(),
+                    vec![PropertyValue::Struct(vec![
+                        PropertyValue::text("/dev/null"),
+                        PropertyValue::text("rw"),
+                    ])],
+                ),
             ),
             (
                 "{'a': uint16 1}",
-                Value::Array("{sq}".into(), vec![Value::Entry(Box::new((Value::text("a"), Value::Uint16(1))))]),
+                PropertyValue::Array(
+                    "{sq}".into(),
+                    vec![PropertyValue::Entry(Box::new((
+                        PropertyValue::text("a"),
+                        PropertyValue::Uint16(1),
+                    )))],
+                ),
             ),
-            ("@(st) ('x', 5)", Value::Struct(vec![Value::text("x"), Value::Uint64(5)])),
+            (
+                "@(st) ('x', 5)",
+                PropertyValue::Struct(vec![PropertyValue::text("x"), PropertyValue::Uint64(5)]),
+            ),
         ] {
             assert_eq!(parse(text), Ok(value), "{text}");
         }

@@ -2,7 +2,7 @@
 
 /// A value of a unit's property (D-Bus specification, "Type system").
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum PropertyValue {
     /// `y`
     Byte(u8),
     /// `b`
@@ -28,23 +28,25 @@ pub enum Value {
     /// `g`
     Signature(String),
     /// `a` and the signature of an element.
-    Array(String, Vec<Value>),
+    Array(String, Vec<PropertyValue>),
     /// `{…}`: an entry of a dictionary, which is an array of them.
-    Entry(Box<(Value, Value)>),
+    Entry(Box<(PropertyValue, PropertyValue)>),
     /// `(…)`
-    Struct(Vec<Value>),
+    Struct(Vec<PropertyValue>),
     /// `v`
-    Variant(Box<Value>),
+    Variant(Box<PropertyValue>),
 }
 
-impl Value {
+impl PropertyValue {
     /// The type as D-Bus writes it.
     #[must_use]
     pub fn signature(&self) -> String {
         match self {
             Self::Array(element, _) => format!("a{element}"),
             Self::Entry(entry) => format!("{{{}{}}}", entry.0.signature(), entry.1.signature()),
-            Self::Struct(fields) => format!("({})", fields.iter().map(Self::signature).collect::<String>()),
+            Self::Struct(fields) => {
+                format!("({})", fields.iter().map(Self::signature).collect::<String>())
+            }
             basic => basic.code().to_string(),
         }
     }
@@ -84,7 +86,8 @@ impl Value {
     }
 }
 
-/// Cuts the first complete type off a signature: `a{sv}u` is `a{sv}` and `u`. `None` when there is none.
+/// Cuts the first complete type off a signature: `a{sv}u` is `a{sv}` and `u`. `None` when there is
+/// none.
 #[must_use]
 pub fn split_signature(signature: &str) -> Option<(&str, &str)> {
     let bytes = signature.as_bytes();
@@ -95,7 +98,8 @@ pub fn split_signature(signature: &str) -> Option<(&str, &str)> {
             b'(' | b'{' => depth += 1,
             b')' | b'}' => depth = depth.checked_sub(1)?,
             b'a' => {}
-            b'y' | b'b' | b'n' | b'q' | b'i' | b'u' | b'x' | b't' | b'd' | b's' | b'o' | b'g' | b'v' => {}
+            b'y' | b'b' | b'n' | b'q' | b'i' | b'u' | b'x' | b't' | b'd' | b's' | b'o' | b'g'
+            | b'v' => {}
             _ => return None,
         }
         if depth == 0 {
@@ -107,15 +111,21 @@ pub fn split_signature(signature: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Value, split_signature};
+    use super::{PropertyValue, split_signature};
 
     #[test]
     fn types_are_written_as_d_bus_writes_them() {
-        let entry = Value::Entry(Box::new((Value::text("a"), Value::Variant(Box::new(Value::Byte(1))))));
+        let entry = PropertyValue::Entry(Box::new((
+            PropertyValue::text("a"),
+            PropertyValue::Variant(Box::new(PropertyValue::Byte(1))),
+        )));
         for (value, signature) in [
-            (Value::bytes(&[1]), "ay"),
-            (Value::Struct(vec![Value::text(""), Value::Bool(true)]), "(sb)"),
-            (Value::Array(entry.signature(), vec![entry]), "a{sv}"),
+            (PropertyValue::bytes(&[1]), "ay"),
+            (
+                PropertyValue::Struct(vec![PropertyValue::text(""), PropertyValue::Bool(true)]),
+                "(sb)",
+            ),
+            (PropertyValue::Array(entry.signature(), vec![entry]), "a{sv}"),
         ] {
             assert_eq!(value.signature(), signature);
         }

@@ -2,9 +2,11 @@
 
 use std::io::{Read as _, Seek as _};
 
-use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
+use libseccomp::{
+    ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall,
+};
 
-use crate::seccomp::{Action, Arch, Call, Comparison, Insn, Operator, Profile, Rule};
+use crate::seccomp::{Action, Arch, Comparison, Insn, Operator, Profile, Rule, Syscall};
 
 fn scmp_arch(arch: Arch) -> ScmpArch {
     match arch {
@@ -67,7 +69,8 @@ pub fn libseccomp_program(profile: &Profile) -> Result<Vec<Insn>, libseccomp::er
             continue;
         }
         let all: Vec<ScmpArgCompare> = comparisons.iter().map(scmp_comparison).collect();
-        let is_repeated = (0..6).any(|at| comparisons.iter().filter(|one| one.argument == at).count() > 1);
+        let is_repeated =
+            (0..6).any(|at| comparisons.iter().filter(|one| one.argument == at).count() > 1);
         for call in calls {
             let Ok(number) = ScmpSyscall::from_name(call.name()) else { continue };
             for together in all.chunks(if is_repeated { 1 } else { all.len().max(1) }) {
@@ -93,13 +96,13 @@ pub fn libseccomp_program(profile: &Profile) -> Result<Vec<Insn>, libseccomp::er
 }
 
 /// Whether libseccomp has heard of the call; distributions ship it years behind the kernel.
-pub fn is_known_to_libseccomp(call: Call) -> bool {
+pub fn is_known_to_libseccomp(call: Syscall) -> bool {
     ScmpSyscall::from_name(call.name()).is_ok()
 }
 
-/// What libseccomp has for the number of the call. `None` where it knows of none, and for the calls that may be carried
-/// by `socketcall` or `ipc`: it has them below zero.
-pub fn libseccomp_number(call: Call, arch: Arch) -> Option<u32> {
+/// What libseccomp has for the number of the call. `None` where it knows of none, and for the calls
+/// that may be carried by `socketcall` or `ipc`: it has them below zero.
+pub fn libseccomp_number(call: Syscall, arch: Arch) -> Option<u32> {
     let number = ScmpSyscall::from_name_by_arch(call.name(), scmp_arch(arch)).ok()?;
     u32::try_from(i32::from(number)).ok()
 }

@@ -1,6 +1,9 @@
 //! What the judge is asked about.
 
-use super::{Action, Arch, BeyondProfile, Call, Comparison, Operator, Profile, Rule, is_known_to_libseccomp};
+use super::{
+    Action, Arch, BeyondProfile, Comparison, Operator, Profile, Rule, Syscall,
+    is_known_to_libseccomp,
+};
 
 const EPERM: Action = Action::Errno(1);
 const EACCES: Action = Action::Errno(13);
@@ -15,12 +18,17 @@ fn masked(argument: u8, mask: u64, value: u64) -> Comparison {
 }
 
 fn rule(action: Action, names: &[&str], comparisons: &[Comparison]) -> Rule {
-    let calls = names.iter().map(|name| Call::from_name(name).unwrap()).collect();
+    let calls = names.iter().map(|name| Syscall::from_name(name).unwrap()).collect();
     Rule { calls, action, comparisons: comparisons.to_vec() }
 }
 
 fn profile(default: Action, architectures: &[Arch], rules: Vec<Rule>) -> Profile {
-    Profile { default, architectures: architectures.to_vec(), rules, beyond: BeyondProfile::Default }
+    Profile {
+        default,
+        architectures: architectures.to_vec(),
+        rules,
+        beyond: BeyondProfile::Default,
+    }
 }
 
 /// What Docker's default profile does not allow without a capability.
@@ -71,15 +79,16 @@ const DOCKER_DENIES: [&str; 41] = [
 /// A profile in the shape of Docker's default: about 360 names allowed, and a few under conditions.
 pub fn docker_like() -> Profile {
     // This one was not for x32 when the libseccomp of Debian 12 was made.
-    let is_new_to_x32 = |call: &Call| call.name() == "map_shadow_stack";
-    let has_32_bit = |call: &Call| call.number(Arch::X86_64).is_some() || call.number(Arch::X86).is_some();
-    let is_allowed = |call: &Call| {
+    let is_new_to_x32 = |call: &Syscall| call.name() == "map_shadow_stack";
+    let has_32_bit =
+        |call: &Syscall| call.number(Arch::X86_64).is_some() || call.number(Arch::X86).is_some();
+    let is_allowed = |call: &Syscall| {
         has_32_bit(call)
             && !DOCKER_DENIES.contains(&call.name())
             && !is_new_to_x32(call)
             && is_known_to_libseccomp(*call)
     };
-    let allowed: Vec<Call> = Call::all().filter(is_allowed).take(355).collect();
+    let allowed: Vec<Syscall> = Syscall::all().filter(is_allowed).take(355).collect();
     let mut rules = vec![
         Rule { calls: allowed, action: Action::Allow, comparisons: Vec::new() },
         rule(Action::Allow, &["process_vm_readv", "process_vm_writev", "ptrace"], &[]),
@@ -116,17 +125,25 @@ pub fn all() -> Vec<(&'static str, Profile)> {
                 EPERM,
                 architectures,
                 vec![
-                    rule(Action::Allow, &["read", "write", "openat", "rt_sigaction", "socketcall", "set_tls"], &[]),
+                    rule(
+                        Action::Allow,
+                        &["read", "write", "openat", "rt_sigaction", "socketcall", "set_tls"],
+                        &[],
+                    ),
                     rule(Action::Log, &["ioctl", "execve"], &[on(1, Eq, 0x5401)]),
                 ],
             ),
         ));
     }
-    for (operator, name) in [(Eq, "eq"), (Ne, "ne"), (Lt, "lt"), (Le, "le"), (Gt, "gt"), (Ge, "ge")] {
-        let values = [0, 1, 0x7fff_ffff, 0xffff_ffff, 0x1_0000_0000, large, 0xffff_ffff_0000_0000, u64::MAX];
+    for (operator, name) in [(Eq, "eq"), (Ne, "ne"), (Lt, "lt"), (Le, "le"), (Gt, "gt"), (Ge, "ge")]
+    {
+        let values =
+            [0, 1, 0x7fff_ffff, 0xffff_ffff, 0x1_0000_0000, large, 0xffff_ffff_0000_0000, u64::MAX];
         let rules = ["read", "write", "open", "close", "stat", "fstat", "lstat", "poll"];
-        let rules =
-            rules.iter().zip(values).map(|(call, value)| rule(Action::Trap, &[call], &[on(2, operator, value)]));
+        let rules = rules
+            .iter()
+            .zip(values)
+            .map(|(call, value)| rule(Action::Trap, &[call], &[on(2, operator, value)]));
         profiles.push((name, profile(Action::Allow, &X86_FAMILY, rules.collect())));
     }
     profiles.extend(mixed(large));
@@ -146,7 +163,11 @@ fn mixed(large: u64) -> Vec<(&'static str, Profile)> {
     ];
     let several = vec![
         rule(Action::Allow, &["openat"], &[on(0, Eq, 1), on(1, Ne, 2), on(5, Eq, large)]),
-        rule(Action::Allow, &["mmap"], &[on(2, Lt, large), on(3, Ge, 7), on(1, Gt, large), on(0, Le, 9)]),
+        rule(
+            Action::Allow,
+            &["mmap"],
+            &[on(2, Lt, large), on(3, Ge, 7), on(1, Gt, large), on(0, Le, 9)],
+        ),
         rule(Action::Allow, &["dup3"], &[on(0, Eq, 1), on(0, Eq, 3)]),
         rule(Action::Allow, &["socket"], &[on(0, Eq, 2), on(1, Eq, 1)]),
         rule(Action::Allow, &["semget", "shmat", "sendmsg", "accept"], &[]),
@@ -182,7 +203,8 @@ fn mixed(large: u64) -> Vec<(&'static str, Profile)> {
         rule(Action::Notify, &["mkdir"], &[]),
         rule(Action::KillThread, &["mmap"], &[on(2, Eq, 7)]),
     ];
-    let deny = ["mount", "umount2", "ptrace", "kexec_load", "bpf", "setns", "unshare", "socket", "keyctl"];
+    let deny =
+        ["mount", "umount2", "ptrace", "kexec_load", "bpf", "setns", "unshare", "socket", "keyctl"];
     vec![
         ("masks", profile(Action::Allow, &X86_FAMILY, masks)),
         ("several arguments", profile(EPERM, &X86_FAMILY, several)),
@@ -196,7 +218,8 @@ fn mixed(large: u64) -> Vec<(&'static str, Profile)> {
     ]
 }
 
-/// A call that libseccomp answers otherwise, or a profile that it refuses, and why that is not followed.
+/// A call that libseccomp answers otherwise, or a profile that it refuses, and why that is not
+/// followed.
 pub struct Deliberate {
     pub why: &'static str,
     pub profile: Profile,
@@ -208,14 +231,21 @@ pub struct Deliberate {
 pub fn deliberate() -> Vec<Deliberate> {
     use Operator::{Eq, Ge, Gt, Le, Lt, Ne};
     let on_read = |why, rules: &[(Action, &[Comparison])], arguments, verdict| {
-        let rules = rules.iter().map(|(action, comparisons)| rule(*action, &["read"], comparisons)).collect();
+        let rules = rules
+            .iter()
+            .map(|(action, comparisons)| rule(*action, &["read"], comparisons))
+            .collect();
         Deliberate { why, profile: profile(EPERM, &[], rules), number: 0, arguments, verdict }
     };
     let high = 1 << 32;
     vec![
         on_read(
             "it looks at the low half of argument 3 where the second rule needs the high half",
-            &[(Action::Log, &[on(3, Lt, 2 * high)]), (Action::Allow, &[on(1, Le, 5)]), (EACCES, &[on(3, Le, 1)])],
+            &[
+                (Action::Log, &[on(3, Lt, 2 * high)]),
+                (Action::Allow, &[on(1, Le, 5)]),
+                (EACCES, &[on(3, Le, 1)]),
+            ],
             [0, 0, 0, 2, 0, 0],
             Action::Log,
         ),
@@ -243,13 +273,20 @@ pub fn deliberate() -> Vec<Deliberate> {
         ),
         on_read(
             "the condition on argument 1 of the second rule leaks into the first",
-            &[(Action::Allow, &[on(0, Gt, 5), on(1, Eq, 1)]), (Action::Log, &[on(0, Gt, 50), on(1, Eq, 2)])],
+            &[
+                (Action::Allow, &[on(0, Gt, 5), on(1, Eq, 1)]),
+                (Action::Log, &[on(0, Gt, 50), on(1, Eq, 2)]),
+            ],
             [20, 2, 0, 0, 0, 0],
             EPERM,
         ),
         on_read(
             "it refuses contradictions that a rule without conditions settles",
-            &[(Action::Trap, &[on(0, Eq, 1)]), (Action::Log, &[on(0, Eq, 1)]), (Action::Allow, &[])],
+            &[
+                (Action::Trap, &[on(0, Eq, 1)]),
+                (Action::Log, &[on(0, Eq, 1)]),
+                (Action::Allow, &[]),
+            ],
             [1, 0, 0, 0, 0, 0],
             Action::Allow,
         ),
@@ -272,7 +309,8 @@ impl Random {
     }
 }
 
-/// Keeps random rules out of the way of what libseccomp gets wrong, which `deliberate_differences` shows.
+/// Keeps random rules out of the way of what libseccomp gets wrong, which `deliberate_differences`
+/// shows.
 fn apart(operator: Operator, value: u64) -> u64 {
     match operator {
         // Never two with the same high half, nor the value of a "less".
@@ -287,7 +325,8 @@ fn apart(operator: Operator, value: u64) -> u64 {
     }
 }
 
-/// A profile whose rules collide often. Only equality is combined over several arguments, for the same reason.
+/// A profile whose rules collide often. Only equality is combined over several arguments, for the
+/// same reason.
 pub fn random(random: &mut Random) -> Profile {
     use Operator::{Eq, Ge, Gt, Le, Lt, MaskedEq, Ne};
     let values = [0, 1, 2, 5, 0xff, 0xffff_ffff, 0x1_0000_0001, 0x1_0000_0002, 0x2_0000_0000];
@@ -297,19 +336,21 @@ pub fn random(random: &mut Random) -> Profile {
     let mut rules = Vec::new();
     for _ in 0..=random.below(12) {
         let several = random.below(3) == 0;
-        let operators: &[Operator] = if several { &[Eq, MaskedEq] } else { &[Eq, MaskedEq, greater, Lt, Le, Ne] };
+        let operators: &[Operator] =
+            if several { &[Eq, MaskedEq] } else { &[Eq, MaskedEq, greater, Lt, Le, Ne] };
         let first = if several { 0 } else { random.below(4) };
-        let comparisons: Vec<Comparison> = (first..=if several { 1 + random.below(2) } else { first })
-            .map(|argument| {
-                let operator = random.among(operators);
-                Comparison {
-                    argument: u8::try_from(argument).unwrap(),
-                    operator,
-                    value: apart(operator, random.among(&values)),
-                    value_two: random.among(&values),
-                }
-            })
-            .collect();
+        let comparisons: Vec<Comparison> =
+            (first..=if several { 1 + random.below(2) } else { first })
+                .map(|argument| {
+                    let operator = random.among(operators);
+                    Comparison {
+                        argument: u8::try_from(argument).unwrap(),
+                        operator,
+                        value: apart(operator, random.among(&values)),
+                        value_two: random.among(&values),
+                    }
+                })
+                .collect();
         rules.push(rule(random.among(&actions), &[random.among(&calls)], &comparisons));
     }
     let architectures = random.among(&[&X86_FAMILY[..], &[], &[Arch::X86]]);

@@ -2,19 +2,31 @@
 
 /// Test name and reason, sorted by name.
 pub const REASONS: &[(&str, &str)] = &[
-    ("attack_births::nothing_is_found_in_what_create_makes", "runc's processes are dumpable on the host"),
+    (
+        "attack_births::nothing_is_found_in_what_create_makes",
+        "runc's processes are dumpable on the host",
+    ),
     (
         "attack_births::nothing_is_found_in_what_exec_makes",
         "runc's processes are dumpable, and looked into now and then",
     ),
-    ("attack_births::nothing_is_found_in_what_maps_the_ids_of_a_mount", "runc 1.1 has no id-mapped mounts"),
-    ("attack_births::nothing_is_found_in_what_run_makes", "runc's processes are dumpable on the host"),
+    (
+        "attack_births::nothing_is_found_in_what_maps_the_ids_of_a_mount",
+        "runc 1.1 has no id-mapped mounts",
+    ),
+    (
+        "attack_births::nothing_is_found_in_what_run_makes",
+        "runc's processes are dumpable on the host",
+    ),
     (
         "attack_exec::a_container_cannot_look_into_an_init_that_joins_its_namespaces",
         "runc 1.1 cannot join a user namespace without mappings",
     ),
     ("attack_races::dev_stays_inside", "runc 1.1 has CVE-2026-41579"),
-    ("attack_races::devices_are_made_inside", "runc 1.1 has CVE-2026-41579, and loses the race now and then"),
+    (
+        "attack_races::devices_are_made_inside",
+        "runc 1.1 has CVE-2026-41579, and loses the race now and then",
+    ),
     ("attack_races::masks_are_the_hosts_null", "runc 1.1 has CVE-2025-31133"),
     ("attack_races::mounts_stay_inside", "runc 1.1 has CVE-2024-45310"),
     ("attack_races::no_device_is_copied_up", "runc 1.1 opens what may be a device by now"),
@@ -30,15 +42,27 @@ pub const REASONS: &[(&str, &str)] = &[
         "attack_size::cgroups_that_a_container_has_nested_deep_are_removed",
         "runc finds cgroups by their paths, and leaves what is too deep for one",
     ),
-    ("attack_symlinks::a_sysctl_is_not_written_to_the_image", "runc writes to whatever is at /proc in the container"),
+    (
+        "attack_symlinks::a_sysctl_is_not_written_to_the_image",
+        "runc writes to whatever is at /proc in the container",
+    ),
     (
         "attack_symlinks::fifos_and_sockets_in_the_place_of_files_do_no_harm",
         "runc opens /etc/passwd whatever it is, and waits",
     ),
     ("attack_symlinks::links_are_copied_as_links", "runc copies no fifos"),
-    ("attack_symlinks::no_device_in_the_place_of_passwd_is_opened", "runc 1.1 opens /etc/passwd whatever it is"),
-    ("attack_symlinks::no_way_of_writing_it_mounts_over_proc", "runc 1.1 does not see through a link to /proc"),
+    (
+        "attack_symlinks::no_device_in_the_place_of_passwd_is_opened",
+        "runc 1.1 opens /etc/passwd whatever it is",
+    ),
+    (
+        "attack_symlinks::no_way_of_writing_it_mounts_over_proc",
+        "runc 1.1 does not see through a link to /proc",
+    ),
     ("attack_symlinks::places_of_mounts_and_devices_may_be_links", "runc 1.1 has CVE-2026-41579"),
     ("attack_symlinks::the_images_null_is_nobodys", "runc 1.1 has CVE-2025-31133"),
-    ("security::a_fifo_in_the_place_of_a_file_does_not_hang_the_runtime", "runc opens it, and waits"),
+    (
+        "security::a_fifo_in_the_place_of_a_file_does_not_hang_the_runtime",
+        "runc opens it, and waits",
+    ),
 ];

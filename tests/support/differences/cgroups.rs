@@ -3,7 +3,10 @@
 /// Test name and reason, sorted by name.
 pub const REASONS: &[(&str, &str)] = &[
     ("cgroup::a_cgroup_with_processes_in_it_is_refused", "runc 1.1 only warns"),
-    ("cgroup::all_processes_die_with_the_container_on_v2", "runc 1.1 gives up on dying processes now and then"),
+    (
+        "cgroup::all_processes_die_with_the_container_on_v2",
+        "runc 1.1 gives up on dying processes now and then",
+    ),
     (
         "cgroup::the_processes_of_a_threaded_cgroup_are_the_containers_on_v2",
         "runc refuses a cgroup that is threaded already, as it cannot list its processes",
@@ -17,20 +20,44 @@ pub const REASONS: &[(&str, &str)] = &[
     ("frozen::no_container_is_made_below_a_frozen_cgroup", "runc waits for ever"),
     ("frozen::no_container_is_made_below_a_frozen_cgroup_of_v2", "runc waits for ever"),
     ("frozen::nothing_is_started_or_run_below_a_frozen_cgroup", "runc waits for ever"),
-    ("intel_rdt::the_schemata_of_the_containers_group_are_in_its_statistics", "runc looks for the group by its config"),
+    (
+        "intel_rdt::the_schemata_of_the_containers_group_are_in_its_statistics",
+        "runc looks for the group by its config",
+    ),
     ("intel_rdt::values_of_the_wrong_type_are_refused", "runc 1.1 does not know all of the keys"),
-    ("intel_rdt::without_resctrl_it_is_refused", "runc 1.1 passes it over when it asks for no share"),
-    ("limit_values::a_pids_limit_of_0_is_one_process_since_version_1_3", "runc 1.1 takes 0 for none"),
-    ("limit_values::a_pids_limit_of_0_was_none_before_version_1_3", "newer ones take it for one process"),
+    (
+        "intel_rdt::without_resctrl_it_is_refused",
+        "runc 1.1 passes it over when it asks for no share",
+    ),
+    (
+        "limit_values::a_pids_limit_of_0_is_one_process_since_version_1_3",
+        "runc 1.1 takes 0 for none",
+    ),
+    (
+        "limit_values::a_pids_limit_of_0_was_none_before_version_1_3",
+        "newer ones take it for one process",
+    ),
     ("limit_values::shares_of_an_idle_cgroup_are_ignored_with_a_warning", "runc fails"),
     ("limits::a_container_starts_with_512_kib_of_memory", "runc needs twenty times as much"),
-    ("limits::a_limit_below_the_usage_is_refused_if_that_is_to_be_checked", "runc 1.1 does not know checkBeforeUpdate"),
+    (
+        "limits::a_limit_below_the_usage_is_refused_if_that_is_to_be_checked",
+        "runc 1.1 does not know checkBeforeUpdate",
+    ),
     ("limits::limits_are_updated", "runc 1.1 updates some of them only"),
     ("limits::limits_are_updated_on_v2", "runc 1.1 updates some of them only"),
     ("limits::limits_are_updated_with_systemd", "runc 1.1 updates some of them only"),
-    ("limits::limits_that_runc_lacks_are_set", "runc 1.1 does not know these, or converts them otherwise"),
-    ("limits::limits_that_runc_lacks_are_set_with_systemd", "runc 1.1 does not know these, or converts them otherwise"),
-    ("limits::networks_have_classes_and_priorities", "runc looks for cgroup v1 below /sys/fs/cgroup only"),
+    (
+        "limits::limits_that_runc_lacks_are_set",
+        "runc 1.1 does not know these, or converts them otherwise",
+    ),
+    (
+        "limits::limits_that_runc_lacks_are_set_with_systemd",
+        "runc 1.1 does not know these, or converts them otherwise",
+    ),
+    (
+        "limits::networks_have_classes_and_priorities",
+        "runc looks for cgroup v1 below /sys/fs/cgroup only",
+    ),
     ("openmetrics::a_stopped_container_has_no_metrics", "runc has no OpenMetrics"),
     ("openmetrics::an_unknown_format_is_refused", "runc has no OpenMetrics"),
     ("openmetrics::block_io_is_the_kernels", "runc has no OpenMetrics"),
@@ -44,15 +71,33 @@ pub const REASONS: &[(&str, &str)] = &[
     ("openmetrics::the_text_is_what_the_specification_says", "runc has no OpenMetrics"),
     ("openmetrics::throttling_is_the_kernels", "runc has no OpenMetrics"),
     ("openmetrics::without_a_limit_it_is_infinite", "runc has no OpenMetrics"),
-    ("rootless_cgroup::a_controller_that_is_not_delegated_is_named", "runc 1.1 says \"no such file or directory\""),
-    ("rootless_cgroup::no_cgroup_and_no_pid_namespace_is_a_warning", "runc 1.1.5 does not warn; newer ones do"),
-    ("rootless_cgroup::the_users_systemd_makes_the_cgroup", "an exec of runc 1.1 stays outside of the user's unit"),
+    (
+        "rootless_cgroup::a_controller_that_is_not_delegated_is_named",
+        "runc 1.1 says \"no such file or directory\"",
+    ),
+    (
+        "rootless_cgroup::no_cgroup_and_no_pid_namespace_is_a_warning",
+        "runc 1.1.5 does not warn; newer ones do",
+    ),
+    (
+        "rootless_cgroup::the_users_systemd_makes_the_cgroup",
+        "an exec of runc 1.1 stays outside of the user's unit",
+    ),
     ("systemd::no_unit_is_made_in_a_frozen_slice", "runc waits for ever"),
     ("systemd_limits::a_container_that_ceases_to_be_idle_stays_so", "runc leaves the unit idle"),
     ("systemd_limits::a_weight_of_an_idle_container_is_ignored", "runc fails"),
-    ("systemd_limits::an_update_that_fails_changes_nothing", "runc keeps what it had set before the failure"),
-    ("systemd_limits::limits_that_runc_does_not_tell_systemd_last_too", "runc does not tell them all"),
-    ("systemd_limits::the_usage_is_checked_before_systemd_hears_of_the_limit", "runc 1.1 does not check it"),
+    (
+        "systemd_limits::an_update_that_fails_changes_nothing",
+        "runc keeps what it had set before the failure",
+    ),
+    (
+        "systemd_limits::limits_that_runc_does_not_tell_systemd_last_too",
+        "runc does not tell them all",
+    ),
+    (
+        "systemd_limits::the_usage_is_checked_before_systemd_hears_of_the_limit",
+        "runc 1.1 does not check it",
+    ),
     ("update::a_pids_limit_of_0_leaves_one_process", "runc 1.1 takes 0 for none"),
     ("update::a_weight_of_an_idle_container_is_ignored_with_a_warning", "runc fails"),
     ("update::all_or_nothing", "runc keeps what was set before the failure"),
@@ -61,6 +106,12 @@ pub const REASONS: &[(&str, &str)] = &[
     ("update::cpu_burst_and_idle", "runc 1.1 does not have these flags"),
     ("update::flags_besides_a_file_are_refused", "runc ignores them"),
     ("update::keys_that_are_ignored_are_told", "runc takes keys in any case, and says nothing"),
-    ("update::the_mistake_in_a_file_is_located", "runc names Go types, and reads no further than the first object"),
-    ("update::without_limits_before_there_are_none_after_a_failure", "runc keeps what was set before the failure"),
+    (
+        "update::the_mistake_in_a_file_is_located",
+        "runc names Go types, and reads no further than the first object",
+    ),
+    (
+        "update::without_limits_before_there_are_none_after_a_failure",
+        "runc keeps what was set before the failure",
+    ),
 ];

@@ -9,7 +9,10 @@ pub const REASONS: &[(&str, &str)] = &[
         "checkpoint_flags::a_config_of_criu_that_an_image_may_have_brought_is_refused",
         "runc trusts whatever file the annotation names",
     ),
-    ("checkpoint_flags::a_mount_point_that_criu_would_take_for_another_is_refused", "runc 1.1 has CVE-2026-119101"),
+    (
+        "checkpoint_flags::a_mount_point_that_criu_would_take_for_another_is_refused",
+        "runc 1.1 has CVE-2026-119101",
+    ),
     ("checkpoint_flags::checkpoint_tells_criu_of_its_newer_flags", "runc 1.1 is older"),
     (
         "checkpoint_flags::restore_tells_criu_of_its_newer_flags",

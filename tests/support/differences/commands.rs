@@ -2,7 +2,10 @@
 
 /// Test name and reason, sorted by name.
 pub const REASONS: &[(&str, &str)] = &[
-    ("bad_input::another_major_version_of_the_specification_is_refused", "runc does not look at the version"),
+    (
+        "bad_input::another_major_version_of_the_specification_is_refused",
+        "runc does not look at the version",
+    ),
     ("check::a_cgroup_that_is_in_use_is_a_problem", "runc has no check"),
     ("check::a_check_changes_nothing", "runc has no check"),
     ("check::a_controller_that_is_not_there_is_a_problem", "runc has no check"),
@@ -30,11 +33,17 @@ pub const REASONS: &[(&str, &str)] = &[
     ("faults::a_fifo_is_never_waited_for", "runc opens whatever is there, and waits"),
     ("faults::a_full_cgroup_of_the_caller_is_an_error", "Go aborts without threads"),
     ("faults::a_full_state_directory_is_said_to_be_full", "runc 1.1 does not always say why"),
-    ("faults::a_state_that_cannot_be_read_is_an_error_and_can_be_put_right", "runc says EOF, and not of what"),
+    (
+        "faults::a_state_that_cannot_be_read_is_an_error_and_can_be_put_right",
+        "runc says EOF, and not of what",
+    ),
     ("faults::without_descriptors_it_is_said_that_there_are_none", "Go aborts without descriptors"),
     ("faults::without_processes_it_is_said_that_there_are_none", "Go aborts without threads"),
     ("features::annotations_that_may_do_harm_are_named", "runc 1.1 does not name them"),
-    ("features::claimed_mount_options_are_ours", "runc 1.1 claims options that it hands to the filesystem"),
+    (
+        "features::claimed_mount_options_are_ours",
+        "runc 1.1 claims options that it hands to the filesystem",
+    ),
     ("features::idmapped_mounts_are_claimed", "runc 1.1 has no id-mapped mounts"),
     ("features::what_came_with_version_1_3_is_claimed", "runc 1.1 is older"),
     ("hung::a_create_whose_hook_never_ends_ends_by_force", "runc 1.1 waits with it"),
@@ -49,21 +58,51 @@ pub const REASONS: &[(&str, &str)] = &[
     ("image::the_error_says_what_to_install", "runc knows nothing of images"),
     ("image::without_one_beside_ours_it_is_looked_for_in_path", "runc knows nothing of images"),
     ("kill::kill_kills_all_where_init_takes_nobody_along", "runc 1.1 kills init alone"),
-    ("killed::create_leaves_nothing_wherever_it_is_killed", "runc 1.1 forgets what a killed create has made"),
-    ("killed::create_with_everything_leaves_nothing_wherever_it_is_killed", "runc 1.1 forgets what it has made"),
-    ("killed::delete_leaves_nothing_wherever_it_is_killed", "runc 1.1 has threads, which the tracer does not follow"),
-    ("killed::exec_leaves_nothing_wherever_it_is_killed", "runc 1.1 has threads, which the tracer does not follow"),
-    ("killed::run_leaves_nothing_wherever_it_is_killed", "runc 1.1 forgets what a killed run has made"),
-    ("killed::run_on_v2_leaves_nothing_wherever_it_is_killed", "runc 1.1 forgets what a killed run has made"),
-    ("killed::start_leaves_nothing_wherever_it_is_killed", "runc 1.1 has threads, which the tracer does not follow"),
-    ("killed::the_id_is_free_again_after_a_killed_create_is_deleted", "runc 1.1 forgets what a killed create has made"),
+    (
+        "killed::create_leaves_nothing_wherever_it_is_killed",
+        "runc 1.1 forgets what a killed create has made",
+    ),
+    (
+        "killed::create_with_everything_leaves_nothing_wherever_it_is_killed",
+        "runc 1.1 forgets what it has made",
+    ),
+    (
+        "killed::delete_leaves_nothing_wherever_it_is_killed",
+        "runc 1.1 has threads, which the tracer does not follow",
+    ),
+    (
+        "killed::exec_leaves_nothing_wherever_it_is_killed",
+        "runc 1.1 has threads, which the tracer does not follow",
+    ),
+    (
+        "killed::run_leaves_nothing_wherever_it_is_killed",
+        "runc 1.1 forgets what a killed run has made",
+    ),
+    (
+        "killed::run_on_v2_leaves_nothing_wherever_it_is_killed",
+        "runc 1.1 forgets what a killed run has made",
+    ),
+    (
+        "killed::start_leaves_nothing_wherever_it_is_killed",
+        "runc 1.1 has threads, which the tracer does not follow",
+    ),
+    (
+        "killed::the_id_is_free_again_after_a_killed_create_is_deleted",
+        "runc 1.1 forgets what a killed create has made",
+    ),
     ("killed::the_process_in_between_does_not_die_unheard", "runc 1.1 has another"),
-    ("list::a_state_root_that_is_not_there_is_refused", "runc 1.1 takes any state root for an empty one"),
+    (
+        "list::a_state_root_that_is_not_there_is_refused",
+        "runc 1.1 takes any state root for an empty one",
+    ),
     ("logging::an_error_has_fields_for_programs", "runc has words only"),
     ("logging::an_error_says_what_to_do_where_we_know", "runc does not"),
     ("logging::debug_tells_how_long_each_phase_took", "runc does not"),
     ("run::pid_file_is_gone_when_the_program_does_not_run", "runc leaves it"),
-    ("run::run_kills_what_the_program_left_running", "runc 1.1 gives up on dying processes now and then"),
+    (
+        "run::run_kills_what_the_program_left_running",
+        "runc 1.1 gives up on dying processes now and then",
+    ),
     ("spec::a_link_is_not_followed", "runc writes where a dangling link points"),
     ("state_root::a_state_root_of_another_user_is_refused", "runc looks at no owner"),
     ("state_root::a_state_root_that_others_may_write_to_is_refused", "runc looks at no owner"),

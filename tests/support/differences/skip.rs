@@ -23,7 +23,8 @@ fn is_runc() -> bool {
     runtime::program().file_name().is_some_and(|name| name == "runc")
 }
 
-/// Whether to skip the test in which a function of this full name (`crate::module::test::here`) is defined.
+/// Whether to skip the test in which a function of this full name (`crate::module::test::here`) is
+/// defined.
 #[track_caller]
 pub fn skips(function: &str) -> bool {
     let name = function.split("::").skip(1).collect::<Vec<_>>().join("::");
@@ -50,7 +51,13 @@ fn every_difference_is_used() {
         let path = tests.join(module.replace("::", "/")).with_extension("rs");
         let source = runtime::read(&path);
         let body = source.split(&format!("fn {test}() {{\n")).nth(1).unwrap_or_default();
-        assert!(body.trim_start().starts_with("differs!();"), "{name} does not start with differs!()");
+        assert!(
+            body.trim_start().starts_with("differs!();"),
+            "{name} does not start with differs!()"
+        );
     }
-    assert!(AREAS.iter().all(|area| area.is_sorted()) && OF_CRUN.is_sorted(), "the lists are sorted by name");
+    assert!(
+        AREAS.iter().all(|area| area.is_sorted()) && OF_CRUN.is_sorted(),
+        "the lists are sorted by name"
+    );
 }

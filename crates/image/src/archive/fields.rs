@@ -10,7 +10,8 @@ use super::Time;
 /// Where the checksum is, which counts as spaces.
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 
-/// A number: octal digits, or, as GNU writes what is too long for that, two's complement with the first bit marking it.
+/// A number: octal digits, or, as GNU writes what is too long for that, two's complement with the
+/// first bit marking it.
 pub fn number(field: &[u8]) -> Result<i64> {
     let Some(first) = field.first().filter(|byte| **byte & 0x80 != 0) else {
         return octal(field);
@@ -39,7 +40,10 @@ fn octal(field: &[u8]) -> Result<i64> {
 /// An owner's number.
 pub fn id(field: &[u8]) -> Result<u32> {
     let number = number(field)?;
-    u32::try_from(number).ok().filter(|id| *id != u32::MAX).with_context(|| format!("{number} is not an id"))
+    u32::try_from(number)
+        .ok()
+        .filter(|id| *id != u32::MAX)
+        .with_context(|| format!("{number} is not an id"))
 }
 
 /// A time in whole seconds.
@@ -56,7 +60,10 @@ pub fn device(field: io::Result<Option<u32>>) -> Result<u32> {
 pub fn verify_checksum(header: &Header) -> Result<()> {
     let bytes = header.as_bytes();
     let expected = number(&bytes[CHECKSUM]).context("checksum")?;
-    let counted = bytes.iter().enumerate().map(|(at, byte)| if CHECKSUM.contains(&at) { b' ' } else { *byte });
+    let counted = bytes
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| if CHECKSUM.contains(&at) { b' ' } else { *byte });
     let unsigned: i64 = counted.clone().map(i64::from).sum();
     let signed: i64 = counted.map(|byte| i64::from(byte.cast_signed())).sum();
     if expected != unsigned && expected != signed {
@@ -83,7 +90,14 @@ mod tests {
         ] {
             assert_eq!(number(field).unwrap(), value, "{field:?}");
         }
-        for field in [&b"abc"[..], b"-1", b"+7", b"0x1", b"8", b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"] {
+        for field in [
+            &b"abc"[..],
+            b"-1",
+            b"+7",
+            b"0x1",
+            b"8",
+            b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        ] {
             assert!(number(field).is_err(), "{field:?}");
         }
     }

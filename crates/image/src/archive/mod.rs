@@ -1,9 +1,10 @@
 //! Tar archives as layers are written: a stream of entries with everything that belongs to them.
 //!
-//! The formats are those that Go's, GNU's and libarchive's writers use: v7, ustar, PAX and GNU, with GNU's long names
-//! and all four ways to write a sparse file. The `tar` crate knows where the fields of a header are; the rest is read
-//! here, because a layer is hostile: nothing is held in memory whose size the archive alone decides, a PAX record's
-//! value may contain any byte (a capability xattr often contains a newline), and the size of a PAX record counts.
+//! The formats are those that Go's, GNU's and libarchive's writers use: v7, ustar, PAX and GNU,
+//! with GNU's long names and all four ways to write a sparse file. The `tar` crate knows where the
+//! fields of a header are; the rest is read here, because a layer is hostile: nothing is held in
+//! memory whose size the archive alone decides, a PAX record's value may contain any byte (a
+//! capability xattr often contains a newline), and the size of a PAX record counts.
 
 mod fields;
 mod pax;
@@ -24,7 +25,8 @@ const BLOCK: usize = 512;
 /// The longest name, link target or set of PAX records, in bytes; Go's reader has the same limit.
 const LONGEST_TEXT: u64 = 1 << 20;
 
-/// A point in time as utimensat(2) takes it; the nanoseconds count forward from the second, before 1970 too.
+/// A point in time as utimensat(2) takes it; the nanoseconds count forward from the second, before
+/// 1970 too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Time {
     /// Seconds since 1970.
@@ -101,10 +103,12 @@ impl<R: BufRead> Archive<R> {
         Self { source, position: 0, left: 0, padding: 0, pieces: Vec::new() }
     }
 
-    /// The next entry; nothing at the end. What was not read of the previous one's content is passed over.
+    /// The next entry; nothing at the end. What was not read of the previous one's content is
+    /// passed over.
     ///
     /// # Errors
-    /// Those of reading; not a tar archive; a field that makes no sense; a kind of entry that layers cannot have.
+    /// Those of reading; not a tar archive; a field that makes no sense; a kind of entry that
+    /// layers cannot have.
     pub fn next_entry(&mut self) -> Result<Option<Entry>> {
         let mut before = Before::default();
         loop {
@@ -122,8 +126,8 @@ impl<R: BufRead> Archive<R> {
         }
     }
 
-    /// Hands the content of the present entry to `write`, with the offset where each part belongs; holes of a sparse
-    /// file are left out.
+    /// Hands the content of the present entry to `write`, with the offset where each part belongs;
+    /// holes of a sparse file are left out.
     ///
     /// # Errors
     /// Those of reading and writing; an archive that ends too early.
@@ -145,7 +149,8 @@ impl<R: BufRead> Archive<R> {
         Ok(())
     }
 
-    /// Reads one header; gives the entry if it is one, and otherwise keeps what it says of the next.
+    /// Reads one header; gives the entry if it is one, and otherwise keeps what it says of the
+    /// next.
     fn header(&mut self, header: &Header, before: &mut Before) -> Result<Option<Entry>> {
         fields::verify_checksum(header)?;
         let raw = header.as_old();
@@ -167,18 +172,31 @@ impl<R: BufRead> Archive<R> {
         Ok(None)
     }
 
-    fn entry(&mut self, header: &Header, kind: EntryType, stored: u64, before: Before) -> Result<Entry> {
+    fn entry(
+        &mut self,
+        header: &Header,
+        kind: EntryType,
+        stored: u64,
+        before: Before,
+    ) -> Result<Entry> {
         let Before { long_name, long_link, mut records } = before;
         let raw = header.as_old();
-        let path =
-            records.sparse.name.take().or(records.path).or(long_name).unwrap_or_else(|| header.path_bytes().to_vec());
+        let path = records
+            .sparse
+            .name
+            .take()
+            .or(records.path)
+            .or(long_name)
+            .unwrap_or_else(|| header.path_bytes().to_vec());
         let link = || {
             let link = records.link.or(long_link);
-            link.or_else(|| Some(header.link_name_bytes()?.to_vec())).context("a link without a target")
+            link.or_else(|| Some(header.link_name_bytes()?.to_vec()))
+                .context("a link without a target")
         };
         let stored = records.size.unwrap_or(stored);
         let kind = match kind {
-            // As in Go's reader, only these have data. Before ustar, a name with a slash at its end was a directory.
+            // As in Go's reader, only these have data. Before ustar, a name with a slash at its end
+            // was a directory.
             EntryType::Regular | EntryType::Continuous if path.ends_with(b"/") => Kind::Directory,
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 self.hold_data(stored)?;
@@ -194,10 +212,18 @@ impl<R: BufRead> Archive<R> {
             EntryType::Directory => Kind::Directory,
             EntryType::Symlink => Kind::Symlink(link()?),
             EntryType::Link => Kind::HardLink(link()?),
-            EntryType::Char => Kind::Character(device(header.device_major())?, device(header.device_minor())?),
-            EntryType::Block => Kind::Block(device(header.device_major())?, device(header.device_minor())?),
+            EntryType::Char => {
+                Kind::Character(device(header.device_major())?, device(header.device_minor())?)
+            }
+            EntryType::Block => {
+                Kind::Block(device(header.device_major())?, device(header.device_minor())?)
+            }
             EntryType::Fifo => Kind::Fifo,
-            other => bail!("{:?}: entries of type {:?} cannot be in a layer", show(&path), char::from(other.as_byte())),
+            other => bail!(
+                "{:?}: entries of type {:?} cannot be in a layer",
+                show(&path),
+                char::from(other.as_byte())
+            ),
         };
         Ok(Entry {
             mode: u32::try_from(number(&raw.mode).context("mode")?).context("mode")? & 0o7777,
@@ -214,7 +240,8 @@ impl<R: BufRead> Archive<R> {
 
 /// Reading the source by blocks and texts.
 impl<R: BufRead> Archive<R> {
-    /// The next block; nothing at the end, which is two blocks of zeros or where the stream ends between entries.
+    /// The next block; nothing at the end, which is two blocks of zeros or where the stream ends
+    /// between entries.
     fn block(&mut self) -> Result<Option<[u8; BLOCK]>> {
         for _ in 0..2 {
             let mut block = [0; BLOCK];
@@ -240,7 +267,10 @@ impl<R: BufRead> Archive<R> {
 
     /// The whole data of an entry that is about another one.
     fn data(&mut self, length: u64) -> Result<Vec<u8>> {
-        ensure!(length <= LONGEST_TEXT, "{length} bytes of names and records, at most {LONGEST_TEXT} are accepted");
+        ensure!(
+            length <= LONGEST_TEXT,
+            "{length} bytes of names and records, at most {LONGEST_TEXT} are accepted"
+        );
         self.hold_data(length)?;
         let mut data = vec![0; usize::try_from(length)?];
         ensure!(self.fill(&mut data)? == data.len(), "the archive ends within a name or record");

@@ -27,7 +27,8 @@ impl Records {
     pub fn read(&mut self, mut text: &[u8]) -> Result<()> {
         while !text.is_empty() {
             let (key, value, rest) = split(text).context("PAX record")?;
-            self.record(key, value).with_context(|| format!("PAX record {:?}", String::from_utf8_lossy(key)))?;
+            self.record(key, value)
+                .with_context(|| format!("PAX record {:?}", String::from_utf8_lossy(key)))?;
             text = rest;
         }
         Ok(())
@@ -75,15 +76,22 @@ pub fn decimal(text: &[u8]) -> Result<u64> {
 
 fn id(text: &[u8]) -> Result<u32> {
     let number = decimal(text)?;
-    u32::try_from(number).ok().filter(|id| *id != u32::MAX).with_context(|| format!("{number} is not an id"))
+    u32::try_from(number)
+        .ok()
+        .filter(|id| *id != u32::MAX)
+        .with_context(|| format!("{number} is not an id"))
 }
 
 /// Seconds, perhaps negative, perhaps with a fraction, of which nine digits count.
 fn time(text: &[u8]) -> Result<Time> {
     let whole = std::str::from_utf8(text).context("not a time")?;
-    let (negative, digits) = whole.strip_prefix('-').map_or((false, whole), |digits| (true, digits));
+    let (negative, digits) =
+        whole.strip_prefix('-').map_or((false, whole), |digits| (true, digits));
     let (seconds, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    ensure!(!seconds.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit()), "{whole:?} is not a time");
+    ensure!(
+        !seconds.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit()),
+        "{whole:?} is not a time"
+    );
     let seconds = i64::try_from(decimal(seconds.as_bytes())?)?;
     let nanoseconds = format!("{fraction:0<9}")[..9].parse::<u32>()?;
     Ok(match (negative, nanoseconds) {
@@ -127,7 +135,9 @@ mod tests {
 
     #[test]
     fn what_is_no_record() {
-        for text in ["x", "5 a=b", "6 a=bc", "4 ab\n", "99 a=b\n", " a=b\n", "-6 a=b\n", "0 \n", "2 "] {
+        for text in
+            ["x", "5 a=b", "6 a=bc", "4 ab\n", "99 a=b\n", " a=b\n", "-6 a=b\n", "0 \n", "2 "]
+        {
             assert!(Records::default().read(text.as_bytes()).is_err(), "{text:?}");
         }
     }

@@ -1,5 +1,5 @@
-//! Sparse files: which parts of a file are stored. GNU's old headers, and its PAX records of the versions 0.0, 0.1 and
-//! 1.0 (GNU tar's manual, "Storing Sparse Files").
+//! Sparse files: which parts of a file are stored. GNU's old headers, and its PAX records of the
+//! versions 0.0, 0.1 and 1.0 (GNU tar's manual, "Storing Sparse Files").
 
 use std::io::BufRead;
 
@@ -39,12 +39,16 @@ impl SparseRecords {
             b"GNU.sparse.size" | b"GNU.sparse.realsize" => self.size = Some(decimal(value)?),
             b"GNU.sparse.major" => self.major = Some(decimal(value)?),
             b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
-                ensure!(self.numbers.len() % 2 == usize::from(key.ends_with(b"numbytes")), "out of order");
+                ensure!(
+                    self.numbers.len() % 2 == usize::from(key.ends_with(b"numbytes")),
+                    "out of order"
+                );
                 self.add(decimal(value)?)?;
             }
             b"GNU.sparse.map" => {
                 self.numbers.clear();
-                for number in value.split(|byte| *byte == b',').filter(|number| !number.is_empty()) {
+                for number in value.split(|byte| *byte == b',').filter(|number| !number.is_empty())
+                {
                     self.add(decimal(number)?)?;
                 }
             }
@@ -76,14 +80,18 @@ impl<R: BufRead> Archive<R> {
         while more {
             let mut block = GnuExtSparseHeader::new();
             // It is not part of the data.
-            ensure!(self.fill(block.as_mut_bytes())? == BLOCK, "the archive ends within a sparse file's map");
+            ensure!(
+                self.fill(block.as_mut_bytes())? == BLOCK,
+                "the archive ends within a sparse file's map"
+            );
             old_pieces(block.sparse(), &mut pieces)?;
             more = block.isextended[0] != 0;
         }
         self.set_pieces(pieces, size)
     }
 
-    /// Reads the map that PAX records describe, from them or, since 1.0, from the beginning of the data.
+    /// Reads the map that PAX records describe, from them or, since 1.0, from the beginning of the
+    /// data.
     pub(super) fn pax_sparse_map(&mut self, records: &SparseRecords) -> Result<u64> {
         let size = records.size.context("a sparse file without its size")?;
         let stored;
@@ -94,11 +102,15 @@ impl<R: BufRead> Archive<R> {
             &records.numbers
         };
         ensure!(numbers.len() % 2 == 0, "the map of a sparse file is incomplete");
-        let pieces = numbers.chunks_exact(2).map(|pair| Piece { offset: pair[0], length: pair[1] }).collect();
+        let pieces = numbers
+            .chunks_exact(2)
+            .map(|pair| Piece { offset: pair[0], length: pair[1] })
+            .collect();
         self.set_pieces(pieces, size)
     }
 
-    /// The map of version 1.0: decimal numbers on lines of their own, the first of which counts the pieces.
+    /// The map of version 1.0: decimal numbers on lines of their own, the first of which counts the
+    /// pieces.
     fn stored_map(&mut self) -> Result<Vec<u64>> {
         let (mut numbers, mut line, mut count) = (Vec::new(), Vec::new(), None);
         while count.is_none_or(|count| numbers.len() < count) {
@@ -118,7 +130,10 @@ impl<R: BufRead> Archive<R> {
                 let number = decimal(&line)?;
                 line.clear();
                 if count.is_none() {
-                    ensure!(number <= MOST_PIECES as u64, "{number} pieces, at most {MOST_PIECES} are accepted");
+                    ensure!(
+                        number <= MOST_PIECES as u64,
+                        "{number} pieces, at most {MOST_PIECES} are accepted"
+                    );
                     count = Some(2 * usize::try_from(number)?);
                 } else {
                     numbers.push(number);
@@ -133,11 +148,18 @@ impl<R: BufRead> Archive<R> {
         let (mut end, mut stored) = (0_u64, 0_u64);
         for piece in &pieces {
             ensure!(piece.offset >= end, "the pieces of a sparse file overlap");
-            end = piece.offset.checked_add(piece.length).context("a piece of a sparse file is too long")?;
+            end = piece
+                .offset
+                .checked_add(piece.length)
+                .context("a piece of a sparse file is too long")?;
             stored += piece.length;
         }
         ensure!(end <= size && size <= i64::MAX as u64, "a sparse file is shorter than its pieces");
-        ensure!(stored == self.left, "the pieces of a sparse file are {stored} bytes, its data {}", self.left);
+        ensure!(
+            stored == self.left,
+            "the pieces of a sparse file are {stored} bytes, its data {}",
+            self.left
+        );
         pieces.reverse();
         self.pieces = pieces;
         Ok(size)

@@ -1,4 +1,5 @@
-//! `attach`: files that belong to an image, as an artifact that refers to it (image-spec, "Guidelines for Artifact Usage").
+//! `attach`: files that belong to an image, as an artifact that refers to it (image-spec,
+//! "Guidelines for Artifact Usage").
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -80,8 +81,12 @@ pub fn attach(args: &Attach) -> Result<String> {
             let source = Local { path: scratch.path().to_owned(), tag: None, digest: None };
             let destination: Remote = remote.at(manifest.digest());
             let progress = args.telling.progress();
-            let options =
-                Options { destination: connection, progress, selection: Selection::All, ..Options::default() };
+            let options = Options {
+                destination: connection,
+                progress,
+                selection: Selection::All,
+                ..Options::default()
+            };
             copy::copy_to(&Reference::Layout(source), &Reference::Registry(destination), &options)?;
             manifest.digest().clone()
         }
@@ -89,7 +94,9 @@ pub fn attach(args: &Attach) -> Result<String> {
     };
     Ok(match args.telling {
         Telling { quiet: true, .. } => String::new(),
-        Telling { json: true, .. } => format!("{}\n", json!({ "event": "image", "digest": digest })),
+        Telling { json: true, .. } => {
+            format!("{}\n", json!({ "event": "image", "digest": digest }))
+        }
         Telling { .. } => format!("{digest}\n"),
     })
 }
@@ -127,7 +134,9 @@ fn build(args: &Attach, layout: &Layout, subject: &Descriptor) -> Result<Descrip
 
 fn annotations(texts: &[String]) -> Result<BTreeMap<&str, &str>> {
     fn split(text: &String) -> Result<(&str, &str)> {
-        let (key, value) = text.split_once('=').with_context(|| format!("annotation {text:?}: write KEY=VALUE"))?;
+        let (key, value) = text
+            .split_once('=')
+            .with_context(|| format!("annotation {text:?}: write KEY=VALUE"))?;
         ensure!(!key.is_empty(), "annotation {text:?}: write KEY=VALUE");
         Ok((key, value))
     }
@@ -153,17 +162,23 @@ fn put_file(layout: &Layout, path: &Path, media_type: &str) -> Result<Descriptor
         Ok(())
     })
     .with_context(doing)?;
-    let descriptor = Descriptor::new(MediaType::from(media_type), size, digest::parse(&hasher.finish())?);
+    let descriptor =
+        Descriptor::new(MediaType::from(media_type), size, digest::parse(&hasher.finish())?);
     if let Some(mut writer) = layout.begin_blob(&descriptor)? {
         writer.restart()?;
-        each_piece(File::open(path).with_context(doing)?, |piece| std::io::Write::write_all(&mut writer, piece))
-            .with_context(doing)?;
+        each_piece(File::open(path).with_context(doing)?, |piece| {
+            std::io::Write::write_all(&mut writer, piece)
+        })
+        .with_context(doing)?;
         writer.commit().with_context(doing)?;
     }
     Ok(descriptor)
 }
 
-fn each_piece(mut file: File, mut take: impl FnMut(&[u8]) -> std::io::Result<()>) -> std::io::Result<u64> {
+fn each_piece(
+    mut file: File,
+    mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
+) -> std::io::Result<u64> {
     let mut buffer = vec![0; 1 << 20];
     let mut size = 0;
     loop {

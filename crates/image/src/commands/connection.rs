@@ -27,7 +27,8 @@ pub struct ConnectionFlags {
     /// Instead of those of the auth files; other users of this machine can see it (better: login)
     #[arg(long, value_name = "USER:PASSWORD")]
     pub creds: Option<Credentials>,
-    /// Read credentials from this file alone [default: $REGISTRY_AUTH_FILE, or Podman's and Docker's files]
+    /// Read credentials from this file alone [default: $REGISTRY_AUTH_FILE, or Podman's and
+    /// Docker's files]
     #[arg(long, value_name = "FILE")]
     pub authfile: Option<PathBuf>,
     /// How long a registry may be silent, in seconds

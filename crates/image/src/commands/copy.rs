@@ -16,7 +16,8 @@ use crate::size::parse_size;
 /// Copy an image between registries, layouts and archives.
 #[derive(Debug, Args)]
 pub struct Copy {
-    /// From: docker://HOST/NAME[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME]
+    /// From: docker://HOST/NAME[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE[:TAG] or
+    /// docker-archive:FILE[:NAME]
     pub source: Reference,
     /// To, written in the same ways
     pub destination: Reference,
@@ -29,14 +30,15 @@ pub struct Copy {
     /// How many blobs to transfer at a time
     #[arg(long, value_name = "NUMBER", default_value_t = 6)]
     pub jobs: usize,
-    /// Upload larger blobs in chunks of this size, or never if it is 0; k, m, g and t multiply by 1024
+    /// Upload larger blobs in chunks of this size, or never if it is 0; k, m, g and t multiply by
+    /// 1024
     #[arg(long, value_name = "SIZE", default_value = "64m", value_parser = parse_size)]
     pub chunk_size: u64,
     /// A repository of the destination's registry that may have some of the blobs already
     #[arg(long, value_name = "NAME")]
     pub mount_from: Option<String>,
-    /// Refuse a compressed archive of more bytes, and an image whose layers have more, for docker-archive; k, m, g and t
-    /// multiply by 1024
+    /// Refuse a compressed archive of more bytes, and an image whose layers have more, for
+    /// docker-archive; k, m, g and t multiply by 1024
     #[arg(long, value_name = "SIZE", default_value = "64g", value_parser = parse_size)]
     pub max_size: u64,
     /// How to tell what goes on
@@ -88,14 +90,16 @@ impl Copy {
 /// Carries out `copy`. Returns what to print.
 ///
 /// # Errors
-/// Whatever is wrong with the source or the destination; then nothing has the name that was asked for.
+/// Whatever is wrong with the source or the destination; then nothing has the name that was asked
+/// for.
 pub fn copy(args: &Copy) -> Result<String> {
     ensure!(
         !(args.all && matches!(args.destination, Reference::DockerArchive(_))),
         "{}: a docker-archive holds images for one platform; not with --all",
         args.destination
     );
-    if let (Reference::Registry(from), Reference::Registry(to)) = (&args.source, &args.destination) {
+    if let (Reference::Registry(from), Reference::Registry(to)) = (&args.source, &args.destination)
+    {
         ensure!(
             args.connection.creds.is_none() || from.host == to.host,
             "--creds would show {} and {} the same password; say with --src-creds and --dest-creds whose it is",
@@ -124,7 +128,10 @@ pub fn copy(args: &Copy) -> Result<String> {
         Progress::Quiet => String::new(),
         Progress::Json => {
             let media_type = copied.media_type();
-            format!("{}\n", json!({ "event": "image", "digest": digest, "size": size, "mediaType": media_type }))
+            format!(
+                "{}\n",
+                json!({ "event": "image", "digest": digest, "size": size, "mediaType": media_type })
+            )
         }
         Progress::Lines | Progress::Bars(_) => format!("{digest}\n"),
     })

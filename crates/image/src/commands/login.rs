@@ -34,7 +34,8 @@ pub struct Login {
 pub struct Logout {
     /// HOST[:PORT]
     pub registry: String,
-    /// Forget those of this file alone [default: $REGISTRY_AUTH_FILE, or Podman's and Docker's files]
+    /// Forget those of this file alone [default: $REGISTRY_AUTH_FILE, or Podman's and Docker's
+    /// files]
     #[arg(long, value_name = "FILE")]
     pub authfile: Option<PathBuf>,
 }
@@ -70,7 +71,9 @@ pub fn logout(args: &Logout) -> Result<String> {
 fn host(text: &str) -> Result<String> {
     // As it would be in a reference, where a host alone is told from a name by what follows.
     let remote = Remote::parse(&format!("{text}/x")).ok().filter(|remote| remote.repository == "x");
-    remote.map(|remote| remote.host).with_context(|| format!("{text:?} is not a registry: write HOST[:PORT]"))
+    remote
+        .map(|remote| remote.host)
+        .with_context(|| format!("{text:?} is not a registry: write HOST[:PORT]"))
 }
 
 fn ask(args: &Login) -> Result<Credentials> {
@@ -81,7 +84,11 @@ fn ask(args: &Login) -> Result<Credentials> {
     ensure!(!user.is_empty() && !user.contains(':'), "{user:?} cannot be the name of a user");
     let password = if args.password_stdin {
         let mut text = String::new();
-        io::stdin().lock().take(64 << 10).read_to_string(&mut text).context("reading the password")?;
+        io::stdin()
+            .lock()
+            .take(64 << 10)
+            .read_to_string(&mut text)
+            .context("reading the password")?;
         text.trim_end_matches(['\r', '\n']).to_owned()
     } else {
         read_unseen("Password: ")?

@@ -14,7 +14,8 @@ use crate::reference::Reference;
 /// Which image.
 #[derive(Debug, Args)]
 pub struct Look {
-    /// The image: docker://HOST/NAME[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME]
+    /// The image: docker://HOST/NAME[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE[:TAG] or
+    /// docker-archive:FILE[:NAME]
     #[arg(value_name = "IMAGE")]
     pub reference: Reference,
     /// Which of an index's images: os/architecture[/variant]
@@ -130,7 +131,8 @@ async fn find(look: &Look) -> Result<Found> {
     let source = Source::open(&look.reference, &look.connection.connection(), MAX_SIZE).await?;
     let host = Platform::host();
     let root = source.root(Some(look.platform.as_ref().unwrap_or(&host))).await?;
-    let parsed = Document::parse(&root.1, root.0.media_type().as_ref()).with_context(|| source.to_string())?;
+    let parsed = Document::parse(&root.1, root.0.media_type().as_ref())
+        .with_context(|| source.to_string())?;
     let platforms = match parsed {
         Document::Manifest(_) => None,
         Document::Index(index) => {
@@ -158,7 +160,8 @@ async fn image(
                 return Ok((descriptor, *manifest));
             }
             Document::Index(index) => {
-                descriptor = document::choose(&index, &platform).with_context(|| source.to_string())?;
+                descriptor =
+                    document::choose(&index, &platform).with_context(|| source.to_string())?;
             }
         }
         bytes = source.document(&descriptor).await?;

@@ -1,5 +1,8 @@
 //! A file for each command, or a few of a kind: flags, flow.
-#![allow(rustdoc::broken_intra_doc_links, reason = "they are texts of --help: in brackets is what may be left out")]
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "they are texts of --help: in brackets is what may be left out"
+)]
 
 pub mod attach;
 pub mod connection;

@@ -1,4 +1,5 @@
-//! `tags`, `referrers` and `delete`: what is in a repository or layout, and what is no longer to be.
+//! `tags`, `referrers` and `delete`: what is in a repository or layout, and what is no longer to
+//! be.
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -74,7 +75,8 @@ pub fn tags(args: &Tags) -> Result<String> {
                 args.reference
             );
             runtime()?.block_on(async {
-                let registry = Registry::connect(&remote.host, &args.connection.connection()).await?;
+                let registry =
+                    Registry::connect(&remote.host, &args.connection.connection()).await?;
                 registry.tags(&remote.repository, args.page_size).await
             })?
         }
@@ -132,7 +134,9 @@ fn in_layout(layout: &Layout, subject: &Descriptor, kind: Option<&str>) -> Resul
         let document = Document::parse(&layout.read_blob(entry)?, entry.media_type().as_ref())?;
         let own_kind = document.as_referrer(entry).artifact_type().clone();
         let is_its = document.subject().is_some_and(|other| other.digest() == subject.digest());
-        if is_its && kind.is_none_or(|kind| own_kind.as_ref().is_some_and(|own| own.as_ref() == kind)) {
+        if is_its
+            && kind.is_none_or(|kind| own_kind.as_ref().is_some_and(|own| own.as_ref() == kind))
+        {
             let mut entry = entry.clone();
             entry.set_artifact_type(own_kind);
             found.push(entry);
@@ -149,7 +153,8 @@ pub fn delete(args: &Delete) -> Result<()> {
     match &args.reference {
         Reference::Layout(local) if !args.blob => {
             let tag = local.tag.as_deref();
-            Layout::open(&local.path)?.untag(tag.with_context(|| format!("{}: which name?", args.reference))?)
+            Layout::open(&local.path)?
+                .untag(tag.with_context(|| format!("{}: which name?", args.reference))?)
         }
         Reference::Registry(remote) => runtime()?.block_on(async {
             let registry = Registry::connect(&remote.host, &args.connection.connection()).await?;
@@ -170,12 +175,15 @@ pub fn delete(args: &Delete) -> Result<()> {
 /// Many registries delete no tags. The manifest may have others, so it is not taken instead.
 async fn delete_tag(registry: &Registry, remote: &Remote, tag: &str) -> Result<()> {
     let Err(error) = registry.delete_manifest(&remote.repository, tag).await else { return Ok(()) };
-    let refused = [StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
+    let refused =
+        [StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
     if refused.into_iter().any(|status| RegistryError::is(&error, status))
         && let Some(found) = registry.manifest_descriptor(&remote.repository, tag).await?
     {
         let whole = Remote { tag: None, digest: Some(found.digest().clone()), ..remote.clone() };
-        return Err(error).with_context(|| format!("it may delete docker://{whole}, with all its tags, but not a tag"));
+        return Err(error).with_context(|| {
+            format!("it may delete docker://{whole}, with all its tags, but not a tag")
+        });
     }
     Err(error)
 }

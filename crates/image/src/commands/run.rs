@@ -65,7 +65,8 @@ pub struct Run {
     /// How much may be unpacked
     #[command(flatten)]
     pub limits: LimitFlags,
-    /// Where layers and containers are [default: /var/lib/orlop-image, or $XDG_DATA_HOME/orlop-image]
+    /// Where layers and containers are [default: /var/lib/orlop-image, or
+    /// $XDG_DATA_HOME/orlop-image]
     #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
     /// The runtime [default: orlop beside this program, or in PATH]
@@ -94,7 +95,8 @@ pub struct Volume {
 }
 
 fn parse_volume(text: &str) -> Result<Volume, String> {
-    let wrong = || format!("{text:?} is not HOST:CONTAINER or HOST:CONTAINER:ro, with absolute paths");
+    let wrong =
+        || format!("{text:?} is not HOST:CONTAINER or HOST:CONTAINER:ro, with absolute paths");
     let (text, read_only) = text.strip_suffix(":ro").map_or((text, false), |text| (text, true));
     let (source, destination) = text.split_once(':').ok_or_else(wrong)?;
     if !source.starts_with('/') || !destination.starts_with('/') || destination.contains(':') {
@@ -106,7 +108,8 @@ fn parse_volume(text: &str) -> Result<Volume, String> {
 /// Carries out `run`; gives the exit code: the program's, or 128 and the signal that ended it.
 ///
 /// # Errors
-/// Whatever is wrong with the image, the store or the runtime. Nothing of the container is left then.
+/// Whatever is wrong with the image, the store or the runtime. Nothing of the container is left
+/// then.
 pub fn run(args: &Run) -> Result<u8> {
     let store = Store::open(args.store.as_deref())?;
     let adding = store.adding()?;
@@ -156,7 +159,8 @@ pub fn run(args: &Run) -> Result<u8> {
     Ok(code(status))
 }
 
-/// The image in its layout, in the store from an earlier run of the same archive if it is in one, or fetched.
+/// The image in its layout, in the store from an earlier run of the same archive if it is in one,
+/// or fetched.
 fn find(args: &Run, store: &Store, archive: Option<&str>) -> Result<Fetched> {
     if let Some(found) = args.source.find()? {
         return Ok(found);
@@ -209,12 +213,13 @@ fn bind(volume: &Volume) -> Mount {
 /// Twelve digits of what nobody can guess.
 fn made_up_name() -> Result<String> {
     let mut bytes = [0; 6];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).context("getrandom()")?;
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .context("getrandom()")?;
     Ok(bytes.iter().fold(String::new(), |name, byte| format!("{name}{byte:02x}")))
 }
 
-/// Waits for the runtime; meanwhile signals that were sent to us go to it, which hands them to the container. Those of
-/// a terminal it gets itself.
+/// Waits for the runtime; meanwhile signals that were sent to us go to it, which hands them to the
+/// container. Those of a terminal it gets itself.
 fn wait(mut child: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<ExitStatus> {
     let pid = Pid::from_raw(child.id().cast_signed());
     for received in signals.forever() {
@@ -242,7 +247,10 @@ mod tests {
     #[test]
     fn volumes() {
         let volume = parse_volume("/srv/a:/b:ro").unwrap();
-        assert_eq!((&*volume.source, &*volume.destination, volume.read_only), ("/srv/a", "/b", true));
+        assert_eq!(
+            (&*volume.source, &*volume.destination, volume.read_only),
+            ("/srv/a", "/b", true)
+        );
         assert!(!parse_volume("/a:/b").unwrap().read_only);
         for text in ["", "/a", "a:/b", "/a:b", "/a:/b:rw", "/a:/b:ro:ro", ":/b", "/a:"] {
             assert!(parse_volume(text).is_err(), "{text}");

@@ -18,7 +18,8 @@ use crate::runtime::fingerprint;
 /// Which image.
 #[derive(Debug, Clone, Args)]
 pub struct Source {
-    /// The image: docker://HOST/NAME[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE
+    /// The image: docker://HOST/NAME[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE[:TAG] or
+    /// docker-archive:FILE
     #[arg(value_name = "IMAGE")]
     pub reference: Reference,
     /// Which of an index's images: os/architecture[/variant] [default: this machine's]
@@ -48,7 +49,8 @@ impl Source {
         self.platform.clone().unwrap_or_else(Platform::host)
     }
 
-    /// Checks that an image is for the platform that was asked for, if one was: it need not be of an index.
+    /// Checks that an image is for the platform that was asked for, if one was: it need not be of
+    /// an index.
     ///
     /// # Errors
     /// It is not.
@@ -63,10 +65,12 @@ impl Source {
     /// The working directory is not there.
     pub fn key(&self) -> Result<String> {
         let mut reference = self.reference.clone();
-        if let Reference::Layout(local) | Reference::OciArchive(local) | Reference::DockerArchive(local) =
-            &mut reference
+        if let Reference::Layout(local)
+        | Reference::OciArchive(local)
+        | Reference::DockerArchive(local) = &mut reference
         {
-            local.path = std::path::absolute(&local.path).with_context(|| local.path.display().to_string())?;
+            local.path = std::path::absolute(&local.path)
+                .with_context(|| local.path.display().to_string())?;
         }
         Ok(reference.to_string())
     }
@@ -75,13 +79,15 @@ impl Source {
     #[must_use]
     pub fn archive(&self) -> Option<String> {
         match &self.reference {
-            Reference::OciArchive(local) | Reference::DockerArchive(local) => fingerprint(&local.path),
+            Reference::OciArchive(local) | Reference::DockerArchive(local) => {
+                fingerprint(&local.path)
+            }
             Reference::Layout(_) | Reference::Registry(_) => None,
         }
     }
 
-    /// Finds the image where it is a layout; fetches it into the layout `into` where it is not. An archive that is
-    /// compressed as a whole may have `max_size` bytes.
+    /// Finds the image where it is a layout; fetches it into the layout `into` where it is not. An
+    /// archive that is compressed as a whole may have `max_size` bytes.
     ///
     /// # Errors
     /// It is not there, or not for our platform; it cannot be fetched; a signal came meanwhile.

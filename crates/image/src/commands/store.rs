@@ -20,7 +20,8 @@ pub struct StoreCommand {
     /// What to do
     #[command(subcommand)]
     pub action: Action,
-    /// Where layers and containers are [default: /var/lib/orlop-image, or $XDG_DATA_HOME/orlop-image]
+    /// Where layers and containers are [default: /var/lib/orlop-image, or
+    /// $XDG_DATA_HOME/orlop-image]
     #[arg(long, value_name = "DIR", global = true)]
     pub store: Option<PathBuf>,
 }
@@ -39,7 +40,8 @@ pub enum Action {
         /// Also all images that no running container is of
         #[arg(long)]
         all: bool,
-        /// The runtime, which knows what is running [default: orlop beside this program, or in PATH]
+        /// The runtime, which knows what is running [default: orlop beside this program, or in
+        /// PATH]
         #[arg(long, value_name = "PROGRAM")]
         runtime: Option<PathBuf>,
     },
@@ -80,8 +82,10 @@ pub fn store(args: &StoreCommand) -> Result<String> {
 
 /// Whoever waits for the end of a pipe waits for the container, not for us.
 fn close_what_was_inherited() -> Result<()> {
-    let open = rustix::fs::Dir::new(rustix::fs::open("/proc/self/fd", OFlags::RDONLY, Mode::empty())?)?;
-    let numbers = open.filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse::<i32>().ok());
+    let open =
+        rustix::fs::Dir::new(rustix::fs::open("/proc/self/fd", OFlags::RDONLY, Mode::empty())?)?;
+    let numbers =
+        open.filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse::<i32>().ok());
     for number in numbers.filter(|number| *number > 2).collect::<Vec<_>>() {
         // The one that we have just read them from is closed already.
         let _ = nix::unistd::close(number);
@@ -91,7 +95,8 @@ fn close_what_was_inherited() -> Result<()> {
 
 fn list(store: &store::Store, as_json: bool) -> Result<String> {
     let records = store.records()?;
-    let age = |used: SystemTime| SystemTime::now().duration_since(used).unwrap_or_default().as_secs();
+    let age =
+        |used: SystemTime| SystemTime::now().duration_since(used).unwrap_or_default().as_secs();
     if as_json {
         let objects: Vec<_> = records
             .iter()
@@ -113,7 +118,12 @@ fn list(store: &store::Store, as_json: bool) -> Result<String> {
     for (record, used) in &records {
         let id: String = record.id.digest().chars().take(12).collect();
         let (size, used) = (show_size(store.size(record)), show_age(age(*used)));
-        writeln!(text, "{id:<14}{:<8}{size:<12}{used:<14}{}", record.layers.len(), record.reference)?;
+        writeln!(
+            text,
+            "{id:<14}{:<8}{size:<12}{used:<14}{}",
+            record.layers.len(),
+            record.reference
+        )?;
     }
     Ok(text)
 }

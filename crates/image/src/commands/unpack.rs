@@ -24,13 +24,15 @@ pub struct Unpack {
     pub source: Source,
     /// The directory to make
     pub bundle: PathBuf,
-    /// For an ordinary user: files are his, their owners are recorded in the attribute user.rootlesscontainers
+    /// For an ordinary user: files are his, their owners are recorded in the attribute
+    /// user.rootlesscontainers
     #[arg(long)]
     pub rootless: bool,
     /// How much may be unpacked
     #[command(flatten)]
     pub limits: LimitFlags,
-    /// The runtime whose `spec` config.json begins with [default: orlop beside this program, or in PATH]
+    /// The runtime whose `spec` config.json begins with [default: orlop beside this program, or in
+    /// PATH]
     #[arg(long, value_name = "PROGRAM")]
     pub runtime: Option<PathBuf>,
 }
@@ -38,7 +40,8 @@ pub struct Unpack {
 /// Limits that a hostile image runs into before the disk is full.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct LimitFlags {
-    /// Refuse an image whose layers unpack to more than this many bytes; k, m, g and t multiply by 1024
+    /// Refuse an image whose layers unpack to more than this many bytes; k, m, g and t multiply by
+    /// 1024
     #[arg(long, value_name = "SIZE", default_value = "64g", value_parser = parse_size)]
     pub max_size: u64,
     /// Refuse an image whose layers have more entries

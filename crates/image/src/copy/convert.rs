@@ -1,5 +1,5 @@
-//! Docker's schema 2 as OCI: the media types change, and nothing else. Configs and layers are the same bytes in both
-//! worlds (image-spec, "Compatibility with Docker Image Manifest V2 Schema 2").
+//! Docker's schema 2 as OCI: the media types change, and nothing else. Configs and layers are the
+//! same bytes in both worlds (image-spec, "Compatibility with Docker Image Manifest V2 Schema 2").
 
 use anyhow::{Result, bail};
 use oci_spec::image::{Descriptor, MediaType};
@@ -13,9 +13,18 @@ const NAMES: [(&str, &str); 8] = [
     (media_types::DOCKER_LIST, media_types::INDEX),
     ("application/vnd.docker.container.image.v1+json", "application/vnd.oci.image.config.v1+json"),
     ("application/vnd.docker.image.rootfs.diff.tar", "application/vnd.oci.image.layer.v1.tar"),
-    ("application/vnd.docker.image.rootfs.diff.tar.gzip", "application/vnd.oci.image.layer.v1.tar+gzip"),
-    ("application/vnd.docker.image.rootfs.diff.tar.zstd", "application/vnd.oci.image.layer.v1.tar+zstd"),
-    ("application/vnd.docker.image.rootfs.foreign.diff.tar", "application/vnd.oci.image.layer.nondistributable.v1.tar"),
+    (
+        "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        "application/vnd.oci.image.layer.v1.tar+gzip",
+    ),
+    (
+        "application/vnd.docker.image.rootfs.diff.tar.zstd",
+        "application/vnd.oci.image.layer.v1.tar+zstd",
+    ),
+    (
+        "application/vnd.docker.image.rootfs.foreign.diff.tar",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    ),
     (
         "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
         "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
@@ -35,7 +44,8 @@ fn oci_name(name: &str) -> Option<&'static str> {
 /// A blob's descriptor at the destination.
 #[must_use]
 pub fn descriptor(blob: &Descriptor, keep_docker: bool) -> Descriptor {
-    let media_type = if keep_docker { blob.media_type().clone() } else { media_type(blob.media_type()) };
+    let media_type =
+        if keep_docker { blob.media_type().clone() } else { media_type(blob.media_type()) };
     Descriptor::new(media_type, blob.size(), blob.digest().clone())
 }
 
@@ -49,7 +59,11 @@ pub fn is_image_config(media_type: &MediaType) -> bool {
 ///
 /// # Errors
 /// A part of it has a media type that OCI has no name for.
-pub fn document(bytes: &[u8], media_type: &MediaType, parsed: &Document) -> Result<Option<Vec<u8>>> {
+pub fn document(
+    bytes: &[u8],
+    media_type: &MediaType,
+    parsed: &Document,
+) -> Result<Option<Vec<u8>>> {
     let Some(oci) = oci_name(media_type.as_ref()) else { return Ok(None) };
     let mut value: Value = serde_json::from_slice(bytes)?;
     value["mediaType"] = json!(oci);
@@ -59,7 +73,8 @@ pub fn document(bytes: &[u8], media_type: &MediaType, parsed: &Document) -> Resu
             let layers = value["layers"].as_array_mut();
             layers.into_iter().flatten().try_for_each(rename)?;
         }
-        // Entries that are converted are renamed with their new digests; the others are OCI's already.
+        // Entries that are converted are renamed with their new digests; the others are OCI's
+        // already.
         Document::Index(_) => {}
     }
     Ok(Some(serde_json::to_vec(&value)?))
@@ -70,7 +85,10 @@ fn rename(part: &mut Value) -> Result<()> {
     match oci_name(name) {
         Some(oci) => part["mediaType"] = json!(oci),
         None if name.starts_with("application/vnd.oci.") => {}
-        None => bail!("media type {name:?} of {} is not known, and cannot be converted to OCI", part["digest"]),
+        None => bail!(
+            "media type {name:?} of {} is not known, and cannot be converted to OCI",
+            part["digest"]
+        ),
     }
     Ok(())
 }
@@ -93,7 +111,9 @@ mod tests {
     fn a_manifest_of_docker() {
         let text = manifest("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
         let parsed = Document::parse(text.as_bytes(), media_types::DOCKER_MANIFEST).unwrap();
-        let bytes = document(text.as_bytes(), &media_types::DOCKER_MANIFEST.into(), &parsed).unwrap().unwrap();
+        let bytes = document(text.as_bytes(), &media_types::DOCKER_MANIFEST.into(), &parsed)
+            .unwrap()
+            .unwrap();
         let value: Value = serde_json::from_slice(&bytes).unwrap();
         let expected = json!({
             "schemaVersion": 2,
@@ -113,7 +133,9 @@ mod tests {
     fn what_cannot_be_converted() {
         let text = manifest("application/vnd.docker.plugin.v1+json");
         let parsed = Document::parse(text.as_bytes(), media_types::DOCKER_MANIFEST).unwrap();
-        let error = document(text.as_bytes(), &media_types::DOCKER_MANIFEST.into(), &parsed).unwrap_err().to_string();
+        let error = document(text.as_bytes(), &media_types::DOCKER_MANIFEST.into(), &parsed)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("docker.plugin"), "{error}");
     }
 }

@@ -1,4 +1,5 @@
-//! What is to be copied: all manifests and indexes, read and if need be converted, and the blobs they refer to.
+//! What is to be copied: all manifests and indexes, read and if need be converted, and the blobs
+//! they refer to.
 
 use std::collections::HashSet;
 
@@ -46,7 +47,8 @@ struct Maker<'a> {
 
 /// How many images an index may have in all.
 const MOST: usize = 1000;
-/// How many bytes they and the indexes may have together: all of them are kept until they are written.
+/// How many bytes they and the indexes may have together: all of them are kept until they are
+/// written.
 const MOST_BYTES: u64 = 64 << 20;
 
 /// Reads all manifests and indexes. Docker's are converted to OCI's, unless `keep_docker`.
@@ -59,13 +61,21 @@ pub async fn make(source: &Source, selection: &Selection, keep_docker: bool) -> 
     };
     let (mut descriptor, mut bytes) = source.root(platform).await?;
     if let Some(platform) = platform {
-        (descriptor, bytes) = choose(source, descriptor, bytes, platform).await.with_context(|| source.to_string())?;
+        (descriptor, bytes) = choose(source, descriptor, bytes, platform)
+            .await
+            .with_context(|| source.to_string())?;
         if let Selection::Platform(platform) = selection {
             check_platform(source, &bytes, &descriptor, platform).await?;
         }
     }
-    let mut maker =
-        Maker { source, keep_docker, blobs: Vec::new(), seen: HashSet::new(), documents: Vec::new(), left: MOST_BYTES };
+    let mut maker = Maker {
+        source,
+        keep_docker,
+        blobs: Vec::new(),
+        seen: HashSet::new(),
+        documents: Vec::new(),
+        left: MOST_BYTES,
+    };
     let root = maker.add(descriptor, bytes, 0).await.with_context(|| source.to_string())?;
     if let Some(last) = maker.documents.last_mut() {
         last.is_root = true;
@@ -94,11 +104,19 @@ async fn choose(
 ///
 /// # Errors
 /// It is for another platform; the config cannot be read.
-pub async fn check_platform(source: &Source, bytes: &[u8], descriptor: &Descriptor, wanted: &Platform) -> Result<()> {
+pub async fn check_platform(
+    source: &Source,
+    bytes: &[u8],
+    descriptor: &Descriptor,
+    wanted: &Platform,
+) -> Result<()> {
     if let Some(described) = descriptor.platform() {
         return wanted.check(&described.into()).with_context(|| source.to_string());
     }
-    let Document::Manifest(manifest) = Document::parse(bytes, descriptor.media_type().as_ref())? else { return Ok(()) };
+    let Document::Manifest(manifest) = Document::parse(bytes, descriptor.media_type().as_ref())?
+    else {
+        return Ok(());
+    };
     if !convert::is_image_config(manifest.config().media_type()) {
         return Ok(());
     }
@@ -112,15 +130,24 @@ pub async fn check_platform(source: &Source, bytes: &[u8], descriptor: &Descript
 
 impl Maker<'_> {
     /// Adds a document and all that it refers to. Returns what it is called at the destination.
-    async fn add(&mut self, descriptor: Descriptor, bytes: Vec<u8>, depth: usize) -> Result<Descriptor> {
+    async fn add(
+        &mut self,
+        descriptor: Descriptor,
+        bytes: Vec<u8>,
+        depth: usize,
+    ) -> Result<Descriptor> {
         ensure!(depth < document::NESTING_LIMIT, "indexes within indexes, too deep");
         ensure!(self.documents.len() < MOST, "more than {MOST} manifests");
         let left = self.left.checked_sub(bytes.len() as u64);
-        self.left = left.with_context(|| format!("manifests of more than {MOST_BYTES} bytes in all"))?;
+        self.left =
+            left.with_context(|| format!("manifests of more than {MOST_BYTES} bytes in all"))?;
         let parsed = Document::parse(&bytes, descriptor.media_type().as_ref())
             .with_context(|| descriptor.digest().to_string())?;
-        let converted =
-            if self.keep_docker { None } else { convert::document(&bytes, descriptor.media_type(), &parsed)? };
+        let converted = if self.keep_docker {
+            None
+        } else {
+            convert::document(&bytes, descriptor.media_type(), &parsed)?
+        };
         let mut value = None;
         match parsed {
             Document::Manifest(manifest) => {
@@ -131,7 +158,8 @@ impl Maker<'_> {
                 }
             }
             Document::Index(index) => {
-                let mut content: Value = serde_json::from_slice(converted.as_deref().unwrap_or(&bytes))?;
+                let mut content: Value =
+                    serde_json::from_slice(converted.as_deref().unwrap_or(&bytes))?;
                 let mut changed = false;
                 for (at, entry) in index.manifests().iter().enumerate() {
                     let bytes = self.source.document(entry).await?;
@@ -162,8 +190,11 @@ impl Maker<'_> {
 
     /// The same document may be in several indexes. The last place is the good one for the root.
     fn write(&mut self, descriptor: Descriptor, bytes: Vec<u8>) -> Descriptor {
-        let mut plain =
-            Descriptor::new(MediaType::clone(descriptor.media_type()), descriptor.size(), descriptor.digest().clone());
+        let mut plain = Descriptor::new(
+            MediaType::clone(descriptor.media_type()),
+            descriptor.size(),
+            descriptor.digest().clone(),
+        );
         plain.set_platform(descriptor.platform().clone());
         self.documents.push(Written { descriptor: plain.clone(), bytes, is_root: false });
         plain

@@ -29,12 +29,16 @@ pub enum Source {
 }
 
 impl Source {
-    /// Opens it, as far as that can be done without asking a registry for anything. An archive that is compressed as a
-    /// whole may have `max_size` bytes.
+    /// Opens it, as far as that can be done without asking a registry for anything. An archive that
+    /// is compressed as a whole may have `max_size` bytes.
     ///
     /// # Errors
     /// It is not there, or is something else.
-    pub async fn open(reference: &Reference, connection: &Connection, max_size: u64) -> Result<Self> {
+    pub async fn open(
+        reference: &Reference,
+        connection: &Connection,
+        max_size: u64,
+    ) -> Result<Self> {
         let reference = match reference {
             Reference::Registry(remote) => {
                 let registry = Registry::connect(&remote.host, connection).await?;
@@ -43,13 +47,13 @@ impl Source {
             local => local.clone(),
         };
         let open = move || match reference {
-            Reference::Layout(local) => Layout::open(&local.path).map(|layout| Self::Layout(layout, local)),
-            Reference::OciArchive(local) => {
-                OciArchive::open(&local.path, max_size).map(|archive| Self::OciArchive(archive, local))
+            Reference::Layout(local) => {
+                Layout::open(&local.path).map(|layout| Self::Layout(layout, local))
             }
-            Reference::DockerArchive(local) => {
-                DockerArchive::open(&local, max_size).map(|archive| Self::DockerArchive(archive, local.path))
-            }
+            Reference::OciArchive(local) => OciArchive::open(&local.path, max_size)
+                .map(|archive| Self::OciArchive(archive, local)),
+            Reference::DockerArchive(local) => DockerArchive::open(&local, max_size)
+                .map(|archive| Self::DockerArchive(archive, local.path)),
             Reference::Registry(_) => unreachable!("done above"),
         };
         tokio::task::spawn_blocking(open).await.context("opening the source")?
@@ -61,8 +65,12 @@ impl Source {
     /// There is none, or several; it cannot be read.
     pub async fn root(&self, platform: Option<&Platform>) -> Result<(Descriptor, Vec<u8>)> {
         let found = match self {
-            Self::Registry(registry, remote) => return registry.manifest(&remote.repository, remote.selector()).await,
-            Self::Layout(layout, local) => layout.find(local.tag.as_deref(), local.digest.as_ref(), platform)?,
+            Self::Registry(registry, remote) => {
+                return registry.manifest(&remote.repository, remote.selector()).await;
+            }
+            Self::Layout(layout, local) => {
+                layout.find(local.tag.as_deref(), local.digest.as_ref(), platform)?
+            }
             Self::OciArchive(archive, local) => archive.find(local, platform)?,
             Self::DockerArchive(archive, _) => archive.manifest().clone(),
         };
@@ -84,7 +92,10 @@ impl Source {
                 };
                 let (size, expected) = (bytes.len() as u64, descriptor.size());
                 let digest = descriptor.digest();
-                anyhow::ensure!(size == expected, "{self}: {digest} has {size} bytes, it should have {expected}");
+                anyhow::ensure!(
+                    size == expected,
+                    "{self}: {digest} has {size} bytes, it should have {expected}"
+                );
                 Ok(bytes)
             }
             Self::Layout(layout, _) => layout.read_blob(descriptor),

@@ -32,9 +32,14 @@ pub struct Repository {
 }
 
 impl Target {
-    /// A repository, over the same connection if the source is in the same registry and we are the same there. `spool` is for the blobs of a source
-    /// that is in a registry.
-    pub async fn registry(remote: &Remote, source: &Source, options: &Options, spool: Option<Layout>) -> Result<Self> {
+    /// A repository, over the same connection if the source is in the same registry and we are the
+    /// same there. `spool` is for the blobs of a source that is in a registry.
+    pub async fn registry(
+        remote: &Remote,
+        source: &Source,
+        options: &Options,
+        spool: Option<Layout>,
+    ) -> Result<Self> {
         let mut mount_from = options.mount_from.clone();
         let registry = match source {
             Source::Registry(registry, from) if from.host == remote.host => {
@@ -63,7 +68,12 @@ impl Target {
         if let Self::Registry(repository) = self
             && let Some(digest) = &repository.remote.digest
         {
-            ensure!(digest == root.digest(), "{}: the image to be copied is {}", repository.remote, root.digest());
+            ensure!(
+                digest == root.digest(),
+                "{}: the image to be copied is {}",
+                repository.remote,
+                root.digest()
+            );
         }
         Ok(())
     }
@@ -73,14 +83,16 @@ impl Target {
         let Written { descriptor, bytes, is_root } = document;
         match self {
             Self::Layout(layout) => {
-                let (layout, descriptor, bytes) = (layout.clone(), descriptor.clone(), bytes.clone());
+                let (layout, descriptor, bytes) =
+                    (layout.clone(), descriptor.clone(), bytes.clone());
                 let put = move || layout.put_blob(&bytes, descriptor.media_type().clone());
                 tokio::task::spawn_blocking(put).await.context("writing a manifest")??;
                 Ok(())
             }
             Self::Registry(Repository { registry, remote, .. }) => {
                 let by_digest = !is_root || (remote.digest.is_some() && remote.tag.is_none());
-                let selector = if by_digest { descriptor.digest().as_ref() } else { remote.tag_or_latest() };
+                let selector =
+                    if by_digest { descriptor.digest().as_ref() } else { remote.tag_or_latest() };
                 registry.put_with_subject(&remote.repository, selector, descriptor, bytes).await
             }
         }

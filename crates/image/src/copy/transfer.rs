@@ -28,7 +28,9 @@ pub async fn transfer(
 ) -> Result<Outcome> {
     match target {
         Target::Layout(layout) => into_layout(source, layout, blob, item).await,
-        Target::Registry(repository) => into_registry(source, repository, blob, (chunk, item)).await,
+        Target::Registry(repository) => {
+            into_registry(source, repository, blob, (chunk, item)).await
+        }
     }
 }
 
@@ -50,7 +52,9 @@ async fn into_registry(
         registry.upload(name, blob, Content { extent: &extent, chunk, item }, start).await?;
         return Ok(Outcome::Copied);
     }
-    let Some(spool) = &to.spool else { bail!("{source}: there is no place for blob {}", blob.digest()) };
+    let Some(spool) = &to.spool else {
+        bail!("{source}: there is no place for blob {}", blob.digest())
+    };
     into_layout(source, spool, blob, item).await?;
     let extent = spool.blob_extent(blob)?;
     registry.upload(name, blob, Content { extent: &extent, chunk, item }, start).await?;
@@ -59,7 +63,12 @@ async fn into_registry(
     Ok(Outcome::Copied)
 }
 
-async fn into_layout(source: &Source, layout: &Layout, blob: &Descriptor, item: &Arc<Item>) -> Result<Outcome> {
+async fn into_layout(
+    source: &Source,
+    layout: &Layout,
+    blob: &Descriptor,
+    item: &Arc<Item>,
+) -> Result<Outcome> {
     let mut again = true;
     loop {
         let Some(mut sink) = Sink::begin(layout, blob).await? else { return Ok(Outcome::Present) };
@@ -74,10 +83,17 @@ async fn into_layout(source: &Source, layout: &Layout, blob: &Descriptor, item: 
     }
 }
 
-async fn fetch(source: &Source, sink: &mut Sink, blob: &Descriptor, item: &Arc<Item>) -> Result<()> {
+async fn fetch(
+    source: &Source,
+    sink: &mut Sink,
+    blob: &Descriptor,
+    item: &Arc<Item>,
+) -> Result<()> {
     match (source, source.extent(blob)?) {
         (_, Some(extent)) => read(extent, sink, item).await,
-        (Source::Registry(registry, remote), None) => pull(registry, remote, sink, (blob, item)).await,
+        (Source::Registry(registry, remote), None) => {
+            pull(registry, remote, sink, (blob, item)).await
+        }
         (_, None) => bail!("there is no blob {}", blob.digest()),
     }
 }
@@ -111,7 +127,12 @@ async fn pull(
     while sink.written < blob.size() {
         let error = match pull_once(registry, remote, sink, (blob, item)).await {
             Ok(()) if sink.written == blob.size() => break,
-            Ok(()) => anyhow::anyhow!("blob {} ends after {} of {} bytes", blob.digest(), sink.written, blob.size()),
+            Ok(()) => anyhow::anyhow!(
+                "blob {} ends after {} of {} bytes",
+                blob.digest(),
+                sink.written,
+                blob.size()
+            ),
             Err(error) if retry::is_passing(&error) => error,
             // What we have is not a part of what the registry has.
             Err(error) if RegistryError::is(&error, StatusCode::RANGE_NOT_SATISFIABLE) => {
@@ -150,7 +171,8 @@ async fn pull_once(
 /// How much of a file is read at once, in bytes.
 const PIECE: usize = 1 << 20;
 
-/// A blob that is being written, by a thread of its own: hashing and disks are not for the threads that wait for networks.
+/// A blob that is being written, by a thread of its own: hashing and disks are not for the threads
+/// that wait for networks.
 struct Sink {
     sender: mpsc::Sender<Piece>,
     writer: Option<JoinHandle<Result<BlobWriter>>>,

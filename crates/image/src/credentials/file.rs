@@ -1,4 +1,5 @@
-//! One auth file: `auths`, `credHelpers`, `credsStore`. What else is in it belongs to others and stays as it is.
+//! One auth file: `auths`, `credHelpers`, `credsStore`. What else is in it belongs to others and
+//! stays as it is.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -26,7 +27,12 @@ impl AuthFile {
     /// It cannot be read or understood.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let text = match fs::read_to_string(path) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
                 return Ok(None);
             }
             other => other.with_context(|| path.display().to_string())?,
@@ -45,7 +51,8 @@ impl AuthFile {
         let doing = || format!("writing {}", path.display());
         // A link is followed: whoever keeps the file elsewhere wants it changed there.
         let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory =
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::DirBuilder::new().recursive(true).create(directory).with_context(doing)?;
         let lock = File::open(directory).with_context(doing)?;
         flock(&lock, FlockOperation::LockExclusive).with_context(doing)?;
@@ -58,7 +65,8 @@ impl AuthFile {
         Ok(())
     }
 
-    /// What it has for a repository: a helper's answer, or the entry of the longest beginning of `host/repository`.
+    /// What it has for a repository: a helper's answer, or the entry of the longest beginning of
+    /// `host/repository`.
     ///
     /// # Errors
     /// An entry that cannot be understood; a helper that fails.
@@ -103,7 +111,9 @@ impl AuthFile {
                 ensure!(!user.contains(':'), "a user name cannot have a colon");
                 json!({ "auth": STANDARD.encode(format!("{user}:{password}")) })
             }
-            Credentials::IdentityToken(token) => json!({ "auth": STANDARD.encode("<token>:"), "identitytoken": token }),
+            Credentials::IdentityToken(token) => {
+                json!({ "auth": STANDARD.encode("<token>:"), "identitytoken": token })
+            }
         };
         let auths = self.content.entry("auths").or_insert_with(|| json!({}));
         auths.as_object_mut().context("auths is not an object")?.insert(host.to_owned(), entry);
@@ -119,7 +129,10 @@ impl AuthFile {
             helper::erase(name, server_name(host))?;
         }
         while let Some(key) = self.entry(host).map(|(key, _)| key.clone()) {
-            self.content.get_mut("auths").and_then(Value::as_object_mut).and_then(|auths| auths.remove(&key));
+            self.content
+                .get_mut("auths")
+                .and_then(Value::as_object_mut)
+                .and_then(|auths| auths.remove(&key));
         }
         Ok(())
     }
@@ -140,7 +153,8 @@ impl AuthFile {
     }
 }
 
-/// A key as `host` or `host/part/of/a/name`. Docker also writes addresses of an API: `https://index.docker.io/v1/`.
+/// A key as `host` or `host/part/of/a/name`. Docker also writes addresses of an API:
+/// `https://index.docker.io/v1/`.
 fn normal(key: &str) -> &str {
     let (address, key) = match key.split_once("://") {
         Some((_, rest)) => (true, rest),
@@ -155,16 +169,19 @@ fn normal(key: &str) -> &str {
     if matches!(key, "index.docker.io" | "registry-1.docker.io") { DOCKER_HUB } else { key }
 }
 
-/// One entry. Nothing if it is empty, as `docker login` leaves one behind when a helper has the secret.
+/// One entry. Nothing if it is empty, as `docker login` leaves one behind when a helper has the
+/// secret.
 fn read_entry(entry: &Value) -> Result<Option<Credentials>> {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     if let Some(token) = text("identitytoken") {
         return Ok(Some(Credentials::IdentityToken(token.to_owned())));
     }
     if let Some(encoded) = text("auth") {
-        let decoded = STANDARD.decode(encoded.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let decoded =
+            STANDARD.decode(encoded.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let decoded = decoded.context("auth is not base64 of USER:PASSWORD")?;
-        let (user, password) = decoded.split_once(':').context("auth is not base64 of USER:PASSWORD")?;
+        let (user, password) =
+            decoded.split_once(':').context("auth is not base64 of USER:PASSWORD")?;
         // Docker pads with NUL.
         let password = password.trim_end_matches('\0').to_owned();
         return Ok(Some(Credentials::Password { user: user.to_owned(), password }));
@@ -234,7 +251,8 @@ mod tests {
             file.store("h", &mine)
         })
         .unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
         let file = AuthFile::read(&path).unwrap().unwrap();
         assert_eq!(file.look_up("h", "x").unwrap(), Some(mine));

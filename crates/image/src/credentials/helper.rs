@@ -1,4 +1,5 @@
-//! Credential helpers: `docker-credential-NAME get|store|erase`, which speak JSON (docker/docker-credential-helpers).
+//! Credential helpers: `docker-credential-NAME get|store|erase`, which speak JSON
+//! (docker/docker-credential-helpers).
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -30,8 +31,9 @@ pub fn get(helper: &str, server: &str) -> Result<Option<Credentials>> {
         }
         bail!("docker-credential-{helper} get {server}: {answer}");
     }
-    let entry: Entry = serde_json::from_str(&answer)
-        .map_err(|error| anyhow::anyhow!("docker-credential-{helper} get {server}: not an answer: {error}"))?;
+    let entry: Entry = serde_json::from_str(&answer).map_err(|error| {
+        anyhow::anyhow!("docker-credential-{helper} get {server}: not an answer: {error}")
+    })?;
     Ok(Some(match entry.username.as_str() {
         TOKEN_USER => Credentials::IdentityToken(entry.secret),
         _ => Credentials::Password { user: entry.username, password: entry.secret },
@@ -44,7 +46,8 @@ pub fn store(helper: &str, server: &str, credentials: &Credentials) -> Result<()
         Credentials::Password { user, password } => (user.as_str(), password),
         Credentials::IdentityToken(token) => (TOKEN_USER, token),
     };
-    let entry = Entry { server: server.to_owned(), username: username.to_owned(), secret: secret.clone() };
+    let entry =
+        Entry { server: server.to_owned(), username: username.to_owned(), secret: secret.clone() };
     let (done, answer) = call(helper, "store", &serde_json::to_vec(&entry)?)?;
     ensure!(done, "docker-credential-{helper} store {server}: {answer}");
     Ok(())
@@ -69,6 +72,7 @@ fn call(helper: &str, verb: &str, input: &[u8]) -> Result<(bool, String)> {
         let _ = stdin.write_all(input);
     }
     let output = child.wait_with_output().with_context(|| program.clone())?;
-    let answer = String::from_utf8(output.stdout).with_context(|| format!("{program}: not an answer"))?;
+    let answer =
+        String::from_utf8(output.stdout).with_context(|| format!("{program}: not an answer"))?;
     Ok((output.status.success(), answer.trim().to_owned()))
 }

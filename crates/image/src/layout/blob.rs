@@ -26,7 +26,11 @@ impl BlobReader {
         let file = open_regular(path)?;
         let size = file.metadata()?.len();
         let digest = descriptor.digest().clone();
-        ensure!(size == descriptor.size(), "blob {digest} has {size} bytes, it should have {}", descriptor.size());
+        ensure!(
+            size == descriptor.size(),
+            "blob {digest} has {size} bytes, it should have {}",
+            descriptor.size()
+        );
         Ok(Self { file, hasher: Some(Hasher::like(&digest)?), digest, left: size })
     }
 }
@@ -61,7 +65,8 @@ fn bad(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-/// Writes a blob. Without [`BlobWriter::commit`] what was written stays for the next one who begins the same blob.
+/// Writes a blob. Without [`BlobWriter::commit`] what was written stays for the next one who begins
+/// the same blob.
 #[derive(Debug)]
 pub struct BlobWriter {
     file: File,
@@ -81,10 +86,15 @@ impl BlobWriter {
         let digest = descriptor.digest().clone();
         let hasher = Hasher::like(&digest)?;
         let target = layout.blob_path(&digest);
-        let partial = layout.root().join(".orlop-partial").join(format!("{}-{}", digest.algorithm(), digest.digest()));
+        let partial = layout.root().join(".orlop-partial").join(format!(
+            "{}-{}",
+            digest.algorithm(),
+            digest.digest()
+        ));
         for path in [&target, &partial] {
             let directory = path.parent().context("a blob is in a directory")?;
-            fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+            fs::create_dir_all(directory)
+                .with_context(|| format!("making {}", directory.display()))?;
         }
         let Some(file) = lock_partial(layout, descriptor, &partial)? else { return Ok(None) };
         let size = descriptor.size();
@@ -97,7 +107,8 @@ impl BlobWriter {
     fn take_up(&mut self) -> Result<()> {
         let mut buffer = vec![0; 1 << 20];
         loop {
-            let count = self.file.read(&mut buffer).with_context(|| self.partial.display().to_string())?;
+            let count =
+                self.file.read(&mut buffer).with_context(|| self.partial.display().to_string())?;
             if count == 0 {
                 break;
             }
@@ -116,7 +127,8 @@ impl BlobWriter {
         self.written
     }
 
-    /// Begins anew: what is there is not the beginning of this blob, or the source cannot go on in the middle.
+    /// Begins anew: what is there is not the beginning of this blob, or the source cannot go on in
+    /// the middle.
     ///
     /// # Errors
     /// The file cannot be cut.
@@ -131,7 +143,8 @@ impl BlobWriter {
     /// Gives the blob its name, if it is the right one. What is wrong is thrown away.
     ///
     /// # Errors
-    /// It is too short (it stays, to be taken up again), or does not match its digest; it cannot be named.
+    /// It is too short (it stays, to be taken up again), or does not match its digest; it cannot be
+    /// named.
     pub fn commit(self) -> Result<()> {
         ensure!(
             self.written == self.size,
@@ -156,7 +169,10 @@ impl BlobWriter {
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.written + bytes.len() as u64 > self.size {
-            return Err(bad(format!("blob {} has more than the {} bytes it should have", self.digest, self.size)));
+            return Err(bad(format!(
+                "blob {} has more than the {} bytes it should have",
+                self.digest, self.size
+            )));
         }
         let count = self.file.write(bytes)?;
         self.hasher.update(&bytes[..count]);
@@ -173,11 +189,13 @@ impl Write for BlobWriter {
 fn lock_partial(layout: &Layout, descriptor: &Descriptor, partial: &Path) -> Result<Option<File>> {
     let doing = || format!("opening {}", partial.display());
     loop {
-        let opened = File::options().read(true).write(true).create(true).truncate(false).open(partial);
+        let opened =
+            File::options().read(true).write(true).create(true).truncate(false).open(partial);
         let file = match opened {
             // Another one has just finished, and has removed the directory behind itself.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(partial.parent().context("a blob is in a directory")?).with_context(doing)?;
+                fs::create_dir_all(partial.parent().context("a blob is in a directory")?)
+                    .with_context(doing)?;
                 continue;
             }
             other => other.with_context(doing)?,

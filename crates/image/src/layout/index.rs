@@ -23,7 +23,8 @@ pub struct Names<'a> {
 }
 
 impl Names<'_> {
-    /// The entry of a name, without one the only entry; where there are several of one name, the one for `platform`.
+    /// The entry of a name, without one the only entry; where there are several of one name, the
+    /// one for `platform`.
     ///
     /// # Errors
     /// There is none; there are several, and nothing says which.
@@ -47,7 +48,10 @@ impl Names<'_> {
                 };
                 let found = platform.choose(&entries).cloned();
                 found.with_context(|| {
-                    format!("{place} has no image for {platform}, it has {}", platform::list(&entries))
+                    format!(
+                        "{place} has no image for {platform}, it has {}",
+                        platform::list(&entries)
+                    )
                 })
             }
             // A name that was given twice, with nothing to tell the two by.
@@ -60,13 +64,19 @@ impl Names<'_> {
     ///
     /// # Errors
     /// There is none; an index that cannot be read.
-    pub fn find_digest(&self, digest: &Digest, read: impl Fn(&Descriptor) -> Result<Vec<u8>>) -> Result<Descriptor> {
-        let here = |entries: &[Descriptor]| entries.iter().find(|entry| entry.digest() == digest).cloned();
+    pub fn find_digest(
+        &self,
+        digest: &Digest,
+        read: impl Fn(&Descriptor) -> Result<Vec<u8>>,
+    ) -> Result<Descriptor> {
+        let here =
+            |entries: &[Descriptor]| entries.iter().find(|entry| entry.digest() == digest).cloned();
         if let Some(found) = here(self.entries) {
             return Ok(found);
         }
         for entry in self.entries.iter().filter(|entry| document::is_one(entry)) {
-            if let Document::Index(index) = Document::parse(&read(entry)?, entry.media_type().as_ref())?
+            if let Document::Index(index) =
+                Document::parse(&read(entry)?, entry.media_type().as_ref())?
                 && let Some(found) = here(index.manifests())
             {
                 return Ok(found);
@@ -77,11 +87,17 @@ impl Names<'_> {
 }
 
 impl Layout {
-    /// The entry of index.json of a digest or name, without both the only one; of several, the one for `platform`.
+    /// The entry of index.json of a digest or name, without both the only one; of several, the one
+    /// for `platform`.
     ///
     /// # Errors
     /// There is none; there are several, and nothing says which.
-    pub fn find(&self, tag: Option<&str>, digest: Option<&Digest>, platform: Option<&Platform>) -> Result<Descriptor> {
+    pub fn find(
+        &self,
+        tag: Option<&str>,
+        digest: Option<&Digest>,
+        platform: Option<&Platform>,
+    ) -> Result<Descriptor> {
         let index = self.index()?;
         let names = Names { entries: index.manifests(), place: self.root() };
         match digest {
@@ -103,7 +119,9 @@ impl Layout {
         self.update_entries(|entries| {
             entries.retain(|other| match tag {
                 Some(tag) => other["annotations"][REF_NAME] != json!(tag),
-                None => other["digest"] != json!(digest) || !other["annotations"][REF_NAME].is_null(),
+                None => {
+                    other["digest"] != json!(digest) || !other["annotations"][REF_NAME].is_null()
+                }
             });
             entries.push(entry);
             Ok(())
@@ -130,7 +148,8 @@ impl Layout {
         let _lock = self.lock()?;
         let path = self.root().join("index.json");
         let text = read_file(&path, 16 * DOCUMENT_LIMIT)?;
-        let mut index: Value = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
+        let mut index: Value =
+            serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
         let entries = index.get_mut("manifests").and_then(Value::as_array_mut);
         change(entries.with_context(|| format!("{}: manifests is not a list", path.display()))?)?;
         self.replace("index.json", &serde_json::to_vec(&index)?)
@@ -149,6 +168,9 @@ fn all_same(entries: &[Descriptor]) -> bool {
 }
 
 fn list(entries: &[Descriptor]) -> String {
-    let names: Vec<&str> = entries.iter().map(|entry| name(entry).unwrap_or_else(|| entry.digest().as_ref())).collect();
+    let names: Vec<&str> = entries
+        .iter()
+        .map(|entry| name(entry).unwrap_or_else(|| entry.digest().as_ref()))
+        .collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -1,5 +1,6 @@
-//! `docker-archive:`: what `docker save` and `podman save` write. Its manifest.json says which files are an image's config
-//! and layers; there is no manifest of a registry in it, so one is made (Docker's "Image Specification v1.2").
+//! `docker-archive:`: what `docker save` and `podman save` write. Its manifest.json says which
+//! files are an image's config and layers; there is no manifest of a registry in it, so one is made
+//! (Docker's "Image Specification v1.2").
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -55,8 +56,8 @@ impl DockerArchive {
         ensure!(local.digest.is_none(), "{local}: a docker-archive knows no digests");
         let tar = Tar::open(&local.path, max_size)?;
         let text = tar.read(Path::new("manifest.json"))?;
-        let entries: Vec<Entry> =
-            serde_json::from_slice(&text).with_context(|| format!("{}: manifest.json", local.path.display()))?;
+        let entries: Vec<Entry> = serde_json::from_slice(&text)
+            .with_context(|| format!("{}: manifest.json", local.path.display()))?;
         let entry = find(&entries, local)?;
         let config = tar.read(&entry.config)?;
         let mut archive = Self {
@@ -81,14 +82,19 @@ impl DockerArchive {
             self.layers.insert(layer.digest().clone(), extent);
             described.push(layer);
         }
-        let config_descriptor = Descriptor::new(MediaType::ImageConfig, config.len() as u64, digest::of(&config)?);
+        let config_descriptor =
+            Descriptor::new(MediaType::ImageConfig, config.len() as u64, digest::of(&config)?);
         let manifest = serde_json::to_vec(&json!({
             "schemaVersion": 2,
             "mediaType": media_types::MANIFEST,
             "config": config_descriptor,
             "layers": described,
         }))?;
-        self.manifest = Descriptor::new(MediaType::ImageManifest, manifest.len() as u64, digest::of(&manifest)?);
+        self.manifest = Descriptor::new(
+            MediaType::ImageManifest,
+            manifest.len() as u64,
+            digest::of(&manifest)?,
+        );
         self.documents.insert(config_descriptor.digest().clone(), config);
         self.documents.insert(self.manifest.digest().clone(), manifest);
         Ok(())
@@ -139,25 +145,36 @@ fn find<'a>(entries: &'a [Entry], local: &Local) -> Result<&'a Entry> {
         let name = Remote::parse(name).ok()?;
         Some((name.host.clone(), name.repository.clone(), name.tag_or_latest().to_owned()))
     };
-    let sought = whole(wanted).with_context(|| format!("{local}: {wanted:?} is not the name of an image"))?;
-    let has = |entry: &&Entry| entry.repo_tags.iter().flatten().any(|name| whole(name).as_ref() == Some(&sought));
+    let sought = whole(wanted)
+        .with_context(|| format!("{local}: {wanted:?} is not the name of an image"))?;
+    let has = |entry: &&Entry| {
+        entry.repo_tags.iter().flatten().any(|name| whole(name).as_ref() == Some(&sought))
+    };
     let found = entries.iter().find(has);
     found.with_context(|| format!("{place} has no image {wanted:?}, it has {}", names(entries)))
 }
 
 fn names(entries: &[Entry]) -> String {
-    let names: Vec<&str> =
-        entries.iter().flat_map(|entry| entry.repo_tags.iter().flatten()).map(String::as_str).collect();
+    let names: Vec<&str> = entries
+        .iter()
+        .flat_map(|entry| entry.repo_tags.iter().flatten())
+        .map(String::as_str)
+        .collect();
     if names.is_empty() { "none with a name".to_owned() } else { names.join(", ") }
 }
 
-/// A layer as a manifest has it. What is not compressed is called by its `diff_id`, which the copy will prove.
+/// A layer as a manifest has it. What is not compressed is called by its `diff_id`, which the copy
+/// will prove.
 fn describe(extent: &Extent, diff_id: &str) -> Result<Descriptor> {
     let mut beginning = Vec::new();
     extent.clone().take(4).read_to_end(&mut beginning)?;
     let media_type = match Compression::seen_in(&beginning) {
         Compression::None => {
-            return Ok(Descriptor::new(MediaType::ImageLayer, extent.length(), digest::parse(diff_id)?));
+            return Ok(Descriptor::new(
+                MediaType::ImageLayer,
+                extent.length(),
+                digest::parse(diff_id)?,
+            ));
         }
         Compression::Gzip => MediaType::ImageLayerGzip,
         Compression::Zstd => MediaType::ImageLayerZstd,

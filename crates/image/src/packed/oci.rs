@@ -30,7 +30,8 @@ impl OciArchive {
         let tar = Tar::open(path, max_size)?;
         tar.extent(Path::new("oci-layout"))?;
         let index = tar.read(Path::new("index.json"))?;
-        let index = serde_json::from_slice(&index).with_context(|| format!("{}: index.json", path.display()))?;
+        let index = serde_json::from_slice(&index)
+            .with_context(|| format!("{}: index.json", path.display()))?;
         Ok(Self { tar, index })
     }
 
@@ -52,10 +53,15 @@ impl OciArchive {
     /// It is not there, too large, or not what its digest says.
     pub fn read(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let size = descriptor.size();
-        ensure!(size <= DOCUMENT_LIMIT, "{}: {size} bytes are too many for a document", descriptor.digest());
+        ensure!(
+            size <= DOCUMENT_LIMIT,
+            "{}: {size} bytes are too many for a document",
+            descriptor.digest()
+        );
         let mut bytes = Vec::new();
         self.extent(descriptor)?.read_to_end(&mut bytes)?;
-        digest::verify(&bytes, descriptor.digest()).with_context(|| self.tar.path.display().to_string())?;
+        digest::verify(&bytes, descriptor.digest())
+            .with_context(|| self.tar.path.display().to_string())?;
         Ok(bytes)
     }
 

@@ -1,4 +1,5 @@
-//! Writing an archive: what goes into it is gathered beside it as a layout, and it gets its name when it is whole.
+//! Writing an archive: what goes into it is gathered beside it as a layout, and it gets its name
+//! when it is whole.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -45,8 +46,10 @@ impl Staged {
     pub fn begin(path: &Path) -> Result<Self> {
         ensure!(fs::symlink_metadata(path).is_err(), "{} exists", path.display());
         let doing = || format!("writing {}", path.display());
-        let directory =
-            tempfile::Builder::new().prefix(".orlop-image-").tempdir_in(beside(path)).with_context(doing)?;
+        let directory = tempfile::Builder::new()
+            .prefix(".orlop-image-")
+            .tempdir_in(beside(path))
+            .with_context(doing)?;
         let layout = Layout::open_or_create(directory.path())?;
         Ok(Self { path: path.to_owned(), directory, layout })
     }
@@ -82,18 +85,26 @@ impl Staged {
         self.persist(archive)
     }
 
-    /// Writes it as `docker load` reads it: one image, its layers not compressed, as far as the budget goes.
+    /// Writes it as `docker load` reads it: one image, its layers not compressed, as far as the
+    /// budget goes.
     ///
     /// # Errors
-    /// It is not the image of one platform, or a layer is not what the config says; it cannot be written.
-    pub fn finish_docker(self, root: &Descriptor, local: &Local, mut budget: Budget<'_>) -> Result<()> {
+    /// It is not the image of one platform, or a layer is not what the config says; it cannot be
+    /// written.
+    pub fn finish_docker(
+        self,
+        root: &Descriptor,
+        local: &Local,
+        mut budget: Budget<'_>,
+    ) -> Result<()> {
         let names = match &local.tag {
             Some(tag) => vec![docker_name(tag)?],
             None => Vec::new(),
         };
         let manifest = self.layout.read_manifest(root)?;
         let bytes = self.layout.read_blob(manifest.config())?;
-        let config: Config = serde_json::from_slice(&bytes).context("the config is not that of an image")?;
+        let config: Config =
+            serde_json::from_slice(&bytes).context("the config is not that of an image")?;
         let (layers, diff_ids) = (manifest.layers(), &config.rootfs.diff_ids);
         ensure!(
             layers.len() == diff_ids.len(),
@@ -113,13 +124,20 @@ impl Staged {
             }
             files.push(name);
         }
-        let list = serde_json::to_vec(&json!([{ "Config": config_name, "RepoTags": names, "Layers": files }]))?;
+        let list = serde_json::to_vec(
+            &json!([{ "Config": config_name, "RepoTags": names, "Layers": files }]),
+        )?;
         append_bytes(&mut archive, "manifest.json", &list)?;
         self.persist(archive)
     }
 
     /// A layer as a plain tar file.
-    fn decompress(&self, layer: &Descriptor, diff_id: &Digest, budget: &mut Budget<'_>) -> Result<NamedTempFile> {
+    fn decompress(
+        &self,
+        layer: &Descriptor,
+        diff_id: &Digest,
+        budget: &mut Budget<'_>,
+    ) -> Result<NamedTempFile> {
         let mut beginning = [0; 4];
         let mut content: BlobReader = self.layout.open_blob(layer)?;
         let count = content.read(&mut beginning)?;
@@ -134,7 +152,10 @@ impl Staged {
         each_piece(reader, budget, take).with_context(|| format!("layer {}", layer.digest()))?;
         let found = hasher.finish();
         if found != diff_id.as_ref() {
-            bail!("layer {}: its content has digest {found}, the config says {diff_id}", layer.digest());
+            bail!(
+                "layer {}: its content has digest {found}, the config says {diff_id}",
+                layer.digest()
+            );
         }
         Ok(file)
     }
@@ -142,7 +163,8 @@ impl Staged {
     fn archive(&self) -> Result<tar::Builder<NamedTempFile>> {
         let mut builder = tempfile::Builder::new();
         // As the umask has it, not for the owner alone as temporary files are.
-        let file = builder.permissions(fs::Permissions::from_mode(0o666)).tempfile_in(beside(&self.path));
+        let file =
+            builder.permissions(fs::Permissions::from_mode(0o666)).tempfile_in(beside(&self.path));
         Ok(tar::Builder::new(file.with_context(|| format!("writing {}", self.path.display()))?))
     }
 
@@ -162,7 +184,8 @@ fn beside(path: &Path) -> &Path {
 
 /// The whole name of an image, as Docker has it in `RepoTags`: `nginx` is `nginx:latest`.
 fn docker_name(name: &str) -> Result<String> {
-    let remote = Remote::parse(name).with_context(|| format!("{name:?} is not the name of an image"))?;
+    let remote =
+        Remote::parse(name).with_context(|| format!("{name:?} is not the name of an image"))?;
     let short = remote.tag.is_none().then(|| format!("{name}:latest"));
     Ok(short.unwrap_or_else(|| name.to_owned()))
 }
@@ -182,5 +205,7 @@ fn append(archive: &mut tar::Builder<NamedTempFile>, name: &str, path: &Path) ->
 }
 
 fn append_bytes(archive: &mut tar::Builder<NamedTempFile>, name: &str, bytes: &[u8]) -> Result<()> {
-    archive.append_data(&mut header(bytes.len() as u64), name, bytes).with_context(|| format!("writing {name}"))
+    archive
+        .append_data(&mut header(bytes.len() as u64), name, bytes)
+        .with_context(|| format!("writing {name}"))
 }

@@ -1,5 +1,5 @@
-//! The registry asks who we are, and we answer: Basic, or a token from the service that it names (Bearer; distribution's
-//! "Token Authentication Specification" and "OAuth2").
+//! The registry asks who we are, and we answer: Basic, or a token from the service that it names
+//! (Bearer; distribution's "Token Authentication Specification" and "OAuth2").
 //!
 //! A token is good for one scope, some actions on one repository, and for some minutes.
 
@@ -68,7 +68,8 @@ impl Scope {
             Access::Push => "pull,push",
             Access::Delete => "pull,push,delete",
         };
-        let own = (!self.repository.is_empty()).then(|| format!("repository:{}:{actions}", self.repository));
+        let own = (!self.repository.is_empty())
+            .then(|| format!("repository:{}:{actions}", self.repository));
         let other = self.from.as_ref().map(|from| format!("repository:{from}:pull"));
         own.into_iter().chain(other).collect()
     }
@@ -127,7 +128,8 @@ impl Auth {
         }
         match credentials {
             Some(Credentials::Password { user, password }) if challenges.basic => {
-                let header = sensitive(&format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))?;
+                let header =
+                    sensitive(&format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))?;
                 known.basic = Some(header.clone());
                 Ok(Some(header).filter(|header| Some(header) != tried.as_ref()))
             }
@@ -158,7 +160,11 @@ struct Bearer {
 
 impl Challenges {
     fn read(response: &Response) -> Self {
-        let texts = response.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+        let texts = response
+            .headers()
+            .get_all(WWW_AUTHENTICATE)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
         Self::parse(texts)
     }
 
@@ -185,12 +191,23 @@ impl Bearer {
     }
 
     /// Gets a token.
-    async fn token(&self, registry: &Registry, scope: &Scope, credentials: Option<&Credentials>) -> Result<Token> {
-        let realm = Url::parse(&self.realm).with_context(|| format!("{}: realm {:?}", registry.host, self.realm))?;
-        registry.directions.check(&realm).with_context(|| format!("{}: the realm of its tokens", registry.host))?;
+    async fn token(
+        &self,
+        registry: &Registry,
+        scope: &Scope,
+        credentials: Option<&Credentials>,
+    ) -> Result<Token> {
+        let realm = Url::parse(&self.realm)
+            .with_context(|| format!("{}: realm {:?}", registry.host, self.realm))?;
+        registry
+            .directions
+            .check(&realm)
+            .with_context(|| format!("{}: the realm of its tokens", registry.host))?;
         let response = self.ask(registry, &realm, scope, credentials).await?;
         if response.status() != StatusCode::OK {
-            let error = registry.failure(response, &format!("token of {}", realm.host_str().unwrap_or_default())).await;
+            let error = registry
+                .failure(response, &format!("token of {}", realm.host_str().unwrap_or_default()))
+                .await;
             return Err(error).with_context(|| registry.who(credentials));
         }
         let body = registry.body(response, 1 << 20).await?;
@@ -247,7 +264,8 @@ impl Bearer {
 fn form(realm: &Url, fields: &[(&'static str, String)], token: &str) -> String {
     let (scopes, others): (Vec<_>, Vec<_>) = fields.iter().partition(|(key, _)| *key == "scope");
     let scopes: Vec<&str> = scopes.into_iter().map(|(_, scope)| scope.as_str()).collect();
-    let own = [("grant_type", "refresh_token"), ("refresh_token", token), ("client_id", "orlop-image")];
+    let own =
+        [("grant_type", "refresh_token"), ("refresh_token", token), ("client_id", "orlop-image")];
     // A form is written as a query is.
     let mut written = realm.clone();
     written.set_query(None);
@@ -274,7 +292,8 @@ impl Token {
             expires_in: Option<u64>,
         }
         let answer: Answer = serde_json::from_slice(body)?;
-        let Some(token) = answer.token.or(answer.access_token).filter(|token| !token.is_empty()) else {
+        let Some(token) = answer.token.or(answer.access_token).filter(|token| !token.is_empty())
+        else {
             bail!("there is no token in it");
         };
         // The specification's default and minimum; and some seconds for the way.
@@ -288,7 +307,8 @@ impl Token {
 mod tests {
     use super::*;
 
-    /// The example of distribution's specification, one of a registry that offers both, and odd ones.
+    /// The example of distribution's specification, one of a registry that offers both, and odd
+    /// ones.
     #[test]
     fn challenges() {
         let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:samalba/my-app:pull,push""#;
@@ -297,7 +317,9 @@ mod tests {
         assert_eq!(bearer.realm, "https://auth.docker.io/token");
         assert_eq!(bearer.service.as_deref(), Some("registry.docker.io"));
         assert_eq!(bearer.scope.as_deref(), Some("repository:samalba/my-app:pull,push"));
-        let found = Challenges::parse([r#"basic Realm="a, b""#, r#"BEARER realm="https://x/""#].into_iter());
+        let found = Challenges::parse(
+            [r#"basic Realm="a, b""#, r#"BEARER realm="https://x/""#].into_iter(),
+        );
         assert!(found.basic && found.bearer.is_some());
         let found = Challenges::parse([r#"Bearer service="x""#, "Negotiate", "\"", ""].into_iter());
         assert!(!found.basic && found.bearer.is_none());

@@ -34,10 +34,17 @@ impl Registry {
             Err(error) if RegistryError::is(&error, StatusCode::NOT_FOUND) => return Ok(false),
             other => other?,
         };
-        let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let length = response
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         match length {
             Some(length) if length != descriptor.size() => {
-                bail!("{}: {what} has {length} bytes, it should have {}", self.host, descriptor.size())
+                bail!(
+                    "{}: {what} has {length} bytes, it should have {}",
+                    self.host,
+                    descriptor.size()
+                )
             }
             _ => Ok(true),
         }
@@ -47,7 +54,12 @@ impl Registry {
     ///
     /// # Errors
     /// It is not there; an answer that does not fit.
-    pub async fn blob(&self, repository: &str, descriptor: &Descriptor, offset: u64) -> Result<(Range, Response)> {
+    pub async fn blob(
+        &self,
+        repository: &str,
+        descriptor: &Descriptor,
+        offset: u64,
+    ) -> Result<(Range, Response)> {
         let digest = descriptor.digest();
         let url = self.url(repository, &format!("blobs/{digest}"))?;
         let scope = Scope::new(repository, Access::Pull);
@@ -79,7 +91,8 @@ impl Registry {
     pub async fn small_blob(&self, repository: &str, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let (_, response) = self.blob(repository, descriptor, 0).await?;
         let bytes = self.body(response, DOCUMENT_LIMIT).await?;
-        digest::verify(&bytes, descriptor.digest()).with_context(|| format!("{}: {repository}", self.host))?;
+        digest::verify(&bytes, descriptor.digest())
+            .with_context(|| format!("{}: {repository}", self.host))?;
         Ok(bytes)
     }
 
@@ -92,7 +105,13 @@ impl Registry {
         let scope = Scope::new(repository, Access::Delete);
         let response = self.send(&scope, Method::DELETE, &url, |request| request).await?;
         let what = format!("deleting blob {digest} of {repository}");
-        self.expect(response, &[StatusCode::ACCEPTED, StatusCode::OK, StatusCode::NO_CONTENT], &what).await.map(drop)
+        self.expect(
+            response,
+            &[StatusCode::ACCEPTED, StatusCode::OK, StatusCode::NO_CONTENT],
+            &what,
+        )
+        .await
+        .map(drop)
     }
 }
 

@@ -1,13 +1,14 @@
-//! Where a registry may send us: to a service that gives out tokens (`realm`), to storage that has the blobs (redirects),
-//! to where blobs are uploaded to (`Location`).
+//! Where a registry may send us: to a service that gives out tokens (`realm`), to storage that has
+//! the blobs (redirects), to where blobs are uploaded to (`Location`).
 //!
-//! Whoever runs a registry, or stands in its place, could otherwise have requests made in our name: to services of this
-//! machine or its network that only we can reach, or in clear to everybody on the way. Hence, without `--insecure`:
+//! Whoever runs a registry, or stands in its place, could otherwise have requests made in our name:
+//! to services of this machine or its network that only we can reach, or in clear to everybody on
+//! the way. Hence, without `--insecure`:
 //!
 //! * Always with TLS.
-//! * Never nearer than the registry itself: one on the Internet does not send us into a private network, nor one in a
-//!   private network to this machine. Addresses are checked as they are connected to, so a name does not help. What a
-//!   proxy makes of a name is for the proxy to check.
+//! * Never nearer than the registry itself: one on the Internet does not send us into a private
+//!   network, nor one in a private network to this machine. Addresses are checked as they are
+//!   connected to, so a name does not help. What a proxy makes of a name is for the proxy to check.
 
 use std::error::Error;
 use std::fmt::{self, Display};
@@ -22,7 +23,8 @@ use reqwest::redirect::{Attempt, Policy};
 const REDIRECTS: usize = 10;
 
 /// The variables that name proxies.
-const PROXIES: [&str; 6] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+const PROXIES: [&str; 6] =
+    ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 /// From where an address can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +54,9 @@ impl Reach {
             // 0.0.0.0 is this machine to connect(2).
             [0 | 127, ..] => Self::Machine,
             [169, 254, ..] => Self::Link,
-            [10, ..] | [192, 168, ..] | [198, 18 | 19, ..] | [192, 0, 0, _] | [224..=255, ..] => Self::Private,
+            [10, ..] | [192, 168, ..] | [198, 18 | 19, ..] | [192, 0, 0, _] | [224..=255, ..] => {
+                Self::Private
+            }
             [172, second, ..] if second & 0xf0 == 16 => Self::Private,
             [100, second, ..] if second & 0xc0 == 64 => Self::Private,
             _ => Self::Public,
@@ -67,10 +71,14 @@ impl Reach {
         match address.segments() {
             [0, 0, 0, 0, 0, 0, 0, 0 | 1] => Self::Machine,
             // Addresses of IPv4 in their several forms: compatible, mapped, NAT64, 6to4.
-            [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
+            [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                v4(high, low)
+            }
             [0x2002, high, low, ..] => v4(high, low),
             [first, ..] if first & 0xffc0 == 0xfe80 => Self::Link,
-            [first, ..] if first & 0xfe00 == 0xfc00 || first >= 0xfec0 || first == 0x64 => Self::Private,
+            [first, ..] if first & 0xfe00 == 0xfc00 || first >= 0xfec0 || first == 0x64 => {
+                Self::Private
+            }
             _ => Self::Public,
         }
     }
@@ -107,8 +115,10 @@ impl Directions {
         let own = literal(base).map_or(Reach::Public, Reach::of);
         let proxies = PROXIES.iter().filter_map(|name| {
             let text = std::env::var(name).ok()?;
-            let url =
-                Url::parse(&text).ok().filter(Url::has_host).or_else(|| Url::parse(&format!("http://{text}")).ok())?;
+            let url = Url::parse(&text)
+                .ok()
+                .filter(Url::has_host)
+                .or_else(|| Url::parse(&format!("http://{text}")).ok())?;
             url.host_str().map(str::to_owned)
         });
         Self {
@@ -119,7 +129,8 @@ impl Directions {
         }
     }
 
-    /// Whether an address that the registry has named may be asked. Names are checked when they are resolved.
+    /// Whether an address that the registry has named may be asked. Names are checked when they are
+    /// resolved.
     ///
     /// # Errors
     /// It may not.
@@ -128,7 +139,9 @@ impl Directions {
             return Ok(());
         }
         if url.scheme() != "https" {
-            return Err(Refused(format!("sent on to {url}, which is without encryption (--insecure allows it)")));
+            return Err(Refused(format!(
+                "sent on to {url}, which is without encryption (--insecure allows it)"
+            )));
         }
         let host = url.host_str().unwrap_or_default();
         let name = host.trim_end_matches('.');
@@ -145,7 +158,9 @@ impl Directions {
     pub fn redirects(&self) -> Policy {
         let rules = self.clone();
         Policy::custom(move |attempt| match rules.check(attempt.url()) {
-            Ok(()) if attempt.previous().len() > REDIRECTS => attempt.error(Refused("too many redirects".to_owned())),
+            Ok(()) if attempt.previous().len() > REDIRECTS => {
+                attempt.error(Refused("too many redirects".to_owned()))
+            }
             Ok(()) => attempt.follow(),
             Err(refused) => attempt.error(refused),
         })
@@ -155,12 +170,17 @@ impl Directions {
     #[must_use]
     pub fn same_server() -> Policy {
         Policy::custom(|attempt: Attempt<'_>| {
-            let stays = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
+            let stays = attempt
+                .previous()
+                .first()
+                .is_some_and(|first| first.origin() == attempt.url().origin());
             if stays && attempt.previous().len() <= REDIRECTS {
                 return attempt.follow();
             }
-            let text =
-                format!("sent on to {}, which is not told who we are", attempt.url().origin().ascii_serialization());
+            let text = format!(
+                "sent on to {}, which is not told who we are",
+                attempt.url().origin().ascii_serialization()
+            );
             attempt.error(Refused(text))
         })
     }
@@ -171,7 +191,9 @@ impl Directions {
 
     fn too_near(&self, host: &str) -> Refused {
         let registry = &self.registry;
-        Refused(format!("{registry} sends us to {host}, which is nearer to us than itself (--insecure allows it)"))
+        Refused(format!(
+            "{registry} sends us to {host}, which is nearer to us than itself (--insecure allows it)"
+        ))
     }
 
     /// The addresses of a name that may be connected to.
@@ -200,7 +222,8 @@ impl Resolve for Directions {
     fn resolve(&self, name: Name) -> Resolving {
         let rules = self.clone();
         Box::pin(async move {
-            let found = tokio::task::spawn_blocking(move || rules.addresses(name.as_str())).await??;
+            let found =
+                tokio::task::spawn_blocking(move || rules.addresses(name.as_str())).await??;
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
@@ -221,15 +244,54 @@ mod tests {
         let cases = [
             (
                 Reach::Machine,
-                &["127.0.0.1", "127.9.9.9", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1", "64:ff9b::7f00:1"][..],
+                &[
+                    "127.0.0.1",
+                    "127.9.9.9",
+                    "0.0.0.0",
+                    "::1",
+                    "::",
+                    "::ffff:127.0.0.1",
+                    "64:ff9b::7f00:1",
+                ][..],
             ),
-            (Reach::Link, &["169.254.169.254", "fe80::1", "febf::1", "::ffff:169.254.1.1", "2002:a9fe:1::"]),
-            (Reach::Private, &["10.1.2.3", "172.16.0.1", "172.31.9.9", "192.168.1.1", "100.64.0.1", "100.127.0.1"]),
+            (
+                Reach::Link,
+                &["169.254.169.254", "fe80::1", "febf::1", "::ffff:169.254.1.1", "2002:a9fe:1::"],
+            ),
             (
                 Reach::Private,
-                &["224.0.0.1", "255.255.255.255", "fc00::1", "fdff::1", "fec0::1", "ff02::1", "64:ff9b:1::"],
+                &[
+                    "10.1.2.3",
+                    "172.16.0.1",
+                    "172.31.9.9",
+                    "192.168.1.1",
+                    "100.64.0.1",
+                    "100.127.0.1",
+                ],
             ),
-            (Reach::Public, &["1.1.1.1", "172.32.0.1", "100.128.0.1", "2600::1", "64:ff9b::101:101", "192.0.1.1"]),
+            (
+                Reach::Private,
+                &[
+                    "224.0.0.1",
+                    "255.255.255.255",
+                    "fc00::1",
+                    "fdff::1",
+                    "fec0::1",
+                    "ff02::1",
+                    "64:ff9b:1::",
+                ],
+            ),
+            (
+                Reach::Public,
+                &[
+                    "1.1.1.1",
+                    "172.32.0.1",
+                    "100.128.0.1",
+                    "2600::1",
+                    "64:ff9b::101:101",
+                    "192.0.1.1",
+                ],
+            ),
         ];
         for (reach, addresses) in cases {
             for address in addresses {
@@ -238,7 +300,8 @@ mod tests {
         }
     }
 
-    /// A registry's own reach decides; its own host is always allowed, and `--insecure` allows everything.
+    /// A registry's own reach decides; its own host is always allowed, and `--insecure` allows
+    /// everything.
     #[test]
     fn never_nearer_than_the_registry() {
         let allowed = |registry: &str, insecure: bool, url: &str| {

@@ -69,7 +69,8 @@ impl Display for RegistryError {
 
 impl std::error::Error for RegistryError {}
 
-/// The codes, and all in one line without control characters: a registry must not write to our terminal as it likes.
+/// The codes, and all in one line without control characters: a registry must not write to our
+/// terminal as it likes.
 fn tell(body: &[u8]) -> (Vec<String>, String) {
     let plain = |text: &str| {
         let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();

@@ -24,7 +24,8 @@ const LIST: u64 = 16 << 20;
 const PAGES: usize = 10_000;
 
 impl Registry {
-    /// The tags of a repository, sorted. `page` is how many to ask for at once, if the registry's own number will not do.
+    /// The tags of a repository, sorted. `page` is how many to ask for at once, if the registry's
+    /// own number will not do.
     ///
     /// # Errors
     /// There is no such repository; an answer that cannot be understood.
@@ -40,10 +41,12 @@ impl Registry {
         }
         let mut tags = Vec::new();
         for bytes in self.pages(repository, url, "tags").await? {
-            let page: Page = serde_json::from_slice(&bytes).with_context(|| format!("{}: list of tags", self.host))?;
+            let page: Page = serde_json::from_slice(&bytes)
+                .with_context(|| format!("{}: list of tags", self.host))?;
             tags.extend(page.tags.unwrap_or_default());
         }
-        // The order that the specification demands; distribution 2 has them as they lie on the disk, and on one page.
+        // The order that the specification demands; distribution 2 has them as they lie on the
+        // disk, and on one page.
         tags.sort_unstable();
         Ok(tags)
     }
@@ -52,7 +55,12 @@ impl Registry {
     ///
     /// # Errors
     /// An answer that cannot be understood.
-    pub async fn referrers(&self, repository: &str, digest: &Digest, kind: Option<&str>) -> Result<Referrers> {
+    pub async fn referrers(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        kind: Option<&str>,
+    ) -> Result<Referrers> {
         let mut url = self.url(repository, &format!("referrers/{digest}"))?;
         if let Some(kind) = kind {
             url.query_pairs_mut().append_pair("artifactType", kind);
@@ -61,7 +69,9 @@ impl Registry {
             Ok(pages) => {
                 let mut found = Vec::new();
                 for bytes in pages {
-                    found.extend(entries(&bytes).with_context(|| format!("{}: referrers", self.host))?);
+                    found.extend(
+                        entries(&bytes).with_context(|| format!("{}: referrers", self.host))?,
+                    );
                 }
                 (found, false)
             }
@@ -87,10 +97,13 @@ impl Registry {
         digest: &Digest,
     ) -> Result<(Vec<Descriptor>, Option<Descriptor>)> {
         let (own, bytes) = match self.manifest(repository, &fallback_tag(digest)).await {
-            Err(error) if RegistryError::is(&error, StatusCode::NOT_FOUND) => return Ok((Vec::new(), None)),
+            Err(error) if RegistryError::is(&error, StatusCode::NOT_FOUND) => {
+                return Ok((Vec::new(), None));
+            }
             other => other?,
         };
-        let found = entries(&bytes).with_context(|| format!("{}: tag {}", self.host, fallback_tag(digest)))?;
+        let found = entries(&bytes)
+            .with_context(|| format!("{}: tag {}", self.host, fallback_tag(digest)))?;
         Ok((found, Some(own)))
     }
 
@@ -100,13 +113,22 @@ impl Registry {
         let (mut pages, mut left) = (Vec::new(), LIST);
         let mut next = Some(first);
         while let Some(url) = next {
-            ensure!(pages.len() < PAGES, "{}: {what} of {repository}: more than {PAGES} pages", self.host);
+            ensure!(
+                pages.len() < PAGES,
+                "{}: {what} of {repository}: more than {PAGES} pages",
+                self.host
+            );
             let accept = format!("{}, application/json", media_types::INDEX);
-            let response = self.send(&scope, Method::GET, &url, |request| request.header(ACCEPT, &accept)).await?;
-            let response = self.expect(response, &[StatusCode::OK], &format!("{what} of {repository}")).await?;
+            let response = self
+                .send(&scope, Method::GET, &url, |request| request.header(ACCEPT, &accept))
+                .await?;
+            let response = self
+                .expect(response, &[StatusCode::OK], &format!("{what} of {repository}"))
+                .await?;
             next = self.next_page(&response)?;
             let page = self.body(response, left).await;
-            let page = page.with_context(|| format!("{what} of {repository}, at most {LIST} bytes in all"))?;
+            let page = page
+                .with_context(|| format!("{what} of {repository}, at most {LIST} bytes in all"))?;
             left -= page.len() as u64;
             pages.push(page);
         }
@@ -117,9 +139,16 @@ impl Registry {
     fn next_page(&self, response: &Response) -> Result<Option<Url>> {
         let links = response.headers().get_all(LINK).iter().filter_map(|value| value.to_str().ok());
         let Some(target) = links.filter_map(next_target).next() else { return Ok(None) };
-        let url = response.url().join(target).with_context(|| format!("{}: Link {target:?}", self.host))?;
+        let url = response
+            .url()
+            .join(target)
+            .with_context(|| format!("{}: Link {target:?}", self.host))?;
         // Our token goes with the request, and is for nobody else.
-        ensure!(url.origin() == self.base.origin(), "{}: the next page is elsewhere, at {url}", self.host);
+        ensure!(
+            url.origin() == self.base.origin(),
+            "{}: the next page is elsewhere, at {url}",
+            self.host
+        );
         Ok(Some(url))
     }
 }
@@ -128,7 +157,8 @@ fn next_target(link: &str) -> Option<&str> {
     let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
     let next = |parameter: &str| {
         let (key, value) = parameter.split_once('=').unwrap_or_default();
-        key.trim().eq_ignore_ascii_case("rel") && value.trim().trim_matches('"').eq_ignore_ascii_case("next")
+        key.trim().eq_ignore_ascii_case("rel")
+            && value.trim().trim_matches('"').eq_ignore_ascii_case("next")
     };
     parameters.split(';').any(next).then_some(target)
 }
@@ -141,8 +171,8 @@ fn entries(bytes: &[u8]) -> Result<Vec<Descriptor>> {
     }
 }
 
-/// The tag at which referrers are kept where the registry does not do it: the digest, with `-` for `:`, and no longer than
-/// a tag may be.
+/// The tag at which referrers are kept where the registry does not do it: the digest, with `-` for
+/// `:`, and no longer than a tag may be.
 #[must_use]
 pub fn fallback_tag(digest: &Digest) -> String {
     format!("{}-{:.64}", digest.algorithm(), digest.digest())
@@ -158,7 +188,10 @@ mod tests {
 
     #[test]
     fn links_to_the_next_page() {
-        assert_eq!(next_target(r#"</v2/a/tags/list?last=b&n=1>; rel="next""#), Some("/v2/a/tags/list?last=b&n=1"));
+        assert_eq!(
+            next_target(r#"</v2/a/tags/list?last=b&n=1>; rel="next""#),
+            Some("/v2/a/tags/list?last=b&n=1")
+        );
         assert_eq!(next_target("<http://x/y>;foo=bar; REL=next"), Some("http://x/y"));
         assert_eq!(next_target(r#"</v2/a>; rel="prev""#), None);
         assert_eq!(next_target("/v2/a"), None);

@@ -14,14 +14,19 @@ use crate::layout::DOCUMENT_LIMIT;
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
 impl Registry {
-    /// Gets a manifest or index, by tag or digest. What comes is what its descriptor says: the digest asked for, or the
-    /// one that the registry names.
+    /// Gets a manifest or index, by tag or digest. What comes is what its descriptor says: the
+    /// digest asked for, or the one that the registry names.
     ///
     /// # Errors
     /// There is none; it is too large, or not what its digest says.
-    pub async fn manifest(&self, repository: &str, selector: &str) -> Result<(Descriptor, Vec<u8>)> {
+    pub async fn manifest(
+        &self,
+        repository: &str,
+        selector: &str,
+    ) -> Result<(Descriptor, Vec<u8>)> {
         let response = self.ask_manifest(Method::GET, repository, selector).await?;
-        let (media_type, claimed) = (media_type(response.headers()), claimed_digest(response.headers()));
+        let (media_type, claimed) =
+            (media_type(response.headers()), claimed_digest(response.headers()));
         let bytes = self.body(response, DOCUMENT_LIMIT).await?;
         let digest = match digest::parse(selector).ok() {
             Some(asked) => asked,
@@ -35,35 +40,54 @@ impl Registry {
         Ok((Descriptor::new(media_type, bytes.len() as u64, digest), bytes))
     }
 
-    /// Asks whether there is a manifest, and for its descriptor, without getting it. Nothing if it is not there.
+    /// Asks whether there is a manifest, and for its descriptor, without getting it. Nothing if it
+    /// is not there.
     ///
     /// # Errors
     /// The registry says neither.
-    pub async fn manifest_descriptor(&self, repository: &str, selector: &str) -> Result<Option<Descriptor>> {
+    pub async fn manifest_descriptor(
+        &self,
+        repository: &str,
+        selector: &str,
+    ) -> Result<Option<Descriptor>> {
         let response = match self.ask_manifest(Method::HEAD, repository, selector).await {
-            Err(error) if super::RegistryError::is(&error, StatusCode::NOT_FOUND) => return Ok(None),
+            Err(error) if super::RegistryError::is(&error, StatusCode::NOT_FOUND) => {
+                return Ok(None);
+            }
             other => other?,
         };
         let headers = response.headers();
-        let size = headers.get("content-length").and_then(|value| value.to_str().ok()?.parse().ok());
-        let digest = claimed_digest(headers).or_else(|| Some(selector.to_owned()).filter(|text| text.contains(':')));
+        let size =
+            headers.get("content-length").and_then(|value| value.to_str().ok()?.parse().ok());
+        let digest = claimed_digest(headers)
+            .or_else(|| Some(selector.to_owned()).filter(|text| text.contains(':')));
         let (Some(size), Some(digest)) = (size, digest) else {
             // Not required of an answer to HEAD. The manifest itself says it all.
-            return self.manifest(repository, selector).await.map(|(descriptor, _)| Some(descriptor));
+            return self
+                .manifest(repository, selector)
+                .await
+                .map(|(descriptor, _)| Some(descriptor));
         };
         Ok(Some(Descriptor::new(media_type(headers), size, digest::parse(&digest)?)))
     }
 
-    async fn ask_manifest(&self, method: Method, repository: &str, selector: &str) -> Result<Response> {
+    async fn ask_manifest(
+        &self,
+        method: Method,
+        repository: &str,
+        selector: &str,
+    ) -> Result<Response> {
         let url = self.url(repository, &format!("manifests/{selector}"))?;
         let accept = [MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_LIST].join(", ");
         let scope = Scope::new(repository, Access::Pull);
-        let response = self.send(&scope, method, &url, |request| request.header(ACCEPT, &accept)).await?;
-        self.expect(response, &[StatusCode::OK], &format!("manifest {selector} of {repository}")).await
+        let response =
+            self.send(&scope, method, &url, |request| request.header(ACCEPT, &accept)).await?;
+        self.expect(response, &[StatusCode::OK], &format!("manifest {selector} of {repository}"))
+            .await
     }
 
-    /// Puts a manifest or index, under a tag or its digest. `true` if the registry knows what a subject is, and has taken
-    /// the manifest as one of its referrers.
+    /// Puts a manifest or index, under a tag or its digest. `true` if the registry knows what a
+    /// subject is, and has taken the manifest as one of its referrers.
     ///
     /// # Errors
     /// The registry refuses it, as it does when a blob is missing.
@@ -77,8 +101,9 @@ impl Registry {
         let url = self.url(repository, &format!("manifests/{selector}"))?;
         let media_type = descriptor.media_type().to_string();
         let scope = Scope::new(repository, Access::Push);
-        let complete =
-            |request: reqwest::RequestBuilder| request.header(CONTENT_TYPE, &media_type).body(bytes.to_owned());
+        let complete = |request: reqwest::RequestBuilder| {
+            request.header(CONTENT_TYPE, &media_type).body(bytes.to_owned())
+        };
         let response = self.send(&scope, Method::PUT, &url, complete).await?;
         let what = format!("putting manifest {selector} of {repository}");
         let response = self.expect(response, &[StatusCode::CREATED, StatusCode::OK], &what).await?;
@@ -99,7 +124,13 @@ impl Registry {
         let scope = Scope::new(repository, Access::Delete);
         let response = self.send(&scope, Method::DELETE, &url, |request| request).await?;
         let what = format!("deleting manifest {selector} of {repository}");
-        self.expect(response, &[StatusCode::ACCEPTED, StatusCode::OK, StatusCode::NO_CONTENT], &what).await.map(drop)
+        self.expect(
+            response,
+            &[StatusCode::ACCEPTED, StatusCode::OK, StatusCode::NO_CONTENT],
+            &what,
+        )
+        .await
+        .map(drop)
     }
 }
 

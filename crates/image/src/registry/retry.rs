@@ -29,7 +29,8 @@ impl Pause {
         Self { left: retries, next: FIRST }
     }
 
-    /// Waits before the next attempt: as long as the registry has asked for, or twice as long as the last time.
+    /// Waits before the next attempt: as long as the registry has asked for, or twice as long as
+    /// the last time.
     ///
     /// # Errors
     /// The one of the last attempt, when there is no further one.
@@ -55,8 +56,8 @@ pub fn may_pass(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
 }
 
-/// Whether an error is one of the line, not of what was asked for, of a certificate, of where we may be
-/// sent, or that nobody is there.
+/// Whether an error is one of the line, not of what was asked for, of a certificate, of where we
+/// may be sent, or that nobody is there.
 pub fn is_passing(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<reqwest::Error>() {
         Some(error) => !error.is_builder() && !error.is_redirect() && !is_final(error),
@@ -92,7 +93,8 @@ mod tests {
 
     #[test]
     fn both_forms_of_retry_after() {
-        let asked = |text: &str| asked_for(&HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]));
+        let asked =
+            |text: &str| asked_for(&HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]));
         assert_eq!(asked("7"), Some(Duration::from_secs(7)));
         assert_eq!(asked("soon"), None);
         assert_eq!(asked("Wed, 21 Oct 2015 07:28:00 GMT"), None);

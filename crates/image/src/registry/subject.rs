@@ -1,8 +1,9 @@
-//! Manifests and indexes that refer to another one, their subject (distribution-spec, "Pushing Manifests with Subject").
+//! Manifests and indexes that refer to another one, their subject (distribution-spec, "Pushing
+//! Manifests with Subject").
 //!
-//! A registry with the referrers API takes note by itself, and says so. For one without, the list is kept by its clients,
-//! as an index under a tag made of the subject's digest. Two clients at the same moment can lose an entry: the
-//! specification knows no remedy.
+//! A registry with the referrers API takes note by itself, and says so. For one without, the list
+//! is kept by its clients, as an index under a tag made of the subject's digest. Two clients at the
+//! same moment can lose an entry: the specification knows no remedy.
 
 use anyhow::{Context, Result};
 use oci_spec::image::{Descriptor, MediaType};
@@ -14,7 +15,8 @@ use crate::digest;
 use crate::document::{self, Document};
 
 impl Registry {
-    /// Puts a manifest or index, and enters it into the list of its subject if it has one and the registry does not do that.
+    /// Puts a manifest or index, and enters it into the list of its subject if it has one and the
+    /// registry does not do that.
     ///
     /// # Errors
     /// The registry refuses one of the two.
@@ -33,7 +35,8 @@ impl Registry {
         self.change_list(repository, subject, descriptor, add).await
     }
 
-    /// Deletes a manifest or index, and takes it out of the list of its subject, if there is such a list.
+    /// Deletes a manifest or index, and takes it out of the list of its subject, if there is such a
+    /// list.
     ///
     /// # Errors
     /// It is not there; the registry does not delete.
@@ -66,7 +69,9 @@ impl Registry {
         let bytes = serde_json::to_vec(&index)?;
         let own = Descriptor::new(MediaType::ImageIndex, bytes.len() as u64, digest::of(&bytes)?);
         let put = self.put_manifest(repository, &tag, &own, &bytes).await;
-        put.with_context(|| format!("entering {} into the referrers of {}", descriptor.digest(), subject.digest()))?;
+        put.with_context(|| {
+            format!("entering {} into the referrers of {}", descriptor.digest(), subject.digest())
+        })?;
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! Blobs into a registry: from another of its repositories, in one piece, or in chunks (distribution-spec, "Pushing
-//! blobs").
+//! Blobs into a registry: from another of its repositories, in one piece, or in chunks
+//! (distribution-spec, "Pushing blobs").
 //!
 //! ```text
 //! POST …/uploads/?mount=…&from=…   201: it is there        202: send it to Location
@@ -61,33 +61,49 @@ struct Upload<'a> {
 const PIECE: usize = 128 << 10;
 
 impl Registry {
-    /// Begins an upload. With `from`, the registry may take the blob out of that repository instead.
+    /// Begins an upload. With `from`, the registry may take the blob out of that repository
+    /// instead.
     ///
     /// # Errors
     /// The registry refuses.
-    pub async fn start_upload(&self, repository: &str, descriptor: &Descriptor, from: Option<&str>) -> Result<Start> {
+    pub async fn start_upload(
+        &self,
+        repository: &str,
+        descriptor: &Descriptor,
+        from: Option<&str>,
+    ) -> Result<Start> {
         let mut url = self.url(repository, "blobs/uploads/")?;
         let mut scope = Scope::new(repository, Access::Push);
         if let Some(from) = from {
-            url.query_pairs_mut().append_pair("mount", descriptor.digest().as_ref()).append_pair("from", from);
+            url.query_pairs_mut()
+                .append_pair("mount", descriptor.digest().as_ref())
+                .append_pair("from", from);
             scope = scope.and_from(from);
         }
         let complete = |request: reqwest::RequestBuilder| request.header(CONTENT_LENGTH, 0);
         let response = self.send(&scope, Method::POST, &url, complete).await?;
         let what = format!("uploading to {repository}");
-        let response = self.expect(response, &[StatusCode::ACCEPTED, StatusCode::CREATED], &what).await?;
+        let response =
+            self.expect(response, &[StatusCode::ACCEPTED, StatusCode::CREATED], &what).await?;
         if response.status() == StatusCode::CREATED {
             return Ok(Start::Mounted);
         }
-        let least = response.headers().get("oci-chunk-min-length").and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(Start::At { location: self.location(&response).with_context(|| what)?, least: least.unwrap_or(0) })
+        let least = response
+            .headers()
+            .get("oci-chunk-min-length")
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Start::At {
+            location: self.location(&response).with_context(|| what)?,
+            least: least.unwrap_or(0),
+        })
     }
 
-    /// Uploads a blob to where [`Registry::start_upload`] says: in chunks if it is larger than one, in one piece if not, or
-    /// if the registry takes no chunks.
+    /// Uploads a blob to where [`Registry::start_upload`] says: in chunks if it is larger than one,
+    /// in one piece if not, or if the registry takes no chunks.
     ///
     /// # Errors
-    /// The registry refuses it, for instance because the content does not match the digest; it is silent for too long.
+    /// The registry refuses it, for instance because the content does not match the digest; it is
+    /// silent for too long.
     pub async fn upload(
         &self,
         repository: &str,
@@ -116,14 +132,18 @@ impl Registry {
     fn location(&self, response: &Response) -> Result<Url> {
         let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let text = text.context("the registry does not say where to upload to (no Location)")?;
-        let url = response.url().join(text).with_context(|| format!("the registry's Location is {text:?}"))?;
+        let url = response
+            .url()
+            .join(text)
+            .with_context(|| format!("the registry's Location is {text:?}"))?;
         self.directions.check(&url)?;
         Ok(url)
     }
 }
 
 impl Upload<'_> {
-    /// Another beginning, after one that led to nothing. Nothing if the registry has the blob by now.
+    /// Another beginning, after one that led to nothing. Nothing if the registry has the blob by
+    /// now.
     async fn start(&self) -> Result<Option<Url>> {
         match self.registry.start_upload(self.repository, self.descriptor, None).await? {
             Start::Mounted => Ok(None),
@@ -142,7 +162,10 @@ impl Upload<'_> {
                     None => return Ok(()),
                 },
             };
-            match self.request(Method::PUT, &self.last(location), (content, 0), HeaderMap::new()).await {
+            match self
+                .request(Method::PUT, &self.last(location), (content, 0), HeaderMap::new())
+                .await
+            {
                 Ok(response) => match self.outcome(response, StatusCode::CREATED).await? {
                     Outcome::Good(_) => return Ok(()),
                     Outcome::Again(error, asked) => pause.wait(error, asked).await?,
@@ -174,7 +197,9 @@ impl Upload<'_> {
                     Outcome::Bad(error) if offset == 0 && takes_no_chunks(&error) => {
                         return self.in_one_piece(content, None).await;
                     }
-                    Outcome::Bad(error) if RegistryError::is(&error, StatusCode::RANGE_NOT_SATISFIABLE) => {
+                    Outcome::Bad(error)
+                        if RegistryError::is(&error, StatusCode::RANGE_NOT_SATISFIABLE) =>
+                    {
                         (error, None)
                     }
                     Outcome::Bad(error) => return Err(error),
@@ -187,22 +212,30 @@ impl Upload<'_> {
             self.item.at(offset);
         }
         let complete = |request: reqwest::RequestBuilder| request.header(CONTENT_LENGTH, 0);
-        let response = self.registry.send(&self.scope, Method::PUT, &self.last(location), complete).await?;
-        self.registry.expect(response, &[StatusCode::CREATED], "the end of the upload").await.map(drop)
+        let response =
+            self.registry.send(&self.scope, Method::PUT, &self.last(location), complete).await?;
+        self.registry
+            .expect(response, &[StatusCode::CREATED], "the end of the upload")
+            .await
+            .map(drop)
     }
 
-    /// After a break: where to send the rest, and from which byte on. Anew, if the registry has given up as well.
+    /// After a break: where to send the rest, and from which byte on. Anew, if the registry has
+    /// given up as well.
     async fn go_on_from(&self, at: Url) -> Result<(Url, u64)> {
         let response = self.registry.send(&self.scope, Method::GET, &at, |request| request).await?;
         let good = [StatusCode::NO_CONTENT, StatusCode::ACCEPTED, StatusCode::OK];
         match self.registry.expect(response, &good, "the state of the upload").await {
-            Ok(response) => {
-                Ok((self.registry.location(&response).unwrap_or(at), received(response.headers()).unwrap_or(0)))
+            Ok(response) => Ok((
+                self.registry.location(&response).unwrap_or(at),
+                received(response.headers()).unwrap_or(0),
+            )),
+            Err(error) if RegistryError::is(&error, StatusCode::NOT_FOUND) => {
+                match self.start().await? {
+                    Some(location) => Ok((location, 0)),
+                    None => bail!("the registry has lost the upload, and will not begin another"),
+                }
             }
-            Err(error) if RegistryError::is(&error, StatusCode::NOT_FOUND) => match self.start().await? {
-                Some(location) => Ok((location, 0)),
-                None => bail!("the registry has lost the upload, and will not begin another"),
-            },
             Err(error) => Err(error),
         }
     }
@@ -223,8 +256,11 @@ impl Upload<'_> {
     ) -> Result<Response> {
         let sent = Arc::new(AtomicU64::new(0));
         let request = self.registry.uploads.request(method, url.clone()).headers(headers);
-        let request = request.header(CONTENT_TYPE, "application/octet-stream").header(CONTENT_LENGTH, part.length());
-        let request = request.body(body(part.clone(), Arc::clone(&sent), (Arc::clone(self.item), offset)));
+        let request = request
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CONTENT_LENGTH, part.length());
+        let request =
+            request.body(body(part.clone(), Arc::clone(&sent), (Arc::clone(self.item), offset)));
         let answer = self.registry.send_once(&self.scope, request);
         let silence = self.registry.connection.silence;
         let stalled = async {
@@ -267,11 +303,13 @@ enum Outcome {
 
 /// Whether a registry refuses chunks as such.
 fn takes_no_chunks(error: &anyhow::Error) -> bool {
-    let refusals = [StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED, StatusCode::NOT_FOUND];
+    let refusals =
+        [StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED, StatusCode::NOT_FOUND];
     refusals.into_iter().any(|status| RegistryError::is(error, status))
 }
 
-/// `Range: 0-9` → 10 bytes have come. `0-0` is what distribution says of an upload that has just begun.
+/// `Range: 0-9` → 10 bytes have come. `0-0` is what distribution says of an upload that has just
+/// begun.
 fn received(headers: &HeaderMap) -> Option<u64> {
     let (_, last) = headers.get(RANGE)?.to_str().ok()?.rsplit_once('-')?;
     match last.parse::<u64>().ok()? {
@@ -294,7 +332,8 @@ fn body(part: Extent, sent: Arc<AtomicU64>, (item, offset): (Arc<Item>, u64)) ->
                 buffer.truncate(count);
                 Ok::<_, std::io::Error>((buffer, part))
             };
-            let (buffer, part) = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)??;
+            let (buffer, part) =
+                tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)??;
             let now = sent.fetch_add(buffer.len() as u64, Ordering::Relaxed) + buffer.len() as u64;
             item.at(offset + now);
             Ok(Some((Bytes::from(buffer), part)))

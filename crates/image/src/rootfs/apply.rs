@@ -1,4 +1,5 @@
-//! Applying a layer: each entry in its turn becomes what it describes (layer.md, "Applying Changesets").
+//! Applying a layer: each entry in its turn becomes what it describes (layer.md, "Applying
+//! Changesets").
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -21,8 +22,8 @@ use crate::archive::{Archive, Entry, Kind, show};
 pub enum Owners {
     /// Files get them. Needs root.
     Set,
-    /// Files are ours, and their owner is recorded in the attribute `user.rootlesscontainers`; a device is an empty
-    /// file, and attributes that only root may set are left out.
+    /// Files are ours, and their owner is recorded in the attribute `user.rootlesscontainers`; a
+    /// device is an empty file, and attributes that only root may set are left out.
     Recorded,
 }
 
@@ -35,7 +36,8 @@ pub struct Limits {
     pub entries: u64,
 }
 
-/// What is left of the limits, but for the bytes that come out of layers, which [`Budget`](crate::layer::Budget) counts.
+/// What is left of the limits, but for the bytes that come out of layers, which
+/// [`Budget`](crate::layer::Budget) counts.
 #[derive(Debug, Clone, Copy)]
 pub struct Allowance {
     limits: Limits,
@@ -54,8 +56,9 @@ impl Allowance {
     fn entry(&mut self) -> Result<()> {
         let limit = self.limits.entries;
         let left = self.entries.checked_sub(1);
-        self.entries =
-            left.with_context(|| format!("the image has more than {limit} entries; --max-entries raises the limit"))?;
+        self.entries = left.with_context(|| {
+            format!("the image has more than {limit} entries; --max-entries raises the limit")
+        })?;
         Ok(())
     }
 
@@ -63,7 +66,9 @@ impl Allowance {
         let limit = self.limits.bytes;
         let left = self.copies.checked_sub(bytes);
         self.copies = left.with_context(|| {
-            format!("hard links of the image take more than {limit} bytes; --max-size raises the limit")
+            format!(
+                "hard links of the image take more than {limit} bytes; --max-size raises the limit"
+            )
         })?;
         Ok(())
     }
@@ -81,7 +86,8 @@ pub struct Applier {
     is_overlay: bool,
     /// Lower files that overlayfs has copied for a hard link, by paths without links.
     copied: BTreeSet<Vec<u8>>,
-    /// What this layer has made, by paths without links; kept if there are lower layers to tell it from.
+    /// What this layer has made, by paths without links; kept if there are lower layers to tell it
+    /// from.
     pub(super) written: BTreeSet<Vec<u8>>,
 }
 
@@ -117,7 +123,8 @@ impl Applier {
         let mut archive = Archive::new(layer);
         while let Some(entry) = archive.next_entry()? {
             self.allowance.entry()?;
-            self.entry(&entry, &mut archive).with_context(|| format!("entry {:?}", show(&entry.path)))?;
+            self.entry(&entry, &mut archive)
+                .with_context(|| format!("entry {:?}", show(&entry.path)))?;
         }
         self.tree.settle()?;
         self.written.clear();
@@ -167,13 +174,20 @@ impl Applier {
                 self.finish(Target::Open(file.as_fd()), entry)
             }
             Kind::Directory => {
-                let existed = self.place(parent, name, |parent| rustix::fs::mkdirat(parent, name, Mode::RWXU))?;
+                let existed = self
+                    .place(parent, name, |parent| rustix::fs::mkdirat(parent, name, Mode::RWXU))?;
                 self.directory(parent, name, entry, existed)
             }
             Kind::Symlink(target) => {
-                ensure!(!target.is_empty() && !target.contains(&0), "a symbolic link to {:?}", show(target));
-                self.replace(parent, name, |parent| rustix::fs::symlinkat(target.as_slice(), parent, name))
-                    .context("symlinkat()")?;
+                ensure!(
+                    !target.is_empty() && !target.contains(&0),
+                    "a symbolic link to {:?}",
+                    show(target)
+                );
+                self.replace(parent, name, |parent| {
+                    rustix::fs::symlinkat(target.as_slice(), parent, name)
+                })
+                .context("symlinkat()")?;
                 self.finish(Target::Name(parent.as_fd(), name), entry)
             }
             Kind::HardLink(target) => self.link(parent, name, target),
@@ -188,7 +202,13 @@ impl Applier {
     }
 
     /// A directory's metadata. Its times come with the end of the layer.
-    fn directory(&mut self, parent: &Directory, name: &[u8], entry: &Entry, existed: bool) -> Result<()> {
+    fn directory(
+        &mut self,
+        parent: &Directory,
+        name: &[u8],
+        entry: &Entry,
+        existed: bool,
+    ) -> Result<()> {
         let fd = remove::open(parent.as_fd(), name)?;
         if existed {
             metadata::clear_xattrs(fd.as_fd())?;
@@ -201,7 +221,13 @@ impl Applier {
         Ok(())
     }
 
-    fn node(&mut self, parent: &Directory, name: &[u8], entry: &Entry, (kind, device): (FileType, u64)) -> Result<()> {
+    fn node(
+        &mut self,
+        parent: &Directory,
+        name: &[u8],
+        entry: &Entry,
+        (kind, device): (FileType, u64),
+    ) -> Result<()> {
         if self.owners == Owners::Recorded && kind != FileType::Fifo {
             let placeholder = self.create(parent, name)?;
             return self.finish(Target::Open(placeholder.as_fd()), entry);
@@ -228,16 +254,22 @@ impl Applier {
             return found.map(drop).with_context(missing);
         }
         // First of all, lest a bad link removes what it was to replace.
-        let stat = rustix::fs::statat(&*directory, source, AtFlags::SYMLINK_NOFOLLOW).with_context(missing)?;
+        let stat = rustix::fs::statat(&*directory, source, AtFlags::SYMLINK_NOFOLLOW)
+            .with_context(missing)?;
         self.charge_copy(join(&directory.path, source), &stat)?;
-        self.replace(parent, name, |parent| rustix::fs::linkat(&*directory, source, parent, name, AtFlags::empty()))
-            .with_context(|| format!("linkat({:?})", show(target)))
+        self.replace(parent, name, |parent| {
+            rustix::fs::linkat(&*directory, source, parent, name, AtFlags::empty())
+        })
+        .with_context(|| format!("linkat({:?})", show(target)))
     }
 
     /// A lower file gets its first new name: overlayfs copies it.
     fn charge_copy(&mut self, path: Vec<u8>, stat: &Stat) -> Result<()> {
         let is_lower = self.is_overlay && !self.written.contains(&path);
-        if is_lower && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && self.copied.insert(path) {
+        if is_lower
+            && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+            && self.copied.insert(path)
+        {
             self.allowance.copy(stat.st_blocks.cast_unsigned().saturating_mul(512))?;
         }
         Ok(())
@@ -245,7 +277,8 @@ impl Applier {
 
     /// An empty regular file in the place of whatever was there.
     fn create(&mut self, parent: &Directory, name: &[u8]) -> Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut made = None;
         self.replace(parent, name, |parent| {
             made = Some(rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?);
@@ -283,7 +316,8 @@ impl Applier {
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).context("mkdirat()"),
         }
-        let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).context("fstatat()")?;
+        let stat =
+            rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).context("fstatat()")?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             return Ok(true);
         }

@@ -1,7 +1,7 @@
 //! Owners, modes, extended attributes and times of what has been made.
 //!
-//! The order matters: a change of the owner takes away setuid bits and capabilities, a write takes away capabilities,
-//! an ACL changes with the mode, and everything changes the time.
+//! The order matters: a change of the owner takes away setuid bits and capabilities, a write takes
+//! away capabilities, an ACL changes with the mode, and everything changes the time.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -17,7 +17,8 @@ const ROOTLESS: &[u8] = b"user.rootlesscontainers";
 /// What the record says of an owner that is root.
 const NOT_RECORDED: u32 = u32::MAX;
 
-/// What an entry's metadata are given to: an open file or directory, or a name for what cannot be opened.
+/// What an entry's metadata are given to: an open file or directory, or a name for what cannot be
+/// opened.
 #[derive(Debug, Clone, Copy)]
 pub enum Target<'a> {
     /// Of a regular file or directory.
@@ -26,7 +27,8 @@ pub enum Target<'a> {
     Name(BorrowedFd<'a>, &'a [u8]),
 }
 
-/// Attributes that are the host's matter, or overlayfs's: a layer must not make a lower directory redirect.
+/// Attributes that are the host's matter, or overlayfs's: a layer must not make a lower directory
+/// redirect.
 fn is_ours(name: &[u8]) -> bool {
     matches!(name, b"security.selinux" | b"security.nfs4_acl" | b"system.nfs4_acl")
         || name.starts_with(b"trusted.overlay.")
@@ -45,7 +47,9 @@ pub fn apply(target: Target<'_>, entry: &Entry, owners: Owners, is_link: bool) -
             None
         }
         // A link or a fifo cannot have attributes of users.
-        Owners::Recorded => matches!(target, Target::Open(_)).then(|| record(entry.uid, entry.gid)).flatten(),
+        Owners::Recorded => {
+            matches!(target, Target::Open(_)).then(|| record(entry.uid, entry.gid)).flatten()
+        }
     };
     // Those of users ask for permission to write, those of the kernel may depend on the mode.
     let of_users = |name: &[u8]| name.starts_with(b"user.");
@@ -79,7 +83,8 @@ pub fn clear_xattrs(directory: BorrowedFd<'_>) -> Result<()> {
         if matches!(name, b"security.selinux" | b"security.nfs4_acl" | b"system.nfs4_acl") {
             continue;
         }
-        rustix::fs::fremovexattr(directory, name).with_context(|| format!("fremovexattr({:?})", show(name)))?;
+        rustix::fs::fremovexattr(directory, name)
+            .with_context(|| format!("fremovexattr({:?})", show(name)))?;
     }
     Ok(())
 }
@@ -107,7 +112,9 @@ pub fn set_times(target: Target<'_>, entry: &Entry) -> Result<()> {
     let times = timestamps(entry);
     match target {
         Target::Open(fd) => rustix::fs::futimens(fd, &times),
-        Target::Name(parent, name) => rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW),
+        Target::Name(parent, name) => {
+            rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+        }
     }
     .context("utimensat()")
 }
@@ -115,7 +122,10 @@ pub fn set_times(target: Target<'_>, entry: &Entry) -> Result<()> {
 /// An entry's times, that of the last access being that of the last change where it is not written.
 pub fn timestamps(entry: &Entry) -> Timestamps {
     let timespec = |time: Time| Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
-    Timestamps { last_access: timespec(entry.atime.unwrap_or(entry.mtime)), last_modification: timespec(entry.mtime) }
+    Timestamps {
+        last_access: timespec(entry.atime.unwrap_or(entry.mtime)),
+        last_modification: timespec(entry.mtime),
+    }
 }
 
 impl Target<'_> {
@@ -123,7 +133,9 @@ impl Target<'_> {
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
         match self {
             Self::Open(fd) => rustix::fs::fchown(fd, uid, gid),
-            Self::Name(parent, name) => rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW),
+            Self::Name(parent, name) => {
+                rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+            }
         }
         .context("fchownat()")
     }
@@ -143,7 +155,9 @@ impl Target<'_> {
             Self::Open(fd) => rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()),
             Self::Name(parent, file) => {
                 // There is no setxattrat(2) before Linux 6.13.
-                let path = [format!("/proc/self/fd/{}/", parent.as_fd().as_raw_fd()).as_bytes(), file].concat();
+                let path =
+                    [format!("/proc/self/fd/{}/", parent.as_fd().as_raw_fd()).as_bytes(), file]
+                        .concat();
                 rustix::fs::lsetxattr(path, name, value, XattrFlags::empty())
             }
         };
@@ -155,8 +169,8 @@ impl Target<'_> {
     }
 }
 
-/// The record of an owner: a message with the fields `uid` and `gid` as varints (rootlesscontainers.proto); nothing
-/// for root.
+/// The record of an owner: a message with the fields `uid` and `gid` as varints
+/// (rootlesscontainers.proto); nothing for root.
 fn record(uid: u32, gid: u32) -> Option<Vec<u8>> {
     if uid == 0 && gid == 0 {
         return None;
@@ -183,15 +197,24 @@ mod tests {
     fn records() {
         assert_eq!(record(0, 0), None);
         assert_eq!(record(1, 2).unwrap(), [0x08, 1, 0x10, 2]);
-        assert_eq!(record(1000, 0).unwrap(), [0x08, 0xe8, 0x07, 0x10, 0xff, 0xff, 0xff, 0xff, 0x0f]);
+        assert_eq!(
+            record(1000, 0).unwrap(),
+            [0x08, 0xe8, 0x07, 0x10, 0xff, 0xff, 0xff, 0xff, 0x0f]
+        );
     }
 
     #[test]
     fn attributes_that_a_layer_cannot_have() {
-        for name in ["trusted.overlay.redirect", "user.overlay.opaque", "security.selinux", "user.rootlesscontainers"] {
+        for name in [
+            "trusted.overlay.redirect",
+            "user.overlay.opaque",
+            "security.selinux",
+            "user.rootlesscontainers",
+        ] {
             assert!(is_ours(name.as_bytes()), "{name}");
         }
-        for name in ["security.capability", "user.overlay", "system.posix_acl_access", "trusted.x"] {
+        for name in ["security.capability", "user.overlay", "system.posix_acl_access", "trusted.x"]
+        {
             assert!(!is_ours(name.as_bytes()), "{name}");
         }
     }

@@ -2,7 +2,8 @@
 
 use anyhow::{Result, ensure};
 
-/// The name of an entry without what means nothing: `/./usr//bin/` is `usr/bin`, and the root is empty.
+/// The name of an entry without what means nothing: `/./usr//bin/` is `usr/bin`, and the root is
+/// empty.
 ///
 /// # Errors
 /// A `..`: no builder writes one, and readers do not agree on what it means behind a link. A NUL.
@@ -24,7 +25,9 @@ pub fn clean(path: &[u8]) -> Result<Vec<u8>> {
 
 /// The directory and the last name of a clean path; the directory of a single name is empty.
 pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    path.iter().rposition(|byte| *byte == b'/').map_or((&[], path), |slash| (&path[..slash], &path[slash + 1..]))
+    path.iter()
+        .rposition(|byte| *byte == b'/')
+        .map_or((&[], path), |slash| (&path[..slash], &path[slash + 1..]))
 }
 
 /// `name` in the directory `parent`.
@@ -61,6 +64,11 @@ mod tests {
         }
         assert_eq!(split(b"a/b/c"), (&b"a/b"[..], &b"c"[..]));
         assert_eq!(split(b"a"), (&b""[..], &b"a"[..]));
-        assert!(is_below(b"a/b", b"a") && !is_below(b"ab", b"a") && !is_below(b"a", b"a") && is_below(b"a", b""));
+        assert!(
+            is_below(b"a/b", b"a")
+                && !is_below(b"ab", b"a")
+                && !is_below(b"a", b"a")
+                && is_below(b"a", b"")
+        );
     }
 }

@@ -8,11 +8,14 @@ use rustix::io::Errno;
 
 use crate::archive::show;
 
-const DIRECTORY: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC);
 
-/// Removes `name` from `parent`, whatever it is, with everything below it; gives whether it was a directory. It is no
-/// error if nothing is there.
+/// Removes `name` from `parent`, whatever it is, with everything below it; gives whether it was a
+/// directory. It is no error if nothing is there.
 ///
 /// # Errors
 /// The failed call's.
@@ -24,8 +27,8 @@ pub fn remove(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
     }
 }
 
-/// Neither recursive nor with a descriptor for each level: a hostile tree may be deeper than either would allow. We
-/// come back up by "..", which is safe where nobody else moves directories.
+/// Neither recursive nor with a descriptor for each level: a hostile tree may be deeper than either
+/// would allow. We come back up by "..", which is safe where nobody else moves directories.
 fn remove_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     let mut names = vec![name.to_vec()];
     let mut present = open(parent, name)?;
@@ -52,13 +55,18 @@ fn empty(directory: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
             match rustix::fs::unlinkat(directory, name.as_slice(), AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => continue,
                 Err(Errno::ISDIR) => {}
-                Err(errno) => return Err(errno).with_context(|| format!("unlinkat({:?})", show(&name))),
+                Err(errno) => {
+                    return Err(errno).with_context(|| format!("unlinkat({:?})", show(&name)));
+                }
             }
         }
         match rustix::fs::unlinkat(directory, name.as_slice(), AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(Errno::NOTEMPTY | Errno::EXIST) => return Ok(Some(name)),
-            Err(errno) => return Err(errno).with_context(|| format!("unlinkat({:?}, AT_REMOVEDIR)", show(&name))),
+            Err(errno) => {
+                return Err(errno)
+                    .with_context(|| format!("unlinkat({:?}, AT_REMOVEDIR)", show(&name)));
+            }
         }
     }
     Ok(None)
@@ -70,7 +78,8 @@ fn empty(directory: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
 /// getdents(2)'s.
 pub fn entries(directory: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, FileType)>> {
     let mut entries = Vec::new();
-    // A descriptor of its own: the position in a directory is a part of it, and ours may be a mere handle.
+    // A descriptor of its own: the position in a directory is a part of it, and ours may be a mere
+    // handle.
     for entry in Dir::new(open(directory, b".")?).context("opening a directory")? {
         let entry = entry.context("getdents()")?;
         let name = entry.file_name().to_bytes();
@@ -86,5 +95,6 @@ pub fn entries(directory: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, FileType)>> {
 /// # Errors
 /// openat(2)'s.
 pub fn open(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
-    rustix::fs::openat(parent, name, DIRECTORY, Mode::empty()).with_context(|| format!("openat({:?})", show(name)))
+    rustix::fs::openat(parent, name, DIRECTORY, Mode::empty())
+        .with_context(|| format!("openat({:?})", show(name)))
 }

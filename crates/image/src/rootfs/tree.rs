@@ -17,7 +17,8 @@ use super::name::{is_below, join, split};
 use super::remove;
 use crate::archive::show;
 
-/// How often a look-up is tried again when a rename elsewhere made the kernel give up (`EAGAIN`, openat2(2)).
+/// How often a look-up is tried again when a rename elsewhere made the kernel give up (`EAGAIN`,
+/// openat2(2)).
 const TRIES: usize = 128;
 
 /// The handle of a directory, to use with the calls that end in "at".
@@ -26,7 +27,8 @@ const HANDLE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEX
 /// Of directories that no entry describes.
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
 
-/// How many links that lead nowhere are followed to make what they should lead to (path_resolution(7)).
+/// How many links that lead nowhere are followed to make what they should lead to
+/// (path_resolution(7)).
 const LINKS: usize = 40;
 
 /// A directory of the tree.
@@ -55,9 +57,11 @@ impl AsFd for Directory {
 #[derive(Debug)]
 pub struct Tree {
     root: OwnedFd,
-    /// The directory that was asked for last, by the path that was asked for: entries stand together.
+    /// The directory that was asked for last, by the path that was asked for: entries stand
+    /// together.
     last: Option<(Vec<u8>, Rc<Directory>)>,
-    /// The times that directories shall have when all entries are there, by their paths without links.
+    /// The times that directories shall have when all entries are there, by their paths without
+    /// links.
     times: BTreeMap<Vec<u8>, Timestamps>,
 }
 
@@ -67,7 +71,8 @@ impl Tree {
     /// # Errors
     /// The call's error.
     pub fn open(path: &Path) -> Result<Self> {
-        let root = rustix::fs::open(path, HANDLE, Mode::empty()).with_context(|| format!("open({path:?})"))?;
+        let root = rustix::fs::open(path, HANDLE, Mode::empty())
+            .with_context(|| format!("open({path:?})"))?;
         Ok(Self::from_fd(root))
     }
 
@@ -85,8 +90,8 @@ impl Tree {
         Ok(Directory { fd: self.root.try_clone().context("dup()")?, path: Vec::new() })
     }
 
-    /// The directory that the clean `path` leads to, links followed inside the tree; nothing where it is missing,
-    /// or something else.
+    /// The directory that the clean `path` leads to, links followed inside the tree; nothing where
+    /// it is missing, or something else.
     ///
     /// # Errors
     /// openat2(2)'s.
@@ -103,7 +108,8 @@ impl Tree {
         Ok(found)
     }
 
-    /// As [`Self::directory`], and makes it where it is missing; so is what a link that leads nowhere should lead to.
+    /// As [`Self::directory`], and makes it where it is missing; so is what a link that leads
+    /// nowhere should lead to.
     ///
     /// # Errors
     /// The failed call's; something else is in the way.
@@ -136,7 +142,8 @@ impl Tree {
             other => other.with_context(|| format!("readlinkat({:?})", show(path)))?,
         };
         let target = target.as_bytes();
-        let target = if target.starts_with(b"/") { target.to_vec() } else { join(&parent.path, target) };
+        let target =
+            if target.starts_with(b"/") { target.to_vec() } else { join(&parent.path, target) };
         self.make(trim(&target), links - 1)
     }
 
@@ -146,9 +153,12 @@ impl Tree {
         let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let plain = self.look_up(asked, HANDLE, inside | ResolveFlags::NO_SYMLINKS);
         // A "." or ".." is in targets of links only.
-        let straight = !path.split(|byte| *byte == b'/').any(|part| matches!(part, b"." | b".." | b""));
+        let straight =
+            !path.split(|byte| *byte == b'/').any(|part| matches!(part, b"." | b".." | b""));
         let fd = match plain {
-            Ok(fd) if straight || path.is_empty() => return Ok(Some(Directory { fd, path: path.to_vec() })),
+            Ok(fd) if straight || path.is_empty() => {
+                return Ok(Some(Directory { fd, path: path.to_vec() }));
+            }
             Ok(_) | Err(Errno::LOOP) => self.look_up(asked, HANDLE, inside),
             other => other,
         };
@@ -165,7 +175,13 @@ impl Tree {
     fn look_up(&self, path: &[u8], flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
         let mut last = Errno::AGAIN;
         for _ in 0..TRIES {
-            match rustix::fs::openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            match rustix::fs::openat2(
+                &self.root,
+                path,
+                flags | OFlags::CLOEXEC,
+                Mode::empty(),
+                resolve,
+            ) {
                 Err(errno @ (Errno::AGAIN | Errno::INTR)) => last = errno,
                 other => return other,
             }
@@ -185,8 +201,8 @@ impl Tree {
         below.map(<[u8]>::to_vec).with_context(|| format!("{:?} is not in the tree", show(&path)))
     }
 
-    /// Opens the regular file that `path` leads to, links followed inside the tree, for reading; nothing where there is
-    /// none.
+    /// Opens the regular file that `path` leads to, links followed inside the tree, for reading;
+    /// nothing where there is none.
     ///
     /// # Errors
     /// openat2(2)'s; not a regular file.
@@ -199,7 +215,8 @@ impl Tree {
         File::open(own_link(handle.as_fd())).map(Some).with_context(|| format!("open({path:?})"))
     }
 
-    /// User and group of what `path` leads to, links followed inside the tree; nothing where there is nothing.
+    /// User and group of what `path` leads to, links followed inside the tree; nothing where there
+    /// is nothing.
     ///
     /// # Errors
     /// openat2(2)'s.
@@ -241,8 +258,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Remembers the times that a directory has now, unless an entry has said what they shall be: that something in it
-    /// changes is no change of its own.
+    /// Remembers the times that a directory has now, unless an entry has said what they shall be:
+    /// that something in it changes is no change of its own.
     ///
     /// # Errors
     /// statx(2)'s.
@@ -277,7 +294,8 @@ impl Tree {
             let asked = if path.is_empty() { b".".as_slice() } else { &path };
             let call = || format!("{:?}: setting its times", show(&path));
             let directory = self.look_up(asked, HANDLE, inside).with_context(call)?;
-            rustix::fs::utimensat(directory, c"", &times, AtFlags::EMPTY_PATH).with_context(call)?;
+            rustix::fs::utimensat(directory, c"", &times, AtFlags::EMPTY_PATH)
+                .with_context(call)?;
         }
         Ok(())
     }
@@ -293,7 +311,8 @@ fn trim(mut path: &[u8]) -> &[u8] {
 
 fn kernel_path(fd: BorrowedFd<'_>) -> Result<Vec<u8>> {
     let link = own_link(fd);
-    let path = rustix::fs::readlink(&link, Vec::new()).with_context(|| format!("readlink({link:?})"))?;
+    let path =
+        rustix::fs::readlink(&link, Vec::new()).with_context(|| format!("readlink({link:?})"))?;
     Ok(CStr::to_bytes(&path).to_vec())
 }
 
@@ -324,7 +343,8 @@ mod tests {
                     fs::rename(at("y"), at("x")).unwrap();
                 }
             });
-            let found: Vec<_> = (0..20_000).map(|_| tree.find(b"l").map(|found| found.is_some())).collect();
+            let found: Vec<_> =
+                (0..20_000).map(|_| tree.find(b"l").map(|found| found.is_some())).collect();
             over.store(true, Ordering::Relaxed);
             assert!(found.into_iter().all(|found| found.unwrap()));
         });

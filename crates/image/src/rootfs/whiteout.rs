@@ -23,7 +23,8 @@ pub fn is_one(path: &[u8]) -> bool {
 }
 
 impl Applier {
-    /// Carries out the whiteout `path`. Only what lower layers have made is deleted, wherever in the layer it stands.
+    /// Carries out the whiteout `path`. Only what lower layers have made is deleted, wherever in
+    /// the layer it stands.
     pub(super) fn whiteout(&mut self, path: &[u8]) -> Result<()> {
         let (parent, name) = split(path);
         let deleted = name.strip_prefix(PREFIX).unwrap_or(name);
@@ -52,7 +53,8 @@ impl Applier {
     fn prune_name(&mut self, parent: &Directory, name: &[u8]) -> Result<()> {
         let path = join(&parent.path, name);
         let from = (std::ops::Bound::Excluded(join(&path, b"")), std::ops::Bound::Unbounded);
-        let holds_new = self.written.range::<Vec<u8>, _>(from).next().is_some_and(|next| is_below(next, &path));
+        let holds_new =
+            self.written.range::<Vec<u8>, _>(from).next().is_some_and(|next| is_below(next, &path));
         if !holds_new && !self.written.contains(&path) {
             self.tree.hold_times(parent)?;
             return self.tree.remove(parent, name);

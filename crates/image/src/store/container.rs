@@ -1,4 +1,5 @@
-//! A container on the store's layers: a bundle whose root is an overlay that only we and the runtime can see.
+//! A container on the store's layers: a bundle whose root is an overlay that only we and the
+//! runtime can see.
 
 use std::fs::{DirBuilder, File};
 use std::io::Write;
@@ -12,7 +13,9 @@ use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::Digest;
 use rustix::fs::{CWD, FlockOperation};
 use rustix::io::FdFlags;
-use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags, mount_change, move_mount, unmount};
+use rustix::mount::{
+    MountPropagationFlags, MoveMountFlags, UnmountFlags, mount_change, move_mount, unmount,
+};
 
 use super::overlay::Overlay;
 use super::{Store, lock};
@@ -28,7 +31,8 @@ pub struct Container {
     swept: bool,
 }
 
-/// The file in a container's directory that names its layers, and is locked as long as its `run` lives.
+/// The file in a container's directory that names its layers, and is locked as long as its `run`
+/// lives.
 pub(super) const LAYERS: &str = "layers";
 
 /// How the names of directories begin that were containers'.
@@ -58,7 +62,8 @@ impl Store {
             let file = path.join(LAYERS);
             let mut lock = lock(&file, FlockOperation::LockExclusive)?;
             let list: Vec<&str> = layers.iter().map(AsRef::as_ref).collect();
-            lock.write_all(list.join("\n").as_bytes()).with_context(|| format!("writing {}", file.display()))?;
+            lock.write_all(list.join("\n").as_bytes())
+                .with_context(|| format!("writing {}", file.display()))?;
             Ok(lock)
         };
         match made() {
@@ -78,8 +83,9 @@ impl Container {
         &self.path
     }
 
-    /// Mounts the overlay of `lower` and a directory of the container's own; gives the root's tree. The mount is in our
-    /// mount namespace, which must not be the host's, so it goes when we and the runtime are gone, whatever ends us.
+    /// Mounts the overlay of `lower` and a directory of the container's own; gives the root's tree.
+    /// The mount is in our mount namespace, which must not be the host's, so it goes when we and
+    /// the runtime are gone, whatever ends us.
     ///
     /// # Errors
     /// The failed call's.
@@ -87,17 +93,22 @@ impl Container {
         // Mounts of the host come in, ours do not get out.
         mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
             .context("mount(\"/\", MS_SLAVE | MS_REC)")?;
-        let (upper, work, rootfs) = (self.path.join("upper"), self.path.join("work"), self.path.join("rootfs"));
+        let (upper, work, rootfs) =
+            (self.path.join("upper"), self.path.join("work"), self.path.join("rootfs"));
         let overlay = Overlay { lower, upper: &upper, work: &work, volatile: true, rootless };
         let mount = overlay.mount()?;
-        DirBuilder::new().mode(0o700).create(&rootfs).with_context(|| format!("making {}", rootfs.display()))?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&rootfs)
+            .with_context(|| format!("making {}", rootfs.display()))?;
         move_mount(&mount, "", CWD, &rootfs, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .with_context(|| format!("move_mount(…, {})", rootfs.display()))?;
         self.mounted = true;
         Ok(Tree::from_fd(mount))
     }
 
-    /// Lets programs that we start hold the lock too: should we be killed, the container is still in use.
+    /// Lets programs that we start hold the lock too: should we be killed, the container is still
+    /// in use.
     ///
     /// # Errors
     /// fcntl(2)'s.
@@ -107,8 +118,9 @@ impl Container {
 }
 
 impl Container {
-    /// Takes the container's name from its directory, and leaves the directory to a process that nobody waits for: what
-    /// it takes to remove depends on what the container has written, and on how fast the disk forgets it.
+    /// Takes the container's name from its directory, and leaves the directory to a process that
+    /// nobody waits for: what it takes to remove depends on what the container has written, and on
+    /// how fast the disk forgets it.
     pub fn sweep_later(mut self, store: &Store) {
         let Some(id) = self.path.file_name().and_then(|id| id.to_str()) else { return };
         let name = format!("{GONE}{id}.{}", std::process::id());
@@ -120,9 +132,15 @@ impl Container {
         self.path = gone;
         let mut sweeper = Command::new("/proc/self/exe");
         sweeper.arg("store").arg("--store").arg(&store.root).arg("sweep").arg(&name);
-        sweeper.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/").process_group(0);
+        sweeper
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .current_dir("/")
+            .process_group(0);
         self.swept = sweeper.spawn().is_ok();
-        // So is the mount: unmounting waits for all CPUs, and its namespace lives as long as the sweeper.
+        // So is the mount: unmounting waits for all CPUs, and its namespace lives as long as the
+        // sweeper.
         self.mounted &= !self.swept;
     }
 

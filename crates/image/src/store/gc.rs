@@ -1,5 +1,5 @@
-//! Removing what nobody needs: what killed runs have left, layers and blobs of no image, and on demand all images that
-//! no container is using.
+//! Removing what nobody needs: what killed runs have left, layers and blobs of no image, and on
+//! demand all images that no container is using.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -51,7 +51,8 @@ impl Store {
                 kept.push(record);
             }
         }
-        needed.extend(kept.iter().flat_map(|record| &record.layers).map(|id| id.digest().to_owned()));
+        needed
+            .extend(kept.iter().flat_map(|record| &record.layers).map(|id| id.digest().to_owned()));
         self.collect_layers(&needed, &mut removed)?;
         self.collect_blobs(&kept, &mut removed)?;
         for entry in entries(&self.root.join("specs"))?.into_iter().chain(entries(&self.root)?) {
@@ -63,7 +64,11 @@ impl Store {
     }
 
     /// Gives the layers that running containers stand on.
-    fn collect_containers(&self, runtime: &Runtime, removed: &mut Removed) -> Result<BTreeSet<String>> {
+    fn collect_containers(
+        &self,
+        runtime: &Runtime,
+        removed: &mut Removed,
+    ) -> Result<BTreeSet<String>> {
         let mut needed = BTreeSet::new();
         let directory = self.root.join("containers");
         for id in entries(&directory)? {
@@ -71,7 +76,9 @@ impl Store {
             let layers = path.join(LAYERS);
             if is_locked(&layers)? || is_running(runtime, &id)? {
                 let layers = fs::read_to_string(layers).unwrap_or_default();
-                needed.extend(layers.lines().filter_map(|line| Some(line.split_once(':')?.1.to_owned())));
+                needed.extend(
+                    layers.lines().filter_map(|line| Some(line.split_once(':')?.1.to_owned())),
+                );
                 continue;
             }
             remove_tree(&path)?;
@@ -125,7 +132,9 @@ impl Store {
 /// The names in a directory, which may be missing.
 fn entries(directory: &Path) -> Result<Vec<String>> {
     match fs::read_dir(directory) {
-        Ok(entries) => entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect(),
+        Ok(entries) => {
+            entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error).with_context(|| directory.display().to_string()),
     }
@@ -147,14 +156,21 @@ fn is_locked(path: &Path) -> Result<bool> {
 /// The runtime cannot be run, or does not say.
 pub fn is_running(runtime: &Runtime, id: &str) -> Result<bool> {
     let failed = || format!("running {}", runtime.show());
-    let state = runtime.command().args(["state", id]).stdin(Stdio::null()).output().with_context(failed)?;
+    let state =
+        runtime.command().args(["state", id]).stdin(Stdio::null()).output().with_context(failed)?;
     if !state.status.success() {
         let said = String::from_utf8_lossy(&state.stderr);
         // Any other failure says nothing about the container.
-        ensure!(said.contains("does not exist"), "{} state {id} failed: {}", runtime.show(), said.trim());
+        ensure!(
+            said.contains("does not exist"),
+            "{} state {id} failed: {}",
+            runtime.show(),
+            said.trim()
+        );
         return Ok(false);
     }
-    let state: Value = serde_json::from_slice(&state.stdout).with_context(|| format!("the state of {id}"))?;
+    let state: Value =
+        serde_json::from_slice(&state.stdout).with_context(|| format!("the state of {id}"))?;
     if state["status"] != "stopped" {
         return Ok(true);
     }

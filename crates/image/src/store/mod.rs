@@ -1,4 +1,5 @@
-//! The store of `run`: layers unpacked once, each under its ChainID, and the containers that stand on them.
+//! The store of `run`: layers unpacked once, each under its ChainID, and the containers that stand
+//! on them.
 //!
 //! ```text
 //! STORE/lock                   flock(2): shared while something is added, exclusive for gc
@@ -12,9 +13,9 @@
 //! STORE/specs/KEY.json         what the runtime's `spec` gave
 //! ```
 //!
-//! A layer is named by its ChainID, that is with all layers below it, because it is applied to them: through an overlay
-//! of them. So whiteouts, links and hard links into lower layers come out as in an unpacked image, by the same code, and
-//! the kernel writes down the difference.
+//! A layer is named by its ChainID, that is with all layers below it, because it is applied to
+//! them: through an overlay of them. So whiteouts, links and hard links into lower layers come out
+//! as in an unpacked image, by the same code, and the kernel writes down the difference.
 
 pub mod container;
 pub mod gc;
@@ -49,7 +50,8 @@ pub struct Store {
 pub struct Guard(#[expect(dead_code, reason = "it is the open file that holds the lock")] File);
 
 impl Store {
-    /// Opens the store, or makes it. Nobody else can enter it: there are setuid programs of strangers in it.
+    /// Opens the store, or makes it. Nobody else can enter it: there are setuid programs of
+    /// strangers in it.
     ///
     /// # Errors
     /// It cannot be made.
@@ -66,19 +68,23 @@ impl Store {
         Ok(store)
     }
 
-    /// Makes the directory of containers, and tells ext4 that those are no neighbours. Otherwise all would have their
-    /// inodes in the same place, and without a journal ext4 looks at every inode there that was deleted in the last
-    /// minutes before it gives out one: after some hundred containers, one more takes milliseconds longer.
+    /// Makes the directory of containers, and tells ext4 that those are no neighbours. Otherwise
+    /// all would have their inodes in the same place, and without a journal ext4 looks at every
+    /// inode there that was deleted in the last minutes before it gives out one: after some hundred
+    /// containers, one more takes milliseconds longer.
     fn make_containers(&self) -> Result<()> {
         let directory = self.root.join("containers");
         match DirBuilder::new().mode(0o700).create(&directory) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
-            Err(error) => return Err(error).with_context(|| format!("making {}", directory.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("making {}", directory.display()));
+            }
         }
         let open = File::open(&directory).with_context(|| directory.display().to_string())?;
         // Other filesystems may not know the flag, and need not.
-        let _ = ioctl_getflags(&open).and_then(|flags| ioctl_setflags(&open, flags | IFlags::TOPDIR));
+        let _ =
+            ioctl_getflags(&open).and_then(|flags| ioctl_setflags(&open, flags | IFlags::TOPDIR));
         Ok(())
     }
 
@@ -140,7 +146,13 @@ impl Store {
     pub fn unpack(&self, layout: &Layout, image: &Image, how: Unpacking) -> Result<()> {
         let chain = image.chain_ids()?;
         let _umask = UsualUmask::set();
-        let mut unpacker = Unpacker { layout, image, how, budget: how.budget(), allowance: Allowance::new(how.limits) };
+        let mut unpacker = Unpacker {
+            layout,
+            image,
+            how,
+            budget: how.budget(),
+            allowance: Allowance::new(how.limits),
+        };
         for (at, id) in chain.iter().enumerate() {
             // Two who want the same layer: the second waits, and finds it.
             let path = self.layer(id);
@@ -163,7 +175,11 @@ impl Store {
     /// See [`Runtime::spec`].
     pub fn spec(&self, runtime: &Runtime, rootless: bool) -> Result<ContainerConfig> {
         let key = runtime.fingerprint().map(|key| {
-            format!("{key}-{}{}.json", rustix::process::geteuid().as_raw(), if rootless { "-rootless" } else { "" })
+            format!(
+                "{key}-{}{}.json",
+                rustix::process::geteuid().as_raw(),
+                if rootless { "-rootless" } else { "" }
+            )
         });
         let file = key.map(|key| self.root.join("specs").join(key));
         if let Some(file) = &file
@@ -172,7 +188,8 @@ impl Store {
         {
             return Ok(spec);
         }
-        let scratch = tempfile::tempdir_in(&self.root).context("making a directory in the store")?;
+        let scratch =
+            tempfile::tempdir_in(&self.root).context("making a directory in the store")?;
         let spec = runtime.spec(scratch.path(), rootless)?;
         if let Some(file) = file {
             replace(&file, &serde_json::to_vec(&spec)?)?;
@@ -196,7 +213,10 @@ impl Unpacker<'_> {
         let (descriptor, diff_id) = &self.image.layers[at];
         let (upper, work, before) = (draft.join("fs"), draft.join("work"), self.budget.bytes);
         let tree = if lower.is_empty() {
-            DirBuilder::new().mode(0o755).create(&upper).with_context(|| format!("making {}", upper.display()))?;
+            DirBuilder::new()
+                .mode(0o755)
+                .create(&upper)
+                .with_context(|| format!("making {}", upper.display()))?;
             Tree::open(&upper)?
         } else {
             let rootless = self.how.owners == Owners::Recorded;
@@ -205,7 +225,9 @@ impl Unpacker<'_> {
         };
         let mut applier = Applier::new(tree, self.how.owners, !lower.is_empty(), self.allowance);
         let blob = self.layout.open_blob(descriptor)?;
-        layer::read(blob, &Layer { descriptor, diff_id }, &mut self.budget, |content| applier.apply(content))?;
+        layer::read(blob, &Layer { descriptor, diff_id }, &mut self.budget, |content| {
+            applier.apply(content)
+        })?;
         self.allowance = applier.allowance();
         drop(applier);
         if !lower.is_empty() {
@@ -213,7 +235,8 @@ impl Unpacker<'_> {
         }
         let size = (before - self.budget.bytes).to_string();
         write_new(&draft.join("size"), size.as_bytes())?;
-        // A layer is verified once and trusted from then on, so it must be whole after a power failure too.
+        // A layer is verified once and trusted from then on, so it must be whole after a power
+        // failure too.
         let directory = File::open(draft).with_context(|| draft.display().to_string())?;
         rustix::fs::syncfs(&directory).context("syncfs()")
     }
@@ -226,7 +249,9 @@ fn default_root() -> Result<PathBuf> {
     }
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let data = set("XDG_DATA_HOME").or_else(|| Some(set("HOME")?.join(".local/share")));
-    Ok(data.context("there is neither XDG_DATA_HOME nor HOME; name a directory with --store")?.join("orlop-image"))
+    Ok(data
+        .context("there is neither XDG_DATA_HOME nor HOME; name a directory with --store")?
+        .join("orlop-image"))
 }
 
 /// Opens or makes a file and locks it.
@@ -246,10 +271,13 @@ fn write_new(path: &Path, content: &[u8]) -> Result<()> {
 /// Gives a file new content, all at once.
 fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let directory = path.parent().context("a file is in a directory")?;
-    let mut file = tempfile::NamedTempFile::new_in(directory).with_context(|| directory.display().to_string())?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)
+        .with_context(|| directory.display().to_string())?;
     let written = std::io::Write::write_all(&mut file, content);
     // Or the name might outlive a power failure, and the content not.
-    written.and_then(|()| file.as_file().sync_data()).with_context(|| format!("writing {}", path.display()))?;
+    written
+        .and_then(|()| file.as_file().sync_data())
+        .with_context(|| format!("writing {}", path.display()))?;
     file.persist(path).with_context(|| format!("writing {}", path.display()))?;
     Ok(())
 }

@@ -11,7 +11,8 @@ use anyhow::{Context, Result, ensure};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen,
 };
 
 /// The longest value that fsconfig(2) takes, in bytes.
@@ -49,26 +50,31 @@ impl Overlay<'_> {
         let open = self.set_lower(fs)?;
         let work = self.work;
         for (key, path) in [("upperdir", self.upper), ("workdir", work)] {
-            fsconfig_set_string(fs, key, path).with_context(|| format!("overlayfs: {key}={}", path.display()))?;
+            fsconfig_set_string(fs, key, path)
+                .with_context(|| format!("overlayfs: {key}={}", path.display()))?;
         }
         for (flag, wanted) in [("userxattr", self.rootless), ("volatile", self.volatile)] {
             if wanted {
                 fsconfig_set_flag(fs, flag).with_context(|| format!("overlayfs: {flag}"))?;
             }
         }
-        fsconfig_create(fs).with_context(|| format!("mounting an overlay over {}", top.display()))?;
+        fsconfig_create(fs)
+            .with_context(|| format!("mounting an overlay over {}", top.display()))?;
         drop(open);
-        fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).context("fsmount(overlay)")
+        fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+            .context("fsmount(overlay)")
     }
 
-    /// Names the lower directories, the highest first: one by one, or before Linux 6.5 all in one value.
+    /// Names the lower directories, the highest first: one by one, or before Linux 6.5 all in one
+    /// value.
     fn set_lower(&self, fs: std::os::fd::BorrowedFd<'_>) -> Result<Vec<File>> {
         for (at, path) in self.lower.iter().rev().enumerate() {
             match fsconfig_set_string(fs, "lowerdir+", path) {
                 Ok(()) => {}
                 Err(Errno::INVAL) if at == 0 => return self.set_lower_at_once(fs),
                 Err(errno) => {
-                    return Err(errno).with_context(|| format!("overlayfs: lowerdir+={}", path.display()));
+                    return Err(errno)
+                        .with_context(|| format!("overlayfs: lowerdir+={}", path.display()));
                 }
             }
         }
@@ -86,13 +92,19 @@ impl Overlay<'_> {
             value.push(format!("/proc/self/fd/{}", directory.as_raw_fd()));
             open.push(directory);
         }
-        ensure!(value.len() <= LONGEST_VALUE, "{} layers are too many for a kernel before 6.5", self.lower.len());
-        fsconfig_set_string(fs, "lowerdir", &*value).with_context(|| format!("overlayfs: lowerdir={value:?}"))?;
+        ensure!(
+            value.len() <= LONGEST_VALUE,
+            "{} layers are too many for a kernel before 6.5",
+            self.lower.len()
+        );
+        fsconfig_set_string(fs, "lowerdir", &*value)
+            .with_context(|| format!("overlayfs: lowerdir={value:?}"))?;
         Ok(open)
     }
 }
 
-/// Makes an upper directory look as the one that it covers: the root of an overlay is the upper one's.
+/// Makes an upper directory look as the one that it covers: the root of an overlay is the upper
+/// one's.
 fn copy_root(from: &Path, to: &Path) -> Result<()> {
     let copy = || -> Result<()> {
         let (from, to) = (File::open(from)?, File::open(to)?);

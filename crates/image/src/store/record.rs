@@ -57,7 +57,8 @@ impl Store {
         Ok(self.root.join("images").join(format!("{}.json", key.digest())))
     }
 
-    /// What a reference led to the last time; nothing if it was never asked for, or the record makes no sense.
+    /// What a reference led to the last time; nothing if it was never asked for, or the record
+    /// makes no sense.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -136,7 +137,8 @@ impl Store {
     /// The bytes of an image's layers, uncompressed; those that are not there count nothing.
     #[must_use]
     pub fn size(&self, record: &Record) -> u64 {
-        let of = |id: &Digest| fs::read_to_string(self.layer(id).join("size")).ok()?.parse::<u64>().ok();
+        let of =
+            |id: &Digest| fs::read_to_string(self.layer(id).join("size")).ok()?.parse::<u64>().ok();
         record.layers.iter().filter_map(of).sum()
     }
 }

@@ -1,5 +1,5 @@
-//! A small HTTP server that stands before a registry, or alone: it hands requests on, answers in the registry's place, or
-//! does to the answers what bad lines do. It also is a proxy.
+//! A small HTTP server that stands before a registry, or alone: it hands requests on, answers in
+//! the registry's place, or does to the answers what bad lines do. It also is a proxy.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -12,7 +12,8 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Request {
     pub method: String,
-    /// With what follows the question mark; what a proxy is asked for is a whole address, or a host and a port.
+    /// With what follows the question mark; what a proxy is asked for is a whole address, or a host
+    /// and a port.
     pub target: String,
     /// The names in small letters.
     pub headers: Vec<(String, String)>,
@@ -52,7 +53,8 @@ pub enum Deed {
     Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// Hand it on; of the answer's body this many bytes come back, then the line breaks.
     Cut(usize),
-    /// Hand it on; of the answer's body this many bytes come back, then nothing, for as long as somebody waits.
+    /// Hand it on; of the answer's body this many bytes come back, then nothing, for as long as
+    /// somebody waits.
     Stall(usize),
     /// Break the line at once.
     Hang,
@@ -87,7 +89,10 @@ pub struct Front {
 
 impl Front {
     /// Before `upstream`, a host and a port.
-    pub fn before(upstream: &str, decide: impl Fn(&Request) -> Deed + Send + Sync + 'static) -> Self {
+    pub fn before(
+        upstream: &str,
+        decide: impl Fn(&Request) -> Deed + Send + Sync + 'static,
+    ) -> Self {
         Self::start(Some(upstream.to_owned()), decide)
     }
 
@@ -96,7 +101,10 @@ impl Front {
         Self::start(None, decide)
     }
 
-    fn start(upstream: Option<String>, decide: impl Fn(&Request) -> Deed + Send + Sync + 'static) -> Self {
+    fn start(
+        upstream: Option<String>,
+        decide: impl Fn(&Request) -> Deed + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (log, over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
@@ -107,7 +115,8 @@ impl Front {
                 if over.load(Ordering::Relaxed) {
                     break;
                 }
-                let (upstream, log, decide) = (upstream.clone(), Arc::clone(&log), Arc::clone(&decide));
+                let (upstream, log, decide) =
+                    (upstream.clone(), Arc::clone(&log), Arc::clone(&decide));
                 // A client that goes away in the middle is none of our business.
                 thread::spawn(move || drop(serve(client, upstream.as_deref(), &log, &*decide)));
             }
@@ -152,7 +161,9 @@ fn serve(
     let Some(request) = read_request(&mut reader, log)? else { return Ok(()) };
     let deed = decide(&request);
     match &deed {
-        Deed::Answer(code, headers, body) => return answer(&mut client, (*code, headers, body), &request),
+        Deed::Answer(code, headers, body) => {
+            return answer(&mut client, (*code, headers, body), &request);
+        }
         Deed::Hang => return Ok(()),
         Deed::Mute => return wait_for_the_end(&mut reader),
         Deed::Pass | Deed::Cut(_) | Deed::Stall(_) => {}
@@ -170,7 +181,13 @@ fn serve(
     };
     let mut server = TcpStream::connect(&host)?;
     let mut head = format!("{} {target} HTTP/1.1\r\nconnection: close\r\n", request.method);
-    let own = ["connection", "transfer-encoding", "content-length", "proxy-authorization", "proxy-connection"];
+    let own = [
+        "connection",
+        "transfer-encoding",
+        "content-length",
+        "proxy-authorization",
+        "proxy-connection",
+    ];
     for (key, value) in request.headers.iter().filter(|(key, _)| !own.contains(&key.as_str())) {
         head += &format!("{key}: {value}\r\n");
     }
@@ -227,15 +244,24 @@ fn head_lines(reader: &mut impl BufRead) -> std::io::Result<Vec<String>> {
     }
 }
 
-fn read_request(reader: &mut BufReader<TcpStream>, log: &Mutex<Vec<Request>>) -> std::io::Result<Option<Request>> {
+fn read_request(
+    reader: &mut BufReader<TcpStream>,
+    log: &Mutex<Vec<Request>>,
+) -> std::io::Result<Option<Request>> {
     let lines = head_lines(reader)?;
     let Some((first, rest)) = lines.split_first() else { return Ok(None) };
     let mut words = first.split(' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let headers = rest.iter().filter_map(|line| line.split_once(':'));
-    let headers = headers.map(|(key, value)| (key.to_ascii_lowercase(), value.trim().to_owned())).collect();
-    let mut request =
-        Request { method: method.to_owned(), target: target.to_owned(), headers, body: Vec::new(), number: 0 };
+    let headers =
+        headers.map(|(key, value)| (key.to_ascii_lowercase(), value.trim().to_owned())).collect();
+    let mut request = Request {
+        method: method.to_owned(),
+        target: target.to_owned(),
+        headers,
+        body: Vec::new(),
+        number: 0,
+    };
     // It is in the log before its body has come: a test may wait for it.
     {
         let mut log = log.lock().unwrap();
@@ -253,7 +279,8 @@ fn read_request(reader: &mut BufReader<TcpStream>, log: &Mutex<Vec<Request>>) ->
                 break;
             }
         }
-    } else if let Some(length) = request.header("content-length").and_then(|text| text.parse().ok()) {
+    } else if let Some(length) = request.header("content-length").and_then(|text| text.parse().ok())
+    {
         let _ = reader.take(length).read_to_end(&mut request.body)?;
     }
     log.lock().unwrap()[request.number].body.clone_from(&request.body);

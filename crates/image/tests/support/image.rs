@@ -82,7 +82,11 @@ impl Image {
                 Stored::Gzip => (gzip(bytes), "+gzip"),
                 Stored::Zstd => (zstd::encode_all(&bytes[..], 3).unwrap(), "+zstd"),
             };
-            descriptors.push(put_blob(layout, &bytes, &format!("application/vnd.oci.image.layer.v1.tar{suffix}")));
+            descriptors.push(put_blob(
+                layout,
+                &bytes,
+                &format!("application/vnd.oci.image.layer.v1.tar{suffix}"),
+            ));
         }
         let mut config = json!({
             "architecture": architecture,
@@ -105,7 +109,8 @@ pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 pub fn put_manifest(layout: &Path, config: &Value, layers: &[Value]) -> Value {
-    let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers});
+    let manifest =
+        json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers});
     put_blob(layout, &serde_json::to_vec(&manifest).unwrap(), MANIFEST)
 }
 
@@ -147,7 +152,8 @@ pub fn write_index(layout: &Path, manifests: &[Value]) {
 
 /// The only manifest of a layout.
 pub fn manifest(layout: &Path) -> Value {
-    let index: Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let index: Value =
+        serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
     let digest = index["manifests"][0]["digest"].as_str().unwrap().to_owned();
     serde_json::from_slice(&fs::read(blob(layout, &digest)).unwrap()).unwrap()
 }

@@ -23,11 +23,15 @@ impl Layer {
     }
 
     pub fn link(self, name: &str, target: &str) -> Self {
-        self.entry(name, EntryType::Symlink, b"", |header| put(&mut header.as_old_mut().linkname, target))
+        self.entry(name, EntryType::Symlink, b"", |header| {
+            put(&mut header.as_old_mut().linkname, target)
+        })
     }
 
     pub fn hard_link(self, name: &str, target: &str) -> Self {
-        self.entry(name, EntryType::Link, b"", |header| put(&mut header.as_old_mut().linkname, target))
+        self.entry(name, EntryType::Link, b"", |header| {
+            put(&mut header.as_old_mut().linkname, target)
+        })
     }
 
     pub fn node(self, name: &str, kind: EntryType, major: u32, minor: u32) -> Self {
@@ -61,7 +65,13 @@ impl Layer {
     }
 
     /// Any entry; `edit` has the last word before the checksum.
-    pub fn entry(mut self, name: &str, kind: EntryType, content: &[u8], edit: impl FnOnce(&mut Header)) -> Self {
+    pub fn entry(
+        mut self,
+        name: &str,
+        kind: EntryType,
+        content: &[u8],
+        edit: impl FnOnce(&mut Header),
+    ) -> Self {
         let mut header = Header::new_gnu();
         put(&mut header.as_old_mut().name, name);
         header.set_entry_type(kind);

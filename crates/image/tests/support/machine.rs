@@ -14,28 +14,46 @@ use super::{Place, json};
 pub fn nginx_shaped() -> Image {
     let busybox = Command::new("sh").args(["-c", "command -v busybox"]).output().unwrap().stdout;
     let busybox = fs::read(String::from_utf8(busybox).unwrap().trim()).unwrap();
-    let mut base = Layer::new().dir("./", 0o755).dir("bin", 0o755).dir("tmp", 0o1777).dir("etc", 0o755);
-    base = base.file("bin/busybox", 0o755, &busybox).file("etc/motd", 0o644, b"base\n").file("etc/gone", 0o644, b"");
-    for applet in ["sh", "cat", "id", "ls", "sleep", "echo", "touch", "kill", "mkdir", "rm", "test", "hostname"] {
+    let mut base =
+        Layer::new().dir("./", 0o755).dir("bin", 0o755).dir("tmp", 0o1777).dir("etc", 0o755);
+    base = base
+        .file("bin/busybox", 0o755, &busybox)
+        .file("etc/motd", 0o644, b"base\n")
+        .file("etc/gone", 0o644, b"");
+    for applet in [
+        "sh", "cat", "id", "ls", "sleep", "echo", "touch", "kill", "mkdir", "rm", "test",
+        "hostname",
+    ] {
         base = base.link(&format!("bin/{applet}"), "busybox");
     }
     let users = Layer::new()
         .file("etc/passwd", 0o644, b"root:x:0:0::/root:/bin/sh\nnginx:x:101:101::/:/bin/false\n")
         .file("etc/group", 0o644, b"root:x:0:\nnginx:x:101:\n");
     let entrypoint = b"#!/bin/sh\nset -e\necho entrypoint: \"$@\"\nexec \"$@\"\n";
-    let service = b"#!/bin/sh\ntrap 'echo quit; exit 7' QUIT\necho listening as $(id -u) on $PORT\n\
+    let service =
+        b"#!/bin/sh\ntrap 'echo quit; exit 7' QUIT\necho listening as $(id -u) on $PORT\n\
                     while :; do sleep 0.05; done\n";
     Image::new()
         .layer(&base, Stored::Gzip)
         .layer(&users, Stored::Gzip)
         .layer(&Layer::new().file("docker-entrypoint.sh", 0o755, entrypoint), Stored::Zstd)
         .layer(
-            &Layer::new().dir("usr", 0o755).dir("usr/sbin", 0o755).file("usr/sbin/nginx", 0o755, service),
+            &Layer::new().dir("usr", 0o755).dir("usr/sbin", 0o755).file(
+                "usr/sbin/nginx",
+                0o755,
+                service,
+            ),
             Stored::Plain,
         )
-        .layer(&Layer::new().file("etc/.wh.gone", 0o644, b"").file("etc/motd", 0o644, b"nginx\n"), Stored::Gzip)
         .layer(
-            &Layer::new().hard_link("etc/motd2", "etc/motd").dir("data", 0o755).file("data/x", 0o644, b"x"),
+            &Layer::new().file("etc/.wh.gone", 0o644, b"").file("etc/motd", 0o644, b"nginx\n"),
+            Stored::Gzip,
+        )
+        .layer(
+            &Layer::new()
+                .hard_link("etc/motd2", "etc/motd")
+                .dir("data", 0o755)
+                .file("data/x", 0o644, b"x"),
             Stored::Gzip,
         )
         .config(json!({
@@ -77,11 +95,13 @@ impl Machine {
 
     pub fn command(&self, more: &[&str]) -> Command {
         let (store, orlop) = (self.store(), program::orlop());
-        let mut args = vec!["run", "--store", store.to_str().unwrap(), "--runtime", orlop.to_str().unwrap()];
+        let mut args =
+            vec!["run", "--store", store.to_str().unwrap(), "--runtime", orlop.to_str().unwrap()];
         args.extend(self.flags.iter().map(String::as_str));
         args.push(&self.source);
         // Flags come before the image.
-        let (flags, rest) = more.split_at(more.iter().position(|word| *word == "--").unwrap_or(more.len()));
+        let (flags, rest) =
+            more.split_at(more.iter().position(|word| *word == "--").unwrap_or(more.len()));
         args.splice(1..1, flags.iter().copied());
         args.extend(rest);
         program::command(args)
@@ -123,7 +143,11 @@ impl Machine {
     /// Starts the image's own service and waits until it says that it listens.
     pub fn serve(&self, name: &str) -> (Child, PathBuf) {
         let output = self.place.path(&format!("{name}.out"));
-        let child = self.command(&["--name", name]).stdout(fs::File::create(&output).unwrap()).spawn().unwrap();
+        let child = self
+            .command(&["--name", name])
+            .stdout(fs::File::create(&output).unwrap())
+            .spawn()
+            .unwrap();
         eventually(|| fs::read_to_string(&output).unwrap().contains("listening"));
         (child, output)
     }

@@ -1,4 +1,5 @@
-//! What the tests are written with: images made on the spot, trees to compare, the program, its judges.
+//! What the tests are written with: images made on the spot, trees to compare, the program, its
+//! judges.
 
 pub mod front;
 pub mod image;
@@ -37,7 +38,8 @@ impl Place {
     pub fn unpack(&self, more: &[&str]) -> program::Output {
         let source = format!("oci:{}", self.path("layout").display());
         let (bundle, orlop) = (self.path("bundle"), program::orlop());
-        let mut args = vec!["unpack", &source, bundle.to_str().unwrap(), "--runtime", orlop.to_str().unwrap()];
+        let mut args =
+            vec!["unpack", &source, bundle.to_str().unwrap(), "--runtime", orlop.to_str().unwrap()];
         args.extend(more);
         run(args)
     }
@@ -62,8 +64,10 @@ impl Place {
     /// Nothing is here but the layout.
     #[track_caller]
     pub fn is_clean(&self) {
-        let names: Vec<_> =
-            std::fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let names: Vec<_> = std::fs::read_dir(self.dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         assert_eq!(names, ["layout"], "something was left behind");
     }
 }

@@ -63,7 +63,11 @@ pub fn run(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
 pub fn orlop() -> PathBuf {
     let beside = || PathBuf::from(env!("CARGO_BIN_EXE_orlop-image")).with_file_name("orlop");
     let program = std::env::var_os("ORLOP").map_or_else(beside, PathBuf::from);
-    assert!(program.is_file(), "{}: build orlop first (cargo build), or name one in $ORLOP", program.display());
+    assert!(
+        program.is_file(),
+        "{}: build orlop first (cargo build), or name one in $ORLOP",
+        program.display()
+    );
     program
 }
 
@@ -72,6 +76,10 @@ pub fn orlop() -> PathBuf {
 pub fn judge(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
-    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{program} {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

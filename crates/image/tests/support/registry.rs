@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::judge;
 
-/// Addresses that the certificate of a server holds for: loopback, and two that are public as far as anybody can tell.
+/// Addresses that the certificate of a server holds for: loopback, and two that are public as far
+/// as anybody can tell.
 pub const ADDRESSES: [&str; 3] = ["127.0.0.1", "11.0.0.1", "11.0.0.2"];
 
 /// A registry that ends with the value.
@@ -50,7 +51,11 @@ impl Registry {
         );
         if kind.tls {
             certificates(dir.path());
-            config += &format!("  tls:\n    certificate: {}\n    key: {}\n", at("server.pem"), at("server.key"));
+            config += &format!(
+                "  tls:\n    certificate: {}\n    key: {}\n",
+                at("server.pem"),
+                at("server.key")
+            );
             if kind.knows_clients {
                 config += &format!("    clientcas: [{}]\n", at("ca.pem"));
             }
@@ -68,7 +73,11 @@ impl Registry {
         fs::write(at("config.yml"), config).unwrap();
         let log = fs::File::create(at("log")).unwrap();
         let mut command = Command::new("docker-registry");
-        command.args(["serve", &at("config.yml")]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command
+            .args(["serve", &at("config.yml")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
         let child = command.spawn().unwrap();
         let mut registry = Self { child, port, dir, tls: kind.tls };
         registry.wait();
@@ -79,14 +88,22 @@ impl Registry {
         let end = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             let log = || fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
-            assert!(self.child.try_wait().unwrap().is_none() && Instant::now() < end, "docker-registry: {}", log());
+            assert!(
+                self.child.try_wait().unwrap().is_none() && Instant::now() < end,
+                "docker-registry: {}",
+                log()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
     pub fn host(&self) -> String {
         // The name that is in the certificate.
-        if self.tls { format!("localhost:{}", self.port) } else { format!("127.0.0.1:{}", self.port) }
+        if self.tls {
+            format!("localhost:{}", self.port)
+        } else {
+            format!("127.0.0.1:{}", self.port)
+        }
     }
 
     /// `docker://…`
@@ -101,7 +118,9 @@ impl Registry {
     /// Where the registry keeps a blob.
     pub fn blob(&self, digest: &str) -> PathBuf {
         let hex = digest.strip_prefix("sha256:").unwrap();
-        self.dir.path().join(format!("data/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
+        self.dir
+            .path()
+            .join(format!("data/docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
     }
 }
 
@@ -116,11 +135,16 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// An authority, and certificates of it for a client and for a server: `localhost`, and [`ADDRESSES`].
+/// An authority, and certificates of it for a client and for a server: `localhost`, and
+/// [`ADDRESSES`].
 pub fn certificates(dir: &Path) {
     let at = |name: &str| dir.join(name).display().to_string();
-    let key =
-        |name: &str| judge("openssl", &["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &at(name)]);
+    let key = |name: &str| {
+        judge(
+            "openssl",
+            &["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &at(name)],
+        )
+    };
     key("ca.key");
     let subject = ["-subj", "/CN=orlop test authority", "-days", "2"];
     let constraints = "basicConstraints=critical,CA:TRUE";
@@ -130,16 +154,21 @@ pub fn certificates(dir: &Path) {
     args.extend(subject);
     judge("openssl", &args);
     let names = format!("subjectAltName=DNS:localhost,IP:{}", ADDRESSES.join(",IP:"));
-    for (name, extension) in [("server", names.as_str()), ("client", "extendedKeyUsage=clientAuth")] {
+    for (name, extension) in [("server", names.as_str()), ("client", "extendedKeyUsage=clientAuth")]
+    {
         let (own_key, request, certificate) =
             (format!("{name}.key"), at(&format!("{name}.csr")), at(&format!("{name}.pem")));
         key(&own_key);
         let common = format!("/CN={name}");
-        judge("openssl", &["req", "-new", "-key", &at(&own_key), "-out", &request, "-subj", &common]);
+        judge(
+            "openssl",
+            &["req", "-new", "-key", &at(&own_key), "-out", &request, "-subj", &common],
+        );
         let extensions = at(&format!("{name}.ext"));
         fs::write(&extensions, extension).unwrap();
         let authority = ["-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial", "-days", "2"];
-        let mut args = vec!["x509", "-req", "-in", &request, "-out", &certificate, "-extfile", &extensions];
+        let mut args =
+            vec!["x509", "-req", "-in", &request, "-out", &certificate, "-extfile", &extensions];
         args.extend(authority);
         judge("openssl", &args);
     }

@@ -28,8 +28,11 @@ impl TlsFront {
         let chain = CertificateDer::from_pem_file(dir.path().join("server.pem")).unwrap();
         let key = PrivateKeyDer::from_pem_file(dir.path().join("server.key")).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = Arc::new(config.with_no_client_auth().with_single_cert(vec![chain], key).unwrap());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let config =
+            Arc::new(config.with_no_client_auth().with_single_cert(vec![chain], key).unwrap());
         let listener = TcpListener::bind("0.0.0.0:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let front = Front::alone(move |request| decide(request, port));

@@ -79,7 +79,9 @@ pub fn assert_same(ours: &Path, theirs: &Path) {
     let differing: Vec<_> = names
         .into_iter()
         .filter(|name| ours.get(*name) != theirs.get(*name))
-        .map(|name| format!("{name}\n  ours   {:?}\n  theirs {:?}", ours.get(name), theirs.get(name)))
+        .map(|name| {
+            format!("{name}\n  ours   {:?}\n  theirs {:?}", ours.get(name), theirs.get(name))
+        })
         .take(10)
         .collect();
     assert!(differing.is_empty(), "the trees differ:\n{}", differing.join("\n"));

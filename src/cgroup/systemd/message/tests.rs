@@ -1,12 +1,12 @@
 //! Messages byte by byte, as the specification of D-Bus lays them out.
 
-use super::{FIXED, Kind, Method, call, length, read};
-use crate::plan::systemd::value::Value;
+use super::{BusMethod, FIXED, MessageType, call, length, read};
+use crate::plan::systemd::value::PropertyValue;
 
 #[test]
 fn a_call_is_laid_out_as_the_specification_says() {
-    let method = Method { destination: Some("a.b"), path: "/a", interface: "c.d", member: "Do" };
-    let message = call(method, 7, &[Value::text("xy"), Value::Uint64(1)]);
+    let method = BusMethod { destination: Some("a.b"), path: "/a", interface: "c.d", member: "Do" };
+    let message = call(method, 7, &[PropertyValue::text("xy"), PropertyValue::Uint64(1)]);
     let mut expected = b"l\x01\0\x01\x10\0\0\0\x07\0\0\0\x48\0\0\0".to_vec(); // 16 bytes of body, 72 of fields
     expected.extend(b"\x01\x01o\0\x02\0\0\0/a\0\0\0\0\0\0");
     expected.extend(b"\x02\x01s\0\x03\0\0\0c.d\0\0\0\0\0");
@@ -27,35 +27,42 @@ fn both_orders_of_bytes_are_read() {
     message.resize(message.len().next_multiple_of(8), 0);
     message.extend(b"\0\0\0\x09\0\0\0\x10\0\0\0\x01k\0\x01b\0\0\0\0\0\0\0\x01");
     let found = read(&message).expect("a message");
-    assert_eq!(found.kind, Kind::Signal("Gone".to_owned()));
-    let pair = Value::Struct(vec![Value::text("k"), Value::Variant(Box::new(Value::Bool(true)))]);
-    assert_eq!(found.body, [Value::Uint32(9), Value::Array("(sv)".to_owned(), vec![pair])]);
+    assert_eq!(found.kind, MessageType::Signal("Gone".to_owned()));
+    let pair = PropertyValue::Struct(vec![
+        PropertyValue::text("k"),
+        PropertyValue::Variant(Box::new(PropertyValue::Bool(true))),
+    ]);
+    assert_eq!(
+        found.body,
+        [PropertyValue::Uint32(9), PropertyValue::Array("(sv)".to_owned(), vec![pair])]
+    );
 }
 
 #[test]
 fn what_is_written_is_read() {
     let values = [
-        Value::Byte(1),
-        Value::Int16(-2),
-        Value::Double(0.5),
-        Value::Path("/x".into()),
-        Value::Array("t".into(), vec![Value::Uint64(3)]),
-        Value::Array("(sv)".into(), Vec::new()),
-        Value::Variant(Box::new(Value::Array(
+        PropertyValue::Byte(1),
+        PropertyValue::Int16(-2),
+        PropertyValue::Double(0.5),
+        PropertyValue::Path("/x".into()),
+        PropertyValue::Array("t".into(), vec![PropertyValue::Uint64(3)]),
+        PropertyValue::Array("(sv)".into(), Vec::new()),
+        PropertyValue::Variant(Box::new(PropertyValue::Array(
             "(ss)".into(),
-            vec![Value::Struct(vec![Value::text("a"), Value::text("")])],
+            vec![PropertyValue::Struct(vec![PropertyValue::text("a"), PropertyValue::text("")])],
         ))),
     ];
-    let method = Method { destination: None, path: "/", interface: "i.f", member: "M" };
+    let method = BusMethod { destination: None, path: "/", interface: "i.f", member: "M" };
     let found = read(&call(method, 1, &values)).expect("a message");
-    assert_eq!((found.kind, found.body), (Kind::Other, values.to_vec()));
+    assert_eq!((found.kind, found.body), (MessageType::Other, values.to_vec()));
 }
 
 /// Whatever is cut off or changed is no message, or another one; nothing panics.
 #[test]
 fn broken_messages_are_refused() {
-    let method = Method { destination: None, path: "/", interface: "i.f", member: "M" };
-    let message = call(method, 1, &[Value::Array("s".into(), vec![Value::text("abc")])]);
+    let method = BusMethod { destination: None, path: "/", interface: "i.f", member: "M" };
+    let message =
+        call(method, 1, &[PropertyValue::Array("s".into(), vec![PropertyValue::text("abc")])]);
     for end in 0..message.len() {
         assert!(read(&message[..end]).is_none(), "{end}");
     }

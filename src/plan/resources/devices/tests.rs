@@ -1,9 +1,9 @@
 //! What device rules become, on both versions.
 
 use super::{Access, DevicePolicy, Verdict, decide};
+use crate::config::Resources;
 use crate::host::cgroups::{CgroupLayout, Hierarchy};
 use crate::plan::Problems;
-use crate::spec::Resources;
 
 /// The defaults as v1 text, as far as nothing wider has them.
 const DEFAULTS: &str = "c *:* m,b *:* m,c 1:3 rwm,c 1:8 rwm,c 1:7 rwm,c 5:0 rwm,c 1:5 rwm,c 1:9 rwm,c 136:* rwm,\
@@ -24,7 +24,8 @@ fn policy(rules: &str, layout: &CgroupLayout, problems: &mut Problems) -> Device
     decide(&resources.devices, layout, problems)
 }
 
-/// `+` or `-` for the default, and the rules with their verdicts where they differ from what v1 would have.
+/// `+` or `-` for the default, and the rules with their verdicts where they differ from what v1
+/// would have.
 fn text(policy: &DevicePolicy) -> String {
     let sign = |verdict| if verdict == Verdict::Allow { '+' } else { '-' };
     let rules: Vec<_> = policy
@@ -39,7 +40,8 @@ fn text(policy: &DevicePolicy) -> String {
 }
 
 const DENY_ALL: &str = r#"{"allow": false, "access": "rwm"}"#;
-const ALLOW_ALL: &str = r#"{"allow": true, "type": "a", "major": -1, "minor": -1, "access": "rwm"}"#;
+const ALLOW_ALL: &str =
+    r#"{"allow": true, "type": "a", "major": -1, "minor": -1, "access": "rwm"}"#;
 const MKNOD: &str = r#"{"allow": true, "type": "c", "access": "m"}"#;
 const TAPE: &str = r#"{"allow": true, "type": "b", "major": 9, "minor": 1, "access": "r"}"#;
 const TAPE_WRITE: &str = r#"{"allow": true, "type": "b", "major": 9, "minor": 1, "access": "w"}"#;
@@ -66,7 +68,11 @@ fn rules_become_a_policy_of_both_versions() {
     ] {
         for layout in [legacy(), unified()] {
             let mut problems = Problems::default();
-            assert_eq!(text(&policy(&rules.join(","), &layout, &mut problems)), expected, "{rules:?}");
+            assert_eq!(
+                text(&policy(&rules.join(","), &layout, &mut problems)),
+                expected,
+                "{rules:?}"
+            );
             assert!(problems.found().is_empty(), "{problems:?}");
         }
     }
@@ -83,7 +89,11 @@ fn v1_folds_what_v2_keeps_in_order() {
     ] {
         for (layout, expected) in [(legacy(), v1), (unified(), v2)] {
             let mut problems = Problems::default();
-            assert_eq!(text(&policy(&rules.join(","), &layout, &mut problems)), expected, "{rules:?}");
+            assert_eq!(
+                text(&policy(&rules.join(","), &layout, &mut problems)),
+                expected,
+                "{rules:?}"
+            );
             assert!(problems.found().is_empty(), "{problems:?}");
         }
     }

@@ -1,10 +1,10 @@
 //! What systemd is told for what is written.
 
-use super::{Property, Value, of_devices, of_limits};
+use super::{Property, PropertyValue, of_devices, of_limits};
+use crate::config::Resources;
 use crate::host::cgroups::CgroupLayout;
 use crate::plan::Problems;
 use crate::plan::resources::{self, ResourcePlan};
-use crate::spec::Resources;
 
 fn v2() -> CgroupLayout {
     let controllers = ["cpuset", "cpu", "io", "memory", "pids"].map(str::to_owned).to_vec();
@@ -20,14 +20,17 @@ fn plan(text: &str) -> ResourcePlan {
 }
 
 fn shown(properties: &[Property]) -> Vec<String> {
-    let number = |value: &Value| match value {
-        Value::Uint64(u64::MAX) => "infinity".to_owned(),
-        Value::Uint64(number) => number.to_string(),
-        Value::Text(text) => text.clone(),
-        Value::Array(_, values) => format!("{values:?}"),
+    let number = |value: &PropertyValue| match value {
+        PropertyValue::Uint64(u64::MAX) => "infinity".to_owned(),
+        PropertyValue::Uint64(number) => number.to_string(),
+        PropertyValue::Text(text) => text.clone(),
+        PropertyValue::Array(_, values) => format!("{values:?}"),
         other => format!("{other:?}"),
     };
-    properties.iter().map(|property| format!("{}={}", property.name, number(&property.value))).collect()
+    properties
+        .iter()
+        .map(|property| format!("{}={}", property.name, number(&property.value)))
+        .collect()
 }
 
 #[test]
@@ -44,15 +47,24 @@ fn every_limit_that_systemd_knows_becomes_a_property() {
         (r#"{"cpu":{"shares":1024}}"#, "CPUWeight=100"),
         (r#"{"cpu":{"shares":2048,"idle":1}}"#, "CPUWeight=0"),
         (r#"{"cpu":{"quota":50000}}"#, "CPUQuotaPeriodUSec=100000 CPUQuotaPerSecUSec=500000"),
-        (r#"{"cpu":{"quota":-1,"period":50000}}"#, "CPUQuotaPeriodUSec=50000 CPUQuotaPerSecUSec=infinity"),
-        (r#"{"cpu":{"cpus":"0-2,9","mems":"0"}}"#, "AllowedCPUs=[Byte(7), Byte(2)] AllowedMemoryNodes=[Byte(1)]"),
+        (
+            r#"{"cpu":{"quota":-1,"period":50000}}"#,
+            "CPUQuotaPeriodUSec=50000 CPUQuotaPerSecUSec=infinity",
+        ),
+        (
+            r#"{"cpu":{"cpus":"0-2,9","mems":"0"}}"#,
+            "AllowedCPUs=[Byte(7), Byte(2)] AllowedMemoryNodes=[Byte(1)]",
+        ),
         (r#"{"blockIO":{"weight":1000}}"#, "IOWeight=10000"),
         (
             r#"{"unified":{"memory.high":"9","memory.min":"max","memory.max":"10","pids.max":"0"}}"#,
             "MemoryHigh=9 MemoryMin=infinity MemoryMax=10 TasksMax=1",
         ),
         (r#"{"pids":{"limit":7},"unified":{"pids.max":"8"}}"#, "TasksMax=8"),
-        (r#"{"unified":{"cpu.max":"max 5000"}}"#, "CPUQuotaPeriodUSec=5000 CPUQuotaPerSecUSec=infinity"),
+        (
+            r#"{"unified":{"cpu.max":"max 5000"}}"#,
+            "CPUQuotaPeriodUSec=5000 CPUQuotaPerSecUSec=infinity",
+        ),
         (r#"{"unified":{"cpu.max.burst":"5","memory.oom.group":"1"}}"#, ""),
     ] {
         assert_eq!(shown(&of_limits(&mut plan(text), true)).join(" "), expected, "{text}");
@@ -70,16 +82,21 @@ fn a_quota_is_rounded_up_to_a_percent() {
         let mut plan = plan(&format!(r#"{{"cpu":{{"quota":{quota},"period":{period}}}}}"#));
         let properties = of_limits(&mut plan, true);
         assert_eq!(plan.writes[0].value, file);
-        assert_eq!(properties[1].value, Value::Uint64(per_second));
+        assert_eq!(properties[1].value, PropertyValue::Uint64(per_second));
     }
 }
 
 #[test]
 fn device_rules_that_are_a_list_are_systemds_too() {
     const ALL: &str = r#"{"allow":false,"access":"rwm"}"#;
-    let devices =
-        |rules: &str| shown(&of_devices(&plan(&format!(r#"{{"devices":[{rules}]}}"#)).devices.expect("rules"), true));
-    let list = devices(&format!(r#"{ALL},{{"allow":true,"type":"b","major":8,"minor":1,"access":"r"}}"#));
+    let devices = |rules: &str| {
+        shown(&of_devices(
+            &plan(&format!(r#"{{"devices":[{rules}]}}"#)).devices.expect("rules"),
+            true,
+        ))
+    };
+    let list =
+        devices(&format!(r#"{ALL},{{"allow":true,"type":"b","major":8,"minor":1,"access":"r"}}"#));
     assert_eq!(list[..2], ["DeviceAllow=[]", "DevicePolicy=strict"]);
     for entry in ["/dev/block/8:1", "/dev/char/1:3", "char-136", "char-*", "block-*"] {
         assert!(list[2].contains(&format!("\"{entry}\"")), "{entry}: {}", list[2]);

@@ -1,8 +1,9 @@
 //! config.json as it is written (OCI runtime specification 1.3, Linux), with nothing decided.
 //!
-//! Ours and not `oci-spec`'s: strings are borrowed from the file, so that reading a config costs a tenth of the
-//! allocations, and every name is spelled as the specification has it; tests hold it against `oci-spec`. Unknown
-//! properties are ignored, as the specification demands, and `null` counts as absent, as in Go.
+//! Ours and not `oci-spec`'s: strings are borrowed from the file, so that reading a config costs a
+//! tenth of the allocations, and every name is spelled as the specification has it; tests hold it
+//! against `oci-spec`. Unknown properties are ignored, as the specification demands, and `null`
+//! counts as absent, as in Go.
 
 mod linux;
 mod process;
@@ -17,11 +18,15 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use linux::{Device, IdMapping, IntelRdt, Linux, MemoryPolicy, Namespace, NetDevice, Personality, TimeOffset};
-pub use process::{Capabilities, ConsoleSize, ExecCpuAffinity, IoPriority, Process, Rlimit, Scheduler, User};
+pub use linux::{
+    Device, IdMapping, IntelRdt, Linux, MemoryPolicy, Namespace, NetDevice, Personality, TimeOffset,
+};
+pub use process::{
+    Capabilities, ConsoleSize, ExecCpuAffinity, IoPriority, Process, Rlimit, Scheduler, User,
+};
 pub use resources::{
-    BlockIo, Cpu, DeviceRule, HugepageLimit, InterfacePriority, Memory, Network, Pids, Rdma, Resources, ThrottleDevice,
-    WeightDevice,
+    BlockIo, Cpu, DeviceRule, HugepageLimit, InterfacePriority, Memory, Network, Pids, Rdma,
+    Resources, ThrottleDevice, WeightDevice,
 };
 pub use seccomp::{Seccomp, SeccompArg, SeccompSyscall};
 pub use text::{Map, Text};

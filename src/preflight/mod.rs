@@ -1,8 +1,8 @@
-//! What `create` would stumble over on its way, when the plan is made already: looked at beforehand, for `check`.
-//! process: runtime
+//! What `create` would stumble over on its way, when the plan is made already: looked at
+//! beforehand, for `check`. process: runtime
 //!
-//! A look changes nothing, and says what `create` would say. Where nobody can know, as hooks and mounts may bring along
-//! what is not there yet, it says nothing.
+//! A look changes nothing, and says what `create` would say. Where nobody can know, as hooks and
+//! mounts may bring along what is not there yet, it says nothing.
 
 mod kernel;
 mod mounts;
@@ -12,27 +12,27 @@ mod process;
 use crate::cgroup::{Cgroup, planned_paths};
 use crate::error::{AtKey, Context, Failure, Report, Result};
 use crate::plan::Plan;
-use crate::plan::hooks::Moment;
+use crate::plan::hooks::HookPoint;
 use crate::plan::review::is_below;
 use crate::runtime::{net_devices, seccomp_listener};
 use crate::sys::root::Root;
 
 /// What was found.
 #[derive(Debug, Default)]
-struct Findings(Vec<Report>);
+struct Reports(Vec<Report>);
 
-impl Findings {
+impl Reports {
     /// Takes the error of a look.
     fn note(&mut self, result: Result<()>) {
         self.0.extend(result.err().map(|error| Report::of(&error)));
     }
 }
 
-/// Looks at all that the plan builds on. What has to do with one of the values at `known`, which are wrong already, is
-/// left out.
+/// Looks at all that the plan builds on. What has to do with one of the values at `known`, which
+/// are wrong already, is left out.
 #[must_use]
 pub fn look(plan: &Plan, known: &[String]) -> Vec<Report> {
-    let mut findings = Findings::default();
+    let mut findings = Reports::default();
     let has_root = !known.iter().any(|key| key == "/root" || is_below(key, "/root/path"));
     match Root::open(&plan.rootfs.path).at("/root/path") {
         Ok(root) if has_root => findings.note(process::program(plan, &root)),
@@ -43,10 +43,16 @@ pub fn look(plan: &Plan, known: &[String]) -> Vec<Report> {
     mounts::look(plan, &mut findings);
     process::limits(&plan.entry.process, &mut findings);
     kernel::look(plan, &mut findings);
-    for moment in [Moment::Prestart, Moment::CreateRuntime, Moment::CreateContainer, Moment::Poststart] {
+    for moment in [
+        HookPoint::Prestart,
+        HookPoint::CreateRuntime,
+        HookPoint::CreateContainer,
+        HookPoint::Poststart,
+    ] {
         for (index, hook) in moment.of(&plan.hooks).iter().enumerate() {
             let found = process::executable(&hook.path).with_context(|| hook.path.clone());
-            let found = found.with_context(|| format!("error running {} hook #{index}", moment.name()));
+            let found =
+                found.with_context(|| format!("error running {} hook #{index}", moment.name()));
             findings.note(found.at(format_args!("/hooks/{}/{index}/path", moment.name())));
         }
     }
@@ -57,7 +63,9 @@ pub fn look(plan: &Plan, known: &[String]) -> Vec<Report> {
     if !plan.cgroup_optional {
         findings.note(cgroup(plan));
     }
-    findings.0.retain(|found| !known.iter().any(|key| is_below(&found.key, key) || is_below(key, &found.key)));
+    findings.0.retain(|found| {
+        !known.iter().any(|key| is_below(&found.key, key) || is_below(key, &found.key))
+    });
     findings.0
 }
 

@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, fstat, stat};
 use rustix::io::Errno;
 
-use super::Findings;
+use super::Reports;
 use crate::error::{AtKey, Result};
 use crate::init;
 use crate::plan::Plan;
@@ -29,11 +29,13 @@ pub fn executable(path: &str) -> Result<(), Call> {
     accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).named(call)
 }
 
-/// Whether the program is in the rootfs, by the rules of init; but what a hook or a mount may bring may be there.
+/// Whether the program is in the rootfs, by the rules of init; but what a hook or a mount may bring
+/// may be there.
 pub fn program(plan: &Plan, root: &Root) -> Result<()> {
     let Some(name) = plan.entry.process.args.first() else { return Ok(()) };
     let hooks = &plan.hooks;
-    let early = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container, &hooks.start_container];
+    let early =
+        [&hooks.prestart, &hooks.create_runtime, &hooks.create_container, &hooks.start_container];
     if plan.namespaces.joins(&MOUNT) || early.iter().any(|hooks| !hooks.is_empty()) {
         return Ok(());
     }
@@ -61,21 +63,25 @@ fn may_be_executed(root: &Root, path: &str) -> Result<CString, Errno> {
     }
 }
 
-/// Whether a mount may bring the file at `path`, be it by way of a link in the rootfs: any may that brings a directory.
+/// Whether a mount may bring the file at `path`, be it by way of a link in the rootfs: any may that
+/// brings a directory.
 fn may_be_mounted(plan: &Plan, path: &str) -> bool {
     const EMPTY: [&str; 7] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"];
     plan.mounts.iter().any(|step| match &step.source {
         MountSource::Filesystem { kind, .. } => !EMPTY.contains(&kind.as_str()) || step.copy_up,
-        MountSource::Bind { path: source, .. } => source.is_dir() || step.destination == clean(path),
+        MountSource::Bind { path: source, .. } => {
+            source.is_dir() || step.destination == clean(path)
+        }
         MountSource::Cgroup { .. } | MountSource::Remount { .. } => false,
     }) || Path::new(path).components().any(|part| part == Component::ParentDir)
 }
 
 /// Limits above our own are for who has CAP_SYS_RESOURCE of the host.
-pub fn limits(plan: &ProcessPlan, findings: &mut Findings) {
+pub fn limits(plan: &ProcessPlan, findings: &mut Reports) {
     for (resource, soft, hard, index) in &plan.rlimits {
         if is_out_of_reach(*resource, *hard) {
-            let refused = Err(Errno::PERM).named(|| process::set_rlimit_text(0, *resource, *soft, *hard));
+            let refused =
+                Err(Errno::PERM).named(|| process::set_rlimit_text(0, *resource, *soft, *hard));
             findings.note(refused.at(format_args!("/process/rlimits/{index}")));
         }
     }

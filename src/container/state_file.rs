@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::trust;
+use crate::config::Hooks;
 use crate::error::{Context, Result};
-use crate::spec::Hooks;
 use crate::state::{ProcessState, State, Status, VERSION};
 use crate::sys::{self, Call, Named, small_file};
 
@@ -23,7 +23,7 @@ pub(super) const FILE: &str = "state.json";
 /// state.json. Names that runc has, too, are spelled as runc does.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Saved {
+pub struct StateFile {
     /// The container's id.
     pub id: String,
     /// Init's pid, or 0 as long as there is none.
@@ -56,10 +56,12 @@ pub struct Saved {
     /// Those of them that were made for it, the inner one first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub intel_rdt_made: Vec<PathBuf>,
-    /// The namespaces that are not the runtime's: what each kind is called there, and its file while init lives.
+    /// The namespaces that are not the runtime's: what each kind is called there, and its file
+    /// while init lives.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub namespace_paths: BTreeMap<String, PathBuf>,
-    /// Whether init is in a pid namespace that was not made for the container: then its end ends no other process.
+    /// Whether init is in a pid namespace that was not made for the container: then its end ends no
+    /// other process.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub shared_pid_namespace: bool,
     /// Whether the container shares the session keyring of whoever created it.
@@ -82,12 +84,18 @@ pub struct Saved {
     pub hooks: Hooks,
 }
 
-impl Saved {
-    /// The name of the container's own session keyring, if it has one. State of an older version does not have it.
+impl StateFile {
+    /// The name of the container's own session keyring, if it has one. State of an older version
+    /// does not have it.
     #[must_use]
     pub fn own_keyring(&self) -> Option<Cow<'_, str>> {
-        let named =
-            || if self.keyring.is_empty() { format!("_ses.{}", self.id).into() } else { (&*self.keyring).into() };
+        let named = || {
+            if self.keyring.is_empty() {
+                format!("_ses.{}", self.id).into()
+            } else {
+                (&*self.keyring).into()
+            }
+        };
         (!self.no_new_keyring).then(named)
     }
 
@@ -104,7 +112,8 @@ impl Saved {
         Self { id: id.to_owned(), ..Self::default() }
     }
 
-    /// Writes it into the container's directory, so that a reader sees the old one or the new one, never a part.
+    /// Writes it into the container's directory, so that a reader sees the old one or the new one,
+    /// never a part.
     ///
     /// # Errors
     /// The failed call's.
@@ -154,7 +163,8 @@ impl Saved {
         State { oci_version: VERSION, id, status, pid, bundle, annotations: &self.annotations }
     }
 
-    /// Reads it from the file `name` of `directory`; nothing when a `create` was killed before it had written one.
+    /// Reads it from the file `name` of `directory`; nothing when a `create` was killed before it
+    /// had written one.
     ///
     /// # Errors
     /// The failed call's; when it is not JSON.

@@ -7,7 +7,8 @@ use std::ops::Deref;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-/// A string of config.json: borrowed unless it has escapes. (`Cow` alone is never borrowed inside a `Vec`.)
+/// A string of config.json: borrowed unless it has escapes. (`Cow` alone is never borrowed inside a
+/// `Vec`.)
 #[derive(Debug, Default, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Text<'a>(Cow<'a, str>);
 
@@ -59,7 +60,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// A JSON object used as a map: the pairs in the order of the file. A key given twice is there twice.
+/// A JSON object used as a map: the pairs in the order of the file. A key given twice is there
+/// twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Map<'a, V>(Vec<(Text<'a>, V)>);
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rustix::fs::{CWD, stat};
 
-use super::Findings;
+use super::Reports;
 use crate::error::{AtKey, Result};
 use crate::plan::Plan;
 use crate::plan::sysctl::Sysctl;
@@ -28,7 +28,7 @@ const ACTION: u32 = 0xffff_0000;
 /// `BPF_RET | BPF_K`: the end of a filter's program, with its answer.
 const ANSWER: u16 = 0x06;
 
-pub fn look(plan: &Plan, findings: &mut Findings) {
+pub fn look(plan: &Plan, findings: &mut Reports) {
     findings.note(seccomp(plan).at("/linux/seccomp"));
     for sysctl in &plan.sysctl {
         let key = sysctl.name.replace('~', "~0").replace('/', "~1");
@@ -44,10 +44,17 @@ fn seccomp(plan: &Plan) -> Result<()> {
     };
     let known = String::from_utf8_lossy(&known);
     let known: BTreeSet<&str> = known.split_whitespace().collect();
-    let answers: BTreeSet<u32> =
-        plan.filter.program.iter().filter(|insn| insn.code == ANSWER).map(|insn| insn.k & ACTION).collect();
+    let answers: BTreeSet<u32> = plan
+        .filter
+        .program
+        .iter()
+        .filter(|insn| insn.code == ANSWER)
+        .map(|insn| insn.k & ACTION)
+        .collect();
     match ACTIONS.iter().find(|(value, name)| answers.contains(value) && !known.contains(name)) {
-        Some((_, name)) => anyhow::bail!("the kernel's system call filters do not know the action {name}"),
+        Some((_, name)) => {
+            anyhow::bail!("the kernel's system call filters do not know the action {name}")
+        }
         None => Ok(()),
     }
 }

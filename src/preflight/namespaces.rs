@@ -1,24 +1,27 @@
-//! Namespaces: those to join must be there and of the right kind, and the kernel must have, and allow, those to make.
+//! Namespaces: those to join must be there and of the right kind, and the kernel must have, and
+//! allow, those to make.
 
 use std::os::fd::AsFd;
 
 use rustix::fs::{OFlags, fstatfs, stat};
 use rustix::io::Errno;
 
-use super::Findings;
+use super::Reports;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::Plan;
-use crate::plan::namespaces::{Join, KINDS, Kind};
+use crate::plan::namespaces::{Join, KINDS, NamespaceKind};
 use crate::sys::proc::Proc;
 use crate::sys::{Named, clone, fd};
 
 /// `NSFS_MAGIC` of linux/magic.h.
 const NSFS_MAGIC: u64 = 0x6e73_6673;
 
-pub fn look(plan: &Plan, findings: &mut Findings) {
+pub fn look(plan: &Plan, findings: &mut Reports) {
     for join in &plan.namespaces.join {
         let found = joined(join)
-            .with_context(|| format!("joining the {} namespace {}", join.kind.name, join.path.display()))
+            .with_context(|| {
+                format!("joining the {} namespace {}", join.kind.name, join.path.display())
+            })
             .at(format_args!("/linux/namespaces/{}/path", join.index));
         findings.note(found);
     }
@@ -29,7 +32,8 @@ pub fn look(plan: &Plan, findings: &mut Findings) {
 
 fn joined(join: &Join) -> Result<()> {
     let mut file = fd::open(&join.path, OFlags::PATH)?;
-    // Of what is no namespace nothing but its handle is opened: a fifo would keep us waiting, a device may do something.
+    // Of what is no namespace nothing but its handle is opened: a fifo would keep us waiting, a
+    // device may do something.
     if fstatfs(&file).is_ok_and(|found| found.f_type as u64 & 0xffff_ffff == NSFS_MAGIC) {
         file = fd::open(&join.path, OFlags::RDONLY)?;
         if clone::kind_of_namespace(file.as_fd()) == Some(join.kind.flag) {
@@ -39,7 +43,7 @@ fn joined(join: &Join) -> Result<()> {
     Ok(Err(Errno::INVAL).named(|| clone::setns_text(file.as_fd(), join.kind.flag))?)
 }
 
-fn made(kind: &Kind) -> Result<()> {
+fn made(kind: &NamespaceKind) -> Result<()> {
     let file = format!("/proc/self/ns/{}", kind.file);
     stat(&file)
         .named(|| format!("stat({file:?})"))

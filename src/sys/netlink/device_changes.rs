@@ -1,7 +1,9 @@
-//! Which devices have left a network namespace: moved to another one, or deleted (rtnetlink(7), `RTM_DELLINK`).
+//! Which devices have left a network namespace: moved to another one, or deleted (rtnetlink(7),
+//! `RTM_DELLINK`).
 //!
-//! The index of a device is unique in its namespace, but whoever is root there can delete a device and make another
-//! one with the same index. These messages show that: the kernel queues them in order, while it makes the change.
+//! The index of a device is unique in its namespace, but whoever is root there can delete a device
+//! and make another one with the same index. These messages show that: the kernel queues them in
+//! order, while it makes the change.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,15 +11,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 
-use super::{Answer, LONGEST_ANSWER, number, socket};
+use super::{LONGEST_ANSWER, Reply, number, socket};
 use crate::sys::wait::{self, Bound};
 use crate::sys::{Call, Named};
 
 /// A socket that the kernel tells of every change of a device.
 #[derive(Debug)]
-pub struct Departures(OwnedFd);
+pub struct DeviceChanges(OwnedFd);
 
-impl Departures {
+impl DeviceChanges {
     /// From now on, of the network namespace that this thread is in.
     ///
     /// # Errors
@@ -25,24 +27,28 @@ impl Departures {
     pub fn watch() -> Result<Self, Call> {
         let links = 1 << (libc::RTNLGRP_LINK - 1);
         let socket = socket()?;
-        rustix::net::bind(&socket, &SocketAddrNetlink::new(0, links)).named(|| "bind(RTNLGRP_LINK)".to_owned())?;
+        rustix::net::bind(&socket, &SocketAddrNetlink::new(0, links))
+            .named(|| "bind(RTNLGRP_LINK)".to_owned())?;
         Ok(Self(socket))
     }
 
-    /// How many devices of each index have left until now. A second call only counts what came after the first.
+    /// How many devices of each index have left until now. A second call only counts what came
+    /// after the first.
     ///
     /// # Errors
-    /// recv(2)'s: `ENOBUFS` when there were more changes than the kernel keeps for us, and some are lost.
+    /// recv(2)'s: `ENOBUFS` when there were more changes than the kernel keeps for us, and some are
+    /// lost.
     pub fn count(&self) -> Result<BTreeMap<i32, usize>, Call> {
         let mut count = BTreeMap::new();
         let mut buffer = vec![0; LONGEST_ANSWER];
         loop {
-            let length = match wait::receive_plain(self.0.as_fd(), buffer.as_mut_slice(), Bound::NOW) {
-                Err(Errno::AGAIN) => return Ok(count),
-                other => other.named(|| "recv(RTNLGRP_LINK)".to_owned())?,
-            };
+            let length =
+                match wait::receive_plain(self.0.as_fd(), buffer.as_mut_slice(), Bound::NOW) {
+                    Err(Errno::AGAIN) => return Ok(count),
+                    other => other.named(|| "recv(RTNLGRP_LINK)".to_owned())?,
+                };
             let mut packet = buffer.get(..length).unwrap_or_default();
-            while let Some(message) = Answer::split_off(&mut packet) {
+            while let Some(message) = Reply::split_off(&mut packet) {
                 if let Some(index) = departed(&message) {
                     *count.entry(index).or_insert(0) += 1;
                 }
@@ -52,7 +58,7 @@ impl Departures {
 }
 
 /// The index of the device that has left. A message with a family says only that it left a bridge.
-fn departed(message: &Answer<'_>) -> Option<i32> {
+fn departed(message: &Reply<'_>) -> Option<i32> {
     let family = *message.body.first()?;
     let left = message.kind == libc::RTM_DELLINK && i32::from(family) == libc::AF_UNSPEC;
     left.then(|| number(message.body, 4)).flatten()

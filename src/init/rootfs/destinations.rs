@@ -1,5 +1,6 @@
-//! The directories in which nodes and links are made: on the rootfs's own mounts, or on a filesystem that the container
-//! has mounted; never in a directory of the host that is bound into the container, wherever links of the image lead.
+//! The directories in which nodes and links are made: on the rootfs's own mounts, or on a
+//! filesystem that the container has mounted; never in a directory of the host that is bound into
+//! the container, wherever links of the image lead.
 //! config.json: linux.devices
 //! process: init, before `enter`
 
@@ -20,7 +21,7 @@ const LINKS: usize = 40;
 
 /// Where one of them goes.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'p, 'a> {
+pub struct Destination<'p, 'a> {
     /// The directory.
     pub directory: BorrowedFd<'p>,
     /// The name in it.
@@ -31,13 +32,13 @@ pub struct Place<'p, 'a> {
 
 /// Nearly all are in the same directory, which is looked up once.
 #[derive(Debug)]
-pub struct Places<'a> {
+pub struct Destinations<'a> {
     rootfs: &'a Rootfs<'a>,
     proc: &'a Proc,
     last: Option<(&'a str, OwnedFd, bool)>,
 }
 
-impl<'a> Places<'a> {
+impl<'a> Destinations<'a> {
     /// In this rootfs.
     pub fn new(rootfs: &'a Rootfs<'a>, proc: &'a Proc) -> Self {
         Self { rootfs, proc, last: None }
@@ -52,7 +53,7 @@ impl<'a> Places<'a> {
     ///
     /// # Errors
     /// As [`Root::mkdir_all`]; that a directory would have to be made in one of the host.
-    pub fn of(&mut self, path: &'a str) -> Result<Place<'_, 'a>> {
+    pub fn of(&mut self, path: &'a str) -> Result<Destination<'_, 'a>> {
         let (parent, name) = root::parent_and_name(path)?;
         let last = match self.last.take() {
             Some(last) if last.0 == parent => last,
@@ -62,7 +63,7 @@ impl<'a> Places<'a> {
             }
         };
         let last = &*self.last.insert(last);
-        Ok(Place { directory: last.1.as_fd(), name, is_of_host: last.2 })
+        Ok(Destination { directory: last.1.as_fd(), name, is_of_host: last.2 })
     }
 
     /// The error of something that is missing in a directory of the host.
@@ -73,17 +74,22 @@ impl<'a> Places<'a> {
         )
     }
 
-    /// The directory `path`, and whether it is the host's. Where it is missing it is made, at the end of at most `links`
-    /// links that lead nowhere.
+    /// The directory `path`, and whether it is the host's. Where it is missing it is made, at the
+    /// end of at most `links` links that lead nowhere.
     fn directory(&self, path: &str, links: usize) -> Result<(OwnedFd, bool)> {
         let root = &self.rootfs.root;
         let directory = match root.open_in(path, OFlags::PATH | OFlags::DIRECTORY) {
             Err(call) if call.is(Errno::NOENT) => {
                 let (parent, name) = root::parent_and_name(path)?;
                 let (above, is_of_host) = self.directory(parent, links)?;
-                if let (Ok(target), 1..) = (rustix::fs::readlinkat(&above, name, Vec::new()), links) {
+                if let (Ok(target), 1..) = (rustix::fs::readlinkat(&above, name, Vec::new()), links)
+                {
                     let target = target.to_string_lossy();
-                    let target = if target.starts_with('/') { target.into() } else { format!("{parent}/{target}") };
+                    let target = if target.starts_with('/') {
+                        target.into()
+                    } else {
+                        format!("{parent}/{target}")
+                    };
                     return self.directory(&target, links - 1);
                 }
                 if is_of_host {
@@ -124,7 +130,7 @@ impl<'a> Places<'a> {
 
 /// The ids of the mounts that the container has, as far as they were made one by one.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct OwnMounts {
     /// That of the root.
     pub root: u64,
     /// Filesystems of the container's own.
@@ -133,7 +139,7 @@ pub struct Seen {
     pub binds: Vec<u64>,
 }
 
-impl Seen {
+impl OwnMounts {
     /// Notes a mount.
     ///
     /// # Errors

@@ -6,17 +6,17 @@ use std::path::Path;
 use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 
-use super::Findings;
+use super::Reports;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::Plan;
-use crate::plan::devices::{Method, Node};
-use crate::plan::mount_options::Link;
+use crate::plan::devices::{Node, NodeMethod};
+use crate::plan::mount_options::SourceLink;
 use crate::plan::mounts::MountSource;
 use crate::plan::namespaces::MOUNT;
 use crate::sys::mount::{self, Depth, LastLink};
 use crate::sys::{Named, device, fd, small_file};
 
-pub fn look(plan: &Plan, findings: &mut Findings) {
+pub fn look(plan: &Plan, findings: &mut Reports) {
     if plan.namespaces.joins(&MOUNT) {
         return; // paths mean something else there
     }
@@ -26,7 +26,8 @@ pub fn look(plan: &Plan, findings: &mut Findings) {
             MountSource::Bind { path, .. } if plan.rootfs.below(path).is_some() => continue,
             MountSource::Bind { path, recursive, link } => {
                 let depth = if *recursive { Depth::Recursive } else { Depth::This };
-                let last = if *link == Link::Follow { LastLink::Follow } else { LastLink::Keep };
+                let last =
+                    if *link == SourceLink::Follow { LastLink::Follow } else { LastLink::Keep };
                 ("source", mount::reach(&path.to_string_lossy(), depth, last).context("source"))
             }
             MountSource::Filesystem { kind, .. } => ("type", filesystem(kind)),
@@ -35,9 +36,10 @@ pub fn look(plan: &Plan, findings: &mut Findings) {
         let found = found.with_context(|| format!("mounting {step}"));
         findings.note(found.at(format_args!("/mounts/{}/{part}", step.index)));
     }
-    if plan.devices.populate && plan.devices.method == Method::Bind {
+    if plan.devices.populate && plan.devices.method == NodeMethod::Bind {
         for node in plan.devices.requested() {
-            findings.note(device(node).with_context(|| format!("device /{}", node.path)).at(&node.key));
+            findings
+                .note(device(node).with_context(|| format!("device /{}", node.path)).at(&node.key));
         }
     }
 }
@@ -60,7 +62,9 @@ fn has_module(filesystem: &str) -> bool {
     let directory = Path::new("/lib/modules").join(release);
     let aliases = small_file::read_all(CWD, directory.join("modules.alias"), String::new);
     let alias = format!("alias fs-{filesystem} ");
-    aliases.is_ok_and(|aliases| String::from_utf8_lossy(&aliases).lines().any(|line| line.starts_with(&alias)))
+    aliases.is_ok_and(|aliases| {
+        String::from_utf8_lossy(&aliases).lines().any(|line| line.starts_with(&alias))
+    })
 }
 
 /// In a user namespace the node of the host is bound.
