@@ -10,7 +10,7 @@ PREFIX  ?= /usr/local
 RUNTIME ?= $(ORLOP)
 export RUNTIME
 
-.PHONY: build run test differences soak test-vm fuzz check quick bench bench-memory install clean
+.PHONY: build run test differences soak test-vm fuzz docs check quick bench bench-memory install clean
 
 # A static program: with --target the flag is not for proc-macros and build scripts, which cannot be static.
 build:
@@ -63,6 +63,14 @@ check:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps -p orlop-image
 	integration/house-rules.sh
+	$(MAKE) docs
+
+# The manual, in target/book, and each link in it that leads to another place in it. Its examples are tests
+# (tests/manual.rs).
+docs:
+	integration/packages.sh python3
+	"$$(integration/mdbook.sh)" build docs --dest-dir $(abspath $(TARGET)/book)
+	python3 integration/links.py $(TARGET)/book
 
 # Two minutes, and neither root nor the network once the packages are installed. The tests are those that make no
 # container.

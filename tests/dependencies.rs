@@ -1,5 +1,5 @@
 //! What the program consists of: these crates, and nothing that talks to registries or encrypts.
-//! Who adds one adds it here, and says in the README why.
+//! Who adds one adds it here, and says in docs/dependencies.md why.
 
 use std::process::Command;
 

@@ -15,7 +15,7 @@ clean_up() {
     rm -rf /var/lib/containerd /run/containerd /var/lib/cni "$pods"
 }
 
-step "containerd starts with the configuration of the README, images are imported"
+step "containerd starts with the configuration of the manual, images are imported"
 cp "$CONFIG/containerd-config.toml" /etc/containerd/config.toml
 mkdir -p /etc/cni/net.d "$pods"
 cat >/etc/cni/net.d/10-test.conflist <<'END'
