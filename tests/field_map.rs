@@ -55,8 +55,8 @@ fn every_key_is_decided_in_one_file_and_carried_out_in_one_at_least() {
     assert!(wrong.is_empty(), "claims to be put right: {wrong:#?}");
 }
 
-/// What CONTRIBUTING.md promises: `git grep 'config.json:.*KEY'` names the file that decides and one that
-/// carries out.
+/// What CONTRIBUTING.md promises: `git grep 'config.json:.*KEY'` names the file that decides and
+/// one that carries out.
 #[test]
 fn every_key_is_found_by_its_name() {
     let headers = headers();

@@ -103,6 +103,7 @@ mod limit_values;
 mod limits;
 mod list;
 mod logging;
+mod manual;
 mod many;
 mod masked_paths;
 mod memory_policy;

@@ -353,7 +353,8 @@ fn recursive_access_time_modes_are_cleared_in_submounts() {
     clears("rnostrictatime", "strictatime", "noatime");
 }
 
-/// `atime` is the kernel's default, as mount(8) has it, whatever the source has (docs/config/mounts.md).
+/// `atime` is the kernel's default, as mount(8) has it, whatever the source has
+/// (docs/config/mounts.md).
 #[test]
 fn atime_takes_noatime_off_a_bind_mount() {
     differs!();
