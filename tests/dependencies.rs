@@ -4,7 +4,7 @@
 use std::process::Command;
 
 /// What is linked, with what that needs in turn.
-const LINKED: [&str; 23] = [
+const LINKED: [&str; 22] = [
     "anstyle",
     "anyhow",
     "bitflags",
@@ -26,7 +26,6 @@ const LINKED: [&str; 23] = [
     "serde_core",
     "serde_json",
     "serde_path_to_error",
-    "syscalls",
     "zmij",
 ];
 

@@ -94,7 +94,6 @@ const CRATES: &[(&str, &[&str])] = &[
             "state.rs",
         ],
     ),
-    ("syscalls", &["seccomp/"]),
 ];
 
 /// Crates that do things, so that nothing which only decides may name them.

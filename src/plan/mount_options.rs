@@ -26,6 +26,49 @@ pub mod attr {
     pub const NOSYMFOLLOW: u64 = 0x20_0000;
 }
 
+/// `MS_…` of mount(2), some of which mount_setattr(2) takes as well; they are the same for every
+/// architecture. libc has them as its `unsigned long`, which has 32 bits on some.
+pub mod ms {
+    /// Read-only.
+    pub const RDONLY: u64 = 0x1;
+    /// No set-user-id.
+    pub const NOSUID: u64 = 0x2;
+    /// No device files.
+    pub const NODEV: u64 = 0x4;
+    /// No programs.
+    pub const NOEXEC: u64 = 0x8;
+    /// Every write is on the disk before it returns.
+    pub const SYNCHRONOUS: u64 = 0x10;
+    /// Mandatory locks.
+    pub const MANDLOCK: u64 = 0x40;
+    /// The same as [`SYNCHRONOUS`], of directories only.
+    pub const DIRSYNC: u64 = 0x80;
+    /// Symbolic links are not followed.
+    pub const NOSYMFOLLOW: u64 = 0x100;
+    /// Access times are not kept.
+    pub const NOATIME: u64 = 0x400;
+    /// No access times of directories.
+    pub const NODIRATIME: u64 = 0x800;
+    /// A bind mount; with `MS_REMOUNT`, the attributes of a mount.
+    pub const BIND: u64 = 0x1000;
+    /// The kernel logs less.
+    pub const SILENT: u64 = 0x8000;
+    /// Propagation: none, and it cannot be bound.
+    pub const UNBINDABLE: u64 = 0x2_0000;
+    /// Propagation: none.
+    pub const PRIVATE: u64 = 0x4_0000;
+    /// Propagation: from the host only.
+    pub const SLAVE: u64 = 0x8_0000;
+    /// Propagation: both ways.
+    pub const SHARED: u64 = 0x10_0000;
+    /// Counts the changes of an inode.
+    pub const I_VERSION: u64 = 0x80_0000;
+    /// Access times are kept exactly.
+    pub const STRICTATIME: u64 = 0x100_0000;
+    /// Times are written late.
+    pub const LAZYTIME: u64 = 0x200_0000;
+}
+
 /// Attributes to set and to clear: bits of [`attr`].
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Attributes {
@@ -119,22 +162,22 @@ static OPTIONS: [(&str, Effect); 72] = {
         ("dirsync", Filesystem),
         ("exec", Attributes(0, NOEXEC)),
         ("idmap", Idmap(false)),
-        ("iversion", MountOnly(libc::MS_I_VERSION, true)),
+        ("iversion", MountOnly(ms::I_VERSION, true)),
         ("lazytime", Filesystem),
-        ("loud", MountOnly(libc::MS_SILENT, false)),
+        ("loud", MountOnly(ms::SILENT, false)),
         ("mand", Filesystem),
         ("noatime", Attributes(NOATIME, ATIME)),
         ("nodev", Attributes(NODEV, 0)),
         ("nodiratime", Attributes(NODIRATIME, 0)),
         ("noexec", Attributes(NOEXEC, 0)),
-        ("noiversion", MountOnly(libc::MS_I_VERSION, false)),
+        ("noiversion", MountOnly(ms::I_VERSION, false)),
         ("nolazytime", Filesystem),
         ("nomand", Filesystem),
         ("norelatime", Attributes(0, 0)),
         ("nostrictatime", Attributes(0, STRICTATIME)),
         ("nosuid", Attributes(NOSUID, 0)),
         ("nosymfollow", Attributes(NOSYMFOLLOW, 0)),
-        ("private", Propagation(libc::MS_PRIVATE, false)),
+        ("private", Propagation(ms::PRIVATE, false)),
         ("ratime", Recursive(0, NOATIME)),
         ("rbind", Bind(true)),
         ("rdev", Recursive(0, NODEV)),
@@ -152,27 +195,27 @@ static OPTIONS: [(&str, Effect); 72] = {
         ("rnosuid", Recursive(NOSUID, 0)),
         ("rnosymfollow", Recursive(NOSYMFOLLOW, 0)),
         ("ro", ReadOnly(true)),
-        ("rprivate", Propagation(libc::MS_PRIVATE, true)),
+        ("rprivate", Propagation(ms::PRIVATE, true)),
         ("rrelatime", Recursive(0, ATIME)),
         ("rro", Recursive(RDONLY, 0)),
         ("rrw", Recursive(0, RDONLY)),
-        ("rshared", Propagation(libc::MS_SHARED, true)),
-        ("rslave", Propagation(libc::MS_SLAVE, true)),
+        ("rshared", Propagation(ms::SHARED, true)),
+        ("rslave", Propagation(ms::SLAVE, true)),
         ("rstrictatime", Recursive(STRICTATIME, ATIME)),
         ("rsuid", Recursive(0, NOSUID)),
         ("rsymfollow", Recursive(0, NOSYMFOLLOW)),
-        ("runbindable", Propagation(libc::MS_UNBINDABLE, true)),
+        ("runbindable", Propagation(ms::UNBINDABLE, true)),
         ("rw", ReadOnly(false)),
-        ("shared", Propagation(libc::MS_SHARED, false)),
-        ("silent", MountOnly(libc::MS_SILENT, true)),
-        ("slave", Propagation(libc::MS_SLAVE, false)),
+        ("shared", Propagation(ms::SHARED, false)),
+        ("silent", MountOnly(ms::SILENT, true)),
+        ("slave", Propagation(ms::SLAVE, false)),
         ("src-nofollow", Source(SourceLink::Mount)),
         ("strictatime", Attributes(STRICTATIME, ATIME)),
         ("suid", Attributes(0, NOSUID)),
         ("symfollow", Attributes(0, NOSYMFOLLOW)),
         ("sync", Filesystem),
         ("tmpcopyup", CopyUp),
-        ("unbindable", Propagation(libc::MS_UNBINDABLE, false)),
+        ("unbindable", Propagation(ms::UNBINDABLE, false)),
         // mount(8)'s, which say nothing to a kernel.
         ("auto", Nothing),
         ("noauto", Nothing),
@@ -290,11 +333,11 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 #[must_use]
 pub fn fs_flag(name: &str) -> u64 {
     match name {
-        "ro" => libc::MS_RDONLY,
-        "sync" => libc::MS_SYNCHRONOUS,
-        "dirsync" => libc::MS_DIRSYNC,
-        "lazytime" => libc::MS_LAZYTIME,
-        "mand" => libc::MS_MANDLOCK,
+        "ro" => ms::RDONLY,
+        "sync" => ms::SYNCHRONOUS,
+        "dirsync" => ms::DIRSYNC,
+        "lazytime" => ms::LAZYTIME,
+        "mand" => ms::MANDLOCK,
         _ => 0,
     }
 }
@@ -307,7 +350,7 @@ pub fn is_negation(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Attributes, OPTIONS, Options, attr, parse};
+    use super::{Attributes, OPTIONS, Options, attr, ms, parse};
     use crate::config::Text;
     use crate::plan::Problems;
 
@@ -371,7 +414,7 @@ mod tests {
         let read =
             options(&["bind", "rbind", "size=65536k", "x-y", "sync", "rslave", "lowerdir=/a=b,c"]);
         assert_eq!(read.bind, Some(true));
-        assert_eq!(read.propagation, [(libc::MS_SLAVE, true)]);
+        assert_eq!(read.propagation, [(ms::SLAVE, true)]);
         let expected = [
             ("size".to_owned(), Some("65536k".to_owned())),
             ("x-y".to_owned(), None),

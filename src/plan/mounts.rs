@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::id_mappings::IdMappingsPlan;
 use super::idmapped_mounts::{self, IdmapPlan};
 use super::labels;
-use super::mount_options::{self, Attributes, Options, SourceLink, attr, fs_flag, is_negation};
+use super::mount_options::{self, Attributes, Options, SourceLink, attr, fs_flag, is_negation, ms};
 use super::namespaces::{MOUNT, NamespacesPlan};
 use super::{Host, Problems, cgroup_mount};
 use crate::config;
@@ -329,7 +329,7 @@ fn filesystem(kind: &str, source: &str, options: &Options) -> MountSource {
     MountSource::Filesystem {
         kind: kind.to_owned(),
         source: source.to_owned(),
-        by_mount: by_mount.then(|| options.mount_only | ms_flags(options) & !libc::MS_RDONLY),
+        by_mount: by_mount.then(|| options.mount_only | ms_flags(options) & !ms::RDONLY),
         options: filesystem,
         ordinary_directory: matches!(kind, "proc" | "sysfs" | "mqueue"),
     }
@@ -359,12 +359,12 @@ pub fn join_data<'a>(options: impl Iterator<Item = &'a (String, Option<String>)>
 
 fn ms_flags(options: &Options) -> u64 {
     const PAIRS: [(u64, u64); 6] = [
-        (attr::RDONLY, libc::MS_RDONLY),
-        (attr::NOSUID, libc::MS_NOSUID),
-        (attr::NODEV, libc::MS_NODEV),
-        (attr::NOEXEC, libc::MS_NOEXEC),
-        (attr::NODIRATIME, libc::MS_NODIRATIME),
-        (attr::NOSYMFOLLOW, libc::MS_NOSYMFOLLOW),
+        (attr::RDONLY, ms::RDONLY),
+        (attr::NOSUID, ms::NOSUID),
+        (attr::NODEV, ms::NODEV),
+        (attr::NOEXEC, ms::NOEXEC),
+        (attr::NODIRATIME, ms::NODIRATIME),
+        (attr::NOSYMFOLLOW, ms::NOSYMFOLLOW),
     ];
     let set = options.attributes.set;
     let mut flags = PAIRS
@@ -372,12 +372,12 @@ fn ms_flags(options: &Options) -> u64 {
         .filter(|(attribute, _)| set & attribute != 0)
         .fold(0, |flags, (_, ms)| flags | ms);
     flags |= match set & attr::ATIME {
-        attr::NOATIME => libc::MS_NOATIME,
-        attr::STRICTATIME => libc::MS_STRICTATIME,
+        attr::NOATIME => ms::NOATIME,
+        attr::STRICTATIME => ms::STRICTATIME,
         _ => 0,
     };
     if options.bind.is_some() {
-        flags |= libc::MS_BIND;
+        flags |= ms::BIND;
     }
     options
         .filesystem

@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::Problems;
 use super::masked_paths::{self, ListedPath};
+use super::mount_options::ms;
 use super::namespaces::{MOUNT, NamespacesPlan};
 use crate::config;
 
@@ -53,14 +54,14 @@ impl RootfsPlan {
 
 /// `linux.rootfsPropagation`: name, flag, whether recursive.
 static PROPAGATIONS: [(&str, u64, bool); 8] = [
-    ("private", libc::MS_PRIVATE, false),
-    ("rprivate", libc::MS_PRIVATE, true),
-    ("shared", libc::MS_SHARED, false),
-    ("rshared", libc::MS_SHARED, true),
-    ("slave", libc::MS_SLAVE, false),
-    ("rslave", libc::MS_SLAVE, true),
-    ("unbindable", libc::MS_UNBINDABLE, false),
-    ("runbindable", libc::MS_UNBINDABLE, true),
+    ("private", ms::PRIVATE, false),
+    ("rprivate", ms::PRIVATE, true),
+    ("shared", ms::SHARED, false),
+    ("rshared", ms::SHARED, true),
+    ("slave", ms::SLAVE, false),
+    ("rslave", ms::SLAVE, true),
+    ("unbindable", ms::UNBINDABLE, false),
+    ("runbindable", ms::UNBINDABLE, true),
 ];
 
 /// The rootfs's path on the host, if the config has one; `bundle` is where a relative path starts.
@@ -104,9 +105,9 @@ pub fn decide(
     let host_propagation = match propagation {
         // With `--no-pivot` the host's mounts stay, and what is done to hide them must not reach
         // the host.
-        Some((libc::MS_SHARED, _)) if enter == EnterMethod::Pivot => None,
-        Some((libc::MS_PRIVATE, _)) => Some(libc::MS_PRIVATE),
-        _ => Some(libc::MS_SLAVE),
+        Some((ms::SHARED, _)) if enter == EnterMethod::Pivot => None,
+        Some((ms::PRIVATE, _)) => Some(ms::PRIVATE),
+        _ => Some(ms::SLAVE),
     };
     RootfsPlan {
         path,
@@ -128,7 +129,7 @@ fn propagation(name: &str, no_pivot: bool, problems: &mut Problems) -> Option<(u
             .add("/linux/rootfsPropagation", format!("rootfsPropagation={name} is not supported"));
         return None;
     };
-    if no_pivot && *flag == libc::MS_PRIVATE {
+    if no_pivot && *flag == ms::PRIVATE {
         problems.add("/linux/rootfsPropagation", "[r]private is not safe with --no-pivot");
     }
     Some((*flag, *recursive))

@@ -15,7 +15,7 @@ use super::spawn::{Child, close_runtime_end};
 use crate::error::{AtKey, Context, Result};
 use crate::plan::Plan;
 use crate::plan::idmapped_mounts::{IdmapPlan, Ids};
-use crate::plan::mount_options::{SourceLink, attr};
+use crate::plan::mount_options::{SourceLink, attr, ms};
 use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::USER;
 use crate::plan::running_mounts::{MountsChange, RunningMounts};
@@ -200,9 +200,9 @@ impl Propagation {
         let asks_for = |propagation| step.propagation.iter().any(|(flag, _)| *flag == propagation);
         match self {
             Self::As(propagation) => propagation,
-            Self::AsAsked if asks_for(libc::MS_SHARED) => None,
-            Self::AsAsked if asks_for(libc::MS_SLAVE) => Some(libc::MS_SLAVE),
-            Self::AsAsked => Some(libc::MS_PRIVATE),
+            Self::AsAsked if asks_for(ms::SHARED) => None,
+            Self::AsAsked if asks_for(ms::SLAVE) => Some(ms::SLAVE),
+            Self::AsAsked => Some(ms::PRIVATE),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::criu::{Criu, CriuProgram};
 use crate::error::{AtKey, Context, Report, Result};
 use crate::plan::Plan;
 use crate::plan::masked_paths::{ListedPath, MASK_ATTRIBUTES};
-use crate::plan::mount_options::{SourceLink, attr};
+use crate::plan::mount_options::{SourceLink, attr, ms};
 use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::{MOUNT, NETWORK};
 use crate::sync::{self, FromInit};
@@ -168,7 +168,7 @@ fn make_mount_points(plan: &Plan, place: &Path) -> Result<()> {
     mount::isolate(&Proc::open()?, &place.to_string_lossy())?;
     rustix::process::umask(Mode::empty());
     let tree = clone_rootfs(plan)?;
-    mount::set_propagation(tree.as_fd(), libc::MS_PRIVATE, Depth::Recursive)?;
+    mount::set_propagation(tree.as_fd(), ms::PRIVATE, Depth::Recursive)?;
     attach_rootfs(&tree, place)?;
     let root = Root::from_fd(tree);
     for step in plan.mounts.iter().filter(|step| !is_in_filesystem(step, plan)) {
@@ -189,7 +189,7 @@ fn make_mount_point(root: &Root, step: &MountStep) -> Result<()> {
             if *link == SourceLink::Copy && file_type(source.as_fd())? == FileType::Symlink {
                 return Ok(root.symlink(&step.destination, &link_target(source.as_fd())?)?);
             }
-            mount::set_propagation(source.as_fd(), libc::MS_PRIVATE, Depth::Recursive)?;
+            mount::set_propagation(source.as_fd(), ms::PRIVATE, Depth::Recursive)?;
             let target = match file_type(source.as_fd())? {
                 FileType::Directory => root.mkdir_all(&step.destination)?,
                 _ => root.create_file(&step.destination)?,

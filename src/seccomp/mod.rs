@@ -6,7 +6,7 @@
 //! so nothing needs to be cached. libseccomp remains the judge: `oracle.rs` runs its programs and
 //! ours side by side.
 //!
-//! * `arch.rs`, `syscalls.rs`, `deltas.rs`: the tables.
+//! * `arch.rs`, `syscalls.rs`, `calls.txt`: the tables.
 //! * `clauses.rs`: the rules for one call, in the order in which they are tried.
 //! * `compile.rs`: which number leads to which rules.
 //! * `assemble.rs`: instructions.
@@ -15,11 +15,9 @@ mod arch;
 mod assemble;
 mod clauses;
 mod compile;
-mod deltas;
 #[cfg(target_arch = "x86_64")]
 #[cfg(test)]
 mod interpreter;
-mod multiplex;
 #[cfg(target_arch = "x86_64")]
 #[cfg(test)]
 mod oracle;

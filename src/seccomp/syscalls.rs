@@ -1,14 +1,16 @@
 //! System calls by name: one table of all names with their number per calling convention.
 //!
-//! The numbers are the crate `syscalls`'s and `deltas.rs`'s; the compiler merges them into one hash
-//! table, so that a name of a profile is looked up once for all architectures, and so that the
-//! table needs neither work nor relocations when the program starts.
+//! The numbers are in `calls.txt`. The compiler makes a hash table of it, so that a name of a
+//! profile is looked up once for all architectures, and the table needs neither work nor
+//! relocations when the program starts.
 
 use super::arch::Arch;
-use super::{deltas, multiplex};
 
-/// A column of the table. Byte orders share one, and the `base` of an architecture is not in the
-/// numbers.
+/// The table as text: a row for each call, with a column for each variant of [`Column`].
+const FILE: &[u8] = include_bytes!("calls.txt");
+
+/// A column of the table, in the order of the file. Byte orders share one, and the `base` of an
+/// architecture is not in the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Column {
     X86_64,
@@ -32,6 +34,9 @@ pub(super) enum Column {
 }
 
 const COLUMNS: usize = Column::Ipc as usize + 1;
+/// The private calls of ARM begin here. In a row they are numbers from `PRIVATE_BIT` on.
+const PRIVATE: u32 = 0x000f_0000;
+const PRIVATE_BIT: u16 = 0x8000;
 /// In a row: the architecture does not have the call. In a slot: no row.
 const ABSENT: u16 = u16::MAX;
 /// About twice the number of names, and a power of two.
@@ -104,7 +109,9 @@ impl Syscall {
     pub fn number(self, arch: Arch) -> Option<u32> {
         match ROWS[usize::from(self.0)].numbers[arch.column() as usize] {
             ABSENT => None,
-            private if private & 0x8000 != 0 => Some(0x000f_0000 | u32::from(private & 0x7fff)),
+            private if private & PRIVATE_BIT != 0 => {
+                Some(PRIVATE | u32::from(private & !PRIVATE_BIT))
+            }
             number => Some(arch.base() + u32::from(number)),
         }
     }
@@ -127,11 +134,18 @@ impl Syscall {
     }
 }
 
+/// The row of a name that the table must have.
 const fn row_of(name: &str) -> Syscall {
-    let mut draft = DRAFT;
-    let row = draft.row(name.as_bytes());
-    assert!(draft.row_count == DRAFT.row_count, "no such call");
-    Syscall(row as u16)
+    let mut row = 0;
+    while row < DRAFT.row_count {
+        let SyscallRow { start, length, .. } = DRAFT.rows[row];
+        if equal(DRAFT.text.split_at(start as usize).1.split_at(length as usize).0, name.as_bytes())
+        {
+            return Syscall(row as u16);
+        }
+        row += 1;
+    }
+    panic!("no such call")
 }
 
 /// FNV-1a, down to a slot.
@@ -153,16 +167,86 @@ const fn equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && at == a.len()
 }
 
+/// The words of `calls.txt`, one after the other.
+struct Words {
+    at: usize,
+}
+
+impl Words {
+    /// The next word as its place in the file: its first byte, and the one behind it. Empty at the
+    /// end of the file.
+    const fn next(&mut self) -> (usize, usize) {
+        while self.at < FILE.len() && matches!(FILE[self.at], b' ' | b'\n') {
+            self.at += 1;
+        }
+        let start = self.at;
+        while self.at < FILE.len() && !matches!(FILE[self.at], b' ' | b'\n') {
+            self.at += 1;
+        }
+        (start, self.at)
+    }
+
+    const fn skip_line(&mut self) {
+        while self.at < FILE.len() && FILE[self.at] != b'\n' {
+            self.at += 1;
+        }
+    }
+
+    /// A number, or `-` for none.
+    const fn number(&mut self) -> u16 {
+        let (mut at, end) = self.next();
+        assert!(at < end, "a row of calls.txt lacks a column");
+        if FILE[at] == b'-' {
+            return ABSENT;
+        }
+        let mut number = 0_u32;
+        while at < end {
+            assert!(FILE[at].is_ascii_digit(), "calls.txt: not a number");
+            number = number * 10 + (FILE[at] - b'0') as u32;
+            at += 1;
+        }
+        if number >= PRIVATE {
+            return (number - PRIVATE) as u16 | PRIVATE_BIT;
+        }
+        assert!(number < PRIVATE_BIT as u32, "calls.txt: a number that is too large");
+        number as u16
+    }
+}
+
+/// Reads `calls.txt`.
+const fn draft() -> TableDraft {
+    let mut draft = TableDraft {
+        text: [0; 16 * 1024],
+        text_length: 0,
+        rows: [SyscallRow { start: 0, length: 0, numbers: [ABSENT; COLUMNS] }; SLOTS],
+        row_count: 0,
+        slots: [ABSENT; SLOTS],
+    };
+    let mut words = Words { at: 0 };
+    loop {
+        let (start, end) = words.next();
+        if start == end {
+            return draft;
+        }
+        if FILE[start] == b'#' {
+            words.skip_line();
+            continue;
+        }
+        let row = draft.add(start, end);
+        let mut column = 0;
+        while column < COLUMNS {
+            draft.rows[row].numbers[column] = words.number();
+            column += 1;
+        }
+    }
+}
+
 impl TableDraft {
-    /// The row of `name`, made when there is none.
-    const fn row(&mut self, name: &[u8]) -> usize {
+    /// A row for the name that is at `start..end` of the file.
+    const fn add(&mut self, start: usize, end: usize) -> usize {
+        let name = FILE.split_at(end).0.split_at(start).1;
         let mut slot = hash(name);
         while self.slots[slot] != ABSENT {
-            let row = &self.rows[self.slots[slot] as usize];
-            let there = self.text.split_at(row.start as usize).1.split_at(row.length as usize).0;
-            if equal(there, name) {
-                return self.slots[slot] as usize;
-            }
             slot = (slot + 1) % SLOTS;
         }
         let row = self.row_count;
@@ -174,117 +258,6 @@ impl TableDraft {
         self.text_length += name.len();
         row
     }
-
-    const fn set(&mut self, column: Column, name: &str, number: u16) {
-        let row = self.row(name.as_bytes());
-        self.rows[row].numbers[column as usize] = number;
-    }
-
-    /// A line of one of the crate's tables, which has its own ideas about a few names.
-    const fn set_from_crate(&mut self, column: Column, name: &str, number: u16) {
-        let generic64 = matches!(column, Column::Aarch64 | Column::Loongarch64);
-        let bytes = name.as_bytes();
-        let is_call = match bytes {
-            // Holes in the tables of MIPS.
-            [b'u', b'n', b'u', b's', b'e', b'd', ..]
-            | [b'r', b'e', b's', b'e', b'r', b'v', b'e', b'd', ..] => false,
-            // Only 32-bit architectures have the calls with 64-bit times.
-            _ => !(generic64 && number >= 403 && number <= 423),
-        };
-        if !is_call {
-            return;
-        }
-        match bytes {
-            // `break` is a word of Rust.
-            [b'r', b'#', rest @ ..] => {
-                let row = self.row(rest);
-                self.rows[row].numbers[column as usize] = number;
-            }
-            b"fstatat" if generic64 => self.set(column, "newfstatat", number),
-            _ => self.set(column, name, number),
-        }
-    }
-
-    const fn set_all(&mut self, column: Column, list: &[(&str, u16)]) {
-        let mut at = 0;
-        while at < list.len() {
-            self.set(column, list[at].0, list[at].1);
-            at += 1;
-        }
-    }
-
-    const fn remove_all(&mut self, column: Column, list: &[&str]) {
-        let mut at = 0;
-        while at < list.len() {
-            self.set(column, list[at], ABSENT);
-            at += 1;
-        }
-    }
-
-    const fn copy(&mut self, from: Column, to: Column) {
-        let mut row = 0;
-        while row < self.row_count {
-            let number = self.rows[row].numbers[from as usize];
-            let is_n32 = matches!(to, Column::MipsN32) && number != ABSENT;
-            self.rows[row].numbers[to as usize] =
-                if is_n32 { deltas::n32_number(number) } else { number };
-            row += 1;
-        }
-    }
-}
-
-/// Copies one table of the crate, whose numbers start at `$base`, into a column.
-macro_rules! take {
-    ($draft:ident, $column:expr, $module:ident, $base:expr) => {
-        let mut id = syscalls::$module::Sysno::first().id();
-        while id <= syscalls::$module::Sysno::last().id() {
-            if let Some(call) = syscalls::$module::Sysno::new(id as usize) {
-                $draft.set_from_crate($column, call.name(), (id - $base) as u16);
-            }
-            id += 1;
-        }
-        $draft.set_all($column, &deltas::YOUNG);
-    };
-}
-
-const fn draft() -> TableDraft {
-    let mut draft = TableDraft {
-        text: [0; 16 * 1024],
-        text_length: 0,
-        rows: [SyscallRow { start: 0, length: 0, numbers: [ABSENT; COLUMNS] }; SLOTS],
-        row_count: 0,
-        slots: [ABSENT; SLOTS],
-    };
-    take!(draft, Column::X86_64, x86_64, 0);
-    take!(draft, Column::X86, x86, 0);
-    take!(draft, Column::Aarch64, aarch64, 0);
-    take!(draft, Column::Arm, arm, 0);
-    take!(draft, Column::Mips, mips, 4000);
-    take!(draft, Column::Mips64, mips64, 5000);
-    take!(draft, Column::Ppc, powerpc, 0);
-    take!(draft, Column::Ppc64, powerpc64, 0);
-    take!(draft, Column::Riscv64, riscv64, 0);
-    take!(draft, Column::S390x, s390x, 0);
-    take!(draft, Column::Loongarch64, loongarch64, 0);
-    draft.set_all(Column::Arm, &deltas::ARM);
-    draft.set(Column::Mips64, "set_mempolicy_home_node", 450);
-
-    draft.copy(Column::X86_64, Column::X32);
-    draft.set_all(Column::X32, &deltas::X32);
-    draft.remove_all(Column::X32, &deltas::X32_LACKS);
-
-    draft.copy(Column::Mips64, Column::MipsN32);
-    draft.set_all(Column::MipsN32, &deltas::N32);
-    draft.set_all(Column::MipsN32, &deltas::TIME64);
-
-    draft.copy(Column::S390x, Column::S390);
-    draft.set_all(Column::S390, &deltas::S390);
-    draft.set_all(Column::S390, &deltas::TIME64);
-    draft.remove_all(Column::S390, &deltas::S390_LACKS);
-
-    draft.set_all(Column::Socketcall, &multiplex::SOCKET);
-    draft.set_all(Column::Ipc, &multiplex::IPC);
-    draft
 }
 
 #[cfg(test)]

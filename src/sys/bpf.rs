@@ -94,7 +94,7 @@ struct QueryAttr {
 /// # Safety
 /// `T` must begin as the part of `union bpf_attr` that `command` reads, and every pointer in it
 /// must be valid for what `command` does with it.
-unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> Result<libc::c_long, Errno> {
+unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> Result<i64, Errno> {
     // SAFETY: attr is a live, exclusive reference of the size given; the rest is the caller's
     // promise.
     check(unsafe {
@@ -209,7 +209,7 @@ pub fn attached(cgroup: BorrowedFd<'_>) -> Result<Vec<u32>, Call> {
     Ok(ids)
 }
 
-fn owned(result: Result<libc::c_long, Errno>) -> Result<LoadedProgram, Errno> {
+fn owned(result: Result<i64, Errno>) -> Result<LoadedProgram, Errno> {
     let fd = i32::try_from(result?).map_err(|_| Errno::BADF)?;
     // SAFETY: the kernel just made this descriptor for us; nobody else has it. bpf(2) sets
     // close-on-exec by itself.

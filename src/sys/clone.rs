@@ -71,6 +71,24 @@ pub struct NewProcess {
     pub pidfd: OwnedFd,
 }
 
+/// `struct clone_args` of linux/sched.h, which has the same layout on every architecture; libc has
+/// it only for some. Zero is "none" in every field.
+#[derive(Default)]
+#[repr(C, align(8))]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
 /// clone3(2) without shared memory: runs `child` in the new process, which never returns.
 ///
 /// # Errors
@@ -82,10 +100,11 @@ pub fn clone(
 ) -> Result<NewProcess, Call> {
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     let mut pidfd: i32 = -1;
-    // SAFETY: clone_args is a C structure of integers, for which zero is "none".
-    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = u64::from(birth.namespaces) | u64::from(libc::CLONE_PIDFD as u32);
-    args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
+    let mut args = CloneArgs {
+        flags: u64::from(birth.namespaces) | u64::from(libc::CLONE_PIDFD as u32),
+        pidfd: std::ptr::from_mut(&mut pidfd) as u64,
+        ..CloneArgs::default()
+    };
     if birth.sibling {
         // The kernel wants no exit signal here: the sibling has its creator's.
         args.flags |= u64::from(libc::CLONE_PARENT as u32);
@@ -98,16 +117,15 @@ pub fn clone(
     }
     // SAFETY: the arguments are a valid clone_args of its own size; without CLONE_VM the child has
     // its own copy of memory and stack, and one thread (the token), so it may run any code.
-    let pid = check(unsafe {
-        libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>())
-    })
-    .named(|| {
-        format!(
-            "clone3({}{})",
-            Flags(birth.namespaces),
-            if birth.cgroup.is_some() { ", into cgroup" } else { "" }
-        )
-    })?;
+    let pid =
+        check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) })
+            .named(|| {
+                format!(
+                    "clone3({}{})",
+                    Flags(birth.namespaces),
+                    if birth.cgroup.is_some() { ", into cgroup" } else { "" }
+                )
+            })?;
     if pid == 0 {
         exit_now(child());
     }
@@ -128,7 +146,7 @@ pub fn exit_now(code: i32) -> ! {
 /// The call's error.
 pub fn unshare(namespaces: u32) -> Result<(), Call> {
     // SAFETY: unshare takes flags; those of namespaces do not touch memory or descriptors.
-    check(i64::from(unsafe { libc::unshare(namespaces.cast_signed()) }))
+    check(unsafe { libc::unshare(namespaces.cast_signed()) })
         .named(|| format!("unshare({})", Flags(namespaces)))?;
     Ok(())
 }
@@ -139,7 +157,7 @@ pub fn unshare(namespaces: u32) -> Result<(), Call> {
 /// The call's error; `EINVAL` when the file is a namespace of another kind.
 pub fn setns(fd: BorrowedFd<'_>, namespace: u32) -> Result<(), Call> {
     // SAFETY: setns takes a descriptor, which is open for the time of the call, and flags.
-    check(i64::from(unsafe { libc::setns(fd.as_raw_fd(), namespace.cast_signed()) }))
+    check(unsafe { libc::setns(fd.as_raw_fd(), namespace.cast_signed()) })
         .named(|| setns_text(fd, namespace))?;
     Ok(())
 }
@@ -155,7 +173,7 @@ pub fn setns_text(fd: BorrowedFd<'_>, namespace: u32) -> String {
 #[must_use]
 pub fn kind_of_namespace(fd: BorrowedFd<'_>) -> Option<u32> {
     /// `NS_GET_NSTYPE` of linux/nsfs.h.
-    const KIND: libc::c_ulong = 0xb703;
+    const KIND: rustix::ioctl::Opcode = rustix::ioctl::opcode::none(0xb7, 3);
     // SAFETY: NS_GET_NSTYPE takes no argument; other files than namespaces have no such request.
     let kind = unsafe { libc::ioctl(fd.as_raw_fd(), KIND as _) };
     u32::try_from(kind).ok()

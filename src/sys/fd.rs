@@ -33,7 +33,7 @@ pub fn inherited(number: u32) -> Result<(), Call> {
     let raw = i32::try_from(number).map_err(|_| Errno::BADF).named(name)?;
     // SAFETY: F_GETFD only reads the flags of a descriptor, or finds that there is none of that
     // number.
-    match check(i64::from(unsafe { libc::fcntl(raw, libc::F_GETFD) })).named(name)?
+    match check(unsafe { libc::fcntl(raw, libc::F_GETFD) }).named(name)?
         & i64::from(libc::FD_CLOEXEC)
     {
         0 => Ok(()),
@@ -85,7 +85,7 @@ pub fn take_writable(number: u32) -> Result<OwnedFd, Call> {
 /// The call's.
 pub fn keep_over_exec(number: u32) -> Result<(), Call> {
     // SAFETY: F_SETFD only changes the flags of a descriptor.
-    check(i64::from(unsafe { libc::fcntl(number.cast_signed(), libc::F_SETFD, 0) }))
+    check(unsafe { libc::fcntl(number.cast_signed(), libc::F_SETFD, 0) })
         .named(|| format!("fcntl({number}, F_SETFD, 0)"))?;
     Ok(())
 }
@@ -122,7 +122,7 @@ pub fn create_new(directory: impl AsFd, name: &str, mode: u32) -> Result<File, C
 /// The call's.
 pub fn become_standard(fd: BorrowedFd<'_>, number: i32) -> Result<(), Call> {
     // SAFETY: dup2 takes descriptors; 0, 1 and 2 are never owned by a value of ours.
-    check(i64::from(unsafe { libc::dup2(fd.as_raw_fd(), number) }))
+    check(unsafe { libc::dup2(fd.as_raw_fd(), number) })
         .named(|| format!("dup2({number})"))
         .map(|_| ())
 }

@@ -111,8 +111,9 @@ impl<T> Named<T> for io::Result<T> {
     }
 }
 
-/// Turns the return value of a raw call into a result.
-fn check(value: libc::c_long) -> Result<libc::c_long, Errno> {
+/// Turns the return value of a raw call, an `int` or a `long` of C, into a result.
+fn check(value: impl Into<i64>) -> Result<i64, Errno> {
+    let value = value.into();
     if value < 0 {
         return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO));
     }

@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use libc::c_ulong;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxAttributes, StatxFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -15,6 +16,9 @@ use rustix::mount::{
 
 use super::proc::Proc;
 use super::{Call, Named, check, mountinfo};
+
+/// Propagation of a mount: none.
+const MS_PRIVATE: u64 = 1 << 18;
 
 /// Whether a call concerns a mount alone or all below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,18 +109,18 @@ pub fn new_filesystem_by_mount(
     let (c_kind, c_source, c_data) = (c_string(kind)?, c_string(source)?, c_string(data)?);
     // Where the rootfs is to be shared, this may still be in the host's peer group, which would get
     // the mount and keep it.
-    set_propagation(open_attached(CWD, PLACE)?.as_fd(), libc::MS_PRIVATE, Depth::This)?;
+    set_propagation(open_attached(CWD, PLACE)?.as_fd(), MS_PRIVATE, Depth::This)?;
     // SAFETY: the strings end in NUL and outlive the call.
     let result = unsafe {
         libc::mount(
             c_source.as_ptr(),
             c"/proc".as_ptr(),
             c_kind.as_ptr(),
-            flags,
+            flags as c_ulong,
             c_data.as_ptr().cast(),
         )
     };
-    check(i64::from(result)).named(name)?;
+    check(result).named(name)?;
     open_attached(CWD, PLACE)
 }
 
@@ -132,7 +136,7 @@ pub fn files_of(
 ) -> Result<Vec<OwnedFd>, Call> {
     const PLACE: &str = "/proc";
     let place = open_attached(CWD, PLACE)?;
-    set_propagation(place.as_fd(), libc::MS_PRIVATE, Depth::This)?;
+    set_propagation(place.as_fd(), MS_PRIVATE, Depth::This)?;
     attach(mount, place.as_fd())?;
     let files = names.map(|name| clone_tree_at(mount, &name, Depth::This)).collect();
     detach(PLACE)?;
@@ -299,7 +303,7 @@ pub fn set_propagation(mount: BorrowedFd<'_>, propagation: u64, depth: Depth) ->
 /// # Errors
 /// The call's.
 pub fn make_private(mount: BorrowedFd<'_>, set: u64) -> Result<(), Call> {
-    set_attr(mount, [set, 0, libc::MS_PRIVATE, 0], Depth::This)
+    set_attr(mount, [set, 0, MS_PRIVATE, 0], Depth::This)
         .named(|| format!("mount_setattr(set {set:#x}, MS_PRIVATE)"))
 }
 
@@ -346,7 +350,7 @@ pub fn isolate(proc: &Proc, place: &str) -> Result<(), Call> {
         .ok_or(Errno::NOENT)
         .named(|| format!("the mount of {place:?} in /proc/self/mountinfo"))?;
     let mount = open_attached(CWD, &path)?;
-    set_propagation(mount.as_fd(), libc::MS_PRIVATE, Depth::This)
+    set_propagation(mount.as_fd(), MS_PRIVATE, Depth::This)
 }
 
 /// Changes the propagation of every mount of this mount namespace.
@@ -372,11 +376,11 @@ pub fn remount(target: BorrowedFd<'_>, flags: u64, data: &str) -> Result<(), Cal
             c"".as_ptr(),
             path.as_ptr(),
             c"".as_ptr(),
-            flags | libc::MS_REMOUNT,
+            flags as c_ulong | libc::MS_REMOUNT,
             c_data.as_ptr().cast(),
         )
     };
-    check(i64::from(result)).named(|| format!("mount(MS_REMOUNT|{flags:#x}, {data:?})")).map(|_| ())
+    check(result).named(|| format!("mount(MS_REMOUNT|{flags:#x}, {data:?})")).map(|_| ())
 }
 
 /// Makes the working directory the root of this mount namespace (pivot_root(2), the form with `.`

@@ -15,7 +15,7 @@ fn prctl(option: libc::c_int, arguments: [libc::c_ulong; 4], name: &str) -> Resu
     let [a, b, c, d] = arguments;
     // SAFETY: only options that take integers, or the address of a NUL-terminated string that
     // outlives the call.
-    check(i64::from(unsafe { libc::prctl(option, a, b, c, d) }))
+    check(unsafe { libc::prctl(option, a, b, c, d) })
         .map(|value| i32::try_from(value).unwrap_or(0))
         .named(|| format!("prctl({name})"))
 }
@@ -83,7 +83,7 @@ pub fn begin() -> Result<(), Call> {
     let mut standard = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
     // SAFETY: an array of three that outlives the call, which does not wait.
     let found = unsafe { libc::poll(standard.as_mut_ptr(), 3, 0) }; // no wait: a time of 0
-    check(found.into()).named(|| "poll(0, 1, 2)".to_owned())?;
+    check(found).named(|| "poll(0, 1, 2)".to_owned())?;
     for _ in standard.iter().filter(|fd| fd.revents & libc::POLLNVAL != 0) {
         // The lowest number that is free, which is the closed one.
         let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty());
@@ -202,7 +202,7 @@ pub fn set_key_permissions(serial: i32, permissions: u32) -> Result<(), Call> {
 /// The call's.
 pub fn set_personality(domain: u64) -> Result<(), Call> {
     // SAFETY: an integer.
-    check(i64::from(unsafe { libc::personality(domain) }))
+    check(unsafe { libc::personality(domain as libc::c_ulong) })
         .named(|| format!("personality({domain:#x})"))
         .map(|_| ())
 }
@@ -213,7 +213,7 @@ pub fn set_personality(domain: u64) -> Result<(), Call> {
 /// The call's.
 pub fn set_domain_name(name: &str) -> Result<(), Call> {
     // SAFETY: the address and the length of a string that outlives the call.
-    check(i64::from(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }))
+    check(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) })
         .named(|| format!("setdomainname({name:?})"))
         .map(|_| ())
 }
@@ -293,15 +293,13 @@ pub fn loopback_up() -> Result<(), Call> {
     .named(|| "socket(AF_INET)".to_owned())?;
     // SAFETY: ifreq is a C structure for which zero is valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    request.ifr_name[0] = b'l'.cast_signed();
-    request.ifr_name[1] = b'o'.cast_signed();
+    request.ifr_name[0] = b'l' as libc::c_char;
+    request.ifr_name[1] = b'o' as libc::c_char;
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: SIOCSIFFLAGS reads the ifreq, which outlives the call.
-    check(i64::from(unsafe {
-        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
-    }))
-    .named(|| "ioctl(SIOCSIFFLAGS, \"lo\", IFF_UP)".to_owned())
-    .map(|_| ())
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) })
+        .named(|| "ioctl(SIOCSIFFLAGS, \"lo\", IFF_UP)".to_owned())
+        .map(|_| ())
 }
 
 /// execve(2); returns only to say why not.

@@ -95,9 +95,11 @@ fn install(program: &[SockFilter], flags: u64) -> Result<i32, Call> {
     let length = program.len();
     let program =
         SockFprog { length: u16::try_from(length).unwrap_or(u16::MAX), filter: program.as_ptr() };
+    // Where registers have 32 bits, a u64 would take the place of two arguments.
+    let word = flags as libc::c_ulong;
     // SAFETY: a struct sock_fprog whose array outlives the call; the kernel copies and checks it.
     check(unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, word, &raw const program)
     })
     .map(|fd| i32::try_from(fd).unwrap_or(-1))
     .named(|| format!("seccomp(SECCOMP_SET_MODE_FILTER, {flags:#x}, {length} instructions)"))

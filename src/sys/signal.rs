@@ -118,7 +118,7 @@ fn is_ignored(number: i32) -> Result<bool, Call> {
     // SAFETY: sigaction is a C structure for which zero is valid; nothing is changed.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: the structure is ours, and outlives the call.
-    check(i64::from(unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) }))
+    check(unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) })
         .named(|| format!("sigaction({number})"))?;
     Ok(action.sa_sigaction == libc::SIG_IGN)
 }

@@ -152,7 +152,7 @@ pub fn signal(_why: Unbounded) -> Result<i32, Call> {
     unsafe { libc::sigfillset(&raw mut set) };
     loop {
         // SAFETY: the set is initialised and no information is asked for.
-        match check(i64::from(unsafe { libc::sigwaitinfo(&raw const set, std::ptr::null_mut()) })) {
+        match check(unsafe { libc::sigwaitinfo(&raw const set, std::ptr::null_mut()) }) {
             Err(Errno::INTR) => {}
             other => {
                 return other

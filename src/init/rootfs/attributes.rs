@@ -10,7 +10,7 @@ use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 
 use crate::error::{Context, Result};
-use crate::plan::mount_options::attr;
+use crate::plan::mount_options::{attr, ms};
 use crate::plan::mounts::MountStep;
 use crate::sys::mount::{self, Depth};
 use crate::sys::{Call, Named};
@@ -78,8 +78,8 @@ pub fn change_all(step: &MountStep, mount: &OwnedFd) -> Result<()> {
 /// As [`change`].
 pub fn remount(step: &MountStep, target: &OwnedFd, flags: u64, data: &str) -> Result<()> {
     match mount::remount(target.as_fd(), flags, data) {
-        Err(call) if call.is(Errno::PERM) && flags & libc::MS_BIND != 0 => {
-            const SAME: u64 = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+        Err(call) if call.is(Errno::PERM) && flags & ms::BIND != 0 => {
+            const SAME: u64 = ms::RDONLY | ms::NOSUID | ms::NODEV | ms::NOEXEC;
             let locked = lockable(target.as_fd())?;
             let kept = locked & SAME & !step.attributes.clear;
             explain(

@@ -12,7 +12,7 @@ use super::mounts::set_propagation;
 use crate::error::{Context, Result};
 use crate::plan::Plan;
 use crate::plan::cgroup_mount::{CgroupMountPlan, HierarchyMount, HierarchyView};
-use crate::plan::mount_options::attr;
+use crate::plan::mount_options::{attr, ms};
 use crate::plan::mounts::MountStep;
 use crate::sys::mount::{self, Depth};
 use crate::sys::root::Root;
@@ -106,7 +106,7 @@ fn bound(path: &str, step: &MountStep) -> Result<OwnedFd> {
     let mount = mount::clone_tree_at(CWD, path, Depth::Recursive)?;
     mount::set_attributes(mount.as_fd(), step.attributes.set, step.attributes.clear, Depth::This)?;
     if step.propagation.is_empty() {
-        mount::set_propagation(mount.as_fd(), libc::MS_PRIVATE, Depth::Recursive)?;
+        mount::set_propagation(mount.as_fd(), ms::PRIVATE, Depth::Recursive)?;
     }
     Ok(mount)
 }

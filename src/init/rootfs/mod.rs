@@ -22,7 +22,7 @@ use rustix::mount::MountPropagationFlags;
 
 use crate::error::{AtKey, Context, Result};
 use crate::plan::Plan;
-use crate::plan::mount_options::attr;
+use crate::plan::mount_options::{attr, ms};
 use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::MOUNT;
 use crate::plan::rootfs::EnterMethod;
@@ -76,7 +76,7 @@ fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
         return Ok(Root::open(".".as_ref())?);
     }
     match plan.rootfs.host_propagation {
-        Some(libc::MS_PRIVATE) => mount::set_namespace_propagation(MountPropagationFlags::PRIVATE)?,
+        Some(ms::PRIVATE) => mount::set_namespace_propagation(MountPropagationFlags::PRIVATE)?,
         Some(_) => mount::set_namespace_propagation(MountPropagationFlags::DOWNSTREAM)?,
         // What is mounted in the container must not appear on the host, but what it binds stays
         // shared with it.
@@ -86,7 +86,7 @@ fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
     let tree = mount::clone_tree(place.as_fd(), Depth::Recursive)?;
     if plan.rootfs.propagation.is_none() {
         // What the host mounts below the rootfs later does not appear in the container.
-        mount::set_propagation(tree.as_fd(), libc::MS_PRIVATE, Depth::Recursive)?;
+        mount::set_propagation(tree.as_fd(), ms::PRIVATE, Depth::Recursive)?;
     }
     mount::attach(tree.as_fd(), place.as_fd())?;
     rustix::process::fchdir(&tree).named(|| "fchdir(rootfs)".to_owned())?;

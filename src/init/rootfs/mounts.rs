@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::attributes::{self, CopiedBy};
 use super::{Rootfs, cgroup_mount, copy_up};
 use crate::error::{AtKey, Context, Result};
-use crate::plan::mount_options::{SourceLink, attr, fs_flag, is_negation};
+use crate::plan::mount_options::{SourceLink, attr, fs_flag, is_negation, ms};
 use crate::plan::mounts::{MountSource, MountStep, OverProc, host_stand_in, join_data};
 use crate::plan::namespaces::USER;
 use crate::plan::{Plan, masked_paths};
@@ -192,7 +192,7 @@ fn of_host(step: &MountStep, kind: &str) -> Result<OwnedFd> {
     let mount =
         mount::clone_tree_at(CWD, host_stand_in(kind).unwrap_or_default(), Depth::Recursive)?;
     mount::set_attributes(mount.as_fd(), step.attributes.set & BITS, 0, Depth::Recursive)?;
-    mount::set_propagation(mount.as_fd(), libc::MS_PRIVATE, Depth::Recursive)?;
+    mount::set_propagation(mount.as_fd(), ms::PRIVATE, Depth::Recursive)?;
     Ok(mount)
 }
 

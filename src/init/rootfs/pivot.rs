@@ -8,7 +8,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Context, Result};
-use crate::plan::mount_options::attr;
+use crate::plan::mount_options::{attr, ms};
 use crate::plan::rootfs::{EnterMethod, RootfsPlan};
 use crate::sys::mount::{self, Depth};
 use crate::sys::proc::Proc;
@@ -44,7 +44,7 @@ fn pivot(plan: &RootfsPlan) -> Result<()> {
     mount::pivot_to_cwd()?;
     if plan.host_propagation.is_none() {
         // That we take the host's mounts away is no news for the host.
-        mount::set_propagation(old.as_fd(), libc::MS_SLAVE, Depth::Recursive)?;
+        mount::set_propagation(old.as_fd(), ms::SLAVE, Depth::Recursive)?;
     }
     Ok(mount::leave_old_root()?)
 }
