@@ -17,19 +17,22 @@ mod skip;
 
 pub use skip::{notify_has_a_barrier, refusals_name_the_key, refuses_in_one_line, skips};
 
-/// The areas, each sorted by name.
-const AREAS: &[&[(&str, &str)]] = &[
-    attacks::REASONS,
-    cgroups::REASONS,
-    checkpoint::REASONS,
-    commands::REASONS,
-    namespaces::REASONS,
-    process::REASONS,
-    rootfs::REASONS,
-    seccomp::REASONS,
+/// An area: what it is called in the manual, and its tests with their reasons, sorted by name.
+pub type Area = (&'static str, &'static [(&'static str, &'static str)]);
+
+/// All of them.
+pub const AREAS: &[Area] = &[
+    ("The root filesystem: mounts, devices, masked paths", rootfs::REASONS),
+    ("The program, exec and hooks", process::REASONS),
+    ("Namespaces, names, ids, network devices", namespaces::REASONS),
+    ("Cgroups, limits and statistics", cgroups::REASONS),
+    ("System call filters", seccomp::REASONS),
+    ("Commands and their errors", commands::REASONS),
+    ("Checkpoint and restore", checkpoint::REASONS),
+    ("Attacks", attacks::REASONS),
 ];
 
 /// Test name and reason.
 fn reasons() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
-    AREAS.iter().copied().flatten()
+    AREAS.iter().flat_map(|(_, reasons)| *reasons)
 }

@@ -57,7 +57,7 @@ fn every_difference_is_used() {
         );
     }
     assert!(
-        AREAS.iter().all(|area| area.is_sorted()) && OF_CRUN.is_sorted(),
+        AREAS.iter().all(|(_, area)| area.is_sorted()) && OF_CRUN.is_sorted(),
         "the lists are sorted by name"
     );
 }
