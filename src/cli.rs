@@ -1,6 +1,17 @@
-//! The command line: flags for every verb, which verb it is, and the only printing.
+//! The command line: the flags of every verb, what they ask [`commands`](crate::commands) for, and
+//! the only printing.
 
 mod arguments;
+mod check;
+mod create;
+mod criu;
+mod events;
+mod exec;
+mod flags;
+mod list;
+mod ps;
+mod update;
+mod verbs;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -9,14 +20,13 @@ use std::path::{Path, PathBuf};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{
-    check, checkpoint, create, delete, events, exec, features, image, kill, list, mounts,
-    non_empty, path, pause, ps, restore, run, spec, start, state, update,
-};
+use crate::commands::CgroupManager;
 use crate::error::{Context, Failure, Report, Result};
 use crate::host::{self, Rootless};
 use crate::log::{Log, LogFormat};
+use crate::sys::pidfd::Exit;
 use crate::sys::{process, self_exe, signal};
+use flags::{non_empty, path};
 
 /// A low-level container runtime: runs OCI bundles.
 #[derive(Debug, Parser)]
@@ -44,8 +54,8 @@ struct Cli {
     systemd_cgroup: bool,
     /// Who makes the cgroup, instead of what --systemd-cgroup says: cgroupfs (we do), systemd, or
     /// disabled (nobody: the container stays in its caller's, without limits)
-    #[arg(long, value_name = "MANAGER")]
-    cgroup_manager: Option<create::Driver>,
+    #[arg(long, value_name = "MANAGER", value_parser = flags::cgroup_manager)]
+    cgroup_manager: Option<CgroupManager>,
     /// Print the version
     #[arg(short, long, action = ArgAction::Version)]
     version: (),
@@ -70,72 +80,74 @@ const VERSION: &str = concat!(
 #[command(defer = true)]
 enum Verb {
     Create(create::Create),
-    Start(start::Start),
-    State(state::State),
-    Kill(kill::Kill),
-    Delete(delete::Delete),
-    Run(run::Run),
-    Exec(exec::Exec),
+    Start(verbs::Start),
+    State(list::State),
+    Kill(verbs::Kill),
+    Delete(verbs::Delete),
+    Run(create::Run),
+    Exec(Box<exec::Exec>),
     List(list::List),
-    Mounts(mounts::Mounts),
-    Pause(pause::Pause),
-    Resume(pause::Resume),
+    Mounts(verbs::Mounts),
+    Pause(verbs::Pause),
+    Resume(verbs::Resume),
     Ps(ps::Ps),
-    Spec(spec::Spec),
-    Features(features::Features),
-    Image(image::Image),
+    Spec(verbs::Spec),
+    Features(verbs::Features),
+    Image(verbs::Image),
     Update(Box<update::Update>),
     Events(events::Events),
     Check(check::Check),
-    Checkpoint(Box<checkpoint::Checkpoint>),
-    Restore(Box<restore::Restore>),
+    Checkpoint(Box<criu::Checkpoint>),
+    Restore(Box<criu::Restore>),
+}
+
+/// The global flags that verbs go by.
+#[derive(Debug, Clone, Copy)]
+struct Global {
+    rootless: Rootless,
+    cgroup_manager: CgroupManager,
+}
+
+/// What the printing of an error needs to know of a verb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum VerbKind {
+    Exec,
+    /// `create` and `run`, by name.
+    Make(&'static str),
+    Other,
 }
 
 impl Verb {
-    fn name(&self) -> &'static str {
+    fn kind(&self) -> VerbKind {
         match self {
-            Self::Create(_) => "create",
-            Self::Start(_) => "start",
-            Self::State(_) => "state",
-            Self::Kill(_) => "kill",
-            Self::Delete(_) => "delete",
-            Self::Run(_) => "run",
-            Self::Exec(_) => "exec",
-            Self::List(_) => "list",
-            Self::Mounts(_) => "mounts",
-            Self::Pause(_) => "pause",
-            Self::Resume(_) => "resume",
-            Self::Ps(_) => "ps",
-            Self::Spec(_) => "spec",
-            Self::Features(_) => "features",
-            Self::Image(_) => "image",
-            Self::Update(_) => "update",
-            Self::Events(_) => "events",
-            Self::Check(_) => "check",
-            Self::Checkpoint(_) => "checkpoint",
-            Self::Restore(_) => "restore",
+            Self::Exec(_) => VerbKind::Exec,
+            Self::Create(_) => VerbKind::Make("create"),
+            Self::Run(_) => VerbKind::Make("run"),
+            _ => VerbKind::Other,
         }
     }
 
     /// Whether a process of ours gets among those of a container, where our binary must be out of
     /// reach.
     fn enters_container(&self) -> bool {
-        matches!(self, Self::Create(_) | Self::Run(_) | Self::Exec(_))
+        self.kind() != VerbKind::Other
     }
+}
 
+impl VerbKind {
     /// How an error of it is told.
-    fn failed(&self, text: &str) -> String {
+    fn failed(self, text: &str) -> String {
         match self {
-            Self::Exec(_) => format!("exec failed: {text}"),
-            verb if verb.enters_container() => format!("orlop {} failed: {text}", verb.name()),
-            _ => text.to_owned(),
+            Self::Exec => format!("exec failed: {text}"),
+            Self::Make(name) => format!("orlop {name} failed: {text}"),
+            Self::Other => text.to_owned(),
         }
     }
 
     /// The exit code of a failure. That of `exec` must be told from the program's.
-    fn exit_code(&self) -> u8 {
+    fn exit_code(self) -> u8 {
         match self {
-            Self::Exec(_) => 255,
+            Self::Exec => 255,
             _ => FAILURE,
         }
     }
@@ -149,7 +161,7 @@ pub fn command() -> clap::Command {
     program
 }
 
-/// The exit code of whatever goes wrong but [`Verb::Exec`].
+/// The exit code of whatever goes wrong but `exec`.
 const FAILURE: u8 = 1;
 
 /// The program: reads the command line, does what it says, tells what went wrong. Returns its exit
@@ -160,37 +172,31 @@ pub fn main() -> u8 {
         print_error(&format!("orlop: {error}"));
         return FAILURE;
     }
-    let mut cli = match read(std::env::args_os()) {
+    let cli = match read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    match &mut cli.verb {
-        Verb::Create(create::Create { options }) | Verb::Run(run::Run { options, .. }) => {
-            options.rootless = cli.rootless;
-        }
-        Verb::Check(check) => check.rootless = cli.rootless,
-        _ => {}
-    }
-    let log = match open_log(non_empty(cli.log.as_deref()), &cli.log_format) {
+    let log = match open_log(non_empty(cli.log.clone()).as_deref(), &cli.log_format) {
         Ok(log) => log.install(cli.debug),
         Err(error) => {
             print_error(&format!("orlop: {error:#}"));
             return FAILURE;
         }
     };
-    match carry_out(&cli) {
+    let verb = cli.verb.kind();
+    match carry_out(cli) {
         Ok(code) => code,
         Err(error) => {
             let mut report = Report::of(&error);
             let hint = report.hint();
-            report.text = cli.verb.failed(&report.text);
+            report.text = verb.failed(&report.text);
             if !hint.is_empty() {
                 report.text = format!("{} ({hint})", report.text);
             }
             if log.error(&report) {
                 print_error(&report.text);
             }
-            signal::ended_by().map_or(cli.verb.exit_code(), |number| 128 + number)
+            signal::ended_by().map_or(verb.exit_code(), |number| 128 + number)
         }
     }
 }
@@ -240,10 +246,8 @@ fn refuse(error: &clap::Error, program: clap::Command, args: &[OsString]) {
     let report = Report::of(&Failure::Usage(text).into());
     let found = program.try_get_matches_from(args).ok();
     let format = found.as_ref().and_then(|found| found.get_one::<String>("log_format").cloned());
-    let path = non_empty(
-        found.as_ref().and_then(|found| found.get_one::<PathBuf>("log")).map(PathBuf::as_path),
-    );
-    match open_log(path, &format.unwrap_or_default()) {
+    let path = non_empty(found.as_ref().and_then(|found| found.get_one::<PathBuf>("log").cloned()));
+    match open_log(path.as_deref(), &format.unwrap_or_default()) {
         Ok(log) if path.is_some() => drop(log.error(&report)),
         _ => {}
     }
@@ -259,7 +263,7 @@ fn open_log(path: Option<&Path>, format: &str) -> Result<Log> {
     Log::open(path, format)
 }
 
-fn carry_out(cli: &Cli) -> Result<u8> {
+fn carry_out(cli: Cli) -> Result<u8> {
     if cli.verb.enters_container() {
         self_exe::seal().context("keeping our own binary out of the container's reach")?;
     }
@@ -272,36 +276,37 @@ fn carry_out(cli: &Cli) -> Result<u8> {
             Failure::Usage("Option --root argument should not be set to /".to_owned()).into()
         );
     }
-    let default =
-        if cli.systemd_cgroup { create::Driver::Systemd } else { create::Driver::Cgroupfs };
-    let driver = cli.cgroup_manager.unwrap_or(default);
-    match &cli.verb {
-        Verb::Create(args) => create::create(args, &state_root, driver)?,
-        Verb::Start(args) => start::start(args, &state_root)?,
-        Verb::State(args) => print(&state::state(args, &state_root)?)?,
-        Verb::Kill(args) => kill::kill(args, &state_root)?,
-        Verb::Delete(args) => delete::delete(args, &state_root)?,
-        Verb::Run(args) => return run::run(args, &state_root, driver),
-        Verb::Exec(args) => return exec::exec(args, &state_root),
-        Verb::List(args) => print(&list::list(args, &state_root)?)?,
-        Verb::Mounts(args) => mounts::mounts(args, &state_root)?,
-        Verb::Pause(args) => pause::pause(args, &state_root)?,
-        Verb::Resume(args) => pause::resume(args, &state_root)?,
-        Verb::Ps(args) => print(&ps::ps(args, &state_root)?)?,
-        Verb::Spec(args) => spec::spec(args)?,
-        Verb::Features(args) => print(&features::features(args)?)?,
-        Verb::Image(args) => return image::image(args),
-        Verb::Update(args) => update::update(args, &state_root)?,
-        Verb::Events(args) => events::events(args, &state_root, print)?,
-        Verb::Check(args) => {
-            let found = check::check(args, driver)?;
-            print(&found.text)?;
-            return Ok(if found.good { 0 } else { FAILURE });
-        }
-        Verb::Checkpoint(args) => checkpoint::checkpoint(args, &state_root)?,
-        Verb::Restore(args) => return restore::restore(args, &state_root, driver),
+    let default = if cli.systemd_cgroup { CgroupManager::Systemd } else { CgroupManager::Cgroupfs };
+    let global =
+        Global { rootless: cli.rootless, cgroup_manager: cli.cgroup_manager.unwrap_or(default) };
+    let root = state_root.as_path();
+    match cli.verb {
+        Verb::Create(create) => create.run(&global, root),
+        Verb::Start(start) => start.run(root),
+        Verb::State(state) => state.run(root),
+        Verb::Kill(kill) => kill.run(root),
+        Verb::Delete(delete) => delete.run(root),
+        Verb::Run(run) => run.run(&global, root),
+        Verb::Exec(exec) => exec.run(root),
+        Verb::List(list) => list.run(root),
+        Verb::Mounts(mounts) => mounts.run(root),
+        Verb::Pause(pause) => pause.run(root),
+        Verb::Resume(resume) => resume.run(root),
+        Verb::Ps(ps) => ps.run(root),
+        Verb::Spec(spec) => spec.run(),
+        Verb::Features(features) => features.run(),
+        Verb::Image(image) => image.run(),
+        Verb::Update(update) => update.run(root),
+        Verb::Events(events) => events.run(root),
+        Verb::Check(check) => check.run(&global),
+        Verb::Checkpoint(checkpoint) => checkpoint.run(root),
+        Verb::Restore(restore) => restore.run(&global, root),
     }
-    Ok(0)
+}
+
+/// The exit code for that of a program: its own, or 128 and the signal that ended it.
+fn exit_code(exit: Exit) -> u8 {
+    u8::try_from(exit.shell_code()).unwrap_or(u8::MAX)
 }
 
 fn print(text: &str) -> Result<()> {

@@ -61,8 +61,8 @@
 //!
 //! | module | what it is | may use |
 //! |---|---|---|
-//! | [`cli`] | the command line; nothing else prints | `commands`, `host`, `log` |
-//! | [`commands`] | one file for each verb: its flags and its steps | `runtime`, `container`, `criu`, `cgroup`, `resctrl`, `plan`, `hooks`, `host`, `log`, `preflight`, `sync`, `state` |
+//! | [`cli`] | the command line: flags, and the only printing | `commands`, `host`, `log` |
+//! | [`commands`] | a file for each verb: requests, flow, results; the interface for other programs | `runtime`, `container`, `criu`, `cgroup`, `resctrl`, `plan`, `hooks`, `host`, `log`, `preflight`, `sync`, `state` |
 //! | [`runtime`] | the parent's half of making a process | `bootstrap`, `init`, `criu`, `cgroup`, `plan`, `sync` |
 //! | [`preflight`] | for `check`: finds without any change what `create` would fail on later | `runtime`, `init`, `cgroup`, `plan` |
 //! | [`bootstrap`] | the process between the runtime and init | `init`, `plan`, `sync` |

@@ -80,11 +80,12 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 
 /// Crates and the only places that may name them.
 const CRATES: &[(&str, &[&str])] = &[
-    ("clap", &["cli.rs", "cli/", "commands/"]),
+    ("clap", &["cli.rs", "cli/"]),
     ("caps", &["plan/capabilities.rs"]),
     (
         "serde_json",
         &[
+            "cli/",
             "commands/",
             "container/state_file.rs",
             "criu/images.rs",

@@ -3,87 +3,62 @@
 //! The plan is the one that `create` would make, so the two cannot disagree ([`Plan::review`]);
 //! what only shows later is looked at beforehand ([`crate::preflight`]). Nothing is made.
 
-use std::num::NonZeroI32;
-use std::path::PathBuf;
-
-use clap::Args;
-use serde::Serialize;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Failure, Problem, Report, Result};
 use crate::host::Rootless;
-use crate::plan::{self, Host, Plan, Request, rules};
+use crate::plan::rules::{self, Advice};
+use crate::plan::{self, Host, Plan, Request};
 use crate::preflight;
 
-use super::create::Driver;
-use super::{path_or, warn};
+use super::{CgroupManager, warn};
 
-/// Say all that keeps a bundle from starting here.
-#[derive(Debug, Args)]
+/// What `check` is asked for.
+#[derive(Debug, Default, Clone)]
 pub struct Check {
-    /// Path to the root of the bundle directory
-    #[arg(short, long, value_name = "DIR", value_parser = path_or("."), default_value = ".")]
+    /// The bundle.
     pub bundle: PathBuf,
-    /// Write the problems as a JSON array
-    #[arg(long)]
-    pub json: bool,
-    /// The global flag of this name.
-    #[arg(skip)]
+    /// Whether the cgroups may be out of reach.
     pub rootless: Rootless,
+    /// Who is to make the cgroup.
+    pub cgroup_manager: CgroupManager,
 }
 
-/// What was found.
+/// What keeps a bundle from starting.
 #[derive(Debug)]
-pub struct Findings {
-    /// The text for standard output.
-    pub text: String,
-    /// Whether the bundle would start.
-    pub good: bool,
-}
-
-/// A problem as it is told.
-#[derive(Debug, Serialize)]
-struct CheckReport {
-    pointer: String,
-    problem: String,
-    rule: &'static str,
-    hint: &'static str,
-    code: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    call: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    errno: Option<NonZeroI32>,
+pub struct Finding {
+    /// The problem.
+    pub report: Report,
+    /// The rule that it breaks.
+    pub rule: &'static str,
+    /// What to do about it.
+    pub hint: &'static str,
 }
 
 /// A container of this id could be made; its name says what it would be for.
 const ID: &str = "check";
 
-/// Carries out `check`.
+/// All that keeps a bundle from starting here; nothing, if it would start.
 ///
 /// # Errors
 /// What keeps us from looking.
-pub fn check(args: &Check, driver: Driver) -> Result<Findings> {
+pub fn check(args: &Check) -> Result<Vec<Finding>> {
     let bundle = std::path::absolute(&args.bundle)?;
     let host = Host::probe(args.rootless)?;
     let reports = match plan::read(&bundle) {
-        Ok(text) => review(&text, &bundle, &host, driver)?,
+        Ok(text) => review(&text, &bundle, &host, args.cgroup_manager)?,
         Err(error) => vec![Report::of(&error)],
     };
-    let told: Vec<CheckReport> = reports.into_iter().map(CheckReport::from).collect();
-    let text = if args.json {
-        format!("{}\n", serde_json::to_string_pretty(&told)?)
-    } else {
-        told.iter().map(ToString::to_string).collect()
-    };
-    Ok(Findings { good: told.is_empty(), text })
+    Ok(reports.into_iter().map(finding).collect())
 }
 
-fn review(
-    text: &[u8],
-    bundle: &std::path::Path,
-    host: &Host,
-    driver: Driver,
-) -> Result<Vec<Report>> {
-    let request = Request { id: ID, bundle, maker: driver.maker(host)?, ..Request::default() };
+fn finding(report: Report) -> Finding {
+    let Advice { rule, hint } = rules::advice(&report);
+    Finding { report, rule, hint }
+}
+
+fn review(text: &[u8], bundle: &Path, host: &Host, manager: CgroupManager) -> Result<Vec<Report>> {
+    let request = Request { id: ID, bundle, maker: manager.maker(host)?, ..Request::default() };
     let review = Plan::review(text, &request, host);
     let keys: Vec<String> = review.problems.iter().map(|problem| problem.key.clone()).collect();
     let mut reports: Vec<Report> = review.problems.into_iter().map(of_plan).collect();
@@ -98,26 +73,4 @@ fn review(
 fn of_plan(problem: Problem) -> Report {
     let key = problem.key.clone();
     Report { key, ..Report::of(&Failure::BadConfig(problem).into()) }
-}
-
-impl From<Report> for CheckReport {
-    fn from(report: Report) -> Self {
-        let advice = rules::advice(&report);
-        Self {
-            problem: report.without_key(),
-            rule: advice.rule,
-            hint: advice.hint,
-            code: report.code,
-            call: report.call,
-            errno: NonZeroI32::new(report.errno),
-            pointer: report.key,
-        }
-    }
-}
-
-impl std::fmt::Display for CheckReport {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let pointer = if self.pointer.is_empty() { "config.json" } else { &self.pointer };
-        writeln!(f, "{pointer}: {}\n    rule: {}\n    hint: {}", self.problem, self.rule, self.hint)
-    }
 }

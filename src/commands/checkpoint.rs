@@ -1,14 +1,9 @@
 //! `checkpoint`: saves a container's processes, by criu.
 
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use clap::{Args, ValueEnum};
-
-use super::create::Driver;
-use super::{delete, non_empty, path, path_or, status_of};
+use super::{CgroupManager, delete, status_of};
 use crate::container::{Container, ContainerId, notify};
 use crate::criu::CriuProgram;
 use crate::criu::external::{self, View};
@@ -24,76 +19,55 @@ use crate::state::Status;
 use crate::sys::clone::CloneRequest;
 use crate::sys::{Named, fd};
 
-/// Save the processes of a container, so that `restore` can bring them back.
-#[derive(Debug, Args)]
+/// What `checkpoint` is asked for.
+#[derive(Debug, Default, Clone)]
 pub struct Checkpoint {
-    /// The flags.
-    #[command(flatten)]
-    pub options: CriuOptions,
-    /// Directory of images that --pre-dump has made before, seen from that of these
-    #[arg(long, value_name = "DIR", value_parser = path())]
-    pub parent_path: Option<PathBuf>,
-    /// Let the container go on afterwards
-    #[arg(long)]
-    pub leave_running: bool,
-    /// Leave out TCP connections that are being made
-    #[arg(long)]
-    pub tcp_skip_in_flight: bool,
-    /// Give files that have been deleted, but have other names, a name again
-    #[arg(long)]
-    pub link_remap: bool,
-    /// Write a zero byte to this descriptor when pages can be asked for (--lazy-pages)
-    #[arg(long, value_name = "FD", allow_negative_numbers = true)]
-    pub status_fd: Option<u32>,
-    /// Where the pages go to, or can be asked for
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub page_server: Option<PageServer>,
-    /// Save the memory only, and let the container go on
-    #[arg(long)]
-    pub pre_dump: bool,
-    /// The container's id
-    #[arg(value_name = "CONTAINER-ID")]
+    /// The container's id.
     pub id: String,
+    /// What `restore` can be asked for, too.
+    pub options: CriuOptions,
+    /// Directory of images that a `pre_dump` has made before, seen from that of these.
+    pub parent_path: Option<PathBuf>,
+    /// Let the container go on afterwards.
+    pub leave_running: bool,
+    /// Leave out TCP connections that are being made.
+    pub tcp_skip_in_flight: bool,
+    /// Give files that have been deleted, but have other names, a name again.
+    pub link_remap: bool,
+    /// Write a zero byte to this descriptor when pages can be asked for (`lazy_pages`).
+    pub status_fd: Option<u32>,
+    /// Where the pages go to, or can be asked for.
+    pub page_server: Option<PageServer>,
+    /// Save the memory only, and let the container go on.
+    pub pre_dump: bool,
 }
 
 /// What `checkpoint` and `restore` have in common.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Clone)]
 pub struct CriuOptions {
-    /// Directory of the images
-    #[arg(long, value_name = "DIR", value_parser = path_or("checkpoint"), default_value = "checkpoint")]
+    /// Directory of the images.
     pub image_path: PathBuf,
-    /// Directory of criu's log and work files, if not that of the images
-    #[arg(long, value_name = "DIR", value_parser = path())]
+    /// Directory of criu's log and work files, if not that of the images.
     pub work_path: Option<PathBuf>,
-    /// Take established TCP connections along
-    #[arg(long)]
+    /// Take established TCP connections along.
     pub tcp_established: bool,
-    /// Allow connected unix sockets whose other end is outside
-    #[arg(long)]
+    /// Allow connected unix sockets whose other end is outside.
     pub ext_unix_sk: bool,
-    /// Allow a terminal that is outside
-    #[arg(long)]
+    /// Allow a terminal that is outside.
     pub shell_job: bool,
-    /// Take file locks along
-    #[arg(long)]
+    /// Take file locks along.
     pub file_locks: bool,
-    /// How the cgroups below the container's are treated
-    #[arg(long, value_name = "MODE")]
-    pub manage_cgroups_mode: Option<CgroupsMode>,
-    /// Leave the configuration of this namespace out: network, of which that is always so
-    #[arg(long, value_name = "NAMESPACE")]
-    pub empty_ns: Vec<EmptyNamespace>,
-    /// Take pages out of images that are older, or no longer needed
-    #[arg(long)]
+    /// How the cgroups below the container's are treated; else as criu does by itself.
+    pub cgroups: Option<CgroupsMode>,
+    /// Take pages out of images that are older, or no longer needed.
     pub auto_dedup: bool,
-    /// Bring pages when they are touched
-    #[arg(long)]
+    /// Bring pages when they are touched.
     pub lazy_pages: bool,
 }
 
 /// How criu treats cgroups (criu(8), `--manage-cgroups`); the numbers are those of its
 /// `criu_cg_mode`.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CgroupsMode {
     /// Restore the properties of those that criu makes.
     Soft = 3,
@@ -105,40 +79,17 @@ pub enum CgroupsMode {
     Ignore = 0,
 }
 
-/// criu's own default.
-const DEFAULT_MODE: u64 = 6;
-
-/// What `--empty-ns` takes.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum EmptyNamespace {
-    /// Devices, addresses, routes, rules.
-    Network,
-}
-
 /// Who takes or asks for pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageServer {
-    address: String,
-    port: u16,
+    /// Its address.
+    pub address: String,
+    /// Its port.
+    pub port: u16,
 }
 
-impl FromStr for PageServer {
-    type Err = Failure;
-
-    fn from_str(text: &str) -> Result<Self, Failure> {
-        if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(Self { address: address.ip().to_string(), port: address.port() });
-        }
-        match text.rsplit_once(':').map(|(address, port)| (address, port.parse())) {
-            Some((address, Ok(port))) if !address.is_empty() && !address.contains(':') => {
-                Ok(Self { address: address.to_owned(), port })
-            }
-            _ => Err(Failure::Usage(
-                "Use --page-server ADDRESS:PORT to specify page server".to_owned(),
-            )),
-        }
-    }
-}
+/// criu's own default.
+const DEFAULT_MODE: u64 = 6;
 
 /// The name of the file with criu's account of it.
 const LOG: &str = "dump.log";
@@ -216,10 +167,10 @@ fn plan_of(container: &Container, state_root: &Path) -> Result<Plan> {
     let saved = &container.saved;
     let text = container.config()?;
     let host = Host::probe(Rootless::default())?;
-    let driver = match &saved.systemd_unit {
-        _ if saved.cgroup_paths.is_empty() => Driver::Disabled,
-        unit if unit.is_empty() => Driver::Cgroupfs,
-        _ => Driver::Systemd,
+    let manager = match &saved.systemd_unit {
+        _ if saved.cgroup_paths.is_empty() => CgroupManager::Disabled,
+        unit if unit.is_empty() => CgroupManager::Cgroupfs,
+        _ => CgroupManager::Systemd,
     };
     // Whether it has a notify socket only `create` knew: what is not mounted is not saved.
     let notify = state_root.join(&saved.id).join(notify::DIRECTORY);
@@ -228,7 +179,7 @@ fn plan_of(container: &Container, state_root: &Path) -> Result<Plan> {
         id: &saved.id,
         bundle: &saved.bundle,
         notify: Some(&notify),
-        maker: driver.maker(&host)?,
+        maker: manager.maker(&host)?,
         ..Request::default()
     };
     Plan::for_create(&text, &request, &host)
@@ -241,7 +192,7 @@ fn take_status_fd(number: u32) -> Result<OwnedFd> {
 
 impl Checkpoint {
     fn check_parent(&self) -> Result<()> {
-        let Some(parent) = non_empty(self.parent_path.as_deref()) else { return Ok(()) };
+        let Some(parent) = self.parent_path.as_deref() else { return Ok(()) };
         if parent.is_absolute() {
             return Err(Failure::Usage("--parent-path must be relative".to_owned()).into());
         }
@@ -286,7 +237,7 @@ impl Checkpoint {
         if let Some((_, path)) = freezer {
             options.text(option::FREEZE_CGROUP, &path.to_string_lossy());
         }
-        let parent = non_empty(self.parent_path.as_deref());
+        let parent = self.parent_path.as_deref();
         if let Some(parent) = parent {
             options.text(option::PARENT_IMAGE, &parent.to_string_lossy());
         }
@@ -316,7 +267,7 @@ impl CriuOptions {
     /// The directories; made if `make` says so.
     pub(super) fn images(&self, log: &str, make: bool) -> Result<Images> {
         let path = std::path::absolute(&self.image_path)?;
-        let work = non_empty(self.work_path.as_deref()).map(std::path::absolute).transpose()?;
+        let work = self.work_path.as_deref().map(std::path::absolute).transpose()?;
         Images::open(&path, work.as_deref(), log, make)
     }
 
@@ -332,7 +283,7 @@ impl CriuOptions {
         options.switch(option::NOTIFY_SCRIPTS, true);
         options.switch(option::ORPHAN_PTS_MASTER, true);
         options.switch(option::MANAGE_CGROUPS, true); // for those who do not know the mode
-        let mode = self.manage_cgroups_mode.map_or(DEFAULT_MODE, |mode| mode as u64);
+        let mode = self.cgroups.map_or(DEFAULT_MODE, |mode| mode as u64);
         options.number(option::MANAGE_CGROUPS_MODE, mode);
         // Devices, addresses and rules are hooks' and callers' to make anew: the other ends are not
         // in the container.
@@ -340,24 +291,6 @@ impl CriuOptions {
         // Where people put what no flag is for. Its settings count more than ours.
         if let Some(file) = settings {
             options.text(option::CONFIG_FILE, file);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::PageServer;
-
-    #[test]
-    fn a_page_server_has_an_address_and_a_port() {
-        let read = |text: &str| {
-            text.parse::<PageServer>().ok().map(|server| (server.address, server.port))
-        };
-        assert_eq!(read("0.0.0.0:27277"), Some(("0.0.0.0".to_owned(), 27277)));
-        assert_eq!(read("[::1]:7"), Some(("::1".to_owned(), 7)));
-        assert_eq!(read("host:7"), Some(("host".to_owned(), 7)));
-        for bad in ["", "host", ":7", "host:", "host:70000", "::1:7", "host:x"] {
-            assert_eq!(read(bad), None, "{bad}");
         }
     }
 }

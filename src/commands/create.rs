@@ -1,25 +1,21 @@
 //! `create`: everything up to, but not including, the user's program. The file to read first.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::SystemTime;
 
-use clap::Args;
-
 use super::creation::Creation;
-use super::{hand_over, look_for_agent, non_empty, path, path_or, warn};
-use crate::cgroup::{self, Cgroup, systemd};
+use super::{CgroupManager, ConsoleTarget, Process, hand_over, look_for_agent, warn};
+use crate::cgroup::{self, Cgroup};
 use crate::config::Hooks;
 use crate::container::notify::{self, Notify};
 use crate::container::{self, ContainerId, Reserved, StateFile, gate};
-use crate::error::{AtKey, Context, Failure, Result};
+use crate::error::{AtKey, Context, Result};
 use crate::hooks::{self, HookContext, Output};
 use crate::host::Rootless;
 use crate::log::Phases;
 use crate::plan::annotations::PIDFD_RECEIVER;
-use crate::plan::cgroup::CgroupMaker;
 use crate::plan::hooks::HookPoint;
 use crate::plan::namespaces::{NamespaceKind, PID};
 use crate::plan::terminal::TerminalRequest;
@@ -37,51 +33,29 @@ use crate::state::Status;
 use crate::sys::Named;
 use crate::sys::root::Root;
 
-/// Create a container: all but the start of its program.
-#[derive(Debug, Args)]
+/// What `create` and `run` are asked for.
+#[derive(Debug, Default)]
 pub struct Create {
-    /// The flags.
-    #[command(flatten)]
-    pub options: CreateOptions,
-}
-
-/// What `create` and `run` have in common.
-#[derive(Debug, Args)]
-pub struct CreateOptions {
-    /// Path to the root of the bundle directory
-    #[arg(short, long, value_name = "DIR", value_parser = path_or("."), default_value = ".")]
-    pub bundle: PathBuf,
-    /// Write the process id of the container's init to this file
-    #[arg(long, value_name = "FILE", value_parser = path())]
-    pub pid_file: Option<PathBuf>,
-    /// Send the program's terminal to whoever listens on this socket
-    #[arg(long, value_name = "SOCKET", value_parser = path())]
-    pub console_socket: Option<PathBuf>,
-    /// Do not use pivot_root to jail the process inside the rootfs; for a host that runs from a
-    /// ramdisk
-    #[arg(long)]
-    pub no_pivot: bool,
-    /// Do not create a new session keyring for the container
-    #[arg(long)]
-    pub no_new_keyring: bool,
-    /// Keep N descriptors open for the program, besides stdio and those of $LISTEN_FDS
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        hide_default_value = true,
-        allow_negative_numbers = true
-    )]
-    pub preserve_fds: u32,
-    /// Send a pidfd of the container's init to this socket
-    #[arg(long, value_name = "SOCKET", value_parser = path())]
-    pub pidfd_socket: Option<PathBuf>,
-    /// The global flag of this name.
-    #[arg(skip)]
-    pub rootless: Rootless,
-    /// The container's id, unique on this host
-    #[arg(value_name = "CONTAINER-ID")]
+    /// The container's id, unique below the state root.
     pub id: String,
+    /// The bundle.
+    pub bundle: PathBuf,
+    /// Where the pid of the container's init is written.
+    pub pid_file: Option<PathBuf>,
+    /// Who gets the master of the program's terminal.
+    pub console: ConsoleTarget,
+    /// Whether the rootfs is entered without pivot_root(2), on a host that runs from a ramdisk.
+    pub no_pivot: bool,
+    /// Whether the container keeps the session keyring that we have.
+    pub no_new_keyring: bool,
+    /// So many of our descriptors stay open for the program, from 3 or those of `LISTEN_FDS` on.
+    pub preserve_fds: u32,
+    /// Who listens there gets a pidfd of the container's init.
+    pub pidfd_socket: Option<PathBuf>,
+    /// Whether the cgroups may be out of reach.
+    pub rootless: Rootless,
+    /// Who makes the cgroup.
+    pub cgroup_manager: CgroupManager,
 }
 
 /// A container whose init is ready to become the program.
@@ -91,45 +65,10 @@ pub struct Ready {
     pub(super) notify: Option<Notify>,
     /// In the foreground, between the program's terminal and ours.
     pub(super) relay: Option<Relay>,
+    /// The master of the program's terminal, if the caller is to have it.
+    pub(super) master: Option<OwnedFd>,
     /// The stopwatch.
     pub(super) phases: Phases,
-}
-
-/// Who makes the cgroup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Driver {
-    /// We do.
-    Cgroupfs,
-    /// systemd does (`--systemd-cgroup`).
-    Systemd,
-    /// Nobody (`--cgroup-manager disabled`).
-    Disabled,
-}
-
-impl Driver {
-    /// Whom the plan is to have make the cgroup; systemd is looked for.
-    pub(super) fn maker(self, host: &Host) -> Result<CgroupMaker> {
-        Ok(match self {
-            Self::Cgroupfs => CgroupMaker::Us,
-            Self::Systemd => CgroupMaker::Systemd(systemd::manager(host.rootless)?),
-            Self::Disabled => CgroupMaker::Nobody,
-        })
-    }
-}
-
-impl FromStr for Driver {
-    type Err = Failure;
-
-    fn from_str(text: &str) -> Result<Self, Failure> {
-        match text {
-            "cgroupfs" => Ok(Self::Cgroupfs),
-            "systemd" => Ok(Self::Systemd),
-            "disabled" => Ok(Self::Disabled),
-            _ => Err(Failure::Usage(
-                "no cgroup manager (known: cgroupfs, systemd, disabled)".to_owned(),
-            )),
-        }
-    }
 }
 
 /// Whether init waits for a `start`.
@@ -141,35 +80,62 @@ pub enum Gate {
     Open,
 }
 
-/// Carries out `create`.
+/// Makes a container: all but the start of its program, which waits for
+/// [`start`](super::start::start).
+///
+/// # In a process of its own
+/// It needs one with a single thread, changes its working directory to the bundle, and closes the
+/// descriptors that are for the program. The container has its standard streams, its session
+/// keyring if the request says so, and the descriptors of `LISTEN_FDS`. The container's init is its
+/// child.
 ///
 /// # Errors
 /// What went wrong; then nothing is left behind.
-pub fn create(args: &Create, state_root: &Path, driver: Driver) -> Result<()> {
-    let pid_file = args.options.absolute_pid_file()?;
-    let ready = make_ready(&args.options, state_root, driver, Gate::Closed, true)?;
+///
+/// # Examples
+/// ```no_run
+/// use std::os::fd::{AsRawFd, OwnedFd};
+/// use std::path::Path;
+///
+/// use orlop::commands::ConsoleTarget;
+/// use orlop::commands::create::{Create, create};
+///
+/// let request = Create {
+///     id: "web".to_owned(),
+///     bundle: "/srv/web".into(),
+///     console: ConsoleTarget::Returned,
+///     ..Create::default()
+/// };
+/// let init = create(&request, Path::new("/run/orlop"))?;
+/// let terminal: Option<&OwnedFd> = init.master.as_ref();
+/// println!("init is {}, a pidfd of it {}", init.pid, init.pidfd().as_raw_fd());
+/// println!("its terminal: {terminal:?}");
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+pub fn create(request: &Create, state_root: &Path) -> Result<Process> {
+    let pid_file = absolute(request.pid_file.as_deref())?;
+    let ready = make_ready(request, state_root, Gate::Closed, true)?;
     // Only then on to the gate: an init that nobody knows of must not wait there, but end with us
     // if we are killed now.
-    let Ready { creation, mut phases, .. } = ready;
+    let Ready { creation, master, mut phases, .. } = ready;
     let (init, _) = creation.keep(pid_file.as_deref())?;
     phases.end("save");
-    init.go()
+    init.go()?;
+    Ok(Process::new(init.child, master))
 }
 
 /// Makes a container up to the point where its init would become the program; `detach` says that we
 /// end before it.
 pub(super) fn make_ready(
-    options: &CreateOptions,
+    options: &Create,
     state_root: &Path,
-    driver: Driver,
     gate: Gate,
     detach: bool,
 ) -> Result<Ready> {
     let mut phases = Phases::begin();
     let id = ContainerId::parse(&options.id)?;
     let inherited = Inherited::with_listeners(options.preserve_fds)?;
-    let pidfd_socket =
-        non_empty(options.pidfd_socket.as_deref()).map(PidfdSocket::connect).transpose()?;
+    let pidfd_socket = options.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
     let bundle = go_to_bundle(&options.bundle)?;
     let text = plan::read(&bundle)?;
     let host = Host::probe(options.rootless)?;
@@ -190,11 +156,8 @@ pub(super) fn make_ready(
         preserved_fds: &inherited.numbers,
         env: &env,
         notify: notify_directory.as_deref(),
-        terminal: TerminalRequest {
-            detach,
-            console_socket: non_empty(options.console_socket.as_deref()),
-        },
-        maker: driver.maker(&host)?,
+        terminal: TerminalRequest { detach, console: &options.console },
+        maker: options.cgroup_manager.maker(&host)?,
     };
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
     warn(&plan.warnings);
@@ -250,7 +213,7 @@ pub(super) fn make_ready(
     let served = served.and_then(|()| console.relay());
     let creation = Creation { net_devices, init, cgroup, resctrl, reserved, saved };
     match served {
-        Ok(relay) => Ok(Ready { creation, notify, relay, phases }),
+        Ok(relay) => Ok(Ready { creation, notify, relay, master: console.into_master(), phases }),
         Err(error) => Err(creation.give_up(error, hooks_began)),
     }
 }
@@ -369,9 +332,7 @@ pub(super) fn run_create_hooks(
     hooks::run(hooks, HookPoint::CreateRuntime, &state, &around)
 }
 
-impl CreateOptions {
-    /// The pid file's path, wherever we go later.
-    pub(super) fn absolute_pid_file(&self) -> Result<Option<PathBuf>> {
-        Ok(non_empty(self.pid_file.as_deref()).map(std::path::absolute).transpose()?)
-    }
+/// A path of the caller's, wherever we go later.
+pub(super) fn absolute(path: Option<&Path>) -> Result<Option<PathBuf>> {
+    Ok(path.map(std::path::absolute).transpose()?)
 }

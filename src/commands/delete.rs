@@ -4,8 +4,6 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::Args;
-
 use super::{cgroup_of, status_of};
 use crate::container::{Container, ContainerId};
 use crate::error::{Context, Failure, Result};
@@ -15,15 +13,13 @@ use crate::state::Status;
 use crate::sys::pidfd;
 use crate::sys::wait::{self, Bound};
 
-/// Delete what a container holds: its cgroup, its state.
-#[derive(Debug, Args)]
+/// What `delete` is asked for.
+#[derive(Debug, Default, Clone)]
 pub struct Delete {
-    /// Kill the container if it still runs; no error if there is none
-    #[arg(short, long)]
-    pub force: bool,
-    /// The container's id
-    #[arg(value_name = "CONTAINER-ID")]
+    /// The container's id.
     pub id: String,
+    /// Whether it is killed if it still runs, and it is no error if there is none.
+    pub force: bool,
 }
 
 /// How long a process may take to die of SIGKILL.

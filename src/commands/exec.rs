@@ -1,16 +1,16 @@
 //! `exec`: runs another program in a container.
 
 use std::ffi::OsString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use clap::builder::BoolishValueParser;
-
-use super::{cgroup_of, hand_over, non_empty, open, path, resctrl_of, status_of, unit_of, warn};
+use super::{
+    ConsoleTarget, Document, Process, cgroup_of, create, hand_over, open, resctrl_of, status_of,
+    unit_of, warn,
+};
 use crate::cgroup::Cgroup;
 use crate::container::Container;
-use crate::error::{Context, Failure, Result};
+use crate::error::{Failure, Result};
 use crate::host::Rootless;
 use crate::host::cgroups::CgroupLayout;
 use crate::log::Phases;
@@ -22,105 +22,129 @@ use crate::runtime::console::Console;
 use crate::runtime::inherited::Inherited;
 use crate::runtime::join::{self, ExecTarget};
 use crate::runtime::pidfd_socket::{self, PidfdSocket};
+use crate::runtime::relay::Relay;
+use crate::runtime::spawn::Init;
 use crate::runtime::watch::Watch;
 use crate::runtime::{foreground, pid_file};
 use crate::state::Status;
-use crate::sys::{Named, wait};
+use crate::sys::pidfd::Exit;
 
-/// Run another program in a container.
-#[derive(Debug, Args)]
-#[command(
-    override_usage = "orlop exec [OPTIONS] <CONTAINER-ID> <COMMAND> [ARGUMENT]...\n       orlop exec [OPTIONS] --process <FILE> <CONTAINER-ID>"
-)]
+/// What `exec` is asked for: the `process` of the container's config, with changes, or another in
+/// its place.
+#[derive(Debug, Default)]
 pub struct Exec {
-    /// What to run, as the `process` object of a config.json has it
-    #[arg(short, long, value_name = "FILE", value_parser = path())]
-    pub process: Option<PathBuf>,
-    /// Working directory in the container
-    #[arg(long, value_name = "DIR", default_value = "", hide_default_value = true)]
+    /// The container's id.
+    pub id: String,
+    /// What to run, as the `process` object of a config.json has it.
+    pub process: Option<Document>,
+    /// The program and its arguments, when they are not in `process`.
+    pub program: Vec<OsString>,
+    /// The working directory in the container; empty for that of the config.
     pub cwd: String,
-    /// An environment variable besides those of the container
-    #[arg(short, long, value_name = "NAME=VALUE")]
+    /// Environment variables besides those of the config, `NAME=VALUE`.
     pub env: Vec<String>,
-    /// Who to run it as
-    #[arg(short, long, value_name = "UID[:GID]", allow_hyphen_values = true)]
+    /// Who to run it as, `UID[:GID]`.
     pub user: Option<String>,
-    /// A supplementary group
-    #[arg(short = 'g', long, value_name = "GID", allow_hyphen_values = true)]
+    /// Supplementary groups besides those of the config.
     pub additional_gids: Vec<String>,
-    /// A capability besides those of the container
-    #[arg(short, long, value_name = "CAPABILITY")]
-    pub cap: Vec<String>,
-    /// Let it gain no privileges
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = BoolishValueParser::new())]
-    pub no_new_privs: Option<bool>,
-    /// AppArmor profile
-    #[arg(long, value_name = "PROFILE", default_value = "", hide_default_value = true)]
-    pub apparmor: String,
-    /// SELinux label
-    #[arg(long, value_name = "LABEL", default_value = "", hide_default_value = true)]
-    pub process_label: String,
-    /// Run it in this cgroup below the container's, which must be there
-    #[arg(long, value_name = "[CONTROLLER[,CONTROLLER]:]PATH")]
-    pub cgroup: Vec<String>,
-    /// Run it even if the container is paused: when it is resumed
-    #[arg(long)]
+    /// Capabilities besides those of the config.
+    pub capabilities: Vec<String>,
+    /// Whether it can gain privileges, if not as in the config.
+    pub no_new_privileges: Option<bool>,
+    /// The AppArmor profile; empty for that of the config.
+    pub apparmor_profile: String,
+    /// The SELinux label; empty for that of the config.
+    pub selinux_label: String,
+    /// The cgroup below the container's to run it in, which must be there:
+    /// `[CONTROLLER[,CONTROLLER]:]PATH`.
+    pub cgroups: Vec<String>,
+    /// Whether it is made even if the container is paused; it runs when that is resumed.
     pub ignore_paused: bool,
-    /// Give it a terminal
-    #[arg(short, long)]
+    /// Whether it gets a terminal, even if `process` does not say so.
     pub tty: bool,
-    /// Send its terminal to whoever listens on this socket
-    #[arg(long, value_name = "SOCKET", value_parser = path())]
-    pub console_socket: Option<PathBuf>,
-    /// Do not wait for its end
-    #[arg(short, long)]
-    pub detach: bool,
-    /// Write its process id to this file
-    #[arg(long, value_name = "FILE", value_parser = path())]
+    /// Who gets the master of its terminal.
+    pub console: ConsoleTarget,
+    /// Where its pid is written.
     pub pid_file: Option<PathBuf>,
-    /// Keep N descriptors open for the program, besides stdio
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        hide_default_value = true,
-        allow_negative_numbers = true
-    )]
+    /// So many of our descriptors stay open for the program, from 3 on.
     pub preserve_fds: u32,
-    /// Send a pidfd of the process to this socket
-    #[arg(long, value_name = "SOCKET", value_parser = path())]
+    /// Who listens there gets a pidfd of it.
     pub pidfd_socket: Option<PathBuf>,
-    /// The container's id, then the program and its arguments
-    // One list, so that whatever stands behind the id is the program's.
-    #[arg(required = true, trailing_var_arg = true, value_name = "CONTAINER-ID COMMAND")]
-    pub id_and_program: Vec<OsString>,
 }
 
-/// Carries out `exec`; gives the exit code: the program's, or 128 and the signal that ended it.
+/// Runs another program in a container.
+///
+/// # In a process of its own
+/// It needs one with a single thread, and closes the descriptors that are for the program. The
+/// program has its standard streams and is its child.
 ///
 /// # Errors
 /// What went wrong; then the program has not run.
-pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
+///
+/// # Examples
+/// ```no_run
+/// use std::path::Path;
+///
+/// use orlop::commands::Document;
+/// use orlop::commands::exec::{Exec, exec};
+///
+/// let process = br#"{ "args": ["/bin/date"], "cwd": "/" }"#;
+/// let request = Exec {
+///     id: "web".to_owned(),
+///     process: Some(Document::Bytes(process.to_vec())),
+///     ..Exec::default()
+/// };
+/// let date = exec(&request, Path::new("/run/orlop"))?;
+/// println!("process {} in the container runs it", date.pid);
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+pub fn exec(request: &Exec, state_root: &Path) -> Result<Process> {
+    let StartedExec { exec, master, .. } = begin(request, state_root, true)?;
+    Ok(Process::new(exec.child, master))
+}
+
+/// As [`exec`], and waits for the program's end: signals that we get are for it, and its terminal
+/// is shown on ours.
+///
+/// # In a process of its own
+/// As [`exec`]; and the process is there for the program alone, whose signals it holds back.
+///
+/// # Errors
+/// As [`exec`].
+pub fn foreground(request: &Exec, state_root: &Path) -> Result<Exit> {
+    let StartedExec { exec, relay, .. } = begin(request, state_root, false)?;
+    foreground::wait(exec.as_fd(), relay)
+}
+
+/// What runs.
+struct StartedExec {
+    exec: Init,
+    relay: Option<Relay>,
+    master: Option<OwnedFd>,
+}
+
+fn begin(args: &Exec, state_root: &Path, detach: bool) -> Result<StartedExec> {
     let mut phases = Phases::begin();
-    let pid_file = non_empty(args.pid_file.as_deref()).map(std::path::absolute).transpose()?;
-    let (id, program) = args.id_and_program.split_first().map_or(("", &[][..]), |(id, program)| {
-        (id.to_str().unwrap_or_default(), program) // what is not UTF-8 is no id
-    });
+    let pid_file = create::absolute(args.pid_file.as_deref())?;
+    let id = &args.id;
     let container = open(state_root, id)?;
     let inherited = Inherited::of(args.preserve_fds)?;
-    let pidfd_socket =
-        non_empty(args.pidfd_socket.as_deref()).map(PidfdSocket::connect).transpose()?;
+    let pidfd_socket = args.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
     check_status(&container, args.ignore_paused)?;
     let Some(init) = container.init()? else { return Err(join::stopped()) };
 
     let text = container.config()?;
-    let process = non_empty(args.process.as_deref()).map(read_process).transpose()?;
+    let process = args
+        .process
+        .as_ref()
+        .map(|process| process.read("reading the process (--process)"))
+        .transpose()?;
     let host = Host::probe(Rootless::default())?;
     let keyring = container.saved.own_keyring();
     let changes = ExecRequest {
         keyring: keyring.as_deref(),
         preserved_fds: &inherited.numbers,
-        ..args.changes(program, process.as_deref(), &container)
+        ..args.changes(process.as_deref(), detach, &container)
     };
     let plan = ExecPlan::decide(&text, &changes, &host)?; // every "no" is said here
     warn(&plan.warnings);
@@ -129,7 +153,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     let paths = exec_paths(args, &container)?;
     let cgroup = Cgroup::open(&paths).of_unit(unit_of(&container));
 
-    if !args.detach {
+    if !detach {
         foreground::hold_signals()?;
     }
     let target = ExecTarget {
@@ -137,7 +161,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
         pid: container.saved.init_process_pid,
         cgroup: &cgroup,
         or_cgroup_of_init: match &host.cgroups {
-            CgroupLayout::Unified { mount, .. } if args.cgroup.is_empty() => Some(mount),
+            CgroupLayout::Unified { mount, .. } if args.cgroups.is_empty() => Some(mount),
             _ => None,
         },
     };
@@ -169,11 +193,7 @@ pub fn exec(args: &Exec, state_root: &Path) -> Result<u8> {
     }
     exec.child.release();
     phases.end("program");
-    if args.detach {
-        return Ok(0);
-    }
-    let exit = foreground::wait(exec.as_fd(), relay)?;
-    Ok(u8::try_from(exit.shell_code()).unwrap_or(u8::MAX))
+    Ok(StartedExec { exec, relay, master: console.into_master() })
 }
 
 fn check_status(container: &Container, ignore_paused: bool) -> Result<()> {
@@ -191,42 +211,33 @@ fn check_status(container: &Container, ignore_paused: bool) -> Result<()> {
 /// The cgroup to join.
 fn exec_paths(args: &Exec, container: &Container) -> Result<Vec<(String, PathBuf)>> {
     let delegated = delegated_cgroup::of_processes(&container.saved.annotations);
-    sub_cgroup::decide(&args.cgroup, &container.saved.cgroup_paths, delegated.as_deref())
-}
-
-fn read_process(path: &Path) -> Result<Vec<u8>> {
-    wait::callers_file(path)
-        .named(|| format!("open({path:?})"))
-        .context("reading the process (--process)")
+    sub_cgroup::decide(&args.cgroups, &container.saved.cgroup_paths, delegated.as_deref())
 }
 
 impl Exec {
     fn changes<'a>(
         &'a self,
-        program: &'a [OsString],
         process: Option<&'a [u8]>,
-        container: &'a Container,
+        detach: bool,
+        container: &Container,
     ) -> ExecRequest<'a> {
         ExecRequest {
-            id: &container.saved.id,
+            id: &self.id,
             keyring: None,
             own_time: container.saved.namespace_paths.contains_key(TIME.saved),
             process,
-            program,
+            program: &self.program,
             cwd: &self.cwd,
             env: &self.env,
             user: self.user.as_deref(),
             additional_gids: &self.additional_gids,
-            capabilities: &self.cap,
-            no_new_privileges: self.no_new_privs,
-            apparmor_profile: &self.apparmor,
-            selinux_label: &self.process_label,
+            capabilities: &self.capabilities,
+            no_new_privileges: self.no_new_privileges,
+            apparmor_profile: &self.apparmor_profile,
+            selinux_label: &self.selinux_label,
             preserved_fds: &[],
             tty: self.tty,
-            terminal: TerminalRequest {
-                detach: self.detach,
-                console_socket: non_empty(self.console_socket.as_deref()),
-            },
+            terminal: TerminalRequest { detach, console: &self.console },
         }
     }
 }

@@ -6,25 +6,20 @@
 
 use std::collections::BTreeMap;
 
-use clap::Args;
 use serde::Serialize;
 
-use crate::error::Result;
 use crate::plan::hooks::MOMENTS;
 use crate::plan::{annotations, capabilities, memory_policy, mount_options, namespaces, seccomp};
 use crate::seccomp::{Action, Arch, Operator};
 use crate::state::VERSION;
 
-/// Show what this program can do.
-#[derive(Debug, Args)]
-pub struct Features {}
-
 /// The oldest version of the specification whose bundles run.
 const OLDEST: &str = "1.0.0";
 
-#[derive(Serialize)]
+/// The document of features.md.
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Document {
+pub struct Features {
     oci_version_min: &'static str,
     oci_version_max: &'static str,
     hooks: Vec<&'static str>,
@@ -34,7 +29,7 @@ struct Document {
     potentially_unsafe_config_annotations: &'static [&'static str],
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct LinuxFeatures {
     namespaces: Vec<&'static str>,
@@ -49,7 +44,7 @@ struct LinuxFeatures {
     net_devices: Switch,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct CgroupFeatures {
     v1: bool,
@@ -59,7 +54,7 @@ struct CgroupFeatures {
     rdma: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SeccompFeatures {
     enabled: bool,
@@ -70,38 +65,35 @@ struct SeccompFeatures {
     supported_flags: Vec<&'static str>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct IntelRdtFeatures {
     enabled: bool,
     schemata: bool,
     monitoring: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct MemoryPolicyFeatures {
     modes: Vec<&'static str>,
     flags: Vec<&'static str>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct MountExtensions {
     idmap: Switch,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct Switch {
     enabled: bool,
 }
 
 const YES: Switch = Switch { enabled: true };
 
-/// Carries out `features`; gives the text for standard output, which says the same on every
-/// machine.
-///
-/// # Errors
-/// None in practice.
-pub fn features(_: &Features) -> Result<String> {
-    let document = Document {
+/// What this program can do; the same on every machine.
+#[must_use]
+pub fn features() -> Features {
+    Features {
         oci_version_min: OLDEST,
         oci_version_max: VERSION,
         hooks: MOMENTS.iter().map(|moment| moment.name()).collect(),
@@ -134,11 +126,7 @@ pub fn features(_: &Features) -> Result<String> {
             ("org.opencontainers.runc.checkpoint.enabled", "true"),
         ]),
         potentially_unsafe_config_annotations: &annotations::OBEYED,
-    };
-    let mut text = Vec::new();
-    let form = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    document.serialize(&mut serde_json::Serializer::with_formatter(&mut text, form))?;
-    Ok(String::from_utf8(text)? + "\n")
+    }
 }
 
 fn seccomp() -> SeccompFeatures {
@@ -161,11 +149,11 @@ fn sorted(names: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Features, features};
+    use super::features;
 
     #[test]
     fn the_specification_knows_every_field() {
-        let text = features(&Features {}).expect("a text");
+        let text = serde_json::to_string(&features()).expect("a text");
         let read: oci_spec::runtime::Features = serde_json::from_str(&text).expect("features");
         let linux = read.linux().as_ref().expect("linux");
         assert_eq!(linux.seccomp().as_ref().and_then(|seccomp| *seccomp.enabled()), Some(true));

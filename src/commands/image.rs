@@ -1,23 +1,13 @@
 //! `image`: hands over to `orlop-image`, a program of its own, so that none of what talks to
 //! registries is in this one.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 
-use clap::Args;
-
 use crate::error::{Context, Failure, Result};
-
-/// Copy, unpack and run OCI images: all that follows goes to orlop-image, --help too
-#[derive(Debug, Args)]
-#[command(disable_help_flag = true)]
-pub struct Image {
-    /// The arguments of orlop-image
-    #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
-    pub arguments: Vec<OsString>,
-}
 
 const PROGRAM: &str = "orlop-image";
 
@@ -26,13 +16,13 @@ const PROGRAM: &str = "orlop-image";
 ///
 /// # Errors
 /// It is not there; execve(2)'s.
-pub fn image(args: &Image) -> Result<u8> {
+pub fn image(arguments: &[OsString]) -> Result<Infallible> {
     let program = beside_us().unwrap_or_else(|| PROGRAM.into());
     #[expect(
         clippy::disallowed_methods,
         reason = "no child: nothing of ours is left to be shared with the program"
     )]
-    let error = std::process::Command::new(&program).args(&args.arguments).exec();
+    let error = std::process::Command::new(&program).args(arguments).exec();
     if error.kind() == ErrorKind::NotFound {
         let text = "orlop-image is neither beside orlop nor in PATH: install it (`make install` of orlop does)";
         return Err(Failure::Unsupported(text.to_owned()).into());

@@ -3,10 +3,7 @@
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::str::FromStr;
 
-use clap::Args;
-use nix::sys::signal::Signal;
 use rustix::io::Errno;
 
 use super::{cgroup_of, open};
@@ -15,18 +12,15 @@ use crate::container::Container;
 use crate::error::{Failure, Result};
 use crate::sys::pidfd;
 
-/// Send a signal to a container's init.
-#[derive(Debug, Args)]
+/// What `kill` is asked for.
+#[derive(Debug, Default, Clone)]
 pub struct Kill {
-    /// Send the signal to all processes of the container
-    #[arg(short, long, hide = true)]
-    pub all: bool,
-    /// The container's id
-    #[arg(value_name = "CONTAINER-ID")]
+    /// The container's id.
     pub id: String,
-    /// The signal, by name (with or without SIG) or by number
-    #[arg(value_name = "SIGNAL", default_value = "SIGTERM")]
-    pub signal: String,
+    /// The signal's number; 0 only asks whether there is a process.
+    pub signal: i32,
+    /// Whether all processes of the container get it.
+    pub all: bool,
 }
 
 /// Carries out `kill`.
@@ -34,7 +28,7 @@ pub struct Kill {
 /// # Errors
 /// A signal that there is not; a container that does not run.
 pub fn kill(args: &Kill, state_root: &Path) -> Result<()> {
-    let signal = parse(&args.signal)?;
+    let signal = args.signal;
     let container = open(state_root, &args.id)?;
     if args.all {
         return signal_all(&container, signal).map(drop);
@@ -94,57 +88,4 @@ fn open_all(cgroup: &Cgroup, pids: Vec<i32>) -> Result<Vec<OwnedFd>> {
         opened.retain(|(pid, _)| still.contains(pid));
     }
     Ok(opened.into_iter().map(|(_, process)| process).collect())
-}
-
-/// `15`, `TERM`, `SIGTERM`, `term`, `RTMIN+1`.
-fn parse(text: &str) -> Result<i32> {
-    let unknown = || Failure::Usage(format!("unknown signal {text:?}"));
-    if let Ok(number) = text.parse::<i32>() {
-        // 0 only asks whether there is a process.
-        return if (0..=libc::SIGRTMAX()).contains(&number) {
-            Ok(number)
-        } else {
-            Err(unknown().into())
-        };
-    }
-    let upper = text.to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    for (prefix, base, sign) in [("RTMIN", libc::SIGRTMIN(), '+'), ("RTMAX", libc::SIGRTMAX(), '-')]
-    {
-        let Some(rest) = name.strip_prefix(prefix) else { continue };
-        let offset: Option<i32> = if rest.is_empty() {
-            Some(0)
-        } else {
-            rest.strip_prefix(sign).and_then(|n| n.parse().ok())
-        };
-        let number = offset.map(|offset| if sign == '+' { base + offset } else { base - offset });
-        return number
-            .filter(|number| (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(number))
-            .ok_or_else(|| unknown().into());
-    }
-    Signal::from_str(&format!("SIG{name}"))
-        .map(|signal| signal as i32)
-        .map_err(|_| unknown().into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse;
-
-    #[test]
-    fn signals_go_by_name_and_number() {
-        for (text, number) in [
-            ("SIGTERM", 15),
-            ("KILL", 9),
-            ("hup", 1),
-            ("10", 10),
-            ("0", 0),
-            ("RTMIN+1", libc::SIGRTMIN() + 1),
-        ] {
-            assert_eq!(parse(text).ok(), Some(number), "{text}");
-        }
-        for text in ["", "SIG", "MOON", "-1", "65", "RTMIN+99", "9 ", "RTMIN-1"] {
-            assert!(parse(text).is_err(), "{text}");
-        }
-    }
 }

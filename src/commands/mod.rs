@@ -1,5 +1,17 @@
-//! One file for each verb: its flags, which are also what a library caller passes, and its flow
-//! from top to bottom. process: runtime
+//! One file for each verb: what it can be asked for, and its flow from top to bottom. This is the
+//! interface for other programs, too: requests are plain values, results are typed, and nothing is
+//! printed.
+//! process: runtime
+//!
+//! Every function takes the state root, the directory of all containers (`--root`), and blocks
+//! until it is done. Most of them change nothing of the process that calls. Those that do say so
+//! under "In a process of its own": they make children by clone3(2), which only a process with one
+//! thread can do, and change what belongs to the whole process (the working directory, the signal
+//! mask, descriptors). A program that does other things as well calls them in a child.
+//!
+//! Errors are [`anyhow::Error`](crate::error)s in which the cases that a caller may branch on are a
+//! [`Failure`](crate::error::Failure); a [`Report`](crate::error::Report) has all there is to know
+//! of one, as plain data.
 
 pub mod check;
 pub mod checkpoint;
@@ -15,6 +27,7 @@ pub mod list;
 pub mod mounts;
 pub mod pause;
 pub mod ps;
+mod request;
 pub mod restore;
 pub mod run;
 pub mod spec;
@@ -23,14 +36,13 @@ pub mod state;
 pub mod update;
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
+pub use request::{CgroupManager, ConsoleTarget, Document, Process};
 
 use crate::cgroup::Cgroup;
 use crate::container::{Container, ContainerId, StateFile};
-use crate::error::{Failure, Problem, Result};
+use crate::error::{Problem, Result};
 use crate::hooks::{self, HookContext, Output};
 use crate::plan::Plan;
 use crate::plan::hooks::HookPoint;
@@ -38,22 +50,6 @@ use crate::plan::systemd::Unit;
 use crate::resctrl::Groups;
 use crate::runtime::seccomp_listener;
 use crate::state::Status;
-
-/// The value of a flag for a path, which may be empty, as with runc: see [`non_empty`].
-pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
-    path_or("")
-}
-
-/// The value of a flag for a path that is `default` when it is empty, as with runc.
-fn path_or(default: &'static str) -> impl TypedValueParser<Value = PathBuf> {
-    OsStringValueParser::new()
-        .map(move |text| if text.is_empty() { default.into() } else { text.into() })
-}
-
-/// The path that a flag gives: an empty one is as if the flag were not there.
-pub(crate) fn non_empty(path: Option<&Path>) -> Option<&Path> {
-    path.filter(|path| !path.as_os_str().is_empty())
-}
 
 /// Opens the container `id`.
 ///
@@ -156,26 +152,5 @@ fn run_poststop_hooks(saved: &StateFile) {
     let around = HookContext { output: Some(&output), ..HookContext::default() };
     for error in hooks::run_all(&saved.hooks, HookPoint::Poststop, &state, &around) {
         log::warn!("{error:#}");
-    }
-}
-
-/// What `--format` of `list` and `ps` takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ListFormat {
-    /// Columns with a header.
-    Table,
-    /// One line.
-    Json,
-}
-
-impl FromStr for ListFormat {
-    type Err = Failure;
-
-    fn from_str(text: &str) -> Result<Self, Failure> {
-        match text {
-            "table" => Ok(Self::Table),
-            "json" => Ok(Self::Json),
-            _ => Err(Failure::Usage("invalid format option (known: table, json)".to_owned())),
-        }
     }
 }

@@ -1,12 +1,9 @@
 //! `mounts`: makes mounts in a container that runs, or takes them away. The command is crun's.
 
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 
-use clap::Args;
-
-use super::{lock, path, status_of, warn};
-use crate::error::{Context, Failure, Result};
+use super::{Document, lock, status_of, warn};
+use crate::error::{Failure, Result};
 use crate::host::Rootless;
 use crate::plan::Host;
 use crate::plan::mount_options::SourceLink;
@@ -14,42 +11,25 @@ use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::running_mounts::{MountsChange, RunningMounts};
 use crate::runtime::running_mounts;
 use crate::state::Status;
-use crate::sys::{Named, wait};
 
-/// Make mounts in a running container, or take them away.
-#[derive(Debug, Args)]
+/// What `mounts` is asked for.
+#[derive(Debug, Clone)]
 pub struct Mounts {
-    /// What to do: add or remove
-    #[arg(value_name = "ACTION")]
-    pub action: MountsAction,
-    /// The container's id
-    #[arg(value_name = "CONTAINER-ID")]
+    /// The container's id.
     pub id: String,
-    /// A file with the list that `mounts` of a config.json has; of what is removed only the
-    /// destinations count
-    #[arg(value_name = "FILE", value_parser = path())]
-    pub file: PathBuf,
+    /// What is done with the mounts.
+    pub action: MountsAction,
+    /// The list that `mounts` of a config.json has; of what is removed only the destinations count.
+    pub mounts: Document,
 }
 
-/// What is done with the mounts of the file.
+/// What is done with the mounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MountsAction {
     /// They are made.
     Add,
     /// What is mounted at their destinations is taken away.
     Remove,
-}
-
-impl FromStr for MountsAction {
-    type Err = Failure;
-
-    fn from_str(text: &str) -> Result<Self, Failure> {
-        match text {
-            "add" => Ok(Self::Add),
-            "remove" => Ok(Self::Remove),
-            _ => Err(Failure::Usage("unknown action (known: add, remove)".to_owned())),
-        }
-    }
 }
 
 /// Carries out `mounts`.
@@ -67,10 +47,7 @@ pub fn mounts(args: &Mounts, state_root: &Path) -> Result<()> {
         }
     }
     let Some(init) = container.init()? else { return Err(running_mounts::stopped()) };
-    let file = &args.file;
-    let list = wait::callers_file(file)
-        .named(|| format!("open({file:?})"))
-        .context("reading the mounts")?;
+    let list = args.mounts.read("reading the mounts")?;
     let config = container.config()?;
     let host = Host::probe(Rootless::default())?;
     let plan = match args.action {

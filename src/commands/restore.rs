@@ -3,12 +3,11 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-
 use super::checkpoint::CriuOptions;
-use super::create::{self, Driver};
+use super::create;
 use super::creation::Creation;
-use super::{delete, non_empty, path, path_or, warn};
+use super::run::Foreground;
+use super::{CgroupManager, ConsoleTarget, Process, delete, warn};
 use crate::cgroup::Cgroup;
 use crate::container::notify;
 use crate::container::{self, Container, ContainerId, Reserved, StateFile};
@@ -25,48 +24,36 @@ use crate::resctrl::Groups;
 use crate::runtime;
 use crate::runtime::console::Console;
 use crate::runtime::net_devices::{self, MovedDevices};
+use crate::runtime::relay::Relay;
 use crate::runtime::restore::MountPoint;
 use crate::runtime::spawn::Child;
 use crate::runtime::{foreground, restore};
 use crate::sys::pidfd::Exit;
 
-/// Bring the processes back that `checkpoint` has saved, as a new container.
-#[derive(Debug, Args)]
+/// What `restore` is asked for.
+#[derive(Debug, Default)]
 pub struct Restore {
-    /// The flags.
-    #[command(flatten)]
-    pub options: CriuOptions,
-    /// Path to the root of the bundle directory
-    #[arg(short, long, value_name = "DIR", value_parser = path_or("."), default_value = ".")]
-    pub bundle: PathBuf,
-    /// Detach from the container's process
-    #[arg(short, long)]
-    pub detach: bool,
-    /// Write the process id of the container's init to this file
-    #[arg(long, value_name = "FILE", value_parser = path())]
-    pub pid_file: Option<PathBuf>,
-    /// Send the program's terminal to whoever listens on this socket
-    #[arg(long, value_name = "SOCKET", value_parser = path())]
-    pub console_socket: Option<PathBuf>,
-    /// Leave orphans of the container's processes to the host
-    #[arg(long)]
-    pub no_subreaper: bool,
-    /// Refuse what `create` refuses with this flag; criu enters the rootfs by pivot_root(2) all the
-    /// same
-    #[arg(long)]
-    pub no_pivot: bool,
-    /// Close the TCP connections that were established
-    #[arg(long)]
-    pub tcp_close: bool,
-    /// Another security profile than the one that was saved
-    #[arg(long, value_name = "TYPE:NAME")]
-    pub lsm_profile: Option<String>,
-    /// Another SELinux context for mounts than the one that was saved
-    #[arg(long, value_name = "CONTEXT")]
-    pub lsm_mount_context: Option<String>,
-    /// The container's id
-    #[arg(value_name = "CONTAINER-ID")]
+    /// The container's id.
     pub id: String,
+    /// What `checkpoint` can be asked for, too.
+    pub options: CriuOptions,
+    /// The bundle.
+    pub bundle: PathBuf,
+    /// Where the pid of the container's init is written.
+    pub pid_file: Option<PathBuf>,
+    /// Who gets the master of the program's terminal.
+    pub console: ConsoleTarget,
+    /// Refuse what `create` refuses with this flag; criu enters the rootfs by pivot_root(2) all the
+    /// same.
+    pub no_pivot: bool,
+    /// Close the TCP connections that were established.
+    pub tcp_close: bool,
+    /// Another security profile than the one that was saved, `TYPE:NAME`.
+    pub lsm_profile: Option<String>,
+    /// Another SELinux context for mounts than the one that was saved.
+    pub lsm_mount_context: Option<String>,
+    /// Who makes the cgroup.
+    pub cgroup_manager: CgroupManager,
 }
 
 /// The name of the file with criu's account of it.
@@ -85,20 +72,58 @@ struct Restored {
     hooks_began: bool,
 }
 
-/// Carries out `restore`; gives the exit code: of a container in the foreground its program's, or
-/// 128 and the signal that ended it.
+/// Brings a container's processes back, as a new container.
+///
+/// # In a process of its own
+/// As [`create`](create::create()): it needs one with a single thread, whose working directory it
+/// changes and whose standard streams the container may have. The container's init is its child.
 ///
 /// # Errors
 /// What went wrong; then nothing is left behind.
-pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> {
+pub fn restore(request: &Restore, state_root: &Path) -> Result<Process> {
+    let RestoredContainer { init, master, .. } = bring_back(request, None, state_root)?;
+    Ok(Process::new(init, master))
+}
+
+/// As [`restore`], and waits for the program's end: signals that we get are for the container, and
+/// its terminal is shown on ours. The container is deleted then, unless `how` says that it is kept.
+///
+/// # In a process of its own
+/// As [`restore`]; and the process is there for the container alone, whose signals it holds back.
+///
+/// # Errors
+/// As [`restore`].
+pub fn foreground(request: &Restore, how: Foreground, state_root: &Path) -> Result<Exit> {
+    let RestoredContainer { init, container, relay, .. } =
+        bring_back(request, Some(how), state_root)?;
+    let exit = foreground::wait(init.pidfd.as_fd(), relay)?;
+    if !how.keep {
+        delete::clean_up(&container);
+    }
+    Ok(exit)
+}
+
+/// A container that is back.
+struct RestoredContainer {
+    init: Child,
+    container: Container,
+    relay: Option<Relay>,
+    master: Option<OwnedFd>,
+}
+
+fn bring_back(
+    args: &Restore,
+    foreground: Option<Foreground>,
+    state_root: &Path,
+) -> Result<RestoredContainer> {
     let mut phases = Phases::begin();
     let id = ContainerId::parse(&args.id)?;
-    let pid_file = non_empty(args.pid_file.as_deref()).map(std::path::absolute).transpose()?;
+    let pid_file = create::absolute(args.pid_file.as_deref())?;
     let images = args.options.images(LOG, false)?;
     let streams = images.descriptors()?;
-    if !args.detach {
+    if let Some(how) = foreground {
         foreground::hold_signals()?;
-        if !args.no_subreaper {
+        if how.adopt_orphans {
             foreground::adopt_orphans()?;
         }
     }
@@ -111,11 +136,8 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
         keyring: &keyring,
         bundle: &bundle,
         no_pivot: args.no_pivot,
-        terminal: TerminalRequest {
-            detach: args.detach,
-            console_socket: non_empty(args.console_socket.as_deref()),
-        },
-        maker: driver.maker(&host)?,
+        terminal: TerminalRequest { detach: foreground.is_none(), console: &args.console },
+        maker: args.cgroup_manager.maker(&host)?,
         ..Request::default()
     };
     let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
@@ -167,12 +189,7 @@ pub fn restore(args: &Restore, state_root: &Path, driver: Driver) -> Result<u8> 
     };
     let (init, container) = restored.keep(pid_file.as_deref())?;
     phases.end("save");
-    if args.detach {
-        return Ok(0);
-    }
-    let exit = foreground::wait(init.pidfd.as_fd(), relay)?;
-    delete::clean_up(&container);
-    Ok(u8::try_from(exit.shell_code()).unwrap_or(u8::MAX))
+    Ok(RestoredContainer { init, container, relay, master: console.into_master() })
 }
 
 impl Restore {

@@ -1,73 +1,81 @@
 //! `run`: create and start in one process, so without a gate; and, in the foreground, its end.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::thread::JoinHandle;
 
-use clap::Args;
-
-use super::create::{self, CreateOptions, Driver, Gate, Ready};
-use super::{delete, hand_over, start};
+use super::create::{self, Create, Gate, Ready};
+use super::{Process, delete, hand_over};
 use crate::container::Container;
 use crate::container::notify::Notify;
 use crate::error::Result;
+use crate::log::Phases;
 use crate::runtime::foreground;
 use crate::runtime::pid_file;
+use crate::runtime::relay::Relay;
 use crate::runtime::spawn::Init;
 use crate::runtime::watch::Watch;
 use crate::state::Status;
+use crate::sys::pidfd::Exit;
 use crate::sys::signal;
 
-/// Create and run a container.
-#[derive(Debug, Args)]
-pub struct Run {
-    /// The flags.
-    #[command(flatten)]
-    pub options: CreateOptions,
-    /// Detach from the container's process
-    #[arg(short, long)]
-    pub detach: bool,
-    /// Do not delete the container after it exits
-    #[arg(long)]
+/// How a container in the foreground ends.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Foreground {
+    /// Whether it is there afterwards; else it is deleted.
     pub keep: bool,
-    /// Leave orphans of the container's processes to the host
-    #[arg(long)]
-    pub no_subreaper: bool,
+    /// Whether orphans of its processes are ours to wait for, where it has no pid namespace of its
+    /// own.
+    pub adopt_orphans: bool,
 }
 
-/// Carries out `run`; gives the exit code: the program's, or 128 and the signal that ended it.
+/// Makes a container and runs its program.
+///
+/// # In a process of its own
+/// As [`create`](create::create()).
 ///
 /// # Errors
 /// What went wrong; then nothing is left behind.
-pub fn run(args: &Run, state_root: &Path, driver: Driver) -> Result<u8> {
-    let pid_file = args.options.absolute_pid_file()?;
-    if !args.detach {
-        foreground::hold_signals()?;
-        if !args.no_subreaper {
-            foreground::adopt_orphans()?;
-        }
+///
+/// # Examples
+/// ```no_run
+/// use std::path::Path;
+///
+/// use orlop::commands::create::Create;
+/// use orlop::commands::run::run;
+///
+/// let request = Create { id: "web".to_owned(), bundle: "/srv/web".into(), ..Create::default() };
+/// let init = run(&request, Path::new("/run/orlop"))?;
+/// println!("process {} runs the program", init.pid);
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+pub fn run(request: &Create, state_root: &Path) -> Result<Process> {
+    let StartedInit { init, notify, master, .. } = begin(request, state_root, true)?;
+    if let Some(notify) = notify {
+        forward(&notify, init.as_fd(), init.child.pid);
     }
-    let ready = create::make_ready(&args.options, state_root, driver, Gate::Open, args.detach)?;
-    let Ready { creation, notify, relay, mut phases } = ready;
-    let (init, container) = creation.keep(pid_file.as_deref())?;
-    phases.end("save");
-    if let Err(error) = begin(&init, &container) {
-        // The container is kept from here on, so it is deleted as any other.
-        delete::clean_up(&container);
-        pid_file.as_deref().map(pid_file::remove);
-        return Err(error);
+    Ok(Process::new(init.child, master))
+}
+
+/// As [`run`], and waits for the program's end: signals that we get are for the container, and its
+/// terminal is shown on ours.
+///
+/// # In a process of its own
+/// As [`run`]; and the process is there for the container alone, whose signals it holds back.
+///
+/// # Errors
+/// As [`run`].
+pub fn foreground(request: &Create, how: Foreground, state_root: &Path) -> Result<Exit> {
+    foreground::hold_signals()?;
+    if how.adopt_orphans {
+        foreground::adopt_orphans()?;
     }
-    phases.end("program");
-    if args.detach {
-        if let Some(notify) = notify {
-            forward(&notify, init.as_fd(), init.child.pid);
-        }
-        return Ok(0);
-    }
+    let StartedInit { init, container, notify, relay, mut phases, .. } =
+        begin(request, state_root, false)?;
     let forwarding = notify.map(|notify| forward_meanwhile(notify, &init)).transpose()?;
     let exit = foreground::wait(init.as_fd(), relay)?;
     phases.end("life");
-    if !args.keep {
+    if !how.keep {
         delete::clean_up(&container);
         phases.end("remove");
     }
@@ -75,7 +83,33 @@ pub fn run(args: &Run, state_root: &Path, driver: Driver) -> Result<u8> {
         // It ends with the container, or when what was said last has been heard.
         let _ = thread.join();
     }
-    Ok(u8::try_from(exit.shell_code()).unwrap_or(u8::MAX))
+    Ok(exit)
+}
+
+/// A container whose program runs.
+struct StartedInit {
+    init: Init,
+    container: Container,
+    notify: Option<Notify>,
+    relay: Option<Relay>,
+    master: Option<OwnedFd>,
+    phases: Phases,
+}
+
+fn begin(request: &Create, state_root: &Path, detach: bool) -> Result<StartedInit> {
+    let pid_file = create::absolute(request.pid_file.as_deref())?;
+    let ready = create::make_ready(request, state_root, Gate::Open, detach)?;
+    let Ready { creation, notify, relay, master, mut phases } = ready;
+    let (init, container) = creation.keep(pid_file.as_deref())?;
+    phases.end("save");
+    if let Err(error) = start(&init, &container) {
+        // The container is kept from here on, so it is deleted as any other.
+        delete::clean_up(&container);
+        pid_file.as_deref().map(pid_file::remove);
+        return Err(error);
+    }
+    phases.end("program");
+    Ok(StartedInit { init, container, notify, relay, master, phases })
 }
 
 /// Waits for the program's word in a thread of its own: meanwhile signals go to the container, and
@@ -97,7 +131,7 @@ fn forward(notify: &Notify, init: BorrowedFd<'_>, main_pid: i32) {
     }
 }
 
-fn begin(init: &Init, container: &Container) -> Result<()> {
+fn start(init: &Init, container: &Container) -> Result<()> {
     init.go()?;
     // It may be paused from now on.
     let mut watch = Watch::of_one_that_may_be_paused();
@@ -105,5 +139,5 @@ fn begin(init: &Init, container: &Container) -> Result<()> {
         hand_over(&container.saved, (Status::Created, init.child.pid), &listener)
     })?;
     signal::end_waits_no_more(); // from here on they are the program's
-    start::poststart(container)
+    super::start::poststart(container)
 }

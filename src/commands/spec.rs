@@ -3,25 +3,21 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::Args;
 use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
-use super::path_or;
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
 use crate::plan::Host;
 use crate::plan::template::{self, TemplateFacts};
 use crate::sys::fd;
 
-/// Write a config.json to begin with into a bundle.
-#[derive(Debug, Args)]
+/// What `spec` is asked for.
+#[derive(Debug, Default, Clone)]
 pub struct Spec {
-    /// Path to the root of the bundle directory
-    #[arg(short, long, value_name = "DIR", value_parser = path_or("."), default_value = ".")]
+    /// The bundle.
     pub bundle: PathBuf,
-    /// For a container that an ordinary user runs
-    #[arg(long)]
+    /// Whether it is for a container that an ordinary user runs.
     pub rootless: bool,
 }
 

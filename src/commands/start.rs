@@ -8,7 +8,6 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::Args;
 use rustix::io::Errno;
 
 use super::{cgroup_of, delete, hand_over, hook_output, lock, status_of};
@@ -24,14 +23,6 @@ use crate::sync::{FromInit, RuntimeEnd};
 use crate::sys::wait::{self, Bound};
 use crate::sys::{Call, pidfd};
 
-/// Run the program of a created container.
-#[derive(Debug, Args)]
-pub struct Start {
-    /// The container's id
-    #[arg(value_name = "CONTAINER-ID")]
-    pub id: String,
-}
-
 /// How long init may take to end when it has nothing left to do.
 const DEATH: Bound = Bound::Within(Duration::from_secs(10));
 
@@ -40,9 +31,9 @@ const DEATH: Bound = Bound::Within(Duration::from_secs(10));
 /// # Errors
 /// When the container is not `created`; why its program could not be run; a poststart hook's
 /// failure.
-pub fn start(args: &Start, state_root: &Path) -> Result<()> {
+pub fn start(id: &str, state_root: &Path) -> Result<()> {
     let mut phases = Phases::begin();
-    let mut container = lock(state_root, &args.id)?;
+    let mut container = lock(state_root, id)?;
     // A frozen init would take the connection and never answer.
     let cgroup = cgroup_of(&container);
     let frozen = cgroup.frozen()?;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use clap::Args;
 use serde::Serialize;
 
 use super::{open, status_of};
@@ -11,31 +10,32 @@ use crate::container::StateFile;
 use crate::error::Result;
 use crate::state::{Status, VERSION};
 
-/// Show the state of a container.
-#[derive(Debug, Args)]
-pub struct State {
-    /// The container's id
-    #[arg(value_name = "CONTAINER-ID")]
-    pub id: String,
-}
-
-/// The fields that runc prints, in its order.
-#[derive(Debug, Serialize)]
+/// What a container is and does: the fields that runc prints, in its order.
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Shown {
-    oci_version: &'static str,
-    pub(super) id: String,
-    pub(super) pid: i32,
-    pub(super) status: Status,
-    pub(super) bundle: String,
-    rootfs: String,
-    pub(super) created: String,
+pub struct ContainerState {
+    /// The version of the specification.
+    pub oci_version: &'static str,
+    /// Its id.
+    pub id: String,
+    /// Init's pid; 0 of a stopped container.
+    pub pid: i32,
+    /// What it does now.
+    pub status: Status,
+    /// The bundle, absolute.
+    pub bundle: String,
+    /// The root filesystem, absolute.
+    pub rootfs: String,
+    /// When it was created, RFC 3339.
+    pub created: String,
+    /// Those of config.json.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    annotations: BTreeMap<String, String>,
-    pub(super) owner: String,
+    pub annotations: BTreeMap<String, String>,
+    /// The user whose container it is, in what `list` gives; else empty.
+    pub owner: String,
 }
 
-impl Shown {
+impl ContainerState {
     /// Of a container that does `status`. `owner` is empty but in `list`.
     pub(super) fn of(saved: StateFile, status: Status, owner: String) -> Self {
         Self {
@@ -52,14 +52,12 @@ impl Shown {
     }
 }
 
-/// Carries out `state`; gives the text for standard output, without a newline at its end, as runc
-/// does.
+/// What a container is doing.
 ///
 /// # Errors
 /// No such container; errors of looking.
-pub fn state(args: &State, state_root: &Path) -> Result<String> {
-    let container = open(state_root, &args.id)?;
+pub fn state(id: &str, state_root: &Path) -> Result<ContainerState> {
+    let container = open(state_root, id)?;
     let status = status_of(&container)?;
-    let shown = Shown::of(container.saved, status, String::new());
-    Ok(serde_json::to_string_pretty(&shown)?)
+    Ok(ContainerState::of(container.saved, status, String::new()))
 }

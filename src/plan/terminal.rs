@@ -1,18 +1,37 @@
 //! Whether the program has a terminal, and who gets the other side of it.
 //! config.json: process.terminal, process.consoleSize.{height, width}
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Problems;
 use crate::config;
 
-/// What the command line says about terminals.
-#[derive(Debug, Clone, Copy, Default)]
+/// What the caller says about terminals.
+#[derive(Debug, Clone, Copy)]
 pub struct TerminalRequest<'a> {
     /// Whether the runtime ends before the program: `create`, `--detach`.
     pub detach: bool,
-    /// `--console-socket`.
-    pub console_socket: Option<&'a Path>,
+    /// Who is to get the master.
+    pub console: &'a ConsoleTarget,
+}
+
+impl Default for TerminalRequest<'_> {
+    fn default() -> Self {
+        Self { detach: false, console: &ConsoleTarget::Unnamed }
+    }
+}
+
+/// Who is to get the master of the program's terminal: the side that shows what it writes.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub enum ConsoleTarget {
+    /// Nobody is named. Then only a program in the foreground can have a terminal; it is shown on
+    /// ours.
+    #[default]
+    Unnamed,
+    /// The process that listens on this socket (`--console-socket`).
+    Socket(PathBuf),
+    /// The caller of the library, with the result. There is none if the program has no terminal.
+    Returned,
 }
 
 /// The decision.
@@ -31,6 +50,8 @@ pub enum Master {
     Socket(PathBuf),
     /// We ourselves, between the program and our own terminal.
     Runtime,
+    /// Whoever called this library.
+    Caller,
 }
 
 /// Decides, with runc's texts. Without a terminal its size means nothing.
@@ -40,16 +61,17 @@ pub fn decide(
     problems: &mut Problems,
 ) -> Option<TerminalPlan> {
     let process = process?;
-    let master = match (process.terminal, caller.detach, caller.console_socket) {
-        (false, _, None) => return None,
-        (true, false, None) => Master::Runtime,
-        (true, true, Some(path)) => Master::Socket(path.to_owned()),
-        (true, true, None) => {
+    let master = match (process.terminal, caller.detach, caller.console) {
+        (false, _, ConsoleTarget::Unnamed | ConsoleTarget::Returned) => return None,
+        (true, _, ConsoleTarget::Returned) => Master::Caller,
+        (true, false, ConsoleTarget::Unnamed) => Master::Runtime,
+        (true, true, ConsoleTarget::Socket(path)) => Master::Socket(path.clone()),
+        (true, true, ConsoleTarget::Unnamed) => {
             let text = "cannot allocate tty if runc will detach without setting console socket (--console-socket)";
             problems.add("/process/terminal", text);
             return None;
         }
-        (false, _, Some(_)) | (true, false, Some(_)) => {
+        (false, _, ConsoleTarget::Socket(_)) | (true, false, ConsoleTarget::Socket(_)) => {
             let text = "cannot use console socket if runc will not detach or allocate tty (--console-socket)";
             problems.add("/process/terminal", text);
             return None;
@@ -79,9 +101,7 @@ fn size(size: config::ConsoleSize, problems: &mut Problems) -> Option<(u16, u16)
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use super::{Master, TerminalPlan, TerminalRequest, decide};
+    use super::{ConsoleTarget, Master, TerminalPlan, TerminalRequest, decide};
     use crate::config::{ConsoleSize, Process};
     use crate::plan::Problems;
 
@@ -97,21 +117,23 @@ mod tests {
 
     #[test]
     fn somebody_gets_the_master_of_every_terminal() {
-        let socket = Some(Path::new("/run/console"));
-        let with = |terminal, detach, console_socket| {
-            plan(
-                &Process { terminal, ..Process::default() },
-                TerminalRequest { detach, console_socket },
-            )
+        let (nobody, socket) =
+            (&ConsoleTarget::Unnamed, &ConsoleTarget::Socket("/run/console".into()));
+        let with = |terminal, detach, console| {
+            plan(&Process { terminal, ..Process::default() }, TerminalRequest { detach, console })
         };
         let master = |terminal, detach, socket| {
             with(terminal, detach, socket).expect("a plan").map(|plan| plan.master)
         };
-        assert_eq!(master(false, false, None), None);
-        assert_eq!(master(false, true, None), None);
-        assert_eq!(master(true, false, None), Some(Master::Runtime));
+        assert_eq!(master(false, false, nobody), None);
+        assert_eq!(master(false, true, nobody), None);
+        assert_eq!(master(true, false, nobody), Some(Master::Runtime));
+        assert_eq!(master(false, true, &ConsoleTarget::Returned), None);
+        for detach in [false, true] {
+            assert_eq!(master(true, detach, &ConsoleTarget::Returned), Some(Master::Caller));
+        }
         assert_eq!(master(true, true, socket), Some(Master::Socket("/run/console".into())));
-        let nobody = with(true, true, None).expect_err("nobody shows it");
+        let nobody = with(true, true, nobody).expect_err("nobody shows it");
         assert!(
             nobody
                 .contains("cannot allocate tty if runc will detach without setting console socket"),

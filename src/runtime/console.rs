@@ -25,6 +25,8 @@ pub enum Console {
     Socket(OwnedFd),
     /// We, for a terminal of our own; and it, when we have it.
     Runtime(OwnedFd, Option<OwnedFd>),
+    /// Whoever called us; and it, when we have it.
+    Caller(Option<OwnedFd>),
 }
 
 impl Console {
@@ -38,6 +40,7 @@ impl Console {
             Some(Master::Socket(path)) => socket::connect_stream(path)
                 .context("the console socket (--console-socket)")
                 .map(Self::Socket),
+            Some(Master::Caller) => Ok(Self::Caller(None)),
             Some(Master::Runtime) => {
                 own_terminal().at("/process/terminal").map(|own| Self::Runtime(own, None))
             }
@@ -54,7 +57,7 @@ impl Console {
             Self::Nobody => {
                 anyhow::bail!("there is a terminal that nobody asked for (process.terminal)")
             }
-            Self::Runtime(_, taken) => *taken = Some(master),
+            Self::Runtime(_, taken) | Self::Caller(taken) => *taken = Some(master),
             Self::Socket(socket) => {
                 socket::send(&socket, NAME, Some(master.as_fd()))
                     .and_then(|()| socket::shut_down(&socket)) // init has it, too
@@ -69,13 +72,22 @@ impl Console {
     ///
     /// # Errors
     /// Those of changing our terminal.
-    pub fn relay(self) -> Result<Option<Relay>> {
-        match self {
+    pub fn relay(&mut self) -> Result<Option<Relay>> {
+        match std::mem::replace(self, Self::Nobody) {
             Self::Runtime(own, Some(master)) => {
                 Relay::begin(own, master).at("/process/terminal").map(Some)
             }
-            _ => Ok(None),
+            other => {
+                *self = other;
+                Ok(None)
+            }
         }
+    }
+
+    /// The master, if it is the caller's.
+    #[must_use]
+    pub fn into_master(self) -> Option<OwnedFd> {
+        if let Self::Caller(master) = self { master } else { None }
     }
 }
 

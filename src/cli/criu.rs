@@ -1,0 +1,234 @@
+//! `checkpoint` and `restore`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::flags::{console, non_empty, path, path_or};
+use super::{Global, exit_code};
+use crate::commands::checkpoint::{self, CriuOptions, PageServer};
+use crate::commands::restore;
+use crate::commands::run::Foreground;
+use crate::error::{Failure, Result};
+
+/// Save the processes of a container, so that `restore` can bring them back.
+#[derive(Debug, Args)]
+pub struct Checkpoint {
+    /// The flags.
+    #[command(flatten)]
+    options: CriuFlags,
+    /// Directory of images that --pre-dump has made before, seen from that of these
+    #[arg(long, value_name = "DIR", value_parser = path())]
+    parent_path: Option<PathBuf>,
+    /// Let the container go on afterwards
+    #[arg(long)]
+    leave_running: bool,
+    /// Leave out TCP connections that are being made
+    #[arg(long)]
+    tcp_skip_in_flight: bool,
+    /// Give files that have been deleted, but have other names, a name again
+    #[arg(long)]
+    link_remap: bool,
+    /// Write a zero byte to this descriptor when pages can be asked for (--lazy-pages)
+    #[arg(long, value_name = "FD", allow_negative_numbers = true)]
+    status_fd: Option<u32>,
+    /// Where the pages go to, or can be asked for
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = page_server)]
+    page_server: Option<PageServer>,
+    /// Save the memory only, and let the container go on
+    #[arg(long)]
+    pre_dump: bool,
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    id: String,
+}
+
+/// Bring the processes back that `checkpoint` has saved, as a new container.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The flags.
+    #[command(flatten)]
+    options: CriuFlags,
+    /// Path to the root of the bundle directory
+    #[arg(short, long, value_name = "DIR", value_parser = path_or("."), default_value = ".")]
+    bundle: PathBuf,
+    /// Detach from the container's process
+    #[arg(short, long)]
+    detach: bool,
+    /// Write the process id of the container's init to this file
+    #[arg(long, value_name = "FILE", value_parser = path())]
+    pid_file: Option<PathBuf>,
+    /// Send the program's terminal to whoever listens on this socket
+    #[arg(long, value_name = "SOCKET", value_parser = path())]
+    console_socket: Option<PathBuf>,
+    /// Leave orphans of the container's processes to the host
+    #[arg(long)]
+    no_subreaper: bool,
+    /// Refuse what `create` refuses with this flag; criu enters the rootfs by pivot_root(2) all the
+    /// same
+    #[arg(long)]
+    no_pivot: bool,
+    /// Close the TCP connections that were established
+    #[arg(long)]
+    tcp_close: bool,
+    /// Another security profile than the one that was saved
+    #[arg(long, value_name = "TYPE:NAME")]
+    lsm_profile: Option<String>,
+    /// Another SELinux context for mounts than the one that was saved
+    #[arg(long, value_name = "CONTEXT")]
+    lsm_mount_context: Option<String>,
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    id: String,
+}
+
+/// What `checkpoint` and `restore` have in common.
+#[derive(Debug, Args)]
+struct CriuFlags {
+    /// Directory of the images
+    #[arg(long, value_name = "DIR", value_parser = path_or("checkpoint"), default_value = "checkpoint")]
+    image_path: PathBuf,
+    /// Directory of criu's log and work files, if not that of the images
+    #[arg(long, value_name = "DIR", value_parser = path())]
+    work_path: Option<PathBuf>,
+    /// Take established TCP connections along
+    #[arg(long)]
+    tcp_established: bool,
+    /// Allow connected unix sockets whose other end is outside
+    #[arg(long)]
+    ext_unix_sk: bool,
+    /// Allow a terminal that is outside
+    #[arg(long)]
+    shell_job: bool,
+    /// Take file locks along
+    #[arg(long)]
+    file_locks: bool,
+    /// How the cgroups below the container's are treated
+    #[arg(long, value_name = "MODE")]
+    manage_cgroups_mode: Option<CgroupsMode>,
+    /// Leave the configuration of this namespace out: network, of which that is always so
+    #[arg(long, value_name = "NAMESPACE")]
+    empty_ns: Vec<EmptyNamespace>,
+    /// Take pages out of images that are older, or no longer needed
+    #[arg(long)]
+    auto_dedup: bool,
+    /// Bring pages when they are touched
+    #[arg(long)]
+    lazy_pages: bool,
+}
+
+/// What `--manage-cgroups-mode` takes.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CgroupsMode {
+    /// Restore the properties of those that criu makes.
+    Soft,
+    /// Restore all properties.
+    Full,
+    /// None may be there before.
+    Strict,
+    /// Leave them as they are.
+    Ignore,
+}
+
+/// What `--empty-ns` takes.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum EmptyNamespace {
+    /// Devices, addresses, routes, rules.
+    Network,
+}
+
+/// What `--page-server` takes.
+fn page_server(text: &str) -> Result<PageServer, Failure> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(PageServer { address: address.ip().to_string(), port: address.port() });
+    }
+    match text.rsplit_once(':').map(|(address, port)| (address, port.parse())) {
+        Some((address, Ok(port))) if !address.is_empty() && !address.contains(':') => {
+            Ok(PageServer { address: address.to_owned(), port })
+        }
+        _ => {
+            Err(Failure::Usage("Use --page-server ADDRESS:PORT to specify page server".to_owned()))
+        }
+    }
+}
+
+impl CriuFlags {
+    fn options(self) -> CriuOptions {
+        CriuOptions {
+            image_path: self.image_path,
+            work_path: non_empty(self.work_path),
+            tcp_established: self.tcp_established,
+            ext_unix_sk: self.ext_unix_sk,
+            shell_job: self.shell_job,
+            file_locks: self.file_locks,
+            cgroups: self.manage_cgroups_mode.map(|mode| match mode {
+                CgroupsMode::Soft => checkpoint::CgroupsMode::Soft,
+                CgroupsMode::Full => checkpoint::CgroupsMode::Full,
+                CgroupsMode::Strict => checkpoint::CgroupsMode::Strict,
+                CgroupsMode::Ignore => checkpoint::CgroupsMode::Ignore,
+            }),
+            auto_dedup: self.auto_dedup,
+            lazy_pages: self.lazy_pages,
+        }
+    }
+}
+
+impl Checkpoint {
+    /// Carries it out.
+    pub fn run(self, state_root: &Path) -> Result<u8> {
+        let request = checkpoint::Checkpoint {
+            id: self.id,
+            options: self.options.options(),
+            parent_path: non_empty(self.parent_path),
+            leave_running: self.leave_running,
+            tcp_skip_in_flight: self.tcp_skip_in_flight,
+            link_remap: self.link_remap,
+            status_fd: self.status_fd,
+            page_server: self.page_server,
+            pre_dump: self.pre_dump,
+        };
+        checkpoint::checkpoint(&request, state_root)?;
+        Ok(0)
+    }
+}
+
+impl Restore {
+    /// Carries it out.
+    pub fn run(self, global: &Global, state_root: &Path) -> Result<u8> {
+        let request = restore::Restore {
+            id: self.id,
+            options: self.options.options(),
+            bundle: self.bundle,
+            pid_file: non_empty(self.pid_file),
+            console: console(self.console_socket),
+            no_pivot: self.no_pivot,
+            tcp_close: self.tcp_close,
+            lsm_profile: self.lsm_profile,
+            lsm_mount_context: self.lsm_mount_context,
+            cgroup_manager: global.cgroup_manager,
+        };
+        if self.detach {
+            restore::restore(&request, state_root)?;
+            return Ok(0);
+        }
+        let foreground = Foreground { keep: false, adopt_orphans: !self.no_subreaper };
+        restore::foreground(&request, foreground, state_root).map(exit_code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::page_server;
+
+    #[test]
+    fn a_page_server_has_an_address_and_a_port() {
+        let read = |text: &str| page_server(text).ok().map(|server| (server.address, server.port));
+        assert_eq!(read("0.0.0.0:27277"), Some(("0.0.0.0".to_owned(), 27277)));
+        assert_eq!(read("[::1]:7"), Some(("::1".to_owned(), 7)));
+        assert_eq!(read("host:7"), Some(("host".to_owned(), 7)));
+        for bad in ["", "host", ":7", "host:", "host:70000", "::1:7", "host:x"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}
