@@ -4,15 +4,12 @@
 //! process: init
 
 use rustix::io::Errno;
-use rustix::thread::{CapabilitySet, capabilities};
+use rustix::thread::CapabilitySet;
 
 use crate::error::{AtKey, Result};
 use crate::plan::Entry;
-use crate::plan::capabilities::CapabilitySets;
+use crate::plan::capabilities::{self, CapabilitySets};
 use crate::sys::{ids, process};
-
-/// CAP_SYS_ADMIN of capabilities(7).
-const SYS_ADMIN: u64 = 1 << 21;
 
 /// Becomes the user, with the capabilities of the config. Where the seccomp filter can be loaded
 /// only with CAP_SYS_ADMIN (no `noNewPrivileges`), that one is kept until execve(2), which takes
@@ -31,8 +28,11 @@ pub fn become_user(plan: &Entry) -> Result<()> {
         process::set_dumpable(false)?; // where fs.suid_dumpable is not 0
     }
     process::set_keep_caps(false)?;
-    let kept =
-        if plan.seccomp.is_some() && !plan.process.no_new_privileges { SYS_ADMIN } else { 0 };
+    let kept = if plan.seccomp.is_some() && !plan.process.no_new_privileges {
+        capabilities::SYS_ADMIN
+    } else {
+        0
+    };
     set_capabilities(sets, kept).at("/process/capabilities")?;
     if plan.process.no_new_privileges {
         process::set_no_new_privs().at("/process/noNewPrivileges")?;
@@ -52,7 +52,8 @@ fn set_groups(plan: &Entry) -> Result<()> {
 }
 
 fn may_set_groups() -> bool {
-    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SETGID))
+    rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SETGID))
 }
 
 fn drop_bounding(keep: u64) -> Result<()> {

@@ -9,6 +9,9 @@ use super::namespaces::{NamespacesPlan, USER};
 use super::{Host, Problems};
 use crate::config::{self, Text};
 
+/// The bit of CAP_SYS_ADMIN.
+pub const SYS_ADMIN: u64 = 1 << Capability::CAP_SYS_ADMIN as u8;
+
 /// capabilities(7), "Thread capability sets"; bit n is capability n.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct CapabilitySets {

@@ -8,6 +8,7 @@
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use super::capabilities::SYS_ADMIN;
 use super::namespaces::{CloneMethod, PID, TIME, USER};
 use super::{
     Entry, Host, Problems, annotations, id_mappings, locate, namespaces, parse, process, seccomp,
@@ -15,9 +16,6 @@ use super::{
 };
 use crate::config::{self, Text};
 use crate::error::{Failure, Problem, Result};
-
-/// CAP_SYS_ADMIN of capabilities(7).
-const SYS_ADMIN: u64 = 1 << 21;
 
 /// What the command line asks for.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@ use std::path::{Component, Path};
 
 use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, fstat, stat};
 use rustix::io::Errno;
+use rustix::thread::CapabilitySet;
 
 use super::Reports;
 use crate::error::{AtKey, Result};
@@ -15,9 +16,6 @@ use crate::plan::namespaces::MOUNT;
 use crate::plan::process::ProcessPlan;
 use crate::sys::root::Root;
 use crate::sys::{Call, Named, proc, process, small_file};
-
-/// CAP_SYS_RESOURCE of capabilities(7).
-const SYS_RESOURCE: u64 = 1 << 24;
 
 /// A file that may be executed.
 pub fn executable(path: &str) -> Result<(), Call> {
@@ -96,7 +94,8 @@ fn is_out_of_reach(resource: u32, hard: u64) -> bool {
         return true;
     }
     let free = || {
-        let ours = process::permitted().is_ok_and(|capabilities| capabilities & SYS_RESOURCE != 0);
+        let ours = process::permitted()
+            .is_ok_and(|capabilities| capabilities & CapabilitySet::SYS_RESOURCE.bits() != 0);
         ours && !proc::in_user_namespace().unwrap_or(false)
     };
     process::hard_limit(resource).is_some_and(|own| hard > own) && !free()

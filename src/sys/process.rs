@@ -6,26 +6,17 @@ use std::ffi::CStr;
 use nix::sys::signal::{SigHandler, Signal};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::Pid;
-use rustix::thread::CpuSet;
+use rustix::process::{DumpableBehavior, Pid};
+use rustix::thread::{CapabilitySet, CapabilitySets, CpuSet};
 
 use super::{Call, Named, check};
-
-fn prctl(option: libc::c_int, arguments: [libc::c_ulong; 4], name: &str) -> Result<i32, Call> {
-    let [a, b, c, d] = arguments;
-    // SAFETY: only options that take integers, or the address of a NUL-terminated string that
-    // outlives the call.
-    check(unsafe { libc::prctl(option, a, b, c, d) })
-        .map(|value| i32::try_from(value).unwrap_or(0))
-        .named(|| format!("prctl({name})"))
-}
 
 /// The name in `ps`, 15 bytes of it.
 ///
 /// # Errors
 /// The call's.
 pub fn set_name(name: &CStr) -> Result<(), Call> {
-    prctl(libc::PR_SET_NAME, [name.as_ptr() as libc::c_ulong, 0, 0, 0], "PR_SET_NAME").map(|_| ())
+    rustix::thread::set_name(name).named(|| "prctl(PR_SET_NAME)".to_owned())
 }
 
 /// Whether others of our user may trace us and see our descriptors (CVE-2016-9962). Children
@@ -36,7 +27,9 @@ pub fn set_name(name: &CStr) -> Result<(), Call> {
 /// # Errors
 /// The call's.
 pub fn set_dumpable(dumpable: bool) -> Result<(), Call> {
-    prctl(libc::PR_SET_DUMPABLE, [dumpable.into(), 0, 0, 0], "PR_SET_DUMPABLE").map(|_| ())
+    let behavior =
+        if dumpable { DumpableBehavior::Dumpable } else { DumpableBehavior::NotDumpable };
+    rustix::process::set_dumpable_behavior(behavior).named(|| "prctl(PR_SET_DUMPABLE)".to_owned())
 }
 
 /// Carries out `work` while this process is not dumpable, and then makes it what it was before.
@@ -44,7 +37,9 @@ pub fn set_dumpable(dumpable: bool) -> Result<(), Call> {
 /// # Errors
 /// The calls'.
 pub fn while_undumpable<T>(work: impl FnOnce() -> T) -> Result<T, Call> {
-    let dumpable = prctl(libc::PR_GET_DUMPABLE, [0; 4], "PR_GET_DUMPABLE")? == 1;
+    let dumpable = rustix::process::dumpable_behavior()
+        .named(|| "prctl(PR_GET_DUMPABLE)".to_owned())?
+        == DumpableBehavior::Dumpable;
     if dumpable {
         set_dumpable(false)?;
     }
@@ -61,7 +56,8 @@ pub fn while_undumpable<T>(work: impl FnOnce() -> T) -> Result<T, Call> {
 /// # Errors
 /// The call's.
 pub fn adopt_orphans() -> Result<(), Call> {
-    prctl(libc::PR_SET_CHILD_SUBREAPER, [1, 0, 0, 0], "PR_SET_CHILD_SUBREAPER").map(|_| ())
+    rustix::process::set_child_subreaper(Some(Pid::INIT))
+        .named(|| "prctl(PR_SET_CHILD_SUBREAPER)".to_owned())
 }
 
 /// What comes first. Root's processes are never dumpable from here on: all that are forked have a
@@ -104,7 +100,7 @@ pub fn begin() -> Result<(), Call> {
 /// # Errors
 /// The call's.
 pub fn set_no_new_privs() -> Result<(), Call> {
-    prctl(libc::PR_SET_NO_NEW_PRIVS, [1, 0, 0, 0], "PR_SET_NO_NEW_PRIVS").map(|_| ())
+    rustix::thread::set_no_new_privs(true).named(|| "prctl(PR_SET_NO_NEW_PRIVS)".to_owned())
 }
 
 /// Whether permitted capabilities survive leaving user id 0.
@@ -112,7 +108,12 @@ pub fn set_no_new_privs() -> Result<(), Call> {
 /// # Errors
 /// The call's.
 pub fn set_keep_caps(keep: bool) -> Result<(), Call> {
-    prctl(libc::PR_SET_KEEPCAPS, [keep.into(), 0, 0, 0], "PR_SET_KEEPCAPS").map(|_| ())
+    rustix::thread::set_keep_capabilities(keep).named(|| "prctl(PR_SET_KEEPCAPS)".to_owned())
+}
+
+/// The set of the one capability with this number; one that rustix has no name for, too.
+fn set_of(capability: u32) -> CapabilitySet {
+    CapabilitySet::from_bits_retain(1 << capability)
 }
 
 /// Takes a capability out of the bounding set.
@@ -120,7 +121,8 @@ pub fn set_keep_caps(keep: bool) -> Result<(), Call> {
 /// # Errors
 /// The call's.
 pub fn drop_bounding(capability: u32) -> Result<(), Call> {
-    prctl(libc::PR_CAPBSET_DROP, [capability.into(), 0, 0, 0], "PR_CAPBSET_DROP").map(|_| ())
+    rustix::thread::remove_capability_from_bounding_set(set_of(capability))
+        .named(|| "prctl(PR_CAPBSET_DROP)".to_owned())
 }
 
 /// Empties the ambient set.
@@ -128,8 +130,8 @@ pub fn drop_bounding(capability: u32) -> Result<(), Call> {
 /// # Errors
 /// The call's.
 pub fn clear_ambient() -> Result<(), Call> {
-    let arguments = [libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0, 0, 0];
-    prctl(libc::PR_CAP_AMBIENT, arguments, "PR_CAP_AMBIENT_CLEAR_ALL").map(|_| ())
+    rustix::thread::clear_ambient_capability_set()
+        .named(|| "prctl(PR_CAP_AMBIENT_CLEAR_ALL)".to_owned())
 }
 
 /// Puts a capability into the ambient set.
@@ -137,8 +139,8 @@ pub fn clear_ambient() -> Result<(), Call> {
 /// # Errors
 /// The call's; `EPERM` when it is not both permitted and inheritable.
 pub fn raise_ambient(capability: u32) -> Result<(), Call> {
-    let arguments = [libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong, capability.into(), 0, 0];
-    prctl(libc::PR_CAP_AMBIENT, arguments, "PR_CAP_AMBIENT_RAISE").map(|_| ())
+    rustix::thread::configure_capability_in_ambient_set(set_of(capability), true)
+        .named(|| "prctl(PR_CAP_AMBIENT_RAISE)".to_owned())
 }
 
 /// Sets effective, permitted and inheritable at once (capset(2), version 3).
@@ -146,17 +148,13 @@ pub fn raise_ambient(capability: u32) -> Result<(), Call> {
 /// # Errors
 /// The call's; `EPERM` for a permitted capability that we do not have.
 pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<(), Call> {
-    let header = [0x2008_0522_u32, 0];
-    let low = |set: u64| (set & 0xffff_ffff) as u32;
-    let high = |set: u64| (set >> 32) as u32;
-    let data = [
-        [low(effective), low(permitted), low(inheritable)],
-        [high(effective), high(permitted), high(inheritable)],
-    ];
-    // SAFETY: header and data are laid out as version 3 of the interface wants them.
-    check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) })
+    let sets = CapabilitySets {
+        effective: CapabilitySet::from_bits_retain(effective),
+        permitted: CapabilitySet::from_bits_retain(permitted),
+        inheritable: CapabilitySet::from_bits_retain(inheritable),
+    };
+    rustix::thread::set_capabilities(None, sets)
         .named(|| format!("capset({effective:#x}, {permitted:#x}, {inheritable:#x})"))
-        .map(|_| ())
 }
 
 /// The permitted set of this process (capget(2), version 3).
@@ -164,12 +162,8 @@ pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<(), Ca
 /// # Errors
 /// The call's.
 pub fn permitted() -> Result<u64, Call> {
-    let header = [0x2008_0522_u32, 0];
-    let mut data = [[0_u32; 3]; 2];
-    // SAFETY: header and data are laid out as version 3 of the interface wants them.
-    check(unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr()) })
-        .named(|| "capget()".to_owned())?;
-    Ok(u64::from(data[0][1]) | u64::from(data[1][1]) << 32)
+    let sets = rustix::thread::capabilities(None).named(|| "capget()".to_owned())?;
+    Ok(sets.permitted.bits())
 }
 
 /// Joins a new session keyring of this name and returns its serial number (keyctl(2)).
@@ -212,10 +206,7 @@ pub fn set_personality(domain: u64) -> Result<(), Call> {
 /// # Errors
 /// The call's.
 pub fn set_domain_name(name: &str) -> Result<(), Call> {
-    // SAFETY: the address and the length of a string that outlives the call.
-    check(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) })
-        .named(|| format!("setdomainname({name:?})"))
-        .map(|_| ())
+    rustix::system::setdomainname(name.as_bytes()).named(|| format!("setdomainname({name:?})"))
 }
 
 /// prlimit(2) on another process or, with pid 0, on ourselves.
