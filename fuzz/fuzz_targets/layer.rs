@@ -8,10 +8,12 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use libfuzzer_sys::fuzz_target;
 use orlop_image::bundle::remove_tree;
-use orlop_image::rootfs::{Allowance, Applier, Limits, Owners, Tree};
+use orlop_image::budget::Budget;
+use orlop_image::rootfs::{Applier, Owners, Tree};
 
 const BLOCK: usize = 512;
 
@@ -29,8 +31,9 @@ fuzz_target!(|bytes: &[u8]| {
     fs::write(&victim, "untouched").unwrap();
     let before = status(&victim);
     let owners = if owners % 2 == 0 { Owners::Set } else { Owners::Recorded };
-    let allowance = Allowance::new(Limits { bytes: u64::MAX, entries: 1000 });
-    let mut applier = Applier::new(Tree::open(&root).unwrap(), owners, false, allowance);
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let budget = Budget::new(u64::MAX, 1000, &STOP);
+    let mut applier = Applier::new(Tree::open(&root).unwrap(), owners, false, &budget);
     let applied = applier.apply(&mut &lower[..]).and_then(|()| applier.apply(&mut &upper[..]));
     if let Err(error) = applied {
         assert!(!format!("{error:#}").is_empty());

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use libfuzzer_sys::fuzz_target;
 use oci_spec::image::{ImageConfiguration, MediaType};
 use orlop_image::annotation::is_descriptive;
-use orlop_image::convert::{Wishes, convert};
-use orlop_image::copy::convert as docker;
+use orlop_image::convert::{Overrides, convert};
+use orlop_image::copy::to_oci as docker;
 use orlop_image::document::{self, Document, media_types};
 use orlop_image::platform::Platform;
 use orlop_image::rootfs::Tree;
@@ -57,7 +57,7 @@ fn a_config(bytes: &[u8]) {
     let template =
         json!({"process": process, "root": {}, "mounts": [], "linux": {"namespaces": []}});
     let template = serde_json::from_value(template).unwrap();
-    if let Ok(made) = convert(template, &config, &Wishes::default(), &root) {
+    if let Ok(made) = convert(template, &config, &Overrides::default(), &root) {
         assert!(
             !made.process.cwd.is_empty() && made.annotations.keys().all(|key| is_descriptive(key))
         );

@@ -1,37 +1,38 @@
-//! Bundles: a directory that is made beside its place and gets its name when it is whole.
+//! Makes bundles. A bundle is made under a temporary name and renamed when it is complete.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{CWD, Mode, RenameFlags};
 use rustix::io::Errno;
 use rustix::process::umask;
 
+use crate::budget::Budget;
 use crate::config::ContainerConfig;
 use crate::image::Image;
-use crate::layer::{self, Budget, Layer};
+use crate::layer;
 use crate::layout::Layout;
-use crate::rootfs::{self, Allowance, Applier, Limits, Owners, Tree};
+use crate::rootfs::{self, Applier, Owners, Tree};
 
-/// A directory under a name of its own, beside the one that it shall have. Dropped, it is removed.
+/// A directory that has a temporary name beside its final one. Dropped without
+/// [`PendingDirectory::keep`], it is removed.
 #[derive(Debug)]
-pub struct Draft {
+pub struct PendingDirectory {
     path: PathBuf,
     destination: PathBuf,
     kept: bool,
 }
 
-impl Draft {
-    /// Begins a directory that shall be `destination`, which nobody but us can enter: there are
-    /// setuid programs of strangers in it.
+impl PendingDirectory {
+    /// Creates the temporary directory for `destination`. Only we can enter it: setuid programs of
+    /// an untrusted image are in it.
     ///
     /// # Errors
-    /// `destination` is there; its directory is not, or cannot be written to.
+    /// `destination` exists; its parent does not exist or is not writable.
     pub fn new(destination: &Path) -> Result<Self> {
         if destination.symlink_metadata().is_ok() {
             bail!("{} exists", destination.display());
@@ -48,8 +49,8 @@ impl Draft {
         Ok(draft)
     }
 
-    /// Removes a draft of `destination` that a process has left which had our number. Nobody else
-    /// may be at work on it.
+    /// Removes a temporary directory of `destination` that a killed process with the same id has
+    /// left. No other process may use it.
     ///
     /// # Errors
     /// It cannot be removed.
@@ -61,23 +62,23 @@ impl Draft {
     fn hidden(destination: &Path) -> Result<PathBuf> {
         let name = destination
             .file_name()
-            .with_context(|| format!("{destination:?} is no name for a directory"))?;
+            .with_context(|| format!("{destination:?} is not the name of a directory"))?;
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);
         hidden.push(format!(".{}", std::process::id()));
         Ok(destination.with_file_name(hidden))
     }
 
-    /// Where it is for now.
+    /// The temporary path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Gives it its name.
+    /// Renames it to its final name.
     ///
     /// # Errors
-    /// Somebody else has taken the name.
+    /// The name has been taken meanwhile.
     pub fn keep(mut self) -> Result<()> {
         match rustix::fs::renameat_with(
             CWD,
@@ -97,16 +98,16 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
+impl Drop for PendingDirectory {
     fn drop(&mut self) {
         if !self.kept {
-            // There is nobody to tell; an error is already on its way.
+            // The error that has caused this is reported, not this one.
             let _ = remove_tree(&self.path);
         }
     }
 }
 
-/// Removes a directory of the host with all that is in it, however deep.
+/// Removes a directory with all that is in it, at any depth.
 ///
 /// # Errors
 /// The failed call's.
@@ -119,63 +120,46 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How an image is unpacked.
-#[derive(Debug, Clone, Copy)]
-pub struct Unpacking {
-    /// What becomes of the owners.
-    pub owners: Owners,
-    /// How much is too much.
-    pub limits: Limits,
-    /// Set when it is to end with an error.
-    pub stop: &'static AtomicBool,
-}
-
-impl Unpacking {
-    /// What all layers together may take.
-    #[must_use]
-    pub fn budget(&self) -> Budget<'static> {
-        Budget::new(self.limits.bytes, self.stop)
-    }
-}
-
-/// As long as this lives, directories that nobody describes get the mode that is asked for: the one
-/// who unpacks may want his own files for himself, but users of the image must get in. One thread
-/// makes all of them.
+/// Sets the umask 022 until it is dropped. Directories that no entry of a layer describes get their
+/// mode by it: with a stricter umask of the caller, users of the image could not enter them. Only
+/// one thread makes directories.
 #[derive(Debug)]
-pub struct UsualUmask(Mode);
+pub struct DefaultUmask(Mode);
 
-impl UsualUmask {
-    /// Sets it.
+impl DefaultUmask {
+    /// Sets the umask.
     #[must_use]
     pub fn set() -> Self {
         Self(umask(Mode::WGRP | Mode::WOTH))
     }
 }
 
-impl Drop for UsualUmask {
+impl Drop for DefaultUmask {
     fn drop(&mut self) {
         umask(self.0);
     }
 }
 
-/// Applies all layers of an image to the new directory `path`, and gives its tree.
+/// Makes the directory `path` and applies all layers of an image to it.
 ///
 /// # Errors
-/// See [`layer::read`] and [`Applier::apply`].
-pub fn make_rootfs(layout: &Layout, image: &Image, path: &Path, how: Unpacking) -> Result<Tree> {
-    let _umask = UsualUmask::set();
+/// Those of [`layer::read`] and [`Applier::apply`].
+pub fn make_rootfs(
+    layout: &Layout,
+    image: &Image,
+    path: &Path,
+    owners: Owners,
+    budget: &Budget,
+) -> Result<Tree> {
+    let _umask = DefaultUmask::set();
     DirBuilder::new()
         .mode(0o755)
         .create(path)
         .with_context(|| format!("making {}", path.display()))?;
-    let mut applier =
-        Applier::new(Tree::open(path)?, how.owners, false, Allowance::new(how.limits));
-    let mut budget = how.budget();
-    for (descriptor, diff_id) in &image.layers {
-        let blob = layout.open_blob(descriptor)?;
-        layer::read(blob, &Layer { descriptor, diff_id }, &mut budget, |content| {
-            applier.apply(content)
-        })?;
+    let mut applier = Applier::new(Tree::open(path)?, owners, false, budget);
+    for layer in &image.layers {
+        let blob = layout.open_blob(&layer.descriptor)?;
+        layer::read(blob, layer, budget, |content| applier.apply(content))?;
     }
     Ok(applier.into_tree())
 }

@@ -1,14 +1,15 @@
-//! How a layer or an archive is compressed: what its media type says, or its first bytes show.
+//! The compression of a layer or archive: named by its media type, or detected from its first
+//! bytes.
 
 use std::io::{self, Read};
 
 use anyhow::{Result, bail};
 use oci_spec::image::MediaType;
 
-/// How something is compressed.
+/// A compression format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all.
+    /// Not compressed.
     None,
     /// gzip (RFC 1952)
     Gzip,
@@ -17,11 +18,11 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// What the media type of a layer says (media-types.md; Docker's schema 2 beside it).
+    /// The compression that the media type of a layer names (media-types.md; Docker's schema 2).
     ///
     /// # Errors
-    /// It is not one of a layer that we can read.
-    pub fn of(media_type: &MediaType) -> Result<Self> {
+    /// The media type is not one of a layer, or not a supported one.
+    pub fn of_media_type(media_type: &MediaType) -> Result<Self> {
         match media_type.as_ref() {
             "application/vnd.oci.image.layer.v1.tar"
             | "application/vnd.oci.image.layer.nondistributable.v1.tar"
@@ -37,9 +38,9 @@ impl Compression {
         }
     }
 
-    /// Looks at the first bytes.
+    /// Detects the format from the first bytes.
     #[must_use]
-    pub fn seen_in(beginning: &[u8]) -> Self {
+    pub fn detect(beginning: &[u8]) -> Self {
         match beginning {
             [0x1f, 0x8b, ..] => Self::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
@@ -47,10 +48,10 @@ impl Compression {
         }
     }
 
-    /// What was compressed.
+    /// A reader of the uncompressed content.
     ///
     /// # Errors
-    /// There is no memory for it.
+    /// There is no memory for the decoder.
     pub fn reader<'a>(self, from: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
         Ok(match self {
             Self::None => Box::new(from),

@@ -1,5 +1,5 @@
-//! A container's config.json, as far as an image or a flag has a say in it. What `orlop spec`
-//! writes besides is kept as it is.
+//! The config.json of a container: the keys that an image or a flag changes. All other keys of
+//! `orlop spec` are kept.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,16 @@ use serde_json::{Map, Value};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ContainerConfig {
     /// `process`
-    pub process: Process,
+    pub process: ContainerProcess,
     /// `root`
-    pub root: Root,
+    pub root: ContainerRoot,
     /// `hostname`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
-    /// `mounts`, in order.
-    pub mounts: Vec<Mount>,
+    /// `mounts`
+    pub mounts: Vec<ContainerMount>,
     /// `linux`
-    pub linux: Linux,
+    pub linux: ContainerLinux,
     /// `annotations`
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
@@ -28,14 +28,14 @@ pub struct ContainerConfig {
     pub rest: Map<String, Value>,
 }
 
-/// The program.
+/// `process` of config.json.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Process {
+pub struct ContainerProcess {
     /// `terminal`
     #[serde(default)]
     pub terminal: bool,
     /// `user`
-    pub user: ProcessUser,
+    pub user: ContainerUser,
     /// `args`
     pub args: Vec<String>,
     /// `env`
@@ -51,9 +51,9 @@ pub struct Process {
     pub rest: Map<String, Value>,
 }
 
-/// Whom the program runs as.
+/// `process.user` of config.json.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ProcessUser {
+pub struct ContainerUser {
     /// `uid`
     pub uid: u32,
     /// `gid`
@@ -66,9 +66,9 @@ pub struct ProcessUser {
     pub rest: Map<String, Value>,
 }
 
-/// The root filesystem.
+/// `root` of config.json.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Root {
+pub struct ContainerRoot {
     /// `readonly`
     #[serde(default)]
     pub readonly: bool,
@@ -77,9 +77,9 @@ pub struct Root {
     pub rest: Map<String, Value>,
 }
 
-/// One of the mounts.
+/// An entry of `mounts` of config.json.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Mount {
+pub struct ContainerMount {
     /// `destination`
     pub destination: String,
     /// `type`
@@ -96,8 +96,8 @@ pub struct Mount {
     pub rest: Map<String, Value>,
 }
 
-impl Mount {
-    /// A mount of this type with these options.
+impl ContainerMount {
+    /// A mount with these values.
     #[must_use]
     pub fn new(destination: &str, kind: &str, source: &str, options: Vec<String>) -> Self {
         let destination = destination.to_owned();
@@ -111,19 +111,19 @@ impl Mount {
     }
 }
 
-/// What is Linux's own.
+/// `linux` of config.json.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Linux {
+pub struct ContainerLinux {
     /// `namespaces`
-    pub namespaces: Vec<Namespace>,
+    pub namespaces: Vec<ContainerNamespace>,
     /// All other keys.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
 }
 
-/// One of the namespaces.
+/// An entry of `linux.namespaces` of config.json.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Namespace {
+pub struct ContainerNamespace {
     /// `type`
     #[serde(rename = "type")]
     pub kind: String,
@@ -140,17 +140,20 @@ mod tests {
 
     /// Keys of other versions of the specification are not lost.
     #[test]
-    fn what_is_not_known_is_kept() {
+    fn unknown_keys_are_kept() {
         let document = json!({
             "ociVersion": "1.3.0",
             "process": {
-                "terminal": true, "user": {"uid": 1, "gid": 2, "umask": 18}, "args": ["sh"], "env": [], "cwd": "/",
-                "capabilities": {"bounding": ["CAP_KILL"]}, "rlimits": [{"type": "RLIMIT_CORE", "hard": 1, "soft": 1}],
+                "terminal": true, "user": {"uid": 1, "gid": 2, "umask": 18}, "args": ["sh"],
+                "env": [], "cwd": "/", "capabilities": {"bounding": ["CAP_KILL"]},
+                "rlimits": [{"type": "RLIMIT_CORE", "hard": 1, "soft": 1}],
             },
             "root": {"path": "rootfs", "readonly": true},
             "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"},
-                {"destination": "/x", "options": ["bind"], "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}],
-            "linux": {"namespaces": [{"type": "network", "path": "/x"}], "maskedPaths": ["/proc/acpi"]},
+                {"destination": "/x", "options": ["bind"],
+                 "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}],
+            "linux": {"namespaces": [{"type": "network", "path": "/x"}],
+                "maskedPaths": ["/proc/acpi"]},
             "vm": {"x": 1},
         });
         let config: ContainerConfig = serde_json::from_value(document.clone()).unwrap();

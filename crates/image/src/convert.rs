@@ -1,8 +1,8 @@
-//! From an image's configuration to a container's: [conversion.md] of image-spec.
+//! Converts the configuration of an image to that of a container: [conversion.md] of image-spec.
 //!
-//! What the image does not say is as `orlop spec` has it, with two exceptions, without which few
-//! images would work: the root filesystem can be written to, and the capabilities are those that
-//! container engines give, for which images are made.
+//! Values that the image does not set are those of `orlop spec`, except two, since most images need
+//! them: the root filesystem is writable, and the capabilities are those that container engines
+//! give.
 //!
 //! [conversion.md]: https://github.com/opencontainers/image-spec/blob/v1.1.1/conversion.md
 
@@ -12,11 +12,12 @@ use anyhow::Result;
 use oci_spec::image::{Config, ImageConfiguration};
 
 use crate::annotation;
-use crate::config::{ContainerConfig, Mount};
+use crate::config::{ContainerConfig, ContainerMount};
 use crate::rootfs::Tree;
 use crate::users;
 
-/// What Podman gives; Docker gives three more, which newer kernels or few programs need.
+/// The default capabilities of Podman. Docker has three more, which newer kernels do not need or
+/// few programs use.
 const CAPABILITIES: [&str; 11] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -31,43 +32,42 @@ const CAPABILITIES: [&str; 11] = [
     "CAP_SYS_CHROOT",
 ];
 
-/// What the user says, which the specification lets override the image.
+/// Values of flags. They override those of the image, as the specification allows.
 #[derive(Debug, Clone, Default)]
-pub struct Wishes {
-    /// Instead of the image's; its `Cmd` does not count then.
+pub struct Overrides {
+    /// Replaces `Entrypoint`. `Cmd` of the image is then not used.
     pub entrypoint: Option<Vec<String>>,
-    /// Instead of the image's `Cmd`.
+    /// Replaces `Cmd`.
     pub args: Option<Vec<String>>,
-    /// `NAME=value`, or `NAME` for the value that it has here.
+    /// `NAME=value`, or `NAME` for the value in our environment.
     pub env: Vec<String>,
-    /// Instead of the image's `User`.
+    /// Replaces `User`.
     pub user: Option<String>,
-    /// Instead of the image's `WorkingDir`.
+    /// Replaces `WorkingDir`.
     pub cwd: Option<String>,
 }
 
-/// Makes `config`, which is what `orlop spec` writes, the configuration of a container of the
-/// image.
+/// Changes `config`, the output of `orlop spec`, to the configuration of a container of the image.
 ///
 /// # Errors
-/// A user or group that the image does not have.
+/// The image does not have the user or group.
 pub fn convert(
     mut config: ContainerConfig,
     image: &ImageConfiguration,
-    wishes: &Wishes,
+    overrides: &Overrides,
     rootfs: &Tree,
 ) -> Result<ContainerConfig> {
     let none = Config::default();
     let of_image = image.config().as_ref().unwrap_or(&none);
     let process = &mut config.process;
-    let args = args(of_image, wishes);
+    let args = args(of_image, overrides);
     if !args.is_empty() {
         process.args = args;
     }
-    process.env = env(&process.env, of_image, wishes);
-    let cwd = wishes.cwd.as_deref().or(of_image.working_dir().as_deref()).unwrap_or("");
+    process.env = env(&process.env, of_image, overrides);
+    let cwd = overrides.cwd.as_deref().or(of_image.working_dir().as_deref()).unwrap_or("");
     process.cwd = if cwd.is_empty() { "/".to_owned() } else { cwd.to_owned() };
-    let user = wishes.user.as_deref().or(of_image.user().as_deref()).unwrap_or("");
+    let user = overrides.user.as_deref().or(of_image.user().as_deref()).unwrap_or("");
     if !user.is_empty() {
         let user = users::find(user, rootfs)?;
         (process.user.uid, process.user.gid) = (user.uid, user.gid);
@@ -91,10 +91,10 @@ pub fn convert(
     Ok(config)
 }
 
-fn args(image: &Config, wishes: &Wishes) -> Vec<String> {
+fn args(image: &Config, overrides: &Overrides) -> Vec<String> {
     let mut args =
-        wishes.entrypoint.clone().or_else(|| image.entrypoint().clone()).unwrap_or_default();
-    match (&wishes.args, &wishes.entrypoint) {
+        overrides.entrypoint.clone().or_else(|| image.entrypoint().clone()).unwrap_or_default();
+    match (&overrides.args, &overrides.entrypoint) {
         (Some(ours), _) => args.extend(ours.iter().cloned()),
         (None, Some(_)) => {}
         (None, None) => args.extend(image.cmd().iter().flatten().cloned()),
@@ -102,20 +102,21 @@ fn args(image: &Config, wishes: &Wishes) -> Vec<String> {
     args
 }
 
-/// The image's variables, and of ours those that it does not set.
-fn env(template: &[String], image: &Config, wishes: &Wishes) -> Vec<String> {
+/// The variables of the image, those of the template that the image does not set, and those of the
+/// flags.
+fn env(template: &[String], image: &Config, overrides: &Overrides) -> Vec<String> {
     let mut env: Vec<String> = image.env().clone().unwrap_or_default();
     for variable in template {
         if !env.iter().any(|other| name(other) == name(variable)) {
             env.push(variable.clone());
         }
     }
-    for wish in &wishes.env {
-        env.retain(|other| name(other) != name(wish));
-        if wish.contains('=') {
-            env.push(wish.clone());
-        } else if let Ok(value) = std::env::var(wish) {
-            env.push(format!("{wish}={value}"));
+    for variable in &overrides.env {
+        env.retain(|other| name(other) != name(variable));
+        if variable.contains('=') {
+            env.push(variable.clone());
+        } else if let Ok(value) = std::env::var(variable) {
+            env.push(format!("{variable}={value}"));
         }
     }
     env
@@ -125,7 +126,8 @@ fn name(variable: &str) -> &str {
     variable.split('=').next().unwrap_or(variable)
 }
 
-/// The implicit annotations, and instead of them those labels of the image that only describe it.
+/// The annotations: those that conversion.md names ("implicit"), and the labels of the image that
+/// only describe it. A label replaces an implicit annotation.
 fn annotations(image: &ImageConfiguration, config: &Config) -> BTreeMap<String, String> {
     let features = image.os_features().as_ref().map(|features| features.join(","));
     let mut ports: Vec<&str> =
@@ -150,13 +152,12 @@ fn annotations(image: &ImageConfiguration, config: &Config) -> BTreeMap<String, 
     implicit.chain(labels.into_iter().filter(|(key, _)| annotation::is_descriptive(key))).collect()
 }
 
-/// A place for data that are the container's own: in memory, with what the image has there in it at
-/// first, and whose it is there.
-fn volume(destination: &str, owner: Option<(u32, u32)>) -> Mount {
+/// A volume: a tmpfs that begins as a copy of the directory in the image, with the same owner.
+fn volume(destination: &str, owner: Option<(u32, u32)>) -> ContainerMount {
     let mut options = ["nosuid", "nodev", "tmpcopyup"].map(str::to_owned).to_vec();
-    // What root owns is root's without a word.
+    // Without an option the owner is root.
     let (uid, gid) = owner.unwrap_or_default();
     options.extend((uid != 0).then(|| format!("uid={uid}")));
     options.extend((gid != 0).then(|| format!("gid={gid}")));
-    Mount::new(destination, "tmpfs", "tmpfs", options)
+    ContainerMount::new(destination, "tmpfs", "tmpfs", options)
 }

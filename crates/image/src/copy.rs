@@ -1,15 +1,15 @@
-//! Copying an image from anywhere to anywhere.
+//! Copies an image between registries, layouts and archives.
 //!
-//! First all manifests and indexes are read, which says which blobs there are: whatever is wrong
-//! with them is said before anything is written (`plan`). Then the blobs go over, several at a
-//! time, those that are there already not at all. Then the manifests, those that others refer to
-//! first, and at last the name. So whoever looks at the destination in between sees the old image
-//! or the new one.
+//! 1. `plan` reads all manifests and indexes, which name the blobs. Errors in them are found before
+//!    anything is written.
+//! 2. `transfer` copies the blobs, several at the same time, except those that the destination has.
+//! 3. The manifests are written, each after those that it refers to, and then the name. So a reader
+//!    of the destination sees either the old image or the new one.
 
-pub mod convert;
+mod destination;
 mod plan;
 mod source;
-mod target;
+pub mod to_oci;
 mod transfer;
 
 use std::pin::pin;
@@ -21,61 +21,61 @@ use anyhow::{Context, Result, bail, ensure};
 use futures_util::future::{Either, select};
 use oci_spec::image::Descriptor;
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::budget::Budget;
+use crate::image_archive::writer::ArchiveWriter;
 use crate::interrupt;
-use crate::layer::Budget;
-use crate::layout::{Fresh, Layout};
-use crate::packed::staged::Staged;
+use crate::layout::{CreatedDirectories, Layout};
 use crate::platform::Platform;
 use crate::progress::Progress;
-use crate::reference::{Local, Reference, Remote};
+use crate::reference::{PathFormat, PathReference, Reference, RegistryReference};
 use crate::registry::Connection;
 
+use destination::ImageDestination;
+pub(crate) use destination::spool_directory;
 pub(crate) use plan::check_platform;
-pub use source::Source;
-use target::Target;
-pub(crate) use target::spool_directory;
+pub use source::ImageSource;
+use transfer::BlobCopy;
 
-/// How many bytes may come of what is compressed, unless somebody says otherwise.
+/// How many bytes a compressed archive may have when decompressed, by default.
 pub const MAX_SIZE: u64 = 64 << 30;
 
-/// How to copy.
+/// The options of a copy.
 #[derive(Debug, Clone)]
-pub struct Options {
-    /// How to speak to the source's registry.
+pub struct CopyOptions {
+    /// The connection to the source's registry.
     pub source: Connection,
-    /// How to speak to the destination's.
+    /// The connection to the destination's registry.
     pub destination: Connection,
-    /// Which image of several: that of a platform, or all. Without a wish, that of the host.
+    /// Which image of an index.
     pub selection: Selection,
-    /// How many blobs at a time.
+    /// How many blobs are copied at the same time.
     pub jobs: usize,
-    /// From how many bytes on a blob is uploaded in chunks, of that size; 0 for never.
+    /// A blob with more bytes is uploaded in chunks of this size; 0 for never.
     pub chunk: u64,
-    /// Another repository of the destination's registry that may have some of the blobs.
+    /// Another repository of the destination's registry, to mount blobs from.
     pub mount_from: Option<String>,
     /// How many bytes may come of a compressed archive, and of the layers of one that has them
     /// uncompressed.
     pub max_size: u64,
-    /// How to tell what goes on.
+    /// How progress is shown.
     pub progress: Progress,
 }
 
 /// Which image of an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
-    /// The one for the host. An image for one platform alone is taken whatever it is for.
+    /// The one for the host. An image that is not in an index is copied whatever its platform is.
     Host,
-    /// The one for a platform, and no other.
+    /// The one for this platform; the platform of an image that is not in an index is checked too.
     Platform(Platform),
-    /// All of them, and the index.
+    /// All of them, with the index.
     All,
 }
 
-impl Default for Options {
+impl Default for CopyOptions {
     fn default() -> Self {
         Self {
             source: Connection::default(),
@@ -90,96 +90,92 @@ impl Default for Options {
     }
 }
 
-/// Copies an image into a layout, under no name. Returns the descriptor of its manifest, or of the
+/// Copies an image into a layout, without a name. Returns the descriptor of its manifest, or of the
 /// index of all.
 ///
 /// # Errors
-/// Anything about the source that is not right; the layout cannot be written.
-pub fn copy(source: &Reference, destination: &Layout, options: &Options) -> Result<Descriptor> {
-    finish(async {
-        let source = Source::open(source, &options.source, options.max_size).await?;
-        run(source, Target::Layout(destination.clone()), options).await
+/// The source is missing, wrong or incomplete; the layout cannot be written.
+pub fn copy(source: &Reference, destination: &Layout, options: &CopyOptions) -> Result<Descriptor> {
+    block_on(async {
+        let source = ImageSource::open(source, &options.source, options.max_size).await?;
+        run(source, ImageDestination::Layout(destination.clone()), options).await
     })
 }
 
-/// Copies an image to where another reference says, under the name that it says.
+/// Copies an image to another reference, with the name in that reference.
 ///
 /// # Errors
-/// Anything about the source that is not right; the destination refuses or cannot be written.
+/// The source is missing, wrong or incomplete; the destination refuses the image or cannot be
+/// written.
 pub fn copy_to(
     source: &Reference,
     destination: &Reference,
-    options: &Options,
+    options: &CopyOptions,
 ) -> Result<Descriptor> {
-    let prepared = Destination::prepare(destination, source)?;
-    let copied = finish(async {
-        let source = Source::open(source, &options.source, options.max_size).await?;
-        let target = prepared.target(&source, options).await?;
-        run(source, target, options).await
+    let prepared = PreparedDestination::prepare(destination, source)?;
+    let copied = block_on(async {
+        let source = ImageSource::open(source, &options.source, options.max_size).await?;
+        let destination = prepared.open(&source, options).await?;
+        run(source, destination, options).await
     });
     let copied = copied.inspect_err(|_| prepared.abandon())?;
     prepared.complete(&copied, options)?;
     Ok(copied)
 }
 
-/// Where a copy goes to, made ready for it.
-enum Destination<'a> {
-    /// With a directory for what comes from another registry.
-    Registry(&'a Remote, Option<TempDir>),
-    /// With what is to be removed if it fails.
-    Layout(&'a Local, Option<Fresh<'a>>),
-    OciArchive(&'a Local, Staged),
-    DockerArchive(&'a Local, Staged),
+/// The destination of a copy, with its temporary directory.
+enum PreparedDestination<'a> {
+    /// With a directory for the blobs, if they come from a registry as well.
+    Registry(&'a RegistryReference, Option<TempDir>),
+    /// With the directories to remove if the copy fails.
+    Layout(&'a PathReference, Option<CreatedDirectories<'a>>),
+    OciArchive(&'a PathReference, ArchiveWriter),
+    DockerArchive(&'a PathReference, ArchiveWriter),
 }
 
-impl<'a> Destination<'a> {
+impl<'a> PreparedDestination<'a> {
     fn prepare(reference: &'a Reference, source: &Reference) -> Result<Self> {
-        let named = |local: &Local| -> Result<()> {
-            ensure!(local.digest.is_none(), "{reference}: a destination has a name, not a digest");
-            Ok(())
-        };
-        match reference {
+        let local = match reference {
             Reference::Registry(remote) => {
                 let directory = || {
                     tempfile::Builder::new().prefix("orlop-image-").tempdir_in(spool_directory())
                 };
                 let spool = matches!(source, Reference::Registry(_)).then(directory).transpose();
-                Ok(Self::Registry(remote, spool.context("making a temporary directory")?))
+                return Ok(Self::Registry(remote, spool.context("making a temporary directory")?));
             }
-            Reference::Layout(local) => {
-                named(local)?;
-                Ok(Self::Layout(local, Fresh::of(&local.path)?))
+            Reference::Path(local) => local,
+        };
+        ensure!(local.digest.is_none(), "{reference}: a destination has a name, not a digest");
+        Ok(match local.format {
+            PathFormat::Layout => Self::Layout(local, CreatedDirectories::of(&local.path)?),
+            PathFormat::OciArchive => Self::OciArchive(local, ArchiveWriter::begin(&local.path)?),
+            PathFormat::DockerArchive => {
+                Self::DockerArchive(local, ArchiveWriter::begin(&local.path)?)
             }
-            Reference::OciArchive(local) => {
-                named(local)?;
-                Ok(Self::OciArchive(local, Staged::begin(&local.path)?))
-            }
-            Reference::DockerArchive(local) => {
-                named(local)?;
-                Ok(Self::DockerArchive(local, Staged::begin(&local.path)?))
-            }
-        }
+        })
     }
 
-    /// Where the blobs are written to.
-    async fn target(&self, source: &Source, options: &Options) -> Result<Target> {
+    /// Opens it for writing.
+    async fn open(&self, source: &ImageSource, options: &CopyOptions) -> Result<ImageDestination> {
         match self {
             Self::Registry(remote, spool) => {
                 let spool = spool
                     .as_ref()
                     .map(|directory| Layout::open_or_create(directory.path()))
                     .transpose()?;
-                Target::registry(remote, source, options, spool).await
+                ImageDestination::registry(remote, source, options, spool).await
             }
-            Self::Layout(local, _) => Ok(Target::Layout(Layout::open_or_create(&local.path)?)),
+            Self::Layout(local, _) => {
+                Ok(ImageDestination::Layout(Layout::open_or_create(&local.path)?))
+            }
             Self::OciArchive(_, staged) | Self::DockerArchive(_, staged) => {
-                Ok(Target::Layout(staged.layout().clone()))
+                Ok(ImageDestination::Layout(staged.layout().clone()))
             }
         }
     }
 
-    /// Gives what has been copied its name.
-    fn complete(self, copied: &Descriptor, options: &Options) -> Result<()> {
+    /// Gives the copied image its name.
+    fn complete(self, copied: &Descriptor, options: &CopyOptions) -> Result<()> {
         match self {
             Self::Registry(..) => Ok(()),
             Self::Layout(local, _) => Layout::open(&local.path)?.tag(copied, local.tag.as_deref()),
@@ -187,30 +183,30 @@ impl<'a> Destination<'a> {
             Self::DockerArchive(local, staged) => staged.finish_docker(
                 copied,
                 local,
-                Budget::new(options.max_size, interrupt::watch()?),
+                &Budget::of_bytes(options.max_size, interrupt::watch()?),
             ),
         }
     }
 
-    /// After a failure: a layout that was not there before is gone again, as the others are by
-    /// themselves.
+    /// Removes a layout that did not exist before the copy. The other kinds are removed when they
+    /// are dropped.
     fn abandon(&self) {
-        if let Self::Layout(_, Some(fresh)) = self {
-            fresh.remove();
+        if let Self::Layout(_, Some(created)) = self {
+            created.remove();
         }
     }
 }
 
-/// Does it, unless a signal wants us to end. No thread is left then: none writes to what is being
-/// removed next, and who enters a user namespace next is alone.
-fn finish<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+/// Runs `work` until it ends or a signal comes. Afterwards no thread is left: none writes to files
+/// that are removed next, and the process may enter a user namespace, which needs a single thread.
+fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let stop = interrupt::watch()?;
     let stopped = async {
         while !stop.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    runtime()?.block_on(async {
+    start_tokio()?.block_on(async {
         match select(pin!(work), pin!(stopped)).await {
             Either::Left((done, _)) => done,
             Either::Right(_) => bail!("interrupted"),
@@ -218,40 +214,44 @@ fn finish<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     })
 }
 
-/// The threads that registries are spoken to from.
+/// The threads that talk to registries.
 ///
 /// # Errors
 /// There are no threads to be had.
-pub fn runtime() -> Result<Runtime> {
+pub fn start_tokio() -> Result<tokio::runtime::Runtime> {
     let builder = &mut tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(2).enable_all().build().context("starting threads")
 }
 
-async fn run(source: Source, target: Target, options: &Options) -> Result<Descriptor> {
+async fn run(
+    source: ImageSource,
+    destination: ImageDestination,
+    options: &CopyOptions,
+) -> Result<Descriptor> {
     let source = Arc::new(source);
-    let plan = plan::make(&source, &options.selection, target.takes_docker()).await?;
-    target.check(&plan.root)?;
-    let target = Arc::new(target);
-    let allowed = Arc::new(Semaphore::new(options.jobs.max(1)));
+    let plan = plan::make(&source, &options.selection, destination.takes_docker()).await?;
+    destination.check(&plan.root)?;
+    let destination = Arc::new(destination);
+    let permits = Arc::new(Semaphore::new(options.jobs.max(1)));
     let mut tasks = JoinSet::new();
     for blob in plan.blobs {
-        let (source, target, allowed) =
-            (Arc::clone(&source), Arc::clone(&target), Arc::clone(&allowed));
+        let (source, destination, permits) =
+            (Arc::clone(&source), Arc::clone(&destination), Arc::clone(&permits));
         let (progress, chunk) = (options.progress.clone(), options.chunk);
         tasks.spawn(async move {
-            let _one = allowed.acquire_owned().await?;
-            let item = progress.item(&blob);
-            let outcome = transfer::transfer(&source, &target, &blob, (chunk, &item)).await?;
-            item.done(outcome);
+            let _permit = permits.acquire_owned().await?;
+            let progress = progress.begin_blob(&blob);
+            let copy = BlobCopy { source: &source, blob: &blob, chunk, progress: &progress };
+            progress.finish(copy.run(&destination).await?);
             anyhow::Ok(())
         });
     }
-    // The first error ends all the others: they are aborted with `tasks`.
+    // After the first error, `tasks` is dropped, which aborts the others.
     while let Some(done) = tasks.join_next().await {
         done.context("a copy")??;
     }
     for document in &plan.documents {
-        target.put_document(document).await?;
+        destination.put_document(document).await?;
     }
     Ok(plan.root)
 }

@@ -1,17 +1,17 @@
-//! Who we are to a registry: the auth files of Podman and Docker, and credential helpers.
+//! Credentials for registries: the auth files of Podman and Docker, and credential helpers.
 //!
-//! The first file that knows the registry wins, as in containers-auth.json(5):
+//! The first file with credentials for the registry is used, as in containers-auth.json(5):
 //!
 //! 1. `--authfile`, or `$REGISTRY_AUTH_FILE`; then no other file is looked at
 //! 2. `$XDG_RUNTIME_DIR/containers/auth.json`, or `/run/containers/UID/auth.json`
 //! 3. `$XDG_CONFIG_HOME/containers/auth.json`, or `~/.config/containers/auth.json`
 //! 4. `$DOCKER_CONFIG/config.json`, or `~/.docker/config.json`
 //!
-//! `login` writes the first of these, `logout` takes the entry out of all that have it.
+//! `login` writes the first of these, `logout` removes the entry from all that have it.
 //!
-//! The crate docker_credential was weighed: it reads one of Docker's files or one of Podman's, not
-//! the order above, knows no entries for a part of a registry, and cannot write; and its errors do
-//! not say which file they are about.
+//! The crate docker_credential is not used: it reads either a file of Docker or a file of Podman,
+//! not the list above; it has no entries for a part of a registry; it cannot write; and its errors
+//! do not name the file.
 
 mod file;
 mod helper;
@@ -25,17 +25,17 @@ pub use file::AuthFile;
 
 use crate::reference::DOCKER_HUB;
 
-/// What a registry is shown.
+/// The credentials of a user for a registry.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// A user name and a password, or what serves as one.
+    /// A user name and a password, or an access token in the place of the password.
     Password {
         /// The user's name.
         user: String,
-        /// The password. It appears in no message.
+        /// The password. No message contains it.
         password: String,
     },
-    /// A refresh token of OAuth 2, which `docker login` gets from some registries.
+    /// A refresh token of OAuth 2. `docker login` gets it from some registries.
     IdentityToken(String),
 }
 
@@ -60,16 +60,16 @@ impl std::str::FromStr for Credentials {
     }
 }
 
-/// The credentials for a repository of a registry, from the first file that has some.
+/// The credentials for a repository, from the first file that has any.
 ///
 /// # Errors
-/// A file that was asked for is not there; a file that cannot be understood; a helper that fails.
+/// A file that was named does not exist; a file is malformed; a helper fails.
 pub fn look_up(
     host: &str,
     repository: &str,
     authfile: Option<&Path>,
 ) -> Result<Option<Credentials>> {
-    for path in places(authfile) {
+    for path in auth_files(authfile) {
         let Some(file) = AuthFile::read(&path)? else { continue };
         if let Some(found) =
             file.look_up(host, repository).with_context(|| path.display().to_string())?
@@ -83,26 +83,26 @@ pub fn look_up(
     Ok(None)
 }
 
-/// Keeps credentials for a registry. Returns the file that has them, or names the helper that has.
+/// Stores credentials for a registry. Returns the path of the auth file.
 ///
 /// # Errors
-/// The file cannot be understood or written; a helper fails.
+/// The file is malformed or cannot be written; a helper fails.
 pub fn store(host: &str, credentials: &Credentials, authfile: Option<&Path>) -> Result<PathBuf> {
-    let path = places(authfile)
+    let path = auth_files(authfile)
         .into_iter()
         .next()
-        .context("there is no place for an auth file: HOME is not set")?;
+        .context("there is no path for an auth file: HOME is not set")?;
     AuthFile::update(&path, |file| file.store(host, credentials))?;
     Ok(path)
 }
 
-/// Forgets the credentials for a registry. Returns the files that had some.
+/// Removes the credentials for a registry. Returns the files that had some.
 ///
 /// # Errors
-/// No file had any; a file that cannot be understood or written; a helper fails.
+/// No file had any; a file is malformed or cannot be written; a helper fails.
 pub fn forget(host: &str, authfile: Option<&Path>) -> Result<Vec<PathBuf>> {
     let mut changed = Vec::new();
-    for path in places(authfile) {
+    for path in auth_files(authfile) {
         let Some(file) = AuthFile::read(&path)? else { continue };
         if file.knows(host) {
             AuthFile::update(&path, |file| file.forget(host))?;
@@ -115,8 +115,8 @@ pub fn forget(host: &str, authfile: Option<&Path>) -> Result<Vec<PathBuf>> {
     Ok(changed)
 }
 
-/// The files in their order.
-fn places(authfile: Option<&Path>) -> Vec<PathBuf> {
+/// The auth files, in the order of the list above.
+fn auth_files(authfile: Option<&Path>) -> Vec<PathBuf> {
     let variable =
         |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(path) = authfile.map(Path::to_owned).or_else(|| variable("REGISTRY_AUTH_FILE")) {
@@ -137,7 +137,7 @@ fn places(authfile: Option<&Path>) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The name of a registry to helpers, and in files of Docker.
+/// The name of a registry for helpers and in files of Docker.
 fn server_name(host: &str) -> &str {
     if host == DOCKER_HUB { "https://index.docker.io/v1/" } else { host }
 }

@@ -1,4 +1,4 @@
-//! Digests: names of content that prove what is inside ([descriptor.md] of image-spec).
+//! Digests: identifiers of content that verify it ([descriptor.md] of image-spec).
 //!
 //! [descriptor.md]: https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#digests
 
@@ -8,20 +8,20 @@ use anyhow::{Context, Result, bail};
 use oci_spec::image::{Digest, DigestAlgorithm};
 use sha2::{Digest as _, Sha256, Sha512};
 
-/// Computes the digest of what it is fed, by one of the two algorithms that registries use.
+/// Computes a digest, by one of the two algorithms that registries use.
 #[derive(Debug, Clone)]
-pub enum Hasher {
+pub enum Digester {
     /// `sha256:`
     Sha256(Sha256),
     /// `sha512:`
     Sha512(Sha512),
 }
 
-impl Hasher {
-    /// One that computes what `expected` can be compared with.
+impl Digester {
+    /// A digester with the algorithm of `expected`.
     ///
     /// # Errors
-    /// An algorithm other than sha256 and sha512: content cannot be verified.
+    /// Another algorithm than sha256 and sha512: such content cannot be verified.
     pub fn like(expected: &Digest) -> Result<Self> {
         match expected.algorithm() {
             DigestAlgorithm::Sha256 => Ok(Self::Sha256(Sha256::new())),
@@ -32,7 +32,7 @@ impl Hasher {
         }
     }
 
-    /// Takes in more content.
+    /// Adds content.
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(state) => state.update(bytes),
@@ -40,7 +40,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of all that was taken in, as `algorithm:hex`.
+    /// The digest of the added content, as `algorithm:hex`.
     #[must_use]
     pub fn finish(self) -> String {
         match self {
@@ -53,33 +53,33 @@ impl Hasher {
 /// The sha256 digest of `bytes`.
 ///
 /// # Errors
-/// None in practice: the text is a digest by construction.
+/// None in practice, since the text is a valid digest.
 pub fn of(bytes: &[u8]) -> Result<Digest> {
-    let mut hasher = Hasher::Sha256(Sha256::new());
+    let mut hasher = Digester::Sha256(Sha256::new());
     hasher.update(bytes);
     parse(&hasher.finish())
 }
 
-/// Reads `algorithm:hex`, of an algorithm that can be verified.
+/// Parses `algorithm:hex`, with an algorithm that can be verified.
 ///
 /// # Errors
-/// Not a digest; another algorithm; the wrong length or characters for it.
+/// Not a digest; another algorithm; a wrong length or wrong characters.
 pub fn parse(text: &str) -> Result<Digest> {
     let digest = Digest::from_str(text).with_context(|| format!("{text:?} is not a digest"))?;
-    Hasher::like(&digest)?;
+    Digester::like(&digest)?;
     let right = |c: char| matches!(c, '0'..='9' | 'a'..='f');
     if !digest.digest().chars().all(right) {
-        bail!("{text:?} is not a digest: it has other characters than 0-9 and a-f");
+        bail!("{text:?} is not a digest: only 0-9 and a-f are allowed");
     }
     Ok(digest)
 }
 
-/// Compares content with the digest it was asked for by.
+/// Verifies content against a digest.
 ///
 /// # Errors
-/// It is other content.
+/// The content has another digest.
 pub fn verify(bytes: &[u8], expected: &Digest) -> Result<()> {
-    let mut hasher = Hasher::like(expected)?;
+    let mut hasher = Digester::like(expected)?;
     hasher.update(bytes);
     let found = hasher.finish();
     if found != expected.as_ref() {

@@ -1,4 +1,4 @@
-//! Manifests and indexes: what they are, and which image of an index is meant.
+//! Manifests and indexes. Both are called documents here.
 
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
@@ -7,10 +7,10 @@ use serde_json::Value;
 use crate::digest;
 use crate::platform::{self, Platform};
 
-/// How deep indexes may refer to indexes.
+/// How deep indexes may be nested.
 pub const NESTING_LIMIT: usize = 4;
 
-/// An index of nothing.
+/// An empty index.
 pub const EMPTY_INDEX: &str =
     r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
 
@@ -24,11 +24,11 @@ pub mod media_types {
     pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
     /// Docker's images for several platforms.
     pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-    /// All of them: what is at `/manifests/` of a registry, not at `/blobs/`.
+    /// All of them. A registry has them at `/manifests/`, not at `/blobs/`.
     pub const ALL: [&str; 4] = [MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_LIST];
 }
 
-/// What a descriptor of an index or a reference leads to.
+/// A manifest or an index.
 #[derive(Debug, Clone)]
 pub enum Document {
     /// One image or artifact.
@@ -37,18 +37,18 @@ pub enum Document {
     Index(Box<ImageIndex>),
 }
 
-/// Whether something of this media type can be one: an index may refer to other things too.
+/// Whether the descriptor is one of a document. An index may also refer to other things.
 #[must_use]
-pub fn is_one(descriptor: &Descriptor) -> bool {
+pub fn is_document(descriptor: &Descriptor) -> bool {
     media_types::ALL.contains(&descriptor.media_type().as_ref())
 }
 
 impl Document {
-    /// Reads one of Docker's schema 2 or OCI's, whose media type is `media_type`, with all its
-    /// digests checked to be ones that can be verified.
+    /// Parses a document with the media type `media_type`, of OCI or of Docker's schema 2. All
+    /// digests in it have an algorithm that can be verified.
     ///
     /// # Errors
-    /// Another media type; another one inside than outside; not such a document.
+    /// Another media type; the document itself names another media type; it is malformed.
     pub fn parse(bytes: &[u8], media_type: &str) -> Result<Self> {
         use media_types::{DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST};
         check(bytes, media_type)?;
@@ -70,7 +70,7 @@ impl Document {
         }
     }
 
-    /// What it refers to as a signature, say, does.
+    /// The subject, to which for instance a signature refers.
     #[must_use]
     pub fn subject(&self) -> Option<&Descriptor> {
         match self {
@@ -79,8 +79,8 @@ impl Document {
         }
     }
 
-    /// This document, at `own`, as an entry of the list of its subject: with its type and
-    /// annotations.
+    /// The descriptor of this document for the list of referrers: `own` with the artifact type and
+    /// the annotations.
     #[must_use]
     pub fn as_referrer(&self, own: &Descriptor) -> Descriptor {
         let (kind, annotations) = match self {
@@ -100,8 +100,9 @@ impl Document {
     }
 }
 
-/// What both kinds have in common. One kind must not pass for the other (CVE-2021-41190): somebody
-/// who trusts the digest would see another image than we do.
+/// Checks what manifests and indexes have in common. A manifest must not be accepted as an index,
+/// nor an index as a manifest (CVE-2021-41190): with one digest, different programs would see
+/// different images.
 fn check(bytes: &[u8], media_type: &str) -> Result<()> {
     ensure!(
         media_types::ALL.contains(&media_type),
@@ -111,16 +112,19 @@ fn check(bytes: &[u8], media_type: &str) -> Result<()> {
     match value.get("mediaType") {
         None => {}
         Some(Value::String(inside)) if inside == media_type => {}
-        Some(inside) => bail!("a document of media type {media_type:?} that says it is {inside}"),
+        Some(inside) => bail!("the document of media type {media_type:?} says that it is {inside}"),
     }
     if value.get("schemaVersion") != Some(&Value::from(2)) {
         bail!("schemaVersion is {}, not 2", value.get("schemaVersion").unwrap_or(&Value::Null));
     }
     let is_index = media_type == media_types::INDEX || media_type == media_types::DOCKER_LIST;
-    let strangers: &[&str] =
+    let forbidden: &[&str] =
         if is_index { &["config", "layers", "fsLayers"] } else { &["manifests", "fsLayers"] };
-    for key in strangers {
-        ensure!(value.get(key).is_none(), "a document of media type {media_type:?} with {key:?}");
+    for key in forbidden {
+        ensure!(
+            value.get(key).is_none(),
+            "the document of media type {media_type:?} has a key {key:?}"
+        );
     }
     Ok(())
 }
@@ -129,10 +133,10 @@ fn check_descriptor(descriptor: &Descriptor) -> Result<()> {
     digest::parse(descriptor.digest().as_ref()).map(drop)
 }
 
-/// The entry of an index for a platform: a manifest, or an index of it.
+/// The entry of an index for a platform: a manifest or another index.
 ///
 /// # Errors
-/// There is none; the error lists those that are there.
+/// There is none. The error lists the platforms of the index.
 pub fn choose(index: &ImageIndex, platform: &Platform) -> Result<Descriptor> {
     let entries = index.manifests();
     let without: Vec<&Descriptor> =

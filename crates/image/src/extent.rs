@@ -1,4 +1,4 @@
-//! Content that lies in a file in one piece: a blob of a layout, or an entry of a tar file.
+//! A contiguous part of a file: a blob of a layout, or an entry of a tar file.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-/// A part of a file. It can be read by several at once, and from any place on.
+/// A part of a file. Several readers can use it at the same time, each at its own position.
 #[derive(Debug, Clone)]
 pub struct Extent {
     file: Arc<File>,
@@ -22,23 +22,23 @@ impl Extent {
         Self { file, start, length }
     }
 
-    /// Bytes that are in no file yet.
+    /// Writes bytes to a temporary file.
     ///
     /// # Errors
-    /// There is no temporary file to be had.
-    pub fn of(bytes: &[u8]) -> Result<Self> {
+    /// The temporary file cannot be made or written.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut file = tempfile::tempfile().context("making a temporary file")?;
         file.write_all(bytes).context("writing a temporary file")?;
         Ok(Self::new(Arc::new(file), 0, bytes.len() as u64))
     }
 
-    /// How many bytes.
+    /// Its length in bytes.
     #[must_use]
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// The part of it that begins at `offset` and has `length` bytes, or fewer if it ends before.
+    /// The part that begins at `offset`, of at most `length` bytes.
     #[must_use]
     pub fn part(&self, offset: u64, length: u64) -> Self {
         let offset = offset.min(self.length);
@@ -48,7 +48,7 @@ impl Extent {
 }
 
 impl Read for Extent {
-    /// Reads, and is then what is left.
+    /// Reads from the beginning. The extent is then the rest.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.length).unwrap_or(usize::MAX).min(buffer.len());
         let count = self.file.read_at(&mut buffer[..most], self.start)?;

@@ -1,5 +1,4 @@
-//! An image as it is to be unpacked: its configuration, and its layers with the digests of both
-//! their forms.
+//! One image of a layout, read and checked: its configuration and its layers.
 
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::{Descriptor, Digest, ImageConfiguration};
@@ -12,14 +11,23 @@ use crate::platform::Platform;
 /// One image in a layout.
 #[derive(Debug)]
 pub struct Image {
-    /// Its manifest.
+    /// The descriptor of the manifest.
     pub manifest: Descriptor,
-    /// What it says about the program.
+    /// The image configuration.
     pub config: ImageConfiguration,
     /// The digest of the configuration: Docker's image id.
     pub id: Digest,
-    /// The lowest first: a blob, and the digest of its uncompressed content.
-    pub layers: Vec<(Descriptor, Digest)>,
+    /// The layers, the lowest first.
+    pub layers: Vec<Layer>,
+}
+
+/// One layer.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// The descriptor of its blob.
+    pub descriptor: Descriptor,
+    /// The digest of its uncompressed tar archive.
+    pub diff_id: Digest,
 }
 
 impl Image {
@@ -52,16 +60,17 @@ impl Image {
             layers.len(),
             diff_ids.len()
         );
-        let mut pairs = Vec::with_capacity(layers.len());
+        let mut described = Vec::with_capacity(layers.len());
         for (layer, diff_id) in layers.iter().zip(diff_ids) {
-            Compression::of(layer.media_type())
+            Compression::of_media_type(layer.media_type())
                 .with_context(|| format!("layer {}", layer.digest()))?;
-            pairs.push((layer.clone(), digest::parse(diff_id).context("rootfs.diff_ids")?));
+            let diff_id = digest::parse(diff_id).context("rootfs.diff_ids")?;
+            described.push(Layer { descriptor: layer.clone(), diff_id });
         }
-        Ok(Self { manifest, config, id, layers: pairs })
+        Ok(Self { manifest, config, id, layers: described })
     }
 
-    /// What it is for: as its entry of an index says, or as its config does where it has none.
+    /// The platform: from the descriptor in the index if it has one, else from the configuration.
     #[must_use]
     pub fn platform(&self) -> Platform {
         if let Some(described) = self.manifest.platform() {
@@ -76,14 +85,14 @@ impl Image {
         }
     }
 
-    /// The ChainID of each layer: the name of a layer together with all below it (config.md, "Layer
-    /// ChainID").
+    /// The ChainID of each layer, which identifies the layer together with all layers below it
+    /// (config.md, "Layer ChainID").
     ///
     /// # Errors
-    /// None in practice, see [`digest::of`].
+    /// Those of [`digest::of`]; none in practice.
     pub fn chain_ids(&self) -> Result<Vec<Digest>> {
         let mut chain: Vec<Digest> = Vec::with_capacity(self.layers.len());
-        for (_, diff_id) in &self.layers {
+        for Layer { diff_id, .. } in &self.layers {
             let next = match chain.last() {
                 Some(below) => digest::of(format!("{below} {diff_id}").as_bytes())?,
                 None => diff_id.clone(),

@@ -1,4 +1,4 @@
-//! Signals that end us, as an error: what is half done is cleaned up on the way out.
+//! Turns SIGINT, SIGTERM and SIGHUP into an error, so that temporary files are removed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -8,16 +8,17 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{SigId, flag, low_level};
 
 #[derive(Debug)]
-struct Watch {
+struct SignalWatch {
     stop: Arc<AtomicBool>,
     handlers: Vec<SigId>,
 }
 
-static WATCH: OnceLock<Watch> = OnceLock::new();
+static WATCH: OnceLock<SignalWatch> = OnceLock::new();
 
-/// From here on SIGINT, SIGTERM and SIGHUP only set the result. The second of them ends us at once.
+/// From now on the first of these signals sets the flag that is returned. A second one ends the
+/// process at once.
 ///
-/// By handlers, not by holding signals back: the programs that we start would inherit that.
+/// They are handled, not blocked: programs that we start would inherit the signal mask.
 ///
 /// # Errors
 /// sigaction(2)'s.
@@ -27,20 +28,19 @@ pub fn watch() -> Result<&'static AtomicBool> {
     }
     let (stop, mut handlers) = (Arc::default(), Vec::new());
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // In this order: the first looks at what the second has set the time before.
+        // The order matters: the first handler tests the flag that the second one has set before.
         handlers.push(
             flag::register_conditional_default(signal, Arc::clone(&stop)).context("sigaction()")?,
         );
         handlers.push(flag::register(signal, Arc::clone(&stop)).context("sigaction()")?);
     }
-    Ok(&WATCH.get_or_init(|| Watch { stop, handlers }).stop)
+    Ok(&WATCH.get_or_init(|| SignalWatch { stop, handlers }).stop)
 }
 
-/// Leaves signals to who has handlers of his own by now: neither the first nor the second ends us
-/// any more.
+/// Removes the handlers, when others are installed. The signals do not end the process any more.
 ///
 /// # Errors
-/// One came before.
+/// A signal came before.
 pub fn hand_over() -> Result<()> {
     let Some(watch) = WATCH.get() else { return Ok(()) };
     for handler in &watch.handlers {

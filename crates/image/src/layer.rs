@@ -1,93 +1,49 @@
-//! A layer's blob on its way to the applier: read, verified, uncompressed, verified again.
+//! Reads the blob of a layer: verifies its digest, uncompresses it, and verifies the DiffID.
 //!
 //! ```text
-//!  reader                     hasher               the caller
-//!  blob, its digest,    ──▶   its DiffID    ──▶    the tar entries
-//!  uncompressing
+//!  thread 1                   thread 2             the caller
+//!  reads the blob,      ──▶   computes      ──▶    reads the tar entries
+//!  computes its digest,       the DiffID
+//!  uncompresses
 //!     ▲                                              │
 //!     └──────────────── empty buffers ───────────────┘
 //! ```
 //!
-//! Three threads, because each of the three is a third of the work; a fixed number of buffers goes
-//! round, so a layer of any size takes the same memory. What the caller makes of the content is
-//! only worth something when all has ended well: the digests are known last.
+//! Each of the three does about a third of the work, so each has a thread. The number of buffers is
+//! fixed, so a layer of any size needs the same memory. The digests are known only at the end:
+//! until [`read`] has returned without an error, the caller must not trust what it has read.
 
 use std::io::{self, BufRead, BufReader, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use flate2::bufread::MultiGzDecoder;
-use oci_spec::image::{Descriptor, Digest};
 
+use crate::budget::Budget;
 use crate::compression::Compression;
-use crate::digest::Hasher;
+use crate::digest::Digester;
+use crate::image::Layer;
 use crate::layout::BlobReader;
 
-/// The size of a buffer, in bytes, and how many there are.
+/// The size of a buffer, in bytes.
 const BUFFER: usize = 256 << 10;
+/// How many buffers there are.
 const BUFFERS: usize = 12;
 
-/// What a layer has to be.
-#[derive(Debug)]
-pub struct Layer<'a> {
-    /// Its blob.
-    pub descriptor: &'a Descriptor,
-    /// The digest of its uncompressed content.
-    pub diff_id: &'a Digest,
-}
-
-/// How many bytes may come out of the layers of an image, and whether somebody wants us to stop.
-#[derive(Debug)]
-pub struct Budget<'a> {
-    /// What is left.
-    pub bytes: u64,
-    /// What there was at first, for the error.
-    pub limit: u64,
-    /// Set when the work is to end with an error.
-    pub stop: &'a AtomicBool,
-}
-
-impl<'a> Budget<'a> {
-    /// As long as nothing has come out.
-    #[must_use]
-    pub fn new(limit: u64, stop: &'a AtomicBool) -> Self {
-        Self { bytes: limit, limit, stop }
-    }
-
-    /// Takes note of what has come out.
-    ///
-    /// # Errors
-    /// It is more than was left; somebody wants us to stop.
-    pub fn charge(&mut self, bytes: u64) -> Result<()> {
-        if self.stop.load(Ordering::Relaxed) {
-            bail!("interrupted");
-        }
-        let left = self.bytes.checked_sub(bytes);
-        self.bytes = left.with_context(|| {
-            format!(
-                "the image unpacks to more than {} bytes; --max-size raises the limit",
-                self.limit
-            )
-        })?;
-        Ok(())
-    }
-}
-
-/// Uncompresses a layer into `consume`, which must read to the end, and verifies it.
+/// Uncompresses a layer, gives the content to `consume`, and verifies it.
 ///
 /// # Errors
 /// Those of reading and uncompressing; a digest, DiffID or size that is not the expected one; more
 /// content than the budget allows; `consume`'s.
 pub fn read<T>(
     blob: BlobReader,
-    layer: &Layer<'_>,
-    budget: &mut Budget<'_>,
-    consume: impl FnOnce(&mut Content) -> Result<T>,
+    layer: &Layer,
+    budget: &Budget,
+    consume: impl FnOnce(&mut LayerContent) -> Result<T>,
 ) -> Result<T> {
-    let compression = Compression::of(layer.descriptor.media_type())?;
-    let hasher = Hasher::like(layer.diff_id)?;
+    let compression = Compression::of_media_type(layer.descriptor.media_type())?;
+    let hasher = Digester::like(&layer.diff_id)?;
     let (to_hasher, hasher_input) = sync_channel::<Buffer>(BUFFERS);
     let (to_content, content_input) = sync_channel::<Buffer>(BUFFERS);
     let (give_back, empties) = sync_channel::<Buffer>(BUFFERS);
@@ -95,16 +51,17 @@ pub fn read<T>(
         give_back.send(Buffer::default())?;
     }
     thread::scope(|scope| {
-        let mut content = Content { input: content_input, give_back, present: Buffer::default() };
+        let mut content =
+            LayerContent { input: content_input, give_back, present: Buffer::default() };
         let reading =
             scope.spawn(move || uncompress(blob, compression, budget, &empties, &to_hasher));
         let hashing = scope.spawn(move || hash(hasher, &hasher_input, &to_content));
         let consumed = consume(&mut content).and_then(|value| content.drain().map(|()| value));
-        // From here on, who still has something for us is refused, and ends.
+        // The other threads end when they cannot send any more.
         drop(content);
         let read = reading.join().map_err(|_| anyhow::anyhow!("the reading thread panicked"))?;
         let found = hashing.join().map_err(|_| anyhow::anyhow!("the hashing thread panicked"))?;
-        // A bad blob is the reason for whatever went wrong after it.
+        // A bad blob explains all later errors, so its error comes first.
         read.with_context(|| format!("layer {}", layer.descriptor.digest()))?;
         let value = consumed.with_context(|| format!("layer {}", layer.descriptor.digest()))?;
         ensure!(
@@ -117,7 +74,7 @@ pub fn read<T>(
     })
 }
 
-/// A piece of content.
+/// A part of the uncompressed content.
 #[derive(Debug, Default)]
 struct Buffer {
     bytes: Vec<u8>,
@@ -125,17 +82,17 @@ struct Buffer {
     used: usize,
 }
 
-/// The uncompressed content of a layer. It ends early when reading fails, which [`read`] then
-/// reports.
+/// The uncompressed content of a layer. When reading fails it ends early, and [`read`] returns the
+/// error.
 #[derive(Debug)]
-pub struct Content {
+pub struct LayerContent {
     input: Receiver<Buffer>,
     give_back: SyncSender<Buffer>,
     present: Buffer,
 }
 
-impl Content {
-    /// Lets go what is left.
+impl LayerContent {
+    /// Reads to the end and drops the content.
     fn drain(&mut self) -> Result<()> {
         loop {
             let rest = self.fill_buf()?.len();
@@ -147,7 +104,7 @@ impl Content {
     }
 }
 
-impl Read for Content {
+impl Read for LayerContent {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let available = self.fill_buf()?;
         let take = available.len().min(buffer.len());
@@ -157,12 +114,12 @@ impl Read for Content {
     }
 }
 
-impl BufRead for Content {
+impl BufRead for LayerContent {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.present.used == self.present.bytes.len() {
             let next = self.input.recv().unwrap_or_default();
             let empty = std::mem::replace(&mut self.present, next);
-            // Nobody wants it any more when reading is over.
+            // It fails when the reading thread has ended.
             let _ = self.give_back.try_send(empty);
         }
         Ok(&self.present.bytes[self.present.used..])
@@ -173,27 +130,29 @@ impl BufRead for Content {
     }
 }
 
-/// The reader's work. That nobody takes what it has is no error of its own.
+/// Thread 1. If nobody receives the content any more, it ends without an error.
 fn uncompress(
     mut blob: BlobReader,
     compression: Compression,
-    budget: &mut Budget<'_>,
+    budget: &Budget,
     empties: &Receiver<Buffer>,
     output: &SyncSender<Buffer>,
 ) -> Result<()> {
     let buffered = BufReader::with_capacity(BUFFER, &mut blob);
-    let pumped = match compression {
-        Compression::None => pump(buffered, budget, empties, output),
-        Compression::Gzip => pump(MultiGzDecoder::new(buffered), budget, empties, output),
+    let ended = match compression {
+        Compression::None => fill_buffers(buffered, budget, empties, output),
+        Compression::Gzip => fill_buffers(MultiGzDecoder::new(buffered), budget, empties, output),
         Compression::Zstd => zstd::stream::read::Decoder::with_buffer(buffered)
             .context("zstd")
-            .and_then(|decoder| pump(decoder, budget, empties, output)),
+            .and_then(|decoder| fill_buffers(decoder, budget, empties, output)),
     };
-    match pumped {
-        Ok(Pumped::Stopped) => Ok(()),
-        // To the end of the blob, behind what was compressed: only there is its digest known, and a
-        // wrong digest is the better explanation of content that cannot be uncompressed.
-        Ok(Pumped::All) => io::copy(&mut blob, &mut io::sink()).map(drop).context("reading"),
+    match ended {
+        Ok(FillEnd::ReceiverEnded) => Ok(()),
+        // Reads the rest of the blob, after the compressed data: its digest is verified at its end,
+        // and a wrong digest is the better explanation of content that cannot be uncompressed.
+        Ok(FillEnd::SourceEnded) => {
+            io::copy(&mut blob, &mut io::sink()).map(drop).context("reading")
+        }
         Err(error) if error.is::<io::Error>() => {
             io::copy(&mut blob, &mut io::sink()).context("reading")?;
             Err(error)
@@ -202,21 +161,22 @@ fn uncompress(
     }
 }
 
-enum Pumped {
-    /// To the end.
-    All,
-    /// The other end is gone.
-    Stopped,
+/// Why [`fill_buffers`] has ended.
+enum FillEnd {
+    /// The source has ended.
+    SourceEnded,
+    /// The receiver has ended.
+    ReceiverEnded,
 }
 
-fn pump(
+fn fill_buffers(
     mut source: impl Read,
-    budget: &mut Budget<'_>,
+    budget: &Budget,
     empties: &Receiver<Buffer>,
     output: &SyncSender<Buffer>,
-) -> Result<Pumped> {
+) -> Result<FillEnd> {
     loop {
-        let Ok(mut buffer) = empties.recv() else { return Ok(Pumped::Stopped) };
+        let Ok(mut buffer) = empties.recv() else { return Ok(FillEnd::ReceiverEnded) };
         buffer.used = 0;
         buffer.bytes.resize(BUFFER, 0);
         let mut filled = 0;
@@ -229,18 +189,18 @@ fn pump(
             }
         }
         if filled == 0 {
-            return Ok(Pumped::All);
+            return Ok(FillEnd::SourceEnded);
         }
         buffer.bytes.truncate(filled);
-        budget.charge(filled as u64)?;
+        budget.use_bytes(filled as u64)?;
         if output.send(buffer).is_err() {
-            return Ok(Pumped::Stopped);
+            return Ok(FillEnd::ReceiverEnded);
         }
     }
 }
 
-/// The hasher's work; gives the digest.
-fn hash(mut hasher: Hasher, input: &Receiver<Buffer>, output: &SyncSender<Buffer>) -> String {
+/// Thread 2. Returns the digest.
+fn hash(mut hasher: Digester, input: &Receiver<Buffer>, output: &SyncSender<Buffer>) -> String {
     for buffer in input {
         hasher.update(&buffer.bytes);
         if output.send(buffer).is_err() {

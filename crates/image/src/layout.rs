@@ -1,16 +1,16 @@
-//! An OCI image layout: a directory of blobs, and an index.json of what they are ([image-layout.md]
-//! of image-spec 1.1).
+//! An OCI image layout: a directory with blobs and an index.json ([image-layout.md] of image-spec
+//! 1.1).
 //!
 //! ```text
 //! DIR/oci-layout            {"imageLayoutVersion":"1.0.0"}
-//! DIR/index.json            the names, each for a manifest or an index
-//! DIR/blobs/sha256/<hex>    everything else, by what it is
-//! DIR/.orlop-partial/       ours: blobs that are still arriving, for a copy that is taken up again
+//! DIR/index.json            the names, each with the descriptor of a manifest or index
+//! DIR/blobs/sha256/<hex>    all content, each file named by its digest
+//! DIR/.orlop-partial/       not in the specification: incomplete blobs; a later copy continues
 //! ```
 //!
-//! A blob gets its name when it is whole and its digest is right, and index.json is replaced, never
-//! written to, by one process at a time (flock(2) on DIR). So whoever reads sees a whole layout at
-//! any moment.
+//! A blob is renamed to its final name when it is complete and its digest is verified. index.json
+//! is replaced as a whole, by one process at a time (flock(2) on DIR). So a reader always sees a
+//! complete layout.
 //!
 //! [image-layout.md]: https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
 
@@ -34,29 +34,29 @@ use crate::document::{self, Document};
 use crate::extent::Extent;
 use crate::platform::Platform;
 
-/// How large a manifest, an index or a config may be, in bytes: what registries take.
+/// The largest manifest, index or config in bytes, as for registries.
 pub const DOCUMENT_LIMIT: u64 = 4 << 20;
 
-/// A layout on disk. Any number of threads and processes may use one at the same time.
+/// A layout on disk. Any number of threads and processes may use it at the same time.
 #[derive(Debug, Clone)]
 pub struct Layout {
     root: PathBuf,
 }
 
-/// The directories that have to be made for a layout, to take them away again when nothing came
-/// into it.
+/// The directories that a copy creates for a layout, and removes if it fails.
 #[derive(Debug)]
-pub struct Fresh<'a> {
+pub struct CreatedDirectories<'a> {
     root: &'a Path,
-    /// The outermost.
+    /// The outermost of them.
     top: PathBuf,
 }
 
-impl<'a> Fresh<'a> {
-    /// Looks before the layout is made; nothing if its directory is there already.
+impl<'a> CreatedDirectories<'a> {
+    /// Finds the directories that do not exist yet. Returns nothing if the layout has its
+    /// directory.
     ///
     /// # Errors
-    /// A directory cannot be looked into.
+    /// A directory cannot be read.
     pub fn of(root: &'a Path) -> Result<Option<Self>> {
         let mut top = None;
         for path in root.ancestors().filter(|path| !path.as_os_str().is_empty()) {
@@ -68,9 +68,9 @@ impl<'a> Fresh<'a> {
         Ok(top.map(|top| Self { root, top }))
     }
 
-    /// Takes them away, unless there is a blob, or a part of one: the next copy goes on with that.
+    /// Removes them, unless there is a blob or a part of one, with which another copy can continue.
     pub fn remove(&self) {
-        // There is an error on its way already, which matters more than these.
+        // The error of the copy is reported, not this one.
         let _ = self.try_remove();
     }
 
@@ -91,14 +91,14 @@ impl<'a> Fresh<'a> {
 }
 
 impl Layout {
-    /// Opens one that is there.
+    /// Opens a layout.
     ///
     /// # Errors
-    /// There is none, or one of another version.
+    /// There is no layout, or one of another version.
     pub fn open(root: &Path) -> Result<Self> {
         #[derive(serde::Deserialize)]
         #[serde(rename_all = "camelCase")]
-        struct Header {
+        struct OciLayoutFile {
             image_layout_version: String,
         }
         let path = root.join("oci-layout");
@@ -108,7 +108,7 @@ impl Layout {
             }
             other => other?,
         };
-        let header: Header =
+        let header: OciLayoutFile =
             serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
         ensure!(
             header.image_layout_version == "1.0.0",
@@ -119,20 +119,20 @@ impl Layout {
         Ok(Self { root: root.to_owned() })
     }
 
-    /// Opens one, or makes it where nothing is yet.
+    /// Opens a layout, or creates it if the directory is empty or does not exist.
     ///
     /// # Errors
-    /// The directory holds something else; it cannot be made.
+    /// The directory has other files; it cannot be created.
     pub fn open_or_create(root: &Path) -> Result<Self> {
         match fs::read_dir(root) {
             Ok(mut entries) => {
                 let is_ours = |name: &std::ffi::OsStr| {
                     matches!(name.to_str(), Some("blobs" | "index.json" | "oci-layout"))
                 };
-                let stranger = entries
+                let other = entries
                     .find_map(|entry| entry.ok().filter(|entry| !is_ours(&entry.file_name())));
-                if stranger.is_none() || root.join("oci-layout").try_exists()? {
-                    // Empty, or left by somebody who was interrupted here, or there.
+                if other.is_none() || root.join("oci-layout").try_exists()? {
+                    // Empty, or left by a copy that was interrupted.
                 } else {
                     bail!("{} exists and is not an OCI image layout", root.display());
                 }
@@ -159,16 +159,16 @@ impl Layout {
         &self.root
     }
 
-    /// Where a blob is, or would be.
+    /// The path of a blob, whether it exists or not.
     #[must_use]
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.root.join("blobs").join(digest.algorithm().as_ref()).join(digest.digest())
     }
 
-    /// Whether a blob is there. Its size is looked at; its content is proved by whoever reads it.
+    /// Whether a blob exists and has the right size. Its digest is verified when it is read.
     ///
     /// # Errors
-    /// The file cannot be looked at.
+    /// The file cannot be examined.
     pub fn has(&self, descriptor: &Descriptor) -> Result<bool> {
         let path = self.blob_path(descriptor.digest());
         match fs::metadata(&path) {
@@ -178,7 +178,7 @@ impl Layout {
         }
     }
 
-    /// A blob's content, not proved yet: for whoever proves it elsewhere.
+    /// The content of a blob. Its digest is not verified here; the receiver does that.
     ///
     /// # Errors
     /// It is not there, or has another size.
@@ -193,7 +193,7 @@ impl Layout {
         Ok(Extent::new(Arc::new(file), 0, size))
     }
 
-    /// Opens a blob. Reading to its end fails if the content is not what the digest says.
+    /// Opens a blob. The last read fails if the content does not match the digest.
     ///
     /// # Errors
     /// It is not there, or has another size.
@@ -204,12 +204,12 @@ impl Layout {
     /// Reads a small blob as a whole: a manifest, an index, a config.
     ///
     /// # Errors
-    /// It is not there, is larger than [`DOCUMENT_LIMIT`], or is not what the digest says.
+    /// It does not exist, is larger than [`DOCUMENT_LIMIT`], or does not match its digest.
     pub fn read_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let digest = descriptor.digest();
         ensure!(
             descriptor.size() <= DOCUMENT_LIMIT,
-            "{digest}: {} bytes are too many for a document",
+            "{digest}: {} bytes are too many for a manifest or config",
             descriptor.size()
         );
         let mut bytes = Vec::with_capacity(usize::try_from(descriptor.size())?);
@@ -232,10 +232,10 @@ impl Layout {
         }
     }
 
-    /// Begins a blob that arrives piece by piece. Waits for another process that is writing the
-    /// same one.
+    /// Begins to write a blob. Waits for another process that is writing the same one. Returns
+    /// nothing if the blob exists.
     ///
-    /// Nothing if the blob is there. A file of its name and another size is replaced.
+    /// A file with the name of the blob and another size is replaced.
     ///
     /// # Errors
     /// The file cannot be made.
@@ -243,7 +243,7 @@ impl Layout {
         BlobWriter::begin(self, descriptor)
     }
 
-    /// Stores a blob that is at hand.
+    /// Writes a blob.
     ///
     /// # Errors
     /// It cannot be written.
@@ -259,17 +259,17 @@ impl Layout {
         Ok(descriptor)
     }
 
-    /// The image that a name stands for: the manifest of one platform, through indexes if need be.
+    /// The manifest that a name stands for, for one platform; indexes are followed.
     ///
     /// # Errors
-    /// No such name; no image for the platform (those that are there are listed); a document that
-    /// is missing or bad.
+    /// The name does not exist; there is no image for the platform (the error lists the platforms);
+    /// a document is missing or malformed.
     pub fn resolve(&self, tag: Option<&str>, platform: &Platform) -> Result<Descriptor> {
         let found = self.find(tag, None, Some(platform))?;
         self.choose(found, platform)
     }
 
-    /// The image manifest that `found`, a manifest or an index, holds for a platform.
+    /// The manifest for a platform in `found`, which is a manifest or an index.
     ///
     /// # Errors
     /// See [`Layout::resolve`].
@@ -280,10 +280,10 @@ impl Layout {
                 Document::Index(index) => found = document::choose(&index, platform)?,
             }
         }
-        bail!("{}: indexes within indexes, too deep", self.root.display());
+        bail!("{}: the indexes are nested too deep", self.root.display());
     }
 
-    /// What index.json says.
+    /// Reads index.json.
     ///
     /// # Errors
     /// It is not there, or not an index.
@@ -293,7 +293,7 @@ impl Layout {
         serde_json::from_slice(&text).with_context(|| path.display().to_string())
     }
 
-    /// One process at a time from here, until the result is dropped.
+    /// Locks the layout against other processes until the result is dropped.
     fn lock(&self) -> Result<File> {
         let doing = || format!("locking {}", self.root.display());
         let directory = File::open(&self.root).with_context(doing)?;
@@ -301,7 +301,7 @@ impl Layout {
         Ok(directory)
     }
 
-    /// Gives a file of the layout new content, all at once.
+    /// Replaces a file of the layout as a whole.
     fn replace(&self, name: &str, content: &[u8]) -> Result<()> {
         let temporary = self.root.join(format!(".{name}.{}", std::process::id()));
         let path = self.root.join(name);
@@ -314,15 +314,14 @@ impl Layout {
 }
 
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    // One of a process that is gone and had our number.
+    // A file of a process that had the same id and was killed.
     let _ = fs::remove_file(path);
     let mut file = File::options().write(true).create_new(true).open(path)?;
     file.write_all(content)?;
     file.sync_data()
 }
 
-/// Opens a file of a layout that somebody may have handed to us: a regular one, without waiting for
-/// anybody.
+/// Opens a regular file. A layout may be from somebody else, so opening must not block on a fifo.
 fn open_regular(path: &Path) -> Result<File> {
     let nonblocking = i32::try_from(OFlags::NONBLOCK.bits())?;
     let file = File::options().read(true).custom_flags(nonblocking).open(path);

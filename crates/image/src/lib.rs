@@ -1,7 +1,8 @@
-//! OCI images for orlop: from a registry or a layout on disk to a bundle that `orlop run` starts.
+//! OCI images for orlop: copies them between registries, layouts and archives, unpacks them to
+//! bundles, and runs them with `orlop`.
 
 pub mod annotation;
-pub mod archive;
+pub mod budget;
 pub mod bundle;
 pub mod commands;
 pub mod compression;
@@ -13,10 +14,10 @@ pub mod digest;
 pub mod document;
 pub mod extent;
 pub mod image;
+pub mod image_archive;
 pub mod interrupt;
 pub mod layer;
 pub mod layout;
-pub mod packed;
 pub mod platform;
 pub mod progress;
 pub mod reference;
@@ -25,5 +26,6 @@ pub mod rootfs;
 pub mod runtime;
 pub mod size;
 pub mod store;
+pub mod tar_stream;
 pub mod user_namespace;
 pub mod users;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use orlop_image::commands::{attach, copy, login, look, repository, run, store, unpack};
+use orlop_image::commands::{attach, copy, inspect, login, repository, run, store, unpack};
 
 /// OCI images: copy, unpack, run.
 #[derive(Debug, Parser)]
@@ -15,28 +15,28 @@ struct Cli {
     command: Command,
 }
 
-// Deferred: the flags of one command are all that a call needs to know.
+// `defer`: clap builds the flags of the one command that is called, not those of all.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 enum Command {
     #[command(visible_alias = "push")]
-    Copy(Box<copy::Copy>),
-    Unpack(Box<unpack::Unpack>),
-    Run(Box<run::Run>),
-    Store(Box<store::StoreCommand>),
-    Inspect(Box<look::Inspect>),
-    Manifest(Box<look::Manifest>),
-    Config(Box<look::Config>),
-    Tags(Box<repository::Tags>),
-    Referrers(Box<repository::ListReferrers>),
-    Delete(Box<repository::Delete>),
-    Attach(Box<attach::Attach>),
-    Login(Box<login::Login>),
-    Logout(Box<login::Logout>),
+    Copy(Box<copy::CopyArgs>),
+    Unpack(Box<unpack::UnpackArgs>),
+    Run(Box<run::RunArgs>),
+    Store(Box<store::StoreArgs>),
+    Inspect(Box<inspect::InspectArgs>),
+    Manifest(Box<inspect::ManifestArgs>),
+    Config(Box<inspect::ConfigArgs>),
+    Tags(Box<repository::TagsArgs>),
+    Referrers(Box<repository::ReferrersArgs>),
+    Delete(Box<repository::DeleteArgs>),
+    Attach(Box<attach::AttachArgs>),
+    Login(Box<login::LoginArgs>),
+    Logout(Box<login::LogoutArgs>),
 }
 
 fn main() -> ExitCode {
-    match carry_out(read().command) {
+    match execute(parse().command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "orlop-image: {error:#}");
@@ -45,8 +45,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Reads the command line. Help and errors are of all commands with all their flags.
-fn read() -> Cli {
+/// Parses the command line. For help and for errors, the flags of all commands are built.
+fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|_| {
         let mut program = Cli::command();
         program.build();
@@ -54,15 +54,15 @@ fn read() -> Cli {
     })
 }
 
-fn carry_out(command: Command) -> Result<u8> {
+fn execute(command: Command) -> Result<u8> {
     let text = match command {
         Command::Copy(args) => copy::copy(&args)?.into_bytes(),
         Command::Unpack(args) => return unpack::unpack(&args).map(|()| 0),
         Command::Run(args) => return run::run(&args),
         Command::Store(args) => store::store(&args)?.into_bytes(),
-        Command::Inspect(args) => look::inspect(&args)?.into_bytes(),
-        Command::Manifest(args) => look::manifest(&args)?,
-        Command::Config(args) => look::config(&args)?,
+        Command::Inspect(args) => inspect::inspect(&args)?.into_bytes(),
+        Command::Manifest(args) => inspect::manifest(&args)?,
+        Command::Config(args) => inspect::config(&args)?,
         Command::Tags(args) => repository::tags(&args)?.into_bytes(),
         Command::Referrers(args) => repository::referrers(&args)?.into_bytes(),
         Command::Delete(args) => return repository::delete(&args).map(|()| 0),

@@ -1,4 +1,4 @@
-//! Platforms: which of an index's images is meant.
+//! Platforms: the selection of an image of an index.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::{Result, bail, ensure};
 use oci_spec::image::{Descriptor, Platform as Described};
 
-/// An operating system, an architecture and perhaps a variant of it, in Go's words:
+/// An operating system, an architecture and an optional variant, with the names of Go:
 /// `linux/arm64/v8`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Platform {
@@ -14,7 +14,7 @@ pub struct Platform {
     pub os: String,
     /// GOARCH
     pub architecture: String,
-    /// The architecture's variant, as image-index.md lists them.
+    /// The variant of the architecture (image-index.md).
     pub variant: Option<String>,
 }
 
@@ -30,12 +30,12 @@ impl Platform {
         }
     }
 
-    /// How well an image for `offered` serves: the higher, the better; nothing if not at all.
+    /// How well an image for `offered` suits this platform. Higher is better; nothing means that it
+    /// does not run.
     ///
-    /// A variant serves every later one of the same architecture, as an ARMv7 processor executes
-    /// ARMv6 code.
+    /// A later variant runs the images of earlier ones, as an ARMv7 processor runs ARMv6 code.
     #[must_use]
-    pub fn served_by(&self, offered: &Self) -> Option<u32> {
+    pub fn rank(&self, offered: &Self) -> Option<u32> {
         if self.os != offered.os || self.architecture != offered.architecture {
             return None;
         }
@@ -46,25 +46,22 @@ impl Platform {
         let number = |variant: Option<&str>| variant?.strip_prefix('v')?.parse::<u32>().ok();
         match (number(ours), number(theirs)) {
             (Some(ours), Some(theirs)) if theirs < ours => Some(theirs),
-            // Nobody asked for a variant, of an architecture that has no default one.
+            // No variant is wanted, and the architecture has no default variant.
             _ if ours.is_none() => Some(0),
             _ => None,
         }
     }
 
-    /// Fails unless an image for `offered` serves.
+    /// Checks that an image for `offered` runs on this platform.
     ///
     /// # Errors
-    /// It does not.
+    /// It does not run.
     pub fn check(&self, offered: &Self) -> Result<()> {
-        ensure!(
-            self.served_by(offered).is_some(),
-            "there is no image for {self}, only for {offered}"
-        );
+        ensure!(self.rank(offered).is_some(), "there is no image for {self}, only for {offered}");
         Ok(())
     }
 
-    /// The variant, or the one that its absence means.
+    /// The variant, or the default variant of the architecture.
     fn effective_variant(&self) -> Option<&str> {
         let default = match self.architecture.as_str() {
             "arm64" => Some("v8"),
@@ -75,13 +72,12 @@ impl Platform {
         self.variant.as_deref().or(default)
     }
 
-    /// The entry of an index that serves best, the first of equals. Nothing if none does.
+    /// The best entry of an index; of equal ones, the first. Nothing if none runs.
     #[must_use]
     pub fn choose<'a>(&self, entries: &'a [Descriptor]) -> Option<&'a Descriptor> {
         let mut best = None;
         for entry in entries {
-            let score =
-                entry.platform().as_ref().and_then(|offered| self.served_by(&offered.into()));
+            let score = entry.platform().as_ref().and_then(|offered| self.rank(&offered.into()));
             if let Some(score) = score
                 && best.is_none_or(|(best, _)| score > best)
             {
@@ -105,7 +101,7 @@ impl From<&Described> for Platform {
 impl FromStr for Platform {
     type Err = anyhow::Error;
 
-    /// Reads `os/architecture[/variant]`, or an architecture alone for Linux.
+    /// Parses `os/architecture[/variant]`, or an architecture alone for Linux.
     fn from_str(text: &str) -> Result<Self> {
         let words: Vec<&str> = text.split('/').collect();
         let plain = |word: &&str| {
@@ -115,17 +111,13 @@ impl FromStr for Platform {
                     .all(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
         };
         if !words.iter().all(plain) {
-            bail!(
-                "platform {text:?}: it is written os/architecture[/variant], as in linux/arm64/v8"
-            );
+            bail!("platform {text:?}: write os/architecture[/variant], as in linux/arm64/v8");
         }
         let (os, architecture, variant) = match words.as_slice() {
             [architecture] => ("linux", *architecture, None),
             [os, architecture] => (*os, *architecture, None),
             [os, architecture, variant] => (*os, *architecture, Some(*variant)),
-            _ => bail!(
-                "platform {text:?}: it is written os/architecture[/variant], as in linux/arm64/v8"
-            ),
+            _ => bail!("platform {text:?}: write os/architecture[/variant], as in linux/arm64/v8"),
         };
         let (architecture, implied) = go_names(architecture);
         let variant = variant.or(implied).map(str::to_owned);
@@ -140,7 +132,7 @@ impl Display for Platform {
     }
 }
 
-/// The platforms that an index has, for an error that says what could have been asked for.
+/// The platforms of an index, for error messages.
 #[must_use]
 pub fn list(entries: &[Descriptor]) -> String {
     let name = |entry: &Descriptor| {
@@ -153,8 +145,8 @@ pub fn list(entries: &[Descriptor]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// Go's name of an architecture that Rust, Debian or the kernel name otherwise, and the variant it
-/// implies.
+/// The name that Go has for an architecture, for a name of Rust, Debian or the kernel; and the
+/// variant that the name implies.
 fn go_names(architecture: &str) -> (&str, Option<&str>) {
     match architecture {
         "x86_64" => ("amd64", None),
@@ -178,8 +170,8 @@ mod tests {
     }
 
     #[test]
-    fn who_serves_whom() {
-        for (wanted, offered, serves) in [
+    fn ranks() {
+        for (wanted, offered, runs) in [
             ("linux/amd64", "linux/amd64", true),
             ("amd64", "linux/amd64", true),
             ("x86_64", "linux/amd64", true),
@@ -196,18 +188,14 @@ mod tests {
             ("linux/riscv64", "linux/riscv64", true),
         ] {
             assert_eq!(
-                platform(wanted).served_by(&platform(offered)).is_some(),
-                serves,
+                platform(wanted).rank(&platform(offered)).is_some(),
+                runs,
                 "{wanted} {offered}"
             );
         }
         let arm = platform("linux/arm/v7");
-        assert!(
-            arm.served_by(&platform("linux/arm/v6")) > arm.served_by(&platform("linux/arm/v5"))
-        );
-        assert!(
-            arm.served_by(&platform("linux/arm/v7")) > arm.served_by(&platform("linux/arm/v6"))
-        );
+        assert!(arm.rank(&platform("linux/arm/v6")) > arm.rank(&platform("linux/arm/v5")));
+        assert!(arm.rank(&platform("linux/arm/v7")) > arm.rank(&platform("linux/arm/v6")));
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! What a copy says while it goes on: bars on a terminal, lines elsewhere, JSON for programs, or
-//! nothing.
+//! The progress of a copy: bars on a terminal, else lines, JSON for programs, or nothing.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -9,31 +8,31 @@ use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use oci_spec::image::Descriptor;
 use serde_json::json;
 
-/// How progress is told.
+/// How progress is shown.
 #[derive(Debug, Clone)]
 pub enum Progress {
     /// Not at all.
     Quiet,
-    /// A line on standard error for each thing that is done.
+    /// A line on standard error for each blob.
     Lines,
     /// Bars on standard error, which is a terminal.
     Bars(MultiProgress),
-    /// An object on standard output for each thing that is done.
+    /// A JSON object on standard output for each blob.
     Json,
 }
 
-/// What became of a blob.
+/// The result of copying a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum BlobOutcome {
     /// It was transferred.
     Copied,
-    /// It was there already.
+    /// The destination had it.
     Present,
-    /// The registry took it from another repository.
+    /// The registry has mounted it from another repository.
     Mounted,
 }
 
-impl Outcome {
+impl BlobOutcome {
     fn word(self) -> &'static str {
         match self {
             Self::Copied => "copied",
@@ -43,9 +42,9 @@ impl Outcome {
     }
 }
 
-/// One blob on its way.
+/// The progress of one blob.
 #[derive(Debug)]
-pub struct Item {
+pub struct BlobProgress {
     descriptor: Descriptor,
     progress: Progress,
     bar: Option<ProgressBar>,
@@ -54,44 +53,45 @@ pub struct Item {
 impl Progress {
     /// Bars if standard error is a terminal, lines if not.
     #[must_use]
-    pub fn fitting() -> Self {
+    pub fn for_terminal() -> Self {
         if std::io::stderr().is_terminal() { Self::Bars(MultiProgress::new()) } else { Self::Lines }
     }
 
-    /// Begins a blob.
+    /// Shows that a blob has begun.
     #[must_use]
-    pub fn item(&self, descriptor: &Descriptor) -> Arc<Item> {
+    pub fn begin_blob(&self, descriptor: &Descriptor) -> Arc<BlobProgress> {
         let bar = match self {
             Self::Bars(bars) => Some(bars.add(bar(descriptor))),
             _ => None,
         };
-        Arc::new(Item { descriptor: descriptor.clone(), progress: self.clone(), bar })
+        Arc::new(BlobProgress { descriptor: descriptor.clone(), progress: self.clone(), bar })
     }
 }
 
-impl Item {
-    /// So many bytes are through.
-    pub fn at(&self, position: u64) {
+impl BlobProgress {
+    /// Shows how many bytes are done.
+    pub fn set_position(&self, position: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(position);
         }
     }
 
-    /// It is there.
-    pub fn done(&self, outcome: Outcome) {
+    /// Shows the result.
+    pub fn finish(&self, outcome: BlobOutcome) {
         let (digest, size) = (self.descriptor.digest(), self.descriptor.size());
         match &self.progress {
             Progress::Quiet => {}
             Progress::Lines => {
                 let line =
                     format!("{} {}: {}", short(&self.descriptor), HumanBytes(size), outcome.word());
-                // There is nobody to tell that standard error is gone.
+                // If standard error is closed, the line is lost.
                 let _ = writeln!(std::io::stderr(), "{line}");
             }
             Progress::Json => {
                 let media_type = self.descriptor.media_type();
                 let line = json!({
-                    "event": "blob", "digest": digest, "size": size, "mediaType": media_type, "outcome": outcome.word(),
+                    "event": "blob", "digest": digest, "size": size, "mediaType": media_type,
+                    "outcome": outcome.word(),
                 });
                 let _ = writeln!(std::io::stdout(), "{line}");
             }
@@ -105,8 +105,8 @@ impl Item {
     }
 }
 
-impl Drop for Item {
-    /// A bar of what did not arrive stays where it stopped.
+impl Drop for BlobProgress {
+    /// The bar of a blob that failed stays at its position.
     fn drop(&mut self) {
         if let Some(bar) = self.bar.as_ref().filter(|bar| !bar.is_finished()) {
             bar.abandon();
@@ -124,7 +124,7 @@ fn bar(descriptor: &Descriptor) -> ProgressBar {
     bar
 }
 
-/// The beginning of a digest, enough to know it by.
+/// The first 12 digits of a digest, as Docker and Podman show it.
 fn short(descriptor: &Descriptor) -> String {
     format!("{}:{:.12}", descriptor.digest().algorithm(), descriptor.digest().digest())
 }

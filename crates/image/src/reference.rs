@@ -1,8 +1,8 @@
-//! References: where an image is, as the ecosystem writes it.
+//! References: where an image is, written as skopeo and Podman write it.
 //!
 //! | form | meaning |
 //! |---|---|
-//! | `docker://host[:port]/name[:tag][@digest]` | a registry; without a host it is Docker Hub, without a tag `latest` |
+//! | `docker://host[:port]/name[:tag][@digest]` | a registry; default host Docker Hub, default tag `latest` |
 //! | `oci:DIR[:tag][@digest]` | an OCI image layout |
 //! | `oci-archive:FILE[:tag][@digest]` | a layout in a tar file |
 //! | `docker-archive:FILE[:name:tag]` | what `docker save` writes |
@@ -20,21 +20,17 @@ use crate::digest;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
     /// `docker://…`
-    Registry(Remote),
-    /// `oci:…`
-    Layout(Local),
-    /// `oci-archive:…`
-    OciArchive(Local),
-    /// `docker-archive:…`; the tag is a whole name such as `nginx:1.27`.
-    DockerArchive(Local),
+    Registry(RegistryReference),
+    /// `oci:…`, `oci-archive:…` or `docker-archive:…`
+    Path(PathReference),
 }
 
 /// An image in a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remote {
-    /// Host and perhaps port, as auth files name it.
+pub struct RegistryReference {
+    /// The host, with the port if there is one: the key of auth files.
     pub host: String,
-    /// The repository in it: `library/nginx`.
+    /// The repository on that host: `library/nginx`.
     pub repository: String,
     /// The tag, if one was given.
     pub tag: Option<String>,
@@ -42,43 +38,68 @@ pub struct Remote {
     pub digest: Option<Digest>,
 }
 
+/// The format of a directory or file that holds images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathFormat {
+    /// `oci:`: an OCI image layout.
+    Layout,
+    /// `oci-archive:`: a layout in a tar file.
+    OciArchive,
+    /// `docker-archive:`: what `docker save` writes.
+    DockerArchive,
+}
+
+impl PathFormat {
+    /// The prefix in a reference.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Layout => "oci",
+            Self::OciArchive => "oci-archive",
+            Self::DockerArchive => "docker-archive",
+        }
+    }
+}
+
 /// An image in a directory or file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Local {
+pub struct PathReference {
+    /// The format of the directory or file.
+    pub format: PathFormat,
     /// The directory or file.
     pub path: PathBuf,
-    /// The name of the image in it (`org.opencontainers.image.ref.name`), if one was given.
+    /// The name of the image in it, if one was given: `org.opencontainers.image.ref.name`, or with
+    /// `docker-archive:` a whole name such as `nginx:1.27`.
     pub tag: Option<String>,
     /// The digest of a manifest or index in it, if one was given. It wins over the tag.
     pub digest: Option<Digest>,
 }
 
-/// What auth files and references call Docker Hub. Its API is elsewhere.
+/// The name of Docker Hub in auth files and references. Its API is on another host.
 pub const DOCKER_HUB: &str = "docker.io";
 
-impl Remote {
-    /// What a manifest is asked for by: the digest, else the tag, else `latest`.
+impl RegistryReference {
+    /// The part of the manifest URL: the digest, else the tag, else `latest`.
     #[must_use]
     pub fn selector(&self) -> &str {
         self.digest.as_ref().map_or_else(|| self.tag_or_latest(), |digest| digest.as_ref())
     }
 
-    /// The tag, or what its absence means.
+    /// The tag, or `latest` if there is none.
     #[must_use]
     pub fn tag_or_latest(&self) -> &str {
         self.tag.as_deref().unwrap_or("latest")
     }
 
-    /// The same repository, by another digest.
+    /// The same repository with another digest.
     #[must_use]
     pub fn at(&self, digest: &Digest) -> Self {
         Self { tag: None, digest: Some(digest.clone()), ..self.clone() }
     }
 
-    /// Reads what comes behind `docker://`.
+    /// Parses what follows `docker://`.
     ///
     /// # Errors
-    /// What is wrong with it, in one sentence.
+    /// One sentence that says what is wrong.
     pub fn parse(text: &str) -> Result<Self> {
         let (rest, digest) = split_digest(text)?;
         let (name, tag) = match rest.rsplit_once(':') {
@@ -104,7 +125,8 @@ impl Remote {
         }
         ensure!(
             is_repository(&repository),
-            "{repository:?} is not the name of a repository: parts of a-z, 0-9 and single separators (. _ -), with / between"
+            "{repository:?} is not the name of a repository: parts of a-z, 0-9 and single \
+             separators (. _ -), with / between"
         );
         if let Some(tag) = tag {
             check_tag(tag)?;
@@ -113,9 +135,9 @@ impl Remote {
     }
 }
 
-impl Local {
-    /// Reads what comes behind `oci:`, `oci-archive:` or `docker-archive:`.
-    fn parse(text: &str) -> Result<Self> {
+impl PathReference {
+    /// Parses what follows `oci:`, `oci-archive:` or `docker-archive:`.
+    fn parse(format: PathFormat, text: &str) -> Result<Self> {
         let (rest, digest) = split_digest(text)?;
         let (path, tag) =
             rest.split_once(':').map_or((rest, None), |(path, tag)| (path, Some(tag)));
@@ -123,10 +145,37 @@ impl Local {
         if let Some(tag) = tag {
             ensure!(
                 is_ref_name(tag),
-                "{tag:?} cannot be the name of an image: parts of letters, digits and single separators (- . _ : @ +)"
+                "{tag:?} cannot be the name of an image: parts of letters, digits and single \
+                 separators (- . _ : @ +)"
             );
         }
-        Ok(Self { path: PathBuf::from(path), tag: tag.map(str::to_owned), digest })
+        Ok(Self { format, path: PathBuf::from(path), tag: tag.map(str::to_owned), digest })
+    }
+}
+
+/// A reference to something that is kept with tags, which archives are not.
+#[derive(Debug, Clone, Copy)]
+pub enum TaggedReference<'a> {
+    /// In a registry.
+    Registry(&'a RegistryReference),
+    /// In a layout.
+    Layout(&'a PathReference),
+}
+
+impl Reference {
+    /// The reference, unless it is one to an archive. `purpose` completes the sentence "only
+    /// docker:// and oci: …".
+    ///
+    /// # Errors
+    /// It is a reference to an archive.
+    pub fn tagged(&self, purpose: &str) -> Result<TaggedReference<'_>> {
+        match self {
+            Self::Registry(remote) => Ok(TaggedReference::Registry(remote)),
+            Self::Path(local) if local.format == PathFormat::Layout => {
+                Ok(TaggedReference::Layout(local))
+            }
+            Self::Path(_) => bail!("{self}: only docker:// and oci: {purpose}"),
+        }
     }
 }
 
@@ -134,16 +183,18 @@ impl FromStr for Reference {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        let path = |format, rest| PathReference::parse(format, rest).map(Self::Path);
         let parsed = match text.split_once(':') {
             Some(("docker", rest)) => match rest.strip_prefix("//") {
-                Some(rest) => Remote::parse(rest).map(Self::Registry),
-                None => bail!("reference {text:?}: it is written docker://host/name"),
+                Some(rest) => RegistryReference::parse(rest).map(Self::Registry),
+                None => bail!("reference {text:?}: write docker://host/name"),
             },
-            Some(("oci", rest)) => Local::parse(rest).map(Self::Layout),
-            Some(("oci-archive", rest)) => Local::parse(rest).map(Self::OciArchive),
-            Some(("docker-archive", rest)) => Local::parse(rest).map(Self::DockerArchive),
+            Some(("oci", rest)) => path(PathFormat::Layout, rest),
+            Some(("oci-archive", rest)) => path(PathFormat::OciArchive, rest),
+            Some(("docker-archive", rest)) => path(PathFormat::DockerArchive, rest),
             _ => bail!(
-                "reference {text:?}: it begins with none of docker://, oci:, oci-archive: and docker-archive:"
+                "reference {text:?}: it begins with none of docker://, oci:, oci-archive: and \
+                 docker-archive:"
             ),
         };
         parsed.map_err(|error| anyhow::anyhow!("reference {text:?}: {error:#}"))
@@ -154,21 +205,19 @@ impl Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Registry(remote) => write!(f, "docker://{remote}"),
-            Self::Layout(local) => write!(f, "oci:{local}"),
-            Self::OciArchive(local) => write!(f, "oci-archive:{local}"),
-            Self::DockerArchive(local) => write!(f, "docker-archive:{local}"),
+            Self::Path(local) => write!(f, "{}:{local}", local.format.prefix()),
         }
     }
 }
 
-impl Display for Remote {
+impl Display for RegistryReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.host, self.repository)?;
         write_selector(f, self.tag.as_deref(), self.digest.as_ref())
     }
 }
 
-impl Display for Local {
+impl Display for PathReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.path.display())?;
         write_selector(f, self.tag.as_deref(), self.digest.as_ref())
@@ -184,8 +233,8 @@ fn write_selector(
     digest.map_or(Ok(()), |digest| write!(f, "@{digest}"))
 }
 
-/// `name@sha256:…`: a digest at the end belongs to the reference, any other `@` to the name before
-/// it.
+/// Splits `name@sha256:…`. Only a digest at the end is split off; any other `@` is a part of the
+/// name.
 fn split_digest(text: &str) -> Result<(&str, Option<Digest>)> {
     match text.rsplit_once('@') {
         Some((rest, digest)) if digest.contains(':') && !digest.contains('/') => {
@@ -195,8 +244,8 @@ fn split_digest(text: &str) -> Result<(&str, Option<Digest>)> {
     }
 }
 
-/// Whether the first part of a name is a host: it has a dot or a port, or is `localhost`. So Docker
-/// has it.
+/// Whether the first part of a name is a host: it has a dot or a port, or is `localhost`. This is
+/// the rule of Docker.
 fn is_host(part: &str) -> bool {
     part == "localhost" || part.contains(['.', ':'])
 }
@@ -267,7 +316,7 @@ mod tests {
             ("quay.io/a:t@", "quay.io", "a", Some("t"), true),
         ] {
             let digest = if has_digest { DIGEST } else { "" };
-            let remote = Remote::parse(&format!("{text}{digest}")).unwrap();
+            let remote = RegistryReference::parse(&format!("{text}{digest}")).unwrap();
             assert_eq!(
                 (
                     remote.host.as_str(),
@@ -279,30 +328,29 @@ mod tests {
                 "{text}"
             );
         }
-        assert_eq!(Remote::parse("a").unwrap().selector(), "latest");
-        assert_eq!(Remote::parse(&format!("a:b@{DIGEST}")).unwrap().selector(), DIGEST);
+        assert_eq!(RegistryReference::parse("a").unwrap().selector(), "latest");
+        assert_eq!(RegistryReference::parse(&format!("a:b@{DIGEST}")).unwrap().selector(), DIGEST);
     }
 
     #[test]
     fn files() {
-        let Reference::Layout(local) = "oci:/tmp/x:a/b:1.2--3".parse().unwrap() else { panic!() };
+        let path = |text: &str| match text.parse().unwrap() {
+            Reference::Path(local) => local,
+            Reference::Registry(remote) => panic!("{remote}"),
+        };
+        let local = path("oci:/tmp/x:a/b:1.2--3");
         assert_eq!(
             (local.path, local.tag.as_deref()),
             (PathBuf::from("/tmp/x"), Some("a/b:1.2--3"))
         );
-        let Reference::Layout(local) = format!("oci:x@y@{DIGEST}").parse().unwrap() else {
-            panic!()
-        };
+        let local = path(&format!("oci:x@y@{DIGEST}"));
         assert_eq!(
             (local.path, local.tag, local.digest.is_some()),
             (PathBuf::from("x@y"), None, true)
         );
-        let Reference::DockerArchive(local) = "docker-archive:f.tar:nginx:1".parse().unwrap()
-        else {
-            panic!()
-        };
+        let local = path("docker-archive:f.tar:nginx:1");
         assert_eq!((local.path, local.tag.as_deref()), (PathBuf::from("f.tar"), Some("nginx:1")));
-        assert!(matches!("oci-archive:f.tar".parse().unwrap(), Reference::OciArchive(_)));
+        assert_eq!(path("oci-archive:f.tar").format, PathFormat::OciArchive);
     }
 
     #[test]

@@ -1,26 +1,26 @@
-//! A registry: the HTTP API of distribution-spec 1.1.
+//! The client of a registry: the HTTP API of distribution-spec 1.1.
 //!
 //! | file | endpoints |
 //! |---|---|
 //! | `manifests.rs` | `GET`, `HEAD`, `PUT`, `DELETE` `/v2/NAME/manifests/…` |
 //! | `blobs.rs` | `GET` (also of a part), `HEAD`, `DELETE` `/v2/NAME/blobs/…` |
-//! | `upload.rs` | `POST`, `PATCH`, `GET`, `PUT` `/v2/NAME/blobs/uploads/`: in one piece, in chunks, or from another repository |
+//! | `upload.rs` | `POST`, `PATCH`, `GET`, `PUT` `/v2/NAME/blobs/uploads/` |
 //! | `listing.rs` | `GET` `/v2/NAME/tags/list`, `/v2/NAME/referrers/…`, page by page |
 //!
-//! What every request needs is here: the credentials that the registry asks for ([`auth`]), the
-//! rules for where it may send us ([`directions`]), another attempt when it is overloaded or the
-//! line broke (`retry`), and an error that says what the registry said ([`failure`]).
+//! This file has what all requests need: authentication ([`auth`]), the rules for the URLs that a
+//! registry names ([`url_policy`]), retries (`backoff`), and errors with the message of the
+//! registry ([`error`]).
 
 pub mod auth;
+pub(crate) mod backoff;
 mod blobs;
-pub mod directions;
-pub mod failure;
-mod listing;
+pub mod error;
+mod lists;
 mod manifests;
-pub(crate) mod retry;
-mod subject;
+mod referrers;
 mod tls;
 mod upload;
+pub mod url_policy;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,31 +31,31 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode, Url};
 
 pub use auth::{Access, Scope};
-pub use blobs::Range;
-pub use directions::Directions;
-pub use failure::RegistryError;
-pub use listing::Referrers;
-pub use upload::{Content, Start};
+pub use blobs::ReceivedPart;
+pub use error::RegistryError;
+pub use lists::Referrers;
+pub use upload::{UploadContent, UploadStart};
+pub use url_policy::UrlPolicy;
 
 use crate::credentials::{self, Credentials};
 use crate::reference::DOCKER_HUB;
 
-/// How to speak to registries.
+/// The options of a connection to a registry.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// Take any certificate, and plain HTTP from who speaks no TLS.
+    /// Accept any certificate, and use plain HTTP if the registry has no TLS.
     pub insecure: bool,
-    /// Certificates of authorities to trust besides the system's (PEM).
+    /// Certificates of authorities that are trusted besides the system's (PEM).
     pub authorities: Vec<PathBuf>,
-    /// Our certificate and its key (PEM), for a registry that wants to know its clients so.
+    /// The client certificate and its key (PEM).
     pub client_certificate: Option<(PathBuf, PathBuf)>,
-    /// How long a registry may be silent before it counts as gone.
+    /// The time without any data after which a request fails.
     pub silence: Duration,
-    /// How many times to try again what may succeed later.
+    /// How many times a request is tried again after a temporary failure.
     pub retries: u32,
     /// Instead of those of the auth files.
     pub credentials: Option<Credentials>,
-    /// The auth file, instead of the usual ones.
+    /// The auth file, instead of the default ones.
     pub authfile: Option<PathBuf>,
 }
 
@@ -73,25 +73,26 @@ impl Default for Connection {
     }
 }
 
-/// One registry, and what it knows of us.
+/// A registry, with the connections to it.
 #[derive(Debug)]
 pub struct Registry {
     host: String,
     base: Url,
-    /// For what is answered at once: silence ends it.
+    /// For requests with a small body. A read timeout ends them.
     client: Client,
-    /// For bodies that we send, during which the registry is silent: [`upload`] watches over it.
+    /// For uploads. The registry sends nothing until it has received the body, so [`upload`] checks
+    /// the progress.
     uploads: Client,
-    /// For services that give out tokens, which are told who we are.
+    /// For token services, which get the credentials.
     tokens: Client,
-    directions: Directions,
+    url_policy: UrlPolicy,
     connection: Connection,
     auth: auth::Auth,
 }
 
 impl Registry {
-    /// Makes ready to speak to a registry. Nothing is sent, except to find out whether it speaks
-    /// TLS when it need not.
+    /// Prepares the connections. With `insecure` a request finds out whether the registry has TLS;
+    /// else nothing is sent.
     ///
     /// # Errors
     /// A certificate that cannot be read; with `insecure`, a registry that cannot be reached at
@@ -104,18 +105,18 @@ impl Registry {
         };
         let silence = connection.silence;
         let mut base = parse("https")?;
-        let directions = Directions::new(&base, connection.insecure);
+        let url_policy = UrlPolicy::new(&base, connection.insecure);
         let builder = |policy: Policy| -> Result<ClientBuilder> {
             let builder =
-                tls::client(host, connection)?.redirect(policy).dns_resolver(directions.clone());
+                tls::client(host, connection)?.redirect(policy).dns_resolver(url_policy.clone());
             Ok(builder.https_only(!connection.insecure))
         };
         let http = "setting up HTTP";
         let client =
-            builder(directions.redirects())?.read_timeout(silence).build().context(http)?;
-        let uploads = builder(directions.redirects())?.build().context(http)?;
+            builder(url_policy.redirects())?.read_timeout(silence).build().context(http)?;
+        let uploads = builder(url_policy.redirects())?.build().context(http)?;
         let tokens =
-            builder(Directions::same_server())?.read_timeout(silence).build().context(http)?;
+            builder(UrlPolicy::same_server())?.read_timeout(silence).build().context(http)?;
         if connection.insecure
             && let Err(error) = client.get(base.clone()).send().await
             && error.is_connect()
@@ -130,43 +131,44 @@ impl Registry {
             client,
             uploads,
             tokens,
-            directions,
+            url_policy,
             connection,
             auth,
         })
     }
 
-    /// Its name, as in references and auth files.
+    /// The host, as in references and auth files.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Whether it is there, speaks this API and takes our credentials (`GET /v2/`).
+    /// Checks that the registry answers, has this API and accepts the credentials (`GET /v2/`).
     ///
     /// # Errors
-    /// It is not, does not, or refuses them.
+    /// It cannot be reached, has another API, or refuses the credentials.
     pub async fn ping(&self) -> Result<()> {
         let response =
             self.send(&Scope::none(), Method::GET, &self.base, |request| request).await?;
         self.expect(response, &[StatusCode::OK], "/v2/").await.map(drop)
     }
 
-    /// The pauses between attempts at something.
-    pub(crate) fn pause(&self) -> retry::Pause {
-        retry::Pause::new(self.connection.retries)
+    /// The pauses between the attempts at a request.
+    pub(crate) fn backoff(&self) -> backoff::Backoff {
+        backoff::Backoff::new(self.connection.retries)
     }
 
-    /// The address of something in a repository.
+    /// A URL in a repository.
     fn url(&self, repository: &str, rest: &str) -> Result<Url> {
         self.base
             .join(&format!("{repository}/{rest}"))
             .with_context(|| format!("{repository}/{rest}"))
     }
 
-    /// Sends a request until it is answered for good, or there were too many attempts.
+    /// Sends a request, and sends it again after a temporary failure, until there are no attempts
+    /// left.
     ///
-    /// `complete` adds headers and a body, for each attempt anew.
+    /// `complete` adds the headers and the body, at each attempt.
     async fn send(
         &self,
         scope: &Scope,
@@ -174,27 +176,30 @@ impl Registry {
         url: &Url,
         complete: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response> {
-        let mut pause = self.pause();
+        let mut backoff = self.backoff();
         loop {
             let request = complete(self.client.request(method.clone(), url.clone()));
             match self.send_once(scope, request).await {
-                Ok(response) if !retry::may_pass(response.status()) => return Ok(response),
-                Ok(response) => {
-                    let asked = retry::asked_for(response.headers());
-                    let error = self.failure(response, url.path()).await;
-                    pause.wait(error, asked).await?;
+                Ok(response) if !backoff::is_temporary_status(response.status()) => {
+                    return Ok(response);
                 }
-                Err(error) if retry::is_passing(&error) => pause.wait(error, None).await?,
+                Ok(response) => {
+                    let asked = backoff::retry_after(response.headers());
+                    let error = self.failure(response, url.path()).await;
+                    backoff.wait(error, asked).await?;
+                }
+                Err(error) if backoff::is_temporary(&error) => backoff.wait(error, None).await?,
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Sends a request, and answers the registry's question of who we are.
+    /// Sends a request. After a 401 it authenticates and sends the request once more.
     async fn send_once(&self, scope: &Scope, request: RequestBuilder) -> Result<Response> {
         let (client, request) = request.build_split();
         let mut request = request.context("setting up a request")?;
-        // The registry may send an upload elsewhere. Who we are is for the registry alone.
+        // The registry may name another server for an upload. That server does not get the
+        // credentials.
         if request.url().origin() != self.base.origin() {
             return client.execute(request).await.with_context(|| self.host.clone());
         }
@@ -204,33 +209,34 @@ impl Registry {
             request.headers_mut().insert(AUTHORIZATION, header.clone());
         }
         let response = client.execute(request).await.with_context(|| self.host.clone())?;
-        // Nor may anybody ask whom the registry has sent us to.
+        // Nor does a server that the registry has redirected the request to.
         if response.status() != StatusCode::UNAUTHORIZED
             || response.url().origin() != self.base.origin()
         {
             return Ok(response);
         }
         let credentials = self.credentials(scope)?;
-        let header =
-            self.auth.answer(self, scope, &response, (known, credentials.as_ref())).await?;
+        let (sent, credentials) = (known.as_ref(), credentials.as_ref());
+        let refusal = auth::Refusal401 { response: &response, sent, credentials };
+        let header = self.auth.answer(self, scope, refusal).await?;
         let Some(header) = header else {
             return Err(self.failure(response, "").await)
-                .with_context(|| self.who(credentials.as_ref()));
+                .with_context(|| self.refused_user(credentials));
         };
-        // A body that is read as it is sent cannot be sent twice: the caller begins anew, with what
-        // we know now.
+        // A body that is read while it is sent cannot be sent again. The caller begins again, with
+        // the new token.
         let Some(mut request) = again else { return Ok(response) };
         request.headers_mut().insert(AUTHORIZATION, header);
         let response = client.execute(request).await.with_context(|| self.host.clone())?;
         if response.status() == StatusCode::UNAUTHORIZED {
             return Err(self.failure(response, "").await)
-                .with_context(|| self.who(credentials.as_ref()));
+                .with_context(|| self.refused_user(credentials));
         }
         Ok(response)
     }
 
-    /// Whom the registry has refused, and what to do about it.
-    fn who(&self, credentials: Option<&Credentials>) -> String {
+    /// The user that the registry has refused, and what to do.
+    fn refused_user(&self, credentials: Option<&Credentials>) -> String {
         match credentials {
             None => format!("{host}: not logged in (orlop-image login {host})", host = self.host),
             Some(credentials) => format!("{}: the {credentials:?} is refused", self.host),
@@ -244,10 +250,10 @@ impl Registry {
         credentials::look_up(&self.host, scope.repository(), self.connection.authfile.as_deref())
     }
 
-    /// The response, if its status is one of these.
+    /// The response, if its status is one of `good`.
     ///
     /// # Errors
-    /// A [`RegistryError`] of what the registry said instead.
+    /// A [`RegistryError`] with the message of the registry.
     async fn expect(
         &self,
         response: Response,
@@ -264,14 +270,14 @@ impl Registry {
         RegistryError::read(&self.host, what, response).await.into()
     }
 
-    /// The whole body of a response, which is small or an error.
+    /// The whole body of a response, of at most `limit` bytes.
     async fn body(&self, mut response: Response, limit: u64) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.with_context(|| self.host.clone())? {
             bytes.extend_from_slice(&chunk);
             ensure!(
                 bytes.len() as u64 <= limit,
-                "{}: an answer of more than {limit} bytes",
+                "{}: an answer has more than {limit} bytes",
                 self.host
             );
         }

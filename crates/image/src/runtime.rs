@@ -1,5 +1,5 @@
-//! The runtime that containers are handed to: `orlop`, or what `--runtime` names. A program like
-//! any other to us.
+//! The OCI runtime that runs the containers: `orlop`, or the program that `--runtime` names. Any
+//! runtime with the command line of runc can be used.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,41 +10,41 @@ use anyhow::{Context, Result, ensure};
 
 use crate::config::ContainerConfig;
 
-/// Its name.
+/// The name of the default runtime.
 const NAME: &str = "orlop";
 
-/// A runtime's program.
+/// An OCI runtime.
 #[derive(Debug, Clone)]
-pub struct Runtime {
-    /// A path, or a name to be found in `PATH`.
+pub struct OciRuntime {
+    /// A path, or a name to look up in `PATH`.
     pub program: PathBuf,
 }
 
-impl Runtime {
-    /// The one that was asked for, the one that was installed beside us, or the one in `PATH`.
+impl OciRuntime {
+    /// The runtime that is named, else `orlop` in the directory of this program, else `orlop` in
+    /// `PATH`.
     #[must_use]
-    pub fn find(asked: Option<&Path>) -> Self {
+    pub fn find(named: Option<&Path>) -> Self {
         let beside = || {
             let program = std::env::current_exe().ok()?.with_file_name(NAME);
             program.is_file().then_some(program)
         };
-        Self { program: asked.map(Path::to_owned).or_else(beside).unwrap_or_else(|| NAME.into()) }
+        Self { program: named.map(Path::to_owned).or_else(beside).unwrap_or_else(|| NAME.into()) }
     }
 
-    /// A call of it.
+    /// A command that runs it.
     #[must_use]
     pub fn command(&self) -> Command {
         Command::new(&self.program)
     }
 
-    /// What it says of itself when it fails to start.
+    /// Its name for error messages.
     #[must_use]
     pub fn show(&self) -> String {
         self.program.display().to_string()
     }
 
-    /// Tells one program from another; nothing when there is none, or it is not where we can see
-    /// it.
+    /// Identifies the program file; nothing if it cannot be found.
     #[must_use]
     pub fn fingerprint(&self) -> Option<String> {
         let in_path = || {
@@ -61,11 +61,11 @@ impl Runtime {
         fingerprint(&file?)
     }
 
-    /// What its `spec` gives for the user that we are. It is written into the directory `scratch`
-    /// and removed again.
+    /// The output of its `spec` for the current user. The file is written to the directory
+    /// `scratch` and removed.
     ///
     /// # Errors
-    /// It cannot be run, or fails; what it writes is no config.json.
+    /// It cannot be run, or fails; its output is not a config.json.
     pub fn spec(&self, scratch: &Path, rootless: bool) -> Result<ContainerConfig> {
         let mut command = self.command();
         command.arg("spec").arg("--bundle").arg(scratch).stdin(Stdio::null()).stdout(Stdio::null());
@@ -73,16 +73,18 @@ impl Runtime {
             command.arg("--rootless");
         }
         let output = command.output().with_context(|| format!("running {} spec", self.show()))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{} spec failed: {}", self.show(), said.trim());
+        let message = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{} spec failed: {}", self.show(), message.trim());
         let file = scratch.join("config.json");
         let text = fs::read(&file).with_context(|| file.display().to_string())?;
         fs::remove_file(&file).with_context(|| file.display().to_string())?;
-        serde_json::from_slice(&text).with_context(|| format!("what {} spec wrote", self.show()))
+        serde_json::from_slice(&text)
+            .with_context(|| format!("the config.json of {} spec", self.show()))
     }
 }
 
-/// Tells a file from another one, and from itself after a change; nothing when there is none.
+/// Identifies a file and its version, by device, inode, size and time; nothing if it does not
+/// exist.
 #[must_use]
 pub fn fingerprint(file: &Path) -> Option<String> {
     let status = file.metadata().ok()?;

@@ -1,9 +1,9 @@
-//! Sizes as people write them.
+//! Sizes with units, in flags and in output.
 
-/// Reads bytes, with k, m, g or t for powers of 1024 behind the number.
+/// Parses a number of bytes, with an optional k, m, g or t for powers of 1024.
 ///
 /// # Errors
-/// Another letter; no number; more than 64 bits.
+/// Another unit; not a number; more than 64 bits.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let (digits, shift) = match text.char_indices().next_back() {
         Some((end, 'k' | 'K')) => (&text[..end], 10),
@@ -17,7 +17,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     size.ok_or_else(|| format!("{text:?} is not a size, such as 500m or 64g"))
 }
 
-/// A size for people: `1.5 GiB`.
+/// A size with a unit: `1.5 GiB`.
 #[must_use]
 pub fn show_size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];

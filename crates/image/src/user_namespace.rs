@@ -1,5 +1,5 @@
-//! What an ordinary user needs to make a root filesystem: a user namespace in which he is root.
-//! There he may enter and change directories of his own whatever their mode, and mount an overlay.
+//! The user namespace in which an ordinary user unpacks an image. He is root in it: he may change
+//! his own directories whatever their mode is, and mount an overlay.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -7,15 +7,16 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, unshare};
 
-/// Enters a new one, in which our user and group are root and nobody else exists. We must have one
-/// thread.
+/// Enters a new user namespace, in which our user and group are mapped to root and no others are
+/// mapped. The process must have one thread.
 ///
 /// # Errors
-/// The machine does not let ordinary users have one.
+/// The machine does not allow it.
 pub fn enter(more: CloneFlags) -> Result<()> {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     unshare(CloneFlags::CLONE_NEWUSER | more).context(
-        "unshare(CLONE_NEWUSER): this machine lets no ordinary user have a user namespace (user_namespaces(7))",
+        "unshare(CLONE_NEWUSER): this machine does not allow user namespaces to ordinary users \
+         (user_namespaces(7))",
     )?;
     write("/proc/self/setgroups", "deny")?;
     write("/proc/self/uid_map", &format!("0 {uid} 1"))?;

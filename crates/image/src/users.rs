@@ -1,4 +1,4 @@
-//! Who `Config.User` of an image is: numbers, or names of the image's own /etc/passwd and
+//! Resolves `Config.User` of an image: numbers, or names in the image's own /etc/passwd and
 //! /etc/group (conversion.md, "Config.User").
 
 use std::io::Read;
@@ -7,12 +7,12 @@ use anyhow::{Context, Result};
 
 use crate::rootfs::Tree;
 
-/// No real file of users is as long, in bytes.
-const LONGEST: u64 = 16 << 20;
+/// How many bytes of a file are read. No real file is longer.
+const MAX_BYTES: u64 = 16 << 20;
 
-/// `process.user` of config.json.
+/// The values for `process.user` of config.json.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct User {
+pub struct ImageUser {
     /// `uid`
     pub uid: u32,
     /// `gid`
@@ -21,21 +21,23 @@ pub struct User {
     pub groups: Vec<u32>,
 }
 
-/// Finds `user`, written `user[:group]`, in the root filesystem.
+/// Resolves `user`, written `user[:group]`, in the root filesystem.
 ///
 /// # Errors
-/// A name that is not there; a file that cannot be read.
-pub fn find(user: &str, rootfs: &Tree) -> Result<User> {
+/// A name does not exist; a file cannot be read.
+pub fn find(user: &str, rootfs: &Tree) -> Result<ImageUser> {
     resolve(user, |file| {
         let mut text = Vec::new();
         if let Some(open) = rootfs.read(file)? {
-            open.take(LONGEST).read_to_end(&mut text).with_context(|| format!("reading {file}"))?;
+            open.take(MAX_BYTES)
+                .read_to_end(&mut text)
+                .with_context(|| format!("reading {file}"))?;
         }
         Ok(String::from_utf8_lossy(&text).into_owned())
     })
 }
 
-fn resolve(user: &str, read: impl Fn(&str) -> Result<String>) -> Result<User> {
+fn resolve(user: &str, read: impl Fn(&str) -> Result<String>) -> Result<ImageUser> {
     let (name, group) = match user.split_once(':') {
         Some((name, group)) => (name, Some(group).filter(|group| !group.is_empty())),
         None => (user, None),
@@ -48,7 +50,7 @@ fn resolve(user: &str, read: impl Fn(&str) -> Result<String>) -> Result<User> {
         let name = fields.next()?;
         Some((name, number(fields.nth(1)?)?, number(fields.next()?)?))
     });
-    let mut found = User::default();
+    let mut found = ImageUser::default();
     if let Some(uid) = by_number {
         found.uid = uid;
         found.gid = entries.find(|(_, other, _)| *other == uid).map_or(0, |(_, _, gid)| gid);
@@ -84,7 +86,7 @@ fn resolve(user: &str, read: impl Fn(&str) -> Result<String>) -> Result<User> {
     Ok(found)
 }
 
-/// Name, number and members of a line of /etc/group.
+/// The name, number and members of a line of /etc/group.
 fn group_of(line: &str) -> Option<(&str, u32, &str)> {
     let mut fields = line.split(':');
     let name = fields.next()?;
@@ -92,7 +94,7 @@ fn group_of(line: &str) -> Option<(&str, u32, &str)> {
     Some((name, gid, fields.next().unwrap_or("")))
 }
 
-/// An id in digits. The largest value means "no change" to the kernel and is nobody's.
+/// An id in decimal digits. The largest number is not an id: it means "no change" to chown(2).
 fn number(text: &str) -> Option<u32> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -104,12 +106,16 @@ fn number(text: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn ask(user: &str) -> Result<User> {
+    fn ask(user: &str) -> Result<ImageUser> {
         resolve(user, |file| {
             Ok(match file {
-                "etc/passwd" => "root:x:0:0::/root:/bin/sh\nbroken\nweb:x:101:102:web,,,:/:/bin/false\n\nn:x:x:1:::\n",
+                "etc/passwd" => {
+                    "root:x:0:0::/root:/bin/sh\nbroken\nweb:x:101:102:web,,,:/:/bin/false\n\n\
+                     n:x:x:1:::\n"
+                }
                 _ => {
-                    "root:x:0:\nweb:x:102:\nadm:x:4:web,root\nlog:x:9:root, web\nsame:x:4:web\nbad:x:y:web\nshort:x:77"
+                    "root:x:0:\nweb:x:102:\nadm:x:4:web,root\nlog:x:9:root, web\nsame:x:4:web\n\
+                     bad:x:y:web\nshort:x:77"
                 }
             }
             .to_owned())
@@ -131,7 +137,11 @@ mod tests {
             ("root", 0, 0, &[4, 9]),
             (":adm", 0, 4, &[]),
         ] {
-            assert_eq!(ask(user).unwrap(), User { uid, gid, groups: groups.to_vec() }, "{user}");
+            assert_eq!(
+                ask(user).unwrap(),
+                ImageUser { uid, gid, groups: groups.to_vec() },
+                "{user}"
+            );
         }
         for (user, missing) in [
             ("nobody", "user \"nobody\""),

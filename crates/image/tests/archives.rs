@@ -1,5 +1,5 @@
-//! `oci-archive:` and `docker-archive:`, and Docker's schema 2: what skopeo writes we read, what we
-//! write it reads
+//! `oci-archive:`, `docker-archive:` and Docker's schema 2, tested against skopeo in both
+//! directions.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +25,7 @@ fn image() -> Image {
     image.config(json!({ "Cmd": ["/run.sh"], "Labels": { "a": "b" }, "StopSignal": "SIGQUIT" }))
 }
 
-/// Layouts and archives in a directory, by the names that references have.
+/// Layouts and archives in a directory, by their references.
 struct Stage(Place);
 
 impl Stage {
@@ -58,7 +58,7 @@ impl Stage {
         judge("skopeo", &[&["copy", "--quiet"], &insecure[..], flags, &[&from, &to]].concat());
     }
 
-    /// With the directory in it, unless it is a registry's.
+    /// Adds the directory, unless it is a reference to a registry.
     fn written(&self, reference: &str) -> String {
         match reference.split_once(':') {
             Some((kind, name)) if kind != "docker" => format!("{kind}:{}", self.path(name)),
@@ -66,7 +66,7 @@ impl Stage {
         }
     }
 
-    /// Unpacking the layout gives what unpacking the first one does.
+    /// Both layouts unpack to the same tree.
     #[track_caller]
     fn is_the_same_tree(&self, layout: &str) {
         let [ours, first] = [layout, "layout"].map(|layout| {
@@ -81,7 +81,7 @@ impl Stage {
     }
 }
 
-/// The bytes of a layout's config, and the ids of its layers.
+/// The config of a layout, and the DiffIDs of its layers.
 fn config(layout: &Path) -> (Vec<u8>, Value) {
     let bytes =
         fs::read(blob(layout, manifest(layout)["config"]["digest"].as_str().unwrap())).unwrap();
@@ -138,7 +138,7 @@ fn archives_of_docker() {
     assert!(!stage.0.path("none").exists());
 }
 
-/// As `docker save NAME NAME | gzip` makes them.
+/// The output of `docker save NAME NAME | gzip`.
 #[test]
 fn archives_with_two_names_and_compressed() {
     let stage = Stage::new();
@@ -161,7 +161,7 @@ fn archives_with_two_names_and_compressed() {
     }
 }
 
-/// As an image comes from Docker's registry: its types are Docker's, and become OCI's.
+/// An image with Docker's media types is converted to OCI.
 #[test]
 fn schema_2_from_a_registry() {
     let (stage, registry) = (Stage::new(), Registry::start());
@@ -182,13 +182,13 @@ fn schema_2_from_a_registry() {
     assert_eq!(back["config"]["digest"], docker["config"]["digest"]);
     stage.is_the_same_tree("back");
     stage.skopeo("oci:back:x", "oci:seen:x");
-    // Between registries it stays as it is, and with it the digest by which it is known.
+    // Between registries it is not converted, so its digest stays the same.
     let other = registry.image("b:docker");
     stage.copy(&there, &other);
     assert_eq!(judge("skopeo", &["inspect", "--raw", "--tls-verify=false", &other]), raw);
 }
 
-/// A list of Docker's becomes an index, whose entries are converted, too.
+/// A manifest list of Docker becomes an index with converted entries.
 #[test]
 fn lists_from_a_registry() {
     let (stage, registry) = (Stage::new(), Registry::start());
@@ -211,14 +211,14 @@ fn lists_from_a_registry() {
         assert_eq!(digest(&bytes), entry["digest"]);
         assert_eq!(entry["size"], bytes.len());
     }
-    // Who reads every digest again finds nothing wrong.
+    // A tool that verifies every digest finds no error.
     stage.skopeo_with(&["--all"], "oci:back:x", "oci:seen:x");
     stage.copy_with(&["--platform", "linux/s390x"], &there, "oci:one:x");
     let (config, _) = config(&stage.0.path("one"));
     assert_eq!(serde_json::from_slice::<Value>(&config).unwrap()["architecture"], "s390x");
 }
 
-/// Bombs: what is compressed as a whole, and what is uncompressed for Docker.
+/// Decompression bombs: a compressed archive, and layers that are decompressed for docker-archive.
 #[test]
 fn archives_that_are_too_large() {
     let stage = Stage::new();

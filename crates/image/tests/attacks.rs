@@ -1,5 +1,4 @@
-//! Layers that want out, or that want more than they should get. Whatever they do, nothing changes
-//! outside.
+//! Layers that try to leave the rootfs or to use too much. Nothing outside may change.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +9,7 @@ use tar::EntryType;
 use crate::support::tree::{scan, xattrs};
 use crate::support::{Image, Layer, Place, Stored};
 
-/// A place with something outside the bundle that a layer would like to reach.
+/// A test directory with a file outside of the bundle.
 struct Victim {
     place: Place,
     outside: tempfile::TempDir,
@@ -24,7 +23,7 @@ impl Victim {
         Self { place: Place::new(), outside }
     }
 
-    /// The directory outside, as a link of a layer would name it.
+    /// The path of the directory outside, for the links of a layer.
     fn name(&self) -> &str {
         self.outside.path().to_str().unwrap()
     }
@@ -46,7 +45,7 @@ impl Victim {
         assert_eq!(scan(self.outside.path()), before, "the layer got out");
     }
 
-    /// Where a link to the outside leads inside a root filesystem.
+    /// Where a link to the outside leads inside of the rootfs.
     fn inside(&self, rootfs: &std::path::Path) -> PathBuf {
         rootfs.join(self.name().trim_start_matches('/'))
     }
@@ -133,7 +132,7 @@ fn hard_links_to_the_outside() {
         &[Layer::new().link("l", victim.name()).hard_link("x", "l/secret")],
         "which is not there",
     );
-    // A second name of a link, and then through it: it is replaced, not followed.
+    // A hard link to a symbolic link, and an entry through it: it is replaced, not followed.
     let layer = Layer::new().link("l", &secret).hard_link("x", "l").file("x", 0o644, b"evil");
     let rootfs = victim.unpack(&[layer]);
     assert!(rootfs.join("x").symlink_metadata().unwrap().is_file());
@@ -143,7 +142,7 @@ fn hard_links_to_the_outside() {
 fn hard_links_that_make_no_sense() {
     Victim::new().refused(&[Layer::new().dir("d", 0o755).hard_link("x", "d")], "linkat");
     Victim::new().refused(&[Layer::new().hard_link("x", "x")], "which is not there");
-    // The target would go with what the link replaces.
+    // The target is removed with the link that is replaced.
     Victim::new().refused(&[Layer::new().file("d/f", 0o644, b"").hard_link("d", "d/f")], "linkat");
 }
 
@@ -154,7 +153,7 @@ fn whiteouts_through_a_link() {
         let link = Layer::new().link("l", victim.name());
         victim.unpack(&[link.clone(), Layer::new().file(name, 0o644, b"")]);
     }
-    // The link itself may go.
+    // The link itself may be removed.
     let victim = Victim::new();
     let rootfs = victim
         .unpack(&[Layer::new().link("l", victim.name()), Layer::new().file(".wh.l", 0o644, b"")]);
@@ -165,7 +164,7 @@ fn whiteouts_through_a_link() {
 fn whiteouts_of_dots() {
     for name in [".wh.", ".wh..", ".wh...", "a/.wh..."] {
         let layers = [Layer::new().dir("a", 0o755), Layer::new().file(name, 0o644, b"")];
-        Victim::new().refused(&layers, "a whiteout of nothing");
+        Victim::new().refused(&layers, "a whiteout without a name");
     }
 }
 
@@ -181,8 +180,7 @@ fn what_is_removed_is_not_followed() {
     victim.unpack(&[lower, Layer::new().file("d", 0o644, b"")]);
 }
 
-/// Nothing is written into a device or waits for the other end of a fifo: what is in the way is
-/// replaced, or an error.
+/// No device is written to and no fifo blocks: they are replaced, or it is an error.
 #[test]
 fn devices_and_fifos_are_not_opened() {
     for (kind, major, minor) in
@@ -197,11 +195,11 @@ fn devices_and_fifos_are_not_opened() {
             let rootfs = victim.unpack(&layers);
             assert_eq!(fs::read(rootfs.join("x")).unwrap(), b"new");
         }
-        // By another name.
+        // By a hard link.
         let victim = Victim::new();
         let rootfs = victim.unpack(&[node().hard_link("y", "x").file("y", 0o644, b"new")]);
         assert!(!rootfs.join("x").symlink_metadata().unwrap().is_file());
-        Victim::new().refused(&[node().file("x/y", 0o644, b"")], "is in the way");
+        Victim::new().refused(&[node().file("x/y", 0o644, b"")], "exists and is not a directory");
         Victim::new().refused(
             &[node(), Layer::new().file("x/.wh..wh..opq", 0o644, b"").file("x/y", 0o644, b"")],
             "x",
@@ -209,7 +207,7 @@ fn devices_and_fifos_are_not_opened() {
         let victim = Victim::new();
         let rootfs = victim.unpack(&[node(), Layer::new().file(".wh.x", 0o644, b"")]);
         assert!(rootfs.join("x").symlink_metadata().is_err());
-        // Attributes are given to the node itself.
+        // Attributes are set on the node itself.
         let victim = Victim::new();
         let rootfs =
             victim.unpack(&[Layer::new().pax(&[("mtime", b"5")]).node("x", kind, major, minor)]);
@@ -228,14 +226,17 @@ fn magic_links() {
 #[test]
 fn the_root_stays_a_directory() {
     let victim = Victim::new();
-    victim.refused(&[Layer::new().link("./", victim.name())], "the root can only be a directory");
+    victim.refused(
+        &[Layer::new().link("./", victim.name())],
+        "the entry of the root is not a directory",
+    );
     victim.refused(&[Layer::new().node(".", EntryType::Fifo, 0, 0)], "the root");
 }
 
 #[test]
 fn a_file_in_the_way() {
     let layer = Layer::new().file("a", 0o644, b"").file("a/b/c", 0o644, b"");
-    Victim::new().refused(&[layer], "\"a\" is in the way, it is not a directory");
+    Victim::new().refused(&[layer], "\"a\" exists and is not a directory");
 }
 
 #[test]
@@ -246,7 +247,7 @@ fn loops_of_links() {
     Victim::new().refused(&[layer], "a/x");
 }
 
-/// Deeper than any path: by links that shorten the way.
+/// Deeper than PATH_MAX, by links that shorten the path.
 #[test]
 fn deeper_than_a_path() {
     let step = "d/".repeat(45);
@@ -325,8 +326,8 @@ fn archives_that_lie() {
     for (layer, why) in cases {
         Victim::new().refused(&[layer], why);
     }
-    // The second entry is what the first one's PAX size says it is, not a part of its data (a
-    // parser differential).
+    // The PAX size of the first entry says where the second one begins. Parsers that ignore it see
+    // other entries.
     let inner = Layer::new().file("smuggled", 0o644, b"").0;
     let outer = Layer::new()
         .pax(&[("size", b"512")])
@@ -347,7 +348,7 @@ fn bombs() {
         .write(&place.path("layout"));
     place.unpack(&["--max-size", "16m"]).refused().says("--max-size");
     place.is_clean();
-    // Of all layers together.
+    // The limit is for all layers together.
     let half = Layer::new().file("zeros", 0o644, &zeros[..10 << 20]);
     Image::new().layer(&half, Stored::Zstd).layer(&half, Stored::Gzip).write(&place.path("layout"));
     place.unpack(&["--max-size", "16m"]).refused().says("--max-size");
@@ -365,7 +366,7 @@ fn passwd_that_leads_away() {
     for (layer, why) in [
         (Layer::new().link("etc/passwd", "/proc/1/environ"), "no user \"web\""),
         (Layer::new().node("etc/passwd", EntryType::Fifo, 0, 0), "not a regular file"),
-        // A driver that is not there could not be opened: nobody tries.
+        // Opening this device would fail: nobody opens it.
         (Layer::new().node("etc/passwd", EntryType::Char, 4000, 0), "not a regular file"),
         (Layer::new().node("etc/passwd", EntryType::Block, 4000, 0), "not a regular file"),
         (Layer::new().dir("etc/passwd", 0o755), "not a regular file"),

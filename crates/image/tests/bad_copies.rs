@@ -1,5 +1,5 @@
-//! Copies that cannot succeed: of images that are wrong, to places that cannot take them. The error
-//! says which, and nothing gets the name that was asked for.
+//! Copies that fail: of wrong images, and to destinations that cannot accept them. The error says
+//! why, and nothing gets the requested name.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::support::image::{INDEX, MANIFEST, TAG, blob, digest, manifest, put_bl
 use crate::support::program::{self, Output};
 use crate::support::{Place, Registry, json, run};
 
-/// The image in a registry; gives the digests of its config and its layers.
+/// Pushes the image to a registry. Returns the digests of its config and its layers.
 fn stage() -> (Place, Registry, Vec<String>) {
     let (place, registry) = (Place::new(), Registry::start());
     image().write(&place.path("layout"));
@@ -32,7 +32,7 @@ fn copy(from: &str, to: &str) -> Output {
     run(["copy", "--insecure", "--quiet", "--retries", "0", from, to])
 }
 
-/// To each kind of destination the copy is refused, and leaves nothing there.
+/// The copy is refused for each kind of destination, and nothing is left there.
 #[track_caller]
 fn refused_everywhere(from: &str, why: &[&str]) {
     let (place, registry) = (Place::new(), Registry::start());
@@ -106,7 +106,7 @@ fn blobs_of_a_layout_that_are_not_right() {
     }
 }
 
-/// What a registry calls a manifest.
+/// What a registry may return for a manifest.
 #[test]
 fn documents_that_are_not_right() {
     let (place, registry, digests) = stage();
@@ -145,13 +145,13 @@ fn documents_that_are_not_right() {
             if request.target.contains("/manifests/") { answer.clone() } else { Deed::Pass }
         });
         refused_everywhere(&front.image("a:one"), &[why]);
-        // By the digest of something else.
+        // With the digest of something else.
         let other = format!("{}@sha256:{}", front.image("a"), "0".repeat(64));
         copy(&other, &format!("oci:{}:x", place.path("to/a/new/layout").display())).refused();
         assert!(!place.path("to").exists(), "nothing came, so nothing is there");
     }
-    // The registry says another digest than the document has; and another one comes than was asked
-    // for.
+    // The header has another digest than the document; another document comes than the one that was
+    // requested.
     let lie = format!("sha256:{}", "1".repeat(64));
     let text = fs::read(registry.blob(&digests[0])).unwrap();
     let head = vec![("content-type", MANIFEST.to_owned()), ("docker-content-digest", lie.clone())];
@@ -185,7 +185,7 @@ fn an_index_without_our_platform() {
     run(flags).refused().says("linux/arm64");
 }
 
-/// An index of itself, and indexes in indexes without an end.
+/// An index that contains itself, and indexes that are nested without end.
 #[test]
 fn indexes_without_an_end() {
     let place = Place::new();
@@ -206,7 +206,7 @@ fn indexes_without_an_end() {
         .says("deep");
 }
 
-/// Manifests of which each is small enough, but not all of them together.
+/// Manifests that are small enough each, but too large together.
 #[test]
 fn more_manifests_than_can_be_kept() {
     let place = Place::new();
@@ -251,13 +251,14 @@ fn destinations_that_exist_or_cannot_be() {
         fs::read_dir(place.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["directory", "file", "layout", "link"]);
-    // A layout that is there gets one name more, and keeps the others.
+    // An existing layout gets one more name, and keeps the others.
     copy(&there, &format!("oci:{}:two", at("layout"))).ok();
     let tags = run(["tags", &format!("oci:{}", at("layout"))]).ok().stdout;
     assert_eq!(tags.lines().collect::<Vec<_>>(), [TAG, "two"]);
 }
 
-/// On a disk of one megabyte; then there is room, and what had come is taken up.
+/// On a full disk of one megabyte; then, with more space, the copy continues with the part that it
+/// has.
 #[test]
 fn a_full_disk() {
     let (place, registry, digests) = stage();
@@ -298,7 +299,7 @@ fn a_full_disk() {
     Output::from(output).ok();
 }
 
-/// A blob that is said to be small, and does not end.
+/// A blob with a small size in its descriptor, and without end.
 #[test]
 fn more_than_was_said() {
     let (_place, registry, digests) = stage();
@@ -309,7 +310,7 @@ fn more_than_was_said() {
             if !request.is("GET", &part) {
                 return Deed::Pass;
             }
-            // Without a length it goes on until the line is closed.
+            // Without Content-Length it lasts until the connection is closed.
             let head = length
                 .map(|length| ("content-length", length.to_string()))
                 .or(Some(("x", "y".to_owned())));

@@ -1,5 +1,5 @@
-//! What is wrong with images, destinations and machines: a clear error, and nothing half done under
-//! a final name.
+//! Wrong images, destinations and machines: a clear error, and nothing incomplete with a final
+//! name.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ fn image() -> Image {
     Image::new().layer(&Layer::new().file("x", 0o644, &[42; 5000]), Stored::Gzip)
 }
 
-/// A layout of the image above that `change` has made worse.
+/// A layout of the image above, damaged by `change`.
 #[track_caller]
 fn refused(change: impl FnOnce(&Path, Value), why: &str) {
     let place = Place::new();
@@ -42,7 +42,7 @@ fn blobs() {
         fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
     };
     refused(shorter, "bytes, it should have");
-    // In the middle of what is compressed, and in the checksum at its end.
+    // In the middle of the compressed data, and in the checksum at its end.
     for from_end in [20, 1] {
         let other = |layout: &Path, manifest: Value| {
             let path = layer_of(layout, &manifest);
@@ -160,7 +160,7 @@ fn a_full_disk() {
     );
 }
 
-/// A signal in the middle of it: an error, and nothing is left.
+/// A signal while it works: an error, and nothing is left.
 #[test]
 fn interrupted() {
     let place = Place::new();

@@ -1,4 +1,4 @@
-//! What a container gets of its image and of us.
+//! What a container gets from its image and from `run`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,13 +11,13 @@ use crate::support::tree::xattrs;
 use crate::support::{Image, Layer, json};
 use tar::EntryType;
 
-/// Signals are the container's, also when we have had some of our own to watch for until then.
+/// Signals reach the container, though `run` had handlers of its own before.
 #[test]
 fn signals_of_a_first_run() {
     let machine = Machine::new(&nginx_shaped());
     for name in ["first", "again"] {
         let output = machine.place.path(name);
-        // It ends by itself, should nobody tell it a second time.
+        // It ends by itself, if the signal does not come again.
         let script = "trap 'echo got it; n=x$n; test $n = xx && exit 9' TERM; echo here; \
                       while test ${#t} -lt 400; do t=x$t; sleep 0.05; done";
         let mut command = machine.command(&[
@@ -40,7 +40,7 @@ fn signals_of_a_first_run() {
     }
 }
 
-/// Volumes belong to whom they belong in the image: its user can write to them.
+/// Volumes have the owner of the directory in the image, so its user can write to them.
 #[test]
 fn volumes_of_a_user() {
     let layer = Layer::new()
@@ -64,8 +64,8 @@ fn volumes_of_a_user() {
     assert_eq!(owners, ["drwxr-xr-x 0 0", "drwxrwxrwt 0 0", "drwxr-x--- 101 102"]);
 }
 
-/// Directories that no layer describes are for everybody, whatever our umask. The rest is as it has
-/// it.
+/// Directories that no layer describes have mode 0755, whatever our umask is. Others have the mode
+/// of their entry.
 #[test]
 fn a_strict_umask() {
     let machine = Machine::new(&Image::of(&[
@@ -101,7 +101,7 @@ fn a_strict_umask() {
     assert_eq!(mode(&bundle.join("config.json")), 0o600);
 }
 
-/// What the user shows the container counts more than what we would.
+/// Volumes of the command line cover what `run` mounts itself.
 #[test]
 fn a_file_of_hosts_of_ones_own() {
     let machine = Machine::new(&nginx_shaped());
@@ -112,8 +112,8 @@ fn a_file_of_hosts_of_ones_own() {
     assert_eq!(machine.run(&run).ok().stdout, "127.0.0.1 mine\n");
 }
 
-/// ACLs come from the image alone, not from the directory that an image is unpacked in, or from the
-/// image's own ones.
+/// ACLs come only from the image, not from the directory that it is unpacked in, nor from
+/// directories of the image.
 #[test]
 fn default_acls() {
     let acl: Vec<u8> =

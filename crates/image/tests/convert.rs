@@ -19,7 +19,7 @@ fn config_of(image: &Image) -> Value {
     serde_json::from_slice(&fs::read(place.path("bundle/config.json")).unwrap()).unwrap()
 }
 
-/// What `orlop spec` writes.
+/// The output of `orlop spec`.
 fn template() -> Value {
     let dir = tempfile::tempdir().unwrap();
     crate::support::judge(
@@ -85,7 +85,7 @@ fn everything_an_image_can_say() {
     assert_eq!(volumes, ["/var/lib/data", "/cache"]);
 }
 
-/// The rest is the runtime's own, but for what convert.rs names.
+/// All other values are those of the runtime, except those that convert.rs names.
 #[test]
 fn nothing_said_is_what_spec_gives() {
     for config in [
@@ -133,7 +133,7 @@ fn users() {
     }
 }
 
-/// Security: what a label says must be no order to a runtime, as with CVE-2026-53488 of containerd.
+/// Security: a runtime must not obey a label (CVE-2026-53488 of containerd).
 #[test]
 fn labels_that_a_runtime_may_obey_are_no_annotations() {
     let orders = [
@@ -167,7 +167,7 @@ fn labels_that_a_runtime_may_obey_are_no_annotations() {
         assert!(output.stderr.contains(&format!("\"{key}\"")), "{key}: {output:?}");
     }
     output.says("and 2 more");
-    // Nothing to say where nothing is left out.
+    // No message if no label is left out.
     let place = Place::new();
     let image = Image::of(&[Layer::new()]).config(json!({ "Labels": {"maintainer": "us"} }));
     image.write(&place.path("layout"));

@@ -1,4 +1,4 @@
-//! Where credentials are: with helpers (`docker-credential-NAME`), and in which of the files
+//! Credentials: with helpers (`docker-credential-NAME`), and in auth files.
 
 use std::fs;
 use std::io::Write;
@@ -12,7 +12,7 @@ use crate::support::front::{Deed, Front};
 use crate::support::program::{self, Output};
 use crate::support::{Image, Kind, Layer, Place, Registry, Stored, json};
 
-/// Keeps what it is given in a directory, one file for all; writes down what it is asked.
+/// A helper that stores all credentials in one file and logs its calls.
 const CHEST: &str = r#"#!/bin/sh
 given=$(cat)
 echo "$1 $given" >>"$CHEST/asked"
@@ -26,7 +26,7 @@ erase) rm "$CHEST/kept" ;;
 esac
 "#;
 
-/// A registry that wants `me` with the password `secret`, an image for it, helpers.
+/// A registry with the user `me` and the password `secret`, an image for it, and helpers.
 struct Stage {
     registry: Registry,
     place: Place,
@@ -47,8 +47,8 @@ impl Stage {
         stage
     }
 
-    /// In a process of its own: what forks meanwhile would hold the file open, and "text file busy"
-    /// be the end.
+    /// Written by another process: a test that forks meanwhile would inherit the open file, and
+    /// executing it would fail with "text file busy".
     fn helper(&self, name: &str, text: &str) {
         let file = self.place.path(&format!("bin/docker-credential-{name}"));
         let mut writer = Command::new("sh");
@@ -59,7 +59,7 @@ impl Stage {
         assert!(writer.wait().unwrap().success());
     }
 
-    /// Writes an auth file; gives its path.
+    /// Writes an auth file. Returns its path.
     fn file(&self, name: &str, content: &Value) -> String {
         let path = self.place.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -67,7 +67,7 @@ impl Stage {
         path.display().to_string()
     }
 
-    /// With the helpers, and with nobody's files but ours.
+    /// With the helpers in PATH, and without other auth files.
     fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let path = std::env::var("PATH").unwrap();
         let path = format!("{}:{path}", self.place.path("bin").display());
@@ -157,7 +157,7 @@ fn a_helper_keeps_them_and_the_file_does_not() {
     }
 }
 
-/// What we gave to a helper, skopeo gets from it.
+/// skopeo gets what we have stored with a helper.
 #[test]
 fn skopeo_finds_what_we_gave_to_a_helper() {
     let stage = Stage::new();
@@ -189,11 +189,11 @@ fn the_helper_of_a_registry_comes_before_all_else() {
     let flags = ["--authfile", file.as_str()];
     stage.login(&flags).ok();
     stage.push(&flags).ok();
-    // The entry comes before the store of all others.
+    // The entry comes before `credsStore`.
     let file =
         stage.file("auth.json", &json!({ "auths": stage.auths("secret"), "credsStore": "broken" }));
     stage.push(&["--authfile", &file]).ok();
-    // An empty one, as `docker login` leaves it, is none.
+    // An empty entry, as `docker login` leaves it, does not count.
     let mut empty = json!({});
     empty[stage.registry.host()] = json!({});
     let file = stage.file("auth.json", &json!({ "auths": empty, "credsStore": "chest" }));
@@ -223,7 +223,7 @@ fn helpers_that_do_not_help() {
     }
 }
 
-/// containers-auth.json(5), and Docker's file after those.
+/// The order of containers-auth.json(5), then Docker's file.
 #[test]
 fn the_first_file_that_knows_the_registry_counts() {
     let stage = Stage::new();
@@ -237,8 +237,7 @@ fn the_first_file_that_knows_the_registry_counts() {
     for (at, file) in files.iter().enumerate().rev() {
         stage.file(file, &of("secret"));
         stage.push(&[]).ok();
-        // A file before it, if there is one, is asked first; one that does not know the registry is
-        // passed over.
+        // A file before it that does not have the registry is skipped.
         if let Some(before) = at.checked_sub(1) {
             stage.file(files[before], &of("wrong"));
             stage.push(&[]).refused().says("401");
@@ -246,12 +245,12 @@ fn the_first_file_that_knows_the_registry_counts() {
             stage.push(&[]).ok();
         }
     }
-    // The one that is named is the only one.
+    // A file that is named is the only one.
     let named = stage.file("named.json", &json!({}));
     stage.push_with(&[], &[("REGISTRY_AUTH_FILE", &named)]).refused().says("401");
     stage.push(&["--authfile", &named]).refused().says("401");
     stage.push(&["--authfile", "/nowhere/auth.json"]).refused().says("/nowhere/auth.json");
-    // `login` writes to the first of them, `logout` makes all of them forget.
+    // `login` writes to the first file, `logout` removes from all.
     fs::remove_dir_all(stage.place.path("run")).unwrap();
     stage.login(&[]).ok();
     assert!(stage.place.path(files[0]).exists());
@@ -263,7 +262,7 @@ fn the_first_file_that_knows_the_registry_counts() {
     assert!(output.stderr.contains("unexpected argument"), "no registry is asked: {output:?}");
 }
 
-/// A password is for one registry: whose it is has to be said.
+/// --creds is for one registry only: with two, the command line must say which.
 #[test]
 fn two_registries_and_two_passwords() {
     let stage = Stage::new();
@@ -285,7 +284,7 @@ fn two_registries_and_two_passwords() {
     copy(&to, &["--src-creds", "me:wrong", "--dest-creds", "me:secret"]).refused().says("401");
     copy(&to, &["--src-creds", "me:secret"]).refused().says("not logged in").says(&front.host());
     copy(&to, &["--src-creds", "me:secret", "--dest-creds", "me:secret"]).ok();
-    // Of one registry too.
+    // Also with one registry.
     let to = stage.registry.image("b:one");
     copy(&to, &["--src-creds", "me:secret", "--dest-creds", "me:wrong"]).refused().says("401");
     copy(&to, &["--src-creds", "me:secret", "--dest-creds", "me:secret"]).ok();

@@ -1,5 +1,5 @@
-//! Every endpoint of distribution-spec that we know, used on a real registry, with a front before
-//! it that writes down what it was asked for.
+//! Every endpoint of distribution-spec that is used, on a real registry behind a proxy that logs
+//! the requests.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::support::front::{Deed, Front, status};
 use crate::support::image::{INDEX, MANIFEST, manifest, put_blob, write_index};
 use crate::support::{Image, Layer, Place, Registry, Stored, json, run};
 
-/// A small layer and one of more than a megabyte that does not get smaller.
+/// A small layer, and one of more than a megabyte that cannot be compressed.
 pub fn image() -> Image {
     let noise: Vec<u8> =
         (0..400_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
@@ -58,7 +58,7 @@ fn digest_of(descriptor: &Value) -> &str {
 fn blobs_in_one_piece() {
     let stage = Stage::new();
     stage.copy(&stage.layout("layout"), &stage.front.image("a:one"), &[]);
-    // The config and two layers; what is there is not sent again.
+    // The config and two layers. Blobs that exist are not sent again.
     stage.asked("HEAD", "/v2/a/blobs/sha256:", 3);
     stage.asked("POST", "/v2/a/blobs/uploads/", 3);
     stage.asked("PUT", "digest=sha256", 3);
@@ -108,7 +108,7 @@ fn blobs_in_chunks() {
     assert_eq!(fs::metadata(stored).unwrap().len(), size);
 }
 
-/// From one repository of a registry to another nothing is carried.
+/// Between repositories of one registry, blobs are mounted and not transferred.
 #[test]
 fn blobs_of_another_repository() {
     let stage = Stage::new();
@@ -123,7 +123,7 @@ fn blobs_of_another_repository() {
     }
     assert!(stage.front.asked("POST", "&from=a").len() == 6);
     assert_eq!(stage.front.asked("PUT", "digest=").len(), puts, "no blob was sent");
-    // One that has nothing of it: then they are sent.
+    // A repository that does not have the blobs: they are sent.
     stage.copy(&stage.layout("layout"), &stage.front.image("e:one"), &["--mount-from", "empty"]);
     assert_eq!(stage.front.asked("PUT", "digest=").len(), puts + 3);
 }
@@ -142,8 +142,8 @@ fn tags_in_order() {
     run(["tags", "--insecure", &stage.front.image("nothing")]).refused().says("NAME_UNKNOWN");
 }
 
-/// Debian's registry gives all tags at once. One with pages, as the specification has them; a Link
-/// that leads to somebody else is not followed.
+/// Debian's registry returns all tags at once. The other one has pages. A Link to another server is
+/// not followed.
 #[test]
 fn tags_page_by_page() {
     let all = ["a", "b", "c", "d", "e"];
@@ -175,7 +175,7 @@ fn tags_page_by_page() {
         .says("127.0.0.2");
 }
 
-/// Pages of which each is small, but not all of them together.
+/// Pages that are small each, but too large together.
 #[test]
 fn lists_without_an_end() {
     let front = Front::alone(|request| {
@@ -183,7 +183,7 @@ fn lists_without_an_end() {
         let number: usize =
             request.target.split_once("last=").map_or(0, |(_, last)| last.parse().unwrap());
         let page = json!({"name": "x", "tags": ["x".repeat(1 << 20)]}).to_string().into_bytes();
-        // It does end, for who goes on.
+        // The list ends for a client that continues.
         let link =
             (number < 40).then(|| ("link", format!("<{path}?last={}>; rel=\"next\"", number + 1)));
         Deed::Answer(200, link.into_iter().collect(), page)
@@ -195,7 +195,7 @@ fn lists_without_an_end() {
     assert_eq!(front.asked("GET", "/tags/list").len(), 16);
 }
 
-/// Debian's registry has no referrers API: the list is a tag, which we keep.
+/// Debian's registry has no referrers API: the client keeps the list, under a tag.
 #[test]
 fn referrers_by_the_fallback_tag() {
     let stage = Stage::new();
@@ -272,8 +272,8 @@ fn an_index_that_refers() {
     assert_eq!(list.trim(), "[]");
 }
 
-/// A registry with the API: its pages are followed, no tag is looked at, and it is told what we
-/// want.
+/// A registry with the referrers API: its pages are followed, the tag is not read, and it gets the
+/// filter.
 #[test]
 fn referrers_by_the_api() {
     let place = Place::new();
@@ -325,7 +325,7 @@ fn deleting() {
     let text = run(["manifest", "--raw", "--insecure", &stage.front.image("a:one")]).ok().stdout;
     let digest = crate::support::image::digest(text.as_bytes());
     let repository = stage.front.image("a");
-    // A tag alone this registry does not delete, and the manifest has another one.
+    // This registry cannot delete a single tag, and the manifest has two.
     let refused = run(["delete", "--insecure", &format!("{repository}:one")]).refused();
     refused.says(&digest).says("with all its tags");
     stage.asked("DELETE", "/v2/a/manifests/one", 1);
@@ -351,7 +351,7 @@ fn an_index_and_all_of_it() {
     let stage = Stage::new();
     image().write_for(&stage.place.path("three"), &["arm64", "amd64", "s390x"]);
     stage.copy(&stage.layout("three"), &stage.front.image("a:all"), &["--all"]);
-    // Three manifests by their digests, then the index by its name.
+    // Three manifests by digest, then the index by name.
     stage.asked("PUT", "/v2/a/manifests/sha256:", 3);
     stage.asked("PUT", "/v2/a/manifests/all", 1);
     let puts: Vec<String> =

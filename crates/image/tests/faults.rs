@@ -1,5 +1,5 @@
-//! Registries and lines that do not do what they should: tried again what may pass, taken up again
-//! what has broken, and else a clear error. Nothing half done gets a name.
+//! Faults of registries and connections: temporary ones are tried again, interrupted transfers
+//! continue, others are clear errors. Nothing incomplete gets a name.
 
 use std::fs;
 use std::path::Path;
@@ -39,7 +39,7 @@ impl Stage {
         Front::before(&self.registry.host(), decide)
     }
 
-    /// What a front does to the first `times` requests for the large layer.
+    /// What the front does to the first `times` requests for the large layer.
     fn to_the_layer(&self, times: usize, deed: Deed) -> Front {
         let part = format!("/blobs/{}", self.digest);
         self.front(the_first(times, move |request| request.is("GET", &part), deed))
@@ -55,7 +55,7 @@ impl Stage {
         run(["copy", "--insecure", "--quiet", &from, &front.image("b:one")].iter().chain(more))
     }
 
-    /// The copy is whole.
+    /// The copy is complete.
     #[track_caller]
     fn is_whole(&self) {
         let name = blob(Path::new(""), &self.digest);
@@ -65,7 +65,7 @@ impl Stage {
         assert_eq!(manifest(&self.place.path("to")), manifest(&self.place.path("layout")));
     }
 
-    /// There is no image, and no half blob has a name.
+    /// There is no image, and no incomplete blob with a final name.
     #[track_caller]
     fn is_nothing(&self) {
         let to = self.place.path("to");
@@ -76,7 +76,7 @@ impl Stage {
         assert!(!blob(&to, &self.digest).is_file());
     }
 
-    /// The parts of the large layer that were asked for.
+    /// The ranges of the large layer that were requested.
     fn ranges(&self, front: &Front) -> Vec<Option<String>> {
         let asked = front.asked("GET", &format!("/blobs/{}", self.digest));
         asked.iter().map(|request| request.header("range").map(str::to_owned)).collect()
@@ -96,7 +96,7 @@ fn what_passes_is_tried_again() {
         stage.pull(&front, &["--retries", "0"]).refused().says(&code.to_string());
         stage.is_nothing();
     }
-    // Not what will not.
+    // A permanent error is not tried again.
     for code in [400, 403, 404, 410, 451] {
         let front = stage.front(move |_| status(code));
         stage.pull(&front, &[]).refused().says(&code.to_string());
@@ -134,7 +134,7 @@ fn a_line_that_breaks_is_taken_up_where_it_was() {
             range.as_ref().unwrap()["bytes=".len()..].trim_end_matches('-').parse().unwrap();
         assert!(from > 0 && from < stage.size, "{ranges:?}");
     }
-    // A registry that breaks the line before it has said anything.
+    // A registry that closes the connection before it has answered.
     fs::remove_dir_all(stage.place.path("to")).unwrap();
     stage.pull(&stage.to_the_layer(2, Deed::Hang), &[]).ok();
     stage.is_whole();
@@ -178,7 +178,7 @@ fn an_interrupted_copy_is_resumed_by_the_next() {
     stage.is_whole();
     assert_eq!(stage.ranges(&front), [None, Some(format!("bytes={had}-"))]);
     assert!(!stage.place.path("to").join(".orlop-partial").exists());
-    // What is there and is not the beginning of the blob: from the beginning, once.
+    // The existing part is not the beginning of the blob: once more from the beginning.
     fs::remove_dir_all(stage.place.path("to/blobs")).unwrap();
     fs::create_dir_all(partial.parent().unwrap()).unwrap();
     fs::write(&partial, vec![1; 1000]).unwrap();
@@ -187,8 +187,8 @@ fn an_interrupted_copy_is_resumed_by_the_next() {
     assert_eq!(stage.ranges(&front)[2..], [Some("bytes=1000-".to_owned()), None]);
 }
 
-/// A signal in the middle: an error, and of archives and of what was on its way between registries
-/// nothing is left.
+/// A signal while it copies: an error, and nothing is left of archives and of temporary files
+/// between registries.
 #[test]
 fn a_copy_is_interrupted() {
     let stage = Stage::new();
@@ -240,7 +240,7 @@ fn a_registry_that_stalls() {
             &patience,
         )
         .refused()
-        .says("it has taken nothing for 1 s");
+        .says("it has received nothing for 1 s");
     assert!(begin.elapsed() < Duration::from_secs(40), "{:?}", begin.elapsed());
     run(["manifest", "--insecure", &stage.registry.image("b:one")]).refused().says("404");
 }
@@ -271,7 +271,7 @@ fn nobody_is_there() {
     assert!(begin.elapsed() < Duration::from_secs(30), "that will not pass: {:?}", begin.elapsed());
 }
 
-/// After a break the registry says how much has come.
+/// After a connection failure the registry says how many bytes it has.
 #[test]
 fn an_upload_goes_on() {
     let stage = Stage::new();
@@ -284,7 +284,7 @@ fn an_upload_goes_on() {
     let again = format!("oci:{}:x", stage.place.path("to").display());
     run(["copy", "--insecure", "--quiet", &stage.registry.image("b:one"), &again]).ok();
     stage.is_whole();
-    // The registry has forgotten the upload: another one.
+    // The registry has lost the upload: another one is begun.
     let front = stage.front(|request| match request.method.as_str() {
         "PATCH" if request.header("content-range").is_some_and(|r| r.starts_with("307200-")) => {
             status(503)
@@ -297,14 +297,14 @@ fn an_upload_goes_on() {
     run(["copy", "--insecure", "--quiet", "--retries", "1", &from, &to].iter().chain(&small))
         .refused()
         .says("503");
-    // One that takes no chunks gets it in one piece.
+    // A registry without chunks gets one piece.
     let front =
         stage.front(|request| if request.is("PATCH", "") { status(405) } else { Deed::Pass });
     let from = format!("oci:{}", stage.place.path("layout").display());
     run(["copy", "--insecure", "--quiet", &from, &front.image("d:one")].iter().chain(&small)).ok();
     assert_eq!(front.asked("PATCH", "").len(), 1);
     run(["copy", "--insecure", "--quiet", &stage.registry.image("d:one"), &again]).ok();
-    // An overloaded one gets it once more.
+    // An overloaded registry gets it again.
     let front = stage.front(the_first(2, |request| request.is("PUT", "digest="), status(503)));
     run(["copy", "--insecure", "--quiet", "--jobs", "1", &from, &front.image("e:one")]).ok();
 }

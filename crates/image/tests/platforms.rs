@@ -1,4 +1,4 @@
-//! Which image of a layout is meant: by `--platform`, and among what is no image.
+//! The selection of an image of a layout: by `--platform`, and beside entries that are no images.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ fn image(name: &str) -> Image {
     Image::of(&[Layer::new().file(name, 0o644, b"")])
 }
 
-/// An image that is alone is not for every platform.
+/// A single image has a platform too.
 #[test]
 fn an_image_for_one_platform() {
     let place = Place::new();
@@ -31,7 +31,7 @@ fn an_image_for_one_platform() {
     let machine = Machine::new(&nginx_shaped());
     machine.run(&["--platform", "linux/arm64", "--entrypoint", "/bin/ls"]).refused().says(why);
     machine.run(&["--platform", "linux/amd64", "--entrypoint", "/bin/ls"]).ok();
-    // Said by its entry alone.
+    // Only its entry says it.
     let mut entry = image("a").put(&place.path("layout"), "amd64");
     entry["platform"] = json!({"os": "linux", "architecture": "s390x"});
     write_index(&place.path("layout"), &[entry]);
@@ -40,7 +40,7 @@ fn an_image_for_one_platform() {
     run(["manifest", "--platform", "linux/amd64", &layout]).refused().says("only for linux/s390x");
 }
 
-/// Several images of one name and no index of their own.
+/// Several images with one name, without an index of their own.
 #[test]
 fn one_name_for_several_platforms() {
     let place = Place::new();

@@ -1,4 +1,4 @@
-//! What a copy says: lines, JSON, nothing, or bars on a terminal
+//! The output of a copy: lines, JSON, nothing, or bars on a terminal.
 
 use std::process::Command;
 
@@ -93,7 +93,7 @@ fn bars_on_a_terminal() {
         assert!(seen.contains(&format!("{size} B/{size} B")), "{seen:?}");
     }
     assert!(seen.contains("copied") && seen.contains('\r'), "{seen:?}");
-    // With standard error elsewhere there are none.
+    // If standard error is not the terminal, there are no bars.
     let elsewhere = Command::new("script")
         .args(["--quiet", "--return", "--command", &format!("{command} 2>/dev/null"), "/dev/null"])
         .output()

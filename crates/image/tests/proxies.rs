@@ -1,4 +1,4 @@
-//! Proxies as the environment names them: HTTP_PROXY, HTTPS_PROXY, NO_PROXY.
+//! Proxies of the environment: HTTP_PROXY, HTTPS_PROXY, NO_PROXY.
 
 use std::process::Command;
 
@@ -76,7 +76,7 @@ fn of_https() {
     let look = ["manifest", "--ca", &ca, &image];
     with(&[("HTTPS_PROXY", &address)], &look).ok();
     let log = proxy.log();
-    // The proxy sees where to, and nothing else.
+    // The proxy sees the destination and nothing else.
     assert!(
         !log.is_empty()
             && log.iter().all(|request| request.line() == format!("CONNECT {}", registry.host())),
@@ -85,7 +85,7 @@ fn of_https() {
     with(&[("HTTPS_PROXY", &address), ("NO_PROXY", "localhost")], &look).ok();
     with(&[("HTTP_PROXY", &address)], &look).ok();
     assert_eq!(proxy.log().len(), log.len());
-    // An authority that nobody trusts stays one behind a proxy.
+    // A certificate of an unknown authority is refused behind a proxy too.
     with(&[("HTTPS_PROXY", &address)], &["manifest", &image]).refused().says("ertificate");
 }
 

@@ -1,5 +1,4 @@
-//! Images in a registry: Debian's docker-registry on loopback, with skopeo as the judge of what we
-//! put there, and as the author of what we fetch.
+//! Images in a registry: Debian's docker-registry on loopback, with skopeo as the other client.
 
 use std::fs;
 use std::path::Path;
@@ -21,16 +20,16 @@ fn image() -> Image {
         .collect();
     let upper =
         Layer::new().dir("./", 0o755).file("large", 0o600, &large).file(".wh.old", 0o644, b"");
-    // skopeo compresses what is not.
+    // skopeo compresses layers that are not compressed.
     Image::new().layer(&base, Stored::Gzip).layer(&upper, Stored::Zstd)
 }
 
-/// `oci:` and the place's directory `name`.
+/// `oci:` and the directory `name`.
 fn layout(place: &Place, name: &str) -> String {
     format!("oci:{}", place.path(name).display())
 }
 
-/// The image is written and pushed; gives its manifest.
+/// Writes and pushes the image. Returns its manifest.
 #[track_caller]
 fn push(place: &Place, registry: &Registry, name: &str) -> Value {
     image().write(&place.path("layout"));
@@ -38,7 +37,7 @@ fn push(place: &Place, registry: &Registry, name: &str) -> Value {
     manifest(&place.path("layout"))
 }
 
-/// The digests of the configuration and the layers.
+/// The digests of the config and the layers.
 fn digests(manifest: &Value) -> Vec<&str> {
     let layers = manifest["layers"].as_array().unwrap();
     [&manifest["config"]]
@@ -72,7 +71,7 @@ fn what_we_push_is_what_skopeo_fetches() {
     let (from, to) = (registry.image("some/where:one"), layout(&place, "theirs:x"));
     judge("skopeo", &["copy", "--src-tls-verify=false", &from, &to]);
     assert_same_blobs(&pushed, &place.path("layout"), &place.path("theirs"));
-    // Back by ourselves, and in small chunks to another repository.
+    // Copied back by us, and in small chunks to another repository.
     run(["copy", "--insecure", "--quiet", &from, &layout(&place, "ours:x")]).ok();
     assert_eq!(manifest(&place.path("ours")), pushed);
     assert_same_blobs(&pushed, &place.path("layout"), &place.path("ours"));
@@ -112,7 +111,7 @@ fn what_skopeo_pushes_is_what_we_fetch_and_unpack() {
 fn tags_are_listed_and_deleted() {
     let (place, registry) = (Place::new(), Registry::start());
     push(&place, &registry, "a:one");
-    // The same digest would go with the first tag.
+    // Deleting the first tag would delete this digest too.
     let other = Image::of(&[Layer::new().file("other", 0o644, b"")]);
     other.write(&place.path("other"));
     for tag in ["a:two", "a:v1.0_x"] {
@@ -152,7 +151,7 @@ fn a_blob_that_is_not_what_its_digest_says_is_refused() {
     let flags = ["--insecure", "--quiet", "--retries", "0", "--runtime", orlop.to_str().unwrap()];
     run(["unpack", &there, &bundle].iter().chain(&flags)).refused().says(digest);
     place.is_clean();
-    // What was good of it may stay, for the next time, but there is no image.
+    // Good blobs may stay for the next copy, but there is no image.
     let copy =
         ["copy", "--insecure", "--quiet", "--retries", "0", &there, &layout(&place, "bad:x")];
     run(copy).refused().says(digest);
@@ -181,12 +180,12 @@ fn certificates_and_passwords() {
     copy(&[&trust, &client]).refused().says("401");
     copy(&[&trust, &client, &["--creds", "me:wrong"]]).refused().says("401");
     copy(&[&trust, &client, &["--creds", "me:secret"]]).ok();
-    // Whoever it is that we speak to.
+    // Without verification of the server.
     let unknown =
         [&["--insecure", "--authfile", &auth][..], &client, &["--creds", "me:secret"]].concat();
     copy(&[&unknown]).ok();
     copy(&[&unknown[1..]]).refused().says("ertificate");
-    // Credentials that are kept.
+    // Stored credentials.
     let host = registry.host();
     let login = |password: &str| {
         let mut command =
@@ -206,7 +205,7 @@ fn certificates_and_passwords() {
     copy(&[&trust, &client]).refused();
     login("secret\n").ok();
     copy(&[&trust, &client]).ok();
-    // skopeo reads our file, with the same certificates in a directory.
+    // skopeo uses our auth file, with the same certificates in a directory.
     let certs = place.path("certs");
     fs::create_dir(&certs).unwrap();
     for (file, name) in [(&ca, "ca.crt"), (&cert, "client.cert"), (&key, "client.key")] {

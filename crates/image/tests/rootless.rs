@@ -1,4 +1,4 @@
-//! All of it as an ordinary user, who has one id and no help from newuidmap(1).
+//! Everything as an ordinary user, with one id and without newuidmap(1).
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -10,7 +10,7 @@ use crate::support::{Image, Layer, Place, Registry, Stored, run};
 
 const USER: u32 = 4711;
 
-/// A place of the user's own.
+/// A test directory of the user.
 struct Home {
     place: Place,
 }
@@ -78,8 +78,8 @@ fn run_from_a_layout_and_from_a_registry() {
             let output = home.run(source, &["--insecure"], &["cat", "/etc/motd"]).ok();
             assert_eq!(output.stdout, "entrypoint: cat /etc/motd\nnginx\n");
         }
-        // He is root, and alone; what layers have removed is not there, and he may change what is
-        // not his.
+        // The user is root and there are no other ids. Files that layers have removed do not exist,
+        // and he may change files of other owners.
         let look = "id -u; while read at of count; do echo $count; done </proc/self/uid_map; test ! -e /etc/gone; rm -r /data; echo x >/etc/motd; cat /etc/motd";
         let output = home.run(source, &sh, &["-c", look]).ok();
         let words: Vec<&str> = output.stdout.split_whitespace().collect();
@@ -110,7 +110,7 @@ fn run_from_a_layout_and_from_a_registry() {
     assert_eq!(left, 0, "also what is closed to him");
 }
 
-/// A directory without any rights, also for its owner, comes and goes with the container.
+/// A directory without permissions, even for its owner, can be made and removed.
 #[test]
 fn closed_directories() {
     let closed = Layer::new().dir("closed", 0).file("closed/file", 0, b"x").owned(
@@ -152,7 +152,7 @@ fn unpack_and_run_the_bundle() {
     fs::write(&file, config.to_string()).unwrap();
     let output = home.orlop(&["run", "--bundle", "bundle", &unique("rootless")]).ok();
     assert_eq!(output.stdout, "entrypoint: id -u\n0\n");
-    // Root's way is not his.
+    // What only root can do fails.
     home.image(&["unpack", "oci:layout", "other", "--runtime", orlop.to_str().unwrap()])
         .refused()
         .says("rootless");

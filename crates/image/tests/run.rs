@@ -23,7 +23,7 @@ fn write(layout: &Path, platforms: &[&str]) {
     }
 }
 
-/// The image's service runs as the image says, and ends as it ought to.
+/// The service of the image runs, and is stopped with its stop signal.
 #[track_caller]
 fn serves(machine: &Machine, id: &str) {
     let (mut child, output) = machine.serve(id);
@@ -35,7 +35,7 @@ fn serves(machine: &Machine, id: &str) {
     assert_eq!(state["annotations"]["org.opencontainers.image.stopSignal"], "SIGQUIT");
     assert_eq!(state["annotations"]["org.opencontainers.image.exposedPorts"], "80/tcp");
     assert_eq!(state["annotations"]["maintainer"], "nobody");
-    // It holds its layers.
+    // Its layers are kept.
     machine.store_command(&["gc", "--all"]).ok();
     assert_eq!((machine.layers(), machine.containers()), (6, 1));
     signal(&child, "QUIT");
@@ -69,8 +69,8 @@ fn a_service_from_a_registry() {
         drop(place);
         let machine = Machine::of(&to, &["--insecure", "--quiet"]);
         serves(&machine, &unique(&format!("registry{}", platforms.len())));
-        // gc --all has forgotten the image. It is fetched once more, and then no longer needs its
-        // registry.
+        // gc --all has removed the image. It is fetched again, and then the registry is not needed
+        // any more.
         machine.run(&["--entrypoint", "/bin/ls"]).ok();
         drop(registry);
         assert_eq!(
@@ -124,11 +124,11 @@ fn what_the_user_says() {
     assert_eq!(machine.run(&["--entrypoint", "/bin/sh", "--", "-c", "exit 42"]).status, 42);
     machine.run(&["--entrypoint", "/no/such"]).says("/no/such");
     machine.run(&["--user", "stranger"]).refused().says("no user \"stranger\"");
-    machine.run(&["--name", "a/b"]).refused().says("no name for a container");
+    machine.run(&["--name", "a/b"]).refused().says("cannot be the name of a container");
     assert_eq!(machine.containers(), 0);
 }
 
-/// ext4 has been told that containers are no neighbours: without a journal, many after each other
+/// The directory of containers has FS_TOPDIR_FL: without it, many containers one after the other
 /// make the next one slow.
 #[test]
 fn ext4_keeps_containers_apart() {
@@ -166,7 +166,7 @@ fn layers_are_shared_and_stay_as_they_are() {
     assert!(again.stdout.contains('x'), "{again:?}");
     assert_eq!(scan(&machine.store().join("layers")), before);
     assert_eq!(names.iter().map(|name| inodes(name)).collect::<Vec<_>>(), inodes_before);
-    // Not even read again: the blobs may be gone.
+    // They are not even read again: the blobs may be missing.
     let manifest = crate::support::image::manifest(&machine.place.path("layout"));
     for layer in manifest["layers"].as_array().unwrap() {
         fs::remove_file(crate::support::image::blob(
@@ -178,7 +178,7 @@ fn layers_are_shared_and_stay_as_they_are() {
     machine.run(&["--entrypoint", "/bin/ls", "--", "/data/x"]).ok();
 }
 
-/// What a container sees is what `unpack` gives, which umoci judges.
+/// The container has the tree of `unpack`, which is compared with umoci.
 #[test]
 fn the_overlay_is_the_unpacked_tree() {
     let lower = Layer::new()
@@ -209,7 +209,7 @@ fn the_overlay_is_the_unpacked_tree() {
     let copy = machine.place.path("copy");
     fs::create_dir(&copy).unwrap();
     let volume = format!("{}:/out", copy.display());
-    // With xattrs and all, by the host's tar from the same mount: the runtime's root is the
+    // With xattrs, by the tar of the host from the same mount: the root of the container is the
     // overlay.
     let id = unique("tree");
     let mut child = machine
@@ -232,15 +232,14 @@ fn the_overlay_is_the_unpacked_tree() {
     crate::support::judge("sh", &["-c", &script]);
     signal(&child, "KILL");
     child.wait().unwrap();
-    // What the runtime made for its mounts, and their times.
+    // Directories that the runtime has made for mounts, and their times.
     for name in ["proc", "dev", "sys", "out"] {
         let _ = fs::remove_dir(copy.join(name));
     }
     let unpacked = machine.place.path("bundle/rootfs");
     crate::support::judge("touch", &["-r", unpacked.to_str().unwrap(), copy.to_str().unwrap()]);
     assert_same(&copy, &unpacked);
-    // The run was killed, the container lives: gc leaves it alone, and removes it when it has
-    // ended.
+    // The run was killed and the container lives: gc keeps it, and removes it when it has ended.
     machine.store_command(&["gc"]).ok();
     assert_eq!((state()["status"].as_str(), machine.containers()), (Some("running"), 1));
     crate::support::judge(orlop.to_str().unwrap(), &["kill", &id, "KILL"]);
@@ -269,7 +268,7 @@ fn list_and_gc() {
     assert!(list[0]["size"].as_u64().unwrap() > 1 << 20);
     machine.store_command(&["gc"]).ok();
     assert_eq!(machine.layers(), 6, "an image that was run is kept");
-    // The same reference leads to another image: the layers that both have are kept.
+    // The reference names another image now. Layers that both have are kept.
     fs::remove_dir_all(machine.place.path("layout")).unwrap();
     let mut other = nginx_shaped();
     other = other.layer(&Layer::new().file("more", 0o644, b""), Stored::Gzip);
@@ -283,7 +282,7 @@ fn list_and_gc() {
     assert_eq!(machine.layers(), 8);
     machine.store_command(&["gc"]).ok();
     assert_eq!(machine.layers(), 7);
-    // What a killed unpack left.
+    // What a killed `unpack` has left.
     fs::create_dir_all(machine.store().join("layers/.half.1/fs/deep")).unwrap();
     machine.store_command(&["gc", "--all"]).ok();
     let left: Vec<_> = fs::read_dir(machine.store().join("layers")).unwrap().collect();
@@ -291,7 +290,8 @@ fn list_and_gc() {
     machine.run(&["--entrypoint", "/bin/ls"]).ok();
 }
 
-/// Many at once, the layers not there yet: each is unpacked by one, and all run.
+/// Many at the same time, without unpacked layers: each layer is unpacked by one process, and all
+/// containers run.
 #[test]
 fn side_by_side() {
     let machine = Machine::new(&nginx_shaped());
@@ -309,8 +309,8 @@ fn side_by_side() {
     assert_eq!((machine.layers(), machine.containers()), (6, 0));
 }
 
-/// What a container leaves is gone when it has ended, or a little later, and without anybody who
-/// waits for a pipe waiting for that. Should the sweeper be killed, gc does its work.
+/// The directory of a container is removed soon after its end, and a reader of a pipe does not wait
+/// for that. If the process that removes it is killed, gc removes it.
 #[test]
 fn what_containers_leave_is_swept() {
     let machine = Machine::new(&nginx_shaped());
@@ -326,12 +326,15 @@ fn what_containers_leave_is_swept() {
     machine.store_command(&["gc"]).ok();
     assert!(machine.gone().is_empty());
     for name in ["layers", ".gone-x/../layers", "..", ""] {
-        machine.store_command(&["sweep", name]).refused().says("nothing to be swept");
+        machine
+            .store_command(&["sweep", name])
+            .refused()
+            .says("is not the name of a removed container");
     }
     assert_eq!(machine.layers(), 6);
 }
 
-/// The runtime is killed, the container lives: it keeps its files until it has ended.
+/// The runtime is killed and the container lives: its files are kept until it has ended.
 #[test]
 fn the_runtime_is_killed() {
     let machine = Machine::new(&nginx_shaped());
@@ -355,8 +358,8 @@ fn the_runtime_is_killed() {
     });
 }
 
-/// A store on a disk that is too small: an error, and no half layer. When there is room, it goes
-/// on.
+/// A store on a disk that is too small: an error, and no incomplete layer. With more space it
+/// continues.
 #[test]
 fn a_full_disk() {
     let machine = Machine::new(&nginx_shaped());

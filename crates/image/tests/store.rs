@@ -1,4 +1,4 @@
-//! The store: its limits, and what it makes of what is old or broken.
+//! The store: its limits, and how it treats old and broken content.
 
 use std::fs;
 use std::process::Command;
@@ -28,7 +28,7 @@ fn bombs() {
     machine.run(&["--max-size", "24m", "--entrypoint", "/no/such"]).says("/no/such");
 }
 
-/// An archive that was built anew is another image.
+/// A rebuilt archive is another image.
 #[test]
 fn archives_change() {
     for kind in ["oci-archive", "docker-archive"] {
@@ -45,14 +45,14 @@ fn archives_change() {
                 let output = machine.run(&["--entrypoint", "/bin/cat", "--", "/etc/motd"]).ok();
                 assert_eq!(output.stdout, motd, "{kind}");
             }
-            // The second time, the store has it.
+            // The second time it is in the store.
             assert_eq!(fs::read_dir(machine.store().join("images")).unwrap().count(), 1);
             fs::remove_file(&file).unwrap();
         }
     }
 }
 
-/// What a power failure leaves: a record without content. It counts as none, and gc removes it.
+/// An empty record, as a power failure leaves it, is ignored, and gc removes it.
 #[test]
 fn records_that_make_no_sense() {
     let (place, registry) = (Place::new(), Registry::start());
@@ -83,7 +83,7 @@ fn records_that_make_no_sense() {
     }
 }
 
-/// What somebody has left in the middle of a layer who had our number.
+/// An incomplete layer of a process that had the same id.
 #[test]
 fn half_a_layer() {
     let layer = Layer::new().file("a", 0o644, b"");
@@ -92,7 +92,7 @@ fn half_a_layer() {
     let draft = machine.store().join("layers").join(format!(".{name}"));
     let command = machine.command(&["--entrypoint", "/no/such"]);
     let mut sh = Command::new("sh");
-    // The shell's number is ours: it becomes us.
+    // `exec`: our process id is the one of the shell.
     sh.args(["-c", "mkdir -p $0.$$/fs/a/b; exec \"$@\""]).arg(draft);
     sh.arg(command.get_program()).args(command.get_args());
     Output::from(sh.output().unwrap()).says("/no/such");

@@ -1,6 +1,6 @@
-//! Tokens: the real registry wants them, and a service of ours gives them out as distribution's
-//! "Token Authentication Specification" and "OAuth2 Token Authentication" have it. What is in a
-//! token is checked by the registry.
+//! Tokens: a real registry demands them, and a service of the test issues them as distribution's
+//! "Token Authentication Specification" and "OAuth2 Token Authentication" say. The registry
+//! verifies the tokens.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,7 +19,7 @@ use crate::support::image::manifest;
 use crate::support::program::Output;
 use crate::support::{Kind, Place, Registry, json, judge, run};
 
-/// A service that gives out tokens, and a registry that wants them.
+/// A service that issues tokens, and a registry that demands them.
 struct Stage {
     place: Place,
     service: Front,
@@ -83,7 +83,7 @@ impl Signer {
     }
 }
 
-/// What a request has as a query, or as a form.
+/// The fields of a query or of a form.
 fn fields(request: &Request) -> Vec<(String, String)> {
     let query = request.target.split_once('?').map_or("", |(_, query)| query);
     let text =
@@ -91,7 +91,7 @@ fn fields(request: &Request) -> Vec<(String, String)> {
     Url::parse(&format!("http://x/?{text}")).unwrap().query_pairs().into_owned().collect()
 }
 
-/// Each once, with its actions in order: the registry has them in any.
+/// Each scope once, with its actions sorted, since the registry has them in any order.
 fn scopes(request: &Request) -> Vec<String> {
     let mut scopes = BTreeSet::new();
     for (_, words) in fields(request).into_iter().filter(|(key, _)| key == "scope") {
@@ -103,7 +103,7 @@ fn scopes(request: &Request) -> Vec<String> {
     scopes.into_iter().collect()
 }
 
-/// `me` may do everything, whoever does not say who he is may read below `public`, nobody may touch
+/// `me` may do everything, users without a name may read below `public`, nobody may access
 /// `closed`.
 fn answer(request: &Request, signer: &Signer) -> Deed {
     let value = |wanted: &str| {
@@ -145,7 +145,7 @@ fn answer(request: &Request, signer: &Signer) -> Deed {
         })
         .collect();
     let token = signer.sign(&access);
-    // Two names of the field are in use.
+    // The field has two names in practice.
     let name = if request.method == "POST" { "access_token" } else { "token" };
     let body = json!({name: token, "expires_in": 300});
     Deed::Answer(
@@ -191,7 +191,7 @@ impl Stage {
         output
     }
 
-    /// What tokens were asked for since the last time.
+    /// The tokens that were requested since the last call.
     fn asked(&self, from: usize) -> Vec<Vec<String>> {
         self.service.log()[from..].iter().map(scopes).collect()
     }
@@ -208,7 +208,7 @@ fn a_password() {
     stage.push("public/a:one", &["--creds", "me:wrong"]).refused().says("401").says("wrong");
     stage.push("public/a:one", &ME).ok();
     stage.push("private:one", &ME).ok();
-    // Without saying who we are, what is public.
+    // Public repositories without credentials.
     let before = stage.service.log().len();
     stage.pull("public/a:one", &nobody).ok();
     assert_eq!(
@@ -218,7 +218,7 @@ fn a_password() {
     );
     stage.pull("private:one", &nobody).refused().says("not logged in");
     stage.pull("private:one", &ME).ok();
-    // The service grants less than was asked for: that is an error, and not tried for ever.
+    // The service grants less than requested: that is an error, and it is not tried for ever.
     stage.push("closed:one", &ME).refused();
     assert!(stage.service.log().len() < before + 20);
 }
@@ -226,7 +226,7 @@ fn a_password() {
 #[test]
 fn an_identity_token() {
     let stage = Stage::new();
-    // As docker login leaves it where a registry gives out such tokens.
+    // What docker login stores where a registry issues identity tokens.
     let entry = |token: &str| json!({"auth": STANDARD.encode("<token>:"), "identitytoken": token});
     let auth = stage.authfile(&entry("the identity token"));
     stage.push("a:one", &["--authfile", &auth]).ok();
@@ -242,7 +242,7 @@ fn an_identity_token() {
         form.iter().all(|(key, _)| key != "of"),
         "the service's own query is no part of the form"
     );
-    // Two repositories are one field as well.
+    // Two repositories are one field.
     stage.push("b:one", &["--authfile", &auth, "--mount-from", "a"]).ok();
     let both = ["repository:a:pull", "repository:b:pull,push"];
     let all = stage.asked(0);
@@ -251,7 +251,8 @@ fn an_identity_token() {
     stage.push("c:one", &["--authfile", &auth]).refused().says("401");
 }
 
-/// A token ends while it is in use: there is another one, and what was under way begins anew.
+/// A token expires during a copy: another one is requested, and the interrupted request is sent
+/// again.
 #[test]
 fn tokens_that_end() {
     let stage = Stage::new();
@@ -265,7 +266,7 @@ fn tokens_that_end() {
     {
         let (ended, before) =
             (vec![("www-authenticate", challenge.clone())], stage.service.log().len());
-        // One that was good before.
+        // A token that was valid before.
         let used = AtomicBool::new(false);
         let is_one = move |r: &Request| {
             let has_one = r.header("authorization").is_some();
@@ -311,7 +312,7 @@ fn tokens_for_two_repositories() {
     assert!(stage.asked(before).concat().iter().any(|scope| scope.contains("delete")));
 }
 
-/// What a service says that gives out no tokens.
+/// Answers of a service without a token.
 #[test]
 fn a_service_that_does_not_work() {
     let place = Place::new();
@@ -343,8 +344,8 @@ fn a_service_that_does_not_work() {
     drop(place);
 }
 
-/// Whom the registry sends us to does not learn who we are: for blobs (storage elsewhere), and for
-/// uploads.
+/// A server that the registry redirects to does not get the credentials: for blobs (storage) and
+/// for uploads.
 #[test]
 fn nobody_else_learns_who_we_are() {
     let (place, registry) =
@@ -374,14 +375,14 @@ fn nobody_else_learns_who_we_are() {
     });
     copy(&front.image("a:one"), &format!("oci:{}:x", place.path("to").display())).ok();
     assert_eq!(elsewhere.asked("GET", "/storage").len(), 1);
-    // It says that it has the blobs, and does not: the manifest is refused.
+    // It says that it has the blobs and does not have them: the manifest is refused.
     copy(&from, &front.image("b:one")).refused().says("putting manifest one of b");
     assert_eq!(elsewhere.asked("PUT", "/storage?digest=").len(), 3);
     let log = elsewhere.log();
     assert!(log.iter().all(|request| request.header("authorization").is_none()), "{log:?}");
 }
 
-/// Nor does he learn it by asking.
+/// Nor does it get them with a challenge of its own.
 #[test]
 fn nobody_else_may_ask_who_we_are() {
     let (place, registry) =

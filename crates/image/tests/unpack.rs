@@ -1,4 +1,4 @@
-//! `unpack`: the tree that layers make, and what umoci says to it.
+//! `unpack`: the tree that layers make, compared with umoci.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -15,7 +15,7 @@ use crate::support::{Image, Layer, Place, Stored, judge};
 /// v2, permitted and effective 0x0a0a0a0a: with newlines in it.
 const CAPABILITY: &[u8] = &[1, 0, 0, 2, 10, 10, 10, 10, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0];
 
-/// What umoci makes of the image in `place`.
+/// The tree that umoci makes of the image in `place`.
 fn umoci(place: &Place) -> std::path::PathBuf {
     let image = format!("{}:{TAG}", place.path("layout").display());
     judge("umoci", &["unpack", "--image", &image, place.path("umoci").to_str().unwrap()]);
@@ -109,7 +109,7 @@ fn the_same_tree_as_umoci() {
         .layer(&last, Stored::Gzip);
     let ours = place.rootfs(&image);
     assert_same(&ours, &umoci(&place));
-    // A few things by hand, should both be wrong.
+    // Some things are checked directly, in case both are wrong.
     let status = |name: &str| fs::symlink_metadata(ours.join(name)).unwrap();
     assert_eq!((status("bin/su").mode() & 0o7777, status("bin/su").uid()), (0o4755, 1000));
     assert_eq!(xattrs(&ours.join("bin/ping6"))[&b"security.capability"[..]], CAPABILITY);
@@ -137,7 +137,7 @@ fn the_same_tree_as_umoci() {
     assert_eq!(status("").mode() & 0o7777, 0o711);
 }
 
-/// umoci 0.4 does not know zstd; what it makes of the same layers in gzip is the judge.
+/// umoci 0.4 does not support zstd. Its tree of the same layers in gzip is compared.
 #[test]
 fn zstd_is_as_gzip() {
     let (gzip, zstd) = (Place::new(), Place::new());
@@ -148,7 +148,7 @@ fn zstd_is_as_gzip() {
     assert_same(&ours, &theirs);
 }
 
-/// A layer in several gzip members, as stargz and pigz write it.
+/// A layer of several gzip members, as stargz and pigz write it.
 #[test]
 fn gzip_in_members() {
     let place = Place::new();
@@ -173,7 +173,7 @@ fn gzip_in_members() {
     assert_same(&place.path("bundle/rootfs"), &whole.join("rootfs"));
 }
 
-/// What umoci itself writes when a tree was changed.
+/// A layer that umoci has written for a changed tree.
 #[test]
 fn what_umoci_repacks() {
     let place = Place::new();
@@ -199,15 +199,14 @@ fn what_umoci_repacks() {
     assert_same(&place.path("bundle/rootfs"), &umoci(&place));
 }
 
-/// All of GNU tar's ways to write holes, which stay holes.
+/// All formats of GNU tar for sparse files. Holes stay holes.
 #[test]
 fn sparse_files() {
     for (format, version) in [("gnu", ""), ("pax", "0.0"), ("pax", "0.1"), ("pax", "1.0")] {
         let place = Place::new();
         let tree = place.path("tree");
         fs::create_dir(&tree).unwrap();
-        // Forty pieces: more than a header of the old kind holds; a hole at the beginning and at
-        // the end.
+        // Forty segments, more than an old header has; a hole at the beginning and at the end.
         judge(
             "sh",
             &[
@@ -252,7 +251,7 @@ fn sparse_files() {
     }
 }
 
-/// Directories that no entry describes, also where a link leads nowhere yet.
+/// Directories that no entry describes, also behind dangling links.
 #[test]
 fn missing_directories_are_made() {
     let place = Place::new();
@@ -270,7 +269,8 @@ fn missing_directories_are_made() {
     assert_eq!(fs::metadata(rootfs.join("x/y")).unwrap().mode() & 0o7777, 0o755);
 }
 
-/// A whiteout is about the layers below, wherever it stands in its own (layer.md, "Whiteouts").
+/// A whiteout applies to the layers below, whatever its position in its own layer is (layer.md,
+/// "Whiteouts").
 #[test]
 fn whiteouts_spare_their_own_layer() {
     let lower = || {
@@ -330,7 +330,7 @@ fn whiteouts_spare_their_own_layer() {
     }
 }
 
-/// The judge is umoci as the same ordinary user.
+/// Compared with umoci as the same ordinary user.
 #[test]
 fn rootless() {
     let place = Place::new();
@@ -373,8 +373,8 @@ fn rootless() {
         xattrs(&rootfs.join("etc/shadow"))[&b"user.rootlesscontainers"[..]],
         [8, 255, 255, 255, 255, 15, 16, 42]
     );
-    // Two things that umoci cannot: a capability of the user's namespace, a record on a file that
-    // is read-only.
+    // Two things that umoci cannot do: a capability of the user namespace, and a record on a file
+    // that is read-only.
     assert_eq!(
         xattrs(&rootfs.join("pax/name"))[&b"user.rootlesscontainers"[..]][..4],
         [8, 240, 162, 4]
@@ -392,7 +392,7 @@ fn rootless() {
     let config: serde_json::Value =
         serde_json::from_slice(&fs::read(place.path("bundle/config.json")).unwrap()).unwrap();
     assert_eq!(config["linux"]["uidMappings"][0]["hostID"], 65534);
-    // What umoci would need tricks for.
+    // What umoci cannot do either.
     Image::of(&layers).write(&layout);
     ours(&format!("oci:{}", layout.display()), &place.path("closed"));
     assert_eq!(fs::metadata(place.path("closed/rootfs/read-only")).unwrap().mode() & 0o7777, 0o555);

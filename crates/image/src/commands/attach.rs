@@ -1,108 +1,112 @@
-//! `attach`: files that belong to an image, as an artifact that refers to it (image-spec,
-//! "Guidelines for Artifact Usage").
+//! `attach`: stores files as an artifact that refers to an image (image-spec, "Guidelines for
+//! Artifact Usage").
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
-use oci_spec::image::{Descriptor, MediaType};
+use oci_spec::image::{Descriptor, Digest, MediaType};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::connection::ConnectionFlags;
-use super::copy::Telling;
+use super::connection_args::ConnectionArgs;
+use super::copy::OutputArgs;
 use super::repository::subject;
-use crate::copy::{self, Options, Selection, runtime};
-use crate::digest::{self, Hasher};
+use crate::copy::{self, CopyOptions, Selection, start_tokio};
+use crate::digest::{self, Digester};
 use crate::document::media_types;
 use crate::layout::Layout;
-use crate::reference::{Local, Reference, Remote};
+use crate::reference::{PathFormat, PathReference, Reference, RegistryReference, TaggedReference};
 use crate::registry::Registry;
 
 /// Attach files to an image, as an artifact that refers to it.
 #[derive(Debug, Args)]
-pub struct Attach {
+pub struct AttachArgs {
     /// The image: docker://HOST/NAME[:TAG][@DIGEST] or oci:DIR[:TAG]
     #[arg(value_name = "IMAGE")]
     pub subject: Reference,
-    /// The files, each perhaps with its media type: FILE[:TYPE]
+    /// The files, with an optional media type: FILE[:TYPE]
     #[arg(value_name = "FILE")]
     pub files: Vec<String>,
-    /// What it is: application/vnd.example+type
+    /// The type of the artifact: application/vnd.example+type
     #[arg(long, value_name = "TYPE")]
     pub artifact_type: String,
     /// An annotation of the artifact; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub annotation: Vec<String>,
-    /// How to tell what goes on
+    /// What is printed
     #[command(flatten)]
-    pub telling: Telling,
-    /// How to speak to registries
+    pub output: OutputArgs,
+    /// The connection to registries
     #[command(flatten)]
-    pub connection: ConnectionFlags,
+    pub connection: ConnectionArgs,
 }
 
-/// What a file is if nobody says so.
-const BYTES: &str = "application/octet-stream";
+/// The default media type of a file.
+const DEFAULT_TYPE: &str = "application/octet-stream";
 
 /// Carries out `attach`. Returns what to print.
 ///
 /// # Errors
-/// The image or a file is not there; the registry refuses.
-pub fn attach(args: &Attach) -> Result<String> {
-    // RFC 6838 has more to say, but a slash and no spaces is what tells a type from a mistake.
+/// The image or a file does not exist; the registry refuses the artifact.
+pub fn attach(args: &AttachArgs) -> Result<String> {
+    // RFC 6838 demands more; this finds most mistakes.
     let is_type = args.artifact_type.split('/').filter(|part| !part.is_empty()).count() == 2;
     ensure!(
         is_type && !args.artifact_type.contains(char::is_whitespace),
         "{:?} is not a media type",
         args.artifact_type
     );
-    let digest = match &args.subject {
-        Reference::Layout(local) => {
-            let layout = Layout::open(&local.path)?;
-            let subject = layout.find(local.tag.as_deref(), local.digest.as_ref(), None)?;
-            let manifest = build(args, &layout, &subject)?;
-            layout.tag(&manifest, None)?;
-            manifest.digest().clone()
-        }
-        Reference::Registry(remote) => {
-            let connection = args.connection.connection();
-            let subject = runtime()?.block_on(async {
-                let registry = Registry::connect(&remote.host, &connection).await?;
-                subject(&registry, remote).await
-            })?;
-            let scratch = tempfile::tempdir().context("making a temporary directory")?;
-            let layout = Layout::open_or_create(scratch.path())?;
-            let manifest = build(args, &layout, &subject)?;
-            layout.tag(&manifest, None)?;
-            let source = Local { path: scratch.path().to_owned(), tag: None, digest: None };
-            let destination: Remote = remote.at(manifest.digest());
-            let progress = args.telling.progress();
-            let options = Options {
-                destination: connection,
-                progress,
-                selection: Selection::All,
-                ..Options::default()
-            };
-            copy::copy_to(&Reference::Layout(source), &Reference::Registry(destination), &options)?;
-            manifest.digest().clone()
-        }
-        other => bail!("{other}: to docker:// and oci: something can be attached"),
+    let digest = match args.subject.tagged("can have artifacts attached")? {
+        TaggedReference::Layout(local) => attach_in_layout(args, local)?,
+        TaggedReference::Registry(remote) => attach_in_registry(args, remote)?,
     };
-    Ok(match args.telling {
-        Telling { quiet: true, .. } => String::new(),
-        Telling { json: true, .. } => {
+    Ok(match args.output {
+        OutputArgs { quiet: true, .. } => String::new(),
+        OutputArgs { json: true, .. } => {
             format!("{}\n", json!({ "event": "image", "digest": digest }))
         }
-        Telling { .. } => format!("{digest}\n"),
+        OutputArgs { .. } => format!("{digest}\n"),
     })
 }
 
-/// Puts an artifact of the files into a layout.
-fn build(args: &Attach, layout: &Layout, subject: &Descriptor) -> Result<Descriptor> {
+fn attach_in_layout(args: &AttachArgs, local: &PathReference) -> Result<Digest> {
+    let layout = Layout::open(&local.path)?;
+    let subject = layout.find(local.tag.as_deref(), local.digest.as_ref(), None)?;
+    let manifest = build(args, &layout, &subject)?;
+    layout.tag(&manifest, None)?;
+    Ok(manifest.digest().clone())
+}
+
+/// Makes the artifact in a temporary layout and copies it.
+fn attach_in_registry(args: &AttachArgs, remote: &RegistryReference) -> Result<Digest> {
+    let connection = args.connection.connection();
+    let subject = start_tokio()?.block_on(async {
+        let registry = Registry::connect(&remote.host, &connection).await?;
+        subject(&registry, remote).await
+    })?;
+    let scratch = tempfile::tempdir().context("making a temporary directory")?;
+    let layout = Layout::open_or_create(scratch.path())?;
+    let manifest = build(args, &layout, &subject)?;
+    layout.tag(&manifest, None)?;
+    let (format, path) = (PathFormat::Layout, scratch.path().to_owned());
+    let source = PathReference { format, path, tag: None, digest: None };
+    let destination = remote.at(manifest.digest());
+    let options = CopyOptions {
+        destination: connection,
+        progress: args.output.progress(),
+        selection: Selection::All,
+        ..CopyOptions::default()
+    };
+    copy::copy_to(&Reference::Path(source), &Reference::Registry(destination), &options)?;
+    Ok(manifest.digest().clone())
+}
+
+/// Builds an artifact of the files in a layout.
+fn build(args: &AttachArgs, layout: &Layout, subject: &Descriptor) -> Result<Descriptor> {
     let annotations = annotations(&args.annotation)?;
     let config = layout.put_blob(b"{}", MediaType::EmptyJSON)?;
     let mut layers: Vec<Value> = Vec::new();
@@ -115,7 +119,7 @@ fn build(args: &Attach, layout: &Layout, subject: &Descriptor) -> Result<Descrip
         layers.push(layer);
     }
     if layers.is_empty() {
-        // The specification wants one, and this is the one to take.
+        // The specification demands at least one layer, and names this one.
         layers.push(serde_json::to_value(&config)?);
     }
     let mut manifest = json!({
@@ -124,7 +128,9 @@ fn build(args: &Attach, layout: &Layout, subject: &Descriptor) -> Result<Descrip
         "artifactType": args.artifact_type,
         "config": config,
         "layers": layers,
-        "subject": { "mediaType": subject.media_type(), "digest": subject.digest(), "size": subject.size() },
+        "subject": {
+            "mediaType": subject.media_type(), "digest": subject.digest(), "size": subject.size(),
+        },
     });
     if !annotations.is_empty() {
         manifest["annotations"] = json!(annotations);
@@ -143,20 +149,21 @@ fn annotations(texts: &[String]) -> Result<BTreeMap<&str, &str>> {
     texts.iter().map(split).collect()
 }
 
-/// `sbom.json:application/spdx+json`. What is behind the last colon is a type if it looks like one.
+/// Splits `sbom.json:application/spdx+json`. What follows the last colon is a media type if it has
+/// one slash.
 fn split(text: &str) -> (PathBuf, &str) {
     match text.rsplit_once(':') {
         Some((path, media_type)) if !path.is_empty() && media_type.split('/').count() == 2 => {
             (PathBuf::from(path), media_type)
         }
-        _ => (PathBuf::from(text), BYTES),
+        _ => (PathBuf::from(text), DEFAULT_TYPE),
     }
 }
 
 /// Stores a file as a blob.
 fn put_file(layout: &Layout, path: &Path, media_type: &str) -> Result<Descriptor> {
     let doing = || path.display().to_string();
-    let mut hasher = Hasher::Sha256(Sha256::new());
+    let mut hasher = Digester::Sha256(Sha256::new());
     let size = each_piece(File::open(path).with_context(doing)?, |piece| {
         hasher.update(piece);
         Ok(())

@@ -1,85 +1,85 @@
-//! `copy`, also called `push`: an image from anywhere to anywhere.
+//! `copy`, also called `push`: copies an image between registries, layouts and archives.
 
 use anyhow::{Result, ensure};
 use clap::Args;
 use serde_json::json;
 
-use super::connection::ConnectionFlags;
-use crate::copy::{self, Options, Selection};
+use super::connection_args::ConnectionArgs;
+use crate::copy::{self, CopyOptions, Selection};
 use crate::credentials::Credentials;
 use crate::platform::Platform;
 use crate::progress::Progress;
-use crate::reference::Reference;
+use crate::reference::{PathFormat, Reference};
 use crate::registry::Connection;
 use crate::size::parse_size;
 
 /// Copy an image between registries, layouts and archives.
 #[derive(Debug, Args)]
-pub struct Copy {
-    /// From: docker://HOST/NAME[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE[:TAG] or
+pub struct CopyArgs {
+    /// The source: docker://HOST/NAME[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE[:TAG] or
     /// docker-archive:FILE[:NAME]
     pub source: Reference,
-    /// To, written in the same ways
+    /// The destination, written in the same way
     pub destination: Reference,
     /// Which of an index's images: os/architecture[/variant] [default: this machine's]
     #[arg(long, conflicts_with = "all")]
     pub platform: Option<Platform>,
-    /// All images of an index, and the index
+    /// Copy all images of an index, and the index
     #[arg(long)]
     pub all: bool,
-    /// How many blobs to transfer at a time
+    /// How many blobs to copy at the same time
     #[arg(long, value_name = "NUMBER", default_value_t = 6)]
     pub jobs: usize,
-    /// Upload larger blobs in chunks of this size, or never if it is 0; k, m, g and t multiply by
-    /// 1024
+    /// Upload blobs that are larger than this in chunks of this size; 0 for never; k, m, g and t
+    /// multiply by 1024
     #[arg(long, value_name = "SIZE", default_value = "64m", value_parser = parse_size)]
     pub chunk_size: u64,
-    /// A repository of the destination's registry that may have some of the blobs already
+    /// Another repository of the destination's registry, to mount blobs from
     #[arg(long, value_name = "NAME")]
     pub mount_from: Option<String>,
-    /// Refuse a compressed archive of more bytes, and an image whose layers have more, for
-    /// docker-archive; k, m, g and t multiply by 1024
+    /// Refuse a compressed archive that decompresses to more bytes, and with docker-archive an
+    /// image whose layers do; k, m, g and t multiply by 1024
     #[arg(long, value_name = "SIZE", default_value = "64g", value_parser = parse_size)]
     pub max_size: u64,
-    /// How to tell what goes on
+    /// What is printed
     #[command(flatten)]
-    pub telling: Telling,
-    /// As --creds, for the source's registry alone
+    pub output: OutputArgs,
+    /// Use these credentials for the source's registry only
     #[arg(long, value_name = "USER:PASSWORD", help_heading = "Registry", conflicts_with = "creds")]
     pub src_creds: Option<Credentials>,
-    /// As --creds, for the destination's registry alone
+    /// Use these credentials for the destination's registry only
     #[arg(long, value_name = "USER:PASSWORD", help_heading = "Registry", conflicts_with = "creds")]
     pub dest_creds: Option<Credentials>,
-    /// How to speak to registries
+    /// The connection to registries
     #[command(flatten)]
-    pub connection: ConnectionFlags,
+    pub connection: ConnectionArgs,
 }
 
-/// How to tell what goes on.
+/// The flags for what is printed.
 #[derive(Debug, Clone, Args)]
-pub struct Telling {
+pub struct OutputArgs {
     /// Print nothing but errors
     #[arg(short, long, conflicts_with = "json")]
     pub quiet: bool,
-    /// Print a JSON object for each blob, and one for the image, each in a line
+    /// Print a line of JSON for each blob and for the image
     #[arg(long)]
     pub json: bool,
 }
 
-impl Telling {
-    /// Bars or lines if nothing else was asked for.
+impl OutputArgs {
+    /// Bars or lines, unless a flag says otherwise.
     #[must_use]
     pub fn progress(&self) -> Progress {
         match self {
             Self { quiet: true, .. } => Progress::Quiet,
             Self { json: true, .. } => Progress::Json,
-            _ => Progress::fitting(),
+            _ => Progress::for_terminal(),
         }
     }
 }
 
-impl Copy {
-    /// How to speak to a registry that these credentials are for.
+impl CopyArgs {
+    /// The connection with the credentials of one side.
     fn connection(&self, own: Option<&Credentials>) -> Connection {
         let connection = self.connection.connection();
         let credentials = own.cloned().or(connection.credentials);
@@ -90,19 +90,19 @@ impl Copy {
 /// Carries out `copy`. Returns what to print.
 ///
 /// # Errors
-/// Whatever is wrong with the source or the destination; then nothing has the name that was asked
-/// for.
-pub fn copy(args: &Copy) -> Result<String> {
+/// The source or the destination is wrong. The destination is then not changed, except for blobs
+/// without a name.
+pub fn copy(args: &CopyArgs) -> Result<String> {
     ensure!(
-        !(args.all && matches!(args.destination, Reference::DockerArchive(_))),
-        "{}: a docker-archive holds images for one platform; not with --all",
+        !(args.all && is_docker_archive(&args.destination)),
+        "{}: a docker-archive has images for one platform only; leave out --all",
         args.destination
     );
     if let (Reference::Registry(from), Reference::Registry(to)) = (&args.source, &args.destination)
     {
         ensure!(
             args.connection.creds.is_none() || from.host == to.host,
-            "--creds would show {} and {} the same password; say with --src-creds and --dest-creds whose it is",
+            "--creds would send the same password to {} and {}; use --src-creds and --dest-creds",
             from.host,
             to.host
         );
@@ -112,7 +112,7 @@ pub fn copy(args: &Copy) -> Result<String> {
         Some(platform) => Selection::Platform(platform.clone()),
         None => Selection::Host,
     };
-    let options = Options {
+    let options = CopyOptions {
         source: args.connection(args.src_creds.as_ref()),
         destination: args.connection(args.dest_creds.as_ref()),
         selection,
@@ -120,7 +120,7 @@ pub fn copy(args: &Copy) -> Result<String> {
         chunk: args.chunk_size,
         mount_from: args.mount_from.clone(),
         max_size: args.max_size,
-        progress: args.telling.progress(),
+        progress: args.output.progress(),
     };
     let copied = copy::copy_to(&args.source, &args.destination, &options)?;
     let (digest, size) = (copied.digest(), copied.size());
@@ -135,4 +135,8 @@ pub fn copy(args: &Copy) -> Result<String> {
         }
         Progress::Lines | Progress::Bars(_) => format!("{digest}\n"),
     })
+}
+
+fn is_docker_archive(reference: &Reference) -> bool {
+    matches!(reference, Reference::Path(local) if local.format == PathFormat::DockerArchive)
 }

@@ -1,4 +1,4 @@
-//! `login` and `logout`: credentials for a registry, kept for later.
+//! `login` and `logout`: store and remove credentials for a registry.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::PathBuf;
@@ -7,15 +7,15 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
-use super::connection::ConnectionFlags;
-use crate::copy::runtime;
+use super::connection_args::ConnectionArgs;
+use crate::copy::start_tokio;
 use crate::credentials::{self, Credentials};
-use crate::reference::Remote;
+use crate::reference::RegistryReference;
 use crate::registry::Registry;
 
-/// Log in to a registry: try the credentials, and keep them in the auth file.
+/// Log in to a registry: check the credentials and store them in the auth file.
 #[derive(Debug, Args)]
-pub struct Login {
+pub struct LoginArgs {
     /// HOST[:PORT]
     pub registry: String,
     /// The user's name [default: asked for]
@@ -24,17 +24,17 @@ pub struct Login {
     /// Read the password from standard input [default: asked for]
     #[arg(long, requires = "username")]
     pub password_stdin: bool,
-    /// How to speak to registries
+    /// The connection to registries
     #[command(flatten)]
-    pub connection: ConnectionFlags,
+    pub connection: ConnectionArgs,
 }
 
-/// Forget the credentials for a registry.
+/// Log out of a registry: remove the credentials.
 #[derive(Debug, Args)]
-pub struct Logout {
+pub struct LogoutArgs {
     /// HOST[:PORT]
     pub registry: String,
-    /// Forget those of this file alone [default: $REGISTRY_AUTH_FILE, or Podman's and Docker's
+    /// Remove them from this file only [default: $REGISTRY_AUTH_FILE, or Podman's and Docker's
     /// files]
     #[arg(long, value_name = "FILE")]
     pub authfile: Option<PathBuf>,
@@ -43,16 +43,16 @@ pub struct Logout {
 /// Carries out `login`. Returns what to print.
 ///
 /// # Errors
-/// The registry refuses the credentials; they cannot be kept.
-pub fn login(args: &Login) -> Result<String> {
+/// The registry refuses the credentials; they cannot be stored.
+pub fn login(args: &LoginArgs) -> Result<String> {
     let host = host(&args.registry)?;
     let credentials = match &args.connection.creds {
-        Some(given) => given.clone(),
+        Some(credentials) => credentials.clone(),
         None => ask(args)?,
     };
     let mut connection = args.connection.connection();
     connection.credentials = Some(credentials.clone());
-    runtime()?.block_on(async { Registry::connect(&host, &connection).await?.ping().await })?;
+    start_tokio()?.block_on(async { Registry::connect(&host, &connection).await?.ping().await })?;
     let path = credentials::store(&host, &credentials, args.connection.authfile.as_deref())?;
     Ok(format!("logged in to {host} ({})\n", path.display()))
 }
@@ -60,23 +60,25 @@ pub fn login(args: &Login) -> Result<String> {
 /// Carries out `logout`. Returns what to print.
 ///
 /// # Errors
-/// Nobody was logged in.
-pub fn logout(args: &Logout) -> Result<String> {
+/// There are no credentials for the registry.
+pub fn logout(args: &LogoutArgs) -> Result<String> {
     let host = host(&args.registry)?;
     let changed = credentials::forget(&host, args.authfile.as_deref())?;
     Ok(changed.iter().map(|path| format!("logged out of {host} ({})\n", path.display())).collect())
 }
 
-/// Checks the name of a registry, and gives it as auth files have it.
+/// Checks the name of a registry. Returns it as in auth files.
 fn host(text: &str) -> Result<String> {
-    // As it would be in a reference, where a host alone is told from a name by what follows.
-    let remote = Remote::parse(&format!("{text}/x")).ok().filter(|remote| remote.repository == "x");
+    // Parsed as a reference, in which a host is recognized by what follows it.
+    let remote = RegistryReference::parse(&format!("{text}/x"))
+        .ok()
+        .filter(|remote| remote.repository == "x");
     remote
         .map(|remote| remote.host)
         .with_context(|| format!("{text:?} is not a registry: write HOST[:PORT]"))
 }
 
-fn ask(args: &Login) -> Result<Credentials> {
+fn ask(args: &LoginArgs) -> Result<Credentials> {
     let user = match &args.username {
         Some(user) => user.clone(),
         None => read_line("Username: ")?,
@@ -91,15 +93,15 @@ fn ask(args: &Login) -> Result<Credentials> {
             .context("reading the password")?;
         text.trim_end_matches(['\r', '\n']).to_owned()
     } else {
-        read_unseen("Password: ")?
+        read_hidden("Password: ")?
     };
-    ensure!(!password.is_empty(), "there is no password");
+    ensure!(!password.is_empty(), "the password is empty");
     Ok(Credentials::Password { user, password })
 }
 
 fn read_line(prompt: &str) -> Result<String> {
     if !io::stdin().is_terminal() {
-        bail!("there is nobody to ask: give --username and --password-stdin");
+        bail!("standard input is not a terminal: use --username and --password-stdin");
     }
     let mut stderr = io::stderr();
     stderr.write_all(prompt.as_bytes()).and_then(|()| stderr.flush()).context("asking")?;
@@ -108,16 +110,16 @@ fn read_line(prompt: &str) -> Result<String> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Reads a line that is not shown while it is typed.
-fn read_unseen(prompt: &str) -> Result<String> {
+/// Reads a line without showing it.
+fn read_hidden(prompt: &str) -> Result<String> {
     let stdin = io::stdin();
     let Ok(before) = tcgetattr(&stdin) else { return read_line(prompt) };
-    let mut silent = before.clone();
-    silent.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(&stdin, OptionalActions::Flush, &silent).context("tcsetattr()")?;
+    let mut without_echo = before.clone();
+    without_echo.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&stdin, OptionalActions::Flush, &without_echo).context("tcsetattr()")?;
     let line = read_line(prompt);
     tcsetattr(&stdin, OptionalActions::Flush, &before).context("tcsetattr()")?;
-    // The end of the line was not shown either.
+    // The newline was not shown either.
     let _ = writeln!(io::stderr());
     line
 }

@@ -5,12 +5,12 @@
 )]
 
 pub mod attach;
-pub mod connection;
+pub mod connection_args;
 pub mod copy;
+pub mod image_args;
+pub mod inspect;
 pub mod login;
-pub mod look;
 pub mod repository;
 pub mod run;
-pub mod source;
 pub mod store;
 pub mod unpack;

@@ -1,4 +1,4 @@
-//! `run`: a container of an image, on layers that were unpacked once.
+//! `run`: runs an image in a container, on unpacked layers of the store.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -13,49 +13,49 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SI
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::origin::WithOrigin;
 
-use super::source::{Fetched, Source};
-use super::unpack::LimitFlags;
-use crate::bundle::{self, Unpacking};
-use crate::config::{ContainerConfig, Mount};
-use crate::convert::{self, Wishes};
+use super::image_args::{FetchedImage, ImageArgs};
+use super::unpack::LimitArgs;
+use crate::bundle;
+use crate::config::{ContainerConfig, ContainerMount};
+use crate::convert::{self, Overrides};
 use crate::image::Image;
 use crate::layout::Layout;
 use crate::rootfs::Owners;
-use crate::runtime::Runtime;
-use crate::store::record::Record;
+use crate::runtime::OciRuntime;
+use crate::store::record::ImageRecord;
 use crate::store::{Store, gc};
 use crate::{interrupt, user_namespace};
 
-/// Run an image in a container, which is removed at its end with all that it has written.
+/// Run an image in a container. The container and all that it has written are removed at its end.
 #[derive(Debug, Args)]
-pub struct Run {
+pub struct RunArgs {
     /// The image
     #[command(flatten)]
-    pub source: Source,
-    /// What the program gets, instead of the image's Cmd
+    pub source: ImageArgs,
+    /// Arguments of the program, instead of the image's Cmd
     #[arg(trailing_var_arg = true)]
     pub args: Vec<String>,
-    /// The container's name [default: made up]
+    /// The name of the container [default: random]
     #[arg(long, value_name = "ID")]
     pub name: Option<String>,
-    /// Program to run instead of the image's Entrypoint and Cmd
+    /// The program, instead of the image's Entrypoint and Cmd
     #[arg(long, value_name = "PROGRAM")]
     pub entrypoint: Option<String>,
-    /// Set a variable, or hand ours on; may be given several times
+    /// Set a variable, or pass ours on; may be given several times
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
-    /// Instead of the image's User
+    /// The user, instead of the image's User
     #[arg(short, long, value_name = "USER[:GROUP]")]
     pub user: Option<String>,
-    /// Instead of the image's WorkingDir
+    /// The working directory, instead of the image's WorkingDir
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<String>,
-    /// Show a file or directory of the host in the container; may be given several times
+    /// Mount a file or directory of the host; may be given several times
     #[arg(short, long, value_name = "HOST:CONTAINER[:ro]", value_parser = parse_volume)]
-    pub volume: Vec<Volume>,
-    /// The network: a loopback alone, or the host's
-    #[arg(long, value_enum, default_value_t = Net::None)]
-    pub net: Net,
+    pub volume: Vec<BindVolume>,
+    /// The network: only a loopback interface, or the host's
+    #[arg(long, value_enum, default_value_t = NetworkArg::None)]
+    pub net: NetworkArg,
     /// Give the container a terminal
     #[arg(short, long)]
     pub tty: bool,
@@ -64,8 +64,8 @@ pub struct Run {
     pub pull: bool,
     /// How much may be unpacked
     #[command(flatten)]
-    pub limits: LimitFlags,
-    /// Where layers and containers are [default: /var/lib/orlop-image, or
+    pub limits: LimitArgs,
+    /// The directory of layers and containers [default: /var/lib/orlop-image, or
     /// $XDG_DATA_HOME/orlop-image]
     #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
@@ -74,27 +74,27 @@ pub struct Run {
     pub runtime: Option<PathBuf>,
 }
 
-/// Which network.
+/// The network of the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Net {
-    /// A loopback interface of its own.
+pub enum NetworkArg {
+    /// A network namespace with a loopback interface.
     None,
-    /// The host's, with its names.
+    /// The host's network, with its resolv.conf and hosts.
     Host,
 }
 
-/// Something of the host's that the container sees.
+/// A bind mount of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Volume {
-    /// On the host, absolute.
+pub struct BindVolume {
+    /// The absolute path on the host.
     pub source: String,
-    /// In the container, absolute.
+    /// The absolute path in the container.
     pub destination: String,
-    /// Whether it cannot be written to.
+    /// Whether it is read-only.
     pub read_only: bool,
 }
 
-fn parse_volume(text: &str) -> Result<Volume, String> {
+fn parse_volume(text: &str) -> Result<BindVolume, String> {
     let wrong =
         || format!("{text:?} is not HOST:CONTAINER or HOST:CONTAINER:ro, with absolute paths");
     let (text, read_only) = text.strip_suffix(":ro").map_or((text, false), |text| (text, true));
@@ -102,17 +102,17 @@ fn parse_volume(text: &str) -> Result<Volume, String> {
     if !source.starts_with('/') || !destination.starts_with('/') || destination.contains(':') {
         return Err(wrong());
     }
-    Ok(Volume { source: source.to_owned(), destination: destination.to_owned(), read_only })
+    Ok(BindVolume { source: source.to_owned(), destination: destination.to_owned(), read_only })
 }
 
-/// Carries out `run`; gives the exit code: the program's, or 128 and the signal that ended it.
+/// Carries out `run`. Returns the exit code: that of the program, or 128 and the signal that ended
+/// it.
 ///
 /// # Errors
-/// Whatever is wrong with the image, the store or the runtime. Nothing of the container is left
-/// then.
-pub fn run(args: &Run) -> Result<u8> {
+/// The image, the store or the runtime has an error. Nothing of the container is left then.
+pub fn run(args: &RunArgs) -> Result<u8> {
     let store = Store::open(args.store.as_deref())?;
-    let adding = store.adding()?;
+    let adding = store.lock_shared()?;
     let archive = args.source.archive();
     let found = find(args, &store, archive.as_deref())?;
     let image = Image::read(&found.layout, found.manifest)?;
@@ -126,24 +126,26 @@ pub fn run(args: &Run) -> Result<u8> {
     }
     if !store.has(&chain)? {
         let owners = if rootless { Owners::Recorded } else { Owners::Set };
-        let how = Unpacking { owners, limits: args.limits.limits(), stop: interrupt::watch()? };
-        store.unpack(&found.layout, &image, how)?;
+        store.unpack(&found.layout, &image, owners, &args.limits.budget()?)?;
     }
     let platform = args.source.platform().to_string();
-    store.remember(&Record { archive, ..Record::new(&args.source.key()?, &platform, &image)? })?;
-    let id = args.name.clone().map_or_else(made_up_name, Ok)?;
+    store.remember(&ImageRecord {
+        archive,
+        ..ImageRecord::new(&args.source.key()?, &platform, &image)?
+    })?;
+    let id = args.name.clone().map_or_else(random_name, Ok)?;
     let mut container = store.reserve(&id, &chain)?;
     let rootfs = container.mount(&store.lower(&chain), rootless)?;
-    let runtime = Runtime::find(args.runtime.as_deref());
+    let runtime = OciRuntime::find(args.runtime.as_deref());
     let template = store.spec(&runtime, rootless)?;
-    let mut config = convert::convert(template, &image.config, &args.wishes(), &rootfs)?;
-    args.shape(&mut config, &id);
+    let mut config = convert::convert(template, &image.config, &args.overrides(), &rootfs)?;
+    args.apply_flags(&mut config, &id);
     bundle::write_config(container.bundle(), &config)?;
     drop(rootfs);
-    // Not before: gc would take what is half made for what somebody has left.
+    // Released only now: gc would remove the container while it is being made.
     drop(adding);
     container.share_lock()?;
-    // Before there is a child: none of its signals is missed.
+    // Installed before the child is started, so that none of its signals is missed.
     let signals = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
     let signals = SignalsInfo::<WithOrigin>::new(signals).context("sigaction()")?;
     interrupt::hand_over()?;
@@ -159,9 +161,8 @@ pub fn run(args: &Run) -> Result<u8> {
     Ok(code(status))
 }
 
-/// The image in its layout, in the store from an earlier run of the same archive if it is in one,
-/// or fetched.
-fn find(args: &Run, store: &Store, archive: Option<&str>) -> Result<Fetched> {
+/// The image: in its own layout, in the store from an earlier run, or copied to the store.
+fn find(args: &RunArgs, store: &Store, archive: Option<&str>) -> Result<FetchedImage> {
     if let Some(found) = args.source.find()? {
         return Ok(found);
     }
@@ -170,14 +171,17 @@ fn find(args: &Run, store: &Store, archive: Option<&str>) -> Result<Fetched> {
         && let Some(record) = store.recall(&args.source.key()?, &platform)?
         && record.archive.as_deref() == archive
     {
-        return Ok(Fetched { layout: Layout::open(&store.layout())?, manifest: record.manifest });
+        return Ok(FetchedImage {
+            layout: Layout::open(&store.layout())?,
+            manifest: record.manifest,
+        });
     }
     args.source.fetch(&store.layout(), args.limits.max_size)
 }
 
-impl Run {
-    fn wishes(&self) -> Wishes {
-        Wishes {
+impl RunArgs {
+    fn overrides(&self) -> Overrides {
+        Overrides {
             entrypoint: self.entrypoint.clone().map(|program| vec![program]),
             args: Some(self.args.clone()).filter(|args| !args.is_empty()),
             env: self.env.clone(),
@@ -186,40 +190,40 @@ impl Run {
         }
     }
 
-    /// What else the flags ask for.
-    fn shape(&self, config: &mut ContainerConfig, id: &str) {
+    /// Applies the flags to config.json.
+    fn apply_flags(&self, config: &mut ContainerConfig, id: &str) {
         config.process.terminal = self.tty;
         config.hostname = Some(id.to_owned());
-        if self.net == Net::Host {
+        if self.net == NetworkArg::Host {
             config.linux.namespaces.retain(|namespace| namespace.kind != "network");
             for file in ["/etc/resolv.conf", "/etc/hosts"] {
                 if PathBuf::from(file).is_file() {
                     let (source, destination) = (file.to_owned(), file.to_owned());
-                    config.mounts.push(bind(&Volume { source, destination, read_only: true }));
+                    config.mounts.push(bind(&BindVolume { source, destination, read_only: true }));
                 }
             }
         }
-        // Last, so that nothing of ours covers them.
+        // Last, so that no other mount covers them.
         config.mounts.extend(self.volume.iter().map(bind));
     }
 }
 
-fn bind(volume: &Volume) -> Mount {
+fn bind(volume: &BindVolume) -> ContainerMount {
     let access = if volume.read_only { "ro" } else { "rw" };
     let options = ["rbind", "rprivate", access].map(str::to_owned).to_vec();
-    Mount::new(&volume.destination, "bind", &volume.source, options)
+    ContainerMount::new(&volume.destination, "bind", &volume.source, options)
 }
 
-/// Twelve digits of what nobody can guess.
-fn made_up_name() -> Result<String> {
+/// A random name of twelve hexadecimal digits.
+fn random_name() -> Result<String> {
     let mut bytes = [0; 6];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .context("getrandom()")?;
     Ok(bytes.iter().fold(String::new(), |name, byte| format!("{name}{byte:02x}")))
 }
 
-/// Waits for the runtime; meanwhile signals that were sent to us go to it, which hands them to the
-/// container. Those of a terminal it gets itself.
+/// Waits for the runtime. Signals that are sent to us are sent on to the runtime, which sends them
+/// on to the container. The runtime gets the signals of a terminal itself.
 fn wait(mut child: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<ExitStatus> {
     let pid = Pid::from_raw(child.id().cast_signed());
     for received in signals.forever() {
@@ -228,7 +232,7 @@ fn wait(mut child: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<ExitSt
                 return Ok(status);
             }
         } else if received.process.is_some() {
-            // It may just have ended.
+            // It may have ended just now.
             let _ = kill(pid, Signal::try_from(received.signal).context("a signal")?);
         }
     }

@@ -1,4 +1,4 @@
-//! `store`: what `run` keeps, and removing it.
+//! `store`: lists and removes what `run` keeps.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -10,45 +10,45 @@ use nix::sched::CloneFlags;
 use rustix::fs::{Mode, OFlags};
 use serde_json::json;
 
-use crate::runtime::Runtime;
+use crate::runtime::OciRuntime;
 use crate::size::show_size;
 use crate::{store, user_namespace};
 
 /// List or remove what run keeps.
 #[derive(Debug, Args)]
-pub struct StoreCommand {
+pub struct StoreArgs {
     /// What to do
     #[command(subcommand)]
-    pub action: Action,
+    pub action: StoreAction,
     /// Where layers and containers are [default: /var/lib/orlop-image, or
     /// $XDG_DATA_HOME/orlop-image]
     #[arg(long, value_name = "DIR", global = true)]
     pub store: Option<PathBuf>,
 }
 
-/// What to do.
+/// The actions.
 #[derive(Debug, Subcommand)]
-pub enum Action {
-    /// List the images that were run, the latest first
+pub enum StoreAction {
+    /// List the images that were run, the last used one first
     List {
         /// As JSON
         #[arg(long)]
         json: bool,
     },
-    /// Remove what killed runs have left, and layers and blobs that no image has any more
+    /// Remove what killed runs have left, and layers and blobs that no image uses
     Gc {
-        /// Also all images that no running container is of
+        /// Also remove all images that no running container uses
         #[arg(long)]
         all: bool,
-        /// The runtime, which knows what is running [default: orlop beside this program, or in
-        /// PATH]
+        /// The runtime, which is asked for running containers [default: orlop beside this program,
+        /// or in PATH]
         #[arg(long, value_name = "PROGRAM")]
         runtime: Option<PathBuf>,
     },
-    /// Remove what a container has left; run starts it
+    /// Remove the directory of a container that has ended; `run` starts this
     #[command(hide = true)]
     Sweep {
-        /// In the store
+        /// The name of the directory in the store
         name: String,
     },
 }
@@ -57,37 +57,39 @@ pub enum Action {
 ///
 /// # Errors
 /// The store cannot be read or changed.
-pub fn store(args: &StoreCommand) -> Result<String> {
+pub fn store(args: &StoreArgs) -> Result<String> {
     let store = store::Store::open(args.store.as_deref())?;
     match &args.action {
-        Action::List { json } => list(&store, *json),
-        Action::Sweep { name } => {
-            close_what_was_inherited()?;
+        StoreAction::List { json } => list(&store, *json),
+        StoreAction::Sweep { name } => {
+            close_inherited_descriptors()?;
             store.sweep(name).map(|()| String::new())
         }
-        Action::Gc { all, runtime } => {
+        StoreAction::Gc { all, runtime } => {
             if !rustix::process::geteuid().is_root() {
-                // What containers have made may be closed to their owner.
+                // The owner may not have the permission to read directories of containers.
                 user_namespace::enter(CloneFlags::empty())?;
             }
-            let removed = store.collect(&Runtime::find(runtime.as_deref()), *all)?;
-            let store::gc::Removed { containers, images, layers, blobs, bytes } = removed;
+            let removed = store.collect(&OciRuntime::find(runtime.as_deref()), *all)?;
+            let store::gc::GcSummary { containers, images, layers, blobs, bytes } = removed;
             Ok(format!(
-                "removed {containers} containers, {images} images, {layers} layers, {blobs} blobs: {}\n",
+                "removed {containers} containers, {images} images, {layers} layers, {blobs} blobs: \
+                 {}\n",
                 show_size(bytes)
             ))
         }
     }
 }
 
-/// Whoever waits for the end of a pipe waits for the container, not for us.
-fn close_what_was_inherited() -> Result<()> {
+/// Closes inherited descriptors. Who waits for the end of a pipe waits for the container, not for
+/// this process.
+fn close_inherited_descriptors() -> Result<()> {
     let open =
         rustix::fs::Dir::new(rustix::fs::open("/proc/self/fd", OFlags::RDONLY, Mode::empty())?)?;
     let numbers =
         open.filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse::<i32>().ok());
     for number in numbers.filter(|number| *number > 2).collect::<Vec<_>>() {
-        // The one that we have just read them from is closed already.
+        // The descriptor of the directory itself is closed already.
         let _ = nix::unistd::close(number);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `unpack`: from an image to a bundle.
+//! `unpack`: makes a bundle of an image.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,21 +7,22 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use nix::sched::CloneFlags;
 
-use super::source::Source;
-use crate::bundle::{self, Draft, Unpacking};
-use crate::convert::{self, Wishes};
+use super::image_args::ImageArgs;
+use crate::budget::Budget;
+use crate::bundle::{self, PendingDirectory};
+use crate::convert::{self, Overrides};
 use crate::image::Image;
-use crate::rootfs::{Limits, Owners};
-use crate::runtime::Runtime;
+use crate::rootfs::Owners;
+use crate::runtime::OciRuntime;
 use crate::size::parse_size;
 use crate::{annotation, interrupt, user_namespace};
 
 /// Unpack an image to a bundle: a directory with config.json and rootfs.
 #[derive(Debug, Args)]
-pub struct Unpack {
+pub struct UnpackArgs {
     /// The image
     #[command(flatten)]
-    pub source: Source,
+    pub source: ImageArgs,
     /// The directory to make
     pub bundle: PathBuf,
     /// For an ordinary user: files are his, their owners are recorded in the attribute
@@ -30,16 +31,16 @@ pub struct Unpack {
     pub rootless: bool,
     /// How much may be unpacked
     #[command(flatten)]
-    pub limits: LimitFlags,
+    pub limits: LimitArgs,
     /// The runtime whose `spec` config.json begins with [default: orlop beside this program, or in
     /// PATH]
     #[arg(long, value_name = "PROGRAM")]
     pub runtime: Option<PathBuf>,
 }
 
-/// Limits that a hostile image runs into before the disk is full.
+/// Limits against an image that would fill the disk.
 #[derive(Debug, Clone, Copy, Args)]
-pub struct LimitFlags {
+pub struct LimitArgs {
     /// Refuse an image whose layers unpack to more than this many bytes; k, m, g and t multiply by
     /// 1024
     #[arg(long, value_name = "SIZE", default_value = "64g", value_parser = parse_size)]
@@ -49,11 +50,13 @@ pub struct LimitFlags {
     pub max_entries: u64,
 }
 
-impl LimitFlags {
-    /// As the applier takes them.
-    #[must_use]
-    pub fn limits(self) -> Limits {
-        Limits { bytes: self.max_size, entries: self.max_entries }
+impl LimitArgs {
+    /// The budget that the flags set.
+    ///
+    /// # Errors
+    /// sigaction(2)'s.
+    pub fn budget(self) -> Result<Budget> {
+        Ok(Budget::new(self.max_size, self.max_entries, interrupt::watch()?))
     }
 }
 
@@ -61,14 +64,15 @@ impl LimitFlags {
 ///
 /// # Errors
 /// Whatever is wrong with the image, the destination or the runtime; then nothing is left behind.
-pub fn unpack(args: &Unpack) -> Result<()> {
+pub fn unpack(args: &UnpackArgs) -> Result<()> {
     ensure!(
         args.rootless || rustix::process::geteuid().is_root(),
-        "only root can give files their owners; with --rootless they are yours, and their owners recorded"
+        "only root can set the owners of files; with --rootless the files are yours and their \
+         owners are recorded"
     );
-    // First, for nothing needs to be fetched for a place that is taken.
-    let draft = Draft::new(&args.bundle)?;
-    let template = Runtime::find(args.runtime.as_deref()).spec(draft.path(), args.rootless)?;
+    // Before anything is fetched: it fails if the destination exists.
+    let draft = PendingDirectory::new(&args.bundle)?;
+    let template = OciRuntime::find(args.runtime.as_deref()).spec(draft.path(), args.rootless)?;
     let scratch = draft.path().join("image");
     let fetched = args.source.fetch(&scratch, args.limits.max_size)?;
     let image = Image::read(&fetched.layout, fetched.manifest)?;
@@ -77,15 +81,16 @@ pub fn unpack(args: &Unpack) -> Result<()> {
     if args.rootless {
         user_namespace::enter(CloneFlags::empty())?;
     }
-    let how = Unpacking { owners, limits: args.limits.limits(), stop: interrupt::watch()? };
-    let rootfs = bundle::make_rootfs(&fetched.layout, &image, &draft.path().join("rootfs"), how)?;
-    let config = convert::convert(template, &image.config, &Wishes::default(), &rootfs)?;
+    let budget = args.limits.budget()?;
+    let rootfs = draft.path().join("rootfs");
+    let rootfs = bundle::make_rootfs(&fetched.layout, &image, &rootfs, owners, &budget)?;
+    let config = convert::convert(template, &image.config, &Overrides::default(), &rootfs)?;
     bundle::write_config(draft.path(), &config)?;
     bundle::remove_tree(&scratch)?;
     draft.keep()?;
     let labels = image.config.config().as_ref().and_then(|config| config.labels().as_ref());
-    if let Some(line) = labels.and_then(annotation::left_out) {
-        // There is nobody to tell that standard error is gone.
+    if let Some(line) = labels.and_then(annotation::ignored_labels) {
+        // If standard error is closed, the line is lost.
         let _ = writeln!(std::io::stderr(), "{line}");
     }
     Ok(())

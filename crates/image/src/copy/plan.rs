@@ -1,5 +1,4 @@
-//! What is to be copied: all manifests and indexes, read and if need be converted, and the blobs
-//! they refer to.
+//! Reads all manifests and indexes of a copy, converts them if needed, and lists the blobs.
 
 use std::collections::HashSet;
 
@@ -7,52 +6,55 @@ use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::{Descriptor, MediaType};
 use serde_json::{Value, json};
 
-use super::source::Source;
-use super::{Selection, convert};
+use super::source::ImageSource;
+use super::{Selection, to_oci};
 use crate::digest;
 use crate::document::{self, Document};
 use crate::platform::Platform;
 
-/// A manifest or index, as it is to be written.
+/// A manifest or index to be written.
 #[derive(Debug, Clone)]
-pub struct Written {
-    /// Its name.
+pub struct PlannedDocument {
+    /// Its descriptor.
     pub descriptor: Descriptor,
-    /// All of it.
+    /// Its content.
     pub bytes: Vec<u8>,
-    /// Whether it is the one that gets the name, not one that it refers to.
+    /// Whether it gets the name. The others are referred to by it.
     pub is_root: bool,
 }
 
-/// All that is to be copied.
+/// What a copy consists of.
 #[derive(Debug)]
-pub struct Plan {
+pub struct CopyPlan {
     /// Layers and configs, each once.
     pub blobs: Vec<Descriptor>,
-    /// Manifests and indexes, in the order in which they can be written.
-    pub documents: Vec<Written>,
-    /// The last of them.
+    /// Manifests and indexes, each after those that it refers to.
+    pub documents: Vec<PlannedDocument>,
+    /// The descriptor of the last of them.
     pub root: Descriptor,
 }
 
-struct Maker<'a> {
-    source: &'a Source,
+struct Planner<'a> {
+    source: &'a ImageSource,
     keep_docker: bool,
     blobs: Vec<Descriptor>,
     seen: HashSet<String>,
-    documents: Vec<Written>,
-    /// How many bytes of documents may still come.
+    documents: Vec<PlannedDocument>,
+    /// How many more bytes of documents are accepted.
     left: u64,
 }
 
-/// How many images an index may have in all.
-const MOST: usize = 1000;
-/// How many bytes they and the indexes may have together: all of them are kept until they are
-/// written.
-const MOST_BYTES: u64 = 64 << 20;
+/// How many documents a copy may have.
+const MAX_DOCUMENTS: usize = 1000;
+/// How many bytes all documents may have together. They are kept in memory.
+const MAX_BYTES: u64 = 64 << 20;
 
-/// Reads all manifests and indexes. Docker's are converted to OCI's, unless `keep_docker`.
-pub async fn make(source: &Source, selection: &Selection, keep_docker: bool) -> Result<Plan> {
+/// Reads all manifests and indexes. Those of Docker are converted to OCI, unless `keep_docker`.
+pub async fn make(
+    source: &ImageSource,
+    selection: &Selection,
+    keep_docker: bool,
+) -> Result<CopyPlan> {
     let host = Platform::host();
     let platform = match selection {
         Selection::Host => Some(&host),
@@ -68,24 +70,24 @@ pub async fn make(source: &Source, selection: &Selection, keep_docker: bool) -> 
             check_platform(source, &bytes, &descriptor, platform).await?;
         }
     }
-    let mut maker = Maker {
+    let mut maker = Planner {
         source,
         keep_docker,
         blobs: Vec::new(),
         seen: HashSet::new(),
         documents: Vec::new(),
-        left: MOST_BYTES,
+        left: MAX_BYTES,
     };
     let root = maker.add(descriptor, bytes, 0).await.with_context(|| source.to_string())?;
     if let Some(last) = maker.documents.last_mut() {
         last.is_root = true;
     }
-    Ok(Plan { blobs: maker.blobs, documents: maker.documents, root })
+    Ok(CopyPlan { blobs: maker.blobs, documents: maker.documents, root })
 }
 
 /// Follows indexes to the image for a platform.
 async fn choose(
-    source: &Source,
+    source: &ImageSource,
     mut descriptor: Descriptor,
     mut bytes: Vec<u8>,
     platform: &Platform,
@@ -97,15 +99,16 @@ async fn choose(
         }
         bytes = source.document(&descriptor).await?;
     }
-    bail!("indexes within indexes, too deep")
+    bail!("the indexes are nested too deep")
 }
 
-/// An image that is no part of an index says in its config what it is for.
+/// Checks the platform of an image. If it is not an entry of an index, its config says the
+/// platform.
 ///
 /// # Errors
 /// It is for another platform; the config cannot be read.
 pub async fn check_platform(
-    source: &Source,
+    source: &ImageSource,
     bytes: &[u8],
     descriptor: &Descriptor,
     wanted: &Platform,
@@ -117,7 +120,7 @@ pub async fn check_platform(
     else {
         return Ok(());
     };
-    if !convert::is_image_config(manifest.config().media_type()) {
+    if !to_oci::is_image_config(manifest.config().media_type()) {
         return Ok(());
     }
     let config: Value = serde_json::from_slice(&source.document(manifest.config()).await?)
@@ -128,32 +131,32 @@ pub async fn check_platform(
     wanted.check(&offered).with_context(|| source.to_string())
 }
 
-impl Maker<'_> {
-    /// Adds a document and all that it refers to. Returns what it is called at the destination.
+impl Planner<'_> {
+    /// Adds a document and all that it refers to. Returns its descriptor at the destination.
     async fn add(
         &mut self,
         descriptor: Descriptor,
         bytes: Vec<u8>,
         depth: usize,
     ) -> Result<Descriptor> {
-        ensure!(depth < document::NESTING_LIMIT, "indexes within indexes, too deep");
-        ensure!(self.documents.len() < MOST, "more than {MOST} manifests");
+        ensure!(depth < document::NESTING_LIMIT, "the indexes are nested too deep");
+        ensure!(self.documents.len() < MAX_DOCUMENTS, "more than {MAX_DOCUMENTS} manifests");
         let left = self.left.checked_sub(bytes.len() as u64);
         self.left =
-            left.with_context(|| format!("manifests of more than {MOST_BYTES} bytes in all"))?;
+            left.with_context(|| format!("manifests of more than {MAX_BYTES} bytes in all"))?;
         let parsed = Document::parse(&bytes, descriptor.media_type().as_ref())
             .with_context(|| descriptor.digest().to_string())?;
         let converted = if self.keep_docker {
             None
         } else {
-            convert::document(&bytes, descriptor.media_type(), &parsed)?
+            to_oci::document(&bytes, descriptor.media_type(), &parsed)?
         };
         let mut value = None;
         match parsed {
             Document::Manifest(manifest) => {
                 for blob in std::iter::once(manifest.config()).chain(manifest.layers()) {
                     if self.seen.insert(blob.digest().to_string()) {
-                        self.blobs.push(convert::descriptor(blob, self.keep_docker));
+                        self.blobs.push(to_oci::descriptor(blob, self.keep_docker));
                     }
                 }
             }
@@ -182,13 +185,14 @@ impl Maker<'_> {
                 return Ok(self.write(descriptor, bytes));
             }
         };
-        let media_type = convert::media_type(descriptor.media_type());
+        let media_type = to_oci::media_type(descriptor.media_type());
         let mut changed = Descriptor::new(media_type, bytes.len() as u64, digest::of(&bytes)?);
         changed.set_platform(descriptor.platform().clone());
         Ok(self.write(changed, bytes))
     }
 
-    /// The same document may be in several indexes. The last place is the good one for the root.
+    /// Appends a document. If it is in several indexes, it is written several times, which does no
+    /// harm.
     fn write(&mut self, descriptor: Descriptor, bytes: Vec<u8>) -> Descriptor {
         let mut plain = Descriptor::new(
             MediaType::clone(descriptor.media_type()),
@@ -196,7 +200,7 @@ impl Maker<'_> {
             descriptor.digest().clone(),
         );
         plain.set_platform(descriptor.platform().clone());
-        self.documents.push(Written { descriptor: plain.clone(), bytes, is_root: false });
+        self.documents.push(PlannedDocument { descriptor: plain.clone(), bytes, is_root: false });
         plain
     }
 }

@@ -1,4 +1,4 @@
-//! Where a copy comes from.
+//! The source of a copy.
 
 use std::fmt::{self, Display};
 use std::path::PathBuf;
@@ -8,61 +8,66 @@ use anyhow::{Context, Result};
 use oci_spec::image::Descriptor;
 
 use crate::extent::Extent;
+use crate::image_archive::docker::DockerArchive;
+use crate::image_archive::oci::OciArchive;
 use crate::layout::Layout;
-use crate::packed::docker::DockerArchive;
-use crate::packed::oci::OciArchive;
 use crate::platform::Platform;
-use crate::reference::{Local, Reference, Remote};
+use crate::reference::{PathFormat, PathReference, Reference, RegistryReference};
 use crate::registry::{Connection, Registry};
 
-/// Something that holds an image.
+/// Where an image is read from.
 #[derive(Debug)]
-pub enum Source {
+pub enum ImageSource {
     /// A repository of a registry.
-    Registry(Arc<Registry>, Remote),
+    Registry(Arc<Registry>, RegistryReference),
     /// A layout on disk.
-    Layout(Layout, Local),
+    Layout(Layout, PathReference),
     /// A layout in a tar file.
-    OciArchive(OciArchive, Local),
-    /// What `docker save` has written.
+    OciArchive(OciArchive, PathReference),
+    /// What `docker save` writes.
     DockerArchive(DockerArchive, PathBuf),
 }
 
-impl Source {
-    /// Opens it, as far as that can be done without asking a registry for anything. An archive that
-    /// is compressed as a whole may have `max_size` bytes.
+impl ImageSource {
+    /// Opens the source. A registry is not asked for anything yet. An archive that is compressed as
+    /// a whole is decompressed, to at most `max_size` bytes.
     ///
     /// # Errors
-    /// It is not there, or is something else.
+    /// It does not exist, or has another format.
     pub async fn open(
         reference: &Reference,
         connection: &Connection,
         max_size: u64,
     ) -> Result<Self> {
-        let reference = match reference {
+        match reference {
             Reference::Registry(remote) => {
                 let registry = Registry::connect(&remote.host, connection).await?;
-                return Ok(Self::Registry(Arc::new(registry), remote.clone()));
+                Ok(Self::Registry(Arc::new(registry), remote.clone()))
             }
-            local => local.clone(),
-        };
-        let open = move || match reference {
-            Reference::Layout(local) => {
-                Layout::open(&local.path).map(|layout| Self::Layout(layout, local))
+            Reference::Path(local) => {
+                let local = local.clone();
+                let open = move || Self::open_path(local, max_size);
+                tokio::task::spawn_blocking(open).await.context("opening the source")?
             }
-            Reference::OciArchive(local) => OciArchive::open(&local.path, max_size)
-                .map(|archive| Self::OciArchive(archive, local)),
-            Reference::DockerArchive(local) => DockerArchive::open(&local, max_size)
-                .map(|archive| Self::DockerArchive(archive, local.path)),
-            Reference::Registry(_) => unreachable!("done above"),
-        };
-        tokio::task::spawn_blocking(open).await.context("opening the source")?
+        }
+    }
+
+    fn open_path(local: PathReference, max_size: u64) -> Result<Self> {
+        Ok(match local.format {
+            PathFormat::Layout => Self::Layout(Layout::open(&local.path)?, local),
+            PathFormat::OciArchive => {
+                Self::OciArchive(OciArchive::open(&local.path, max_size)?, local)
+            }
+            PathFormat::DockerArchive => {
+                Self::DockerArchive(DockerArchive::open(&local, max_size)?, local.path)
+            }
+        })
     }
 
     /// The manifest or index that the reference names.
     ///
     /// # Errors
-    /// There is none, or several; it cannot be read.
+    /// There is no such image; there are several; it cannot be read.
     pub async fn root(&self, platform: Option<&Platform>) -> Result<(Descriptor, Vec<u8>)> {
         let found = match self {
             Self::Registry(registry, remote) => {
@@ -81,11 +86,11 @@ impl Source {
     /// A manifest, index or config.
     ///
     /// # Errors
-    /// It is not there, too large, or not what its digest says.
+    /// It does not exist, is too large, or does not match its digest.
     pub async fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         match self {
             Self::Registry(registry, remote) => {
-                let bytes = if crate::document::is_one(descriptor) {
+                let bytes = if crate::document::is_document(descriptor) {
                     registry.manifest(&remote.repository, descriptor.digest().as_ref()).await?.1
                 } else {
                     registry.small_blob(&remote.repository, descriptor).await?
@@ -104,7 +109,8 @@ impl Source {
         }
     }
 
-    /// A blob that is on this machine. Its content is not proved.
+    /// A blob of a layout or archive, as a part of a file; nothing for a registry. Its digest is
+    /// not verified.
     ///
     /// # Errors
     /// It is not there, or has another size.
@@ -118,7 +124,7 @@ impl Source {
     }
 }
 
-impl Display for Source {
+impl Display for ImageSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Registry(_, remote) => remote.fmt(f),

@@ -1,4 +1,4 @@
-//! One blob, from the source to the target.
+//! Copies one blob from the source to the destination.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,181 +11,179 @@ use reqwest::StatusCode;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::Source;
-use super::target::{Repository, Target};
+use super::ImageSource;
+use super::destination::{ImageDestination, PushRepository};
 use crate::extent::Extent;
 use crate::layout::{BlobWriter, Layout};
-use crate::progress::{Item, Outcome};
-use crate::reference::Remote;
-use crate::registry::{Content, Range, Registry, RegistryError, Start, retry};
+use crate::progress::{BlobOutcome, BlobProgress};
+use crate::reference::RegistryReference;
+use crate::registry::{ReceivedPart, Registry, RegistryError, UploadContent, UploadStart, backoff};
 
-/// Brings a blob over, unless it is there.
-pub async fn transfer(
-    source: &Source,
-    target: &Target,
-    blob: &Descriptor,
-    (chunk, item): (u64, &Arc<Item>),
-) -> Result<Outcome> {
-    match target {
-        Target::Layout(layout) => into_layout(source, layout, blob, item).await,
-        Target::Registry(repository) => {
-            into_registry(source, repository, blob, (chunk, item)).await
+/// One blob that is copied.
+pub struct BlobCopy<'a> {
+    /// Where it comes from.
+    pub source: &'a ImageSource,
+    /// Its descriptor.
+    pub blob: &'a Descriptor,
+    /// The size of the chunks that it is uploaded in; 0 for one piece.
+    pub chunk: u64,
+    /// Where its progress is shown.
+    pub progress: &'a Arc<BlobProgress>,
+}
+
+impl BlobCopy<'_> {
+    /// Copies the blob, unless the destination has it.
+    pub async fn run(&self, destination: &ImageDestination) -> Result<BlobOutcome> {
+        match destination {
+            ImageDestination::Layout(layout) => self.to_layout(layout).await,
+            ImageDestination::Registry(repository) => self.to_registry(repository).await,
         }
     }
-}
 
-async fn into_registry(
-    source: &Source,
-    to: &Repository,
-    blob: &Descriptor,
-    (chunk, item): (u64, &Arc<Item>),
-) -> Result<Outcome> {
-    let (registry, name) = (&to.registry, to.remote.repository.as_str());
-    if registry.has_blob(name, blob).await? {
-        return Ok(Outcome::Present);
-    }
-    let start = registry.start_upload(name, blob, to.mount_from.as_deref()).await?;
-    if matches!(start, Start::Mounted) {
-        return Ok(Outcome::Mounted);
-    }
-    if let Some(extent) = source.extent(blob)? {
-        registry.upload(name, blob, Content { extent: &extent, chunk, item }, start).await?;
-        return Ok(Outcome::Copied);
-    }
-    let Some(spool) = &to.spool else {
-        bail!("{source}: there is no place for blob {}", blob.digest())
-    };
-    into_layout(source, spool, blob, item).await?;
-    let extent = spool.blob_extent(blob)?;
-    registry.upload(name, blob, Content { extent: &extent, chunk, item }, start).await?;
-    let path = spool.blob_path(blob.digest());
-    fs::remove_file(&path).with_context(|| path.display().to_string())?;
-    Ok(Outcome::Copied)
-}
-
-async fn into_layout(
-    source: &Source,
-    layout: &Layout,
-    blob: &Descriptor,
-    item: &Arc<Item>,
-) -> Result<Outcome> {
-    let mut again = true;
-    loop {
-        let Some(mut sink) = Sink::begin(layout, blob).await? else { return Ok(Outcome::Present) };
-        let taken_up = sink.written > 0;
-        fetch(source, &mut sink, blob, item).await.with_context(|| source.to_string())?;
-        match sink.finish().await {
-            Ok(()) => return Ok(Outcome::Copied),
-            // What an earlier copy left was the beginning of something else. It is gone now.
-            Err(_) if taken_up && again => again = false,
-            Err(error) => return Err(error).with_context(|| source.to_string()),
+    async fn to_registry(&self, to: &PushRepository) -> Result<BlobOutcome> {
+        let (registry, name) = (&to.registry, to.remote.repository.as_str());
+        if registry.has_blob(name, self.blob).await? {
+            return Ok(BlobOutcome::Present);
         }
-    }
-}
-
-async fn fetch(
-    source: &Source,
-    sink: &mut Sink,
-    blob: &Descriptor,
-    item: &Arc<Item>,
-) -> Result<()> {
-    match (source, source.extent(blob)?) {
-        (_, Some(extent)) => read(extent, sink, item).await,
-        (Source::Registry(registry, remote), None) => {
-            pull(registry, remote, sink, (blob, item)).await
+        let start = registry.start_upload(name, self.blob, to.mount_from.as_deref()).await?;
+        if matches!(start, UploadStart::Mounted) {
+            return Ok(BlobOutcome::Mounted);
         }
-        (_, None) => bail!("there is no blob {}", blob.digest()),
-    }
-}
-
-async fn read(extent: Extent, sink: &mut Sink, item: &Arc<Item>) -> Result<()> {
-    let mut rest = extent.part(sink.written, extent.length());
-    while rest.length() > 0 {
-        let read = move || {
-            let mut buffer = vec![0; PIECE];
-            let count = rest.read(&mut buffer)?;
-            buffer.truncate(count);
-            Ok::<_, std::io::Error>((buffer, rest))
+        if let Some(extent) = self.source.extent(self.blob)? {
+            registry.upload(name, self.blob, self.content(&extent), start).await?;
+            return Ok(BlobOutcome::Copied);
+        }
+        let Some(spool) = &to.spool else {
+            bail!("{}: there is no directory for blob {}", self.source, self.blob.digest())
         };
-        let buffer;
-        (buffer, rest) = tokio::task::spawn_blocking(read).await??;
-        sink.send(Bytes::from(buffer)).await?;
-        item.at(sink.written);
+        self.to_layout(spool).await?;
+        let extent = spool.blob_extent(self.blob)?;
+        registry.upload(name, self.blob, self.content(&extent), start).await?;
+        let path = spool.blob_path(self.blob.digest());
+        fs::remove_file(&path).with_context(|| path.display().to_string())?;
+        Ok(BlobOutcome::Copied)
     }
-    Ok(())
-}
 
-/// Gets a blob from a registry. When the line breaks it goes on where it was.
-async fn pull(
-    registry: &Registry,
-    remote: &Remote,
-    sink: &mut Sink,
-    (blob, item): (&Descriptor, &Arc<Item>),
-) -> Result<()> {
-    let mut pause = registry.pause();
-    let mut furthest = sink.written;
-    while sink.written < blob.size() {
-        let error = match pull_once(registry, remote, sink, (blob, item)).await {
-            Ok(()) if sink.written == blob.size() => break,
-            Ok(()) => anyhow::anyhow!(
-                "blob {} ends after {} of {} bytes",
-                blob.digest(),
-                sink.written,
-                blob.size()
-            ),
-            Err(error) if retry::is_passing(&error) => error,
-            // What we have is not a part of what the registry has.
-            Err(error) if RegistryError::is(&error, StatusCode::RANGE_NOT_SATISFIABLE) => {
-                sink.restart().await?;
-                error
+    fn content<'b>(&'b self, extent: &'b Extent) -> UploadContent<'b> {
+        UploadContent { extent, chunk: self.chunk, progress: self.progress }
+    }
+
+    async fn to_layout(&self, layout: &Layout) -> Result<BlobOutcome> {
+        let mut may_restart = true;
+        loop {
+            let Some(mut sink) = BlobSink::begin(layout, self.blob).await? else {
+                return Ok(BlobOutcome::Present);
+            };
+            let resumed = sink.written > 0;
+            self.fetch(&mut sink).await.with_context(|| self.source.to_string())?;
+            match sink.finish().await {
+                Ok(()) => return Ok(BlobOutcome::Copied),
+                // The part that an earlier copy had left was not a part of this blob. `finish` has
+                // removed it.
+                Err(_) if resumed && may_restart => may_restart = false,
+                Err(error) => return Err(error).with_context(|| self.source.to_string()),
             }
-            Err(error) => return Err(error),
-        };
-        if sink.written > furthest + PIECE as u64 {
-            furthest = sink.written;
-            pause = registry.pause();
         }
-        pause.wait(error, None).await?;
     }
-    Ok(())
+
+    async fn fetch(&self, sink: &mut BlobSink) -> Result<()> {
+        match (self.source, self.source.extent(self.blob)?) {
+            (_, Some(extent)) => self.read(extent, sink).await,
+            (ImageSource::Registry(registry, from), None) => self.pull(registry, from, sink).await,
+            (_, None) => bail!("there is no blob {}", self.blob.digest()),
+        }
+    }
+
+    async fn read(&self, extent: Extent, sink: &mut BlobSink) -> Result<()> {
+        let mut rest = extent.part(sink.written, extent.length());
+        while rest.length() > 0 {
+            let read = move || {
+                let mut buffer = vec![0; READ_SIZE];
+                let count = rest.read(&mut buffer)?;
+                buffer.truncate(count);
+                Ok::<_, std::io::Error>((buffer, rest))
+            };
+            let buffer;
+            (buffer, rest) = tokio::task::spawn_blocking(read).await??;
+            sink.send(Bytes::from(buffer)).await?;
+            self.progress.set_position(sink.written);
+        }
+        Ok(())
+    }
+
+    /// Gets the blob from a registry. After a connection failure it continues at the byte where it
+    /// stopped.
+    async fn pull(
+        &self,
+        registry: &Registry,
+        from: &RegistryReference,
+        sink: &mut BlobSink,
+    ) -> Result<()> {
+        let (digest, size) = (self.blob.digest(), self.blob.size());
+        let mut backoff = registry.backoff();
+        let mut furthest = sink.written;
+        while sink.written < size {
+            let error = match self.pull_once(registry, from, sink).await {
+                Ok(()) if sink.written == size => break,
+                Ok(()) => {
+                    anyhow::anyhow!("blob {digest} ends after {} of {size} bytes", sink.written)
+                }
+                Err(error) if backoff::is_temporary(&error) => error,
+                // The registry has fewer bytes than we have: ours are not a part of its blob.
+                Err(error) if RegistryError::is(&error, StatusCode::RANGE_NOT_SATISFIABLE) => {
+                    sink.restart().await?;
+                    error
+                }
+                Err(error) => return Err(error),
+            };
+            if sink.written > furthest + READ_SIZE as u64 {
+                furthest = sink.written;
+                backoff = registry.backoff();
+            }
+            backoff.wait(error, None).await?;
+        }
+        Ok(())
+    }
+
+    async fn pull_once(
+        &self,
+        registry: &Registry,
+        from: &RegistryReference,
+        sink: &mut BlobSink,
+    ) -> Result<()> {
+        let (part, mut response) = registry.blob(&from.repository, self.blob, sink.written).await?;
+        if part == ReceivedPart::Whole && sink.written > 0 {
+            sink.restart().await?;
+        }
+        let doing = || format!("blob {}", self.blob.digest());
+        while let Some(chunk) = response.chunk().await.with_context(doing)? {
+            sink.send(chunk).await?;
+            self.progress.set_position(sink.written);
+        }
+        Ok(())
+    }
 }
 
-async fn pull_once(
-    registry: &Registry,
-    remote: &Remote,
-    sink: &mut Sink,
-    (blob, item): (&Descriptor, &Arc<Item>),
-) -> Result<()> {
-    let (range, mut response) = registry.blob(&remote.repository, blob, sink.written).await?;
-    if range == Range::Whole && sink.written > 0 {
-        sink.restart().await?;
-    }
-    let doing = || format!("blob {}", blob.digest());
-    while let Some(chunk) = response.chunk().await.with_context(doing)? {
-        sink.send(chunk).await?;
-        item.at(sink.written);
-    }
-    Ok(())
-}
+/// How many bytes of a file are read at once.
+const READ_SIZE: usize = 1 << 20;
 
-/// How much of a file is read at once, in bytes.
-const PIECE: usize = 1 << 20;
-
-/// A blob that is being written, by a thread of its own: hashing and disks are not for the threads
-/// that wait for networks.
-struct Sink {
-    sender: mpsc::Sender<Piece>,
+/// Writes a blob in a thread of its own, since hashing and disks would block the threads that wait
+/// for the network.
+struct BlobSink {
+    sender: mpsc::Sender<WriterMessage>,
     writer: Option<JoinHandle<Result<BlobWriter>>>,
     written: u64,
 }
 
-enum Piece {
+/// What the writing thread receives.
+enum WriterMessage {
     Data(Bytes),
+    /// Removes what has been written and begins again.
     Restart,
 }
 
-impl Sink {
-    /// Nothing if the blob is there.
+impl BlobSink {
+    /// Begins a blob. Returns nothing if the layout has it.
     async fn begin(layout: &Layout, blob: &Descriptor) -> Result<Option<Self>> {
         let begin = {
             let (layout, blob) = (layout.clone(), blob.clone());
@@ -193,12 +191,14 @@ impl Sink {
         };
         let Some(mut writer) = tokio::task::spawn_blocking(begin).await?? else { return Ok(None) };
         let written = writer.written();
-        let (sender, mut pieces) = mpsc::channel(16);
+        let (sender, mut messages) = mpsc::channel(16);
         let write = move || {
-            while let Some(piece) = pieces.blocking_recv() {
-                match piece {
-                    Piece::Data(bytes) => writer.write_all(&bytes).context("writing a blob")?,
-                    Piece::Restart => writer.restart()?,
+            while let Some(message) = messages.blocking_recv() {
+                match message {
+                    WriterMessage::Data(bytes) => {
+                        writer.write_all(&bytes).context("writing a blob")?;
+                    }
+                    WriterMessage::Restart => writer.restart()?,
                 }
             }
             Ok(writer)
@@ -208,33 +208,32 @@ impl Sink {
 
     async fn send(&mut self, bytes: Bytes) -> Result<()> {
         let count = bytes.len() as u64;
-        self.pass_on(Piece::Data(bytes)).await?;
+        self.send_message(WriterMessage::Data(bytes)).await?;
         self.written += count;
         Ok(())
     }
 
-    /// From the beginning.
     async fn restart(&mut self) -> Result<()> {
-        self.pass_on(Piece::Restart).await?;
+        self.send_message(WriterMessage::Restart).await?;
         self.written = 0;
         Ok(())
     }
 
-    async fn pass_on(&mut self, piece: Piece) -> Result<()> {
-        if self.sender.send(piece).await.is_ok() {
+    async fn send_message(&mut self, message: WriterMessage) -> Result<()> {
+        if self.sender.send(message).await.is_ok() {
             return Ok(());
         }
-        // The writer has ended before its time, and knows why.
+        // The writing thread has ended early. Its error says why.
         if let Some(writer) = self.writer.take() {
             writer.await??;
         }
-        bail!("the writer of a blob is gone")
+        bail!("the thread that writes a blob has ended")
     }
 
-    /// Gives the blob its name.
+    /// Verifies the blob and renames it to its final name.
     async fn finish(self) -> Result<()> {
         drop(self.sender);
-        let Some(writer) = self.writer else { bail!("the writer of a blob is gone") };
+        let Some(writer) = self.writer else { bail!("the thread that writes a blob has ended") };
         let writer = writer.await??;
         tokio::task::spawn_blocking(move || writer.commit()).await?
     }

@@ -1,5 +1,5 @@
-//! One auth file: `auths`, `credHelpers`, `credsStore`. What else is in it belongs to others and
-//! stays as it is.
+//! One auth file: the keys `auths`, `credHelpers` and `credsStore`. All other keys are kept as they
+//! are.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -21,10 +21,10 @@ pub struct AuthFile {
 }
 
 impl AuthFile {
-    /// Reads one. Nothing if it is not there.
+    /// Reads a file. Returns nothing if it does not exist.
     ///
     /// # Errors
-    /// It cannot be read or understood.
+    /// It cannot be read, or is malformed.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let text = match fs::read_to_string(path) {
             Err(error)
@@ -37,19 +37,19 @@ impl AuthFile {
             }
             other => other.with_context(|| path.display().to_string())?,
         };
-        // What mktemp(1) leaves is an auth file without entries.
+        // An empty file, as mktemp(1) makes it, is an auth file without entries.
         let text = if text.trim().is_empty() { "{}" } else { &text };
         let content = serde_json::from_str(text).with_context(|| path.display().to_string())?;
         Ok(Some(Self { content }))
     }
 
-    /// Changes one, or makes it, readable to its owner alone.
+    /// Changes a file, or creates it with a mode that only the owner can read.
     ///
     /// # Errors
-    /// It cannot be read, understood or written; what `change` says.
+    /// It cannot be read or written, or is malformed; the error of `change`.
     pub fn update(path: &Path, change: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         let doing = || format!("writing {}", path.display());
-        // A link is followed: whoever keeps the file elsewhere wants it changed there.
+        // A symbolic link is followed, so that the file is replaced and not the link.
         let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let directory =
             path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -65,11 +65,11 @@ impl AuthFile {
         Ok(())
     }
 
-    /// What it has for a repository: a helper's answer, or the entry of the longest beginning of
-    /// `host/repository`.
+    /// The credentials for a repository: from a helper, or from the entry with the longest prefix
+    /// of `host/repository`.
     ///
     /// # Errors
-    /// An entry that cannot be understood; a helper that fails.
+    /// An entry is malformed; a helper fails.
     pub fn look_up(&self, host: &str, repository: &str) -> Result<Option<Credentials>> {
         if let Some(name) = self.helper_of(host) {
             return helper::get(name, server_name(host));
@@ -92,18 +92,20 @@ impl AuthFile {
         }
     }
 
-    /// Whether `forget` has something to do.
+    /// Whether `forget` has something to remove.
     #[must_use]
     pub fn knows(&self, host: &str) -> bool {
-        self.helper_of(host).is_some() || self.entry(host).is_some() || self.stores_all().is_some()
+        self.helper_of(host).is_some()
+            || self.entry(host).is_some()
+            || self.default_helper().is_some()
     }
 
-    /// Keeps credentials, here or with the helper that is named here.
+    /// Stores credentials in this file, or with the helper that it names.
     ///
     /// # Errors
     /// The helper fails.
     pub fn store(&mut self, host: &str, credentials: &Credentials) -> Result<()> {
-        if let Some(name) = self.helper_of(host).or_else(|| self.stores_all()) {
+        if let Some(name) = self.helper_of(host).or_else(|| self.default_helper()) {
             return helper::store(name, server_name(host), credentials);
         }
         let entry = match credentials {
@@ -120,12 +122,12 @@ impl AuthFile {
         Ok(())
     }
 
-    /// Forgets credentials, here or with the helper that is named here.
+    /// Removes credentials from this file, or from the helper that it names.
     ///
     /// # Errors
     /// The helper fails.
     pub fn forget(&mut self, host: &str) -> Result<()> {
-        if let Some(name) = self.helper_of(host).or_else(|| self.stores_all()) {
+        if let Some(name) = self.helper_of(host).or_else(|| self.default_helper()) {
             helper::erase(name, server_name(host))?;
         }
         while let Some(key) = self.entry(host).map(|(key, _)| key.clone()) {
@@ -143,7 +145,7 @@ impl AuthFile {
         found.and_then(|(_, name)| name.as_str()).filter(|name| !name.is_empty())
     }
 
-    fn stores_all(&self) -> Option<&str> {
+    fn default_helper(&self) -> Option<&str> {
         self.content.get("credsStore").and_then(Value::as_str).filter(|name| !name.is_empty())
     }
 
@@ -153,7 +155,7 @@ impl AuthFile {
     }
 }
 
-/// A key as `host` or `host/part/of/a/name`. Docker also writes addresses of an API:
+/// A key in the form `host` or `host/part/of/a/name`. Docker writes the URL of an API:
 /// `https://index.docker.io/v1/`.
 fn normal(key: &str) -> &str {
     let (address, key) = match key.split_once("://") {
@@ -169,8 +171,8 @@ fn normal(key: &str) -> &str {
     if matches!(key, "index.docker.io" | "registry-1.docker.io") { DOCKER_HUB } else { key }
 }
 
-/// One entry. Nothing if it is empty, as `docker login` leaves one behind when a helper has the
-/// secret.
+/// The credentials of an entry. Nothing if it is empty: `docker login` leaves an empty entry when a
+/// helper has the secret.
 fn read_entry(entry: &Value) -> Result<Option<Credentials>> {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     if let Some(token) = text("identitytoken") {
@@ -182,7 +184,7 @@ fn read_entry(entry: &Value) -> Result<Option<Credentials>> {
         let decoded = decoded.context("auth is not base64 of USER:PASSWORD")?;
         let (user, password) =
             decoded.split_once(':').context("auth is not base64 of USER:PASSWORD")?;
-        // Docker pads with NUL.
+        // Docker pads the password with NUL.
         let password = password.trim_end_matches('\0').to_owned();
         return Ok(Some(Credentials::Password { user: user.to_owned(), password }));
     }
@@ -212,8 +214,9 @@ mod tests {
     #[test]
     fn the_longest_key_wins() {
         let file = file(
-            r#"{"auths":{"h:5000":{"auth":"YTpi"},"h:5000/team":{"auth":"Yzpk"},"h:5000/team/x":{"auth":"ZTpm"},
-               "https://index.docker.io/v1/":{"auth":"aHViOnB3"},"https://old.io/v2/":{"username":"o","password":"p"},
+            r#"{"auths":{"h:5000":{"auth":"YTpi"},"h:5000/team":{"auth":"Yzpk"},
+               "h:5000/team/x":{"auth":"ZTpm"},"https://index.docker.io/v1/":{"auth":"aHViOnB3"},
+               "https://old.io/v2/":{"username":"o","password":"p"},
                "tok.io":{"auth":"PHRva2VuPjo=","identitytoken":"T"},"empty.io":{}}}"#,
         );
         for (host, repository, expected) in [

@@ -1,4 +1,4 @@
-//! Credential helpers: `docker-credential-NAME get|store|erase`, which speak JSON
+//! Credential helpers: `docker-credential-NAME get|store|erase` with JSON
 //! (docker/docker-credential-helpers).
 
 use std::io::Write;
@@ -11,27 +11,27 @@ use super::Credentials;
 
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry {
+struct HelperCredentials {
     #[serde(rename = "ServerURL", default)]
     server: String,
     username: String,
     secret: String,
 }
 
-/// The user name that says that the secret is an identity token.
+/// The user name of an entry whose secret is an identity token.
 const TOKEN_USER: &str = "<token>";
 
-/// Asks a helper. Nothing if it knows nothing of the server.
+/// Gets credentials from a helper. Nothing if it has none for the server.
 pub fn get(helper: &str, server: &str) -> Result<Option<Credentials>> {
     let (done, answer) = call(helper, "get", server.as_bytes())?;
     if !done {
-        // The helpers' protocol has words for this, and nothing else.
+        // The protocol has no status for this, only this text.
         if answer.contains("credentials not found") {
             return Ok(None);
         }
         bail!("docker-credential-{helper} get {server}: {answer}");
     }
-    let entry: Entry = serde_json::from_str(&answer).map_err(|error| {
+    let entry: HelperCredentials = serde_json::from_str(&answer).map_err(|error| {
         anyhow::anyhow!("docker-credential-{helper} get {server}: not an answer: {error}")
     })?;
     Ok(Some(match entry.username.as_str() {
@@ -40,27 +40,30 @@ pub fn get(helper: &str, server: &str) -> Result<Option<Credentials>> {
     }))
 }
 
-/// Has a helper keep credentials.
+/// Stores credentials with a helper.
 pub fn store(helper: &str, server: &str, credentials: &Credentials) -> Result<()> {
     let (username, secret) = match credentials {
         Credentials::Password { user, password } => (user.as_str(), password),
         Credentials::IdentityToken(token) => (TOKEN_USER, token),
     };
-    let entry =
-        Entry { server: server.to_owned(), username: username.to_owned(), secret: secret.clone() };
+    let entry = HelperCredentials {
+        server: server.to_owned(),
+        username: username.to_owned(),
+        secret: secret.clone(),
+    };
     let (done, answer) = call(helper, "store", &serde_json::to_vec(&entry)?)?;
     ensure!(done, "docker-credential-{helper} store {server}: {answer}");
     Ok(())
 }
 
-/// Has a helper forget a server.
+/// Removes the credentials for a server from a helper.
 pub fn erase(helper: &str, server: &str) -> Result<()> {
     let (done, answer) = call(helper, "erase", server.as_bytes())?;
     ensure!(done, "docker-credential-{helper} erase {server}: {answer}");
     Ok(())
 }
 
-/// Runs a helper: whether it succeeded, and what it said.
+/// Runs a helper. Returns whether it succeeded, and its output.
 fn call(helper: &str, verb: &str, input: &[u8]) -> Result<(bool, String)> {
     ensure!(!helper.contains('/'), "{helper:?} is not the name of a credential helper");
     let program = format!("docker-credential-{helper}");
@@ -68,7 +71,7 @@ fn call(helper: &str, verb: &str, input: &[u8]) -> Result<(bool, String)> {
     command.arg(verb).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let mut child = command.spawn().with_context(|| format!("starting {program}"))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // One that does not read its input fails by what it answers.
+        // If the helper does not read its input, its answer is an error.
         let _ = stdin.write_all(input);
     }
     let output = child.wait_with_output().with_context(|| program.clone())?;

@@ -1,4 +1,4 @@
-//! Blobs, in and out: none is handed on, and none gets its name, without the proof of its digest.
+//! Reads and writes blobs, and verifies their digests.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -10,14 +10,14 @@ use oci_spec::image::{Descriptor, Digest};
 use rustix::fs::{FlockOperation, flock};
 
 use super::{Layout, open_regular};
-use crate::digest::Hasher;
+use crate::digest::Digester;
 
-/// Reads a blob. The last read fails if the content does not match the digest or the size.
+/// A reader of a blob. The last read fails if the content does not match the digest or the size.
 #[derive(Debug)]
 pub struct BlobReader {
     file: File,
     digest: Digest,
-    hasher: Option<Hasher>,
+    hasher: Option<Digester>,
     left: u64,
 }
 
@@ -31,7 +31,7 @@ impl BlobReader {
             "blob {digest} has {size} bytes, it should have {}",
             descriptor.size()
         );
-        Ok(Self { file, hasher: Some(Hasher::like(&digest)?), digest, left: size })
+        Ok(Self { file, hasher: Some(Digester::like(&digest)?), digest, left: size })
     }
 }
 
@@ -65,8 +65,8 @@ fn bad(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-/// Writes a blob. Without [`BlobWriter::commit`] what was written stays for the next one who begins
-/// the same blob.
+/// A writer of a blob. Without [`BlobWriter::commit`] the written part is kept, and the next writer
+/// of the blob continues it.
 #[derive(Debug)]
 pub struct BlobWriter {
     file: File,
@@ -74,7 +74,7 @@ pub struct BlobWriter {
     target: PathBuf,
     digest: Digest,
     size: u64,
-    hasher: Hasher,
+    hasher: Digester,
     written: u64,
 }
 
@@ -84,7 +84,7 @@ impl BlobWriter {
             return Ok(None);
         }
         let digest = descriptor.digest().clone();
-        let hasher = Hasher::like(&digest)?;
+        let hasher = Digester::like(&digest)?;
         let target = layout.blob_path(&digest);
         let partial = layout.root().join(".orlop-partial").join(format!(
             "{}-{}",
@@ -99,12 +99,12 @@ impl BlobWriter {
         let Some(file) = lock_partial(layout, descriptor, &partial)? else { return Ok(None) };
         let size = descriptor.size();
         let mut writer = Self { file, partial, target, digest, size, hasher, written: 0 };
-        writer.take_up()?;
+        writer.read_written()?;
         Ok(Some(writer))
     }
 
-    /// Takes in what an interrupted copy has left.
-    fn take_up(&mut self) -> Result<()> {
+    /// Reads the part that an earlier writer has left, to compute its digest.
+    fn read_written(&mut self) -> Result<()> {
         let mut buffer = vec![0; 1 << 20];
         loop {
             let count =
@@ -121,30 +121,29 @@ impl BlobWriter {
         Ok(())
     }
 
-    /// How many bytes there are already. The next write goes behind them.
+    /// How many bytes are written. The next write is appended to them.
     #[must_use]
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// Begins anew: what is there is not the beginning of this blob, or the source cannot go on in
-    /// the middle.
+    /// Removes what is written. It is wrong, or the source cannot continue in the middle.
     ///
     /// # Errors
-    /// The file cannot be cut.
+    /// ftruncate(2)'s.
     pub fn restart(&mut self) -> Result<()> {
         let emptied = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
         emptied.with_context(|| self.partial.display().to_string())?;
-        self.hasher = Hasher::like(&self.digest)?;
+        self.hasher = Digester::like(&self.digest)?;
         self.written = 0;
         Ok(())
     }
 
-    /// Gives the blob its name, if it is the right one. What is wrong is thrown away.
+    /// Verifies the blob and renames it to its final name. A wrong blob is removed.
     ///
     /// # Errors
-    /// It is too short (it stays, to be taken up again), or does not match its digest; it cannot be
-    /// named.
+    /// It is too short (then it is kept and can be continued), or does not match its digest; it
+    /// cannot be renamed.
     pub fn commit(self) -> Result<()> {
         ensure!(
             self.written == self.size,
@@ -160,7 +159,7 @@ impl BlobWriter {
         }
         let named = self.file.sync_data().and_then(|()| fs::rename(&self.partial, &self.target));
         named.with_context(|| format!("writing {}", self.target.display()))?;
-        // The last one closes the door; as long as there are others the directory is not empty.
+        // Fails as long as there are other incomplete blobs in the directory.
         let _ = self.partial.parent().map(fs::remove_dir);
         Ok(())
     }
@@ -185,14 +184,15 @@ impl Write for BlobWriter {
     }
 }
 
-/// Opens the file that a blob arrives in, for us alone. Nothing if the blob came while we waited.
+/// Opens and locks the file of an incomplete blob. Returns nothing if another process has completed
+/// the blob meanwhile.
 fn lock_partial(layout: &Layout, descriptor: &Descriptor, partial: &Path) -> Result<Option<File>> {
     let doing = || format!("opening {}", partial.display());
     loop {
         let opened =
             File::options().read(true).write(true).create(true).truncate(false).open(partial);
         let file = match opened {
-            // Another one has just finished, and has removed the directory behind itself.
+            // Another process has completed its blob and removed the directory.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::create_dir_all(partial.parent().context("a blob is in a directory")?)
                     .with_context(doing)?;

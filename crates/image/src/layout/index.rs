@@ -1,4 +1,4 @@
-//! index.json: the names of a layout.
+//! index.json: the names of the images in a layout.
 
 use std::path::Path;
 
@@ -10,60 +10,60 @@ use super::{DOCUMENT_LIMIT, Layout, read_file};
 use crate::document::{self, Document};
 use crate::platform::{self, Platform};
 
-/// The annotation of an entry of index.json that holds its name.
+/// The annotation with the name of an entry.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// The index.json of a layout or archive, and where it is from.
+/// The entries of the index.json of a layout or archive.
 #[derive(Debug)]
-pub struct Names<'a> {
+pub struct IndexEntries<'a> {
     /// The entries.
     pub entries: &'a [Descriptor],
-    /// The directory or file, for messages.
-    pub place: &'a Path,
+    /// The directory or file, for error messages.
+    pub path: &'a Path,
 }
 
-impl Names<'_> {
-    /// The entry of a name, without one the only entry; where there are several of one name, the
-    /// one for `platform`.
+impl IndexEntries<'_> {
+    /// The entry with a name; without a name the only entry. If several have the same name, the one
+    /// for `platform`.
     ///
     /// # Errors
-    /// There is none; there are several, and nothing says which.
+    /// There is no such entry; there are several, and nothing to choose by.
     pub fn find(&self, tag: Option<&str>, platform: Option<&Platform>) -> Result<Descriptor> {
-        let place = self.place.display();
+        let path = self.path.display();
         let is_meant = |entry: &&Descriptor| match tag {
             Some(tag) => name(entry) == Some(tag),
-            None => document::is_one(entry),
+            None => document::is_document(entry),
         };
         let entries: Vec<Descriptor> = self.entries.iter().filter(is_meant).cloned().collect();
         if let (Some(tag), []) = (tag, entries.as_slice()) {
-            bail!("{place} has no image {tag:?}, it has {}", list(self.entries));
+            bail!("{path} has no image {tag:?}, it has {}", list(self.entries));
         }
         match entries.as_slice() {
-            [] => bail!("{place} holds no image"),
+            [] => bail!("{path} holds no image"),
             [only] => Ok(only.clone()),
-            // The images of one name for several platforms, without an index of their own.
+            // Images of one name for several platforms, listed without an index of their own.
             _ if entries.iter().all(|entry| entry.platform().is_some()) && all_same(&entries) => {
                 let Some(platform) = platform else {
-                    bail!("{place} holds several images: {}", platform::list(&entries))
+                    bail!("{path} holds several images: {}", platform::list(&entries))
                 };
                 let found = platform.choose(&entries).cloned();
                 found.with_context(|| {
                     format!(
-                        "{place} has no image for {platform}, it has {}",
+                        "{path} has no image for {platform}, it has {}",
                         platform::list(&entries)
                     )
                 })
             }
-            // A name that was given twice, with nothing to tell the two by.
+            // Two entries with the same name, and nothing else to choose by.
             [first, ..] if tag.is_some() => Ok(first.clone()),
-            _ => bail!("{place} holds several images, name one of {}", list(&entries)),
+            _ => bail!("{path} holds several images, name one of {}", list(&entries)),
         }
     }
 
-    /// The manifest or index of a digest: an entry, or what an entry that is an index refers to.
+    /// The manifest or index with a digest: an entry, or an entry of an index among the entries.
     ///
     /// # Errors
-    /// There is none; an index that cannot be read.
+    /// There is no such entry; an index cannot be read.
     pub fn find_digest(
         &self,
         digest: &Digest,
@@ -74,7 +74,7 @@ impl Names<'_> {
         if let Some(found) = here(self.entries) {
             return Ok(found);
         }
-        for entry in self.entries.iter().filter(|entry| document::is_one(entry)) {
+        for entry in self.entries.iter().filter(|entry| document::is_document(entry)) {
             if let Document::Index(index) =
                 Document::parse(&read(entry)?, entry.media_type().as_ref())?
                 && let Some(found) = here(index.manifests())
@@ -82,16 +82,16 @@ impl Names<'_> {
                 return Ok(found);
             }
         }
-        bail!("{} has no manifest {digest}", self.place.display())
+        bail!("{} has no manifest {digest}", self.path.display())
     }
 }
 
 impl Layout {
-    /// The entry of index.json of a digest or name, without both the only one; of several, the one
-    /// for `platform`.
+    /// The entry of index.json with a digest or a name; without both the only entry. Of several,
+    /// the one for `platform`.
     ///
     /// # Errors
-    /// There is none; there are several, and nothing says which.
+    /// There is no such entry; there are several, and nothing to choose by.
     pub fn find(
         &self,
         tag: Option<&str>,
@@ -99,14 +99,14 @@ impl Layout {
         platform: Option<&Platform>,
     ) -> Result<Descriptor> {
         let index = self.index()?;
-        let names = Names { entries: index.manifests(), place: self.root() };
+        let names = IndexEntries { entries: index.manifests(), path: self.root() };
         match digest {
             Some(digest) => names.find_digest(digest, |entry| self.read_blob(entry)),
             None => names.find(tag, platform),
         }
     }
 
-    /// Writes an entry into index.json. A name is taken from whoever had it.
+    /// Adds an entry to index.json. Another entry with the same name is removed.
     ///
     /// # Errors
     /// index.json cannot be read or written.
@@ -128,10 +128,10 @@ impl Layout {
         })
     }
 
-    /// Takes a name out of index.json. Its blobs stay.
+    /// Removes a name from index.json. The blobs are kept.
     ///
     /// # Errors
-    /// There is no such name; index.json cannot be read or written.
+    /// The name does not exist; index.json cannot be read or written.
     pub fn untag(&self, tag: &str) -> Result<()> {
         self.update_entries(|entries| {
             let before = entries.len();
@@ -143,7 +143,7 @@ impl Layout {
         })
     }
 
-    /// Changes the entries of index.json, as they are: what we do not know of stays in them.
+    /// Changes the entries of index.json. Unknown keys are kept.
     fn update_entries(&self, change: impl FnOnce(&mut Vec<Value>) -> Result<()>) -> Result<()> {
         let _lock = self.lock()?;
         let path = self.root().join("index.json");

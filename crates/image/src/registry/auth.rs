@@ -1,7 +1,7 @@
-//! The registry asks who we are, and we answer: Basic, or a token from the service that it names
-//! (Bearer; distribution's "Token Authentication Specification" and "OAuth2").
+//! Authentication to a registry: Basic, or a Bearer token from the service that the registry names
+//! (distribution's "Token Authentication Specification" and "OAuth2").
 //!
-//! A token is good for one scope, some actions on one repository, and for some minutes.
+//! A token is valid for one scope (actions on one repository) and for some minutes.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -15,10 +15,10 @@ use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{Registry, retry};
+use super::{Registry, backoff};
 use crate::credentials::Credentials;
 
-/// What may be done with a repository.
+/// The actions on a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
     /// Read.
@@ -29,12 +29,12 @@ pub enum Access {
     Delete,
 }
 
-/// What a request wants to do, and where.
+/// The scope of a request: a repository and the actions on it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scope {
     repository: String,
     access: Access,
-    /// Another repository, to be read from.
+    /// Another repository, which is read.
     from: Option<String>,
 }
 
@@ -45,13 +45,13 @@ impl Scope {
         Self { repository: repository.to_owned(), access, from: None }
     }
 
-    /// Nothing but being known.
+    /// No repository: the request only authenticates.
     #[must_use]
     pub fn none() -> Self {
         Self::new("", Access::Pull)
     }
 
-    /// Besides, reading from another repository.
+    /// Adds reading from another repository.
     #[must_use]
     pub fn and_from(self, repository: &str) -> Self {
         Self { from: Some(repository.to_owned()), ..self }
@@ -61,7 +61,7 @@ impl Scope {
         &self.repository
     }
 
-    /// The words of it in a question for a token.
+    /// The values of `scope` in a request for a token.
     fn words(&self) -> Vec<String> {
         let actions = match self.access {
             Access::Pull => "pull",
@@ -75,14 +75,14 @@ impl Scope {
     }
 }
 
-/// What the registry has already accepted.
+/// The credentials and tokens that the registry has accepted.
 #[derive(Debug, Default)]
 pub struct Auth {
-    known: Mutex<Known>,
+    known: Mutex<AuthCache>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct AuthCache {
     basic: Option<HeaderValue>,
     tokens: HashMap<Scope, Token>,
 }
@@ -93,31 +93,38 @@ struct Token {
     until: Instant,
 }
 
+/// A response with status 401.
+pub(super) struct Refusal401<'a> {
+    pub response: &'a Response,
+    /// The header that was sent with the request.
+    pub sent: Option<&'a HeaderValue>,
+    /// The credentials for the registry, if there are any.
+    pub credentials: Option<&'a Credentials>,
+}
+
 impl Auth {
-    /// What to send with a request from the beginning.
+    /// The header for the first attempt of a request.
     pub(super) async fn header(&self, scope: &Scope) -> Option<HeaderValue> {
         let known = self.known.lock().await;
         let token = known.tokens.get(scope).filter(|token| token.until > Instant::now());
         token.map(|token| &token.header).or(known.basic.as_ref()).cloned()
     }
 
-    /// What to send after a 401. `tried` is what was sent before, and what we could show.
-    ///
-    /// Nothing if there is nothing to send, or nothing better than before.
+    /// The header for another attempt after a 401. Returns nothing if there is no other header than
+    /// the one that was refused.
     pub(super) async fn answer(
         &self,
         registry: &Registry,
         scope: &Scope,
-        response: &Response,
-        tried: (Option<HeaderValue>, Option<&Credentials>),
+        refusal: Refusal401<'_>,
     ) -> Result<Option<HeaderValue>> {
-        let (tried, credentials) = tried;
+        let Refusal401 { response, sent, credentials } = refusal;
         let challenges = Challenges::read(response);
         let mut known = self.known.lock().await;
         if let Some(bearer) = challenges.bearer {
-            // Another request may have got one while we waited.
+            // Another request may have got a token while this one waited for the lock.
             if let Some(token) = known.tokens.get(scope)
-                && Some(&token.header) != tried.as_ref()
+                && Some(&token.header) != sent
             {
                 return Ok(Some(token.header.clone()));
             }
@@ -131,7 +138,7 @@ impl Auth {
                 let header =
                     sensitive(&format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))?;
                 known.basic = Some(header.clone());
-                Ok(Some(header).filter(|header| Some(header) != tried.as_ref()))
+                Ok(Some(header).filter(|header| Some(header) != sent))
             }
             _ => Ok(None),
         }
@@ -139,12 +146,13 @@ impl Auth {
 }
 
 fn sensitive(text: &str) -> Result<HeaderValue> {
-    let mut value = HeaderValue::from_str(text).context("what a registry calls a token is none")?;
+    let mut value = HeaderValue::from_str(text)
+        .context("the token has characters that a header cannot have")?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// The ways that a registry offers.
+/// The authentication schemes that a registry offers.
 #[derive(Debug, Default)]
 struct Challenges {
     basic: bool,
@@ -200,7 +208,7 @@ impl Bearer {
         let realm = Url::parse(&self.realm)
             .with_context(|| format!("{}: realm {:?}", registry.host, self.realm))?;
         registry
-            .directions
+            .url_policy
             .check(&realm)
             .with_context(|| format!("{}: the realm of its tokens", registry.host))?;
         let response = self.ask(registry, &realm, scope, credentials).await?;
@@ -208,7 +216,7 @@ impl Bearer {
             let error = registry
                 .failure(response, &format!("token of {}", realm.host_str().unwrap_or_default()))
                 .await;
-            return Err(error).with_context(|| registry.who(credentials));
+            return Err(error).with_context(|| registry.refused_user(credentials));
         }
         let body = registry.body(response, 1 << 20).await?;
         Token::read(&body).with_context(|| format!("{}: the answer of {realm}", registry.host))
@@ -222,7 +230,7 @@ impl Bearer {
         credentials: Option<&Credentials>,
     ) -> Result<Response> {
         let fields = self.fields(scope);
-        let mut pause = registry.pause();
+        let mut backoff = registry.backoff();
         loop {
             let request = match credentials {
                 Some(Credentials::IdentityToken(token)) => {
@@ -237,11 +245,11 @@ impl Bearer {
             };
             let sent = request.send().await.with_context(|| realm.to_string());
             match sent {
-                Ok(response) if retry::may_pass(response.status()) => {
-                    let asked = retry::asked_for(response.headers());
-                    pause.wait(registry.failure(response, "token").await, asked).await?;
+                Ok(response) if backoff::is_temporary_status(response.status()) => {
+                    let asked = backoff::retry_after(response.headers());
+                    backoff.wait(registry.failure(response, "token").await, asked).await?;
                 }
-                Err(error) if retry::is_passing(&error) => pause.wait(error, None).await?,
+                Err(error) if backoff::is_temporary(&error) => backoff.wait(error, None).await?,
                 other => return other,
             }
         }
@@ -249,7 +257,7 @@ impl Bearer {
 
     fn fields(&self, scope: &Scope) -> Vec<(&'static str, String)> {
         let mut scopes = scope.words();
-        // The registry may have a word of its own for what it wants.
+        // The registry may name another scope in its challenge.
         if let Some(asked) = &self.scope {
             scopes.extend(asked.split(' ').filter(|word| !word.is_empty()).map(str::to_owned));
             scopes.sort();
@@ -260,13 +268,13 @@ impl Bearer {
     }
 }
 
-/// What OAuth2 has as a body: every field once, the scopes with spaces between them.
+/// The body of an OAuth2 request: each field once, the scopes separated by spaces.
 fn form(realm: &Url, fields: &[(&'static str, String)], token: &str) -> String {
     let (scopes, others): (Vec<_>, Vec<_>) = fields.iter().partition(|(key, _)| *key == "scope");
     let scopes: Vec<&str> = scopes.into_iter().map(|(_, scope)| scope.as_str()).collect();
     let own =
         [("grant_type", "refresh_token"), ("refresh_token", token), ("client_id", "orlop-image")];
-    // A form is written as a query is.
+    // A form is encoded like a query.
     let mut written = realm.clone();
     written.set_query(None);
     written.query_pairs_mut().extend_pairs(own).extend_pairs(others);
@@ -276,7 +284,7 @@ fn form(realm: &Url, fields: &[(&'static str, String)], token: &str) -> String {
     written.query().unwrap_or_default().to_owned()
 }
 
-/// An address with these fields behind the question mark.
+/// A URL with these fields as its query.
 fn query(address: &Url, fields: &[(&'static str, String)]) -> Url {
     let mut address = address.clone();
     address.query_pairs_mut().extend_pairs(fields);
@@ -286,17 +294,17 @@ fn query(address: &Url, fields: &[(&'static str, String)]) -> Url {
 impl Token {
     fn read(body: &[u8]) -> Result<Self> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct TokenResponse {
             token: Option<String>,
             access_token: Option<String>,
             expires_in: Option<u64>,
         }
-        let answer: Answer = serde_json::from_slice(body)?;
+        let answer: TokenResponse = serde_json::from_slice(body)?;
         let Some(token) = answer.token.or(answer.access_token).filter(|token| !token.is_empty())
         else {
             bail!("there is no token in it");
         };
-        // The specification's default and minimum; and some seconds for the way.
+        // 60 s is the default and the minimum of the specification. 5 s are for the transfer.
         let seconds = answer.expires_in.unwrap_or(60).max(60) - 5;
         let until = Instant::now() + Duration::from_secs(seconds.min(24 * 60 * 60));
         Ok(Self { header: sensitive(&format!("Bearer {token}"))?, until })
@@ -311,7 +319,10 @@ mod tests {
     /// ones.
     #[test]
     fn challenges() {
-        let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:samalba/my-app:pull,push""#;
+        let hub = concat!(
+            r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io","#,
+            r#"scope="repository:samalba/my-app:pull,push""#
+        );
         let found = Challenges::parse([hub].into_iter());
         let bearer = found.bearer.unwrap();
         assert_eq!(bearer.realm, "https://auth.docker.io/token");

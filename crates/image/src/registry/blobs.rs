@@ -1,4 +1,4 @@
-//! Blobs in a registry: asking for them, getting them, deleting them.
+//! Blobs of a registry: checks for them, downloads them, deletes them.
 
 use anyhow::{Context, Result, bail};
 use oci_spec::image::{Descriptor, Digest};
@@ -9,12 +9,12 @@ use super::{Access, Registry, RegistryError, Scope};
 use crate::digest;
 use crate::layout::DOCUMENT_LIMIT;
 
-/// Which part of a blob has come.
+/// The part of a blob that a response has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Range {
-    /// All of it from the beginning: asked for, or the registry knows no parts.
+pub enum ReceivedPart {
+    /// The whole blob: it was asked for, or the registry does not support ranges.
     Whole,
-    /// From where it was asked for.
+    /// The blob from the requested offset on.
     Rest,
 }
 
@@ -22,11 +22,11 @@ impl Registry {
     /// Whether a repository has a blob.
     ///
     /// # Errors
-    /// The registry says neither; it has one of another size.
+    /// Another answer than yes or no; the blob has another size.
     pub async fn has_blob(&self, repository: &str, descriptor: &Descriptor) -> Result<bool> {
         let digest = descriptor.digest();
         let url = self.url(repository, &format!("blobs/{digest}"))?;
-        // As a part of pushing: a token for that is needed next.
+        // The scope of a push, since the same token is needed for the upload.
         let scope = Scope::new(repository, Access::Push);
         let response = self.send(&scope, Method::HEAD, &url, |request| request).await?;
         let what = format!("blob {digest} of {repository}");
@@ -50,16 +50,16 @@ impl Registry {
         }
     }
 
-    /// Begins to get a blob, from `offset` on if the registry can.
+    /// Requests a blob, from `offset` on if the registry supports ranges.
     ///
     /// # Errors
-    /// It is not there; an answer that does not fit.
+    /// It does not exist; the range or the length of the answer is wrong.
     pub async fn blob(
         &self,
         repository: &str,
         descriptor: &Descriptor,
         offset: u64,
-    ) -> Result<(Range, Response)> {
+    ) -> Result<(ReceivedPart, Response)> {
         let digest = descriptor.digest();
         let url = self.url(repository, &format!("blobs/{digest}"))?;
         let scope = Scope::new(repository, Access::Pull);
@@ -81,13 +81,13 @@ impl Registry {
         {
             bail!("{}: {what}: {length} bytes come, there should be {expected}", self.host);
         }
-        Ok((if whole { Range::Whole } else { Range::Rest }, response))
+        Ok((if whole { ReceivedPart::Whole } else { ReceivedPart::Rest }, response))
     }
 
-    /// Gets a small blob as a whole, and proves it.
+    /// Downloads a small blob and verifies its digest.
     ///
     /// # Errors
-    /// It is not there, too large, or not what its digest says.
+    /// It does not exist, is too large, or does not match its digest.
     pub async fn small_blob(&self, repository: &str, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let (_, response) = self.blob(repository, descriptor, 0).await?;
         let bytes = self.body(response, DOCUMENT_LIMIT).await?;
@@ -99,7 +99,7 @@ impl Registry {
     /// Deletes a blob.
     ///
     /// # Errors
-    /// It is not there; the registry does not delete.
+    /// It does not exist; the registry does not support deletion.
     pub async fn delete_blob(&self, repository: &str, digest: &Digest) -> Result<()> {
         let url = self.url(repository, &format!("blobs/{digest}"))?;
         let scope = Scope::new(repository, Access::Delete);
@@ -115,7 +115,7 @@ impl Registry {
     }
 }
 
-/// `Content-Range: bytes 5-9/10` → 5.
+/// `Content-ReceivedPart: bytes 5-9/10` → 5.
 fn beginning(response: &Response) -> Option<u64> {
     let text = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     text.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()

@@ -1,4 +1,4 @@
-//! Manifests and indexes in a registry.
+//! Manifests and indexes of a registry.
 
 use anyhow::{Context, Result, bail};
 use oci_spec::image::{Descriptor, MediaType};
@@ -10,15 +10,15 @@ use crate::digest;
 use crate::document::media_types::{DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST};
 use crate::layout::DOCUMENT_LIMIT;
 
-/// What a registry says the digest of a manifest is.
+/// The header with the digest of a manifest.
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
 impl Registry {
-    /// Gets a manifest or index, by tag or digest. What comes is what its descriptor says: the
-    /// digest asked for, or the one that the registry names.
+    /// Downloads a manifest or index by its tag or digest. It is verified: against `selector` if
+    /// that is a digest, else against the digest in the header of the registry.
     ///
     /// # Errors
-    /// There is none; it is too large, or not what its digest says.
+    /// It does not exist, is too large, or does not match its digest.
     pub async fn manifest(
         &self,
         repository: &str,
@@ -40,11 +40,10 @@ impl Registry {
         Ok((Descriptor::new(media_type, bytes.len() as u64, digest), bytes))
     }
 
-    /// Asks whether there is a manifest, and for its descriptor, without getting it. Nothing if it
-    /// is not there.
+    /// The descriptor of a manifest, without downloading it; nothing if it does not exist.
     ///
     /// # Errors
-    /// The registry says neither.
+    /// Another answer than yes or no.
     pub async fn manifest_descriptor(
         &self,
         repository: &str,
@@ -62,7 +61,7 @@ impl Registry {
         let digest = claimed_digest(headers)
             .or_else(|| Some(selector.to_owned()).filter(|text| text.contains(':')));
         let (Some(size), Some(digest)) = (size, digest) else {
-            // Not required of an answer to HEAD. The manifest itself says it all.
+            // An answer to HEAD need not have these headers. The manifest has all of it.
             return self
                 .manifest(repository, selector)
                 .await
@@ -86,11 +85,11 @@ impl Registry {
             .await
     }
 
-    /// Puts a manifest or index, under a tag or its digest. `true` if the registry knows what a
-    /// subject is, and has taken the manifest as one of its referrers.
+    /// Uploads a manifest or index under a tag or its digest. Returns whether the registry supports
+    /// subjects and has added the manifest to the referrers of its subject.
     ///
     /// # Errors
-    /// The registry refuses it, as it does when a blob is missing.
+    /// The registry refuses it, for instance because a blob is missing.
     pub async fn put_manifest(
         &self,
         repository: &str,
@@ -110,7 +109,11 @@ impl Registry {
         if let Some(claimed) = claimed_digest(response.headers())
             && claimed != descriptor.digest().as_ref()
         {
-            bail!("{}: {what}: the registry took {} for {claimed}", self.host, descriptor.digest());
+            bail!(
+                "{}: {what}: the registry says that the digest of {} is {claimed}",
+                self.host,
+                descriptor.digest()
+            );
         }
         Ok(response.headers().contains_key("oci-subject"))
     }
@@ -118,7 +121,8 @@ impl Registry {
     /// Deletes a manifest by its digest, with all its tags, or a tag alone.
     ///
     /// # Errors
-    /// It is not there; the registry does not delete (405), or not tags (400 or 405).
+    /// It does not exist; the registry does not support deletion (405), or not of tags (400 or
+    /// 405).
     pub async fn delete_manifest(&self, repository: &str, selector: &str) -> Result<()> {
         let url = self.url(repository, &format!("manifests/{selector}"))?;
         let scope = Scope::new(repository, Access::Delete);

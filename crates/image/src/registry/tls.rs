@@ -1,9 +1,9 @@
-//! Whom we trust, and how we show who we are, below HTTP.
+//! TLS: the trusted authorities and the client certificate.
 //!
-//! Besides the system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others) and what the
-//! command line says, the directories `/etc/containers/certs.d/HOST` and `/etc/docker/certs.d/HOST`
-//! are read, as in containers-certs.d(5): `*.crt` are authorities, `*.cert` with `*.key` is our
-//! certificate.
+//! The system's authorities are trusted (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), and those
+//! of the command line. The directories `/etc/containers/certs.d/HOST` and
+//! `/etc/docker/certs.d/HOST` are read as containers-certs.d(5) says: `*.crt` are authorities,
+//! `*.cert` with `*.key` is the client certificate.
 
 use std::fs;
 use std::io;
@@ -18,11 +18,11 @@ use super::Connection;
 
 const DIRECTORIES: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
 
-/// How long a connection may take to come about.
-const CONNECTING: Duration = Duration::from_secs(30);
+/// The timeout of connecting.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What curl and others take for an exception of every host. The matcher that we use takes it for
-/// every name, but not for addresses.
+/// Whether `NO_PROXY` is `*`. curl and others use no proxy at all then; the library does so for
+/// names, but not for IP addresses.
 fn wants_no_proxy() -> bool {
     ["NO_PROXY", "no_proxy"]
         .into_iter()
@@ -34,17 +34,21 @@ fn wants_no_proxy() -> bool {
 pub fn client(host: &str, connection: &Connection) -> Result<ClientBuilder> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        // It fails if there is one already, which is as good.
+        // It fails if there is a provider already, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
     let mut authorities = connection.authorities.clone();
-    let mut ours = connection.client_certificate.clone();
+    let mut client_certificate = connection.client_certificate.clone();
     for directory in DIRECTORIES {
-        look_into(&Path::new(directory).join(host), &mut authorities, &mut ours)?;
+        read_directory(
+            &Path::new(directory).join(host),
+            &mut authorities,
+            &mut client_certificate,
+        )?;
     }
     let mut builder = Client::builder()
         .user_agent(concat!("orlop-image/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECTING.min(connection.silence))
+        .connect_timeout(CONNECT_TIMEOUT.min(connection.silence))
         .tls_danger_accept_invalid_certs(connection.insecure);
     if wants_no_proxy() {
         builder = builder.no_proxy();
@@ -54,7 +58,7 @@ pub fn client(host: &str, connection: &Connection) -> Result<ClientBuilder> {
         builder = builder
             .tls_certs_merge(found.with_context(|| format!("certificate {}", path.display()))?);
     }
-    if let Some((certificate, key)) = ours {
+    if let Some((certificate, key)) = client_certificate {
         let mut text = read(&certificate)?;
         text.push(b'\n');
         text.extend(read(&key)?);
@@ -69,10 +73,10 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| path.display().to_string())
 }
 
-fn look_into(
+fn read_directory(
     directory: &Path,
     authorities: &mut Vec<PathBuf>,
-    ours: &mut Option<(PathBuf, PathBuf)>,
+    client_certificate: &mut Option<(PathBuf, PathBuf)>,
 ) -> Result<()> {
     let entries = match fs::read_dir(directory) {
         Err(error)
@@ -86,8 +90,8 @@ fn look_into(
         let path = entry.with_context(|| directory.display().to_string())?.path();
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("crt") => authorities.push(path),
-            Some("cert") if ours.is_none() => {
-                *ours = Some((path.clone(), path.with_extension("key")))
+            Some("cert") if client_certificate.is_none() => {
+                *client_certificate = Some((path.clone(), path.with_extension("key")))
             }
             _ => {}
         }

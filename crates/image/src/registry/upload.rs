@@ -1,68 +1,76 @@
-//! Blobs into a registry: from another of its repositories, in one piece, or in chunks
-//! (distribution-spec, "Pushing blobs").
+//! Uploads blobs to a registry: mounts them from another repository, or sends them in one piece or
+//! in chunks (distribution-spec, "Pushing blobs").
 //!
 //! ```text
-//! POST …/uploads/?mount=…&from=…   201: it is there        202: send it to Location
-//! PUT Location?digest=…  all of it                          201
-//! PATCH Location         a chunk                            202: the next one to the new Location
-//! GET Location           after a break: how much came?      204: Range says it
-//! PUT Location?digest=…  nothing more                       201
+//! POST …/uploads/?mount=…&from=…   201: mounted     202: send the blob to Location
+//! PUT Location?digest=…  the whole blob               201
+//! PATCH Location         a chunk                      202: send the next one to the new Location
+//! GET Location           after a connection failure   204: Range has the bytes that were received
+//! PUT Location?digest=…  no content, at the end       201
 //! ```
 
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use oci_spec::image::Descriptor;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, LOCATION, RANGE};
 use reqwest::{Body, Method, Response, StatusCode, Url};
 
-use super::{Access, Registry, RegistryError, Scope, retry};
+use super::{Access, Registry, RegistryError, Scope, backoff};
 use crate::extent::Extent;
-use crate::progress::Item;
+use crate::progress::BlobProgress;
 
 /// How an upload begins.
 #[derive(Debug, Clone)]
-pub enum Start {
-    /// The registry had the blob in the other repository: there is nothing left to do.
+pub enum UploadStart {
+    /// The registry has mounted the blob from the other repository. Nothing is to be sent.
     Mounted,
-    /// The blob is to be sent here.
+    /// The blob is to be sent.
     At {
-        /// The address of the upload.
+        /// The URL of the upload.
         location: Url,
-        /// The smallest chunk that the registry takes, but for the last, in bytes.
+        /// The smallest chunk that the registry accepts, in bytes; the last one may be smaller.
         least: u64,
     },
 }
 
-/// What to send, and how.
+/// What is uploaded, and how.
 #[derive(Debug, Clone, Copy)]
-pub struct Content<'a> {
+pub struct UploadContent<'a> {
     /// The blob.
     pub extent: &'a Extent,
-    /// How large a chunk is, in bytes; 0 for all in one piece.
+    /// The size of a chunk in bytes; 0 for one piece.
     pub chunk: u64,
-    /// Who is told how far it is.
-    pub item: &'a Arc<Item>,
+    /// Where the progress is shown.
+    pub progress: &'a Arc<BlobProgress>,
 }
 
-/// One blob on its way.
+/// One upload.
 struct Upload<'a> {
     registry: &'a Registry,
     scope: Scope,
     repository: &'a str,
     descriptor: &'a Descriptor,
-    item: &'a Arc<Item>,
+    progress: &'a Arc<BlobProgress>,
 }
 
-/// How much of a file is read at once, in bytes.
-const PIECE: usize = 128 << 10;
+/// A part of a blob.
+struct BlobPart {
+    content: Extent,
+    /// Where it begins in the blob.
+    offset: u64,
+}
+
+/// How many bytes of a file are read at once.
+const READ_SIZE: usize = 128 << 10;
 
 impl Registry {
-    /// Begins an upload. With `from`, the registry may take the blob out of that repository
-    /// instead.
+    /// Begins an upload. With `from`, the registry may mount the blob from that repository instead.
     ///
     /// # Errors
     /// The registry refuses.
@@ -71,7 +79,7 @@ impl Registry {
         repository: &str,
         descriptor: &Descriptor,
         from: Option<&str>,
-    ) -> Result<Start> {
+    ) -> Result<UploadStart> {
         let mut url = self.url(repository, "blobs/uploads/")?;
         let mut scope = Scope::new(repository, Access::Push);
         if let Some(from) = from {
@@ -86,34 +94,35 @@ impl Registry {
         let response =
             self.expect(response, &[StatusCode::ACCEPTED, StatusCode::CREATED], &what).await?;
         if response.status() == StatusCode::CREATED {
-            return Ok(Start::Mounted);
+            return Ok(UploadStart::Mounted);
         }
         let least = response
             .headers()
             .get("oci-chunk-min-length")
             .and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(Start::At {
+        Ok(UploadStart::At {
             location: self.location(&response).with_context(|| what)?,
             least: least.unwrap_or(0),
         })
     }
 
-    /// Uploads a blob to where [`Registry::start_upload`] says: in chunks if it is larger than one,
-    /// in one piece if not, or if the registry takes no chunks.
+    /// Sends a blob to the URL of [`Registry::start_upload`]: in chunks if it is larger than one
+    /// chunk and the registry supports that, else in one piece.
     ///
     /// # Errors
-    /// The registry refuses it, for instance because the content does not match the digest; it is
-    /// silent for too long.
+    /// The registry refuses the blob, for instance because the content does not match the digest;
+    /// the registry receives nothing for too long.
     pub async fn upload(
         &self,
         repository: &str,
         descriptor: &Descriptor,
-        content: Content<'_>,
-        start: Start,
+        content: UploadContent<'_>,
+        start: UploadStart,
     ) -> Result<()> {
-        let Start::At { location, least } = start else { return Ok(()) };
+        let UploadStart::At { location, least } = start else { return Ok(()) };
         let scope = Scope::new(repository, Access::Push);
-        let upload = Upload { registry: self, scope, repository, descriptor, item: content.item };
+        let progress = content.progress;
+        let upload = Upload { registry: self, scope, repository, descriptor, progress };
         let (extent, chunk) = (content.extent, content.chunk.max(least));
         let sent = if content.chunk > 0 && extent.length() > chunk {
             upload.in_chunks(extent, chunk, location).await
@@ -125,36 +134,36 @@ impl Registry {
 }
 
 impl Registry {
-    /// Where an upload goes on.
+    /// The URL for the next request of an upload.
     ///
     /// # Errors
-    /// The registry does not say, or may not send us there.
+    /// There is no `Location`, or [`UrlPolicy`](super::UrlPolicy) forbids it.
     fn location(&self, response: &Response) -> Result<Url> {
         let text = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        let text = text.context("the registry does not say where to upload to (no Location)")?;
+        let text = text.context("the registry names no URL to upload to (no Location)")?;
         let url = response
             .url()
             .join(text)
             .with_context(|| format!("the registry's Location is {text:?}"))?;
-        self.directions.check(&url)?;
+        self.url_policy.check(&url)?;
         Ok(url)
     }
 }
 
 impl Upload<'_> {
-    /// Another beginning, after one that led to nothing. Nothing if the registry has the blob by
-    /// now.
+    /// Begins another upload, after one that failed. Returns nothing if the registry has the blob
+    /// by now.
     async fn start(&self) -> Result<Option<Url>> {
         match self.registry.start_upload(self.repository, self.descriptor, None).await? {
-            Start::Mounted => Ok(None),
-            Start::At { location, .. } => Ok(Some(location)),
+            UploadStart::Mounted => Ok(None),
+            UploadStart::At { location, .. } => Ok(Some(location)),
         }
     }
 
     async fn in_one_piece(&self, content: &Extent, mut start: Option<Url>) -> Result<()> {
-        let mut pause = self.registry.pause();
+        let mut backoff = self.registry.backoff();
         loop {
-            self.item.at(0);
+            self.progress.set_position(0);
             let location = match start.take() {
                 Some(location) => location,
                 None => match self.start().await? {
@@ -162,105 +171,98 @@ impl Upload<'_> {
                     None => return Ok(()),
                 },
             };
-            match self
-                .request(Method::PUT, &self.last(location), (content, 0), HeaderMap::new())
-                .await
-            {
-                Ok(response) => match self.outcome(response, StatusCode::CREATED).await? {
-                    Outcome::Good(_) => return Ok(()),
-                    Outcome::Again(error, asked) => pause.wait(error, asked).await?,
-                    Outcome::Bad(error) => return Err(error),
-                },
-                Err(error) if retry::is_passing(&error) => pause.wait(error, None).await?,
-                Err(error) => return Err(error),
+            let (url, part) =
+                (self.last(location), BlobPart { content: content.clone(), offset: 0 });
+            let response = self.request(Method::PUT, &url, part, HeaderMap::new()).await;
+            match self.reply(response, StatusCode::CREATED).await {
+                UploadReply::Accepted(_) => return Ok(()),
+                UploadReply::Temporary(error, asked) => backoff.wait(error, asked).await?,
+                UploadReply::Refused(error) => return Err(error),
             }
         }
     }
 
     async fn in_chunks(&self, content: &Extent, chunk: u64, mut location: Url) -> Result<()> {
-        let mut pause = self.registry.pause();
+        let mut backoff = self.registry.backoff();
         let mut offset = 0;
         while offset < content.length() {
-            let part = content.part(offset, chunk);
-            let end = offset + part.length();
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_RANGE, format!("{offset}-{}", end - 1).parse()?);
-            let answer = self.request(Method::PATCH, &location, (&part, offset), headers).await;
-            let (error, asked) = match answer {
-                Ok(response) => match self.outcome(response, StatusCode::ACCEPTED).await? {
-                    Outcome::Good(response) => {
-                        location = self.registry.location(&response)?;
-                        offset = received(response.headers()).unwrap_or(end);
-                        continue;
-                    }
-                    Outcome::Again(error, asked) => (error, asked),
-                    Outcome::Bad(error) if offset == 0 && takes_no_chunks(&error) => {
-                        return self.in_one_piece(content, None).await;
-                    }
-                    Outcome::Bad(error)
-                        if RegistryError::is(&error, StatusCode::RANGE_NOT_SATISFIABLE) =>
-                    {
-                        (error, None)
-                    }
-                    Outcome::Bad(error) => return Err(error),
-                },
-                Err(error) if retry::is_passing(&error) => (error, None),
-                Err(error) => return Err(error),
+            let part = BlobPart { content: content.part(offset, chunk), offset };
+            let end = offset + part.content.length();
+            let (error, asked) = match self.chunk(part, &location).await? {
+                UploadReply::Accepted(response) => {
+                    location = self.registry.location(&response)?;
+                    offset = received(response.headers()).unwrap_or(end);
+                    continue;
+                }
+                UploadReply::Temporary(error, asked) => (error, asked),
+                UploadReply::Refused(error) if offset == 0 && accepts_no_chunks(&error) => {
+                    return self.in_one_piece(content, None).await;
+                }
+                UploadReply::Refused(error)
+                    if RegistryError::is(&error, StatusCode::RANGE_NOT_SATISFIABLE) =>
+                {
+                    (error, None)
+                }
+                UploadReply::Refused(error) => return Err(error),
             };
-            pause.wait(error, asked).await?;
-            (location, offset) = self.go_on_from(location).await?;
-            self.item.at(offset);
+            backoff.wait(error, asked).await?;
+            (location, offset) = self.resume(location).await?;
+            self.progress.set_position(offset);
         }
         let complete = |request: reqwest::RequestBuilder| request.header(CONTENT_LENGTH, 0);
-        let response =
-            self.registry.send(&self.scope, Method::PUT, &self.last(location), complete).await?;
-        self.registry
-            .expect(response, &[StatusCode::CREATED], "the end of the upload")
-            .await
-            .map(drop)
+        let url = self.last(location);
+        let response = self.registry.send(&self.scope, Method::PUT, &url, complete).await?;
+        let good = [StatusCode::CREATED];
+        self.registry.expect(response, &good, "the end of the upload").await.map(drop)
     }
 
-    /// After a break: where to send the rest, and from which byte on. Anew, if the registry has
-    /// given up as well.
-    async fn go_on_from(&self, at: Url) -> Result<(Url, u64)> {
+    async fn chunk(&self, part: BlobPart, location: &Url) -> Result<UploadReply> {
+        let last = part.offset + part.content.length() - 1;
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_RANGE, format!("{}-{last}", part.offset).parse()?);
+        let response = self.request(Method::PATCH, location, part, headers).await;
+        Ok(self.reply(response, StatusCode::ACCEPTED).await)
+    }
+
+    /// After a failure: the URL for the rest, and the first byte of it. If the registry has no such
+    /// upload any more, another one is begun.
+    async fn resume(&self, at: Url) -> Result<(Url, u64)> {
         let response = self.registry.send(&self.scope, Method::GET, &at, |request| request).await?;
         let good = [StatusCode::NO_CONTENT, StatusCode::ACCEPTED, StatusCode::OK];
         match self.registry.expect(response, &good, "the state of the upload").await {
-            Ok(response) => Ok((
-                self.registry.location(&response).unwrap_or(at),
-                received(response.headers()).unwrap_or(0),
-            )),
+            Ok(response) => {
+                let location = self.registry.location(&response).unwrap_or(at);
+                Ok((location, received(response.headers()).unwrap_or(0)))
+            }
             Err(error) if RegistryError::is(&error, StatusCode::NOT_FOUND) => {
-                match self.start().await? {
-                    Some(location) => Ok((location, 0)),
-                    None => bail!("the registry has lost the upload, and will not begin another"),
-                }
+                let location = self.start().await?;
+                let text = "the registry has lost the upload, and does not begin another";
+                Ok((location.context(text)?, 0))
             }
             Err(error) => Err(error),
         }
     }
 
-    /// The address that ends the upload.
+    /// The URL of the request that ends the upload.
     fn last(&self, mut location: Url) -> Url {
         location.query_pairs_mut().append_pair("digest", self.descriptor.digest().as_ref());
         location
     }
 
-    /// Sends a part of the blob, which begins at `offset` of it, and watches that it goes on.
+    /// Sends a part of the blob. Fails when the registry receives nothing for too long.
     async fn request(
         &self,
         method: Method,
         url: &Url,
-        (part, offset): (&Extent, u64),
+        part: BlobPart,
         headers: HeaderMap,
     ) -> Result<Response> {
         let sent = Arc::new(AtomicU64::new(0));
         let request = self.registry.uploads.request(method, url.clone()).headers(headers);
         let request = request
             .header(CONTENT_TYPE, "application/octet-stream")
-            .header(CONTENT_LENGTH, part.length());
-        let request =
-            request.body(body(part.clone(), Arc::clone(&sent), (Arc::clone(self.item), offset)));
+            .header(CONTENT_LENGTH, part.content.length())
+            .body(part.body(Arc::clone(&sent), Arc::clone(self.progress)));
         let answer = self.registry.send_once(&self.scope, request);
         let silence = self.registry.connection.silence;
         let stalled = async {
@@ -274,42 +276,52 @@ impl Upload<'_> {
                 tokio::time::sleep(silence).await;
             }
         };
-        match futures_util::future::select(Box::pin(answer), Box::pin(stalled)).await {
-            futures_util::future::Either::Left((answer, _)) => answer,
-            futures_util::future::Either::Right(_) => {
-                bail!("{}: it has taken nothing for {} s", self.registry.host, silence.as_secs())
+        match select(Box::pin(answer), Box::pin(stalled)).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => {
+                let seconds = silence.as_secs();
+                bail!("{}: it has received nothing for {seconds} s", self.registry.host)
             }
         }
     }
 
-    async fn outcome(&self, response: Response, good: StatusCode) -> Result<Outcome> {
-        let status = response.status();
-        if status == good {
-            return Ok(Outcome::Good(response));
-        }
-        let asked = retry::asked_for(response.headers());
+    async fn reply(&self, response: Result<Response>, good: StatusCode) -> UploadReply {
+        let response = match response {
+            Ok(response) if response.status() == good => return UploadReply::Accepted(response),
+            Ok(response) => response,
+            Err(error) if backoff::is_temporary(&error) => {
+                return UploadReply::Temporary(error, None);
+            }
+            Err(error) => return UploadReply::Refused(error),
+        };
+        let (status, asked) = (response.status(), backoff::retry_after(response.headers()));
         let error = self.registry.failure(response, "").await;
-        // 401: the token was too old, and by now there is a new one.
-        let again = retry::may_pass(status) || status == StatusCode::UNAUTHORIZED;
-        Ok(if again { Outcome::Again(error, asked) } else { Outcome::Bad(error) })
+        // 401: the token had expired. `send_once` has got a new one.
+        if backoff::is_temporary_status(status) || status == StatusCode::UNAUTHORIZED {
+            UploadReply::Temporary(error, asked)
+        } else {
+            UploadReply::Refused(error)
+        }
     }
 }
 
-enum Outcome {
-    Good(Response),
-    Again(anyhow::Error, Option<std::time::Duration>),
-    Bad(anyhow::Error),
+/// The result of a request that sends a part of a blob.
+enum UploadReply {
+    Accepted(Response),
+    /// The request may succeed later; with the pause that the registry asks for.
+    Temporary(anyhow::Error, Option<Duration>),
+    Refused(anyhow::Error),
 }
 
-/// Whether a registry refuses chunks as such.
-fn takes_no_chunks(error: &anyhow::Error) -> bool {
+/// Whether the error says that the registry does not support chunks.
+fn accepts_no_chunks(error: &anyhow::Error) -> bool {
     let refusals =
         [StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED, StatusCode::NOT_FOUND];
     refusals.into_iter().any(|status| RegistryError::is(error, status))
 }
 
-/// `Range: 0-9` → 10 bytes have come. `0-0` is what distribution says of an upload that has just
-/// begun.
+/// How many bytes the registry has received: `Range: 0-9` means 10. The registry distribution
+/// answers `0-0` for an upload without any bytes.
 fn received(headers: &HeaderMap) -> Option<u64> {
     let (_, last) = headers.get(RANGE)?.to_str().ok()?.rsplit_once('-')?;
     match last.parse::<u64>().ok()? {
@@ -318,25 +330,29 @@ fn received(headers: &HeaderMap) -> Option<u64> {
     }
 }
 
-/// A body that is read from the file as it is sent.
-fn body(part: Extent, sent: Arc<AtomicU64>, (item, offset): (Arc<Item>, u64)) -> Body {
-    Body::wrap_stream(futures_util::stream::try_unfold(part, move |mut part| {
-        let (sent, item) = (Arc::clone(&sent), Arc::clone(&item));
-        async move {
-            if part.length() == 0 {
-                return Ok::<_, std::io::Error>(None);
+impl BlobPart {
+    /// A request body that is read from the file while it is sent.
+    fn body(self, sent: Arc<AtomicU64>, progress: Arc<BlobProgress>) -> Body {
+        let offset = self.offset;
+        Body::wrap_stream(futures_util::stream::try_unfold(self.content, move |mut rest| {
+            let (sent, progress) = (Arc::clone(&sent), Arc::clone(&progress));
+            async move {
+                if rest.length() == 0 {
+                    return Ok::<_, std::io::Error>(None);
+                }
+                let read = move || {
+                    let mut buffer = vec![0; READ_SIZE];
+                    let count = rest.read(&mut buffer)?;
+                    buffer.truncate(count);
+                    Ok::<_, std::io::Error>((buffer, rest))
+                };
+                let (buffer, rest) =
+                    tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)??;
+                let count = buffer.len() as u64;
+                let now = sent.fetch_add(count, Ordering::Relaxed) + count;
+                progress.set_position(offset + now);
+                Ok(Some((Bytes::from(buffer), rest)))
             }
-            let read = move || {
-                let mut buffer = vec![0; PIECE];
-                let count = part.read(&mut buffer)?;
-                buffer.truncate(count);
-                Ok::<_, std::io::Error>((buffer, part))
-            };
-            let (buffer, part) =
-                tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)??;
-            let now = sent.fetch_add(buffer.len() as u64, Ordering::Relaxed) + buffer.len() as u64;
-            item.at(offset + now);
-            Ok(Some((Bytes::from(buffer), part)))
-        }
-    }))
+        }))
+    }
 }

@@ -1,5 +1,4 @@
-//! Applying a layer: each entry in its turn becomes what it describes (layer.md, "Applying
-//! Changesets").
+//! Applies layers: makes what each entry describes (layer.md, "Applying Changesets").
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -11,98 +10,59 @@ use anyhow::{Context, Result, ensure};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, makedev};
 use rustix::io::Errno;
 
-use super::metadata::{self, Target};
+use super::metadata::{self, FileRef};
 use super::name::{clean, join, split};
-use super::tree::{Directory, Tree};
+use super::tree::{Tree, TreeDirectory};
 use super::{remove, whiteout};
-use crate::archive::{Archive, Entry, Kind, show};
+use crate::budget::Budget;
+use crate::tar_stream::{TarEntry, TarEntryKind, TarStream, show};
 
-/// What becomes of the owners that a layer names.
+/// How the owners of files are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owners {
-    /// Files get them. Needs root.
+    /// Files get the owners of the entries. This needs root.
     Set,
-    /// Files are ours, and their owner is recorded in the attribute `user.rootlesscontainers`; a
+    /// Files belong to us. Their owners are recorded in the attribute `user.rootlesscontainers`. A
     /// device is an empty file, and attributes that only root may set are left out.
     Recorded,
 }
 
-/// How much an image may unpack to.
+/// What mknodat(2) makes: a device or a fifo.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Bytes of its layers, uncompressed.
-    pub bytes: u64,
-    /// Entries of its layers.
-    pub entries: u64,
+struct DeviceNode {
+    kind: FileType,
+    device: u64,
 }
 
-/// What is left of the limits, but for the bytes that come out of layers, which
-/// [`Budget`](crate::layer::Budget) counts.
-#[derive(Debug, Clone, Copy)]
-pub struct Allowance {
-    limits: Limits,
-    entries: u64,
-    /// Bytes of lower files that overlayfs may copy.
-    copies: u64,
-}
-
-impl Allowance {
-    /// All of it.
-    #[must_use]
-    pub fn new(limits: Limits) -> Self {
-        Self { limits, entries: limits.entries, copies: limits.bytes }
-    }
-
-    fn entry(&mut self) -> Result<()> {
-        let limit = self.limits.entries;
-        let left = self.entries.checked_sub(1);
-        self.entries = left.with_context(|| {
-            format!("the image has more than {limit} entries; --max-entries raises the limit")
-        })?;
-        Ok(())
-    }
-
-    fn copy(&mut self, bytes: u64) -> Result<()> {
-        let limit = self.limits.bytes;
-        let left = self.copies.checked_sub(bytes);
-        self.copies = left.with_context(|| {
-            format!(
-                "hard links of the image take more than {limit} bytes; --max-size raises the limit"
-            )
-        })?;
-        Ok(())
+impl DeviceNode {
+    fn new(kind: FileType, major: u32, minor: u32) -> Self {
+        Self { kind, device: makedev(major, minor) }
     }
 }
 
 /// Applies the layers of an image to a tree, the lowest first.
 #[derive(Debug)]
-pub struct Applier {
+pub struct Applier<'a> {
     pub(super) tree: Tree,
     owners: Owners,
-    allowance: Allowance,
-    /// Whether something has been there before this layer.
+    budget: &'a Budget,
+    /// Whether there are lower layers.
     has_lower: bool,
-    /// Whether that is under the tree, which is an overlay, not in it.
+    /// Whether the tree is an overlay of the lower layers. Else they have been applied to the same
+    /// tree.
     is_overlay: bool,
-    /// Lower files that overlayfs has copied for a hard link, by paths without links.
+    /// Lower files that overlayfs has copied for a hard link, by their resolved paths.
     copied: BTreeSet<Vec<u8>>,
-    /// What this layer has made, by paths without links; kept if there are lower layers to tell it
-    /// from.
+    /// What this layer has made, by resolved paths. It is only recorded if there are lower layers.
     pub(super) written: BTreeSet<Vec<u8>>,
 }
 
-impl Applier {
-    /// For the directory `tree`, which is empty or, when `has_lower`, an overlay of lower layers.
+impl<'a> Applier<'a> {
+    /// Applies to `tree`, which is empty, or an overlay of lower layers if `has_lower`.
     #[must_use]
-    pub fn new(tree: Tree, owners: Owners, has_lower: bool, allowance: Allowance) -> Self {
+    pub fn new(tree: Tree, owners: Owners, has_lower: bool, budget: &'a Budget) -> Self {
         let (copied, written) = (BTreeSet::new(), BTreeSet::new());
-        Self { tree, owners, allowance, has_lower, is_overlay: has_lower, copied, written }
-    }
-
-    /// What is left for other layers.
-    #[must_use]
-    pub fn allowance(&self) -> Allowance {
-        self.allowance
+        Self { tree, owners, budget, has_lower, is_overlay: has_lower, copied, written }
     }
 
     /// The tree, when all layers are applied.
@@ -118,33 +78,36 @@ impl Applier {
     /// Applies one layer, the next one up.
     ///
     /// # Errors
-    /// What cannot be read or made; the error names the entry. The tree is then of no use any more.
+    /// An entry cannot be read or made. The error names it. The tree is then incomplete.
     pub fn apply(&mut self, layer: impl BufRead) -> Result<()> {
-        let mut archive = Archive::new(layer);
+        let mut archive = TarStream::new(layer);
         while let Some(entry) = archive.next_entry()? {
-            self.allowance.entry()?;
+            self.budget.use_entry()?;
             self.entry(&entry, &mut archive)
                 .with_context(|| format!("entry {:?}", show(&entry.path)))?;
         }
-        self.tree.settle()?;
+        self.tree.apply_times()?;
         self.written.clear();
         self.has_lower = true;
         Ok(())
     }
 
-    fn entry(&mut self, entry: &Entry, archive: &mut Archive<impl BufRead>) -> Result<()> {
+    fn entry(&mut self, entry: &TarEntry, archive: &mut TarStream<impl BufRead>) -> Result<()> {
         let path = clean(&entry.path)?;
         if path.is_empty() {
-            ensure!(entry.kind == Kind::Directory, "the root can only be a directory");
+            ensure!(
+                entry.kind == TarEntryKind::Directory,
+                "the entry of the root is not a directory"
+            );
             let top = self.tree.top()?;
             return self.directory(&top, b".", entry, true);
         }
-        if whiteout::is_one(&path) {
+        if whiteout::is_whiteout(&path) {
             return self.whiteout(&path);
         }
         let (parent, name) = split(&path);
         let parent = self.tree.make_directory(parent)?;
-        self.tree.hold_times(&parent)?;
+        self.tree.record_times(&parent)?;
         self.make(&parent, name, entry, archive)?;
         if self.has_lower {
             self.written.insert(join(&parent.path, name));
@@ -154,13 +117,13 @@ impl Applier {
 
     fn make(
         &mut self,
-        parent: &Directory,
+        parent: &TreeDirectory,
         name: &[u8],
-        entry: &Entry,
-        archive: &mut Archive<impl BufRead>,
+        entry: &TarEntry,
+        archive: &mut TarStream<impl BufRead>,
     ) -> Result<()> {
         match &entry.kind {
-            Kind::File(size) => {
+            TarEntryKind::File(size) => {
                 let file = self.create(parent, name)?;
                 metadata::clear_acls(file.as_fd())?;
                 let mut end = 0;
@@ -171,14 +134,15 @@ impl Applier {
                 if end < *size {
                     file.set_len(*size).context("ftruncate()")?;
                 }
-                self.finish(Target::Open(file.as_fd()), entry)
+                self.finish(FileRef::Open(file.as_fd()), entry)
             }
-            Kind::Directory => {
-                let existed = self
-                    .place(parent, name, |parent| rustix::fs::mkdirat(parent, name, Mode::RWXU))?;
+            TarEntryKind::Directory => {
+                let existed = self.make_or_keep_directory(parent, name, |parent| {
+                    rustix::fs::mkdirat(parent, name, Mode::RWXU)
+                })?;
                 self.directory(parent, name, entry, existed)
             }
-            Kind::Symlink(target) => {
+            TarEntryKind::Symlink(target) => {
                 ensure!(
                     !target.is_empty() && !target.contains(&0),
                     "a symbolic link to {:?}",
@@ -188,25 +152,33 @@ impl Applier {
                     rustix::fs::symlinkat(target.as_slice(), parent, name)
                 })
                 .context("symlinkat()")?;
-                self.finish(Target::Name(parent.as_fd(), name), entry)
+                self.finish(FileRef::Name(parent.as_fd(), name), entry)
             }
-            Kind::HardLink(target) => self.link(parent, name, target),
-            Kind::Character(major, minor) => {
-                self.node(parent, name, entry, (FileType::CharacterDevice, makedev(*major, *minor)))
+            TarEntryKind::HardLink(target) => self.link(parent, name, target),
+            TarEntryKind::Character(major, minor) => self.node(
+                parent,
+                name,
+                entry,
+                DeviceNode::new(FileType::CharacterDevice, *major, *minor),
+            ),
+            TarEntryKind::Block(major, minor) => self.node(
+                parent,
+                name,
+                entry,
+                DeviceNode::new(FileType::BlockDevice, *major, *minor),
+            ),
+            TarEntryKind::Fifo => {
+                self.node(parent, name, entry, DeviceNode::new(FileType::Fifo, 0, 0))
             }
-            Kind::Block(major, minor) => {
-                self.node(parent, name, entry, (FileType::BlockDevice, makedev(*major, *minor)))
-            }
-            Kind::Fifo => self.node(parent, name, entry, (FileType::Fifo, 0)),
         }
     }
 
-    /// A directory's metadata. Its times come with the end of the layer.
+    /// Sets the metadata of a directory, except its times, which are set at the end of the layer.
     fn directory(
         &mut self,
-        parent: &Directory,
+        parent: &TreeDirectory,
         name: &[u8],
-        entry: &Entry,
+        entry: &TarEntry,
         existed: bool,
     ) -> Result<()> {
         let fd = remove::open(parent.as_fd(), name)?;
@@ -215,7 +187,7 @@ impl Applier {
         } else {
             metadata::clear_acls(fd.as_fd())?;
         }
-        metadata::apply(Target::Open(fd.as_fd()), entry, self.owners, false)?;
+        metadata::apply(FileRef::Open(fd.as_fd()), entry, self.owners, false)?;
         let path = if name == b"." { Vec::new() } else { join(&parent.path, name) };
         self.tree.set_times(path, metadata::timestamps(entry));
         Ok(())
@@ -223,28 +195,35 @@ impl Applier {
 
     fn node(
         &mut self,
-        parent: &Directory,
+        parent: &TreeDirectory,
         name: &[u8],
-        entry: &Entry,
-        (kind, device): (FileType, u64),
+        entry: &TarEntry,
+        node: DeviceNode,
     ) -> Result<()> {
-        if self.owners == Owners::Recorded && kind != FileType::Fifo {
+        if self.owners == Owners::Recorded && node.kind != FileType::Fifo {
             let placeholder = self.create(parent, name)?;
-            return self.finish(Target::Open(placeholder.as_fd()), entry);
+            return self.finish(FileRef::Open(placeholder.as_fd()), entry);
         }
         let mode = Mode::RUSR | Mode::WUSR;
-        self.replace(parent, name, |parent| rustix::fs::mknodat(parent, name, kind, mode, device))
-            .context("mknodat()")?;
-        self.finish(Target::Name(parent.as_fd(), name), entry)
+        self.replace(parent, name, |parent| {
+            rustix::fs::mknodat(parent, name, node.kind, mode, node.device)
+        })
+        .context("mknodat()")?;
+        self.finish(FileRef::Name(parent.as_fd(), name), entry)
     }
 
-    fn finish(&self, target: Target<'_>, entry: &Entry) -> Result<()> {
-        metadata::apply(target, entry, self.owners, matches!(entry.kind, Kind::Symlink(_)))?;
+    fn finish(&self, target: FileRef<'_>, entry: &TarEntry) -> Result<()> {
+        metadata::apply(
+            target,
+            entry,
+            self.owners,
+            matches!(entry.kind, TarEntryKind::Symlink(_)),
+        )?;
         metadata::set_times(target, entry)
     }
 
-    /// Another name for what is there; its metadata it has already.
-    fn link(&mut self, parent: &Directory, name: &[u8], target: &[u8]) -> Result<()> {
+    /// Makes a hard link. The metadata are those of the target.
+    fn link(&mut self, parent: &TreeDirectory, name: &[u8], target: &[u8]) -> Result<()> {
         let path = clean(target).with_context(|| format!("hard link to {:?}", show(target)))?;
         let (directory, source) = split(&path);
         let missing = || format!("hard link to {:?}, which is not there", show(target));
@@ -253,7 +232,7 @@ impl Applier {
             let found = rustix::fs::statat(&*directory, source, AtFlags::SYMLINK_NOFOLLOW);
             return found.map(drop).with_context(missing);
         }
-        // First of all, lest a bad link removes what it was to replace.
+        // Checked first, so that a bad link does not remove the file that it replaces.
         let stat = rustix::fs::statat(&*directory, source, AtFlags::SYMLINK_NOFOLLOW)
             .with_context(missing)?;
         self.charge_copy(join(&directory.path, source), &stat)?;
@@ -263,20 +242,20 @@ impl Applier {
         .with_context(|| format!("linkat({:?})", show(target)))
     }
 
-    /// A lower file gets its first new name: overlayfs copies it.
+    /// Counts the first hard link to a file of a lower layer: overlayfs copies the file for it.
     fn charge_copy(&mut self, path: Vec<u8>, stat: &Stat) -> Result<()> {
         let is_lower = self.is_overlay && !self.written.contains(&path);
         if is_lower
             && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
             && self.copied.insert(path)
         {
-            self.allowance.copy(stat.st_blocks.cast_unsigned().saturating_mul(512))?;
+            self.budget.use_copy(stat.st_blocks.cast_unsigned().saturating_mul(512))?;
         }
         Ok(())
     }
 
-    /// An empty regular file in the place of whatever was there.
-    fn create(&mut self, parent: &Directory, name: &[u8]) -> Result<File> {
+    /// Creates an empty regular file. What has the name is removed.
+    fn create(&mut self, parent: &TreeDirectory, name: &[u8]) -> Result<File> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut made = None;
@@ -288,12 +267,12 @@ impl Applier {
         made.map(File::from).context("no file was made")
     }
 
-    /// Makes something new; where a name is taken, the old thing is removed first.
+    /// Runs `make`. If the name exists, what has it is removed first.
     fn replace(
         &mut self,
-        parent: &Directory,
+        parent: &TreeDirectory,
         name: &[u8],
-        mut make: impl FnMut(&Directory) -> Result<(), Errno>,
+        mut make: impl FnMut(&TreeDirectory) -> Result<(), Errno>,
     ) -> Result<()> {
         match make(parent) {
             Err(Errno::EXIST) => {
@@ -304,12 +283,13 @@ impl Applier {
         }
     }
 
-    /// As [`Self::replace`], but a directory stays; gives whether there was one.
-    fn place(
+    /// Makes a directory, or keeps one that exists. Returns whether it existed. Anything else with
+    /// the name is removed.
+    fn make_or_keep_directory(
         &mut self,
-        parent: &Directory,
+        parent: &TreeDirectory,
         name: &[u8],
-        mut make: impl FnMut(&Directory) -> Result<(), Errno>,
+        mut make: impl FnMut(&TreeDirectory) -> Result<(), Errno>,
     ) -> Result<bool> {
         match make(parent) {
             Ok(()) => return Ok(false),

@@ -1,7 +1,7 @@
-//! Owners, modes, extended attributes and times of what has been made.
+//! Sets owners, modes, extended attributes and times.
 //!
-//! The order matters: a change of the owner takes away setuid bits and capabilities, a write takes
-//! away capabilities, an ACL changes with the mode, and everything changes the time.
+//! The order matters: chown(2) clears setuid bits and capabilities, write(2) clears capabilities,
+//! chmod(2) changes an ACL, and all of them change the times.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -10,66 +10,66 @@ use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::apply::Owners;
-use crate::archive::{Entry, Time, show};
+use crate::tar_stream::{TarEntry, Timestamp, show};
 
-/// Where an ordinary user records the owners that files cannot have (rootlesscontaine.rs).
+/// The attribute in which an ordinary user records owners (rootlesscontaine.rs).
 const ROOTLESS: &[u8] = b"user.rootlesscontainers";
-/// What the record says of an owner that is root.
+/// The recorded value for an owner that is root.
 const NOT_RECORDED: u32 = u32::MAX;
 
-/// What an entry's metadata are given to: an open file or directory, or a name for what cannot be
-/// opened.
+/// A file whose metadata are set: by a descriptor, or by its name if it cannot be opened.
 #[derive(Debug, Clone, Copy)]
-pub enum Target<'a> {
-    /// Of a regular file or directory.
+pub enum FileRef<'a> {
+    /// A regular file or directory.
     Open(BorrowedFd<'a>),
-    /// In a directory; a link is not followed.
+    /// A name in a directory. A symbolic link is not followed.
     Name(BorrowedFd<'a>, &'a [u8]),
 }
 
-/// Attributes that are the host's matter, or overlayfs's: a layer must not make a lower directory
-/// redirect.
-fn is_ours(name: &[u8]) -> bool {
+/// Attributes that a layer must not set: they belong to the host or to overlayfs, and could
+/// redirect a lower directory.
+fn is_forbidden(name: &[u8]) -> bool {
     matches!(name, b"security.selinux" | b"security.nfs4_acl" | b"system.nfs4_acl")
         || name.starts_with(b"trusted.overlay.")
         || name.starts_with(b"user.overlay.")
         || name == ROOTLESS
 }
 
-/// Gives `target` everything that `entry` says of it, but the times of a directory.
+/// Sets all metadata of `entry`, except times.
 ///
 /// # Errors
 /// The failed call's.
-pub fn apply(target: Target<'_>, entry: &Entry, owners: Owners, is_link: bool) -> Result<()> {
+pub fn apply(file: FileRef<'_>, entry: &TarEntry, owners: Owners, is_link: bool) -> Result<()> {
     let recorded = match owners {
         Owners::Set => {
-            target.chown(entry.uid, entry.gid)?;
+            file.chown(entry.uid, entry.gid)?;
             None
         }
-        // A link or a fifo cannot have attributes of users.
+        // Symbolic links and fifos cannot have `user.` attributes.
         Owners::Recorded => {
-            matches!(target, Target::Open(_)).then(|| record(entry.uid, entry.gid)).flatten()
+            matches!(file, FileRef::Open(_)).then(|| record(entry.uid, entry.gid)).flatten()
         }
     };
-    // Those of users ask for permission to write, those of the kernel may depend on the mode.
+    // `user.` attributes need write permission, so they come before the mode. Others may depend on
+    // the mode.
     let of_users = |name: &[u8]| name.starts_with(b"user.");
-    let xattrs = entry.xattrs.iter().filter(|(name, _)| !is_ours(name));
+    let xattrs = entry.xattrs.iter().filter(|(name, _)| !is_forbidden(name));
     for (name, value) in xattrs.clone().filter(|(name, _)| of_users(name)) {
-        target.set_xattr(name, value, owners)?;
+        file.set_xattr(name, value, owners)?;
     }
     if let Some(value) = recorded {
-        target.set_xattr(ROOTLESS, &value, owners)?;
+        file.set_xattr(ROOTLESS, &value, owners)?;
     }
     if !is_link {
-        target.chmod(entry.mode)?;
+        file.chmod(entry.mode)?;
     }
     for (name, value) in xattrs.filter(|(name, _)| !of_users(name)) {
-        target.set_xattr(name, value, owners)?;
+        file.set_xattr(name, value, owners)?;
     }
     Ok(())
 }
 
-/// Removes the attributes of a directory that a lower layer has made.
+/// Removes the attributes that a lower layer has given to a directory.
 ///
 /// # Errors
 /// The failed call's.
@@ -89,14 +89,14 @@ pub fn clear_xattrs(directory: BorrowedFd<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Removes the ACLs that something new has from its directory: what it shall have, its entry says.
+/// Removes the ACLs that a new file inherits from its directory.
 ///
 /// # Errors
 /// The failed call's.
 pub fn clear_acls(new: BorrowedFd<'_>) -> Result<()> {
     for name in [c"system.posix_acl_access", c"system.posix_acl_default"] {
         match rustix::fs::fremovexattr(new, name) {
-            // There are none, or the filesystem knows none.
+            // There are none, or the filesystem does not support them.
             Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
             Err(errno) => return Err(errno).with_context(|| format!("fremovexattr({name:?})")),
         }
@@ -104,31 +104,32 @@ pub fn clear_acls(new: BorrowedFd<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Gives `target` the times of an entry.
+/// Sets the times of an entry.
 ///
 /// # Errors
 /// utimensat(2)'s.
-pub fn set_times(target: Target<'_>, entry: &Entry) -> Result<()> {
+pub fn set_times(file: FileRef<'_>, entry: &TarEntry) -> Result<()> {
     let times = timestamps(entry);
-    match target {
-        Target::Open(fd) => rustix::fs::futimens(fd, &times),
-        Target::Name(parent, name) => {
+    match file {
+        FileRef::Open(fd) => rustix::fs::futimens(fd, &times),
+        FileRef::Name(parent, name) => {
             rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)
         }
     }
     .context("utimensat()")
 }
 
-/// An entry's times, that of the last access being that of the last change where it is not written.
-pub fn timestamps(entry: &Entry) -> Timestamps {
-    let timespec = |time: Time| Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
+/// The times of an entry. Without an access time, the modification time is used for both.
+pub fn timestamps(entry: &TarEntry) -> Timestamps {
+    let timespec =
+        |time: Timestamp| Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
     Timestamps {
         last_access: timespec(entry.atime.unwrap_or(entry.mtime)),
         last_modification: timespec(entry.mtime),
     }
 }
 
-impl Target<'_> {
+impl FileRef<'_> {
     fn chown(self, uid: u32, gid: u32) -> Result<()> {
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
         match self {
@@ -144,7 +145,7 @@ impl Target<'_> {
         let mode = Mode::from_raw_mode(mode);
         match self {
             Self::Open(fd) => rustix::fs::fchmod(fd, mode),
-            // The name is no link: we have just made it, and are alone.
+            // The name is not a link: we have just made it, and nobody else changes the tree.
             Self::Name(parent, name) => rustix::fs::chmodat(parent, name, mode, AtFlags::empty()),
         }
         .context("fchmodat()")
@@ -153,24 +154,29 @@ impl Target<'_> {
     fn set_xattr(self, name: &[u8], value: &[u8], owners: Owners) -> Result<()> {
         let set = match self {
             Self::Open(fd) => rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()),
-            Self::Name(parent, file) => {
-                // There is no setxattrat(2) before Linux 6.13.
-                let path =
-                    [format!("/proc/self/fd/{}/", parent.as_fd().as_raw_fd()).as_bytes(), file]
-                        .concat();
+            Self::Name(parent, name_in_it) => {
+                // setxattrat(2) needs Linux 6.13.
+                let path = [
+                    format!("/proc/self/fd/{}/", parent.as_fd().as_raw_fd()).as_bytes(),
+                    name_in_it,
+                ]
+                .concat();
                 rustix::fs::lsetxattr(path, name, value, XattrFlags::empty())
             }
         };
         match set {
-            // What only root may set is lost to an ordinary user, as owners are.
+            // An ordinary user may not set it. It is left out, as owners are.
             Err(Errno::PERM) if owners == Owners::Recorded => Ok(()),
             other => other.with_context(|| format!("setxattr({:?})", show(name))),
         }
     }
 }
 
-/// The record of an owner: a message with the fields `uid` and `gid` as varints
+/// The record of an owner: a protobuf message with the fields `uid` and `gid`
 /// (rootlesscontainers.proto); nothing for root.
+///
+/// Written by hand: two varints take 12 lines here; `prost` and its derive would be two more crates
+/// for them.
 fn record(uid: u32, gid: u32) -> Option<Vec<u8>> {
     if uid == 0 && gid == 0 {
         return None;
@@ -211,11 +217,11 @@ mod tests {
             "security.selinux",
             "user.rootlesscontainers",
         ] {
-            assert!(is_ours(name.as_bytes()), "{name}");
+            assert!(is_forbidden(name.as_bytes()), "{name}");
         }
         for name in ["security.capability", "user.overlay", "system.posix_acl_access", "trusted.x"]
         {
-            assert!(!is_ours(name.as_bytes()), "{name}");
+            assert!(!is_forbidden(name.as_bytes()), "{name}");
         }
     }
 }

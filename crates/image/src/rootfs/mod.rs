@@ -1,9 +1,9 @@
-//! A root filesystem, made of layers ([layer.md] of image-spec).
+//! Makes a root filesystem from layers ([layer.md] of image-spec).
 //!
-//! The tree is never named by a path of the host: [`tree`] holds a handle of its root, finds
-//! directories below it with openat2(2), and everything else happens to a name in such a directory.
-//! So no entry of a layer can leave the tree, whatever links earlier entries or layers have put
-//! there.
+//! Nothing in the tree is used by a path of the host. [`tree`] has a handle of the root and looks
+//! directories up below it with openat2(2). All other calls get such a directory and one name in
+//! it. So no entry of a layer can change anything outside of the tree, whatever links earlier
+//! entries or layers have made.
 //!
 //! [layer.md]: https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md
 
@@ -14,7 +14,7 @@ mod remove;
 pub mod tree;
 mod whiteout;
 
-pub use apply::{Allowance, Applier, Limits, Owners};
+pub use apply::{Applier, Owners};
 pub use metadata::clear_acls;
 pub use remove::remove;
 pub use tree::Tree;

@@ -1,12 +1,12 @@
-//! Names of entries, as they may be used.
+//! Normalizes the names of entries.
 
 use anyhow::{Result, ensure};
 
-/// The name of an entry without what means nothing: `/./usr//bin/` is `usr/bin`, and the root is
-/// empty.
+/// The normalized name of an entry: `/./usr//bin/` is `usr/bin`. The name of the root is empty.
 ///
 /// # Errors
-/// A `..`: no builder writes one, and readers do not agree on what it means behind a link. A NUL.
+/// The name contains `..`, which no builder writes and which readers resolve differently behind a
+/// link; or it contains NUL.
 pub fn clean(path: &[u8]) -> Result<Vec<u8>> {
     ensure!(!path.contains(&0), "the name contains a NUL");
     let mut clean = Vec::with_capacity(path.len());
@@ -23,7 +23,8 @@ pub fn clean(path: &[u8]) -> Result<Vec<u8>> {
     Ok(clean)
 }
 
-/// The directory and the last name of a clean path; the directory of a single name is empty.
+/// Splits a normalized path into the directory and the last name. The directory of a single name is
+/// empty.
 pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     path.iter()
         .rposition(|byte| *byte == b'/')

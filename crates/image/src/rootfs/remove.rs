@@ -1,4 +1,4 @@
-//! Removing what a layer replaces or deletes, however deep it is.
+//! Removes directory trees of any depth.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::archive::show;
+use crate::tar_stream::show;
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -14,8 +14,8 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
 
-/// Removes `name` from `parent`, whatever it is, with everything below it; gives whether it was a
-/// directory. It is no error if nothing is there.
+/// Removes `name` from `parent`, with everything below it. Returns whether it was a directory. If
+/// it does not exist, that is not an error.
 ///
 /// # Errors
 /// The failed call's.
@@ -27,8 +27,9 @@ pub fn remove(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
     }
 }
 
-/// Neither recursive nor with a descriptor for each level: a hostile tree may be deeper than either
-/// would allow. We come back up by "..", which is safe where nobody else moves directories.
+/// Not recursive, and without a descriptor for each level, since a tree of an untrusted image may
+/// be too deep for both. `..` leads back up, which is safe as long as nobody else moves
+/// directories.
 fn remove_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     let mut names = vec![name.to_vec()];
     let mut present = open(parent, name)?;
@@ -48,7 +49,7 @@ fn remove_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     }
 }
 
-/// Removes what is not a directory; gives the first directory that has something in it.
+/// Removes the files and the empty directories. Returns the first directory that is not empty.
 fn empty(directory: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
     for (name, kind) in entries(directory)? {
         if kind != FileType::Directory {
@@ -72,14 +73,14 @@ fn empty(directory: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
     Ok(None)
 }
 
-/// The names in a directory, and what they are as far as the filesystem says.
+/// The names in a directory, with their types if the filesystem tells them.
 ///
 /// # Errors
 /// getdents(2)'s.
 pub fn entries(directory: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, FileType)>> {
     let mut entries = Vec::new();
-    // A descriptor of its own: the position in a directory is a part of it, and ours may be a mere
-    // handle.
+    // Opened again, since the descriptor may be `O_PATH`, and since the position belongs to the
+    // open file.
     for entry in Dir::new(open(directory, b".")?).context("opening a directory")? {
         let entry = entry.context("getdents()")?;
         let name = entry.file_name().to_bytes();
@@ -90,7 +91,7 @@ pub fn entries(directory: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, FileType)>> {
     Ok(entries)
 }
 
-/// A directory itself, for reading.
+/// Opens a directory for reading.
 ///
 /// # Errors
 /// openat(2)'s.

@@ -1,4 +1,5 @@
-//! The tree by its handle: finding and making directories, and their times, which come last.
+//! The tree of a root filesystem, used by a handle: looks directories up and creates them, and sets
+//! their times at the end of a layer.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -15,53 +16,51 @@ use rustix::io::Errno;
 
 use super::name::{is_below, join, split};
 use super::remove;
-use crate::archive::show;
+use crate::tar_stream::show;
 
-/// How often a look-up is tried again when a rename elsewhere made the kernel give up (`EAGAIN`,
-/// openat2(2)).
+/// How many times a look-up is tried when renames elsewhere make the kernel return `EAGAIN`
+/// (openat2(2)).
 const TRIES: usize = 128;
 
-/// The handle of a directory, to use with the calls that end in "at".
+/// The flags for a handle of a directory.
 const HANDLE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Of directories that no entry describes.
+/// The mode of directories that no entry describes.
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
 
-/// How many links that lead nowhere are followed to make what they should lead to
-/// (path_resolution(7)).
+/// How many dangling symbolic links are followed to create their targets, as in path_resolution(7).
 const LINKS: usize = 40;
 
 /// A directory of the tree.
 #[derive(Debug)]
-pub struct Directory {
+pub struct TreeDirectory {
     fd: OwnedFd,
-    /// Its path from the root, without links in it; empty for the root.
+    /// Its resolved path from the root; empty for the root.
     pub path: Vec<u8>,
 }
 
-impl Directory {
-    /// The directory `fd`, which is at `path`.
+impl TreeDirectory {
+    /// The directory `fd` with its path.
     #[must_use]
     pub fn new(fd: OwnedFd, path: Vec<u8>) -> Self {
         Self { fd, path }
     }
 }
 
-impl AsFd for Directory {
+impl AsFd for TreeDirectory {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }
 
-/// The tree. Nobody else may change it meanwhile.
+/// A tree of files. No other process may change it meanwhile.
 #[derive(Debug)]
 pub struct Tree {
     root: OwnedFd,
-    /// The directory that was asked for last, by the path that was asked for: entries stand
-    /// together.
-    last: Option<(Vec<u8>, Rc<Directory>)>,
-    /// The times that directories shall have when all entries are there, by their paths without
-    /// links.
+    /// The directory of the last look-up, with the path that was looked up: entries are sorted by
+    /// directory.
+    last: Option<(Vec<u8>, Rc<TreeDirectory>)>,
+    /// The times that directories get at the end of the layer, by resolved paths.
     times: BTreeMap<Vec<u8>, Timestamps>,
 }
 
@@ -69,33 +68,33 @@ impl Tree {
     /// Opens the directory `path` of the host as a tree.
     ///
     /// # Errors
-    /// The call's error.
+    /// open(2)'s.
     pub fn open(path: &Path) -> Result<Self> {
         let root = rustix::fs::open(path, HANDLE, Mode::empty())
             .with_context(|| format!("open({path:?})"))?;
         Ok(Self::from_fd(root))
     }
 
-    /// Takes the handle of a directory, or of a mount that is nowhere.
+    /// Uses the descriptor of a directory or of a detached mount.
     #[must_use]
     pub fn from_fd(root: OwnedFd) -> Self {
         Self { root, last: None, times: BTreeMap::new() }
     }
 
-    /// The root itself.
+    /// A handle of the root.
     ///
     /// # Errors
     /// dup(2)'s.
-    pub fn top(&self) -> Result<Directory> {
-        Ok(Directory { fd: self.root.try_clone().context("dup()")?, path: Vec::new() })
+    pub fn top(&self) -> Result<TreeDirectory> {
+        Ok(TreeDirectory { fd: self.root.try_clone().context("dup()")?, path: Vec::new() })
     }
 
-    /// The directory that the clean `path` leads to, links followed inside the tree; nothing where
-    /// it is missing, or something else.
+    /// The directory of a normalized path. Links are followed inside the tree. Nothing if it does
+    /// not exist or is not a directory.
     ///
     /// # Errors
     /// openat2(2)'s.
-    pub fn directory(&mut self, path: &[u8]) -> Result<Option<Rc<Directory>>> {
+    pub fn directory(&mut self, path: &[u8]) -> Result<Option<Rc<TreeDirectory>>> {
         if let Some((asked, directory)) = &self.last
             && asked == path
         {
@@ -108,19 +107,18 @@ impl Tree {
         Ok(found)
     }
 
-    /// As [`Self::directory`], and makes it where it is missing; so is what a link that leads
-    /// nowhere should lead to.
+    /// As [`Self::directory`], but creates missing directories, and the targets of dangling links.
     ///
     /// # Errors
-    /// The failed call's; something else is in the way.
-    pub fn make_directory(&mut self, path: &[u8]) -> Result<Rc<Directory>> {
+    /// The failed call's; a file that is not a directory has the name.
+    pub fn make_directory(&mut self, path: &[u8]) -> Result<Rc<TreeDirectory>> {
         match self.directory(path)? {
             Some(directory) => Ok(directory),
             None => self.make(path, LINKS),
         }
     }
 
-    fn make(&mut self, path: &[u8], links: usize) -> Result<Rc<Directory>> {
+    fn make(&mut self, path: &[u8], links: usize) -> Result<Rc<TreeDirectory>> {
         if let Some(directory) = self.directory(path)? {
             return Ok(directory);
         }
@@ -129,7 +127,7 @@ impl Tree {
             bail!("{:?}: too many symbolic links", show(path));
         }
         let parent = self.make(parent, links)?;
-        self.hold_times(&parent)?;
+        self.record_times(&parent)?;
         match rustix::fs::mkdirat(&parent, name, DIRECTORY_MODE) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).with_context(|| format!("mkdirat({:?})", show(path))),
@@ -138,7 +136,7 @@ impl Tree {
             return Ok(directory);
         }
         let target = match rustix::fs::readlinkat(&parent, name, Vec::new()) {
-            Err(Errno::INVAL) => bail!("{:?} is in the way, it is not a directory", show(path)),
+            Err(Errno::INVAL) => bail!("{:?} exists and is not a directory", show(path)),
             other => other.with_context(|| format!("readlinkat({:?})", show(path)))?,
         };
         let target = target.as_bytes();
@@ -148,16 +146,16 @@ impl Tree {
     }
 
     /// Looks a directory up.
-    fn find(&self, path: &[u8]) -> Result<Option<Directory>> {
+    fn find(&self, path: &[u8]) -> Result<Option<TreeDirectory>> {
         let asked = if path.is_empty() { b"." } else { path };
         let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let plain = self.look_up(asked, HANDLE, inside | ResolveFlags::NO_SYMLINKS);
-        // A "." or ".." is in targets of links only.
-        let straight =
+        // Only targets of links contain "." or "..".
+        let is_plain =
             !path.split(|byte| *byte == b'/').any(|part| matches!(part, b"." | b".." | b""));
         let fd = match plain {
-            Ok(fd) if straight || path.is_empty() => {
-                return Ok(Some(Directory { fd, path: path.to_vec() }));
+            Ok(fd) if is_plain || path.is_empty() => {
+                return Ok(Some(TreeDirectory { fd, path: path.to_vec() }));
             }
             Ok(_) | Err(Errno::LOOP) => self.look_up(asked, HANDLE, inside),
             other => other,
@@ -165,7 +163,7 @@ impl Tree {
         match fd {
             Ok(fd) => {
                 let path = self.path_of(fd.as_fd())?;
-                Ok(Some(Directory { fd, path }))
+                Ok(Some(TreeDirectory { fd, path }))
             }
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(errno).with_context(|| format!("openat2({:?})", show(path))),
@@ -189,7 +187,7 @@ impl Tree {
         Err(last)
     }
 
-    /// The path of a directory in the tree, as the kernel knows it.
+    /// The path of a directory in the tree, from /proc/self/fd.
     fn path_of(&self, directory: BorrowedFd<'_>) -> Result<Vec<u8>> {
         let root = kernel_path(self.root.as_fd())?;
         let path = kernel_path(directory)?;
@@ -201,13 +199,14 @@ impl Tree {
         below.map(<[u8]>::to_vec).with_context(|| format!("{:?} is not in the tree", show(&path)))
     }
 
-    /// Opens the regular file that `path` leads to, links followed inside the tree, for reading;
-    /// nothing where there is none.
+    /// Opens a regular file for reading. Links are followed inside the tree. Nothing if it does not
+    /// exist.
     ///
     /// # Errors
     /// openat2(2)'s; not a regular file.
     pub fn read(&self, path: &str) -> Result<Option<File>> {
-        // By a handle first: only to open a device may do something to the host.
+        // The type is checked on an `O_PATH` handle, since opening a device can have effects on the
+        // host.
         let Some(handle) = self.handle(path)? else { return Ok(None) };
         if !handle.metadata().with_context(|| format!("fstat({path:?})"))?.is_file() {
             bail!("{path:?} is not a regular file");
@@ -215,8 +214,8 @@ impl Tree {
         File::open(own_link(handle.as_fd())).map(Some).with_context(|| format!("open({path:?})"))
     }
 
-    /// User and group of what `path` leads to, links followed inside the tree; nothing where there
-    /// is nothing.
+    /// The user and the group of a file. Links are followed inside the tree. Nothing if it does not
+    /// exist.
     ///
     /// # Errors
     /// openat2(2)'s.
@@ -235,11 +234,11 @@ impl Tree {
         }
     }
 
-    /// Removes `name` from `parent`, whatever it is, with everything below it.
+    /// Removes `name` from `parent`, with everything below it.
     ///
     /// # Errors
     /// The failed call's.
-    pub fn remove(&mut self, parent: &Directory, name: &[u8]) -> Result<()> {
+    pub fn remove(&mut self, parent: &TreeDirectory, name: &[u8]) -> Result<()> {
         if remove(parent.as_fd(), name)? {
             let path = join(&parent.path, name);
             self.times.remove(&path);
@@ -253,17 +252,18 @@ impl Tree {
                 self.times.remove(other);
             }
         }
-        // It may have been a part of its path, as a directory or as a link.
+        // The cached directory may have been removed, or its path may have led through a link that
+        // was removed.
         self.last = None;
         Ok(())
     }
 
-    /// Remembers the times that a directory has now, unless an entry has said what they shall be:
-    /// that something in it changes is no change of its own.
+    /// Records the current times of a directory, so that changes in it do not change them. Times
+    /// that an entry has set are kept.
     ///
     /// # Errors
     /// statx(2)'s.
-    pub fn hold_times(&mut self, directory: &Directory) -> Result<()> {
+    pub fn record_times(&mut self, directory: &TreeDirectory) -> Result<()> {
         if self.times.contains_key(&directory.path) {
             return Ok(());
         }
@@ -278,16 +278,16 @@ impl Tree {
         Ok(())
     }
 
-    /// Says what times a directory shall have at the end.
+    /// Records the times that a directory gets at the end.
     pub fn set_times(&mut self, path: Vec<u8>, times: Timestamps) {
         self.times.insert(path, times);
     }
 
-    /// Gives all directories their times; the end of a layer.
+    /// Sets the recorded times of all directories, at the end of a layer.
     ///
     /// # Errors
     /// The failed call's.
-    pub fn settle(&mut self) -> Result<()> {
+    pub fn apply_times(&mut self) -> Result<()> {
         self.last = None;
         let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         for (path, times) in std::mem::take(&mut self.times) {
@@ -301,7 +301,7 @@ impl Tree {
     }
 }
 
-/// Without slashes at the beginning.
+/// Removes leading slashes.
 fn trim(mut path: &[u8]) -> &[u8] {
     while let Some(rest) = path.strip_prefix(b"/") {
         path = rest;
@@ -327,7 +327,7 @@ mod tests {
 
     use super::*;
 
-    /// The kernel gives up on a ".." when anything is renamed meanwhile, anywhere.
+    /// openat2(2) returns `EAGAIN` for ".." when anything is renamed meanwhile, anywhere.
     #[test]
     fn renames_elsewhere() {
         let (dir, over) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));

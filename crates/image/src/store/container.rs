@@ -1,5 +1,4 @@
-//! A container on the store's layers: a bundle whose root is an overlay that only we and the
-//! runtime can see.
+//! The container of `run`: a bundle whose root filesystem is an overlay of layers of the store.
 
 use std::fs::{DirBuilder, File};
 use std::io::Write;
@@ -22,31 +21,34 @@ use super::{Store, lock};
 use crate::bundle::remove_tree;
 use crate::rootfs::{Tree, clear_acls};
 
-/// A container's directory. Dropped, it is removed, with all that the container has written.
+/// The directory of a container. When it is dropped, the directory is removed.
 #[derive(Debug)]
-pub struct Container {
+pub struct StoredContainer {
     path: PathBuf,
     lock: File,
     mounted: bool,
     swept: bool,
 }
 
-/// The file in a container's directory that names its layers, and is locked as long as its `run`
+/// The file in the directory of a container that lists its layers. It is locked as long as `run`
 /// lives.
 pub(super) const LAYERS: &str = "layers";
 
-/// How the names of directories begin that were containers'.
+/// The prefix of directories that were those of containers.
 const GONE: &str = ".gone-";
 
 impl Store {
-    /// Takes the name `id` and makes a directory for it that keeps gc from the layers.
+    /// Creates the directory of the container `id`. As long as it exists, gc keeps the layers.
     ///
     /// # Errors
-    /// The name is no name for a directory, or taken.
-    pub fn reserve(&self, id: &str, layers: &[Digest]) -> Result<Container> {
+    /// The name is not allowed, or exists.
+    pub fn reserve(&self, id: &str, layers: &[Digest]) -> Result<StoredContainer> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-' | '.');
         if id.is_empty() || id == "." || id == ".." || !id.chars().all(allowed) {
-            bail!("{id:?} is no name for a container: letters, digits, '_', '+', '-' and '.' are");
+            bail!(
+                "{id:?} cannot be the name of a container: use letters, digits, '_', '+', '-' \
+                 and '.'"
+            );
         }
         let path = self.root.join("containers").join(id);
         match DirBuilder::new().mode(0o700).create(&path) {
@@ -67,7 +69,7 @@ impl Store {
             Ok(lock)
         };
         match made() {
-            Ok(lock) => Ok(Container { path, lock, mounted: false, swept: false }),
+            Ok(lock) => Ok(StoredContainer { path, lock, mounted: false, swept: false }),
             Err(error) => {
                 let _ = remove_tree(&path);
                 Err(error)
@@ -76,21 +78,21 @@ impl Store {
     }
 }
 
-impl Container {
+impl StoredContainer {
     /// The bundle.
     #[must_use]
     pub fn bundle(&self) -> &Path {
         &self.path
     }
 
-    /// Mounts the overlay of `lower` and a directory of the container's own; gives the root's tree.
-    /// The mount is in our mount namespace, which must not be the host's, so it goes when we and
-    /// the runtime are gone, whatever ends us.
+    /// Mounts the overlay of `lower` and of a directory of the container. The mount is in our mount
+    /// namespace, which must not be the host's. So it is gone when we and the runtime have ended,
+    /// whatever the reason is.
     ///
     /// # Errors
     /// The failed call's.
     pub fn mount(&mut self, lower: &[PathBuf], rootless: bool) -> Result<Tree> {
-        // Mounts of the host come in, ours do not get out.
+        // Mounts of the host propagate to us, ours do not propagate to the host.
         mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
             .context("mount(\"/\", MS_SLAVE | MS_REC)")?;
         let (upper, work, rootfs) =
@@ -107,7 +109,7 @@ impl Container {
         Ok(Tree::from_fd(mount))
     }
 
-    /// Lets programs that we start hold the lock too: should we be killed, the container is still
+    /// Lets the programs that we start inherit the lock: if we are killed, the container is still
     /// in use.
     ///
     /// # Errors
@@ -117,10 +119,9 @@ impl Container {
     }
 }
 
-impl Container {
-    /// Takes the container's name from its directory, and leaves the directory to a process that
-    /// nobody waits for: what it takes to remove depends on what the container has written, and on
-    /// how fast the disk forgets it.
+impl StoredContainer {
+    /// Renames the directory and starts a process that removes it, for which nobody waits. How long
+    /// that takes depends on what the container has written, and on the disk.
     pub fn sweep_later(mut self, store: &Store) {
         let Some(id) = self.path.file_name().and_then(|id| id.to_str()) else { return };
         let name = format!("{GONE}{id}.{}", std::process::id());
@@ -128,7 +129,7 @@ impl Container {
         if std::fs::rename(&self.path, &gone).is_err() {
             return;
         }
-        // Should there be no such process, it is removed now.
+        // If the process cannot be started, `drop` removes this directory.
         self.path = gone;
         let mut sweeper = Command::new("/proc/self/exe");
         sweeper.arg("store").arg("--store").arg(&store.root).arg("sweep").arg(&name);
@@ -139,12 +140,12 @@ impl Container {
             .current_dir("/")
             .process_group(0);
         self.swept = sweeper.spawn().is_ok();
-        // So is the mount: unmounting waits for all CPUs, and its namespace lives as long as the
-        // sweeper.
+        // Nor is it unmounted here: that waits for all CPUs. The mount namespace ends with the
+        // process.
         self.mounted &= !self.swept;
     }
 
-    /// Leaves all to gc: the runtime was killed, and the container lives without it.
+    /// Keeps the directory for gc: the runtime was killed, and the container still runs.
     pub fn abandon(mut self) {
         (self.mounted, self.swept) = (false, true);
     }
@@ -157,26 +158,30 @@ impl Container {
 }
 
 impl Store {
-    /// Removes what [`Container::sweep_later`] has left. Should it be killed, gc does.
+    /// Removes a directory that [`StoredContainer::sweep_later`] has renamed. If this process is
+    /// killed, gc removes it.
     ///
     /// # Errors
-    /// It is not such a thing, or cannot be removed.
+    /// The directory has another name, or cannot be removed.
     pub fn sweep(&self, name: &str) -> Result<()> {
-        ensure!(name.starts_with(GONE) && !name.contains('/'), "{name:?} is nothing to be swept");
-        // gc waits for us, and we for it.
-        let _guard = self.adding()?;
+        ensure!(
+            name.starts_with(GONE) && !name.contains('/'),
+            "{name:?} is not the name of a removed container"
+        );
+        // gc must not remove it at the same time.
+        let _guard = self.lock_shared()?;
         let path = self.root.join(name);
-        // It is still mounted where we are.
+        // The overlay is still mounted in our mount namespace.
         let _ = unmount(path.join("rootfs"), UnmountFlags::DETACH);
         remove_tree(&path)
     }
 }
 
-impl Drop for Container {
+impl Drop for StoredContainer {
     fn drop(&mut self) {
         self.unmount();
         if !self.swept {
-            // What cannot be removed now, gc finds.
+            // gc removes it if this fails.
             let _ = remove_tree(&self.path);
         }
     }

@@ -1,5 +1,5 @@
-//! Removing what nobody needs: what killed runs have left, layers and blobs of no image, and on
-//! demand all images that no container is using.
+//! Garbage collection: removes what killed runs have left, layers and blobs that no image has, and
+//! on request all images that no container uses.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -12,37 +12,37 @@ use serde_json::Value;
 
 use super::Store;
 use super::container::LAYERS;
-use super::record::Record;
+use super::record::ImageRecord;
 use crate::bundle::remove_tree;
 use crate::layout::Layout;
-use crate::runtime::Runtime;
+use crate::runtime::OciRuntime;
 
 /// What was removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Removed {
+pub struct GcSummary {
     /// Containers that were not running.
     pub containers: usize,
-    /// References.
+    /// Records of images.
     pub images: usize,
     /// Layers.
     pub layers: usize,
     /// Blobs of fetched images.
     pub blobs: usize,
-    /// The bytes of both, those of layers as in their archives.
+    /// The bytes of layers (of their tar archives) and of blobs.
     pub bytes: u64,
 }
 
 impl Store {
-    /// Removes what nobody needs. With `all`, an image is only needed by containers that run.
+    /// Removes what is not needed. With `all`, images are needed only by running containers.
     ///
     /// # Errors
-    /// Something cannot be looked at or removed.
-    pub fn collect(&self, runtime: &Runtime, all: bool) -> Result<Removed> {
-        let _guard = self.collecting()?;
-        let mut removed = Removed::default();
+    /// Something cannot be examined or removed.
+    pub fn collect(&self, runtime: &OciRuntime, all: bool) -> Result<GcSummary> {
+        let _guard = self.lock_exclusive()?;
+        let mut removed = GcSummary::default();
         let mut needed = self.collect_containers(runtime, &mut removed)?;
         let mut kept = Vec::new();
-        self.forget_nonsense()?;
+        self.remove_malformed()?;
         for (record, _) in self.records()? {
             if all && !record.layers.last().is_some_and(|top| needed.contains(top.digest())) {
                 self.forget(&record)?;
@@ -63,11 +63,11 @@ impl Store {
         Ok(removed)
     }
 
-    /// Gives the layers that running containers stand on.
+    /// Removes containers that do not run. Returns the layers of the others.
     fn collect_containers(
         &self,
-        runtime: &Runtime,
-        removed: &mut Removed,
+        runtime: &OciRuntime,
+        removed: &mut GcSummary,
     ) -> Result<BTreeSet<String>> {
         let mut needed = BTreeSet::new();
         let directory = self.root.join("containers");
@@ -87,10 +87,10 @@ impl Store {
         Ok(needed)
     }
 
-    fn collect_layers(&self, needed: &BTreeSet<String>, removed: &mut Removed) -> Result<()> {
+    fn collect_layers(&self, needed: &BTreeSet<String>, removed: &mut GcSummary) -> Result<()> {
         let directory = self.root.join("layers");
         for name in entries(&directory)? {
-            // What is being made belongs to nobody while we have the lock; nor do locks.
+            // Temporary directories and lock files are removed too: we have the exclusive lock.
             if needed.contains(&name) {
                 continue;
             }
@@ -104,11 +104,11 @@ impl Store {
         Ok(())
     }
 
-    fn collect_blobs(&self, kept: &[Record], removed: &mut Removed) -> Result<()> {
+    fn collect_blobs(&self, kept: &[ImageRecord], removed: &mut GcSummary) -> Result<()> {
         let Ok(layout) = Layout::open(&self.layout()) else { return Ok(()) };
         let mut needed = BTreeSet::new();
         for record in kept {
-            // An image of a layout elsewhere has no manifest here.
+            // An image that was run from another layout has no manifest here.
             if let Ok(manifest) = layout.read_manifest(&record.manifest) {
                 let blobs = manifest.layers().iter().chain([manifest.config(), &record.manifest]);
                 needed.extend(blobs.map(|blob| blob.digest().digest().to_owned()));
@@ -129,7 +129,7 @@ impl Store {
     }
 }
 
-/// The names in a directory, which may be missing.
+/// The names in a directory; none if it does not exist.
 fn entries(directory: &Path) -> Result<Vec<String>> {
     match fs::read_dir(directory) {
         Ok(entries) => {
@@ -140,7 +140,7 @@ fn entries(directory: &Path) -> Result<Vec<String>> {
     }
 }
 
-/// Whether a `run` or its runtime lives.
+/// Whether `run` of the container, or its runtime, is alive.
 fn is_locked(path: &Path) -> Result<bool> {
     let Ok(file) = File::open(path) else { return Ok(false) };
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -150,22 +150,22 @@ fn is_locked(path: &Path) -> Result<bool> {
     }
 }
 
-/// Whether the container lives though its `run` does not. One that does not is deleted.
+/// Whether the container runs, though its `run` does not. A stopped container is deleted.
 ///
 /// # Errors
-/// The runtime cannot be run, or does not say.
-pub fn is_running(runtime: &Runtime, id: &str) -> Result<bool> {
+/// The runtime cannot be run, or fails.
+pub fn is_running(runtime: &OciRuntime, id: &str) -> Result<bool> {
     let failed = || format!("running {}", runtime.show());
     let state =
         runtime.command().args(["state", id]).stdin(Stdio::null()).output().with_context(failed)?;
     if !state.status.success() {
-        let said = String::from_utf8_lossy(&state.stderr);
-        // Any other failure says nothing about the container.
+        let message = String::from_utf8_lossy(&state.stderr);
+        // Any other error says nothing about the container.
         ensure!(
-            said.contains("does not exist"),
+            message.contains("does not exist"),
             "{} state {id} failed: {}",
             runtime.show(),
-            said.trim()
+            message.trim()
         );
         return Ok(false);
     }

@@ -1,5 +1,4 @@
-//! Layers on top of each other: overlayfs, mounted by the new mount API and at first nowhere
-//! (Documentation/filesystems/overlayfs.rst).
+//! Mounts overlayfs with fsopen(2), detached at first (Documentation/filesystems/overlayfs.rst).
 
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
@@ -15,26 +14,26 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen,
 };
 
-/// The longest value that fsconfig(2) takes, in bytes.
+/// The longest value that fsconfig(2) accepts, in bytes.
 const LONGEST_VALUE: usize = 255;
 
-/// What is put together.
+/// An overlay.
 #[derive(Debug)]
 pub struct Overlay<'a> {
     /// The lower directories, the lowest first.
     pub lower: &'a [PathBuf],
-    /// Where changes go, and what overlayfs needs beside it.
+    /// The upper directory, which gets the changes.
     pub upper: &'a Path,
-    /// Of overlayfs's own.
+    /// The work directory that overlayfs needs.
     pub work: &'a Path,
-    /// Whether nobody needs the changes when the machine fails.
+    /// Whether the changes may be lost when the machine crashes.
     pub volatile: bool,
     /// Whether an ordinary user mounts it.
     pub rootless: bool,
 }
 
 impl Overlay<'_> {
-    /// Makes the upper and work directories and mounts.
+    /// Creates the upper and the work directory, and mounts.
     ///
     /// # Errors
     /// The failed call's.
@@ -46,7 +45,7 @@ impl Overlay<'_> {
         copy_root(top, self.upper)?;
         let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).context("fsopen(overlay)")?;
         let fs = fs.as_fd();
-        // Lives until the mount is made: a lower directory may be named by its descriptor.
+        // Kept until the mount is made, since a lower directory may be named by its descriptor.
         let open = self.set_lower(fs)?;
         let work = self.work;
         for (key, path) in [("upperdir", self.upper), ("workdir", work)] {
@@ -65,13 +64,13 @@ impl Overlay<'_> {
             .context("fsmount(overlay)")
     }
 
-    /// Names the lower directories, the highest first: one by one, or before Linux 6.5 all in one
+    /// Sets the lower directories, the highest first: one by one, or before Linux 6.5 all in one
     /// value.
     fn set_lower(&self, fs: std::os::fd::BorrowedFd<'_>) -> Result<Vec<File>> {
         for (at, path) in self.lower.iter().rev().enumerate() {
             match fsconfig_set_string(fs, "lowerdir+", path) {
                 Ok(()) => {}
-                Err(Errno::INVAL) if at == 0 => return self.set_lower_at_once(fs),
+                Err(Errno::INVAL) if at == 0 => return self.set_lower_in_one_value(fs),
                 Err(errno) => {
                     return Err(errno)
                         .with_context(|| format!("overlayfs: lowerdir+={}", path.display()));
@@ -81,7 +80,7 @@ impl Overlay<'_> {
         Ok(Vec::new())
     }
 
-    fn set_lower_at_once(&self, fs: std::os::fd::BorrowedFd<'_>) -> Result<Vec<File>> {
+    fn set_lower_in_one_value(&self, fs: std::os::fd::BorrowedFd<'_>) -> Result<Vec<File>> {
         let mut open = Vec::new();
         let mut value = OsString::new();
         for path in self.lower.iter().rev() {
@@ -103,8 +102,8 @@ impl Overlay<'_> {
     }
 }
 
-/// Makes an upper directory look as the one that it covers: the root of an overlay is the upper
-/// one's.
+/// Copies the metadata of a lower directory to the upper one: the root of an overlay has those of
+/// the upper directory.
 fn copy_root(from: &Path, to: &Path) -> Result<()> {
     let copy = || -> Result<()> {
         let (from, to) = (File::open(from)?, File::open(to)?);

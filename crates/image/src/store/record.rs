@@ -1,4 +1,4 @@
-//! What references lead to, as far as the store has seen them.
+//! The images that references have led to.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,15 +12,15 @@ use super::{Store, replace};
 use crate::digest;
 use crate::image::Image;
 
-/// An image of the store.
+/// The record of an image of the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Record {
-    /// As it was asked for.
+pub struct ImageRecord {
+    /// The reference of the command line.
     pub reference: String,
-    /// For which platform.
+    /// The platform that was wanted.
     pub platform: String,
-    /// The fingerprint of the archive that it was in.
+    /// The fingerprint of the archive, if the image is from one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive: Option<String>,
     /// The digest of its configuration.
@@ -31,14 +31,14 @@ pub struct Record {
     pub layers: Vec<Digest>,
 }
 
-/// A record, and the time it was used last.
-pub type Used = (Record, SystemTime);
+/// A record, with the time of its last use.
+pub type Used = (ImageRecord, SystemTime);
 
-impl Record {
-    /// What `reference` has led to.
+impl ImageRecord {
+    /// A record of an image.
     ///
     /// # Errors
-    /// See [`Image::chain_ids`].
+    /// Those of [`Image::chain_ids`].
     pub fn new(reference: &str, platform: &str, image: &Image) -> Result<Self> {
         Ok(Self {
             reference: reference.to_owned(),
@@ -57,12 +57,11 @@ impl Store {
         Ok(self.root.join("images").join(format!("{}.json", key.digest())))
     }
 
-    /// What a reference led to the last time; nothing if it was never asked for, or the record
-    /// makes no sense.
+    /// The record of a reference; nothing if there is none, or if it is malformed.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn recall(&self, reference: &str, platform: &str) -> Result<Option<Record>> {
+    pub fn recall(&self, reference: &str, platform: &str) -> Result<Option<ImageRecord>> {
         let path = self.record_path(reference, platform)?;
         match fs::read(&path) {
             Ok(text) => Ok(serde_json::from_slice(&text).ok()),
@@ -71,11 +70,11 @@ impl Store {
         }
     }
 
-    /// Remembers a record, and that it was used now.
+    /// Writes a record, and sets the time of its last use.
     ///
     /// # Errors
     /// Those of writing.
-    pub fn remember(&self, record: &Record) -> Result<()> {
+    pub fn remember(&self, record: &ImageRecord) -> Result<()> {
         let path = self.record_path(&record.reference, &record.platform)?;
         if self.recall(&record.reference, &record.platform)?.as_ref() == Some(record) {
             let file = fs::File::options().write(true).open(&path);
@@ -85,36 +84,36 @@ impl Store {
         replace(&path, &serde_json::to_vec(record)?)
     }
 
-    /// Forgets a record.
+    /// Removes a record.
     ///
     /// # Errors
     /// unlink(2)'s.
-    pub fn forget(&self, record: &Record) -> Result<()> {
+    pub fn forget(&self, record: &ImageRecord) -> Result<()> {
         let path = self.record_path(&record.reference, &record.platform)?;
         fs::remove_file(&path).with_context(|| path.display().to_string())
     }
 
-    /// All records, the one used last first.
+    /// All records, the last used one first.
     ///
     /// # Errors
     /// A file cannot be read.
     pub fn records(&self) -> Result<Vec<Used>> {
-        self.sort_out().map(|(records, _)| records)
+        self.read_records().map(|(records, _)| records)
     }
 
-    /// Removes records that make no sense. Nobody may be adding.
+    /// Removes malformed records. The caller has the exclusive lock.
     ///
     /// # Errors
     /// unlink(2)'s.
-    pub(super) fn forget_nonsense(&self) -> Result<()> {
-        for path in self.sort_out()?.1 {
+    pub(super) fn remove_malformed(&self) -> Result<()> {
+        for path in self.read_records()?.1 {
             fs::remove_file(&path).with_context(|| path.display().to_string())?;
         }
         Ok(())
     }
 
-    /// All records, and the files that are none.
-    fn sort_out(&self) -> Result<(Vec<Used>, Vec<PathBuf>)> {
+    /// All records, and the paths of malformed ones.
+    fn read_records(&self) -> Result<(Vec<Used>, Vec<PathBuf>)> {
         let (mut records, mut others) = (Vec::new(), Vec::new());
         let directory = self.root.join("images");
         for entry in fs::read_dir(&directory).with_context(|| directory.display().to_string())? {
@@ -134,9 +133,9 @@ impl Store {
         Ok((records, others))
     }
 
-    /// The bytes of an image's layers, uncompressed; those that are not there count nothing.
+    /// The uncompressed bytes of the layers of an image that are in the store.
     #[must_use]
-    pub fn size(&self, record: &Record) -> u64 {
+    pub fn size(&self, record: &ImageRecord) -> u64 {
         let of =
             |id: &Digest| fs::read_to_string(self.layer(id).join("size")).ok()?.parse::<u64>().ok();
         record.layers.iter().filter_map(of).sum()

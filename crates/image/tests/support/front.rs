@@ -1,5 +1,5 @@
-//! A small HTTP server that stands before a registry, or alone: it hands requests on, answers in
-//! the registry's place, or does to the answers what bad lines do. It also is a proxy.
+//! A small HTTP server in front of a registry, or alone. It forwards requests, answers itself, or
+//! breaks answers as bad connections do. It is also a proxy.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -8,17 +8,16 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// What somebody has asked for.
+/// A request.
 #[derive(Clone)]
 pub struct Request {
     pub method: String,
-    /// With what follows the question mark; what a proxy is asked for is a whole address, or a host
-    /// and a port.
+    /// The path and the query; for a proxy a whole URL, or host and port.
     pub target: String,
-    /// The names in small letters.
+    /// The names are in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// How many there were before.
+    /// How many requests there were before.
     pub number: usize,
 }
 
@@ -37,32 +36,32 @@ impl Request {
     }
 }
 
-/// Without its body, which may be a layer.
+/// Without the body, which may be a layer.
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {:?} {} B", self.line(), self.headers, self.body.len())
     }
 }
 
-/// What to do about a request.
+/// What the server does with a request.
 #[derive(Debug, Clone)]
 pub enum Deed {
-    /// Hand it on, and the answer back.
+    /// Forward the request, and the answer back.
     Pass,
     /// Answer: status, headers, body.
     Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
-    /// Hand it on; of the answer's body this many bytes come back, then the line breaks.
+    /// Forward the request. Of the body of the answer this many bytes come back, then the
+    /// connection is closed.
     Cut(usize),
-    /// Hand it on; of the answer's body this many bytes come back, then nothing, for as long as
-    /// somebody waits.
+    /// Forward the request. Of the body of the answer this many bytes come back, then nothing.
     Stall(usize),
-    /// Break the line at once.
+    /// Close the connection at once.
     Hang,
-    /// Never say anything.
+    /// Never answer.
     Mute,
 }
 
-/// `deed` for the first `times` of those requests that `which` says yes to.
+/// `deed` for the first `times` requests that match `which`.
 pub fn the_first(
     times: usize,
     which: impl Fn(&Request) -> bool + Send + Sync + 'static,
@@ -79,7 +78,7 @@ pub fn status(code: u16) -> Deed {
     Deed::Answer(code, Vec::new(), Vec::new())
 }
 
-/// The server. It ends with the value.
+/// The server. It ends when the value is dropped.
 #[derive(Debug)]
 pub struct Front {
     port: u16,
@@ -88,7 +87,7 @@ pub struct Front {
 }
 
 impl Front {
-    /// Before `upstream`, a host and a port.
+    /// In front of `upstream`, a host and a port.
     pub fn before(
         upstream: &str,
         decide: impl Fn(&Request) -> Deed + Send + Sync + 'static,
@@ -96,7 +95,7 @@ impl Front {
         Self::start(Some(upstream.to_owned()), decide)
     }
 
-    /// Alone. What is passed on goes to whom it names, as with a proxy.
+    /// Alone. Forwarded requests go to the server that they name, as with a proxy.
     pub fn alone(decide: impl Fn(&Request) -> Deed + Send + Sync + 'static) -> Self {
         Self::start(None, decide)
     }
@@ -117,7 +116,7 @@ impl Front {
                 }
                 let (upstream, log, decide) =
                     (upstream.clone(), Arc::clone(&log), Arc::clone(&decide));
-                // A client that goes away in the middle is none of our business.
+                // A client may close the connection.
                 thread::spawn(move || drop(serve(client, upstream.as_deref(), &log, &*decide)));
             }
         });
@@ -210,7 +209,7 @@ fn serve(
     client.shutdown(Shutdown::Both)
 }
 
-/// Until whoever has asked goes away.
+/// Until the client closes the connection.
 fn wait_for_the_end(reader: &mut BufReader<TcpStream>) -> std::io::Result<()> {
     reader.get_ref().set_read_timeout(Some(Duration::from_secs(60)))?;
     std::io::copy(reader, &mut std::io::sink()).map(drop)
@@ -230,7 +229,7 @@ fn tunnel(client: TcpStream, target: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Up to the empty line, which is not among them.
+/// Up to the empty line, which is not included.
 fn head_lines(reader: &mut impl BufRead) -> std::io::Result<Vec<String>> {
     let mut lines = Vec::new();
     loop {
@@ -262,7 +261,7 @@ fn read_request(
         body: Vec::new(),
         number: 0,
     };
-    // It is in the log before its body has come: a test may wait for it.
+    // Logged before its body has come, since a test may wait for it.
     {
         let mut log = log.lock().unwrap();
         request.number = log.len();

@@ -1,4 +1,4 @@
-//! Images in layouts of a test's own, and what is needed to look at them.
+//! Images in layouts of a test, and functions to read them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ pub enum Stored {
     Zstd,
 }
 
-/// An image in the making.
+/// An image that is being made.
 #[derive(Debug, Clone, Default)]
 pub struct Image {
     layers: Vec<(Vec<u8>, Stored)>,
     /// `config` of the image's configuration.
     pub config: Value,
-    /// Members beside it: author, created and so on.
+    /// Other members of the configuration: author, created and so on.
     pub more: Value,
 }
 
@@ -72,7 +72,7 @@ impl Image {
         write_index(layout, &[index]);
     }
 
-    /// Writes blobs and manifest; gives the manifest's descriptor.
+    /// Writes the blobs and the manifest. Returns the descriptor of the manifest.
     pub fn put(&self, layout: &Path, architecture: &str) -> Value {
         let (mut descriptors, mut diff_ids) = (Vec::new(), Vec::new());
         for (bytes, stored) in &self.layers {
@@ -102,7 +102,7 @@ impl Image {
     }
 }
 
-/// The name of the images, which umoci insists on.
+/// The name of the images, since umoci needs one.
 pub const TAG: &str = "test";
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -125,7 +125,7 @@ pub fn digest(bytes: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-/// Writes a blob; gives its descriptor.
+/// Writes a blob. Returns its descriptor.
 pub fn put_blob(layout: &Path, bytes: &[u8], media_type: &str) -> Value {
     let digest = digest(bytes);
     let path = blob(layout, &digest);
@@ -134,12 +134,12 @@ pub fn put_blob(layout: &Path, bytes: &[u8], media_type: &str) -> Value {
     json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
 }
 
-/// Where a blob is.
+/// The path of a blob.
 pub fn blob(layout: &Path, digest: &str) -> PathBuf {
     layout.join("blobs").join(digest.replace(':', "/"))
 }
 
-/// Makes the directory a layout of these manifests or indexes.
+/// Makes a layout of these manifests or indexes in the directory.
 pub fn write_index(layout: &Path, manifests: &[Value]) {
     fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
     let mut manifests = manifests.to_vec();

@@ -1,8 +1,9 @@
-//! Layers written entry by entry, also such as no honest tar writes.
+//! Layers that are written entry by entry, also such that no tar writes.
 
 use tar::{EntryType, Header};
 
-/// A layer in the making. Every entry is of user 0 and of one moment, unless said otherwise.
+/// A layer that is being made. Entries belong to user 0 and have one time, unless a test says
+/// otherwise.
 #[derive(Debug, Clone, Default)]
 pub struct Layer(pub Vec<u8>);
 
@@ -64,7 +65,7 @@ impl Layer {
         self.entry("PaxHeaders/x", EntryType::XHeader, &text, |_| {})
     }
 
-    /// Any entry; `edit` has the last word before the checksum.
+    /// Any entry. `edit` may change the header before the checksum is made.
     pub fn entry(
         mut self,
         name: &str,
@@ -86,14 +87,14 @@ impl Layer {
         self.raw(content)
     }
 
-    /// Blocks as they are, filled up to a whole number.
+    /// Raw bytes, padded to whole blocks.
     pub fn raw(mut self, bytes: &[u8]) -> Self {
         self.0.extend_from_slice(bytes);
         self.0.resize(self.0.len().next_multiple_of(512), 0);
         self
     }
 
-    /// With the end mark.
+    /// The layer with its end mark.
     pub fn bytes(&self) -> Vec<u8> {
         [&self.0[..], &[0; 1024]].concat()
     }

@@ -1,4 +1,4 @@
-//! A store, an image to run, and the service in it.
+//! A store, an image for `run`, and the service in it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,8 @@ use super::layer::Layer;
 use super::program::{self, Output, judge};
 use super::{Place, json};
 
-/// Six layers as an image of nginx has: a base, packages, scripts; the service is a shell script.
+/// Six layers like those of an image of nginx: a base, packages, scripts. The service is a shell
+/// script.
 pub fn nginx_shaped() -> Image {
     let busybox = Command::new("sh").args(["-c", "command -v busybox"]).output().unwrap().stdout;
     let busybox = fs::read(String::from_utf8(busybox).unwrap().trim()).unwrap();
@@ -66,11 +67,11 @@ pub fn nginx_shaped() -> Image {
         }))
 }
 
-/// A layout and a store of a test's own.
+/// A layout and a store of one test.
 #[derive(Debug)]
 pub struct Machine {
     pub place: Place,
-    /// What `run` is told to run.
+    /// The reference for `run`.
     source: String,
     flags: Vec<String>,
 }
@@ -128,7 +129,7 @@ impl Machine {
         fs::read_dir(self.store().join("containers")).unwrap().count()
     }
 
-    /// What containers have left that is still to be removed.
+    /// Directories of ended containers that are not removed yet.
     pub fn gone(&self) -> Vec<String> {
         let entries = fs::read_dir(self.store()).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -140,7 +141,7 @@ impl Machine {
         layers.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count()
     }
 
-    /// Starts the image's own service and waits until it says that it listens.
+    /// Starts the service of the image and waits until it says that it listens.
     pub fn serve(&self, name: &str) -> (Child, PathBuf) {
         let output = self.place.path(&format!("{name}.out"));
         let child = self
@@ -162,7 +163,7 @@ pub fn eventually(mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A name that no other test, and no other run of the tests, has.
+/// A name that is unique among all tests and runs.
 pub fn unique(name: &str) -> String {
     format!("{name}-{}", std::process::id())
 }

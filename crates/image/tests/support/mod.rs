@@ -1,5 +1,5 @@
-//! What the tests are written with: images made on the spot, trees to compare, the program, its
-//! judges.
+//! Support for the tests: images, trees to compare, the program under test, and other tools to
+//! compare with.
 
 pub mod front;
 pub mod image;
@@ -18,7 +18,7 @@ pub use serde_json::json;
 
 use std::path::PathBuf;
 
-/// A place of a test's own.
+/// The directory of one test.
 #[derive(Debug)]
 pub struct Place {
     pub dir: tempfile::TempDir,
@@ -44,7 +44,7 @@ impl Place {
         run(args)
     }
 
-    /// Writes the image and unpacks it; gives the root filesystem.
+    /// Writes the image and unpacks it. Returns the rootfs.
     #[track_caller]
     pub fn rootfs(&self, image: &Image) -> PathBuf {
         image.write(&self.path("layout"));
@@ -52,7 +52,7 @@ impl Place {
         self.path("bundle/rootfs")
     }
 
-    /// Writes the image, whose unpacking must be refused and leave nothing.
+    /// Writes the image. Unpacking must fail and leave nothing.
     #[track_caller]
     pub fn refused(&self, image: &Image) -> program::Output {
         image.write(&self.path("layout"));
@@ -61,7 +61,7 @@ impl Place {
         output
     }
 
-    /// Nothing is here but the layout.
+    /// The directory has only the layout.
     #[track_caller]
     pub fn is_clean(&self) {
         let names: Vec<_> = std::fs::read_dir(self.dir.path())

@@ -1,10 +1,10 @@
-//! The program under test, and what came of a call.
+//! Runs the program under test.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Output as Raw, Stdio};
 
-/// What a finished call left.
+/// The result of a call.
 #[derive(Debug, Clone)]
 pub struct Output {
     pub stdout: String,
@@ -31,7 +31,7 @@ impl Output {
         self
     }
 
-    /// One line on stderr, nothing on stdout, and not the status of success.
+    /// The call has failed, with one line on stderr and nothing on stdout.
     #[track_caller]
     pub fn refused(self) -> Self {
         assert!(self.status == 1 && self.stdout.is_empty(), "expected a refusal: {self:?}");
@@ -59,7 +59,8 @@ pub fn run(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
     command(args).output().unwrap().into()
 }
 
-/// The runtime: `$ORLOP`, or the one that `cargo build` has put beside the program under test.
+/// The runtime: `$ORLOP`, or the one that `cargo build` has made in the directory of the program
+/// under test.
 pub fn orlop() -> PathBuf {
     let beside = || PathBuf::from(env!("CARGO_BIN_EXE_orlop-image")).with_file_name("orlop");
     let program = std::env::var_os("ORLOP").map_or_else(beside, PathBuf::from);
@@ -71,7 +72,7 @@ pub fn orlop() -> PathBuf {
     program
 }
 
-/// Runs a judge, which must succeed.
+/// Runs another tool, which must succeed.
 #[track_caller]
 pub fn judge(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).stdin(Stdio::null()).output();

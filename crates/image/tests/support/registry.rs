@@ -1,4 +1,4 @@
-//! Debian's docker-registry on loopback, as a test wants it.
+//! Debian's docker-registry on loopback, with the settings of a test.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::judge;
 
-/// Addresses that the certificate of a server holds for: loopback, and two that are public as far
-/// as anybody can tell.
+/// The addresses in the certificate of a server: loopback, and two that are public.
 pub const ADDRESSES: [&str; 3] = ["127.0.0.1", "11.0.0.1", "11.0.0.2"];
 
-/// A registry that ends with the value.
+/// A registry. It ends when the value is dropped.
 #[derive(Debug)]
 pub struct Registry {
     child: Child,
@@ -21,20 +20,20 @@ pub struct Registry {
     tls: bool,
 }
 
-/// How a registry is to be.
+/// The settings of a registry.
 #[derive(Debug, Clone, Default)]
 pub struct Kind {
     pub tls: bool,
-    /// It wants a certificate from its clients.
+    /// It demands a client certificate.
     pub knows_clients: bool,
-    /// It wants `me` with the password `secret`.
+    /// It has the user `me` with the password `secret`.
     pub password: bool,
-    /// It wants tokens: from where, and the certificate of who signs them.
+    /// It demands tokens: the URL of the service, and the certificate of the issuer.
     pub tokens: Option<(String, String)>,
 }
 
 impl Registry {
-    /// Plain HTTP, open to everybody.
+    /// Plain HTTP, without credentials.
     pub fn start() -> Self {
         Self::of(Kind::default())
     }
@@ -98,7 +97,7 @@ impl Registry {
     }
 
     pub fn host(&self) -> String {
-        // The name that is in the certificate.
+        // The name in the certificate.
         if self.tls {
             format!("localhost:{}", self.port)
         } else {
@@ -115,7 +114,7 @@ impl Registry {
         self.dir.path().join(name).display().to_string()
     }
 
-    /// Where the registry keeps a blob.
+    /// The path of a blob in the storage of the registry.
     pub fn blob(&self, digest: &str) -> PathBuf {
         let hex = digest.strip_prefix("sha256:").unwrap();
         self.dir
@@ -135,7 +134,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// An authority, and certificates of it for a client and for a server: `localhost`, and
+/// An authority, and its certificates for a client and for a server, which is `localhost` and
 /// [`ADDRESSES`].
 pub fn certificates(dir: &Path) {
     let at = |name: &str| dir.join(name).display().to_string();

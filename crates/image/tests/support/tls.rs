@@ -1,4 +1,5 @@
-//! TLS before a [`Front`], on all addresses of the machine, or of the test's own network.
+//! TLS in front of a [`Front`], on all addresses of the machine or of the network namespace of the
+//! test.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +13,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::front::{Deed, Front, Request};
 use super::registry::certificates;
 
-/// A server with TLS; its certificate is for the names of [`certificates`].
+/// A server with TLS. Its certificate has the names of [`certificates`].
 #[derive(Debug)]
 pub struct TlsFront {
     pub front: Front,
@@ -21,7 +22,7 @@ pub struct TlsFront {
 }
 
 impl TlsFront {
-    /// One whose answers may depend on its own port.
+    /// A server whose answers may depend on its own port.
     pub fn alone(decide: impl Fn(&Request, u16) -> Deed + Send + Sync + 'static) -> Self {
         let dir = tempfile::tempdir().unwrap();
         certificates(dir.path());
@@ -40,7 +41,7 @@ impl TlsFront {
         thread::spawn(move || {
             for client in listener.incoming().filter_map(Result::ok) {
                 let (config, plain) = (Arc::clone(&config), plain.clone());
-                // A client that does not like the certificate goes away.
+                // A client that refuses the certificate closes the connection.
                 thread::spawn(move || drop(hand_on(client, config, &plain)));
             }
         });

@@ -1,4 +1,4 @@
-//! A directory tree as a list of all that makes a difference.
+//! A directory tree as a list that can be compared.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -7,21 +7,21 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-/// What one file is.
+/// One file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     pub mode: u32,
     pub owner: (u32, u32),
     pub mtime: (i64, i64),
     pub device: u64,
-    /// Of what is no directory.
+    /// Not for directories.
     pub links: u64,
     pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// A file's bytes or a link's target.
+    /// The content of a file, or the target of a link.
     pub content: Vec<u8>,
 }
 
-/// All files below `root` and itself, by their paths.
+/// `root` and all files below it, by their paths.
 pub fn scan(root: &Path) -> BTreeMap<String, File> {
     let mut files = BTreeMap::new();
     add(root, "", &mut files);
@@ -71,7 +71,7 @@ pub fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     names.map(|name| (name.to_vec(), value(name))).collect()
 }
 
-/// Two trees are the same in everything.
+/// The two trees are equal in everything that is listed.
 #[track_caller]
 pub fn assert_same(ours: &Path, theirs: &Path) {
     let (ours, theirs) = (scan(ours), scan(theirs));

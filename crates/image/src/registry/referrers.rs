@@ -1,25 +1,25 @@
 //! Manifests and indexes that refer to another one, their subject (distribution-spec, "Pushing
 //! Manifests with Subject").
 //!
-//! A registry with the referrers API takes note by itself, and says so. For one without, the list
-//! is kept by its clients, as an index under a tag made of the subject's digest. Two clients at the
-//! same moment can lose an entry: the specification knows no remedy.
+//! A registry with the referrers API keeps the list of referrers, and says so. For other registries
+//! the clients keep the list: an index under a tag that is made of the subject's digest. If two
+//! clients change it at the same time, one entry can be lost; the specification has no lock.
 
 use anyhow::{Context, Result};
 use oci_spec::image::{Descriptor, MediaType};
 use serde_json::{Value, json};
 
 use super::Registry;
-use super::listing::fallback_tag;
+use super::lists::fallback_tag;
 use crate::digest;
 use crate::document::{self, Document};
 
 impl Registry {
-    /// Puts a manifest or index, and enters it into the list of its subject if it has one and the
-    /// registry does not do that.
+    /// Uploads a manifest or index. If it has a subject and the registry does not keep the list, it
+    /// is added to the list.
     ///
     /// # Errors
-    /// The registry refuses one of the two.
+    /// The registry refuses the manifest or the list.
     pub async fn put_with_subject(
         &self,
         repository: &str,
@@ -35,11 +35,10 @@ impl Registry {
         self.change_list(repository, subject, descriptor, add).await
     }
 
-    /// Deletes a manifest or index, and takes it out of the list of its subject, if there is such a
-    /// list.
+    /// Deletes a manifest or index, and removes it from the list of its subject if there is one.
     ///
     /// # Errors
-    /// It is not there; the registry does not delete.
+    /// It does not exist; the registry does not support deletion.
     pub async fn delete_with_subject(&self, repository: &str, digest: &str) -> Result<()> {
         let (descriptor, bytes) = self.manifest(repository, digest).await?;
         self.delete_manifest(repository, digest).await?;
@@ -52,7 +51,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Writes the list of a subject anew, without `descriptor` and then as `change` has it.
+    /// Replaces the list of a subject: removes `descriptor` from it and then applies `change`.
     async fn change_list(
         &self,
         repository: &str,
@@ -70,7 +69,7 @@ impl Registry {
         let own = Descriptor::new(MediaType::ImageIndex, bytes.len() as u64, digest::of(&bytes)?);
         let put = self.put_manifest(repository, &tag, &own, &bytes).await;
         put.with_context(|| {
-            format!("entering {} into the referrers of {}", descriptor.digest(), subject.digest())
+            format!("adding {} to the referrers of {}", descriptor.digest(), subject.digest())
         })?;
         Ok(())
     }

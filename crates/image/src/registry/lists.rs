@@ -1,4 +1,4 @@
-//! Lists: the tags of a repository, and what refers to a manifest. They come in pages.
+//! Lists of a registry, which come in pages: the tags of a repository, the referrers of a manifest.
 
 use anyhow::{Context, Result, ensure};
 use oci_spec::image::{Descriptor, Digest, ImageIndex, MediaType};
@@ -9,30 +9,29 @@ use serde::Deserialize;
 use super::{Access, Registry, RegistryError, Scope};
 use crate::document::{Document, media_types};
 
-/// What refers to a manifest, and how the registry keeps that.
+/// The referrers of a manifest.
 #[derive(Debug)]
 pub struct Referrers {
-    /// The manifests.
+    /// Their descriptors.
     pub found: Vec<Descriptor>,
-    /// Whether they come from the tag that stands in for the API ("Referrers Tag Schema").
+    /// Whether they come from the fallback tag ("Referrers Tag Schema"), not from the API.
     pub by_tag: bool,
 }
 
-/// The largest list, in bytes: all of its pages together are kept.
-const LIST: u64 = 16 << 20;
-/// How many pages there may be.
-const PAGES: usize = 10_000;
+/// How many bytes all pages of a list may have together.
+const MAX_BYTES: u64 = 16 << 20;
+/// How many pages a list may have.
+const MAX_PAGES: usize = 10_000;
 
 impl Registry {
-    /// The tags of a repository, sorted. `page` is how many to ask for at once, if the registry's
-    /// own number will not do.
+    /// The tags of a repository, sorted. `page` is the page size to ask for.
     ///
     /// # Errors
-    /// There is no such repository; an answer that cannot be understood.
+    /// The repository does not exist; the answer is malformed.
     pub async fn tags(&self, repository: &str, page: Option<u32>) -> Result<Vec<String>> {
         #[derive(Deserialize)]
-        struct Page {
-            // distribution writes null where there are none.
+        struct TagsPage {
+            // The registry distribution answers null if there are none.
             tags: Option<Vec<String>>,
         }
         let mut url = self.url(repository, "tags/list")?;
@@ -41,20 +40,19 @@ impl Registry {
         }
         let mut tags = Vec::new();
         for bytes in self.pages(repository, url, "tags").await? {
-            let page: Page = serde_json::from_slice(&bytes)
+            let page: TagsPage = serde_json::from_slice(&bytes)
                 .with_context(|| format!("{}: list of tags", self.host))?;
             tags.extend(page.tags.unwrap_or_default());
         }
-        // The order that the specification demands; distribution 2 has them as they lie on the
-        // disk, and on one page.
+        // The specification demands this order. The registry distribution 2 has another one.
         tags.sort_unstable();
         Ok(tags)
     }
 
-    /// What refers to a manifest, of one type of artifact if asked for.
+    /// The referrers of a manifest; only those of one artifact type if `kind` is given.
     ///
     /// # Errors
-    /// An answer that cannot be understood.
+    /// The answer is malformed.
     pub async fn referrers(
         &self,
         repository: &str,
@@ -80,17 +78,17 @@ impl Registry {
             }
             Err(error) => return Err(error),
         };
-        // The registry need not have looked at our wish.
+        // A registry may ignore the filter.
         if let Some(kind) = kind {
             found.retain(|entry| artifact_type(entry).as_deref() == Some(kind));
         }
         Ok(Referrers { found, by_tag })
     }
 
-    /// What the tag that stands in for the API refers to, and the tag's own manifest.
+    /// The referrers in the index of the fallback tag, and the descriptor of that index.
     ///
     /// # Errors
-    /// It is something else than an index.
+    /// The tag names something else than an index.
     pub async fn tagged_referrers(
         &self,
         repository: &str,
@@ -110,12 +108,12 @@ impl Registry {
     /// All pages of a list.
     async fn pages(&self, repository: &str, first: Url, what: &str) -> Result<Vec<Vec<u8>>> {
         let scope = Scope::new(repository, Access::Pull);
-        let (mut pages, mut left) = (Vec::new(), LIST);
+        let (mut pages, mut left) = (Vec::new(), MAX_BYTES);
         let mut next = Some(first);
         while let Some(url) = next {
             ensure!(
-                pages.len() < PAGES,
-                "{}: {what} of {repository}: more than {PAGES} pages",
+                pages.len() < MAX_PAGES,
+                "{}: {what} of {repository}: more than {MAX_PAGES} pages",
                 self.host
             );
             let accept = format!("{}, application/json", media_types::INDEX);
@@ -127,8 +125,9 @@ impl Registry {
                 .await?;
             next = self.next_page(&response)?;
             let page = self.body(response, left).await;
-            let page = page
-                .with_context(|| format!("{what} of {repository}, at most {LIST} bytes in all"))?;
+            let page = page.with_context(|| {
+                format!("{what} of {repository}, at most {MAX_BYTES} bytes in all")
+            })?;
             left -= page.len() as u64;
             pages.push(page);
         }
@@ -143,10 +142,10 @@ impl Registry {
             .url()
             .join(target)
             .with_context(|| format!("{}: Link {target:?}", self.host))?;
-        // Our token goes with the request, and is for nobody else.
+        // The token is sent with the request, and no other server may get it.
         ensure!(
             url.origin() == self.base.origin(),
-            "{}: the next page is elsewhere, at {url}",
+            "{}: the next page is on another server, at {url}",
             self.host
         );
         Ok(Some(url))
@@ -163,7 +162,7 @@ fn next_target(link: &str) -> Option<&str> {
     parameters.split(';').any(next).then_some(target)
 }
 
-/// The entries of an index of referrers.
+/// The entries of an index.
 fn entries(bytes: &[u8]) -> Result<Vec<Descriptor>> {
     match Document::parse(bytes, media_types::INDEX)? {
         Document::Index(index) => Ok(ImageIndex::manifests(&index).clone()),
@@ -171,8 +170,8 @@ fn entries(bytes: &[u8]) -> Result<Vec<Descriptor>> {
     }
 }
 
-/// The tag at which referrers are kept where the registry does not do it: the digest, with `-` for
-/// `:`, and no longer than a tag may be.
+/// The fallback tag for a registry without the referrers API ("Referrers Tag Schema"): the digest
+/// with `-` for `:`, cut to the length of a tag.
 #[must_use]
 pub fn fallback_tag(digest: &Digest) -> String {
     format!("{}-{:.64}", digest.algorithm(), digest.digest())

@@ -1,10 +1,10 @@
-//! Tar archives as layers are written: a stream of entries with everything that belongs to them.
+//! Reads a tar archive of a layer as a stream of entries.
 //!
-//! The formats are those that Go's, GNU's and libarchive's writers use: v7, ustar, PAX and GNU,
-//! with GNU's long names and all four ways to write a sparse file. The `tar` crate knows where the
-//! fields of a header are; the rest is read here, because a layer is hostile: nothing is held in
-//! memory whose size the archive alone decides, a PAX record's value may contain any byte (a
-//! capability xattr often contains a newline), and the size of a PAX record counts.
+//! The formats are those that the writers of Go, GNU and libarchive use: v7, ustar, PAX and GNU,
+//! with GNU's long names and all four formats of sparse files. The crate `tar` only decodes the
+//! fields of a header. Its reader is not used, since a layer is not trusted: it must not decide how
+//! much memory is used; the value of a PAX record may contain any byte (a capability often contains
+//! a newline); and the `size` of a PAX record must be obeyed.
 
 mod fields;
 mod pax;
@@ -16,35 +16,35 @@ use anyhow::{Context, Result, bail, ensure};
 use tar::{EntryType, Header};
 
 use fields::{device, id, mtime, number};
-use pax::Records;
-use sparse::Piece;
+use pax::PaxRecords;
+use sparse::Segment;
 
-/// The unit of the format, in bytes.
+/// The block size of the format, in bytes.
 const BLOCK: usize = 512;
 
-/// The longest name, link target or set of PAX records, in bytes; Go's reader has the same limit.
+/// The longest name, link target or set of PAX records, in bytes. The reader of Go has the same
+/// limit.
 const LONGEST_TEXT: u64 = 1 << 20;
 
-/// A point in time as utimensat(2) takes it; the nanoseconds count forward from the second, before
-/// 1970 too.
+/// A time as utimensat(2) takes it. The nanoseconds count forward, before 1970 too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Time {
+pub struct Timestamp {
     /// Seconds since 1970.
     pub seconds: i64,
     /// 0 to 999,999,999.
     pub nanoseconds: u32,
 }
 
-/// What an entry is.
+/// The type of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
-    /// A regular file of this size, in bytes; its content is read with [`Archive::content`].
+pub enum TarEntryKind {
+    /// A regular file with this size in bytes. [`TarStream::content`] reads its content.
     File(u64),
     /// A directory.
     Directory,
     /// A symbolic link and its target.
     Symlink(Vec<u8>),
-    /// Another name of the entry with this name.
+    /// A hard link to the entry with this name.
     HardLink(Vec<u8>),
     /// A character device, major and minor number.
     Character(u32, u32),
@@ -56,11 +56,11 @@ pub enum Kind {
 
 /// One entry, without its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The name as it is written: not yet known to be harmless.
+pub struct TarEntry {
+    /// The name as it is in the archive. It is not checked yet.
     pub path: Vec<u8>,
-    /// What it is.
-    pub kind: Kind,
+    /// Its type.
+    pub kind: TarEntryKind,
     /// Permission bits with setuid, setgid and sticky.
     pub mode: u32,
     /// The owner.
@@ -68,105 +68,109 @@ pub struct Entry {
     /// The group.
     pub gid: u32,
     /// Time of the last change.
-    pub mtime: Time,
-    /// Time of the last access, where it is written.
-    pub atime: Option<Time>,
-    /// Extended attributes, names and values.
+    pub mtime: Timestamp,
+    /// Time of the last access, if the archive has it.
+    pub atime: Option<Timestamp>,
+    /// Names and values of the extended attributes.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Reads the entries of an archive one after the other.
+/// A reader of the entries of an archive.
 #[derive(Debug)]
-pub struct Archive<R> {
+pub struct TarStream<R> {
     source: R,
-    /// Where we are, for errors.
+    /// The position in the archive, for errors.
     position: u64,
-    /// What is left of the entry's data, as it is stored.
+    /// How many bytes of the entry's stored data are left.
     left: u64,
-    /// What fills the entry's last block.
+    /// How many bytes of padding follow the data.
     padding: u64,
-    /// Where the stored data belongs in the file, the next piece last.
-    pieces: Vec<Piece>,
+    /// Where the stored data belongs in the file; the next segment is the last in the list.
+    segments: Vec<Segment>,
 }
 
-/// What stands before an entry's own header and changes it.
+/// The headers before an entry's own header, which change it: GNU long names and PAX records.
 #[derive(Debug, Default)]
-struct Before {
+struct ExtendedHeaders {
     long_name: Option<Vec<u8>>,
     long_link: Option<Vec<u8>>,
-    records: Records,
+    records: PaxRecords,
 }
 
-impl<R: BufRead> Archive<R> {
-    /// An archive that begins where `source` stands.
+impl<R: BufRead> TarStream<R> {
+    /// Reads an archive from `source`.
     pub fn new(source: R) -> Self {
-        Self { source, position: 0, left: 0, padding: 0, pieces: Vec::new() }
+        Self { source, position: 0, left: 0, padding: 0, segments: Vec::new() }
     }
 
-    /// The next entry; nothing at the end. What was not read of the previous one's content is
-    /// passed over.
+    /// The next entry; nothing at the end. Content of the previous entry that was not read is
+    /// skipped.
     ///
     /// # Errors
-    /// Those of reading; not a tar archive; a field that makes no sense; a kind of entry that
-    /// layers cannot have.
-    pub fn next_entry(&mut self) -> Result<Option<Entry>> {
-        let mut before = Before::default();
+    /// A read error; not a tar archive; a malformed field; a type of entry that a layer cannot
+    /// have.
+    pub fn next_entry(&mut self) -> Result<Option<TarEntry>> {
+        let mut extended = ExtendedHeaders::default();
         loop {
-            self.pass(self.left + self.padding)?;
+            self.skip(self.left + self.padding)?;
             (self.left, self.padding) = (0, 0);
-            self.pieces.clear();
+            self.segments.clear();
             let start = self.position;
             let Some(block) = self.block()? else { return Ok(None) };
-            let entry = self.header(Header::from_byte_slice(&block), &mut before);
+            let entry = self.header(Header::from_byte_slice(&block), &mut extended);
             match entry.with_context(|| format!("tar header at byte {start}"))? {
                 Some(entry) => return Ok(Some(entry)),
-                // It only said something about the next one.
+                // The header was one for the next entry.
                 None => continue,
             }
         }
     }
 
-    /// Hands the content of the present entry to `write`, with the offset where each part belongs;
-    /// holes of a sparse file are left out.
+    /// Passes the content of the current entry to `write`, with the offset of each part. Holes of a
+    /// sparse file are skipped.
     ///
     /// # Errors
-    /// Those of reading and writing; an archive that ends too early.
+    /// A read or write error; the archive ends too early.
     pub fn content(&mut self, mut write: impl FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
-        while let Some(mut piece) = self.pieces.pop() {
-            while piece.length > 0 {
+        while let Some(mut segment) = self.segments.pop() {
+            while segment.length > 0 {
                 let available = self.source.fill_buf()?;
                 ensure!(!available.is_empty(), "the archive ends within a file");
-                let take = available.len().min(usize::try_from(piece.length).unwrap_or(usize::MAX));
-                write(piece.offset, &available[..take])?;
+                let take =
+                    available.len().min(usize::try_from(segment.length).unwrap_or(usize::MAX));
+                write(segment.offset, &available[..take])?;
                 self.source.consume(take);
                 let taken = take as u64;
                 self.position += taken;
                 self.left -= taken;
-                piece.offset += taken;
-                piece.length -= taken;
+                segment.offset += taken;
+                segment.length -= taken;
             }
         }
         Ok(())
     }
 
-    /// Reads one header; gives the entry if it is one, and otherwise keeps what it says of the
-    /// next.
-    fn header(&mut self, header: &Header, before: &mut Before) -> Result<Option<Entry>> {
+    /// Reads one header. Returns the entry, or nothing if the header was one for the next entry.
+    fn header(
+        &mut self,
+        header: &Header,
+        extended: &mut ExtendedHeaders,
+    ) -> Result<Option<TarEntry>> {
         fields::verify_checksum(header)?;
         let raw = header.as_old();
         let stored = u64::try_from(number(&raw.size)?).context("size: it is negative")?;
         match header.entry_type() {
-            EntryType::GNULongName => before.long_name = Some(self.text(stored)?),
-            EntryType::GNULongLink => before.long_link = Some(self.text(stored)?),
+            EntryType::GNULongName => extended.long_name = Some(self.text(stored)?),
+            EntryType::GNULongLink => extended.long_link = Some(self.text(stored)?),
             EntryType::XHeader => {
                 let text = self.data(stored)?;
-                before.records.read(&text)?;
+                extended.records.read(&text)?;
             }
-            // Docker's and Go's readers let no global record change an entry either.
+            // The readers of Docker and Go ignore global records too.
             EntryType::XGlobalHeader => drop(self.data(stored)?),
             kind => {
-                let before = std::mem::take(before);
-                return self.entry(header, kind, stored, before).map(Some);
+                let extended = std::mem::take(extended);
+                return self.entry(header, kind, stored, extended).map(Some);
             }
         }
         Ok(None)
@@ -177,55 +181,52 @@ impl<R: BufRead> Archive<R> {
         header: &Header,
         kind: EntryType,
         stored: u64,
-        before: Before,
-    ) -> Result<Entry> {
-        let Before { long_name, long_link, mut records } = before;
+        extended: ExtendedHeaders,
+    ) -> Result<TarEntry> {
+        let ExtendedHeaders { long_name, long_link, mut records } = extended;
         let raw = header.as_old();
         let path = records
             .sparse
             .name
             .take()
-            .or(records.path)
+            .or(records.path.take())
             .or(long_name)
             .unwrap_or_else(|| header.path_bytes().to_vec());
+        let link = records.link.take();
         let link = || {
-            let link = records.link.or(long_link);
+            let link = link.or(long_link);
             link.or_else(|| Some(header.link_name_bytes()?.to_vec()))
                 .context("a link without a target")
         };
         let stored = records.size.unwrap_or(stored);
         let kind = match kind {
-            // As in Go's reader, only these have data. Before ustar, a name with a slash at its end
-            // was a directory.
-            EntryType::Regular | EntryType::Continuous if path.ends_with(b"/") => Kind::Directory,
+            // As in the reader of Go, only these have data. Before ustar, a name with a slash at
+            // its end meant a directory.
+            EntryType::Regular | EntryType::Continuous if path.ends_with(b"/") => {
+                TarEntryKind::Directory
+            }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                self.hold_data(stored)?;
-                if kind == EntryType::GNUSparse {
-                    Kind::File(self.old_sparse_map(header)?)
-                } else if records.sparse.is_there() {
-                    Kind::File(self.pax_sparse_map(&records.sparse)?)
-                } else {
-                    self.pieces.push(Piece { offset: 0, length: stored });
-                    Kind::File(stored)
-                }
+                self.set_data(stored)?;
+                TarEntryKind::File(self.read_map(header, kind, &records)?)
             }
-            EntryType::Directory => Kind::Directory,
-            EntryType::Symlink => Kind::Symlink(link()?),
-            EntryType::Link => Kind::HardLink(link()?),
-            EntryType::Char => {
-                Kind::Character(device(header.device_major())?, device(header.device_minor())?)
-            }
+            EntryType::Directory => TarEntryKind::Directory,
+            EntryType::Symlink => TarEntryKind::Symlink(link()?),
+            EntryType::Link => TarEntryKind::HardLink(link()?),
+            EntryType::Char => TarEntryKind::Character(
+                device(header.device_major())?,
+                device(header.device_minor())?,
+            ),
             EntryType::Block => {
-                Kind::Block(device(header.device_major())?, device(header.device_minor())?)
+                TarEntryKind::Block(device(header.device_major())?, device(header.device_minor())?)
             }
-            EntryType::Fifo => Kind::Fifo,
+            EntryType::Fifo => TarEntryKind::Fifo,
             other => bail!(
                 "{:?}: entries of type {:?} cannot be in a layer",
                 show(&path),
                 char::from(other.as_byte())
             ),
         };
-        Ok(Entry {
+        Ok(TarEntry {
             mode: u32::try_from(number(&raw.mode).context("mode")?).context("mode")? & 0o7777,
             uid: records.uid.map_or_else(|| id(&raw.uid), Ok).context("uid")?,
             gid: records.gid.map_or_else(|| id(&raw.gid), Ok).context("gid")?,
@@ -238,9 +239,21 @@ impl<R: BufRead> Archive<R> {
     }
 }
 
-/// Reading the source by blocks and texts.
-impl<R: BufRead> Archive<R> {
-    /// The next block; nothing at the end, which is two blocks of zeros or where the stream ends
+/// Reading maps, blocks and texts.
+impl<R: BufRead> TarStream<R> {
+    /// Reads where the data of a file belongs. Returns the size of the file.
+    fn read_map(&mut self, header: &Header, kind: EntryType, records: &PaxRecords) -> Result<u64> {
+        if kind == EntryType::GNUSparse {
+            return self.old_sparse_map(header);
+        }
+        if records.sparse.is_sparse() {
+            return self.pax_sparse_map(&records.sparse);
+        }
+        self.segments.push(Segment { offset: 0, length: self.left });
+        Ok(self.left)
+    }
+
+    /// The next block. Nothing at the end, which is two blocks of zeros, or the end of the stream
     /// between entries.
     fn block(&mut self) -> Result<Option<[u8; BLOCK]>> {
         for _ in 0..2 {
@@ -257,28 +270,28 @@ impl<R: BufRead> Archive<R> {
         Ok(None)
     }
 
-    /// Takes note that the entry's stored data is this long.
-    fn hold_data(&mut self, length: u64) -> Result<()> {
+    /// Sets the length of the stored data and its padding.
+    fn set_data(&mut self, length: u64) -> Result<()> {
         let padding = length.wrapping_neg() % BLOCK as u64;
         ensure!(length <= i64::MAX as u64, "size: {length} is too much");
         (self.left, self.padding) = (length, padding);
         Ok(())
     }
 
-    /// The whole data of an entry that is about another one.
+    /// The whole data of a header for the next entry.
     fn data(&mut self, length: u64) -> Result<Vec<u8>> {
         ensure!(
             length <= LONGEST_TEXT,
             "{length} bytes of names and records, at most {LONGEST_TEXT} are accepted"
         );
-        self.hold_data(length)?;
+        self.set_data(length)?;
         let mut data = vec![0; usize::try_from(length)?];
         ensure!(self.fill(&mut data)? == data.len(), "the archive ends within a name or record");
         self.left = 0;
         Ok(data)
     }
 
-    /// A name, up to its NUL.
+    /// A name, which ends at the first NUL.
     fn text(&mut self, length: u64) -> Result<Vec<u8>> {
         let mut text = self.data(length)?;
         let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
@@ -286,7 +299,7 @@ impl<R: BufRead> Archive<R> {
         Ok(text)
     }
 
-    /// Reads until `buffer` is full or the stream ends; gives the number of bytes.
+    /// Reads until `buffer` is full or the stream ends. Returns the number of bytes.
     fn fill(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -303,7 +316,7 @@ impl<R: BufRead> Archive<R> {
         Ok(filled)
     }
 
-    fn pass(&mut self, mut length: u64) -> Result<()> {
+    fn skip(&mut self, mut length: u64) -> Result<()> {
         while length > 0 {
             let available = self.source.fill_buf()?.len();
             ensure!(available > 0, "the archive ends within a file");
@@ -316,7 +329,7 @@ impl<R: BufRead> Archive<R> {
     }
 }
 
-/// A name for an error.
+/// A name as text, for error messages.
 pub(crate) fn show(path: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(path)
 }

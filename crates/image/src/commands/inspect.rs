@@ -1,78 +1,78 @@
-//! `inspect`, `manifest` and `config`: what an image is, without copying it.
+//! `inspect`, `manifest` and `config`: show an image without copying it.
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use oci_spec::image::{Descriptor, ImageManifest};
 use serde_json::{Map, Value, json};
 
-use super::connection::ConnectionFlags;
-use crate::copy::{MAX_SIZE, Source, check_platform, runtime};
+use super::connection_args::ConnectionArgs;
+use crate::copy::{ImageSource, MAX_SIZE, check_platform, start_tokio};
 use crate::document::{self, Document};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
-/// Which image.
+/// The flags that name an image.
 #[derive(Debug, Args)]
-pub struct Look {
+pub struct ReferenceArgs {
     /// The image: docker://HOST/NAME[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE[:TAG] or
     /// docker-archive:FILE[:NAME]
     #[arg(value_name = "IMAGE")]
     pub reference: Reference,
-    /// Which of an index's images: os/architecture[/variant]
+    /// Which image of an index: os/architecture[/variant]
     #[arg(long)]
     pub platform: Option<Platform>,
-    /// How to speak to registries
+    /// The connection to registries
     #[command(flatten)]
-    pub connection: ConnectionFlags,
+    pub connection: ConnectionArgs,
 }
 
-/// Print what an image is: name, digest, platform, labels, layers, and what it runs.
+/// Print name, digest, platform, labels and layers of an image, and what it runs.
 #[derive(Debug, Args)]
-pub struct Inspect {
-    /// Which image
+pub struct InspectArgs {
+    /// The image
     #[command(flatten)]
-    pub look: Look,
+    pub image: ReferenceArgs,
 }
 
 /// Print the manifest or index that a reference names.
 #[derive(Debug, Args)]
-pub struct Manifest {
-    /// Which image
+pub struct ManifestArgs {
+    /// The image
     #[command(flatten)]
-    pub look: Look,
-    /// As it is, to the byte
+    pub image: ReferenceArgs,
+    /// Print the exact bytes
     #[arg(long)]
     pub raw: bool,
 }
 
 /// Print the config of an image.
 #[derive(Debug, Args)]
-pub struct Config {
-    /// Which image
+pub struct ConfigArgs {
+    /// The image
     #[command(flatten)]
-    pub look: Look,
-    /// As it is, to the byte
+    pub image: ReferenceArgs,
+    /// Print the exact bytes
     #[arg(long)]
     pub raw: bool,
 }
 
-/// What a reference leads to.
-struct Found {
-    source: Source,
-    /// What the reference names.
+/// A resolved reference.
+struct ResolvedImage {
+    source: ImageSource,
+    /// The manifest or index that the reference names.
     root: (Descriptor, Vec<u8>),
-    /// The platforms there are to choose from, if the reference names an index.
+    /// The platforms of the index, if the reference names one.
     platforms: Option<Vec<String>>,
 }
 
 /// Carries out `inspect`. Returns what to print.
 ///
 /// # Errors
-/// The image is not there, or cannot be understood.
-pub fn inspect(args: &Inspect) -> Result<String> {
-    runtime()?.block_on(async {
-        let Found { source, root, platforms } = find(&args.look).await?;
-        let (descriptor, manifest) = image(&source, root, &args.look).await?;
+/// The image does not exist, or is malformed.
+pub fn inspect(args: &InspectArgs) -> Result<String> {
+    start_tokio()?.block_on(async {
+        let ResolvedImage { source, root, platforms } = find(&args.image).await?;
+        let (descriptor, manifest) = image(&source, root, &args.image).await?;
         let text = source.document(manifest.config()).await?;
         let config: Value = serde_json::from_slice(&text).unwrap_or_default();
         let layers: Vec<Value> = manifest.layers().iter().map(describe).collect();
@@ -101,12 +101,12 @@ pub fn inspect(args: &Inspect) -> Result<String> {
 /// Carries out `manifest`. Returns what to print.
 ///
 /// # Errors
-/// It is not there.
-pub fn manifest(args: &Manifest) -> Result<Vec<u8>> {
-    runtime()?.block_on(async {
-        let Found { source, mut root, .. } = find(&args.look).await?;
-        if args.look.platform.is_some() {
-            let (descriptor, _) = image(&source, root, &args.look).await?;
+/// It does not exist.
+pub fn manifest(args: &ManifestArgs) -> Result<Vec<u8>> {
+    start_tokio()?.block_on(async {
+        let ResolvedImage { source, mut root, .. } = find(&args.image).await?;
+        if args.image.platform.is_some() {
+            let (descriptor, _) = image(&source, root, &args.image).await?;
             let bytes = source.document(&descriptor).await?;
             root = (descriptor, bytes);
         }
@@ -117,20 +117,21 @@ pub fn manifest(args: &Manifest) -> Result<Vec<u8>> {
 /// Carries out `config`. Returns what to print.
 ///
 /// # Errors
-/// It is not there.
-pub fn config(args: &Config) -> Result<Vec<u8>> {
-    runtime()?.block_on(async {
-        let Found { source, root, .. } = find(&args.look).await?;
-        let (_, manifest) = image(&source, root, &args.look).await?;
+/// It does not exist.
+pub fn config(args: &ConfigArgs) -> Result<Vec<u8>> {
+    start_tokio()?.block_on(async {
+        let ResolvedImage { source, root, .. } = find(&args.image).await?;
+        let (_, manifest) = image(&source, root, &args.image).await?;
         let bytes = source.document(manifest.config()).await?;
         if args.raw { Ok(bytes) } else { pretty(&bytes).map(String::into_bytes) }
     })
 }
 
-async fn find(look: &Look) -> Result<Found> {
-    let source = Source::open(&look.reference, &look.connection.connection(), MAX_SIZE).await?;
+async fn find(args: &ReferenceArgs) -> Result<ResolvedImage> {
+    let source =
+        ImageSource::open(&args.reference, &args.connection.connection(), MAX_SIZE).await?;
     let host = Platform::host();
-    let root = source.root(Some(look.platform.as_ref().unwrap_or(&host))).await?;
+    let root = source.root(Some(args.platform.as_ref().unwrap_or(&host))).await?;
     let parsed = Document::parse(&root.1, root.0.media_type().as_ref())
         .with_context(|| source.to_string())?;
     let platforms = match parsed {
@@ -140,21 +141,21 @@ async fn find(look: &Look) -> Result<Found> {
             Some(described.map(|platform| Platform::from(platform).to_string()).collect())
         }
     };
-    Ok(Found { source, root, platforms })
+    Ok(ResolvedImage { source, root, platforms })
 }
 
-/// The manifest of the image for the platform that is asked for, or for ours.
+/// The manifest for the platform that is wanted, or for the host.
 async fn image(
-    source: &Source,
+    source: &ImageSource,
     (mut descriptor, mut bytes): (Descriptor, Vec<u8>),
-    look: &Look,
+    args: &ReferenceArgs,
 ) -> Result<(Descriptor, ImageManifest)> {
-    let platform = look.platform.clone().unwrap_or_else(Platform::host);
+    let platform = args.platform.clone().unwrap_or_else(Platform::host);
     for _ in 0..document::NESTING_LIMIT {
         let parsed = Document::parse(&bytes, descriptor.media_type().as_ref());
         match parsed.with_context(|| source.to_string())? {
             Document::Manifest(manifest) => {
-                if look.platform.is_some() {
+                if args.platform.is_some() {
                     check_platform(source, &bytes, &descriptor, &platform).await?;
                 }
                 return Ok((descriptor, *manifest));
@@ -166,16 +167,17 @@ async fn image(
         }
         bytes = source.document(&descriptor).await?;
     }
-    bail!("{source}: indexes within indexes, too deep")
+    bail!("{source}: the indexes are nested too deep")
 }
 
 fn describe(descriptor: &Descriptor) -> Value {
     json!({
-        "digest": descriptor.digest(), "size": descriptor.size(), "mediaType": descriptor.media_type(),
+        "digest": descriptor.digest(), "size": descriptor.size(),
+        "mediaType": descriptor.media_type(),
     })
 }
 
 fn pretty(bytes: &[u8]) -> Result<String> {
-    let value: Value = serde_json::from_slice(bytes).context("it is not JSON")?;
+    let value: Value = serde_json::from_slice(bytes).context("the document is not JSON")?;
     Ok(format!("{value:#}\n"))
 }

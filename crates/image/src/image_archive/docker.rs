@@ -1,6 +1,6 @@
-//! `docker-archive:`: what `docker save` and `podman save` write. Its manifest.json says which
-//! files are an image's config and layers; there is no manifest of a registry in it, so one is made
-//! (Docker's "Image Specification v1.2").
+//! `docker-archive:`, the format of `docker save` and `podman save`. Its manifest.json names the
+//! files of the config and of the layers. It has no OCI manifest, so one is made (Docker's "Image
+//! Specification v1.2").
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -12,17 +12,17 @@ use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::Tar;
+use super::{TarFile, diff_ids};
 use crate::compression::Compression;
-use crate::digest::{self, Hasher};
+use crate::digest::{self, Digester};
 use crate::document::media_types;
 use crate::extent::Extent;
-use crate::reference::{Local, Remote};
+use crate::reference::{PathReference, RegistryReference};
 
-/// One image of an archive.
+/// One image in a Docker archive.
 #[derive(Debug)]
 pub struct DockerArchive {
-    tar: Tar,
+    tar: TarFile,
     manifest: Descriptor,
     documents: HashMap<Digest, Vec<u8>>,
     layers: HashMap<Digest, Extent>,
@@ -31,32 +31,23 @@ pub struct DockerArchive {
 /// An entry of manifest.json.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry {
+struct DockerManifestEntry {
     config: PathBuf,
     repo_tags: Option<Vec<String>>,
     layers: Vec<PathBuf>,
 }
 
-#[derive(Deserialize)]
-struct Config {
-    rootfs: Option<RootFs>,
-}
-
-#[derive(Deserialize)]
-struct RootFs {
-    diff_ids: Vec<String>,
-}
-
 impl DockerArchive {
-    /// Opens one, and finds the image that the reference names. See [`Tar::open`].
+    /// Opens an archive and finds the image that the reference names. See [`TarFile::open`].
     ///
     /// # Errors
-    /// It is not there, or something else; no such image, or several and no name.
-    pub fn open(local: &Local, max_size: u64) -> Result<Self> {
-        ensure!(local.digest.is_none(), "{local}: a docker-archive knows no digests");
-        let tar = Tar::open(&local.path, max_size)?;
+    /// It does not exist, or has another format; the image does not exist; there are several images
+    /// and no name.
+    pub fn open(local: &PathReference, max_size: u64) -> Result<Self> {
+        ensure!(local.digest.is_none(), "{local}: a docker-archive has no digests");
+        let tar = TarFile::open(&local.path, max_size)?;
         let text = tar.read(Path::new("manifest.json"))?;
-        let entries: Vec<Entry> = serde_json::from_slice(&text)
+        let entries: Vec<DockerManifestEntry> = serde_json::from_slice(&text)
             .with_context(|| format!("{}: manifest.json", local.path.display()))?;
         let entry = find(&entries, local)?;
         let config = tar.read(&entry.config)?;
@@ -70,9 +61,8 @@ impl DockerArchive {
         Ok(archive)
     }
 
-    fn make_manifest(&mut self, entry: &Entry, config: Vec<u8>) -> Result<()> {
-        let parsed: Config = serde_json::from_slice(&config).context("the image's config")?;
-        let diff_ids = parsed.rootfs.map(|rootfs| rootfs.diff_ids).unwrap_or_default();
+    fn make_manifest(&mut self, entry: &DockerManifestEntry, config: Vec<u8>) -> Result<()> {
+        let diff_ids = diff_ids(&config)?.unwrap_or_default();
         let (layers, ids) = (entry.layers.len(), diff_ids.len());
         ensure!(layers == ids, "{layers} layers, but the config has {ids} diff_ids");
         let mut described = Vec::new();
@@ -111,64 +101,67 @@ impl DockerArchive {
     /// # Errors
     /// It is something else.
     pub fn read(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
-        self.documents.get(descriptor.digest()).cloned().with_context(|| self.lacks(descriptor))
+        self.documents.get(descriptor.digest()).cloned().with_context(|| self.missing(descriptor))
     }
 
-    /// A layer, not proved, or the config.
+    /// A layer, whose digest is not verified, or the config.
     ///
     /// # Errors
     /// There is none.
     pub fn extent(&self, descriptor: &Descriptor) -> Result<Extent> {
         if let Some(document) = self.documents.get(descriptor.digest()) {
-            return Extent::of(document);
+            return Extent::from_bytes(document);
         }
-        self.layers.get(descriptor.digest()).cloned().with_context(|| self.lacks(descriptor))
+        self.layers.get(descriptor.digest()).cloned().with_context(|| self.missing(descriptor))
     }
 
-    fn lacks(&self, descriptor: &Descriptor) -> String {
-        format!("{}: there is no {} in it", self.tar.path.display(), descriptor.digest())
+    fn missing(&self, descriptor: &Descriptor) -> String {
+        format!("{}: it has no {}", self.tar.path.display(), descriptor.digest())
     }
 }
 
 /// The entry of a name, or the only one.
-fn find<'a>(entries: &'a [Entry], local: &Local) -> Result<&'a Entry> {
-    let place = local.path.display();
+fn find<'a>(
+    entries: &'a [DockerManifestEntry],
+    local: &PathReference,
+) -> Result<&'a DockerManifestEntry> {
+    let path = local.path.display();
     let Some(wanted) = &local.tag else {
         return match entries {
-            [] => bail!("{place} holds no image"),
+            [] => bail!("{path} holds no image"),
             [only] => Ok(only),
-            _ => bail!("{place} holds several images, name one of {}", names(entries)),
+            _ => bail!("{path} holds several images, name one of {}", names(entries)),
         };
     };
-    // `nginx`, `nginx:latest` and `docker.io/library/nginx:latest` are the same.
-    let whole = |name: &str| {
-        let name = Remote::parse(name).ok()?;
+    // `nginx`, `nginx:latest` and `docker.io/library/nginx:latest` are the same name.
+    let full = |name: &str| {
+        let name = RegistryReference::parse(name).ok()?;
         Some((name.host.clone(), name.repository.clone(), name.tag_or_latest().to_owned()))
     };
-    let sought = whole(wanted)
-        .with_context(|| format!("{local}: {wanted:?} is not the name of an image"))?;
-    let has = |entry: &&Entry| {
-        entry.repo_tags.iter().flatten().any(|name| whole(name).as_ref() == Some(&sought))
+    let sought =
+        full(wanted).with_context(|| format!("{local}: {wanted:?} is not the name of an image"))?;
+    let has = |entry: &&DockerManifestEntry| {
+        entry.repo_tags.iter().flatten().any(|name| full(name).as_ref() == Some(&sought))
     };
     let found = entries.iter().find(has);
-    found.with_context(|| format!("{place} has no image {wanted:?}, it has {}", names(entries)))
+    found.with_context(|| format!("{path} has no image {wanted:?}, it has {}", names(entries)))
 }
 
-fn names(entries: &[Entry]) -> String {
+fn names(entries: &[DockerManifestEntry]) -> String {
     let names: Vec<&str> = entries
         .iter()
         .flat_map(|entry| entry.repo_tags.iter().flatten())
         .map(String::as_str)
         .collect();
-    if names.is_empty() { "none with a name".to_owned() } else { names.join(", ") }
+    if names.is_empty() { "none that has a name".to_owned() } else { names.join(", ") }
 }
 
-/// A layer as a manifest has it. What is not compressed is called by its `diff_id`, which the copy
-/// will prove.
+/// The descriptor of a layer. If it is not compressed, its digest is `diff_id`, which the copy
+/// verifies.
 fn describe(extent: &Extent, diff_id: &str) -> Result<Descriptor> {
     let mut beginning = Vec::new();
     extent.clone().take(4).read_to_end(&mut beginning)?;
-    let media_type = match Compression::seen_in(&beginning) {
+    let media_type = match Compression::detect(&beginning) {
         Compression::None => {
             return Ok(Descriptor::new(
                 MediaType::ImageLayer,
@@ -179,7 +172,7 @@ fn describe(extent: &Extent, diff_id: &str) -> Result<Descriptor> {
         Compression::Gzip => MediaType::ImageLayerGzip,
         Compression::Zstd => MediaType::ImageLayerZstd,
     };
-    let mut hasher = Hasher::Sha256(Sha256::new());
+    let mut hasher = Digester::Sha256(Sha256::new());
     let mut rest = extent.clone();
     let mut buffer = vec![0; 1 << 20];
     loop {

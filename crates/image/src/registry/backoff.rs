@@ -1,4 +1,4 @@
-//! Trying again what may pass: an overloaded registry, a line that broke.
+//! Retries with exponential backoff, when a registry is overloaded or a connection fails.
 
 use std::error::Error;
 use std::io;
@@ -8,38 +8,39 @@ use anyhow::Result;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-use super::directions::Refused;
+use super::url_policy::UrlRefused;
 
-/// The first pause; each further one is twice as long.
+/// The first pause. Each further one is twice as long.
 const FIRST: Duration = Duration::from_millis(250);
-/// The longest pause of our own.
+/// The longest pause of the backoff.
 const LONGEST: Duration = Duration::from_secs(30);
-/// The longest that a registry may ask for. Who wants more is told of as an error.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The longest pause that a registry may ask for. If it asks for a longer one, its error is
+/// returned.
+const LONGEST_ASKED: Duration = Duration::from_secs(120);
 
-/// The pauses between attempts at one thing.
+/// The pauses between the attempts at one request.
 #[derive(Debug)]
-pub struct Pause {
+pub struct Backoff {
     left: u32,
     next: Duration,
 }
 
-impl Pause {
+impl Backoff {
     pub fn new(retries: u32) -> Self {
         Self { left: retries, next: FIRST }
     }
 
-    /// Waits before the next attempt: as long as the registry has asked for, or twice as long as
-    /// the last time.
+    /// Waits before the next attempt: as long as the registry asks for, else twice as long as the
+    /// last time.
     ///
     /// # Errors
-    /// The one of the last attempt, when there is no further one.
+    /// `error`, when there are no attempts left.
     pub async fn wait(&mut self, error: anyhow::Error, asked: Option<Duration>) -> Result<()> {
-        if self.left == 0 || asked.is_some_and(|asked| asked > PATIENCE) {
+        if self.left == 0 || asked.is_some_and(|asked| asked > LONGEST_ASKED) {
             return Err(error);
         }
         self.left -= 1;
-        // Not all clients of an overloaded registry at the same moment.
+        // Random, so that not all clients of an overloaded registry try again at the same time.
         let spread = self.next.mul_f64(f64::from(clock_nanoseconds() % 256) / 512.0);
         tokio::time::sleep(asked.unwrap_or(self.next) + spread).await;
         self.next = (self.next * 2).min(LONGEST);
@@ -51,26 +52,27 @@ fn clock_nanoseconds() -> u32 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos())
 }
 
-/// Whether an answer of this status may become a better one.
-pub fn may_pass(status: StatusCode) -> bool {
+/// Whether a request with this status may succeed later.
+pub fn is_temporary_status(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
 }
 
-/// Whether an error is one of the line, not of what was asked for, of a certificate, of where we
-/// may be sent, or that nobody is there.
-pub fn is_passing(error: &anyhow::Error) -> bool {
+/// Whether an error is a connection failure that may pass. A wrong certificate, a refused
+/// connection, a redirect that is not allowed and a malformed request do not pass.
+pub fn is_temporary(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<reqwest::Error>() {
         Some(error) => !error.is_builder() && !error.is_redirect() && !is_final(error),
         None => false,
     }
 }
 
-/// Whether the same will come of another attempt.
+/// Whether another attempt would fail in the same way.
 fn is_final(error: &(dyn Error + 'static)) -> bool {
-    if error.is::<rustls::Error>() || error.is::<Refused>() {
+    if error.is::<rustls::Error>() || error.is::<UrlRefused>() {
         return true;
     }
-    // An I/O error says of the error in it that its source is that one's source.
+    // `source` of an I/O error is the source of the error in it, so the error in it is looked at
+    // here.
     if let Some(error) = error.downcast_ref::<io::Error>() {
         let inner = error.get_ref().is_some_and(|inner| is_final(inner));
         return inner || error.kind() == io::ErrorKind::ConnectionRefused;
@@ -78,8 +80,8 @@ fn is_final(error: &(dyn Error + 'static)) -> bool {
     error.source().is_some_and(is_final)
 }
 
-/// What `Retry-After` asks for, in either of its forms (RFC 9110, 10.2.3).
-pub fn asked_for(headers: &HeaderMap) -> Option<Duration> {
+/// The pause of the header `Retry-After`, in either of its forms (RFC 9110, 10.2.3).
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
@@ -94,7 +96,7 @@ mod tests {
     #[test]
     fn both_forms_of_retry_after() {
         let asked =
-            |text: &str| asked_for(&HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]));
+            |text: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]));
         assert_eq!(asked("7"), Some(Duration::from_secs(7)));
         assert_eq!(asked("soon"), None);
         assert_eq!(asked("Wed, 21 Oct 2015 07:28:00 GMT"), None);

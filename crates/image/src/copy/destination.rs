@@ -1,48 +1,48 @@
-//! Where a copy goes to.
+//! The destination of a copy.
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use oci_spec::image::Descriptor;
 
-use super::plan::Written;
-use super::{Options, Source};
+use super::plan::PlannedDocument;
+use super::{CopyOptions, ImageSource};
 use crate::layout::Layout;
-use crate::reference::Remote;
+use crate::reference::RegistryReference;
 use crate::registry::Registry;
 
-/// Something that takes an image.
+/// Where an image is written to.
 #[derive(Debug)]
-pub enum Target {
+pub enum ImageDestination {
     /// A layout on disk.
     Layout(Layout),
     /// A repository of a registry.
-    Registry(Repository),
+    Registry(PushRepository),
 }
 
 /// A repository to push to.
 #[derive(Debug)]
-pub struct Repository {
+pub struct PushRepository {
     pub registry: Arc<Registry>,
-    pub remote: Remote,
-    /// Another repository of this registry that may have the blobs.
+    pub remote: RegistryReference,
+    /// Another repository of this registry, to mount blobs from.
     pub mount_from: Option<String>,
-    /// Where blobs of another registry stay until they are pushed.
+    /// A layout for blobs that come from another registry, until they are uploaded.
     pub spool: Option<Layout>,
 }
 
-impl Target {
-    /// A repository, over the same connection if the source is in the same registry and we are the
-    /// same there. `spool` is for the blobs of a source that is in a registry.
+impl ImageDestination {
+    /// A repository. The connection of the source is used if the source is in the same registry
+    /// with the same credentials. `spool` is for the blobs of a source in a registry.
     pub async fn registry(
-        remote: &Remote,
-        source: &Source,
-        options: &Options,
+        remote: &RegistryReference,
+        source: &ImageSource,
+        options: &CopyOptions,
         spool: Option<Layout>,
     ) -> Result<Self> {
         let mut mount_from = options.mount_from.clone();
         let registry = match source {
-            Source::Registry(registry, from) if from.host == remote.host => {
+            ImageSource::Registry(registry, from) if from.host == remote.host => {
                 mount_from = Some(from.repository.clone());
                 let same = options.source.credentials == options.destination.credentials;
                 same.then(|| Arc::clone(registry))
@@ -53,24 +53,24 @@ impl Target {
             Some(registry) => registry,
             None => Arc::new(Registry::connect(&remote.host, &options.destination).await?),
         };
-        // From itself there is nothing to mount: it was asked whether it has the blob.
+        // A repository cannot mount from itself.
         mount_from = mount_from.filter(|from| *from != remote.repository);
-        Ok(Self::Registry(Repository { registry, remote: remote.clone(), mount_from, spool }))
+        Ok(Self::Registry(PushRepository { registry, remote: remote.clone(), mount_from, spool }))
     }
 
-    /// Whether it takes Docker's documents as they are. A layout is OCI's.
+    /// Whether it accepts documents of Docker. A layout has only documents of OCI.
     pub fn takes_docker(&self) -> bool {
         matches!(self, Self::Registry(_))
     }
 
-    /// Whether it can take this at all.
+    /// Checks that the image has the digest that the destination names.
     pub fn check(&self, root: &Descriptor) -> Result<()> {
         if let Self::Registry(repository) = self
             && let Some(digest) = &repository.remote.digest
         {
             ensure!(
                 digest == root.digest(),
-                "{}: the image to be copied is {}",
+                "{}: the image has the digest {}",
                 repository.remote,
                 root.digest()
             );
@@ -78,9 +78,9 @@ impl Target {
         Ok(())
     }
 
-    /// Writes a manifest or index; the last one under the name that was asked for.
-    pub async fn put_document(&self, document: &Written) -> Result<()> {
-        let Written { descriptor, bytes, is_root } = document;
+    /// Writes a manifest or index; the last one under the requested name.
+    pub async fn put_document(&self, document: &PlannedDocument) -> Result<()> {
+        let PlannedDocument { descriptor, bytes, is_root } = document;
         match self {
             Self::Layout(layout) => {
                 let (layout, descriptor, bytes) =
@@ -89,7 +89,7 @@ impl Target {
                 tokio::task::spawn_blocking(put).await.context("writing a manifest")??;
                 Ok(())
             }
-            Self::Registry(Repository { registry, remote, .. }) => {
+            Self::Registry(PushRepository { registry, remote, .. }) => {
                 let by_digest = !is_root || (remote.digest.is_some() && remote.tag.is_none());
                 let selector =
                     if by_digest { descriptor.digest().as_ref() } else { remote.tag_or_latest() };

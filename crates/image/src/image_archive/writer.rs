@@ -1,5 +1,5 @@
-//! Writing an archive: what goes into it is gathered beside it as a layout, and it gets its name
-//! when it is whole.
+//! Writes an archive. Its content is first written to a temporary layout beside it; the archive
+//! gets its name when it is complete.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -8,63 +8,52 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::{Descriptor, Digest};
-use serde::Deserialize;
 use serde_json::json;
 use tempfile::{NamedTempFile, TempDir};
 
-use super::each_piece;
+use super::{diff_ids, each_piece};
+use crate::budget::Budget;
 use crate::compression::Compression;
-use crate::digest::Hasher;
-use crate::layer::Budget;
+use crate::digest::{self, Digester};
 use crate::layout::{BlobReader, Layout};
-use crate::reference::{Local, Remote};
+use crate::reference::{PathReference, RegistryReference};
 
-/// An archive that is not there yet.
+/// An archive that is being written.
 #[derive(Debug)]
-pub struct Staged {
+pub struct ArchiveWriter {
     path: PathBuf,
-    /// Removed with us.
+    /// Removed when the writer is dropped.
     directory: TempDir,
     layout: Layout,
 }
 
-#[derive(Deserialize)]
-struct Config {
-    rootfs: RootFs,
-}
-
-#[derive(Deserialize)]
-struct RootFs {
-    diff_ids: Vec<Digest>,
-}
-
-impl Staged {
-    /// Begins an archive.
+impl ArchiveWriter {
+    /// Creates the temporary layout.
     ///
     /// # Errors
-    /// Something of its name exists; the directory cannot be written to.
+    /// The archive exists; the directory cannot be written to.
     pub fn begin(path: &Path) -> Result<Self> {
         ensure!(fs::symlink_metadata(path).is_err(), "{} exists", path.display());
         let doing = || format!("writing {}", path.display());
         let directory = tempfile::Builder::new()
             .prefix(".orlop-image-")
-            .tempdir_in(beside(path))
+            .tempdir_in(parent_of(path))
             .with_context(doing)?;
         let layout = Layout::open_or_create(directory.path())?;
         Ok(Self { path: path.to_owned(), directory, layout })
     }
 
-    /// What goes into the archive.
+    /// The layout that the image is copied to.
     #[must_use]
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// Writes it as a tar of the layout.
+    /// Writes the archive as a tar of the layout.
     ///
     /// # Errors
-    /// It cannot be written; something of its name has come to be.
-    pub fn finish_oci(self, root: &Descriptor, local: &Local) -> Result<()> {
+    /// It cannot be written; a file with its name has been created meanwhile.
+    pub fn finish_oci(self, root: &Descriptor, local: &PathReference) -> Result<()> {
         self.layout.tag(root, local.tag.as_deref())?;
         let mut archive = self.archive()?;
         for name in ["oci-layout", "index.json"] {
@@ -85,17 +74,16 @@ impl Staged {
         self.persist(archive)
     }
 
-    /// Writes it as `docker load` reads it: one image, its layers not compressed, as far as the
-    /// budget goes.
+    /// Writes the archive for `docker load`: one image with uncompressed layers. Their bytes are
+    /// counted in the budget.
     ///
     /// # Errors
-    /// It is not the image of one platform, or a layer is not what the config says; it cannot be
-    /// written.
+    /// It is an index, or a layer does not match the config; it cannot be written.
     pub fn finish_docker(
         self,
         root: &Descriptor,
-        local: &Local,
-        mut budget: Budget<'_>,
+        local: &PathReference,
+        budget: &Budget,
     ) -> Result<()> {
         let names = match &local.tag {
             Some(tag) => vec![docker_name(tag)?],
@@ -103,9 +91,9 @@ impl Staged {
         };
         let manifest = self.layout.read_manifest(root)?;
         let bytes = self.layout.read_blob(manifest.config())?;
-        let config: Config =
-            serde_json::from_slice(&bytes).context("the config is not that of an image")?;
-        let (layers, diff_ids) = (manifest.layers(), &config.rootfs.diff_ids);
+        let diff_ids = diff_ids(&bytes)?.context("the config is not that of an image")?;
+        let diff_ids = diff_ids.iter().map(|id| digest::parse(id)).collect::<Result<Vec<_>>>()?;
+        let layers = manifest.layers();
         ensure!(
             layers.len() == diff_ids.len(),
             "{} layers, but the config has {} diff_ids",
@@ -116,10 +104,10 @@ impl Staged {
         let config_name = format!("{}.json", manifest.config().digest().digest());
         append(&mut archive, &config_name, &self.layout.blob_path(manifest.config().digest()))?;
         let mut files = Vec::new();
-        for (layer, diff_id) in layers.iter().zip(diff_ids) {
+        for (layer, diff_id) in layers.iter().zip(&diff_ids) {
             let name = format!("{}.tar", diff_id.digest());
             if !files.contains(&name) {
-                let plain = self.decompress(layer, diff_id, &mut budget)?;
+                let plain = self.decompress(layer, diff_id, budget)?;
                 append(&mut archive, &name, plain.path())?;
             }
             files.push(name);
@@ -131,20 +119,20 @@ impl Staged {
         self.persist(archive)
     }
 
-    /// A layer as a plain tar file.
+    /// Decompresses a layer into a temporary file.
     fn decompress(
         &self,
         layer: &Descriptor,
         diff_id: &Digest,
-        budget: &mut Budget<'_>,
+        budget: &Budget,
     ) -> Result<NamedTempFile> {
         let mut beginning = [0; 4];
         let mut content: BlobReader = self.layout.open_blob(layer)?;
         let count = content.read(&mut beginning)?;
         let beginning = &beginning[..count];
-        let reader = Compression::seen_in(beginning).reader(beginning.chain(content))?;
+        let reader = Compression::detect(beginning).reader(beginning.chain(content))?;
         let mut file = NamedTempFile::new_in(self.directory.path())?;
-        let mut hasher = Hasher::like(diff_id)?;
+        let mut hasher = Digester::like(diff_id)?;
         let take = |piece: &[u8]| {
             hasher.update(piece);
             file.write_all(piece)
@@ -162,9 +150,10 @@ impl Staged {
 
     fn archive(&self) -> Result<tar::Builder<NamedTempFile>> {
         let mut builder = tempfile::Builder::new();
-        // As the umask has it, not for the owner alone as temporary files are.
-        let file =
-            builder.permissions(fs::Permissions::from_mode(0o666)).tempfile_in(beside(&self.path));
+        // By the umask, not for the owner only as with temporary files.
+        let file = builder
+            .permissions(fs::Permissions::from_mode(0o666))
+            .tempfile_in(parent_of(&self.path));
         Ok(tar::Builder::new(file.with_context(|| format!("writing {}", self.path.display()))?))
     }
 
@@ -178,14 +167,14 @@ impl Staged {
 }
 
 /// The directory of a file.
-fn beside(path: &Path) -> &Path {
+fn parent_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The whole name of an image, as Docker has it in `RepoTags`: `nginx` is `nginx:latest`.
+/// The full name of an image for `RepoTags`: `nginx` is `nginx:latest`.
 fn docker_name(name: &str) -> Result<String> {
-    let remote =
-        Remote::parse(name).with_context(|| format!("{name:?} is not the name of an image"))?;
+    let remote = RegistryReference::parse(name)
+        .with_context(|| format!("{name:?} is not the name of an image"))?;
     let short = remote.tag.is_none().then(|| format!("{name}:latest"));
     Ok(short.unwrap_or_else(|| name.to_owned()))
 }

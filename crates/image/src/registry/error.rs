@@ -1,40 +1,40 @@
-//! What a registry says when it says no (distribution-spec, "Error Codes").
+//! Errors of a registry (distribution-spec, "Error Codes").
 
 use std::fmt::{self, Display};
 
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
-/// An answer other than the one that was hoped for.
+/// A response with another status than the expected ones.
 #[derive(Debug, Clone)]
 pub struct RegistryError {
     host: String,
     what: String,
     /// The HTTP status.
     pub status: StatusCode,
-    /// The codes of the registry's own errors: `MANIFEST_UNKNOWN`, `DENIED`, …
+    /// The error codes in the body: `MANIFEST_UNKNOWN`, `DENIED`, …
     pub codes: Vec<String>,
     text: String,
 }
 
 #[derive(Deserialize)]
-struct Body {
-    errors: Vec<Entry>,
+struct ErrorBody {
+    errors: Vec<ErrorEntry>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct ErrorEntry {
     #[serde(default)]
     code: String,
     #[serde(default)]
     message: String,
 }
 
-/// How much of an answer that is no list of errors is worth telling, in bytes.
-const TELLING: usize = 200;
+/// How many bytes are shown of a body that is no list of errors.
+const SHOWN: usize = 200;
 
 impl RegistryError {
-    /// Takes an error out of a response. `what` is what was asked for.
+    /// Reads the error from a response. `what` names the request.
     pub(super) async fn read(host: &str, what: &str, mut response: Response) -> Self {
         let status = response.status();
         let mut bytes = Vec::new();
@@ -44,11 +44,11 @@ impl RegistryError {
                 break;
             }
         }
-        let (codes, text) = tell(&bytes);
+        let (codes, text) = parse(&bytes);
         Self { host: host.to_owned(), what: what.to_owned(), status, codes, text }
     }
 
-    /// Whether an error is one of a registry, with this status.
+    /// Whether an error is a [`RegistryError`] with this status.
     #[must_use]
     pub fn is(error: &anyhow::Error, status: StatusCode) -> bool {
         error.downcast_ref::<Self>().is_some_and(|error| error.status == status)
@@ -69,38 +69,39 @@ impl Display for RegistryError {
 
 impl std::error::Error for RegistryError {}
 
-/// The codes, and all in one line without control characters: a registry must not write to our
-/// terminal as it likes.
-fn tell(body: &[u8]) -> (Vec<String>, String) {
+/// The error codes, and the text in one line without control characters, which could change the
+/// user's terminal.
+fn parse(body: &[u8]) -> (Vec<String>, String) {
     let plain = |text: &str| {
         let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    if let Ok(body) = serde_json::from_slice::<Body>(body) {
-        let tell = |entry: &Entry| match (plain(&entry.code), plain(&entry.message)) {
+    if let Ok(body) = serde_json::from_slice::<ErrorBody>(body) {
+        let show = |entry: &ErrorEntry| match (plain(&entry.code), plain(&entry.message)) {
             (code, message) if message.is_empty() => code,
             (code, message) => format!("{code}: {message}"),
         };
-        let text: Vec<String> = body.errors.iter().map(tell).collect();
+        let text: Vec<String> = body.errors.iter().map(show).collect();
         return (body.errors.into_iter().map(|entry| entry.code).collect(), text.join("; "));
     }
-    let text = plain(&String::from_utf8_lossy(&body[..body.len().min(TELLING)]));
-    // A page for people with browsers tells nothing here.
+    let text = plain(&String::from_utf8_lossy(&body[..body.len().min(SHOWN)]));
+    // An HTML page is not shown.
     (Vec::new(), if text.starts_with('<') { String::new() } else { text })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::tell;
+    use super::parse;
 
     #[test]
-    fn told_in_one_line() {
-        let body = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest\nunknown\u001b[31m","detail":{}},{"code":"X"}]}"#;
-        let (codes, text) = tell(body);
+    fn errors_are_shown_in_one_line() {
+        let body = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","detail":{},
+            "message":"manifest\nunknown\u001b[31m"},{"code":"X"}]}"#;
+        let (codes, text) = parse(body);
         assert_eq!(codes, ["MANIFEST_UNKNOWN", "X"]);
         assert_eq!(text, "MANIFEST_UNKNOWN: manifest unknown [31m; X");
-        assert_eq!(tell(b"<html>no</html>").1, "");
-        assert_eq!(tell(b"no\r\nluck").1, "no luck");
-        assert_eq!(tell(b"").1, "");
+        assert_eq!(parse(b"<html>no</html>").1, "");
+        assert_eq!(parse(b"no\r\nluck").1, "no luck");
+        assert_eq!(parse(b"").1, "");
     }
 }

@@ -1,8 +1,8 @@
-//! Images in one file: a tar of a layout, or of what Docker keeps of an image.
+//! Archives of images: a tar file of a layout, or the format of `docker save`.
 
 pub mod docker;
 pub mod oci;
-pub mod staged;
+pub mod writer;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,36 +11,37 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
 use tar::EntryType;
 
+use crate::budget::Budget;
 use crate::compression::Compression;
 use crate::extent::Extent;
 use crate::interrupt;
-use crate::layer::Budget;
 use crate::layout::DOCUMENT_LIMIT;
 
-/// A tar file, and where each of its files begins.
+/// A tar file, with the position of each file in it.
 #[derive(Debug)]
-pub struct Tar {
+pub struct TarFile {
     path: PathBuf,
     files: HashMap<PathBuf, Extent>,
     links: HashMap<PathBuf, PathBuf>,
 }
 
-/// How many files an archive of an image may have.
-const MOST: usize = 100_000;
+/// How many files an archive may have.
+const MAX_FILES: usize = 100_000;
 
-impl Tar {
+impl TarFile {
     /// Reads the names in a tar file. One that is compressed as a whole is decompressed into a
-    /// temporary file, which may have `max_size` bytes.
+    /// temporary file of at most `max_size` bytes.
     ///
     /// # Errors
-    /// It is not there, not a tar file, or too large.
+    /// It does not exist, is not a tar file, or is too large.
     pub fn open(path: &Path, max_size: u64) -> Result<Self> {
         let doing = || path.display().to_string();
         let file = File::open(path).with_context(doing)?;
         ensure!(file.metadata()?.is_file(), "{} is not a regular file", path.display());
-        let file = plain(file, max_size).with_context(doing)?;
+        let file = decompressed(file, max_size).with_context(doing)?;
         let mut tar = Self { path: path.to_owned(), files: HashMap::new(), links: HashMap::new() };
         tar.scan(file)
             .with_context(|| format!("{} is not a tar file of an image", path.display()))?;
@@ -53,14 +54,14 @@ impl Tar {
         for entry in archive.entries_with_seek()? {
             let entry = entry?;
             let name = clean(&entry.path()?);
-            ensure!(self.files.len() + self.links.len() < MOST, "more than {MOST} files");
+            ensure!(self.files.len() + self.links.len() < MAX_FILES, "more than {MAX_FILES} files");
             match entry.header().entry_type() {
                 EntryType::Regular | EntryType::Continuous => {
                     let extent =
                         Extent::new(Arc::clone(&shared), entry.raw_file_position(), entry.size());
                     self.files.insert(name, extent);
                 }
-                // Docker wrote a layer that it had written before as a link to it.
+                // Docker writes a link if a layer occurs more than once.
                 kind @ (EntryType::Symlink | EntryType::Link) => {
                     let target = entry.link_name()?.context("a link to nothing")?.into_owned();
                     let beside = name
@@ -75,7 +76,7 @@ impl Tar {
         Ok(())
     }
 
-    /// A file in it.
+    /// A file in the archive.
     ///
     /// # Errors
     /// There is none.
@@ -88,28 +89,46 @@ impl Tar {
                 (None, None) => break,
             }
         }
-        bail!("{}: there is no {} in it", self.path.display(), name.display())
+        bail!("{}: it has no file {}", self.path.display(), name.display())
     }
 
-    /// A small file in it, as a whole.
+    /// The content of a small file in the archive.
     ///
     /// # Errors
     /// There is none, or it is too large.
     pub fn read(&self, name: &Path) -> Result<Vec<u8>> {
         let extent = self.extent(name)?;
-        let (place, size) = (self.path.display(), extent.length());
+        let (path, size) = (self.path.display(), extent.length());
         ensure!(
             size <= DOCUMENT_LIMIT,
-            "{place}: {}: {size} bytes are too many for a document",
+            "{path}: {}: {size} bytes are too many for a manifest or config",
             name.display()
         );
         let mut bytes = Vec::new();
-        extent.clone().read_to_end(&mut bytes).with_context(|| place.to_string())?;
+        extent.clone().read_to_end(&mut bytes).with_context(|| path.to_string())?;
         Ok(bytes)
     }
 }
 
-/// `./a/../b` is `b`: the names of an archive are looked up in it, nowhere else.
+/// The `diff_ids` of an image config; nothing if it has no `rootfs`.
+fn diff_ids(config: &[u8]) -> Result<Option<Vec<String>>> {
+    let config: ConfigLayers = serde_json::from_slice(config).context("the image's config")?;
+    Ok(config.rootfs.map(|rootfs| rootfs.diff_ids))
+}
+
+/// The part of an image config that lists the layers.
+#[derive(Deserialize)]
+struct ConfigLayers {
+    rootfs: Option<ConfigRootfs>,
+}
+
+#[derive(Deserialize)]
+struct ConfigRootfs {
+    diff_ids: Vec<String>,
+}
+
+/// Normalizes a path: `./a/../b` is `b`. The names are looked up in the archive only, never on the
+/// host.
 fn clean(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for component in path.components() {
@@ -122,27 +141,27 @@ fn clean(path: &Path) -> PathBuf {
     clean
 }
 
-/// The file, or what it is when decompressed.
-fn plain(mut file: File, max_size: u64) -> Result<File> {
+/// The file itself, or a temporary file with its decompressed content.
+fn decompressed(mut file: File, max_size: u64) -> Result<File> {
     let mut beginning = [0; 4];
     let count = file.read(&mut beginning)?;
     file.seek(SeekFrom::Start(0))?;
-    let compression = Compression::seen_in(&beginning[..count]);
+    let compression = Compression::detect(&beginning[..count]);
     if compression == Compression::None {
         return Ok(file);
     }
-    let mut decompressed =
+    let mut plain =
         tempfile::tempfile_in(crate::copy::spool_directory()).context("making a temporary file")?;
-    let mut budget = Budget::new(max_size, interrupt::watch()?);
-    each_piece(compression.reader(file)?, &mut budget, |piece| decompressed.write_all(piece))?;
-    decompressed.seek(SeekFrom::Start(0))?;
-    Ok(decompressed)
+    let budget = Budget::of_bytes(max_size, interrupt::watch()?);
+    each_piece(compression.reader(file)?, &budget, |piece| plain.write_all(piece))?;
+    plain.seek(SeekFrom::Start(0))?;
+    Ok(plain)
 }
 
-/// Takes what was compressed to its end, as far as the budget goes.
+/// Passes the decompressed content to `take`, piece by piece, and counts it.
 fn each_piece(
     mut from: impl Read,
-    budget: &mut Budget<'_>,
+    budget: &Budget,
     mut take: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<()> {
     let mut buffer = vec![0; 1 << 20];
@@ -151,7 +170,7 @@ fn each_piece(
         if count == 0 {
             return Ok(());
         }
-        budget.charge(count as u64)?;
+        budget.use_bytes(count as u64)?;
         take(&buffer[..count]).context("writing what was decompressed")?;
     }
 }

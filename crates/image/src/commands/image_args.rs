@@ -1,4 +1,4 @@
-//! The image that a command is about: wherever it is, as a layout on disk.
+//! The image of a command, copied to a layout if it is not in one.
 
 use std::path::Path;
 
@@ -6,118 +6,118 @@ use anyhow::{Context, Result};
 use clap::Args;
 use oci_spec::image::Descriptor;
 
-use super::connection::ConnectionFlags;
-use super::copy::Telling;
-use crate::copy::{self, Options, Selection};
+use super::connection_args::ConnectionArgs;
+use super::copy::OutputArgs;
+use crate::copy::{self, CopyOptions, Selection};
 use crate::image::Image;
 use crate::layout::Layout;
 use crate::platform::Platform;
-use crate::reference::Reference;
+use crate::reference::{PathFormat, Reference};
 use crate::runtime::fingerprint;
 
-/// Which image.
+/// The flags that name an image.
 #[derive(Debug, Clone, Args)]
-pub struct Source {
+pub struct ImageArgs {
     /// The image: docker://HOST/NAME[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE[:TAG] or
     /// docker-archive:FILE
     #[arg(value_name = "IMAGE")]
     pub reference: Reference,
-    /// Which of an index's images: os/architecture[/variant] [default: this machine's]
+    /// Which image of an index: os/architecture[/variant] [default: this machine's]
     #[arg(long)]
     pub platform: Option<Platform>,
-    /// How to tell what is fetched
+    /// What is printed
     #[command(flatten)]
-    pub telling: Telling,
-    /// How to speak to registries
+    pub output: OutputArgs,
+    /// The connection to registries
     #[command(flatten)]
-    pub connection: ConnectionFlags,
+    pub connection: ConnectionArgs,
 }
 
-/// An image on disk.
+/// An image in a layout.
 #[derive(Debug)]
-pub struct Fetched {
-    /// The layout it is in.
+pub struct FetchedImage {
+    /// The layout.
     pub layout: Layout,
-    /// Its manifest.
+    /// The descriptor of its manifest.
     pub manifest: Descriptor,
 }
 
-impl Source {
-    /// The platform that is wanted.
+impl ImageArgs {
+    /// The wanted platform.
     #[must_use]
     pub fn platform(&self) -> Platform {
         self.platform.clone().unwrap_or_else(Platform::host)
     }
 
-    /// Checks that an image is for the platform that was asked for, if one was: it need not be of
-    /// an index.
+    /// Checks that an image is for the platform of the flag, if there is one. An image that is not
+    /// in an index is checked too.
     ///
     /// # Errors
-    /// It is not.
+    /// It is for another platform.
     pub fn check(&self, image: &Image) -> Result<()> {
         let asked = self.platform.as_ref().map(|wanted| wanted.check(&image.platform()));
         asked.transpose().map(drop).with_context(|| self.reference.to_string())
     }
 
-    /// The reference in the one way that the store knows it by: a directory by its full path.
+    /// The reference in the form that the store uses as a key, with an absolute path.
     ///
     /// # Errors
-    /// The working directory is not there.
+    /// getcwd(3)'s.
     pub fn key(&self) -> Result<String> {
         let mut reference = self.reference.clone();
-        if let Reference::Layout(local)
-        | Reference::OciArchive(local)
-        | Reference::DockerArchive(local) = &mut reference
-        {
+        if let Reference::Path(local) = &mut reference {
             local.path = std::path::absolute(&local.path)
                 .with_context(|| local.path.display().to_string())?;
         }
         Ok(reference.to_string())
     }
 
-    /// The fingerprint of an archive, which may become another image under its name.
+    /// The fingerprint of an archive, which shows that the file has been replaced.
     #[must_use]
     pub fn archive(&self) -> Option<String> {
         match &self.reference {
-            Reference::OciArchive(local) | Reference::DockerArchive(local) => {
+            Reference::Path(local) if local.format != PathFormat::Layout => {
                 fingerprint(&local.path)
             }
-            Reference::Layout(_) | Reference::Registry(_) => None,
+            _ => None,
         }
     }
 
-    /// Finds the image where it is a layout; fetches it into the layout `into` where it is not. An
-    /// archive that is compressed as a whole may have `max_size` bytes.
+    /// Finds the image in its layout, or copies it to the layout `into`. A compressed archive may
+    /// have `max_size` bytes.
     ///
     /// # Errors
-    /// It is not there, or not for our platform; it cannot be fetched; a signal came meanwhile.
-    pub fn fetch(&self, into: &Path, max_size: u64) -> Result<Fetched> {
+    /// It does not exist, or not for our platform; it cannot be copied; a signal came.
+    pub fn fetch(&self, into: &Path, max_size: u64) -> Result<FetchedImage> {
         if let Some(found) = self.find()? {
             return Ok(found);
         }
         let layout = Layout::open_or_create(into)?;
         let selection = self.platform.clone().map_or(Selection::Host, Selection::Platform);
-        let options = Options {
+        let options = CopyOptions {
             source: self.connection.connection(),
             selection,
             max_size,
-            progress: self.telling.progress(),
-            ..Options::default()
+            progress: self.output.progress(),
+            ..CopyOptions::default()
         };
         let manifest = copy::copy(&self.reference, &layout, &options)?;
-        Ok(Fetched { layout, manifest })
+        Ok(FetchedImage { layout, manifest })
     }
 
-    /// The image where it is, if that is a layout.
+    /// The image, if the reference is one to a layout.
     ///
     /// # Errors
     /// It is not there, or not for our platform.
-    pub fn find(&self) -> Result<Option<Fetched>> {
-        let Reference::Layout(local) = &self.reference else { return Ok(None) };
+    pub fn find(&self) -> Result<Option<FetchedImage>> {
+        let local = match &self.reference {
+            Reference::Path(local) if local.format == PathFormat::Layout => local,
+            _ => return Ok(None),
+        };
         let layout = Layout::open(&local.path)?;
         let platform = self.platform();
         let found = layout.find(local.tag.as_deref(), local.digest.as_ref(), Some(&platform))?;
         let manifest = layout.choose(found, &platform)?;
-        Ok(Some(Fetched { layout, manifest }))
+        Ok(Some(FetchedImage { layout, manifest }))
     }
 }

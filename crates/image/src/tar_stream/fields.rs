@@ -1,17 +1,17 @@
-//! The fields of a header that are numbers.
+//! The numeric fields of a header.
 
 use std::io;
 
 use anyhow::{Context, Result, bail, ensure};
 use tar::Header;
 
-use super::Time;
+use super::Timestamp;
 
-/// Where the checksum is, which counts as spaces.
+/// The position of the checksum, which is computed as if it were spaces.
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 
-/// A number: octal digits, or, as GNU writes what is too long for that, two's complement with the
-/// first bit marking it.
+/// A number: octal digits, or, in the extension of GNU for larger numbers, two's complement with
+/// the first bit set.
 pub fn number(field: &[u8]) -> Result<i64> {
     let Some(first) = field.first().filter(|byte| **byte & 0x80 != 0) else {
         return octal(field);
@@ -19,7 +19,7 @@ pub fn number(field: &[u8]) -> Result<i64> {
     let negative = first & 0x40 != 0;
     let mut value: i128 = if negative { -1 } else { 0 };
     for (at, byte) in field.iter().enumerate() {
-        // The mark takes the place of the sign.
+        // The first bit is the mark, and the second one the sign.
         let byte = if at == 0 { if negative { *byte } else { byte & 0x7f } } else { *byte };
         value = (value << 8) | i128::from(byte);
     }
@@ -32,12 +32,12 @@ fn octal(field: &[u8]) -> Result<i64> {
         return Ok(0);
     }
     let text = std::str::from_utf8(text).context("not a number")?;
-    // Not a sign, which from_str_radix would accept.
+    // from_str_radix would accept a sign.
     ensure!(text.bytes().all(|byte| byte.is_ascii_digit()), "{text:?} is not a number");
     i64::from_str_radix(text, 8).with_context(|| format!("{text:?} is not an octal number"))
 }
 
-/// An owner's number.
+/// A user or group id.
 pub fn id(field: &[u8]) -> Result<u32> {
     let number = number(field)?;
     u32::try_from(number)
@@ -47,16 +47,16 @@ pub fn id(field: &[u8]) -> Result<u32> {
 }
 
 /// A time in whole seconds.
-pub fn mtime(field: &[u8]) -> Result<Time> {
-    Ok(Time { seconds: number(field)?, nanoseconds: 0 })
+pub fn mtime(field: &[u8]) -> Result<Timestamp> {
+    Ok(Timestamp { seconds: number(field)?, nanoseconds: 0 })
 }
 
-/// Half of a device's number, which v7 headers do not have.
+/// The major or minor number of a device. v7 headers have none.
 pub fn device(field: io::Result<Option<u32>>) -> Result<u32> {
     Ok(field.context("device number")?.unwrap_or(0))
 }
 
-/// Compares the checksum with the header: of unsigned bytes, or of signed ones as Sun's tar had it.
+/// Verifies the checksum: the sum of unsigned bytes, or of signed bytes as in the tar of Sun.
 pub fn verify_checksum(header: &Header) -> Result<()> {
     let bytes = header.as_bytes();
     let expected = number(&bytes[CHECKSUM]).context("checksum")?;
@@ -67,7 +67,7 @@ pub fn verify_checksum(header: &Header) -> Result<()> {
     let unsigned: i64 = counted.clone().map(i64::from).sum();
     let signed: i64 = counted.map(|byte| i64::from(byte.cast_signed())).sum();
     if expected != unsigned && expected != signed {
-        bail!("the checksum is wrong: this is no tar archive, or a damaged one");
+        bail!("the checksum is wrong: this is not a tar archive, or it is damaged");
     }
     Ok(())
 }

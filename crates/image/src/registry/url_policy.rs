@@ -1,14 +1,15 @@
-//! Where a registry may send us: to a service that gives out tokens (`realm`), to storage that has
-//! the blobs (redirects), to where blobs are uploaded to (`Location`).
+//! The rules for the URLs that a registry names: the token service (`realm`), the target of a
+//! redirect, and where blobs are uploaded to (`Location`).
 //!
-//! Whoever runs a registry, or stands in its place, could otherwise have requests made in our name:
-//! to services of this machine or its network that only we can reach, or in clear to everybody on
-//! the way. Hence, without `--insecure`:
+//! Without rules, whoever controls a registry could make us send requests that he cannot send
+//! himself: to services of this machine or of its private network, or without encryption. So,
+//! without `--insecure`:
 //!
-//! * Always with TLS.
-//! * Never nearer than the registry itself: one on the Internet does not send us into a private
-//!   network, nor one in a private network to this machine. Addresses are checked as they are
-//!   connected to, so a name does not help. What a proxy makes of a name is for the proxy to check.
+//! * The URL must be `https`.
+//! * Its address must not be nearer to us than that of the registry ([`AddressScope`]): a registry
+//!   on the Internet cannot name a server in a private network, and one in a private network cannot
+//!   name this machine. The addresses are checked when they are connected to, so a DNS name does
+//!   not help. A proxy has to check the names that it resolves itself.
 
 use std::error::Error;
 use std::fmt::{self, Display};
@@ -26,21 +27,21 @@ const REDIRECTS: usize = 10;
 const PROXIES: [&str; 6] =
     ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
-/// From where an address can be reached.
+/// From where an address can be reached, the nearest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reach {
-    /// From this machine alone.
-    Machine,
+pub enum AddressScope {
+    /// From this machine only.
+    Loopback,
     /// From the same link.
-    Link,
-    /// From a private network; or it is not the address of one host.
+    LinkLocal,
+    /// From a private network. Addresses that are not those of one host count as private too.
     Private,
-    /// From everywhere.
-    Public,
+    /// From the Internet.
+    Global,
 }
 
-impl Reach {
-    /// That of an address.
+impl AddressScope {
+    /// The scope of an address.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         match address {
@@ -51,15 +52,15 @@ impl Reach {
 
     fn of_v4(address: Ipv4Addr) -> Self {
         match address.octets() {
-            // 0.0.0.0 is this machine to connect(2).
-            [0 | 127, ..] => Self::Machine,
-            [169, 254, ..] => Self::Link,
+            // connect(2) takes 0.0.0.0 for this machine.
+            [0 | 127, ..] => Self::Loopback,
+            [169, 254, ..] => Self::LinkLocal,
             [10, ..] | [192, 168, ..] | [198, 18 | 19, ..] | [192, 0, 0, _] | [224..=255, ..] => {
                 Self::Private
             }
             [172, second, ..] if second & 0xf0 == 16 => Self::Private,
             [100, second, ..] if second & 0xc0 == 64 => Self::Private,
-            _ => Self::Public,
+            _ => Self::Global,
         }
     }
 
@@ -69,50 +70,50 @@ impl Reach {
             Self::of_v4(Ipv4Addr::new(a, b, c, d))
         };
         match address.segments() {
-            [0, 0, 0, 0, 0, 0, 0, 0 | 1] => Self::Machine,
-            // Addresses of IPv4 in their several forms: compatible, mapped, NAT64, 6to4.
+            [0, 0, 0, 0, 0, 0, 0, 0 | 1] => Self::Loopback,
+            // IPv4 addresses in IPv6: compatible, mapped, NAT64, 6to4.
             [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
                 v4(high, low)
             }
             [0x2002, high, low, ..] => v4(high, low),
-            [first, ..] if first & 0xffc0 == 0xfe80 => Self::Link,
+            [first, ..] if first & 0xffc0 == 0xfe80 => Self::LinkLocal,
             [first, ..] if first & 0xfe00 == 0xfc00 || first >= 0xfec0 || first == 0x64 => {
                 Self::Private
             }
-            _ => Self::Public,
+            _ => Self::Global,
         }
     }
 }
 
-/// Somewhere a registry may not send us.
+/// A URL or address that the rules do not allow.
 #[derive(Debug)]
-pub struct Refused(String);
+pub struct UrlRefused(String);
 
-impl Display for Refused {
+impl Display for UrlRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl Error for Refused {}
+impl Error for UrlRefused {}
 
 /// The rules for one registry.
 #[derive(Debug, Clone)]
-pub struct Directions {
+pub struct UrlPolicy {
     insecure: bool,
     /// Its host, without the port.
     registry: String,
-    /// Its own reach; `Public`, for which the most is forbidden, until its name has been resolved.
-    own: Arc<Mutex<Reach>>,
-    /// The hosts of proxies, which are named by who calls us.
+    /// Its own scope. Until its name is resolved: `Global`, which forbids the most.
+    own: Arc<Mutex<AddressScope>>,
+    /// The hosts of proxies. The user names them, so they may be anywhere.
     proxies: Arc<[String]>,
 }
 
-impl Directions {
+impl UrlPolicy {
     /// The rules for the registry at `base`.
     #[must_use]
     pub fn new(base: &Url, insecure: bool) -> Self {
-        let own = literal(base).map_or(Reach::Public, Reach::of);
+        let own = literal(base).map_or(AddressScope::Global, AddressScope::of);
         let proxies = PROXIES.iter().filter_map(|name| {
             let text = std::env::var(name).ok()?;
             let url = Url::parse(&text)
@@ -129,44 +130,43 @@ impl Directions {
         }
     }
 
-    /// Whether an address that the registry has named may be asked. Names are checked when they are
-    /// resolved.
+    /// Checks a URL that the registry has named. A DNS name in it is checked when it is resolved.
     ///
     /// # Errors
-    /// It may not.
-    pub fn check(&self, url: &Url) -> Result<(), Refused> {
+    /// The rules do not allow it.
+    pub fn check(&self, url: &Url) -> Result<(), UrlRefused> {
         if self.insecure {
             return Ok(());
         }
         if url.scheme() != "https" {
-            return Err(Refused(format!(
-                "sent on to {url}, which is without encryption (--insecure allows it)"
+            return Err(UrlRefused(format!(
+                "the registry names {url}, which is not encrypted (--insecure allows it)"
             )));
         }
         let host = url.host_str().unwrap_or_default();
         let name = host.trim_end_matches('.');
         let here = name == "localhost" || name.ends_with(".localhost");
-        let reach = literal(url).map(Reach::of).or(here.then_some(Reach::Machine));
-        match reach {
-            Some(reach) if host != self.registry && reach < self.own() => Err(self.too_near(host)),
+        let scope = literal(url).map(AddressScope::of).or(here.then_some(AddressScope::Loopback));
+        match scope {
+            Some(scope) if host != self.registry && scope < self.own() => Err(self.too_near(host)),
             _ => Ok(()),
         }
     }
 
-    /// Follows redirects that lead to where the registry may send us.
+    /// Follows the redirects that the rules allow.
     #[must_use]
     pub fn redirects(&self) -> Policy {
         let rules = self.clone();
         Policy::custom(move |attempt| match rules.check(attempt.url()) {
             Ok(()) if attempt.previous().len() > REDIRECTS => {
-                attempt.error(Refused("too many redirects".to_owned()))
+                attempt.error(UrlRefused("too many redirects".to_owned()))
             }
             Ok(()) => attempt.follow(),
             Err(refused) => attempt.error(refused),
         })
     }
 
-    /// Follows redirects to the very same server, for requests that say who we are.
+    /// Follows redirects only to the same server, for requests with credentials.
     #[must_use]
     pub fn same_server() -> Policy {
         Policy::custom(|attempt: Attempt<'_>| {
@@ -178,39 +178,41 @@ impl Directions {
                 return attempt.follow();
             }
             let text = format!(
-                "sent on to {}, which is not told who we are",
+                "redirected to {}, which must not get the credentials",
                 attempt.url().origin().ascii_serialization()
             );
-            attempt.error(Refused(text))
+            attempt.error(UrlRefused(text))
         })
     }
 
-    fn own(&self) -> Reach {
+    fn own(&self) -> AddressScope {
         *self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn too_near(&self, host: &str) -> Refused {
+    fn too_near(&self, host: &str) -> UrlRefused {
         let registry = &self.registry;
-        Refused(format!(
-            "{registry} sends us to {host}, which is nearer to us than itself (--insecure allows it)"
+        UrlRefused(format!(
+            "{registry} names the server {host}, which is nearer to us than itself \
+             (--insecure allows it)"
         ))
     }
 
-    /// The addresses of a name that may be connected to.
+    /// The addresses of a name that the rules allow.
     fn addresses(&self, name: &str) -> Result<Vec<SocketAddr>, Box<dyn Error + Send + Sync>> {
         let mut found: Vec<SocketAddr> = (name, 0).to_socket_addrs()?.collect();
         if self.insecure || self.proxies.iter().any(|proxy| proxy == name) {
             return Ok(found);
         }
         if name == self.registry {
-            // The farthest of its addresses, which one alone cannot bring nearer.
-            if let Some(reach) = found.iter().map(|address| Reach::of(address.ip())).max() {
-                *self.own.lock().unwrap_or_else(PoisonError::into_inner) = reach;
+            // The most distant scope of all its addresses, so that one near address does not allow
+            // more.
+            if let Some(scope) = found.iter().map(|address| AddressScope::of(address.ip())).max() {
+                *self.own.lock().unwrap_or_else(PoisonError::into_inner) = scope;
             }
             return Ok(found);
         }
         let (own, any) = (self.own(), !found.is_empty());
-        found.retain(|address| Reach::of(address.ip()) >= own);
+        found.retain(|address| AddressScope::of(address.ip()) >= own);
         if any && found.is_empty() {
             return Err(self.too_near(name).into());
         }
@@ -218,7 +220,7 @@ impl Directions {
     }
 }
 
-impl Resolve for Directions {
+impl Resolve for UrlPolicy {
     fn resolve(&self, name: Name) -> Resolving {
         let rules = self.clone();
         Box::pin(async move {
@@ -229,7 +231,7 @@ impl Resolve for Directions {
     }
 }
 
-/// The address in a URL that has no name.
+/// The address in a URL, if its host is not a name.
 fn literal(url: &Url) -> Option<IpAddr> {
     let host = url.host_str()?;
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
@@ -240,10 +242,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reaches() {
+    fn scopes() {
         let cases = [
             (
-                Reach::Machine,
+                AddressScope::Loopback,
                 &[
                     "127.0.0.1",
                     "127.9.9.9",
@@ -255,11 +257,11 @@ mod tests {
                 ][..],
             ),
             (
-                Reach::Link,
+                AddressScope::LinkLocal,
                 &["169.254.169.254", "fe80::1", "febf::1", "::ffff:169.254.1.1", "2002:a9fe:1::"],
             ),
             (
-                Reach::Private,
+                AddressScope::Private,
                 &[
                     "10.1.2.3",
                     "172.16.0.1",
@@ -270,7 +272,7 @@ mod tests {
                 ],
             ),
             (
-                Reach::Private,
+                AddressScope::Private,
                 &[
                     "224.0.0.1",
                     "255.255.255.255",
@@ -282,7 +284,7 @@ mod tests {
                 ],
             ),
             (
-                Reach::Public,
+                AddressScope::Global,
                 &[
                     "1.1.1.1",
                     "172.32.0.1",
@@ -293,19 +295,19 @@ mod tests {
                 ],
             ),
         ];
-        for (reach, addresses) in cases {
+        for (scope, addresses) in cases {
             for address in addresses {
-                assert_eq!(Reach::of(address.parse().unwrap()), reach, "{address}");
+                assert_eq!(AddressScope::of(address.parse().unwrap()), scope, "{address}");
             }
         }
     }
 
-    /// A registry's own reach decides; its own host is always allowed, and `--insecure` allows
+    /// The scope of the registry decides; its own host is always allowed, and `--insecure` allows
     /// everything.
     #[test]
     fn never_nearer_than_the_registry() {
         let allowed = |registry: &str, insecure: bool, url: &str| {
-            let rules = Directions::new(&Url::parse(registry).unwrap(), insecure);
+            let rules = UrlPolicy::new(&Url::parse(registry).unwrap(), insecure);
             rules.check(&Url::parse(url).unwrap()).is_ok()
         };
         for (registry, url, expected) in [
@@ -331,13 +333,13 @@ mod tests {
 
     #[test]
     fn a_name_is_as_near_as_its_addresses() {
-        let rules = |registry: &str| Directions::new(&Url::parse(registry).unwrap(), false);
+        let rules = |registry: &str| UrlPolicy::new(&Url::parse(registry).unwrap(), false);
         let refused = rules("https://1.1.1.1/").addresses("localhost").unwrap_err().to_string();
         assert!(refused.contains("localhost, which is nearer"), "{refused}");
         assert!(!rules("https://127.0.0.1/").addresses("localhost").unwrap().is_empty());
         let own = rules("https://localhost/");
-        assert_eq!(own.own(), Reach::Public);
+        assert_eq!(own.own(), AddressScope::Global);
         assert!(!own.addresses("localhost").unwrap().is_empty());
-        assert_eq!(own.own(), Reach::Machine);
+        assert_eq!(own.own(), AddressScope::Loopback);
     }
 }

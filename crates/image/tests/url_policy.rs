@@ -1,4 +1,4 @@
-//! Where a registry may send us. None of them is asked with `--insecure`, so all of them speak TLS.
+//! The URLs that a registry may name. All is without `--insecure`, so all servers use TLS.
 
 use std::fs;
 
@@ -12,18 +12,18 @@ use crate::support::program::Output;
 use crate::support::tls::TlsFront;
 use crate::support::{Image, Layer, Place, json, judge, run};
 
-/// How a registry can send us somewhere.
+/// How a registry can name a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// The service that gives out tokens.
+    /// The token service.
     Realm,
-    /// Where that service redirects to.
+    /// A redirect of the token service.
     Token,
-    /// Where a manifest is.
+    /// A redirect of a manifest.
     Manifest,
-    /// Where a blob is.
+    /// A redirect of a blob.
     Blob,
-    /// Where to upload a blob to.
+    /// The Location of an upload.
     Upload,
 }
 
@@ -37,12 +37,12 @@ fn token() -> Deed {
     Deed::Answer(200, Vec::new(), br#"{"token":"x"}"#.to_vec())
 }
 
-/// A registry with one image of no layers, which asks for a token if the way leads by one.
+/// A registry with one image without layers. It demands a token if the test needs that.
 fn answer(request: &Request, way: Way, own: &str, target: &str) -> Deed {
     if request.target.starts_with("/token") {
         return if way == Way::Token { redirect(target) } else { token() };
     }
-    // Only somebody who has been sent here asks for it.
+    // Only a client that was redirected requests this.
     if request.target.starts_with("/elsewhere") {
         let asks = request.method == "POST" || request.target.contains("/token");
         return if asks { token() } else { Deed::Answer(200, Vec::new(), b"{}".to_vec()) };
@@ -75,7 +75,7 @@ fn answer(request: &Request, way: Way, own: &str, target: &str) -> Deed {
     }
 }
 
-/// A registry at `host` that sends us to what `target` says of its port.
+/// A registry at `host` that names the URL `target` returns for its port.
 fn registry(
     way: Way,
     host: &'static str,
@@ -116,13 +116,15 @@ fn never_to_somebody_without_encryption() {
             [&["--authfile", "/dev/null"][..], &["--creds", "me:secret"], &["--authfile", &file]]
         {
             let refused = use_it(&registry, "localhost", way, who).refused();
-            assert!(refused.stderr.contains("sent on to http://"), "{way:?} {who:?}: {refused:?}");
+            let expected = if way == Way::Token { "redirected to" } else { "the registry names" };
+            let expected = format!("{expected} http://");
+            assert!(refused.stderr.contains(&expected), "{way:?}: {refused:?}");
         }
         assert!(plain.log().is_empty(), "{way:?}: {:?}", plain.log());
     }
 }
 
-/// Who we are is for the service that the registry has named, and for nobody whom that one names.
+/// The credentials are sent to the token service only, and not to a server that it redirects to.
 #[test]
 fn a_service_of_tokens_does_not_send_us_on() {
     let target = |port: u16| format!("https://127.0.0.1:{port}/elsewhere");
@@ -131,17 +133,19 @@ fn a_service_of_tokens_does_not_send_us_on() {
     let file = identity_token(&place, &format!("localhost:{}", there.port));
     for who in [&["--authfile", "/dev/null"][..], &["--creds", "me:secret"], &["--authfile", &file]]
     {
-        use_it(&there, "localhost", Way::Token, who).refused().says("sent on to https://127.0.0.1");
+        use_it(&there, "localhost", Way::Token, who)
+            .refused()
+            .says("redirected to https://127.0.0.1");
     }
     assert!(there.front.log().iter().all(|request| !request.target.starts_with("/elsewhere")));
-    // To another place on the same server it may.
+    // A redirect on the same server is allowed.
     let same = registry(Way::Token, "localhost", |port| {
         format!("https://localhost:{port}/elsewhere/token")
     });
     use_it(&same, "localhost", Way::Token, &["--creds", "me:secret"]).ok();
 }
 
-/// In a network of its own, where two addresses are public.
+/// In a network namespace in which two addresses are public.
 fn with_public_addresses(test: impl FnOnce() + Send + 'static) {
     let there = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
@@ -165,7 +169,7 @@ fn a_registry_on_the_internet_does_not_send_us_to_this_machine() {
                 let refused =
                     use_it(&registry, "11.0.0.1", way, &["--authfile", "/dev/null"]).refused();
                 let told = if way == Way::Token {
-                    "sent on to https://"
+                    "redirected to https://"
                 } else {
                     "nearer to us than itself"
                 };
@@ -177,7 +181,7 @@ fn a_registry_on_the_internet_does_not_send_us_to_this_machine() {
                 );
             }
         }
-        // To somebody else on the Internet it does.
+        // Another server on the Internet is allowed.
         let registry =
             registry(Way::Blob, "11.0.0.1", |port| format!("https://11.0.0.2:{port}/elsewhere"));
         use_it(&registry, "11.0.0.1", Way::Blob, &["--authfile", "/dev/null"]).ok();

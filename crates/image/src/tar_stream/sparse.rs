@@ -1,5 +1,5 @@
-//! Sparse files: which parts of a file are stored. GNU's old headers, and its PAX records of the
-//! versions 0.0, 0.1 and 1.0 (GNU tar's manual, "Storing Sparse Files").
+//! Sparse files: which segments of a file are stored. GNU's old headers, and the PAX records of the
+//! versions 0.0, 0.1 and 1.0 (manual of GNU tar, "Storing Sparse Files").
 
 use std::io::BufRead;
 
@@ -8,14 +8,14 @@ use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};
 
 use super::fields::number;
 use super::pax::decimal;
-use super::{Archive, BLOCK};
+use super::{BLOCK, TarStream};
 
-/// How many pieces a file may have; more are an attack on our memory.
-const MOST_PIECES: usize = 1 << 16;
+/// How many segments a file may have. An archive must not decide how much memory is used.
+const MAX_SEGMENTS: usize = 1 << 16;
 
-/// A stretch of a file.
+/// A segment of a file that is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece {
+pub struct Segment {
     pub offset: u64,
     pub length: u64,
 }
@@ -23,16 +23,16 @@ pub struct Piece {
 /// The PAX records of a sparse file.
 #[derive(Debug, Default)]
 pub struct SparseRecords {
-    /// Its real name; the entry's is a made-up one.
+    /// The name of the file. The entry's own name is an artificial one.
     pub name: Option<Vec<u8>>,
     size: Option<u64>,
     major: Option<u64>,
-    /// Offsets and lengths by turns, versions 0.0 and 0.1.
+    /// Alternating offsets and lengths, in the versions 0.0 and 0.1.
     numbers: Vec<u64>,
 }
 
 impl SparseRecords {
-    /// Takes in a record if it is one of these.
+    /// Reads a record, if it is one of these.
     pub fn record(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         match key {
             b"GNU.sparse.name" => self.name = Some(value.to_vec()),
@@ -58,40 +58,40 @@ impl SparseRecords {
     }
 
     fn add(&mut self, number: u64) -> Result<()> {
-        ensure!(self.numbers.len() < 2 * MOST_PIECES, "more than {MOST_PIECES} pieces");
+        ensure!(self.numbers.len() < 2 * MAX_SEGMENTS, "more than {MAX_SEGMENTS} segments");
         self.numbers.push(number);
         Ok(())
     }
 
     /// Whether the entry is a sparse file.
-    pub fn is_there(&self) -> bool {
+    pub fn is_sparse(&self) -> bool {
         self.size.is_some()
     }
 }
 
-impl<R: BufRead> Archive<R> {
-    /// Reads what follows a header of type `S`; gives the file's size.
+impl<R: BufRead> TarStream<R> {
+    /// Reads the map after a header of type `S`. Returns the size of the file.
     pub(super) fn old_sparse_map(&mut self, header: &Header) -> Result<u64> {
         let gnu = header.as_gnu().context("a sparse file in an archive that is not GNU's")?;
         let size = u64::try_from(number(&gnu.realsize)?)?;
-        let mut pieces = Vec::new();
-        old_pieces(&gnu.sparse, &mut pieces)?;
+        let mut segments = Vec::new();
+        old_segments(&gnu.sparse, &mut segments)?;
         let mut more = gnu.isextended[0] != 0;
         while more {
             let mut block = GnuExtSparseHeader::new();
-            // It is not part of the data.
+            // The block is not a part of the data.
             ensure!(
                 self.fill(block.as_mut_bytes())? == BLOCK,
                 "the archive ends within a sparse file's map"
             );
-            old_pieces(block.sparse(), &mut pieces)?;
+            old_segments(block.sparse(), &mut segments)?;
             more = block.isextended[0] != 0;
         }
-        self.set_pieces(pieces, size)
+        self.set_segments(segments, size)
     }
 
-    /// Reads the map that PAX records describe, from them or, since 1.0, from the beginning of the
-    /// data.
+    /// Reads the map of the PAX records: from the records, or in version 1.0 from the beginning of
+    /// the data.
     pub(super) fn pax_sparse_map(&mut self, records: &SparseRecords) -> Result<u64> {
         let size = records.size.context("a sparse file without its size")?;
         let stored;
@@ -102,15 +102,15 @@ impl<R: BufRead> Archive<R> {
             &records.numbers
         };
         ensure!(numbers.len() % 2 == 0, "the map of a sparse file is incomplete");
-        let pieces = numbers
+        let segments = numbers
             .chunks_exact(2)
-            .map(|pair| Piece { offset: pair[0], length: pair[1] })
+            .map(|pair| Segment { offset: pair[0], length: pair[1] })
             .collect();
-        self.set_pieces(pieces, size)
+        self.set_segments(segments, size)
     }
 
-    /// The map of version 1.0: decimal numbers on lines of their own, the first of which counts the
-    /// pieces.
+    /// The map of version 1.0: decimal numbers, one a line. The first one is the number of
+    /// segments.
     fn stored_map(&mut self) -> Result<Vec<u64>> {
         let (mut numbers, mut line, mut count) = (Vec::new(), Vec::new(), None);
         while count.is_none_or(|count| numbers.len() < count) {
@@ -123,7 +123,7 @@ impl<R: BufRead> Archive<R> {
                     line.push(byte);
                     continue;
                 }
-                // The rest of the block is filling.
+                // The rest of the block is padding.
                 if count.is_some_and(|count| numbers.len() == count) {
                     break;
                 }
@@ -131,8 +131,8 @@ impl<R: BufRead> Archive<R> {
                 line.clear();
                 if count.is_none() {
                     ensure!(
-                        number <= MOST_PIECES as u64,
-                        "{number} pieces, at most {MOST_PIECES} are accepted"
+                        number <= MAX_SEGMENTS as u64,
+                        "{number} segments, at most {MAX_SEGMENTS} are accepted"
                     );
                     count = Some(2 * usize::try_from(number)?);
                 } else {
@@ -143,38 +143,44 @@ impl<R: BufRead> Archive<R> {
         Ok(numbers)
     }
 
-    /// Holds a map against the data and the size.
-    fn set_pieces(&mut self, mut pieces: Vec<Piece>, size: u64) -> Result<u64> {
+    /// Checks a map against the stored data and the size of the file.
+    fn set_segments(&mut self, mut segments: Vec<Segment>, size: u64) -> Result<u64> {
         let (mut end, mut stored) = (0_u64, 0_u64);
-        for piece in &pieces {
-            ensure!(piece.offset >= end, "the pieces of a sparse file overlap");
-            end = piece
+        for segment in &segments {
+            ensure!(segment.offset >= end, "the segments of a sparse file overlap");
+            end = segment
                 .offset
-                .checked_add(piece.length)
-                .context("a piece of a sparse file is too long")?;
-            stored += piece.length;
+                .checked_add(segment.length)
+                .context("a segment of a sparse file is too long")?;
+            stored += segment.length;
         }
-        ensure!(end <= size && size <= i64::MAX as u64, "a sparse file is shorter than its pieces");
+        ensure!(
+            end <= size && size <= i64::MAX as u64,
+            "a sparse file is shorter than its segments"
+        );
         ensure!(
             stored == self.left,
-            "the pieces of a sparse file are {stored} bytes, its data {}",
+            "the segments of a sparse file are {stored} bytes, its data {}",
             self.left
         );
-        pieces.reverse();
-        self.pieces = pieces;
+        segments.reverse();
+        self.segments = segments;
         Ok(size)
     }
 }
 
-/// The used ones of a header's pieces.
-fn old_pieces(headers: &[GnuSparseHeader], pieces: &mut Vec<Piece>) -> Result<()> {
+/// Reads the segments of a header; the unused fields are empty.
+fn old_segments(headers: &[GnuSparseHeader], segments: &mut Vec<Segment>) -> Result<()> {
     for header in headers {
         if header.offset[0] == 0 {
             break;
         }
-        ensure!(pieces.len() < MOST_PIECES, "a sparse file of more than {MOST_PIECES} pieces");
+        ensure!(
+            segments.len() < MAX_SEGMENTS,
+            "a sparse file of more than {MAX_SEGMENTS} segments"
+        );
         let offset = u64::try_from(number(&header.offset)?)?;
-        pieces.push(Piece { offset, length: u64::try_from(number(&header.numbytes)?)? });
+        segments.push(Segment { offset, length: u64::try_from(number(&header.numbytes)?)? });
     }
     Ok(())
 }

@@ -6,28 +6,28 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use oci_spec::image::{Descriptor, ImageIndex};
 
-use super::Tar;
+use super::TarFile;
 use crate::digest;
 use crate::extent::Extent;
 use crate::layout::DOCUMENT_LIMIT;
-use crate::layout::index::Names;
+use crate::layout::index::IndexEntries;
 use crate::platform::Platform;
-use crate::reference::Local;
+use crate::reference::PathReference;
 
 /// An archive that is there.
 #[derive(Debug)]
 pub struct OciArchive {
-    tar: Tar,
+    tar: TarFile,
     index: ImageIndex,
 }
 
 impl OciArchive {
-    /// Opens one. See [`Tar::open`].
+    /// Opens one. See [`TarFile::open`].
     ///
     /// # Errors
     /// It is not there, or something else.
     pub fn open(path: &Path, max_size: u64) -> Result<Self> {
-        let tar = Tar::open(path, max_size)?;
+        let tar = TarFile::open(path, max_size)?;
         tar.extent(Path::new("oci-layout"))?;
         let index = tar.read(Path::new("index.json"))?;
         let index = serde_json::from_slice(&index)
@@ -39,8 +39,8 @@ impl OciArchive {
     ///
     /// # Errors
     /// There is none, or several.
-    pub fn find(&self, local: &Local, platform: Option<&Platform>) -> Result<Descriptor> {
-        let names = Names { entries: self.index.manifests(), place: &self.tar.path };
+    pub fn find(&self, local: &PathReference, platform: Option<&Platform>) -> Result<Descriptor> {
+        let names = IndexEntries { entries: self.index.manifests(), path: &self.tar.path };
         match &local.digest {
             Some(digest) => names.find_digest(digest, |entry| self.read(entry)),
             None => names.find(local.tag.as_deref(), platform),
@@ -55,7 +55,7 @@ impl OciArchive {
         let size = descriptor.size();
         ensure!(
             size <= DOCUMENT_LIMIT,
-            "{}: {size} bytes are too many for a document",
+            "{}: {size} bytes are too many for a manifest or config",
             descriptor.digest()
         );
         let mut bytes = Vec::new();

@@ -1,5 +1,5 @@
-//! Docker's schema 2 as OCI: the media types change, and nothing else. Configs and layers are the
-//! same bytes in both worlds (image-spec, "Compatibility with Docker Image Manifest V2 Schema 2").
+//! Converts documents of Docker's schema 2 to OCI. Only the media types change; configs and layers
+//! are the same in both (image-spec, "Compatibility with Docker Image Manifest V2 Schema 2").
 
 use anyhow::{Result, bail};
 use oci_spec::image::{Descriptor, MediaType};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::document::{Document, media_types};
 
-/// Docker's name, and OCI's.
+/// The media types of Docker and of OCI.
 const NAMES: [(&str, &str); 8] = [
     (media_types::DOCKER_MANIFEST, media_types::MANIFEST),
     (media_types::DOCKER_LIST, media_types::INDEX),
@@ -31,7 +31,7 @@ const NAMES: [(&str, &str); 8] = [
     ),
 ];
 
-/// OCI's name of a media type. One that is not Docker's stays.
+/// The OCI media type for one of Docker. Others are not changed.
 #[must_use]
 pub fn media_type(media_type: &MediaType) -> MediaType {
     MediaType::from(oci_name(media_type.as_ref()).unwrap_or(media_type.as_ref()))
@@ -41,7 +41,7 @@ fn oci_name(name: &str) -> Option<&'static str> {
     NAMES.iter().find(|(docker, _)| *docker == name).map(|(_, oci)| *oci)
 }
 
-/// A blob's descriptor at the destination.
+/// The descriptor of a blob at the destination.
 #[must_use]
 pub fn descriptor(blob: &Descriptor, keep_docker: bool) -> Descriptor {
     let media_type =
@@ -49,16 +49,16 @@ pub fn descriptor(blob: &Descriptor, keep_docker: bool) -> Descriptor {
     Descriptor::new(media_type, blob.size(), blob.digest().clone())
 }
 
-/// Whether a config is that of an image, not of some other artifact.
+/// Whether a config is one of an image, not of another artifact.
 #[must_use]
 pub fn is_image_config(media_type: &MediaType) -> bool {
     self::media_type(media_type) == MediaType::ImageConfig
 }
 
-/// A document of Docker's as one of OCI's. Nothing if it is OCI's already.
+/// Converts a document of Docker to OCI. Returns nothing if it is one of OCI.
 ///
 /// # Errors
-/// A part of it has a media type that OCI has no name for.
+/// A part of it has a media type that OCI does not have.
 pub fn document(
     bytes: &[u8],
     media_type: &MediaType,
@@ -73,7 +73,7 @@ pub fn document(
             let layers = value["layers"].as_array_mut();
             layers.into_iter().flatten().try_for_each(rename)?;
         }
-        // Entries that are converted are renamed with their new digests; the others are OCI's
+        // Converted entries get their media types with their new digests; the others are of OCI
         // already.
         Document::Index(_) => {}
     }
@@ -85,10 +85,7 @@ fn rename(part: &mut Value) -> Result<()> {
     match oci_name(name) {
         Some(oci) => part["mediaType"] = json!(oci),
         None if name.starts_with("application/vnd.oci.") => {}
-        None => bail!(
-            "media type {name:?} of {} is not known, and cannot be converted to OCI",
-            part["digest"]
-        ),
+        None => bail!("media type {name:?} of {} cannot be converted to OCI", part["digest"]),
     }
     Ok(())
 }
@@ -101,9 +98,12 @@ mod tests {
 
     fn manifest(layer: &str) -> String {
         format!(
-            r#"{{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json",
-            "config":{{"mediaType":"application/vnd.docker.container.image.v1+json","size":3,"digest":"{DIGEST}"}},
-            "layers":[{{"mediaType":"{layer}","size":3,"digest":"{DIGEST}","urls":["https://x/"]}}]}}"#
+            r#"{{"schemaVersion":2,
+            "mediaType":"application/vnd.docker.distribution.manifest.v2+json",
+            "config":{{"mediaType":"application/vnd.docker.container.image.v1+json",
+                "size":3,"digest":"{DIGEST}"}},
+            "layers":[{{"mediaType":"{layer}","size":3,"digest":"{DIGEST}",
+                "urls":["https://x/"]}}]}}"#
         )
     }
 
@@ -118,7 +118,10 @@ mod tests {
         let expected = json!({
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "size": 3, "digest": DIGEST },
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json",
+                "size": 3, "digest": DIGEST,
+            },
             "layers": [{
                 "mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
                 "size": 3, "digest": DIGEST, "urls": ["https://x/"],

@@ -1,29 +1,30 @@
-//! PAX records: `length key=value\n` before the entry they are about (pax(1), "pax Header Block").
+//! PAX records: `length key=value\n`, before the entry that they describe (pax(1), "pax Header
+//! Block").
 
 use anyhow::{Context, Result, ensure};
 
-use super::Time;
+use super::Timestamp;
 use super::sparse::SparseRecords;
 
-/// How star, GNU tar, Go and libarchive write extended attributes.
+/// The prefix for extended attributes that star, GNU tar, Go and libarchive use.
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
-/// What the records say; nothing is what they do not mention.
+/// The values of the records; nothing where there is no record.
 #[derive(Debug, Default)]
-pub struct Records {
+pub struct PaxRecords {
     pub path: Option<Vec<u8>>,
     pub link: Option<Vec<u8>>,
     pub size: Option<u64>,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
-    pub mtime: Option<Time>,
-    pub atime: Option<Time>,
+    pub mtime: Option<Timestamp>,
+    pub atime: Option<Timestamp>,
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     pub sparse: SparseRecords,
 }
 
-impl Records {
-    /// Takes in all records of a header. The later of two counts.
+impl PaxRecords {
+    /// Reads all records of a header. A later record replaces an earlier one.
     pub fn read(&mut self, mut text: &[u8]) -> Result<()> {
         while !text.is_empty() {
             let (key, value, rest) = split(text).context("PAX record")?;
@@ -40,23 +41,23 @@ impl Records {
             self.xattrs.push((name.to_vec(), value.to_vec()));
             return Ok(());
         }
-        // An empty value takes back what was said before.
-        let there = !value.is_empty();
+        // An empty value deletes an earlier record.
+        let set = !value.is_empty();
         match key {
-            b"path" => self.path = there.then(|| value.to_vec()),
-            b"linkpath" => self.link = there.then(|| value.to_vec()),
-            b"size" => self.size = there.then(|| decimal(value)).transpose()?,
-            b"uid" => self.uid = there.then(|| id(value)).transpose()?,
-            b"gid" => self.gid = there.then(|| id(value)).transpose()?,
-            b"mtime" => self.mtime = there.then(|| time(value)).transpose()?,
-            b"atime" => self.atime = there.then(|| time(value)).transpose()?,
+            b"path" => self.path = set.then(|| value.to_vec()),
+            b"linkpath" => self.link = set.then(|| value.to_vec()),
+            b"size" => self.size = set.then(|| decimal(value)).transpose()?,
+            b"uid" => self.uid = set.then(|| id(value)).transpose()?,
+            b"gid" => self.gid = set.then(|| id(value)).transpose()?,
+            b"mtime" => self.mtime = set.then(|| time(value)).transpose()?,
+            b"atime" => self.atime = set.then(|| time(value)).transpose()?,
             _ => self.sparse.record(key, value)?,
         }
         Ok(())
     }
 }
 
-/// The first record's key and value, and what follows it.
+/// The key and value of the first record, and the rest.
 fn split(text: &[u8]) -> Result<(&[u8], &[u8], &[u8])> {
     let space = text.iter().take(20).position(|byte| *byte == b' ').context("no length")?;
     let length = usize::try_from(decimal(&text[..space])?)?;
@@ -82,8 +83,8 @@ fn id(text: &[u8]) -> Result<u32> {
         .with_context(|| format!("{number} is not an id"))
 }
 
-/// Seconds, perhaps negative, perhaps with a fraction, of which nine digits count.
-fn time(text: &[u8]) -> Result<Time> {
+/// Seconds, with an optional sign and fraction. Nine digits of the fraction are used.
+fn time(text: &[u8]) -> Result<Timestamp> {
     let whole = std::str::from_utf8(text).context("not a time")?;
     let (negative, digits) =
         whole.strip_prefix('-').map_or((false, whole), |digits| (true, digits));
@@ -95,9 +96,9 @@ fn time(text: &[u8]) -> Result<Time> {
     let seconds = i64::try_from(decimal(seconds.as_bytes())?)?;
     let nanoseconds = format!("{fraction:0<9}")[..9].parse::<u32>()?;
     Ok(match (negative, nanoseconds) {
-        (false, _) => Time { seconds, nanoseconds },
-        (true, 0) => Time { seconds: -seconds, nanoseconds: 0 },
-        (true, _) => Time { seconds: -seconds - 1, nanoseconds: 1_000_000_000 - nanoseconds },
+        (false, _) => Timestamp { seconds, nanoseconds },
+        (true, 0) => Timestamp { seconds: -seconds, nanoseconds: 0 },
+        (true, _) => Timestamp { seconds: -seconds - 1, nanoseconds: 1_000_000_000 - nanoseconds },
     })
 }
 
@@ -116,7 +117,11 @@ mod tests {
             ("-1", -1, 0),
             ("-1.25", -2, 750_000_000),
         ] {
-            assert_eq!(time(text.as_bytes()).unwrap(), Time { seconds, nanoseconds }, "{text}");
+            assert_eq!(
+                time(text.as_bytes()).unwrap(),
+                Timestamp { seconds, nanoseconds },
+                "{text}"
+            );
         }
         for text in ["", ".5", "-", "1.x", "1e3", "--1", "99999999999999999999"] {
             assert!(time(text.as_bytes()).is_err(), "{text}");
@@ -125,7 +130,7 @@ mod tests {
 
     #[test]
     fn values_may_have_newlines_and_later_records_win() {
-        let mut records = Records::default();
+        let mut records = PaxRecords::default();
         records.read(b"9 path=a\n27 SCHILY.xattr.user.n=\n\n=\n11 path=bc\n").unwrap();
         assert_eq!(records.path.as_deref(), Some(&b"bc"[..]));
         assert_eq!(records.xattrs, [(b"user.n".to_vec(), b"\n\n=".to_vec())]);
@@ -138,7 +143,7 @@ mod tests {
         for text in
             ["x", "5 a=b", "6 a=bc", "4 ab\n", "99 a=b\n", " a=b\n", "-6 a=b\n", "0 \n", "2 "]
         {
-            assert!(Records::default().read(text.as_bytes()).is_err(), "{text:?}");
+            assert!(PaxRecords::default().read(text.as_bytes()).is_err(), "{text:?}");
         }
     }
 }
