@@ -70,7 +70,7 @@ check:
 docs:
 	integration/packages.sh python3
 	"$$(integration/mdbook.sh)" build docs --dest-dir $(abspath $(TARGET)/book)
-	python3 integration/links.py $(TARGET)/book
+	python3 integration/links.py $(TARGET)/book *.md $$(find docs -name '*.md')
 
 # Two minutes, and neither root nor the network once the packages are installed. The tests are those that make no
 # container.

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Follows every link of the manual that stays inside it: links.py DIRECTORY
+"""Follows every link of the manual that stays inside it, and the links between the sources of it and of other Markdown
+files, as they are shown where the repository is: links.py DIRECTORY FILE.md…
 
 Says which page names a file, or a place in a page, that is not there; and which page is reached from nowhere.
 """
 
+import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-# Made by mdBook and linked by nothing: the page for printing, the one for a wrong address, and the list of chapters for
-# browsers without JavaScript.
+# Made by mdBook and linked by no page: the page for printing, the one for a wrong address, and the list of chapters for
+# browsers without JavaScript. Their links are those of the others.
 BY_ITSELF = {"print.html", "404.html", "toc.html"}
-# What the pages link to and build for themselves, with other addresses of links.
-NOT_FOLLOWED = BY_ITSELF
 
 
 class Page(HTMLParser):
@@ -40,7 +40,7 @@ def main(directory):
     wrong, reached = [], {root / "index.html"}
     for file, page in pages.items():
         name = str(file.relative_to(root))
-        if name in NOT_FOLLOWED:
+        if name in BY_ITSELF:
             continue
         for link in page.links:
             parts = urlsplit(link)
@@ -64,9 +64,26 @@ def main(directory):
     return wrong + [f"{file.relative_to(root)}: no page leads to it" for file in left]
 
 
+# Files of the repository that a text names; a word in capitals stands for another.
+NAMED = re.compile(r"`((?:src|tests|integration|crates|examples|fuzz|docs)/[a-z0-9_./-]+)`")
+
+
+def sources(files):
+    """The links of Markdown files to files that are not there, and the names of such files in them."""
+    wrong = []
+    for file in map(Path, files):
+        text = re.sub(r"^```.*?^```", "", file.read_text(), flags=re.MULTILINE | re.DOTALL)
+        wrong += [f"{file}: `{name}`: there is no such file" for name in NAMED.findall(text) if not Path(name).exists()]
+        for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`]*`", "", text)):
+            parts = urlsplit(link)
+            if not parts.scheme and parts.path and not (file.parent / unquote(parts.path)).exists():
+                wrong.append(f"{file}: {link}: there is no such file")
+    return wrong
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: links.py DIRECTORY")
-    faults = main(sys.argv[1])
+    if len(sys.argv) < 2:
+        sys.exit("usage: links.py DIRECTORY FILE.md...")
+    faults = main(sys.argv[1]) + sources(sys.argv[2:])
     print("\n".join(faults) or "every link of the manual leads somewhere")
     sys.exit(1 if faults else 0)

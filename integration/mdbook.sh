@@ -1,21 +1,19 @@
 #!/bin/sh
-# Prints the path of mdbook, which builds the manual: the one in PATH, else Debian's (13 and newer have it), else one of
-# crates.io, which takes two or three minutes to compile, once. MDBOOK names another.
+# Prints the path of mdbook, which builds the manual: $MDBOOK, or one of version 0.5 in PATH or among cargo's programs,
+# else that of crates.io, which takes two or three minutes to compile, once. Debian 13's (0.4.48) makes a book without
+# its scripts and fonts.
 set -eu
 
 version=0.5.4
-cargo_bin=${CARGO_HOME:-$HOME/.cargo}/bin
+programs=${CARGO_HOME:-$HOME/.cargo}/bin
 
-found=${MDBOOK:-$(command -v mdbook || true)}
-[ -n "$found" ] || [ ! -x "$cargo_bin/mdbook" ] || found=$cargo_bin/mdbook
-if [ -z "$found" ] && [ "$(id -u)" = 0 ] && apt-cache show mdbook >/dev/null 2>&1; then
-    "$(dirname "$0")/packages.sh" mdbook >&2
-    found=$(command -v mdbook)
-fi
-if [ -z "$found" ]; then
-    # In a directory of its own: a target directory of the caller's is not for other programs.
-    env -u CARGO_TARGET_DIR -u RUSTFLAGS cargo install --quiet --locked --version "$version" \
-        --no-default-features --features search mdbook >&2
-    found=$cargo_bin/mdbook
-fi
-echo "$found"
+for found in "${MDBOOK:-}" "$(command -v mdbook || true)" "$programs/mdbook"; do
+    if [ -x "$found" ] && "$found" --version | grep -q '^mdbook v0\.5\.'; then
+        echo "$found"
+        exit
+    fi
+done
+# In a directory of its own: the caller's target directory and flags are for this program.
+env -u CARGO_TARGET_DIR -u RUSTFLAGS cargo install --quiet --locked --force --version "$version" \
+    --no-default-features --features search mdbook >&2
+echo "$programs/mdbook"

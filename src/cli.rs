@@ -33,27 +33,27 @@ use flags::{non_empty, path};
 #[command(name = "orlop", version = VERSION, disable_version_flag = true)]
 #[command(args_override_self = true, subcommand_required = true)]
 struct Cli {
-    /// Directory of the state of all containers [default: /run/orlop, or $XDG_RUNTIME_DIR/orlop for
-    /// an ordinary user]
+    /// Directory for the state of containers [default: /run/orlop, or $XDG_RUNTIME_DIR/orlop for an
+    /// ordinary user]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// Whether the cgroups may be out of reach: true, false or auto
+    /// Do without a cgroup where none can be created: true, false or auto
     #[arg(long, value_name = "MODE", default_value = "auto")]
     rootless: Rootless,
     /// Log to this file instead of standard error
     #[arg(long, value_name = "FILE", value_parser = path())]
     log: Option<PathBuf>,
-    /// Form of the log's lines
+    /// Format of the log: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: String,
-    /// Log what is done, not only what went wrong
+    /// Log the steps too, not only errors and warnings
     #[arg(long)]
     debug: bool,
-    /// Let systemd make the cgroup; linux.cgroupsPath is SLICE:PREFIX:NAME then
+    /// Let systemd create the cgroup; linux.cgroupsPath is then SLICE:PREFIX:NAME
     #[arg(long)]
     systemd_cgroup: bool,
-    /// Who makes the cgroup, instead of what --systemd-cgroup says: cgroupfs (we do), systemd, or
-    /// disabled (nobody: the container stays in its caller's, without limits)
+    /// Who creates the cgroup, whatever --systemd-cgroup says: cgroupfs (orlop), systemd, or
+    /// disabled (nobody: the container stays in the cgroup of its caller, without limits)
     #[arg(long, value_name = "MANAGER", value_parser = flags::cgroup_manager)]
     cgroup_manager: Option<CgroupManager>,
     /// Print the version

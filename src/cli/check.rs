@@ -11,7 +11,7 @@ use super::{FAILURE, Global, print};
 use crate::commands::check::{self, Finding};
 use crate::error::Result;
 
-/// Say all that keeps a bundle from starting here.
+/// Report everything that keeps a bundle from starting on this machine.
 #[derive(Debug, Args)]
 pub struct Check {
     /// Path to the root of the bundle directory

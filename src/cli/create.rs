@@ -9,7 +9,7 @@ use super::{Global, exit_code};
 use crate::commands::{create, run};
 use crate::error::Result;
 
-/// Create a container: all but the start of its program.
+/// Create a container, but do not start its program.
 #[derive(Debug, Args)]
 pub struct Create {
     /// The flags.
@@ -29,7 +29,7 @@ pub struct Run {
     /// Do not delete the container after it exits
     #[arg(long)]
     keep: bool,
-    /// Leave orphans of the container's processes to the host
+    /// Do not adopt orphaned processes of the container
     #[arg(long)]
     no_subreaper: bool,
 }
@@ -43,7 +43,7 @@ struct CreateOptions {
     /// Write the process id of the container's init to this file
     #[arg(long, value_name = "FILE", value_parser = path())]
     pid_file: Option<PathBuf>,
-    /// Send the program's terminal to whoever listens on this socket
+    /// Send the program's terminal to the process that listens on this socket
     #[arg(long, value_name = "SOCKET", value_parser = path())]
     console_socket: Option<PathBuf>,
     /// Do not use pivot_root to jail the process inside the rootfs; for a host that runs from a

@@ -12,31 +12,31 @@ use crate::commands::restore;
 use crate::commands::run::Foreground;
 use crate::error::{Failure, Result};
 
-/// Save the processes of a container, so that `restore` can bring them back.
+/// Save the processes of a container, for `restore`.
 #[derive(Debug, Args)]
 pub struct Checkpoint {
     /// The flags.
     #[command(flatten)]
     options: CriuFlags,
-    /// Directory of images that --pre-dump has made before, seen from that of these
+    /// Directory of the images of an earlier --pre-dump, relative to --image-path
     #[arg(long, value_name = "DIR", value_parser = path())]
     parent_path: Option<PathBuf>,
-    /// Let the container go on afterwards
+    /// Leave the container running afterwards
     #[arg(long)]
     leave_running: bool,
-    /// Leave out TCP connections that are being made
+    /// Skip TCP connections that are not established yet
     #[arg(long)]
     tcp_skip_in_flight: bool,
-    /// Give files that have been deleted, but have other names, a name again
+    /// Save deleted files that have other hard links, by a temporary link
     #[arg(long)]
     link_remap: bool,
-    /// Write a zero byte to this descriptor when pages can be asked for (--lazy-pages)
+    /// Write a zero byte to this descriptor when pages can be requested (--lazy-pages)
     #[arg(long, value_name = "FD", allow_negative_numbers = true)]
     status_fd: Option<u32>,
-    /// Where the pages go to, or can be asked for
+    /// Send the pages to this server; with --lazy-pages, listen there for requests
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = page_server)]
     page_server: Option<PageServer>,
-    /// Save the memory only, and let the container go on
+    /// Save only the memory, and leave the container running
     #[arg(long)]
     pre_dump: bool,
     /// The container's id
@@ -44,7 +44,7 @@ pub struct Checkpoint {
     id: String,
 }
 
-/// Bring the processes back that `checkpoint` has saved, as a new container.
+/// Restore the processes that `checkpoint` has saved, as a new container.
 #[derive(Debug, Args)]
 pub struct Restore {
     /// The flags.
@@ -59,23 +59,22 @@ pub struct Restore {
     /// Write the process id of the container's init to this file
     #[arg(long, value_name = "FILE", value_parser = path())]
     pid_file: Option<PathBuf>,
-    /// Send the program's terminal to whoever listens on this socket
+    /// Send the program's terminal to the process that listens on this socket
     #[arg(long, value_name = "SOCKET", value_parser = path())]
     console_socket: Option<PathBuf>,
-    /// Leave orphans of the container's processes to the host
+    /// Do not adopt orphaned processes of the container
     #[arg(long)]
     no_subreaper: bool,
-    /// Refuse what `create` refuses with this flag; criu enters the rootfs by pivot_root(2) all the
-    /// same
+    /// Refuse what `create` refuses with this flag; criu uses pivot_root(2) anyway
     #[arg(long)]
     no_pivot: bool,
     /// Close the TCP connections that were established
     #[arg(long)]
     tcp_close: bool,
-    /// Another security profile than the one that was saved
+    /// Security profile to use instead of the saved one
     #[arg(long, value_name = "TYPE:NAME")]
     lsm_profile: Option<String>,
-    /// Another SELinux context for mounts than the one that was saved
+    /// SELinux context for mounts to use instead of the saved one
     #[arg(long, value_name = "CONTEXT")]
     lsm_mount_context: Option<String>,
     /// The container's id
@@ -89,31 +88,31 @@ struct CriuFlags {
     /// Directory of the images
     #[arg(long, value_name = "DIR", value_parser = path_or("checkpoint"), default_value = "checkpoint")]
     image_path: PathBuf,
-    /// Directory of criu's log and work files, if not that of the images
+    /// Directory for criu's log and work files [default: that of the images]
     #[arg(long, value_name = "DIR", value_parser = path())]
     work_path: Option<PathBuf>,
-    /// Take established TCP connections along
+    /// Include established TCP connections
     #[arg(long)]
     tcp_established: bool,
-    /// Allow connected unix sockets whose other end is outside
+    /// Allow connected unix sockets whose other end is outside the container
     #[arg(long)]
     ext_unix_sk: bool,
-    /// Allow a terminal that is outside
+    /// Allow a terminal that is outside the container
     #[arg(long)]
     shell_job: bool,
-    /// Take file locks along
+    /// Include file locks
     #[arg(long)]
     file_locks: bool,
-    /// How the cgroups below the container's are treated
+    /// How criu handles the cgroups below the container's
     #[arg(long, value_name = "MODE")]
     manage_cgroups_mode: Option<CgroupsMode>,
-    /// Leave the configuration of this namespace out: network, of which that is always so
+    /// Leave out the configuration of this namespace: network, for which this is always so
     #[arg(long, value_name = "NAMESPACE")]
     empty_ns: Vec<EmptyNamespace>,
-    /// Take pages out of images that are older, or no longer needed
+    /// Remove pages from images if newer images have them, or if they are no longer needed
     #[arg(long)]
     auto_dedup: bool,
-    /// Bring pages when they are touched
+    /// Transfer a page when it is first used
     #[arg(long)]
     lazy_pages: bool,
 }

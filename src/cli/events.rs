@@ -10,7 +10,7 @@ use super::print;
 use crate::commands::events::{self, Event, Statistics};
 use crate::error::{Failure, Result};
 
-/// Show what a container uses, one JSON object a line, until it stops; or once, for a scrape.
+/// Show the resource usage of a container: repeatedly until it stops, or once.
 #[derive(Debug, Args)]
 pub struct Events {
     /// Time between two statistics: 5s, 1m30s, 500ms
@@ -19,7 +19,7 @@ pub struct Events {
     /// Show the statistics once
     #[arg(long)]
     stats: bool,
-    /// Form of what is shown: json, or openmetrics, the statistics once as text to be scraped
+    /// Output format: json (an object on each line), or openmetrics (once, as text for Prometheus)
     #[arg(long, value_name = "FORMAT", default_value = "json", value_parser = format)]
     format: EventsFormat,
     /// The container's id

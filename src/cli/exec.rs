@@ -17,25 +17,25 @@ use crate::error::Result;
     override_usage = "orlop exec [OPTIONS] <CONTAINER-ID> <COMMAND> [ARGUMENT]...\n       orlop exec [OPTIONS] --process <FILE> <CONTAINER-ID>"
 )]
 pub struct Exec {
-    /// What to run, as the `process` object of a config.json has it
+    /// File with what to run: an object like `process` of a config.json
     #[arg(short, long, value_name = "FILE", value_parser = path())]
     process: Option<PathBuf>,
     /// Working directory in the container
     #[arg(long, value_name = "DIR", default_value = "", hide_default_value = true)]
     cwd: String,
-    /// An environment variable besides those of the container
+    /// Additional environment variable
     #[arg(short, long, value_name = "NAME=VALUE")]
     env: Vec<String>,
-    /// Who to run it as
+    /// User to run it as
     #[arg(short, long, value_name = "UID[:GID]", allow_hyphen_values = true)]
     user: Option<String>,
-    /// A supplementary group
+    /// Additional supplementary group
     #[arg(short = 'g', long, value_name = "GID", allow_hyphen_values = true)]
     additional_gids: Vec<String>,
-    /// A capability besides those of the container
+    /// Additional capability
     #[arg(short, long, value_name = "CAPABILITY")]
     cap: Vec<String>,
-    /// Let it gain no privileges
+    /// Whether to set no_new_privs, so that it cannot gain privileges
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = BoolishValueParser::new())]
     no_new_privs: Option<bool>,
     /// AppArmor profile
@@ -44,16 +44,16 @@ pub struct Exec {
     /// SELinux label
     #[arg(long, value_name = "LABEL", default_value = "", hide_default_value = true)]
     process_label: String,
-    /// Run it in this cgroup below the container's, which must be there
+    /// Run it in this cgroup below the container's; the cgroup must exist
     #[arg(long, value_name = "[CONTROLLER[,CONTROLLER]:]PATH")]
     cgroup: Vec<String>,
-    /// Run it even if the container is paused: when it is resumed
+    /// Create it even if the container is paused; it runs when the container is resumed
     #[arg(long)]
     ignore_paused: bool,
     /// Give it a terminal
     #[arg(short, long)]
     tty: bool,
-    /// Send its terminal to whoever listens on this socket
+    /// Send its terminal to the process that listens on this socket
     #[arg(long, value_name = "SOCKET", value_parser = path())]
     console_socket: Option<PathBuf>,
     /// Do not wait for its end

@@ -21,10 +21,10 @@ pub struct State {
 /// List containers.
 #[derive(Debug, Args)]
 pub struct List {
-    /// Form of the list: table or json
+    /// Output format: table or json
     #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = flags::format)]
     format: ListFormat,
-    /// Print nothing but ids, one a line
+    /// Print only the ids, one on each line
     #[arg(short, long)]
     quiet: bool,
 }

@@ -19,13 +19,13 @@ const PATIENCE: Bound = Bound::Within(Duration::from_secs(30));
 /// Show the processes of a container.
 #[derive(Debug, Args)]
 pub struct Ps {
-    /// Form of the list: table or json
+    /// Output format: table or json
     #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = flags::format)]
     format: ListFormat,
     /// The container's id
     #[arg(value_name = "CONTAINER-ID")]
     id: String,
-    /// Options of ps(1) for the table, -ef if there are none; they must leave the column PID in it
+    /// Options of ps(1) for the table; the output must have the column PID [default: -ef]
     #[arg(value_name = "PS-OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
     options: Vec<String>,
 }

@@ -41,7 +41,7 @@ struct LimitFlags {
     /// Microseconds of CPU time in each period; -1 is unlimited
     #[arg(long, value_name = "MICROSECONDS", value_parser = or_nothing(i64::from_str), allow_hyphen_values = true)]
     cpu_quota: Option<NonEmpty<i64>>,
-    /// Microseconds by which the quota may be exceeded at times
+    /// Microseconds by which a period may exceed the quota, if earlier ones left time
     #[arg(long, value_name = "MICROSECONDS", value_parser = or_nothing(u64::from_str))]
     cpu_burst: Option<NonEmpty<u64>>,
     /// Weight of CPU time, 2 to 262144
@@ -53,7 +53,7 @@ struct LimitFlags {
     /// Microseconds of realtime scheduling in each period (cgroup v1)
     #[arg(long, value_name = "MICROSECONDS", value_parser = or_nothing(i64::from_str), allow_hyphen_values = true)]
     cpu_rt_runtime: Option<NonEmpty<i64>>,
-    /// 1 to run only when nothing else wants to, 0 not to
+    /// 1: run only when nothing else runs; 0: as usual
     #[arg(long, value_name = "0|1", value_parser = or_nothing(i64::from_str), allow_hyphen_values = true)]
     cpu_idle: Option<NonEmpty<i64>>,
     /// CPUs to use, a list of ranges
@@ -65,7 +65,7 @@ struct LimitFlags {
     /// Bytes of memory, or 512m, 2GiB and so on; -1 is unlimited
     #[arg(long, value_name = "BYTES", value_parser = or_nothing(bytes), allow_hyphen_values = true)]
     memory: Option<NonEmpty<i64>>,
-    /// Bytes of memory that are left to it when memory is short
+    /// Bytes of memory that it keeps when memory is short
     #[arg(long, value_name = "BYTES", value_parser = or_nothing(bytes), allow_hyphen_values = true)]
     memory_reservation: Option<NonEmpty<i64>>,
     /// Bytes of memory and swap together; -1 is unlimited
@@ -83,7 +83,7 @@ struct LimitFlags {
     /// L3 cache, a line of resctrl's schemata, for a container with linux.intelRdt
     #[arg(long, value_name = "SCHEMA")]
     l3_cache_schema: Option<String>,
-    /// Memory bandwidth, likewise
+    /// Memory bandwidth, a line of resctrl's schemata, for a container with linux.intelRdt
     #[arg(long, value_name = "SCHEMA")]
     mem_bw_schema: Option<String>,
 }

@@ -14,7 +14,7 @@ use crate::commands::mounts::{self, MountsAction};
 use crate::commands::{Document, delete, features, image, kill, pause, spec, start};
 use crate::error::{Failure, Result};
 
-/// Run the program of a created container.
+/// Start the program of a created container.
 #[derive(Debug, Args)]
 pub struct Start {
     /// The container's id
@@ -36,7 +36,7 @@ pub struct Kill {
     signal: String,
 }
 
-/// Delete what a container holds: its cgroup, its state.
+/// Delete a container: its cgroup and its state.
 #[derive(Debug, Args)]
 pub struct Delete {
     /// Kill the container if it still runs; no error if there is none
@@ -47,7 +47,7 @@ pub struct Delete {
     id: String,
 }
 
-/// Stop all processes of a container, until it is resumed.
+/// Stop all processes of a container until it is resumed.
 #[derive(Debug, Args)]
 pub struct Pause {
     /// The container's id
@@ -55,7 +55,7 @@ pub struct Pause {
     id: String,
 }
 
-/// Let the processes of a paused container run again.
+/// Continue the processes of a paused container.
 #[derive(Debug, Args)]
 pub struct Resume {
     /// The container's id
@@ -63,7 +63,7 @@ pub struct Resume {
     id: String,
 }
 
-/// Make mounts in a running container, or take them away.
+/// Add mounts to a running container, or remove them.
 #[derive(Debug, Args)]
 pub struct Mounts {
     /// What to do: add or remove
@@ -72,13 +72,12 @@ pub struct Mounts {
     /// The container's id
     #[arg(value_name = "CONTAINER-ID")]
     id: String,
-    /// A file with the list that `mounts` of a config.json has; of what is removed only the
-    /// destinations count
+    /// File with a list like `mounts` of a config.json; for remove, only the destinations count
     #[arg(value_name = "FILE", value_parser = path())]
     file: PathBuf,
 }
 
-/// Write a config.json to begin with into a bundle.
+/// Write a default config.json into a bundle.
 #[derive(Debug, Args)]
 pub struct Spec {
     /// Path to the root of the bundle directory
@@ -89,11 +88,11 @@ pub struct Spec {
     rootless: bool,
 }
 
-/// Show what this program can do.
+/// Show the features that this program supports.
 #[derive(Debug, Args)]
 pub struct Features {}
 
-/// Copy, unpack and run OCI images: all that follows goes to orlop-image, --help too
+/// Copy, unpack and run OCI images; all arguments go to orlop-image, --help too
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub struct Image {
