@@ -184,6 +184,38 @@ impl Report {
 }
 
 impl Report {
+    /// It as bytes, to be sent to another process; [`Self::decode`] reads them.
+    ///
+    /// # Examples
+    /// ```
+    /// use orlop::error::{Failure, Report};
+    ///
+    /// let report = Report::of(&Failure::NoSuchContainer.into());
+    /// assert_eq!(Report::decode(&report.encode()), report);
+    /// ```
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let errno = u64::from(self.errno.unsigned_abs()).to_le_bytes();
+        let parts = [&*self.code, &self.key, &self.call, &self.text].join("\0");
+        [&errno, parts.as_bytes()].concat()
+    }
+
+    /// What [`Self::encode`] has made, perhaps without the end of its text.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Self {
+        let errno = bytes.first_chunk().copied().map_or(0, u64::from_le_bytes);
+        let text = String::from_utf8_lossy(bytes.get(8..).unwrap_or_default()).into_owned();
+        let mut parts = text.splitn(4, '\0').map(str::to_owned);
+        let mut part = || parts.next().unwrap_or_default();
+        Self {
+            code: part(),
+            key: part(),
+            call: part(),
+            text: part(),
+            errno: i32::try_from(errno).unwrap_or(0),
+        }
+    }
+
     /// The file of the failed call, or empty.
     #[must_use]
     pub fn path(&self) -> String {

@@ -298,10 +298,7 @@ pub(crate) fn encode(message: &FromInit) -> Vec<u8> {
         FromInit::UserNamespace(_) => vec![USER_NAMESPACE],
         FromInit::End => Vec::new(),
         FromInit::Failed(report) => {
-            let mut packet = number(FAILED, u64::from(report.errno.unsigned_abs()));
-            packet.extend(
-                [&*report.code, &report.key, &report.call, &report.text].join("\0").as_bytes(),
-            );
+            let mut packet = [&[FAILED], report.encode().as_slice()].concat();
             packet.truncate(LONGEST);
             packet
         }
@@ -328,18 +325,7 @@ pub(crate) fn decode(packet: &[u8], descriptor: Option<OwnedFd>) -> Result<FromI
         Some(&USER_NAMESPACE) => {
             FromInit::UserNamespace(descriptor.context("a message without its descriptor")?)
         }
-        Some(&FAILED) => {
-            let text = String::from_utf8_lossy(packet.get(9..).unwrap_or_default()).into_owned();
-            let mut parts = text.splitn(4, '\0').map(str::to_owned);
-            let mut part = || parts.next().unwrap_or_default();
-            FromInit::Failed(Report {
-                code: part(),
-                key: part(),
-                call: part(),
-                text: part(),
-                errno: i32::try_from(number).unwrap_or(0),
-            })
-        }
+        Some(&FAILED) => FromInit::Failed(Report::decode(packet.get(1..).unwrap_or_default())),
         Some(tag) => anyhow::bail!("unknown message {tag:#x}"),
     })
 }

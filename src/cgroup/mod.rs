@@ -179,6 +179,12 @@ impl Cgroup {
         Ok(path.map(|path| Self::open(&[(String::new(), path)])))
     }
 
+    /// Whether it is a cgroup of version 2.
+    #[must_use]
+    pub fn is_v2(&self) -> bool {
+        matches!(self.version, Version::V2(_))
+    }
+
     /// From now on the cgroup outlives this value.
     pub fn keep(&mut self) {
         self.made.forget();

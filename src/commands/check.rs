@@ -42,6 +42,16 @@ const ID: &str = "check";
 ///
 /// # Errors
 /// What keeps us from looking.
+///
+/// # Examples
+/// ```no_run
+/// use orlop::commands::check::{Check, check};
+///
+/// for finding in check(&Check { bundle: "/srv/web".into(), ..Check::default() })? {
+///     println!("{}: {} ({})", finding.report.key, finding.report.without_key(), finding.hint);
+/// }
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn check(args: &Check) -> Result<Vec<Finding>> {
     let bundle = std::path::absolute(&args.bundle)?;
     let host = Host::probe(args.rootless)?;

@@ -100,8 +100,23 @@ const LAZY_PAGES: u32 = 2;
 
 /// Carries out `checkpoint`. Unless it is to go on, the container is gone afterwards.
 ///
+/// # In a process of its own
+/// It needs one with a single thread: it makes criu. It may take as long as the memory is large.
+///
 /// # Errors
 /// A container that does not run; what criu could not do. Then the container goes on as it was.
+///
+/// # Examples
+/// ```no_run
+/// use std::path::Path;
+///
+/// use orlop::commands::checkpoint::{Checkpoint, CriuOptions, checkpoint};
+///
+/// let options = CriuOptions { image_path: "/var/images/web".into(), ..CriuOptions::default() };
+/// let request = Checkpoint { id: "web".to_owned(), options, ..Checkpoint::default() };
+/// checkpoint(&request, Path::new("/run/orlop"))?;
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn checkpoint(args: &Checkpoint, state_root: &Path) -> Result<()> {
     let mut phases = Phases::begin();
     let container = Container::lock(state_root, &ContainerId::parse(&args.id)?, || Ok(()))?;

@@ -29,6 +29,16 @@ const LONGEST: Bound = Bound::Within(Duration::from_secs(10));
 ///
 /// # Errors
 /// A container that runs, without `--force`; what could not be removed.
+///
+/// # Examples
+/// ```no_run
+/// use std::path::Path;
+///
+/// use orlop::commands::delete::{Delete, delete};
+///
+/// delete(&Delete { id: "web".to_owned(), force: true }, Path::new("/run/orlop"))?;
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn delete(args: &Delete, state_root: &Path) -> Result<()> {
     let mut phases = Phases::begin();
     let id = ContainerId::parse(&args.id)?;

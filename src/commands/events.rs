@@ -52,6 +52,23 @@ pub struct Monitor {
 ///
 /// # Errors
 /// No such container.
+///
+/// # Examples
+/// ```no_run
+/// use std::path::Path;
+///
+/// use orlop::commands::events;
+///
+/// let container = events::watch("web", Path::new("/run/orlop"))?.running()?;
+/// println!("{} bytes of memory", container.statistics()?.cgroup.memory.usage.usage);
+/// if let Some(mut oom) = container.oom()? {
+///     // A loop of the caller's polls this descriptor, for these events of poll(2) or epoll(7), …
+///     let (_descriptor, _events) = oom.fd();
+///     // … and then asks for what happened. That does not wait.
+///     println!("the OOM killer was at work {} times", oom.take()?);
+/// }
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn watch(id: &str, state_root: &Path) -> Result<Watched> {
     open(state_root, id).map(Watched)
 }
@@ -85,6 +102,12 @@ impl Monitor {
         let groups = resctrl_of(&self.container).map(|groups| groups.stats().context(reading));
         let intel_rdt = groups.transpose()?.unwrap_or_default();
         Ok(Statistics { cgroup: self.cgroup_statistics()?, intel_rdt })
+    }
+
+    /// Whether its cgroup is one of version 2, which counts other things than version 1.
+    #[must_use]
+    pub fn is_cgroup_v2(&self) -> bool {
+        self.cgroup.is_v2()
     }
 
     /// Of that, what its cgroup counts.

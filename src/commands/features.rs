@@ -91,6 +91,13 @@ struct Switch {
 const YES: Switch = Switch { enabled: true };
 
 /// What this program can do; the same on every machine.
+///
+/// # Examples
+/// ```
+/// let features = serde_json::to_value(orlop::commands::features::features())?;
+/// assert_eq!(features["linux"]["seccomp"]["enabled"], true);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[must_use]
 pub fn features() -> Features {
     Features {

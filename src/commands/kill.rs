@@ -27,6 +27,16 @@ pub struct Kill {
 ///
 /// # Errors
 /// A signal that there is not; a container that does not run.
+///
+/// # Examples
+/// ```no_run
+/// use std::path::Path;
+///
+/// use orlop::commands::kill::{Kill, kill};
+///
+/// kill(&Kill { id: "web".to_owned(), signal: 15, all: false }, Path::new("/run/orlop"))?;
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn kill(args: &Kill, state_root: &Path) -> Result<()> {
     let signal = args.signal;
     let container = open(state_root, &args.id)?;

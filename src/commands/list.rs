@@ -25,6 +25,18 @@ pub struct Listing {
 /// # Errors
 /// A state root that is not there, unless it is the default one: then nobody has made a container
 /// yet.
+///
+/// # Examples
+/// ```no_run
+/// use std::path::Path;
+///
+/// use orlop::commands::list::list;
+///
+/// for container in list(Path::new("/run/orlop"))?.containers() {
+///     println!("{} {}", container.id, container.status);
+/// }
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn list(state_root: &Path) -> Result<Listing> {
     let Some(root) = StateRoot::open(state_root).context("reading the state root (--root)")? else {
         if state_root == host::default_state_root() {

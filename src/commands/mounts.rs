@@ -34,8 +34,28 @@ pub enum MountsAction {
 
 /// Carries out `mounts`.
 ///
+/// # In a process of its own
+/// It needs one with a single thread: it makes a child that enters the container.
+///
 /// # Errors
 /// What went wrong; then none of the mounts is made.
+///
+/// # Examples
+/// ```no_run
+/// use std::path::Path;
+///
+/// use orlop::commands::Document;
+/// use orlop::commands::mounts::{Mounts, MountsAction, mounts};
+///
+/// let list = br#"[{ "destination": "/data", "type": "tmpfs", "source": "tmpfs" }]"#;
+/// let request = Mounts {
+///     id: "web".to_owned(),
+///     action: MountsAction::Add,
+///     mounts: Document::Bytes(list.to_vec()),
+/// };
+/// mounts(&request, Path::new("/run/orlop"))?;
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn mounts(args: &Mounts, state_root: &Path) -> Result<()> {
     let mut container = lock(state_root, &args.id)?;
     match status_of(&container)? {

@@ -12,6 +12,17 @@ use crate::state::Status;
 /// # Errors
 /// A container that does not run, or is paused already; processes that do not stop, which are left
 /// running.
+///
+/// # Examples
+/// ```no_run
+/// use std::path::Path;
+///
+/// use orlop::commands::pause::{pause, resume};
+///
+/// pause("web", Path::new("/run/orlop"))?;
+/// resume("web", Path::new("/run/orlop"))?;
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn pause(id: &str, state_root: &Path) -> Result<()> {
     let container = open(state_root, id)?;
     match status_of(&container)? {

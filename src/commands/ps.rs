@@ -9,6 +9,16 @@ use crate::error::{Context, Result};
 ///
 /// # Errors
 /// No such container; errors of looking.
+///
+/// # Examples
+/// ```no_run
+/// use std::path::Path;
+///
+/// use orlop::commands::ps::ps;
+///
+/// println!("{} processes", ps("web", Path::new("/run/orlop"))?.len());
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn ps(id: &str, state_root: &Path) -> Result<Vec<i32>> {
     let container = open(state_root, id)?;
     let mut pids = cgroup_of(&container).procs().context("finding the container's processes")?;

@@ -80,6 +80,24 @@ struct Restored {
 ///
 /// # Errors
 /// What went wrong; then nothing is left behind.
+///
+/// # Examples
+/// ```no_run
+/// use std::path::Path;
+///
+/// use orlop::commands::checkpoint::CriuOptions;
+/// use orlop::commands::restore::{Restore, restore};
+///
+/// let request = Restore {
+///     id: "web".to_owned(),
+///     bundle: "/srv/web".into(),
+///     options: CriuOptions { image_path: "/var/images/web".into(), ..CriuOptions::default() },
+///     ..Restore::default()
+/// };
+/// let init = restore(&request, Path::new("/run/orlop"))?;
+/// println!("process {} is back", init.pid);
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn restore(request: &Restore, state_root: &Path) -> Result<Process> {
     let RestoredContainer { init, master, .. } = bring_back(request, None, state_root)?;
     Ok(Process::new(init, master))

@@ -31,6 +31,16 @@ const DEATH: Bound = Bound::Within(Duration::from_secs(10));
 /// # Errors
 /// When the container is not `created`; why its program could not be run; a poststart hook's
 /// failure.
+///
+/// # Examples
+/// ```no_run
+/// use std::path::Path;
+///
+/// use orlop::commands::start::start;
+///
+/// start("web", Path::new("/run/orlop"))?;
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn start(id: &str, state_root: &Path) -> Result<()> {
     let mut phases = Phases::begin();
     let mut container = lock(state_root, id)?;

@@ -56,6 +56,24 @@ impl ContainerState {
 ///
 /// # Errors
 /// No such container; errors of looking.
+///
+/// # Examples
+/// ```
+/// use orlop::commands::state::state;
+/// use orlop::error::Failure;
+/// use orlop::state::Status;
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let state_root = directory.path();
+/// match state("web", state_root) {
+///     Ok(state) => println!("it runs: {}", state.status == Status::Running),
+///     Err(error) => match error.downcast_ref() {
+///         Some(Failure::NoSuchContainer) => println!("there is none"),
+///         _ => return Err(error),
+///     },
+/// }
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn state(id: &str, state_root: &Path) -> Result<ContainerState> {
     let container = open(state_root, id)?;
     let status = status_of(&container)?;

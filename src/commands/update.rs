@@ -82,6 +82,22 @@ pub struct Limits {
 ///
 /// # Errors
 /// A container that has stopped; a limit that cannot be. Then all limits are as before.
+///
+/// # Examples
+/// ```no_run
+/// use std::path::Path;
+///
+/// use orlop::commands::Document;
+/// use orlop::commands::update::{Change, Limits, Update, update};
+///
+/// let state_root = Path::new("/run/orlop");
+/// let limits = Limits { memory: Some(64 << 20), ..Limits::default() };
+/// let id = "web".to_owned();
+/// update(&Update { id: id.clone(), change: Change::Limits(Box::new(limits)) }, state_root)?;
+/// let resources = Document::Bytes(br#"{ "pids": { "limit": 100 } }"#.to_vec());
+/// update(&Update { id, change: Change::Resources(resources) }, state_root)?;
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn update(args: &Update, state_root: &Path) -> Result<()> {
     open(state_root, &args.id)?; // that it is not there is said first
     let text;

@@ -5,208 +5,22 @@
 mod openmetrics;
 mod v1;
 mod v2;
+mod values;
 
 use std::collections::BTreeMap;
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
-use serde::{Serialize, Serializer};
+
+pub use values::{
+    Blkio, BlkioEntry, CpuStats, CpuUsage, Cpuset, Hugetlb, MemoryEntry, MemoryStats, PidsStats,
+    Pressure, Stall, Stats, Throttling,
+};
 
 use super::dir::Dir;
 use super::{Cgroup, Version};
 use crate::error::Result;
 use crate::sys::Call;
-
-/// All of it, but for what no cgroup knows.
-#[derive(Debug, Default, PartialEq, Serialize)]
-pub struct Stats {
-    cpu: CpuStats,
-    cpuset: Cpuset,
-    memory: MemoryStats,
-    pids: PidsStats,
-    blkio: Blkio,
-    hugetlb: BTreeMap<String, Hugetlb>,
-}
-
-#[derive(Debug, Default, PartialEq, Serialize)]
-struct CpuStats {
-    usage: CpuUsage,
-    /// `None` without the controller.
-    #[serde(skip_serializing_if = "is_nothing")]
-    throttling: Option<Throttling>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    psi: Option<Pressure>,
-}
-
-/// Nanoseconds.
-#[derive(Debug, Default, PartialEq, Serialize)]
-struct CpuUsage {
-    #[serde(skip_serializing_if = "is_default")]
-    total: u64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    percpu: Vec<u64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    percpu_kernel: Vec<u64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    percpu_user: Vec<u64>,
-    kernel: u64,
-    user: u64,
-}
-
-#[derive(Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Throttling {
-    #[serde(skip_serializing_if = "is_default")]
-    periods: u64,
-    #[serde(skip_serializing_if = "is_default")]
-    throttled_periods: u64,
-    /// Nanoseconds.
-    #[serde(skip_serializing_if = "is_default")]
-    throttled_time: u64,
-}
-
-#[derive(Debug, Default, PartialEq, Serialize)]
-struct Cpuset {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    cpus: Vec<u16>,
-    cpu_exclusive: u64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    mems: Vec<u16>,
-    mem_hardwall: u64,
-    mem_exclusive: u64,
-    memory_migrate: u64,
-    memory_spread_page: u64,
-    memory_spread_slab: u64,
-    memory_pressure: u64,
-    sched_load_balance: u64,
-    sched_relax_domain_level: i64,
-}
-
-#[derive(Debug, Default, PartialEq, Serialize)]
-struct MemoryStats {
-    #[serde(skip_serializing_if = "is_default")]
-    cache: u64,
-    #[serde(skip_serializing_if = "is_default")]
-    usage: MemoryEntry,
-    /// Memory and swap together.
-    #[serde(skip_serializing_if = "is_default")]
-    swap: MemoryEntry,
-    #[serde(skip_serializing_if = "is_default")]
-    kernel: MemoryEntry,
-    #[serde(rename = "kernelTCP", skip_serializing_if = "is_default")]
-    kernel_tcp: MemoryEntry,
-    /// The whole of `memory.stat`.
-    #[serde(skip_serializing_if = "is_default")]
-    raw: BTreeMap<String, u64>,
-    /// What `memory.events` has counted; on v1, `memory.oom_control`. runc does not have this. What
-    /// has not happened is left out of the JSON, since callers look for `oom` in the lines of
-    /// `events` to learn that it has.
-    #[serde(skip_serializing_if = "nothing_happened", serialize_with = "what_happened")]
-    events: BTreeMap<String, u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    psi: Option<Pressure>,
-}
-
-/// Bytes.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Serialize)]
-struct MemoryEntry {
-    limit: u64,
-    #[serde(skip_serializing_if = "is_default")]
-    usage: u64,
-    #[serde(skip_serializing_if = "is_default")]
-    max: u64,
-    failcnt: u64,
-}
-
-#[derive(Debug, Default, PartialEq, Serialize)]
-struct PidsStats {
-    #[serde(skip_serializing_if = "is_default")]
-    current: u64,
-    /// 0 is none.
-    #[serde(skip_serializing_if = "is_default")]
-    limit: u64,
-}
-
-#[derive(Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Blkio {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    io_service_bytes_recursive: Vec<BlkioEntry>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    io_serviced_recursive: Vec<BlkioEntry>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    io_queue_recursive: Vec<BlkioEntry>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    io_service_time_recursive: Vec<BlkioEntry>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    io_wait_time_recursive: Vec<BlkioEntry>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    io_merged_recursive: Vec<BlkioEntry>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    io_time_recursive: Vec<BlkioEntry>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    sectors_recursive: Vec<BlkioEntry>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    psi: Option<Pressure>,
-}
-
-#[derive(Debug, Default, PartialEq, Serialize)]
-struct BlkioEntry {
-    #[serde(skip_serializing_if = "is_default")]
-    major: u64,
-    #[serde(skip_serializing_if = "is_default")]
-    minor: u64,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    op: String,
-    #[serde(skip_serializing_if = "is_default")]
-    value: u64,
-}
-
-#[derive(Debug, Default, PartialEq, Serialize)]
-struct Hugetlb {
-    #[serde(skip_serializing_if = "is_default")]
-    usage: u64,
-    #[serde(skip_serializing_if = "is_default")]
-    max: u64,
-    failcnt: u64,
-}
-
-/// Pressure stall information (Documentation/accounting/psi.rst).
-#[derive(Debug, Default, Clone, PartialEq, Serialize)]
-struct Pressure {
-    #[serde(skip_serializing_if = "is_default")]
-    some: Stall,
-    #[serde(skip_serializing_if = "is_default")]
-    full: Stall,
-}
-
-/// Percent, and microseconds.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Serialize)]
-struct Stall {
-    avg10: f64,
-    avg60: f64,
-    avg300: f64,
-    total: u64,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-fn nothing_happened(events: &BTreeMap<String, u64>) -> bool {
-    events.values().all(|count| *count == 0)
-}
-
-fn what_happened<S: Serializer>(
-    events: &BTreeMap<String, u64>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(events.iter().filter(|(_, count)| **count != 0))
-}
-
-fn is_nothing<T: Default + PartialEq>(value: &Option<T>) -> bool {
-    value.as_ref().is_none_or(is_default)
-}
 
 impl Cgroup {
     /// What it has used until now.

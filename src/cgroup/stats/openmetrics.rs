@@ -6,9 +6,10 @@
 
 use std::fmt::{Display, Write};
 
+use super::values::is_default;
 use super::{
     BlkioEntry, CpuStats, Cpuset, Hugetlb, MemoryEntry, MemoryStats, PidsStats, Pressure, Stall,
-    Stats, is_default,
+    Stats,
 };
 
 /// The types of the standard that are used here.
