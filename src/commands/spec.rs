@@ -31,7 +31,7 @@ pub fn spec(args: &Spec) -> Result<()> {
     let host = Host::probe(Rootless::default())?;
     let rootless = args.rootless.then_some((host.euid, host.egid));
     let facts = TemplateFacts { unified: host.cgroups.is_unified(), rootless };
-    let text = template::text(facts)?;
+    let text = template::text(facts);
     let directory = fd::open(&args.bundle, OFlags::PATH | OFlags::DIRECTORY)
         .context("the bundle (--bundle)")?;
     let mut file = match fd::create_new(&directory, FILE, 0o666) {

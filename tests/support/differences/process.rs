@@ -28,6 +28,10 @@ pub const REASONS: &[(&str, &str)] = &[
         "runc dies of the signal, and leaves what it has made",
     ),
     (
+        "births::run_is_not_ended_by_a_signal_that_its_caller_ignores",
+        "runc 1.1 ends with status 2 now and then",
+    ),
+    (
         "capabilities::what_one_set_keeps_from_another_is_a_warning",
         "runc 1.1 fails, or says nothing",
     ),
@@ -164,6 +168,10 @@ pub const REASONS: &[(&str, &str)] = &[
     ("scheduling::the_nice_value_is_set", "runc 1.1 does not know the key"),
     ("terminal::a_long_path_leads_to_the_socket", "runc takes paths of up to 107 bytes"),
     ("terminal::a_size_that_no_terminal_has_is_refused", "runc wraps it to another"),
+    (
+        "terminal_foreground::exec_shows_a_terminal_on_ours",
+        "runc sets the size when the program runs already, which sees none now and then",
+    ),
     (
         "terminal_foreground::who_is_left_behind_does_not_hold_up_the_end",
         "runc 1.1 gives up on dying processes now and then",
