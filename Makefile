@@ -27,7 +27,7 @@ IMAGE_JUDGES := umoci attr docker-registry skopeo openssl apache2-utils iproute2
 # Once as the machine is, and the containers' tests once more where nothing but cgroup v2 is to be seen. Without the
 # ignored signals of a shell in the background, which containers would inherit.
 test: build
-	integration/packages.sh busybox-static iproute2 libseccomp-dev pkg-config util-linux $(if $(filter runc,$(notdir $(RUNTIME))),runc)
+	integration/packages.sh busybox-static iproute2 jq libseccomp-dev pkg-config util-linux $(if $(filter runc,$(notdir $(RUNTIME))),runc)
 	env --default-signal cargo test --locked
 	$(if $(filter runc,$(notdir $(RUNTIME))),env --default-signal integration/differences.sh $(RUNTIME))
 	integration/packages.sh $(FUZZ_NEEDS)
@@ -39,14 +39,14 @@ test: build
 # Each difference from runc that tests/support/differences names must still be one.
 RUNC ?= runc
 differences:
-	integration/packages.sh busybox-static iproute2 libseccomp-dev pkg-config util-linux $(if $(findstring /,$(RUNC)),,runc)
+	integration/packages.sh busybox-static iproute2 jq libseccomp-dev pkg-config util-linux $(if $(findstring /,$(RUNC)),,runc)
 	env --default-signal integration/differences.sh $(RUNC)
 
 # What `make test` only samples, in full: the runtime killed at every system call, ten thousand containers, races of
 # minutes. Nothing else should run meanwhile.
 SOAK := killed:: faults:: hung:: concurrency:: soak:: leaks:: attack_
 soak: build
-	integration/packages.sh busybox-static iproute2 libseccomp-dev pkg-config util-linux
+	integration/packages.sh busybox-static iproute2 jq libseccomp-dev pkg-config util-linux
 	ORLOP_SOAK=1 env --default-signal cargo test --locked --test main -- --nocapture --test-threads=1 $(SOAK)
 
 # The callers (containerd, its CRI plugin, Docker, Podman) and the containers' tests in a Debian machine of its own, with

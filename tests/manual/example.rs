@@ -177,7 +177,9 @@ fn has(need: &str) -> bool {
             "apparmor" => is_dir("/sys/kernel/security/apparmor"),
             "selinux" => Path::new("/sys/fs/selinux/enforce").is_file(),
             "sys_resource" => has_sys_resource(),
+            "x86_64" => cfg!(target_arch = "x86_64"),
             "v1" => !cgroups::is_pure_v2(),
+            "io" => cgroups::has_v1("blkio") || cgroups::has("io"),
             "swap" => swap_is_limited(),
             "bfq" => with_bfq(),
             // What listens at its socket.
