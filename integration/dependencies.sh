@@ -32,6 +32,10 @@ fi
 twice=$(echo "$found" | uniq -d)
 [ -z "$twice" ] || complain "the runtime has more than one version of:" $twice
 
+packages=$(grep -c '^name = ' Cargo.lock)
+grep -qF "The lock file has $packages packages" docs/dependencies.md ||
+    complain "docs/dependencies.md does not say that the lock file has $packages packages"
+
 elsewhere=$(grep '^source = ' Cargo.lock | grep -vFx 'source = "registry+https://github.com/rust-lang/crates.io-index"' || true)
 [ -z "$elsewhere" ] || complain "not from crates.io: $elsewhere"
 
