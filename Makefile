@@ -6,6 +6,7 @@ HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 ORLOP   := $(abspath $(TARGET)/$(HOST)/release/orlop)
 IMAGE   := $(abspath $(TARGET)/image/orlop-image)
+SHIM    := $(abspath $(TARGET)/$(HOST)/release/containerd-shim-orlop-v2)
 PREFIX  ?= /usr/local
 RUNTIME ?= $(ORLOP)
 export RUNTIME
@@ -15,7 +16,7 @@ export RUNTIME
 # A static program: with --target the flag is not for proc-macros and build scripts, which cannot be static.
 build:
 	integration/packages.sh gcc libc6-dev
-	RUSTFLAGS="$$RUSTFLAGS -C target-feature=+crt-static" cargo build --release --locked --target $(HOST)
+	RUSTFLAGS="$$RUSTFLAGS -C target-feature=+crt-static" cargo build --release --locked --target $(HOST) -p orlop -p orlop-shim
 	cargo build --profile image --locked -p orlop-image
 
 run: build
@@ -35,6 +36,7 @@ test: build
 	env --default-signal integration/cgroup-v2.sh cargo test --locked --test main
 	integration/packages.sh $(IMAGE_JUDGES)
 	ORLOP=$(ORLOP) env --default-signal cargo test --locked -p orlop-image
+	env --default-signal cargo test --locked -p orlop-shim
 
 # Each difference from runc that tests/support/differences names must still be one.
 RUNC ?= runc
@@ -62,6 +64,7 @@ check:
 	cargo clippy --locked --lib -- -D warnings --cfg fuzzing
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps -p orlop-image
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps -p orlop-shim --document-private-items
 	integration/house-rules.sh
 	$(MAKE) docs
 
@@ -81,7 +84,7 @@ quick:
 	integration/house-rules.sh
 	cargo test --locked --quiet --lib
 	cargo test --locked --quiet --test main -- layers:: field_map:: spec_rows:: security_rows:: every_difference_is_used
-	cargo test --locked --quiet --lib -p orlop-image
+	cargo test --locked --quiet --lib -p orlop-image -p orlop-shim
 
 # What reads bytes of others gets every input that libFuzzer can think of, for so many seconds each.
 SECONDS ?= 600
@@ -104,8 +107,8 @@ SHARE := $(DESTDIR)$(PREFIX)/share
 install: build
 	rm -rf $(PAGES)
 	cargo run --locked --quiet --example pages -- $(PAGES)
-	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(ORLOP) $(IMAGE)
-	install -D -m 0644 -t $(SHARE)/man/man8 $(PAGES)/*.8
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(ORLOP) $(IMAGE) $(SHIM)
+	install -D -m 0644 -t $(SHARE)/man/man8 $(PAGES)/*.8 crates/shim/containerd-shim-orlop-v2.8
 	install -D -m 0644 $(PAGES)/orlop.bash $(SHARE)/bash-completion/completions/orlop
 	install -D -m 0644 -t $(SHARE)/zsh/site-functions $(PAGES)/_orlop
 	install -D -m 0644 -t $(SHARE)/fish/vendor_completions.d $(PAGES)/orlop.fish

@@ -11,8 +11,8 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use libfuzzer_sys::fuzz_target;
-use orlop_image::bundle::remove_tree;
 use orlop_image::budget::Budget;
+use orlop_image::bundle::remove_tree;
 use orlop_image::rootfs::{Applier, Owners, Tree};
 
 const BLOCK: usize = 512;

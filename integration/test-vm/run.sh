@@ -17,6 +17,7 @@ unified)
     suite=trixie
     layout=
     for caller in ctr cri docker podman podman-rootless; do jobs="$jobs $caller:orlop $caller:runc"; done
+    for caller in ctr cri docker; do jobs="$jobs $caller:orlop-shim"; done # orlop's own shim for containerd
     ;;
 hybrid) layout="systemd.unified_cgroup_hierarchy=0" ;;
 legacy) layout="systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1" ;;
@@ -54,6 +55,7 @@ cargo test --locked --test main --no-run 2>&1 | tee "$dir/cargo.log"
 tests=$(sed -n 's|.*Executable tests/main.rs (\(.*\))$|\1|p' "$dir/cargo.log")
 cp "$tests" "$share/main"
 cp "$orlop" "$share/orlop"
+cp "$(dirname "$orlop")/containerd-shim-orlop-v2" "$share/"
 cp integration/test-vm/guest/job.sh "$share/job.sh"
 echo "$jobs" >"$share/jobs"
 pwd >"$share/repository"

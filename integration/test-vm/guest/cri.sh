@@ -3,7 +3,8 @@
 # its RuntimeClass.
 . "$(dirname "$0")/steps.sh"
 . "$(dirname "$0")/pods.sh"
-handler=$(sed -n 's/^handler: //p' "$CONFIG/runtimeclass.yaml")
+handler=$(sed -n 's/^handler: //p' "$CONFIG/runtimeclass.yaml" | head -n 1)
+[[ $RUNTIME != *shim* ]] || handler=$(sed -n 's/^handler: //p' "$CONFIG/runtimeclass.yaml" | tail -n 1)
 [[ $RUNTIME != */runc ]] || handler=runc
 pods=/var/log/pods
 

@@ -8,8 +8,15 @@ clean_up() {
     systemctl stop containerd
     rm -rf /var/lib/containerd /run/containerd
 }
-# The flags of `ctr run` for our runtime and a scope of systemd's.
-ours() { echo --runc-binary "$RUNTIME" --runc-systemd-cgroup --cgroup "machine.slice:ctr:$1"; }
+# The flags of `ctr run` for our runtime, without and with a scope of systemd's.
+if [[ $RUNTIME == *shim* ]]; then
+    echo 'SystemdCgroup = true' >/run/orlop-shim.toml
+    plainly() { echo --runtime io.containerd.orlop.v2; }
+    ours() { echo $(plainly) --runtime-config-path /run/orlop-shim.toml --cgroup "machine.slice:ctr:$1"; }
+else
+    plainly() { echo --runc-binary "$RUNTIME"; }
+    ours() { echo $(plainly) --runc-systemd-cgroup --cgroup "machine.slice:ctr:$1"; }
+fi
 status() { ctr task ls | awk -v id="$1" '$1 == id { print $3 }'; }
 # The exit code that ctr reports of a stopped container, which is deleted.
 ended_with() { ctr task delete "$1" 2>&1 | grep "exit code $2\""; ctr container delete "$1"; }
@@ -29,7 +36,7 @@ out=$(ctr run --rm $(ours one) $box one sh -c 'echo hello; exit 7') || code=$?
 [ "$code" = 7 ]
 
 step "run without systemd"
-[ / = "$(ctr run --rm --runc-binary "$RUNTIME" --cgroup /plain $box plain sh -c 'cd /; pwd')" ]
+[ / = "$(ctr run --rm $(plainly) --cgroup /plain $box plain sh -c 'cd /; pwd')" ]
 
 step "run -d, in a scope of systemd's"
 ctr run -d $(ours two) --memory-limit 33554432 $box two sh -c 'trap "exit 3" TERM; while :; do sleep 1; done'

@@ -15,8 +15,10 @@ clean_up() {
 
 step "the engine starts, an image is loaded"
 mkdir -p /etc/docker
-jq -n --arg path "$RUNTIME" '{
-    runtimes: { tested: { path: $path } }, "exec-opts": ["native.cgroupdriver=systemd"], bridge: "none", iptables: false
+tested="{ \"path\": \"$RUNTIME\" }"
+[[ $RUNTIME != *shim* ]] || tested='{ "runtimeType": "io.containerd.orlop.v2", "options": { "SystemdCgroup": true } }'
+jq -n --argjson tested "$tested" '{
+    runtimes: { tested: $tested }, "exec-opts": ["native.cgroupdriver=systemd"], bridge: "none", iptables: false
 }' >/etc/docker/daemon.json
 systemctl start docker
 docker load -q -i "$IMAGES/box.tar"

@@ -6,7 +6,7 @@ set -uo pipefail
 echo "the machine is up after $(cut -d . -f 1 /proc/uptime) s"
 repository=$(cat /share/repository)
 tar -C / -xf /share/files.tar
-install -m 0755 /share/orlop /usr/local/bin/orlop
+install -m 0755 /share/orlop /share/containerd-shim-orlop-v2 /usr/local/bin
 here=$repository/integration/test-vm/guest
 # An ordinary user reads these, too.
 install -D -m 0755 -t /usr/local/lib/test-vm "$here"/*.sh "$here"/*.py /share/main
@@ -47,6 +47,7 @@ job() {
 for name in $(cat /share/jobs); do
     export RUNTIME=/usr/local/bin/orlop
     [[ $name != *:runc ]] || RUNTIME=/usr/sbin/runc
+    [[ $name != *:orlop-shim ]] || RUNTIME=/usr/local/bin/containerd-shim-orlop-v2
     printf '\n== %s\n' "$name"
     SECONDS=0
     job "$name" </dev/null || echo "$name" >>/share/failed

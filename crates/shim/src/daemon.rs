@@ -1,0 +1,333 @@
+//! The daemon: one thread, one epoll loop, everything that a pod has.
+//! process: daemon
+//!
+//! Nothing here waits but [`Daemon::run`]. What may block is a worker's ([`crate::jobs`]).
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::SigSet;
+use orlop::sys::signal::Queue;
+use prost::Message;
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+
+use crate::connection::Connection;
+use crate::container::{Container, Exit, Reply};
+use crate::events::{Kind, Publisher};
+use crate::frame::Frame;
+use crate::jobs::Job;
+use crate::messages::{Request, Response, Status};
+use crate::poll::{Poll, Token};
+use crate::pump::Pump;
+use crate::socket;
+use crate::status::{Failed, RESOURCE_EXHAUSTED};
+
+/// How long nobody need come after the start. containerd leaves a shim alone whose answer it does
+/// not like.
+const LONELY: Duration = Duration::from_secs(30);
+/// How long events may take when all is over.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// What the daemon is told by `start`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// containerd's namespace.
+    pub namespace: String,
+    /// The path of the socket.
+    pub socket: String,
+    /// Where events go.
+    pub events: String,
+    /// More lines in the logs.
+    pub debug: bool,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub struct Daemon {
+    pub(crate) settings: Settings,
+    pub(crate) poll: Poll,
+    listener: OwnedFd,
+    signals: Queue,
+    pub(crate) connections: BTreeMap<u64, Connection>,
+    pub(crate) containers: BTreeMap<String, Container>,
+    pub(crate) jobs: BTreeMap<u64, Job>,
+    pub(crate) pumps: BTreeMap<u64, Pump>,
+    pub(crate) publisher: Publisher,
+    /// Ends of processes that nobody knows yet: a worker that is out may have made them.
+    pub(crate) unclaimed: BTreeMap<i32, Exit>,
+    /// Loggers that have been asked to end, and until when.
+    pub(crate) loggers: Vec<(OwnedFd, Instant)>,
+    began: Instant,
+    visited: bool,
+    /// When it is over, whatever is still to be told.
+    closing: Option<Instant>,
+}
+
+impl Daemon {
+    /// One that listens there. All signals are held back from now on.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn new(settings: Settings, listener: OwnedFd) -> anyhow::Result<Self> {
+        SigSet::all().thread_block()?;
+        orlop::sys::process::adopt_orphans()?;
+        let signals = Queue::of_all()?;
+        let poll = Poll::new()?;
+        poll.add(&listener, Token::Listener, EventFlags::IN)?;
+        poll.add(signals.as_fd(), Token::Signals, EventFlags::IN)?;
+        let publisher = Publisher::new(&settings.events, &settings.namespace);
+        Ok(Self {
+            settings,
+            poll,
+            listener,
+            signals,
+            connections: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            pumps: BTreeMap::new(),
+            publisher,
+            unclaimed: BTreeMap::new(),
+            loggers: Vec::new(),
+            began: Instant::now(),
+            visited: false,
+            closing: None,
+        })
+    }
+
+    /// Works until it is told to stop.
+    ///
+    /// # Errors
+    /// Those of waiting.
+    pub fn run(&mut self) -> anyhow::Result<()> {
+        while !self.is_over() {
+            let limit = self.next_time().map(|next| next.saturating_duration_since(Instant::now()));
+            for (token, flags) in self.poll.wait(limit)? {
+                self.happened(token, flags)?;
+            }
+            self.look_at_the_time();
+        }
+        let _ = rustix::fs::unlink(&*self.settings.socket);
+        Ok(())
+    }
+
+    fn happened(&mut self, token: Token, flags: EventFlags) -> anyhow::Result<()> {
+        match token {
+            Token::Listener => self.accept(),
+            Token::Signals => self.take_signals()?,
+            Token::Connection(number) => self.serve(number, flags),
+            Token::Job(number) => self.job_happened(number),
+            Token::Source(number) | Token::Sink(number) => self.run_pump(number),
+            Token::Publisher(number) => self.publisher.happened(&mut self.poll, number, flags),
+            Token::Oom(number) => self.oom_happened(number),
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        let lonely = !self.visited && self.began.elapsed() >= LONELY;
+        let closed = self.closing.is_some_and(|until| {
+            until <= Instant::now()
+                || self.publisher.is_done()
+                    && self.connections.values().all(Connection::has_said_all)
+        });
+        lonely || closed
+    }
+
+    /// Stops when events and answers are out.
+    pub(crate) fn close(&mut self) {
+        self.closing.get_or_insert(Instant::now() + LAST_WORDS);
+    }
+
+    /// When something is to be done though nothing happens.
+    fn next_time(&self) -> Option<Instant> {
+        let lonely = (!self.visited).then(|| self.began + LONELY);
+        let draining = self.containers.values().flat_map(|container| {
+            std::iter::once(&container.init)
+                .chain(container.execs.values())
+                .filter_map(|process| process.draining)
+        });
+        let loggers = self.loggers.iter().map(|(_, until)| *until);
+        let times = draining.map(|(_, until)| until).chain(loggers);
+        times.chain(lonely).chain(self.publisher.due()).chain(self.closing).min()
+    }
+
+    fn look_at_the_time(&mut self) {
+        self.publisher.look(&mut self.poll);
+        self.end_draining();
+        let now = Instant::now();
+        self.loggers.retain(|(logger, until)| {
+            if *until <= now {
+                let _ = orlop::sys::pidfd::kill(logger.as_fd()); // it may have ended
+            }
+            *until > now
+        });
+    }
+
+    fn accept(&mut self) {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let Ok(socket) = rustix::net::accept_with(&self.listener, flags) else { return };
+        if !socket::is_our_user(&socket) {
+            log::warn!("a process of another user has been refused");
+            return;
+        }
+        let number = self.poll.number();
+        if let Err(errno) = self.poll.add(&socket, Token::Connection(number), EventFlags::IN) {
+            log::warn!("a connection is lost: epoll_ctl(): {errno}");
+            return;
+        }
+        self.visited = true;
+        self.connections.insert(number, Connection::new(number, socket));
+    }
+
+    fn take_signals(&mut self) -> anyhow::Result<()> {
+        while let Some(signal) = self.signals.next()? {
+            match signal {
+                libc::SIGCHLD => self.reap(),
+                libc::SIGTERM | libc::SIGINT => self.close(),
+                other => log::debug!("signal {other} means nothing here"),
+            }
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, number: u64, flags: EventFlags) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        let mut open = true;
+        if flags.contains(EventFlags::OUT) {
+            open = connection.send(&self.poll).is_ok();
+        }
+        if open && flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+            open = connection.receive().is_ok();
+        }
+        while let Some(frame) = self.connections.get_mut(&number).and_then(Connection::next_frame) {
+            self.take_frame(number, frame);
+        }
+        if !open {
+            self.hang_up(number);
+        }
+    }
+
+    fn take_frame(&mut self, connection: u64, frame: Frame) {
+        match frame {
+            Frame::Message { stream, kind, body }
+                if kind == crate::frame::REQUEST && stream % 2 == 1 =>
+            {
+                let reply = Reply { connection, stream };
+                match Request::decode(&*body) {
+                    Ok(request) => self.dispatch(reply, &request),
+                    Err(error) => self.refuse(
+                        reply,
+                        Failed::invalid(format!("a request that does not decode: {error}")),
+                    ),
+                }
+            }
+            Frame::Message { stream, kind, .. } => {
+                let text = format!(
+                    "a message of kind {kind} on stream {stream}: a request has an odd number"
+                );
+                self.refuse(Reply { connection, stream }, Failed::invalid(text));
+            }
+            Frame::TooLong { stream, length } => {
+                let text = format!(
+                    "message length {length} exceeds maximum message size of {}",
+                    crate::frame::LIMIT
+                );
+                self.refuse(Reply { connection, stream }, Failed::new(RESOURCE_EXHAUSTED, text));
+            }
+        }
+    }
+
+    /// Forgets a connection and what waits for answers on it.
+    fn hang_up(&mut self, number: u64) {
+        let Some(connection) = self.connections.remove(&number) else { return };
+        connection.end(&self.poll);
+        for container in self.containers.values_mut() {
+            for process in std::iter::once(&mut container.init).chain(container.execs.values_mut())
+            {
+                process.waiters.retain(|waiter| waiter.connection != number);
+            }
+        }
+    }
+
+    /// Answers a request.
+    pub(crate) fn answer(&mut self, reply: Reply, message: &impl Message) {
+        self.respond(reply, &Response { status: None, payload: message.encode_to_vec() });
+    }
+
+    /// Answers it with a failure.
+    pub(crate) fn refuse(&mut self, reply: Reply, failed: Failed) {
+        log::debug!("refused: {}", failed.text);
+        let status = Status { code: failed.code, message: failed.text };
+        self.respond(reply, &Response { status: Some(status), payload: Vec::new() });
+    }
+
+    fn respond(&mut self, reply: Reply, response: &Response) {
+        // Whoever asked may be gone.
+        let Some(connection) = self.connections.get_mut(&reply.connection) else { return };
+        if connection.respond(&self.poll, reply.stream, &response.encode_to_vec()).is_err() {
+            self.hang_up(reply.connection);
+        }
+    }
+
+    /// Tells containerd of an event.
+    pub(crate) fn publish(&mut self, kind: Kind, event: &impl Message) {
+        self.publisher.publish(&mut self.poll, kind, event);
+    }
+
+    pub(crate) fn run_pump(&mut self, number: u64) {
+        let Some(pump) = self.pumps.get_mut(&number) else { return };
+        if pump.run(&self.poll) {
+            self.end_pump(number);
+        }
+    }
+
+    /// Takes a pump away, and with it both of its descriptors.
+    pub(crate) fn end_pump(&mut self, number: u64) {
+        let Some(pump) = self.pumps.remove(&number) else { return };
+        pump.end(&self.poll);
+        let owner = pump.owner;
+        let Some(container) = self.containers.get_mut(&owner.id) else { return };
+        let Ok(process) = container.process(&owner.exec_id) else { return };
+        if owner.is_input {
+            process.input = None;
+        } else {
+            process.outputs.retain(|output| *output != number);
+        }
+        if process.outputs.is_empty() && process.draining.is_some() {
+            self.drained(&owner.id, &owner.exec_id);
+        }
+    }
+
+    pub(crate) fn oom_happened(&mut self, number: u64) {
+        let of =
+            |container: &Container| container.oom.as_ref().is_some_and(|(oom, _)| *oom == number);
+        let Some((id, container)) = self.containers.iter_mut().find(|(_, container)| of(container))
+        else {
+            return;
+        };
+        let (id, mut kills) = (id.clone(), 0);
+        if let Some((_, watch)) = &mut container.oom {
+            match watch.take() {
+                Ok(new) => kills = new,
+                Err(error) => {
+                    log::warn!("watching for the OOM killer in {id}: {error:#}");
+                    self.poll.remove(watch.fd().0);
+                    container.oom = None;
+                }
+            }
+        }
+        for _ in 0..kills {
+            let event = crate::events::TaskOnly { container_id: id.clone() };
+            self.publish(crate::events::OOM, &event);
+        }
+    }
+}
+
+/// Makes a failed call one that has a code.
+pub(crate) fn call(what: &str) -> impl FnOnce(Errno) -> Failed {
+    let what = what.to_owned();
+    move |errno| Failed::unknown(format!("{what}: {errno}"))
+}

@@ -1,0 +1,187 @@
+//! The ends of processes: who has ended, who is told, and in which order.
+//! process: daemon
+//!
+//! Of one process, containerd hears of its start first. Of one container, init's end is the last.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::process::{WaitOptions, WaitStatus, wait};
+
+use crate::container::{Exit, Stage};
+use crate::daemon::Daemon;
+use crate::events::{self, TaskExit};
+use crate::jobs::{Job, Then};
+use crate::messages::{Timestamp, WaitResponse};
+use crate::order::{Order, Verb};
+
+/// How long a logger may take to end.
+const LOGGER: Duration = Duration::from_secs(12);
+
+impl Daemon {
+    /// Reaps what has ended.
+    pub(crate) fn reap(&mut self) {
+        let mut ended = Vec::new();
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            let exit = Exit { status: shell_code(status), at: Timestamp::now() };
+            ended.push((pid.as_raw_nonzero().get(), exit));
+        }
+        for (pid, exit) in ended {
+            if self.is_worker(pid) {
+                continue; // its socket tells of its end, too
+            }
+            match self.find(pid) {
+                Some((id, exec_id)) => self.ended(&id, &exec_id, exit),
+                None if !self.jobs.is_empty() => drop(self.unclaimed.insert(pid, exit)),
+                // A logger, or an orphan of a container without a pid namespace of its own.
+                None => {}
+            }
+        }
+    }
+
+    /// The process with this pid.
+    fn find(&self, pid: i32) -> Option<(String, String)> {
+        self.containers.iter().find_map(|(id, container)| {
+            let execs =
+                container.execs.iter().map(|(exec_id, process)| (exec_id.as_str(), process));
+            let mut all = std::iter::once(("", &container.init)).chain(execs);
+            let found = all.find(|(_, process)| process.pid == pid && process.exit.is_none());
+            found.map(|(exec_id, _)| (id.clone(), exec_id.to_owned()))
+        })
+    }
+
+    /// A process has ended. It is told of at once, unless its start is still to be told.
+    fn ended(&mut self, id: &str, exec_id: &str, exit: Exit) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let Ok(process) = container.process(exec_id) else { return };
+        process.exit = Some(exit);
+        if !matches!(process.stage, Stage::Starting | Stage::Creating) {
+            self.announce(id, exec_id);
+        }
+    }
+
+    /// The end of a process that a worker has just told us of, if it has come already; else it is
+    /// watched.
+    pub(crate) fn claim(&mut self, id: &str, exec_id: &str, pid: i32) {
+        let exit = self.unclaimed.remove(&pid);
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let Ok(process) = container.process(exec_id) else { return };
+        process.pid = pid;
+        process.pidfd = orlop::sys::pidfd::open(pid).ok();
+        process.exit = process.exit.or(exit);
+    }
+
+    /// Tells of the end of a process whose start has been told: to those who wait, and by an event.
+    /// The end of init waits for that of all others.
+    pub(crate) fn announce(&mut self, id: &str, exec_id: &str) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let alive = container.execs.values().any(crate::container::Process::is_alive);
+        let shared = container.shared_pid_namespace;
+        let Ok(process) = container.process(exec_id) else { return };
+        let Some(exit) = process.exit else { return };
+        if exec_id.is_empty() && (alive || shared) && !container.init_held {
+            container.init_held = true;
+            if shared {
+                return self.kill_rest(id);
+            }
+        }
+        if exec_id.is_empty() && alive {
+            return; // it is told when they have ended
+        }
+        self.tell_end(id, exec_id, exit);
+        if !exec_id.is_empty()
+            && self.containers.get(id).is_some_and(|container| container.init_held)
+        {
+            self.announce_held(id);
+        }
+    }
+
+    /// Tells of init's end if nothing holds it up any more.
+    pub(crate) fn announce_held(&mut self, id: &str) {
+        let Some(container) = self.containers.get(id) else { return };
+        let alive = container.execs.values().any(crate::container::Process::is_alive);
+        let killing =
+            self.jobs.values().any(|job| job.id == id && matches!(job.then, Then::RestKilled));
+        if let Some(exit) =
+            container.init.exit.filter(|_| container.init_held && !alive && !killing)
+        {
+            if let Some(container) = self.containers.get_mut(id) {
+                container.init_held = false;
+            }
+            self.tell_end(id, "", exit);
+        }
+    }
+
+    fn tell_end(&mut self, id: &str, exec_id: &str, exit: Exit) {
+        if exec_id.is_empty()
+            && let Some((number, _)) =
+                self.containers.get(id).and_then(|container| container.oom.as_ref())
+        {
+            self.oom_happened(*number); // it may be the reason, and is told first
+        }
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let Ok(process) = container.process(exec_id) else { return };
+        if process.stage != Stage::Deleting {
+            process.stage = Stage::Stopped;
+        }
+        process.pidfd = None;
+        process.held_input = None;
+        let waiters = std::mem::take(&mut process.waiters);
+        let (pid, input) = (process.pid.unsigned_abs(), process.input.take());
+        if exec_id.is_empty() {
+            container.paused = false;
+            if let Some((_, watch)) = container.oom.take() {
+                self.poll.remove(watch.fd().0);
+            }
+        }
+        if let Some(input) = input {
+            self.end_pump(input);
+        }
+        for waiter in waiters {
+            self.answer(
+                waiter,
+                &WaitResponse { exit_status: exit.status, exited_at: Some(exit.at) },
+            );
+        }
+        let event = TaskExit {
+            container_id: id.to_owned(),
+            id: if exec_id.is_empty() { id.to_owned() } else { exec_id.to_owned() },
+            pid,
+            exit_status: exit.status,
+            exited_at: Some(exit.at),
+        };
+        self.publish(events::EXIT, &event);
+    }
+
+    /// Without a pid namespace of its own, a container's other processes outlive init.
+    fn kill_rest(&mut self, id: &str) {
+        let Some(container) = self.containers.get(id) else { return };
+        let order = Order {
+            verb: Verb::KillRest.into(),
+            bundle: container.bundle.to_string_lossy().into_owned(),
+            options: Some(container.options.clone()),
+            ..Order::default()
+        };
+        if let Err(failed) = self.send_out(Job::new(id, None, Then::RestKilled), order) {
+            log::warn!("killing the rest of {id}: {failed}");
+            self.announce_held(id);
+        }
+    }
+
+    /// Asks a logger to end.
+    pub(crate) fn end_logger(&mut self, logger: std::os::fd::OwnedFd) {
+        if orlop::sys::pidfd::signal(logger.as_fd(), libc::SIGTERM).is_ok() {
+            self.loggers.push((logger, Instant::now() + LOGGER));
+        }
+    }
+}
+
+/// As a shell has it, and containerd.
+fn shell_code(status: WaitStatus) -> u32 {
+    let code = match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => 128 + signal,
+        (None, None) => 255,
+    };
+    code.unsigned_abs()
+}

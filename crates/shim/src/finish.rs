@@ -1,0 +1,299 @@
+//! What follows from a worker's answer.
+//! process: daemon
+
+use std::os::fd::OwnedFd;
+
+use rustix::event::PollFlags;
+use rustix::event::epoll::EventFlags;
+
+use crate::container::{Exit, Process, Reply, Stage};
+use crate::daemon::Daemon;
+use crate::events::{self, TaskCheckpointed, TaskCreate, TaskExec, TaskIo, TaskOnly, TaskStart};
+use crate::jobs::{Job, Then};
+use crate::lifecycle::EMPTY;
+use crate::messages::{PidResponse, Timestamp, WaitResponse};
+use crate::order::Answer;
+use crate::poll::Token;
+use crate::pump::{Owner, Pump};
+use crate::status::Failed;
+use crate::stdio::{self, Sink, Streams};
+
+impl Daemon {
+    /// A worker has answered, or died.
+    pub(crate) fn finish(
+        &mut self,
+        job: Job,
+        result: Result<Answer, Failed>,
+        console: Option<OwnedFd>,
+    ) {
+        let Job { id, exec_id, reply, then, streams, .. } = job;
+        match then {
+            Then::Created => self.created(&id, reply, result, (streams, console)),
+            Then::Started => self.started(&id, reply, result, (streams, console)),
+            Then::ExecStarted => {
+                self.exec_started((&id, &exec_id), reply, result, (streams, console))
+            }
+            Then::Deleted => match result {
+                Ok(_) => self.deleted(&id, reply),
+                Err(failed) => self.not_deleted(&id, reply, failed),
+            },
+            Then::RestKilled => {
+                if let Err(failed) = result {
+                    log::warn!("killing the rest of {id}: {failed}");
+                }
+                self.announce_held(&id);
+            }
+            Then::Paused | Then::Resumed => {
+                let paused = matches!(then, Then::Paused);
+                if let Some(container) = self.containers.get_mut(&id) {
+                    container.pausing = false;
+                    container.paused = if result.is_ok() { paused } else { container.paused };
+                }
+                let kind = if paused { events::PAUSED } else { events::RESUMED };
+                if self.done(reply, result) {
+                    self.publish(kind, &TaskOnly { container_id: id });
+                }
+            }
+            Then::Checkpointed(checkpoint) => {
+                if self.done(reply, result) {
+                    self.publish(
+                        events::CHECKPOINTED,
+                        &TaskCheckpointed { container_id: id, checkpoint },
+                    );
+                }
+            }
+            Then::Done => drop(self.done(reply, result)),
+        }
+    }
+
+    /// Answers what has no more to say than that it went well; whether it did.
+    fn done(&mut self, reply: Option<Reply>, result: Result<Answer, Failed>) -> bool {
+        let good = result.is_ok();
+        match (reply, result) {
+            (Some(reply), Ok(_)) => self.answer(reply, &EMPTY),
+            (Some(reply), Err(failed)) => self.refuse(reply, failed),
+            (None, _) => {}
+        }
+        good
+    }
+
+    fn created(
+        &mut self,
+        id: &str,
+        reply: Option<Reply>,
+        result: Result<Answer, Failed>,
+        (streams, console): (Option<Streams>, Option<OwnedFd>),
+    ) {
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(failed) => {
+                self.containers.remove(id);
+                return reply.into_iter().for_each(|reply| self.refuse(reply, failed.clone()));
+            }
+        };
+        self.take_made(id, &answer);
+        self.claim(id, "", answer.pid);
+        self.attach((id, ""), streams, console, answer.logger);
+        let Some(container) = self.containers.get_mut(id) else { return };
+        container.init.stage = Stage::Created;
+        let stdio = container.init.stdio.clone();
+        let event = TaskCreate {
+            container_id: id.to_owned(),
+            bundle: container.bundle.to_string_lossy().into_owned(),
+            rootfs: container.rootfs.clone(),
+            io: Some(TaskIo {
+                stdin: stdio.stdin,
+                stdout: stdio.stdout,
+                stderr: stdio.stderr,
+                terminal: stdio.terminal,
+            }),
+            checkpoint: container.checkpoint_path.clone(),
+            pid: answer.pid.unsigned_abs(),
+        };
+        if let Some(reply) = reply {
+            self.answer(reply, &PidResponse { pid: answer.pid.unsigned_abs() });
+        }
+        self.publish(events::CREATE, &event);
+        self.announce(id, "");
+    }
+
+    /// What a worker says of a new container; and the OOM killer is watched from now on.
+    fn take_made(&mut self, id: &str, answer: &Answer) {
+        let (Some(made), Some(container)) = (&answer.made, self.containers.get_mut(id)) else {
+            return;
+        };
+        container.take_cgroups(&made.cgroups);
+        container.shared_pid_namespace = made.shared_pid_namespace;
+        match container.cgroup().watch_oom() {
+            Ok(Some(watch)) => {
+                let number = self.poll.number();
+                let (fd, flags) = watch.fd();
+                let flags =
+                    if flags.contains(PollFlags::PRI) { EventFlags::PRI } else { EventFlags::IN };
+                if let Err(errno) = self.poll.add(fd, Token::Oom(number), flags) {
+                    log::warn!("watching for the OOM killer in {id}: epoll_ctl(): {errno}");
+                }
+                container.oom = Some((number, watch));
+            }
+            Ok(None) => {}
+            Err(error) => log::warn!("watching for the OOM killer in {id}: {error:#}"),
+        }
+    }
+
+    fn started(
+        &mut self,
+        id: &str,
+        reply: Option<Reply>,
+        result: Result<Answer, Failed>,
+        (streams, console): (Option<Streams>, Option<OwnedFd>),
+    ) {
+        if let Ok(answer) = &result
+            && answer.made.is_some()
+        {
+            self.take_made(id, answer); // it has been restored
+            self.claim(id, "", answer.pid);
+            self.attach((id, ""), streams, console, answer.logger);
+        }
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let good = result.is_ok();
+        container.init.stage = if good { Stage::Running } else { Stage::Created };
+        let pid = container.init.pid.unsigned_abs();
+        match (reply, result) {
+            (Some(reply), Ok(_)) => self.answer(reply, &PidResponse { pid }),
+            (Some(reply), Err(failed)) => self.refuse(reply, failed),
+            (None, _) => {}
+        }
+        if good {
+            self.publish(events::START, &TaskStart { container_id: id.to_owned(), pid });
+        }
+        self.announce(id, "");
+    }
+
+    fn exec_started(
+        &mut self,
+        (id, exec_id): (&str, &str),
+        reply: Option<Reply>,
+        result: Result<Answer, Failed>,
+        (streams, console): (Option<Streams>, Option<OwnedFd>),
+    ) {
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(failed) => {
+                self.exec_failed((id, exec_id));
+                return reply.into_iter().for_each(|reply| self.refuse(reply, failed.clone()));
+            }
+        };
+        self.claim(id, exec_id, answer.pid);
+        self.attach((id, exec_id), streams, console, answer.logger);
+        let Some(Ok(process)) =
+            self.containers.get_mut(id).map(|container| container.process(exec_id))
+        else {
+            return;
+        };
+        process.stage = Stage::Running;
+        let pid = answer.pid.unsigned_abs();
+        if let Some(reply) = reply {
+            self.answer(reply, &PidResponse { pid });
+        }
+        let event = TaskExec { container_id: id.to_owned(), exec_id: exec_id.to_owned(), pid };
+        self.publish(events::EXEC_STARTED, &event);
+        self.announce(id, exec_id);
+        self.announce_held(id);
+    }
+
+    /// It has not run and never will; who waits for it is told so.
+    fn exec_failed(&mut self, (id, exec_id): (&str, &str)) {
+        let Some(Ok(process)) =
+            self.containers.get_mut(id).map(|container| container.process(exec_id))
+        else {
+            return;
+        };
+        let exit = Exit { status: 255, at: Timestamp::now() };
+        process.stage = Stage::Stopped;
+        process.exit = Some(exit);
+        for waiter in std::mem::take(&mut process.waiters) {
+            self.answer(
+                waiter,
+                &WaitResponse { exit_status: exit.status, exited_at: Some(exit.at) },
+            );
+        }
+        self.announce_held(id);
+    }
+
+    /// Sets the streams of a new process going.
+    fn attach(
+        &mut self,
+        (id, exec_id): (&str, &str),
+        streams: Option<Streams>,
+        console: Option<OwnedFd>,
+        logger: i32,
+    ) {
+        let Some(streams) = streams else { return };
+        let Streams { outputs, input, .. } = streams;
+        let owner = |is_input| Owner { id: id.to_owned(), exec_id: exec_id.to_owned(), is_input };
+        let mut pumps = Vec::new();
+        for (source, sink) in outputs {
+            let source = match console.as_ref().map(OwnedFd::try_clone) {
+                Some(Ok(console)) => console,
+                Some(Err(_)) => continue,
+                None => source,
+            };
+            let number = self.poll.number();
+            pumps.push(match sink {
+                Sink::Fifo(sink) if console.is_none() => {
+                    Pump::splicing(number, owner(false), source, sink)
+                }
+                Sink::Fifo(sink) | Sink::File(sink) => {
+                    Pump::copying(number, owner(false), source, sink)
+                }
+            });
+        }
+        let Some(Ok(process)) =
+            self.containers.get_mut(id).map(|container| container.process(exec_id))
+        else {
+            return;
+        };
+        process.logger = orlop::sys::pidfd::open(logger).ok().filter(|_| logger > 0);
+        if let Some(console) = &console {
+            let _ = orlop::sys::fd::set_nonblocking(console); // all copies are one file
+        }
+        let master = console.as_ref().and_then(|console| console.try_clone().ok());
+        let inner = if console.is_some() { master } else { input };
+        if let Some(inner) = inner.filter(|_| !process.stdio.stdin.is_empty()) {
+            match stdio::open_input(&process.stdio.stdin) {
+                Ok((reader, held)) => {
+                    process.held_input = Some(held);
+                    let number = self.poll.number();
+                    let way = if console.is_some() { Pump::copying } else { Pump::splicing };
+                    pumps.push(way(number, owner(true), reader, inner));
+                }
+                Err(errno) => log::warn!("opening the stream {:?}: {errno}", process.stdio.stdin),
+            }
+        }
+        process.console = console;
+        self.begin_pumps(pumps);
+    }
+
+    fn begin_pumps(&mut self, pumps: Vec<Pump>) {
+        for pump in pumps {
+            let number = pump.number();
+            let owner = pump.owner.clone();
+            let Some(container) = self.containers.get_mut(&owner.id) else { return };
+            let Ok(process) = container.process(&owner.exec_id) else { return };
+            if let Err(errno) = pump.begin(&self.poll) {
+                log::warn!("moving bytes for {} {}: epoll_ctl(): {errno}", owner.id, owner.exec_id);
+                continue;
+            }
+            note(process, number, owner.is_input);
+            self.pumps.insert(number, pump);
+        }
+    }
+}
+
+fn note(process: &mut Process, number: u64, is_input: bool) {
+    if is_input {
+        process.input = Some(number);
+    } else {
+        process.outputs.push(number);
+    }
+}

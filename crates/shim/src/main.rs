@@ -1,0 +1,16 @@
+//! `containerd-shim-orlop-v2`: see the library's documentation for how it works.
+//! process: start, daemon, worker
+//!
+//! `main` is C's for the reason that that of `orlop` is: std's own start-up costs more than all
+//! that a worker does before it meets the kernel. What we need of it is in
+//! [`orlop::sys::process::begin`].
+#![no_main]
+#![allow(unsafe_code, reason = "the name under which the C library looks for the program")]
+
+use std::ffi::{c_char, c_int};
+
+#[unsafe(no_mangle)]
+extern "C" fn main(_count: c_int, arguments: *const *const c_char) -> c_int {
+    orlop::sys::caller::note_arguments(arguments);
+    c_int::from(orlop_shim::main())
+}

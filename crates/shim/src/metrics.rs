@@ -1,0 +1,36 @@
+//! A container's statistics, as containerd's clients read them: `io.containerd.cgroups.v1.Metrics`
+//! or `…v2.Metrics`. process: daemon
+//!
+//! They are made of the library's statistics.
+#![allow(
+    missing_docs,
+    reason = "the fields are those of containerd's protocol files, which explain them"
+)]
+
+use prost::Message;
+
+use crate::container::Container;
+use crate::messages::Any;
+
+mod v1;
+mod v2;
+
+/// The statistics of a container.
+///
+/// # Errors
+/// Those of reading its cgroup.
+pub fn of(container: &Container) -> anyhow::Result<Any> {
+    let stats = container.cgroup().stats()?;
+    let is_v2 = matches!(&*container.cgroups, [(name, _)] if name.is_empty());
+    Ok(if is_v2 {
+        Any {
+            type_url: "io.containerd.cgroups.v2.Metrics".to_owned(),
+            value: v2::from(&stats).encode_to_vec(),
+        }
+    } else {
+        Any {
+            type_url: "io.containerd.cgroups.v1.Metrics".to_owned(),
+            value: v1::from(&stats).encode_to_vec(),
+        }
+    })
+}

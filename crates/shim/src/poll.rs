@@ -1,0 +1,146 @@
+//! What the daemon waits for, and by which number epoll(7) tells of it.
+//! process: daemon
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
+
+/// What has happened to whom; the numbers count up and are never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Token {
+    /// Somebody connects.
+    Listener,
+    /// A signal has come.
+    Signals,
+    /// A connection of a client.
+    Connection(u64),
+    /// An answer of a worker.
+    Job(u64),
+    /// The side of a pump that is read.
+    Source(u64),
+    /// The side that is written.
+    Sink(u64),
+    /// The connection to containerd's events.
+    Publisher(u64),
+    /// The OOM killer in a container.
+    Oom(u64),
+}
+
+const SHIFT: u32 = 56;
+
+impl Token {
+    fn number(self) -> u64 {
+        let (kind, number) = match self {
+            Self::Listener => (0, 0),
+            Self::Signals => (1, 0),
+            Self::Connection(number) => (2, number),
+            Self::Job(number) => (3, number),
+            Self::Source(number) => (4, number),
+            Self::Sink(number) => (5, number),
+            Self::Publisher(number) => (6, number),
+            Self::Oom(number) => (7, number),
+        };
+        kind << SHIFT | number
+    }
+
+    fn of(number: u64) -> Option<Self> {
+        let rest = number & ((1 << SHIFT) - 1);
+        Some(match number >> SHIFT {
+            0 => Self::Listener,
+            1 => Self::Signals,
+            2 => Self::Connection(rest),
+            3 => Self::Job(rest),
+            4 => Self::Source(rest),
+            5 => Self::Sink(rest),
+            6 => Self::Publisher(rest),
+            7 => Self::Oom(rest),
+            _ => return None,
+        })
+    }
+}
+
+/// An epoll descriptor.
+#[derive(Debug)]
+pub struct Poll {
+    epoll: OwnedFd,
+    last: u64,
+}
+
+impl Poll {
+    /// A new one.
+    ///
+    /// # Errors
+    /// epoll_create1(2)'s.
+    pub fn new() -> Result<Self, Errno> {
+        Ok(Self { epoll: epoll::create(CreateFlags::CLOEXEC)?, last: 0 })
+    }
+
+    /// A number that nobody has had.
+    pub fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// Watches a descriptor.
+    ///
+    /// # Errors
+    /// epoll_ctl(2)'s.
+    pub fn add(&self, fd: impl AsFd, token: Token, flags: EventFlags) -> Result<(), Errno> {
+        epoll::add(&self.epoll, fd, EventData::new_u64(token.number()), flags)
+    }
+
+    /// Watches it for something else.
+    ///
+    /// # Errors
+    /// epoll_ctl(2)'s.
+    pub fn change(&self, fd: impl AsFd, token: Token, flags: EventFlags) -> Result<(), Errno> {
+        epoll::modify(&self.epoll, fd, EventData::new_u64(token.number()), flags)
+    }
+
+    /// Watches it no more; that it is not watched is no matter.
+    pub fn remove(&self, fd: impl AsFd) {
+        let _ = epoll::delete(&self.epoll, fd);
+    }
+
+    /// Waits until something happens, or for so long.
+    ///
+    /// # Errors
+    /// epoll_wait(2)'s.
+    pub fn wait(&self, limit: Option<Duration>) -> Result<Vec<(Token, EventFlags)>, Errno> {
+        let limit = limit.map(|limit| Timespec {
+            tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: limit.subsec_nanos().into(),
+        });
+        let mut events = [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; 32];
+        let count = match epoll::wait(&self.epoll, &mut events, limit.as_ref()) {
+            Err(Errno::INTR) => 0,
+            count => count?,
+        };
+        let happened = events.iter().take(count).filter_map(|event| {
+            let Event { flags, data } = *event;
+            Token::of(data.u64()).map(|token| (token, flags))
+        });
+        Ok(happened.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Token;
+
+    #[test]
+    fn a_token_is_a_number_and_back() {
+        for token in [
+            Token::Listener,
+            Token::Signals,
+            Token::Connection(7),
+            Token::Job(0),
+            Token::Oom(1 << 40),
+        ] {
+            assert_eq!(Token::of(token.number()), Some(token));
+        }
+    }
+}

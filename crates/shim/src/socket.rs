@@ -1,0 +1,161 @@
+//! The daemon's socket: its name, who has it, who may connect.
+//! process: start, daemon
+
+use std::fmt::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use sha2::{Digest, Sha256};
+
+use crate::status::Failed;
+
+/// Where sockets are, unless containerd says otherwise.
+pub const DIRECTORY: &str = "/run/containerd/s";
+
+/// The longest path that a socket can have (`sun_path` with its NUL, and one to spare as Go has
+/// it).
+const LONGEST: usize = 106;
+
+/// The path of the socket for a group of containers, as containerd's own shims name it.
+///
+/// # Errors
+/// A path that no socket can have.
+pub fn path(
+    directory: &str,
+    address: &str,
+    namespace: &str,
+    group: &str,
+) -> Result<String, Failed> {
+    let mut named = String::new();
+    for part in [address, namespace, group].into_iter().filter(|part| !part.is_empty()) {
+        if !named.is_empty() {
+            named.push('/');
+        }
+        named.push_str(part);
+    }
+    let mut path = format!("{directory}/");
+    for byte in Sha256::digest(clean(&named).as_bytes()) {
+        let _ = write!(path, "{byte:02x}"); // to a String, which cannot fail
+    }
+    if path.len() > LONGEST {
+        return Err(Failed::invalid(format!(
+            "{path}: the path of a socket has at most {LONGEST} bytes"
+        )));
+    }
+    Ok(path)
+}
+
+/// As Go's `filepath.Join` cleans a path.
+fn clean(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("{}{}", if path.starts_with('/') { "/" } else { "" }, parts.join("/"))
+}
+
+/// Whether we have the socket, or somebody else.
+#[derive(Debug)]
+pub enum Taken {
+    /// We have it, and listen.
+    Ours(OwnedFd),
+    /// A daemon of the same group answers there.
+    Others,
+}
+
+/// Takes the socket; removes one that nobody listens on.
+///
+/// # Errors
+/// The failed call's.
+pub fn take(path: &str) -> Result<Taken, Failed> {
+    let failed = |call: &str, errno: Errno| Failed::unknown(format!("{call}({path:?}): {errno}"));
+    if let Some(directory) = Path::new(path).parent() {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(|error| Failed::unknown(format!("mkdir({directory:?}): {error}")))?;
+    }
+    let address = SocketAddrUnix::new(path).map_err(|errno| failed("socket address", errno))?;
+    for _ in 0..3 {
+        let socket = new().map_err(|errno| failed("socket", errno))?;
+        let mask = rustix::process::umask(Mode::from_raw_mode(0o177));
+        let bound = rustix::net::bind(&socket, &address);
+        rustix::process::umask(mask);
+        match bound {
+            Ok(()) => {
+                rustix::net::listen(&socket, 128).map_err(|errno| failed("listen", errno))?;
+                return Ok(Taken::Ours(socket));
+            }
+            Err(Errno::ADDRINUSE) if answers(path) => return Ok(Taken::Others),
+            Err(Errno::ADDRINUSE) => match rustix::fs::unlink(path) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(failed("unlink", errno)),
+            },
+            Err(errno) => return Err(failed("bind", errno)),
+        }
+    }
+    Err(failed("bind", Errno::ADDRINUSE))
+}
+
+fn new() -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+}
+
+/// Connects without waiting.
+///
+/// # Errors
+/// The failed call's; `EAGAIN` if too many wait there.
+pub fn connect(path: &str) -> Result<OwnedFd, Errno> {
+    let address = match path.strip_prefix('@') {
+        Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes())?,
+        None => SocketAddrUnix::new(path)?,
+    };
+    let socket = new()?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(socket)
+}
+
+/// Whether somebody listens there.
+#[must_use]
+pub fn answers(path: &str) -> bool {
+    matches!(connect(path), Ok(_) | Err(Errno::AGAIN))
+}
+
+/// Whether the other end is a process of our own user.
+#[must_use]
+pub fn is_our_user(peer: impl AsFd) -> bool {
+    sockopt::socket_peercred(peer).is_ok_and(|peer| peer.uid == rustix::process::geteuid())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DIRECTORY, path};
+
+    #[test]
+    fn the_name_is_that_of_containerd() {
+        // printf %s /run/containerd/containerd.sock/default/x | sha256sum
+        let wanted =
+            "/run/containerd/s/5e250b13f984a15f73216d143af1bf3c64171aa56c781ba9d4040c75b2c1eee2";
+        let found = path(DIRECTORY, "/run/containerd/containerd.sock", "default", "x").unwrap();
+        assert_eq!(found, wanted);
+        let same = path(DIRECTORY, "/run//containerd/./containerd.sock/", "default", "x").unwrap();
+        assert_eq!(found, same);
+        assert_ne!(
+            found,
+            path(DIRECTORY, "/run/containerd/containerd.sock", "default", "y").unwrap()
+        );
+    }
+
+    #[test]
+    fn a_path_has_a_longest_length() {
+        assert!(path(&format!("/{}", "d".repeat(40)), "", "n", "x").is_ok());
+        assert!(path(&format!("/{}", "d".repeat(41)), "", "n", "x").is_err());
+    }
+}

@@ -1,0 +1,257 @@
+//! `start`: takes the socket, forks the daemon, prints the address. Or finds the daemon of the
+//! container's group. process: start
+
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use orlop::sys::clone::{self, CloneRequest, SingleThreaded};
+use orlop::sys::{fd, self_exe};
+use prost::Message;
+use rustix::fs::{Mode, OFlags};
+
+use crate::daemon::{Daemon, Settings};
+use crate::flags::Flags;
+use crate::messages::Any;
+use crate::options::{self, Options};
+use crate::socket::{self, Taken};
+use crate::status::Failed;
+use crate::{info, shim_log};
+
+/// The file of the bundle with the daemon's address.
+pub const ADDRESS_FILE: &str = "address";
+/// The link in the bundle to the directory of the socket, if it is not the usual one.
+const DIRECTORY_LINK: &str = "s";
+/// The most that containerd may write to standard input.
+const MOST: u64 = 10 << 20;
+/// Containers with the same value of one of these have one daemon. The first counts.
+const GROUPS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
+
+/// containerd.runtime.bootstrap.v1.BootstrapParams, which containerd writes from 2.3 on.
+#[derive(Clone, PartialEq, Eq, Message)]
+struct BootstrapParams {
+    #[prost(string, tag = "1")]
+    instance_id: String,
+    #[prost(string, tag = "2")]
+    namespace: String,
+    #[prost(int32, tag = "3")]
+    log_level: i32,
+    #[prost(string, tag = "5")]
+    ttrpc_address: String,
+    #[prost(string, tag = "6")]
+    grpc_address: String,
+    #[prost(message, repeated, tag = "8")]
+    extensions: Vec<Extension>,
+    #[prost(string, optional, tag = "9")]
+    socket_dir: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+struct Extension {
+    #[prost(message, optional, tag = "1")]
+    value: Option<Any>,
+}
+
+/// containerd.runtime.bootstrap.v1.BootstrapResult.
+#[derive(Clone, PartialEq, Eq, Message)]
+struct BootstrapResult {
+    #[prost(int32, tag = "1")]
+    version: i32,
+    #[prost(string, tag = "2")]
+    address: String,
+    #[prost(string, tag = "3")]
+    protocol: String,
+}
+
+/// Level of a log that has more lines (`LOG_LEVEL_DEBUG`).
+const DEBUG: i32 = -4;
+
+/// What standard input says, in either form.
+#[derive(Debug, Default)]
+struct Input {
+    options: Options,
+    /// The newer form, whose answer has a form of its own.
+    bootstrap: Option<BootstrapParams>,
+}
+
+/// Carries out `start`; gives what is printed. In the daemon it does not return until that ends,
+/// and gives nothing.
+///
+/// # Errors
+/// What went wrong; then there is no daemon, and nothing is left.
+pub fn start(flags: &Flags) -> Result<Vec<u8>, Failed> {
+    flags.need_container()?;
+    self_exe::seal().map_err(|call| {
+        Failed::unknown(format!("keeping our own binary out of containers' reach: {call}"))
+    })?;
+    let input = read_input(flags)?;
+    input.options.refuse_other_runtimes()?;
+    let group = group(&flags.id)?;
+    let bootstrap = input.bootstrap.as_ref();
+    let directory =
+        bootstrap.and_then(|params| params.socket_dir.as_deref()).filter(|dir| !dir.is_empty());
+    let address = match bootstrap {
+        Some(params) if !params.grpc_address.is_empty() => &params.grpc_address,
+        _ => &flags.address,
+    };
+    let path =
+        socket::path(directory.unwrap_or(socket::DIRECTORY), address, &flags.namespace, &group)?;
+    if let Some(directory) = directory {
+        let _ = rustix::fs::unlink(DIRECTORY_LINK);
+        rustix::fs::symlink(directory, DIRECTORY_LINK)
+            .map_err(|errno| Failed::unknown(format!("symlink({DIRECTORY_LINK:?}): {errno}")))?;
+    }
+    let taken = socket::take(&path)?;
+    let made = options::replace(Path::new("."), ADDRESS_FILE, format!("unix://{path}").as_bytes())
+        .map_err(|error| Failed::unknown(format!("writing the address: {error}")));
+    if let Taken::Ours(listener) = taken {
+        let settings = Settings {
+            namespace: flags.namespace.clone(),
+            socket: path.clone(),
+            events: events_address(flags, bootstrap),
+            debug: flags.debug || bootstrap.is_some_and(|params| params.log_level <= DEBUG),
+        };
+        let forked = made.and_then(|()| fork(&settings, &flags.id, &input.options, listener));
+        forked.inspect_err(|_| {
+            let _ = rustix::fs::unlink(&*path);
+        })?;
+    }
+    let address = format!("unix://{path}");
+    let result =
+        BootstrapResult { version: 3, address: address.clone(), protocol: "ttrpc".to_owned() };
+    Ok(if bootstrap.is_some() { result.encode_to_vec() } else { address.into_bytes() })
+}
+
+fn read_input(flags: &Flags) -> Result<Input, Failed> {
+    let stdin = rustix::stdio::stdin();
+    if rustix::termios::isatty(stdin) {
+        return Ok(Input::default());
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .take(MOST)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failed::unknown(format!("reading standard input: {error}")))?;
+    if let Ok(params) = BootstrapParams::decode(&*bytes)
+        && params.instance_id == flags.id
+        && params.namespace == flags.namespace
+    {
+        // Of the extensions, options are what we know.
+        let found = params.extensions.iter().filter_map(|extension| extension.value.as_ref());
+        let found = found.map(|any| Options::read(Some(any))).find_map(Result::ok);
+        return Ok(Input { options: found.unwrap_or_default(), bootstrap: Some(params) });
+    }
+    let any = Any::decode(&*bytes)
+        .map_err(|error| Failed::invalid(format!("the options (standard input): {error}")))?;
+    Ok(Input { options: Options::read(Some(&any))?, bootstrap: None })
+}
+
+/// Which containers have one daemon with this one.
+fn group(id: &str) -> Result<String, Failed> {
+    #[derive(serde::Deserialize)]
+    struct Config {
+        #[serde(default)]
+        annotations: std::collections::BTreeMap<String, String>,
+    }
+    let text = std::fs::read("config.json").map_err(|error| {
+        Failed::not_found(format!("open(\"config.json\") in the bundle: {error}"))
+    })?;
+    let config: Config = serde_json::from_slice(&text)
+        .map_err(|error| Failed::invalid(format!("config.json: {error}")))?;
+    let group = GROUPS.iter().find_map(|name| config.annotations.get(*name));
+    Ok(group.map_or(id, String::as_str).to_owned())
+}
+
+/// Where events go: the environment says it, or the address of the other protocol, beside which it
+/// is.
+fn events_address(flags: &Flags, bootstrap: Option<&BootstrapParams>) -> String {
+    let told =
+        bootstrap.map(|params| params.ttrpc_address.clone()).filter(|address| !address.is_empty());
+    let environment = || std::env::var("TTRPC_ADDRESS").ok().filter(|address| !address.is_empty());
+    let beside = || (!flags.address.is_empty()).then(|| format!("{}.ttrpc", flags.address));
+    told.or_else(environment).or_else(beside).unwrap_or_default()
+}
+
+fn fork(settings: &Settings, id: &str, options: &Options, listener: OwnedFd) -> Result<(), Failed> {
+    let failed = |call: orlop::sys::Call| Failed::unknown(format!("making the daemon: {call}"));
+    let score = oom_score();
+    let alone = SingleThreaded::prove().map_err(failed)?;
+    let born = clone::clone(alone, &CloneRequest::default(), || {
+        match daemon(settings, id, score, listener) {
+            Ok(()) => 0,
+            Err(error) => {
+                log::error!("{error:#}");
+                1
+            }
+        }
+    })
+    .map_err(failed)?;
+    let moved = if options.shim_cgroup.is_empty() {
+        Ok(())
+    } else {
+        move_to(&options.shim_cgroup, born.pid)
+    };
+    moved.inspect_err(|_| drop(orlop::sys::pidfd::kill(born.pidfd.as_fd())))
+}
+
+/// That of containerd, our parent, and one more: it is to live longer.
+fn oom_score() -> Option<i32> {
+    let parent = rustix::process::getppid()?;
+    let text =
+        std::fs::read_to_string(format!("/proc/{}/oom_score_adj", parent.as_raw_nonzero())).ok()?;
+    text.trim().parse::<i32>().ok().map(|score| (score + 1).min(1000))
+}
+
+/// Puts the daemon in the cgroup that the options name.
+fn move_to(cgroup: &str, pid: i32) -> Result<(), Failed> {
+    let cgroup = cgroup.trim_start_matches('/');
+    let mut roots = vec![Path::new("/sys/fs/cgroup").to_owned()];
+    if let Err(error) = std::fs::metadata("/sys/fs/cgroup/cgroup.controllers") {
+        let hierarchies =
+            std::fs::read_dir("/sys/fs/cgroup").map_err(|_| Failed::unknown(error.to_string()))?;
+        roots = hierarchies.flatten().map(|entry| entry.path()).collect();
+    }
+    let mut found = false;
+    for root in roots {
+        let file = root.join(cgroup).join("cgroup.procs");
+        let opened = rustix::fs::open(&file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        let Ok(opened) = opened else { continue };
+        rustix::io::write(&opened, pid.to_string().as_bytes())
+            .map_err(|errno| Failed::unknown(format!("ShimCgroup: write({file:?}): {errno}")))?;
+        found = true;
+    }
+    if found {
+        Ok(())
+    } else {
+        Err(Failed::not_found(format!("ShimCgroup: there is no cgroup {cgroup:?}")))
+    }
+}
+
+/// The daemon, in a session of its own, with nothing open that it does not need.
+fn daemon(
+    settings: &Settings,
+    id: &str,
+    score: Option<i32>,
+    listener: OwnedFd,
+) -> anyhow::Result<()> {
+    rustix::process::setsid()?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    for number in 0..3 {
+        fd::become_standard(null.as_fd(), number)?;
+    }
+    drop(null);
+    fd::close_copies_but(3, &[], listener.as_fd())?;
+    shim_log::install(id, settings.debug);
+    if let Some(score) = score {
+        let file = rustix::fs::open(
+            "/proc/self/oom_score_adj",
+            OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        if let Err(errno) = rustix::io::write(&file, score.to_string().as_bytes()) {
+            log::warn!("write(oom_score_adj, {score}): {errno}");
+        }
+    }
+    log::debug!("{} listens on descriptor {}", info::NAME, listener.as_raw_fd());
+    Daemon::new(settings.clone(), listener)?.run()
+}

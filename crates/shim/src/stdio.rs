@@ -1,0 +1,177 @@
+//! The streams of a new process: pipes of ours for it, and where the other ends of them lead.
+//! process: daemon
+//!
+//! The container never gets containerd's fifos: its output must go on when containerd stops. Each
+//! output fifo is open for reading, too, so that it does not break when nobody else reads it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+
+use crate::container::Stdio;
+use crate::options::Options;
+use crate::status::Failed;
+
+/// What the process gets, and what we have of it.
+#[derive(Debug)]
+pub struct Streams {
+    /// Standard input and outputs of the process; behind them, the ends of a logger.
+    theirs: Vec<OwnedFd>,
+    /// From where to where outputs are to be moved.
+    pub outputs: Vec<(OwnedFd, Sink)>,
+    /// Our end of its input.
+    pub input: Option<OwnedFd>,
+    /// The logger's URI.
+    pub logger: String,
+}
+
+/// Where output goes.
+#[derive(Debug)]
+pub enum Sink {
+    /// A fifo, or another file that can be waited for.
+    Fifo(OwnedFd),
+    /// A regular file, which cannot.
+    File(OwnedFd),
+}
+
+impl Streams {
+    /// What goes to the worker.
+    #[must_use]
+    pub fn theirs(&self) -> Vec<BorrowedFd<'_>> {
+        self.theirs.iter().map(AsFd::as_fd).collect()
+    }
+}
+
+/// Opens what the request names, and makes the pipes.
+///
+/// # Errors
+/// A file that is not there; a scheme that nobody knows.
+pub fn open(stdio: &Stdio, options: &Options) -> Result<Streams, Failed> {
+    let mut streams =
+        Streams { theirs: Vec::new(), outputs: Vec::new(), input: None, logger: String::new() };
+    if let Some((scheme @ ("binary" | "binary-v2"), _)) = stdio.stdout.split_once("://") {
+        log::debug!("the output goes to a logger ({scheme})");
+        stdio.stdout.clone_into(&mut streams.logger);
+        let (out, their_out) = pipe(options)?;
+        let (errors, their_errors) = pipe(options)?;
+        streams.theirs = vec![null()?, their_out, their_errors, out, errors];
+        return Ok(streams);
+    }
+    let (out, errors) =
+        (sink(&stdio.stdout)?, if stdio.terminal { None } else { sink(&stdio.stderr)? });
+    if !stdio.stdin.is_empty() {
+        let stat = rustix::fs::stat(&*stdio.stdin).map_err(|errno| missing(&stdio.stdin, errno))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Fifo {
+            return Err(Failed::invalid(format!(
+                "the standard input, {:?}, is no fifo",
+                stdio.stdin
+            )));
+        }
+    }
+    if stdio.terminal {
+        streams.theirs = vec![null()?, null()?, null()?];
+        // Its source, the master, comes with the worker's answer.
+        streams.outputs.extend(out.map(|sink| null().map(|null| (null, sink))).transpose()?);
+        return Ok(streams);
+    }
+    if stdio.stdin.is_empty() {
+        streams.theirs.push(null()?);
+    } else {
+        let (theirs, ours) = pipe(options)?;
+        nonblocking(&ours)?;
+        streams.theirs.push(theirs);
+        streams.input = Some(ours);
+    }
+    for sink in [out, errors] {
+        let Some(sink) = sink else {
+            streams.theirs.push(null()?);
+            continue;
+        };
+        let (ours, theirs) = pipe(options)?;
+        nonblocking(&ours)?;
+        streams.theirs.push(theirs);
+        streams.outputs.push((ours, sink));
+    }
+    Ok(streams)
+}
+
+fn missing(path: &str, errno: Errno) -> Failed {
+    Failed::invalid(format!("opening the stream {path:?}: {errno}"))
+}
+
+/// The file that output goes to; none for an empty path.
+fn sink(path: &str) -> Result<Option<Sink>, Failed> {
+    let path = match path.split_once("://") {
+        _ if path.is_empty() => return Ok(None),
+        Some(("file", file)) => return file_sink(file).map(Some),
+        Some(("fifo", file)) => file,
+        Some((scheme, _)) => return Err(Failed::invalid(format!("unknown STDIO scheme {scheme}"))),
+        None => path,
+    };
+    let stat = rustix::fs::stat(path).map_err(|errno| missing(path, errno))?;
+    let flags = OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Fifo => Sink::Fifo(
+            rustix::fs::open(path, flags | OFlags::RDWR, Mode::empty())
+                .map_err(|e| missing(path, e))?,
+        ),
+        FileType::CharacterDevice => Sink::Fifo(
+            rustix::fs::open(path, flags | OFlags::WRONLY, Mode::empty())
+                .map_err(|e| missing(path, e))?,
+        ),
+        _ => {
+            let flags = OFlags::CLOEXEC | OFlags::WRONLY | OFlags::APPEND;
+            Sink::File(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| missing(path, e))?)
+        }
+    }))
+}
+
+/// `file://`: the file and its directory are made.
+fn file_sink(path: &str) -> Result<Sink, Failed> {
+    let failed =
+        |error: std::io::Error| Failed::invalid(format!("opening the log file {path:?}: {error}"));
+    if let Some(directory) = Path::new(path).parent() {
+        std::fs::create_dir_all(directory).map_err(failed)?;
+    }
+    let mut open = std::fs::OpenOptions::new();
+    let file = open.append(true).create(true).mode(0o644).open(path).map_err(failed)?;
+    Ok(Sink::File(file.into()))
+}
+
+fn null() -> Result<OwnedFd, Failed> {
+    rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Failed::unknown(format!("open(/dev/null): {errno}")))
+}
+
+/// A pipe, of the user whom the options name.
+fn pipe(options: &Options) -> Result<(OwnedFd, OwnedFd), Failed> {
+    let failed = |errno| Failed::unknown(format!("making a pipe for stdio: {errno}"));
+    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+    let (uid, gid) = (Uid::from_raw(options.io_uid), Gid::from_raw(options.io_gid));
+    if !uid.is_root() || !gid.is_root() {
+        for end in [&read, &write] {
+            rustix::fs::fchown(end, Some(uid), Some(gid)).map_err(failed)?;
+        }
+    }
+    Ok((read, write))
+}
+
+fn nonblocking(fd: &OwnedFd) -> Result<(), Failed> {
+    orlop::sys::fd::set_nonblocking(fd).map_err(|call| Failed::unknown(call.to_string()))
+}
+
+/// Opens the fifo of the standard input, now that its reader is there: the end that is read, and a
+/// writer that keeps it open until CloseIO.
+///
+/// # Errors
+/// open(2)'s.
+pub fn open_input(path: &str) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let flags = OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let reader = rustix::fs::open(path, flags | OFlags::RDONLY, Mode::empty())?;
+    let writer = rustix::fs::open(path, flags | OFlags::WRONLY, Mode::empty())?;
+    Ok((reader, writer))
+}

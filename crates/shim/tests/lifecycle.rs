@@ -1,0 +1,259 @@
+//! All verbs, as containerd calls them.
+
+use containerd_shim_protos::api::{
+    CloseIORequest, ConnectRequest, PauseRequest, PidsRequest, ResizePtyRequest, ResumeRequest,
+    StatsRequest, UpdateTaskRequest,
+};
+use protobuf::Message;
+
+use super::support::{Shim, context, failure, is_alive, until};
+
+const SLEEP: [&str; 2] = ["sleep", "1000"];
+
+#[test]
+fn a_container_is_created_started_killed_and_deleted() {
+    let shim = Shim::with(&SLEEP);
+    let client = shim.client();
+    let created = client.create(context(), &shim.create_request()).unwrap();
+    assert!(is_alive(created.pid));
+    assert_eq!(shim.status(&client, ""), Ok(1));
+    assert_eq!(shim.start(&client, ""), Ok(created.pid));
+    assert_eq!(shim.status(&client, ""), Ok(2));
+    let connected = client
+        .connect(context(), &ConnectRequest { id: shim.id.clone(), ..Default::default() })
+        .unwrap();
+    assert_eq!((connected.shim_pid, connected.task_pid), (shim.pid, created.pid));
+    shim.kill(&client, "", 9).unwrap();
+    let ended = shim.wait(&client, "");
+    assert_eq!(ended.exit_status, 137);
+    assert!(ended.exited_at.seconds > 1_700_000_000);
+    assert_eq!(shim.status(&client, ""), Ok(3));
+    assert_eq!(shim.wait(&client, ""), ended, "Wait can be asked again");
+    let deleted = shim.delete(&client, "").unwrap();
+    assert_eq!(
+        (deleted.pid, deleted.exit_status, &deleted.exited_at),
+        (created.pid, 137, &ended.exited_at)
+    );
+    shim.assert_nothing_left();
+    shim.shut_down(&client);
+}
+
+#[test]
+fn files_that_others_read_are_in_the_bundle() {
+    let shim = Shim::with(&SLEEP);
+    let client = shim.client();
+    let created = client.create(context(), &shim.create_request()).unwrap();
+    let read = |name: &str| std::fs::read_to_string(shim.bundle(&shim.id).join(name)).unwrap();
+    assert_eq!(read("init.pid"), created.pid.to_string());
+    assert_eq!(read("address"), shim.address);
+    assert_eq!(read("runtime"), "");
+    assert_eq!(read("options.json"), "{}");
+    let threads = std::fs::read_dir(format!("/proc/{}/task", shim.pid)).unwrap().count();
+    assert_eq!(threads, 1);
+    shim.finish(&client);
+}
+
+#[test]
+fn exec_runs_other_programs() {
+    let shim = Shim::with(&SLEEP);
+    let client = shim.client();
+    shim.create_and_start(&client);
+    shim.exec(&client, "one", &["sh", "-c", "exit 7"]).unwrap();
+    assert_eq!(shim.status(&client, "one"), Ok(1));
+    let pid = shim.start(&client, "one").unwrap();
+    assert!(pid > 0);
+    assert_eq!(shim.wait(&client, "one").exit_status, 7);
+    assert_eq!(shim.delete(&client, "one").unwrap().exit_status, 7);
+    assert_eq!(failure(shim.status(&client, "one")).0, 5);
+    // Its arguments are not in anybody's command line: more than a page, and more than one argument
+    // may have.
+    let long = "x".repeat(100_000);
+    shim.exec(&client, "large", &["sh", "-c", "[ ${#0} = 100000 ]", &long]).unwrap();
+    shim.start(&client, "large").unwrap();
+    assert_eq!(shim.wait(&client, "large").exit_status, 0);
+    shim.finish(&client);
+}
+
+#[test]
+fn a_program_that_is_not_there_is_an_error_that_callers_know() {
+    let shim = Shim::with(&["moon"]);
+    let client = shim.client();
+    let (_, text) = failure(client.create(context(), &shim.create_request()));
+    assert!(text.starts_with("OCI runtime create failed: "), "{text}");
+    assert!(text.contains("executable file not found in $PATH"), "{text}");
+    shim.assert_nothing_left();
+    shim.shut_down(&client);
+}
+
+#[test]
+fn an_exec_that_fails_releases_wait_and_can_be_deleted() {
+    let shim = Shim::with(&SLEEP);
+    let client = shim.client();
+    shim.create_and_start(&client);
+    shim.exec(&client, "bad", &["moon"]).unwrap();
+    let waiting = {
+        let request = containerd_shim_protos::api::WaitRequest {
+            id: shim.id.clone(),
+            exec_id: "bad".to_owned(),
+            ..Default::default()
+        };
+        let client = shim.client();
+        std::thread::spawn(move || client.wait(context(), &request).unwrap().exit_status)
+    };
+    let (_, text) = failure(shim.start(&client, "bad"));
+    assert!(text.starts_with("OCI runtime exec failed: exec failed: "), "{text}");
+    assert_eq!(waiting.join().unwrap(), 255);
+    shim.delete(&client, "bad").unwrap();
+    shim.exec(&client, "bad", &["true"]).unwrap(); // the id is free again
+    shim.finish(&client);
+}
+
+#[test]
+fn what_is_paused_is_told_and_goes_on() {
+    let shim = Shim::with(&SLEEP);
+    let client = shim.client();
+    shim.create_and_start(&client);
+    shim.exec(&client, "e", &SLEEP).unwrap();
+    shim.start(&client, "e").unwrap();
+    client.pause(context(), &PauseRequest { id: shim.id.clone(), ..Default::default() }).unwrap();
+    assert_eq!((shim.status(&client, ""), shim.status(&client, "e")), (Ok(4), Ok(4)));
+    assert_eq!(failure(shim.exec(&client, "f", &["true"])).1, "cannot exec in a paused state");
+    client.resume(context(), &ResumeRequest { id: shim.id.clone(), ..Default::default() }).unwrap();
+    assert_eq!(shim.status(&client, ""), Ok(2));
+    client.pause(context(), &PauseRequest { id: shim.id.clone(), ..Default::default() }).unwrap();
+    shim.finish(&client); // also what is frozen dies
+    let topics = shim.containerd.topics();
+    let paused: Vec<_> = topics
+        .iter()
+        .filter(|topic| topic.contains("paused") || topic.contains("resumed"))
+        .collect();
+    assert_eq!(paused, ["/tasks/paused", "/tasks/resumed", "/tasks/paused"]);
+}
+
+#[test]
+fn pids_tell_which_exec_they_are_of() {
+    let shim = Shim::with(&SLEEP);
+    let client = shim.client();
+    let init = shim.create_and_start(&client);
+    shim.exec(&client, "other", &SLEEP).unwrap();
+    let exec = shim.start(&client, "other").unwrap();
+    let answer =
+        client.pids(context(), &PidsRequest { id: shim.id.clone(), ..Default::default() }).unwrap();
+    let mut pids: Vec<(u32, String)> = answer
+        .processes
+        .iter()
+        .map(|process| {
+            let info = process.info.as_ref().map(|info| info.value.clone()).unwrap_or_default();
+            (process.pid, String::from_utf8(info).unwrap())
+        })
+        .collect();
+    pids.sort();
+    let mut wanted = vec![(init, String::new()), (exec, "\n\u{5}other".to_owned())];
+    wanted.sort();
+    assert_eq!(pids, wanted);
+    shim.finish(&client);
+}
+
+#[test]
+fn statistics_are_those_that_containerd_reads() {
+    let shim = Shim::with(&SLEEP);
+    let client = shim.client();
+    shim.create_and_start(&client);
+    let answer = client
+        .stats(context(), &StatsRequest { id: shim.id.clone(), ..Default::default() })
+        .unwrap();
+    let (pids, cpu) = match &*answer.stats.type_url {
+        "io.containerd.cgroups.v1.Metrics" => {
+            let metrics = containerd_shim_protos::cgroups::metrics::Metrics::parse_from_bytes(
+                &answer.stats.value,
+            )
+            .unwrap();
+            assert!(metrics.memory.usage.usage > 0);
+            (metrics.pids.current, metrics.cpu.usage.total)
+        }
+        "io.containerd.cgroups.v2.Metrics" => {
+            let metrics = containerd_shim_protos::cgroups_v2::metrics::Metrics::parse_from_bytes(
+                &answer.stats.value,
+            )
+            .unwrap();
+            (metrics.pids.current, metrics.cpu.usage_usec)
+        }
+        other => panic!("{other}"),
+    };
+    assert_eq!(pids, 1);
+    assert!(cpu > 0);
+    shim.finish(&client);
+}
+
+#[test]
+fn limits_are_updated() {
+    let shim = Shim::with(&SLEEP);
+    let client = shim.client();
+    let pid = shim.create_and_start(&client);
+    let mut resources = protobuf::well_known_types::any::Any::new();
+    resources.type_url =
+        "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources".to_owned();
+    resources.value = br#"{"pids":{"limit":77}}"#.to_vec();
+    let request = UpdateTaskRequest {
+        id: shim.id.clone(),
+        resources: Some(resources).into(),
+        ..Default::default()
+    };
+    client.update(context(), &request).unwrap();
+    let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let line = cgroups
+        .lines()
+        .find(|line| line.contains(":pids:"))
+        .or_else(|| cgroups.lines().last())
+        .unwrap();
+    let mount = if line.contains(":pids:") { "/sys/fs/cgroup/pids" } else { "/sys/fs/cgroup" };
+    let path = format!("{mount}{}/pids.max", line.rsplit(':').next().unwrap());
+    assert_eq!(std::fs::read_to_string(path).unwrap().trim(), "77");
+    let mut bad = request;
+    bad.resources.as_mut().unwrap().value = b"{\"pids\":7}".to_vec();
+    assert!(failure(client.update(context(), &bad)).1.contains("pids"));
+    shim.finish(&client);
+}
+
+#[test]
+fn what_ends_by_itself_is_gone_with_its_group() {
+    let shim = Shim::with_config(&["sh", "-c", "sleep 1000 & exec sleep 1000"], |config| {
+        // Without a pid namespace of its own, others outlive init.
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "pid");
+    });
+    let client = shim.client();
+    shim.create_and_start(&client);
+    let request = PidsRequest { id: shim.id.clone(), ..Default::default() };
+    let pids = || {
+        client
+            .pids(context(), &request)
+            .unwrap()
+            .processes
+            .iter()
+            .map(|one| one.pid)
+            .collect::<Vec<_>>()
+    };
+    until("both run", || pids().len() == 2);
+    shim.kill(&client, "", 15).unwrap();
+    shim.wait(&client, "");
+    assert!(pids().is_empty(), "the rest is dead before init's end is told");
+    shim.finish(&client);
+}
+
+#[test]
+fn verbs_that_have_nothing_to_do_do_no_harm() {
+    let shim = Shim::with(&SLEEP);
+    let client = shim.client();
+    shim.create_and_start(&client);
+    let resize =
+        ResizePtyRequest { id: shim.id.clone(), width: 80, height: 25, ..Default::default() };
+    client.resize_pty(context(), &resize).unwrap();
+    let close = CloseIORequest { id: shim.id.clone(), stdin: true, ..Default::default() };
+    client.close_io(context(), &close).unwrap();
+    let shutdown =
+        containerd_shim_protos::api::ShutdownRequest { id: shim.id.clone(), ..Default::default() };
+    client.shutdown(context(), &shutdown).unwrap();
+    assert_eq!(shim.status(&client, ""), Ok(2), "a shim with a container stays");
+    shim.finish(&client);
+}

@@ -1,0 +1,231 @@
+//! Streams: fifos, terminals, files, loggers.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+
+use containerd_shim_protos::api::{CloseIORequest, ResizePtyRequest};
+
+use super::support::{PATIENCE, Shim, context, failure, fifo, reader, until};
+
+#[test]
+fn output_and_input_go_through_fifos() {
+    let shim = Shim::with(&["sh", "-c", "cat; echo bad >&2"]);
+    let client = shim.client();
+    let (stdin, stdout, stderr) =
+        (shim.dir.path().join("in"), shim.dir.path().join("out"), shim.dir.path().join("err"));
+    [&stdin, &stdout, &stderr].into_iter().for_each(|path| fifo(path));
+    let (out, err) = (reader(&stdout), reader(&stderr));
+    let mut request = shim.create_request();
+    request.stdin = stdin.to_str().unwrap().to_owned();
+    request.stdout = stdout.to_str().unwrap().to_owned();
+    request.stderr = stderr.to_str().unwrap().to_owned();
+    client.create(context(), &request).unwrap();
+    shim.start(&client, "").unwrap();
+    let mut input = fs::OpenOptions::new().write(true).open(&stdin).unwrap();
+    input.write_all(b"what is said").unwrap();
+    drop(input);
+    // The writer that the shim holds keeps the input open.
+    assert_eq!(shim.status(&client, ""), Ok(2));
+    client
+        .close_io(
+            context(),
+            &CloseIORequest { id: shim.id.clone(), stdin: true, ..Default::default() },
+        )
+        .unwrap();
+    assert_eq!(shim.wait(&client, "").exit_status, 0);
+    assert_eq!(out.join().unwrap(), b"what is said");
+    assert_eq!(err.join().unwrap(), b"bad\n");
+    shim.finish(&client);
+}
+
+#[test]
+fn large_outputs_arrive_whole_from_many_at_once() {
+    let shim = Shim::with(&["sleep", "1000"]);
+    let client = shim.client();
+    shim.create_and_start(&client);
+    let mut readers = Vec::new();
+    for number in 0..8 {
+        let name = format!("e{number}");
+        let path = shim.dir.path().join(&name);
+        fifo(&path);
+        readers.push(reader(&path));
+        let mut request = shim.exec_request(&name, &["sh", "-c", "yes | head -c 3000000"]);
+        request.stdout = path.to_str().unwrap().to_owned();
+        client.exec(context(), &request).unwrap();
+        shim.start(&client, &name).unwrap();
+    }
+    for (number, reader) in readers.into_iter().enumerate() {
+        assert_eq!(reader.join().unwrap().len(), 3_000_000);
+        assert_eq!(shim.wait(&client, &format!("e{number}")).exit_status, 0);
+        shim.delete(&client, &format!("e{number}")).unwrap();
+    }
+    shim.finish(&client);
+}
+
+#[test]
+fn an_output_that_nobody_reads_holds_up_nothing_else() {
+    let shim = Shim::with(&["sleep", "1000"]);
+    let client = shim.client();
+    shim.create_and_start(&client);
+    let path = shim.dir.path().join("full");
+    fifo(&path);
+    let mut request = shim.exec_request("full", &["sh", "-c", "yes | head -c 3000000"]);
+    request.stdout = path.to_str().unwrap().to_owned();
+    client.exec(context(), &request).unwrap();
+    shim.start(&client, "full").unwrap();
+    for number in 0..20 {
+        let name = format!("e{number}");
+        shim.exec(&client, &name, &["true"]).unwrap();
+        shim.start(&client, &name).unwrap();
+        assert_eq!(shim.wait(&client, &name).exit_status, 0);
+    }
+    assert_eq!(reader(&path).join().unwrap().len(), 3_000_000, "who comes late gets it all");
+    shim.finish(&client);
+}
+
+#[test]
+fn a_terminal_has_a_size_an_input_and_an_end() {
+    let shim = Shim::with_config(&["sh", "-c", "read line; stty size; echo got $line"], |config| {
+        config["process"]["terminal"] = true.into();
+    });
+    let client = shim.client();
+    let (stdin, stdout) = (shim.dir.path().join("in"), shim.dir.path().join("out"));
+    [&stdin, &stdout].into_iter().for_each(|path| fifo(path));
+    let out = reader(&stdout);
+    let mut request = shim.create_request();
+    request.terminal = true;
+    request.stdin = stdin.to_str().unwrap().to_owned();
+    request.stdout = stdout.to_str().unwrap().to_owned();
+    client.create(context(), &request).unwrap();
+    let resize =
+        ResizePtyRequest { id: shim.id.clone(), width: 91, height: 37, ..Default::default() };
+    client.resize_pty(context(), &resize).unwrap();
+    shim.start(&client, "").unwrap();
+    fs::OpenOptions::new().write(true).open(&stdin).unwrap().write_all(b"words\n").unwrap();
+    assert_eq!(shim.wait(&client, "").exit_status, 0);
+    let text = String::from_utf8(out.join().unwrap()).unwrap();
+    assert!(text.contains("37 91\r\n") && text.contains("got words\r\n"), "{text:?}");
+    shim.finish(&client);
+}
+
+#[test]
+fn a_terminal_of_an_exec_passes_large_outputs() {
+    let shim = Shim::with(&["sleep", "1000"]);
+    let client = shim.client();
+    shim.create_and_start(&client);
+    let stdout = shim.dir.path().join("out");
+    fifo(&stdout);
+    let out = reader(&stdout);
+    let mut request = shim.exec_request("t", &["sh", "-c", "stty -opost; yes | head -c 300000"]);
+    let spec = request.spec.as_mut().unwrap();
+    let mut process: serde_json::Value = serde_json::from_slice(&spec.value).unwrap();
+    process["terminal"] = true.into();
+    spec.value = process.to_string().into_bytes();
+    request.terminal = true;
+    request.stdout = stdout.to_str().unwrap().to_owned();
+    client.exec(context(), &request).unwrap();
+    shim.start(&client, "t").unwrap();
+    assert_eq!(shim.wait(&client, "t").exit_status, 0);
+    assert_eq!(out.join().unwrap().len(), 300_000);
+    shim.delete(&client, "t").unwrap();
+    shim.finish(&client);
+}
+
+#[test]
+fn output_goes_to_a_file() {
+    let shim = Shim::with(&["sh", "-c", "echo one; echo two >&2"]);
+    let client = shim.client();
+    let log = shim.dir.path().join("logs/container.log");
+    let mut request = shim.create_request();
+    request.stdout = format!("file://{}", log.display());
+    request.stderr = request.stdout.clone();
+    client.create(context(), &request).unwrap();
+    shim.start(&client, "").unwrap();
+    shim.wait(&client, "");
+    shim.delete(&client, "").unwrap();
+    let mut lines: Vec<String> =
+        fs::read_to_string(log).unwrap().lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["one", "two"]);
+    shim.shut_down(&client);
+}
+
+#[test]
+fn output_goes_to_a_logger_that_ends_with_its_process() {
+    let shim = Shim::with(&["sh", "-c", "echo logged"]);
+    let client = shim.client();
+    let logger = shim.dir.path().join("logger.sh");
+    let log = shim.dir.path().join("log");
+    let text =
+        "#!/bin/sh\nexec 5>&-\necho $CONTAINER_ID $CONTAINER_NAMESPACE $1 $2 >$2\ncat <&3 >>$2\n";
+    fs::write(&logger, text).unwrap();
+    fs::set_permissions(&logger, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut request = shim.create_request();
+    request.stdout = format!("binary://{}?path={}", logger.display(), log.display());
+    request.stderr = request.stdout.clone();
+    client.create(context(), &request).unwrap();
+    shim.start(&client, "").unwrap();
+    shim.wait(&client, "");
+    let wanted = format!("{} {} path {}\nlogged\n", shim.id, shim.namespace, log.display());
+    until("the logger has it all", || fs::read_to_string(&log).is_ok_and(|text| text == wanted));
+    shim.finish(&client);
+}
+
+#[test]
+fn a_logger_that_is_not_ready_is_an_error_and_leaves_nothing() {
+    let shim = Shim::with(&["true"]);
+    let client = shim.client();
+    let mut request = shim.create_request();
+    for (uri, told) in [
+        ("binary-v2:///bin/true", "did not say that it is ready"),
+        ("binary:///no/such", "starting the logger"),
+    ] {
+        request.stdout = uri.to_owned();
+        let (_, text) = failure(client.create(context(), &request));
+        assert!(text.contains(told), "{text}");
+        shim.assert_nothing_left();
+    }
+    shim.shut_down(&client);
+}
+
+#[test]
+fn output_goes_on_when_its_reader_comes_back() {
+    let shim = Shim::with(&["sh", "-c", "echo first; read line; echo second"]);
+    let client = shim.client();
+    let (stdin, stdout) = (shim.dir.path().join("in"), shim.dir.path().join("out"));
+    [&stdin, &stdout].into_iter().for_each(|path| fifo(path));
+    let mut request = shim.create_request();
+    request.stdin = stdin.to_str().unwrap().to_owned();
+    request.stdout = stdout.to_str().unwrap().to_owned();
+    client.create(context(), &request).unwrap();
+    shim.start(&client, "").unwrap();
+    let mut buffer = [0; 6];
+    // The reader is gone again afterwards, as containerd when it stops.
+    fs::File::open(&stdout).unwrap().read_exact(&mut buffer).unwrap();
+    assert_eq!(&buffer, b"first\n");
+    let out = reader(&stdout);
+    fs::OpenOptions::new().write(true).open(&stdin).unwrap().write_all(b"\n").unwrap();
+    assert_eq!(shim.wait(&client, "").exit_status, 0);
+    assert_eq!(out.join().unwrap(), b"second\n");
+    shim.finish(&client);
+}
+
+#[test]
+fn delete_does_not_wait_for_ever_for_a_reader() {
+    let shim = Shim::with(&["sh", "-c", "yes | head -c 300000"]);
+    let client = shim.client();
+    let stdout = shim.dir.path().join("out");
+    fifo(&stdout);
+    let mut request = shim.create_request();
+    request.stdout = stdout.to_str().unwrap().to_owned();
+    client.create(context(), &request).unwrap();
+    shim.start(&client, "").unwrap();
+    shim.kill(&client, "", 9).unwrap(); // its output is full, and it does not end by itself
+    shim.wait(&client, "");
+    let begin = std::time::Instant::now();
+    shim.delete(&client, "").unwrap();
+    let took = begin.elapsed();
+    assert!(took.as_secs() >= 9 && took < PATIENCE, "{took:?}");
+    shim.shut_down(&client);
+}

@@ -1,0 +1,116 @@
+//! A containerd that takes events, and nothing else.
+
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+
+use containerd_shim_protos::api::ForwardRequest;
+use orlop_shim::frame::{self, Frame, Incoming};
+use protobuf::Message;
+
+use super::PATIENCE;
+
+/// An event as it has arrived.
+#[derive(Debug, Clone)]
+pub struct Event {
+    pub topic: String,
+    pub value: Vec<u8>,
+}
+
+impl Event {
+    /// The event itself.
+    pub fn decode<M: Message>(&self) -> M {
+        M::parse_from_bytes(&self.value).unwrap()
+    }
+}
+
+type Log = Arc<(Mutex<Vec<Event>>, Condvar)>;
+
+/// The socket, and what has arrived.
+pub struct Containerd {
+    path: PathBuf,
+    log: Log,
+}
+
+impl Containerd {
+    pub fn listen(path: &Path) -> Self {
+        let this = Self { path: path.to_owned(), log: Log::default() };
+        this.listen_again();
+        this
+    }
+
+    /// After [`Self::stop`].
+    pub fn listen_again(&self) {
+        let listener = UnixListener::bind(&self.path).unwrap();
+        let log = self.log.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let log = log.clone();
+                std::thread::spawn(move || serve(stream, &log));
+            }
+        });
+    }
+
+    /// Nobody can connect any more.
+    pub fn stop(&self) {
+        std::fs::remove_file(&self.path).unwrap();
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What has come so far.
+    pub fn events(&self) -> Vec<Event> {
+        self.log.0.lock().unwrap().clone()
+    }
+
+    pub fn topics(&self) -> Vec<String> {
+        self.events().into_iter().map(|event| event.topic).collect()
+    }
+
+    /// Waits until so many have come of a topic.
+    pub fn wait_for(&self, topic: &str, count: usize) -> Vec<Event> {
+        let (events, more) = &*self.log;
+        let of_topic =
+            |events: &[Event]| events.iter().filter(|event| event.topic == topic).count();
+        let guard = events.lock().unwrap();
+        let (guard, timeout) =
+            more.wait_timeout_while(guard, PATIENCE, |events| of_topic(events) < count).unwrap();
+        assert!(!timeout.timed_out(), "{count} of {topic}: {guard:?}");
+        guard.clone()
+    }
+}
+
+fn serve(mut stream: UnixStream, log: &Log) {
+    let mut incoming = Incoming::default();
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = stream.read(&mut buffer) {
+        incoming.push(&buffer[..length]);
+        while let Some(Frame::Message { stream: number, body, .. }) = incoming.next_frame() {
+            let request = ttrpc::proto::Request::parse_from_bytes(&body).unwrap();
+            assert_eq!(
+                (&*request.service, &*request.method),
+                ("containerd.services.events.ttrpc.v1.Events", "Forward")
+            );
+            let forward = ForwardRequest::parse_from_bytes(&request.payload).unwrap();
+            let event = Event {
+                topic: forward.envelope.topic.clone(),
+                value: forward.envelope.event.value.clone(),
+            };
+            log.0.lock().unwrap().push(event);
+            log.1.notify_all();
+            let mut answer = Vec::new();
+            frame::put(
+                &mut answer,
+                number,
+                frame::RESPONSE,
+                &ttrpc::proto::Response::new().write_to_bytes().unwrap(),
+            );
+            if stream.write_all(&answer).is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What is left, and what goes on, when the shim is killed.
+
+use super::support::{Shim, is_alive, unsafe_kill, until};
+
+#[test]
+fn delete_cleans_up_after_a_daemon_that_was_killed() {
+    let shim = Shim::with(&["sleep", "1000"]);
+    let client = shim.client();
+    let init = shim.create_and_start(&client);
+    shim.exec(&client, "e", &["sleep", "1000"]).unwrap();
+    let exec = shim.start(&client, "e").unwrap();
+    unsafe_kill(shim.pid);
+    until("the daemon is gone", || !is_alive(shim.pid));
+    assert!(is_alive(init), "the container goes on");
+    let deleted = shim.run_delete();
+    assert_eq!((deleted.pid, deleted.exit_status), (init, 137));
+    assert!(!is_alive(init) && !is_alive(exec));
+    assert!(!shim.socket().exists());
+    shim.assert_nothing_left();
+    assert_eq!(
+        shim.run_delete().exit_status,
+        137,
+        "there is nothing to do any more, and that is no error"
+    );
+}
+
+#[test]
+fn a_daemon_that_is_killed_at_any_moment_leaves_nothing_that_delete_does_not_find() {
+    for step in 0..12 {
+        let shim = Shim::with_config(&["sleep", "1000"], |config| {
+            config["mounts"].as_array_mut().unwrap().push(serde_json::json!({
+                "destination": "/tmp", "type": "tmpfs", "source": "tmpfs"
+            }));
+        });
+        let (request, client) = (shim.create_request(), shim.client());
+        let pid = shim.pid;
+        let killer = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_micros(700 * step)); // any moment will do
+            unsafe_kill(pid);
+        });
+        let _ = client.create(super::support::context(), &request);
+        killer.join().unwrap();
+        until("the daemon is gone", || !is_alive(pid));
+        until("its workers are gone", || !has_workers(&shim));
+        shim.run_delete();
+        shim.assert_nothing_left();
+    }
+}
+
+/// Whether a worker that works for this shim is there.
+fn has_workers(shim: &Shim) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes.into_iter().any(|entry| {
+        std::fs::read_link(entry.path().join("cwd"))
+            .is_ok_and(|cwd| cwd.starts_with(shim.dir.path()))
+            && std::fs::read(entry.path().join("cmdline"))
+                .is_ok_and(|line| line.windows(6).any(|word| word == b"worker"))
+    })
+}
