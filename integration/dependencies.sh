@@ -22,7 +22,7 @@ crates() {
 
 runtime=$(crates --package orlop)
 listed=$(grep -v '^#' integration/dependencies.txt)
-found=$(echo "$runtime" | cut -d '|' -f 1 | grep -v '^orlop$' | sort)
+found=$(echo "$runtime" | cut -d '|' -f 1 | grep -vx -e orlop -e orlop-paths | sort)
 if [ "$found" != "$listed" ]; then
     complain "integration/dependencies.txt is not what the runtime is made of (> is new):"
     printf '%s\n' "$listed" >"${TMPDIR:-/tmp}/listed.$$"

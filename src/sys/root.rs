@@ -9,18 +9,11 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use orlop_paths::lookup::{MAX_LINKS, open_below};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::{Call, Named};
-
-/// How often a look-up is tried again when a rename elsewhere made the kernel give up (`EAGAIN`,
-/// openat2(2)).
-const TRIES: usize = 128;
-
-/// How many links that lead nowhere are followed to make what they should lead to
-/// (path_resolution(7)).
-const LINKS: usize = 40;
 
 /// Of the directories that are made, as with other runtimes.
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
@@ -99,7 +92,7 @@ impl Root {
     /// # Errors
     /// The failed call's error; `ENOTDIR` when there is something else in the way.
     pub fn mkdir_all(&self, path: &str) -> Result<OwnedFd, Call> {
-        self.make(path, Make::Directory, LINKS)
+        self.make(path, Make::Directory, MAX_LINKS)
     }
 
     /// A handle of the file `path`, whatever its kind; an empty one is created as by
@@ -108,7 +101,7 @@ impl Root {
     /// # Errors
     /// The failed call's error.
     pub fn create_file(&self, path: &str) -> Result<OwnedFd, Call> {
-        self.make(path, Make::File, LINKS)
+        self.make(path, Make::File, MAX_LINKS)
     }
 
     /// A handle of `path`, whose last name is not followed should it be a symbolic link. A
@@ -222,15 +215,7 @@ impl Root {
         resolve: ResolveFlags,
     ) -> Result<OwnedFd, Errno> {
         let path = if path.is_empty() { "." } else { path };
-        let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let mut last = Errno::AGAIN;
-        for _ in 0..TRIES {
-            match rustix::fs::openat2(&self.0, path, flags | OFlags::CLOEXEC, mode, resolve) {
-                Err(errno @ (Errno::AGAIN | Errno::INTR)) => last = errno,
-                other => return other,
-            }
-        }
-        Err(last)
+        open_below(&self.0, path, flags, mode, resolve | ResolveFlags::IN_ROOT)
     }
 }
 

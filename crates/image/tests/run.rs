@@ -366,7 +366,7 @@ fn a_full_disk() {
     let script = r#"
         set -eu
         cd "$1"; image=$2; orlop=$3
-        mkdir store; mount -t tmpfs -o size=1m tmpfs store
+        mkdir store; mount -t tmpfs -o size=1m,mode=700 tmpfs store
         if "$image" run --store store --runtime "$orlop" --entrypoint /bin/ls oci:layout 2>error; then exit 9; fi
         grep -q "No space left on device" error || { cat error >&2; exit 8; }
         test "$(wc -l <error)" = 1

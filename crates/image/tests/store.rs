@@ -1,10 +1,12 @@
 //! The store: its limits, and how it treats old and broken content.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
 use std::process::Command;
 
 use crate::support::image::digest;
-use crate::support::machine::{Machine, nginx_shaped};
+use crate::support::machine::{Machine, eventually, nginx_shaped};
 use crate::support::program::Output;
 use crate::support::{Image, Layer, Place, Registry, Stored, run};
 
@@ -97,4 +99,81 @@ fn half_a_layer() {
     sh.arg(command.get_program()).args(command.get_args());
     Output::from(sh.output().unwrap()).says("/no/such");
     assert_eq!(machine.layers(), 1);
+}
+
+/// The flags for a short program.
+const CAT: [&str; 4] = ["--entrypoint", "/bin/cat", "--", "/etc/passwd"];
+
+/// Another user could plant layers, configs and hooks in a store that is his or that he may write
+/// to.
+#[test]
+fn a_store_of_another_user_is_refused() {
+    let owned = |path: &Path| chown(path, Some(1000), Some(1000)).unwrap();
+    let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let belongs = "belongs to user 1000";
+    let everybody = "can be written to by every user";
+    type Spoil<'a> = &'a dyn Fn(&Path);
+    let cases: [(&str, Spoil<'_>, &str); 6] = [
+        ("", &|store| owned(store), belongs),
+        ("", &|store| mode(store, 0o777), everybody),
+        ("", &|store| mode(store, 0o1777), everybody),
+        ("", &|store| mode(store, 0o770), "by members of group 0"),
+        ("specs", &|specs| owned(specs), belongs),
+        ("images", &|images| mode(images, 0o777), everybody),
+    ];
+    for (name, spoil, why) in cases {
+        let machine = Machine::new(&nginx_shaped());
+        machine.run(&CAT).ok();
+        assert!(eventually_empty(&machine));
+        spoil(&machine.store().join(name));
+        let before = names(&machine.store());
+        for refused in [
+            machine.run(&CAT),
+            machine.store_command(&["list"]),
+            machine.store_command(&["gc", "--all"]),
+        ] {
+            refused.refused().says("--store").says(why);
+        }
+        assert_eq!(names(&machine.store()), before, "{name:?}: {why}");
+    }
+}
+
+/// A store that does not exist is not created below a directory that another user can replace.
+#[test]
+fn a_store_in_a_directory_of_another_user_is_refused() {
+    for (owner, mode, why) in [
+        (1000, 0o755, Some("belongs to user 1000")),
+        (0, 0o777, Some("can be written to by every user")),
+        // Like /tmp: there only the owner of a file can rename it.
+        (0, 0o1777, None),
+    ] {
+        let machine = Machine::new(&nginx_shaped());
+        let directory = machine.place.path("");
+        chown(&directory, Some(owner), Some(owner)).unwrap();
+        fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
+        let output = machine.run(&CAT);
+        match why {
+            Some(why) => {
+                output.refused().says("--store").says(why);
+                assert!(!machine.store().exists());
+            }
+            None => {
+                output.ok();
+            }
+        }
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Waits until the containers of earlier runs are removed.
+fn eventually_empty(machine: &Machine) -> bool {
+    eventually(|| machine.gone().is_empty());
+    machine.containers() == 0
 }

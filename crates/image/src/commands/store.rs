@@ -58,14 +58,15 @@ pub enum StoreAction {
 /// # Errors
 /// The store cannot be read or changed.
 pub fn store(args: &StoreArgs) -> Result<String> {
-    let store = store::Store::open(args.store.as_deref())?;
+    let flag = args.store.as_deref();
     match &args.action {
-        StoreAction::List { json } => list(&store, *json),
+        StoreAction::List { json } => list(&store::Store::open(flag)?, *json),
         StoreAction::Sweep { name } => {
             close_inherited_descriptors()?;
-            store.sweep(name).map(|()| String::new())
+            store::Store::open_unchecked(flag)?.sweep(name).map(|()| String::new())
         }
         StoreAction::Gc { all, runtime } => {
+            let store = store::Store::open(flag)?;
             if !rustix::process::geteuid().is_root() {
                 // The owner may not have the permission to read directories of containers.
                 user_namespace::enter(CloneFlags::empty())?;

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
+use orlop_paths::lookup::{MAX_LINKS, open_below};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
@@ -18,18 +19,11 @@ use super::name::{is_below, join, split};
 use super::remove;
 use crate::tar_stream::show;
 
-/// How many times a look-up is tried when renames elsewhere make the kernel return `EAGAIN`
-/// (openat2(2)).
-const TRIES: usize = 128;
-
 /// The flags for a handle of a directory.
 const HANDLE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// The mode of directories that no entry describes.
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
-
-/// How many dangling symbolic links are followed to create their targets, as in path_resolution(7).
-const LINKS: usize = 40;
 
 /// A directory of the tree.
 #[derive(Debug)]
@@ -114,7 +108,7 @@ impl Tree {
     pub fn make_directory(&mut self, path: &[u8]) -> Result<Rc<TreeDirectory>> {
         match self.directory(path)? {
             Some(directory) => Ok(directory),
-            None => self.make(path, LINKS),
+            None => self.make(path, MAX_LINKS),
         }
     }
 
@@ -171,20 +165,7 @@ impl Tree {
     }
 
     fn look_up(&self, path: &[u8], flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
-        let mut last = Errno::AGAIN;
-        for _ in 0..TRIES {
-            match rustix::fs::openat2(
-                &self.root,
-                path,
-                flags | OFlags::CLOEXEC,
-                Mode::empty(),
-                resolve,
-            ) {
-                Err(errno @ (Errno::AGAIN | Errno::INTR)) => last = errno,
-                other => return other,
-            }
-        }
-        Err(last)
+        open_below(&self.root, path, flags, Mode::empty(), resolve)
     }
 
     /// The path of a directory in the tree, from /proc/self/fd.

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use oci_spec::image::Digest;
+use orlop_paths::trust::{Distrust, check_directory, check_file};
 use rustix::fs::{FlockOperation, IFlags, flock, ioctl_getflags, ioctl_setflags};
 
 use crate::config::ContainerConfig;
@@ -45,18 +46,36 @@ impl Store {
     /// images are in it.
     ///
     /// # Errors
-    /// It cannot be created.
+    /// Another user can change it or replace it; it cannot be created.
     pub fn open(root: Option<&Path>) -> Result<Self> {
-        let root = root.map_or_else(default_root, |root| Ok(root.to_owned()))?;
-        let root = std::path::absolute(&root).with_context(|| root.display().to_string())?;
-        for directory in ["images", "layers", "specs"] {
-            let directory = root.join(directory);
+        let Self { root } = Self::open_unchecked(root)?;
+        // Before anything is created there, since the directories above are checked too.
+        trust(check_directory(&root))?;
+        for name in ["images", "layers", "specs"] {
+            let directory = root.join(name);
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
             made.with_context(|| format!("making {}", directory.display()))?;
         }
         let store = Self { root };
         store.make_containers()?;
+        trust(check_directory(&store.root))?;
+        for name in ["images", "layers", "specs", "containers"] {
+            let path = store.root.join(name);
+            let directory = File::open(&path).with_context(|| path.display().to_string())?;
+            trust(check_file(&directory, || path))?;
+        }
         Ok(store)
+    }
+
+    /// Opens a store that `run` has checked. The process that removes a container is in the user
+    /// namespace of its `run`, where the check would see other owners.
+    ///
+    /// # Errors
+    /// There is no default directory; getcwd(2)'s.
+    pub fn open_unchecked(root: Option<&Path>) -> Result<Self> {
+        let root = root.map_or_else(default_root, |root| Ok(root.to_owned()))?;
+        let root = std::path::absolute(&root).with_context(|| root.display().to_string())?;
+        Ok(Self { root })
     }
 
     /// Creates the directory of containers, with `FS_TOPDIR_FL` on ext4, which spreads its
@@ -157,6 +176,17 @@ impl Store {
         }
         Ok(spec)
     }
+}
+
+/// Names the flag in an error of trust.
+fn trust<T>(checked: Result<T, Distrust>) -> Result<T> {
+    checked.map_err(|distrust| match distrust {
+        Distrust::Untrusted { .. } => anyhow::anyhow!(
+            "the store (--store) cannot be trusted: {distrust}, who could choose what containers \
+             run; use a directory that only its owner can write to"
+        ),
+        Distrust::Call { .. } => distrust.into(),
+    })
 }
 
 /// `/var/lib/orlop-image`; for an ordinary user `orlop-image` in `$XDG_DATA_HOME`.
