@@ -3,21 +3,41 @@
 # before every commit.
 
 HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
+# The program is linked with musl where rustup has its target, which is faster (docs/portability.md), and with glibc else.
+# LIBC=gnu or LIBC=musl decides.
+MUSL    := $(subst -gnu,-musl,$(HOST))
+LIBC    ?= $(if $(wildcard $(shell rustc --print target-libdir --target $(MUSL) 2>/dev/null)),musl,gnu)
+BUILD   := $(if $(filter musl,$(LIBC)),$(MUSL),$(HOST))
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
-ORLOP   := $(abspath $(TARGET)/$(HOST)/release/orlop)
+ORLOP   := $(abspath $(TARGET)/$(BUILD)/release/orlop)
 IMAGE   := $(abspath $(TARGET)/image/orlop-image)
-SHIM    := $(abspath $(TARGET)/$(HOST)/release/containerd-shim-orlop-v2)
+SHIM    := $(abspath $(TARGET)/$(BUILD)/release/containerd-shim-orlop-v2)
 PREFIX  ?= /usr/local
 RUNTIME ?= $(ORLOP)
 export RUNTIME
 
-.PHONY: build run test differences soak test-vm fuzz docs check quick bench bench-memory install clean
+.PHONY: build musl cross cross-check run test differences soak test-vm fuzz docs check quick bench bench-memory install clean
 
 # A static program: with --target the flag is not for proc-macros and build scripts, which cannot be static.
 build:
 	integration/packages.sh gcc libc6-dev
-	RUSTFLAGS="$$RUSTFLAGS -C target-feature=+crt-static" cargo build --release --locked --target $(HOST) -p orlop -p orlop-shim
+	@echo "linking with $(LIBC) (LIBC=gnu or LIBC=musl decides; make musl where there is no musl)"
+	RUSTFLAGS="$$RUSTFLAGS -C target-feature=+crt-static" cargo build --release --locked --target $(BUILD) -p orlop -p orlop-shim
 	cargo build --profile image --locked -p orlop-image
+
+# The program with musl: by rustup's target if it is there or can be had, else by a standard library that is built from
+# Debian's rust-src. The last line says where it is.
+musl:
+	rustup target add $(MUSL) 2>/dev/null && $(MAKE) build LIBC=musl && echo "$(TARGET)/$(MUSL)/release/orlop" || \
+		{ CRATES=orlop integration/cross.sh $(TARGET)/cross build $(MUSL) && echo "$(TARGET)/cross/out/$(MUSL)/orlop"; }
+
+# The programs for all other architectures, in target/cross/out/. cross-check is cargo check for three that differ most.
+cross:
+	integration/cross.sh $(TARGET)/cross build $$(. integration/cross/targets.sh && echo $$ALL_TARGETS)
+
+cross-check:
+	integration/cross.sh $(TARGET)/cross check \
+		aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf s390x-unknown-linux-gnu
 
 run: build
 	integration/packages.sh busybox-static

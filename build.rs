@@ -11,9 +11,12 @@ fn main() {
     if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
         println!("cargo:rustc-link-arg-bins=-Wl,-e,orlop_entry");
     }
+    // Given by who builds where there is no git, or for a package.
+    println!("cargo:rerun-if-env-changed=ORLOP_COMMIT");
+    let commit = std::env::var("ORLOP_COMMIT").ok();
     println!(
         "cargo:rustc-env=ORLOP_COMMIT={}",
-        git(&["describe", "--always", "--dirty"]).unwrap_or_default()
+        commit.or_else(|| git(&["describe", "--always", "--dirty"])).unwrap_or_default()
     );
     // The runc whose command line we follow.
     println!("cargo:rustc-env=ORLOP_RUNC=1.5.0");

@@ -152,3 +152,4 @@ mod terminal_names;
 mod update;
 mod user;
 mod user_namespace;
+mod versions;

@@ -66,24 +66,25 @@ pub struct UserPlan {
     pub umask: u32,
 }
 
-/// The names of resource limits (getrlimit(2)) and their numbers.
+/// The names of resource limits (getrlimit(2)) and their numbers, for which C libraries have
+/// different types.
 pub static RLIMITS: [(&str, u32); 16] = [
-    ("RLIMIT_AS", libc::RLIMIT_AS),
-    ("RLIMIT_CORE", libc::RLIMIT_CORE),
-    ("RLIMIT_CPU", libc::RLIMIT_CPU),
-    ("RLIMIT_DATA", libc::RLIMIT_DATA),
-    ("RLIMIT_FSIZE", libc::RLIMIT_FSIZE),
-    ("RLIMIT_LOCKS", libc::RLIMIT_LOCKS),
-    ("RLIMIT_MEMLOCK", libc::RLIMIT_MEMLOCK),
-    ("RLIMIT_MSGQUEUE", libc::RLIMIT_MSGQUEUE),
-    ("RLIMIT_NICE", libc::RLIMIT_NICE),
-    ("RLIMIT_NOFILE", libc::RLIMIT_NOFILE),
-    ("RLIMIT_NPROC", libc::RLIMIT_NPROC),
-    ("RLIMIT_RSS", libc::RLIMIT_RSS),
-    ("RLIMIT_RTPRIO", libc::RLIMIT_RTPRIO),
-    ("RLIMIT_RTTIME", libc::RLIMIT_RTTIME),
-    ("RLIMIT_SIGPENDING", libc::RLIMIT_SIGPENDING),
-    ("RLIMIT_STACK", libc::RLIMIT_STACK),
+    ("RLIMIT_AS", libc::RLIMIT_AS as _),
+    ("RLIMIT_CORE", libc::RLIMIT_CORE as _),
+    ("RLIMIT_CPU", libc::RLIMIT_CPU as _),
+    ("RLIMIT_DATA", libc::RLIMIT_DATA as _),
+    ("RLIMIT_FSIZE", libc::RLIMIT_FSIZE as _),
+    ("RLIMIT_LOCKS", libc::RLIMIT_LOCKS as _),
+    ("RLIMIT_MEMLOCK", libc::RLIMIT_MEMLOCK as _),
+    ("RLIMIT_MSGQUEUE", libc::RLIMIT_MSGQUEUE as _),
+    ("RLIMIT_NICE", libc::RLIMIT_NICE as _),
+    ("RLIMIT_NOFILE", libc::RLIMIT_NOFILE as _),
+    ("RLIMIT_NPROC", libc::RLIMIT_NPROC as _),
+    ("RLIMIT_RSS", libc::RLIMIT_RSS as _),
+    ("RLIMIT_RTPRIO", libc::RLIMIT_RTPRIO as _),
+    ("RLIMIT_RTTIME", libc::RLIMIT_RTTIME as _),
+    ("RLIMIT_SIGPENDING", libc::RLIMIT_SIGPENDING as _),
+    ("RLIMIT_STACK", libc::RLIMIT_STACK as _),
 ];
 
 impl ProcessPlan {

@@ -86,11 +86,12 @@ pub fn limits(plan: &ProcessPlan, findings: &mut Reports) {
 }
 
 fn is_out_of_reach(resource: u32, hard: u64) -> bool {
+    const OPEN_FILES: u32 = libc::RLIMIT_NOFILE as _; // C libraries have different types for it
     let most = || {
         let text = small_file::read_short(CWD, "/proc/sys/fs/nr_open", String::new).ok()?;
         String::from_utf8_lossy(&text).trim().parse::<u64>().ok()
     };
-    if resource == libc::RLIMIT_NOFILE && most().is_some_and(|most| hard > most) {
+    if resource == OPEN_FILES && most().is_some_and(|most| hard > most) {
         return true;
     }
     let free = || {

@@ -111,9 +111,10 @@ unsafe fn find_seal() -> Seal {
         if call(libc::SYS_statfs, [EXE as usize, found.as_mut_ptr() as usize, 0, 0, 0]) != 0 {
             return Seal::Doubtful;
         }
-        let kind = (&raw const (*found.as_ptr()).f_type).read();
-        let flags = (&raw const (*found.as_ptr()).f_flags).read();
-        if kind != OVERLAY.cast_signed() || flags.cast_unsigned() & REQUIRED != REQUIRED {
+        // Signed words with glibc, unsigned ones with musl.
+        let kind = (&raw const (*found.as_ptr()).f_type).read() as u64;
+        let flags = (&raw const (*found.as_ptr()).f_flags).read() as u64;
+        if kind != OVERLAY || flags & REQUIRED != REQUIRED {
             return Seal::None;
         }
         let clone = (libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC) as usize;

@@ -13,6 +13,7 @@ pub mod clone;
 pub mod device;
 #[cfg(target_arch = "x86_64")]
 mod early;
+mod errno_text;
 pub mod fd;
 pub mod ids;
 pub mod mount;
@@ -66,20 +67,11 @@ impl Call {
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.text, describe(self.errno))
+        write!(f, "{}: {}", self.text, errno_text::describe(self.errno))
     }
 }
 
 impl std::error::Error for Call {}
-
-/// The words for an error number, beginning in lower case as Go prints them: containerd, Podman and
-/// CRI-O match these.
-fn describe(errno: Errno) -> String {
-    let text = io::Error::from(errno).to_string();
-    let text = text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words);
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
-}
 
 /// Names the call on an error.
 pub trait Named<T> {

@@ -107,4 +107,6 @@ pub const REASONS: &[(&str, &str)] = &[
     ("state_root::a_state_root_of_another_user_is_refused", "runc looks at no owner"),
     ("state_root::a_state_root_that_others_may_write_to_is_refused", "runc looks at no owner"),
     ("state_root::what_others_may_write_below_it_is_refused", "runc looks at no owner"),
+    ("versions::a_container_of_0_1_0_is_looked_after", "runc's state.json has other contents"),
+    ("versions::a_key_of_a_newer_version_is_ignored", "runc's state.json has other contents"),
 ];
