@@ -122,6 +122,7 @@ fn what_the_chapter_on_the_kernel_says_is_so() {
 #[test]
 fn what_the_first_chapter_says_is_so() {
     run("start");
+    run("../README");
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod convert;
 mod credentials;
 mod endpoints;
 mod faults;
+mod manual;
 mod platforms;
 mod progress;
 mod proxies;
