@@ -1,9 +1,9 @@
-//! The architectures a profile can name: how config.json spells them, how the kernel reports them
-//! to a filter, and what about them changes the code of a filter.
+//! The architectures that a profile can name: their names in config.json, their values in
+//! `seccomp_data.arch`, and what in them changes the code of a filter.
 
 use super::syscalls::Column;
 
-/// An architecture, or rather a calling convention: one kernel serves several of them.
+/// An architecture with its calling convention. One kernel can serve several of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Arch {
@@ -27,8 +27,8 @@ pub enum Arch {
     Loongarch64,
 }
 
-/// How wide the arguments are that a filter compares. x32 passes 64-bit registers, but libseccomp,
-/// and so every profile written for it, compares the low halves only.
+/// How many bits of an argument a filter compares. x32 passes 64-bit registers, but libseccomp
+/// compares only the low halves, and profiles are written for libseccomp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Width {
     /// The low 32 bits.
@@ -37,17 +37,17 @@ pub enum Width {
     Full,
 }
 
-/// What is known of an [`Arch`].
+/// The properties of an [`Arch`].
 #[derive(Debug)]
 struct ArchFacts {
     arch: Arch,
-    /// As config.json spells it.
+    /// Its name in config.json.
     name: &'static str,
     /// `AUDIT_ARCH_…`, which the kernel puts into `seccomp_data.arch`.
     audit: u32,
     width: Width,
     big_endian: bool,
-    /// Where its system calls are in the table, and what is added to those numbers.
+    /// Its column in the table of system calls, and what is added to those numbers.
     column: Column,
     base: u32,
     /// Whether the calls of sockets and of System V IPC also go through `socketcall` and `ipc`.
@@ -60,7 +60,7 @@ const BITS_64: u32 = 0x8000_0000;
 const LITTLE: u32 = 0x4000_0000;
 /// `__AUDIT_ARCH_CONVENTION_MIPS64_N32`.
 const N32: u32 = 0x2000_0000;
-/// Bit 30 tells an x32 call from an x86_64 one: both report `AUDIT_ARCH_X86_64`.
+/// Bit 30 distinguishes an x32 call from an x86_64 one: both report `AUDIT_ARCH_X86_64`.
 pub const X32_BIT: u32 = 0x4000_0000;
 
 const fn wide(arch: Arch, name: &'static str, audit: u32, column: Column) -> ArchFacts {
@@ -119,16 +119,16 @@ static FACTS: [ArchFacts; 18] = [
     wide(Arch::Loongarch64, "SCMP_ARCH_LOONGARCH64", 258 | BITS_64 | LITTLE, Column::Loongarch64),
 ];
 
-/// Spelled by the specification, but without a system call table here; runc knows none of them
-/// either.
+/// Names of the specification for which there is no system call table here. runc supports none of
+/// them either.
 static WITHOUT_TABLE: [&str; 5] =
     ["SCMP_ARCH_PARISC", "SCMP_ARCH_PARISC64", "SCMP_ARCH_M68K", "SCMP_ARCH_SH", "SCMP_ARCH_SHEB"];
 
 impl Arch {
-    /// The one this program is built for.
+    /// The architecture that this program is built for.
     pub const NATIVE: Self = native();
 
-    /// Finds an architecture as config.json spells it.
+    /// Finds an architecture by its name in config.json.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         FACTS.iter().find(|facts| facts.name == name).map(|facts| facts.arch)
@@ -140,7 +140,7 @@ impl Arch {
         WITHOUT_TABLE.contains(&name)
     }
 
-    /// All of them, in the order of the enum.
+    /// All architectures, in the order of the enum.
     pub fn all() -> impl Iterator<Item = Self> {
         FACTS.iter().map(|facts| facts.arch)
     }
@@ -155,13 +155,13 @@ impl Arch {
         self.facts().name
     }
 
-    /// What `seccomp_data.arch` holds.
+    /// The value of `seccomp_data.arch`.
     #[must_use]
     pub fn audit(self) -> u32 {
         self.facts().audit
     }
 
-    /// How much of an argument is compared.
+    /// How many bits of an argument are compared.
     #[must_use]
     pub fn width(self) -> Width {
         self.facts().width
@@ -173,14 +173,14 @@ impl Arch {
         self.facts().big_endian
     }
 
-    /// Whether `socketcall` and `ipc` carry the calls of sockets and System V IPC.
+    /// Whether sockets and System V IPC also use `socketcall` and `ipc`.
     #[must_use]
     pub fn is_multiplexed(self) -> bool {
         self.facts().multiplexed
     }
 
-    /// Whether the kernel leaves the number of a call it does not know at 0: s390 passes large
-    /// numbers in a register of the never used `setup`.
+    /// Whether the kernel leaves the number of an unknown call at 0: s390 passes large numbers in a
+    /// register, with the number of `setup`, which nobody uses.
     #[must_use]
     pub fn hides_unknown_calls_behind_zero(self) -> bool {
         matches!(self, Self::S390 | Self::S390x)

@@ -1,8 +1,8 @@
-//! Instructions, written from the last to the first.
+//! Assembles a filter, from the last instruction to the first.
 //!
-//! A filter jumps only forwards, so going backwards every target exists already and its distance is
-//! known: a jump that would be too far for its 8 bits gets a long one, or a `return` of its own,
-//! right behind it.
+//! A filter can only jump forwards. In this order each target exists already, and its distance is
+//! known. If it is too far for the 8 bits of a conditional jump, a long jump or a `return` is
+//! written right behind the conditional one.
 
 use super::Insn;
 use super::arch::{Arch, Width};
@@ -23,18 +23,18 @@ pub const JUMP_GE: u16 = 0x35;
 /// `BPF_RET | BPF_K`.
 pub const RETURN: u16 = 0x06;
 
-/// Where `seccomp_data` has the number of the call.
+/// The offset of the number of the call in `seccomp_data`.
 pub const NUMBER: u32 = 0;
-/// Where it has the architecture.
+/// The offset of the architecture.
 pub const ARCHITECTURE: u32 = 4;
-/// Where it has the first of six 64-bit arguments.
+/// The offset of the first of six 64-bit arguments.
 pub const ARGUMENTS: u32 = 16;
 
-/// An instruction that exists already, counted from the end.
+/// An instruction that is written already, counted from the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Label(usize);
 
-/// Where a jump goes.
+/// The target of a jump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JumpTarget {
     Return(u32),
@@ -50,11 +50,11 @@ pub struct Branch {
     pub no: JumpTarget,
 }
 
-/// The program so far, last instruction first.
+/// The instructions that are written, the last one first.
 #[derive(Debug, Default)]
 pub struct Assembler {
     reversed: Vec<Insn>,
-    /// The latest place of every returned value.
+    /// The position of the latest `return` of each value.
     returns: Vec<(u32, Label)>,
 }
 
@@ -70,8 +70,8 @@ impl Assembler {
         Label(self.reversed.len() - 1)
     }
 
-    /// How many instructions a jump would skip to get to `label` when `more` instructions are
-    /// written before it.
+    /// How many instructions a jump skips to reach `label`, when `more` instructions are written
+    /// before it.
     fn distance(&self, label: Label, more: usize) -> usize {
         self.reversed.len() + more - label.0 - 1
     }
@@ -80,8 +80,8 @@ impl Assembler {
         self.distance(label, more) <= usize::from(u8::MAX)
     }
 
-    /// An instruction that does what `target` says, near enough for a jump behind at most `more`
-    /// other instructions.
+    /// An instruction for `target` that a conditional jump can reach with at most `more`
+    /// instructions in between.
     fn near(&mut self, target: JumpTarget, more: usize) -> Label {
         match target {
             JumpTarget::Return(value) => self.near_return(value, more),
@@ -113,7 +113,7 @@ impl Assembler {
         let yes = self.near(branch.yes, 1);
         let no = self.near(branch.no, 0);
         let (jt, jf) = (self.distance(yes, 0), self.distance(no, 0));
-        // `near` made sure of both; a wrong jump must never become a shorter one.
+        // `near` guarantees that both fit. A jump that does not fit must not be cut.
         let (Ok(jt), Ok(jf)) = (u8::try_from(jt), u8::try_from(jf)) else {
             unreachable!("a jump over {jt} or {jf} instructions")
         };
@@ -121,13 +121,13 @@ impl Assembler {
         Label(self.reversed.len() - 1)
     }
 
-    /// Writes the loading of a word in front of `next`.
+    /// Writes an instruction that loads a word, before `next`.
     pub fn load(&mut self, offset: u32, next: JumpTarget) -> Label {
         self.fall_through_to(next);
         self.push(LOAD, offset)
     }
 
-    /// Makes `next` the instruction that comes after the one written next.
+    /// Lets `next` follow the instruction that is written next.
     fn fall_through_to(&mut self, next: JumpTarget) {
         match next {
             JumpTarget::Return(value) => {
@@ -142,7 +142,7 @@ impl Assembler {
         }
     }
 
-    /// Writes the clauses: the verdict of the first whose conditions hold, else `default`.
+    /// Writes the clauses: the action of the first one whose conditions hold, else `default`.
     pub fn clauses(&mut self, clauses: &[Clause], arch: Arch, default: u32) -> JumpTarget {
         let mut otherwise = JumpTarget::Return(default);
         let mut rest = clauses;
@@ -167,8 +167,8 @@ impl Assembler {
         then
     }
 
-    /// Writes many values of one argument, as profiles have for `ioctl`: its halves are loaded but
-    /// once.
+    /// Writes the comparison of one argument with many values, as profiles have for `ioctl`. The
+    /// halves of the argument are loaded once.
     fn values(&mut self, clauses: &[Clause], arch: Arch, otherwise: JumpTarget) -> JumpTarget {
         let mut next = otherwise;
         for (condition, verdict) in clauses.iter().rev().filter_map(Clause::as_lone_equality) {
@@ -219,8 +219,8 @@ impl Assembler {
         after
     }
 
-    /// Writes what brings the high or low half of the argument in front of the instruction that
-    /// looks at it.
+    /// Writes the load of the high or low half of an argument, before the instruction that compares
+    /// it.
     fn load_masked(
         &mut self,
         condition: &Condition,
@@ -239,7 +239,7 @@ impl Assembler {
 }
 
 impl Clause {
-    /// The condition and the verdict of a clause that is about one exact value.
+    /// The condition and the action of a clause that compares one argument for equality.
     fn as_lone_equality(&self) -> Option<(&Condition, JumpTarget)> {
         match self.conditions.as_slice() {
             [condition] if condition.test == Test::Eq && !condition.negated => {
@@ -249,7 +249,8 @@ impl Clause {
         }
     }
 
-    /// Whether both are about exact values of one argument that share the high half.
+    /// Whether both compare the same argument for equality, with values that have the same high
+    /// half.
     fn differs_in_low_half(&self, other: &Self) -> bool {
         let word = |clause: &Self| {
             clause

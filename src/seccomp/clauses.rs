@@ -1,22 +1,22 @@
-//! The rules for one system call on one architecture, in the order in which they are tried.
+//! The order of the rules for one system call on one architecture.
 //!
-//! Profiles are written for libseccomp, which sorts the conditions into a tree; where two rules
-//! cover the same call, the tree's order decides and not the profile's. So the same order is made
-//! here, as a list to be tried from the top:
+//! Profiles are written for libseccomp, which sorts the conditions into a tree. If two rules match
+//! the same call, the order of the tree decides, and not that of the profile. This file makes a
+//! list in the same order:
 //!
-//! * a rule without conditions beats all others, wherever it is;
-//! * a condition on a higher argument is tried before one on a lower;
+//! * a rule without conditions comes first, whatever its position in the profile is;
+//! * a condition on a higher argument comes before one on a lower argument;
 //! * equality before "less", "less" before "greater";
 //! * the larger value first (for "less", the smaller), 64-bit values by their halves;
 //! * then the order of the profile.
 //!
-//! One knot of that tree is kept as well: "greater" and "less or equal" of the same value (and
-//! "greater or equal" and "less") are one node, in the place of the one that the profile has first.
+//! One more detail of the tree: "greater" and "less or equal" with the same value (and "greater or
+//! equal" and "less") are one node, at the position of the one that comes first in the profile.
 
 use super::arch::Width;
 use super::{Comparison, Operator};
 
-/// The comparisons a filter has; the others are these with the outcome swapped.
+/// The comparisons of a filter. The others are the negation of one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Test {
     Eq,
@@ -25,18 +25,18 @@ pub enum Test {
     Gt,
 }
 
-/// A [`Comparison`] as a filter makes it.
+/// A [`Comparison`] in the form of a filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Condition {
     pub argument: u8,
     pub test: Test,
-    /// The condition holds when the test does not.
+    /// The condition holds when the comparison does not.
     pub negated: bool,
     pub mask: u64,
     pub value: u64,
 }
 
-/// All conditions of a rule and what follows from them.
+/// All conditions of a rule, and its action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clause {
     /// In the order of the arguments, each at most once.
@@ -45,7 +45,7 @@ pub struct Clause {
     pub verdict: u32,
 }
 
-/// Two clauses cannot both be honoured: the later and the earlier, by their position.
+/// Two clauses contradict each other: the later and the earlier one, by their positions.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Contradiction {
     pub later: usize,
@@ -53,7 +53,7 @@ pub struct Contradiction {
 }
 
 impl Condition {
-    /// `None` for a condition that always holds.
+    /// Returns `None` for a condition that always holds.
     pub fn new(comparison: &Comparison, width: Width) -> Option<Self> {
         let (test, negated) = match comparison.operator {
             Operator::Eq => (Test::Eq, false),
@@ -81,7 +81,7 @@ impl Condition {
         self.negated && self.test != Test::Eq
     }
 
-    /// The comparisons of 32-bit words that the tree of libseccomp is made of.
+    /// The comparisons of 32-bit words in the tree of libseccomp.
     fn steps(&self, width: Width) -> impl Iterator<Item = WordComparison> {
         let rank = match self.test {
             Test::Eq | Test::MaskedEq => 3,
@@ -96,7 +96,8 @@ impl Condition {
             mask: half(self.mask, high),
             value: half(self.value, high),
         };
-        // The high half of "greater or equal" is "greater", or equal and then the low half.
+        // For "greater or equal": the high half is greater, or it is equal and the low half is
+        // compared.
         let of_high = if self.test == Test::Ge { Test::Gt } else { self.test };
         let high = (width == Width::Full).then(|| step(of_high, true));
         high.into_iter().chain([step(self.test, false)])
@@ -108,7 +109,7 @@ pub fn half(value: u64, high: bool) -> u32 {
     if high { (value >> 32) as u32 } else { value as u32 }
 }
 
-/// One comparison of a 32-bit word, as a place in the tree.
+/// One comparison of a 32-bit word, with its position in the tree.
 #[derive(Debug, Clone, Copy)]
 struct WordComparison {
     word: u8,
@@ -120,7 +121,7 @@ struct WordComparison {
 }
 
 impl WordComparison {
-    /// Whether both are one node of the tree, whatever follows from it.
+    /// Whether both are the same node of the tree, whatever their actions are.
     fn is(&self, other: &Self) -> bool {
         (self.word, self.test, self.mask, self.value)
             == (other.word, other.test, other.mask, other.value)
@@ -134,12 +135,12 @@ impl WordComparison {
     }
 }
 
-/// Puts the clauses for one call, given in the order of the profile, in the order of trying; drops
-/// those that never come to be tried.
+/// Sorts the clauses for one call, which are in the order of the profile, and removes those that
+/// never match.
 ///
 /// # Errors
-/// Two clauses with the same conditions, or a clause with only some of the conditions of an earlier
-/// one, and another verdict: libseccomp refuses them too.
+/// Two clauses have the same conditions, or one has a part of the conditions of an earlier one, and
+/// their actions differ. libseccomp refuses these profiles too.
 pub fn in_order(clauses: Vec<Clause>, width: Width) -> Result<Vec<Clause>, Contradiction> {
     if let Some(always) = clauses.iter().find(|clause| clause.conditions.is_empty()) {
         return Ok(vec![always.clone()]);
@@ -156,7 +157,7 @@ pub fn in_order(clauses: Vec<Clause>, width: Width) -> Result<Vec<Clause>, Contr
     Ok(order.into_iter().map(|at| clauses[at].clone()).collect())
 }
 
-/// Leaves out the clauses that a wider one covers.
+/// Removes the clauses that a less strict one makes unreachable.
 fn without_redundant(clauses: &[Clause]) -> Result<Vec<usize>, Contradiction> {
     let mut kept: Vec<usize> = Vec::with_capacity(clauses.len());
     for (later, clause) in clauses.iter().enumerate() {
@@ -180,8 +181,7 @@ fn without_redundant(clauses: &[Clause]) -> Result<Vec<usize>, Contradiction> {
     Ok(kept)
 }
 
-/// Sorts `members` into a level of the tree as they come, then each node's members into the level
-/// below.
+/// Sorts `members` into one level of the tree, then the members of each node into the level below.
 fn arrange(
     paths: &[Vec<WordComparison>],
     members: Vec<usize>,

@@ -1,8 +1,8 @@
-//! From a profile to a program: which architecture and which number lead to which clauses.
+//! Compiles a profile: finds the clauses for each architecture and system call number.
 //!
-//! The program compares the architecture, then finds the number in a binary tree over ranges of
-//! numbers that share a verdict. x86_64 and x32 are one such tree, since the kernel reports them as
-//! one architecture.
+//! The program compares the architecture. Then it searches the number in a binary tree of ranges
+//! with the same action. x86_64 and x32 are in one tree, since the kernel reports the same
+//! architecture for both.
 
 use super::arch::{Arch, Width, X32_BIT};
 use super::assemble::{
@@ -17,7 +17,7 @@ use super::{
 /// Compiles a profile.
 ///
 /// # Errors
-/// Two rules contradict each other, or the program is too long for the kernel.
+/// Two rules contradict each other; the program is too long for the kernel.
 pub fn compile(profile: &Profile) -> Result<Filter, CompileError> {
     let mut compiler = Compiler {
         profile,
@@ -25,7 +25,8 @@ pub fn compile(profile: &Profile) -> Result<Filter, CompileError> {
         lists: Vec::new(),
         assembler: Assembler::default(),
     };
-    // A program is written backwards: what is compared first, the native architecture, comes last.
+    // The program is written backwards: the native architecture, which is compared first, is
+    // written last.
     let mut roots: Vec<(u32, Label)> = Vec::new();
     let mut architectures = vec![Arch::NATIVE];
     architectures.extend(&profile.architectures);
@@ -40,8 +41,7 @@ pub fn compile(profile: &Profile) -> Result<Filter, CompileError> {
         let tree = compiler.tree(&ranges);
         roots.push((audit, compiler.assembler.load(NUMBER, tree)));
     }
-    // libseccomp's, and thus everybody's, answer to calls of an architecture that the profile does
-    // not list.
+    // As with libseccomp: calls of an architecture that the profile does not list.
     let mut next = JumpTarget::Return(Action::KillThread.to_return_value());
     for (audit, root) in roots {
         let branch = Branch { code: JUMP_EQ, k: audit, yes: JumpTarget::At(root), no: next };
@@ -55,7 +55,7 @@ pub fn compile(profile: &Profile) -> Result<Filter, CompileError> {
     Ok(Filter { program })
 }
 
-/// What a number leads to.
+/// What a number leads to in the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leaf {
     Return(u32),
@@ -63,30 +63,30 @@ enum Leaf {
     Clauses(usize),
 }
 
-/// Conditions that some calls share.
+/// A list of conditions that several calls share.
 struct ClauseList {
     clauses: Vec<Clause>,
     arch: Arch,
-    /// Where they are, once written.
+    /// Their position, once they are written.
     written: Option<JumpTarget>,
 }
 
-/// A rule's claim to a number.
+/// A rule that applies to a number.
 #[derive(Debug, Clone, Copy)]
 struct Claim {
     number: u32,
     rule: usize,
     call: Syscall,
-    /// What the first argument must be when the number is that of `socketcall` or `ipc`.
+    /// The value that the first argument must have, if the number is that of `socketcall` or `ipc`.
     selector: Option<u16>,
 }
 
-/// Ranges of numbers: where each starts, to where the next starts.
+/// Ranges of numbers. Each begins at its number and ends where the next one begins.
 #[derive(Debug, Default)]
 struct Ranges(Vec<(u32, Leaf)>);
 
 impl Ranges {
-    /// From `start` on `leaf`; `start` is never below that of the last range.
+    /// Adds a range that begins at `start`, which is not below the beginning of the last range.
     fn push(&mut self, start: u32, leaf: Leaf) {
         if self.0.last().is_some_and(|(last, _)| *last == start) {
             self.0.pop();
@@ -109,14 +109,15 @@ impl Compiler<'_> {
         arch == Arch::NATIVE || self.profile.architectures.contains(&arch)
     }
 
-    /// The verdicts for all numbers that come with the audit value of `arch`.
+    /// The actions for all numbers with the audit value of `arch`.
     fn ranges(&mut self, arch: Arch) -> Result<Ranges, CompileError> {
         let mut ranges = Ranges::default();
         if !matches!(arch, Arch::X86_64 | Arch::X32) {
             self.add_numbers(arch, 0, &mut ranges)?;
             return Ok(ranges);
         }
-        // The other convention of the same audit value is as foreign as another architecture.
+        // Calls of the other convention with the same audit value are treated like those of another
+        // architecture.
         let foreign = Leaf::Return(Action::KillThread.to_return_value());
         if self.has(Arch::X86_64) {
             self.add_numbers(Arch::X86_64, 0, &mut ranges)?;
@@ -127,13 +128,13 @@ impl Compiler<'_> {
             self.add_numbers(Arch::X32, X32_BIT, &mut ranges)?;
         } else {
             ranges.push(X32_BIT, foreign);
-            // A tracer skips a call by making its number -1, and the filter is asked again.
+            // A tracer sets the number to -1 to skip a call, and the filter is run again.
             ranges.push(u32::MAX, Leaf::Return(self.default));
         }
         Ok(ranges)
     }
 
-    /// Adds the verdicts for the numbers of one architecture, the first of which is `first`.
+    /// Adds the actions for the numbers of one architecture. `first` is the lowest number.
     fn add_numbers(
         &mut self,
         arch: Arch,
@@ -162,13 +163,14 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Which numbers the rules are about, sorted and then in the order of the rules, and the
-    /// highest number named.
+    /// The numbers that the rules name, sorted by number and then by rule, and the highest number
+    /// that is named.
     fn claims(&self, arch: Arch) -> (Vec<Claim>, Option<u32>) {
         let mut claims = Vec::with_capacity(512);
         let mut highest = None;
         for (rule, Rule { calls, action, .. }) in self.profile.rules.iter().enumerate() {
-            // What happens anyway needs no rule; but the profile does know these calls.
+            // A rule with the default action needs no code, but the calls that it names count as
+            // known.
             let is_redundant = *action == self.profile.default;
             for &call in calls {
                 let carrier = if arch.is_multiplexed() { call.carrier() } else { None };
@@ -187,7 +189,7 @@ impl Compiler<'_> {
         (claims, highest)
     }
 
-    /// What the claims to one number come to.
+    /// The result of all rules that apply to one number.
     fn leaf(&mut self, claims: &[Claim], arch: Arch) -> Result<Leaf, CompileError> {
         let rules = &self.profile.rules;
         let is_unconditional =
@@ -252,7 +254,7 @@ impl Compiler<'_> {
         match *ranges {
             [] => JumpTarget::Return(self.default),
             [(_, leaf)] => self.target(leaf),
-            // A single number in the middle of what surrounds it.
+            // One number between two ranges with the same action.
             [(_, around), (number, leaf), (next, after)]
                 if around == after && next == number + 1 =>
             {
@@ -273,7 +275,8 @@ impl Compiler<'_> {
     }
 }
 
-/// The comparisons of a rule; when two are about one argument, each is an alternative, as in runc.
+/// The conditions of a rule. If two are about the same argument, each is an alternative, as in
+/// runc.
 fn alternatives(comparisons: &[Comparison]) -> impl Iterator<Item = &[Comparison]> {
     let mut seen = 0_u8;
     let is_repeated = comparisons.iter().any(|comparison| {
@@ -286,9 +289,9 @@ fn alternatives(comparisons: &[Comparison]) -> impl Iterator<Item = &[Comparison
     comparisons.is_empty().then_some(comparisons).into_iter().chain(comparisons.chunks(together))
 }
 
-/// The conditions of one alternative, sorted. The selector of a multiplexed call takes the place of
-/// a condition on the first argument: libseccomp's way, although the other arguments are then
-/// behind a pointer, out of a filter's sight.
+/// The conditions of one alternative, sorted. For a multiplexed call, the selector replaces a
+/// condition on the first argument. libseccomp does the same, although the other arguments are then
+/// behind a pointer that a filter cannot read.
 fn conditions(comparisons: &[Comparison], selector: Option<u16>, width: Width) -> Vec<Condition> {
     let selector = selector.map(|selector| Comparison {
         argument: 0,
@@ -347,7 +350,8 @@ mod tests {
             (Arch::X86_64, 256, EPERM),
             (Arch::X86_64, 258, NO_SUCH_CALL),
             (Arch::X86_64, 0x3fff_ffff, NO_SUCH_CALL),
-            // runc overlooks that socket, 359, is named too: there it does not exist on i386.
+            // runc ignores that `socket`, 359, is named too, and treats i386 as if it did not
+            // exist.
             (Arch::X86, 359, ALLOW),
             (Arch::X86, 358, EPERM),
             (Arch::X86, 360, NO_SUCH_CALL),
@@ -379,7 +383,7 @@ mod tests {
             let profile = allowing(default, &[], &["read"]);
             assert_eq!(verdict(&profile, Arch::X86_64, 1000), default.to_return_value());
         }
-        // As in runc: a profile that names nothing but number 0 says nothing about what is new.
+        // As in runc: a profile that names only number 0 does not define which calls are new.
         assert_eq!(
             verdict(&allowing(Action::Trap, &[], &["read"]), Arch::X86_64, 1000),
             0x0003_0000

@@ -1,4 +1,4 @@
-//! Runs a filter as the kernel would, for the tests.
+//! Runs a filter as the kernel does. Used by tests.
 
 use super::Insn;
 use super::assemble::{AND, JUMP, JUMP_EQ, JUMP_GE, JUMP_GT, LOAD, RETURN};
@@ -30,12 +30,12 @@ impl SeccompData {
     }
 }
 
-/// What `program` returns for `data`, and after how many instructions.
+/// The value that `program` returns for `data`, and the number of executed instructions.
 pub fn run(program: &[Insn], data: &SeccompData) -> (u32, usize) {
     trace(program, data, |_| {})
 }
 
-/// The same, telling `visit` every instruction on the way.
+/// The same; `visit` is called for each executed instruction.
 pub fn trace(program: &[Insn], data: &SeccompData, mut visit: impl FnMut(usize)) -> (u32, usize) {
     let (mut at, mut loaded, mut steps) = (0, 0_u32, 0);
     loop {

@@ -1,15 +1,14 @@
-//! linux.seccomp → cBPF: from the rules of a profile to the program that the kernel runs before
-//! every system call.
+//! Compiles linux.seccomp to cBPF: the program that the kernel runs before each system call.
 //!
-//! Pure: names in, instructions out. `plan/seccomp.rs` reads config.json, `sys/` installs the
-//! result. libseccomp does the same work in 7 to 11 milliseconds; this takes tens of microseconds,
-//! so nothing needs to be cached. libseccomp remains the judge: `oracle.rs` runs its programs and
-//! ours side by side.
+//! There are no system calls in this folder. `plan/seccomp.rs` reads config.json, `sys/` installs
+//! the program. libseccomp needs 7 to 11 milliseconds for the same work and this compiler tens of
+//! microseconds, so no cache is needed. Tests compare the programs with those of libseccomp
+//! (`oracle.rs`).
 //!
 //! * `arch.rs`, `syscalls.rs`, `calls.txt`: the tables.
-//! * `clauses.rs`: the rules for one call, in the order in which they are tried.
-//! * `compile.rs`: which number leads to which rules.
-//! * `assemble.rs`: instructions.
+//! * `clauses.rs`: the order of the rules for one call.
+//! * `compile.rs`: the search for a number.
+//! * `assemble.rs`: the instructions.
 
 mod arch;
 mod assemble;
@@ -29,14 +28,14 @@ pub use arch::{Arch, Width};
 pub use compile::compile;
 pub use syscalls::Syscall;
 
-/// The most instructions the kernel takes (`BPF_MAXINSNS`).
+/// How many instructions the kernel accepts (`BPF_MAXINSNS`).
 pub const MAX_INSTRUCTIONS: usize = 4096;
 
-/// One instruction, laid out as the kernel's `struct sock_filter`.
+/// One instruction, with the layout of `struct sock_filter`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Insn {
-    /// What to do.
+    /// The operation.
     pub code: u16,
     /// How many instructions to skip when a comparison holds.
     pub jt: u8,
@@ -64,17 +63,17 @@ pub enum Action {
     Trap,
     /// Fail with this error number.
     Errno(u16),
-    /// Ask the tracer, handing it this number.
+    /// Notify the tracer, with this number.
     Trace(u16),
-    /// Carry the call out.
+    /// Allow the call.
     Allow,
     /// Carry the call out and log it.
     Log,
-    /// Ask the listener.
+    /// Notify the listener (seccomp_unotify(2)).
     Notify,
 }
 
-/// How config.json spells the actions.
+/// The names of the actions in config.json.
 static ACTIONS: [(&str, Action); 9] = [
     ("SCMP_ACT_ALLOW", Action::Allow),
     ("SCMP_ACT_ERRNO", Action::Errno(Action::DEFAULT_ERRNO)),
@@ -88,12 +87,12 @@ static ACTIONS: [(&str, Action); 9] = [
 ];
 
 impl Action {
-    /// EPERM: what a config that names no number gets.
+    /// EPERM, for an action without a number in config.json.
     pub const DEFAULT_ERRNO: u16 = 1;
     /// ENOSYS.
     pub const NO_SUCH_CALL: Self = Self::Errno(38);
 
-    /// Finds an action as config.json spells it; one with a number has [`Self::DEFAULT_ERRNO`].
+    /// Finds an action by its name in config.json. One with a number gets [`Self::DEFAULT_ERRNO`].
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         ACTIONS.iter().find(|(known, _)| *known == name).map(|(_, action)| *action)
@@ -114,9 +113,9 @@ impl Action {
         }
     }
 
-    /// Whether a call with this action may be carried out without being named in a rule.
+    /// Whether a call with this action may be executed although no rule names it.
     fn lets_pass(self) -> bool {
-        // A tracer is expected to say ENOSYS itself.
+        // The tracer decides itself, also about unknown calls.
         matches!(self, Self::Allow | Self::Log | Self::Trace(_))
     }
 
@@ -155,7 +154,7 @@ pub enum Operator {
     MaskedEq,
 }
 
-/// How config.json spells the operators.
+/// The names of the operators in config.json.
 static OPERATORS: [(&str, Operator); 7] = [
     ("SCMP_CMP_EQ", Operator::Eq),
     ("SCMP_CMP_GE", Operator::Ge),
@@ -167,7 +166,7 @@ static OPERATORS: [(&str, Operator); 7] = [
 ];
 
 impl Operator {
-    /// Finds an operator as config.json spells it.
+    /// Finds an operator by its name in config.json.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         OPERATORS.iter().find(|(known, _)| *known == name).map(|(_, operator)| *operator)
@@ -195,45 +194,45 @@ pub struct Comparison {
     pub value_two: u64,
 }
 
-/// What happens to some calls under some conditions.
+/// A rule: the action for some calls under some conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// The calls.
     pub calls: Vec<Syscall>,
     /// What happens.
     pub action: Action,
-    /// All must hold, unless two are about the same argument: then one of them must, as in runc.
+    /// All must hold. Of conditions about the same argument only one must hold, as in runc.
     pub comparisons: Vec<Comparison>,
 }
 
-/// What happens to calls with a number beyond the highest that the profile names.
+/// The action for calls with a number above the highest one that the profile names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BeyondProfile {
-    /// ENOSYS, unless the default action lets calls pass: programs try a new call and fall back to
-    /// an older one, but take EPERM for an answer.
+    /// ENOSYS, unless the default action allows calls. Programs try a new call and fall back to an
+    /// older one after ENOSYS, but not after EPERM.
     NoSuchCall,
-    /// The default action: what libseccomp alone would do.
+    /// The default action, as with libseccomp alone.
     Default,
 }
 
-/// What is to be compiled.
+/// A profile to compile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
-    /// What happens to calls that no rule is about.
+    /// The action for calls without a rule.
     pub default: Action,
-    /// Whose calls are looked at besides those of [`Arch::NATIVE`]; a call of any other kills the
-    /// thread.
+    /// The architectures that are filtered besides [`Arch::NATIVE`]. A call of any other one kills
+    /// the thread.
     pub architectures: Vec<Arch>,
     /// The rules.
     pub rules: Vec<Rule>,
-    /// What happens to calls that are younger than the profile.
+    /// The action for calls that are newer than the profile.
     pub beyond: BeyondProfile,
 }
 
 /// Why a profile cannot be compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CompileError {
-    /// The kernel would not take so many instructions.
+    /// More instructions than the kernel accepts.
     TooLong(usize),
     /// A rule has the conditions of an earlier one, or some of them, but another action.
     Conflict {

@@ -1,9 +1,9 @@
-//! The judge: libseccomp compiles the same profiles, both programs are run over a sweep of calls,
-//! and must agree.
+//! Compares the compiler with libseccomp: both compile the same profiles, and their programs must
+//! return the same actions for many calls.
 //!
-//! Where they do not agree on purpose, a test below says so and why. libseccomp knows nothing of
-//! calls beyond the profile, so the sweep compiles without that answer, which `beyond_the_profile`
-//! holds against runc's rule.
+//! A test below explains each deliberate difference. libseccomp has no rule for calls that are
+//! newer than the profile, so the comparison leaves them out; `beyond_the_profile` tests them
+//! against the rule of runc.
 
 mod judge;
 mod profiles;
@@ -17,8 +17,8 @@ use super::{
     compile,
 };
 
-/// Numbers worth trying: all small ones, with and without the bit of x32, and those next to
-/// something.
+/// The numbers to try: all small ones, with and without the bit of x32, and those next to a number
+/// of the profile.
 fn numbers() -> impl Iterator<Item = u32> {
     let small = (0..600).chain((0..600).map(|number| 0x4000_0000 | number));
     let odd = [
@@ -35,8 +35,8 @@ fn numbers() -> impl Iterator<Item = u32> {
     small.chain(odd).chain([0xc000_0000, 0xffff_fffe, 0xffff_ffff])
 }
 
-/// Arguments worth trying: for every rule ones that satisfy it, and each a little off; for every
-/// value of the profile all six arguments the same.
+/// The arguments to try: for each rule some that match and some that are off by one, and for each
+/// value of the profile all six arguments with that value.
 fn arguments(profile: &Profile) -> Vec<[u64; 6]> {
     let mut found = vec![[0; 6], [u64::MAX; 6], [1, 2, 3, 4, 5, 6]];
     for rule in &profile.rules {
@@ -79,7 +79,7 @@ fn around(value: u64) -> [u64; 9] {
     ]
 }
 
-/// One point of the sweep.
+/// One call to try.
 #[derive(Debug)]
 #[expect(dead_code, reason = "printed when the assertion fails")]
 struct Difference {
@@ -88,19 +88,17 @@ struct Difference {
     theirs: u32,
 }
 
-/// What two programs made of the same calls.
+/// The results of both programs for the same calls.
 #[derive(Debug, Default)]
 struct Outcome {
     points: usize,
-    /// Both verdicts are those of a rule that holds, so the question is which rule comes first.
+    /// Both actions are those of matching rules, so the order of the rules differs.
     differences: Vec<Difference>,
-    /// libseccomp's verdict is that of no rule that holds, or came about by looking at the wrong
-    /// word.
+    /// The action of libseccomp is not that of a matching rule, or it has compared the wrong word.
     libseccomp_is_wrong: usize,
 }
 
-/// Compares both programs over the whole sweep. Ours must in any case be the verdict of a rule that
-/// holds.
+/// Compares both programs for all calls. Our action must always be that of a matching rule.
 fn sweep(profile: &Profile) -> Outcome {
     let ours = compile(profile).unwrap().program;
     let theirs = libseccomp_program(profile).unwrap();
@@ -159,10 +157,10 @@ fn compare_at(
     }
 }
 
-/// Which instructions compare one word or another, depending on the way there. libseccomp (up to
-/// 2.6.1 at least) does not load the high half of an argument again when, after the low half of one
-/// inequality, the next inequality of the same argument has another high half; its pseudo-code for
-/// the same filter is right.
+/// The instructions that compare different words, depending on the path to them. libseccomp (2.6.1
+/// and older) does not load the high half of an argument again after the low half of one
+/// inequality, if the next inequality of the same argument has another high half. Its pseudo-code
+/// for the same filter is right.
 fn confused(program: &[Insn]) -> Vec<bool> {
     let mut loaded = vec![0_u64; program.len()];
     for (at, insn) in program.iter().enumerate() {
@@ -188,12 +186,12 @@ fn confused(program: &[Insn]) -> Vec<bool> {
 const SOCKETCALL: u32 = 102;
 const IPC: u32 = 117;
 
-/// The profile taken at its word: the verdicts of all rules that hold for the call, or the default
-/// one when none does; `None` when the call is of an architecture that is not listed.
+/// The actions of all rules that match the call, or the default action if none does; `None` for an
+/// architecture that is not listed.
 fn verdicts_of_rules_that_hold(profile: &Profile, data: &SeccompData) -> Option<Vec<u32>> {
     let is_x86_64 = data.audit == Arch::X86_64.audit();
     let arch = match data.number {
-        // No call at all: what a tracer writes to have one skipped.
+        // Not a call: a tracer writes this number to skip one.
         u32::MAX if is_x86_64 => Arch::X86_64,
         0x4000_0000.. if is_x86_64 => Arch::X32,
         _ if is_x86_64 => Arch::X86_64,
@@ -322,7 +320,7 @@ fn deliberate_differences() {
         assert_eq!(ours, verdict.to_return_value(), "{why}");
         let possible = verdicts_of_rules_that_hold(&profile, &data).unwrap();
         assert!(possible.contains(&ours), "{why}");
-        // Not asserted: a newer libseccomp may have come round.
+        // Not asserted, since a newer libseccomp may do it differently.
         match libseccomp_program(&profile) {
             Ok(theirs) => println!("{why}: {ours:x}, libseccomp {:x}", run(&theirs, &data).0),
             Err(error) => println!("{why}: {ours:x}, libseccomp {error}"),

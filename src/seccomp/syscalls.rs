@@ -1,16 +1,16 @@
-//! System calls by name: one table of all names with their number per calling convention.
+//! The system calls: one table of all names, with their numbers per calling convention.
 //!
-//! The numbers are in `calls.txt`. The compiler makes a hash table of it, so that a name of a
-//! profile is looked up once for all architectures, and the table needs neither work nor
-//! relocations when the program starts.
+//! The numbers are in `calls.txt`. A hash table of it is made at compile time. So a name of a
+//! profile is looked up once for all architectures, and the program needs no relocations for the
+//! table when it starts.
 
 use super::arch::Arch;
 
-/// The table as text: a row for each call, with a column for each variant of [`Column`].
+/// The table as text: a row for each call, a column for each variant of [`Column`].
 const FILE: &[u8] = include_bytes!("calls.txt");
 
-/// A column of the table, in the order of the file. Byte orders share one, and the `base` of an
-/// architecture is not in the numbers.
+/// A column of the table, in the order of the file. Both byte orders share a column. The `base` of
+/// an architecture is not included in the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Column {
     X86_64,
@@ -27,17 +27,17 @@ pub(super) enum Column {
     S390,
     S390x,
     Loongarch64,
-    /// Not numbers: the first argument of `socketcall` that stands for the call.
+    /// Not a number: the first argument of `socketcall` that selects the call.
     Socketcall,
-    /// The same of `ipc`.
+    /// The same for `ipc`.
     Ipc,
 }
 
 const COLUMNS: usize = Column::Ipc as usize + 1;
-/// The private calls of ARM begin here. In a row they are numbers from `PRIVATE_BIT` on.
+/// The private calls of ARM begin at this number. In a row they are numbers from `PRIVATE_BIT` on.
 const PRIVATE: u32 = 0x000f_0000;
 const PRIVATE_BIT: u16 = 0x8000;
-/// In a row: the architecture does not have the call. In a slot: no row.
+/// In a row: the architecture does not have the call. In a slot: there is no row.
 const ABSENT: u16 = u16::MAX;
 /// About twice the number of names, and a power of two.
 const SLOTS: usize = 1024;
@@ -49,7 +49,7 @@ struct SyscallRow {
     numbers: [u16; COLUMNS],
 }
 
-/// The table while the compiler builds it, with room to spare.
+/// The table while it is built at compile time, with space for more rows.
 struct TableDraft {
     text: [u8; 16 * 1024],
     text_length: usize,
@@ -100,7 +100,7 @@ impl Syscall {
     pub fn name(self) -> &'static str {
         let SyscallRow { start, length, .. } = ROWS[usize::from(self.0)];
         let bytes = &TEXT[usize::from(start)..usize::from(start + length)];
-        // The bytes were `str`s when the table was built.
+        // The bytes were a `str` when the table was built.
         std::str::from_utf8(bytes).unwrap_or_default()
     }
 
@@ -116,8 +116,8 @@ impl Syscall {
         }
     }
 
-    /// The call that carries this one on an architecture that [multiplexes](Arch::is_multiplexed),
-    /// and which first argument stands for this one.
+    /// The call that includes this one on an architecture that [multiplexes](Arch::is_multiplexed),
+    /// and the value of its first argument that selects this one.
     #[must_use]
     pub fn carrier(self) -> Option<(Self, u16)> {
         let numbers = &ROWS[usize::from(self.0)].numbers;
@@ -134,7 +134,7 @@ impl Syscall {
     }
 }
 
-/// The row of a name that the table must have.
+/// The row of a name that must be in the table.
 const fn row_of(name: &str) -> Syscall {
     let mut row = 0;
     while row < DRAFT.row_count {
@@ -148,7 +148,7 @@ const fn row_of(name: &str) -> Syscall {
     panic!("no such call")
 }
 
-/// FNV-1a, down to a slot.
+/// FNV-1a, reduced to a slot.
 const fn hash(name: &[u8]) -> usize {
     let mut hash: u32 = 0x811c_9dc5;
     let mut at = 0;
@@ -173,8 +173,8 @@ struct Words {
 }
 
 impl Words {
-    /// The next word as its place in the file: its first byte, and the one behind it. Empty at the
-    /// end of the file.
+    /// The next word, as the offsets of its beginning and its end in the file. Empty at the end of
+    /// the file.
     const fn next(&mut self) -> (usize, usize) {
         while self.at < FILE.len() && matches!(FILE[self.at], b' ' | b'\n') {
             self.at += 1;
@@ -242,7 +242,7 @@ const fn draft() -> TableDraft {
 }
 
 impl TableDraft {
-    /// A row for the name that is at `start..end` of the file.
+    /// The row for the name at `start..end` of the file.
     const fn add(&mut self, start: usize, end: usize) -> usize {
         let name = FILE.split_at(end).0.split_at(start).1;
         let mut slot = hash(name);
