@@ -1,15 +1,16 @@
-//! The program by which cgroup v2 judges device accesses, assembled from the rules. Pure.
-//! config.json: linux.resources.devices
+//! Compiles the device rules to the program with which cgroup v2 checks device accesses. There are
+//! no system calls in this file. config.json: linux.resources.devices
 //!
-//! Kernel: `BPF_PROG_TYPE_CGROUP_DEVICE`. The program is asked with `struct bpf_cgroup_dev_ctx`
-//! {access << 16 | kind, major, minor} and answers 1 to permit; all that was asked for must be
+//! Kernel: `BPF_PROG_TYPE_CGROUP_DEVICE`. The program gets `struct bpf_cgroup_dev_ctx` {access <<
+//! 16 | kind, major, minor} and returns 1 to permit the access. All bits of the access must be
 //! permitted.
 //!
-//! The rules are not translated one by one, but evaluated here, for each device and each group of
-//! devices that they name; the program looks the answer up, with one comparison for each. A program
-//! of rules, where one may settle a part of an access and leave the rest to the next, has paths
-//! whose number grows with its square, and the kernel's verifier walks them all: 263 µs for the
-//! default rules and 1.6 s for a thousand, against 58 µs and 2.8 ms this way.
+//! The rules are not translated one by one. They are evaluated here, for each device and each group
+//! of devices that they name, and the program looks the result up with one comparison each. In a
+//! program of rules, one rule may decide a part of an access and leave the rest to the next one.
+//! The number of its paths grows with the square of the number of rules, and the verifier of the
+//! kernel follows all of them: 263 µs for the default rules and 1.6 s for a thousand, against 58 µs
+//! and 2.8 ms here.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +25,7 @@ const KIND: u8 = 2;
 const ACCESS: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
-/// Both numbers, as in [`number`].
+/// Major and minor number, as in [`number`].
 const NUMBER: u8 = 6;
 
 // Codes of linux/bpf.h and linux/bpf_common.h; all arithmetic and all comparisons are on 32 bits.
@@ -42,19 +43,19 @@ const EXIT: u8 = 0x95; // BPF_JMP | BPF_EXIT
 /// `BPF_DEVCG_DEV_BLOCK`; the other kind is `BPF_DEVCG_DEV_CHAR`.
 const BLOCK: i32 = 1;
 
-/// The kernel's device numbers have 12 bits for the major and 20 for the minor (linux/kdev_t.h); a
-/// rule for a larger one is about no device.
+/// The device numbers of the kernel have 12 bits for the major and 20 for the minor number
+/// (linux/kdev_t.h). A rule with a larger number matches no device.
 const MINOR_BITS: u32 = 20;
 const MAJORS: u32 = 1 << (32 - MINOR_BITS);
 const MINORS: u32 = 1 << MINOR_BITS;
 
-/// More devices than that would be beyond the reach of a jump.
+/// With more devices, jumps would be too far.
 const MAX_DEVICES: usize = 30_000;
 
-/// The instructions for `policy`; none when everything is allowed, so that no program is needed.
+/// The instructions for `policy`; empty if everything is allowed, since no program is needed then.
 ///
 /// # Errors
-/// [`Failure::Unsupported`] when the rules tell more than some 30000 devices apart.
+/// [`Failure::Unsupported`] when the rules distinguish more than about 30000 devices.
 pub fn assemble(policy: &DevicePolicy) -> Result<Vec<BpfInstruction>> {
     if policy.default == Verdict::Allow && policy.rules.is_empty() {
         return Ok(Vec::new());
@@ -93,13 +94,13 @@ fn too_many() -> anyhow::Error {
     Failure::Unsupported(format!("the rules tell more than {MAX_DEVICES} devices apart")).into()
 }
 
-/// What is permitted to the devices of a kind, as bits of [`Access`].
+/// The permitted accesses to the devices of a kind, as bits of [`Access`].
 struct AccessTable {
-    /// A register, its value, and the answer; the first that fits counts. One device comes before a
-    /// major or a minor number, and those two never fit the same device, unless with the same
-    /// answer.
+    /// A register, its value, and the permitted accesses. The first match counts. Single devices
+    /// come before major and minor numbers. If a major and a minor number match the same device,
+    /// their permitted accesses are the same.
     answers: Vec<(u8, u32, u8)>,
-    /// To all others.
+    /// The permitted accesses to all other devices.
     otherwise: u8,
 }
 
@@ -120,8 +121,8 @@ impl AccessTable {
         if majors.len() * minors.len() > MAX_DEVICES {
             return Err(too_many());
         }
-        // A major and a minor number meet in one device, for which both of their rules count, in
-        // their order.
+        // A device can match a rule with its major and one with its minor number. The last of them
+        // counts.
         let crossings =
             majors.iter().flat_map(|&major| minors.iter().map(move |&minor| (major, minor)));
         let devices: BTreeSet<(u32, u32)> = rules
@@ -142,8 +143,8 @@ impl AccessTable {
     }
 }
 
-/// The accesses permitted to a device, or to those of a number that are in no other group, one by
-/// one: the last rule that matches decides.
+/// The accesses that are permitted to a device, or to a group of devices; the last rule that
+/// matches decides.
 fn permitted(
     rules: &[&DeviceRule],
     default: Verdict,
@@ -164,19 +165,19 @@ fn permitted(
     bits
 }
 
-/// A device number as the kernel has it.
+/// A device number in the form of the kernel.
 fn number(major: u32, minor: u32) -> u32 {
     major << MINOR_BITS | minor
 }
 
-/// Where a jump goes that is made before its goal.
+/// The target of a jump that is written before its target.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum JumpTarget {
     Blocks,
     Answer(u8),
 }
 
-/// A program and the places in it of the jumps that have no offset yet.
+/// A program, with the positions of the jumps that have no offset yet.
 struct FilterDraft {
     instructions: Vec<BpfInstruction>,
     open: Vec<(usize, JumpTarget)>,
@@ -195,14 +196,14 @@ impl FilterDraft {
         self.jump(JUMP, 0, 0, JumpTarget::Answer(table.otherwise));
     }
 
-    /// Lets the jumps to `target` go to what comes now; whether there are any.
+    /// Sets the offsets of the jumps to `target`. Returns whether there are any.
     fn land(&mut self, target: JumpTarget) -> bool {
         let here = self.instructions.len();
         let before = self.open.len();
         let Self { instructions, open } = self;
         open.retain(|&(at, wanted)| {
             if wanted == target {
-                // MAX_DEVICES keeps this in range.
+                // MAX_DEVICES guarantees that it fits.
                 instructions[at].offset = i16::try_from(here - at - 1).unwrap_or(i16::MAX);
             }
             wanted != target
@@ -210,7 +211,7 @@ impl FilterDraft {
         self.open.len() != before
     }
 
-    /// Answers whether all that is asked for is among the `permitted`.
+    /// Returns whether all bits of the access are among the `permitted` ones.
     fn answer(&mut self, permitted: u8) {
         if !self.land(JumpTarget::Answer(permitted)) {
             return;
@@ -245,7 +246,7 @@ mod tests {
     use crate::plan::resources::{Access, DeviceKind, DevicePolicy, DeviceRule, Verdict};
     use crate::sys::bpf::BpfInstruction;
 
-    /// Runs a program as the kernel would.
+    /// Runs a program as the kernel does.
     fn run(program: &[BpfInstruction], kind: DeviceKind, access: u8, number: (u32, u32)) -> bool {
         let kind = if kind == DeviceKind::Block { 1 } else { 2 };
         let context = [u32::from(access) << 16 | kind, number.0, number.1];
@@ -274,7 +275,7 @@ mod tests {
         }
     }
 
-    /// What the rules say, access by access.
+    /// The decision of the rules, for each bit of the access.
     fn judge(policy: &DevicePolicy, kind: DeviceKind, access: u8, number: (u32, u32)) -> bool {
         [1, 2, 4].iter().filter(|&&bit| access & bit != 0).all(|bit| {
             let matching = policy.rules.iter().rev().find(|rule| {
@@ -296,7 +297,7 @@ mod tests {
         DeviceRule { verdict, kind: DeviceKind::Char, major, minor, access }
     }
 
-    /// Rules that overlap in every way.
+    /// Rules that overlap in all ways.
     fn rules() -> Vec<DeviceRule> {
         let mut rules = Vec::new();
         for verdict in [Verdict::Allow, Verdict::Deny] {
@@ -315,7 +316,7 @@ mod tests {
                 kind: DeviceKind::Block,
                 ..rule(verdict, Some(8), None, Access::ALL)
             });
-            // No device has such a number; cut to its bits it would be 1:0xfffff.
+            // No device has such a number. Cut to its bits it would be 1:0xfffff.
             rules.push(rule(verdict, Some(1 + (1 << 12)), Some(0xf_ffff), Access::ALL));
         }
         rules

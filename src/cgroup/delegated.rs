@@ -1,5 +1,5 @@
-//! The cgroup below the container's that its processes are in, and that they manage.
-//! config.json: annotations
+//! The delegated cgroup: a cgroup below that of the container, in which its processes are and which
+//! they manage. config.json: annotations
 
 use super::{Cgroup, CreatedDirs, owner, v2};
 use crate::error::{AtKey, Context, Result};
@@ -7,8 +7,8 @@ use crate::plan::annotations::DELEGATE_CGROUP;
 use crate::plan::delegated_cgroup::Delegated;
 
 impl Cgroup {
-    /// Makes it and moves the process `pid` there, whose cgroup namespace has the container's
-    /// cgroup for its root by then. It is removed with the container's cgroup.
+    /// Creates it and moves the process `pid` there. The root of its cgroup namespace is already
+    /// the cgroup of the container. The delegated cgroup is removed with that of the container.
     ///
     /// # Errors
     /// mkdir(2); write(2) to `cgroup.procs`; chown(2).

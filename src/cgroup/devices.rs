@@ -1,4 +1,4 @@
-//! Makes the kernel keep to the device rules: by a program on cgroup v2, by exceptions on v1.
+//! Applies the device rules: with a program on cgroup v2, with exceptions on v1.
 //! config.json: linux.resources.devices[].{allow, type, major, minor, access}
 
 use rustix::fs::OFlags;
@@ -12,23 +12,23 @@ use crate::sys::{Call, proc, small_file};
 use super::bpf;
 use super::dir::Dir;
 
-/// cgroup v2: puts the program for `policy` in the place of what is attached, without a moment in
-/// which nothing is.
+/// cgroup v2: replaces the attached programs by the one for `policy`. At no time is there no
+/// program.
 pub(super) fn attach(dir: &Dir, policy: &DevicePolicy) -> Result<()> {
     excuse(try_attach(dir, &bpf::assemble(policy)?))
 }
 
 fn try_attach(dir: &Dir, instructions: &[BpfInstruction]) -> Result<(), Call> {
     let Some(fd) = dir.fd() else {
-        // It was not there when it was opened.
+        // It had been detached when it was opened.
         return try_attach(&Dir::open(dir.path().to_owned())?, instructions);
     };
     let mut old = Vec::new();
     for id in attached(fd)? {
         match LoadedProgram::by_id(id) {
             Ok(program) => old.push(program),
-            // Another's, which a security module keeps from us, or gone by now. It can only forbid
-            // more.
+            // A program of somebody else that a security module hides, or one that is detached
+            // meanwhile. It can only forbid more.
             Err(call)
                 if call.is(Errno::PERM) || call.is(Errno::ACCESS) || call.is(Errno::NOENT) => {}
             Err(call) => return Err(call),
@@ -39,8 +39,8 @@ fn try_attach(dir: &Dir, instructions: &[BpfInstruction]) -> Result<(), Call> {
         let program = LoadedProgram::load_device(instructions)?;
         let replaced = match old.as_slice() {
             [only] => Some(only),
-            // All must permit an access, so that the old and the new may stand side by side for a
-            // moment.
+            // All attached programs must permit an access, so the old and the new one can be
+            // attached at the same time.
             _ => None,
         };
         program.attach(fd, replaced)?;
@@ -69,15 +69,15 @@ fn try_write(dir: &Dir, policy: &DevicePolicy) -> Result<(), Call> {
         return Ok(());
     }
     let file = dir.open_file(exception, OFlags::WRONLY)?;
-    // One rule to a write: the kernel reads no further.
+    // One rule in each write: the kernel reads no more.
     policy
         .rules
         .iter()
         .try_for_each(|rule| small_file::write_to(&file, &rule.to_v1(), || dir.shown(exception)))
 }
 
-/// The kernel lets neither an ordinary user nor anybody in a user namespace set device rules, and
-/// these cannot make or open the host's devices either.
+/// Neither ordinary users nor user namespaces may set device rules. They cannot make or open
+/// devices of the host either.
 fn excuse(result: Result<(), Call>) -> Result<()> {
     match result {
         Err(call) if (call.is(Errno::PERM) || call.is(Errno::ACCESS)) && is_unprivileged() => {

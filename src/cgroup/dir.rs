@@ -1,4 +1,4 @@
-//! A cgroup's directory: its files, its processes, its sub-cgroups, its removal.
+//! The directory of a cgroup: its files, its processes, its sub-cgroups, its removal.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -13,17 +13,17 @@ use crate::error::Result;
 use crate::sys::wait::{self, Bound};
 use crate::sys::{Call, Named, proc, small_file};
 
-/// How long the removal of a cgroup waits for processes that were killed to be gone.
+/// How long the removal of a cgroup waits for killed processes to end.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a process that is just being made may be refused.
+/// How long the kernel may refuse a process that is just being created.
 const MOMENT: Bound = Bound::Within(Duration::from_millis(50));
 
-/// How long is waited from one attempt to the next.
+/// The pause between two attempts.
 pub(super) const PAUSES: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(20)];
 
-/// A directory of cgroupfs. With a descriptor its files are opened relative to that, otherwise by
-/// their paths: a descriptor pays from the second use on.
+/// A directory of cgroupfs. With a descriptor, its files are opened relative to that, else by their
+/// paths. The descriptor is worth it from the second file on.
 #[derive(Debug)]
 pub(super) struct Dir {
     path: PathBuf,
@@ -36,7 +36,7 @@ impl Dir {
         Self { path, fd: None }
     }
 
-    /// A directory with a descriptor, which is good for openat(2), bpf(2) and `CLONE_INTO_CGROUP`.
+    /// A directory with a descriptor, for openat(2), bpf(2) and `CLONE_INTO_CGROUP`.
     pub(super) fn open(path: PathBuf) -> Result<Self, Call> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd =
@@ -68,7 +68,7 @@ impl Dir {
         }
     }
 
-    /// A file of one short record.
+    /// Reads a file with one short record.
     pub(super) fn read(&self, file: &str) -> Result<String, Call> {
         let shown = || self.shown(file);
         let content = match self.fd() {
@@ -78,7 +78,7 @@ impl Dir {
         Ok(String::from_utf8_lossy(&content).into_owned())
     }
 
-    /// A file of any length.
+    /// Reads a file of any length.
     pub(super) fn read_all(&self, file: &str) -> Result<String, Call> {
         let shown = || self.shown(file);
         let content = match self.fd() {
@@ -88,7 +88,7 @@ impl Dir {
         Ok(String::from_utf8_lossy(&content).into_owned())
     }
 
-    /// The number behind `key` in a file of such pairs; `None` when there is no such line.
+    /// The number after `key` in a file of key-value lines; `None` if there is no such line.
     pub(super) fn read_pair(&self, file: &str, key: &str) -> Result<Option<u64>, Call> {
         let content = self.read(file)?;
         let mut values =
@@ -100,7 +100,7 @@ impl Dir {
         self.path.join(file).display().to_string()
     }
 
-    /// The processes of the cgroup and of those below it, as host pids; none when it is gone.
+    /// The processes of the cgroup and of those below it, as host pids; none if it does not exist.
     pub(super) fn procs(&self) -> Result<Vec<i32>> {
         let mut pids = Vec::new();
         collect(&self.path, &mut pids)?;
@@ -115,7 +115,7 @@ pub(super) fn join(dir: &Dir, pid: i32) -> Result<()> {
     let mut refused = None;
     let joined = wait::retry(MOMENT, PAUSES, || {
         match small_file::write_to(&file, &pid, || dir.shown("cgroup.procs")) {
-            // A process that is still being made cannot be moved for a moment.
+            // The kernel refuses a process that is still being created.
             Err(call) if call.is(Errno::INVAL) => refused = Some(call),
             result => return result.map(Some),
         }
@@ -127,7 +127,7 @@ pub(super) fn join(dir: &Dir, pid: i32) -> Result<()> {
     }
 }
 
-/// mkdir(2), and whether the directory is new.
+/// mkdir(2). Returns whether the directory is new.
 pub(super) fn make(path: &Path) -> Result<bool, Call> {
     match mkdirat(CWD, path, Mode::from_raw_mode(0o755)) {
         Err(Errno::EXIST) => Ok(false),
@@ -135,9 +135,9 @@ pub(super) fn make(path: &Path) -> Result<bool, Call> {
     }
 }
 
-/// Removes cgroups and those below them. Kills nothing, but waits a while for the dying, for all of
-/// them together. To be gone already is fine. One that cannot be removed is no reason to leave the
-/// others; the first error is told.
+/// Removes cgroups and those below them. Kills nothing, but waits for killed processes, a limited
+/// time for all of them together. A cgroup that does not exist is not an error. If one cannot be
+/// removed, the others are removed all the same, and the first error is returned.
 pub(super) fn remove<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<()> {
     let mut deadline = None;
     let mut result = Ok(());
@@ -156,8 +156,7 @@ fn rmdir(path: &Path) -> Result<(), Errno> {
 }
 
 fn remove_tree(path: &Path, deadline: Instant) -> Result<()> {
-    // Whether it is there at all is asked here and not of rmdir(2): on a read-only mount that says
-    // EROFS to everything.
+    // Its existence is tested here, since rmdir(2) on a read-only mount returns EROFS in any case.
     let Some(top) = tree::open(path)? else { return Ok(()) };
     tree::walk(top, |step| match step {
         Visit::In(_) => Ok(()),
@@ -192,8 +191,9 @@ fn collect(path: &Path, pids: &mut Vec<i32>) -> Result<()> {
             String::from_utf8_lossy(&content).lines().filter_map(|id| id.parse().ok()).collect();
         Ok::<Vec<i32>, Call>(ids)
     };
-    // A threaded cgroup tells threads only. Its processes are those of the nearest cgroup above
-    // that is not threaded; when that is not the container's, nobody but the threads knows them.
+    // In a threaded cgroup the kernel lists only threads. Its processes are listed in the nearest
+    // cgroup above that is not threaded. If that is not one of the container, the processes can
+    // only be found by their threads.
     let (mut above, mut threads) = (false, Vec::new());
     tree::walk(top, |step| {
         let Visit::In(directory) = step else { return Ok(()) };

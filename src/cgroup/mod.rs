@@ -1,8 +1,8 @@
-//! The container's cgroup as it exists: made, joined, limited, frozen, killed, removed.
+//! The cgroup of a container: created, joined, limited, frozen, killed, removed.
 //!
-//! What to make and what to write was decided in `plan/cgroup.rs` and `plan/resources.rs`. cgroup
-//! v2 and v1 differ in nearly every file, so each has its own file here; this one has what is the
-//! same, and the interface.
+//! `plan/cgroup.rs` and `plan/resources.rs` decide what is created and written. cgroup v1 and v2
+//! differ in nearly every file, so each has a file here. This file has what both share, and the
+//! interface.
 
 pub mod bpf;
 mod delegated;
@@ -38,8 +38,8 @@ use crate::sys::{Call, Named};
 
 use dir::{Dir, join};
 
-/// The warning where neither a cgroup nor a pid namespace tells which processes are the
-/// container's. It begins as runc's.
+/// The warning if neither a cgroup nor a pid namespace identifies the processes of the container.
+/// It begins as that of runc.
 pub const ONLY_INIT_IS_KNOWN: &str = "Creating a rootless container with no cgroup and no private pid namespace. \
     Such configuration is strongly discouraged: kill and delete reach only its first process (linux.namespaces)";
 
@@ -51,7 +51,7 @@ pub const ONLY_INIT_IS_KNOWN: &str = "Creating a rootless container with no cgro
 pub struct Cgroup {
     version: Version,
     paths: Vec<(String, PathBuf)>,
-    /// The unit that has it, if systemd has made it.
+    /// The unit, if systemd has created the cgroup.
     unit: Option<Unit>,
     /// The limits of [`limit_birth`](Self::limit_birth) are set.
     limited: bool,
@@ -64,17 +64,17 @@ enum Version {
     V2(v2::V2Cgroup),
 }
 
-/// Where a process that is added comes from.
+/// The cgroup of a process before it is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CgroupMembership {
-    /// It was made in the directory of [`Cgroup::clone_into`], by `CLONE_INTO_CGROUP`.
+    /// It was created in the directory of [`Cgroup::clone_into`], with `CLONE_INTO_CGROUP`.
     Inside,
-    /// It is in some other cgroup.
+    /// It is in another cgroup.
     Outside,
 }
 
-/// What is stored of a cgroup: each controller (empty for cgroup v2, `name=systemd` for that
-/// hierarchy) and its directory, whether it is there yet or not.
+/// The stored form of a cgroup: each controller (empty for cgroup v2, `name=systemd` for that
+/// hierarchy) with its directory, whether it exists yet or not.
 #[must_use]
 pub fn planned_paths(plan: &CgroupPlan) -> Vec<(String, PathBuf)> {
     match plan {
@@ -88,9 +88,9 @@ pub fn planned_paths(plan: &CgroupPlan) -> Vec<(String, PathBuf)> {
 }
 
 impl Cgroup {
-    /// Makes the cgroup, its parents, and on v2 hands the controllers down to it as far as they go.
-    /// An empty cgroup that is there already is taken over. Of `limits` it gets what it takes no
-    /// process without.
+    /// Creates the cgroup and its parents, and enables the controllers for it on v2 as far as
+    /// possible. An empty cgroup that exists is used. Of `limits` only those are set without which
+    /// it accepts no process.
     ///
     /// # Errors
     /// [`WrongStatus`](crate::error::Failure::WrongStatus) when there are processes in it or it is
@@ -117,8 +117,8 @@ impl Cgroup {
         Ok(cgroup)
     }
 
-    /// The cgroup of [`paths`](Self::paths). Nothing is looked at until it is used, and it may be
-    /// gone by now.
+    /// The cgroup of [`paths`](Self::paths). It is not examined before it is used, and may not
+    /// exist any more.
     #[must_use]
     pub fn open(paths: &[(String, PathBuf)]) -> Self {
         let version = match paths {
@@ -134,7 +134,7 @@ impl Cgroup {
         }
     }
 
-    /// As [`Self::open`], for one look at one file.
+    /// As [`Self::open`], to read a single file.
     #[must_use]
     pub fn by_path(paths: &[(String, PathBuf)]) -> Self {
         match paths {
@@ -149,8 +149,7 @@ impl Cgroup {
         }
     }
 
-    /// The same, as that of a unit, if there is one: what systemd made, systemd changes and
-    /// removes.
+    /// The same cgroup as that of a unit, if there is one. systemd then changes and removes it.
     #[must_use]
     pub fn of_unit(self, unit: Option<Unit>) -> Self {
         Self { unit, ..self }
@@ -162,15 +161,14 @@ impl Cgroup {
         self.unit.as_ref()
     }
 
-    /// What an ordinary user's container has who may make no cgroup: nothing that could be limited,
-    /// frozen or counted.
+    /// No cgroup: for an ordinary user who may not create one. Nothing can be limited, frozen or
+    /// counted.
     #[must_use]
     pub fn none() -> Self {
         Self::open(&[])
     }
 
-    /// The cgroup of cgroup v2, mounted at `mount`, that a process is in now; `None` when it is out
-    /// of our sight.
+    /// The cgroup v2 of a process, below `mount`; `None` if it is outside of our view.
     ///
     /// # Errors
     /// Reading /proc/PID/cgroup.
@@ -185,7 +183,7 @@ impl Cgroup {
         matches!(self.version, Version::V2(_))
     }
 
-    /// From now on the cgroup outlives this value.
+    /// Keeps the cgroup when this value is dropped.
     pub fn keep(&mut self) {
         self.made.forget();
     }
@@ -199,8 +197,8 @@ impl Cgroup {
         }
     }
 
-    /// Takes the container's first process, `pid`, in. If the cgroup is systemd's, it is made now,
-    /// around the process.
+    /// Adds the first process of the container, `pid`. A cgroup of systemd is created now, with
+    /// this process.
     ///
     /// # Errors
     /// Those of [`add`](Self::add), and of making it.
@@ -209,7 +207,7 @@ impl Cgroup {
         systemd::start(unit, pid)?;
         self.made.unit = Some(unit.unit.clone());
         self.made.leaves = self.paths.iter().map(|(_, path)| path.clone()).collect();
-        // systemd knows some controllers only; the rest is ours, as ever.
+        // systemd supports only some controllers. For the others the directories are created here.
         let mut made = CreatedDirs::default();
         match &plan.cgroup {
             CgroupPlan::Unified { dir, controllers } if unit.above.is_some() => {
@@ -227,15 +225,15 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Moves the process `pid`, with all its threads, into the cgroup: into all hierarchies where
-    /// it is not yet.
+    /// Moves the process `pid` with all its threads into the cgroup, in all hierarchies in which it
+    /// is not there yet.
     ///
     /// # Errors
     /// write(2) to `cgroup.procs`.
     pub fn add(&self, pid: i32, born: CgroupMembership) -> Result<()> {
         match &self.version {
-            // From his session, an ordinary user can move nothing into a cgroup of his systemd;
-            // that can.
+            // An ordinary user may not move a process from his session into a cgroup of his
+            // systemd. systemd may.
             Version::V2(v2)
                 if born == CgroupMembership::Outside
                     && self.unit.as_ref().is_some_and(|unit| unit.user) =>
@@ -254,7 +252,7 @@ impl Cgroup {
         &self.paths
     }
 
-    /// The host pids of all processes in the cgroup and below it; none when it is gone.
+    /// The host pids of all processes in the cgroup and below it; none if it does not exist.
     ///
     /// # Errors
     /// Reading `cgroup.procs`.
@@ -265,10 +263,10 @@ impl Cgroup {
         }
     }
 
-    /// Stops all processes, and returns when they have stopped.
+    /// Freezes all processes, and waits until they are frozen.
     ///
     /// # Errors
-    /// When they do not within ten seconds, which leaves them running; without a freezer.
+    /// They do not freeze within ten seconds, and are then thawed again; there is no freezer.
     pub fn freeze(&self) -> Result<()> {
         match &self.version {
             Version::V1(v1) => v1.freeze(),
@@ -276,7 +274,7 @@ impl Cgroup {
         }
     }
 
-    /// Lets all processes run again.
+    /// Thaws all processes.
     ///
     /// # Errors
     /// write(2) to `cgroup.freeze` or `freezer.state`; without a freezer.
@@ -287,8 +285,8 @@ impl Cgroup {
         }
     }
 
-    /// Whether the cgroup itself, not one above it, was told to freeze. One that is gone is not
-    /// frozen.
+    /// Whether this cgroup, and not only one above it, was told to freeze; false if it does not
+    /// exist.
     ///
     /// # Errors
     /// Reading `cgroup.freeze` or `freezer.state`.
@@ -299,8 +297,8 @@ impl Cgroup {
         }
     }
 
-    /// Sends SIGKILL to all processes, also to frozen ones, and to those that are being forked.
-    /// Waits for none.
+    /// Sends SIGKILL to all processes, also to frozen ones and to those that are being forked. Does
+    /// not wait.
     ///
     /// # Errors
     /// write(2) to `cgroup.kill`, kill(2), or reading `cgroup.procs`.
@@ -311,9 +309,10 @@ impl Cgroup {
         }
     }
 
-    /// Removes the cgroup and those below it. Kills nothing, but waits up to two seconds for the
-    /// dying. To be gone already is fine. A unit is stopped, with what is in it; when systemd
-    /// cannot be asked to, only that is told, since a scope ends by itself when its cgroup is gone.
+    /// Removes the cgroup and those below it. Kills nothing, but waits up to two seconds for killed
+    /// processes. A cgroup that does not exist is not an error. A unit is stopped with its
+    /// processes. If systemd cannot be reached, only a warning is logged, since a scope ends by
+    /// itself when its cgroup is gone.
     ///
     /// # Errors
     /// rmdir(2): `EBUSY` when there are processes in it.
@@ -329,7 +328,7 @@ impl Cgroup {
         }
     }
 
-    /// Whether the OOM killer has killed in the cgroup. When that cannot be read, it has not.
+    /// Whether the OOM killer has killed in the cgroup; false if that cannot be read.
     #[must_use]
     pub fn oom_killed(&self) -> bool {
         let count = match &self.version {
@@ -340,21 +339,21 @@ impl Cgroup {
     }
 }
 
-/// The directories that were made; they are removed when this is dropped.
+/// The directories that were created. They are removed when this is dropped.
 #[derive(Debug, Default)]
 struct CreatedDirs {
     /// Those of the container.
     leaves: Vec<PathBuf>,
     /// Those above, from the top.
     parents: Vec<PathBuf>,
-    /// One of the container's was there already.
+    /// A directory of the container existed already.
     existed: bool,
-    /// The unit that systemd made them for.
+    /// The unit for which systemd has created them.
     unit: Option<Unit>,
 }
 
 impl CreatedDirs {
-    /// Makes a directory and those above it; whether it is new.
+    /// Creates a directory and those above it. Returns whether it is new.
     fn make(&mut self, below: &PathBelowMount) -> Result<bool> {
         let full = below.full();
         let new = match dir::make(&full) {
@@ -389,8 +388,8 @@ impl Drop for CreatedDirs {
         if let Some(unit) = &self.unit {
             drop(systemd::stop(unit));
         }
-        // Already on the way out with an error, which says more than one from here. A parent may
-        // have been joined by another container; then the kernel keeps it.
+        // The error that has caused this is more useful than one from here. If another container
+        // uses a parent by now, the kernel keeps the parent.
         drop(dir::remove(self.leaves.iter().map(PathBuf::as_path)));
         for parent in self.parents.iter().rev() {
             let _ = rustix::fs::unlinkat(CWD, parent, rustix::fs::AtFlags::REMOVEDIR);
@@ -398,14 +397,14 @@ impl Drop for CreatedDirs {
     }
 }
 
-/// Whether an error of [`Cgroup::create`] says that we have no right to.
+/// Whether an error of [`Cgroup::create`] is one of missing permission.
 #[must_use]
 pub fn is_denied(error: &anyhow::Error) -> bool {
     const DENIED: [Errno; 4] = [Errno::ACCESS, Errno::PERM, Errno::ROFS, Errno::NOENT];
     error.downcast_ref::<Call>().is_some_and(|call| DENIED.iter().any(|errno| call.is(*errno)))
 }
 
-/// SIGKILL for each of `pids`; one that is gone is fine.
+/// Sends SIGKILL to each of `pids`. One that has ended is not an error.
 fn signal_all(pids: &[i32]) -> Result<()> {
     for &raw in pids {
         let Some(pid) = Pid::from_raw(raw) else { continue };
@@ -417,7 +416,7 @@ fn signal_all(pids: &[i32]) -> Result<()> {
     Ok(())
 }
 
-/// The error of a freezer that does not get there.
+/// The error of a freezer that does not finish.
 fn not_frozen(path: &Path) -> anyhow::Error {
     anyhow!("the processes of {} did not all stop", path.display())
 }

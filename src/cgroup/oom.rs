@@ -1,4 +1,4 @@
-//! Notice of the OOM killer at work in a cgroup.
+//! Watches a cgroup for kills of the OOM killer.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -11,7 +11,7 @@ use super::{Cgroup, Version};
 use crate::error::Result;
 use crate::sys::Named;
 
-/// A descriptor that wakes poll(2), and what is to be read from it.
+/// A descriptor for poll(2), and what is read from it.
 #[derive(Debug)]
 pub struct OomWatch {
     wakes: OwnedFd,
@@ -20,14 +20,15 @@ pub struct OomWatch {
 
 #[derive(Debug)]
 enum Source {
-    /// `memory.oom_control`, which has to stay open, and the file that is gone when the cgroup is.
+    /// `memory.oom_control`, which must stay open, and a file that does not exist any more when the
+    /// cgroup is removed.
     V1 { _control: OwnedFd, dir: Dir },
-    /// `memory.events`, with so many kills until now.
+    /// `memory.events`, and the number of kills so far.
     V2 { kills: u64 },
 }
 
 impl Cgroup {
-    /// Begins to watch. `None` without a memory controller.
+    /// Begins to watch. `None` if there is no memory controller.
     ///
     /// # Errors
     /// open(2), eventfd(2), write(2) to `cgroup.event_control`.
@@ -57,7 +58,7 @@ fn watch_v2(dir: &Dir) -> Result<Option<OomWatch>> {
     Ok(Some(OomWatch { wakes, source: Source::V2 { kills } }))
 }
 
-/// `oom_kill 7` of `memory.events`; to read it also says that the change was seen.
+/// The number of `oom_kill` in `memory.events`. Reading it also resets the notification.
 fn kills(events: &OwnedFd) -> Result<u64, Errno> {
     let mut buffer = [0; 512];
     let length = pread(events, &mut buffer, 0)?;
@@ -71,7 +72,7 @@ pub(super) fn parse_kills(text: &str) -> u64 {
 }
 
 impl OomWatch {
-    /// What poll(2) is to watch.
+    /// The descriptor for poll(2).
     #[must_use]
     pub fn fd(&self) -> (BorrowedFd<'_>, PollFlags) {
         let flags = match self.source {
@@ -81,8 +82,8 @@ impl OomWatch {
         (self.wakes.as_fd(), flags)
     }
 
-    /// How often the OOM killer was at work since the last call; does not wait. A cgroup that is
-    /// gone has no more.
+    /// How often the OOM killer has killed since the last call. Does not wait. If the cgroup is
+    /// removed: 0.
     ///
     /// # Errors
     /// read(2).
@@ -92,7 +93,7 @@ impl OomWatch {
                 let mut count = [0; 8];
                 match rustix::io::read(&self.wakes, &mut count) {
                     Err(Errno::AGAIN) => Ok(0),
-                    // The removal of the cgroup wakes, too.
+                    // The removal of the cgroup also wakes poll(2).
                     Ok(_) if dir.read("memory.oom_control").is_err() => Ok(0),
                     other => Ok(other
                         .map(|_| u64::from_ne_bytes(count))

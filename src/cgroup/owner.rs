@@ -1,4 +1,4 @@
-//! Whose the container's cgroup is.
+//! The owner of the cgroup of a container.
 //!
 //! cgroups(7), "Cgroup delegation"; the specification's "cgroup ownership".
 
@@ -11,12 +11,12 @@ use super::{Cgroup, Version};
 use crate::error::Result;
 use crate::sys::{Named, small_file};
 
-/// The files of a delegated cgroup before the kernel had a list of them.
+/// The files of a delegated cgroup, for kernels that do not list them.
 const FILES: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
 
 impl Cgroup {
-    /// Gives the cgroup to a user: the directory, and the files that the kernel says may be given
-    /// away. On cgroup v1, where that is not safe, nothing is given.
+    /// Changes the owner of the cgroup: of the directory, and of the files that the kernel lists
+    /// for delegation. Nothing is changed on cgroup v1, where that is not safe.
     ///
     /// # Errors
     /// fchownat(2).
@@ -28,7 +28,7 @@ impl Cgroup {
     }
 }
 
-/// Gives a cgroup of cgroup v2 to a user.
+/// Changes the owner of a cgroup v2.
 pub(super) fn give(directory: &Path, owner: u32) -> Result<()> {
     const LIST: &str = "/sys/kernel/cgroup/delegate";
     let list = small_file::read_all(CWD, LIST, || LIST.to_owned());
@@ -37,7 +37,7 @@ pub(super) fn give(directory: &Path, owner: u32) -> Result<()> {
     let files = list.lines().map(|name| directory.join(name));
     for path in std::iter::once(directory.to_owned()).chain(files) {
         match chownat(CWD, &path, Some(Uid::from_raw(owner)), None, AtFlags::SYMLINK_NOFOLLOW) {
-            // Which are there depends on the controllers.
+            // Some of them belong to controllers that may not be enabled.
             Err(Errno::NOENT) => {}
             result => result.named(|| format!("chown({path:?}, {owner})"))?,
         }

@@ -24,13 +24,12 @@ use crate::plan::resources::{MemoryCheck, ResourcePlan, Write};
 use crate::sys::Call;
 
 impl Cgroup {
-    /// Writes the limits that are to hold before the first process is there. A limit on memory that
-    /// comes later meets what the kernel has put aside for the processes, 64 pages for each CPU: on
-    /// v1 it is refused, on v2 the OOM killer goes to work. A unit has its limits from systemd, as
-    /// early as that.
+    /// Writes the limits that must be set before the first process is added. The kernel charges 64
+    /// pages for each CPU when processes are there. A lower memory limit is then refused on v1, and
+    /// calls the OOM killer on v2. systemd sets the limits of a unit at the same time.
     ///
     /// # Errors
-    /// As [`set`](Self::set), which leaves these settings alone then.
+    /// As [`set`](Self::set), which skips these settings then.
     pub fn limit_birth(&mut self, plan: &ResourcePlan) -> Result<()> {
         if self.unit.is_some() {
             return Ok(());
@@ -42,8 +41,8 @@ impl Cgroup {
     /// Writes the settings, in their order.
     ///
     /// # Errors
-    /// Which setting of config.json it was, with the file, the value and the error number;
-    /// [`Failure::Unsupported`] when its controller is not there.
+    /// The key of config.json, the file, the value and the errno; [`Failure::Unsupported`] if the
+    /// controller is not enabled.
     pub fn set(&self, plan: &ResourcePlan) -> Result<()> {
         if !self.limited {
             self.check_memory(plan.memory_check)?;
@@ -51,7 +50,7 @@ impl Cgroup {
         self.apply(plan)
     }
 
-    /// As [`set`](Self::set), when the usage has been checked.
+    /// As [`set`](Self::set), after the usage has been checked.
     pub(super) fn apply(&self, plan: &ResourcePlan) -> Result<()> {
         self.write(plan.writes.iter().filter(|setting| !self.limited || !setting.early))?;
         match &self.version {
@@ -60,8 +59,8 @@ impl Cgroup {
         }
     }
 
-    /// Refuses a limit that the usage has reached: to make it fit, the kernel would swap, and on v2
-    /// kill. When the usage cannot be read, the limit itself will fail.
+    /// Refuses a limit that is below the usage: the kernel would swap, and on v2 kill. If the usage
+    /// cannot be read, writing the limit fails.
     pub(super) fn check_memory(&self, check: Option<MemoryCheck>) -> Result<()> {
         let Some(check) = check else { return Ok(()) };
         let (dir, both, memory) = match &self.version {
@@ -92,7 +91,7 @@ impl Cgroup {
     }
 }
 
-/// Carries out `writes`; `dir` finds the directory of a controller.
+/// Writes all settings. `dir` returns the directory of a controller.
 pub(super) fn write_all<'a, 'w>(
     writes: impl Iterator<Item = &'w Write>,
     dir: impl Fn(&str) -> Option<&'a Dir>,
@@ -128,8 +127,8 @@ fn write_one(dir: &Dir, setting: &Write) -> Result<(), Call> {
     }
 }
 
-/// The error of a setting; when its file is missing because the controller was not handed down,
-/// that is said.
+/// The error of a setting. If its file does not exist because the controller is not enabled, the
+/// error says that.
 fn explain(call: Call, dir: &Dir, setting: &Write) -> Result<()> {
     let handed_down =
         |list: String| list.split_ascii_whitespace().any(|name| name == setting.controller);

@@ -1,5 +1,5 @@
-//! On the real kernel, as root: on the machine's own hierarchies, and on a private mount of cgroup
-//! v2.
+//! Tests on the real kernel, as root: on the hierarchies of the machine, and on a private mount of
+//! cgroup v2.
 
 #![allow(clippy::disallowed_methods, reason = "the ban on starting programs is for the runtime")]
 
@@ -22,7 +22,7 @@ use crate::plan::Problems;
 use crate::plan::cgroup::{self, CgroupPlan};
 use crate::plan::resources::{self, ResourcePlan};
 
-/// Runs `test` on cgroup v2 alone, in a mount namespace of its own.
+/// Runs `test` on cgroup v2 only, in a mount namespace of its own.
 fn on_v2(test: impl FnOnce() + Send) {
     if !nix::unistd::geteuid().is_root() {
         return;
@@ -51,7 +51,7 @@ fn layout() -> CgroupLayout {
     CgroupLayout::probe().expect("probe")
 }
 
-/// The plan of a cgroup that no other test has.
+/// The plan of a cgroup with a unique name.
 fn place(name: &str) -> CgroupPlan {
     let path = format!("/orlop-test-{}-{name}", std::process::id());
     let mut problems = Problems::default();
@@ -85,7 +85,7 @@ fn present(path: &Path) -> bool {
     fs::metadata(path).is_ok()
 }
 
-/// A shell that waits for a line before it runs `script`, so that it can be put into the cgroup
+/// A shell that waits for a line before it runs `script`, so that it can be added to the cgroup
 /// first.
 struct Shell(Child);
 
@@ -124,7 +124,7 @@ impl Drop for Shell {
     }
 }
 
-/// Which of the accesses to devices succeed in the cgroup.
+/// The device accesses that succeed in the cgroup.
 fn devices(cgroup: &Cgroup) -> String {
     let script = "(exec 3</dev/null) && echo null; (exec 3<>/dev/zero) && echo zero; (exec 3</dev/kmsg) && echo kmsg; \
         (exec 3>/dev/kmsg) && echo kmsg-w; exit 0";
@@ -199,7 +199,7 @@ fn undo(name: &str) {
         assert!(!present(path.parent().and_then(Path::parent).expect("parent")), "{path:?}");
     }
 
-    // What was there stays there.
+    // Existing settings are kept.
     let mut kept = create(name);
     kept.keep();
     drop(Cgroup::create(&place(name), &ResourcePlan::default()).expect("take over"));
@@ -265,7 +265,7 @@ fn limits_are_in_the_files_of_v1() {
         assert_eq!(list.lines().count(), 12, "{list}");
         assert_eq!(devices(&cgroup), "null zero kmsg");
 
-        // Both ways at once, whatever is set now; and no limit at all.
+        // Higher and lower values at the same time, and no limit.
         for (limit, swap) in
             [(268_435_456, 536_870_912), (16_777_216, 16_777_216), (33_554_432, 67_108_864)]
         {
@@ -336,7 +336,7 @@ fn devices_are_judged_on_v2() {
             cgroup.set(&limits(first).expect("plan")).expect("set");
             assert_eq!(devices(&cgroup), expect(first), "{first}");
             cgroup.set(&limits(first).expect("plan")).expect("set again");
-            // Replaced and taken away by one who did not make it.
+            // Replaced and removed by a process that has not attached it.
             let reopened = Cgroup::open(cgroup.paths());
             for second in [ALL, KMSG, "{}", HOLE, ALL] {
                 reopened.set(&limits(second).expect("plan")).expect("set");
@@ -382,7 +382,7 @@ fn limits_on_v2_need_their_controllers() {
                 "linux.resources.memory.limit: cgroup controller \"memory\" is not available"
             );
         }
-        // Available on the machine, but not handed down as far as here.
+        // Available on the machine, but not enabled here.
         let plan = limits(r#"{"unified": {"memory.pressure": "0"}}"#).expect("plan");
         let mut plan = ResourcePlan { devices: None, ..plan };
         plan.writes[0].file = "memory.max".into();

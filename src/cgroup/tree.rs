@@ -1,8 +1,8 @@
 //! Walks through a cgroup and those below it.
 //!
-//! Those below may be the container's own making: nested deeper than any path is long, and than a
-//! stack is for going down by recursion. So one directory is held at a time, and the way back is
-//! `..`, which cgroupfs lets nobody change: a cgroup cannot be moved to another parent.
+//! The container may have made cgroups below its own, nested deeper than PATH_MAX and than a
+//! recursion allows. So only one directory is open at a time, and `..` leads back. That is safe: a
+//! cgroup cannot be moved to another parent.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,26 +14,26 @@ use rustix::path::Arg;
 use crate::error::Result;
 use crate::sys::{Call, Named};
 
-/// What one comes by.
+/// The steps of a walk.
 #[derive(Debug)]
 pub(super) enum Visit<'a> {
     /// A cgroup, before those below it.
     In(BorrowedFd<'a>),
-    /// One below `parent` that is called `name`, after all below it.
+    /// A cgroup in `parent` with the name `name`, after those below it.
     Out {
-        /// The one above.
+        /// The parent.
         parent: BorrowedFd<'a>,
         /// Its name there.
         name: &'a CStr,
     },
 }
 
-/// A handle of the cgroup `path` for [`walk`]; `None` when there is none.
+/// Opens the cgroup `path` for [`walk`]; `None` if it does not exist.
 pub(super) fn open(path: impl Arg + Copy) -> Result<Option<OwnedFd>, Call> {
     open_at(CWD, path)
 }
 
-/// Begins and ends at `top`. Whatever vanishes meanwhile is passed over.
+/// Begins and ends at `top`. Cgroups that are removed meanwhile are skipped.
 ///
 /// # Errors
 /// Those of `step`, which end the walk; openat(2)'s and getdents64(2)'s.

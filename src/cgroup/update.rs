@@ -8,24 +8,24 @@ use crate::error::{Context, Result};
 use crate::plan::resources::{ResourcePlan, Write};
 use crate::plan::systemd::properties::{self, Property};
 
-/// What a file held before it was written.
+/// The content of a file before it was written.
 struct OldValue<'a> {
     dir: &'a Dir,
     file: &'a str,
-    /// What has to be written for it to hold that again.
+    /// The value that restores the content.
     value: String,
     setting: &'a Write,
 }
 
 impl Cgroup {
-    /// Writes the settings, as [`set`](Self::set) does; when one is refused, those before it get
-    /// their old values back. systemd is told first, if it has the cgroup: what it then writes are
-    /// the same values, or its own for what it has no word for, and those are written once more.
+    /// Writes the settings, as [`set`](Self::set) does. If one is refused, those before it get
+    /// their old values back. If systemd has the cgroup, it is called first: it writes the same
+    /// values, or defaults for settings that it does not have, which are then written again.
     ///
     /// # Errors
-    /// As [`set`](Self::set); also which of the old values the kernel did not take back.
+    /// As [`set`](Self::set); also the old values that the kernel has refused.
     pub fn update(&self, plan: &mut ResourcePlan) -> Result<()> {
-        // systemd would set a limit without a look at the usage.
+        // systemd does not check the usage before it sets a limit.
         self.check_memory(plan.memory_check)?;
         let properties = self.properties(plan);
         let before: Vec<OldValue<'_>> =
@@ -56,7 +56,7 @@ impl Cgroup {
         }
     }
 
-    /// What a file holds now; `None` when there is no such file, or it cannot be read.
+    /// The content of a file; `None` if it does not exist or cannot be read.
     #[must_use]
     pub fn setting(&self, controller: &str, file: &str) -> Option<String> {
         self.dir_of(controller)?.read_all(file).ok()
@@ -69,7 +69,7 @@ impl Cgroup {
         }
     }
 
-    /// A file that cannot be read, such as `memory.reclaim`, is not a setting but an order; it has
+    /// A file that cannot be read, such as `memory.reclaim`, is a command and not a setting. It has
     /// no old value.
     fn before<'a>(&'a self, setting: &'a Write) -> Option<OldValue<'a>> {
         let dir = self.dir_of(&setting.controller)?;
@@ -84,18 +84,18 @@ impl Cgroup {
 }
 
 impl OldValue<'_> {
-    /// The setting that would bring the old value back.
+    /// The setting that restores the old value.
     fn as_write(&self) -> Write {
         Write { value: self.value.clone(), or: None, ..self.setting.clone() }
     }
 }
 
-/// What to write so that `file`, which has this content and is about to be written `new`, has it
-/// again.
+/// The value that restores this content of `file` after `new` has been written.
 fn old_value(file: &str, new: &str, content: &str) -> String {
     let key = new.split(' ').next().unwrap_or_default();
     let line = |key: &str| content.lines().find(|line| line.split([' ', '\t']).next() == Some(key));
-    // Files with a line for each device; the second is what holds for one that has none.
+    // Files with a line for each device. The second value is the default of a device without a
+    // line.
     let none = match file {
         "io.max" => "rbps=max wbps=max riops=max wiops=max",
         "rdma.max" => "hca_handle=max hca_object=max",
@@ -105,7 +105,7 @@ fn old_value(file: &str, new: &str, content: &str) -> String {
         }
         "net_prio.ifpriomap" => "0",
         _ if file.starts_with("blkio.throttle.") || file.ends_with("weight_device") => "0",
-        // An empty value, such as that of a cpuset, takes a newline to be written at all.
+        // An empty value, for instance of a cpuset, needs a newline to be written.
         _ => {
             return if content.trim().is_empty() {
                 "\n".to_owned()
@@ -117,9 +117,9 @@ fn old_value(file: &str, new: &str, content: &str) -> String {
     line(key).map_or_else(|| format!("{key} {none}"), str::to_owned)
 }
 
-/// Writes the old values, last first. The kernel may take one only after another (a limit on
-/// memory, and one on memory and swap), so what it refuses is tried again as long as that gets on.
-/// Gives the names of files that are left.
+/// Writes the old values, the last one first. The kernel may accept one only after another (the
+/// limit on memory, and that on memory and swap), so refused ones are tried again as long as others
+/// succeed. Returns the names of the files that are left.
 fn restore(mut before: Vec<OldValue<'_>>) -> Vec<&str> {
     before.reverse();
     loop {

@@ -1,4 +1,4 @@
-//! Whether a cgroup can be a new process's: nobody else's, and not frozen.
+//! Checks that a cgroup can be used for a new process: it is not in use and not frozen.
 
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,8 @@ use crate::error::{Failure, Result};
 use crate::sys::small_file;
 
 impl Cgroup {
-    /// Refuses a cgroup that has processes, or is frozen. Two containers in one cgroup would share
-    /// limits, and die of each other's `delete`.
+    /// Refuses a cgroup that has processes or is frozen. Two containers in one cgroup would share
+    /// their limits, and `delete` of one would kill both.
     ///
     /// # Errors
     /// [`Failure::WrongStatus`]; those of reading.
@@ -26,10 +26,11 @@ impl Cgroup {
         self.refuse_frozen()
     }
 
-    /// Refuses a cgroup that is frozen, itself or by one above it: what is born there never begins.
+    /// Refuses a cgroup that is frozen, itself or by one above it: a process that is created there
+    /// never runs.
     ///
     /// # Errors
-    /// [`Failure::WrongStatus`], which names the cgroup that is to be thawed.
+    /// [`Failure::WrongStatus`], which names the frozen cgroup.
     pub fn refuse_frozen(&self) -> Result<()> {
         let Some((own, frozen)) = self.frozen_at() else { return Ok(()) };
         let what = "container's cgroup unexpectedly frozen";
@@ -40,10 +41,9 @@ impl Cgroup {
         Err(Failure::WrongStatus(text).into())
     }
 
-    /// As [`Self::refuse_frozen`], on cgroup v1 alone, and with a single look when it is not. There
-    /// a frozen process cannot even be killed, so that one must not be made. On cgroup v2 it can
-    /// be, so that the look is left to `runtime/watch.rs`, which looks only after a process that is
-    /// silent.
+    /// As [`Self::refuse_frozen`], on cgroup v1 only, and with a single read if it is not frozen.
+    /// On v1 a frozen process cannot be killed, so it must not be created. On v2 it can be killed,
+    /// so `runtime/watch.rs` checks that only for a process that does not answer.
     ///
     /// # Errors
     /// As there.
@@ -54,8 +54,8 @@ impl Cgroup {
         }
     }
 
-    /// Refuses a cgroup that one above it has frozen; the container's own state is another question
-    /// ([`Self::frozen`]).
+    /// Refuses a cgroup that is frozen by one above it. Its own state is tested by
+    /// [`Self::frozen`].
     ///
     /// # Errors
     /// As [`Self::refuse_frozen`].
@@ -80,8 +80,8 @@ impl Cgroup {
     }
 }
 
-/// What cannot be read freezes nobody: the cgroup may not be there yet, and the topmost has no such
-/// file.
+/// A file that cannot be read means that the cgroup is not frozen: it may not exist yet, and the
+/// root has no such file.
 fn is_told_to_freeze(dir: &Path, file: &str) -> bool {
     let file = dir.join(file);
     small_file::read_short(CWD, &file, || file.display().to_string())

@@ -1,6 +1,7 @@
-//! A cgroup on cgroup v1: a directory in each hierarchy, and one of cgroup v2 beside them if there
-//! is that.
-//! config.json: linux.cgroupsPath, linux.resources
+//! A cgroup on cgroup v1: a directory in each hierarchy, and one in cgroup v2 if that is mounted
+//! too. config.json: linux.cgroupsPath, linux.resources Kernel:
+//! Documentation/admin-guide/cgroup-v1/. Files are opened by path and not relative to a descriptor,
+//! since in most directories only cgroup.procs is used.
 //!
 //! Kernel: Documentation/admin-guide/cgroup-v1/. Files are opened by path and not relative to a
 //! descriptor: most directories here are used for one file, cgroup.procs.
@@ -21,7 +22,7 @@ use super::dir::{self, Dir, PAUSES, join};
 use super::settings::write_all;
 use super::{CgroupMembership, CreatedDirs, devices, not_frozen, signal_all};
 
-/// How long the processes may take to stop.
+/// How long freezing may take.
 const FREEZE_PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
 
 #[derive(Debug)]
@@ -36,7 +37,7 @@ struct HierarchyDirs {
     dir: Dir,
 }
 
-/// Makes the directory of cgroup v2. It limits nothing here, so without the right to it the
+/// Creates the directory in cgroup v2. It has no limits here, so without the permission the
 /// container has none.
 fn make_unified(below: &PathBelowMount, made: &mut CreatedDirs) -> Result<Option<Dir>> {
     match made.make(below) {
@@ -70,7 +71,7 @@ impl V1Cgroup {
         Ok(Self { hierarchies, unified })
     }
 
-    /// The directories by the names of their controllers, that of cgroup v2 without one.
+    /// The directories, with the names of their controllers; cgroup v2 has no name.
     pub(super) fn paths(&self) -> Vec<(String, PathBuf)> {
         let named = |found: &HierarchyDirs| {
             let path = found.dir.path().to_owned();
@@ -122,26 +123,26 @@ impl V1Cgroup {
     pub(super) fn set_devices(&self, plan: &ResourcePlan) -> Result<()> {
         match (&plan.devices, self.dir("devices")) {
             (Some(policy), Some(dir)) => devices::write(dir, policy).at("/linux/resources/devices"),
-            // That is a problem of the plan, unless everything is allowed.
+            // Without the controller there is an error in the plan, unless everything is allowed.
             (_, None) | (None, _) => Ok(()),
         }
     }
 
     pub(super) fn procs(&self) -> Result<Vec<i32>> {
-        // Any hierarchy would do; devices is the one that a program inside has the least reason to
-        // subdivide.
+        // Any hierarchy can be used. Programs in the container have the least reason to make
+        // cgroups below that of devices.
         let first = self.hierarchies.first().map(|hierarchy| &hierarchy.dir);
         self.dir("devices").or(first).or(self.unified.as_ref()).map_or(Ok(Vec::new()), Dir::procs)
     }
 
-    /// The number of processes in the hierarchy that has the most: systemd's own may be the only
-    /// one with any.
+    /// The number of processes in the hierarchy with the most. Only the one of systemd may have
+    /// any.
     pub(super) fn most_procs(&self) -> Result<usize> {
         let dirs = self.hierarchies.iter().map(|hierarchy| &hierarchy.dir).chain(&self.unified);
         dirs.map(Dir::procs).try_fold(0, |most, procs| Ok(most.max(procs?.len())))
     }
 
-    /// Where processes can be frozen, and the file that says of a cgroup whether it was told to.
+    /// The freezer, and the file that says whether a cgroup was told to freeze.
     pub(super) fn freezers(&self) -> Vec<(&Path, &'static str)> {
         let freezer = self.dir("freezer").map(|dir| (dir.path(), "freezer.self_freezing"));
         freezer
@@ -150,8 +151,7 @@ impl V1Cgroup {
             .collect()
     }
 
-    /// Whether a cgroup above this one was told to freeze, and so this one. What cannot be read
-    /// does not say so.
+    /// Whether a cgroup above this one was told to freeze. False if that cannot be read.
     pub(super) fn frozen_above(&self) -> bool {
         let freezer = self.dir("freezer");
         freezer.is_some_and(|dir| {
@@ -175,7 +175,7 @@ impl V1Cgroup {
 
     pub(super) fn frozen(&self) -> Result<bool> {
         let Some(freezer) = self.dir("freezer") else { return Ok(false) };
-        // 1 from the moment it was told to, and not when only a cgroup above was.
+        // 1 as soon as it was told to freeze; not 1 if only a cgroup above was.
         match freezer.read("freezer.self_freezing") {
             Err(call) if call.is(Errno::NOENT) || call.is(Errno::NODEV) => Ok(false),
             result => Ok(result?.trim() == "1"),
@@ -184,15 +184,14 @@ impl V1Cgroup {
 
     pub(super) fn kill(&self) -> Result<()> {
         let freezer = self.dir("freezer");
-        // All at once, where cgroup v2 is there too. Otherwise nothing may be forked while the list
-        // is gone through.
+        // With cgroup v2, all at once. Else nothing may be forked while the list is read.
         let at_once =
             self.unified.as_ref().is_some_and(|unified| unified.write("cgroup.kill", "1").is_ok());
         if let Some(freezer) = freezer.filter(|_| !at_once) {
             drop(freeze(freezer));
         }
         let result = self.procs().and_then(|pids| signal_all(&pids));
-        // Frozen processes die when they thaw.
+        // Frozen processes end when they are thawed.
         match freezer.map(|freezer| freezer.write("freezer.state", "THAWED")) {
             Some(Err(call)) if !call.is(Errno::NOENT) && !call.is(Errno::NODEV) => {
                 result.and(Err(call.into()))
@@ -225,7 +224,7 @@ impl V1Cgroup {
     }
 }
 
-/// Stops the processes. While new ones are forked the kernel may not get there; to be told again
+/// Freezes the processes. While new ones are forked the kernel may not finish; writing FROZEN again
 /// helps.
 fn freeze(freezer: &Dir) -> Result<()> {
     let frozen = wait::retry(FREEZE_PATIENCE, PAUSES, || {
@@ -235,9 +234,9 @@ fn freeze(freezer: &Dir) -> Result<()> {
     frozen.ok_or_else(|| not_frozen(freezer.path()))
 }
 
-/// A new cpuset has no CPUs and no memory nodes, and takes no process until it has. It gets those
-/// of the config at once, since the kernel would refuse the parent's beside a cpuset that has some
-/// of them for itself; else its parent's.
+/// A new cpuset has no CPUs and no memory nodes, and accepts no process. It gets those of the
+/// config at once, else those of its parent. Those of the parent cannot be set first: the kernel
+/// refuses them beside an exclusive cpuset.
 fn fill_cpuset(dir: &PathBelowMount, limits: &ResourcePlan) -> Result<(), Call> {
     let (leaf, mount) = (dir.full(), &*dir.mount);
     for file in ["cpuset.cpus", "cpuset.mems"] {
@@ -245,7 +244,7 @@ fn fill_cpuset(dir: &PathBelowMount, limits: &ResourcePlan) -> Result<(), Call> 
             inherit(parent, mount, file)?;
         }
         if let Some(own) = limits.writes.iter().rfind(|write| write.file == file) {
-            // One that the kernel refuses is told of when all limits are set.
+            // If the kernel refuses it, the error comes when all limits are set.
             drop(Dir::by_path(leaf.clone()).write(file, &own.value));
         }
         inherit(&leaf, mount, file)?;
@@ -253,7 +252,7 @@ fn fill_cpuset(dir: &PathBelowMount, limits: &ResourcePlan) -> Result<(), Call> 
     Ok(())
 }
 
-/// Gives a cpuset that has no list yet its parent's, which may have none yet either.
+/// Copies the list of the parent to a cpuset without one. The parent may not have one yet either.
 fn inherit(dir: &Path, mount: &Path, file: &str) -> Result<(), Call> {
     if !list(dir, file)?.is_empty() {
         return Ok(());
@@ -281,7 +280,7 @@ mod tests {
     use super::{PathBelowMount, fill_cpuset};
     use crate::plan::resources::{ResourcePlan, Write};
 
-    /// On plain files: the kernel's would need CPUs that no other test has.
+    /// On plain files: the kernel would need CPUs that no other test uses.
     #[test]
     fn a_cpuset_gets_the_configs_lists_or_keeps_its_own_or_gets_its_parents() {
         let write = |value: &str| Write {

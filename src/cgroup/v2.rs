@@ -20,7 +20,7 @@ use super::dir::{Dir, join};
 use super::settings::write_all;
 use super::{CreatedDirs, devices, not_frozen, signal_all};
 
-/// How long the processes may take to stop.
+/// How long freezing may take.
 const FREEZE_PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
 
 #[derive(Debug)]
@@ -36,8 +36,8 @@ impl V2Cgroup {
     ) -> Result<Self> {
         made.make(below)?;
         let dir = Dir::open(below.full())?;
-        // Mostly the parent hands them all down already. What cannot be handed down is no error
-        // until it is limited.
+        // Most parents have all controllers enabled already. A controller that cannot be enabled is
+        // an error only when it is limited.
         if !controllers.is_empty() && !has_all(&dir, controllers) {
             hand_down(below, controllers);
             make_usable(&dir)?;
@@ -78,8 +78,8 @@ impl V2Cgroup {
         result
     }
 
-    /// Waits for `frozen 1` in cgroup.events. The kernel wakes a poll(2) for every change since the
-    /// last read.
+    /// Waits for `frozen 1` in cgroup.events. poll(2) returns after each change since the last
+    /// read.
     fn wait_frozen(&self) -> Result<()> {
         let events = self.dir.open_file("cgroup.events", OFlags::RDONLY)?;
         let patience = FREEZE_PATIENCE.fixed();
@@ -109,12 +109,11 @@ impl V2Cgroup {
 
     pub(super) fn kill(&self) -> Result<()> {
         match self.dir.write("cgroup.kill", "1") {
-            // A kernel that has no such file, or the cgroup is gone.
+            // The kernel has no such file, or the cgroup does not exist.
             Err(call) if call.is(Errno::NOENT) || call.is(Errno::NODEV) => {
                 signal_all(&self.dir.procs()?)
             }
-            // A threaded cgroup cannot be killed as a whole. Nothing may be forked while the list
-            // is gone through.
+            // A threaded cgroup has no `cgroup.kill`. Nothing may be forked while the list is read.
             Err(call) if call.is(Errno::OPNOTSUPP) => {
                 drop(self.freeze());
                 let result = self.dir.procs().and_then(|pids| signal_all(&pids));
@@ -126,8 +125,8 @@ impl V2Cgroup {
     }
 }
 
-/// The cgroup of a process, from the root of the hierarchy as we see it; `None` when it is above
-/// that.
+/// The cgroup of a process, relative to the root of the hierarchy that we see; `None` if it is
+/// above that.
 pub(super) fn path_of(pid: i32) -> Result<Option<String>, Call> {
     let file = format!("/proc/{pid}/cgroup");
     let text = small_file::read_all(CWD, &file, || file.clone())?;
@@ -140,8 +139,9 @@ pub(super) fn parse_path(text: &str) -> Option<String> {
     path.filter(|path| !path.split('/').any(|part| part == "..")).map(str::to_owned)
 }
 
-/// Makes a cgroup and moves the process there, and hands the controllers down to it as far as they
-/// go: after the move, as a cgroup with processes cannot hand them down.
+/// Creates a cgroup, moves the process there, and then enables the controllers for it as far as
+/// possible. They are enabled after the move, since a cgroup with processes cannot enable them for
+/// its children.
 pub(super) fn move_below(
     below: &PathBelowMount,
     controllers: &[String],
@@ -162,9 +162,9 @@ fn has_all(dir: &Dir, controllers: &[String]) -> bool {
     })
 }
 
-/// Enables the controllers in every cgroup from the mount down to the parent. Where the kernel
-/// refuses them together, it takes those that it can: one may be bound to a v1 hierarchy, or need a
-/// parent without processes.
+/// Enables the controllers in each cgroup from the mount to the parent. If the kernel refuses them
+/// together, they are enabled one by one: one may be bound to a v1 hierarchy, or need a parent
+/// without processes.
 fn hand_down(below: &PathBelowMount, controllers: &[String]) {
     let each: Vec<String> = controllers.iter().map(|name| format!("+{name}")).collect();
     let all = each.join(" ");
@@ -179,9 +179,8 @@ fn hand_down(below: &PathBelowMount, controllers: &[String]) {
     }
 }
 
-/// Below a cgroup that has both processes and controllers for threads, a new cgroup can hold
-/// nothing until it is threaded too. Then the controllers that need whole processes (memory, io)
-/// cannot be limited.
+/// Below a cgroup with processes and threaded controllers, a new cgroup must be threaded too. Then
+/// controllers that need whole processes (memory, io) cannot be limited.
 fn make_usable(dir: &Dir) -> Result<()> {
     if dir.read("cgroup.type").is_ok_and(|kind| kind.trim() == "domain invalid") {
         dir.write("cgroup.type", "threaded")?;
