@@ -39,7 +39,7 @@ fn report(runtime: &InitEnd, result: Result<i32>) -> i32 {
 
 fn run(token: SingleThreaded, setup: &InitSetup<'_>, runtime: &InitEnd) -> Result<i32> {
     caller::forget(c"orlop:[boot]")?;
-    runtime.wait()?;
+    runtime.begin()?;
     let clocks = open_clocks(&setup.plan.namespaces)?;
     if setup.plan.entry.ids.joined {
         // In there are processes with every right over us, and over init as soon as it is born
@@ -73,7 +73,7 @@ fn run(token: SingleThreaded, setup: &InitSetup<'_>, runtime: &InitEnd) -> Resul
 pub fn main_of_exec(token: SingleThreaded, setup: &exec::ExecSetup<'_>, runtime: &InitEnd) -> i32 {
     let run = || -> Result<i32> {
         caller::forget(c"orlop:[boot]")?;
-        runtime.wait()?;
+        runtime.begin()?;
         exec::go_inside(setup, setup.own)?;
         close_all_but(runtime, setup.entry)?;
         let birth = clone::CloneRequest { namespaces: 0, cgroup: None, sibling: true };

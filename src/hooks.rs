@@ -32,9 +32,6 @@ use crate::sys::pidfd::{self, Exit};
 use crate::sys::wait::{self, Bound, Unbounded};
 use crate::sys::{Named, fd, process, signal};
 
-/// How long a hook may take to die of SIGKILL.
-const DEATH: Bound = Bound::Within(Duration::from_secs(10));
-
 /// What a hook gets besides its own.
 #[derive(Debug, Default)]
 pub struct HookContext<'a> {
@@ -169,7 +166,7 @@ fn execute(hook: &Hook, state: &str, around: &HookContext<'_>, said: &File) -> R
     let fed = feed_state(feed, state, &patience).context("writing the state");
     if let Err(error) = fed.and_then(|()| patience.wait_for(pidfd.as_fd(), PollFlags::IN)) {
         let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
-        pidfd::reap_within(pidfd.as_fd(), DEATH)?;
+        pidfd::reap_within(pidfd.as_fd(), wait::DEATH)?;
         return Err(error);
     }
     Ok(pidfd::reap_ended(pidfd.as_fd())?)

@@ -3,40 +3,54 @@
 //! ```text
 //!      bootstrap / init                      runtime
 //!   ─────────────────────────────────────────────────────────────────────────────────
+//!                                   ◀── Begin             the bootstrap is in its cgroup
 //!   Forked(pid)                     ──▶     only by the bootstrap, its last message
-//!                                   ◀── Go                id maps written, cgroup joined
+//!                                   ◀── Begin             in its cgroup, its ids are mapped
 //!   MountSource(n)        (0..k×)   ──▶     a source that only the runtime may open, or a copy of
 //!     + perhaps a descriptor                it whose ids it maps
-//!                                   ◀── Descriptor
+//!                                   ◀── MountSource       with the descriptor
 //!   Devices               (0..1×)   ──▶     nodes that only the host side may make
-//!                                   ◀── Descriptor, or Go if it may not either
+//!                                   ◀── Devices           with them, if it may
 //!   Built                           ──▶     cgroup limits, prestart, createRuntime
-//!                                   ◀── Go                only if init waits: there are hooks
+//!                                   ◀── HooksDone         only if init waits: there are hooks
 //!   Terminal + descriptor           ──▶     its master, when the program has one; no answer
 //!   Limits                          ──▶     rlimits, scheduling, if init is in a user namespace
-//!                                   ◀── Go
+//!                                   ◀── LimitsSet
+//!   Listener + descriptor (0..1×)   ──▶     only if the filter is loaded at `create`, see below
+//!                                   ◀── ListenerDelivered
 //!   Ready                           ──▶     all that can fail has not
-//!                                   ◀── Go                state.json = created; `create` returns
+//!                                   ◀── Saved             state.json = created; `create` returns
 //!   Failed(report)        (any time)──▶     becomes the command's error, kind intact
 //! ```
-//! A filter with a listener adds a step: before `Ready` of `create` and `run`, if it judges no call
-//! of ours; else after the last `Go`, of `run` and `start`, and for each startContainer hook as
-//! well. With `exec` it is always after that.
+//! The end of the wire without a `Failed` means, before `Ready`, that init died; after it, that
+//! init became the program: the descriptor is close-on-exec.
+//!
+//! `run` has the same wire until then. `start` speaks to init on a second one of the same form,
+//! which it gets by connecting to the gate ([`crate::container::gate`]).
 //!
 //! ```text
-//!   Listener, with the descriptor   ──▶     handed to the agent of linux.seccomp.listenerPath
-//!                                   ◀── Go                it is there: the program may run
+//!                                   ◀── Start             only by `start`: the gate is open
+//!   Listener + descriptor (0..k×)   ──▶     for the agent of linux.seccomp.listenerPath: of each
+//!                                           startContainer hook, and of the program
+//!                                   ◀── ListenerDelivered it may ask now
+//!   Failed(report)                  ──▶     there is no program
+//!   the end                         ──▶     it is the program
 //! ```
-//! What `exec` makes says `Terminal`, `Limits`, `Ready` and `Failed` alike; its first `Go` means
-//! that it is in the cgroup, its last that the pid file is written.
+//! A filter that judges no call of ours is loaded before `Ready` of `create` and `run`, else after
+//! it, as with `exec`.
 //!
-//! The end of the wire without a `Failed` means, before `Ready`, that init died; after it, that
-//! init became the program: the descriptor is close-on-exec. `start` speaks to init on a second
-//! wire of the same form, which it gets by connecting to the gate ([`crate::container::gate`]):
-//! `Go` opens it, and then `Failed` or the end, as above.
+//! What `exec` makes goes the same way: `Begin` once or, with a bootstrap, twice; `Terminal`,
+//! `Limits`, `Ready`; `Saved`, when the pid file is written; `Listener`. Other processes of ours
+//! use parts of it: one that becomes criu hears `Begin`, one that changes the mounts of a running
+//! container says `MountSource` and `Ready`, one that holds a user namespace says `UserNamespace`,
+//! and all say `Failed`.
 //!
 //! Packets of SOCK_SEQPACKET: a tag, eight bytes of number, then text. Only [`RuntimeEnd`] can send
-//! [`ToInit`], only [`InitEnd`] can send [`FromInit`].
+//! [`ToInit`], only [`InitEnd`] can send [`FromInit`]. Each question of [`InitEnd`] waits for the
+//! answer that belongs to it; another is an error that names both.
+
+#[cfg(test)]
+mod tests;
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -83,13 +97,35 @@ pub enum FromInit {
 /// What they hear.
 #[derive(Debug)]
 pub enum ToInit {
-    /// Go on.
-    Go,
-    /// Here is what you asked for.
-    Descriptor(OwnedFd),
+    /// The process is in its cgroup, and its ids are mapped: it begins its work.
+    Begin,
+    /// Answers [`FromInit::MountSource`].
+    MountSource(OwnedFd),
+    /// Answers [`FromInit::Devices`]; with nothing, if the runtime may not make any either.
+    Devices(Option<OwnedFd>),
+    /// Answers [`FromInit::Built`], if init waits for it.
+    HooksDone,
+    /// Answers [`FromInit::Limits`].
+    LimitsSet,
+    /// Answers [`FromInit::Listener`].
+    ListenerDelivered,
+    /// Answers [`FromInit::Ready`]: state.json says `created`, or the pid file of `exec` is
+    /// written.
+    Saved,
+    /// `start` opens the gate.
+    Start,
 }
 
-const GO: u8 = b'g';
+const BEGIN: u8 = b'b';
+const SOURCE: u8 = b'm';
+const NODES: u8 = b'd';
+const HOOKS_DONE: u8 = b'h';
+const LIMITS_SET: u8 = b'l';
+const DELIVERED: u8 = b's';
+const SAVED: u8 = b'c';
+/// As in versions whose `start` may meet an init of this one, or the other way round.
+const START: u8 = b'g';
+
 const FORKED: u8 = b'p';
 const MOUNT_SOURCE: u8 = b'm';
 const DEVICES: u8 = b'd';
@@ -131,24 +167,22 @@ impl RuntimeEnd {
         Self(fd)
     }
 
-    /// Tells init to go on. That init is dead is no error here: the next [`Self::receive`] says so.
+    /// Says something. That init is dead is no error here: the next [`Self::receive`] says so.
     ///
     /// # Errors
     /// sendmsg(2)'s.
-    pub fn go(&self) -> Result<()> {
-        self.send(&[GO], None)
-    }
-
-    /// Answers [`FromInit::MountSource`] and [`FromInit::Devices`].
-    ///
-    /// # Errors
-    /// sendmsg(2)'s.
-    pub fn descriptor(&self, fd: BorrowedFd<'_>) -> Result<()> {
-        self.send(&[GO], Some(fd))
-    }
-
-    fn send(&self, packet: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
-        match socket::send(&self.0, packet, fd) {
+    pub fn send(&self, message: &ToInit) -> Result<()> {
+        let (tag, descriptor) = match message {
+            ToInit::Begin => (BEGIN, None),
+            ToInit::MountSource(source) => (SOURCE, Some(source.as_fd())),
+            ToInit::Devices(nodes) => (NODES, nodes.as_ref().map(AsFd::as_fd)),
+            ToInit::HooksDone => (HOOKS_DONE, None),
+            ToInit::LimitsSet => (LIMITS_SET, None),
+            ToInit::ListenerDelivered => (DELIVERED, None),
+            ToInit::Saved => (SAVED, None),
+            ToInit::Start => (START, None),
+        };
+        match socket::send(&self.0, &[tag], descriptor) {
             Err(call) if !is_gone(&call) => Err(call).context("speaking to the container's init"),
             _ => Ok(()),
         }
@@ -205,13 +239,111 @@ impl InitEnd {
         Self(fd)
     }
 
+    /// Waits for [`ToInit::Begin`].
+    ///
+    /// # Errors
+    /// As [`Self::hear`].
+    pub fn begin(&self) -> Result<()> {
+        self.hear("Begin", |heard| exactly(heard, &ToInit::Begin))
+    }
+
+    /// Asks for the source of `mounts[index]`, or for the ids of `copy` to be mapped.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn mount_source(&self, index: usize, copy: Option<OwnedFd>) -> Result<OwnedFd> {
+        self.ask(&FromInit::MountSource(index, copy), "MountSource", |heard| match heard {
+            ToInit::MountSource(source) => Ok(source),
+            other => Err(other),
+        })
+    }
+
+    /// Asks for the device nodes; nothing, if the runtime may make none either.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn devices(&self) -> Result<Option<OwnedFd>> {
+        self.ask(&FromInit::Devices, "Devices", |heard| match heard {
+            ToInit::Devices(nodes) => Ok(nodes),
+            other => Err(other),
+        })
+    }
+
+    /// Waits until the first hooks have run.
+    ///
+    /// # Errors
+    /// As [`Self::hear`].
+    pub fn hooks_done(&self) -> Result<()> {
+        self.hear("HooksDone", |heard| exactly(heard, &ToInit::HooksDone))
+    }
+
+    /// Has the limits of this process set.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn limits(&self) -> Result<()> {
+        self.ask(&FromInit::Limits, "LimitsSet", |heard| exactly(heard, &ToInit::LimitsSet))
+    }
+
+    /// Has the listener of the filter delivered to its agent.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn listener(&self, listener: OwnedFd) -> Result<()> {
+        self.ask(&FromInit::Listener(listener), "ListenerDelivered", |heard| {
+            exactly(heard, &ToInit::ListenerDelivered)
+        })
+    }
+
+    /// Says that all is done but the program, and waits until that is known to others.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn ready(&self) -> Result<()> {
+        self.ask(&FromInit::Ready, "Saved", |heard| exactly(heard, &ToInit::Saved))
+    }
+
+    /// Waits for [`ToInit::Start`]; false when the other end goes away without it.
+    ///
+    /// # Errors
+    /// As [`Self::hear`].
+    pub fn started(&self) -> Result<bool> {
+        match self.next()? {
+            None => Ok(false),
+            Some(ToInit::Start) => Ok(true),
+            Some(other) => Err(unexpected(&other, "Start")),
+        }
+    }
+
+    /// Waits for the end of the other end, which says nothing any more.
+    ///
+    /// # Errors
+    /// recvmsg(2)'s; that it says something.
+    pub fn ended(&self) -> Result<()> {
+        self.next()?.map_or(Ok(()), |other| Err(unexpected(&other, "the end")))
+    }
+
     /// Says something and waits for the answer.
     ///
     /// # Errors
-    /// sendmsg(2)'s, recvmsg(2)'s; that the runtime is gone.
-    pub fn ask(&self, message: &FromInit) -> Result<ToInit> {
+    /// sendmsg(2)'s; as [`Self::hear`].
+    fn ask<T>(
+        &self,
+        message: &FromInit,
+        answer: &str,
+        take: impl FnOnce(ToInit) -> Result<T, ToInit>,
+    ) -> Result<T> {
         self.send(message)?;
-        self.wait()
+        self.hear(answer, take)
+    }
+
+    /// Waits for a message. The runtime's death ends us, too: nobody would ever start or delete us.
+    ///
+    /// # Errors
+    /// recvmsg(2)'s; that the runtime is gone; another message than `expected`.
+    fn hear<T>(&self, expected: &str, take: impl FnOnce(ToInit) -> Result<T, ToInit>) -> Result<T> {
+        let heard = self.next()?.context("the runtime is gone")?;
+        take(heard).map_err(|other| unexpected(&other, expected))
     }
 
     /// Says something that needs no answer.
@@ -229,32 +361,29 @@ impl InitEnd {
         socket::send(&self.0, &encode(message), descriptor).context("speaking to the runtime")
     }
 
-    /// Waits to be told to go on. The runtime's death ends us, too: nobody would ever start or
-    /// delete us.
-    ///
-    /// # Errors
-    /// recvmsg(2)'s; that the runtime is gone.
-    pub fn wait(&self) -> Result<ToInit> {
-        self.next()?.context("the runtime is gone")
-    }
-
-    /// As [`Self::wait`], but `None` when the other end is gone.
-    ///
-    /// # Errors
-    /// recvmsg(2)'s.
-    pub fn next(&self) -> Result<Option<ToInit>> {
+    /// What the runtime says next; `None` when it is gone.
+    fn next(&self) -> Result<Option<ToInit>> {
         let mut buffer = [0; 16];
-        match socket::receive(&self.0, &mut buffer, Bound::Endless(Unbounded::PeerAtWork)) {
-            Ok((0, _)) => Ok(None),
-            Err(call) if call.is(Errno::CONNRESET) => Ok(None),
-            Ok((_, None)) => Ok(Some(ToInit::Go)),
-            Ok((_, Some(fd))) => Ok(Some(ToInit::Descriptor(fd))),
-            Err(call) => Err(call).context("listening to the runtime"),
-        }
+        let bound = Bound::Endless(Unbounded::PeerAtWork);
+        let (length, descriptor) = match socket::receive(&self.0, &mut buffer, bound) {
+            Err(call) if call.is(Errno::CONNRESET) => return Ok(None),
+            heard => heard.context("listening to the runtime")?,
+        };
+        let heard = match (buffer.first().filter(|_| length > 0), descriptor) {
+            (None, _) => return Ok(None),
+            (Some(&BEGIN), None) => ToInit::Begin,
+            (Some(&SOURCE), Some(source)) => ToInit::MountSource(source),
+            (Some(&NODES), nodes) => ToInit::Devices(nodes),
+            (Some(&HOOKS_DONE), None) => ToInit::HooksDone,
+            (Some(&LIMITS_SET), None) => ToInit::LimitsSet,
+            (Some(&DELIVERED), None) => ToInit::ListenerDelivered,
+            (Some(&SAVED), None) => ToInit::Saved,
+            (Some(&START), None) => ToInit::Start,
+            (Some(tag), _) => anyhow::bail!("unknown message {tag:#x} from the runtime"),
+        };
+        Ok(Some(heard))
     }
-}
 
-impl InitEnd {
     /// Another hold on the same end, for another thread.
     ///
     /// # Errors
@@ -274,6 +403,19 @@ impl AsFd for InitEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Takes a message without content, if it is the one that was expected.
+fn exactly(heard: ToInit, expected: &ToInit) -> Result<(), ToInit> {
+    if std::mem::discriminant(&heard) == std::mem::discriminant(expected) {
+        Ok(())
+    } else {
+        Err(heard)
+    }
+}
+
+fn unexpected(heard: &ToInit, expected: &str) -> anyhow::Error {
+    anyhow::anyhow!("the runtime said {heard:?} and not {expected}")
 }
 
 fn is(error: &anyhow::Error, errno: Errno) -> bool {
@@ -328,40 +470,4 @@ pub(crate) fn decode(packet: &[u8], descriptor: Option<OwnedFd>) -> Result<FromI
         Some(&FAILED) => FromInit::Failed(Report::decode(packet.get(1..).unwrap_or_default())),
         Some(tag) => anyhow::bail!("unknown message {tag:#x}"),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{FromInit, decode, encode};
-    use crate::error::Report;
-
-    #[test]
-    fn what_is_said_is_heard() {
-        let report = Report {
-            text: "mounts[0]: mount_setattr(): permission denied".into(),
-            code: "internal".into(),
-            key: "/mounts/0".into(),
-            call: "mount_setattr()".into(),
-            errno: 13,
-        };
-        let messages = [
-            FromInit::Forked(77),
-            FromInit::MountSource(3, None),
-            FromInit::Devices,
-            FromInit::Built,
-            FromInit::Limits,
-            FromInit::Ready,
-            FromInit::Failed(report),
-            FromInit::End,
-        ];
-        for message in messages {
-            let heard = decode(&encode(&message), None).expect("a message");
-            assert_eq!(format!("{heard:?}"), format!("{message:?}"));
-        }
-        decode(b"?", None).expect_err("none of ours");
-        decode(&[super::FORKED, 255, 255, 255, 255, 255, 255, 255, 255], None)
-            .expect_err("not a pid");
-        decode(&[super::TERMINAL], None).expect_err("no terminal");
-        decode(&[super::LISTENER], None).expect_err("no descriptor");
-    }
 }

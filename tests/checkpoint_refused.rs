@@ -54,6 +54,26 @@ fn mounts_of_links_are_refused() {
     }
 }
 
+/// What it binds is not in the rootfs, but on an earlier mount.
+#[test]
+fn mounts_of_what_an_earlier_one_brings_are_refused() {
+    differs!();
+    for source in ["given", "given/below"] {
+        let bundle = Bundle::busybox();
+        let given = bundle.scratch_dir("given");
+        fs::create_dir(std::path::Path::new(&given).join("below")).unwrap();
+        let source = bundle.rootfs(source);
+        let first = json!({ "destination": "/given", "source": given, "options": ["bind"] });
+        let second = json!({ "destination": "/again", "source": source, "options": ["bind"] });
+        let c = running(bundle.push("/mounts", first).push("/mounts", second));
+        c.verb("checkpoint")
+            .refused()
+            .says("criu cannot save a mount whose source is on the one of mounts[6], /given")
+            .names("mounts[7].source");
+        assert_eq!(c.status(), "running");
+    }
+}
+
 /// The link is no mount, and would be missing in another rootfs. Where the source is no link, the
 /// mount is as any other.
 #[test]

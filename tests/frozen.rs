@@ -175,6 +175,27 @@ fn a_start_that_is_paused_goes_on_when_it_is_resumed() {
     assert!(c.bundle.rootfs("ran").exists());
 }
 
+/// Nobody resumes it. What `start` gives up does not become the program later.
+#[test]
+fn a_start_that_stays_paused_is_given_up() {
+    differs!();
+    let bundle = Bundle::busybox();
+    let script = "echo x >/waits; until [ -e /go ]; do sleep 0.1; done";
+    let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"] });
+    let c = bundle.push("/hooks/startContainer", hook).args(["touch", "/ran"]).create();
+    let start = c.bundle.start(&["start", c.id()]);
+    assert!(
+        eventually(runtime::time_limit(), || c.bundle.rootfs("waits").exists()),
+        "the hook runs"
+    );
+    c.verb("pause").ok();
+    start.wait().refused().says("cannot start a container in the paused state");
+    fs::write(c.bundle.rootfs("go"), "").unwrap();
+    c.delete_by_force();
+    assert!(!c.bundle.rootfs("ran").exists());
+    c.bundle.assert_nothing_left();
+}
+
 /// A process that shares the pid namespace may do so, and nothing would ever let init go on.
 #[test]
 fn an_init_that_stays_stopped_is_given_up() {

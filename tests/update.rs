@@ -392,6 +392,21 @@ fn a_pids_limit_of_0_leaves_one_process() {
     assert_eq!(pids(&c), "1");
 }
 
+/// As in a config.json of the version that the container's has: before 1.3.0, 0 is no limit.
+#[test]
+fn a_pids_limit_of_0_in_a_file_is_read_by_the_containers_version() {
+    differs!();
+    needs!(cgroups::has("pids"), "pids controller");
+    for (version, limit) in [("1.0.2-dev", "max"), ("1.2.1", "max"), ("1.3.0", "1")] {
+        let bundle = Bundle::busybox().set("/ociVersion", version);
+        let c = sleeping(bundle.set("/linux/resources/pids/limit", 50));
+        let file = c.bundle.scratch("resources.json");
+        std::fs::write(&file, r#"{"pids":{"limit":0}}"#).unwrap();
+        update(&c, &["--resources", file.to_str().unwrap()]).silent();
+        assert_eq!(pids(&c), limit, "{version}");
+    }
+}
+
 /// The v2 view of a hybrid machine has no controller for any of these.
 #[test]
 fn a_limit_without_its_controller_is_refused_on_v2() {

@@ -120,7 +120,7 @@ pub fn create(request: &Create, state_root: &Path) -> Result<Process> {
     let Ready { creation, master, mut phases, .. } = ready;
     let (init, _) = creation.keep(pid_file.as_deref())?;
     phases.end("save");
-    init.go()?;
+    init.saved()?;
     Ok(Process::new(init.child, master))
 }
 
@@ -187,7 +187,7 @@ pub(super) fn make_ready(
     if let Some(groups) = &resctrl {
         groups.add(init.child.pid)?;
     }
-    init.go()?;
+    init.begin()?;
     phases.end("birth");
 
     log::debug!("{id}: init is process {}", init.child.pid);

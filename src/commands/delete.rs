@@ -2,7 +2,6 @@
 
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::Duration;
 
 use super::{cgroup_of, status_of};
 use crate::container::{Container, ContainerId};
@@ -11,7 +10,7 @@ use crate::log::Phases;
 use crate::resctrl;
 use crate::state::Status;
 use crate::sys::pidfd;
-use crate::sys::wait::{self, Bound};
+use crate::sys::wait;
 
 /// What `delete` is asked for.
 #[derive(Debug, Default, Clone)]
@@ -21,9 +20,6 @@ pub struct Delete {
     /// Whether it is killed if it still runs, and it is no error if there is none.
     pub force: bool,
 }
-
-/// How long a process may take to die of SIGKILL.
-const LONGEST: Bound = Bound::Within(Duration::from_secs(10));
 
 /// Carries out `delete`.
 ///
@@ -83,7 +79,7 @@ pub(super) fn stop(container: &Container) -> Result<()> {
     if cgroup.frozen()? {
         cgroup.thaw()?;
     }
-    if !wait::readable(init.as_fd(), LONGEST)? {
+    if !wait::readable(init.as_fd(), wait::DEATH)? {
         anyhow::bail!("init (pid {}) does not die of SIGKILL", container.saved.init_process_pid);
     }
     Ok(())

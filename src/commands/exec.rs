@@ -185,7 +185,7 @@ fn begin(args: &Exec, state_root: &Path, detach: bool) -> Result<StartedExec> {
     }
     let tell_agent =
         |listener| hand_over(&container.saved, (Status::Running, exec.child.pid), &listener);
-    if let Err(error) = exec.go().and_then(|()| exec.attend_program(&mut watch, tell_agent)) {
+    if let Err(error) = exec.saved().and_then(|()| exec.attend_program(&mut watch, tell_agent)) {
         if let Some(path) = &pid_file {
             pid_file::remove(path);
         }

@@ -132,7 +132,7 @@ fn forward(notify: &Notify, init: BorrowedFd<'_>, main_pid: i32) {
 }
 
 fn start(init: &Init, container: &Container) -> Result<()> {
-    init.go()?;
+    init.saved()?;
     // It may be paused from now on.
     let mut watch = Watch::of_one_that_may_be_paused();
     init.attend_program(&mut watch, |listener| {

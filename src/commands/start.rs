@@ -6,7 +6,6 @@
 
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -19,12 +18,9 @@ use crate::log::Phases;
 use crate::plan::hooks::HookPoint;
 use crate::runtime::watch::Watch;
 use crate::state::Status;
-use crate::sync::{FromInit, RuntimeEnd};
-use crate::sys::wait::{self, Bound};
+use crate::sync::{FromInit, RuntimeEnd, ToInit};
+use crate::sys::wait;
 use crate::sys::{Call, pidfd};
-
-/// How long init may take to end when it has nothing left to do.
-const DEATH: Bound = Bound::Within(Duration::from_secs(10));
 
 /// Carries out `start`.
 ///
@@ -55,7 +51,7 @@ pub fn start(id: &str, state_root: &Path) -> Result<()> {
         None => None,
     };
     phases.end("find");
-    init.go()?;
+    init.send(&ToInit::Start)?;
     if let Err(error) = pass(&init, &container) {
         drop(init); // the end of the wire is init's end, too
         if Report::of(&error).key.starts_with("/hooks/") {
@@ -85,7 +81,7 @@ pub fn start(id: &str, state_root: &Path) -> Result<()> {
 /// program.
 fn wait_for_end(container: &Container) {
     if let Ok(Some(init)) = container.init() {
-        let _ = wait::readable(init.as_fd(), DEATH);
+        let _ = wait::readable(init.as_fd(), wait::DEATH);
     }
 }
 
@@ -103,15 +99,16 @@ fn no_gate(container: &Container) -> anyhow::Error {
 }
 
 /// Waits until init is the program: then the wire, which execve closes, ends without a word. It may
-/// be paused meanwhile, and is waited for until it is resumed.
+/// be paused meanwhile, if it is resumed soon.
 fn pass(init: &RuntimeEnd, container: &Container) -> Result<()> {
     let saved = &container.saved;
-    let mut watch = Watch::of_one_that_may_be_paused();
+    let cgroup = cgroup_of(container);
+    let mut watch = Watch::of_one_that_starts(&cgroup);
     let given_up = |_: &anyhow::Error| kill_init(container);
     match init.receive_answer(|| watch.look(saved.init_process_pid).inspect_err(given_up)) {
         Ok(FromInit::Listener(listener)) => {
             hand_over(saved, (Status::Created, saved.init_process_pid), &listener)?;
-            init.go()?;
+            init.send(&ToInit::ListenerDelivered)?;
             pass(init, container)
         }
         Ok(FromInit::End) => Ok(()),

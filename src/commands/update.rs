@@ -9,7 +9,7 @@ use super::{Document, cgroup_of, lock, open, resctrl_of, status_of};
 use crate::config::{self, Resources, Text};
 use crate::error::{Failure, Result};
 use crate::host::Rootless;
-use crate::plan::{Host, Problems, resources};
+use crate::plan::{self, Host, Problems, resources};
 use crate::state::Status;
 
 /// What `update` is asked for.
@@ -116,6 +116,10 @@ pub fn update(args: &Update, state_root: &Path) -> Result<()> {
     if matches!(status_of(&container)?, Status::Creating | Status::Stopped) {
         return Err(Failure::WrongStatus("container not running".to_owned()).into());
     }
+    if matches!(args.change, Change::Resources(_)) && pids_limit(&wanted) == Some(0) {
+        let config = container.config()?;
+        resources::fit_to_version(&mut wanted, &plan::parse(&config)?.oci_version);
+    }
     let cgroup = cgroup_of(&container);
     let host = Host::probe(Rootless::default())?;
     let layout = &host.cgroups;
@@ -128,22 +132,26 @@ pub fn update(args: &Update, state_root: &Path) -> Result<()> {
         present::complete_quota(&mut wanted, now);
     }
     let mut problems = Problems::default();
-    let mut plan = resources::decide_limits(&wanted, layout, &mut problems);
+    let mut limits = resources::decide_limits(&wanted, layout, &mut problems);
     for warning in problems.warnings() {
         log::warn!("{warning}");
     }
     problems.into_result()?;
     if schemata.is_empty() {
-        return cgroup.update(&mut plan);
+        return cgroup.update(&mut limits);
     }
     let text = "updating a non-existent Intel RDT configuration is not supported";
     let groups = resctrl_of(&container).ok_or_else(|| Failure::Unsupported(text.to_owned()))?;
     let before = groups.schemata()?;
     groups.set(&schemata)?;
-    cgroup.update(&mut plan).inspect_err(|_| {
+    cgroup.update(&mut limits).inspect_err(|_| {
         // There is an error on its way already, which matters more than this one.
         let _ = groups.set(&[before]);
     })
+}
+
+fn pids_limit(wanted: &Resources<'_>) -> Option<i64> {
+    wanted.pids.as_ref()?.limit
 }
 
 fn parse(text: &[u8]) -> Result<Resources<'_>> {

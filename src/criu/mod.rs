@@ -22,7 +22,7 @@ use rustix::fs::Access;
 use rustix::io::Errno;
 
 use crate::error::{Context, Failure, Report, Result};
-use crate::sync::{self, FromInit};
+use crate::sync::{self, FromInit, ToInit};
 use crate::sys::clone::{self, CloneRequest, SingleThreaded};
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::wait::{Bound, Unbounded};
@@ -114,7 +114,7 @@ impl CriuProgram {
             fd::close_copy(wire.as_fd());
             signal::begin_afresh()?;
             signal::end_on_broken_pipes()?;
-            their_wire.wait()?;
+            their_wire.begin()?;
             fd::close_on_exec_from(3)?;
             for kept in inherited.iter().map(AsRawFd::as_raw_fd).chain([theirs.as_raw_fd()]) {
                 fd::keep_over_exec(kept.unsigned_abs())?;
@@ -132,7 +132,7 @@ impl CriuProgram {
         let criu = Criu { pid: newborn.pid, pidfd: newborn.pidfd, socket: ours, ended: false };
         drop((theirs, their_wire));
         settle(criu.pid)?;
-        wire.go()?;
+        wire.send(&ToInit::Begin)?;
         match wire.receive()? {
             FromInit::End => Ok(criu),
             FromInit::Failed(report) => Err(report.into()),

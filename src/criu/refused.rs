@@ -28,6 +28,7 @@ pub fn refuse_mounts(view: &View, plan: &Plan, added: &[String]) -> Result<()> {
             return Err(Failure::BadConfig(Problem { key, text }).into());
         }
     }
+    refuse_sources_on_mounts(plan)?;
     for path in added {
         if view.is_mount(path)? {
             let text = format!(
@@ -35,6 +36,28 @@ pub fn refuse_mounts(view: &View, plan: &Plan, added: &[String]) -> Result<()> {
                  it away with \"mounts remove\" first)"
             );
             return Err(Failure::WrongStatus(text).into());
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a mount whose source is on a mount that an earlier one has made: `restore` would look
+/// for it in the rootfs, where it is not.
+fn refuse_sources_on_mounts(plan: &Plan) -> Result<()> {
+    for (place, step) in plan.mounts.iter().enumerate() {
+        let MountSource::Bind { path, .. } = &step.source else { continue };
+        let Some(source) = plan.rootfs.below(path) else { continue };
+        let covers = |earlier: &&MountStep| {
+            let rest = source.strip_prefix(&*earlier.destination);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if let Some(earlier) = plan.mounts.iter().take(place).find(covers) {
+            let text = format!(
+                "criu cannot save a mount whose source is on the one of mounts[{}], /{}",
+                earlier.index, earlier.destination
+            );
+            let key = format!("/mounts/{}/source", step.index);
+            return Err(Failure::BadConfig(Problem { key, text }).into());
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! We are a process that `exec` made: born in the container's pid and time namespaces and in its
-//! cgroup. Our job: join what else there is of it, and become the program. process: exec
+//! cgroup. Our job: join what else there is of it, and become the program.
+//! process: exec
 //!
 //! Everything is joined by one setns(2) on a pidfd, rights over all being checked before any is
 //! changed. Where somebody in the container could trace us by CAP_SYS_PTRACE, the bootstrap does
@@ -14,7 +15,7 @@ use super::{handover, keyring, labels, terminal};
 use crate::error::{Context, Result};
 use crate::plan::Entry;
 use crate::plan::namespaces::USER;
-use crate::sync::{FromInit, InitEnd};
+use crate::sync::InitEnd;
 use crate::sys::proc::Proc;
 use crate::sys::{Named, caller, clone, ids, mount, process, signal};
 
@@ -50,7 +51,7 @@ pub fn main(setup: &ExecSetup<'_>, place: StartsIn, runtime: &InitEnd) -> i32 {
 
 fn run(setup: &ExecSetup<'_>, place: StartsIn, runtime: &InitEnd) -> Result<Infallible> {
     caller::forget(c"orlop:[exec]")?;
-    runtime.wait()?; // our cgroup is as it should be
+    runtime.begin()?; // our cgroup is as it should be
 
     signal::begin_afresh()?;
     if place == StartsIn::Outside {
@@ -61,7 +62,7 @@ fn run(setup: &ExecSetup<'_>, place: StartsIn, runtime: &InitEnd) -> Result<Infa
 
     let program =
         handover::prepare(setup.entry, Home::look_up_inside(&setup.entry.process), runtime)?;
-    runtime.ask(&FromInit::Ready)?; // the pid file is written
+    runtime.ready()?; // the pid file is written
     handover::finish(setup.entry, &program, runtime, |_| Ok(()))
 }
 

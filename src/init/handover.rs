@@ -50,7 +50,7 @@ pub fn prepare(plan: &Entry, home: Home, runtime: &InitEnd) -> Result<Program> {
         if plan.keeps_rights {
             limits::set(&plan.process, 0)?;
         } else {
-            runtime.ask(&FromInit::Limits)?;
+            runtime.limits()?;
         }
     }
     user::become_user(plan)?;

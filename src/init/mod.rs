@@ -31,7 +31,7 @@ use crate::plan::Plan;
 use crate::plan::hooks::HookPoint;
 use crate::plan::namespaces::{CGROUP, CloneMethod, NamespaceKind, PID, TIME, USER};
 use crate::state::{State, Status, VERSION};
-use crate::sync::{FromInit, INIT_NAME, InitEnd, ToInit};
+use crate::sync::{FromInit, INIT_NAME, InitEnd};
 use crate::sys::clone::SingleThreaded;
 use crate::sys::proc::Proc;
 use crate::sys::wait::{self, Unbounded};
@@ -117,7 +117,7 @@ fn fail(error: &anyhow::Error, runtime: &InitEnd) -> i32 {
 fn run(setup: &InitSetup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     let plan = setup.plan;
     caller::forget(INIT_NAME)?;
-    runtime.wait()?; // our cgroup and ids are as they should be
+    runtime.begin()?; // our cgroup and ids are as they should be
 
     signal::begin_afresh()?;
     if plan.namespaces.has_own(&USER) {
@@ -133,10 +133,11 @@ fn run(setup: &InitSetup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     network::loopback_up(plan)?;
 
     let callers_mask = rustix::process::umask(Mode::empty());
-    let rootfs = rootfs::build(plan, &proc, runtime)?; // ── the host is still visible ──
+    // ── the host is still visible ──
+    let rootfs = rootfs::build(plan, &proc, runtime)?;
     runtime.send(&FromInit::Built)?; // limits; prestart, createRuntime
     if plan.init_waits() {
-        runtime.wait()?;
+        runtime.hooks_done()?;
     }
     run_hooks_of_create(setup, callers_mask)?;
     hostname::set(plan)?;
@@ -151,7 +152,7 @@ fn run(setup: &InitSetup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     if plan.entry.early_filter {
         seccomp::load(plan.entry.seccomp.as_ref(), runtime)?;
     }
-    runtime.ask(&FromInit::Ready)?; // `create` returns
+    runtime.ready()?; // `create` returns
     let start = setup.gate.as_ref().map(|gate| wait_at(gate, plan)); // `start` goes on here
     let wire = start.as_ref().unwrap_or(runtime);
     handover::finish(&plan.entry, &program, wire, |wire| run_hooks_of_start(setup, &program, wire))
@@ -168,7 +169,7 @@ fn wait_at(gate: &OwnedFd, plan: &Plan) -> InitEnd {
         signal::end_on_usual_signals()?;
         loop {
             let start = InitEnd::from_fd(wait::accept(gate.as_fd(), Unbounded::NotStartedYet)?);
-            if let Some(ToInit::Go) = start.next()? {
+            if start.started()? {
                 return Ok(start);
             }
         }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::seccomp::{SeccompPlan, WAIT_KILLABLE_RECV};
 use crate::seccomp::Insn;
-use crate::sync::{FromInit, InitEnd};
+use crate::sync::InitEnd;
 use crate::sys::Call;
 use crate::sys::seccomp::{SockFilter, load as load_filter, load_with_listener};
 
@@ -28,7 +28,7 @@ pub fn load(plan: Option<&SeccompPlan>, wire: &InitEnd) -> Result<()> {
         Some(_) => {
             let wire = wire.try_clone()?;
             load_with_listener(&program, seccomp.flags.into(), move |listener| {
-                wire.ask(&FromInit::Listener(listener)).is_ok()
+                wire.listener(listener).is_ok()
             })
         }
     };

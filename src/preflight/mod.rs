@@ -1,5 +1,6 @@
 //! What `create` would stumble over on its way, when the plan is made already: looked at
-//! beforehand, for `check`. process: runtime
+//! beforehand, for `check`.
+//! process: runtime
 //!
 //! A look changes nothing, and says what `create` would say. Where nobody can know, as hooks and
 //! mounts may bring along what is not there yet, it says nothing.

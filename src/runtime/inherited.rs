@@ -1,5 +1,6 @@
 //! Descriptors that whoever started us left open for the program: `--preserve-fds`, and those of
-//! socket activation (sd_listen_fds(3)). process: runtime
+//! socket activation (sd_listen_fds(3)).
+//! process: runtime
 
 use std::env;
 

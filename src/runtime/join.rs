@@ -22,7 +22,7 @@ use crate::error::{Context, Failure, Result};
 use crate::init::exec::{self, ExecSetup, StartsIn};
 use crate::plan::exec::ExecPlan;
 use crate::plan::namespaces::{CloneMethod, KINDS, MOUNT, PID, TIME};
-use crate::sync;
+use crate::sync::{self, ToInit};
 use crate::sys::clone::{self, NewProcess, SingleThreaded};
 use crate::sys::wait::{self, Bound};
 use crate::sys::{Call, fd, process};
@@ -106,14 +106,14 @@ pub fn give_birth(plan: &ExecPlan, target: &ExecTarget<'_>, watch: &mut Watch<'_
     let exec = match birth {
         CloneMethod::Direct => Init { child, wire },
         CloneMethod::ViaBootstrap => {
-            wire.go()?;
+            wire.send(&ToInit::Begin)?;
             adopt_init(child, wire, watch)?
         }
     };
     limits::final_cpus(&plan.entry.process.exec_cpu_affinity, exec.child.pid)?;
     stdio::give(&plan.entry)?;
     target.check_alive()?;
-    exec.wire.go()?;
+    exec.begin()?;
     Ok(exec)
 }
 

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::id_mappings;
 use super::spawn::{Child, close_runtime_end};
+use super::watch::Watch;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::Plan;
 use crate::plan::idmapped_mounts::{IdmapPlan, Ids};
@@ -141,7 +142,8 @@ impl<'a> MountSources<'a> {
                 let proc = Proc::open()?;
                 id_mappings::map(&proc, holder.pid, "uid_map", uid).context("uidMappings")?;
                 id_mappings::map(&proc, holder.pid, "gid_map", gid).context("gidMappings")?;
-                match wire.receive()? {
+                let mut watch = Watch::of_helper();
+                match wire.receive_watched(|| watch.look(holder.pid))? {
                     FromInit::UserNamespace(namespace) => Ok(namespace),
                     other => anyhow::bail!(
                         "unexpected {other:?} from the process with the user namespace"
@@ -224,7 +226,7 @@ fn hold_user_namespace() -> Result<(Child, RuntimeEnd)> {
         close_runtime_end(&ours);
         let own = fd::open("/proc/self/ns/user".as_ref(), OFlags::RDONLY).map_err(Into::into);
         let handed = own.and_then(|own| theirs.send(&FromInit::UserNamespace(own)));
-        i32::from(handed.and_then(|()| theirs.next()).is_err())
+        i32::from(handed.and_then(|()| theirs.ended()).is_err())
     });
     Ok((Child::adopt(newborn.context("making a user namespace for the mapping")?), ours))
 }

@@ -1,5 +1,6 @@
 //! `--pidfd-socket`: a descriptor for the process, sent to whoever wants to watch or signal it
-//! without the danger of a recycled pid. process: runtime
+//! without the danger of a recycled pid.
+//! process: runtime
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! A terminal in the foreground: we stand between the program's and our own, until the program
-//! ends. process: runtime
+//! ends.
+//! process: runtime
 //!
 //! One thread, which waits for whatever can go on. What is on its way is never more than two
 //! buffers.

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::spawn::{Child, DEATH, close_runtime_end, with_namespaces_restored};
+use super::spawn::{Child, close_runtime_end, with_namespaces_restored};
 use super::stdio;
+use super::watch::Watch;
 use crate::cgroup::{Cgroup, CgroupMembership};
 use crate::criu::{Criu, CriuProgram};
 use crate::error::{AtKey, Context, Report, Result};
@@ -24,7 +25,7 @@ use crate::sys::clone::{self, CloneRequest, SingleThreaded};
 use crate::sys::mount::{self, Depth, LastLink};
 use crate::sys::proc::Proc;
 use crate::sys::root::{Root, file_type, link_target};
-use crate::sys::{Call, Named, fd, pidfd, process};
+use crate::sys::{Call, Named, fd, pidfd, process, wait};
 
 /// A directory with the rootfs mounted on it, removed when dropped: criu wants a mount whose parent
 /// nothing covers.
@@ -139,9 +140,10 @@ fn in_child(namespaces: u32, work: impl FnOnce() -> Result<()>) -> Result<()> {
     )?;
     drop(theirs);
     let mut child = Child::adopt(newborn);
-    match ours.receive()? {
+    let mut watch = Watch::of_helper();
+    match ours.receive_watched(|| watch.look(child.pid))? {
         FromInit::End => {
-            let exit = pidfd::reap_within(child.pidfd.as_fd(), DEATH)?
+            let exit = pidfd::reap_within(child.pidfd.as_fd(), wait::DEATH)?
                 .context("a process of ours does not end")?;
             child.release();
             anyhow::ensure!(exit.shell_code() == 0, "a process of ours died");

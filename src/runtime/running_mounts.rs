@@ -1,17 +1,18 @@
 //! Sends a process into a container that runs, to make mounts there or take them away, and opens on
-//! the host what it asks for. process: runtime
+//! the host what it asks for.
+//! process: runtime
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::mount_sources::MountSources;
-use super::spawn::{Child, DEATH, close_runtime_end};
+use super::spawn::{Child, close_runtime_end};
 use crate::error::{Context, Failure, Result};
 use crate::init;
 use crate::plan::running_mounts::RunningMounts;
-use crate::sync::{self, FromInit};
+use crate::sync::{self, FromInit, ToInit};
 use crate::sys::clone::{self, CloneRequest, SingleThreaded};
-use crate::sys::{pidfd, process};
+use crate::sys::{pidfd, process, wait};
 
 /// How long the process may take: the container is locked meanwhile.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,7 +48,7 @@ pub fn change(plan: &RunningMounts, init: &OwnedFd, pid: i32) -> Result<()> {
         };
         match wire.receive_watched(in_time)? {
             FromInit::MountSource(index, copy) => {
-                wire.descriptor(sources.open(index, copy)?.as_fd())?
+                wire.send(&ToInit::MountSource(sources.open(index, copy)?))?
             }
             FromInit::Ready => break,
             FromInit::Failed(report) => return Err(report.into()),
@@ -55,7 +56,8 @@ pub fn change(plan: &RunningMounts, init: &OwnedFd, pid: i32) -> Result<()> {
             other => anyhow::bail!("unexpected {other:?} from a process of ours"),
         }
     }
-    pidfd::reap_within(child.pidfd.as_fd(), DEATH)?.context("a process of ours does not end")?;
+    pidfd::reap_within(child.pidfd.as_fd(), wait::DEATH)?
+        .context("a process of ours does not end")?;
     child.release();
     Ok(())
 }

@@ -4,7 +4,6 @@
 //! process: runtime
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use rustix::fs::{OFlags, Stat};
 use rustix::process::fchdir;
@@ -21,14 +20,11 @@ use crate::init::{self, InitSetup, JoinedNamespace};
 use crate::plan::Plan;
 use crate::plan::namespaces::{CloneMethod, Join, NETWORK, NamespaceKind, PID, TIME};
 use crate::plan::process::ProcessPlan;
-use crate::sync::{self, FromInit, RuntimeEnd};
+use crate::sync::{self, FromInit, RuntimeEnd, ToInit};
 use crate::sys::clone::{self, NewProcess, SingleThreaded};
 use crate::sys::root::Root;
 use crate::sys::wait::{self, Bound};
 use crate::sys::{self, Named, pidfd, proc};
-
-/// How long a process of ours may take to end when it has nothing else left to do, or was killed.
-pub(super) const DEATH: Bound = Bound::Within(Duration::from_secs(10));
 
 /// A process that we made; killed and reaped when dropped, unless released.
 #[derive(Debug)]
@@ -85,7 +81,7 @@ impl Drop for Child {
             // There is an error on its way already, which matters more than these.
             let _ = pidfd::kill(self.pidfd.as_fd());
             // One that is stuck in the kernel dies later, and is nobody's then.
-            let _ = pidfd::reap_within(self.pidfd.as_fd(), DEATH);
+            let _ = pidfd::reap_within(self.pidfd.as_fd(), wait::DEATH);
         }
     }
 }
@@ -123,7 +119,8 @@ pub fn give_birth(
     let joined = open_namespaces(plan)?;
     let (wire, init_end) = sync::pair()?;
     // Init finds the rootfs as its working directory, also where a user namespace keeps it from
-    // reaching the path.
+    // reaching the path. A descriptor would not do: it leads into our mount namespace, where only
+    // the working directory is moved to the copy (clone(2), CLONE_NEWNS).
     let bundle = sys::fd::open(".".as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
     fchdir(rootfs).named(|| "fchdir(rootfs)".to_owned()).at("/root/path")?;
     let cgroup_fd = cgroup.clone_into();
@@ -168,7 +165,7 @@ pub fn give_birth(
             // Init inherits it, and may be one of those to whose files in /proc only root may
             // write.
             limits::oom_score_adj(&plan.entry.process, bootstrap.pid)?;
-            wire.go()?;
+            wire.send(&ToInit::Begin)?;
             adopt_init(bootstrap, wire, &mut Watch::new(cgroup))?
         }
     };
@@ -198,7 +195,7 @@ pub(super) fn adopt_init(
         FromInit::Forked(pid) => {
             let child = Child { pid, pidfd: pidfd::open(pid)?, released: false };
             let mut bootstrap = bootstrap;
-            pidfd::reap_within(bootstrap.pidfd.as_fd(), DEATH)?
+            pidfd::reap_within(bootstrap.pidfd.as_fd(), wait::DEATH)?
                 .context("the bootstrap process does not end")?;
             bootstrap.release();
             Ok(Init { child, wire })
@@ -311,22 +308,18 @@ impl Init {
         loop {
             match self.receive(watch)? {
                 FromInit::MountSource(index, copy) => {
-                    let source = sources.open(index, copy)?;
-                    self.wire.descriptor(source.as_fd())?;
+                    self.wire.send(&ToInit::MountSource(sources.open(index, copy)?))?;
                 }
-                FromInit::Devices => match devices::make(plan)? {
-                    Some(nodes) => self.wire.descriptor(nodes.as_fd())?,
-                    None => self.wire.go()?,
-                },
+                FromInit::Devices => self.wire.send(&ToInit::Devices(devices::make(plan)?))?,
                 FromInit::Built => {
                     when_due(InitRequest::Hooks)?;
                     if plan.init_waits() {
-                        self.wire.go()?;
+                        self.wire.send(&ToInit::HooksDone)?;
                     }
                 }
                 FromInit::Listener(listener) => {
                     when_due(InitRequest::Listener(listener))?;
-                    self.wire.go()?;
+                    self.wire.send(&ToInit::ListenerDelivered)?;
                 }
                 other => {
                     if self.answer(other, &plan.entry.process, console)? {
@@ -364,7 +357,7 @@ impl Init {
             }
             FromInit::Limits => {
                 init::limits::set(plan, self.child.pid)?;
-                self.wire.go()?;
+                self.wire.send(&ToInit::LimitsSet)?;
                 Ok(false)
             }
             FromInit::Ready => Ok(true),
@@ -374,13 +367,21 @@ impl Init {
         }
     }
 
-    /// Lets init go on: to its work, or, when it is ready, to the gate, if it has one, or to the
-    /// program.
+    /// Has it begin its work.
     ///
     /// # Errors
     /// sendmsg(2)'s.
-    pub fn go(&self) -> Result<()> {
-        self.wire.go()
+    pub fn begin(&self) -> Result<()> {
+        self.wire.send(&ToInit::Begin)
+    }
+
+    /// Lets it go on when it is ready and others can know of it: to the gate, if it has one, or to
+    /// the program.
+    ///
+    /// # Errors
+    /// sendmsg(2)'s.
+    pub fn saved(&self) -> Result<()> {
+        self.wire.send(&ToInit::Saved)
     }
 
     /// Waits until init, which was let go and has no gate, is the program. `hand_over` takes the
@@ -397,7 +398,7 @@ impl Init {
             match self.receive(watch)? {
                 FromInit::Listener(listener) => {
                     hand_over(listener)?;
-                    self.wire.go()?;
+                    self.wire.send(&ToInit::ListenerDelivered)?;
                 }
                 FromInit::End => return Ok(()),
                 FromInit::Failed(report) => return Err(report.into()),
@@ -407,7 +408,7 @@ impl Init {
     }
 
     fn died(&self) -> anyhow::Error {
-        let how = match wait::readable(self.child.pidfd.as_fd(), DEATH) {
+        let how = match wait::readable(self.child.pidfd.as_fd(), wait::DEATH) {
             Ok(true) => "killed, or out of memory",
             _ => "it closed the wire",
         };

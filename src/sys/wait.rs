@@ -76,6 +76,9 @@ impl Bound {
     }
 }
 
+/// How long a process may take to end that was killed, or has nothing else left to do.
+pub const DEATH: Bound = Bound::Within(Duration::from_secs(10));
+
 /// Waits until one of `files` is ready; false when the bound was reached before (poll(2)).
 ///
 /// # Errors

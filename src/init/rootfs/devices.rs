@@ -15,7 +15,7 @@ use super::destinations::Destinations;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::devices::{CORE, DevicesPlan, LINKS, Node, NodeKind, NodeMethod};
 use crate::plan::mount_options::attr;
-use crate::sync::{FromInit, InitEnd, ToInit};
+use crate::sync::InitEnd;
 use crate::sys::device;
 use crate::sys::mount::{self, Depth};
 use crate::sys::proc::Proc;
@@ -64,7 +64,7 @@ pub fn make(plan: &DevicesPlan, rootfs: &Rootfs<'_>, proc: &Proc, runtime: &Init
 
 /// The nodes of the config, in their order, from the runtime; none if it may not make any either.
 fn receive(plan: &DevicesPlan, runtime: &InitEnd) -> Result<Vec<OwnedFd>> {
-    let ToInit::Descriptor(nodes) = runtime.ask(&FromInit::Devices)? else { return Ok(Vec::new()) };
+    let Some(nodes) = runtime.devices()? else { return Ok(Vec::new()) };
     let names = (0..plan.requested().count()).map(|index| index.to_string());
     Ok(mount::files_of(nodes.as_fd(), names)?)
 }

@@ -1,5 +1,6 @@
 //! We are a process that `mounts` sends into a container that runs. Our job: make mounts there, or
-//! take them away. process: a child of the runtime, in the container's mount and user namespace
+//! take them away.
+//! process: a child of the runtime, in the container's mount and user namespace
 //!
 //! We are in no other namespace of the container's, so its processes do not see us. All places are
 //! handles below its root, as at `create`: whoever renames what is on the way, or puts a link

@@ -15,7 +15,7 @@ use crate::plan::mount_options::{SourceLink, attr, fs_flag, is_negation, ms};
 use crate::plan::mounts::{MountSource, MountStep, OverProc, host_stand_in, join_data};
 use crate::plan::namespaces::USER;
 use crate::plan::{Plan, masked_paths};
-use crate::sync::{FromInit, InitEnd, ToInit};
+use crate::sync::InitEnd;
 use crate::sys::mount::{self, Depth, LastLink};
 use crate::sys::proc::is_proc;
 use crate::sys::root::{Root, file_type, link_target};
@@ -112,10 +112,7 @@ pub(super) fn from_runtime(
     copy: Option<OwnedFd>,
     runtime: &InitEnd,
 ) -> Result<OwnedFd> {
-    match runtime.ask(&FromInit::MountSource(step.index, copy))? {
-        ToInit::Descriptor(source) => Ok(source),
-        ToInit::Go => bail!("the runtime sent no source"),
-    }
+    runtime.mount_source(step.index, copy)
 }
 
 pub(super) fn bind_target(root: &Root, step: &MountStep, source: &OwnedFd) -> Result<OwnedFd> {

@@ -15,6 +15,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("events::all_ends_with_the_container", "runc 1.1 waits for the removal of a v1 cgroup"),
     ("events::pressure_is_shown_where_the_kernel_has_it", "runc 1.1 does not know pressure"),
     ("events::the_stream_needs_no_memory_controller", "runc gives up without one"),
+    ("frozen::a_start_that_stays_paused_is_given_up", "runc does not wait for the program"),
     ("frozen::a_start_whose_init_stays_stopped_is_given_up", "runc waits for ever"),
     ("frozen::an_init_that_stays_stopped_is_given_up", "runc waits for ever"),
     ("frozen::no_container_is_made_below_a_frozen_cgroup", "runc waits for ever"),
@@ -97,6 +98,10 @@ pub const REASONS: &[(&str, &str)] = &[
     (
         "systemd_limits::the_usage_is_checked_before_systemd_hears_of_the_limit",
         "runc 1.1 does not check it",
+    ),
+    (
+        "update::a_pids_limit_of_0_in_a_file_is_read_by_the_containers_version",
+        "runc ignores it, whatever the version",
     ),
     ("update::a_pids_limit_of_0_leaves_one_process", "runc 1.1 takes 0 for none"),
     ("update::a_weight_of_an_idle_container_is_ignored_with_a_warning", "runc fails"),

@@ -27,4 +27,8 @@ pub const REASONS: &[(&str, &str)] = &[
     ("checkpoint_mounts::a_read_only_root_stays_so", "runc 1.1 restores it writable"),
     ("checkpoint_refused::a_criu_that_is_too_old_is_refused", "runc takes older ones"),
     ("checkpoint_refused::a_sysfs_that_is_the_hosts_is_refused", "runc does not run it"),
+    (
+        "checkpoint_refused::mounts_of_what_an_earlier_one_brings_are_refused",
+        "runc leaves it to criu",
+    ),
 ];
