@@ -16,7 +16,7 @@ PREFIX  ?= /usr/local
 RUNTIME ?= $(ORLOP)
 export RUNTIME
 
-.PHONY: build musl cross cross-check run test differences soak test-vm fuzz docs check quick bench bench-memory install clean
+.PHONY: build musl cross cross-check packages packages-test packages-reproducible run test differences soak test-vm fuzz docs check quick bench bench-memory install clean
 
 # A static program: with --target the flag is not for proc-macros and build scripts, which cannot be static.
 build:
@@ -38,6 +38,17 @@ cross:
 cross-check:
 	integration/cross.sh $(TARGET)/cross check \
 		aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf s390x-unknown-linux-gnu
+
+# .deb, .rpm, static tarballs, SBOMs and sums for amd64 and arm64, in target/packages. packages-test installs those for
+# amd64 in fresh Debian systems; packages-reproducible builds twice and compares.
+packages:
+	integration/release/build.sh $(TARGET) amd64 arm64
+
+packages-test:
+	integration/release/test.sh $(TARGET)
+
+packages-reproducible:
+	integration/release/reproducible.sh $(TARGET)/reproducible
 
 run: build
 	integration/packages.sh busybox-static

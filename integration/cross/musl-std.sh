@@ -5,6 +5,7 @@ target=$1
 gcc=$2
 musl=$3
 sysroot=$(rustc --print sysroot)
+here=$(cd "$(dirname "$0")" && pwd)
 library=$(echo "$sysroot"/lib/rustlib/src/rust/library)
 work=/var/tmp/musl-std
 lib=$sysroot/lib/rustlib/$target/lib
@@ -21,9 +22,13 @@ cp "$work/$target"/release/deps/*.rlib "$lib.new/"
 rm -rf "$work"
 
 for file in crt1.o rcrt1.o Scrt1.o crti.o crtn.o libc.a; do cp "$musl/$file" "$lib.new/self-contained/"; done
-for file in crtbegin.o crtbeginS.o crtend.o crtendS.o; do cp "$($gcc -print-file-name=$file)" "$lib.new/self-contained/"; done
-# The unwinder that std asks for is gcc's under the name of LLVM's.
+for file in crtbegin.o crtbeginS.o crtend.o crtendS.o; do
+    cp "$($gcc -print-file-name=$file)" "$lib.new/self-contained/"
+done
+# The unwinder that std asks for is gcc's under the name of LLVM's, with what it expects of a C library.
 cp "$($gcc -print-file-name=libgcc_eh.a)" "$lib.new/self-contained/libunwind.a"
+$gcc -O2 -fPIC -c -o /tmp/find-object.o "$here/find-object.c"
+"${gcc%gcc}ar" rs "$lib.new/self-contained/libunwind.a" /tmp/find-object.o 2>/dev/null
 rm -rf "$lib"
 mkdir -p "$(dirname "$lib")"
 mv "$lib.new" "$lib"
