@@ -114,7 +114,8 @@ quick:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	integration/house-rules.sh
 	cargo test --locked --quiet --lib
-	cargo test --locked --quiet --test main -- layers:: field_map:: spec_rows:: security_rows:: every_difference_is_used
+	cargo test --locked --quiet --test main -- layers:: field_map:: spec_rows:: security_rows:: every_difference_is_used \
+		manual::generated manual::every_
 	cargo test --locked --quiet --lib -p orlop-image -p orlop-shim
 
 # What reads bytes of others gets every input that libFuzzer can think of, for so many seconds each.
