@@ -1,5 +1,6 @@
 //! Compiles the device rules to the program with which cgroup v2 checks device accesses. There are
-//! no system calls in this file. config.json: linux.resources.devices
+//! no system calls in this file.
+//! config.json: linux.resources.devices
 //!
 //! Kernel: `BPF_PROG_TYPE_CGROUP_DEVICE`. The program gets `struct bpf_cgroup_dev_ctx` {access <<
 //! 16 | kind, major, minor} and returns 1 to permit the access. All bits of the access must be

@@ -1,5 +1,6 @@
 //! The delegated cgroup: a cgroup below that of the container, in which its processes are and which
-//! they manage. config.json: annotations
+//! they manage.
+//! config.json: annotations
 
 use super::{Cgroup, CreatedDirs, owner, v2};
 use crate::error::{AtKey, Context, Result};

@@ -1,7 +1,8 @@
 //! A cgroup on cgroup v1: a directory in each hierarchy, and one in cgroup v2 if that is mounted
-//! too. config.json: linux.cgroupsPath, linux.resources Kernel:
-//! Documentation/admin-guide/cgroup-v1/. Files are opened by path and not relative to a descriptor,
-//! since in most directories only cgroup.procs is used.
+//! too.
+//! config.json: linux.cgroupsPath, linux.resources
+//! Kernel: Documentation/admin-guide/cgroup-v1/. Files are opened by path and not relative to a
+//! descriptor, since in most directories only cgroup.procs is used.
 //!
 //! Kernel: Documentation/admin-guide/cgroup-v1/. Files are opened by path and not relative to a
 //! descriptor: most directories here are used for one file, cgroup.procs.

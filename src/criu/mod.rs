@@ -1,6 +1,6 @@
 //! Speaking to criu(8), the program that saves processes and brings them back: `criu swrk` takes a
-//! request by a socket that it is born with, tells what comes to pass, and answers. process:
-//! runtime
+//! request by a socket that it is born with, tells what comes to pass, and answers.
+//! process: runtime
 //!
 //! What criu writes of a container, its images, belongs to whoever asked for it; they are as
 //! trusted as config.json. The container is not: what is outside of it (`external`) has names that
