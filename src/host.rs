@@ -1,5 +1,5 @@
-//! Facts about the machine and about us that `plan/` decides by: looked up once at the start, but
-//! for what few configs need ([`extras`]).
+//! Facts about the machine and about us, which `plan/` uses. They are read once at the start,
+//! except those that few configs need ([`extras`]).
 
 pub mod cgroups;
 pub mod extras;
@@ -20,26 +20,26 @@ pub struct Host {
     pub euid: u32,
     /// Effective group id.
     pub egid: u32,
-    /// Capabilities that we have and can give; bit n is capability n.
+    /// The capabilities that we have and can give; bit n is capability n.
     pub capabilities: u64,
-    /// Whether we are an ordinary user, also where we are root of his user namespace: rights over
-    /// cgroups, and over the system's systemd, are not to be expected, so that a container without
-    /// limits does without.
+    /// Whether we are an ordinary user, or root of a user namespace of one: then we may not have
+    /// permission for cgroups and for the systemd of the system, so a container without limits has
+    /// no cgroup if it cannot be created.
     pub rootless: bool,
     /// The cgroup hierarchies.
     pub cgroups: CgroupLayout,
-    /// What is looked up when it is asked for.
+    /// Facts that are read when they are needed.
     pub extras: Extras,
 }
 
 /// `--rootless`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Rootless {
-    /// The cgroups may be out of our reach.
+    /// There may be no permission for cgroups.
     Yes,
-    /// They are not.
+    /// There is permission for cgroups.
     No,
-    /// They may be for an ordinary user, and for root of a user namespace.
+    /// There may be none for an ordinary user, and for root of a user namespace.
     #[default]
     Auto,
 }
@@ -47,7 +47,7 @@ pub enum Rootless {
 impl FromStr for Rootless {
     type Err = Failure;
 
-    /// What runc takes: any of the words that Go has for a bool, or `auto`.
+    /// The values that runc accepts: any bool of Go, or `auto`.
     fn from_str(text: &str) -> Result<Self, Failure> {
         match text {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Self::Yes),
@@ -58,12 +58,12 @@ impl FromStr for Rootless {
     }
 }
 
-/// The oldest kernel that has what every container needs: `mount_setattr`, `CLONE_INTO_CGROUP`,
-/// `cgroup.kill`, and memory accounting of BPF programs without CAP_SYS_RESOURCE.
+/// The oldest kernel with what each container needs: `mount_setattr`, `CLONE_INTO_CGROUP`,
+/// `cgroup.kill`, and BPF programs without CAP_SYS_RESOURCE for their memory.
 const KERNEL: (u32, u32) = (5, 14);
 
 impl Host {
-    /// Looks.
+    /// Reads the facts.
     ///
     /// # Errors
     /// [`Failure::Unsupported`] on a kernel that is too old; errors of reading /proc.
@@ -112,8 +112,8 @@ fn check_kernel(release: &str) -> Result<()> {
     Ok(())
 }
 
-/// Where containers are kept when `--root` does not say: `/run/orlop`, and below `$XDG_RUNTIME_DIR`
-/// for an ordinary user, who may also be root of a user namespace.
+/// The default of `--root`: `/run/orlop`, or a directory in `$XDG_RUNTIME_DIR` for an ordinary
+/// user, who may also be root of a user namespace.
 #[must_use]
 pub fn default_state_root() -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR") {
@@ -124,7 +124,7 @@ pub fn default_state_root() -> PathBuf {
     }
 }
 
-/// As runc tells them apart: where everything runs in a user namespace, root calls itself so.
+/// The rule of runc: in a user namespace, root calls itself so.
 fn is_ordinary_user() -> bool {
     !rustix::process::geteuid().is_root()
         || std::env::var_os("USER").is_none_or(|user| user != "root")

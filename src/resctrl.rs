@@ -1,5 +1,5 @@
-//! Whatever touches the resctrl filesystem: the group of a container, by which it gets its share of
-//! cache and memory bandwidth.
+//! The resctrl filesystem: the groups of a container, by which it gets its share of cache and
+//! memory bandwidth.
 //! config.json: linux.intelRdt.{closID, schemata, l3CacheSchema, memBwSchema, enableMonitoring}
 //! process: runtime
 
@@ -16,28 +16,29 @@ use crate::error::{AtKey, Context, Result};
 use crate::plan::intel_rdt::{GroupOwner, IntelRdtPlan};
 use crate::sys::{Call, Named, small_file};
 
-/// Permissions of a group's directory.
+/// The mode of the directory of a group.
 const MODE: Mode = Mode::from_raw_mode(0o755);
 
-/// The groups of one container. What has been made is removed when dropped, until kept.
+/// The groups of one container. Groups that were created are removed when this is dropped, unless
+/// they are kept.
 #[derive(Debug)]
 pub struct Groups {
     /// The control group.
     group: PathBuf,
     /// The monitoring group, if there is one.
     monitoring: Option<PathBuf>,
-    /// Whether the control group, if we made it, stays for others.
+    /// Whether a control group that we have created is kept for other containers.
     shared: bool,
-    /// What is to be removed, in this order.
+    /// The directories to remove, in this order.
     made: Vec<PathBuf>,
 }
 
 impl Groups {
-    /// Makes them.
+    /// Creates the groups.
     ///
     /// # Errors
-    /// A group that must be there and is not, or that is and has another configuration; the failed
-    /// call's, with what the kernel says about it.
+    /// A group that must exist does not exist, or has another configuration; the error of the
+    /// failed call, with the explanation of the kernel.
     pub fn make(plan: &IntelRdtPlan) -> Result<Self> {
         let groups = Self {
             group: plan.group.clone(),
@@ -64,7 +65,7 @@ impl Groups {
                     self.explain(Err(errno).named(|| format!("mkdir({:?})", self.group)))?
                 }
             }
-            // One that was there and is right is left alone.
+            // A group that existed and has the right configuration is not changed.
             if !plan.schemata.is_empty()
                 && (plan.owner == GroupOwner::Container || !self.made.is_empty())
             {
@@ -72,15 +73,15 @@ impl Groups {
             }
         }
         if let Some(monitoring) = &self.monitoring {
-            // Whatever is there already is not the container's own.
+            // An existing group is not removed with the container.
             self.explain(mkdir(monitoring, MODE).named(|| format!("mkdir({monitoring:?})")))?;
             self.made.insert(0, monitoring.clone());
         }
         Ok(self)
     }
 
-    /// Those of a container that has been made; nothing when they are gone: then its processes are
-    /// in the default group.
+    /// The groups of a container that exists; nothing if they are gone: then its processes are in
+    /// the default group.
     #[must_use]
     pub fn open(group: &Path, monitoring: Option<&Path>) -> Option<Self> {
         stat(group).ok()?;
@@ -88,19 +89,19 @@ impl Groups {
         Some(Self { group: group.to_owned(), monitoring, shared: true, made: Vec::new() })
     }
 
-    /// What `delete` is to remove, in this order.
+    /// The directories that `delete` removes, in this order.
     #[must_use]
     pub fn containers_own(&self) -> Vec<PathBuf> {
         self.made.iter().filter(|made| !self.shared || **made != self.group).cloned().collect()
     }
 
-    /// From now on they outlive this value.
+    /// Keeps the groups when this value is dropped.
     pub fn keep(&mut self) {
         self.made.clear();
     }
 
-    /// Moves a process there: first into the control group, whose monitoring group can hold no
-    /// others.
+    /// Moves a process into the groups: first into the control group, since its monitoring group
+    /// accepts no other processes.
     ///
     /// # Errors
     /// The failed call's.
@@ -114,7 +115,7 @@ impl Groups {
         Ok(())
     }
 
-    /// The schemata, as the kernel writes them.
+    /// The schemata as the kernel writes them.
     ///
     /// # Errors
     /// The failed call's.
@@ -122,8 +123,7 @@ impl Groups {
         schemata(&self.group)
     }
 
-    /// Changes the schemata: whole lines, in one write, which the kernel takes as a whole or
-    /// refuses.
+    /// Changes the schemata: whole lines in one write, of which the kernel accepts all or none.
     ///
     /// # Errors
     /// The failed call's.
@@ -132,7 +132,7 @@ impl Groups {
         self.write(&self.group.join("schemata"), &text)
     }
 
-    /// What is there must not be changed by those who come later.
+    /// A container that uses an existing group must not change it.
     fn compare(&self, wanted: &[String]) -> Result<()> {
         let found = Schemata::parse(&self.schemata()?);
         let granularity =
@@ -150,7 +150,7 @@ impl Groups {
         self.explain(small_file::write_at(CWD, path, value, || path.display().to_string()))
     }
 
-    /// Adds what the kernel has to say about the last failure.
+    /// Adds the explanation of the kernel for the last failure.
     fn explain(&self, result: Result<(), Call>) -> Result<()> {
         result.map_err(|call| match self.info("last_cmd_status") {
             Some(status) => anyhow::Error::from(call).context(format!("last_cmd_status: {status}")),
@@ -158,12 +158,12 @@ impl Groups {
         })
     }
 
-    /// A file of the directory `info`, which the filesystem's root has.
+    /// Reads a file of the directory `info` in the root of the filesystem.
     fn info(&self, name: &str) -> Option<String> {
         stats::read(&self.root().join("info").join(name))
     }
 
-    /// The filesystem's root: the default group, or above the others.
+    /// The root of the filesystem: the default group, or the parent of the others.
     fn root(&self) -> &Path {
         let above = self.group.parent().filter(|_| stat(self.group.join("info")).is_err());
         above.unwrap_or(&self.group)
@@ -178,13 +178,13 @@ fn schemata(group: &Path) -> Result<String> {
 
 impl Drop for Groups {
     fn drop(&mut self) {
-        // There is an error on its way already, which matters more than these.
+        // The error that has caused this is more important.
         let _ = remove(&self.made);
     }
 }
 
-/// Removes groups, which moves what processes they have to the one above. Those that are gone are
-/// no error.
+/// Removes groups. Their processes move to the group above. A group that does not exist is not an
+/// error.
 ///
 /// # Errors
 /// The failed call's.
@@ -198,12 +198,12 @@ pub fn remove(groups: &[PathBuf]) -> Result<(), Call> {
     Ok(())
 }
 
-/// The lines of a schemata file: a value by resource and domain.
+/// The lines of a schemata file: a value for each resource and domain.
 #[derive(Debug, PartialEq, Eq)]
 struct Schemata(BTreeMap<(String, String), String>);
 
 impl Schemata {
-    /// `L3:0=ff;1=c0`; the kernel puts spaces before the names.
+    /// `L3:0=ff;1=c0`. The kernel writes spaces before the names.
     fn parse(text: &str) -> Self {
         let mut values = BTreeMap::new();
         for (resource, domains) in text.lines().filter_map(|line| line.split_once(':')) {
@@ -217,8 +217,8 @@ impl Schemata {
         Self(values)
     }
 
-    /// The first of our values that `found` does not have, as a line. Bit masks are hexadecimal;
-    /// bandwidths are decimal, and the kernel rounds them up.
+    /// The first of our values that differs from `found`, as a line. Bit masks are hexadecimal.
+    /// Bandwidths are decimal, and the kernel rounds them up.
     fn first_unlike(&self, found: &Self, granularity: u64) -> Option<String> {
         let number = |resource: &str, text: &str| -> Option<u64> {
             if resource == "MB" {

@@ -1,13 +1,13 @@
-//! What of a container is not its own, and so not in its images: mounts of the host, namespaces
-//! that it joined, and the standard streams. At `checkpoint` each is given a name, and at `restore`
-//! the same name is given a thing of the host.
+//! The parts of a container that are not saved in the images, since they belong to the host: bind
+//! mounts, joined namespaces and the standard streams. `checkpoint` gives each a name, and
+//! `restore` gives criu a resource of the host for each name.
 //! config.json: mounts[].destination, mounts[].source, linux.namespaces, linux.maskedPaths
 //! config.json: linux.readonlyPaths
 //! config.json: root.readonly
 //! process: runtime
 //!
-//! Of a mount the name is its place in config.json. Where it is in the container is asked of the
-//! kernel, and looked at by handles: the container's links lead wherever it likes.
+//! The name of a mount is its place in config.json. Its position in the container is read from the
+//! kernel and checked by handles, since the container controls its symbolic links.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ use crate::sys::proc::Proc;
 use crate::sys::root::{Root, file_type};
 use crate::sys::{Call, Named, device, fd};
 
-/// The name of what covers masked files.
+/// The name of the mount over masked files.
 const NULL: &str = "orlop-null";
 
 /// The name of a mount of config.json.
@@ -45,7 +45,7 @@ fn device_name(path: &str) -> String {
     format!("orlop-device-{path}")
 }
 
-/// A container's files, as its first process has them.
+/// The files of a container, as its first process sees them.
 #[derive(Debug)]
 pub struct View {
     root: Root,
@@ -53,17 +53,17 @@ pub struct View {
     pid: i32,
 }
 
-/// What a path in the container leads to.
+/// The file at a path in the container.
 struct FoundPath<'a> {
     handle: OwnedFd,
     /// The mount that it is on.
     mount: &'a MountInfo,
-    /// Whether it is that mount's root.
+    /// Whether it is the root of that mount.
     is_mount: bool,
 }
 
 impl View {
-    /// Of the container whose first process is `pid`.
+    /// The files of the container with the first process `pid`.
     ///
     /// # Errors
     /// Errors of reading /proc.
@@ -91,7 +91,7 @@ impl View {
         }))
     }
 
-    /// Whether there is a mount on the path.
+    /// Whether the path is a mount point.
     pub(super) fn is_mount(&self, path: &str) -> Result<bool> {
         Ok(self.find(path)?.is_some_and(|found| found.is_mount))
     }
@@ -104,10 +104,10 @@ impl View {
         }
     }
 
-    /// The mounts of the host that the container has: where, and their names.
+    /// The mounts of the host in the container: their mount points and their names.
     ///
     /// # Errors
-    /// Errors of looking; a mount point that criu would take for another.
+    /// The files cannot be examined; criu would confuse a mount point with another.
     pub fn mounts(&self, plan: &Plan) -> Result<Vec<(String, String)>> {
         let mut mounts: Vec<(String, String)> = Vec::new();
         let mut add = |path: &str, name: String| -> Result<()> {
@@ -143,10 +143,10 @@ impl View {
         Ok(mounts)
     }
 
-    /// Sees to it that what the config wants to be read-only or hidden is so.
+    /// Checks that the paths that the config makes read-only or hides are so.
     ///
     /// # Errors
-    /// What is not; errors of looking.
+    /// A path is not; the files cannot be examined.
     pub fn check(&self, plan: &Plan) -> Result<()> {
         let read_only = |path: &str, key: &str| -> Result<()> {
             match self.find(path).at(key)? {
@@ -186,10 +186,10 @@ impl View {
         Ok(())
     }
 
-    /// Sees to it that bind mounts show what the config says, and not another thing of the host.
+    /// Checks that bind mounts show what the config says, and nothing else of the host.
     ///
     /// # Errors
-    /// Which does not; errors of looking.
+    /// A mount does not; the files cannot be examined.
     pub fn check_sources(&self, plan: &Plan) -> Result<()> {
         let mut seen = Vec::new();
         // Of two at the same place, the later covers the other.
@@ -216,8 +216,8 @@ impl View {
         Ok(())
     }
 
-    /// What the standard streams of the first process are, as far as they are not the container's:
-    /// their names. Also those among them that criu must be told of.
+    /// The names of the standard streams of the first process, as far as they are from outside of
+    /// the container; and those of them that criu must get as external files.
     ///
     /// # Errors
     /// Errors of reading /proc.
@@ -243,9 +243,9 @@ impl View {
         Ok((names, files))
     }
 
-    /// The name that criu has for a file that is on none of the container's mounts, if that is a
-    /// device like `/dev/null`: any other of the same kind will do in its place. A regular file
-    /// would have to have the same size.
+    /// The name that criu has for a file that is on no mount of the container, if it is a device
+    /// like `/dev/null`: any device of the same kind can replace it. A regular file would need the
+    /// same size.
     fn file_of_host(&self, number: u32, path: &str) -> Result<Option<String>> {
         let stat = match rustix::fs::stat(path) {
             Err(Errno::NOENT) => return Ok(None),
@@ -265,7 +265,8 @@ impl View {
     }
 }
 
-/// What a step brings in from the host: where it is in the container, its name, where on the host.
+/// What a step mounts from the host: the mount point in the container, the name, the path on the
+/// host.
 fn of_host(plan: &Plan, step: &MountStep) -> Vec<(String, String, String)> {
     match (&step.source, &plan.cgroup_mount) {
         (MountSource::Bind { path, .. }, _) => {
@@ -295,18 +296,18 @@ fn of_host(plan: &Plan, step: &MountStep) -> Vec<(String, String, String)> {
     }
 }
 
-/// Names and what they stand for on this host, for `restore`. More than the images have does no
-/// harm.
+/// The names, with the resources of this host, for `restore`. Names that the images do not have do
+/// no harm.
 pub fn mounts_of_host(plan: &Plan, notify: &Path, options: &mut CriuMessage) {
     let add = |options: &mut CriuMessage, name: &str, source: &str| {
         options.pair(option::EXTERNAL_MOUNT, name, source)
     };
     for (_, name, source) in plan.mounts.iter().flat_map(|step| of_host(plan, step)) {
-        // criu compares the path with mount points: no `.`, `..` or link may be in it.
+        // criu compares the path with mount points, so it must not contain `.`, `..` or links.
         let path = Path::new(&source).canonicalize().unwrap_or_else(|_| PathBuf::from(&source));
         add(options, &name, &path.to_string_lossy());
     }
-    // That of the notify socket stands behind those of the config.
+    // The notify socket comes after the mounts of the config.
     add(options, &mount_name(plan.mounts.len()), &notify.to_string_lossy());
     add(options, NULL, "/dev/null");
     if plan.devices.method != NodeMethod::Make {
@@ -329,7 +330,8 @@ fn broken(key: &str, text: &str) -> anyhow::Error {
         .into()
 }
 
-/// Namespaces without which nothing can be saved or brought back, or with which.
+/// Refuses containers with namespaces that cannot be saved or restored, or without those that are
+/// needed.
 ///
 /// # Errors
 /// [`Failure::BadConfig`].
@@ -351,7 +353,7 @@ pub fn refuse_namespaces(plan: &Plan) -> Result<()> {
     }
 }
 
-/// Mounts of symbolic links and on them: criu knows mounts by paths, and follows those.
+/// Refuses mounts of symbolic links and on them: criu identifies mounts by paths and follows links.
 ///
 /// # Errors
 /// [`Failure::BadConfig`].
@@ -373,12 +375,12 @@ pub fn refuse_links(plan: &Plan) -> Result<()> {
     }
 }
 
-/// The name of a namespace that criu leaves alone; as runc has it.
+/// The name of a namespace that criu does not save, as in runc.
 fn namespace_name(kind: &NamespaceKind) -> &'static str {
     if *kind == NETWORK { "extRootNetNS" } else { "extRootPidNS" }
 }
 
-/// Those that the container joined and that are not to be saved.
+/// The namespaces that the container has joined and that are not saved.
 ///
 /// # Errors
 /// stat(2)'s.
@@ -394,7 +396,7 @@ pub fn name_namespaces(plan: &Plan, pid: i32, options: &mut CriuMessage) -> Resu
     Ok(())
 }
 
-/// Tells of those to join; criu must inherit the descriptors.
+/// Adds the namespaces to join. criu must inherit the descriptors.
 ///
 /// # Errors
 /// A path that cannot be opened.
@@ -416,7 +418,7 @@ pub fn join_namespaces(plan: &Plan, options: &mut CriuMessage) -> Result<Vec<Own
     Ok(files)
 }
 
-/// Gives the restored process our standard streams in place of those it had from outside.
+/// Gives our standard streams to the restored process, in the place of those from outside.
 pub fn inherit_streams(names: &[String], options: &mut CriuMessage) {
     for (name, number) in names.iter().zip(0..3) {
         let is_first = names.iter().position(|other| other == name) == usize::try_from(number).ok();

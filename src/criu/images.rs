@@ -14,10 +14,10 @@ use super::message::{CriuMessage, option};
 use crate::error::{Context, Result};
 use crate::sys::{self, Named, small_file};
 
-/// The file that names what the standard streams were; with runc's name.
+/// The file with the names of the standard streams, with the name that runc has.
 const DESCRIPTORS: &str = "descriptors.json";
 
-/// How much criu tells in its log: all but debugging.
+/// The log level of criu: all but debugging.
 const LOG_LEVEL: u64 = 4;
 
 /// The directory of the images, and the one for everything else.
@@ -29,8 +29,8 @@ pub struct Images {
 }
 
 impl Images {
-    /// Opens them, made if `make` says so; `log` is the log's name. Without a directory for the
-    /// work, it is that of the images.
+    /// Opens the directories, and creates them if `make` is set. `log` is the name of the log. The
+    /// default work directory is the one of the images.
     ///
     /// # Errors
     /// The failed call's.
@@ -45,7 +45,7 @@ impl Images {
         Ok(Self { directory, work: opened.transpose()?, log: work.unwrap_or(path).join(log) })
     }
 
-    /// What criu is told of them.
+    /// The options of criu for them.
     #[must_use]
     pub fn options(&self) -> CriuMessage {
         let mut options = CriuMessage::default();
@@ -59,7 +59,7 @@ impl Images {
         options
     }
 
-    /// Writes down what the standard streams were.
+    /// Writes the names of the standard streams.
     ///
     /// # Errors
     /// The failed call's.
@@ -74,10 +74,10 @@ impl Images {
             .with_context(|| format!("writing {DESCRIPTORS}"))
     }
 
-    /// What they were.
+    /// Reads the names of the standard streams.
     ///
     /// # Errors
-    /// The failed call's; that it is not a list of texts.
+    /// The failed call's; the file is not a list of strings.
     pub fn descriptors(&self) -> Result<Vec<String>> {
         let text =
             small_file::read_all(self.directory.as_fd(), DESCRIPTORS, || DESCRIPTORS.to_owned())
@@ -86,7 +86,7 @@ impl Images {
             .with_context(|| format!("reading {DESCRIPTORS} (--image-path)"))
     }
 
-    /// Says of criu's failure, if it is one, where it is explained, and the line that tells why.
+    /// Adds to an error of criu the path of its log and the line with the reason.
     #[must_use]
     pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         if !error.is::<Failed>() {
@@ -100,11 +100,12 @@ impl Images {
     }
 }
 
-/// What criu calls an error, and goes on: without CAP_SYS_RESOURCE it cannot raise its own limit.
+/// A line that criu logs as an error and then continues: without CAP_SYS_RESOURCE it cannot raise
+/// its own limit.
 const HARMLESS: &[&str] = &["Can't setup RLIMIT_NOFILE for self"];
 
-/// The line that tells of the error by which criu failed, without the time and the place in criu's
-/// sources: the first, since those after it say what came of that one.
+/// The line of the error that made criu fail, without the time and the position in the sources of
+/// criu. It is the first error: later ones are its consequences.
 fn decisive_error(log: impl Read) -> Option<String> {
     let mut lines = BufReader::new(log).split(b'\n').map_while(Result::ok);
     let line = lines.find_map(|line| {

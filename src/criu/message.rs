@@ -1,7 +1,6 @@
-//! What is said to criu and what it says, as its rpc.proto has it: messages of protocol buffers, of
-//! which we need a few numbers and texts. That is two kinds of fields, so the encoding is here and
-//! not a library's (protobuf.dev, "Encoding"): `prost` would bring code for both directions of
-//! every message, and a generator.
+//! The messages of criu, as its rpc.proto defines them: protocol buffers with a few numbers and
+//! strings. These are two kinds of fields, so they are encoded here (protobuf.dev, "Encoding").
+//! `prost` would add code for both directions of each message, and a generator.
 
 use crate::error::Result;
 
@@ -48,25 +47,25 @@ pub mod option {
     pub const LSM_MOUNT_CONTEXT: u32 = 63;
 }
 
-/// `criu_req_type`: what is asked for, and what an answer is about.
+/// `criu_req_type`: the type of a request or of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestType {
     /// Save the processes.
     Dump = 1,
-    /// Bring them back.
+    /// Restore them.
     Restore = 2,
-    /// Save their memory only, and let them run.
+    /// Save only their memory, and let them run.
     PreDump = 4,
-    /// Something has come to pass, or (an answer) may go on.
+    /// A notification, or the answer to one.
     Notify = 6,
-    /// What criu and the kernel can do.
+    /// The features of criu and the kernel.
     FeatureCheck = 9,
-    /// Which criu it is.
+    /// The version of criu.
     Version = 10,
 }
 
 impl RequestType {
-    /// As errors name it.
+    /// Its name in errors.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -80,18 +79,18 @@ impl RequestType {
     }
 }
 
-/// A message being written.
+/// A message that is being encoded.
 #[derive(Debug, Default, Clone)]
 pub struct CriuMessage(Vec<u8>);
 
 impl CriuMessage {
-    /// A number, or a truth as 1.
+    /// A number, or a bool as 0 or 1.
     pub fn number(&mut self, field: u32, value: impl Into<u64>) {
         self.varint(u64::from(field) << 3);
         self.varint(value.into());
     }
 
-    /// A switch, which is left out when it is off.
+    /// A bool, which is left out if it is false.
     pub fn switch(&mut self, field: u32, on: bool) {
         if on {
             self.number(field, 1_u64);
@@ -103,12 +102,12 @@ impl CriuMessage {
         self.bytes(field, text.as_bytes());
     }
 
-    /// A message in this one.
+    /// A nested message.
     pub fn message(&mut self, field: u32, message: &Self) {
         self.bytes(field, &message.0);
     }
 
-    /// A message of two texts.
+    /// A nested message of two strings.
     pub fn pair(&mut self, field: u32, first: &str, second: &str) {
         let mut pair = Self::default();
         pair.text(1, first);
@@ -148,7 +147,7 @@ pub fn request(kind: RequestType, options: &CriuMessage) -> CriuMessage {
     request
 }
 
-/// The answer to a notification: go on, or do not.
+/// The answer to a notification: continue, or stop.
 #[must_use]
 pub fn notified(success: bool) -> CriuMessage {
     let mut request = request(RequestType::Notify, &CriuMessage::default());
@@ -156,7 +155,7 @@ pub fn notified(success: bool) -> CriuMessage {
     request
 }
 
-/// The question what is there of `mem_track` (1) or `lazy_pages` (2) of `criu_features`.
+/// The request for `mem_track` (1) or `lazy_pages` (2) of `criu_features`.
 #[must_use]
 pub fn feature(number: u32) -> CriuMessage {
     let mut features = CriuMessage::default();
@@ -166,30 +165,30 @@ pub fn feature(number: u32) -> CriuMessage {
     request
 }
 
-/// `criu_resp`, as far as we want to know it.
+/// The fields of `criu_resp` that we use.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Response {
-    /// `criu_req_type`: what it is about.
+    /// `criu_req_type` of the response.
     pub kind: u64,
-    /// Whether it was done.
+    /// Whether the request has succeeded.
     pub success: bool,
-    /// The error number, if it was not.
+    /// The errno, if it has failed.
     pub errno: i32,
-    /// What has come to pass, if this tells of something.
+    /// The name of the notification, if it is one.
     pub script: String,
-    /// The process that this is about.
+    /// The process of the notification.
     pub pid: i32,
-    /// The features that are there, by their numbers in `criu_features`.
+    /// The available features, by their numbers in `criu_features`.
     pub features: Vec<u32>,
-    /// Major and minor version and sublevel, as one number: 31701 is 3.17.1.
+    /// The version as one number: 31701 is 3.17.1.
     pub version: u64,
 }
 
 impl Response {
-    /// Reads one.
+    /// Decodes a response.
     ///
     /// # Errors
-    /// When it is no message.
+    /// It is not a valid message.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let mut answer = Self::default();
         for (field, value) in fields(bytes)? {
@@ -219,7 +218,7 @@ impl Response {
         Ok(answer)
     }
 
-    /// The same as a kind, if it is one of ours.
+    /// The type, if it is one of ours.
     #[must_use]
     pub fn is(&self, kind: RequestType) -> bool {
         self.kind == kind as u64
@@ -278,7 +277,7 @@ fn number(message: &[u8], field: u32) -> Result<i32> {
     })
 }
 
-/// A negative one has all its 64 bits.
+/// A negative number has all of its 64 bits.
 fn int32(value: u64) -> i32 {
     i32::try_from(value.cast_signed()).unwrap_or(0)
 }
@@ -295,7 +294,7 @@ fn text(message: &[u8], field: u32) -> Result<String> {
 mod tests {
     use super::{CriuMessage, RequestType, Response, notified, option, request};
 
-    /// What `protoc --encode=criu_req` makes of the same.
+    /// The output of `protoc --encode=criu_req` for the same message.
     #[test]
     fn requests_are_encoded_as_by_protoc() {
         let mut options = CriuMessage::default();

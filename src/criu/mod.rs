@@ -1,11 +1,11 @@
-//! Speaking to criu(8), the program that saves processes and brings them back: `criu swrk` takes a
-//! request by a socket that it is born with, tells what comes to pass, and answers.
+//! Runs criu(8), which saves and restores processes. `criu swrk` gets a request by a socket that it
+//! inherits, sends notifications, and then a response.
 //! process: runtime
 //!
-//! What criu writes of a container, its images, belongs to whoever asked for it; they are as
-//! trusted as config.json. The container is not: what is outside of it (`external`) has names that
-//! we give, never paths of its rootfs, and what is to be read-only or hidden is looked at again
-//! before its processes go on (CVE-2026-119101).
+//! The images belong to the caller, and are trusted as much as config.json. The container is not
+//! trusted: what is outside of it (`external`) has names that we choose, and never paths in its
+//! rootfs. What must be read-only or hidden is checked again before the processes continue
+//! (CVE-2026-119101).
 
 pub mod external;
 pub mod images;
@@ -29,21 +29,21 @@ use crate::sys::wait::{Bound, Unbounded};
 use crate::sys::{Call, fd, process, signal, socket};
 use message::{CriuMessage, RequestType, Response};
 
-/// The oldest criu that knows all that we ask for, as [`Response::version`] has it.
+/// The oldest criu with all features that we use, in the form of [`Response::version`].
 const OLDEST: u64 = 31_600;
 
-/// How long criu may take to end when it has answered.
+/// How long criu may take to end after its response.
 const END: Bound = Bound::Within(Duration::from_secs(30));
 
-/// A criu that is new enough.
+/// A criu with a supported version.
 #[derive(Debug)]
 pub struct CriuProgram(CString);
 
 impl CriuProgram {
-    /// Finds it in `PATH`, and asks which it is.
+    /// Finds it in `PATH`, and asks for its version.
     ///
     /// # Errors
-    /// [`Failure::Unsupported`] when there is none, or it is too old.
+    /// [`Failure::Unsupported`] when it does not exist or is too old.
     pub fn find() -> Result<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let is_program = |file: &std::path::PathBuf| {
@@ -73,7 +73,7 @@ impl CriuProgram {
     /// Asks whether criu and the kernel have a feature, by its number in `criu_features`.
     ///
     /// # Errors
-    /// [`Failure::Unsupported`] when they have not.
+    /// [`Failure::Unsupported`] when they do not have it.
     pub fn need(&self, number: u32, name: &str) -> Result<()> {
         let criu = self.start(&CloneRequest::default(), &[], |_| Ok(()))?;
         let answer =
@@ -84,12 +84,12 @@ impl CriuProgram {
         Ok(())
     }
 
-    /// Starts it, in a cgroup of its own if `birth` says so. It has our standard streams and
-    /// `inherited`, at the same numbers. Its mounts are ours: it works in directories that we have
-    /// opened. `settle` has its pid, before it runs.
+    /// Starts criu, in the cgroup of `birth` if there is one. It inherits our standard streams and
+    /// `inherited`, with the same numbers, and our mounts. It works in directories that we have
+    /// opened. `settle` gets its pid before it runs.
     ///
     /// # Errors
-    /// What went wrong on either side.
+    /// An error on either side.
     pub fn start(
         &self,
         birth: &CloneRequest<'_>,
@@ -123,7 +123,7 @@ impl CriuProgram {
         };
         let newborn = clone::clone(token, birth, || {
             if let Err(error) = become_criu() {
-                // If nobody hears it, nobody wants to know.
+                // If the other end is closed, nobody needs the error.
                 let _ = their_wire.send(&FromInit::Failed(Report::of(&error)));
             }
             1
@@ -141,18 +141,18 @@ impl CriuProgram {
     }
 }
 
-/// What criu tells while it works.
+/// A notification of criu.
 #[derive(Debug)]
 pub struct Notification<'a> {
     /// Its name: `post-restore` and the like (criu(8), "Action scripts").
     pub name: &'a str,
     /// The process that it is about, in our pid namespace.
     pub pid: i32,
-    /// What came with it.
+    /// The descriptor that came with it.
     pub descriptor: Option<OwnedFd>,
 }
 
-/// criu at work. Killed when dropped.
+/// A running criu. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Criu {
     /// Its pid.
@@ -162,7 +162,7 @@ pub struct Criu {
     ended: bool,
 }
 
-/// criu could not do it. With runc's words, which tools look for.
+/// criu has failed. The text is that of runc, since tools search for it.
 #[derive(Debug)]
 struct Failed(String);
 
@@ -175,11 +175,11 @@ impl fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 impl Criu {
-    /// Asks it for something; `on_event` hears what comes to pass meanwhile, and with an error
-    /// makes it give up and undo.
+    /// Sends a request. `on_event` gets the notifications. If it returns an error, criu stops and
+    /// undoes its work.
     ///
     /// # Errors
-    /// That of `on_event`; that it could not be done.
+    /// That of `on_event`; criu has failed.
     pub fn ask(
         &self,
         request: &CriuMessage,
@@ -236,7 +236,7 @@ impl Criu {
         Ok((Response::read(buffer.get(..length).unwrap_or_default())?, descriptor))
     }
 
-    /// Lets it end.
+    /// Lets criu end, and waits for it.
     ///
     /// # Errors
     /// Those of waiting.
@@ -250,7 +250,7 @@ impl Criu {
         Ok(exit)
     }
 
-    /// Its cgroups, as it says where the restored are to be: controllers and path
+    /// Its cgroups, which tell where the restored processes are to be: controllers and path
     /// (proc_pid_cgroup(5)).
     ///
     /// # Errors
@@ -261,8 +261,8 @@ impl Criu {
     }
 }
 
-/// Each controller's path: of `4:cpu,cpuacct:/a`, and of `0::/b`, whose controllers have no names
-/// here.
+/// The path of each controller: of `4:cpu,cpuacct:/a`, and of `0::/b`, which has no names of
+/// controllers here.
 fn split_cgroups(text: &str) -> Vec<(String, String)> {
     let line = |line: &str| {
         let mut fields = line.splitn(3, ':').skip(1);
@@ -279,7 +279,7 @@ fn split_cgroups(text: &str) -> Vec<(String, String)> {
 impl Drop for Criu {
     fn drop(&mut self) {
         if !self.ended {
-            // There is an error on its way already, or it was only asked which it is.
+            // The caller has an error already, or has only asked for the version.
             let _: Result<(), Call> = pidfd::kill(self.pidfd.as_fd());
             let _ = pidfd::reap_within(self.pidfd.as_fd(), END);
         }

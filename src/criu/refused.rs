@@ -1,5 +1,5 @@
-//! What criu could not bring back: some mounts of a container that runs, and a cgroup that it
-//! manages itself.
+//! Refuses checkpoints of containers that criu cannot restore: with some mounts that were added at
+//! run time, and with a cgroup that the container manages itself.
 //! config.json: mounts[].options, annotations
 //! process: runtime
 
@@ -11,11 +11,11 @@ use crate::plan::mount_options::SourceLink;
 use crate::plan::mounts::{MountSource, MountStep, host_stand_in};
 use crate::plan::namespaces::{NETWORK, USER};
 
-/// Looks for them: the links that `copy-symlink` has made, which are neither mounts nor in the
-/// images, and what `mounts` has added (`added`), which no config.json tells `restore` of.
+/// Refuses links that `copy-symlink` has made, which are neither mounts nor in the images, and
+/// mounts that `mounts` has added (`added`), which are not in config.json.
 ///
 /// # Errors
-/// [`Failure::BadConfig`], [`Failure::WrongStatus`]; errors of looking.
+/// [`Failure::BadConfig`], [`Failure::WrongStatus`]; the mounts cannot be examined.
 pub fn refuse_mounts(view: &View, plan: &Plan, added: &[String]) -> Result<()> {
     for step in &plan.mounts {
         let key = format!("/mounts/{}/options", step.index);
@@ -63,8 +63,8 @@ fn refuse_sources_on_mounts(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a container whose processes are in cgroups of their own making: criu would be in the one
-/// above while it makes them, which then cannot hand controllers down.
+/// Refuses a container with processes in cgroups that it has made itself: criu would be in the
+/// cgroup above while it makes them, and then that cgroup cannot enable controllers for them.
 ///
 /// # Errors
 /// [`Failure::BadConfig`].
@@ -76,8 +76,8 @@ pub fn refuse_delegated(plan: &Plan) -> Result<()> {
     Err(Failure::BadConfig(Problem { key: format!("/annotations/{DELEGATE_CGROUP}"), text }).into())
 }
 
-/// A sysfs in a user namespace with the host's network: it is the host's, with all that is mounted
-/// on it, and criu takes it for one that the container may mount.
+/// Refuses a sysfs in a user namespace with the network of the host: it is the sysfs of the host,
+/// with all that is mounted on it, and criu takes it for one that the container may mount.
 ///
 /// # Errors
 /// [`Failure::BadConfig`].

@@ -1,5 +1,4 @@
-//! Which cgroup hierarchies the machine has, where they are mounted, and where in them we are
-//! ourselves.
+//! The cgroup hierarchies of the machine, their mount points, and our own cgroup in each.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -10,7 +9,7 @@ use rustix::fs::{CWD, statfs};
 use crate::error::Result;
 use crate::sys::small_file;
 
-/// Where every distribution mounts cgroups.
+/// The mount point of cgroups in all distributions.
 const MOUNT: &str = "/sys/fs/cgroup";
 
 /// `CGROUP2_SUPER_MAGIC` of linux/magic.h.
@@ -25,15 +24,15 @@ pub enum CgroupLayout {
         mount: PathBuf,
         /// Our own cgroup, from the root of the hierarchy, as /proc/self/cgroup has it.
         own: String,
-        /// The controllers that cgroups can have (`cgroup.controllers` of the root).
+        /// The available controllers (`cgroup.controllers` of the root).
         controllers: Vec<String>,
     },
-    /// cgroup v1: a hierarchy for each controller or pair of them. Empty when no cgroups are
-    /// mounted at all.
+    /// cgroup v1: a hierarchy for each controller or pair of controllers. Empty if no cgroups are
+    /// mounted.
     Legacy {
         /// The hierarchies that are mounted, in the order of their mounts.
         hierarchies: Vec<Hierarchy>,
-        /// A cgroup v2 hierarchy beside them (the hybrid layout), without controllers of use to us.
+        /// A cgroup v2 hierarchy beside them (the hybrid layout), without controllers that we use.
         unified: Option<Hierarchy>,
     },
 }
@@ -49,14 +48,14 @@ pub struct Hierarchy {
     pub name: String,
     /// Our own cgroup, from the root of the hierarchy, as /proc/self/cgroup has it.
     pub own: String,
-    /// The cgroup that is mounted at `mount`, from the root of the hierarchy: `/`, but not in a
-    /// container that shares its cgroup namespace with the host.
+    /// The cgroup at the mount point, from the root of the hierarchy: `/`, except in a container
+    /// that has the cgroup namespace of the host.
     pub root: String,
 }
 
 impl CgroupLayout {
-    /// Looks at the machine. On cgroup v2 that is one statfs(2) and two short files; only otherwise
-    /// are the mounts read.
+    /// Reads the hierarchies. On cgroup v2 that is one statfs(2) and two short files; the mounts
+    /// are only read on other machines.
     ///
     /// # Errors
     /// Reading /proc/self/cgroup or /proc/self/mountinfo.
@@ -70,7 +69,7 @@ impl CgroupLayout {
         let layout =
             Self::parse(&proc_file("/proc/self/mountinfo")?, &proc_file("/proc/self/cgroup")?);
         match layout {
-            // Mounted elsewhere than at /sys/fs/cgroup, and alone.
+            // cgroup v2 alone, but not mounted at /sys/fs/cgroup.
             Self::Legacy { hierarchies, unified: Some(Hierarchy { mount, .. }) }
                 if hierarchies.is_empty() =>
             {
@@ -80,8 +79,8 @@ impl CgroupLayout {
         }
     }
 
-    /// Whether a cgroup can have `controller`. `devices` and `freezer` are no controllers on v2,
-    /// and always there.
+    /// Whether a cgroup can have `controller`. On v2 `devices` and `freezer` are not controllers
+    /// and always available.
     #[must_use]
     pub fn has(&self, controller: &str) -> bool {
         match self {
@@ -95,7 +94,7 @@ impl CgroupLayout {
         }
     }
 
-    /// Whether cgroup v2 is all there is.
+    /// Whether there is only cgroup v2.
     #[must_use]
     pub fn is_unified(&self) -> bool {
         matches!(self, Self::Unified { .. })
@@ -112,8 +111,8 @@ impl CgroupLayout {
         Ok(Self::Unified { mount, own, controllers })
     }
 
-    /// The hybrid or v1 layout from the texts of the two files. A hierarchy that is not mounted, or
-    /// that we are not in, is left out.
+    /// The hybrid or v1 layout, from the content of the two files. Hierarchies that are not
+    /// mounted, or that we are not in, are left out.
     pub(crate) fn parse(mountinfo: &[u8], cgroup: &[u8]) -> Self {
         let mut hierarchies: Vec<Hierarchy> = Vec::new();
         let mut unified: Option<Hierarchy> = None;
@@ -150,8 +149,8 @@ impl CgroupLayout {
 }
 
 impl Hierarchy {
-    /// Our own cgroup as a path below the mount, without a leading slash; the mount itself when we
-    /// are outside of it.
+    /// The path of our own cgroup below the mount point, without a leading slash; empty if we are
+    /// outside of it.
     #[must_use]
     pub fn own_below_mount(&self) -> &str {
         let root = self.root.trim_end_matches('/');
@@ -162,7 +161,7 @@ impl Hierarchy {
     }
 }
 
-/// A hierarchy may be mounted twice; the usual place is the one that others look at too.
+/// A hierarchy may be mounted twice. The usual mount point is used, as other programs do.
 fn preferred(found: &Hierarchy, known: &Hierarchy) -> bool {
     found.mount.starts_with(MOUNT) && !known.mount.starts_with(MOUNT)
 }
@@ -171,7 +170,7 @@ fn proc_file(path: &str) -> Result<Vec<u8>> {
     Ok(small_file::read_all(CWD, Path::new(path), || path.to_owned())?)
 }
 
-/// A line of mountinfo that mounts a cgroup hierarchy: its type, its place, and its super options.
+/// A line of mountinfo of a cgroup hierarchy: its type, its mount point, and its super options.
 fn mount(line: &[u8]) -> Option<(&[u8], Hierarchy, &[u8])> {
     // 36 35 98:0 /root /mount rw,noatime master:1 - cgroup cgroup rw,memory
     let dash = line.windows(3).position(|three| three == b" - ")?;

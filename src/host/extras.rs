@@ -1,5 +1,4 @@
-//! What a machine may have and few configs ask for: looked up when the first one does, and not
-//! before.
+//! Facts that few configs need. They are read when the first one asks for them.
 
 use std::cell::OnceCell;
 use std::ffi::OsString;
@@ -16,7 +15,7 @@ use crate::sys::small_file;
 const SELINUX_MAGIC: u64 = 0xf97c_ff8c;
 const RESCTRL_MAGIC: u64 = 0x0765_5821;
 
-/// The facts, as far as they have been asked for.
+/// The facts that have been read.
 #[derive(Debug, Clone, Default)]
 pub struct Extras {
     apparmor: OnceCell<bool>,
@@ -36,7 +35,7 @@ pub struct Resctrl {
 }
 
 impl Extras {
-    /// Whether AppArmor is enabled and can be told about.
+    /// Whether AppArmor is enabled and its interface is mounted.
     pub fn apparmor(&self) -> bool {
         let look = || {
             let enabled = read("/sys/module/apparmor/parameters/enabled");
@@ -45,7 +44,8 @@ impl Extras {
         *self.apparmor.get_or_init(look)
     }
 
-    /// Whether SELinux is enabled, and has a policy: without one every process is `kernel`.
+    /// Whether SELinux is enabled and has a policy. Without a policy each process has the label
+    /// `kernel`.
     pub fn selinux(&self) -> bool {
         let look = || {
             let mount = mount_of("/sys/fs/selinux", SELINUX_MAGIC, "selinuxfs");
@@ -81,8 +81,8 @@ fn read(path: &str) -> Vec<u8> {
     small_file::read_short(CWD, path, || path.to_owned()).unwrap_or_default()
 }
 
-/// Where a filesystem is mounted: at its usual place, or else wherever mountinfo says. The usual
-/// place is an empty directory where the kernel has the filesystem, and not there where it has not.
+/// The mount point of a filesystem: the usual one, else the first one in mountinfo. If the kernel
+/// has the filesystem, the usual mount point exists as an empty directory.
 fn mount_of(usual: &str, magic: u64, kind: &str) -> Option<PathBuf> {
     // f_type is a signed word of some size; the magic numbers are 32 bits.
     if statfs(usual).ok()?.f_type as u64 & 0xffff_ffff == magic {

@@ -1,5 +1,5 @@
-//! What the groups of a container have and use: `intel_rdt` of `events`, with the keys of runc's
-//! types/events.go.
+//! The statistics of the groups of a container: `intel_rdt` of `events`, with the keys of
+//! types/events.go of runc.
 //!
 //! Kernel: Documentation/filesystems/resctrl.rst.
 
@@ -12,7 +12,7 @@ use super::{Groups, schemata};
 use crate::error::Result;
 use crate::sys::small_file;
 
-/// All of it; what the machine does not have is left out.
+/// All statistics. Those that the machine does not have are left out.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub struct IntelRdtStats {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,10 +32,10 @@ pub struct IntelRdtStats {
     /// All lines of the control group.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     schemata: Vec<String>,
-    /// Memory bandwidth by L3 cache.
+    /// Memory bandwidth for each L3 cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     mbm_stats: Option<Vec<Bandwidth>>,
-    /// Occupancy by L3 cache.
+    /// Occupancy of each L3 cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     cmt_stats: Option<Vec<Occupancy>>,
 }
@@ -60,8 +60,7 @@ struct MemBwInfo {
     num_closids: Option<u64>,
 }
 
-/// Bytes. One is left out when the kernel does not count it, or not now: then it says
-/// `Unavailable`.
+/// In bytes. It is left out if the kernel does not count it, or says `Unavailable`.
 #[derive(Debug, PartialEq, Serialize)]
 struct Bandwidth {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,7 +69,7 @@ struct Bandwidth {
     mbm_local_bytes: Option<u64>,
 }
 
-/// Bytes, likewise.
+/// In bytes; left out in the same cases.
 #[derive(Debug, PartialEq, Serialize)]
 struct Occupancy {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,11 +77,11 @@ struct Occupancy {
 }
 
 impl Groups {
-    /// What they have and use now. Without a monitoring group of its own, that is what all in the
-    /// control group use.
+    /// The current statistics. Without a monitoring group they are those of all processes in the
+    /// control group.
     ///
     /// # Errors
-    /// Reading the schemata, also when the groups are gone by now.
+    /// Reading the schemata; the groups do not exist any more.
     pub fn stats(&self) -> Result<IntelRdtStats> {
         let (root, own) = (schemata(self.root())?, self.schemata()?);
         let number = |name: &str| self.info(name)?.parse().ok();
@@ -146,7 +145,7 @@ fn caches(data: &Path) -> Vec<String> {
     found
 }
 
-/// A short file, if it is there.
+/// Reads a short file, if it exists.
 pub(super) fn read(path: &Path) -> Option<String> {
     let text = small_file::read_short(CWD, path, || path.display().to_string()).ok()?;
     Some(String::from_utf8_lossy(&text).trim().to_owned())

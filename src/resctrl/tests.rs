@@ -1,7 +1,7 @@
-//! No machine of ours has resctrl, so two things stand for it: a directory with the files that a
-//! group of resctrl has from birth, and, for what is made, a named hierarchy of cgroup v1, whose
-//! directories have a `tasks` file from birth, take processes and go with rmdir(2), as resctrl's
-//! do.
+//! Tests without resctrl, which no machine of ours has. A directory with the files of a group
+//! stands for it, and, for groups that are created, a named hierarchy of cgroup v1: its new
+//! directories have a `tasks` file, accept processes and are removed with rmdir(2), as those of
+//! resctrl.
 
 #![allow(clippy::disallowed_methods, reason = "the ban on writing files is for the runtime")]
 
@@ -20,7 +20,7 @@ fn plan(group: &Path, owner: GroupOwner, schemata: &[&str]) -> IntelRdtPlan {
     IntelRdtPlan { group: group.to_owned(), owner, schemata, monitoring: None }
 }
 
-/// A group that is there already, with these schemata.
+/// An existing group with these schemata.
 fn group(root: &Path, name: &str, schemata: &str) -> PathBuf {
     let group = root.join(name);
     fs::create_dir(&group).expect("mkdir");
@@ -98,7 +98,7 @@ fn somebody_elses_group_must_be_there() {
     assert!(fs::read_dir(root.path()).expect("root").next().is_none());
 }
 
-/// A directory gets no files from birth here, so the schemata cannot be written: what was made is
+/// A new directory has no files here, so writing the schemata fails, and what was created is
 /// removed.
 #[test]
 fn a_failure_leaves_nothing_and_says_what_the_kernel_says() {
@@ -130,7 +130,7 @@ fn a_monitoring_group_that_is_there_is_not_the_containers() {
     assert!(there.join("mon_groups/box").is_dir());
 }
 
-/// Runs `test` with a hierarchy that stands for resctrl, in a mount namespace of its own.
+/// Runs `test` in a mount namespace, with a hierarchy in the place of resctrl.
 fn with_hierarchy(test: impl FnOnce(&Path) + Send) {
     if !nix::unistd::geteuid().is_root() {
         return;
@@ -152,8 +152,7 @@ fn with_hierarchy(test: impl FnOnce(&Path) + Send) {
                 return;
             }
             test(root);
-            // A hierarchy goes with its last mount, but only when all of its cgroups are gone,
-            // which takes a moment.
+            // A hierarchy ends with its last mount, but only after all of its cgroups are gone.
             for _ in 0..5 {
                 umount(root).expect("umount");
                 let is_there =
@@ -174,8 +173,7 @@ fn with_hierarchy(test: impl FnOnce(&Path) + Send) {
 #[test]
 fn groups_are_made_joined_and_removed() {
     with_hierarchy(|root| {
-        // The default group has a directory for monitoring groups, and so do all others from birth;
-        // here only this one.
+        // In resctrl each group has a directory for monitoring groups; here only this one has.
         fs::create_dir(root.join("mon_groups")).expect("mon_groups");
         let monitored = IntelRdtPlan {
             monitoring: Some(root.join("mon_groups/box")),
@@ -190,7 +188,7 @@ fn groups_are_made_joined_and_removed() {
         for plan in [&own, &shared, &monitored] {
             let inner = plan.monitoring.as_ref().unwrap_or(&plan.group);
             let mut groups = Groups::make(plan).expect("make");
-            // A group with a name of its own stays for others.
+            // A group with a name in the config is kept for other containers.
             let stays = plan.owner == GroupOwner::Shared;
             assert_eq!(groups.containers_own(), if stays { vec![] } else { vec![inner.clone()] });
             groups.add(pid).expect("add");
@@ -200,7 +198,7 @@ fn groups_are_made_joined_and_removed() {
             drop(groups);
             let again = Groups::open(&plan.group, plan.monitoring.as_deref()).expect("there");
             again.add(pid).expect("as exec does");
-            // cgroups, unlike resctrl's groups, are not removed with processes in them.
+            // cgroups cannot be removed while they have processes, unlike groups of resctrl.
             fs::write(root.join("tasks"), pid.to_string()).expect("out");
             remove(&made).expect("as delete does");
             remove(&made).expect("gone is good");
