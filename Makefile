@@ -68,6 +68,8 @@ test: build
 	integration/packages.sh $(IMAGE_JUDGES)
 	ORLOP=$(ORLOP) env --default-signal cargo test --locked -p orlop-image
 	env --default-signal cargo test --locked -p orlop-shim
+	integration/packages.sh containerd
+	env --default-signal integration/shim/containerd.sh $(SHIM)
 
 # Each difference from runc that tests/support/differences names must still be one.
 RUNC ?= runc

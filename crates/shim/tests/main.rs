@@ -1,5 +1,12 @@
 //! Tests of the shim: `start`, the socket and `delete`, driven as containerd does. They need root
 //! and busybox, and make containers.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test that cannot go on should panic, and works on trusted paths"
+)]
 
 mod bad_input;
 mod codec;
