@@ -1,9 +1,9 @@
-//! The annotations that the runtime obeys: the one list of them.
+//! The annotations that the runtime obeys. This is the only list of them.
 //! config.json: annotations
 //!
-//! Whoever writes an annotation gives an order to the runtime, which may have more rights than he
-//! has. So a name that is not in [`OBEYED`] has no meaning, and `features` tells engines all that
-//! have one.
+//! The author of an annotation gives an order to the runtime, which may have more rights than he
+//! has. So a name that is not in [`OBEYED`] has no effect, and `features` shows all of them to
+//! engines.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,26 +11,26 @@ use std::path::Path;
 use super::Problems;
 use crate::config::{Config, Map, Text};
 
-/// A file whose settings count more for criu than ours; empty for none.
+/// A configuration file of criu, which overrides our settings; empty for none.
 pub const CRIU_CONFIG: &str = "org.criu.config";
-/// Properties of the systemd unit begin so.
+/// The prefix of properties of the systemd unit.
 pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
-/// A file to which the hooks' standard output is appended.
+/// A file to which the standard output of hooks is appended.
 pub const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
 /// The same for standard error.
 pub const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
-/// Whether the program keeps the supplementary groups of the runtime's caller.
+/// Whether the program keeps the supplementary groups of the caller of the runtime.
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
-/// The cgroup below the container's that its processes are in, and that is theirs to manage.
+/// The cgroup below that of the container in which its processes are, and which they manage.
 pub const DELEGATE_CGROUP: &str = "run.oci.delegate-cgroup";
-/// The cgroup below the unit's that is the container's.
+/// The cgroup of the container below that of the unit.
 pub const SYSTEMD_SUBGROUP: &str = "run.oci.systemd.subgroup";
 /// A socket to which a pidfd of init is sent, as by `--pidfd-socket`.
 pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
-/// The agent of a notifying seccomp filter, where the profile has no `listenerPath`.
+/// The agent of a notifying seccomp filter whose profile has no `listenerPath`.
 pub const SECCOMP_RECEIVER: &str = "run.oci.seccomp.receiver";
 
-/// All of them, sorted. A dot at the end stands for all that begin so.
+/// All names, sorted. A name with a dot at its end is a prefix.
 pub static OBEYED: [&str; 9] = [
     CRIU_CONFIG,
     SYSTEMD_PROPERTY,
@@ -43,7 +43,7 @@ pub static OBEYED: [&str; 9] = [
     SYSTEMD_SUBGROUP,
 ];
 
-/// Puts into the config what it does not have and an annotation says.
+/// Sets values of the config from annotations, if the config does not have them.
 pub(super) fn fill_in(config: &mut Config<'_>) {
     if let Some(seccomp) = &mut config.linux.seccomp
         && seccomp.listener_path.is_empty()
@@ -54,13 +54,13 @@ pub(super) fn fill_in(config: &mut Config<'_>) {
     }
 }
 
-/// The value of an annotation; of one that is given twice, the last.
+/// The value of an annotation; if it occurs twice, the last one.
 #[must_use]
 pub fn find<'a>(annotations: &'a Map<'_, Text<'_>>, name: &str) -> Option<&'a str> {
     annotations.iter().rev().find(|(key, _)| &**key == name).map(|(_, value)| &**value)
 }
 
-/// Whether the program keeps the groups of the caller: by any value but `0`, as with crun.
+/// Whether the program keeps the groups of the caller: any value but `0`, as in crun.
 #[must_use]
 pub fn keeps_groups(annotations: &Map<'_, Text<'_>>) -> bool {
     find(annotations, KEEP_GROUPS).is_some_and(|value| value != "0")
@@ -72,7 +72,7 @@ pub fn hook_files(annotations: &BTreeMap<String, String>) -> [Option<&Path>; 2] 
     [HOOKS_STDOUT, HOOKS_STDERR].map(|name| annotations.get(name).map(Path::new))
 }
 
-/// Checks those that hold a path.
+/// Checks the annotations with a path.
 pub fn check(annotations: &Map<'_, Text<'_>>, problems: &mut Problems) {
     for name in [HOOKS_STDOUT, HOOKS_STDERR, PIDFD_RECEIVER] {
         if let Some(path) = find(annotations, name)

@@ -15,21 +15,22 @@ pub const SYS_ADMIN: u64 = 1 << Capability::CAP_SYS_ADMIN as u8;
 /// capabilities(7), "Thread capability sets"; bit n is capability n.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct CapabilitySets {
-    /// What may ever be gained.
+    /// The bounding set: limits what can be gained.
     pub bounding: u64,
-    /// What is checked.
+    /// The effective set, which the kernel checks.
     pub effective: u64,
-    /// What survives execve(2) of a file that asks for it. Only what the config says:
-    /// CVE-2022-29162.
+    /// The inheritable set, which execve(2) of a file with capabilities keeps. Only what the config
+    /// has: CVE-2022-29162.
     pub inheritable: u64,
-    /// What may become effective.
+    /// The permitted set, which limits the effective one.
     pub permitted: u64,
-    /// What survives execve(2) of any file.
+    /// The ambient set, which execve(2) of any file keeps.
     pub ambient: u64,
 }
 
-/// Decides. Names that the kernel does not have, and capabilities that cannot be given, are left
-/// out with a warning, as the specification has it; no `capabilities` at all is none at all.
+/// Decides the sets. Names that the kernel does not have, and capabilities that we cannot give, are
+/// left out with a warning, as the specification demands. Without `capabilities` the sets are
+/// empty.
 pub fn decide(
     config: Option<&config::Capabilities<'_>>,
     namespaces: &NamespacesPlan,
@@ -37,7 +38,7 @@ pub fn decide(
     problems: &mut Problems,
 ) -> CapabilitySets {
     let Some(config) = config else { return CapabilitySets::default() };
-    // The creator of a user namespace has every capability in it.
+    // The creator of a user namespace has all capabilities in it.
     let available = if namespaces.has_own(&USER) { u64::MAX } else { host.capabilities };
     let mut ignored = Vec::new();
     let mut set = |names: &[Text<'_>]| {
@@ -56,7 +57,7 @@ pub fn decide(
         permitted: set(&config.permitted),
         ambient: set(&config.ambient),
     };
-    // What the kernel refuses otherwise: capset(2), and capabilities(7), "Ambient".
+    // The kernel refuses other combinations: capset(2) and capabilities(7), "Ambient".
     let inheritable = given.inheritable & given.bounding;
     let sets = CapabilitySets {
         effective: given.effective & given.permitted,
@@ -135,14 +136,14 @@ mod tests {
         assert_eq!(warning, "ignoring unknown or unavailable capabilities: CAP_MOON CAP_SYS_ADMIN");
     }
 
-    /// Effective, inheritable and ambient of what the kernel takes.
+    /// The effective, inheritable and ambient sets that the kernel accepts.
     #[test]
     fn what_one_set_keeps_from_another_warns() {
         let all = r#""bounding":["CAP_CHOWN","CAP_KILL"],"permitted":["CAP_CHOWN","CAP_KILL"],"effective":["CAP_KILL"]"#;
         let both = CHOWN | KILL;
         for (text, sets, warning) in [
             (all.to_owned(), (KILL, 0, 0), ""),
-            // As of engines of before CVE-2022-29162.
+            // As engines wrote it before CVE-2022-29162.
             (format!(r#"{all},"inheritable":["CAP_CHOWN","CAP_KILL"]"#), (KILL, both, 0), ""),
             (format!(r#"{all},"inheritable":["CAP_KILL"],"ambient":["CAP_KILL"]"#), (KILL, KILL, KILL), ""),
             (

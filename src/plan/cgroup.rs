@@ -1,13 +1,13 @@
 //! Which cgroup the container gets: a directory in every hierarchy.
 //! config.json: linux.cgroupsPath
 //!
-//! systemd has its own way to write a path ([`super::systemd`]), which is turned into one from the
-//! mount of the hierarchy.
+//! With systemd the path has another form ([`super::systemd`]), which is converted to a path below
+//! the mount point.
 //!
-//! As runc's cgroupfs driver does it: an absolute path counts from the mount of the hierarchy, a
-//! relative one from the runtime's own cgroup, and an empty one means the container's id, relative.
-//! On cgroup v2 "own" is the parent of the runtime's cgroup, since a cgroup with processes cannot
-//! hand controllers to children.
+//! The rules of runc's cgroupfs driver: an absolute path is relative to the mount point of the
+//! hierarchy, a relative one to our own cgroup, and the default is the id of the container,
+//! relative. On cgroup v2 the parent of our own cgroup is used, since a cgroup with processes
+//! cannot enable controllers for its children.
 
 use std::path::{Path, PathBuf};
 
@@ -22,33 +22,33 @@ use super::{Host, Problems, Request, delegated_cgroup};
 
 const KEY: &str = "/linux/cgroupsPath";
 
-/// Who makes the cgroup.
+/// Who creates the cgroup.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum CgroupMaker {
-    /// We do.
+    /// The runtime.
     #[default]
     Us,
-    /// This systemd does (`--systemd-cgroup`).
+    /// This systemd (`--systemd-cgroup`).
     Systemd(Manager),
-    /// Nobody: the container stays in its caller's (`--cgroup-manager disabled`).
+    /// Nobody: the container stays in the cgroup of the caller (`--cgroup-manager disabled`).
     Nobody,
 }
 
-/// The cgroup to make.
+/// The cgroup to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CgroupPlan {
     /// One directory of cgroup v2.
     Unified {
         /// The directory.
         dir: PathBelowMount,
-        /// The controllers to hand down to it, as far as they go.
+        /// The controllers to enable for it, as far as possible.
         controllers: Vec<String>,
     },
     /// A directory in each hierarchy of cgroup v1.
     Legacy {
         /// The directories.
         dirs: Vec<LegacyDir>,
-        /// The directory of cgroup v2 beside them.
+        /// The directory in cgroup v2, if that is mounted too.
         unified: Option<PathBelowMount>,
     },
 }
@@ -65,15 +65,15 @@ pub struct LegacyDir {
 /// A directory strictly below a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathBelowMount {
-    /// Where the hierarchy is mounted.
+    /// The mount point of the hierarchy.
     pub mount: PathBuf,
-    /// The path from there: clean (no empty, `.` or `..` component), never empty, without a slash
-    /// in front.
+    /// The normalized path from there: not empty, without empty, `.` or `..` components and without
+    /// a leading slash.
     pub path: String,
 }
 
 impl CgroupPlan {
-    /// No cgroup of the container's own.
+    /// No cgroup.
     #[must_use]
     pub fn none() -> Self {
         Self::Legacy { dirs: Vec::new(), unified: None }
@@ -88,7 +88,8 @@ impl PathBelowMount {
     }
 }
 
-/// Decides the directories of the container `id`. A bad path is reported, and the id's own taken.
+/// Decides the directories of the container `id`. If the path is wrong, that is a problem, and the
+/// default is used.
 #[must_use]
 pub fn decide(
     cgroups_path: &str,
@@ -123,8 +124,8 @@ pub fn decide(
     }
 }
 
-/// Takes what needs a cgroup out of `resources`: a limit is a problem. The rules for devices, which
-/// every caller writes, are left out, as crun does.
+/// Removes from `resources` what needs a cgroup: a limit is a problem. Device rules, which all
+/// callers write, are left out, as in crun.
 fn without(cgroups_path: &str, resources: &mut ResourcePlan, problems: &mut Problems) {
     const WITHOUT: &str = "without a cgroup (--cgroup-manager disabled)";
     for limit in resources.writes.drain(..).filter(|limit| !limit.optional) {
@@ -136,7 +137,7 @@ fn without(cgroups_path: &str, resources: &mut ResourcePlan, problems: &mut Prob
     }
 }
 
-/// Decides the cgroup, and the unit that has it if systemd makes it.
+/// Decides the cgroup, and the unit if systemd creates it.
 pub(super) fn by_maker(
     config: &Config<'_>,
     request: &Request<'_>,
@@ -163,7 +164,7 @@ pub(super) fn by_maker(
     (cgroup, Some(unit))
 }
 
-/// The cgroup of a unit of systemd's.
+/// The cgroup of a systemd unit.
 fn by_systemd(
     place: &CgroupsPath<'_>,
     manager: &Manager,
@@ -177,7 +178,7 @@ fn by_systemd(
 }
 
 impl CgroupPlan {
-    /// Puts the container's cgroup below the unit's; gives the unit's.
+    /// Sets the cgroup of the container to one below that of the unit. Returns that of the unit.
     pub(super) fn go_below(&mut self, sub: &str) -> Option<PathBuf> {
         let Self::Unified { dir, .. } = self else { return None };
         let unit = dir.full();
@@ -186,9 +187,9 @@ impl CgroupPlan {
     }
 }
 
-/// Decides who owns the cgroup: its processes' user, where they have a cgroup namespace of their
-/// own and can write to its filesystem (the specification's "cgroup ownership"). On cgroup v1 that
-/// would not be safe.
+/// Decides the owner of the cgroup: the user of its processes, if they have a cgroup namespace and
+/// a writable cgroup filesystem ("cgroup ownership" of the specification). Not on cgroup v1, where
+/// that is not safe.
 #[must_use]
 pub fn owner(
     config: &Config<'_>,
@@ -207,7 +208,7 @@ pub fn owner(
     ids.uid_on_host(uid).filter(|owner| writable && *owner != host.euid)
 }
 
-/// What is wrong with a path, if anything.
+/// The problem of a path, if there is one.
 fn bad(path: &str) -> Option<String> {
     if path.is_empty() {
         return None;
@@ -215,7 +216,7 @@ fn bad(path: &str) -> Option<String> {
     if path.contains(['\0', '\n']) {
         return Some(format!("{path:?} has a character that no cgroup's name can have"));
     }
-    // The root cgroup, and the runtime's own, hold processes that are not the container's.
+    // The root cgroup and our own have processes of others.
     clean(path)
         .is_empty()
         .then(|| format!("{path:?} does not name a cgroup of the container's own"))
@@ -230,8 +231,8 @@ fn below(mount: &Path, own: &str, inner: &str) -> PathBelowMount {
     PathBelowMount { mount: mount.to_owned(), path }
 }
 
-/// `path` without empty, `.` and `..` components, and no slash in front. `..` ends at the top and
-/// never leaves it.
+/// The path without empty, `.` and `..` components and without a leading slash. `..` does not leave
+/// the top.
 pub(super) fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {

@@ -4,16 +4,15 @@
 use super::Problems;
 use crate::config;
 
-/// The CPUs that the kernel's `cpu_set_t` can name; and more NUMA nodes than any kernel is built
-/// for.
+/// The number of CPUs in `cpu_set_t` of the kernel. No kernel has as many NUMA nodes.
 const CPUS: usize = 1024;
 
 /// Lists of CPU numbers.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct CpuAffinity {
-    /// Before it is in the container's cgroup.
+    /// Before the process is in the cgroup of the container.
     pub initial: Option<Vec<usize>>,
-    /// From then on.
+    /// Afterwards.
     pub last: Option<Vec<usize>>,
 }
 

@@ -6,7 +6,7 @@ use super::namespaces::{MOUNT, NamespacesPlan, USER};
 use super::{Host, Problems};
 use crate::config;
 
-/// What kind of node.
+/// The type of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeKind {
     /// `c` or `u`.
@@ -17,14 +17,14 @@ pub enum NodeKind {
     Fifo,
 }
 
-/// One node.
+/// A node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// JSON pointer; empty for a default device.
     pub key: String,
-    /// Where, below the container's root.
+    /// The path below the root of the container.
     pub path: String,
-    /// What.
+    /// The type.
     pub kind: NodeKind,
     /// Major number.
     pub major: u32,
@@ -32,41 +32,41 @@ pub struct Node {
     pub minor: u32,
     /// Permission bits.
     pub mode: u32,
-    /// Owner, when not the container's root.
+    /// The owner, if it is not root of the container.
     pub uid: u32,
     /// Group.
     pub gid: u32,
 }
 
-/// How nodes come into being.
+/// How nodes are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeMethod {
     /// mknod(2).
     Make,
-    /// The host's node of the same name or number is bind-mounted: a user namespace may not make
-    /// nodes.
+    /// The node of the host with the same name or number is bind-mounted, since a user namespace
+    /// cannot make nodes.
     Bind,
-    /// The nodes of the config are made by the runtime, and bind-mounted; of the others it is the
-    /// host's.
+    /// The runtime makes the nodes of the config and bind-mounts them. For the others it
+    /// bind-mounts those of the host.
     Receive,
 }
 
 /// The decision.
 #[derive(Debug, PartialEq, Eq)]
 pub struct DevicesPlan {
-    /// Nodes, the default ones first.
+    /// The nodes, the default ones first.
     pub nodes: Vec<Node>,
     /// How they are made.
     pub method: NodeMethod,
-    /// Whether a node that is there must have the right mode and owner, too. Who is in a user
-    /// namespace may see other owners, and cannot make it anew.
+    /// Whether an existing node must have the right mode and owner too. In a user namespace the
+    /// owners look different, and the node cannot be made again.
     pub exact: bool,
-    /// Whether the runtime fills /dev: not when the config binds one there.
+    /// Whether the runtime fills /dev. Not if the config bind-mounts a directory there.
     pub populate: bool,
 }
 
 impl NodeKind {
-    /// As mknod(1) calls it.
+    /// The letter of mknod(1).
     #[must_use]
     pub fn letter(self) -> char {
         match self {
@@ -78,7 +78,7 @@ impl NodeKind {
 }
 
 impl Node {
-    /// Whether the config asks for it; every container has the others.
+    /// Whether the config asks for it. All containers have the others.
     #[must_use]
     pub fn is_requested(&self) -> bool {
         !self.key.is_empty()
@@ -86,13 +86,13 @@ impl Node {
 }
 
 impl DevicesPlan {
-    /// The devices that the config asks for. A fifo is none.
+    /// The devices of the config, without fifos.
     pub fn requested(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|node| node.is_requested() && node.kind != NodeKind::Fifo)
     }
 }
 
-/// The largest numbers that the kernel has (12 and 20 bits).
+/// The largest numbers in the kernel (12 and 20 bits).
 const MAX_MAJOR: u32 = 0xfff;
 const MAX_MINOR: u32 = 0xf_ffff;
 
@@ -115,11 +115,11 @@ pub static LINKS: [(&str, &str); 5] = [
     (PTMX, "pts/ptmx"),
 ];
 
-/// The host's would open terminals of the host: it is the link above whatever the config says, as
-/// with runc.
+/// The one of the host would open terminals of the host. So it is always the link above, as in
+/// runc.
 const PTMX: &str = "dev/ptmx";
 
-/// The link that a container has where the host has its target.
+/// A link that a container has if its target exists on the host.
 pub static CORE: (&str, &str) = ("dev/core", "/proc/kcore");
 
 /// Decides.
@@ -145,7 +145,7 @@ pub fn decide(
     for (index, device) in config.linux.devices.iter().enumerate() {
         let node = node(device, format!("/linux/devices/{index}"), problems);
         if let Some(node) = node.filter(|node| node.path != PTMX) {
-            // A config may say more about a default device.
+            // The config may give mode and owner of a default device.
             nodes.retain(|other| other.path != node.path);
             nodes.push(node);
         }
@@ -185,7 +185,7 @@ fn node(device: &config::Device<'_>, key: String, problems: &mut Problems) -> Op
         problems.add(format_args!("{key}/path"), "must be an absolute path");
         return None;
     }
-    // mknod(2) would cut off what is more, and make another device.
+    // mknod(2) would cut larger numbers and make another device.
     let number =
         |number: i64, largest: u32| u32::try_from(number).ok().filter(|number| *number <= largest);
     let (Some(major), Some(minor)) =

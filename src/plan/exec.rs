@@ -1,9 +1,9 @@
-//! What `exec` runs in a container: the `process` of the container's config, changed by flags, or
-//! another in its place.
+//! The program of `exec`: the `process` of the config of the container, changed by flags, or
+//! another one.
 //! config.json: process
 //!
-//! The config is the one that `create` kept, so a change of the bundle since has no effect; and the
-//! rules are those of `create`, as it is the same code that decides ([`super::process`]).
+//! The config is the copy that `create` has made, so later changes of the bundle have no effect.
+//! The same code as in `create` makes the decisions ([`super::process`]).
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -24,14 +24,13 @@ pub struct ExecRequest<'a> {
     pub id: &'a str,
     /// The name of the container's session keyring, if it has one of its own.
     pub keyring: Option<&'a str>,
-    /// Whether it has a time namespace of its own, even if the config does not say so: it was
-    /// restored.
+    /// Whether it has a time namespace although the config does not say so: it was restored.
     pub own_time: bool,
     /// `--process`: another `process`, as JSON.
     pub process: Option<&'a [u8]>,
-    /// The program and its arguments, when not by `--process`.
+    /// The program and its arguments, if there is no `--process`.
     pub program: &'a [OsString],
-    /// `--cwd`; empty for none, as with runc.
+    /// `--cwd`; empty for the default, as in runc.
     pub cwd: &'a str,
     /// `--env`: added to those of the config.
     pub env: &'a [String],
@@ -51,7 +50,7 @@ pub struct ExecRequest<'a> {
     pub preserved_fds: &'a [u32],
     /// `--tty`.
     pub tty: bool,
-    /// What else it says about terminals.
+    /// Other flags for the terminal.
     pub terminal: terminal::TerminalRequest<'a>,
 }
 
@@ -64,10 +63,10 @@ pub struct ExecPlan {
     pub own: u32,
     /// How the process is made.
     pub birth: CloneMethod,
-    /// Whether we who make it are dumpable: an ordinary user's runtime is, or it could not write to
-    /// its files in /proc.
+    /// Whether the runtime stays dumpable. The one of an ordinary user must, else it could not
+    /// write to files of its children in /proc.
     pub dumpable: bool,
-    /// What the user should hear, though it stops nothing.
+    /// Warnings.
     pub warnings: Vec<Problem>,
 }
 
@@ -109,7 +108,7 @@ impl ExecPlan {
         };
         problems.into_result()?;
         if changes.process.is_none() {
-            // As they are: an argument need not be UTF-8, which a config must.
+            // Not from JSON, since arguments need not be UTF-8.
             plan.entry.process.args = changes
                 .program
                 .iter()
@@ -120,9 +119,10 @@ impl ExecPlan {
     }
 }
 
-/// Direct where there is nothing to go into before birth, and where nobody in there can look into a
-/// process of ours that is half outside: it is not dumpable, so that takes CAP_SYS_PTRACE in our
-/// user namespace. The way to a pid namespace and back needs rights over both.
+/// Decides how the process is created. Directly, if there is no namespace to join first, and if
+/// nobody in the container can trace a process of ours that is not fully inside yet: it is not
+/// dumpable, so that needs CAP_SYS_PTRACE in our user namespace. Joining a pid namespace and going
+/// back needs privileges over both.
 fn birth(own: u32, host: &Host) -> CloneMethod {
     let no_way = host.capabilities & SYS_ADMIN == 0 || host.rootless;
     let visits = own & (PID.flag | TIME.flag) != 0;
@@ -134,8 +134,8 @@ fn parse_process(text: &[u8]) -> Result<config::Process<'_>> {
     serde_json::from_slice(text).map_err(|_| locate::<config::Process<'_>>(text, "/process").into())
 }
 
-/// What another `process` leaves out and the container's has, as runc does it: not the limits, of
-/// which none may be meant.
+/// Values that `--process` leaves out and the container has, as in runc. Not the limits: leaving
+/// them out can mean that there are none.
 fn fill_in<'a>(process: config::Process<'a>, own: config::Process<'a>) -> config::Process<'a> {
     let text = |given: Text<'a>, own: Text<'a>| if given.is_empty() { own } else { given };
     config::Process {
@@ -151,7 +151,7 @@ fn fill_in<'a>(process: config::Process<'a>, own: config::Process<'a>) -> config
     }
 }
 
-/// Does what the flags say.
+/// Applies the flags.
 fn change<'a>(
     mut process: config::Process<'a>,
     changes: &ExecRequest<'a>,
@@ -161,7 +161,7 @@ fn change<'a>(
         (true, [_, ..]) => {
             return Err(usage("the program is given twice: by --process and on the command line"));
         }
-        // Only their number counts here.
+        // Only the number of arguments matters here.
         (_, program) => process.args.extend(program.iter().map(|_| Text::from("program"))),
     }
     if !changes.cwd.is_empty() {
@@ -197,8 +197,8 @@ fn change<'a>(
     Ok(process)
 }
 
-/// Never to the inheritable set (CVE-2022-29162); and as nothing can be ambient that is not
-/// inheritable, to that one only where the config itself has it as inheritable.
+/// Adds capabilities, but never to the inheritable set (CVE-2022-29162). To the ambient set only
+/// those that are inheritable in the config, since others cannot be ambient.
 fn add_capabilities<'a>(sets: &mut config::Capabilities<'a>, names: &'a [String]) {
     let names = || names.iter().map(|name| Text::from(name.as_str()));
     sets.bounding.extend(names());
@@ -207,7 +207,7 @@ fn add_capabilities<'a>(sets: &mut config::Capabilities<'a>, names: &'a [String]
     sets.ambient.extend(names().filter(|name| sets.inheritable.contains(name)));
 }
 
-/// A number and nothing else: what is taken for another user is a way to become root
+/// Parses a number and nothing else. A text that is read as another user could become root
 /// (CVE-2026-30892).
 fn id(what: &str, text: &str) -> Result<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,10 +1,10 @@
-//! From what is written to what is done: (config.json, flags, host) → [`Plan`]. Every "no" is said
-//! here, before anything has been done, and nothing here does anything.
+//! Decides what a container gets: config.json, flags and facts about the host become a [`Plan`].
+//! All of these errors are found here, before anything has been done. Nothing in this folder
+//! changes anything.
 //! config.json: ociVersion
 //!
-//! Each key of config.json is decided in one file of this folder and carried out in one file
-//! elsewhere; the first lines of both name it, so `git grep 'config.json:.*maskedPaths'` finds the
-//! two.
+//! Each key of config.json is decided in one file of this folder and applied in one file elsewhere.
+//! The first lines of both name the key: `git grep 'config.json:.*maskedPaths'` finds them.
 
 pub mod annotations;
 mod calls_of_ours;
@@ -57,10 +57,10 @@ pub use crate::host::Host;
 use cgroup::{CgroupMaker, CgroupPlan};
 pub use problems::Problems;
 
-/// Where the container has the directory of its notify socket.
+/// The directory of the notify socket in the container.
 pub const NOTIFY: &str = "/run/notify";
 
-/// What a caller asks for besides the config.
+/// What the caller asks for besides the config.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// The container's id.
@@ -71,32 +71,31 @@ pub struct Request<'a> {
     pub no_pivot: bool,
     /// `--no-new-keyring`.
     pub no_new_keyring: bool,
-    /// The name for the new keyring, which nobody could know before: else somebody might have made
-    /// it already.
+    /// The name of the new keyring. It is random, so that nobody can have created it before.
     pub keyring: &'a str,
     /// The numbers of the descriptors after stdio that the program keeps, ascending.
     pub preserved_fds: &'a [u32],
-    /// Variables besides those of the config, `NAME=VALUE`, which count before those.
+    /// Variables `NAME=VALUE` that are added before those of the config.
     pub env: &'a [String],
-    /// The host's directory with the socket on which the program says that it is ready.
+    /// The directory on the host with the socket on which the program says that it is ready.
     pub notify: Option<&'a str>,
-    /// What it says about terminals.
+    /// The flags for the terminal.
     pub terminal: terminal::TerminalRequest<'a>,
-    /// Who is to make the cgroup.
+    /// Who creates the cgroup.
     pub maker: CgroupMaker,
 }
 
-/// The decided, checked form of config, flags and host: all that the runtime, the bootstrap and
-/// init go by.
+/// The decided and checked form of config, flags and host facts. The runtime, the bootstrap and
+/// init use nothing else.
 #[derive(Debug)]
 pub struct Plan {
-    /// The container's id, and how its program begins.
+    /// The id of the container, and the start of its program.
     pub entry: Entry,
     /// The bundle, absolute.
     pub bundle: PathBuf,
     /// `annotations`.
     pub annotations: BTreeMap<String, String>,
-    /// Namespaces and birth.
+    /// The namespaces, and how init is created.
     pub namespaces: namespaces::NamespacesPlan,
     /// The root filesystem.
     pub rootfs: rootfs::RootfsPlan,
@@ -112,38 +111,37 @@ pub struct Plan {
     pub net_devices: Vec<net_devices::NetDevicePlan>,
     /// Kernel parameters.
     pub sysctl: Vec<sysctl::Sysctl>,
-    /// Where the cgroup is.
+    /// The cgroup.
     pub cgroup: CgroupPlan,
-    /// Who is to own it, if somebody else than its maker: an id of the host.
+    /// Its owner, if it is not the user who creates it: a uid of the host.
     pub cgroup_owner: Option<u32>,
-    /// The cgroup below it that the processes are moved to, if the container is to manage one.
+    /// The cgroup below it that the processes are moved to, if the container manages one.
     pub delegated: Option<delegated_cgroup::Delegated>,
-    /// Whether nothing asks for a cgroup, so that an ordinary user who may make none can do
-    /// without.
+    /// Whether nothing needs a cgroup. Then an ordinary user who may not create one can do without.
     pub cgroup_optional: bool,
-    /// The unit that has it, if systemd makes it.
+    /// The unit, if systemd creates the cgroup.
     pub unit: Option<systemd::UnitPlan>,
     /// Its limits.
     pub resources: resources::ResourcePlan,
-    /// Its share of cache and memory bandwidth, if any is decided.
+    /// The share of cache and memory bandwidth, if the config has one.
     pub intel_rdt: Option<intel_rdt::IntelRdtPlan>,
-    /// Whether init is dumpable while it waits for `start`. An ordinary user could not enter its
-    /// namespaces else, with `exec` or otherwise; all others who are in its user namespace have
-    /// come by it.
+    /// Whether init is dumpable while it waits for `start`. If it is not, an ordinary user cannot
+    /// enter its namespaces, for instance with `exec`. Other processes in its user namespace have
+    /// been created by it.
     pub dumpable_at_gate: bool,
     /// Hooks.
     pub hooks: Hooks,
-    /// What the user should hear, though it stops nothing.
+    /// Warnings.
     pub warnings: Vec<Problem>,
 }
 
-/// What every process goes by that enters a container and becomes a program there: init, and what
-/// `exec` makes.
+/// What each process needs that enters a container and executes a program there: init, and
+/// processes of `exec`.
 #[derive(Debug)]
 pub struct Entry {
     /// The container's id.
     pub id: String,
-    /// The name of the container's session keyring, if it has one of its own.
+    /// The name of the session keyring of the container, if it has its own.
     pub keyring: Option<String>,
     /// The program.
     pub process: process::ProcessPlan,
@@ -151,23 +149,27 @@ pub struct Entry {
     pub terminal: Option<terminal::TerminalPlan>,
     /// The system call filter.
     pub seccomp: Option<seccomp::SeccompPlan>,
-    /// Whether it is loaded while the container is created, and not right before the program runs.
+    /// Whether it is loaded at `create`, and not right before the program is executed.
     pub early_filter: bool,
     /// Ids of the user namespace.
     pub ids: id_mappings::IdMappingsPlan,
     /// The numbers of the descriptors after stdio that the program keeps, ascending.
     pub preserved_fds: Vec<u32>,
-    /// Whether the process has the runtime's rights until it gives them up itself: it enters no
-    /// user namespace.
+    /// Whether the process keeps the privileges of the runtime until it drops them itself: it
+    /// enters no user namespace.
     pub keeps_rights: bool,
 }
 
 impl Plan {
-    /// Whether init, once it has built the rootfs, waits for what the runtime does then: hooks see
-    /// the rootfs as it is at that moment, those of the container come after those of the runtime,
-    /// parameters (sysctl) of a network device are there only when the device is, cgroup v1 denies
-    /// all devices, a terminal too, for the moment of setting rules, and a scheduler and a memory
-    /// policy are for the cgroup's CPUs and nodes, a limit counts the thread for a listener.
+    /// Whether init waits for the runtime after it has built the rootfs. It must wait for any of
+    /// these:
+    ///
+    /// * hooks: those of the runtime see the rootfs in that state and run before those of the
+    ///   container;
+    /// * sysctl parameters of a network device, which exist only after the device has been moved;
+    /// * cgroup v1, which denies all devices while the rules are set, also a terminal;
+    /// * a scheduler and a memory policy, which depend on the CPUs and nodes of the cgroup;
+    /// * a limit on processes, which counts the thread that sends a seccomp listener.
     #[must_use]
     pub fn init_waits(&self) -> bool {
         let hooks = &self.hooks;
@@ -180,13 +182,13 @@ impl Plan {
             || self.entry.process.memory_policy.is_some()
     }
 
-    /// The agent that a notifying filter asks.
+    /// The agent of a notifying filter.
     #[must_use]
     pub fn listener(&self) -> Option<&seccomp::ListenerPlan> {
         self.entry.seccomp.as_ref()?.listener.as_ref()
     }
 
-    /// Decides about a new container; `text` is its config.json.
+    /// Makes the plan of a new container. `text` is its config.json.
     ///
     /// # Errors
     /// [`Failure::BadConfig`] for the first thing that cannot be honoured.
@@ -230,7 +232,7 @@ impl Plan {
         }
         let root = delegated_cgroup::owner(cgroup_owner, &ids, host);
         let delegated = delegated_cgroup::decide(config, &cgroup, root, problems);
-        // The container may not manage the directory that has the limits.
+        // The container must not manage the cgroup that has its limits.
         cgroup_owner = cgroup_owner.filter(|_| delegated.is_none());
         let entry = Entry {
             id: request.id.to_owned(),
@@ -297,8 +299,8 @@ impl Default for Request<'_> {
 }
 
 impl<'a> Request<'a> {
-    /// Puts into the config what it does not have, as if its writer had, and says in the newest
-    /// version's way what it has in that of an older one.
+    /// Adds defaults to the config, and converts values of older versions of the specification to
+    /// the newest one.
     fn add_to(&self, config: &mut Config<'a>) {
         annotations::fill_in(config);
         resources::fit_to_version(&mut config.linux.resources, &config.oci_version);
@@ -316,7 +318,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Every version 1 of the specification can be read by any other; of a version 2 nobody knows.
+/// Versions 1.x of the specification are compatible with each other. A version 2 is not known.
 fn check_version(version: &str, problems: &mut Problems) {
     if !version.is_empty() && version.split('.').next() != Some("1") {
         problems.add(
@@ -331,10 +333,10 @@ fn check_version(version: &str, problems: &mut Problems) {
 /// Reads the config.json of a bundle.
 ///
 /// # Errors
-/// With runc's text when it is missing.
+/// If it does not exist, with the text of runc.
 pub fn read(bundle: &Path) -> Result<Vec<u8>> {
     let path = bundle.join("config.json");
-    // Should it be a fifo, we do not wait for its other end.
+    // Does not block if it is a fifo.
     let open = || OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
     let mut text = Vec::new();
     match open().and_then(|mut file| file.read_to_end(&mut text)) {
@@ -348,13 +350,12 @@ pub fn read(bundle: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// Parses a config.json. The place of a mistake is only looked for when there is one.
+/// Parses a config.json. The position of an error is only searched if there is one.
 ///
 /// # Errors
 /// [`Failure::BadConfig`] with the JSON pointer of the value that has the wrong type.
 pub fn parse(text: &[u8]) -> Result<Config<'_>> {
-    // An array would do for an object by serde's lights; in the fields, the model itself sees to
-    // that.
+    // serde accepts an array for a struct. The fields of the model check that themselves.
     let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
     if first.is_some_and(|byte| *byte == b'[') {
         let text = "invalid type: sequence, expected an object".to_owned();
@@ -363,7 +364,7 @@ pub fn parse(text: &[u8]) -> Result<Config<'_>> {
     serde_json::from_slice(text).map_err(|_| locate::<Config<'_>>(text, "").into())
 }
 
-/// Where `text` is not a `T`, and why; `base` is the JSON pointer of the whole.
+/// The position and the reason why `text` is not a `T`. `base` is the JSON pointer of the whole.
 fn locate<'a, T: Deserialize<'a>>(text: &'a [u8], base: &str) -> Failure {
     let mut deserializer = serde_json::Deserializer::new(SliceRead::new(text));
     let (key, text) = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
@@ -371,7 +372,7 @@ fn locate<'a, T: Deserialize<'a>>(text: &'a [u8], base: &str) -> Failure {
             Ok(()) => (String::new(), "is not one JSON document".to_owned()),
             Err(error) => (String::new(), error.to_string()),
         },
-        // What is not JSON has no keys, only a line and a column.
+        // Malformed JSON has no keys, only a line and a column.
         Err(error) if !error.inner().is_data() => (String::new(), error.into_inner().to_string()),
         Err(error) => (pointer(error.path()), error.inner().to_string()),
     };
