@@ -1,4 +1,4 @@
-//! The programs of the six moments.
+//! Checks the hooks.
 //! config.json: hooks.{prestart, createRuntime, createContainer}
 //! config.json: hooks.{startContainer, poststart, poststop}
 //! config.json: hooks.prestart[].{path, args, env, timeout}
@@ -6,7 +6,7 @@
 use super::Problems;
 use crate::config::{Hook, Hooks};
 
-/// The six moments, by the specification's names.
+/// The six kinds of hooks, with the names of the specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HookPoint {
     /// Before `createRuntime`; deprecated.
@@ -17,9 +17,9 @@ pub enum HookPoint {
     CreateContainer,
     /// In the container, before the program.
     StartContainer,
-    /// After the program was executed.
+    /// After the program has been executed.
     Poststart,
-    /// After the container is gone.
+    /// After the container has been deleted.
     Poststop,
 }
 
@@ -51,7 +51,7 @@ impl HookPoint {
     }
 }
 
-/// All of them, in the order of a life.
+/// All kinds, in the order in which they run.
 pub static MOMENTS: [HookPoint; 6] = [
     HookPoint::Prestart,
     HookPoint::CreateRuntime,
@@ -61,7 +61,7 @@ pub static MOMENTS: [HookPoint; 6] = [
     HookPoint::Poststop,
 ];
 
-/// Checks them; there is nothing to decide.
+/// Checks the hooks. There is nothing to decide.
 pub fn decide(hooks: &Hooks, problems: &mut Problems) {
     for moment in MOMENTS {
         for (index, hook) in moment.of(hooks).iter().enumerate() {

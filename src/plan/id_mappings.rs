@@ -1,4 +1,4 @@
-//! The ids of the container's user namespace.
+//! The id mappings of the user namespace.
 //! config.json: linux.uidMappings[].{containerID, hostID, size}
 //! config.json: linux.gidMappings[].{containerID, hostID, size}
 
@@ -6,33 +6,33 @@ use super::Problems;
 use super::namespaces::{NamespacesPlan, USER};
 use crate::config::{self, IdMapping};
 
-/// The maps of the user namespace, if there is one.
+/// The mappings, if there is a user namespace.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct IdMappingsPlan {
     /// User ids.
     pub uid: Vec<IdMapping>,
     /// Group ids.
     pub gid: Vec<IdMapping>,
-    /// Whether they are those of a joined namespace: then they are compared and not written.
+    /// Whether they are those of a joined namespace. Then they are compared and not written.
     pub joined: bool,
 }
 
 impl IdMappingsPlan {
-    /// What a user id of the container is on the host, as far as the config says it: a joined
-    /// namespace may have maps that it does not give.
+    /// The host uid for a uid of the container, if the config has it: a joined namespace may have
+    /// mappings that the config does not have.
     #[must_use]
     pub fn uid_on_host(&self, uid: u32) -> Option<u32> {
         if self.uid.is_empty() { (!self.joined).then_some(uid) } else { on_host(&self.uid, uid, 1) }
     }
 
-    /// The same of a group id.
+    /// The same for a gid.
     #[must_use]
     pub fn gid_on_host(&self, gid: u32) -> Option<u32> {
         if self.gid.is_empty() { (!self.joined).then_some(gid) } else { on_host(&self.gid, gid, 1) }
     }
 }
 
-/// The text of a map as the kernel reads it: a line for each range (user_namespaces(7)).
+/// The text of a mapping for the kernel: a line for each range (user_namespaces(7)).
 #[must_use]
 pub fn to_text(mappings: &[IdMapping]) -> String {
     let line = |mapping: &IdMapping| {
@@ -41,8 +41,7 @@ pub fn to_text(mappings: &[IdMapping]) -> String {
     mappings.iter().map(line).collect()
 }
 
-/// What `id` of the container, and the `size - 1` ids that follow it, begin with on the host, if
-/// one range has them all.
+/// The host id for `id` of the container, if one range has it and the `size - 1` ids after it.
 pub(super) fn on_host(mappings: &[IdMapping], id: u32, size: u32) -> Option<u32> {
     mappings.iter().find_map(|mapping| {
         let offset =
@@ -80,7 +79,7 @@ pub fn decide(
     }
 }
 
-/// Whether a range is one.
+/// Whether a range is valid.
 pub fn check(mapping: &IdMapping, key: String, problems: &mut Problems) {
     if mapping.size == 0 {
         problems.add(key, "size must not be 0");

@@ -1,9 +1,9 @@
-//! Mounts that show the owners of files through a mapping of ids.
+//! Id-mapped mounts, which show the owners of files through a mapping.
 //! config.json: mounts[].uidMappings, mounts[].gidMappings
 //!
-//! crun's users write mappings into the option: `idmap=uids=0-1000-1#1-5000-10;gids=…`, of which
-//! each range is the first id on the disk, the first id on the host, and how many. After an `@` the
-//! second is an id of the container.
+//! As in crun, the option can contain mappings: `idmap=uids=0-1000-1#1-5000-10;gids=…`. Each range
+//! is the first id on the disk, the first id on the host, and their number. After an `@` the second
+//! one is an id of the container.
 
 use super::Problems;
 use super::id_mappings::{IdMappingsPlan, check, on_host};
@@ -15,28 +15,28 @@ use crate::config::{self, IdMapping};
 /// The mapping of one mount.
 #[derive(Debug, PartialEq, Eq)]
 pub struct IdmapPlan {
-    /// Which.
+    /// The mapping.
     pub ids: Ids,
-    /// Whether of all mounts below, too (`ridmap`).
+    /// Whether it also applies to all mounts below (`ridmap`).
     pub recursive: bool,
 }
 
-/// Whose mapping it is. The kernel takes it from a user namespace.
+/// The user namespace with the mapping, from which the kernel takes it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ids {
-    /// That of the container's user namespace.
+    /// The user namespace of the container.
     Container,
-    /// One of its own.
+    /// A user namespace with these mappings.
     Own {
-        /// Of user ids.
+        /// The mappings of uids.
         uid: Vec<IdMapping>,
-        /// Of group ids.
+        /// The mappings of gids.
         gid: Vec<IdMapping>,
     },
 }
 
-/// Decides about a mount. Mappings without the option `idmap` or `ridmap` are mapped as by
-/// `idmap`: the specification only recommends to write it.
+/// Decides the mapping of a mount. `uidMappings` and `gidMappings` without the option mean `idmap`:
+/// the specification only recommends to write it.
 pub fn decide(
     key: &str,
     mount: &config::Mount<'_>,
@@ -142,7 +142,7 @@ mod tests {
     const MAP: &str = r#"[{"containerID":0,"hostID":1000,"size":1}]"#;
     const MAPPING: IdMapping = IdMapping { container_id: 0, host_id: 1000, size: 1 };
 
-    /// Of a bind mount with these further properties, in a container with these of `linux`.
+    /// For a bind mount with these properties, in a container with these properties of `linux`.
     fn of(properties: &str, linux: &str, rootless: bool) -> (Option<IdmapPlan>, Vec<String>) {
         let text = format!(
             r#"{{"mounts":[{{"destination":"/x","source":"/y",{properties}}}],

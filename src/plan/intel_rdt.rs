@@ -9,31 +9,33 @@ use crate::config;
 /// The decision.
 #[derive(Debug, PartialEq, Eq)]
 pub struct IntelRdtPlan {
-    /// The control group's directory: that of the filesystem itself for the default one.
+    /// The directory of the control group; for the default group the root of the filesystem.
     pub group: PathBuf,
-    /// Whose the group is.
+    /// The owner of the group.
     pub owner: GroupOwner,
-    /// Lines for its schemata file, in their order.
+    /// The lines for its schemata file, in their order.
     pub schemata: Vec<String>,
-    /// The monitoring group's directory, if there is to be one.
+    /// The directory of the monitoring group, if one is wanted.
     pub monitoring: Option<PathBuf>,
 }
 
-/// Whose a control group is.
+/// The owner of a control group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupOwner {
-    /// The container's: made if it is not there, and then removed with the container.
+    /// The container: the group is created if it does not exist, and then removed with the
+    /// container.
     Container,
-    /// Whoever shares it: made if it is not there, else with these schemata already; never removed.
+    /// Several containers: the group is created if it does not exist, else its schemata must be the
+    /// same; it is never removed.
     Shared,
-    /// Somebody else's, who has made it.
+    /// Somebody else, who has created it.
     Other,
 }
 
-/// Directories of resctrl that are no groups.
+/// Directories of resctrl that are not groups.
 static NO_GROUPS: [&str; 3] = ["info", "mon_data", "mon_groups"];
 
-/// Decides; `id` is the container's.
+/// Decides. `id` is the id of the container.
 pub fn decide(
     given: Option<&config::IntelRdt<'_>>,
     id: &str,

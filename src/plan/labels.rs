@@ -1,4 +1,4 @@
-//! What security modules confine the program by.
+//! The labels and profiles of security modules.
 //! config.json: process.apparmorProfile, process.selinuxLabel, linux.mountLabel
 
 use super::mount_options::Options;
@@ -8,14 +8,14 @@ use crate::config;
 /// The labels of a process; empty for none.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Labels {
-    /// Profile of AppArmor.
+    /// The profile of AppArmor.
     pub apparmor_profile: String,
-    /// Label of SELinux, for the program and for its session keyring.
+    /// The label of SELinux, for the program and its session keyring.
     pub selinux_label: String,
 }
 
 impl Labels {
-    /// Whether there is nothing to be done.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.apparmor_profile.is_empty() && self.selinux_label.is_empty()
@@ -27,7 +27,7 @@ const NO_APPARMOR: &str =
 const NO_SELINUX: &str =
     "selinux label is specified in config, but selinux is disabled or not supported";
 
-/// Decides about the labels of the process.
+/// Decides the labels of the process.
 pub fn decide(process: &config::Process<'_>, host: &Host, problems: &mut Problems) -> Labels {
     let (profile, label) = (&*process.apparmor_profile, &*process.selinux_label);
     check("/process/apparmorProfile", profile, || host.extras.apparmor(), NO_APPARMOR, problems);
@@ -35,7 +35,7 @@ pub fn decide(process: &config::Process<'_>, host: &Host, problems: &mut Problem
     Labels { apparmor_profile: profile.to_owned(), selinux_label: label.to_owned() }
 }
 
-/// Decides about the label of files in new filesystems of the container's.
+/// Decides the label of files in new filesystems.
 pub fn of_mounts(
     linux: &config::Linux<'_>,
     host: &Host,
@@ -49,9 +49,9 @@ pub fn of_mounts(
     (!label.is_empty()).then(|| label.to_owned())
 }
 
-/// Labels the files of a new filesystem as a whole (SELinux's option `context`), unless the mount
-/// says itself how. Those of a procfs, a sysfs and cgroups have labels of their own, and a message
-/// queue filesystem takes only one of its root, which it is given once it is there.
+/// Adds the option `context` of SELinux to a new filesystem, unless the mount has one. procfs,
+/// sysfs and cgroups have their own labels. A message queue filesystem accepts only a label of its
+/// root, which is set after mounting.
 pub fn give_to_files(kind: &str, label: &str, options: &mut Options) {
     let new = !options.remount && options.bind.is_none();
     let own = options.filesystem.iter().any(|(name, _)| name == "context");
@@ -85,7 +85,7 @@ mod tests {
     use crate::plan::mounts::join_data;
     use crate::plan::{Host, Problems, mount_options, parse};
 
-    /// The decisions and the keys of the problems, on a machine with this.
+    /// The decisions, and the keys of the problems, on such a machine.
     fn plan(text: &str, modules: &[&str]) -> (Labels, Option<String>, Vec<String>) {
         let host = Host { extras: Extras::known(modules, None), ..Host::for_tests() };
         let config = parse(text.as_bytes()).expect(text);

@@ -1,4 +1,4 @@
-//! Which paths are hidden or read-only, and from which mount the way to one begins.
+//! The masked and read-only paths, and the mount from which each is looked up.
 //! config.json: linux.maskedPaths, linux.readonlyPaths
 
 use std::path::{Component, Path};
@@ -9,19 +9,19 @@ use super::mounts::{MountSource, MountStep};
 use super::namespaces::{MOUNT, NamespacesPlan};
 use crate::config::{self, Text};
 
-/// The attributes of what hides a file.
+/// The attributes of a mount that hides a file.
 pub const MASK_ATTRIBUTES: u64 = attr::RDONLY | attr::NOSUID | attr::NOEXEC;
 
 /// An entry of one of the lists.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ListedPath {
-    /// Its place in the list.
+    /// Its index in the list.
     pub index: usize,
-    /// The path, absolute in the container.
+    /// The absolute path in the container.
     pub path: String,
 }
 
-/// Decides about both lists: masked paths, then read-only ones. What is listed twice is taken once.
+/// Decides both lists: masked paths, then read-only ones. Duplicates are removed.
 pub fn decide(
     linux: &config::Linux<'_>,
     namespaces: &NamespacesPlan,
@@ -57,7 +57,7 @@ fn list(
                 format!("path {:?} must be absolute", &**path),
             );
         }
-        // Paths are equal that differ only by slashes and by `.`.
+        // Paths are equal if they differ only in slashes and `.`.
         if list.iter().all(|other| Path::new(&other.path) != Path::new(&**path)) {
             list.push(ListedPath { index, path: path.to_string() });
         }
@@ -65,23 +65,22 @@ fn list(
     list
 }
 
-/// Whether the path is `/` without a look at any file.
+/// Whether the path is `/`, without looking at files.
 fn is_root(path: &str) -> bool {
     Path::new(path)
         .components()
         .all(|part| matches!(part, Component::RootDir | Component::ParentDir))
 }
 
-/// Whether it shows the kernel or the machine: what is hidden or read-only below it is so in this
-/// very mount, wherever that may be by then.
+/// Whether the mount shows the kernel or the machine. A path below it is hidden or made read-only
+/// in this very mount, even if the mount is moved.
 #[must_use]
 pub fn is_of_the_kernel(step: &MountStep) -> bool {
     matches!(step.destination.as_str(), "proc" | "sys")
         || matches!(step.source, MountSource::Filesystem { ordinary_directory: true, .. })
 }
 
-/// What is left of the path behind such a mount's destination; nothing when it leads somewhere
-/// else.
+/// The rest of the path below the destination of such a mount; nothing if the path is elsewhere.
 #[must_use]
 pub fn below<'a>(step: &MountStep, path: &'a str) -> Option<&'a str> {
     if !is_of_the_kernel(step) {

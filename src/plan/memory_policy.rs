@@ -1,4 +1,4 @@
-//! From which NUMA nodes the program's memory comes.
+//! The NUMA memory policy.
 //! config.json: linux.memoryPolicy.{mode, nodes, flags}
 
 use super::Problems;
@@ -26,7 +26,7 @@ pub static FLAGS: [(&str, u32); 3] = [
 /// The decision.
 #[derive(Debug, PartialEq, Eq)]
 pub struct MemoryPolicy {
-    /// Mode and flags.
+    /// The mode, with the flags.
     pub mode: u32,
     /// A bit for each node.
     pub nodes: Vec<u64>,
@@ -86,7 +86,7 @@ pub fn decide(
     Some(MemoryPolicy { mode, nodes })
 }
 
-/// As the kernel reads it: words of 64 bits.
+/// In the form of the kernel: words of 64 bits.
 fn mask(nodes: &[usize]) -> Vec<u64> {
     let mut words = vec![0; nodes.iter().max().map_or(0, |last| last / 64 + 1)];
     for node in nodes {

@@ -1,4 +1,4 @@
-//! What the options of a mount mean: one table, which `features` prints too.
+//! The options of a mount: one table, which `features` prints too.
 //! config.json: mounts[].options
 
 use super::Problems;
@@ -14,7 +14,7 @@ pub mod attr {
     pub const NODEV: u64 = 0x4;
     /// No programs.
     pub const NOEXEC: u64 = 0x8;
-    /// The field of the access time modes; 0 in it is `relatime`.
+    /// The field of the access time mode. 0 is `relatime`.
     pub const ATIME: u64 = 0x70;
     /// Access times are not kept.
     pub const NOATIME: u64 = 0x10;
@@ -26,8 +26,8 @@ pub mod attr {
     pub const NOSYMFOLLOW: u64 = 0x20_0000;
 }
 
-/// `MS_…` of mount(2), some of which mount_setattr(2) takes as well; they are the same for every
-/// architecture. libc has them as its `unsigned long`, which has 32 bits on some.
+/// `MS_…` of mount(2). mount_setattr(2) accepts some of them too. They are the same for all
+/// architectures. libc has them as `unsigned long`, which has 32 bits on some.
 pub mod ms {
     /// Read-only.
     pub const RDONLY: u64 = 0x1;
@@ -61,7 +61,7 @@ pub mod ms {
     pub const SLAVE: u64 = 0x8_0000;
     /// Propagation: both ways.
     pub const SHARED: u64 = 0x10_0000;
-    /// Counts the changes of an inode.
+    /// Counts the changes of inodes.
     pub const I_VERSION: u64 = 0x80_0000;
     /// Access times are kept exactly.
     pub const STRICTATIME: u64 = 0x100_0000;
@@ -89,15 +89,14 @@ impl Attributes {
     fn apply(&mut self, set: u64, clear: u64) {
         self.set = self.set & !clear | set;
         self.clear = self.clear & !set | clear;
-        // The access time modes are a number, not flags: the field is always cleared before one is
-        // set.
+        // The access time mode is a number and not a flag: the field is cleared before it is set.
         if (set | clear) & attr::ATIME != 0 {
             self.clear |= attr::ATIME;
         }
     }
 }
 
-/// What is done with the source of a bind mount when it is a symbolic link.
+/// What happens if the source of a bind mount is a symbolic link.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum SourceLink {
     /// It is followed.
@@ -105,43 +104,43 @@ pub enum SourceLink {
     Follow,
     /// It is mounted itself (`src-nofollow`).
     Mount,
-    /// A link like it is made at the destination, and nothing is mounted (`copy-symlink`).
+    /// The same link is made at the destination, and nothing is mounted (`copy-symlink`).
     Copy,
 }
 
-/// What one option does.
+/// The effect of an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
     /// Sets and clears attributes of the mount.
     Attributes(u64, u64),
     /// The same for all mounts below, too.
     Recursive(u64, u64),
-    /// `ro`, `rw`: of the mount and of a new filesystem.
+    /// `ro`, `rw`: for the mount and for a new filesystem.
     ReadOnly(bool),
-    /// A bind mount; true with all below.
+    /// A bind mount; true if recursive.
     Bind(bool),
-    /// Changes a mount that is there.
+    /// Changes an existing mount.
     Remount,
-    /// Propagation; true for all below.
+    /// Propagation; true if recursive.
     Propagation(u64, bool),
-    /// A flag every filesystem understands (fsconfig(2)).
+    /// A flag that all filesystems have (fsconfig(2)).
     Filesystem,
-    /// A flag that only mount(2) can carry, set or cleared.
+    /// A flag that only mount(2) has, set or cleared.
     MountOnly(u64, bool),
-    /// A tmpfs begins with what it covers.
+    /// A tmpfs that begins with a copy of what it covers.
     CopyUp,
-    /// Owners are shown through a mapping; true for all below.
+    /// An id-mapped mount; true if recursive.
     Idmap(bool),
     /// What is done with a bind mount's source that is a symbolic link.
     Source(SourceLink),
-    /// A destination that is a symbolic link is itself what is mounted on.
+    /// A symbolic link at the destination is not followed.
     KeepDestination,
-    /// What is so anyway.
+    /// No effect: this is always so.
     Nothing,
 }
 
-/// Every option that is ours, the MUST and SHOULD list of the specification's config.md. Others go
-/// to the filesystem.
+/// All options that we handle: the MUST and SHOULD list of config.md of the specification. Other
+/// options are passed to the filesystem.
 static OPTIONS: [(&str, Effect); 72] = {
     use Effect::{
         Attributes, Bind, CopyUp, Filesystem, Idmap, KeepDestination, MountOnly, Nothing,
@@ -216,7 +215,7 @@ static OPTIONS: [(&str, Effect); 72] = {
         ("sync", Filesystem),
         ("tmpcopyup", CopyUp),
         ("unbindable", Propagation(ms::UNBINDABLE, false)),
-        // mount(8)'s, which say nothing to a kernel.
+        // Options of mount(8) that the kernel does not have.
         ("auto", Nothing),
         ("noauto", Nothing),
         ("user", Nothing),
@@ -227,7 +226,7 @@ static OPTIONS: [(&str, Effect); 72] = {
     ]
 };
 
-/// The options of one mount, read.
+/// The parsed options of a mount.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Options {
     /// `bind` or `rbind`, and whether the latter.
@@ -238,7 +237,7 @@ pub struct Options {
     pub copy_up: bool,
     /// `idmap` or `ridmap`, and whether the latter.
     pub idmap: Option<bool>,
-    /// The mappings that stand behind it, `idmap=…`: the place of the option, and the text.
+    /// The mappings in `idmap=…`: the index of the option, and the text.
     pub mappings: Option<(usize, String)>,
     /// `src-nofollow` or `copy-symlink`.
     pub link: SourceLink,
@@ -248,17 +247,17 @@ pub struct Options {
     pub attributes: Attributes,
     /// Attributes of the mount and all below.
     pub recursive: Attributes,
-    /// Propagation changes, in order: flag, and whether of all below.
+    /// The propagation changes, in order: the flag, and whether it is recursive.
     pub propagation: Vec<(u64, bool)>,
-    /// What the filesystem is told: `key`, or `key=value`.
+    /// The options for the filesystem: `key`, or `key=value`.
     pub filesystem: Vec<(String, Option<String>)>,
-    /// How many of those are the filesystem's own, not flags that every filesystem understands.
+    /// How many of these belong to the filesystem, and are not flags that all filesystems have.
     pub own: usize,
-    /// `MS_…` flags that only mount(2) can carry.
+    /// The `MS_…` flags that only mount(2) has.
     pub mount_only: u64,
 }
 
-/// Reads the options of `mounts[index]`.
+/// Parses the options of `mounts[index]`.
 pub fn parse(index: usize, options: &[Text<'_>], problems: &mut Problems) -> Options {
     let mut parsed = Options::default();
     for (place, option) in options.iter().enumerate() {
@@ -286,9 +285,9 @@ pub fn parse(index: usize, options: &[Text<'_>], problems: &mut Problems) -> Opt
 }
 
 impl Options {
-    /// The attributes that a bind mount does not take over from its source: if its options name
-    /// any, it has those and no others, but for access times; if they name none, it is as its
-    /// source. runc has it so, for what `mount --bind -o …` ought to mean.
+    /// The attributes that a bind mount does not copy from its source. If its options name
+    /// attributes, it has only those, except for the access time mode; else it has those of the
+    /// source. runc does the same, as `mount --bind -o …` suggests.
     #[must_use]
     pub fn unnamed(&self) -> u64 {
         const ALL: u64 =
@@ -329,7 +328,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
         .chain(["defaults"])
 }
 
-/// The `MS_…` flag of a word that every filesystem understands, or 0.
+/// The `MS_…` flag of an option that all filesystems have, or 0.
 #[must_use]
 pub fn fs_flag(name: &str) -> u64 {
     match name {
@@ -342,7 +341,7 @@ pub fn fs_flag(name: &str) -> u64 {
     }
 }
 
-/// Whether the word takes such a flag back, which for mount(2) is not to set it.
+/// Whether the option clears such a flag. For mount(2) it is then not set.
 #[must_use]
 pub fn is_negation(name: &str) -> bool {
     matches!(name, "async" | "nolazytime" | "nomand")

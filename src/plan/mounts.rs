@@ -1,4 +1,4 @@
-//! What is mounted, from where, onto what.
+//! The mounts: their sources, destinations and types.
 //! config.json: mounts[].{destination, source, type}
 
 use std::path::{Path, PathBuf};
@@ -11,38 +11,38 @@ use super::namespaces::{MOUNT, NamespacesPlan};
 use super::{Host, Problems, cgroup_mount};
 use crate::config;
 
-/// One mount, ready to be made.
+/// One mount.
 #[derive(Debug, PartialEq, Eq)]
 pub struct MountStep {
-    /// Its place in `mounts`.
+    /// Its index in `mounts`.
     pub index: usize,
-    /// Where, below the container's root: no leading slash, no `.` or `..`.
+    /// The destination, relative to the root of the container: no leading slash, no `.` or `..`.
     pub destination: String,
-    /// What.
+    /// The source.
     pub source: MountSource,
     /// Attributes of the mount.
     pub attributes: Attributes,
-    /// Those that a bind mount loses besides, unless they are locked: [`Options::unnamed`].
+    /// The attributes that a bind mount loses, unless they are locked: [`Options::unnamed`].
     pub unnamed: u64,
     /// Attributes of it and all mounts below.
     pub recursive: Attributes,
-    /// Propagation changes, once it is attached.
+    /// The propagation changes, which are made after it is attached.
     pub propagation: Vec<(u64, bool)>,
-    /// Whether it becomes read-only only when all mounts and devices are there, for they may be on
-    /// it.
+    /// Whether it is made read-only only after all mounts and devices are made, since they may be
+    /// on it.
     pub read_only_late: bool,
-    /// Whether it may hide something of a procfs.
+    /// Whether it may cover a part of a procfs.
     pub over_proc: OverProc,
     /// Whether it begins with a copy of what it covers (`tmpcopyup`).
     pub copy_up: bool,
-    /// The mapping of owners, if there is one.
+    /// The id mapping, if there is one.
     pub idmap: Option<IdmapPlan>,
-    /// Whether a symbolic link at the destination is itself what is mounted on.
+    /// Whether a symbolic link at the destination is not followed.
     pub keep_destination: bool,
 }
 
 impl MountStep {
-    /// Attributes that can be there from the beginning.
+    /// The attributes that can be set when the mount is created.
     #[must_use]
     pub fn first_attributes(&self) -> u64 {
         let set = self.attributes.set;
@@ -62,16 +62,16 @@ impl std::fmt::Display for MountStep {
     }
 }
 
-/// What a mount shows.
+/// The source of a mount.
 #[derive(Debug, PartialEq, Eq)]
 pub enum MountSource {
     /// A file or directory of the host.
     Bind {
-        /// Absolute.
+        /// The absolute path.
         path: PathBuf,
-        /// Whether with all mounts below it.
+        /// Whether all mounts below it are included.
         recursive: bool,
-        /// What is done when it is a symbolic link.
+        /// What happens if it is a symbolic link.
         link: SourceLink,
     },
     /// A new filesystem.
@@ -82,19 +82,19 @@ pub enum MountSource {
         source: String,
         /// Its options.
         options: Vec<(String, Option<String>)>,
-        /// `MS_…` flags, when only mount(2) can carry them or the options (fsconfig(2) takes values
-        /// to 255 bytes).
+        /// The `MS_…` flags, if only mount(2) can pass them or the options (fsconfig(2) accepts
+        /// values up to 255 bytes).
         by_mount: Option<u64>,
-        /// Whether the destination must be a directory and no link: for what the container's
-        /// security rests on (CVE-2023-27561).
+        /// Whether the destination must be a directory and not a link: for filesystems that the
+        /// security of the container depends on (CVE-2023-27561).
         ordinary_directory: bool,
     },
-    /// The container's view of its cgroups (`type: cgroup`).
+    /// The cgroups of the container (`type: cgroup`).
     Cgroup {
-        /// Options of cgroup v2.
+        /// The options of cgroup v2.
         options: Vec<(String, Option<String>)>,
     },
-    /// A change of the mount that is there.
+    /// A remount.
     Remount {
         /// `MS_…` flags.
         flags: u64,
@@ -103,14 +103,14 @@ pub enum MountSource {
     },
 }
 
-/// Mounts on a procfs can make label writes and process look-ups lie (CVE-2019-16884).
+/// A mount on a procfs can redirect writes of labels and look-ups of processes (CVE-2019-16884).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OverProc {
     /// Not allowed.
     Never,
-    /// One of the files that are replaced for good reason (lxcfs).
+    /// A file that may be replaced, as lxcfs does.
     Listed,
-    /// The destination is `/proc` itself: what comes there must be a procfs.
+    /// The destination is `/proc` itself: the mount must be a procfs.
     Itself,
 }
 
@@ -131,20 +131,20 @@ static PROC_FILES: [&str; 10] = [
 /// The longest value that fsconfig(2) takes.
 const LONGEST_VALUE: usize = 255;
 
-/// What a mount's meaning depends on.
+/// What the decision about a mount depends on.
 #[derive(Debug)]
 pub struct MountContext<'a> {
-    /// Where the relative source of a bind mount starts.
+    /// The directory for relative sources of bind mounts.
     pub bundle: &'a Path,
-    /// The rootfs's path on the host, which a destination may have in front, as with runc.
+    /// The host path of the rootfs. A destination may begin with it, as in runc.
     pub rootfs: Option<PathBuf>,
-    /// The container's namespaces.
+    /// The namespaces of the container.
     pub namespaces: &'a NamespacesPlan,
     /// The ids of its user namespace.
     pub ids: &'a IdMappingsPlan,
     /// The label of files in new filesystems.
     pub label: Option<&'a str>,
-    /// The machine, and who makes the container.
+    /// The facts about the machine and about us.
     pub host: &'a Host,
 }
 
@@ -225,8 +225,7 @@ fn step(
     }
 }
 
-/// Bind mounts, and filesystems that are made by fsopen(2), are descriptors before anybody sees
-/// them.
+/// Whether it is made detached: bind mounts, and filesystems that fsopen(2) makes.
 fn can_be_mapped(source: &MountSource) -> bool {
     matches!(source, MountSource::Bind { .. } | MountSource::Filesystem { by_mount: None, .. })
 }
@@ -292,16 +291,16 @@ fn source(
     }
 }
 
-/// What of the host stands in for a new filesystem of this type where none may be mounted: a sysfs
-/// shows a network namespace, and only who has rights over that may mount one. A user namespace has
-/// none over the host's.
+/// The directory of the host that replaces a new filesystem of this type where it cannot be
+/// mounted: a sysfs shows a network namespace, and mounting one needs privileges over that. A user
+/// namespace has none over the network namespace of the host.
 #[must_use]
 pub fn host_stand_in(kind: &str) -> Option<&'static str> {
     (kind == "sysfs").then_some("/sys")
 }
 
-/// For mount(2) the options are one text, in which a comma begins the next: what is behind it would
-/// be an option that nobody has written. tmpfs knows its `mpol`, overlayfs has `\,` for it.
+/// mount(2) gets all options as one string, in which a comma begins the next one. So a comma in a
+/// value would add an option. tmpfs accepts commas in `mpol`, overlayfs has `\,`.
 fn refuse_commas(key: &str, options: &[(String, Option<String>)], problems: &mut Problems) {
     for (name, value) in options.iter().filter(|(name, _)| name != "mpol") {
         if value.as_ref().is_some_and(|value| value.replace("\\,", "").contains(',')) {
@@ -321,7 +320,7 @@ fn filesystem(kind: &str, source: &str, options: &Options) -> MountSource {
         || source.len() > LONGEST_VALUE
         || options.filesystem.iter().any(too_long);
     let mut filesystem = options.filesystem.clone();
-    // A tmpfs is made read-only as a mount and not as a filesystem, so that things can be put on it
+    // A tmpfs is made read-only as a mount and not as a filesystem, so that files can be made in it
     // first.
     if options.attributes.set & attr::RDONLY != 0 && kind != "tmpfs" {
         filesystem.push(("ro".to_owned(), None));
@@ -335,14 +334,14 @@ fn filesystem(kind: &str, source: &str, options: &Options) -> MountSource {
     }
 }
 
-/// The options as mount(2) takes them, where fsconfig(2)'s flags are not words.
+/// The options for mount(2), without the flags of fsconfig(2).
 fn data(options: &Options) -> String {
     let words =
         options.filesystem.iter().filter(|(name, _)| fs_flag(name) == 0 && !is_negation(name));
     join_data(words)
 }
 
-/// `a=b,c`: for mount(2). A label, which may have commas, is quoted.
+/// `a=b,c` for mount(2). A label may contain commas, so it is quoted.
 #[must_use]
 pub fn join_data<'a>(options: impl Iterator<Item = &'a (String, Option<String>)>) -> String {
     let words: Vec<String> = options
@@ -385,7 +384,7 @@ fn ms_flags(options: &Options) -> u64 {
         .fold(flags | options.mount_only, |flags, (name, _)| flags | fs_flag(name))
 }
 
-/// What is left of a clean destination behind the rootfs's own path, if that is in front.
+/// The rest of a normalized destination behind the path of the rootfs, if it begins with that.
 fn without_rootfs(destination: String, rootfs: Option<&Path>) -> String {
     let rootfs =
         clean(&rootfs.map_or_else(String::new, |path| path.to_string_lossy().into_owned()));
@@ -396,7 +395,7 @@ fn without_rootfs(destination: String, rootfs: Option<&Path>) -> String {
     }
 }
 
-/// The path without leading slash, empty components, `.` and `..`: lexically, for the kernel
+/// The path without a leading slash, empty components, `.` and `..`. This is lexical; the kernel
 /// resolves it again.
 #[must_use]
 pub fn clean(path: &str) -> String {
