@@ -6,9 +6,11 @@
 //! config.json: root.readonly
 //! process: runtime
 //!
-//! The name of a mount is its place in config.json. Its position in the container is read from the
-//! kernel and checked by handles, since the container controls its symbolic links.
+//! The name of a mount is its destination, because the config.json of `restore` may list the mounts
+//! in another order. Its position in the container is read from the kernel and checked by handles,
+//! since the container controls its symbolic links.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -17,13 +19,13 @@ use rustix::io::Errno;
 
 use super::message::{CriuMessage, option};
 use crate::error::{AtKey, Context, Failure, Problem, Result};
-use crate::plan::Plan;
 use crate::plan::cgroup_mount::{CgroupMountPlan, HierarchyView};
 use crate::plan::devices::NodeMethod;
 use crate::plan::masked_paths::ListedPath;
 use crate::plan::mount_options::{SourceLink, attr};
 use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::{IPC, Join, MOUNT, NETWORK, NamespaceKind, PID, USER, UTS};
+use crate::plan::{NOTIFY, Plan};
 use crate::sys::mountinfo::{self, MountInfo};
 use crate::sys::proc::Proc;
 use crate::sys::root::{Root, file_type};
@@ -32,13 +34,9 @@ use crate::sys::{Call, Named, device, fd};
 /// The name of the mount over masked files.
 const NULL: &str = "orlop-null";
 
-/// The name of a mount of config.json.
-fn mount_name(index: usize) -> String {
-    format!("orlop-mount-{index}")
-}
-
-fn cgroup_name(index: usize, hierarchy: &str) -> String {
-    format!("orlop-mount-{index}-{hierarchy}")
+/// The name of the mount of config.json on this path of the container.
+fn mount_name(path: &str) -> String {
+    format!("orlop-mount-/{path}")
 }
 
 fn device_name(path: &str) -> String {
@@ -113,7 +111,7 @@ impl View {
         let mut add = |path: &str, name: String| -> Result<()> {
             if let Some(found) = self.find(path)?.filter(|found| found.is_mount) {
                 let place = &found.mount.path;
-                if place.contains("]:") {
+                if [place.as_str(), &name].iter().any(|text| text.contains("]:")) {
                     anyhow::bail!(
                         "a container with a mount on {place:?} cannot be checkpointed: it has \"]:\" in its path"
                     );
@@ -125,8 +123,8 @@ impl View {
             Ok(())
         };
         for step in &plan.mounts {
-            for (path, name, _) in of_host(plan, step) {
-                add(&path, name).at(format_args!("/mounts/{}", step.index))?;
+            for (path, _) in of_host(plan, step) {
+                add(&path, mount_name(&path)).at(format_args!("/mounts/{}", step.index))?;
             }
         }
         if plan.devices.populate && plan.devices.method != NodeMethod::Make {
@@ -265,32 +263,17 @@ impl View {
     }
 }
 
-/// What a step mounts from the host: the mount point in the container, the name, the path on the
-/// host.
-fn of_host(plan: &Plan, step: &MountStep) -> Vec<(String, String, String)> {
+/// What a step mounts from the host: the mount point in the container, the path on the host.
+fn of_host(plan: &Plan, step: &MountStep) -> Vec<(String, PathBuf)> {
     match (&step.source, &plan.cgroup_mount) {
-        (MountSource::Bind { path, .. }, _) => {
-            vec![(
-                step.destination.clone(),
-                mount_name(step.index),
-                path.to_string_lossy().into_owned(),
-            )]
-        }
+        (MountSource::Bind { path, .. }, _) => vec![(step.destination.clone(), path.clone())],
         (MountSource::Cgroup { .. }, CgroupMountPlan::Legacy { hierarchies, .. }) => {
             let bound = hierarchies.iter().filter_map(|hierarchy| match &hierarchy.view {
                 HierarchyView::Bound(path) => Some((&hierarchy.name, path)),
                 HierarchyView::Namespaced(_) => None,
             });
             let there = |name: &String| format!("{}/{name}", step.destination);
-            bound
-                .map(|(name, path)| {
-                    (
-                        there(name),
-                        cgroup_name(step.index, name),
-                        path.to_string_lossy().into_owned(),
-                    )
-                })
-                .collect()
+            bound.map(|(name, path)| (there(name), path.clone())).collect()
         }
         _ => Vec::new(),
     }
@@ -302,13 +285,16 @@ pub fn mounts_of_host(plan: &Plan, notify: &Path, options: &mut CriuMessage) {
     let add = |options: &mut CriuMessage, name: &str, source: &str| {
         options.pair(option::EXTERNAL_MOUNT, name, source)
     };
-    for (_, name, source) in plan.mounts.iter().flat_map(|step| of_host(plan, step)) {
+    // The notify socket is not in config.json.
+    let notify = (NOTIFY.trim_start_matches('/').to_owned(), notify.to_owned());
+    let mounts = plan.mounts.iter().flat_map(|step| of_host(plan, step));
+    // Of two mounts on the same path, the later covers the other.
+    let sources: BTreeMap<String, PathBuf> = std::iter::once(notify).chain(mounts).collect();
+    for (path, source) in sources {
         // criu compares the path with mount points, so it must not contain `.`, `..` or links.
-        let path = Path::new(&source).canonicalize().unwrap_or_else(|_| PathBuf::from(&source));
-        add(options, &name, &path.to_string_lossy());
+        let source = source.canonicalize().unwrap_or(source);
+        add(options, &mount_name(&path), &source.to_string_lossy());
     }
-    // The notify socket comes after the mounts of the config.
-    add(options, &mount_name(plan.mounts.len()), &notify.to_string_lossy());
     add(options, NULL, "/dev/null");
     if plan.devices.method != NodeMethod::Make {
         for node in &plan.devices.nodes {
