@@ -1,7 +1,7 @@
-//! We are the bootstrap, a process in between that only some births need: that of a container with
-//! a user namespace and a joined one, that by root of a user namespace, who could not come back
-//! from joined ones, and that of a process of `exec` where it could be looked into. Our job: join
-//! what is to be joined, make the process, and be gone.
+//! The bootstrap: a process between the runtime and init (or the process of `exec`). It is needed
+//! for a container with a user namespace and a joined one; for root of a user namespace, who could
+//! not leave joined namespaces again; and for a process of `exec` that could be traced in the
+//! container. It joins the namespaces, creates the process, and ends.
 //! config.json: linux.namespaces
 //! config.json: linux.timeOffsets.{monotonic, boottime}.{secs, nanosecs}
 //! process: bootstrap
@@ -23,7 +23,7 @@ use crate::sys::clone::{self, SingleThreaded};
 use crate::sys::proc::Proc;
 use crate::sys::{Named, caller, process};
 
-/// Runs to its end and gives the exit code.
+/// Runs, and returns the exit code.
 pub fn main(token: SingleThreaded, setup: &InitSetup<'_>, runtime: &InitEnd) -> i32 {
     report(runtime, run(token, setup, runtime))
 }
@@ -33,7 +33,7 @@ fn report(runtime: &InitEnd, result: Result<i32>) -> i32 {
         Ok(pid) => runtime.send(&FromInit::Forked(pid)),
         Err(error) => runtime.send(&FromInit::Failed(Report::of(&error))),
     };
-    // If nobody hears it, nobody wants to know.
+    // If the other end is closed, nobody needs the error.
     i32::from(said.is_err())
 }
 
@@ -42,8 +42,8 @@ fn run(token: SingleThreaded, setup: &InitSetup<'_>, runtime: &InitEnd) -> Resul
     runtime.begin()?;
     let clocks = open_clocks(&setup.plan.namespaces)?;
     if setup.plan.entry.ids.joined {
-        // In there are processes with every right over us, and over init as soon as it is born
-        // (CVE-2016-9962).
+        // Processes in the namespace have all privileges over us, and over init as soon as it
+        // exists (CVE-2016-9962).
         process::set_dumpable(false)?;
     }
     join(setup.joined)?;
@@ -53,23 +53,23 @@ fn run(token: SingleThreaded, setup: &InitSetup<'_>, runtime: &InitEnd) -> Resul
     compare_ids(&setup.plan.entry.ids)?;
     let mut namespaces = setup.plan.namespaces.create;
     if clocks.is_some() && namespaces & USER.flag != 0 {
-        // First, for it gives an ordinary user the right to make the time namespace, and to set its
-        // clocks.
+        // First, since it gives an ordinary user the permission to create the time namespace and to
+        // set its clocks.
         clone::unshare(USER.flag)?;
         namespaces &= !USER.flag;
     }
     make_time_namespace(&setup.plan.namespaces, clocks)?;
-    // Our sibling: the runtime is its parent, and hears of its end.
+    // A sibling: the runtime is its parent and waits for it.
     let birth = clone::CloneRequest { namespaces, cgroup: None, sibling: true };
     let newborn = clone::clone(token, &birth, || init::main(setup, runtime))
         .context("making the container's init")?;
     Ok(newborn.pid)
 }
 
-/// As [`main`], for an `exec`: goes into the container first, and then makes the process. It is
-/// born with nothing of the host's, for in there it is seen, and CAP_SYS_PTRACE gets the better of
-/// being non-dumpable: whoever has it could go by our descriptors, or by /proc/PID/root, to the
-/// host (CVE-2016-9962).
+/// As [`main`], for `exec`: joins the namespaces of the container, and then creates the process.
+/// The process has no descriptor of the host, since processes in the container see it, and with
+/// CAP_SYS_PTRACE they can trace a non-dumpable process too: they could use its descriptors or
+/// /proc/PID/root to access the host (CVE-2016-9962).
 pub fn main_of_exec(token: SingleThreaded, setup: &exec::ExecSetup<'_>, runtime: &InitEnd) -> i32 {
     let run = || -> Result<i32> {
         caller::forget(c"orlop:[boot]")?;
@@ -84,8 +84,9 @@ pub fn main_of_exec(token: SingleThreaded, setup: &exec::ExecSetup<'_>, runtime:
     report(runtime, run())
 }
 
-/// All others before the user namespace, for which we have no rights over the host's any more; what
-/// belongs to it and is refused (an ordinary user has rights only inside) after.
+/// Joins the other namespaces before the user namespace, after which there are no privileges over
+/// those of the host. Those that are refused (an ordinary user has privileges only inside) are
+/// joined after it.
 fn join(namespaces: &[JoinedNamespace]) -> Result<()> {
     let mut refused = Vec::new();
     for joined in namespaces.iter().filter(|joined| *joined.kind != USER) {
@@ -100,9 +101,8 @@ fn join(namespaces: &[JoinedNamespace]) -> Result<()> {
     Ok(())
 }
 
-/// The file that sets the clocks of a new time namespace with offsets, if the plan has one. To be
-/// opened while this process is dumpable, if it is an ordinary user's: later the file belongs to
-/// root.
+/// Opens the file with the offsets of a new time namespace, if the plan has one. It must be opened
+/// while the process of an ordinary user is dumpable: later the file belongs to root.
 ///
 /// # Errors
 /// The failed call's.
@@ -115,8 +115,8 @@ pub(crate) fn open_clocks(plan: &NamespacesPlan) -> Result<Option<File>> {
     Ok(Some(File::from(file)))
 }
 
-/// Makes the time namespace of our children, and sets its clocks while nobody is in it. (One
-/// without offsets clone3 makes.)
+/// Creates the time namespace of our children, and sets its offsets while no process is in it.
+/// (clone3 creates one without offsets.)
 ///
 /// # Errors
 /// The failed call's.
@@ -130,7 +130,8 @@ pub(crate) fn make_time_namespace(plan: &NamespacesPlan, clocks: Option<File>) -
         .at("/linux/timeOffsets")
 }
 
-/// Mappings in the config of a container that joins a user namespace must be those that it has.
+/// Checks the mappings of a config that joins a user namespace: they must be those of the
+/// namespace.
 fn compare_ids(plan: &IdMappingsPlan) -> Result<()> {
     if !plan.joined {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Running the programs of one of the six moments.
+//! Runs hooks.
 //! config.json: hooks.{prestart, createRuntime, createContainer}
 //! config.json: hooks.{startContainer, poststart, poststop}
 //! config.json: hooks.prestart[].{path, args, env, timeout}
@@ -32,27 +32,25 @@ use crate::sys::pidfd::{self, Exit};
 use crate::sys::wait::{self, Bound, Unbounded};
 use crate::sys::{Named, fd, process, signal};
 
-/// What a hook gets besides its own.
+/// What a hook gets besides its own properties.
 #[derive(Debug, Default)]
 pub struct HookContext<'a> {
-    /// The environment of a hook that has none of its own; else it is ours, as with runc.
+    /// The environment of a hook that has none. Without this it gets ours, as in runc.
     pub env: Option<&'a [CString]>,
-    /// The container's init, without which there is nothing to be done for the hook, which is
-    /// killed then.
+    /// The init of the container. If it ends, the hook is killed, since it has nothing left to do.
     pub init: Option<BorrowedFd<'a>>,
-    /// Where what it prints goes.
+    /// The output of the hook.
     pub output: Option<&'a Output>,
-    /// What the hook is to be confined by.
+    /// The confinement of the hook.
     pub confine: Option<Confine<'a>>,
 }
 
-/// What a hook's process does to itself before it becomes the hook: it loads the container's
-/// filter.
+/// What the process of a hook does before execve(2): it loads the filter of the container.
 #[derive(Clone, Copy)]
 pub struct Confine<'a> {
-    /// For a process is forked then.
+    /// Needed for fork(2).
     pub alone: SingleThreaded,
-    /// Done last, right before execve(2).
+    /// Called right before execve(2).
     pub last: &'a dyn Fn() -> Result<()>,
 }
 
@@ -62,8 +60,8 @@ impl fmt::Debug for Confine<'_> {
     }
 }
 
-/// The files that annotations name for what hooks print. What has none is kept for the message of a
-/// hook that fails.
+/// The files for the output of hooks, from annotations. Without a file, the output is kept for the
+/// error of a hook that fails.
 #[derive(Debug, Default)]
 pub struct Output {
     stdout: Option<OwnedFd>,
@@ -71,7 +69,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Opens them for appending; they are made where they are missing.
+    /// Opens the files for appending, and creates them if they do not exist.
     ///
     /// # Errors
     /// The failed call's, with the annotation; `ENXIO` for a fifo that nobody reads.
@@ -85,8 +83,7 @@ impl Output {
 }
 
 fn append_to(path: &Path) -> Result<OwnedFd> {
-    // Nobody is waited for who ought to read from a fifo; but what the hook writes to one waits as
-    // usual.
+    // Opening a fifo must not block. Writing to it blocks the hook as usual.
     let flags = OFlags::WRONLY
         | OFlags::CREATE
         | OFlags::APPEND
@@ -102,7 +99,7 @@ fn append_to(path: &Path) -> Result<OwnedFd> {
 /// Runs the hooks of `moment` in order, each with `state` on its standard input.
 ///
 /// # Errors
-/// The first hook that could not be run, failed, or took too long; with the end of what it wrote.
+/// The first hook that could not be started, failed, or timed out, with the end of its output.
 pub fn run(hooks: &Hooks, moment: HookPoint, state: &str, around: &HookContext<'_>) -> Result<()> {
     for (index, hook) in moment.of(hooks).iter().enumerate() {
         run_one(hook, state, around)
@@ -112,8 +109,7 @@ pub fn run(hooks: &Hooks, moment: HookPoint, state: &str, around: &HookContext<'
     Ok(())
 }
 
-/// As [`run`], for the moment after the container is gone: a failure stops nothing, so all are run;
-/// the errors are returned for the log.
+/// As [`run`], for poststop: all hooks run, and the errors are returned for the log.
 pub fn run_all(
     hooks: &Hooks,
     moment: HookPoint,
@@ -161,8 +157,7 @@ fn execute(hook: &Hook, state: &str, around: &HookContext<'_>, said: &File) -> R
     let bound = bound.map_or(Bound::Endless(Unbounded::HookWithoutTimeout), Bound::Within).fixed();
     let patience =
         HookTimeout { bound, timeout: hook.timeout.unwrap_or_default(), init: around.init };
-    // A hook need not read its state, and a pipe takes 64 KiB before it does: more is fed to one
-    // that reads.
+    // A hook need not read its state. A pipe buffers 64 KiB; more is written to a hook that reads.
     let fed = feed_state(feed, state, &patience).context("writing the state");
     if let Err(error) = fed.and_then(|()| patience.wait_for(pidfd.as_fd(), PollFlags::IN)) {
         let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
@@ -172,12 +167,12 @@ fn execute(hook: &Hook, state: &str, around: &HookContext<'_>, said: &File) -> R
     Ok(pidfd::reap_ended(pidfd.as_fd())?)
 }
 
-/// How long a hook may take.
+/// How long a hook may run.
 struct HookTimeout<'a> {
     bound: Bound,
-    /// The same in seconds, if it has a timeout.
+    /// The timeout in seconds, if there is one.
     timeout: i64,
-    /// Whose end ends the hook, too.
+    /// The process whose end also ends the hook.
     init: Option<BorrowedFd<'a>>,
 }
 
@@ -197,7 +192,7 @@ impl HookTimeout<'_> {
     }
 }
 
-/// Writes the state as far as the hook takes it.
+/// Writes as much of the state as the hook accepts.
 fn feed_state(feed: OwnedFd, state: &str, patience: &HookTimeout<'_>) -> Result<()> {
     rustix::io::ioctl_fionbio(&feed, true).named(|| "ioctl(FIONBIO)".to_owned())?;
     let mut left = state.as_bytes();
@@ -212,8 +207,8 @@ fn feed_state(feed: OwnedFd, state: &str, patience: &HookTimeout<'_>) -> Result<
     Ok(())
 }
 
-/// What a hook is executed with: exactly these arguments and this environment. It is in a process
-/// group of its own, so that all that it starts can be killed with it.
+/// The arguments and the environment of execve(2). The hook has its own process group, so that all
+/// that it starts can be killed with it.
 struct Command {
     path: CString,
     args: Vec<CString>,
@@ -257,15 +252,15 @@ impl Command {
         Ok(pid.as_raw())
     }
 
-    /// As [`Self::spawn`] for what posix_spawn(3) cannot do. A failure is told where the hook would
-    /// write.
+    /// As [`Self::spawn`], for what posix_spawn(3) does not support. Errors are written to the
+    /// output of the hook.
     fn fork(&self, streams: [BorrowedFd<'_>; 3], confine: Confine<'_>) -> Result<(i32, OwnedFd)> {
-        // Before the filter is loaded, after which nobody may be able to tell.
+        // Before the filter is loaded, which may forbid to report an error.
         rustix::fs::access(self.path.as_c_str(), Access::EXEC_OK)
             .named(|| format!("access({:?})", self.path))?;
         let child = || {
             let Err(error) = self.become_hook(streams, confine);
-            // There may be no right to say it.
+            // The filter may forbid to write it.
             let _ = rustix::io::write(streams[2], format!("{error:#}").as_bytes());
             NOT_EXECUTED
         };
@@ -290,7 +285,7 @@ impl Command {
     }
 }
 
-/// The exit status of a process that could not become its hook, as shells have it.
+/// The exit status of a process that could not execute its hook, as in shells.
 const NOT_EXECUTED: i32 = 127;
 
 fn own_env() -> Result<Vec<CString>, NulError> {
@@ -299,7 +294,7 @@ fn own_env() -> Result<Vec<CString>, NulError> {
     std::env::vars_os().map(|variable| CString::new(entry(variable))).collect()
 }
 
-/// The end of what the hook wrote, in one line.
+/// The end of the output of a hook, in one line.
 fn last_words(said: &File) -> String {
     const MOST: u64 = 4096;
     let length = said.metadata().map_or(0, |metadata| metadata.len());

@@ -1,11 +1,12 @@
-//! We are a process that `exec` made: born in the container's pid and time namespaces and in its
-//! cgroup. Our job: join what else there is of it, and become the program.
+//! The process of `exec`, before it executes the program. It was created in the pid and time
+//! namespaces of the container and in its cgroup. It joins the other namespaces.
 //! process: exec
 //!
-//! Everything is joined by one setns(2) on a pidfd, rights over all being checked before any is
-//! changed. Where somebody in the container could trace us by CAP_SYS_PTRACE, the bootstrap does
-//! that before we are born ([`crate::bootstrap::main_of_exec`]): nobody in there sees a process
-//! that is not all inside. Else we do it ourselves.
+//! All namespaces are joined by one setns(2) on a pidfd, which checks the permission for all of
+//! them before it changes any. If a process in the container could trace us with CAP_SYS_PTRACE,
+//! the bootstrap joins them before this process is created ([`crate::bootstrap::main_of_exec`]):
+//! then no process in the container ever sees one that is not fully inside. Else this process joins
+//! them itself.
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,31 +20,31 @@ use crate::sync::InitEnd;
 use crate::sys::proc::Proc;
 use crate::sys::{Named, caller, clone, ids, mount, process, signal};
 
-/// What the process is born with besides the wire: its copy of the runtime's memory.
+/// What the process has besides its socket: its copy of the memory of the runtime.
 #[derive(Debug)]
 pub struct ExecSetup<'a> {
-    /// What to do.
+    /// The plan.
     pub entry: &'a Entry,
-    /// The container's init.
+    /// The init of the container.
     pub init: &'a OwnedFd,
-    /// The namespaces that are the container's own: `CLONE_NEW…` flags.
+    /// The namespaces of the container: `CLONE_NEW…` flags.
     pub own: u32,
-    /// Those of them that we are born in, where there is no bootstrap.
+    /// Those of them in which this process was created, if there is no bootstrap.
     pub born_in: u32,
-    /// The root directory, where the container has no mount namespace that brings it along.
+    /// The root directory, if the container has no mount namespace.
     pub root: Option<OwnedFd>,
 }
 
 /// Where the process is when it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartsIn {
-    /// On the host, but for namespaces that one must be born in.
+    /// On the host, except for namespaces that can only be entered at creation.
     Outside,
-    /// In the container, where the bootstrap has made it.
+    /// In the container, where the bootstrap has created it.
     Inside,
 }
 
-/// Runs until it is the program; gives an exit code when it could not be.
+/// Runs until it executes the program. Returns an exit code if that fails.
 pub fn main(setup: &ExecSetup<'_>, place: StartsIn, runtime: &InitEnd) -> i32 {
     let Err(error) = run(setup, place, runtime);
     super::fail(&error, runtime)
@@ -66,21 +67,22 @@ fn run(setup: &ExecSetup<'_>, place: StartsIn, runtime: &InitEnd) -> Result<Infa
     handover::finish(setup.entry, &program, runtime, |_| Ok(()))
 }
 
-/// From the host into the container, by joining `namespaces`, with all that needs the host: it is
-/// out of reach then.
+/// Moves from the host into the container by joining `namespaces`. Before that it opens what it
+/// needs of the host.
 ///
 /// # Errors
 /// The failed call's.
 pub fn go_inside(setup: &ExecSetup<'_>, namespaces: u32) -> Result<()> {
-    // The container's may be anything (CVE-2025-52881).
+    // The procfs of the container cannot be trusted (CVE-2025-52881).
     let host_proc = if setup.entry.process.labels.is_empty() { None } else { Some(Proc::open()?) };
     join(setup, namespaces)?;
     keyring::join(setup.entry, host_proc.as_ref())?;
     labels::of_program(&setup.entry.process.labels, host_proc.as_ref())
 }
 
-/// We were born non-dumpable, so that nobody in there can trace us or reach our descriptors
-/// (CVE-2016-9962); changing ids may undo that.
+/// Clears the dumpable flag again: the process was created non-dumpable, so that nobody in the
+/// container can trace it or open its descriptors (CVE-2016-9962), but a change of ids may set the
+/// flag.
 fn join(setup: &ExecSetup<'_>, namespaces: u32) -> Result<()> {
     if namespaces != 0 {
         clone::setns(setup.init.as_fd(), namespaces)

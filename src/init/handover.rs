@@ -1,13 +1,13 @@
-//! The last page, the same for every process that enters a container: be the user, then become the
-//! program. In between is where `create` and `start` meet, and where `exec` writes its pid file.
+//! The last steps of each process that enters a container: becomes the user, and executes the
+//! program. In between `create` waits for `start`, and `exec` writes its pid file.
 //! config.json: process.cwd, process.user.umask, linux.personality.{domain, flags}
 //! config.json: linux.memoryPolicy.{mode, nodes, flags}
 //! process: init, and what `exec` makes, inside the rootfs
 //!
-//! The order is runc's `standard_init_linux.go`, which has been audited, but for two things. The
-//! filter is loaded last, so that a profile need allow nothing but execve (nor leave anything but
-//! execve unasked: its listener is handed over by a thread without a filter); and whatever can fail
-//! does so in [`prepare`], so that `create` tells it and not `start`.
+//! The order is that of `standard_init_linux.go` of runc, which has been audited, with two
+//! differences. The filter is loaded last, so that a profile only has to allow execve, and may
+//! notify for everything but execve: a thread without the filter sends the listener. And everything
+//! that can fail is done in [`prepare`], so that `create` reports the error and not `start`.
 
 use std::convert::Infallible;
 use std::os::fd::AsFd;
@@ -23,19 +23,19 @@ use crate::sync::{FromInit, InitEnd};
 use crate::sys::clone::exit_now;
 use crate::sys::{Call, Named, fd, process, scheduling, signal};
 
-/// The first descriptor that is not stdio.
+/// The first descriptor after stdio.
 const FIRST: u32 = 3;
 
-/// Closes all that are not the program's but `kept`. A number in between that the caller had not
+/// Closes all descriptors except those of the program and `kept`. A number that the caller had not
 /// opened may be one of ours.
 fn close_ours(plan: &Entry, kept: impl AsFd) -> Result<(), Call> {
     fd::close_copies_but(FIRST, &plan.preserved_fds, kept.as_fd())
 }
 
-/// Becomes the user, in the working directory, with nothing left to do but the program.
+/// Becomes the user and changes to the working directory. Then only the program is left to do.
 ///
 /// # Errors
-/// Why not.
+/// The reason for the failure.
 pub fn prepare(plan: &Entry, home: Home, runtime: &InitEnd) -> Result<Program> {
     if let Some(domain) = plan.process.personality {
         process::set_personality(domain).at("/linux/personality")?;
@@ -61,9 +61,9 @@ pub fn prepare(plan: &Entry, home: Home, runtime: &InitEnd) -> Result<Program> {
     Program::find(&plan.process, home)
 }
 
-/// Closes all descriptors that are not the program's but `kept`: before the wait for `start`, which
-/// may be long, so that nobody waits for the end of a file that only we hold; and before a process
-/// is where others may look into it.
+/// Closes all descriptors except those of the program and `kept`. Before the wait for `start`,
+/// which may be long, so that nobody waits for the end of a file that only we hold; and before
+/// other processes can examine this one.
 ///
 /// # Errors
 /// The call's.
@@ -71,7 +71,7 @@ pub fn close_all_but(kept: impl AsFd, plan: &Entry) -> Result<()> {
     Ok(close_ours(plan, kept)?)
 }
 
-/// Becomes the program, after `last`. Why not is told on `wire`; there is no way back.
+/// Runs `last` and executes the program. Errors are sent on `wire`.
 pub fn finish(
     plan: &Entry,
     program: &Program,
@@ -79,14 +79,14 @@ pub fn finish(
     last: impl FnOnce(&InitEnd) -> Result<()>,
 ) -> ! {
     let Err(error) = become_program(plan, program, wire, last);
-    // If nobody hears it, nobody wants to know.
+    // If the other end is closed, nobody needs the error.
     let _ = wire.send(&FromInit::Failed(Report::of(&error)));
-    // Whoever owns a descriptor must not close it again.
+    // An owned descriptor must not be closed twice.
     exit_now(1)
 }
 
-/// First all of our descriptors are closed but the wire, which execve(2) closes: an image's link to
-/// /proc/self/fd would find the host's files by them, and execute them (CVE-2024-21626).
+/// Closes all of our descriptors except the socket, which execve(2) closes. Else a link of the
+/// image to /proc/self/fd could name files of the host and execute them (CVE-2024-21626).
 fn become_program(
     plan: &Entry,
     program: &Program,
@@ -98,7 +98,7 @@ fn become_program(
     for number in &plan.preserved_fds {
         fd::keep_over_exec(*number)?;
     }
-    // Not before the hooks: one that does not read its state must not end us.
+    // After the hooks: SIGPIPE of a hook that does not read its state must not end us.
     signal::end_on_broken_pipes()?;
     if !plan.early_filter {
         seccomp::load(plan.seccomp.as_ref(), wire)?;
@@ -106,8 +106,8 @@ fn become_program(
     Err(program.execute().into())
 }
 
-/// chdir(2), which may need the rights of root or those of the user: true when done, false when it
-/// is to be tried again.
+/// chdir(2), which may need the privileges of root or those of the user. Returns false if it must
+/// be tried again.
 fn change_directory(plan: &Entry) -> Result<bool> {
     let cwd = plan.process.cwd.as_str();
     match rustix::process::chdir(cwd) {
@@ -119,7 +119,8 @@ fn change_directory(plan: &Entry) -> Result<bool> {
     }
 }
 
-/// A working directory outside the root has no path, and the kernel says so (CVE-2024-21626).
+/// Checks the working directory: one outside of the root has no path, and the kernel says so
+/// (CVE-2024-21626).
 fn verify_directory() -> Result<()> {
     let path = rustix::process::getcwd(Vec::new()).named(|| "getcwd()".to_owned())?;
     if !path.as_bytes().starts_with(b"/") {

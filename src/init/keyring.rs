@@ -1,5 +1,4 @@
-//! A session keyring of the container's own, so that the keys of whoever started it are not within
-//! its reach.
+//! The session keyring of the container, so that its processes cannot use the keys of the caller.
 //! config.json: process.selinuxLabel
 //! process: init, and what `exec` makes
 
@@ -13,13 +12,13 @@ use crate::plan::Entry;
 use crate::sys::proc::Proc;
 use crate::sys::process;
 
-/// `KEY_POS_ALL & ~KEY_POS_SETATTR | KEY_USR_ALL`: whoever possesses it may search it, its user may
-/// do everything.
+/// `KEY_POS_ALL & ~KEY_POS_SETATTR | KEY_USR_ALL`: the possessor may search it, its user may do
+/// everything.
 const PERMISSIONS: u32 = 0x1f3f_0000;
 
-/// Joins the container's keyring. It is new when init joins it, as nobody could know its name;
-/// without keyrings in the kernel, there is nothing to be kept from. A new keyring is labelled as
-/// the program, by `proc`, the host's procfs.
+/// Joins the keyring of the container. It is new when init joins it, since nobody could know its
+/// name. Without keyrings in the kernel there is nothing to do. A new keyring gets the label of the
+/// program, by `proc`, the procfs of the host.
 ///
 /// # Errors
 /// keyctl(2)'s, such as `EDQUOT`.

@@ -1,10 +1,10 @@
-//! Tells the security modules what to confine the program by.
+//! Sets the labels and profiles of security modules.
 //! config.json: process.apparmorProfile, process.selinuxLabel
 //! process: init, and what `exec` makes
 //!
-//! All of it by a handle of the host's procfs and by files that nothing is mounted over. A
-//! container that could put something else in their place would have the label written there: it
-//! would run unconfined, or change a file of the host's procfs (CVE-2019-16884, CVE-2025-52881).
+//! They are written by a handle of the procfs of the host, to files that nothing is mounted on. A
+//! container that could replace such a file would run unconfined, or redirect the write to another
+//! file of the procfs (CVE-2019-16884, CVE-2025-52881).
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -14,15 +14,15 @@ use crate::plan::labels::Labels;
 use crate::sys::Call;
 use crate::sys::proc::Proc;
 
-/// Whoever enters a container has kept a handle if there are labels; without one nobody may go on
+/// A process that enters a container with labels has a handle. Without one it must not continue
 /// unlabelled.
 const NO_PROC: &str = "there is no handle of the host's procfs to set labels by";
 
-/// Labels that the next execve(2) takes on.
+/// Sets the labels for the next execve(2).
 ///
 /// # Errors
-/// The failed call's: `ENOENT` for a profile that AppArmor does not have, `EINVAL` for a label that
-/// is none to SELinux.
+/// The failed call's: `ENOENT` for an unknown profile of AppArmor, `EINVAL` for an invalid label of
+/// SELinux.
 pub fn of_program(labels: &Labels, proc: Option<&Proc>) -> Result<()> {
     if labels.is_empty() {
         return Ok(());
@@ -40,7 +40,7 @@ pub fn of_program(labels: &Labels, proc: Option<&Proc>) -> Result<()> {
     Ok(())
 }
 
-/// The file of its own that AppArmor has since Linux 5.8, or the one that there is for all modules.
+/// The file of AppArmor (since Linux 5.8), or the one of all modules.
 fn apparmor(profile: &str, proc: &Proc) -> Result<(), Call> {
     const OWN: &str = "thread-self/attr/apparmor/exec";
     let path = match proc.open_in(OWN, OFlags::PATH) {
@@ -50,7 +50,7 @@ fn apparmor(profile: &str, proc: &Proc) -> Result<(), Call> {
     proc.write(path, &format!("exec {profile}"))
 }
 
-/// Keys that `make` makes have the label of the program.
+/// Keys that `make` creates get the label of the program.
 ///
 /// # Errors
 /// The failed call's.

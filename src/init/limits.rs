@@ -13,8 +13,8 @@ use crate::plan::scheduling::Scheduler;
 use crate::sys::process::set_rlimit;
 use crate::sys::scheduling::{SchedAttr, set_io_priority, set_scheduler};
 
-/// Sets what a process has asked for that is in its cgroup and leads a session of its own: its
-/// resource limits, and how it is scheduled. `pid` 0 is the caller.
+/// Sets the resource limits and the scheduling of a process that is in its cgroup and leads its own
+/// session. `pid` 0 is the caller.
 ///
 /// # Errors
 /// The failed call's.

@@ -1,5 +1,5 @@
-//! We are init, the container's first process, before it is the user's program. Our job: build the
-//! container around us, from the host's side of pivot_root to its own, and become the program.
+//! Init, the first process of the container, before it executes the program. It builds
+//! the container, first with the host visible, and then inside the new root.
 //! process: init
 
 pub mod exec;
@@ -42,7 +42,7 @@ use crate::sys::{Call, caller, clone, ids, process, signal};
 pub struct JoinedNamespace {
     /// Its kind.
     pub kind: &'static NamespaceKind,
-    /// Its place in `linux.namespaces`.
+    /// Its index in `linux.namespaces`.
     pub index: usize,
     /// Its path, for messages.
     pub path: PathBuf,
@@ -59,10 +59,10 @@ impl JoinedNamespace {
         clone::setns(self.file.as_fd(), self.kind.flag)
     }
 
-    /// Says of a failed [`Self::enter`] which namespace it was.
+    /// Adds to an error of [`Self::enter`] which namespace it was.
     ///
     /// # Errors
-    /// The one given.
+    /// The error, with the namespace.
     pub fn explain(&self, result: Result<(), Call>) -> Result<()> {
         result
             .with_context(|| {
@@ -72,24 +72,24 @@ impl JoinedNamespace {
     }
 }
 
-/// What init is born with besides the wire: its copy of the runtime's memory.
+/// What init has besides its socket: its copy of the memory of the runtime.
 #[derive(Debug)]
 pub struct InitSetup<'a> {
-    /// What to do.
+    /// The plan.
     pub plan: &'a Plan,
     /// Namespaces to join.
     pub joined: &'a [JoinedNamespace],
-    /// Where to wait for `start`; not for `run`.
+    /// Where to wait for `start`; nothing for `run`.
     pub gate: Option<OwnedFd>,
-    /// Where the `createContainer` hooks print to.
+    /// The output of the `createContainer` hooks.
     pub hook_output: Output,
-    /// We have one thread, too.
+    /// This process has one thread.
     pub alone: SingleThreaded,
 }
 
-/// Opens the files that the `createContainer` hooks print to: on the host, as they run with the
-/// host still visible. Those of `startContainer` are programs of the image, and get no descriptor
-/// of the host's.
+/// Opens the files for the output of the `createContainer` hooks. On the host, since these hooks
+/// run with the host visible. Those of `startContainer` are programs of the image and get no
+/// descriptor of the host.
 ///
 /// # Errors
 /// As [`Output::open`].
@@ -101,15 +101,15 @@ pub fn open_hook_output(plan: &Plan) -> Result<Output> {
     }
 }
 
-/// Runs until it is the program; gives an exit code when it could not be.
+/// Runs until it executes the program. Returns an exit code if that fails.
 pub fn main(setup: &InitSetup<'_>, runtime: &InitEnd) -> i32 {
     let Err(error) = run(setup, runtime);
     fail(&error, runtime)
 }
 
-/// Tells the runtime why there is no program, and gives the exit code for that.
+/// Sends the error to the runtime. Returns the exit code.
 fn fail(error: &anyhow::Error, runtime: &InitEnd) -> i32 {
-    // If nobody hears it, nobody wants to know.
+    // If the other end is closed, nobody needs the error.
     let _ = runtime.send(&FromInit::Failed(Report::of(error)));
     1
 }
@@ -123,8 +123,8 @@ fn run(setup: &InitSetup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     if plan.namespaces.has_own(&USER) {
         ids::become_user(0, 0).context("becoming root of the user namespace")?;
     }
-    // Before anything is joined: what is in there must not see into us (CVE-2016-9962). Root's init
-    // is born so.
+    // Before any namespace is joined: processes in it must not examine this one (CVE-2016-9962).
+    // The init of root is created non-dumpable.
     process::set_dumpable(false)?;
     join_namespaces(setup)?;
     rustix::process::setsid().context("setsid()")?;
@@ -158,8 +158,8 @@ fn run(setup: &InitSetup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     handover::finish(&plan.entry, &program, wire, |wire| run_hooks_of_start(setup, &program, wire))
 }
 
-/// Waits for a `start` that means it: one that goes away again, killed, has not opened the gate.
-/// There is no way back: `create` has ended, and our descriptors are closed.
+/// Waits for `start`. A `start` that is killed before it sends the message does not count. Errors
+/// cannot be reported any more: `create` has ended, and our descriptors are closed.
 fn wait_at(gate: &OwnedFd, plan: &Plan) -> InitEnd {
     let wait = || -> Result<InitEnd> {
         handover::close_all_but(gate, &plan.entry)?;
@@ -177,8 +177,8 @@ fn wait_at(gate: &OwnedFd, plan: &Plan) -> InitEnd {
     wait().unwrap_or_else(|_| clone::exit_now(1))
 }
 
-/// What the bootstrap has not joined for us, and the cgroup namespace: its root is the cgroup that
-/// we are in now.
+/// Joins the namespaces that the bootstrap has not joined, and the cgroup namespace, whose root is
+/// our current cgroup.
 fn join_namespaces(setup: &InitSetup<'_>) -> Result<()> {
     let namespaces = &setup.plan.namespaces;
     if namespaces.birth == CloneMethod::Direct {
@@ -192,8 +192,8 @@ fn join_namespaces(setup: &InitSetup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The createContainer hooks, which are programs of the host: their files have the mode that the
-/// caller's mask gives.
+/// Runs the createContainer hooks. They are programs of the host, so their files are created with
+/// the umask of the caller.
 fn run_hooks_of_create(setup: &InitSetup<'_>, callers_mask: Mode) -> Result<()> {
     let plan = setup.plan;
     if plan.hooks.create_container.is_empty() {
@@ -207,8 +207,8 @@ fn run_hooks_of_create(setup: &InitSetup<'_>, callers_mask: Mode) -> Result<()> 
     Ok(())
 }
 
-/// The startContainer hooks, which are programs of the container: they have its filter and its
-/// environment. Each loads the filter for itself, as our own calls are to be judged by none.
+/// Runs the startContainer hooks. They are programs of the container, with its filter and its
+/// environment. Each loads the filter itself, since it must not apply to our own calls.
 fn run_hooks_of_start(setup: &InitSetup<'_>, program: &Program, wire: &InitEnd) -> Result<()> {
     let plan = setup.plan;
     let filter = plan.entry.seccomp.as_ref();
@@ -218,7 +218,7 @@ fn run_hooks_of_start(setup: &InitSetup<'_>, program: &Program, wire: &InitEnd) 
     run_hooks(plan, HookPoint::StartContainer, Status::Created, &around)
 }
 
-/// Runs hooks of the container's own namespaces. They see our pid as the container does.
+/// Runs hooks in the namespaces of the container. Their state has the pid in the container.
 fn run_hooks(
     plan: &Plan,
     moment: HookPoint,

@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::plan::namespaces::NETWORK;
 use crate::sys::process;
 
-/// Brings `lo` up in a namespace that we made; one that we joined is somebody else's to set up.
+/// Sets `lo` up in a new namespace. A joined one is not changed.
 ///
 /// # Errors
 /// The failed call's.

@@ -1,4 +1,4 @@
-//! The program: where it is, and what it begins with.
+//! Finds the program, and sets its environment.
 //! config.json: process.args, process.env
 //! process: init, inside the rootfs and as the container's user
 
@@ -16,7 +16,7 @@ use crate::sys::proc::Proc;
 use crate::sys::root::{Root, file_type};
 use crate::sys::{Call, Named, process};
 
-/// Where users are looked up.
+/// The file with the users.
 const PASSWD: &str = "/etc/passwd";
 
 /// The variable HOME, if the config has none.
@@ -24,8 +24,8 @@ const PASSWD: &str = "/etc/passwd";
 pub struct Home(Option<CString>);
 
 impl Home {
-    /// Looks the user up in the rootfs, while the host is around us: no rules for devices are in
-    /// force for us yet, so the file is looked at first, and then that very one is opened.
+    /// Looks the user up in the rootfs, while the host is visible. No device rules apply to us yet,
+    /// so the type of the file is checked first, and then the same file is opened.
     #[must_use]
     pub fn look_up(plan: &ProcessPlan, root: &Root, proc: &Proc) -> Self {
         Self::in_passwd(plan, || {
@@ -34,8 +34,8 @@ impl Home {
         })
     }
 
-    /// Looks the user up in the container that we are in, with all of its rules. The file may be
-    /// anything, so it is opened without waiting.
+    /// Looks the user up in the container, with all of its rules. The file may be of any type, so
+    /// it is opened non-blocking.
     #[must_use]
     pub fn look_up_inside(plan: &ProcessPlan) -> Self {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -63,8 +63,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Looks it up as the shell does: a name with a slash is a path, any other is sought along the
-    /// container's PATH.
+    /// Looks the program up as the shell does: a name with a slash is a path, any other is searched
+    /// in PATH of the container.
     ///
     /// # Errors
     /// [`Failure::ProgramNotFound`], [`Failure::ProgramNotExecutable`], with the texts that callers
@@ -84,14 +84,14 @@ impl Program {
         &self.env
     }
 
-    /// execve(2); returns only to say why not.
+    /// execve(2). Returns only an error.
     #[must_use]
     pub fn execute(&self) -> Call {
         process::execve(&self.path, &self.args, &self.env)
     }
 }
 
-/// The program's path; `check` says of a path why it is not that of a program.
+/// The path of the program. `check` says why a path is not that of a program.
 ///
 /// # Errors
 /// [`Failure::ProgramNotFound`], [`Failure::ProgramNotExecutable`], with the texts that callers
@@ -122,8 +122,8 @@ pub fn locate(
         let directory = if directory.is_empty() { "." } else { directory };
         match check(&format!("{directory}/{name}")) {
             Ok(path) if directory.starts_with('/') => return Ok(path),
-            // As Go has it: what lies in the working directory is not to pass for a program of the
-            // same name.
+            // As in Go: a file in the working directory must not be taken for a program of the same
+            // name.
             Ok(_) => {
                 return Err(not_executable(
                     &"cannot run executable found relative to current directory",
@@ -139,7 +139,7 @@ pub fn locate(
     Err(Failure::ProgramNotFound(format!("exec: {name:?}: executable file not found in $PATH")))
 }
 
-/// A file that we may execute, with the rights that we have now.
+/// Checks that we may execute a file with our current privileges.
 fn check(path: &str) -> Result<CString, Errno> {
     let stat = rustix::fs::stat(path)?;
     match FileType::from_raw_mode(stat.st_mode) {
@@ -153,8 +153,7 @@ fn is_file(handle: &OwnedFd) -> bool {
     file_type(handle.as_fd()).is_ok_and(|kind| kind == FileType::RegularFile)
 }
 
-/// The home directory in a passwd, which is the image's: it is read as far as one could reasonably
-/// go.
+/// Reads the home directory from a passwd of the image, up to a reasonable size.
 fn home_of(uid: u32, file: OwnedFd) -> Option<String> {
     const MOST: u64 = 1 << 20;
     let file = std::io::Read::take(std::fs::File::from(file), MOST);

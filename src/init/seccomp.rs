@@ -13,8 +13,8 @@ use crate::sync::InitEnd;
 use crate::sys::Call;
 use crate::sys::seccomp::{SockFilter, load as load_filter, load_with_listener};
 
-/// Loads it. From here on only execve, and on failure the wire, has to get past it. If it notifies,
-/// the listener is with the agent before anything can be asked, execve included.
+/// Loads the filter. After that only execve, and an error message on the socket, must pass it. If
+/// it notifies, the agent gets the listener before the first notification.
 ///
 /// # Errors
 /// seccomp(2)'s.
@@ -35,7 +35,7 @@ pub fn load(plan: Option<&SeccompPlan>, wire: &InitEnd) -> Result<()> {
     explain(seccomp, loaded).at("/linux/seccomp")
 }
 
-/// Says of a kernel that is too old what it lacks, with runc's texts.
+/// Adds to an error of an old kernel what it lacks, with the texts of runc.
 fn explain(plan: &SeccompPlan, loaded: Result<(), Call>) -> Result<()> {
     match loaded {
         Err(call) if call.is(Errno::INVAL) && plan.flags & WAIT_KILLABLE_RECV != 0 => Err(call)

@@ -6,8 +6,8 @@ use crate::error::{AtKey, Result};
 use crate::plan::Plan;
 use crate::sys::proc::Proc;
 
-/// Writes them through the host's procfs, which shows a process the parameters of its own
-/// namespaces: no mount of the container can come in between (CVE-2025-52881).
+/// Writes them through the procfs of the host, which shows each process the parameters of its own
+/// namespaces. So no mount of the container can redirect the write (CVE-2025-52881).
 ///
 /// # Errors
 /// The failed call's.

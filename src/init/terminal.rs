@@ -1,9 +1,9 @@
-//! The program's terminal: made in the container's own devpts, so that it has a name in there.
+//! Creates the terminal of the program in the devpts of the container, so that it has a name there.
 //! config.json: process.terminal, process.consoleSize.{height, width}
 //! process: init, before the rootfs is sealed, and what `exec` makes
 //!
-//! All by handles. What the terminal is and where it is mounted never depends on what a name in the
-//! container leads to at the moment (CVE-2025-52565, CVE-2026-88264).
+//! All of it is done by handles, so it never depends on where a name in the container leads to
+//! (CVE-2025-52565, CVE-2026-88264).
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -19,15 +19,14 @@ use crate::sys::mount::{self, Depth};
 use crate::sys::root::{Root, file_type};
 use crate::sys::{Call, Named, terminal};
 
-/// Gives init its terminal, which is the container's /dev/console as well; nothing, where none is
-/// planned.
+/// Creates the terminal of init, and mounts it on /dev/console. Does nothing if none is planned.
 ///
 /// # Errors
 /// The failed call's.
 pub fn give_init(plan: &Plan, root: &Root, runtime: &InitEnd) -> Result<()> {
     let Some(terminal) = &plan.entry.terminal else { return Ok(()) };
     let slave = open(terminal, &plan.entry, root, runtime).at("/process/terminal")?;
-    // Else the mount would be one of the host's.
+    // Else the mount would be one of the host.
     if plan.namespaces.has_own(&MOUNT) {
         mount_console(&slave, root)
             .context("mounting the terminal on /dev/console")
@@ -36,8 +35,8 @@ pub fn give_init(plan: &Plan, root: &Root, runtime: &InitEnd) -> Result<()> {
     terminal::take(&slave).at("/process/terminal")
 }
 
-/// Gives what `exec` makes its terminal; nothing, where none is planned. To be called in the
-/// container's root.
+/// Creates the terminal of a process of `exec`. Does nothing if none is planned. The root must be
+/// that of the container.
 ///
 /// # Errors
 /// The failed call's.
@@ -48,7 +47,7 @@ pub fn give_exec(entry: &Entry, runtime: &InitEnd) -> Result<()> {
     terminal::take(&slave).at("/process/terminal")
 }
 
-/// A new terminal that belongs to the user, whose master is with the runtime already.
+/// Creates a terminal that belongs to the user, and sends its master to the runtime.
 fn open(plan: &TerminalPlan, entry: &Entry, root: &Root, runtime: &InitEnd) -> Result<OwnedFd> {
     let directory = root
         .open_in("dev/pts", OFlags::PATH | OFlags::DIRECTORY)
@@ -62,24 +61,24 @@ fn open(plan: &TerminalPlan, entry: &Entry, root: &Root, runtime: &InitEnd) -> R
     Ok(pair.slave)
 }
 
-/// The group is as the devpts has it, and stays so.
+/// The group is that of the devpts, and is not changed.
 fn give_to(uid: u32, slave: &OwnedFd) -> Result<(), Call> {
     let stat = rustix::fs::fstat(slave).named(|| "fstat(terminal)".to_owned())?;
     if stat.st_uid == uid {
         return Ok(());
     }
     match rustix::fs::fchown(slave, Some(Uid::from_raw(uid)), None::<Gid>) {
-        // A devpts of another user namespace: not ours to give.
+        // In a devpts of another user namespace the owner cannot be changed.
         Ok(()) | Err(Errno::PERM) => Ok(()),
         Err(errno) => Err(errno).named(|| format!("fchown(terminal, {uid})")),
     }
 }
 
-/// Mounts the terminal itself, which we hold, over whatever /dev/console is: but not over what a
-/// link there leads to.
+/// Mounts the terminal, by its descriptor, on /dev/console, whatever that is. A link there is not
+/// followed.
 fn mount_console(slave: &OwnedFd, root: &Root) -> Result<()> {
     let (directory, name) = root.parent_of("dev/console")?;
-    // Not open(2) with O_CREAT: should a device or a fifo be there, nothing happens to it.
+    // mknod(2) and not open(2) with O_CREAT, which could open a device or a fifo.
     match rustix::fs::mknodat(
         &directory,
         name,

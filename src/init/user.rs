@@ -1,4 +1,4 @@
-//! Who the program runs as, and what it may do.
+//! Sets the user and the capabilities.
 //! config.json: process.user.{uid, gid, additionalGids}, process.noNewPrivileges
 //! config.json: process.capabilities.{bounding, effective, inheritable, permitted, ambient}
 //! process: init
@@ -11,9 +11,9 @@ use crate::plan::Entry;
 use crate::plan::capabilities::{self, CapabilitySets};
 use crate::sys::{ids, process};
 
-/// Becomes the user, with the capabilities of the config. Where the seccomp filter can be loaded
-/// only with CAP_SYS_ADMIN (no `noNewPrivileges`), that one is kept until execve(2), which takes
-/// it: it is neither in the bounding nor in the ambient set.
+/// Sets the ids and the capabilities of the config. If the filter can only be loaded with
+/// CAP_SYS_ADMIN (no `noNewPrivileges`), that capability is kept until execve(2), which clears it,
+/// since it is neither in the bounding nor in the ambient set.
 ///
 /// # Errors
 /// The failed call's.
@@ -40,9 +40,8 @@ pub fn become_user(plan: &Entry) -> Result<()> {
     Ok(())
 }
 
-/// A user namespace whose groups are denied (user_namespaces(7)) keeps those it has: they cannot be
-/// dropped. It is that, be it the container's or the one that the runtime is root of, when the
-/// right to set them is there and does not help.
+/// Whether the error means that setgroups(2) is denied in the user namespace (user_namespaces(7)):
+/// the capability is there and the call fails. Then the groups cannot be dropped and are kept.
 fn set_groups(plan: &Entry) -> Result<()> {
     let Some(groups) = &plan.process.user.additional_gids else { return Ok(()) };
     match ids::set_groups(groups) {
@@ -62,7 +61,7 @@ fn drop_bounding(keep: u64) -> Result<()> {
             continue;
         }
         match process::drop_bounding(capability) {
-            // The first that this kernel does not have.
+            // The first capability that this kernel does not have.
             Err(call) if call.is(Errno::INVAL) => break,
             result => result?,
         }
@@ -75,7 +74,7 @@ fn set_capabilities(sets: &CapabilitySets, kept: u64) -> Result<()> {
     process::clear_ambient()?;
     for capability in (0..64).filter(|capability| sets.ambient & 1 << capability != 0) {
         match process::raise_ambient(capability) {
-            // Our securebits may forbid it; the specification wants no failure.
+            // Our securebits may forbid it. The specification demands no error then.
             Err(call) if call.is(Errno::PERM) => {}
             result => result?,
         }

@@ -1,6 +1,5 @@
-//! The attributes of a bind mount that is not attached yet, and those of a remount, as far as they
-//! may be changed: a user namespace must not take off what its owner has locked
-//! (mount_namespaces(7)).
+//! Sets the attributes of detached bind mounts and of remounts. A user namespace must not clear
+//! attributes that its owner has locked (mount_namespaces(7)).
 //! config.json: mounts[].options
 //! process: init, before `enter`
 
@@ -18,14 +17,14 @@ use crate::sys::{Call, Named};
 /// Who has copied the source of a bind mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CopiedBy {
-    /// We, in our own mount namespace: the kernel knows what is locked.
+    /// This process, in its own mount namespace: the kernel knows which attributes are locked.
     Init,
-    /// The runtime, for a container with a user namespace: the copy has no locks, but all that it
-    /// has counts as locked.
+    /// The runtime, for a container with a user namespace: the copy has no locks, but all of its
+    /// attributes count as locked.
     Host,
 }
 
-/// What can be locked, with the names of the options and the flags of statvfs(2).
+/// The attributes that can be locked, with the names of the options and the flags of statvfs(2).
 const LOCKED: [(u64, &str, StatVfsMountFlags); 6] = [
     (attr::RDONLY, "ro", StatVfsMountFlags::RDONLY),
     (attr::NOSUID, "nosuid", StatVfsMountFlags::NOSUID),
@@ -35,19 +34,19 @@ const LOCKED: [(u64, &str, StatVfsMountFlags); 6] = [
     (attr::NODIRATIME, "nodiratime", StatVfsMountFlags::NODIRATIME),
 ];
 
-/// Sets `set`, and takes off what the step clears or does not name. What is locked stays if nobody
-/// has named it.
+/// Sets `set`, and clears what the step clears or does not name. Locked attributes that no option
+/// names are kept.
 ///
 /// # Errors
-/// The failed call's; which locked options were to be taken off.
+/// The failed call's; the locked options that should have been cleared.
 pub fn change(step: &MountStep, set: u64, mount: &OwnedFd, copied: CopiedBy) -> Result<()> {
     let clear = step.attributes.clear;
     let change = |unnamed| mount::set_attributes(mount.as_fd(), set, clear | unnamed, Depth::This);
     if copied == CopiedBy::Host {
         let locked = lockable(mount.as_fd())?;
         change(step.unnamed & !locked)?;
-        // Only now it can be told what the mount had from what its filesystem has. Nobody sees this
-        // mount yet.
+        // Only now the attributes of the mount can be distinguished from those of its filesystem.
+        // Nobody sees this mount yet.
         return refuse(locked & clear & !lockable(mount.as_fd())?);
     }
     let Err(call) = change(step.unnamed) else { return Ok(()) };
@@ -72,7 +71,7 @@ pub fn change_all(step: &MountStep, mount: &OwnedFd) -> Result<()> {
     explain(result, step.recursive.clear)
 }
 
-/// Reconfigures the mount `target`. A bind mount keeps what is locked and nobody has named.
+/// Remounts `target`. A bind mount keeps locked attributes that no option names.
 ///
 /// # Errors
 /// As [`change`].
@@ -91,7 +90,7 @@ pub fn remount(step: &MountStep, target: &OwnedFd, flags: u64, data: &str) -> Re
     }
 }
 
-/// What the mount, or for `ro` its filesystem, has of what can be locked.
+/// The lockable attributes of the mount, and for `ro` also of its filesystem.
 fn lockable(mount: BorrowedFd<'_>) -> Result<u64, Call> {
     let has = rustix::fs::fstatvfs(mount).named(|| "fstatvfs(mount)".to_owned())?.f_flag;
     Ok(LOCKED
@@ -100,7 +99,7 @@ fn lockable(mount: BorrowedFd<'_>) -> Result<u64, Call> {
         .fold(0, |found, (attribute, ..)| found | attribute))
 }
 
-/// Names the options, of those in `clear`, that could not be taken off.
+/// Names the options of `clear` that could not be cleared.
 fn explain(result: Result<(), Call>, clear: u64) -> Result<()> {
     match result {
         Err(call) if call.is(Errno::PERM) => {

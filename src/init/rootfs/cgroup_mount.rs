@@ -18,7 +18,7 @@ use crate::sys::mount::{self, Depth};
 use crate::sys::root::Root;
 use crate::sys::{Call, Named};
 
-/// Makes it.
+/// Makes the mount.
 ///
 /// # Errors
 /// The failed call's.
@@ -57,8 +57,7 @@ pub fn make(
     Ok(set_propagation(step, &mount)?)
 }
 
-/// A tmpfs with a directory for each hierarchy. It becomes read-only, if asked for, when they are
-/// there.
+/// A tmpfs with a directory for each hierarchy. If it is to be read-only, that is set afterwards.
 fn legacy(
     hierarchies: &[HierarchyMount],
     links: &[(String, String)],
@@ -89,8 +88,7 @@ fn legacy(
     Ok(tmpfs)
 }
 
-/// The directory, or, where an ordinary user could make none, the one that we are in: the next
-/// above.
+/// The directory, or, if an ordinary user could not create one, the nearest one above.
 fn there(path: &Path) -> &Path {
     let found = !matches!(rustix::fs::stat(path), Err(Errno::NOENT));
     if found { path } else { path.parent().unwrap_or(path) }

@@ -1,4 +1,4 @@
-//! A tmpfs that begins with a copy of what it covers.
+//! Copies the covered directory to a new tmpfs (`tmpcopyup`).
 //! config.json: mounts[].options
 //! process: init, before `enter`
 
@@ -14,14 +14,13 @@ use crate::plan::mount_options::attr;
 use crate::sys::mount::{self, Depth};
 use crate::sys::{Call, Named};
 
-/// How deep a tree may be: the image's author is not to decide how much stack and how many
-/// descriptors we use.
+/// The maximum depth of a tree. An image must not decide how much stack and how many descriptors
+/// are used.
 const DEEPEST: usize = 200;
 
-/// Copies what is in the directory `from` to the mount `to`, which nobody else sees yet: files,
-/// directories, links, devices; with owners, modes and times. Nothing is followed, and no device is
-/// opened: what was a file may be one when we come to read it, and no rules are in force for us
-/// yet.
+/// Copies the directory `from` to the mount `to`, which nobody else sees yet: files, directories,
+/// links, devices, with owners, modes and times. Links are not followed and devices are not opened:
+/// a file may be replaced by a device while we copy, and no device rules apply to us yet.
 ///
 /// # Errors
 /// The failed call's; `ENOSPC` when the tmpfs is too small.
@@ -31,7 +30,7 @@ pub fn copy(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
     copy_directory(&reopen(from.as_fd())?, &reopen(to.as_fd())?, 0)
 }
 
-/// A handle (`O_PATH`) opened for reading.
+/// Opens a handle (`O_PATH`) for reading.
 fn reopen(handle: BorrowedFd<'_>) -> Result<OwnedFd, Call> {
     open_at(handle, c".", OFlags::RDONLY | OFlags::DIRECTORY)
 }
@@ -73,7 +72,7 @@ fn copy_entry(from: &OwnedFd, to: &OwnedFd, name: &CStr, stat: &Stat, depth: usi
             )?;
         }
         FileType::RegularFile => {
-            // Should it have become a fifo by now, we do not wait for its other end.
+            // Non-blocking, in case it is a fifo by now.
             let mut source =
                 File::from(open_at(from.as_fd(), name, OFlags::RDONLY | OFlags::NONBLOCK)?);
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
@@ -98,8 +97,8 @@ fn keep_metadata(to: &OwnedFd, name: &CStr, stat: &Stat) -> Result<(), Call> {
     rustix::fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
         .named(|| format!("chown({name:?})"))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-        // After the owner, whose change takes the set-user-id bit. A link has no mode; this name is
-        // no link, and nobody else sees this mount.
+        // After the owner, since chown(2) clears the set-user-id bit. A link has no mode; this name
+        // is not a link, and nobody else sees this mount.
         let mode = Mode::from_raw_mode(stat.st_mode);
         rustix::fs::chmodat(to, name, mode, AtFlags::empty())
             .named(|| format!("chmod({name:?})"))?;

@@ -1,6 +1,6 @@
-//! The directories in which nodes and links are made: on the rootfs's own mounts, or on a
-//! filesystem that the container has mounted; never in a directory of the host that is bound into
-//! the container, wherever links of the image lead.
+//! Finds the directories in which nodes and links are made. They are on mounts of the rootfs, or on
+//! filesystems that the container has mounted, and never on directories of the host that are
+//! bind-mounted into the container, whatever links the image has.
 //! config.json: linux.devices
 //! process: init, before `enter`
 
@@ -16,21 +16,21 @@ use crate::sys::proc::Proc;
 use crate::sys::root::{self, Root};
 use crate::sys::{Call, mount, mountinfo};
 
-/// How many links that lead nowhere are followed (path_resolution(7)).
+/// How many dangling links are followed (path_resolution(7)).
 const LINKS: usize = 40;
 
-/// Where one of them goes.
+/// The destination of a node or link.
 #[derive(Debug, Clone, Copy)]
 pub struct Destination<'p, 'a> {
     /// The directory.
     pub directory: BorrowedFd<'p>,
     /// The name in it.
     pub name: &'a str,
-    /// Whether the directory is the host's: then nothing is made in it, or taken away.
+    /// Whether the directory belongs to the host. Then nothing is created or removed in it.
     pub is_of_host: bool,
 }
 
-/// Nearly all are in the same directory, which is looked up once.
+/// The last directory: most destinations are in the same one.
 #[derive(Debug)]
 pub struct Destinations<'a> {
     rootfs: &'a Rootfs<'a>,
@@ -49,10 +49,10 @@ impl<'a> Destinations<'a> {
         &self.rootfs.root
     }
 
-    /// The place of `path`. Its directory is made where it is missing.
+    /// The destination for `path`. Its directory is created if it does not exist.
     ///
     /// # Errors
-    /// As [`Root::mkdir_all`]; that a directory would have to be made in one of the host.
+    /// As [`Root::mkdir_all`]; a directory would have to be created in one of the host.
     pub fn of(&mut self, path: &'a str) -> Result<Destination<'_, 'a>> {
         let (parent, name) = root::parent_and_name(path)?;
         let last = match self.last.take() {
@@ -66,7 +66,7 @@ impl<'a> Destinations<'a> {
         Ok(Destination { directory: last.1.as_fd(), name, is_of_host: last.2 })
     }
 
-    /// The error of something that is missing in a directory of the host.
+    /// The error for a path that does not exist in a directory of the host.
     pub fn refusal(&self, path: &str) -> anyhow::Error {
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
         anyhow::anyhow!(
@@ -74,8 +74,8 @@ impl<'a> Destinations<'a> {
         )
     }
 
-    /// The directory `path`, and whether it is the host's. Where it is missing it is made, at the
-    /// end of at most `links` links that lead nowhere.
+    /// The directory `path`, and whether it belongs to the host. It is created if it does not
+    /// exist, also behind at most `links` dangling links.
     fn directory(&self, path: &str, links: usize) -> Result<(OwnedFd, bool)> {
         let root = &self.rootfs.root;
         let directory = match root.open_in(path, OFlags::PATH | OFlags::DIRECTORY) {
@@ -112,7 +112,7 @@ impl<'a> Destinations<'a> {
         if seen.binds.contains(&id) {
             return Ok(true);
         }
-        // A mount that came with the rootfs, or with the source of a bind mount.
+        // A mount that was part of the rootfs, or of the source of a bind mount.
         let mounts = self.proc.read("self/mountinfo")?;
         for _ in mounts.lines() {
             let Some(parent) = mountinfo::parent_of(&mounts, id) else { break };
@@ -128,19 +128,19 @@ impl<'a> Destinations<'a> {
     }
 }
 
-/// The ids of the mounts that the container has, as far as they were made one by one.
+/// The ids of the mounts that were made one by one.
 #[derive(Debug, Default)]
 pub struct OwnMounts {
     /// That of the root.
     pub root: u64,
-    /// Filesystems of the container's own.
+    /// The new filesystems of the container.
     pub filesystems: Vec<u64>,
-    /// What is bound from the host.
+    /// The bind mounts of the host.
     pub binds: Vec<u64>,
 }
 
 impl OwnMounts {
-    /// Notes a mount.
+    /// Records a mount.
     ///
     /// # Errors
     /// statx(2)'s.

@@ -21,9 +21,9 @@ use crate::sys::mount::{self, Depth};
 use crate::sys::proc::Proc;
 use crate::sys::{Call, Named};
 
-/// Makes them, unless the config brings a /dev of its own. Every node is made in a directory held
-/// by handle, and never through a link (CVE-2026-41579). Nothing is made in a directory of the
-/// host.
+/// Makes the nodes and links, unless the config mounts its own /dev. Each node is made in a
+/// directory that is held by a handle, and never through a link (CVE-2026-41579). Nothing is made
+/// in a directory of the host.
 ///
 /// # Errors
 /// The failed call's.
@@ -62,7 +62,8 @@ pub fn make(plan: &DevicesPlan, rootfs: &Rootfs<'_>, proc: &Proc, runtime: &Init
     Ok(())
 }
 
-/// The nodes of the config, in their order, from the runtime; none if it may not make any either.
+/// Receives the nodes of the config from the runtime, in their order; none if it may not make any
+/// either.
 fn receive(plan: &DevicesPlan, runtime: &InitEnd) -> Result<Vec<OwnedFd>> {
     let Some(nodes) = runtime.devices()? else { return Ok(Vec::new()) };
     let names = (0..plan.requested().count()).map(|index| index.to_string());
@@ -99,14 +100,14 @@ fn make_node<'a>(node: &'a Node, exact: bool, places: &mut Destinations<'a>) -> 
             if there.id != id {
                 bail!("/{} exists in the rootfs and is not this device", node.path);
             }
-            // The same device with another mode or owner, as an earlier run may have left it.
+            // The same device with another mode or owner, for instance of an earlier run.
             match rustix::fs::unlinkat(place.directory, place.name, AtFlags::empty()) {
                 Err(Errno::ROFS) if !node.is_requested() => return Ok(()),
                 result => result.named(|| format!("unlinkat({:?})", node.path))?,
             }
             make(place.directory, place.name)?;
         }
-        // The machine is in a user namespace itself.
+        // The whole machine is in a user namespace.
         Err(call) if call.is(Errno::PERM) && node.kind != NodeKind::Fifo => {
             return bind_node(node, places);
         }
@@ -126,19 +127,19 @@ fn make_node<'a>(node: &'a Node, exact: bool, places: &mut Destinations<'a>) -> 
     Ok(())
 }
 
-/// What is at a node's place already.
+/// What exists at the path of a node.
 #[derive(Debug, Clone, Copy)]
 struct ExistingNode {
     is_mount: bool,
     id: device::Id,
-    /// Permission bits, owner, group.
+    /// The permission bits, the owner and the group.
     metadata: (u32, u32, u32),
 }
 
 impl ExistingNode {
-    /// What `mounts` has put there will do, whatever it is. A node of the rootfs will do if it is
-    /// the same device with the same mode and owner, if these are to be `exact`; what is no such
-    /// device is not ours to take away.
+    /// A file that `mounts` has mounted there is used, whatever it is. A node of the rootfs is used
+    /// if it is the same device, and, if `exact`, has the same mode and owner. A file that is not
+    /// that device is not removed.
     fn will_do(&self, node: &Node, exact: bool) -> bool {
         self.is_mount
             || self.id == id(node) && (!exact || self.metadata == (node.mode, node.uid, node.gid))
@@ -166,8 +167,8 @@ fn look(directory: BorrowedFd<'_>, name: &str) -> Result<Option<ExistingNode>, C
     }))
 }
 
-/// The host's node, where we may not make one: that of the same name if it is this device, or any
-/// of the same number.
+/// The node of the host, if we may not make one: the one with the same name if it is this device,
+/// or any with the same number.
 fn bind_node<'a>(node: &'a Node, places: &mut Destinations<'a>) -> Result<()> {
     let path = format!("/{}", node.path);
     let name = device::find(&path, id(node));
@@ -179,7 +180,7 @@ fn bind_node<'a>(node: &'a Node, places: &mut Destinations<'a>) -> Result<()> {
     bind(node, &source, places)
 }
 
-/// Puts a node at its place. What `mounts` has put there stays.
+/// Moves a node to its path. What `mounts` has mounted there is kept.
 fn bind<'a>(node: &'a Node, source: &OwnedFd, places: &mut Destinations<'a>) -> Result<()> {
     mount::make_private(source.as_fd(), attr::NOSUID | attr::NOEXEC)?;
     let is_of_host = places.of(&node.path)?.is_of_host;
@@ -192,8 +193,8 @@ fn bind<'a>(node: &'a Node, source: &OwnedFd, places: &mut Destinations<'a>) -> 
     Ok(mount::attach(source.as_fd(), target.as_fd())?)
 }
 
-/// A link is only made where nothing is, except that `ptmx` must lead to the container's own
-/// devpts.
+/// Makes a link if nothing exists there. Only `ptmx` is replaced, since it must lead to the devpts
+/// of the container.
 fn link<'a>(places: &mut Destinations<'a>, path: &'a str, target: &str) -> Result<()> {
     let place = places.of(path)?;
     let make = || rustix::fs::symlinkat(target, place.directory, place.name);
@@ -201,7 +202,7 @@ fn link<'a>(places: &mut Destinations<'a>, path: &'a str, target: &str) -> Resul
     if !place.is_of_host {
         match make() {
             Err(Errno::EXIST) => {}
-            // What nobody needs is not worth a failure.
+            // Not an error, since nothing depends on it.
             Err(Errno::ROFS) if (path, target) == CORE => return Ok(()),
             result => return Ok(result.named(call)?),
         }

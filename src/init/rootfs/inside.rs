@@ -1,11 +1,10 @@
-//! We are a process that `mounts` sends into a container that runs. Our job: make mounts there, or
-//! take them away.
+//! The process that `mounts` starts in a running container. It makes mounts there or removes them.
 //! process: a child of the runtime, in the container's mount and user namespace
 //!
-//! We are in no other namespace of the container's, so its processes do not see us. All places are
-//! handles below its root, as at `create`: whoever renames what is on the way, or puts a link
-//! there, has the mount somewhere else in the container, never outside. Nothing of the container's
-//! is opened but by handle; its procfs may be anything.
+//! It is in no other namespace of the container, so processes of the container do not see it. All
+//! paths are looked up by handles below the root, as at `create`. If the container renames a
+//! directory or makes a link meanwhile, the mount is somewhere else in the container, but never
+//! outside. Its files are opened only by handles, since its procfs cannot be trusted.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -28,13 +27,13 @@ use crate::sys::proc::Proc;
 use crate::sys::root::{Root, file_type, link_target};
 use crate::sys::{Call, Named, clone, ids, process};
 
-/// Does what the plan says in the container of `init`; gives an exit code.
+/// Applies the plan in the container of `init`. Returns an exit code.
 pub fn main(plan: &RunningMounts, init: &OwnedFd, runtime: &InitEnd) -> i32 {
     let said = match run(plan, init, runtime) {
         Ok(()) => runtime.send(&FromInit::Ready),
         Err(error) => runtime.send(&FromInit::Failed(Report::of(&error))),
     };
-    // If nobody hears it, nobody wants to know.
+    // If the other end is closed, nobody needs the error.
     i32::from(said.is_err())
 }
 
@@ -50,7 +49,7 @@ fn run(plan: &RunningMounts, init: &OwnedFd, runtime: &InitEnd) -> Result<()> {
     let root = Root::open("/".as_ref())?;
     match &plan.change {
         MountsChange::Add(steps) => {
-            // What the sources have is locked for a user namespace (mount_namespaces(7)).
+            // The attributes of the sources are locked for a user namespace (mount_namespaces(7)).
             let locks = plan.namespaces & USER.flag != 0;
             let copied = if locks { CopiedBy::Host } else { CopiedBy::Init };
             let detached = make(steps, runtime)?;
@@ -60,12 +59,12 @@ fn run(plan: &RunningMounts, init: &OwnedFd, runtime: &InitEnd) -> Result<()> {
     }
 }
 
-/// Makes all of them, as most of what can fail has been done by then.
+/// Makes all mounts detached, since most errors happen here.
 fn make(steps: &[MountStep], runtime: &InitEnd) -> Result<Vec<OwnedFd>> {
     steps.iter().map(|step| at(step, detached(step, runtime))).collect()
 }
 
-/// Attaches them; what was attached before one that fails is taken away again.
+/// Attaches the mounts. If one fails, those before it are removed again.
 fn add<'a>(
     mounts: impl Iterator<Item = (&'a MountStep, &'a OwnedFd)>,
     root: &Root,
@@ -83,7 +82,7 @@ fn add<'a>(
         });
         if let Err(error) = at(step, placed) {
             for mount in attached.iter().rev() {
-                // The first error is the one to report.
+                // The first error is reported.
                 let _ = mount::detach_handle(proc, mount.as_fd());
             }
             return Err(error);
@@ -101,13 +100,13 @@ fn detached(step: &MountStep, runtime: &InitEnd) -> Result<OwnedFd> {
         MountSource::Filesystem { kind, source, options, .. } if step.idmap.is_none() => {
             Ok(mount::new_filesystem(kind, source, options, step.first_attributes())?)
         }
-        // A path would be one of the container's.
+        // A path would be looked up in the container.
         MountSource::Bind { .. } => from_runtime(step, None, runtime).context("source"),
         _ => from_runtime(step, None, runtime),
     }
 }
 
-/// What has been put in its place.
+/// What is mounted there.
 #[derive(Debug, PartialEq, Eq)]
 enum Placed {
     Mount,
@@ -140,8 +139,8 @@ fn place(step: &MountStep, mount: &OwnedFd, root: &Root, copied: CopiedBy) -> Re
     Ok(Placed::Mount)
 }
 
-/// The last first, as they may stand one on the other. No link is followed: where it leads to, the
-/// container decides, and that could be what hides something of the host from it.
+/// Unmounts, the last one first, since they may be on top of each other. Links are not followed:
+/// the container controls them, and could name a mount that hides something of the host.
 fn remove(paths: &[(usize, String)], root: &Root, proc: &Proc) -> Result<()> {
     let find = |index: &usize, path: &str| {
         mount_at(root, path)

@@ -1,5 +1,5 @@
-//! Hides what the host's /proc and /sys reveal: /dev/null over files, an empty read-only tmpfs over
-//! directories; and makes read-only what is to be seen but not changed.
+//! Masks paths of /proc and /sys: /dev/null over files, an empty read-only tmpfs over directories;
+//! and makes paths read-only.
 //! config.json: linux.maskedPaths, linux.readonlyPaths, linux.mountLabel
 //! process: init, before `enter`
 
@@ -17,7 +17,7 @@ use crate::plan::mount_options::attr;
 use crate::sys::mount::{self, Depth};
 use crate::sys::{Call, Named};
 
-/// Does both. What is not there needs no hiding.
+/// Does both. A path that does not exist is skipped.
 ///
 /// # Errors
 /// The failed call's, with the place in config.json.
@@ -39,9 +39,9 @@ pub fn apply(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Below a mount of the kernel's from that mount itself: whoever shares the rootfs may have moved
-/// the directory that it is on, and what no path leads to is still there. `..` of its root is
-/// whatever we have mounted upon that.
+/// Looks a path up. Below a mount of the kernel the look-up begins at that mount: a process that
+/// shares the rootfs may have moved the directory that it is mounted on. `..` of its root is what
+/// we have mounted on that.
 fn find(rootfs: &Rootfs<'_>, path: &str) -> Result<Option<OwnedFd>, Call> {
     let mut below = rootfs
         .kept
@@ -58,9 +58,9 @@ fn find(rootfs: &Rootfs<'_>, path: &str) -> Result<Option<OwnedFd>, Call> {
     }
 }
 
-/// A read-only mount of the path upon itself. The mount of the root, which has the id `root`,
-/// becomes read-only itself: a mount upon it would be the root of `exec`, and not of init, which is
-/// below it.
+/// Bind-mounts the path read-only on itself. The mount of the root, which has the id `root`, is
+/// made read-only itself: a mount on top of it would be the root of `exec`, but not of init, which
+/// is below it.
 fn make_readonly(target: &OwnedFd, root: u64) -> Result<(), Call> {
     let place = mount::of(target.as_fd())?;
     if place.is_root && place.id == root {
@@ -71,8 +71,8 @@ fn make_readonly(target: &OwnedFd, root: u64) -> Result<(), Call> {
     mount::attach(mount.as_fd(), target.as_fd())
 }
 
-/// What covers; each made when first needed. One tmpfs serves all directories: a machine with many
-/// CPUs has hundreds.
+/// The masks. Each is made when it is first needed. One tmpfs is used for all directories, since a
+/// machine with many CPUs has hundreds.
 #[derive(Debug)]
 struct Masks<'a> {
     /// The id of the mount of the root.
@@ -121,9 +121,9 @@ fn empty_directory(label: Option<&str>) -> Result<OwnedFd, Call> {
     )
 }
 
-/// The host's /dev/null, never the rootfs's, and checked to be what it should: an image with
-/// something else there would uncover what it covers (CVE-2025-31133). The copy has left the host's
-/// peer group, or what the host mounts on its /dev/null would be mounted on the mask, too.
+/// The /dev/null of the host, not that of the rootfs, checked to be that device: an image with
+/// another file there would uncover what is masked (CVE-2025-31133). The copy is private, else what
+/// the host mounts on its /dev/null would be mounted on the mask too.
 fn null_device() -> Result<OwnedFd> {
     let null = mount::open_attached(CWD, "/dev/null")?;
     let stat = rustix::fs::fstat(&null).named(|| "fstat(/dev/null)".to_owned())?;

@@ -1,6 +1,6 @@
-//! The container's root filesystem in three steps: build it (mounts, devices), seal it (what is
-//! read-only or hidden), and enter it. All by handles of its root: until the last step the host is
-//! around us, and no path leads into the rootfs.
+//! Makes the root filesystem in three steps: builds it (mounts, devices), seals it (masked and
+//! read-only paths), and enters it. All of it is done by handles of its root: until the last step
+//! the host is visible, and no path leads into the rootfs.
 //! config.json: root.path, root.readonly, process.cwd
 //! process: init
 
@@ -34,20 +34,19 @@ use crate::sys::proc::Proc;
 use crate::sys::root::Root;
 use crate::sys::{Named, fd};
 
-/// The rootfs between building and entering.
+/// The rootfs after it was built.
 #[derive(Debug)]
 pub struct Rootfs<'a> {
     /// Its root.
     pub root: Root,
-    /// Mounts that there is more to do with once everything is on them. Whoever shares the rootfs
-    /// may have moved them since.
+    /// The mounts that are changed again after everything is mounted on them. A process that shares
+    /// the rootfs may have moved them.
     kept: Vec<(Root, &'a MountStep)>,
     /// The ids of its mounts.
     seen: OwnMounts,
 }
 
-/// Takes the directory that we were born in as root, and fills it. The file mode creation mask is 0
-/// meanwhile.
+/// Uses the working directory as the root, and builds it. The umask is 0 meanwhile.
 ///
 /// # Errors
 /// The failed call's, with the place in config.json.
@@ -65,8 +64,7 @@ pub fn build<'a>(plan: &'a Plan, proc: &Proc, runtime: &InitEnd) -> Result<Rootf
     Ok(rootfs)
 }
 
-/// The root as a mount of its own, at its place in the host's tree, where hooks look for it; and
-/// our working directory.
+/// Makes the root a mount at its path on the host, where hooks look for it, and changes to it.
 fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
     if plan.namespaces.joins(&MOUNT) {
         let path = &plan.rootfs.path;
@@ -78,14 +76,14 @@ fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
     match plan.rootfs.host_propagation {
         Some(ms::PRIVATE) => mount::set_namespace_propagation(MountPropagationFlags::PRIVATE)?,
         Some(_) => mount::set_namespace_propagation(MountPropagationFlags::DOWNSTREAM)?,
-        // What is mounted in the container must not appear on the host, but what it binds stays
-        // shared with it.
+        // Mounts of the container must not appear on the host, but what it bind-mounts stays
+        // shared.
         None => mount::isolate(proc, ".")?,
     }
     let place = fd::open(".".as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
     let tree = mount::clone_tree(place.as_fd(), Depth::Recursive)?;
     if plan.rootfs.propagation.is_none() {
-        // What the host mounts below the rootfs later does not appear in the container.
+        // What the host mounts below the rootfs later must not appear in the container.
         mount::set_propagation(tree.as_fd(), ms::PRIVATE, Depth::Recursive)?;
     }
     mount::attach(tree.as_fd(), place.as_fd())?;
@@ -93,8 +91,8 @@ fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
     Ok(Root::from_fd(tree))
 }
 
-/// Nothing may be mounted upon the root, as a link of the image would have it: init would be below
-/// that mount, and what `exec` makes above it. `..` of a root is what is mounted upon it.
+/// Checks that nothing is mounted on the root, for instance by a link of the image: init would be
+/// below that mount, and processes of `exec` above it. `..` of a root is what is mounted on it.
 fn refuse_cover(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
     let (root, id) = (&rootfs.root, rootfs.seen.root);
     if plan.mounts.is_empty() {
@@ -116,14 +114,15 @@ fn refuse_cover(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
     anyhow::bail!("something is mounted upon the root of the rootfs")
 }
 
-/// Makes read-only and hides what is to be so. The working directory is made before, where it is
-/// missing.
+/// Masks paths and makes paths read-only. Before that, the working directory is created if it does
+/// not exist.
 ///
 /// # Errors
 /// The failed call's, with the place in config.json.
 pub fn seal(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
     match rootfs.root.mkdir_all(&plan.entry.process.cwd) {
-        // The user may be allowed where root of a user namespace is not: chdir decides.
+        // Root of a user namespace may not have the permission, and the user may have it. chdir(2)
+        // decides.
         Err(call) if call.is(Errno::ACCESS) => {}
         result => drop(result.at("/process/cwd")?),
     }
@@ -139,7 +138,7 @@ pub fn seal(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Makes it our root. No path leads to the host any more.
+/// Makes it our root. Afterwards no path leads to the host.
 ///
 /// # Errors
 /// The failed call's.

@@ -67,8 +67,8 @@ pub fn make<'a>(
     Ok(())
 }
 
-/// A detached copy of the source: what it is now, after the mounts before it. The runtime makes it
-/// where a user namespace keeps us from it, and maps its ids.
+/// Makes a detached copy of the source, after the mounts before it. If a user namespace has no
+/// access to the source, the runtime makes the copy and its id mapping.
 fn bind_source(
     plan: &Plan,
     step: &MountStep,
@@ -82,7 +82,8 @@ fn bind_source(
     let depth = if *recursive { Depth::Recursive } else { Depth::This };
     let last = if *link == SourceLink::Follow { LastLink::Follow } else { LastLink::Keep };
     if let Some(below) = plan.rootfs.below(path) {
-        // The runtime does not see our mounts, and we may have no way to the rootfs but its handle.
+        // The runtime does not see our mounts, and we may have access to the rootfs only by its
+        // handle.
         let place = if *link == SourceLink::Follow {
             root.resolve(below)?
         } else {
@@ -124,7 +125,7 @@ pub(super) fn bind_target(root: &Root, step: &MountStep, source: &OwnedFd) -> Re
     target.context("destination")
 }
 
-/// A new filesystem, and where it goes.
+/// Makes a new filesystem, with its destination.
 fn filesystem(root: &Root, step: &MountStep, runtime: &InitEnd) -> Result<(OwnedFd, OwnedFd)> {
     let MountSource::Filesystem { kind, source, options, by_mount, ordinary_directory } =
         &step.source
@@ -133,7 +134,7 @@ fn filesystem(root: &Root, step: &MountStep, runtime: &InitEnd) -> Result<(Owned
     };
     let mut options = options.clone();
     if takes_mode(step) {
-        // The directory that it covers says who may do what there.
+        // The mode of the covered directory says who may use it.
         options.extend(
             mode_of(root, &step.destination)
                 .map(|mode| ("mode".to_owned(), Some(format!("{mode:04o}")))),
@@ -167,14 +168,13 @@ fn filesystem(root: &Root, step: &MountStep, runtime: &InitEnd) -> Result<(Owned
     Ok((mount, target))
 }
 
-/// Whether it is a tmpfs whose root directory has the mode of the directory that it covers, as no
-/// other is given.
+/// Whether it is a tmpfs without a mode of its own, which gets that of the covered directory.
 pub(super) fn takes_mode(step: &MountStep) -> bool {
     let MountSource::Filesystem { kind, options, .. } = &step.source else { return false };
     kind == "tmpfs" && !options.iter().any(|(name, _)| name == "mode")
 }
 
-/// Gives the root directory of `mount` the mode of what it is to cover.
+/// Gives the root directory of `mount` the mode of the directory that it covers.
 pub(super) fn give_mode(mount: &OwnedFd, covered: &OwnedFd) -> Result<(), Call> {
     let stat = rustix::fs::fstat(covered).named(|| "fstat()".to_owned())?;
     let mode = stat.st_mode & 0o7777;
@@ -182,8 +182,9 @@ pub(super) fn give_mode(mount: &OwnedFd, covered: &OwnedFd) -> Result<(), Call> 
         .named(|| format!("chmod(mount, {mode:#o})"))
 }
 
-/// The host's filesystem with all that is mounted on it, in place of one that we may not mount. It
-/// keeps what it has of read-only parts and masks, and is read-only as a whole if it is to be.
+/// Bind-mounts the filesystem of the host, with all mounts on it, in the place of one that we may
+/// not mount. Its masks and read-only parts are kept. It is read-only as a whole if the config says
+/// so.
 fn of_host(step: &MountStep, kind: &str) -> Result<OwnedFd> {
     const BITS: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
     let mount =
@@ -198,7 +199,7 @@ fn mode_of(root: &Root, path: &str) -> Option<u32> {
     Some(stat.st_mode & 0o7777)
 }
 
-/// A directory that no symbolic link leads to: else the image decides where /proc is
+/// Looks up a directory without following links, else the image would decide where /proc is
 /// (CVE-2023-27561).
 fn ordinary_target(root: &Root, kind: &str, path: &str) -> Result<OwnedFd> {
     let context = || format!("filesystem {kind:?} must be mounted on ordinary directory");
@@ -218,7 +219,7 @@ fn ordinary_target(root: &Root, kind: &str, path: &str) -> Result<OwnedFd> {
     Ok(target)
 }
 
-/// What covers a part of a procfs could fake what we write and read there.
+/// Refuses a mount that covers a part of a procfs: it could forge what we write and read there.
 pub(super) fn allowed_over_proc(step: &MountStep, mount: &OwnedFd, target: &OwnedFd) -> Result<()> {
     let refused = match step.over_proc {
         OverProc::Listed => false,
@@ -231,8 +232,7 @@ pub(super) fn allowed_over_proc(step: &MountStep, mount: &OwnedFd, target: &Owne
     Ok(())
 }
 
-/// Sets the attributes of a mount that is not yet attached. A filesystem that was made by
-/// fsmount(2) has them already.
+/// Sets the attributes of a detached mount. fsmount(2) has set them already for a new filesystem.
 pub(super) fn set_attributes(step: &MountStep, mount: &OwnedFd, copied: CopiedBy) -> Result<()> {
     let made_so = matches!(step.source, MountSource::Filesystem { by_mount: None, .. });
     if !made_so && (!step.attributes.is_empty() || step.unnamed != 0) {
@@ -244,7 +244,8 @@ pub(super) fn set_attributes(step: &MountStep, mount: &OwnedFd, copied: CopiedBy
     Ok(())
 }
 
-/// In the order given, once attached: a mount that is attached below a shared one becomes shared.
+/// Changes the propagation, in the given order, after attaching: a mount that is attached below a
+/// shared one becomes shared.
 ///
 /// # Errors
 /// The failed call's.

@@ -15,7 +15,7 @@ use crate::sys::proc::Proc;
 use crate::sys::root::Root;
 use crate::sys::{Named, fd, mountinfo};
 
-/// Enters, and gives `/` the propagation that was asked for.
+/// Changes the root, and sets the propagation of `/`.
 ///
 /// # Errors
 /// The failed call's.
@@ -43,19 +43,20 @@ fn pivot(plan: &RootfsPlan) -> Result<()> {
     let old = fd::open("/".as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
     mount::pivot_to_cwd()?;
     if plan.host_propagation.is_none() {
-        // That we take the host's mounts away is no news for the host.
+        // Unmounting the mounts of the host must not propagate to the host.
         mount::set_propagation(old.as_fd(), ms::SLAVE, Depth::Recursive)?;
     }
     Ok(mount::leave_old_root()?)
 }
 
-/// Without pivot_root the host's mounts are only covered, and the kernel lets who sees a whole
-/// procfs or sysfs mount another, without our masks. So those of the host go first.
+/// Without pivot_root the mounts of the host are only covered. The kernel allows a process that
+/// sees a whole procfs or sysfs to mount another one, without our masks. So those of the host are
+/// unmounted first.
 fn hide_host_filesystems(proc: &Proc) -> Result<()> {
     let mounts = proc.read("self/mountinfo")?;
     let ours = rustix::process::getcwd(Vec::new()).named(|| "getcwd()".to_owned())?;
     let ours = format!("{}/", ours.to_string_lossy());
-    // The last first: they may be stacked.
+    // The last one first, since they may be on top of each other.
     for path in mounts
         .lines()
         .rev()
@@ -63,7 +64,7 @@ fn hide_host_filesystems(proc: &Proc) -> Result<()> {
         .filter(|path| !path.starts_with(&ours))
     {
         match mount::detach(&path) {
-            // Below one that is gone already.
+            // Below a mount that is unmounted already.
             Err(call) if call.is(Errno::NOENT) => {}
             Err(call) if call.is(Errno::INVAL) || call.is(Errno::PERM) => cover(&path)?,
             result => result?,
@@ -72,7 +73,7 @@ fn hide_host_filesystems(proc: &Proc) -> Result<()> {
     Ok(())
 }
 
-/// Of a mount that cannot be taken away, as a user namespace holds it.
+/// Covers a mount that a user namespace has locked.
 fn cover(path: &str) -> Result<()> {
     let Ok(place) = fd::open(path.as_ref(), OFlags::PATH | OFlags::DIRECTORY) else {
         return Ok(());
