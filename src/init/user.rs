@@ -40,8 +40,9 @@ pub fn become_user(plan: &Entry) -> Result<()> {
     Ok(())
 }
 
-/// Whether the error means that setgroups(2) is denied in the user namespace (user_namespaces(7)):
-/// the capability is there and the call fails. Then the groups cannot be dropped and are kept.
+/// Sets the supplementary groups. In a user namespace in which setgroups(2) is denied
+/// (user_namespaces(7)) they cannot be dropped and are kept. That is the case if the capability is
+/// there and the call fails.
 fn set_groups(plan: &Entry) -> Result<()> {
     let Some(groups) = &plan.process.user.additional_gids else { return Ok(()) };
     match ids::set_groups(groups) {

@@ -1,12 +1,12 @@
-//! Which calls of init a filter would judge if it were loaded at `create`, where the agent of a
-//! notifying filter waits for it (`seccomp.rs`).
+//! The calls of init that a filter would check if it were loaded at `create`. The agent of a
+//! notifying filter gets it then (`seccomp.rs`).
 
 use super::Plan;
 use crate::seccomp::{Action, Arch, Rule, Syscall};
 
-/// What init may call between loading a filter at `create` and execve(2): to wait at the gate, to
-/// close what is ours and to leave, with what memory and signals need. Each architecture has some
-/// of them.
+/// The calls that init may make between loading a filter at `create` and execve(2): waiting for
+/// `start`, closing descriptors, exiting, and what memory and signals need. Not all architectures
+/// have all of them.
 static CALLS_OF_OURS: [&str; 31] = [
     "accept4",
     "brk",
@@ -41,12 +41,12 @@ static CALLS_OF_OURS: [&str; 31] = [
     "socketcall",
 ];
 
-/// Those of them that do not pass, whatever their arguments.
+/// The ones that the filter does not always allow.
 pub fn judged(default: Action, rules: &[Rule]) -> Vec<&'static str> {
     CALLS_OF_OURS.into_iter().filter(|name| !passes(name, default, rules)).collect()
 }
 
-/// Whether the native call of this name, if there is one, passes, whatever its arguments.
+/// Whether the filter always allows the native call of this name, if there is one.
 fn passes(name: &str, default: Action, rules: &[Rule]) -> bool {
     let Some(call) = Syscall::from_name(name).filter(|call| call.number(Arch::NATIVE).is_some())
     else {
@@ -62,8 +62,8 @@ fn passes(name: &str, default: Action, rules: &[Rule]) -> bool {
 }
 
 impl Plan {
-    /// Why the agent gets the filter's descriptor at `start` only; `None` when it gets it at
-    /// `create`, as runc does it.
+    /// Why the agent gets the descriptor of the filter only at `start`; `None` if it gets it at
+    /// `create`, as with runc.
     #[must_use]
     pub fn why_listener_waits(&self) -> Option<String> {
         let agent = self.listener()?;

@@ -1,4 +1,4 @@
-//! Which namespaces the container gets, made or joined, and what that means for its birth.
+//! The namespaces of the container, created or joined, and how init is created.
 //! config.json: linux.namespaces, hostname, domainname
 //! config.json: linux.timeOffsets.{monotonic, boottime}.{secs, nanosecs}
 
@@ -8,14 +8,14 @@ use super::{Problems, sysctl};
 use crate::config::{self, Text, TimeOffset};
 use crate::host::Host;
 
-/// A kind of namespace: the specification's name and the flag of clone(2).
+/// A type of namespace: its name in the specification and its flag of clone(2).
 #[derive(Debug, PartialEq, Eq)]
 pub struct NamespaceKind {
-    /// As in config.json.
+    /// Its name in config.json.
     pub name: &'static str,
-    /// As in /proc/PID/ns.
+    /// Its name in /proc/PID/ns.
     pub file: &'static str,
-    /// As in state.json: `CLONE_…` without the first part, as runc has it.
+    /// Its name in state.json: `CLONE_…` without the prefix, as in runc.
     pub saved: &'static str,
     /// `CLONE_NEW…`.
     pub flag: u32,
@@ -66,7 +66,7 @@ pub const CGROUP: NamespaceKind = NamespaceKind {
 /// Boot and monotonic clocks.
 pub const TIME: NamespaceKind =
     NamespaceKind { name: "time", file: "time", saved: "NEWTIME", flag: 0x80 };
-/// Mount points. Last: once it is joined, paths mean something else.
+/// Mount points. The last one, since paths mean something else after joining it.
 pub const MOUNT: NamespaceKind = NamespaceKind {
     name: "mount",
     file: "mnt",
@@ -74,18 +74,18 @@ pub const MOUNT: NamespaceKind = NamespaceKind {
     flag: libc::CLONE_NEWNS.cast_unsigned(),
 };
 
-/// In the order in which a process joins them.
+/// In the order of joining.
 pub static KINDS: [&NamespaceKind; 8] = [&USER, &PID, &TIME, &NETWORK, &IPC, &UTS, &CGROUP, &MOUNT];
 
 /// How the container's first process is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloneMethod {
-    /// By one clone3 of the runtime. Whatever else is joined, init joins itself; pid and time
-    /// namespaces, which only count for children, the runtime enters for the moment of the clone.
+    /// By one clone3 of the runtime. Init joins the other namespaces itself. Pid and time
+    /// namespaces only affect children, so the runtime joins them during clone3.
     Direct,
-    /// By a process in between, the bootstrap. Only where a user namespace meets a joined one: what
-    /// belongs to the host must be joined before the user namespace is entered, and what is new
-    /// must be made after.
+    /// By the bootstrap, a process in between. Only for a user namespace with a joined one:
+    /// namespaces of the host must be joined before the user namespace is entered, and new ones
+    /// must be created after it.
     ViaBootstrap,
 }
 
@@ -94,38 +94,38 @@ pub enum CloneMethod {
 pub struct Join {
     /// Its kind.
     pub kind: &'static NamespaceKind,
-    /// The file that stands for it.
+    /// The path of its file.
     pub path: PathBuf,
-    /// Its place in `linux.namespaces`.
+    /// Its index in `linux.namespaces`.
     pub index: usize,
 }
 
 /// The decision.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NamespacesPlan {
-    /// `CLONE_NEW…` flags of those that clone3 makes: all new ones but for the cgroup namespace,
-    /// and a time namespace with offsets, which must be written while no process is in it.
+    /// The `CLONE_NEW…` flags for clone3: all new namespaces except the cgroup namespace, and
+    /// except a time namespace with offsets, which must be written before a process is in it.
     pub create: u32,
-    /// `linux.timeOffsets` of a new time namespace: a line of /proc/PID/timens_offsets each
+    /// `linux.timeOffsets` of a new time namespace: lines for /proc/PID/timens_offsets
     /// (time_namespaces(7)).
     pub time_offsets: Vec<String>,
-    /// Whether to make a cgroup namespace: its root is the cgroup of the process at that moment, so
-    /// not at birth.
+    /// Whether to create a cgroup namespace. Its root is the current cgroup of the process, so
+    /// clone3 does not create it.
     pub create_cgroup: bool,
-    /// Those to join, in the order of [`KINDS`].
+    /// The namespaces to join, in the order of [`KINDS`].
     pub join: Vec<Join>,
-    /// How init is made.
+    /// How init is created.
     pub birth: CloneMethod,
-    /// New host name, or empty.
+    /// The new host name, or empty.
     pub hostname: String,
-    /// New NIS domain name, or empty.
+    /// The new NIS domain name, or empty.
     pub domainname: String,
-    /// JSON pointer of what gives that.
+    /// The JSON pointer of its source.
     pub domainname_key: &'static str,
 }
 
 impl NamespacesPlan {
-    /// Whether the container makes a new namespace of this kind.
+    /// Whether the container creates a namespace of this type.
     #[must_use]
     pub fn creates(&self, kind: &NamespaceKind) -> bool {
         self.create & kind.flag != 0
@@ -133,18 +133,18 @@ impl NamespacesPlan {
             || (!self.time_offsets.is_empty() && *kind == TIME)
     }
 
-    /// Whether it joins one.
+    /// Whether it joins one of this type.
     #[must_use]
     pub fn joins(&self, kind: &NamespaceKind) -> bool {
         self.join.iter().any(|join| join.kind == kind)
     }
 
-    /// Those that are not the runtime's.
+    /// The namespaces that differ from those of the runtime.
     pub fn own(&self) -> impl Iterator<Item = &'static NamespaceKind> {
         KINDS.iter().copied().filter(|kind| self.has_own(kind))
     }
 
-    /// Whether it has one that is not the runtime's.
+    /// Whether it has one that differs from that of the runtime.
     #[must_use]
     pub fn has_own(&self, kind: &NamespaceKind) -> bool {
         self.creates(kind) || self.joins(kind)
@@ -235,7 +235,7 @@ fn time_offsets(
     lines
 }
 
-/// Root of a user namespace has no rights to come back from a pid or time namespace to the host's.
+/// Root of a user namespace may not return from a pid or time namespace to those of the host.
 fn birth(seen: u32, join: &[Join], offsets: bool, host: &Host) -> CloneMethod {
     let no_way_back =
         host.rootless && (offsets || join.iter().any(|join| [&PID, &TIME].contains(&join.kind)));
@@ -264,7 +264,7 @@ mod tests {
         (decide(&config, host, &mut problems), problems)
     }
 
-    /// The table of births: which config needs the process in between.
+    /// A table: which config needs the bootstrap.
     #[test]
     fn birth_is_direct_unless_a_user_namespace_meets_a_joined_one() {
         let table = [

@@ -1,4 +1,4 @@
-//! Network devices of the host that the container gets.
+//! The network devices of the host that are moved into the container.
 //! config.json: linux.netDevices
 
 use super::namespaces::{NETWORK, NamespacesPlan};
@@ -10,9 +10,9 @@ use crate::config;
 pub struct NetDevicePlan {
     /// JSON pointer.
     pub key: String,
-    /// What it is called on the host.
+    /// Its name on the host.
     pub name: String,
-    /// What it is to be called in the container; `%d` stands for the first number that is free.
+    /// Its name in the container; `%d` stands for the first free number.
     pub inside: String,
 }
 
@@ -59,14 +59,14 @@ pub fn decide(
     devices
 }
 
-/// As the kernel sees it (`dev_valid_name`).
+/// The rule of the kernel (`dev_valid_name`).
 fn is_name(name: &str) -> bool {
     let forbidden =
         |byte: u8| matches!(byte, b'/' | b':' | b'\0' | b'\x0b') || byte.is_ascii_whitespace();
     !matches!(name, "" | "." | "..") && name.len() <= LONGEST && !name.bytes().any(forbidden)
 }
 
-/// One `%d`, and no other per cent sign.
+/// Checks that there is one `%d` and no other per cent sign.
 fn is_template(name: &str) -> bool {
     name.matches('%').count() == 1 && name.contains("%d")
 }

@@ -1,14 +1,14 @@
-//! Where the decisions of `plan/` say what is wrong.
+//! Collects the problems that the files of `plan/` find.
 //!
-//! A decision function reports and goes on with something harmless, so that `check` shows every
-//! problem of a bundle at once; `create` stops at the first ([`Problems::into_result`]), and
+//! A function that finds a problem reports it and continues with a harmless value, so that `check`
+//! shows all problems of a bundle. `create` stops after the first one ([`Problems::into_result`]);
 //! nothing has been done by then.
 
 use std::fmt::Display;
 
 use crate::error::{Failure, Problem, Result};
 
-/// What was found wrong with a config.json, in the order of finding.
+/// The problems of a config.json, in the order in which they were found.
 #[derive(Debug, Default)]
 pub struct Problems {
     found: Vec<Problem>,
@@ -16,17 +16,17 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// Reports a value that cannot be honoured: its JSON pointer, and what is wrong with it.
+    /// Reports a problem: the JSON pointer of the value, and what is wrong.
     pub fn add(&mut self, key: impl Display, text: impl Display) {
         self.found.push(Problem { key: key.to_string(), text: text.to_string() });
     }
 
-    /// Reports something that the specification lets pass, but that the user would want to know.
+    /// Reports a warning: the specification allows it, but the user should know.
     pub fn warn(&mut self, key: impl Display, text: impl Display) {
         self.warnings.push(Problem { key: key.to_string(), text: text.to_string() });
     }
 
-    /// Everything found.
+    /// All problems.
     #[must_use]
     pub fn found(&self) -> &[Problem] {
         &self.found

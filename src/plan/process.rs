@@ -1,4 +1,4 @@
-//! The program and what it runs with.
+//! The program, its arguments and its properties.
 //! config.json: process.{args, env, cwd, noNewPrivileges, oomScoreAdj}
 //! config.json: process.rlimits[].{type, soft, hard}
 //! config.json: process.user.{uid, gid, umask, additionalGids}
@@ -29,25 +29,25 @@ pub struct ProcessPlan {
     pub needs_home: bool,
     /// Working directory.
     pub cwd: String,
-    /// Who it runs as.
+    /// The user.
     pub user: UserPlan,
-    /// The five sets.
+    /// The capabilities.
     pub capabilities: CapabilitySets,
-    /// Limits: `RLIMIT_…` number, soft, hard, and the place in config.json.
+    /// The limits: `RLIMIT_…` number, soft and hard limit, and the JSON pointer.
     pub rlimits: Vec<(u32, u64, u64, usize)>,
     /// Whether execve(2) may gain privileges.
     pub no_new_privileges: bool,
-    /// Adjustment for the OOM killer, if any.
+    /// The OOM score adjustment, if there is one.
     pub oom_score_adj: Option<i32>,
     /// The CPUs of a process that `exec` makes.
     pub exec_cpu_affinity: CpuAffinity,
-    /// How it is scheduled, if the config says.
+    /// The scheduling, if the config has it.
     pub scheduler: Option<Scheduler>,
-    /// The value of ioprio_set(2), if the config says.
+    /// The value for ioprio_set(2), if the config has one.
     pub io_priority: Option<i32>,
-    /// Where its memory comes from, if the config says.
+    /// The NUMA memory policy, if the config has one.
     pub memory_policy: Option<MemoryPolicy>,
-    /// What security modules confine it by.
+    /// The labels of security modules.
     pub labels: Labels,
     /// Execution domain, if any.
     pub personality: Option<u64>,
@@ -60,14 +60,14 @@ pub struct UserPlan {
     pub uid: u32,
     /// Group id in the container.
     pub gid: u32,
-    /// Supplementary groups; those of the runtime's caller are kept where there is nothing.
+    /// The supplementary groups. With `None` those of the caller are kept.
     pub additional_gids: Option<Vec<u32>>,
     /// File mode creation mask.
     pub umask: u32,
 }
 
-/// The names of resource limits (getrlimit(2)) and their numbers, for which C libraries have
-/// different types.
+/// The names and numbers of resource limits (getrlimit(2)). C libraries have different types for
+/// the numbers.
 pub static RLIMITS: [(&str, u32); 16] = [
     ("RLIMIT_AS", libc::RLIMIT_AS as _),
     ("RLIMIT_CORE", libc::RLIMIT_CORE as _),
@@ -88,15 +88,15 @@ pub static RLIMITS: [(&str, u32); 16] = [
 ];
 
 impl ProcessPlan {
-    /// Whether there is something that only a privileged parent may set.
+    /// Whether there is a limit that only a privileged parent may set.
     #[must_use]
     pub fn has_limits(&self) -> bool {
         !self.rlimits.is_empty() || self.scheduler.is_some() || self.io_priority.is_some()
     }
 }
 
-/// Decides. A config without a process, which the specification lets be created, is refused as runc
-/// does.
+/// Decides. A config without `process`, which the specification allows for `create`, is refused, as
+/// in runc.
 pub fn decide(
     config: &config::Config<'_>,
     namespaces: &NamespacesPlan,
@@ -154,7 +154,7 @@ fn user(config: &config::Config<'_>, user: &config::User<'_>, problems: &mut Pro
     if let Some(umask @ 0o1000..) = user.umask {
         problems.add("/process/user/umask", format!("{umask:#o} is not a file mode creation mask"));
     }
-    // To the kernel it means "leave it as it is": root would stay root.
+    // The kernel takes it for "no change": root would stay root.
     let lists =
         [("uid", &[user.uid][..]), ("gid", &[user.gid]), ("additionalGids", &user.additional_gids)];
     for (key, _) in lists.iter().filter(|(_, ids)| ids.contains(&u32::MAX)) {
@@ -183,7 +183,7 @@ fn c_string(list: &str, index: usize, text: &str, problems: &mut Problems) -> CS
     })
 }
 
-/// Of a name given twice the last counts, at the place of the first.
+/// If a name occurs twice, the last value is used, at the position of the first.
 fn environment(list: &[config::Text<'_>], problems: &mut Problems) -> (Vec<CString>, String, bool) {
     let mut names: Vec<&str> = Vec::with_capacity(list.len());
     let mut env = Vec::with_capacity(list.len() + 1);

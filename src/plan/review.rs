@@ -1,9 +1,9 @@
-//! Everything that is wrong with a config.json at once, for `check`. It decides by the same code as
-//! `create`, which stops at the first problem.
+//! Finds all problems of a config.json, for `check`. It uses the same code as `create`, which stops
+//! at the first problem.
 //!
-//! A value that cannot be read, being of the wrong type, is put right by one that can, so that the
-//! others can be read and judged. What depends on such a value is not judged: the user would hear
-//! of problems that he does not have.
+//! A value with a wrong type is replaced by a valid one, so that the others can be read and
+//! checked. What depends on such a value is not checked, since the problems that would be found are
+//! not those of the user.
 
 use std::borrow::Cow;
 
@@ -12,24 +12,24 @@ use serde_json::Value;
 use super::{Host, Plan, Problems, Request, parse};
 use crate::error::{Failure, Problem};
 
-/// What there is to say about a config.
+/// The result for a config.
 #[derive(Debug, Default)]
 pub struct Review {
-    /// The plan, with something harmless in the place of what cannot be honoured; nothing when the
-    /// config cannot be read, or not that part of it by which all else is judged.
+    /// The plan, with harmless values in the place of wrong ones; nothing if the config cannot be
+    /// read, or a part that everything else depends on.
     pub plan: Option<Plan>,
-    /// What cannot be honoured.
+    /// The problems.
     pub problems: Vec<Problem>,
 }
 
-/// The parts by which others are judged.
+/// The parts that others depend on.
 const FOUNDATIONS: [&str; 3] = ["", "/linux", "/linux/namespaces"];
 
-/// After so many values that cannot be read, the others can wait.
+/// After so many values with a wrong type, the search ends.
 const MOST: usize = 100;
 
 impl Plan {
-    /// Decides about a new container and goes on where [`Plan::for_create`] gives up.
+    /// Makes the plan of a new container, and continues where [`Plan::for_create`] stops.
     #[must_use]
     pub fn review(text: &[u8], request: &Request<'_>, host: &Host) -> Review {
         let Readable { text, unreadable: problems, replaced } = Readable::of(text);
@@ -51,13 +51,13 @@ impl Plan {
     }
 }
 
-/// A config.json that can be read.
+/// A config.json that has been made readable.
 struct Readable<'a> {
-    /// The text; nothing when it is no JSON, or nothing helps.
+    /// The text; nothing if it is not JSON or cannot be made readable.
     text: Option<Cow<'a, [u8]>>,
-    /// What could not be read.
+    /// The problems of the original text.
     unreadable: Vec<Problem>,
-    /// The pointers of all that was put in its place.
+    /// The pointers of all values that were replaced.
     replaced: Vec<String>,
 }
 
@@ -67,14 +67,14 @@ impl<'a> Readable<'a> {
         let mut text = Cow::Borrowed(text);
         while let Some(mut problem) = problem(&text) {
             if matches!(text, Cow::Owned(_)) {
-                // A line and column of our own text.
+                // The line and column are those of our own text.
                 let end = problem.text.rfind(" at line ").unwrap_or(problem.text.len());
                 problem.text.truncate(end);
             }
             let document =
                 serde_json::from_slice(&text).ok().filter(|_| readable.replaced.len() < MOST);
             let repaired = document.and_then(|document| readable.repair(document, &problem));
-            // What stands where we put it is no problem of the user's.
+            // A problem with a value that we have inserted is not a problem of the user.
             if !readable.replaced.contains(&problem.key)
                 || repaired.is_none() && readable.unreadable.is_empty()
             {
@@ -88,7 +88,7 @@ impl<'a> Readable<'a> {
         readable
     }
 
-    /// The document without the problem, and the pointer of what was changed.
+    /// The document without the problem, and the pointer of the changed value.
     fn repair(&self, mut document: Value, problem: &Problem) -> Option<(Vec<u8>, String)> {
         let missing =
             problem.text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
@@ -105,7 +105,7 @@ impl<'a> Readable<'a> {
                     .insert(name.to_owned(), Value::Null);
                 format!("{}/{name}", problem.key)
             }
-            // It was not the right thing that was put there: what it is in goes, too.
+            // The inserted value was wrong too, so the value that contains it is replaced.
             _ if self.replaced.contains(&problem.key) => problem.key.rsplit_once('/')?.0.to_owned(),
             _ => problem.key.clone(),
         };
@@ -117,7 +117,7 @@ impl<'a> Readable<'a> {
     }
 }
 
-/// Why the text cannot be read.
+/// The reason why the text cannot be read.
 fn problem(text: &[u8]) -> Option<Problem> {
     let error = parse(text).err()?;
     match error.downcast::<Failure>() {
@@ -127,7 +127,7 @@ fn problem(text: &[u8]) -> Option<Problem> {
     }
 }
 
-/// Something of the type that was expected.
+/// A value of the expected type.
 fn placeholder(text: &str, missing: bool) -> Value {
     match text.rsplit_once("expected ").map(|(_, expected)| expected) {
         Some(expected) if expected.starts_with("a string") => "".into(),
@@ -142,14 +142,13 @@ fn placeholder(text: &str, missing: bool) -> Value {
     }
 }
 
-/// What belongs together with the value at `pointer`: `/process/args`, `/mounts/3`,
-/// `/linux/seccomp`.
+/// The part that `pointer` belongs to: `/process/args`, `/mounts/3`, `/linux/seccomp`.
 fn subtree(pointer: &str) -> &str {
     let ends = pointer.match_indices('/').map(|(at, _)| at).nth(2);
     ends.and_then(|end| pointer.get(..end)).unwrap_or(pointer)
 }
 
-/// Whether `pointer` is `above`, or of something in it.
+/// Whether `pointer` is `above` or below it.
 #[must_use]
 pub fn is_below(pointer: &str, above: &str) -> bool {
     pointer.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -178,7 +177,7 @@ mod tests {
         review.problems.into_iter().map(|problem| problem.key).collect()
     }
 
-    /// The rest of a config without which there would be more to say.
+    /// The parts of a config without which there would be more problems.
     const FINE: &str = r#""root":{"path":"r"},"process":{"args":["a"],"cwd":"/"}"#;
 
     #[test]
@@ -199,7 +198,7 @@ mod tests {
                 ),
                 &["/mounts/0/destination", "/mounts/1/source"],
             ),
-            // It is not known what there would be without the mistake.
+            // What would be found without the error is not known.
             (
                 &format!(r#"{{{FINE},"hostname":"x","linux":{{"namespaces":"pid"}}}}"#),
                 &["/linux/namespaces"],

@@ -1,4 +1,4 @@
-//! Where the root filesystem is, and how it is entered.
+//! The root filesystem, and how the root is changed.
 //! config.json: root.path, root.readonly, linux.rootfsPropagation
 
 use std::path::{Component, Path, PathBuf};
@@ -9,32 +9,32 @@ use super::mount_options::ms;
 use super::namespaces::{MOUNT, NamespacesPlan};
 use crate::config;
 
-/// How the root of the process becomes the container's.
+/// How the root of the process is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EnterMethod {
-    /// pivot_root(2): the old root is gone.
+    /// pivot_root(2): the old root is unmounted.
     Pivot,
-    /// The mount is moved to `/` (`--no-pivot`, for a host root on a ramfs): the old root is only
-    /// covered.
+    /// The mount is moved to `/` (`--no-pivot`, for a host whose root is a ramfs): the old root is
+    /// only covered.
     Move,
-    /// chroot(2), when the container has no mount namespace of its own.
+    /// chroot(2), if the container has no mount namespace of its own.
     Chroot,
 }
 
 /// The decision.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RootfsPlan {
-    /// The directory on the host, absolute.
+    /// The absolute path on the host.
     pub path: PathBuf,
     /// Whether `/` is read-only.
     pub readonly: bool,
-    /// How it is entered.
+    /// How the root is changed.
     pub enter: EnterMethod,
-    /// Propagation that all of the host's mounts get in our copy, so that nothing goes back to the
-    /// host: `MS_PRIVATE` or `MS_SLAVE`. None when the container's mounts are to be shared: what it
-    /// binds then stays in the host's peer group.
+    /// The propagation of all mounts of the host in our copy, so that changes do not propagate
+    /// back: `MS_PRIVATE` or `MS_SLAVE`. `None` if the mounts of the container are to be shared:
+    /// its bind mounts then stay in the peer group of the host.
     pub host_propagation: Option<u64>,
-    /// Propagation of `/` and whether of all below, once entered, when asked for.
+    /// The propagation of `/`, and whether it is recursive, if the config has one.
     pub propagation: Option<(u64, bool)>,
     /// Paths made unreadable.
     pub masked_paths: Vec<ListedPath>,
@@ -43,8 +43,7 @@ pub struct RootfsPlan {
 }
 
 impl RootfsPlan {
-    /// What is left of a path of the host behind that of the rootfs, if it leads there without
-    /// links.
+    /// The rest of a host path below the rootfs, if it leads there without links.
     #[must_use]
     pub fn below<'a>(&self, path: &'a Path) -> Option<&'a str> {
         let below = path.strip_prefix(&self.path).ok()?;
@@ -64,12 +63,12 @@ static PROPAGATIONS: [(&str, u64, bool); 8] = [
     ("runbindable", ms::UNBINDABLE, true),
 ];
 
-/// The rootfs's path on the host, if the config has one; `bundle` is where a relative path starts.
+/// The host path of the rootfs, if the config has one. A relative path begins at `bundle`.
 pub(super) fn path(config: &config::Config<'_>, bundle: &Path) -> Option<PathBuf> {
     config.root.as_ref().filter(|root| !root.path.is_empty()).map(|root| bundle.join(&*root.path))
 }
 
-/// Decides; `bundle` is where a relative path starts.
+/// Decides. A relative path begins at `bundle`.
 pub fn decide(
     config: &config::Config<'_>,
     bundle: &Path,
@@ -103,8 +102,8 @@ pub fn decide(
         );
     }
     let host_propagation = match propagation {
-        // With `--no-pivot` the host's mounts stay, and what is done to hide them must not reach
-        // the host.
+        // With `--no-pivot` the mounts of the host stay. Hiding them must not propagate to the
+        // host.
         Some((ms::SHARED, _)) if enter == EnterMethod::Pivot => None,
         Some((ms::PRIVATE, _)) => Some(ms::PRIVATE),
         _ => Some(ms::SLAVE),

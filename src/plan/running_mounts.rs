@@ -1,8 +1,8 @@
-//! Mounts that are made in a container that runs, or taken away from it, for `mounts`.
+//! The mounts that `mounts` adds to a running container or removes from it.
 //!
-//! The rules are those of `create`, as it is the same code that decides ([`super::mounts`]), less
-//! what would show the namespaces of whoever mounts it, and what cannot be made without a mount
-//! point that others see.
+//! The rules and the code are those of `create` ([`super::mounts`]), except for filesystems that
+//! would show the namespaces of the process that mounts them, and for those that cannot be made
+//! detached.
 
 use std::path::Path;
 
@@ -15,10 +15,10 @@ use crate::error::{Problem, Result};
 /// What is to be done.
 #[derive(Debug)]
 pub enum MountsChange {
-    /// These are made, in this order; all or none.
+    /// Mounts to make, in this order; all or none.
     Add(Vec<MountStep>),
-    /// What is mounted at these paths is taken away, the last first: their places in the list, and
-    /// the paths without a slash in front.
+    /// Paths to unmount, the last one first: their indexes in the list, and the paths without a
+    /// leading slash.
     Remove(Vec<(usize, String)>),
 }
 
@@ -27,18 +27,18 @@ pub enum MountsChange {
 pub struct RunningMounts {
     /// What is to be done.
     pub change: MountsChange,
-    /// The namespaces to go into: `CLONE_NEW…` flags.
+    /// The namespaces to join: `CLONE_NEW…` flags.
     pub namespaces: u32,
-    /// What the user should hear, though it stops nothing.
+    /// Warnings.
     pub warnings: Vec<Problem>,
 }
 
-/// Filesystems that show namespaces of the process that makes them.
+/// Filesystems that show the namespaces of the process that mounts them.
 const OF_NAMESPACES: [&str; 5] = ["proc", "sysfs", "mqueue", "cgroup", "cgroup2"];
 
 impl RunningMounts {
-    /// Decides what is to be mounted; `config` is the container's config.json, `list` what `mounts`
-    /// of one has.
+    /// Decides the mounts to add. `config` is the config.json of the container, `list` has the form
+    /// of `mounts` in one.
     ///
     /// # Errors
     /// [`Failure::BadConfig`](crate::error::Failure::BadConfig) for the first thing that cannot be
@@ -70,7 +70,7 @@ impl RunningMounts {
         Ok(Self { change: MountsChange::Add(steps), namespaces: flags(&namespaces), warnings })
     }
 
-    /// Decides what is to be taken away: of each mount of the list, the destination counts.
+    /// Decides the mounts to remove. Only the destinations of the list are used.
     ///
     /// # Errors
     /// As [`Self::to_add`].
@@ -103,7 +103,7 @@ impl RunningMounts {
 }
 
 fn own_namespaces(config: &Config<'_>, host: &Host) -> NamespacesPlan {
-    // What was wrong with it, `create` has said.
+    // `create` has reported the problems of the config already.
     namespaces::decide(config, host, &mut Problems::default())
 }
 

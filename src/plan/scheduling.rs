@@ -1,11 +1,11 @@
-//! How the program is scheduled: on CPUs, and for block I/O.
+//! CPU and block I/O scheduling of the program.
 //! config.json: process.scheduler.{policy, nice, priority, flags, runtime, deadline, period}
 //! config.json: process.ioPriority.{class, priority}
 
 use super::Problems;
 use crate::config;
 
-/// The policies of sched_setattr(2) and their numbers. The specification has `SCHED_ISO` besides, a
+/// The policies of sched_setattr(2) and their numbers. The specification also has `SCHED_ISO`, a
 /// number that Linux reserves and refuses.
 static POLICIES: [(&str, u32); 6] = [
     ("SCHED_OTHER", 0),
@@ -31,32 +31,31 @@ static FLAGS: [(&str, u64); 7] = [
 static IO_CLASSES: [(&str, i32); 3] =
     [("IOPRIO_CLASS_RT", 1), ("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE", 3)];
 
-/// Less than this is no runtime of `SCHED_DEADLINE` to the kernel, in nanoseconds.
+/// The smallest runtime of `SCHED_DEADLINE` that the kernel accepts, in nanoseconds.
 const SHORTEST: u64 = 1024;
 
-/// `process.scheduler`, as sched_setattr(2) takes it.
+/// `process.scheduler` in the form of sched_setattr(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scheduler {
     /// `SCHED_…`.
     pub policy: u32,
     /// `SCHED_FLAG_…`.
     pub flags: u64,
-    /// −20 to 19; counts for `SCHED_OTHER` and `SCHED_BATCH`.
+    /// −20 to 19; used by `SCHED_OTHER` and `SCHED_BATCH`.
     pub nice: i32,
     /// 1 to 99 for `SCHED_FIFO` and `SCHED_RR`, else 0.
     pub priority: u32,
-    /// Nanoseconds; these three are for `SCHED_DEADLINE`.
+    /// In nanoseconds; this and the next two are for `SCHED_DEADLINE`.
     pub runtime: u64,
     /// Nanoseconds.
     pub deadline: u64,
-    /// Nanoseconds; 0 is as long as the deadline.
+    /// In nanoseconds; 0 means the deadline.
     pub period: u64,
-    /// Whether the container is kept from some of the CPUs, with which the kernel refuses
-    /// `SCHED_DEADLINE`.
+    /// Whether the container may not use all CPUs. Then the kernel refuses `SCHED_DEADLINE`.
     pub pinned: bool,
 }
 
-/// Decides about `process.scheduler`.
+/// Decides `process.scheduler`.
 pub fn scheduler(config: &config::Config<'_>, problems: &mut Problems) -> Option<Scheduler> {
     const KEY: &str = "/process/scheduler";
     let given = config.process.as_ref()?.scheduler.as_ref()?;
@@ -134,7 +133,7 @@ fn check_times(policy: &str, given: &config::Scheduler<'_>, problems: &mut Probl
     }
 }
 
-/// Decides about `process.ioPriority`: the value of ioprio_set(2).
+/// Decides `process.ioPriority`: the value for ioprio_set(2).
 pub fn io_priority(given: Option<&config::IoPriority<'_>>, problems: &mut Problems) -> Option<i32> {
     let given = given?;
     let priority = i32::try_from(given.priority).ok().filter(|priority| (0..=7).contains(priority));

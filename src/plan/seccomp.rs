@@ -3,7 +3,7 @@
 //! config.json: linux.seccomp.syscalls[].args[].{index, value, valueTwo, op}
 //! config.json: linux.seccomp.{listenerPath, listenerMetadata}
 //!
-//! Reads the profile and has it compiled; every "no" of a profile is said here.
+//! Reads the profile and compiles it. All errors in a profile are found here.
 
 use std::fmt::Display;
 
@@ -14,7 +14,7 @@ use crate::seccomp::{
     Rule, Syscall, compile,
 };
 
-/// What init installs, and what becomes of calls that are to be decided elsewhere.
+/// The filter, and who answers its notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeccompPlan {
     /// The program.
@@ -22,19 +22,20 @@ pub struct SeccompPlan {
     /// The flags of seccomp(2), `SECCOMP_FILTER_FLAG_NEW_LISTENER` included when there is a
     /// [`Self::listener`].
     pub flags: u32,
-    /// Who is asked, when a rule notifies.
+    /// The agent, if a rule notifies.
     pub listener: Option<ListenerPlan>,
 }
 
-/// Who answers for calls that notify.
+/// The agent that answers notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerPlan {
     /// Its socket: an absolute path on the host, or `@` and the name of an abstract socket
     /// (unix(7)).
     pub path: String,
-    /// What it is told besides the state of the container.
+    /// The data for it, besides the state of the container.
     pub metadata: String,
-    /// Calls that init makes while it waits for `start`, and that the filter does not simply allow.
+    /// The calls that init makes while it waits for `start` and that the filter does not always
+    /// allow.
     pub calls_of_ours: Vec<&'static str>,
 }
 
@@ -48,11 +49,11 @@ pub const WAIT_KILLABLE_RECV: u32 = 1 << 5;
 /// The longest name of a socket: sun_path of unix(7) without its NUL.
 const LONGEST_PATH: usize = 107;
 
-/// The largest error number a program can be told (`MAX_ERRNO`).
+/// The largest errno that a filter can return (`MAX_ERRNO`).
 const MAX_ERRNO: u32 = 4095;
 
-/// The flags config.json may name. TSYNC is about other threads, of which init has none, and the
-/// kernel refuses it together with a listener; as in runc it is accepted and left out.
+/// The flags that config.json may have. TSYNC is for other threads, which init does not have, and
+/// the kernel refuses it with a listener. As in runc it is accepted and ignored.
 static FLAGS: [(&str, u32); 4] = [
     ("SECCOMP_FILTER_FLAG_TSYNC", 0),
     ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", SPEC_ALLOW),
@@ -65,12 +66,12 @@ pub fn flag_names() -> impl Iterator<Item = &'static str> {
     FLAGS.iter().map(|(name, _)| *name)
 }
 
-/// Decides about `linux.seccomp`; `None` when there is no filter, or none that could be compiled.
+/// Compiles `linux.seccomp`; `None` if there is no filter, or none that could be compiled.
 pub fn decide(
     config: Option<&config::Seccomp<'_>>,
     problems: &mut Problems,
 ) -> Option<SeccompPlan> {
-    // What Go's zero value looks like: engines write it to say "unconfined".
+    // The zero value of Go: engines write it for "unconfined".
     let config =
         config.filter(|config| !config.default_action.is_empty() || !config.syscalls.is_empty())?;
     let default = default_action(config, problems);
@@ -108,14 +109,14 @@ fn default_action(config: &config::Seccomp<'_>, problems: &mut Problems) -> Acti
     let written = RawAction { action: &config.default_action, number: config.default_errno_ret };
     let action = written.decide(key, "/linux/seccomp/defaultErrnoRet", problems);
     if action == Action::Notify {
-        // The calls by which the listener gets its descriptor would wait for the listener.
+        // The calls that send the listener would wait for the listener.
         problems.add(key, "SCMP_ACT_NOTIFY cannot be used as default action");
         return Action::KillProcess;
     }
     action
 }
 
-/// An action and its number as they are written.
+/// An action and its number in config.json.
 struct RawAction<'a> {
     action: &'a str,
     number: Option<u32>,
@@ -181,7 +182,7 @@ fn rule(config: &config::Seccomp<'_>, at: usize, problems: &mut Problems) -> Rul
     for (index, name) in entry.names.iter().enumerate() {
         let key = format_args!("{key}/names/{index}");
         if action == Action::Notify && &**name == "write" {
-            // runc's rule, kept so that a profile means the same under both.
+            // The rule of runc, so that a profile means the same with both.
             problems.add(key, "SCMP_ACT_NOTIFY cannot be used for the write syscall");
         } else if name.is_empty() {
             problems.add(key, "the name of a system call must not be empty");
@@ -226,8 +227,8 @@ fn comparison(
 
 fn flags(config: &config::Seccomp<'_>, notify: bool, problems: &mut Problems) -> u32 {
     let listener = if notify { NEW_LISTENER } else { 0 };
-    // Who says nothing, not even the empty list, gets what runc and crun give: the filter does not
-    // slow the program down by turning speculation off.
+    // Without `flags`, even an empty list, the default of runc and crun: the filter does not slow
+    // the program down by disabling speculation.
     let Some(names) = &config.flags else { return SPEC_ALLOW | listener };
     let mut flags = listener;
     for (at, name) in names.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Kernel parameters: only those that belong to a namespace of the container's own.
+//! Kernel parameters. Only those of namespaces of the container are allowed.
 //! config.json: linux.sysctl
 
 use super::Problems;
@@ -8,15 +8,15 @@ use crate::config;
 /// One parameter.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Sysctl {
-    /// As in config.json.
+    /// Its name in config.json.
     pub name: String,
     /// Its file below /proc, `sys/net/ipv4/ip_forward`.
     pub file: String,
-    /// What is written.
+    /// The value.
     pub value: String,
 }
 
-/// Parameters of the IPC namespace; the others go by their first component.
+/// The parameters of the IPC namespace. Others are recognized by their first component.
 static IPC_NAMES: [&str; 8] = [
     "kernel.msgmax",
     "kernel.msgmnb",
@@ -57,8 +57,8 @@ pub fn decide(
 
 const DOMAINNAME: &str = "kernel.domainname";
 
-/// The NIS domain name and the place that gives it. Root of a user namespace may not write to the
-/// file of the parameter, but may call setdomainname(2); so that is how both are set.
+/// The NIS domain name and its JSON pointer. Root of a user namespace may not write the file of the
+/// parameter, but may call setdomainname(2), so that call is used.
 pub(super) fn domainname<'a>(
     config: &'a config::Config<'_>,
     problems: &mut Problems,
@@ -83,8 +83,8 @@ pub(super) fn domainname<'a>(
     ("/domainname", own)
 }
 
-/// sysctl(8) takes both separators; the first one in a name decides which it is, the other then
-/// stands for itself.
+/// sysctl(8) accepts `.` and `/` as separators. The first one in a name is the separator, and the
+/// other is then a normal character.
 fn both_forms(name: &str) -> (String, String) {
     let swap = |text: &str| -> String {
         text.chars()

@@ -1,4 +1,4 @@
-//! Whether the program has a terminal, and who gets the other side of it.
+//! The terminal of the program, and the receiver of its master.
 //! config.json: process.terminal, process.consoleSize.{height, width}
 
 use std::path::PathBuf;
@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use super::Problems;
 use crate::config;
 
-/// What the caller says about terminals.
+/// The terminal flags of the caller.
 #[derive(Debug, Clone, Copy)]
 pub struct TerminalRequest<'a> {
     /// Whether the runtime ends before the program: `create`, `--detach`.
     pub detach: bool,
-    /// Who is to get the master.
+    /// The receiver of the master.
     pub console: &'a ConsoleTarget,
 }
 
@@ -21,40 +21,40 @@ impl Default for TerminalRequest<'_> {
     }
 }
 
-/// Who is to get the master of the program's terminal: the side that shows what it writes.
+/// The receiver of the master of the terminal, that is the side that shows the output of the
+/// program.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub enum ConsoleTarget {
-    /// Nobody is named. Then only a program in the foreground can have a terminal; it is shown on
-    /// ours.
+    /// No receiver. Then only a program in the foreground can have a terminal. It is shown on ours.
     #[default]
     Unnamed,
     /// The process that listens on this socket (`--console-socket`).
     Socket(PathBuf),
-    /// The caller of the library, with the result. There is none if the program has no terminal.
+    /// The caller of the library, as a part of the result; nothing if the program has no terminal.
     Returned,
 }
 
 /// The decision.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TerminalPlan {
-    /// Rows and columns, when they are given.
+    /// The rows and columns, if the config has them.
     pub size: Option<(u16, u16)>,
-    /// Who gets the master.
+    /// The receiver of the master.
     pub master: Master,
 }
 
-/// Who gets the master, the side of the terminal that shows what the program writes.
+/// The receiver of the master.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Master {
-    /// Whoever listens on this socket.
+    /// The process that listens on this socket.
     Socket(PathBuf),
-    /// We ourselves, between the program and our own terminal.
+    /// This process, which connects it with its own terminal.
     Runtime,
-    /// Whoever called this library.
+    /// The caller of the library.
     Caller,
 }
 
-/// Decides, with runc's texts. Without a terminal its size means nothing.
+/// Decides, with the texts of runc. Without a terminal its size is ignored.
 pub fn decide(
     process: Option<&config::Process<'_>>,
     caller: TerminalRequest<'_>,
@@ -83,7 +83,7 @@ pub fn decide(
     })
 }
 
-/// A side of length zero means that nothing is known, as with runc.
+/// 0 rows or columns mean that the size is not known, as in runc.
 fn size(size: config::ConsoleSize, problems: &mut Problems) -> Option<(u16, u16)> {
     let mut side = |key: &str, length: u64| {
         let side = u16::try_from(length).ok();
