@@ -15,7 +15,6 @@ const TRIES: usize = 128;
 pub const MAX_LINKS: usize = 40;
 
 /// Opens `path` below `root`. `RESOLVE_NO_MAGICLINKS` is always added to `resolve`.
-
 ///
 /// # Errors
 /// openat2(2)'s.
