@@ -19,32 +19,32 @@ const PROG_QUERY: libc::c_int = 16;
 const TYPE_CGROUP_DEVICE: u32 = 15;
 const ATTACH_CGROUP_DEVICE: u32 = 6;
 
-/// The kernel allows no more programs of one kind on a cgroup (`BPF_CGROUP_MAX_PROGS`).
+/// The number of programs of one type that the kernel allows on a cgroup (`BPF_CGROUP_MAX_PROGS`).
 const MAX_PROGRAMS: u32 = 64;
 
-/// Several programs may be attached, here and below; all of them must agree to an access.
+/// Several programs may be attached, here and below. All of them must permit an access.
 const ALLOW_MULTI: u32 = 1 << 1;
 const REPLACE: u32 = 1 << 2;
 
-/// The kernel asks for a licence only to refuse helpers that are for GPL programs; ours calls none.
+/// The licence. The kernel only checks it for helpers for GPL programs, and ours calls none.
 const LICENSE: &CStr = c"Apache-2.0";
 
 /// One instruction: `struct bpf_insn`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BpfInstruction {
-    /// Class, operation, and whether the operand is `imm` or a register.
+    /// The class, the operation, and whether the operand is `imm` or a register.
     pub code: u8,
     /// Destination and source register, in the two halves (which is which depends on the machine's
     /// byte order).
     pub registers: u8,
-    /// Of a jump or a memory access.
+    /// The offset of a jump or a memory access.
     pub offset: i16,
     /// The constant operand.
     pub imm: i32,
 }
 
-/// The head of `union bpf_attr` for `BPF_PROG_LOAD`; the kernel takes what is left out as zero.
+/// The beginning of `union bpf_attr` for `BPF_PROG_LOAD`. The kernel takes the rest as zero.
 #[repr(C)]
 struct LoadAttr {
     kind: u32,
@@ -102,12 +102,12 @@ unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> Result<i64, Errno> {
     })
 }
 
-/// A program loaded into the kernel; it stays as long as this, or a cgroup it is attached to.
+/// A program in the kernel. It exists as long as this, or a cgroup that it is attached to.
 #[derive(Debug)]
 pub struct LoadedProgram(OwnedFd);
 
 impl LoadedProgram {
-    /// Loads a program that judges device accesses (`BPF_PROG_TYPE_CGROUP_DEVICE`).
+    /// Loads a program that checks device accesses (`BPF_PROG_TYPE_CGROUP_DEVICE`).
     ///
     /// # Errors
     /// bpf(2): `EPERM` without CAP_BPF and CAP_NET_ADMIN or CAP_SYS_ADMIN in the first user
@@ -133,7 +133,7 @@ impl LoadedProgram {
         })
     }
 
-    /// The program of an id that [`attached`] gave.
+    /// The program with an id of [`attached`].
     ///
     /// # Errors
     /// bpf(2): `ENOENT` when it is gone, `EPERM` without CAP_SYS_ADMIN.
@@ -144,8 +144,8 @@ impl LoadedProgram {
         owned(fd).named(|| format!("bpf(BPF_PROG_GET_FD_BY_ID, {id})"))
     }
 
-    /// Attaches the program to the cgroup whose directory is `cgroup`, in the place of `replaced`
-    /// without a moment between, or beside what is there.
+    /// Attaches the program to the cgroup with the directory `cgroup`: atomically in the place of
+    /// `replaced`, or besides the others.
     ///
     /// # Errors
     /// bpf(2).

@@ -1,6 +1,5 @@
-//! What the caller gave us at the start: the arguments and the environment, which /proc/PID/cmdline
-//! and /proc/PID/environ show to whoever may look. A child that becomes a process of a container
-//! forgets both.
+//! The arguments and the environment of this process, which /proc/PID/cmdline and /proc/PID/environ
+//! show to other processes. A child that becomes a process of a container clears both.
 
 use std::ffi::{CStr, c_char};
 use std::ptr;
@@ -8,21 +7,21 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::{Call, process, signal};
 
-/// The array of the arguments, once it is known.
+/// The array of the arguments, once it is set.
 static ARGUMENTS: AtomicPtr<*mut c_char> = AtomicPtr::new(ptr::null_mut());
 
 unsafe extern "C" {
     static mut environ: *mut *mut c_char;
 }
 
-/// Notes where the arguments of `main` are, which must be the kernel's.
+/// Records the address of the arguments of `main`, which must be those of the kernel.
 pub fn note_arguments(arguments: *const *const c_char) {
     ARGUMENTS.store(arguments.cast_mut().cast(), Ordering::Relaxed);
 }
 
-/// In a child made by [`super::clone::clone`]: empties its copy of the arguments and of the
-/// environment, for which nobody asks after that, and shows itself under this name in both places
-/// where `ps` looks. Signals end its waits no more.
+/// In a child of [`super::clone::clone`]: clears its copy of the arguments and of the environment,
+/// which are not used afterwards, and sets this name in both places where `ps` looks. From then on
+/// signals do not end its waits.
 ///
 /// # Errors
 /// prctl(2)'s.
@@ -45,7 +44,7 @@ pub fn forget(name: &CStr) -> Result<(), Call> {
     Ok(())
 }
 
-/// Fills strings with zeros; how many bytes they were with their ends.
+/// Fills strings with zeros. Returns their total length with the final NULs.
 ///
 /// # Safety
 /// `strings` is null, or an array of NUL-terminated strings that may be written to and ends in a

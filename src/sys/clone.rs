@@ -1,5 +1,5 @@
-//! Making a child that shares our memory image copy-on-write: clone3(2), and leaving it without
-//! running our exit code.
+//! Creates a child that shares our memory copy-on-write (clone3(2)), and ends it without running
+//! exit handlers.
 
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::{Call, Named, check};
 
-/// A set of `CLONE_NEW…` flags that prints itself.
+/// A set of `CLONE_NEW…` flags that can be printed.
 struct Flags(u32);
 
 impl fmt::Display for Flags {
@@ -29,8 +29,8 @@ impl fmt::Display for Flags {
     }
 }
 
-/// Proof that this process has one thread, so that a child made by [`clone`] may run ordinary code:
-/// no lock of another thread is held in its copy of our memory.
+/// Proof that this process has one thread. Only then may a child of [`clone`] run any code: no lock
+/// of another thread is held in its copy of our memory.
 #[derive(Debug, Clone, Copy)]
 pub struct SingleThreaded(());
 
@@ -51,18 +51,18 @@ impl SingleThreaded {
     }
 }
 
-/// What the child is to be.
+/// The properties of the child.
 #[derive(Debug, Default)]
 pub struct CloneRequest<'a> {
     /// Namespaces to create for it: `CLONE_NEW…` flags.
     pub namespaces: u32,
-    /// Directory of the cgroup (v2) to be born in.
+    /// The directory of the cgroup (v2) in which it is created.
     pub cgroup: Option<BorrowedFd<'a>>,
     /// Whether it becomes our sibling instead of our child (`CLONE_PARENT`).
     pub sibling: bool,
 }
 
-/// A process just made.
+/// A process that was created.
 #[derive(Debug)]
 pub struct NewProcess {
     /// Its id, in our pid namespace.
@@ -106,7 +106,7 @@ pub fn clone(
         ..CloneArgs::default()
     };
     if birth.sibling {
-        // The kernel wants no exit signal here: the sibling has its creator's.
+        // The kernel demands no exit signal here: a sibling has that of its creator.
         args.flags |= u64::from(libc::CLONE_PARENT as u32);
     } else {
         args.exit_signal = u64::from(libc::SIGCHLD as u32);
@@ -162,14 +162,13 @@ pub fn setns(fd: BorrowedFd<'_>, namespace: u32) -> Result<(), Call> {
     Ok(())
 }
 
-/// How [`setns`] is told.
+/// The text of [`setns`] in errors.
 #[must_use]
 pub fn setns_text(fd: BorrowedFd<'_>, namespace: u32) -> String {
     format!("setns({}, {})", fd.as_raw_fd(), Flags(namespace))
 }
 
-/// The kind of namespace that a file stands for, `CLONE_NEW…` (ioctl_ns(2)); `None` when it stands
-/// for none.
+/// The type of a namespace file, `CLONE_NEW…` (ioctl_ns(2)); `None` for another file.
 #[must_use]
 pub fn kind_of_namespace(fd: BorrowedFd<'_>) -> Option<u32> {
     /// `NS_GET_NSTYPE` of linux/nsfs.h.

@@ -1,4 +1,4 @@
-//! Device nodes of the host, found by their numbers.
+//! Finds device nodes of the host by their numbers.
 
 use std::os::fd::BorrowedFd;
 
@@ -6,17 +6,17 @@ use rustix::fs::{CWD, FileType, major, makedev, minor};
 
 use super::{Call, Named, small_file};
 
-/// Which device a node is.
+/// The device of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Id {
-    /// Of characters or blocks; or no device, but a fifo.
+    /// Its type: character, block, or fifo, which has no number.
     pub kind: FileType,
     /// Its number; 0 for a fifo.
     pub number: u64,
 }
 
 impl Id {
-    /// By the letter that mknod(1) has for its kind: `c`, `b` or `p`.
+    /// From the letter of mknod(1): `c`, `b` or `p`.
     #[must_use]
     pub fn new(letter: char, major: u32, minor: u32) -> Self {
         match letter {
@@ -26,7 +26,7 @@ impl Id {
         }
     }
 
-    /// Which one `fd` is.
+    /// The device of `fd`.
     ///
     /// # Errors
     /// fstat(2)'s.
@@ -36,8 +36,8 @@ impl Id {
     }
 }
 
-/// The path of the host's node of a device: `path`, if it is one; else where the kernel's own name
-/// for it leads (`/sys/dev`).
+/// The path of the node of a device on the host: `path`, if it is that device; else the name that
+/// the kernel has for it (`/sys/dev`).
 #[must_use]
 pub fn find(path: &str, id: Id) -> Option<String> {
     let is_it = |path: &str| {

@@ -1,17 +1,17 @@
-//! Where the program really begins: the seal of [`super::self_exe`], before the C library has
-//! started.
+//! The entry point of the program: applies the seal of [`super::self_exe`] before the C library
+//! starts.
 //!
-//! Sealing executes the binary a second time. What the first time does before it is lost: glibc's
-//! start and std's, some thirty page faults and forty system calls, and on machines where CPUID
-//! traps (most virtual ones) a third of a millisecond. So the linker is told to enter the program
-//! here (`build.rs`). The calls of the usual case are made by hand; then, or when any of them
-//! fails, the program goes on to the C library's `_start`. Nothing rests on this:
-//! [`super::self_exe::seal`] looks again unless [`is_proven`], knows all cases, and says what is
-//! wrong.
+//! Sealing executes the binary a second time, and everything before that is lost: the start of
+//! glibc and std costs about thirty page faults and forty system calls, and a third of a
+//! millisecond on machines where CPUID traps (most virtual ones). So the linker sets the entry
+//! point to this file (`build.rs`). It makes the system calls of the usual case itself. Then, or if
+//! one of them fails, it jumps to `_start` of the C library. Nothing depends on it:
+//! [`super::self_exe::seal`] does the same unless [`is_proven`], handles all cases, and reports
+//! errors.
 //!
-//! There is no libc yet, no thread-local storage, and in a static program no relocation: no
-//! function outside of this file may be called (memcmp and memcpy are such, which compilers like to
-//! call), and no static may hold an address.
+//! There is no libc and no thread-local storage yet, and in a static program no relocation. So no
+//! function outside of this file may be called (also not memcmp and memcpy, which compilers
+//! insert), and no static may contain an address.
 
 use std::arch::{asm, global_asm};
 use std::mem::MaybeUninit;
@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::self_exe::{OVERLAY, REQUIRED, SECOND_LAYER};
 
-// On entry the stack pointer is at argc (System V ABI, 3.4.1), and must be so again for _start, as
-// rdx must be, which holds what _start shall register with atexit.
+// On entry the stack pointer is at argc (System V ABI, 3.4.1). For _start it must be there again,
+// and rdx must have its old value, which _start registers with atexit.
 global_asm!(
     ".globl orlop_entry",
     "orlop_entry:",
@@ -38,12 +38,12 @@ global_asm!(
 
 static PROVEN: AtomicBool = AtomicBool::new(false);
 
-/// Whether the seal was seen to be there before the C library started.
+/// Whether the seal was found before the C library started.
 pub fn is_proven() -> bool {
     PROVEN.load(Ordering::Relaxed)
 }
 
-/// What is at the stack pointer: argc, the arguments, a null, the environment, a null.
+/// The memory at the stack pointer: argc, the arguments, a null, the environment, a null.
 unsafe extern "C" fn early(stack: *const usize) {
     // SAFETY: the kernel has put there what the ABI says.
     unsafe {
@@ -61,9 +61,9 @@ unsafe extern "C" fn early(stack: *const usize) {
     }
 }
 
-/// Whether there is the name of a verb that needs the seal. That of a container might be the same,
-/// which costs little. But behind `image` they are another program's, which is looked for where our
-/// file is.
+/// Whether an argument is a verb that needs the seal. A container may have the same name, which
+/// does no harm. After `image` the arguments are those of another program, which is searched in the
+/// directory of our file.
 unsafe fn enters_container(arguments: *const *const u8, count: usize) -> bool {
     for index in 1..count {
         // SAFETY: the caller's words are strings of C, and `count` with the name of the program.
@@ -80,7 +80,7 @@ unsafe fn enters_container(arguments: *const *const u8, count: usize) -> bool {
     false
 }
 
-/// Whether the string is `name`. Read as volatile, or it becomes a call of memcmp.
+/// Whether the string is `name`. The reads are volatile, else the compiler inserts memcmp.
 unsafe fn is<const LENGTH: usize>(word: *const u8, name: [u8; LENGTH]) -> bool {
     for (index, byte) in name.into_iter().enumerate() {
         // SAFETY: up to here it was equal to `name`, so that the string has not ended.
@@ -96,14 +96,14 @@ const NOTHING: *const u8 = c"".as_ptr().cast();
 const EMPTY_PATH: usize = libc::AT_EMPTY_PATH as usize;
 const HERE: usize = libc::AT_FDCWD as usize;
 
-/// As [`super::self_exe`] has it.
+/// The same as in [`super::self_exe`].
 enum Seal {
     None,
     Doubtful,
     Ours,
 }
 
-/// As `find_seal` of [`super::self_exe`], without copies in memory, which are left to that one.
+/// The same as `find_seal` of [`super::self_exe`], except for the case of a copy in memory.
 unsafe fn find_seal() -> Seal {
     let mut found = MaybeUninit::<libc::statfs64>::uninit();
     // SAFETY: the kernel writes a statfs there, or fails.
@@ -156,7 +156,7 @@ struct Layers {
     lower: [u8; MOST],
 }
 
-/// Executes the binary anew from an overlay; returns if a call fails.
+/// Executes the binary again from an overlay. Returns if a call fails.
 unsafe fn execute_sealed(arguments: *const *const u8, environment: *const *const u8) {
     let mut layers = MaybeUninit::<Layers>::uninit();
     // SAFETY: a structure that `find_layers` fills; NUL-terminated strings and arrays that end in a
@@ -186,8 +186,8 @@ unsafe fn execute_sealed(arguments: *const *const u8, environment: *const *const
     }
 }
 
-/// Where our file is, as layers of an overlay: false if that needs escapes, is too long or is not
-/// there any more. Written as volatile, or it becomes a call of memcpy.
+/// The directory of our file, as layers of an overlay. False if that needs escapes, is too long or
+/// does not exist any more. The writes are volatile, else the compiler inserts memcpy.
 unsafe fn find_layers(layers: *mut Layers) -> bool {
     // SAFETY: all indices are below MOST, as the path leaves room for the second layer.
     unsafe {
@@ -233,7 +233,7 @@ unsafe fn make_overlay(lower: *const u8) -> isize {
             libc::SYS_fsconfig,
             [context, STRING, c"lowerdir".as_ptr() as usize, lower as usize, 0],
         );
-        // Not in a loop over a table, which would hold addresses.
+        // Not in a loop over a table, which would contain addresses.
         let off = c"off".as_ptr() as usize;
         call(libc::SYS_fsconfig, [context, STRING, c"xino".as_ptr() as usize, off, 0]);
         call(libc::SYS_fsconfig, [context, STRING, c"nfs_export".as_ptr() as usize, off, 0]);
@@ -246,9 +246,9 @@ unsafe fn make_overlay(lower: *const u8) -> isize {
     }
 }
 
-/// Whether this is the file that we run from. By its path another may be found, if it has been
-/// replaced, or if we were started from out of another mount namespace. The overlay shows its
-/// device as another.
+/// Whether this is the file that we run from. Its path may name another file, if it has been
+/// replaced or if we were started from another mount namespace. The device in the overlay is
+/// another one.
 unsafe fn is_same_file(file: usize) -> bool {
     let mut ours = MaybeUninit::<libc::stat>::uninit();
     let mut its = MaybeUninit::<libc::stat>::uninit();
@@ -265,7 +265,7 @@ unsafe fn is_same_file(file: usize) -> bool {
     }
 }
 
-/// A system call by hand: what the kernel answers, an error as a negative number.
+/// A system call. Returns the result, an error as a negative number.
 unsafe fn call(number: libc::c_long, arguments: [usize; 5]) -> isize {
     let answer;
     let [a, b, c, d, e] = arguments;

@@ -1,12 +1,11 @@
-//! The words for error numbers. They are our own, since those of C libraries differ, and callers
-//! match some of them.
+//! The texts of error numbers. C libraries have different ones, and callers match some of them.
 
 use std::io;
 
 use rustix::io::Errno;
 
-/// The words of errno(3), beginning in lower case as Go prints them: containerd, Podman and CRI-O
-/// match these.
+/// The texts of errno(3), beginning in lower case as in Go: containerd, Podman and CRI-O match
+/// these.
 pub(super) fn describe(errno: Errno) -> String {
     if let Some(words) = words(errno.raw_os_error()) {
         return words.to_owned();

@@ -1,4 +1,4 @@
-//! Descriptors: which of ours a program may keep.
+//! Descriptors.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -9,8 +9,8 @@ use rustix::io::Errno;
 
 use super::{Call, Named, check};
 
-/// Marks every descriptor from `first` on close-on-exec (close_range(2)): what execve(2) must not
-/// hand on, whoever left it open (CVE-2024-21626).
+/// Sets close-on-exec on all descriptors from `first` on (close_range(2)), so that execve(2) does
+/// not pass them on, whoever has left them open (CVE-2024-21626).
 ///
 /// # Errors
 /// The call's.
@@ -23,8 +23,8 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Call> {
     Ok(())
 }
 
-/// Whether whoever started us left the descriptor `number` to us: it is open, and not
-/// close-on-exec, which all are that we open ourselves (fcntl(2), F_GETFD).
+/// Whether the caller has left the descriptor `number` open for us: it is open and not
+/// close-on-exec. All that we open are close-on-exec (fcntl(2), F_GETFD).
 ///
 /// # Errors
 /// The call's; `EBADF` for one of our own, too.
@@ -58,7 +58,7 @@ pub fn open_numbers() -> Result<Vec<u32>, Call> {
     Ok(numbers)
 }
 
-/// Takes a descriptor that was [`inherited`] and can be written to as our own.
+/// Takes ownership of a descriptor that is [`inherited`] and writable.
 ///
 /// # Errors
 /// The call's; `EBADF` for one of our own or one that is for reading only, `EINVAL` for a standard
@@ -79,7 +79,7 @@ pub fn take_writable(number: u32) -> Result<OwnedFd, Call> {
     Ok(taken)
 }
 
-/// Lets the descriptor `number` outlive execve(2) (fcntl(2), F_SETFD).
+/// Clears close-on-exec of the descriptor `number` (fcntl(2), F_SETFD).
 ///
 /// # Errors
 /// The call's.
@@ -105,7 +105,7 @@ pub fn open(path: &Path, flags: OFlags) -> Result<OwnedFd, Call> {
         .named(|| format!("open({path:?})"))
 }
 
-/// A new file in `directory` that nobody else made (`O_EXCL`), and does not go through a link.
+/// Creates a file in `directory` (`O_EXCL`), without following a link.
 ///
 /// # Errors
 /// The call's.
@@ -172,8 +172,8 @@ fn close_copies(first: u32, last: u32) -> Result<(), Call> {
     Ok(())
 }
 
-/// Lets reads and writes fail (`EAGAIN`) instead of waiting, for all who share the open file
-/// (fcntl(2), `F_SETFL`).
+/// Makes reads and writes fail (`EAGAIN`) instead of blocking, for all processes that share the
+/// open file (fcntl(2), `F_SETFL`).
 ///
 /// # Errors
 /// The call's.
@@ -195,7 +195,7 @@ pub fn try_lock(fd: impl AsFd) -> Result<bool, Call> {
     }
 }
 
-/// Whether somebody has such a lock. Those who only look do not hinder each other.
+/// Whether a process has such a lock. Several processes can test it at the same time.
 ///
 /// # Errors
 /// The call's.
@@ -207,7 +207,7 @@ pub fn is_locked(fd: impl AsFd) -> Result<bool, Call> {
     }
 }
 
-/// Gives such a lock back, for every process that shares the open file.
+/// Releases such a lock, for all processes that share the open file.
 ///
 /// # Errors
 /// The call's.

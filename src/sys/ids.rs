@@ -4,7 +4,7 @@ use nix::unistd::{Gid, Uid};
 
 use super::{Call, Named};
 
-/// Becomes `uid` and `gid`, real, effective and saved (setresgid(2), setresuid(2)).
+/// Sets `uid` and `gid`, real, effective and saved (setresgid(2), setresuid(2)).
 ///
 /// # Errors
 /// The calls'; `EINVAL` for an id that the user namespace does not map.
@@ -14,7 +14,7 @@ pub fn become_user(uid: u32, gid: u32) -> Result<(), Call> {
     nix::unistd::setresuid(user, user, user).named(|| format!("setresuid({uid})"))
 }
 
-/// The supplementary groups (setgroups(2)).
+/// Sets the supplementary groups (setgroups(2)).
 ///
 /// # Errors
 /// The call's; `EPERM` in a user namespace that denies it.

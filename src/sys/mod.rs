@@ -1,9 +1,9 @@
-//! The kernel's door: the only place with `unsafe`, and the place where a failed call gets its
-//! name.
+//! System calls. This is the only folder with `unsafe`, and the place where an error gets the name
+//! of the call.
 //!
-//! A function here does one thing, says in its documentation which manual page it follows, and
-//! returns a [`Call`] that prints the call as strace would:
-//! `move_mount(4, "/proc"): permission denied`. It knows nothing of containers.
+//! Each function does one thing, names its manual page in its documentation, and returns a [`Call`]
+//! that prints the call as strace does: `move_mount(4, "/proc"): permission denied`. The functions
+//! know nothing of containers.
 
 #![allow(unsafe_code, reason = "this folder is where unsafe lives")]
 
@@ -38,7 +38,7 @@ use std::io;
 
 use rustix::io::Errno;
 
-/// A system call that failed: what was called with what, and the error number.
+/// A failed system call: the call with its arguments, and the errno.
 #[derive(Debug)]
 pub struct Call {
     text: String,
@@ -73,9 +73,9 @@ impl fmt::Display for Call {
 
 impl std::error::Error for Call {}
 
-/// Names the call on an error.
+/// Adds the call to an errno.
 pub trait Named<T> {
-    /// Turns a bare error number into a [`Call`]; `text` is only built when there is an error.
+    /// Makes a [`Call`] of an errno. `text` is only called if there is an error.
     ///
     /// # Errors
     /// The error that was there, with the call.

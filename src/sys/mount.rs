@@ -1,5 +1,5 @@
-//! Mounts as descriptors: made detached, given their attributes, and only then attached (fsopen(2),
-//! open_tree(2), mount_setattr(2), move_mount(2)), so that nobody ever sees a mount that is
+//! Mounts as descriptors. They are created detached, get their attributes, and are then attached
+//! (fsopen(2), open_tree(2), mount_setattr(2), move_mount(2)). So nobody ever sees one that is
 //! writable for a moment.
 
 use std::ffi::CString;
@@ -20,7 +20,7 @@ use super::{Call, Named, check, mountinfo};
 /// Propagation of a mount: none.
 const MS_PRIVATE: u64 = 1 << 18;
 
-/// Whether a call concerns a mount alone or all below it.
+/// Whether a call applies to one mount or also to those below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
     /// The mount alone.
@@ -29,19 +29,19 @@ pub enum Depth {
     Recursive,
 }
 
-/// What is done with a symbolic link at the end of a path.
+/// How a symbolic link at the end of a path is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastLink {
     /// It is followed.
     Follow,
-    /// It is what is meant.
+    /// It is not followed.
     Keep,
 }
 
 /// One `key` or `key=value` of a filesystem.
 pub type FsOption = (String, Option<String>);
 
-/// A new filesystem instance as a detached mount: fsopen(2), fsconfig(2), fsmount(2).
+/// Creates a filesystem as a detached mount: fsopen(2), fsconfig(2), fsmount(2).
 ///
 /// # Errors
 /// The failed call's, with the kernel's own explanation where it gives one.
@@ -76,7 +76,7 @@ fn configure(context: &OwnedFd, key: &str, value: Option<&str>) -> Result<(), Ca
     })
 }
 
-/// What the kernel says about the last failure on a filesystem context (fsopen(2), "Message
+/// The message of the kernel about the last error on a filesystem context (fsopen(2), "Message
 /// retrieval").
 fn explanation(context: &OwnedFd) -> String {
     let Ok(copy) = context.try_clone() else { return String::new() };
@@ -92,9 +92,9 @@ fn explanation(context: &OwnedFd) -> String {
     texts
 }
 
-/// A filesystem by mount(2), for options that fsconfig(2) cannot carry (values over 255 bytes,
-/// `silent`, `iversion`): mounted for a moment over the host's /proc, of which only this mount
-/// namespace knows, then taken off as a descriptor.
+/// Creates a filesystem with mount(2), for options that fsconfig(2) cannot pass (values over 255
+/// bytes, `silent`, `iversion`). It is mounted on /proc of the host for a moment, in this mount
+/// namespace only, and then detached as a descriptor.
 ///
 /// # Errors
 /// The failed call's.
@@ -107,8 +107,8 @@ pub fn new_filesystem_by_mount(
     const PLACE: &str = "/proc";
     let name = || format!("mount({source:?}, {kind:?}, {data:?})");
     let (c_kind, c_source, c_data) = (c_string(kind)?, c_string(source)?, c_string(data)?);
-    // Where the rootfs is to be shared, this may still be in the host's peer group, which would get
-    // the mount and keep it.
+    // If the rootfs is to be shared, this may still be in the peer group of the host, which would
+    // get the mount and keep it.
     set_propagation(open_attached(CWD, PLACE)?.as_fd(), MS_PRIVATE, Depth::This)?;
     // SAFETY: the strings end in NUL and outlive the call.
     let result = unsafe {
@@ -124,9 +124,8 @@ pub fn new_filesystem_by_mount(
     open_attached(CWD, PLACE)
 }
 
-/// Files of a detached mount, each as a detached mount of its own. open_tree(2) copies only what is
-/// attached: so it is, for a moment, over the host's /proc, of which only this mount namespace
-/// knows.
+/// Detached mounts of files of a detached mount. open_tree(2) only copies attached mounts, so the
+/// mount is attached to /proc of the host for a moment, in this mount namespace only.
 ///
 /// # Errors
 /// The failed call's.
@@ -147,7 +146,8 @@ fn c_string(text: &str) -> Result<CString, Call> {
     CString::new(text).map_err(|_| Errno::INVAL).named(|| format!("mount({text:?})"))
 }
 
-/// The SELinux label of the root directory of a mount that nobody else sees yet (fsetxattr(2)).
+/// Sets the SELinux label of the root directory of a mount that nobody else sees yet
+/// (fsetxattr(2)).
 ///
 /// # Errors
 /// The failed call's.
@@ -168,7 +168,7 @@ pub fn open_attached(directory: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, C
         .named(|| format!("open_tree({path:?})"))
 }
 
-/// A detached copy of the mount at the descriptor `from`: what `mount --bind` makes (open_tree(2)).
+/// Makes a detached copy of the mount at the descriptor `from`, like `mount --bind` (open_tree(2)).
 ///
 /// # Errors
 /// The call's; `EINVAL` when it belongs to another mount namespace, or has locked mounts below and
@@ -210,7 +210,7 @@ pub fn clone_source(path: &str, depth: Depth, last: LastLink) -> Result<OwnedFd,
         .named(|| format!("open_tree({path:?}, {depth:?}, NOFOLLOW)"))
 }
 
-/// Whether [`clone_source`] would find `path`; opens it, and copies nothing.
+/// Checks that [`clone_source`] finds `path`. Opens it without copying anything.
 ///
 /// # Errors
 /// Those of the path.
@@ -223,7 +223,7 @@ pub fn reach(path: &str, depth: Depth, last: LastLink) -> Result<(), Call> {
     opened.map(drop).named(|| format!("open_tree({path:?}, {depth:?})"))
 }
 
-/// Where in the tree of mounts a descriptor is.
+/// The position of a descriptor in the tree of mounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TreePosition {
     /// The id of the mount that it is on.
@@ -242,7 +242,7 @@ impl TreePosition {
     }
 }
 
-/// Where `fd` is (statx(2)).
+/// The position of `fd` (statx(2)).
 ///
 /// # Errors
 /// The call's.
@@ -264,7 +264,7 @@ pub fn of(fd: BorrowedFd<'_>) -> Result<TreePosition, Call> {
 pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Call> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     let result = match rustix::mount::move_mount(mount, "", target, "", flags) {
-        // For mount(2), which callers know, it is ENOTDIR.
+        // mount(2), which callers know, returns ENOTDIR.
         Err(Errno::INVAL) if of(mount)?.is_directory() != of(target)?.is_directory() => {
             Err(Errno::NOTDIR)
         }
@@ -298,7 +298,7 @@ pub fn set_propagation(mount: BorrowedFd<'_>, propagation: u64, depth: Depth) ->
         .named(|| format!("mount_setattr({depth:?}, propagation {propagation:#x})"))
 }
 
-/// Takes the mount `mount`, and none below it, out of its peer group, and sets attributes of it.
+/// Makes the mount `mount` private, without those below, and sets attributes of it.
 ///
 /// # Errors
 /// The call's.
@@ -307,8 +307,8 @@ pub fn make_private(mount: BorrowedFd<'_>, set: u64) -> Result<(), Call> {
         .named(|| format!("mount_setattr(set {set:#x}, MS_PRIVATE)"))
 }
 
-/// Shows the owners of files on the mount `mount`, which must not be attached yet, through the
-/// mapping of the user namespace `user` (`MOUNT_ATTR_IDMAP`).
+/// Sets the id mapping of the detached mount `mount` to that of the user namespace `user`
+/// (`MOUNT_ATTR_IDMAP`).
 ///
 /// # Errors
 /// The call's: `EINVAL` when the filesystem cannot do it, `EPERM` without CAP_SYS_ADMIN over the
@@ -337,8 +337,7 @@ fn set_attr(mount: BorrowedFd<'_>, attr: [u64; 4], depth: Depth) -> Result<(), E
     .map(|_| ())
 }
 
-/// Makes the mount that `place` is on private, and no other: what is mounted there from now on is
-/// not passed on.
+/// Makes only the mount that `place` is on private: later mounts on it do not propagate.
 ///
 /// # Errors
 /// The failed call's; `ENOENT` when the mount is out of our sight.
@@ -362,7 +361,7 @@ pub fn set_namespace_propagation(propagation: MountPropagationFlags) -> Result<(
     rustix::mount::mount_change("/", flags).named(|| format!("mount(\"/\", {flags:?})"))
 }
 
-/// Reconfigures the mount and filesystem at the working directory or file `target` (mount(2) with
+/// Remounts the mount and filesystem at the working directory or file `target` (mount(2) with
 /// `MS_REMOUNT`).
 ///
 /// # Errors
@@ -412,8 +411,8 @@ pub fn detach(path: &str) -> Result<(), Call> {
         .named(|| format!("umount2({path:?}, MNT_DETACH)"))
 }
 
-/// Detaches the mount whose root the handle `mount` stands for, by a link of the host's procfs: no
-/// call takes the descriptor. Goes to the root of that procfs.
+/// Detaches the mount with the root `mount`, by a link of the procfs of the host, since no call
+/// takes the descriptor. Changes to the root of that procfs.
 ///
 /// # Errors
 /// The failed call's; `EINVAL` when it is no mount's root, or locked by a user namespace.

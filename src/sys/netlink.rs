@@ -1,9 +1,9 @@
-//! Network devices and their addresses, by the kernel's own protocol (netlink(7), rtnetlink(7)).
+//! Network devices and their addresses, with netlink(7) and rtnetlink(7).
 //!
-//! By hand, though there are libraries: it is four kinds of request with few attributes, and of the
-//! answers two numbers and the bytes of addresses, which are handed on as they are.
-//! netlink-packet-route, the one that is kept and needs no asynchronous runtime, made a program
-//! with one such request 772 KB larger, by readers for every kind of link that there is.
+//! No library is used: there are four types of requests with few attributes, and of the answers two
+//! numbers are used and the bytes of addresses, which are passed on. netlink-packet-route, the
+//! maintained library that needs no asynchronous runtime, made a program with one such request 772
+//! KB larger, with parsers for all types of links.
 
 mod device_changes;
 
@@ -18,13 +18,13 @@ use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 use super::wait::{self, Bound};
 use super::{Call, Named};
 
-/// What the kernel fills at most in one go.
+/// How many bytes the kernel writes at once.
 const LONGEST_ANSWER: usize = 32 << 10;
 
-/// The kernel answers while it is asked; an answer that is not there will not come.
+/// The kernel answers during the request, so an answer that is not there will not come.
 const PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
 
-/// How often a list is asked for again that changed while it was read.
+/// How many times a list is requested again because it changed while it was read.
 const TRIES: usize = 16;
 
 /// `NLM_F_DUMP_INTR`: the list changed while it was read.
@@ -33,7 +33,7 @@ const INTERRUPTED: u16 = 0x10;
 /// `IFLA_NEW_IFINDEX` (Linux 5.13).
 const NEW_INDEX: u16 = 49;
 
-/// A socket of one network namespace, whichever it was opened in.
+/// A socket of the network namespace in which it was opened.
 #[derive(Debug)]
 pub struct Netlink(OwnedFd);
 
@@ -46,7 +46,7 @@ pub struct Interface {
     pub up: bool,
 }
 
-/// An address of a device, with all that was said when it was given to it.
+/// An address of a device, with all of its attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     family: u8,
@@ -57,7 +57,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// Whether it was configured, and not given by the network or the kernel (`IFA_F_PERMANENT`).
+    /// Whether it was configured by a user (`IFA_F_PERMANENT`).
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         self.flags & libc::IFA_F_PERMANENT != 0
@@ -72,14 +72,14 @@ impl Address {
 
 /// A socket for requests about links and addresses.
 fn socket() -> Result<OwnedFd, Call> {
-    // Without a protocol it is that of routing, which has the number 0.
+    // Protocol 0 is that of routing.
     rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
         .named(|| "socket(AF_NETLINK)".to_owned())
 }
 
 impl Netlink {
-    /// A socket of the network namespace that this thread is in. Only the kernel can answer on it:
-    /// a socket that is not connected takes messages of every process in the namespace.
+    /// Opens a socket in the network namespace of this thread. It is connected to the kernel: other
+    /// sockets receive messages of all processes in the namespace.
     ///
     /// # Errors
     /// socket(2)'s, connect(2)'s.
