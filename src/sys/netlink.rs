@@ -138,7 +138,7 @@ impl Netlink {
         })
     }
 
-    /// The addresses of a device, in the order in which they were given to it.
+    /// The addresses of a device, in the order in which they were added.
     ///
     /// # Errors
     /// The failed call's.
@@ -148,7 +148,7 @@ impl Netlink {
         Ok(answers.iter().filter_map(|answer| read_address(answer, device)).collect())
     }
 
-    /// Gives a device an address; it may have it already.
+    /// Adds an address to a device, which may have it already.
     ///
     /// # Errors
     /// The failed call's.
@@ -159,7 +159,7 @@ impl Netlink {
         }
     }
 
-    /// Sends a request and collects what is answered, without the headers.
+    /// Sends a request and returns the answers without their headers.
     fn ask(&self, message: &NetlinkRequest) -> Result<Vec<Vec<u8>>, Errno> {
         for _ in 0..TRIES {
             let bytes = message.finish();
@@ -171,7 +171,7 @@ impl Netlink {
         Err(Errno::AGAIN)
     }
 
-    /// `None` when a list changed while it was read.
+    /// Returns `None` if a list changed while it was read.
     fn receive(&self) -> Result<Option<Vec<Vec<u8>>>, Errno> {
         let mut answers = Vec::new();
         let mut whole = true;
@@ -183,7 +183,7 @@ impl Netlink {
                 whole &= answer.flags & INTERRUPTED == 0;
                 match i32::from(answer.kind) {
                     libc::NLMSG_DONE => return Ok(whole.then_some(answers)),
-                    // The end of what was asked with NLM_F_ACK: an error number, or 0.
+                    // The end of a request with NLM_F_ACK: an errno, or 0.
                     libc::NLMSG_ERROR => match number(answer.body, 0).unwrap_or(0) {
                         0 => return Ok(Some(answers)),
                         error => return Err(Errno::from_raw_os_error(error.wrapping_neg())),
@@ -195,7 +195,7 @@ impl Netlink {
     }
 }
 
-/// One message of the kernel's.
+/// A message of the kernel.
 struct Reply<'a> {
     kind: u16,
     flags: u16,
@@ -203,7 +203,7 @@ struct Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
-    /// The first message of a packet, which is left with the others.
+    /// Splits off the first message of a packet.
     fn split_off(packet: &mut &'a [u8]) -> Option<Self> {
         const HEADER: usize = 16;
         let length = usize::try_from(number(packet, 0)?).ok()?;
@@ -229,7 +229,7 @@ impl NetlinkRequest {
         Self(bytes)
     }
 
-    /// With a struct ifinfomsg: the device, flags, and which of them are meant.
+    /// Adds a struct ifinfomsg: the device, the flags, and the mask of flags to change.
     fn link(kind: u16, device: i32, flags: u32, change: u32) -> Self {
         let body =
             [[0; 4], device.to_ne_bytes(), flags.to_ne_bytes(), change.to_ne_bytes()].concat();
@@ -268,8 +268,8 @@ fn read_link(body: &[u8]) -> Option<Interface> {
 
 /// struct ifaddrmsg and its attributes, if it is about `device`.
 fn read_address(body: &[u8], device: i32) -> Option<Address> {
-    /// What makes an address what it is, besides its flags. Its label has the name of the device in
-    /// it.
+    /// The attributes that define an address, besides its flags. Its label contains the name of the
+    /// device.
     const KEPT: [u16; 6] = [
         libc::IFA_ADDRESS,
         libc::IFA_LOCAL,
@@ -300,7 +300,7 @@ fn read_address(body: &[u8], device: i32) -> Option<Address> {
 }
 
 fn write_address(address: &Address, device: i32) -> NetlinkRequest {
-    /// What the kernel says of an address, and nobody tells it.
+    /// The attributes that only the kernel sets.
     const ITS_OWN: u32 = libc::IFA_F_PERMANENT
         | libc::IFA_F_SECONDARY
         | libc::IFA_F_TENTATIVE
@@ -316,7 +316,7 @@ fn write_address(address: &Address, device: i32) -> NetlinkRequest {
         .fold(message, |message, (kind, value)| message.attribute(*kind, value))
 }
 
-/// Reads a packet of the kernel's.
+/// Parses a packet of the kernel.
 #[cfg(fuzzing)]
 pub(crate) fn fuzz(mut packet: &[u8]) {
     while let Some(answer) = Reply::split_off(&mut packet) {

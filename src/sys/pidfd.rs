@@ -1,4 +1,4 @@
-//! Processes by descriptor: signalled, waited for and named without the danger of a recycled id
+//! Pidfds: signals, waits and ids of processes, without the risk that an id is reused
 //! (pidfd_open(2)).
 
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -19,7 +19,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// As shells tell it: the status, or 128 and the signal's number.
+    /// The exit status as in shells: the status, or 128 and the number of the signal.
     #[must_use]
     pub fn shell_code(self) -> i32 {
         match self {
@@ -36,8 +36,8 @@ impl Exit {
 pub fn open(pid: i32) -> Result<OwnedFd, Call> {
     let name = || format!("pidfd_open({pid})");
     let pid = Pid::from_raw(pid).ok_or(Errno::SRCH).named(name)?;
-    // Our arguments are valid: these too say that no process has this id, being just reaped or now
-    // a thread's.
+    // Our arguments are valid, so these errors also mean that there is no such process: it has just
+    // been reaped, or the id is that of a thread.
     let gone =
         |errno| if matches!(errno, Errno::INVAL | Errno::NOENT) { Errno::SRCH } else { errno };
     rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(gone).named(name)
@@ -63,7 +63,7 @@ pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Call> {
     .map(|_| ())
 }
 
-/// Kills with SIGKILL; a process already gone is fine.
+/// Sends SIGKILL. A process that has ended is not an error.
 ///
 /// # Errors
 /// The call's.
@@ -74,8 +74,8 @@ pub fn kill(pidfd: BorrowedFd<'_>) -> Result<(), Call> {
     }
 }
 
-/// Reaps a child that has ended already, whichever, as long as the process of `but` has not ended:
-/// false when there is none.
+/// Reaps any child that has ended, as long as the process of `but` has not ended. Returns false if
+/// there is none.
 ///
 /// # Errors
 /// The calls'.
@@ -104,8 +104,8 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>, Call> {
     wait_id(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
 }
 
-/// Reaps our child that is known to have ended: its descriptor was readable. (Under a tracer, which
-/// hears of it first, [`reap`] may not find it yet.)
+/// Reaps a child that has ended: its descriptor was readable. (With a tracer, which is notified
+/// first, [`reap`] may not find it yet.)
 ///
 /// # Errors
 /// The call's; `ECHILD` when it is not our child.

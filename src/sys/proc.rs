@@ -1,6 +1,6 @@
-//! The host's /proc by a handle, checked for what it is: writes to it decide over labels, ids and
-//! kernel parameters, and must not land in a file that a container put in its place
-//! (CVE-2019-16884, CVE-2025-52881).
+//! The procfs of the host by a handle that has been checked. Writes to it set labels, ids and
+//! kernel parameters, and must not reach a file that a container has put there (CVE-2019-16884,
+//! CVE-2025-52881).
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -21,7 +21,7 @@ impl AsFd for Proc {
 }
 
 impl Proc {
-    /// Opens /proc, to be called while the host's is still there.
+    /// Opens /proc. Must be called while /proc of the host is visible.
     ///
     /// # Errors
     /// The failed call's; `EXDEV` when it is something else.
@@ -35,8 +35,8 @@ impl Proc {
         Ok(Self(handle))
     }
 
-    /// Opens `path` below it. Nothing mounted on top and no magic link is followed, only the links
-    /// `self` and `thread-self`.
+    /// Opens `path` below it. Fails if something is mounted on the file. Follows no magic links,
+    /// only the links `self` and `thread-self`.
     ///
     /// # Errors
     /// The call's; `EXDEV` when something is mounted over it.
@@ -52,7 +52,7 @@ impl Proc {
         .named(|| format!("open(\"/proc/{path}\")"))
     }
 
-    /// Opens the very file that a handle (`O_PATH`) of ours stands for.
+    /// Opens the file of a handle (`O_PATH`) of ours.
     ///
     /// # Errors
     /// The call's.
@@ -92,8 +92,8 @@ pub fn is_proc(handle: impl AsFd) -> Result<bool, Call> {
     Ok(stat.f_type == PROC_SUPER_MAGIC)
 }
 
-/// Whether our user namespace is another than the kernel's first, whose file has had the same
-/// number ever since (`PROC_USER_INIT_INO`).
+/// Whether our user namespace is not the initial one, whose file always has the same inode
+/// (`PROC_USER_INIT_INO`).
 ///
 /// # Errors
 /// stat(2)'s.
@@ -104,16 +104,16 @@ pub fn in_user_namespace() -> Result<bool, Call> {
     Ok(stat.st_ino != FIRST)
 }
 
-/// What /proc/PID/stat says of a process, as far as we want to know it: proc_pid_stat(5).
+/// The fields of /proc/PID/stat that we use (proc_pid_stat(5)).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stat {
-    /// Field 2, the name that it has for `ps`, which it may change.
+    /// Field 2, the name in `ps`, which the process may change.
     pub name: Vec<u8>,
-    /// Field 3, a letter: that of the first thread, which may have ended before the others.
+    /// Field 3, the state of the first thread, which may have ended before the others.
     pub state: u8,
-    /// Field 20, how many threads it has.
+    /// Field 20, the number of threads.
     pub threads: u32,
-    /// Field 22, when it began, in clock ticks since boot.
+    /// Field 22, the start time in clock ticks since boot.
     pub start: u64,
 }
 
@@ -132,7 +132,7 @@ pub fn stat(pid: i32) -> Result<Stat, Call> {
         .named(|| format!("read({path:?})"))
 }
 
-/// The process that a thread is of; nothing when the thread is gone.
+/// The process of a thread; nothing if the thread has ended.
 #[must_use]
 pub fn process_of(thread: i32) -> Option<i32> {
     let path = format!("/proc/{thread}/status");
@@ -145,7 +145,7 @@ pub fn process_of(thread: i32) -> Option<i32> {
         .ok()
 }
 
-/// The name in the second field may hold anything, so the rest is counted from its last
+/// The name in field 2 may contain any character, so the fields are counted from the last
 /// parenthesis.
 pub(crate) fn parse_stat(line: &[u8]) -> Option<Stat> {
     let begin = line.iter().position(|byte| *byte == b'(')?;
@@ -159,7 +159,7 @@ pub(crate) fn parse_stat(line: &[u8]) -> Option<Stat> {
 }
 
 impl Stat {
-    /// Whether it has ended, and only waits to be reaped.
+    /// Whether it is a zombie.
     #[must_use]
     pub fn is_dead(&self) -> bool {
         b"ZX".contains(&self.state) && self.threads <= 1

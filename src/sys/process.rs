@@ -1,5 +1,5 @@
-//! What a process is: its name, capabilities, limits, keyring, personality, and the program it
-//! becomes.
+//! The properties of this process: its name, capabilities, limits, keyring and personality; and
+//! execve(2).
 
 use std::ffi::CStr;
 
@@ -11,7 +11,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, CpuSet};
 
 use super::{Call, Named, check};
 
-/// The name in `ps`, 15 bytes of it.
+/// Sets the name in `ps`, of at most 15 bytes.
 ///
 /// # Errors
 /// The call's.
@@ -19,10 +19,10 @@ pub fn set_name(name: &CStr) -> Result<(), Call> {
     rustix::thread::set_name(name).named(|| "prctl(PR_SET_NAME)".to_owned())
 }
 
-/// Whether others of our user may trace us and see our descriptors (CVE-2016-9962). Children
-/// inherit it; execve(2) makes a process dumpable again; and a change of user, or of user
-/// namespace, sets it to what fs.suid_dumpable says, which is 0 by default. To whoever is not root,
-/// files in /proc of a process that is not dumpable are read-only at best.
+/// Sets whether other processes of our user may trace this one and open its descriptors
+/// (CVE-2016-9962). Children inherit the flag. execve(2) sets it. A change of user or of user
+/// namespace sets it to fs.suid_dumpable, by default 0. For users other than root, files in /proc
+/// of a non-dumpable process are read-only at best.
 ///
 /// # Errors
 /// The call's.
@@ -32,7 +32,7 @@ pub fn set_dumpable(dumpable: bool) -> Result<(), Call> {
     rustix::process::set_dumpable_behavior(behavior).named(|| "prctl(PR_SET_DUMPABLE)".to_owned())
 }
 
-/// Carries out `work` while this process is not dumpable, and then makes it what it was before.
+/// Runs `work` while this process is not dumpable, and then restores the flag.
 ///
 /// # Errors
 /// The calls'.
@@ -50,8 +50,7 @@ pub fn while_undumpable<T>(work: impl FnOnce() -> T) -> Result<T, Call> {
     Ok(result)
 }
 
-/// From now on, of our descendants those whose parents end become our children
-/// (`PR_SET_CHILD_SUBREAPER`).
+/// Makes this process the parent of descendants whose parents end (`PR_SET_CHILD_SUBREAPER`).
 ///
 /// # Errors
 /// The call's.
@@ -60,14 +59,14 @@ pub fn adopt_orphans() -> Result<(), Call> {
         .named(|| "prctl(PR_SET_CHILD_SUBREAPER)".to_owned())
 }
 
-/// What comes first. Root's processes are never dumpable from here on: all that are forked have a
-/// part of the host, and a container may share their pid namespace, or own the user namespace that
-/// they join. Those of an ordinary user are dumpable until they enter a user namespace that others
-/// are in ([`set_dumpable`]).
+/// Prepares this process. The processes of root are never dumpable: all children have a part of the
+/// host, and a container may share their pid namespace, or own the user namespace that they join.
+/// Those of an ordinary user are dumpable until they enter a user namespace with other processes
+/// ([`set_dumpable`]).
 ///
-/// And what std's start-up would do for us (`main.rs`): the standard descriptors are open, so that
-/// no file of ours becomes one of them, and a broken pipe is an error and not the end. And children
-/// can be waited for, even if whoever started us ignores the ends of his, which we inherit.
+/// It also does what the start-up of std does (`main.rs`): opens the standard descriptors, so that
+/// no other file gets their numbers, and makes a broken pipe an error. And children can be waited
+/// for, even if the caller ignores SIGCHLD, which we inherit.
 ///
 /// # Errors
 /// prctl(2)'s, poll(2)'s, open(2)'s, sigaction(2)'s.
@@ -81,7 +80,7 @@ pub fn begin() -> Result<(), Call> {
     let found = unsafe { libc::poll(standard.as_mut_ptr(), 3, 0) }; // no wait: a time of 0
     check(found).named(|| "poll(0, 1, 2)".to_owned())?;
     for _ in standard.iter().filter(|fd| fd.revents & libc::POLLNVAL != 0) {
-        // The lowest number that is free, which is the closed one.
+        // open(2) returns the lowest free number, which is the closed one.
         let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty());
         std::mem::forget(null.named(|| "open(\"/dev/null\")".to_owned())?);
     }
@@ -95,7 +94,7 @@ pub fn begin() -> Result<(), Call> {
     Ok(())
 }
 
-/// From now on execve(2) gives no privileges.
+/// Sets no_new_privs: execve(2) gives no privileges any more.
 ///
 /// # Errors
 /// The call's.
@@ -103,7 +102,7 @@ pub fn set_no_new_privs() -> Result<(), Call> {
     rustix::thread::set_no_new_privs(true).named(|| "prctl(PR_SET_NO_NEW_PRIVS)".to_owned())
 }
 
-/// Whether permitted capabilities survive leaving user id 0.
+/// Sets whether permitted capabilities survive leaving uid 0.
 ///
 /// # Errors
 /// The call's.
@@ -111,12 +110,12 @@ pub fn set_keep_caps(keep: bool) -> Result<(), Call> {
     rustix::thread::set_keep_capabilities(keep).named(|| "prctl(PR_SET_KEEPCAPS)".to_owned())
 }
 
-/// The set of the one capability with this number; one that rustix has no name for, too.
+/// The set with only this capability, also for one that rustix has no name for.
 fn set_of(capability: u32) -> CapabilitySet {
     CapabilitySet::from_bits_retain(1 << capability)
 }
 
-/// Takes a capability out of the bounding set.
+/// Removes a capability from the bounding set.
 ///
 /// # Errors
 /// The call's.
@@ -134,7 +133,7 @@ pub fn clear_ambient() -> Result<(), Call> {
         .named(|| "prctl(PR_CAP_AMBIENT_CLEAR_ALL)".to_owned())
 }
 
-/// Puts a capability into the ambient set.
+/// Adds a capability to the ambient set.
 ///
 /// # Errors
 /// The call's; `EPERM` when it is not both permitted and inheritable.
@@ -143,7 +142,7 @@ pub fn raise_ambient(capability: u32) -> Result<(), Call> {
         .named(|| "prctl(PR_CAP_AMBIENT_RAISE)".to_owned())
 }
 
-/// Sets effective, permitted and inheritable at once (capset(2), version 3).
+/// Sets the effective, permitted and inheritable sets at once (capset(2), version 3).
 ///
 /// # Errors
 /// The call's; `EPERM` for a permitted capability that we do not have.
@@ -178,7 +177,7 @@ pub fn join_session_keyring(name: &CStr) -> Result<i32, Call> {
         .map(|serial| i32::try_from(serial).unwrap_or(0))
 }
 
-/// The permissions of a key: `KEY_POS_…`, `KEY_USR_…` bits (keyctl_setperm(3)).
+/// Sets the permissions of a key: `KEY_POS_…`, `KEY_USR_…` bits (keyctl_setperm(3)).
 ///
 /// # Errors
 /// The call's.
@@ -223,7 +222,7 @@ pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), C
     .map(|_| ())
 }
 
-/// How [`set_rlimit`] is told.
+/// The text of [`set_rlimit`] in errors.
 #[must_use]
 pub fn set_rlimit_text(pid: i32, resource: u32, soft: u64, hard: u64) -> String {
     format!("prlimit({pid}, {resource}, {soft}, {hard})")
@@ -250,10 +249,10 @@ pub fn cpus(pid: i32) -> Result<Vec<usize>, Call> {
     Ok(EVERY_CPU.filter(|cpu| set.is_set(*cpu)).collect())
 }
 
-/// All CPUs that a kernel may have (sched_setaffinity(2)).
+/// All CPUs of any kernel (sched_setaffinity(2)).
 pub const EVERY_CPU: std::ops::Range<usize> = 0..CpuSet::MAX_CPU;
 
-/// Changes them (sched_setaffinity(2)); what the cpuset of its cgroup does not have is left out.
+/// Sets the CPUs (sched_setaffinity(2)). CPUs outside of the cpuset of its cgroup are left out.
 ///
 /// # Errors
 /// The call's: `EINVAL` when none is left.
@@ -269,7 +268,7 @@ pub fn set_cpus(
         .named(|| format!("sched_setaffinity({pid}, {cpus:?})"))
 }
 
-/// Brings the interface `lo` of this network namespace up (netdevice(7)).
+/// Sets the interface `lo` of this network namespace up (netdevice(7)).
 ///
 /// # Errors
 /// The failed call's.
@@ -293,7 +292,7 @@ pub fn loopback_up() -> Result<(), Call> {
         .map(|_| ())
 }
 
-/// execve(2); returns only to say why not.
+/// execve(2). Returns only an error.
 #[must_use]
 pub fn execve(
     path: &CStr,

@@ -1,11 +1,11 @@
-//! What nobody can guess.
+//! Random names.
 
 use super::{Call, Named, check};
 
-/// So many bytes that two are never the same.
+/// So many bytes that two names are never equal.
 const LENGTH: usize = 16;
 
-/// A word of hexadecimal digits that nobody can know before (getrandom(2)).
+/// A random word of hexadecimal digits (getrandom(2)).
 ///
 /// # Errors
 /// The call's.

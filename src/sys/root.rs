@@ -1,9 +1,8 @@
-//! A directory tree that is not to be trusted, held by a handle: nothing below it is ever named by
-//! a host path.
+//! The handle of an untrusted directory tree. Nothing below it is used by a path of the host.
 //!
-//! Every look-up is openat2(2) with `RESOLVE_IN_ROOT`, so that `..` and absolute symbolic links
-//! stay inside however the tree changes under us, and `RESOLVE_NO_MAGICLINKS`, so that no link of a
-//! procfs leads out.
+//! All look-ups use openat2(2) with `RESOLVE_IN_ROOT`, so that `..` and absolute links stay inside
+//! while the tree is changed, and with `RESOLVE_NO_MAGICLINKS`, so that links of a procfs do not
+//! lead out.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,10 +14,10 @@ use rustix::io::Errno;
 
 use super::{Call, Named};
 
-/// Of the directories that are made, as with other runtimes.
+/// The mode of directories that are created, as in other runtimes.
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
 
-/// What is made where nothing is.
+/// What is created if the path does not exist.
 #[derive(Debug, Clone, Copy)]
 enum Make {
     Directory,
@@ -46,13 +45,13 @@ impl Root {
             .named(|| format!("open({path:?}, O_DIRECTORY)"))
     }
 
-    /// Takes a descriptor of a directory or of a detached mount as a root.
+    /// Uses the descriptor of a directory or of a detached mount as a root.
     #[must_use]
     pub fn from_fd(fd: OwnedFd) -> Self {
         Self(fd)
     }
 
-    /// Opens what `path` leads to, links followed inside the root; `O_PATH` alone gives a handle.
+    /// Opens `path`. Links are followed inside the root. With `O_PATH` alone it is a handle.
     ///
     /// # Errors
     /// The call's error: `ENOENT`, `ENOTDIR`, `ELOOP` for a magic link.
@@ -61,7 +60,7 @@ impl Root {
             .named(|| format!("openat2(rootfs, {path:?}, {flags:?})"))
     }
 
-    /// A handle of what `path` leads to, links followed inside the root.
+    /// A handle of `path`. Links are followed inside the root.
     ///
     /// # Errors
     /// As [`Self::open_in`].
@@ -86,8 +85,8 @@ impl Root {
             .named(|| format!("openat2(rootfs, {path:?}, O_PATH, NO_SYMLINKS)"))
     }
 
-    /// A handle of the directory `path`, which is created with its parents where it is missing; so
-    /// is the target of a link that leads nowhere yet, inside the root.
+    /// A handle of the directory `path`. It is created with its parents if it does not exist, also
+    /// as the target of a dangling link inside the root.
     ///
     /// # Errors
     /// The failed call's error; `ENOTDIR` when there is something else in the way.
@@ -95,7 +94,7 @@ impl Root {
         self.make(path, Make::Directory, MAX_LINKS)
     }
 
-    /// A handle of the file `path`, whatever its kind; an empty one is created as by
+    /// A handle of the file `path` of any type. If it does not exist, an empty one is created as by
     /// [`Self::mkdir_all`].
     ///
     /// # Errors
@@ -131,8 +130,8 @@ impl Root {
         }
     }
 
-    /// Makes the symbolic link `path` to `target`, with its parents; one that is there already will
-    /// do.
+    /// Creates the symbolic link `path` to `target`, with its parents. The same link may exist
+    /// already.
     ///
     /// # Errors
     /// The failed call's error; `EEXIST` for what is another link, or none.
@@ -165,8 +164,8 @@ impl Root {
         let directory = self.make(parent, Make::Directory, links)?;
         let made = match what {
             Make::Directory => rustix::fs::mkdirat(&directory, name, DIRECTORY_MODE),
-            // Not open(2) with O_CREAT: should somebody put a device or a fifo there, nothing
-            // happens to it.
+            // mknod(2) and not open(2) with O_CREAT, which could open a device or a fifo that
+            // somebody puts there.
             Make::File => rustix::fs::mknodat(
                 &directory,
                 name,
@@ -176,8 +175,7 @@ impl Root {
             ),
         };
         match made {
-            // Through the whole path again: the name may be a link that someone else has just put
-            // there.
+            // The whole path again: the name may be a link that another process has made meanwhile.
             Ok(()) => return self.open_in(path, flags),
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).named(|| format!("creating {path:?} in the rootfs")),
@@ -192,13 +190,13 @@ impl Root {
                 };
                 self.make(&target, what, links - 1)
             }
-            // Not a link: somebody else was quicker.
+            // Not a link: another process has created it.
             Err(_) => self.open_in(path, flags),
         }
     }
 
-    /// The directory that `path` is in, created where it is missing, and the last name: for
-    /// mknodat(2) and its like, which do not follow a link there.
+    /// The directory of `path`, which is created if it does not exist, and the last name: for
+    /// mknodat(2) and others, which do not follow a link there.
     ///
     /// # Errors
     /// As [`Self::mkdir_all`] and [`parent_and_name`].
@@ -219,7 +217,7 @@ impl Root {
     }
 }
 
-/// A path's directory and its last name.
+/// The directory of a path and its last name.
 ///
 /// # Errors
 /// `EINVAL` for a path without a last name.
@@ -230,13 +228,13 @@ pub fn parent_and_name(path: &str) -> Result<(&str, &str), Call> {
     }
 }
 
-/// The path without its last component, and that component; slashes at the end do not count.
+/// Splits off the last component of a path. Slashes at its end are ignored.
 fn split(path: &str) -> (&str, &str) {
     let path = path.trim_end_matches('/');
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
-/// What the symbolic link that `handle` stands for leads to.
+/// The target of the symbolic link of a handle.
 ///
 /// # Errors
 /// readlinkat(2)'s.
@@ -244,7 +242,7 @@ pub fn link_target(handle: BorrowedFd<'_>) -> Result<CString, Call> {
     rustix::fs::readlinkat(handle, "", Vec::new()).named(|| "readlink()".to_owned())
 }
 
-/// What kind of file a handle stands for.
+/// The type of the file of a handle.
 ///
 /// # Errors
 /// fstat(2)'s.

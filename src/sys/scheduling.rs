@@ -1,4 +1,4 @@
-//! How a process is scheduled, and where its memory comes from.
+//! CPU and I/O scheduling, and the NUMA memory policy.
 
 use super::{Call, Named, check};
 
@@ -59,7 +59,7 @@ pub fn set_io_priority(pid: i32, priority: i32) -> Result<(), Call> {
 /// # Errors
 /// The call's: `EINVAL` for nodes that are not there, and for flags that the mode does not take.
 pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<(), Call> {
-    // The kernel takes one bit less than it is told of.
+    // The kernel reads one bit less than the given number.
     let bits = if nodes.is_empty() { 0 } else { size_of_val(nodes) * 8 + 1 };
     let mask = if nodes.is_empty() { std::ptr::null() } else { nodes.as_ptr() };
     // SAFETY: the mask has as many bits as are said, or is null and none are.

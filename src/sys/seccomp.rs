@@ -21,7 +21,7 @@ pub struct SockFilter {
     pub k: u32,
 }
 
-/// Installs `program` on this thread. From here on the filter judges us too.
+/// Loads `program` for this thread. From now on it applies to our calls too.
 ///
 /// # Errors
 /// The call's: `EACCES` without CAP_SYS_ADMIN or no_new_privs, `EINVAL` for a flag the kernel does
@@ -30,18 +30,17 @@ pub fn load(program: &[SockFilter], flags: u64) -> Result<(), Call> {
     install(program, flags).map(|_| ())
 }
 
-/// As [`load`], with `SECCOMP_FILTER_FLAG_NEW_LISTENER` among the flags: the descriptor that
-/// answers for the filter is given to `deliver`, and this function returns when that has returned
-/// true. When it returns false the process ends: nobody would ever answer.
+/// As [`load`], with `SECCOMP_FILTER_FLAG_NEW_LISTENER` in the flags. `deliver` gets the descriptor
+/// that answers for the filter, and must return true. If it returns false the process ends, since
+/// nobody would ever answer.
 ///
-/// The thread that is filtered makes no system call in between, whatever it may be: each could be
-/// one that waits for an answer, before there is anybody to give it, or one that the filter
-/// forbids. So `deliver` runs in a second thread, which is not filtered, while this one watches
-/// memory. There is no other witness of it: execve(2) lets a process go on as a program only when
-/// all its other threads have ended.
+/// The filtered thread makes no system call until then: any call could wait for an answer before
+/// anybody can give one, or be forbidden. So `deliver` runs in a second thread without the filter,
+/// while this one polls memory. The thread has ended before the program runs, since execve(2) ends
+/// all other threads.
 ///
 /// # Errors
-/// As [`load`]; `EAGAIN` when a limit leaves no room for a second thread.
+/// As [`load`]; `EAGAIN` if a limit does not allow a second thread.
 pub fn load_with_listener(
     program: &[SockFilter],
     flags: u64,
@@ -95,7 +94,7 @@ fn install(program: &[SockFilter], flags: u64) -> Result<i32, Call> {
     let length = program.len();
     let program =
         SockFprog { length: u16::try_from(length).unwrap_or(u16::MAX), filter: program.as_ptr() };
-    // Where registers have 32 bits, a u64 would take the place of two arguments.
+    // With 32-bit registers, a u64 would take two arguments.
     let word = flags as libc::c_ulong;
     // SAFETY: a struct sock_fprog whose array outlives the call; the kernel copies and checks it.
     check(unsafe {

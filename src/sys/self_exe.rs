@@ -1,17 +1,15 @@
-//! The runtime's own binary, out of the reach of containers (CVE-2019-5736).
+//! Protects the binary of the runtime from containers (CVE-2019-5736).
 //!
-//! A process of a container can get hold of our binary through `/proc/<pid>/exe` while one of our
-//! processes is among those of the container, or by a script whose interpreter is `/proc/self/exe`.
-//! It can keep the descriptor, and use it when we are gone: to write to the file, to open other
-//! files of the filesystem by handle, or to change the filesystem's options. So the verbs that
-//! enter a container run from an overlay of the directory that the binary is in. The overlay is
-//! read-only and has a superblock of its own, gives out no file handles, and its mount belongs to
-//! no mount namespace. Where there can be no overlay the binary is copied to memory, which costs
-//! more (docs/performance.md).
+//! A process of a container can open our binary through `/proc/<pid>/exe` while one of our
+//! processes is in the container, or with a script whose interpreter is `/proc/self/exe`. It can
+//! keep the descriptor and later write to the file, open other files of the filesystem by handle,
+//! or change options of the filesystem. So the verbs that enter a container run from an overlay of
+//! the directory of the binary. The overlay is read-only, has its own superblock, gives no file
+//! handles, and its mount is in no mount namespace. If there can be no overlay, the binary is
+//! copied to memory, which costs more (docs/performance.md).
 //!
-//! This is done for every container, not only for those with the rights to open file handles or to
-//! change filesystems: a process of a container with these rights may share a pid namespace with
-//! one of a container without them.
+//! This is done for all containers, not only for those with the capabilities to open file handles
+//! or to change filesystems: a container with them may share a pid namespace with one without them.
 
 use std::ffi::{CStr, OsString};
 use std::fs::File;
@@ -31,26 +29,27 @@ const EXE: &str = "/proc/self/exe";
 
 /// The type of overlayfs in statfs(2).
 pub(super) const OVERLAY: u64 = 0x794c_7630;
-/// What the overlay's mount has: MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, and the
-/// same bits in statfs(2).
+/// The attributes of the mount: MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, which have
+/// the same bits in statfs(2).
 pub(super) const REQUIRED: u64 = 0b111;
-/// An overlay without an upper layer needs two lower ones. This is a directory that every machine
-/// has, with nothing mounted below it.
+/// An overlay without an upper layer needs two lower ones. This directory exists on all machines,
+/// and nothing is mounted below it.
 pub(super) const SECOND_LAYER: &CStr = c":/sys/bus";
 
-/// What is known about the file that we run from.
+/// The kind of the file that we run from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seal {
     /// It is an ordinary file.
     None,
-    /// It might be our overlay, or look like it: a read-only overlay of the host.
+    /// Perhaps our overlay: a read-only overlay.
     Doubtful,
-    /// It is on a mount of ours, or a sealed copy.
+    /// A file on a mount of ours, or a sealed copy.
     Ours,
 }
 
-/// Makes sure that this process runs from a file by which nobody reaches the host's; executes
-/// itself anew if need be, with the same arguments and environment, and then does not return.
+/// Makes sure that this process runs from a file that does not give access to the one of the host.
+/// If needed it executes itself again, with the same arguments and environment, and does not
+/// return.
 ///
 /// # Errors
 /// When there can be neither an overlay nor a copy of the binary.
@@ -64,8 +63,8 @@ pub fn seal() -> Result<(), Call> {
         Seal::Doubtful => copy()?,
         Seal::None => match overlay() {
             Ok(sealed) => sealed,
-            // Without CAP_SYS_ADMIN no mount, but then the container's processes have no more
-            // rights over the file than we.
+            // Without CAP_SYS_ADMIN there is no mount. But then processes of the container have no
+            // more privileges over the file than we.
             Err(call) if call.is(Errno::PERM) && !is_writable()? => return Ok(()),
             Err(_) => copy()?,
         },
@@ -73,11 +72,10 @@ pub fn seal() -> Result<(), Call> {
     Err(execute(&sealed))
 }
 
-/// A read-only overlay is ours if open_tree(2) cannot clone it, as it is mounted in no mount
-/// namespace, and our file is at its root: the path of `/proc/self/exe` begins at the root of such
-/// a mount. open_tree(2) fails alike for an overlay of the host that is unbindable, or mounted in
-/// another mount namespace. Without both signs a copy is made, of which there is no doubt: nothing
-/// here can execute itself for ever.
+/// A read-only overlay is ours if open_tree(2) cannot clone it, since it is in no mount namespace,
+/// and our file is at its root, as the path of `/proc/self/exe` shows. open_tree(2) also fails for
+/// an overlay of the host that is unbindable or in another mount namespace. Without both signs a
+/// copy is made, which is recognized with certainty. So the process cannot execute itself for ever.
 fn find_seal() -> Result<Seal, Call> {
     let name = || format!("statfs({EXE:?})");
     let kind = rustix::fs::statfs(EXE).named(name)?.f_type;
@@ -99,8 +97,8 @@ fn find_seal() -> Result<Seal, Call> {
     Ok(if copied { Seal::Ours } else { Seal::None })
 }
 
-/// The binary in an overlay of its directory. The mount is gone with the last process that runs
-/// from it.
+/// Mounts an overlay of the directory of the binary. The mount exists until the last process that
+/// runs from it ends.
 fn overlay() -> Result<OwnedFd, Call> {
     let path =
         rustix::fs::readlink(EXE, Vec::new()).named(|| format!("readlink({EXE:?})"))?.into_bytes();
@@ -130,8 +128,8 @@ fn overlay() -> Result<OwnedFd, Call> {
         .named(|| format!("openat(overlay, {name:?})"))?;
     let ours = rustix::fs::stat(EXE).named(|| format!("stat({EXE:?})"))?;
     let its = rustix::fs::fstat(&file).named(|| format!("fstat({name:?})"))?;
-    // By its path another file may be found, if ours has been replaced, or if we were started from
-    // out of another mount namespace. The overlay shows its device as another.
+    // The path may name another file, if ours has been replaced or if we were started from another
+    // mount namespace. The device in the overlay is another one.
     let same = |stat: &Stat| (stat.st_ino, stat.st_size, stat.st_ctime, stat.st_ctime_nsec);
     if same(&ours) == same(&its) {
         Ok(file)
@@ -147,13 +145,13 @@ fn is_writable() -> Result<bool, Call> {
         || rustix::fs::accessat(CWD, EXE, rustix::fs::Access::WRITE_OK, AtFlags::EACCESS).is_ok())
 }
 
-/// How long the kernel may hold pages of the copy.
+/// How long the kernel may use pages of the copy.
 const PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
 
-/// How long is waited from one attempt to seal the copy to the next.
+/// The pause between two attempts to seal the copy.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
 
-/// A copy in memory that can no longer be written to (memfd_create(2)).
+/// A copy in memory that cannot be written to any more (memfd_create(2)).
 fn copy() -> Result<OwnedFd, Call> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let memory = match rustix::fs::memfd_create("orlop", flags | MemfdFlags::EXEC) {
@@ -169,7 +167,7 @@ fn copy() -> Result<OwnedFd, Call> {
     memory.flush().named(|| "write(memfd)".to_owned())?;
     rustix::fs::fchmod(&memory, Mode::from_raw_mode(0o500)).named(|| "fchmod(memfd)".to_owned())?;
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    // The kernel may hold pages of it for a moment longer than the write took.
+    // The kernel may use its pages for a moment after the write.
     let sealed =
         wait::retry(PATIENCE, PAUSES, || match rustix::fs::fcntl_add_seals(&memory, seals) {
             Err(Errno::BUSY) => Ok(None),
@@ -184,8 +182,8 @@ unsafe extern "C" {
     static environ: *const *const libc::c_char;
 }
 
-/// Executes `file` with our arguments and environment; the descriptor closes itself, and with it
-/// the last hold that anybody has on the mount.
+/// Executes `file` with our arguments and environment. The descriptor is close-on-exec; it is the
+/// last reference to the mount.
 fn execute(file: &OwnedFd) -> Call {
     let arguments: Vec<std::ffi::CString> = std::env::args_os()
         .filter_map(|argument| std::ffi::CString::new(argument.into_vec()).ok())

@@ -1,4 +1,5 @@
-//! Signals: those that wait for us, those that end a wait of ours, and what a program begins with.
+//! Signals: those that we receive by a descriptor, those that end our waits, and the signal state
+//! of a new program.
 
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -9,12 +10,12 @@ use rustix::io::Errno;
 
 use super::{Call, Named, check};
 
-/// The signals that are held back, as a file to be polled (signalfd(2)).
+/// Blocked signals, as a descriptor for poll(2) (signalfd(2)).
 #[derive(Debug)]
 pub struct Queue(SignalFd);
 
 impl Queue {
-    /// Of all signals.
+    /// A descriptor for all signals.
     ///
     /// # Errors
     /// The call's.
@@ -39,20 +40,20 @@ impl AsFd for Queue {
     }
 }
 
-/// The signals by which people end a program.
+/// The signals with which users end a program.
 const ENDING: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
 
-/// The file that tells of them (signalfd(2)) while they end our waits, else -1.
+/// The descriptor for them (signalfd(2)) while they end our waits, else -1.
 static HEARD: AtomicI32 = AtomicI32::new(-1);
-/// The one that has ended a wait, or 0.
+/// The signal that has ended a wait, or 0.
 static ENDED_BY: AtomicI32 = AtomicI32::new(0);
 
 fn ending() -> SigSet {
     ENDING.into_iter().collect()
 }
 
-/// From now on SIGHUP, SIGINT, SIGQUIT and SIGTERM, which must be held back, end every wait of
-/// ours, unless our caller ignores them: the wait fails with `EINTR`. A second one ends us at once.
+/// From now on SIGHUP, SIGINT, SIGQUIT and SIGTERM, which must be blocked, end each wait, unless
+/// the caller ignores them: the wait fails with `EINTR`. A second one ends this process at once.
 ///
 /// # Errors
 /// signalfd(2)'s.
@@ -65,7 +66,7 @@ pub fn end_waits() -> Result<(), Call> {
     Ok(())
 }
 
-/// They end waits no more.
+/// The signals do not end waits any more.
 pub fn end_waits_no_more() {
     let file = HEARD.swap(-1, Ordering::Relaxed);
     if file >= 0 {
@@ -79,16 +80,15 @@ pub(super) fn forget_waits() {
     HEARD.store(-1, Ordering::Relaxed);
 }
 
-/// The file to poll besides what is waited for.
+/// The descriptor for poll(2) besides that of the wait.
 pub(super) fn heard() -> Option<BorrowedFd<'static>> {
     let file = HEARD.load(Ordering::Relaxed);
     // SAFETY: it is open for as long as it is there.
     (file >= 0).then(|| unsafe { BorrowedFd::borrow_raw(file) })
 }
 
-/// Called when there is something in that file: the error of the wait, if the signal is one that
-/// our caller does not ignore. What follows, undoing and the hooks of the last moment, is ended by
-/// nothing but a second signal.
+/// Called when the descriptor is readable: returns the error of the wait, if the caller does not
+/// ignore the signal. Undoing and the last hooks can then only be ended by a second signal.
 pub(super) fn ended_wait(heard: BorrowedFd<'static>) -> Result<(), Call> {
     let mut info = [0_u8; size_of::<libc::signalfd_siginfo>()];
     let Ok(length) = rustix::io::read(heard, &mut info) else { return Ok(()) };
@@ -108,7 +108,7 @@ pub(super) fn ended_wait(heard: BorrowedFd<'static>) -> Result<(), Call> {
     Err(Call { text: format!("the wait was ended by {name}"), errno: Errno::INTR })
 }
 
-/// The signal that has ended a wait of ours.
+/// The signal that has ended a wait.
 #[must_use]
 pub fn ended_by() -> Option<u8> {
     u8::try_from(ENDED_BY.load(Ordering::Relaxed)).ok().filter(|number| *number > 0)
@@ -123,8 +123,8 @@ fn is_ignored(number: i32) -> Result<bool, Call> {
     Ok(action.sa_sigaction == libc::SIG_IGN)
 }
 
-/// All signals; those that the C library keeps for itself, 32 and 33, too. A program whose caller
-/// ignores one of these would ignore it.
+/// All signals, also 32 and 33, which the C library reserves: a program whose caller ignores one of
+/// them would ignore it too.
 #[must_use]
 pub fn every() -> SigSet {
     // SAFETY: a signal set is plain memory, each bit of which stands for a signal.
@@ -135,16 +135,16 @@ pub fn every() -> SigSet {
     }
 }
 
-/// Does with signals what a program expects when it begins: none is held back or ignored, whatever
-/// our caller ignores. Only SIGPIPE still is ([`end_on_broken_pipes`]).
+/// Sets the signal state that a program expects: none is blocked or ignored, whatever the caller
+/// ignores. Only SIGPIPE is still ignored ([`end_on_broken_pipes`]).
 ///
 /// # Errors
 /// The failed call's.
 pub fn begin_afresh() -> Result<(), Call> {
     const NOT: [i32; 3] = [libc::SIGKILL, libc::SIGSTOP, libc::SIGPIPE];
     const LAST: i32 = 64;
-    // The default, without flags or mask, in the kernel's own structure, of which this is more than
-    // enough: the C library leaves some signals out.
+    // The default action, without flags or mask, in the structure of the kernel, which is not
+    // longer than this. The C library leaves some signals out.
     let default = [0_u64; 4];
     for number in (1..=LAST).filter(|number| !NOT.contains(number)) {
         // SAFETY: a structure for the kernel to read; the old one is not asked for. The mask has 64
@@ -164,7 +164,7 @@ pub fn begin_afresh() -> Result<(), Call> {
         .named(|| "sigprocmask()".to_owned())
 }
 
-/// Makes SIGPIPE, which we ignore, what a program expects it to be.
+/// Sets SIGPIPE, which we ignore, to its default action.
 ///
 /// # Errors
 /// sigaction(2)'s.
@@ -180,9 +180,9 @@ extern "C" fn end(number: libc::c_int) {
     unsafe { libc::_exit(128 + number) }
 }
 
-/// Makes the usual signals end this process. To the first process of a pid namespace they do
-/// nothing unless it wants them (pid_namespaces(7)), and `kill` of a created container should end
-/// it. execve(2) undoes this.
+/// Makes the usual signals end this process. The first process of a pid namespace ignores them
+/// otherwise (pid_namespaces(7)), and `kill` of a created container must end it. execve(2) resets
+/// this.
 ///
 /// # Errors
 /// sigaction(2)'s.
