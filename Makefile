@@ -132,6 +132,7 @@ bench: export BEFORE := $(BEFORE)
 bench: build
 	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench
 	integration/bench/image.sh $(ORLOP) $(IMAGE) $(TARGET)/bench/image
+	integration/bench/shim.sh $(ORLOP) $(SHIM) $(TARGET)/bench/shim
 
 bench-memory: build
 	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench memory

@@ -74,7 +74,7 @@ class Client:
         while len(data) < length:
             more = self.socket.recv(length - len(data))
             if not more:
-                raise SystemExit("the shim has closed the connection")
+                raise ConnectionError("the shim has closed the connection")
             data += more
         return data
 
@@ -96,13 +96,13 @@ def take_events(path):
     listener.bind(path)
     listener.listen(1000)
     def serve(connection):
-        while True:
-            header = connection.recv(10, socket.MSG_WAITALL)
-            if len(header) < 10:
-                return
-            length, stream, _, _ = struct.unpack(">IIBB", header)
-            connection.recv(length, socket.MSG_WAITALL)
-            connection.sendall(struct.pack(">IIBB", 0, stream, 2, 0))
+        try:
+            while len(header := connection.recv(10, socket.MSG_WAITALL)) == 10:
+                length, stream, _, _ = struct.unpack(">IIBB", header)
+                connection.recv(length, socket.MSG_WAITALL)
+                connection.sendall(struct.pack(">IIBB", 0, stream, 2, 0))
+        except ConnectionError:
+            pass  # the shim has ended
     def accept():
         while True:
             threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
@@ -157,7 +157,10 @@ class Shim:
         client.call("Kill", field(1, id) + field(3, 9))
         client.call("Wait", field(1, id))
         client.call("Delete", field(1, id))
-        client.call("Shutdown", field(1, id))
+        try:
+            client.call("Shutdown", field(1, id))
+        except ConnectionError:
+            pass  # the Go shim may be gone before it has answered
         self.id = id
         self.command(bundle, "delete")
         os.close(log)

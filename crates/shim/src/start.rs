@@ -9,6 +9,7 @@ use orlop::sys::clone::{self, CloneRequest, SingleThreaded};
 use orlop::sys::{fd, self_exe};
 use prost::Message;
 use rustix::fs::{Mode, OFlags};
+use rustix::thread::{CoreSchedulingScope, create_core_scheduling_cookie};
 
 use crate::daemon::{Daemon, Settings};
 use crate::flags::Flags;
@@ -175,6 +176,13 @@ fn events_address(flags: &Flags, bootstrap: Option<&BootstrapParams>) -> String 
 fn fork(settings: &Settings, id: &str, options: &Options, listener: OwnedFd) -> Result<(), Failed> {
     let failed = |call: orlop::sys::Call| Failed::unknown(format!("making the daemon: {call}"));
     let score = oom_score();
+    if std::env::var_os("SCHED_CORE").is_some_and(|value| !value.is_empty()) {
+        // No other processes share a core with the daemon and its children, which inherit this.
+        create_core_scheduling_cookie(rustix::process::getpid(), CoreSchedulingScope::ThreadGroup)
+            .map_err(|errno| {
+                Failed::unknown(format!("SCHED_CORE: prctl(PR_SCHED_CORE): {errno}"))
+            })?;
+    }
     let alone = SingleThreaded::prove().map_err(failed)?;
     let born = clone::clone(alone, &CloneRequest::default(), || {
         match daemon(settings, id, score, listener) {

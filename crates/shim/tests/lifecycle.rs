@@ -257,3 +257,61 @@ fn verbs_that_have_nothing_to_do_do_no_harm() {
     assert_eq!(shim.status(&client, ""), Ok(2), "a shim with a container stays");
     shim.finish(&client);
 }
+
+#[test]
+fn all_processes_get_a_signal_for_all() {
+    let shim = Shim::with(&SLEEP);
+    let client = shim.client();
+    shim.create_and_start(&client);
+    shim.exec(&client, "e", &SLEEP).unwrap();
+    shim.start(&client, "e").unwrap();
+    let request = containerd_shim_protos::api::KillRequest {
+        id: shim.id.clone(),
+        signal: 10,
+        all: true,
+        ..Default::default()
+    };
+    client.kill(context(), &request).unwrap();
+    // Init ignores what it has no handler for; the other does not.
+    assert_eq!(shim.wait(&client, "e").exit_status, 128 + 10);
+    assert_eq!(shim.status(&client, ""), Ok(2));
+    shim.finish(&client);
+}
+
+#[test]
+fn the_rootfs_is_mounted_for_as_long_as_the_container_is_there() {
+    let shim = Shim::with_config(&["cat", "/proc/self/mounts"], |_| {});
+    let client = shim.client();
+    let bundle = shim.bundle(&shim.id);
+    std::fs::rename(bundle.join("rootfs"), shim.dir.path().join("image")).unwrap();
+    let mut mount = containerd_shim_protos::api::Mount::new();
+    mount.type_ = "bind".to_owned();
+    mount.source = shim.dir.path().join("image").to_str().unwrap().to_owned();
+    mount.options = vec!["rbind".to_owned(), "ro".to_owned(), "rprivate".to_owned()];
+    let mut request = shim.create_request();
+    request.rootfs = vec![mount.clone()];
+    let mounted = || {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let rootfs = bundle.join("rootfs");
+        let line = mounts.lines().find(|line| line.split(' ').nth(1) == rootfs.to_str());
+        line.map(|line| line.split(' ').nth(3).unwrap().split(',').next().unwrap().to_owned())
+    };
+    client.create(context(), &request).unwrap();
+    assert_eq!(mounted().as_deref(), Some("ro"));
+    shim.start(&client, "").unwrap();
+    assert_eq!(shim.wait(&client, "").exit_status, 0);
+    shim.delete(&client, "").unwrap();
+    assert_eq!(mounted(), None);
+    // One that cannot be mounted leaves nothing of those before it.
+    let mut missing = mount.clone();
+    missing.source = "/no/such/layer".to_owned();
+    request.rootfs = vec![mount, missing];
+    let (_, text) = failure(client.create(context(), &request));
+    assert!(text.contains("failed to mount rootfs component") && text.contains("/no/such/layer"));
+    assert_eq!(mounted(), None);
+    let mut looped = request.rootfs[0].clone();
+    looped.options = vec!["loop".to_owned()];
+    request.rootfs = vec![looped];
+    assert_eq!(failure(client.create(context(), &request)).0, 12);
+    shim.shut_down(&client);
+}

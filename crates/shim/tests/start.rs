@@ -97,3 +97,53 @@ fn version_and_features_need_nothing() {
     assert!(text.contains("runtime-spec/1/features/Features"), "{text}");
     assert!(text.contains("ociVersionMin"), "{text}");
 }
+
+#[test]
+fn the_daemon_is_in_the_cgroup_that_the_options_name() {
+    let v1 = std::path::Path::new("/sys/fs/cgroup/pids");
+    let root = if v1.is_dir() { v1 } else { std::path::Path::new("/sys/fs/cgroup") };
+    let name = format!("orlop-shim-home-{}", std::process::id());
+    let home = root.join(&name);
+    std::fs::create_dir(&home).unwrap();
+    let options = |cgroup: &str| {
+        let options = containerd_shim_protos::shim::oci::Options {
+            shim_cgroup: cgroup.to_owned(),
+            ..Default::default()
+        };
+        let mut any = protobuf::well_known_types::any::Any::new();
+        any.type_url = "containerd.runc.v1.Options".to_owned();
+        any.value = options.write_to_bytes().unwrap();
+        any.write_to_bytes().unwrap()
+    };
+    let input = options(&format!("/{name}"));
+    let shim = Shim::with_input(&["true"], |_| {}, |_| input);
+    let inside = std::fs::read_to_string(home.join("cgroup.procs")).unwrap();
+    assert_eq!(inside.trim(), shim.pid.to_string());
+    shim.shut_down(&shim.client());
+    until("the cgroup is empty", || std::fs::remove_dir(&home).is_ok());
+    // One that is not there is an error, and there is no daemon.
+    let output = shim.run_start(&[], &options("/no-such-cgroup"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no cgroup \"no-such-cgroup\""));
+    assert!(!shim.socket().exists());
+}
+
+#[test]
+fn the_socket_is_in_the_directory_that_containerd_names() {
+    let shim = Shim::with_input(
+        &["true"],
+        |_| {},
+        |shim| {
+            let params = BootstrapParams {
+                instance_id: shim.id.clone(),
+                namespace: shim.namespace.clone(),
+                socket_dir: Some(shim.dir.path().join("sockets").to_str().unwrap().to_owned()),
+                ..Default::default()
+            };
+            params.write_to_bytes().unwrap()
+        },
+    );
+    let directory = shim.dir.path().join("sockets");
+    assert_eq!(shim.socket().parent().unwrap(), directory);
+    assert_eq!(std::fs::read_link(shim.bundle(&shim.id).join("s")).unwrap(), directory);
+    shim.shut_down(&shim.client());
+}

@@ -48,6 +48,15 @@ impl Shim {
 
     /// One whose config.json is changed.
     pub fn with_config(args: &[&str], change: impl FnOnce(&mut serde_json::Value)) -> Self {
+        Self::with_input(args, change, |_| Vec::new())
+    }
+
+    /// One whose `start` reads something from its standard input.
+    pub fn with_input(
+        args: &[&str],
+        change: impl FnOnce(&mut serde_json::Value),
+        input: impl FnOnce(&Self) -> Vec<u8>,
+    ) -> Self {
         let dir = TempDir::new().unwrap();
         let id = format!(
             "shim-test-{}",
@@ -57,10 +66,14 @@ impl Shim {
         let namespace = "orlop-test".to_owned();
         let mut shim = Self { dir, namespace, id, containerd, address: String::new(), pid: 0 };
         shim.make_bundle(&shim.id, args, change);
-        let output = shim.run_start(&[], b"");
+        let output = shim.run_start(&[], &input(&shim));
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "start: {said}");
-        shim.address = String::from_utf8(output.stdout).unwrap();
+        // Of the newer form the address is a part.
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let begin = text.find("unix://").expect("an address");
+        let end = text[begin..].find('\u{1a}').map_or(text.len(), |length| begin + length);
+        text[begin..end].clone_into(&mut shim.address);
         shim.ask_pid();
         shim
     }
@@ -85,6 +98,7 @@ impl Shim {
         fs::create_dir_all(bundle.join("rootfs/bin")).unwrap();
         fs::create_dir_all(bundle.join("rootfs/proc")).unwrap();
         fs::create_dir_all(bundle.join("rootfs/tmp")).unwrap();
+        fs::create_dir_all(bundle.join("rootfs/dev")).unwrap();
         let busybox =
             ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).is_file());
         fs::copy(busybox.expect("busybox-static"), bundle.join("rootfs/bin/busybox")).unwrap();

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# What shims cost, beside each other in one run: `shim.sh ORLOP SHIM DIRECTORY`, as root. containerd's own shim is shown
+# with each of runc, crun and orlop, where it and they are installed. In a mount namespace of its own, in which cgroup v1
+# is not hybrid, as containerd's shim has it.
+set -euo pipefail
+if [ -z "${INSIDE:-}" ]; then
+    INSIDE=1 exec unshare --mount --propagation private "$0" "$(realpath "$1")" "$(realpath "$2")" "$(realpath -m "$3")"
+fi
+orlop=$1
+shim=$2
+! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified
+mkdir -p /run/containerd
+mount -t tmpfs -o mode=0711 tmpfs /run/containerd
+rows="orlop-shim=$shim"
+if go=$(command -v containerd-shim-runc-v2); then
+    rows="$rows runc-shim+orlop=$go,$orlop"
+    for runtime in crun runc; do
+        ! path=$(command -v $runtime) || rows="$rows runc-shim+$runtime=$go,$path"
+    done
+fi
+exec python3 "$(dirname "$0")/shim.py" "$3" $rows # a list of words: without quotes
