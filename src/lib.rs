@@ -67,7 +67,7 @@
 //! | [`preflight`] | for `check`: finds without any change what `create` would fail on later | `runtime`, `init`, `cgroup`, `plan` |
 //! | [`bootstrap`] | the process between the runtime and init | `init`, `plan`, `sync` |
 //! | [`init`] | the code that runs after the last clone | `plan`, `sync`, `hooks`, `state` |
-//! | [`container`] | the container on disk: its directory, state.json, the gate | `sync`, `state` |
+//! | [`container`] | the container on disk: its directory, state.json, the gate | `config`, `sync`, `state` |
 //! | [`criu`] | the protocol of criu, which checkpoints and restores | `plan`, `sync` |
 //! | [`cgroup`] | everything that uses /sys/fs/cgroup | `plan` |
 //! | [`resctrl`] | everything that uses /sys/fs/resctrl | `plan` |

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::plan::hooks::MOMENTS;
+use crate::plan::seccomp::{Action, Arch, Operator};
 use crate::plan::{annotations, capabilities, memory_policy, mount_options, namespaces, seccomp};
-use crate::seccomp::{Action, Arch, Operator};
 use crate::state::VERSION;
 
 /// The oldest version of the specification whose bundles run.

@@ -7,8 +7,7 @@
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Context, Result};
-use crate::plan::seccomp::{SeccompPlan, WAIT_KILLABLE_RECV};
-use crate::seccomp::Insn;
+use crate::plan::seccomp::{Insn, SeccompPlan, WAIT_KILLABLE_RECV};
 use crate::sync::InitEnd;
 use crate::sys::Call;
 use crate::sys::seccomp::{SockFilter, load as load_filter, load_with_listener};
@@ -54,8 +53,7 @@ mod tests {
     use rustix::io::Errno;
 
     use super::explain;
-    use crate::plan::seccomp::{ListenerPlan, SeccompPlan, WAIT_KILLABLE_RECV};
-    use crate::seccomp::Filter;
+    use crate::plan::seccomp::{Filter, ListenerPlan, SeccompPlan, WAIT_KILLABLE_RECV};
     use crate::sys::Named;
 
     #[test]

@@ -4,7 +4,8 @@
 //! config.json: hooks.prestart[].{path, args, env, timeout}
 
 use super::Problems;
-use crate::config::{Hook, Hooks};
+use crate::config::Hook;
+pub use crate::config::Hooks;
 
 /// The six kinds of hooks, with the names of the specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@
 
 use super::Problems;
 use super::namespaces::{NamespacesPlan, USER};
-use crate::config::{self, IdMapping};
+use crate::config;
+pub use crate::config::IdMapping;
 
 /// The mappings, if there is a user namespace.
 #[derive(Debug, Default, PartialEq, Eq)]

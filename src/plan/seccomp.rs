@@ -9,9 +9,9 @@ use std::fmt::Display;
 
 use super::{Problems, calls_of_ours};
 use crate::config;
+pub use crate::seccomp::{Action, Arch, Filter, Insn, Operator};
 use crate::seccomp::{
-    Action, Arch, BeyondProfile, Comparison, CompileError, Filter, MAX_ARGUMENT, Operator, Profile,
-    Rule, Syscall, compile,
+    BeyondProfile, Comparison, CompileError, MAX_ARGUMENT, Profile, Rule, Syscall, compile,
 };
 
 /// The filter, and who answers its notifications.

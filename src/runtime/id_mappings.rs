@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use crate::config::IdMapping;
 use crate::error::{AtKey, Context, Result};
+use crate::plan::id_mappings::IdMapping;
 use crate::plan::id_mappings::{IdMappingsPlan, to_text};
 use crate::sys::proc::Proc;
 use crate::sys::wait::{self, Bound};
