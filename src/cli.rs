@@ -172,7 +172,7 @@ pub fn main() -> u8 {
         print_error(&format!("orlop: {error}"));
         return FAILURE;
     }
-    let cli = match read(std::env::args_os()) {
+    let cli = match read(crate::sys::caller::arguments()) {
         Ok(cli) => cli,
         Err(code) => return code,
     };

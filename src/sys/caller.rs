@@ -1,7 +1,8 @@
 //! The arguments and the environment of this process, which /proc/PID/cmdline and /proc/PID/environ
 //! show to other processes. A child that becomes a process of a container clears both.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, OsStr, OsString, c_char};
+use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -17,6 +18,26 @@ unsafe extern "C" {
 /// Records the address of the arguments of `main`, which must be those of the kernel.
 pub fn note_arguments(arguments: *const *const c_char) {
     ARGUMENTS.store(arguments.cast_mut().cast(), Ordering::Relaxed);
+}
+
+/// The arguments. Where `main` is a function of C, std knows them with glibc only: musl does not
+/// pass them to the functions that run before `main`.
+#[must_use]
+pub fn arguments() -> Vec<OsString> {
+    let mut next = ARGUMENTS.load(Ordering::Relaxed);
+    if next.is_null() {
+        return std::env::args_os().collect();
+    }
+    let mut found = Vec::new();
+    // SAFETY: an array of NUL-terminated strings that ends in a null pointer; only a child writes
+    // to its copy ([`forget`]).
+    unsafe {
+        while !(*next).is_null() {
+            found.push(OsStr::from_bytes(CStr::from_ptr(*next).to_bytes()).to_owned());
+            next = next.add(1);
+        }
+    }
+    found
 }
 
 /// In a child of [`super::clone::clone`]: clears its copy of the arguments and of the environment,

@@ -185,7 +185,8 @@ unsafe extern "C" {
 /// Executes `file` with our arguments and environment. The descriptor is close-on-exec; it is the
 /// last reference to the mount.
 fn execute(file: &OwnedFd) -> Call {
-    let arguments: Vec<std::ffi::CString> = std::env::args_os()
+    let arguments: Vec<std::ffi::CString> = super::caller::arguments()
+        .into_iter()
         .filter_map(|argument| std::ffi::CString::new(argument.into_vec()).ok())
         .collect();
     let pointers: Vec<*const libc::c_char> =

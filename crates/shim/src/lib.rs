@@ -79,7 +79,7 @@ pub fn main() -> u8 {
     if let Err(call) = orlop::sys::process::begin() {
         return tell(&Failed::unknown(call.to_string()));
     }
-    let flags = match Flags::read(std::env::args_os().skip(1)) {
+    let flags = match Flags::read(orlop::sys::caller::arguments().into_iter().skip(1)) {
         Ok(flags) => flags,
         Err(failed) => return tell(&failed),
     };
