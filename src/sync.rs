@@ -167,7 +167,7 @@ impl RuntimeEnd {
         Self(fd)
     }
 
-    /// Says something. That init is dead is no error here: the next [`Self::receive`] says so.
+    /// Says something. That init is dead is no error here: the next `receive` says so.
     ///
     /// # Errors
     /// sendmsg(2)'s.
@@ -199,11 +199,11 @@ impl RuntimeEnd {
         }
     }
 
-    /// As [`Self::receive`]. Each time init has been silent for a moment, `look` looks after it;
+    /// As `receive`. Each time init has been silent for a moment, `look` looks after it;
     /// its error ends the wait.
     ///
     /// # Errors
-    /// As [`Self::receive`]; those of `look`.
+    /// As `receive`; those of `look`.
     pub fn receive_watched(&self, look: impl FnMut() -> Result<()>) -> Result<FromInit> {
         match self.receive_answer(look) {
             Err(error) if is(&error, Errno::CONNRESET) => Ok(FromInit::End),
@@ -242,7 +242,7 @@ impl InitEnd {
     /// Waits for [`ToInit::Begin`].
     ///
     /// # Errors
-    /// As [`Self::hear`].
+    /// As `hear`.
     pub fn begin(&self) -> Result<()> {
         self.hear("Begin", |heard| exactly(heard, &ToInit::Begin))
     }
@@ -250,7 +250,7 @@ impl InitEnd {
     /// Asks for the source of `mounts[index]`, or for the ids of `copy` to be mapped.
     ///
     /// # Errors
-    /// As [`Self::ask`].
+    /// As `ask`.
     pub fn mount_source(&self, index: usize, copy: Option<OwnedFd>) -> Result<OwnedFd> {
         self.ask(&FromInit::MountSource(index, copy), "MountSource", |heard| match heard {
             ToInit::MountSource(source) => Ok(source),
@@ -261,7 +261,7 @@ impl InitEnd {
     /// Asks for the device nodes; nothing, if the runtime may make none either.
     ///
     /// # Errors
-    /// As [`Self::ask`].
+    /// As `ask`.
     pub fn devices(&self) -> Result<Option<OwnedFd>> {
         self.ask(&FromInit::Devices, "Devices", |heard| match heard {
             ToInit::Devices(nodes) => Ok(nodes),
@@ -272,7 +272,7 @@ impl InitEnd {
     /// Waits until the first hooks have run.
     ///
     /// # Errors
-    /// As [`Self::hear`].
+    /// As `hear`.
     pub fn hooks_done(&self) -> Result<()> {
         self.hear("HooksDone", |heard| exactly(heard, &ToInit::HooksDone))
     }
@@ -280,7 +280,7 @@ impl InitEnd {
     /// Has the limits of this process set.
     ///
     /// # Errors
-    /// As [`Self::ask`].
+    /// As `ask`.
     pub fn limits(&self) -> Result<()> {
         self.ask(&FromInit::Limits, "LimitsSet", |heard| exactly(heard, &ToInit::LimitsSet))
     }
@@ -288,7 +288,7 @@ impl InitEnd {
     /// Has the listener of the filter delivered to its agent.
     ///
     /// # Errors
-    /// As [`Self::ask`].
+    /// As `ask`.
     pub fn listener(&self, listener: OwnedFd) -> Result<()> {
         self.ask(&FromInit::Listener(listener), "ListenerDelivered", |heard| {
             exactly(heard, &ToInit::ListenerDelivered)
@@ -298,7 +298,7 @@ impl InitEnd {
     /// Says that all is done but the program, and waits until that is known to others.
     ///
     /// # Errors
-    /// As [`Self::ask`].
+    /// As `ask`.
     pub fn ready(&self) -> Result<()> {
         self.ask(&FromInit::Ready, "Saved", |heard| exactly(heard, &ToInit::Saved))
     }
@@ -306,7 +306,7 @@ impl InitEnd {
     /// Waits for [`ToInit::Start`]; false when the other end goes away without it.
     ///
     /// # Errors
-    /// As [`Self::hear`].
+    /// As `hear`.
     pub fn started(&self) -> Result<bool> {
         match self.next()? {
             None => Ok(false),
@@ -326,7 +326,7 @@ impl InitEnd {
     /// Says something and waits for the answer.
     ///
     /// # Errors
-    /// sendmsg(2)'s; as [`Self::hear`].
+    /// sendmsg(2)'s; as `hear`.
     fn ask<T>(
         &self,
         message: &FromInit,
