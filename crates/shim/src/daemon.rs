@@ -13,6 +13,7 @@ use prost::Message;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
+use rustix::process::{Resource, Rlimit};
 
 use crate::connection::Connection;
 use crate::container::{Container, Exit, Reply};
@@ -58,6 +59,8 @@ pub struct Daemon {
     pub(crate) publisher: Publisher,
     /// Ends of processes that nobody knows yet: a worker that is out may have made them.
     pub(crate) unclaimed: BTreeMap<i32, Exit>,
+    /// The soft limit on descriptors that we began with.
+    pub(crate) descriptors: u64,
     /// Loggers that have been asked to end, and until when.
     pub(crate) loggers: Vec<(OwnedFd, Instant)>,
     began: Instant,
@@ -90,6 +93,7 @@ impl Daemon {
             pumps: BTreeMap::new(),
             publisher,
             unclaimed: BTreeMap::new(),
+            descriptors: raise_descriptors(),
             loggers: Vec::new(),
             began: Instant::now(),
             visited: false,
@@ -324,6 +328,17 @@ impl Daemon {
             self.publish(crate::events::OOM, &event);
         }
     }
+}
+
+/// As many descriptors as we may have: a pod may have a thousand processes at once. Gives the limit
+/// that there was, which our children get back; 0 if there was none.
+fn raise_descriptors() -> u64 {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if let Err(errno) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        log::warn!("setrlimit(RLIMIT_NOFILE): {errno}");
+    }
+    limit.current.unwrap_or(0)
 }
 
 /// Makes a failed call one that has a code.

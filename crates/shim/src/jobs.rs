@@ -87,6 +87,7 @@ impl Daemon {
         order.exec_id.clone_from(&job.exec_id);
         order.namespace.clone_from(&self.settings.namespace);
         order.debug = self.settings.debug;
+        order.descriptors = self.descriptors;
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)

@@ -89,6 +89,9 @@ pub struct Order {
     pub debug: bool,
     #[prost(message, optional, tag = "14")]
     pub checkpoint: Option<Checkpoint>,
+    /// The soft limit on descriptors that the daemon began with, for its children; 0 is none.
+    #[prost(uint64, tag = "15")]
+    pub descriptors: u64,
 }
 
 /// Of a checkpoint, and of restoring one.

@@ -114,6 +114,7 @@ pub fn start(flags: &Flags) -> Result<Vec<u8>, Failed> {
         };
         let forked = made.and_then(|()| fork(&settings, &flags.id, &input.options, listener));
         forked.inspect_err(|_| {
+            let _ = rustix::fs::unlink(ADDRESS_FILE);
             let _ = rustix::fs::unlink(&*path);
         })?;
     }

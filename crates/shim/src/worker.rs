@@ -12,7 +12,7 @@ use std::path::Path;
 use orlop::log::{Log, LogFormat};
 use orlop::sys::fd;
 use prost::Message;
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal};
 
 use crate::library;
 use crate::order::{self, Answer, Order, Verb};
@@ -47,6 +47,11 @@ fn work() -> Result<(), Failed> {
     drop(bytes);
     let streams: Vec<OwnedFd> = descriptors.collect();
     let mut console = None;
+    if order.descriptors > 0 {
+        let limit = rustix::process::getrlimit(Resource::Nofile);
+        let limit = Rlimit { current: Some(order.descriptors), ..limit };
+        rustix::process::setrlimit(Resource::Nofile, limit).map_err(call("setrlimit"))?;
+    }
     let answer = match carry_out(&order, streams, &mut console) {
         Ok(answer) => answer,
         Err(failed) => Answer { code: failed.code, text: failed.text, ..Answer::default() },

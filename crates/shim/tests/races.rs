@@ -143,3 +143,34 @@ fn everybody_who_waits_is_told() {
     }
     shim.finish(&client);
 }
+
+#[test]
+fn a_limit_on_descriptors_is_the_containers_and_not_the_daemons() {
+    use rustix::process::{Resource, getrlimit};
+    let shim = Shim::with(&["sleep", "1000"]);
+    let client = shim.client();
+    let init = shim.create_and_start(&client);
+    let soft = |pid: u32| {
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        line.split_whitespace().nth(3).unwrap().to_owned()
+    };
+    let ours = getrlimit(Resource::Nofile);
+    assert_eq!(soft(init), ours.current.unwrap().to_string());
+    assert_eq!(soft(shim.pid), ours.maximum.unwrap().to_string());
+    // Each has three streams and a worker on its way, which is more than the soft limit has.
+    let names: Vec<String> = (0..300).map(|number| format!("e{number}")).collect();
+    for name in &names {
+        shim.exec(&client, name, &["true"]).unwrap();
+    }
+    std::thread::scope(|scope| {
+        for name in &names {
+            let shim = &shim;
+            scope.spawn(move || shim.start(&shim.client(), name).unwrap());
+        }
+    });
+    for name in &names {
+        assert_eq!(shim.wait(&client, name).exit_status, 0);
+    }
+    shim.finish(&client);
+}

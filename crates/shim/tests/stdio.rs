@@ -213,15 +213,18 @@ fn output_goes_on_when_its_reader_comes_back() {
 
 #[test]
 fn delete_does_not_wait_for_ever_for_a_reader() {
-    let shim = Shim::with(&["sh", "-c", "yes | head -c 300000"]);
+    // More than a fifo holds, less than a pipe and a fifo.
+    let shim = Shim::with(&["sh", "-c", "yes | head -c 70000; exec sleep 1000"]);
     let client = shim.client();
     let stdout = shim.dir.path().join("out");
     fifo(&stdout);
     let mut request = shim.create_request();
     request.stdout = stdout.to_str().unwrap().to_owned();
     client.create(context(), &request).unwrap();
-    shim.start(&client, "").unwrap();
-    shim.kill(&client, "", 9).unwrap(); // its output is full, and it does not end by itself
+    let pid = shim.start(&client, "").unwrap();
+    let comm = || fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    until("all is written", || comm() == "sleep\n");
+    shim.kill(&client, "", 9).unwrap();
     shim.wait(&client, "");
     let begin = std::time::Instant::now();
     shim.delete(&client, "").unwrap();
