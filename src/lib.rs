@@ -89,9 +89,8 @@
 //!
 //! `sys/` names the call that failed. The layers above it say what they were doing.
 //! [`error::Failure`] marks the cases that a caller may branch on. An error is not logged where it
-//! passes: [`cli`] prints it once. What has been made is undone by `Drop` until `keep` of
-//! [`commands::create`] releases it, so there are no clean-up functions that somebody could forget
-//! to call.
+//! passes: [`cli`] prints it once. What `create`, `run` and `restore` have made is one
+//! value, `commands/creation.rs`: its `Drop` undoes all of it until its `keep` lets go of it.
 //!
 //! # What is different from other runtimes, and why
 //!

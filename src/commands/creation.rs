@@ -1,83 +1,238 @@
-//! What `create`, `run` and `restore` have made until the container is there: it is kept as a
-//! whole, or undone.
+//! What `create`, `run` and `restore` make until the container is there: it is kept as a whole, or
+//! undone as a whole.
 
+use std::ffi::OsStr;
+use std::mem::{replace, take};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::time::SystemTime;
 
-use super::create::with_oom;
 use super::run_poststop_hooks;
-use crate::cgroup::Cgroup;
-use crate::container::{Container, Reserved, StateFile};
-use crate::error::Result;
+use crate::cgroup::{self, Cgroup};
+use crate::container::notify::{self, Notify};
+use crate::container::{self, Container, ContainerId, Reserved, StateFile};
+use crate::error::{Context, Result};
+use crate::hooks::{self, HookContext, Output};
+use crate::plan::Plan;
+use crate::plan::hooks::{HookPoint, Hooks};
+use crate::plan::namespaces::{NamespaceKind, PID};
 use crate::resctrl::Groups;
 use crate::runtime::net_devices::MovedDevices;
 use crate::runtime::pid_file;
+use crate::runtime::restore::MountPoint;
 use crate::runtime::spawn::Child;
+use crate::state::Status;
 
-/// What has been made of a new container. Unless it is kept, all of it is undone.
+/// A new container on its way. When it is dropped before it was [kept](Self::keep), all that was
+/// made is undone, the last first; and if hooks have run, the poststop hooks run in the end.
 #[derive(Debug)]
-pub(super) struct Creation<I> {
-    // In the order of undoing: a cgroup with a process cannot be removed.
-    pub(super) net_devices: MovedDevices,
-    pub(super) init: I,
-    pub(super) cgroup: Cgroup,
-    pub(super) resctrl: Option<Groups>,
-    pub(super) reserved: Reserved,
+pub(super) struct Creation<I: AsMut<Child>> {
+    /// What is known of it, for state.json.
     pub(super) saved: StateFile,
+    /// Its directory.
+    pub(super) reserved: Reserved,
+    /// Its cgroup; none until it is made.
+    pub(super) cgroup: Cgroup,
+    /// Its groups of resctrl.
+    pub(super) resctrl: Option<Groups>,
+    /// Where `restore` mounts the rootfs for criu.
+    pub(super) mount_point: Option<MountPoint>,
+    /// Its init.
+    pub(super) init: Option<I>,
+    /// The network devices that it was given.
+    pub(super) net_devices: MovedDevices,
+    /// Whether there may be processes in the cgroup that do not end with init.
+    pub(super) outlives_init: bool,
+    /// Whether hooks have run.
+    pub(super) hooks_began: bool,
+    kept: bool,
 }
 
 impl<I: AsMut<Child>> Creation<I> {
+    /// Takes the id. From here on `delete --force` finds what we leave if we are killed.
+    pub(super) fn reserve(
+        state_root: &Path,
+        id: &ContainerId,
+        plan: &Plan,
+        config: &[u8],
+    ) -> Result<Self> {
+        let reserved = container::reserve(state_root, id)?;
+        let creation = Self {
+            saved: describe(plan),
+            reserved,
+            cgroup: Cgroup::none(),
+            resctrl: None,
+            mount_point: None,
+            init: None,
+            net_devices: MovedDevices::default(),
+            outlives_init: false,
+            hooks_began: false,
+            kept: false,
+        };
+        creation.save()?;
+        creation.reserved.keep_config(config)?;
+        Ok(creation)
+    }
+
+    /// Writes state.json.
+    pub(super) fn save(&self) -> Result<()> {
+        self.reserved.save(&self.saved)
+    }
+
+    /// Makes the directory of the notify socket, which the container has mounted; and the socket,
+    /// if the program is not started by another process. `host` is ours.
+    pub(super) fn prepare_notify(
+        &self,
+        host: Option<&OsStr>,
+        start: bool,
+    ) -> Result<Option<Notify>> {
+        let Some(host) = host else { return Ok(None) };
+        notify::make_directory(self.reserved.fd())?;
+        if !start {
+            return Ok(None);
+        }
+        // The container runs just as well if nobody hears of it.
+        let socket = Notify::listen(self.reserved.fd(), host);
+        Ok(socket.inspect_err(|error| log::warn!("{error:#}")).ok())
+    }
+
+    /// Makes the groups of resctrl, which state.json names before anything can go wrong.
+    pub(super) fn make_groups(&mut self, plan: &Plan) -> Result<()> {
+        self.resctrl = plan.intel_rdt.as_ref().map(Groups::make).transpose()?;
+        let Some(groups) = &self.resctrl else { return Ok(()) };
+        self.saved.intel_rdt_made = groups.containers_own();
+        self.save()
+    }
+
+    /// Takes its init, and saves what is known by that: init has done nothing yet, and would end
+    /// with us.
+    pub(super) fn take_init(&mut self, plan: &Plan, init: I) -> Result<()> {
+        self.outlives_init |= self.saved.shared_pid_namespace;
+        let child = self.init.insert(init).as_mut();
+        note_birth(&mut self.saved, plan, child, &self.cgroup)?;
+        let pid = child.pid;
+        self.save()?;
+        self.resctrl.as_ref().map_or(Ok(()), |groups| groups.add(pid))
+    }
+
+    /// An error on its way, which says so if the kernel's OOM killer was at work.
+    pub(super) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        if self.cgroup.oom_killed() {
+            error.context("container init was OOM-killed (memory limit too low?)")
+        } else {
+            error
+        }
+    }
+
     /// Writes the pid file and the final state; from then on nothing is undone.
     pub(super) fn keep(mut self, pid_file: Option<&Path>) -> Result<(I, Container)> {
-        let pid = self.init.as_mut().pid;
-        if let Some(path) = pid_file
-            && let Err(error) = pid_file::write(path, pid)
-        {
-            return Err(self.undo(error));
-        }
-        self.saved.complete = true;
-        let directory = match self.reserved.commit(&self.saved) {
+        self.hooks_began = true; // there was a container, whatever fails now
+        self.mount_point = None;
+        let mut init = self.init.take().context("there is no init")?;
+        let kept = self.write_final_state(init.as_mut().pid, pid_file);
+        let directory = match kept {
             Ok(directory) => directory,
             Err(error) => {
-                pid_file.map(pid_file::remove);
-                return Err(self.undo(error));
+                self.init = Some(init); // it is undone with the rest
+                return Err(error);
             }
         };
-        let Self { mut net_devices, mut init, mut cgroup, mut resctrl, saved, .. } = self;
-        net_devices.keep();
         init.as_mut().release();
-        cgroup.keep();
-        if let Some(groups) = &mut resctrl {
+        self.net_devices.keep();
+        self.cgroup.keep();
+        if let Some(groups) = &mut self.resctrl {
             groups.keep();
         }
-        Ok((init, Container::kept(saved, directory)))
+        self.kept = true;
+        Ok((init, Container::kept(take(&mut self.saved), directory)))
     }
 
-    /// Undoes it, runs the poststop hooks, and returns `reason`.
-    pub(super) fn undo(self, reason: anyhow::Error) -> anyhow::Error {
-        run_poststop_hooks(&self.take_away());
-        reason
+    fn write_final_state(
+        &mut self,
+        pid: i32,
+        pid_file: Option<&Path>,
+    ) -> Result<container::Directory> {
+        pid_file.map_or(Ok(()), |path| pid_file::write(path, pid))?;
+        self.saved.complete = true;
+        self.reserved.commit(&self.saved).inspect_err(|_| {
+            pid_file.map(pid_file::remove);
+        })
     }
+}
 
-    /// As [`Self::undo`] for a failure before the container was ready: poststop hooks run only if
-    /// other hooks have.
-    pub(super) fn give_up(self, reason: anyhow::Error, hooks_began: bool) -> anyhow::Error {
-        let reason = with_oom(reason, &self.cgroup);
-        let saved = self.take_away();
-        if hooks_began {
-            run_poststop_hooks(&saved);
+impl<I: AsMut<Child>> Drop for Creation<I> {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
         }
-        reason
-    }
-
-    /// Undoes it; returns what was known of the container.
-    fn take_away(self) -> StateFile {
-        let Self { net_devices, init, cgroup, resctrl, reserved, saved } = self;
-        drop((net_devices, init));
-        if saved.shared_pid_namespace {
-            // There a hook in the container outlives init. What does not die, nobody can remove.
-            let _ = cgroup.kill();
+        drop((take(&mut self.net_devices), self.init.take()));
+        if self.outlives_init {
+            // What does not die, nobody can remove.
+            let _ = self.cgroup.kill();
         }
-        drop((cgroup, resctrl, reserved));
-        saved
+        // A cgroup with a process cannot be removed.
+        drop(replace(&mut self.cgroup, Cgroup::none()));
+        drop((self.resctrl.take(), self.mount_point.take()));
+        self.reserved.discard();
+        if self.hooks_began {
+            run_poststop_hooks(&self.saved);
+        }
+    }
+}
+
+/// The hooks of the runtime's namespaces.
+pub(super) fn run_create_hooks(
+    hooks: &Hooks,
+    saved: &StateFile,
+    init: BorrowedFd<'_>,
+) -> Result<()> {
+    if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
+        return Ok(());
+    }
+    let state = saved.hook_state(Status::Creating)?;
+    let output = Output::open(&saved.annotations)?;
+    let around = HookContext { init: Some(init), output: Some(&output), ..HookContext::default() };
+    hooks::run(hooks, HookPoint::Prestart, &state, &around)?;
+    hooks::run(hooks, HookPoint::CreateRuntime, &state, &around)
+}
+
+/// What is known once init is there.
+fn note_birth(saved: &mut StateFile, plan: &Plan, init: &Child, cgroup: &Cgroup) -> Result<()> {
+    cgroup.paths().clone_into(&mut saved.cgroup_paths);
+    if let Some(unit) = cgroup.unit() {
+        unit.name.clone_into(&mut saved.systemd_unit);
+        saved.systemd_user = unit.user;
+    }
+    saved.init_process_pid = init.pid;
+    saved.init_process_start = init.start_time()?;
+    let file = |kind: &NamespaceKind| {
+        (kind.saved.to_owned(), format!("/proc/{}/ns/{}", init.pid, kind.file).into())
+    };
+    saved.namespace_paths = plan.namespaces.own().map(file).collect();
+    Ok(())
+}
+
+/// What is known of the container before it is there.
+fn describe(plan: &Plan) -> StateFile {
+    StateFile {
+        id: plan.entry.id.clone(),
+        created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+        bundle: plan.bundle.clone(),
+        rootfs: plan.rootfs.path.clone(),
+        annotations: plan.annotations.clone(),
+        shared_pid_namespace: !plan.namespaces.creates(&PID),
+        no_new_keyring: plan.entry.keyring.is_none(),
+        keyring: plan.entry.keyring.clone().unwrap_or_default(),
+        cgroup_paths: cgroup::planned_paths(&plan.cgroup),
+        intel_rdt_path: plan.intel_rdt.as_ref().map(|rdt| rdt.group.clone()),
+        intel_rdt_mon_path: plan.intel_rdt.as_ref().and_then(|rdt| rdt.monitoring.clone()),
+        hooks: Hooks {
+            poststart: plan.hooks.poststart.clone(),
+            poststop: plan.hooks.poststop.clone(),
+            ..Hooks::default()
+        },
+        listener_path: plan.listener().map(|agent| agent.path.clone()).unwrap_or_default(),
+        listener_metadata: plan.listener().map(|agent| agent.metadata.clone()).unwrap_or_default(),
+        ..StateFile::default()
     }
 }

@@ -133,21 +133,7 @@ fn begin(args: &Exec, state_root: &Path, detach: bool) -> Result<StartedExec> {
     check_status(&container, args.ignore_paused)?;
     let Some(init) = container.init()? else { return Err(join::stopped()) };
 
-    let text = container.config()?;
-    let process = args
-        .process
-        .as_ref()
-        .map(|process| process.read("reading the process (--process)"))
-        .transpose()?;
-    let host = Host::probe(Rootless::default())?;
-    let keyring = container.saved.own_keyring();
-    let changes = ExecRequest {
-        keyring: keyring.as_deref(),
-        preserved_fds: &inherited.numbers,
-        ..args.changes(process.as_deref(), detach, &container)
-    };
-    let plan = ExecPlan::decide(&text, &changes, &host)?; // every "no" is said here
-    warn(&plan.warnings);
+    let (plan, host) = args.plan(&container, &inherited, detach)?; // every "no" is said here
     phases.end("plan");
     let mut console = Console::prepare(plan.entry.terminal.as_ref())?;
     let paths = exec_paths(args, &container)?;
@@ -185,12 +171,10 @@ fn begin(args: &Exec, state_root: &Path, detach: bool) -> Result<StartedExec> {
     }
     let tell_agent =
         |listener| hand_over(&container.saved, (Status::Running, exec.child.pid), &listener);
-    if let Err(error) = exec.saved().and_then(|()| exec.attend_program(&mut watch, tell_agent)) {
-        if let Some(path) = &pid_file {
-            pid_file::remove(path);
-        }
-        return Err(error);
-    }
+    let started = exec.saved().and_then(|()| exec.attend_program(&mut watch, tell_agent));
+    started.inspect_err(|_| {
+        pid_file.as_deref().map(pid_file::remove);
+    })?;
     exec.child.release();
     phases.end("program");
     Ok(StartedExec { exec, relay, master: console.into_master() })
@@ -215,6 +199,28 @@ fn exec_paths(args: &Exec, container: &Container) -> Result<Vec<(String, PathBuf
 }
 
 impl Exec {
+    /// Decides; gives the host with it.
+    fn plan(
+        &self,
+        container: &Container,
+        inherited: &Inherited,
+        detach: bool,
+    ) -> Result<(ExecPlan, Host)> {
+        let text = container.config()?;
+        let reading = "reading the process (--process)";
+        let process = self.process.as_ref().map(|process| process.read(reading)).transpose()?;
+        let host = Host::probe(Rootless::default())?;
+        let keyring = container.saved.own_keyring();
+        let changes = ExecRequest {
+            keyring: keyring.as_deref(),
+            preserved_fds: &inherited.numbers,
+            ..self.changes(process.as_deref(), detach, container)
+        };
+        let plan = ExecPlan::decide(&text, &changes, &host)?;
+        warn(&plan.warnings);
+        Ok((plan, host))
+    }
+
     fn changes<'a>(
         &'a self,
         process: Option<&'a [u8]>,

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint::CriuOptions;
 use super::create;
-use super::creation::Creation;
+use super::creation::{self, Creation};
 use super::run::Foreground;
 use super::{CgroupManager, ConsoleTarget, Process, delete, warn};
-use crate::cgroup::Cgroup;
 use crate::container::notify;
-use crate::container::{self, Container, ContainerId, Reserved, StateFile};
+use crate::container::{self, Container, ContainerId, StateFile};
 use crate::criu::external::{self, View};
+use crate::criu::images::Images;
 use crate::criu::message::{self, CriuMessage, RequestType, option};
 use crate::criu::{CriuProgram, Notification, refused};
 use crate::error::{Context, Result};
@@ -20,10 +20,9 @@ use crate::log::Phases;
 use crate::plan::namespaces::{NETWORK, TIME};
 use crate::plan::terminal::TerminalRequest;
 use crate::plan::{self, Host, Plan, Request};
-use crate::resctrl::Groups;
 use crate::runtime;
 use crate::runtime::console::Console;
-use crate::runtime::net_devices::{self, MovedDevices};
+use crate::runtime::net_devices;
 use crate::runtime::relay::Relay;
 use crate::runtime::restore::MountPoint;
 use crate::runtime::spawn::Child;
@@ -58,19 +57,6 @@ pub struct Restore {
 
 /// The name of the file with criu's account of it.
 const LOG: &str = "restore.log";
-
-/// A container that is coming back. Undone when dropped: the process, the cgroup, the directory.
-struct Restored {
-    // In the order of undoing: a cgroup with a process cannot be removed.
-    net_devices: MovedDevices,
-    init: Option<Child>,
-    cgroup: Cgroup,
-    resctrl: Option<Groups>,
-    place: MountPoint,
-    reserved: Reserved,
-    saved: StateFile,
-    hooks_began: bool,
-}
 
 /// Brings a container's processes back, as a new container.
 ///
@@ -130,89 +116,72 @@ struct RestoredContainer {
 }
 
 fn bring_back(
-    args: &Restore,
+    request: &Restore,
     foreground: Option<Foreground>,
     state_root: &Path,
 ) -> Result<RestoredContainer> {
     let mut phases = Phases::begin();
-    let id = ContainerId::parse(&args.id)?;
-    let pid_file = create::absolute(args.pid_file.as_deref())?;
-    let images = args.options.images(LOG, false)?;
+    let id = ContainerId::parse(&request.id)?;
+    let pid_file = create::absolute(request.pid_file.as_deref())?;
+    let images = request.options.images(LOG, false)?;
     let streams = images.descriptors()?;
-    if let Some(how) = foreground {
-        foreground::hold_signals()?;
-        if how.adopt_orphans {
-            foreground::adopt_orphans()?;
-        }
-    }
-    let bundle = create::go_to_bundle(&args.bundle)?;
-    let text = plan::read(&bundle)?;
-    let host = Host::probe(Rootless::default())?;
-    let keyring = StateFile::name_keyring(&id)?;
-    let request = Request {
-        id: &id,
-        keyring: &keyring,
-        bundle: &bundle,
-        no_pivot: args.no_pivot,
-        terminal: TerminalRequest { detach: foreground.is_none(), console: &args.console },
-        maker: args.cgroup_manager.maker(&host)?,
-        ..Request::default()
-    };
-    let plan = Plan::for_create(&text, &request, &host)?; // every "no" of the config is said here
-    external::refuse_namespaces(&plan)?;
-    external::refuse_links(&plan)?;
-    refused::refuse_delegated(&plan)?;
-    refused::refuse_stand_ins(&plan)?;
-    let settings = plan::criu::config_file(&plan.annotations)?;
-    warn(&plan.warnings);
-    if args.no_pivot {
-        log::warn!("--no-pivot: criu enters the rootfs by pivot_root(2) all the same");
-    }
+    foreground.map_or(Ok(()), Foreground::begin)?;
+    let (plan, host, text) = request.plan(&id, foreground.is_none())?;
     let program = CriuProgram::find()?;
     let mut console = Console::prepare(plan.entry.terminal.as_ref())?;
     phases.end("plan");
 
-    let reserved = container::reserve(state_root, &id)?; // removed on drop, like all that follows
-    let mut saved = create::describe(&plan);
-    reserved.save(&saved)?; // from here on `delete --force` finds what we leave if we are killed
-    reserved.keep_config(&text)?;
-    notify::make_directory(reserved.fd())?;
+    let mut creation = Creation::reserve(state_root, &id, &plan, &text)?; // undone when dropped
+    notify::make_directory(creation.reserved.fd())?;
+    creation.cgroup = runtime::cgroup::make_unfrozen(&plan, &host)?;
+    creation.make_groups(&plan)?;
     let directory = state_root.join(&*id);
-    let cgroup = runtime::cgroup::make_unfrozen(&plan, &host)?;
-    let resctrl = create::make_groups(&plan, &reserved, &mut saved)?;
-    let place = MountPoint::make(&plan, directory.join(container::CRIU_ROOT))?;
-    let mut restored = Restored {
-        net_devices: MovedDevices::default(),
-        init: None,
-        cgroup,
-        resctrl,
-        place,
-        reserved,
-        saved,
-        hooks_began: false,
-    };
-    let mut options = images.options();
-    args.set_criu_options(settings, &mut options);
-    external::mounts_of_host(&plan, &directory.join(notify::DIRECTORY), &mut options);
+    creation.mount_point = Some(MountPoint::make(&plan, directory.join(container::CRIU_ROOT))?);
+    let mut options = request.criu_options(&plan, &images, &directory)?;
     external::inherit_streams(&streams, &mut options);
     phases.end("prepare");
-    if let Err(error) = restored.bring_back(&plan, &program, options, &mut console) {
-        return Err(restored.undo(images.explain(error)));
-    }
+    let restored = run_criu(&mut creation, &plan, &program, options, &mut console);
+    let restored = restored.map_err(|error| images.explain(error)).and_then(|()| console.relay());
     phases.end("criu");
-    let relay = console.relay().map_err(|error| restored.undo(error));
-    let (relay, restored) = match relay {
-        Ok(relay) => (relay, restored),
-        Err(error) => return Err(error),
-    };
-    let (init, container) = restored.keep(pid_file.as_deref())?;
+    let relay = restored.map_err(|error| creation.explain(error))?;
+    let (init, container) = creation.keep(pid_file.as_deref())?;
     phases.end("save");
     Ok(RestoredContainer { init, container, relay, master: console.into_master() })
 }
 
 impl Restore {
-    fn set_criu_options(&self, settings: Option<&str>, options: &mut CriuMessage) {
-        self.options.set_criu_options(settings, options);
+    /// Decides, and gives the host and the config.json with it; every "no" is said here.
+    fn plan(&self, id: &ContainerId, detach: bool) -> Result<(Plan, Host, Vec<u8>)> {
+        let bundle = create::go_to_bundle(&self.bundle)?;
+        let text = plan::read(&bundle)?;
+        let host = Host::probe(Rootless::default())?;
+        let request = Request {
+            id,
+            keyring: &StateFile::name_keyring(id)?,
+            bundle: &bundle,
+            no_pivot: self.no_pivot,
+            terminal: TerminalRequest { detach, console: &self.console },
+            maker: self.cgroup_manager.maker(&host)?,
+            ..Request::default()
+        };
+        let plan = Plan::for_create(&text, &request, &host)?;
+        external::refuse_namespaces(&plan)?;
+        external::refuse_links(&plan)?;
+        refused::refuse_delegated(&plan)?;
+        refused::refuse_stand_ins(&plan)?;
+        plan::criu::config_file(&plan.annotations)?;
+        warn(&plan.warnings);
+        if self.no_pivot {
+            log::warn!("--no-pivot: criu enters the rootfs by pivot_root(2) all the same");
+        }
+        Ok((plan, host, text))
+    }
+
+    /// What criu is told; `directory` is that of the container.
+    fn criu_options(&self, plan: &Plan, images: &Images, directory: &Path) -> Result<CriuMessage> {
+        let mut options = images.options();
+        let settings = plan::criu::config_file(&plan.annotations)?;
+        self.options.set_criu_options(settings, &mut options);
         options.switch(option::EVASIVE_DEVICES, true); // /dev/null by another path is /dev/null
         options.switch(option::RESTORE_SIBLING, true); // so that init is our child and not criu's
         options.switch(option::TCP_CLOSE, self.tcp_close);
@@ -222,111 +191,90 @@ impl Restore {
         if let Some(context) = &self.lsm_mount_context {
             options.text(option::LSM_MOUNT_CONTEXT, context);
         }
+        external::mounts_of_host(plan, &directory.join(notify::DIRECTORY), &mut options);
+        Ok(options)
     }
 }
 
-impl Restored {
-    fn bring_back(
-        &mut self,
-        plan: &Plan,
-        program: &CriuProgram,
-        mut options: CriuMessage,
-        console: &mut Console,
-    ) -> Result<()> {
-        let joined: Vec<OwnedFd> = external::join_namespaces(plan, &mut options)?;
-        let criu = restore::start(program, plan, &mut self.cgroup, &joined)?;
-        // Until the container's init is there, criu is what is to be killed.
-        self.saved.init_process_pid = criu.pid;
-        self.saved.init_process_start = crate::sys::proc::stat(criu.pid)?.start;
-        self.reserved.save(&self.saved)?;
-        options.text(option::ROOT, &self.place.path().to_string_lossy());
-        for (controllers, path) in criu.cgroups()? {
-            options.pair(option::CGROUP_ROOT, &controllers, &path);
-        }
-        criu.ask(&message::request(RequestType::Restore, &options), |event| {
-            self.on_event(plan, console, event)
-        })?;
-        match criu.finish()? {
-            Exit::Code(0) => Ok(()),
-            exit => anyhow::bail!("criu failed: it ended with {}", exit.shell_code()),
-        }
+fn run_criu(
+    creation: &mut Creation<Child>,
+    plan: &Plan,
+    program: &CriuProgram,
+    mut options: CriuMessage,
+    console: &mut Console,
+) -> Result<()> {
+    // criu kills what it has made, unless it is killed itself.
+    creation.outlives_init = true;
+    let joined: Vec<OwnedFd> = external::join_namespaces(plan, &mut options)?;
+    let criu = restore::start(program, plan, &mut creation.cgroup, &joined)?;
+    // Until the container's init is there, criu is what is to be killed.
+    creation.saved.init_process_pid = criu.pid;
+    creation.saved.init_process_start = crate::sys::proc::stat(criu.pid)?.start;
+    creation.save()?;
+    if let Some(place) = &creation.mount_point {
+        options.text(option::ROOT, &place.path().to_string_lossy());
     }
+    for (controllers, path) in criu.cgroups()? {
+        options.pair(option::CGROUP_ROOT, &controllers, &path);
+    }
+    criu.ask(&message::request(RequestType::Restore, &options), |event| {
+        on_event(creation, plan, console, event)
+    })?;
+    match criu.finish()? {
+        Exit::Code(0) => Ok(()),
+        exit => anyhow::bail!("criu failed: it ended with {}", exit.shell_code()),
+    }
+}
 
-    /// Does what is due at a moment of the restore.
-    fn on_event(
-        &mut self,
-        plan: &Plan,
-        console: &mut Console,
-        event: Notification<'_>,
-    ) -> Result<()> {
-        log::debug!("{}: criu: {}", self.saved.id, event.name);
-        match event.name {
-            // The processes have namespaces, in which there is nothing yet.
-            "setup-namespaces" => {
-                self.take(plan, event.pid)?;
-                self.net_devices = if plan.namespaces.creates(&NETWORK) {
-                    restore::loopback_up(event.pid)?;
-                    net_devices::move_in(&plan.net_devices, event.pid)?
-                } else {
-                    net_devices::move_in_missing(&plan.net_devices, event.pid)?
-                };
-                self.hooks_began = true;
-                let init =
-                    self.init.as_ref().context("criu has not told of the container's init")?;
-                create::run_create_hooks(&plan.hooks, &self.saved, init.pidfd.as_fd())
-            }
-            "orphan-pts-master" => console.take(event.descriptor.context("criu sent no terminal")?),
-            // They are as they were, but for that they do not run yet.
-            "post-restore" => {
-                self.take(plan, event.pid)?;
-                restore::protect(plan, event.pid)?;
-                let view = View::of(event.pid)?;
-                view.check(plan)?;
-                view.check_sources(plan)
-            }
-            _ => Ok(()),
+/// Does what is due at a moment of the restore.
+fn on_event(
+    creation: &mut Creation<Child>,
+    plan: &Plan,
+    console: &mut Console,
+    event: Notification<'_>,
+) -> Result<()> {
+    log::debug!("{}: criu: {}", creation.saved.id, event.name);
+    match event.name {
+        // The processes have namespaces, in which there is nothing yet.
+        "setup-namespaces" => {
+            note_init(creation, plan, event.pid)?;
+            creation.net_devices = if plan.namespaces.creates(&NETWORK) {
+                restore::loopback_up(event.pid)?;
+                net_devices::move_in(&plan.net_devices, event.pid)?
+            } else {
+                net_devices::move_in_missing(&plan.net_devices, event.pid)?
+            };
+            creation.hooks_began = true;
+            let init = creation.init.as_ref();
+            let init = init.context("criu has not told of the container's init")?;
+            creation::run_create_hooks(&plan.hooks, &creation.saved, init.pidfd.as_fd())
         }
+        "orphan-pts-master" => console.take(event.descriptor.context("criu sent no terminal")?),
+        // They are as they were, but for that they do not run yet.
+        "post-restore" => {
+            note_init(creation, plan, event.pid)?;
+            restore::protect(plan, event.pid)?;
+            let view = View::of(event.pid)?;
+            view.check(plan)?;
+            view.check_sources(plan)
+        }
+        _ => Ok(()),
     }
+}
 
-    /// Notes the container's init.
-    fn take(&mut self, plan: &Plan, pid: i32) -> Result<()> {
-        if self.init.as_ref().is_none_or(|init| init.pid != pid) {
-            self.init = Some(Child::restored(pid)?);
-        }
-        let Some(init) = &self.init else { return Ok(()) };
-        create::note_birth(&mut self.saved, plan, init, &self.cgroup)?;
-        // criu brings processes back in a time namespace, so that their clocks go on from where
-        // they stood.
-        if !plan.namespaces.has_own(&TIME) && is_elsewhere(pid, TIME.file) {
-            self.saved
-                .namespace_paths
-                .insert(TIME.saved.to_owned(), format!("/proc/{pid}/ns/{}", TIME.file).into());
-        }
-        if let Some(groups) = &self.resctrl {
-            groups.add(pid)?;
-        }
-        self.reserved.save(&self.saved)
+/// Notes the container's init.
+fn note_init(creation: &mut Creation<Child>, plan: &Plan, pid: i32) -> Result<()> {
+    let known = creation.init.take_if(|init| init.pid == pid);
+    let init = known.map_or_else(|| Child::restored(pid), Ok)?;
+    creation.take_init(plan, init)?;
+    // criu brings processes back in a time namespace, so that their clocks go on from where they
+    // stood.
+    if !plan.namespaces.has_own(&TIME) && is_elsewhere(pid, TIME.file) {
+        let file = format!("/proc/{pid}/ns/{}", TIME.file).into();
+        creation.saved.namespace_paths.insert(TIME.saved.to_owned(), file);
+        creation.save()?;
     }
-
-    /// Takes all away, and says why.
-    fn undo(&mut self, error: anyhow::Error) -> anyhow::Error {
-        // criu has killed what it made, unless it was killed itself.
-        let _ = self.cgroup.kill();
-        self.init = None;
-        let error = create::with_oom(error, &self.cgroup);
-        if self.hooks_began {
-            super::run_poststop_hooks(&self.saved);
-        }
-        error
-    }
-
-    /// Makes it last.
-    fn keep(self, pid_file: Option<&Path>) -> Result<(Child, Container)> {
-        let Self { net_devices, init, cgroup, resctrl, place, reserved, saved, .. } = self;
-        let init = init.context("criu has not told of the container's init")?;
-        drop(place);
-        Creation { net_devices, init, cgroup, resctrl, reserved, saved }.keep(pid_file)
-    }
+    Ok(())
 }
 
 /// Whether a process has another namespace of a kind than we; what the kernel does not know it has

@@ -29,6 +29,14 @@ pub struct Foreground {
     pub adopt_orphans: bool,
 }
 
+impl Foreground {
+    /// Makes this process one that is there for the container.
+    pub(super) fn begin(self) -> Result<()> {
+        foreground::hold_signals()?;
+        if self.adopt_orphans { foreground::adopt_orphans() } else { Ok(()) }
+    }
+}
+
 /// Makes a container and runs its program.
 ///
 /// # In a process of its own
@@ -66,10 +74,7 @@ pub fn run(request: &Create, state_root: &Path) -> Result<Process> {
 /// # Errors
 /// As [`run`].
 pub fn foreground(request: &Create, how: Foreground, state_root: &Path) -> Result<Exit> {
-    foreground::hold_signals()?;
-    if how.adopt_orphans {
-        foreground::adopt_orphans()?;
-    }
+    how.begin()?;
     let StartedInit { init, container, notify, relay, mut phases, .. } =
         begin(request, state_root, false)?;
     let forwarding = notify.map(|notify| forward_meanwhile(notify, &init)).transpose()?;

@@ -208,12 +208,20 @@ impl Reserved {
     }
 }
 
-impl Drop for Reserved {
-    fn drop(&mut self) {
+impl Reserved {
+    /// Removes it, unless it was committed; as it is when dropped.
+    pub fn discard(&mut self) {
         if !self.committed && self.directory.is_there().is_ok_and(|there| there) {
             // There is an error on its way already, which matters more than this one.
             let _ = self.directory.remove();
         }
+        self.committed = true;
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.discard();
     }
 }
 

@@ -20,7 +20,7 @@ use crate::init::{self, InitSetup, JoinedNamespace};
 use crate::plan::Plan;
 use crate::plan::namespaces::{CloneMethod, Join, NETWORK, NamespaceKind, PID, TIME};
 use crate::plan::process::ProcessPlan;
-use crate::sync::{self, FromInit, RuntimeEnd, ToInit};
+use crate::sync::{self, FromInit, InitEnd, RuntimeEnd, ToInit};
 use crate::sys::clone::{self, NewProcess, SingleThreaded};
 use crate::sys::root::Root;
 use crate::sys::wait::{self, Bound};
@@ -133,40 +133,17 @@ pub fn give_birth(
         hook_output: init::open_hook_output(plan)?,
         alone: token,
     };
+    let newborn = clone_first(&setup, &wire, init_end, cgroup_fd)?;
+    let child = Child::adopt(newborn);
+    cgroup.take_first(plan, child.pid, born)?;
+    // Of a bootstrap init inherits it, and may be one of those to whose files in /proc only root
+    // may write.
+    limits::oom_score_adj(&plan.entry.process, child.pid)?;
     let init = match plan.namespaces.birth {
-        CloneMethod::Direct => {
-            let birth = clone::CloneRequest {
-                namespaces: plan.namespaces.create,
-                cgroup: cgroup_fd,
-                sibling: false,
-            };
-            let newborn = inheriting(plan, &joined, || {
-                clone::clone(token, &birth, || {
-                    close_runtime_end(&wire);
-                    init::main(&setup, &init_end)
-                })
-                .context("making the container's init")
-            })?;
-            let child = Child::adopt(newborn);
-            cgroup.take_first(plan, child.pid, born)?;
-            limits::oom_score_adj(&plan.entry.process, child.pid)?;
-            Init { child, wire }
-        }
+        CloneMethod::Direct => Init { child, wire },
         CloneMethod::ViaBootstrap => {
-            let birth = clone::CloneRequest { namespaces: 0, cgroup: cgroup_fd, sibling: false };
-            let newborn = clone::clone(token, &birth, || {
-                close_runtime_end(&wire);
-                bootstrap::main(token, &setup, &init_end)
-            })
-            .context("making the bootstrap process")?;
-            drop(init_end); // else the wire would not end with the bootstrap
-            let bootstrap = Child::adopt(newborn);
-            cgroup.take_first(plan, bootstrap.pid, born)?;
-            // Init inherits it, and may be one of those to whose files in /proc only root may
-            // write.
-            limits::oom_score_adj(&plan.entry.process, bootstrap.pid)?;
             wire.send(&ToInit::Begin)?;
-            adopt_init(bootstrap, wire, &mut Watch::new(cgroup))?
+            adopt_init(child, wire, &mut Watch::new(cgroup))?
         }
     };
     fchdir(&bundle).named(|| "fchdir(bundle)".to_owned())?;
@@ -174,6 +151,37 @@ pub fn give_birth(
     limits::all_cpus(init.child.pid);
     id_mappings::write(&plan.entry.ids, init.child.pid)?;
     Ok(init)
+}
+
+/// Makes init, or the bootstrap. `init_end` is closed here, else the wire would not end with it.
+fn clone_first(
+    setup: &InitSetup<'_>,
+    wire: &RuntimeEnd,
+    init_end: InitEnd,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<NewProcess> {
+    let InitSetup { plan, joined, alone: token, .. } = *setup;
+    match plan.namespaces.birth {
+        CloneMethod::Direct => {
+            let namespaces = plan.namespaces.create;
+            let request = clone::CloneRequest { namespaces, cgroup, sibling: false };
+            inheriting(plan, joined, || {
+                clone::clone(token, &request, || {
+                    close_runtime_end(wire);
+                    init::main(setup, &init_end)
+                })
+                .context("making the container's init")
+            })
+        }
+        CloneMethod::ViaBootstrap => {
+            let request = clone::CloneRequest { namespaces: 0, cgroup, sibling: false };
+            clone::clone(token, &request, || {
+                close_runtime_end(wire);
+                bootstrap::main(token, setup, &init_end)
+            })
+            .context("making the bootstrap process")
+        }
+    }
 }
 
 /// The bootstrap has one thing to say: init's pid, or what went wrong. Then it is over.
