@@ -3,11 +3,12 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::checkpoint::{checkpoint, counting, criu_works, restore};
 use crate::net_devices::{Net, joining};
 use crate::support::criu::{NEW, notification, with_stand_in};
-use crate::support::{Bundle, json};
+use crate::support::{Bundle, eventually, json};
 
 /// Calls `restore` for a container in `other`, up to the moment when its namespaces are there,
 /// where the stand-in for criu ends; what is said on standard error, with whether we told criu to
@@ -26,7 +27,7 @@ fn restore_until_namespaces(bundle: Bundle, other: &Net) -> (String, bool) {
         fs::read_link(format!("/proc/{}/ns/net", init.id())).ok()
             == fs::read_link(other.path()).ok()
     };
-    assert!(crate::support::eventually(crate::support::runtime::time_limit(), is_there));
+    assert!(eventually(crate::support::runtime::time_limit(), is_there));
     fs::write(bundle.scratch("stand-in/notify"), notification("setup-namespaces", init.id()))
         .unwrap();
     let (images, path) = (bundle.scratch("images"), bundle.path());
@@ -59,6 +60,9 @@ fn a_device_that_the_joined_namespace_has_stays_there() {
         if !on_host {
             net.ip("link del v0");
         }
+        // The kernel looks for a moment whether another has its address.
+        let is_settled = || !other.show("eth0").contains("tentative");
+        assert!(eventually(Duration::from_secs(20), is_settled), "{}", other.show("eth0"));
         let before = other.show("eth0");
         let bundle = joining(net.bundle(json!({ "name": name })), &other);
         let (said, went_on) = restore_until_namespaces(bundle, &other);
