@@ -66,6 +66,8 @@ fn what_happened_while_containerd_was_away_is_told_later_in_order() {
         shim.start(&client, name).unwrap();
         shim.wait(&client, name);
     }
+    let topics = shim.containerd.topics();
+    assert!(!topics.contains(&"/tasks/exit".to_owned()), "nobody is there to be told: {topics:?}");
     shim.containerd.listen_again();
     let events = shim.containerd.wait_for("/tasks/exit", 2);
     let exits: Vec<String> = events

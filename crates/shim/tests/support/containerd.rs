@@ -31,11 +31,12 @@ type Log = Arc<(Mutex<Vec<Event>>, Condvar)>;
 pub struct Containerd {
     path: PathBuf,
     log: Log,
+    connections: Arc<Mutex<Vec<UnixStream>>>,
 }
 
 impl Containerd {
     pub fn listen(path: &Path) -> Self {
-        let this = Self { path: path.to_owned(), log: Log::default() };
+        let this = Self { path: path.to_owned(), log: Log::default(), connections: Arc::default() };
         this.listen_again();
         this
     }
@@ -43,18 +44,22 @@ impl Containerd {
     /// After [`Self::stop`].
     pub fn listen_again(&self) {
         let listener = UnixListener::bind(&self.path).unwrap();
-        let log = self.log.clone();
+        let (log, connections) = (self.log.clone(), self.connections.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                connections.lock().unwrap().push(stream.try_clone().unwrap());
                 let log = log.clone();
                 std::thread::spawn(move || serve(stream, &log));
             }
         });
     }
 
-    /// Nobody can connect any more.
+    /// Nobody can connect any more, and who is connected is no longer served.
     pub fn stop(&self) {
         std::fs::remove_file(&self.path).unwrap();
+        for connection in self.connections.lock().unwrap().drain(..) {
+            let _ = connection.shutdown(std::net::Shutdown::Both); // it may have ended
+        }
     }
 
     pub fn path(&self) -> &Path {
