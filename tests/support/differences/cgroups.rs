@@ -101,7 +101,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ),
     (
         "update::a_pids_limit_of_0_in_a_file_is_read_by_the_containers_version",
-        "runc ignores it, whatever the version",
+        "runc reads 0 alike, whatever the version",
     ),
     ("update::a_pids_limit_of_0_leaves_one_process", "runc 1.1 takes 0 for none"),
     ("update::a_weight_of_an_idle_container_is_ignored_with_a_warning", "runc fails"),
