@@ -89,14 +89,15 @@ pub fn restore(request: &Restore, state_root: &Path) -> Result<Process> {
     Ok(Process::new(init, master))
 }
 
-/// As [`restore`], and waits for the program's end: signals that we get are for the container, and
-/// its terminal is shown on ours. The container is deleted then, unless `how` says that it is kept.
+/// As [`restore()`], and waits for the program's end: signals that we get are for the container,
+/// and its terminal is shown on ours. The container is deleted then, unless `how` says that it is
+/// kept.
 ///
 /// # In a process of its own
-/// As [`restore`]; and the process is there for the container alone, whose signals it holds back.
+/// As [`restore()`]; and the process is there for the container alone, whose signals it holds back.
 ///
 /// # Errors
-/// As [`restore`].
+/// As [`restore()`].
 pub fn foreground(request: &Restore, how: Foreground, state_root: &Path) -> Result<Exit> {
     let RestoredContainer { init, container, relay, .. } =
         bring_back(request, Some(how), state_root)?;
