@@ -1,5 +1,6 @@
 //! A connection of a client: bytes that have come and are no frames yet, and bytes that could not
-//! go yet. process: daemon
+//! go yet.
+//! process: daemon
 
 use std::os::fd::OwnedFd;
 

@@ -8,13 +8,13 @@
 //!
 //! ```text
 //! containerd
-//! └ start     reads its input and config.json, seals itself, takes the socket, forks the daemon,
-//! prints, ends
-//!     └ daemon    one thread, one epoll loop; adopts orphans
-//! ├ worker   for each create, start, exec, delete, … : whatever may block. Answers and ends;
-//!        │          what it has made becomes the daemon's child
-//!        └ logger   a program that takes a container's output, if one is asked for
-//! delete       run by containerd when a daemon is gone; cleans up
+//! ├ start       reads its input and config.json, seals itself, takes the socket,
+//! │             forks the daemon, prints the address, ends
+//! ├ daemon      one thread, one epoll loop; adopts orphans
+//! │ ├ worker    for each create, start, exec, delete, … : whatever may block;
+//! │ │           answers and ends; what it has made becomes the daemon's child
+//! │ └ logger    a program that takes a container's output, if one is asked for
+//! └ delete      run by containerd when a daemon is gone; cleans up
 //! ```
 //!
 //! # The files
@@ -31,8 +31,7 @@
 //! # Rules
 //!
 //! * Nothing in the loop blocks: descriptors are non-blocking, a log line that nobody takes is
-//!   dropped, and what may wait
-//!   for hooks, freezers or filesystems is a worker's.
+//!   dropped, and what may wait for hooks, freezers or filesystems is a worker's.
 //! * A container never has containerd's fifos, but pipes of ours, so that its output goes on when
 //!   containerd stops.
 //! * A worker is our own, sealed binary executed anew: what it makes can inherit nothing of other

@@ -1,5 +1,6 @@
 //! The calls of orlop's library that must be made in a process of its own. Nothing else of the
-//! worker knows the library's verbs. process: worker
+//! worker knows the library's verbs.
+//! process: worker
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};

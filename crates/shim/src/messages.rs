@@ -1,5 +1,6 @@
 //! The messages of the task service (containerd.task.v2 and v3, which have the same), and what they
-//! are wrapped in. process: daemon, worker
+//! are wrapped in.
+//! process: daemon, worker
 //!
 //! The numbers are those of containerd's protocol files; `tests/codec.rs` holds them against
 //! containerd-shim-protos.

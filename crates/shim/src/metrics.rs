@@ -1,5 +1,6 @@
 //! A container's statistics, as containerd's clients read them: `io.containerd.cgroups.v1.Metrics`
-//! or `…v2.Metrics`. process: daemon
+//! or `…v2.Metrics`.
+//! process: daemon
 //!
 //! They are made of the library's statistics.
 #![allow(

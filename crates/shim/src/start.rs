@@ -1,5 +1,6 @@
 //! `start`: takes the socket, forks the daemon, prints the address. Or finds the daemon of the
-//! container's group. process: start
+//! container's group.
+//! process: start
 
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

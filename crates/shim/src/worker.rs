@@ -1,5 +1,6 @@
 //! A worker: receives one order, carries it out, answers, ends. What it has made becomes the
-//! daemon's child. process: worker
+//! daemon's child.
+//! process: worker
 //!
 //! It is our own, sealed binary executed anew, so that its memory has nothing of other containers.
 //! It may wait as long as hooks, freezers and filesystems want.

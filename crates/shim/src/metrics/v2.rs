@@ -1,5 +1,6 @@
 //! The message for cgroup v2. The library has these in the units and under the names of v1, and
-//! they are turned back. process: daemon
+//! they are turned back.
+//! process: daemon
 #![allow(
     missing_docs,
     reason = "the fields are those of containerd's protocol files, which explain them"
