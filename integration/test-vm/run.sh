@@ -66,7 +66,7 @@ tar -cf "$share/files.tar" "$PWD"/{Cargo.toml,README.md,SECURITY.md,docs,src,tes
 boot() {
     rm -f "$share"/{failed,finished}
     : >"$share/log"
-    timeout 2400 qemu-system-x86_64 -accel tcg,thread=multi -smp 2 -m 4G -display none -monitor none -no-reboot -net none \
+    timeout 3300 qemu-system-x86_64 -accel tcg,thread=multi -smp 2 -m 4G -display none -monitor none -no-reboot -net none \
         -serial "file:$dir/console.log" -kernel "$dir/$recipe/kernel" -initrd "$dir/$recipe/initrd" \
         -append "root=/dev/vda rw console=ttyS0 panic=1 mitigations=off no_timer_check quiet $layout" \
         -drive "file=$dir/$recipe/disk.img,if=virtio,format=raw,snapshot=on" \

@@ -16,7 +16,11 @@ clean_up() {
 step "the engine starts, an image is loaded"
 mkdir -p /etc/docker
 tested="{ \"path\": \"$RUNTIME\" }"
-[[ $RUNTIME != *shim* ]] || tested='{ "runtimeType": "io.containerd.orlop.v2", "options": { "SystemdCgroup": true } }'
+if [[ $RUNTIME == *shim* ]]; then
+    # Docker gives options of its own type to other shims than runc's: the path of a file.
+    echo "SystemdCgroup = true" >/etc/docker/orlop.toml
+    tested='{ "runtimeType": "io.containerd.orlop.v2", "options": { "ConfigPath": "/etc/docker/orlop.toml" } }'
+fi
 jq -n --argjson tested "$tested" '{
     runtimes: { tested: $tested }, "exec-opts": ["native.cgroupdriver=systemd"], bridge: "none", iptables: false
 }' >/etc/docker/daemon.json
