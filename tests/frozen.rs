@@ -7,7 +7,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::faults::at_once;
-use crate::support::{Bundle, Value, cgroups, eventually, json, runtime};
+use crate::support::runtime::{self, Running};
+use crate::support::{Bundle, Container, Value, cgroups, eventually, json};
 
 /// A cgroup in which containers are made, and which can be frozen. It is thawed and removed when
 /// dropped.
@@ -154,9 +155,9 @@ fn a_start_whose_init_stays_stopped_is_given_up() {
     c.bundle.assert_nothing_left();
 }
 
-/// Who has paused it resumes it.
-#[test]
-fn a_start_that_is_paused_goes_on_when_it_is_resumed() {
+/// A container that was paused while `start` waits for its startContainer hook, which goes on when
+/// there is a file /go; and that `start`.
+fn paused_while_it_starts() -> (Container, Running) {
     let bundle = Bundle::busybox();
     let script = "echo x >/waits; until [ -e /go ]; do sleep 0.1; done";
     let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"] });
@@ -167,6 +168,13 @@ fn a_start_that_is_paused_goes_on_when_it_is_resumed() {
         "the hook runs"
     );
     c.verb("pause").ok();
+    (c, start)
+}
+
+/// Who has paused it resumes it.
+#[test]
+fn a_start_that_is_paused_goes_on_when_it_is_resumed() {
+    let (c, start) = paused_while_it_starts();
     fs::write(c.bundle.rootfs("go"), "").unwrap();
     assert_eq!(c.status(), "paused");
     c.verb("resume").ok();
@@ -179,16 +187,7 @@ fn a_start_that_is_paused_goes_on_when_it_is_resumed() {
 #[test]
 fn a_start_that_stays_paused_is_given_up() {
     differs!();
-    let bundle = Bundle::busybox();
-    let script = "echo x >/waits; until [ -e /go ]; do sleep 0.1; done";
-    let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"] });
-    let c = bundle.push("/hooks/startContainer", hook).args(["touch", "/ran"]).create();
-    let start = c.bundle.start(&["start", c.id()]);
-    assert!(
-        eventually(runtime::time_limit(), || c.bundle.rootfs("waits").exists()),
-        "the hook runs"
-    );
-    c.verb("pause").ok();
+    let (c, start) = paused_while_it_starts();
     start.wait().refused().says("cannot start a container in the paused state");
     fs::write(c.bundle.rootfs("go"), "").unwrap();
     c.delete_by_force();

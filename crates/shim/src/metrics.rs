@@ -8,6 +8,7 @@
     reason = "the fields are those of containerd's protocol files, which explain them"
 )]
 
+use orlop::cgroup::stats::PidsStats;
 use prost::Message;
 
 use crate::container::Container;
@@ -15,6 +16,21 @@ use crate::messages::Any;
 
 mod v1;
 mod v2;
+
+/// Processes, which are the same in both messages.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Pids {
+    #[prost(uint64, tag = "1")]
+    pub current: u64,
+    #[prost(uint64, tag = "2")]
+    pub limit: u64,
+}
+
+impl Pids {
+    fn of(stats: &PidsStats) -> Self {
+        Self { current: stats.current, limit: stats.limit }
+    }
+}
 
 /// The statistics of a container.
 ///

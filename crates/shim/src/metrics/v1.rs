@@ -8,6 +8,8 @@
 use orlop::cgroup::stats::{self, Stats};
 use prost::Message;
 
+use super::Pids;
+
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Metrics {
     #[prost(message, repeated, tag = "1")]
@@ -32,14 +34,6 @@ pub struct Hugetlb {
     pub failcnt: u64,
     #[prost(string, tag = "4")]
     pub pagesize: String,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Message)]
-pub struct Pids {
-    #[prost(uint64, tag = "1")]
-    pub current: u64,
-    #[prost(uint64, tag = "2")]
-    pub limit: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -200,7 +194,7 @@ pub(super) fn from(stats: &Stats) -> Metrics {
     let throttling = stats.cpu.throttling.as_ref();
     Metrics {
         hugetlb: stats.hugetlb.iter().map(huge_pages).collect(),
-        pids: Some(Pids { current: stats.pids.current, limit: stats.pids.limit }),
+        pids: Some(Pids::of(&stats.pids)),
         cpu: Some(Cpu {
             usage: Some(CpuUsage {
                 total: usage.total,

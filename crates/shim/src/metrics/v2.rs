@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use orlop::cgroup::stats::{self, Stats};
 use prost::Message;
 
+use super::Pids;
+
 #[derive(Clone, PartialEq, Message)]
 pub struct Metrics {
     #[prost(message, optional, tag = "1")]
@@ -45,14 +47,6 @@ pub struct Pressure {
     pub some: Option<Stall>,
     #[prost(message, optional, tag = "2")]
     pub full: Option<Stall>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Message)]
-pub struct Pids {
-    #[prost(uint64, tag = "1")]
-    pub current: u64,
-    #[prost(uint64, tag = "2")]
-    pub limit: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -207,7 +201,7 @@ pub(super) fn from(stats: &Stats) -> Metrics {
     let throttling = stats.cpu.throttling.as_ref();
     let events = |key: &str| stats.memory.events.get(key).copied().unwrap_or_default();
     Metrics {
-        pids: Some(Pids { current: stats.pids.current, limit: stats.pids.limit }),
+        pids: Some(Pids::of(&stats.pids)),
         cpu: Some(Cpu {
             usage_usec: stats.cpu.usage.total / 1000,
             user_usec: stats.cpu.usage.user / 1000,
