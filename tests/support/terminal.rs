@@ -90,11 +90,17 @@ impl Terminal {
         true
     }
 
-    /// Waits until another process than the shell is in its foreground.
+    /// Waits until another process than the shell is in its foreground, and the shell waits for it.
+    ///
+    /// A shell's `fg` first gives the terminal to the job and then sends it SIGCONT, which would
+    /// discard a SIGTSTP that is typed between the two (signal(7)).
     #[track_caller]
     pub fn wait_for_job(&self, shell: i32) {
         let changed = || tcgetpgrp(&self.master).is_ok_and(|group| group.as_raw_pid() != shell);
         assert!(eventually(time_limit(), changed), "the shell stays in the foreground");
+        let status = || std::fs::read_to_string(format!("/proc/{shell}/status")).unwrap();
+        let waits = || status().contains("\nState:\tS");
+        assert!(eventually(time_limit(), waits), "the shell does not wait for its job");
     }
 
     /// Rows and columns.
