@@ -105,7 +105,7 @@ fn join(namespaces: &[JoinedNamespace]) -> Result<()> {
 /// while the process of an ordinary user is dumpable: later the file belongs to root.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub(crate) fn open_clocks(plan: &NamespacesPlan) -> Result<Option<File>> {
     if plan.time_offsets.is_empty() {
         return Ok(None);
@@ -119,7 +119,7 @@ pub(crate) fn open_clocks(plan: &NamespacesPlan) -> Result<Option<File>> {
 /// (clone3 creates one without offsets.)
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub(crate) fn make_time_namespace(plan: &NamespacesPlan, clocks: Option<File>) -> Result<()> {
     let Some(mut clocks) = clocks else { return Ok(()) };
     clone::unshare(TIME.flag).at("/linux/timeOffsets")?;

@@ -72,7 +72,7 @@ impl Output {
     /// Opens the files for appending, and creates them if they do not exist.
     ///
     /// # Errors
-    /// The failed call's, with the annotation; `ENXIO` for a fifo that nobody reads.
+    /// The error of the failed call, with the annotation; `ENXIO` for a fifo that nobody reads.
     pub fn open(annotations: &BTreeMap<String, String>) -> Result<Self> {
         let [stdout, stderr] = hook_files(annotations);
         let open = |path: Option<&Path>, annotation| {

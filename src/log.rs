@@ -103,7 +103,7 @@ impl Log {
     /// Opens the file, to append to it.
     ///
     /// # Errors
-    /// open(2)'s.
+    /// Errors of open(2).
     pub fn open(path: Option<&Path>, format: LogFormat) -> Result<Self> {
         let open = |path: &Path| {
             // Should it be a fifo, we do not wait for its other end.

@@ -104,7 +104,7 @@ impl Groups {
     /// accepts no other processes.
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn add(&self, pid: i32) -> Result<()> {
         for group in [Some(&self.group), self.monitoring.as_ref()].into_iter().flatten() {
             let written = self.write(&group.join("tasks"), &pid.to_string());
@@ -118,7 +118,7 @@ impl Groups {
     /// The schemata as the kernel writes them.
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn schemata(&self) -> Result<String> {
         schemata(&self.group)
     }
@@ -126,7 +126,7 @@ impl Groups {
     /// Changes the schemata: whole lines in one write, of which the kernel accepts all or none.
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn set(&self, lines: &[String]) -> Result<()> {
         let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
         self.write(&self.group.join("schemata"), &text)
@@ -187,7 +187,7 @@ impl Drop for Groups {
 /// error.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn remove(groups: &[PathBuf]) -> Result<(), Call> {
     for group in groups {
         match rmdir(group) {

@@ -154,7 +154,7 @@ pub struct InitEnd(OwnedFd);
 /// Makes a wire.
 ///
 /// # Errors
-/// socketpair(2)'s.
+/// Errors of socketpair(2).
 pub fn pair() -> Result<(RuntimeEnd, InitEnd)> {
     let (runtime, init) = socket::pair()?;
     Ok((RuntimeEnd(runtime), InitEnd(init)))
@@ -170,7 +170,7 @@ impl RuntimeEnd {
     /// Says something. That init is dead is no error here: the next `receive` says so.
     ///
     /// # Errors
-    /// sendmsg(2)'s.
+    /// Errors of sendmsg(2).
     pub fn send(&self, message: &ToInit) -> Result<()> {
         let (tag, descriptor) = match message {
             ToInit::Begin => (BEGIN, None),
@@ -191,7 +191,7 @@ impl RuntimeEnd {
     /// What init says next; waits for it as long as it is at work.
     ///
     /// # Errors
-    /// recvmsg(2)'s; a packet that is none of ours.
+    /// Errors of recvmsg(2); a packet that is none of ours.
     pub fn receive(&self) -> Result<FromInit> {
         match self.read(Bound::Endless(Unbounded::PeerAtWork)) {
             Err(error) if is(&error, Errno::CONNRESET) => Ok(FromInit::End),
@@ -215,7 +215,7 @@ impl RuntimeEnd {
     /// an error of its own (`ECONNRESET`).
     ///
     /// # Errors
-    /// recvmsg(2)'s; those of `look`.
+    /// Errors of recvmsg(2); those of `look`.
     pub fn receive_answer(&self, mut look: impl FnMut() -> Result<()>) -> Result<FromInit> {
         loop {
             match self.read(Bound::Within(SILENCE)) {
@@ -318,7 +318,7 @@ impl InitEnd {
     /// Waits for the end of the other end, which says nothing any more.
     ///
     /// # Errors
-    /// recvmsg(2)'s; that it says something.
+    /// Errors of recvmsg(2); that it says something.
     pub fn ended(&self) -> Result<()> {
         self.next()?.map_or(Ok(()), |other| Err(unexpected(&other, "the end")))
     }
@@ -326,7 +326,7 @@ impl InitEnd {
     /// Says something and waits for the answer.
     ///
     /// # Errors
-    /// sendmsg(2)'s; as `hear`.
+    /// Errors of sendmsg(2); as `hear`.
     fn ask<T>(
         &self,
         message: &FromInit,
@@ -340,7 +340,7 @@ impl InitEnd {
     /// Waits for a message. The runtime's death ends us, too: nobody would ever start or delete us.
     ///
     /// # Errors
-    /// recvmsg(2)'s; that the runtime is gone; another message than `expected`.
+    /// Errors of recvmsg(2); that the runtime is gone; another message than `expected`.
     fn hear<T>(&self, expected: &str, take: impl FnOnce(ToInit) -> Result<T, ToInit>) -> Result<T> {
         let heard = self.next()?.context("the runtime is gone")?;
         take(heard).map_err(|other| unexpected(&other, expected))
@@ -349,7 +349,7 @@ impl InitEnd {
     /// Says something that needs no answer.
     ///
     /// # Errors
-    /// sendmsg(2)'s; that the runtime is gone.
+    /// Errors of sendmsg(2); that the runtime is gone.
     pub fn send(&self, message: &FromInit) -> Result<()> {
         let descriptor = match message {
             FromInit::Terminal(fd)
@@ -387,7 +387,7 @@ impl InitEnd {
     /// Another hold on the same end, for another thread.
     ///
     /// # Errors
-    /// dup(2)'s.
+    /// Errors of dup(2).
     pub fn try_clone(&self) -> Result<Self> {
         Ok(Self(self.0.try_clone()?))
     }

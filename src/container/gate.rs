@@ -35,7 +35,7 @@ pub const FILE: &str = "gate";
 /// Makes the gate; the descriptor goes to init, and the gate ends with it.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn make(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
     socket::listen(directory, FILE).context("making the gate between create and start")
 }
@@ -43,7 +43,7 @@ pub fn make(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
 /// Stands before the gate; `None` when nobody waits behind it: init is dead or has passed.
 ///
 /// # Errors
-/// The failed call's; that init does not come to the gate, though it is there.
+/// The error of the failed call; that init does not come to the gate, though it is there.
 pub fn approach(directory: BorrowedFd<'_>) -> Result<Option<RuntimeEnd>> {
     // One who asks again and again for the state may stand before us.
     let there = wait::retry(PATIENCE, PAUSES, || match socket::connect(directory, FILE) {
@@ -60,7 +60,7 @@ pub fn approach(directory: BorrowedFd<'_>) -> Result<Option<RuntimeEnd>> {
 /// Whether there is one, in the file `name` of `directory`, as long as nobody has passed.
 ///
 /// # Errors
-/// faccessat(2)'s.
+/// Errors of faccessat(2).
 pub fn is_there(directory: BorrowedFd<'_>, name: &str) -> Result<bool> {
     match rustix::fs::accessat(directory, name, Access::EXISTS, AtFlags::empty()) {
         Ok(()) => Ok(true),

@@ -187,7 +187,7 @@ impl Reserved {
     /// Keeps the config, so that a change of the bundle's file has no effect on `exec`.
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn keep_config(&self, text: &[u8]) -> Result<()> {
         let mut file =
             sys::fd::create_new(self.fd(), CONFIG, 0o600).context("keeping config.json")?;
@@ -296,7 +296,7 @@ impl Container {
     /// The text of its config.json, as it was at `create`.
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn config(&self) -> Result<Vec<u8>> {
         state_file::read_kept(self.fd(), CONFIG).context("reading the container's config.json")
     }
@@ -317,7 +317,7 @@ impl Container {
     /// Lets others in again.
     ///
     /// # Errors
-    /// flock(2)'s.
+    /// Errors of flock(2).
     pub fn unlock(&mut self) -> Result<()> {
         self.locked = false;
         Ok(sys::fd::unlock(&self.directory.fd)?)
@@ -362,7 +362,7 @@ impl Container {
     /// Forgets the container: removes its directory.
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn forget(&self) -> Result<()> {
         self.directory.remove().context("removing the container's state directory")
     }

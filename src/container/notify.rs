@@ -35,7 +35,7 @@ pub fn wanted() -> Option<OsString> {
 /// Makes the directory; the container has it mounted from the beginning.
 ///
 /// # Errors
-/// mkdir(2)'s.
+/// Errors of mkdir(2).
 pub fn make_directory(container: BorrowedFd<'_>) -> Result<()> {
     // Its own users must get in, whoever they are on the host.
     rustix::fs::mkdirat(container, DIRECTORY, Mode::from_raw_mode(0o755))
@@ -46,7 +46,7 @@ pub fn make_directory(container: BorrowedFd<'_>) -> Result<()> {
 /// Removes the directory, if there is one.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn remove_directory(container: BorrowedFd<'_>) -> Result<()> {
     let directory = match open(container) {
         Err(call) if call.is(Errno::NOENT) => return Ok(()),
@@ -82,7 +82,7 @@ impl Notify {
     /// Makes the container's socket, and connects to `host`.
     ///
     /// # Errors
-    /// The failed call's; that the container was made without the directory.
+    /// The error of the failed call; that the container was made without the directory.
     pub fn listen(container: BorrowedFd<'_>, host: &OsStr) -> Result<Self> {
         let host = socket::connect_datagrams(host).context("connecting to $NOTIFY_SOCKET")?;
         let directory = match open(container) {
@@ -102,7 +102,7 @@ impl Notify {
     /// watched. Nothing is told when the process of the descriptor `init` ends before.
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn forward(&self, init: BorrowedFd<'_>, main_pid: i32) -> Result<()> {
         let Some(mut ready) = self.ready(init)? else { return Ok(()) };
         ready.push(b'\n');

@@ -102,7 +102,7 @@ impl StateFile {
     /// A name for the keyring of a new container, which nobody can have made before.
     ///
     /// # Errors
-    /// getrandom(2)'s.
+    /// Errors of getrandom(2).
     pub fn name_keyring(id: &str) -> Result<String> {
         Ok(format!("_ses.{id}.{}", sys::random::word()?))
     }
@@ -116,7 +116,7 @@ impl StateFile {
     /// never a part.
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn write(&self, directory: BorrowedFd<'_>) -> Result<()> {
         const NEW: &str = ".state.json.new";
         let text = serde_json::to_vec(self)?;
@@ -167,7 +167,7 @@ impl StateFile {
     /// had written one.
     ///
     /// # Errors
-    /// The failed call's; when it is not JSON.
+    /// The error of the failed call; when it is not JSON.
     pub(super) fn read(directory: BorrowedFd<'_>, name: &str) -> Result<Option<Self>> {
         match read_kept(directory, name) {
             Err(error) if is_missing(&error) => Ok(None),

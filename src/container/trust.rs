@@ -13,7 +13,7 @@ use crate::sys::Named;
 ///
 /// # Errors
 /// [`Failure::Usage`], which names the directory and who may write to it; lstat(2)'s,
-/// readlink(2)'s.
+/// Errors of readlink(2).
 pub(super) fn judge_root(state_root: &Path) -> Result<bool> {
     with_text(check_directory(state_root))
 }

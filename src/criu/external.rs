@@ -369,7 +369,7 @@ fn namespace_name(kind: &NamespaceKind) -> &'static str {
 /// The namespaces that the container has joined and that are not saved.
 ///
 /// # Errors
-/// stat(2)'s.
+/// Errors of stat(2).
 pub fn name_namespaces(plan: &Plan, pid: i32, options: &mut CriuMessage) -> Result<()> {
     for join in plan.namespaces.join.iter().filter(|join| [&NETWORK, &PID].contains(&join.kind)) {
         let path = format!("/proc/{pid}/ns/{}", join.kind.file);

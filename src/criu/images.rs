@@ -33,7 +33,7 @@ impl Images {
     /// default work directory is the one of the images.
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn open(path: &Path, work: Option<&Path>, log: &str, make: bool) -> Result<Self> {
         if make {
             self::make(path).context("making the directory of the images (--image-path)")?;
@@ -62,7 +62,7 @@ impl Images {
     /// Writes the names of the standard streams.
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn keep_descriptors(&self, descriptors: &[String]) -> Result<()> {
         use std::io::Write;
         match rustix::fs::unlinkat(&self.directory, DESCRIPTORS, AtFlags::empty()) {
@@ -77,7 +77,7 @@ impl Images {
     /// Reads the names of the standard streams.
     ///
     /// # Errors
-    /// The failed call's; the file is not a list of strings.
+    /// The error of the failed call; the file is not a list of strings.
     pub fn descriptors(&self) -> Result<Vec<String>> {
         let text =
             small_file::read_all(self.directory.as_fd(), DESCRIPTORS, || DESCRIPTORS.to_owned())

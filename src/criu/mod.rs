@@ -239,7 +239,7 @@ impl Criu {
     /// Lets criu end, and waits for it.
     ///
     /// # Errors
-    /// Those of waiting.
+    /// Errors of waiting.
     pub fn finish(mut self) -> Result<Exit> {
         match socket::shut_down(&self.socket) {
             Err(call) if !call.is(Errno::NOTCONN) => return Err(call.into()),

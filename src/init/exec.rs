@@ -71,7 +71,7 @@ fn run(setup: &ExecSetup<'_>, place: StartsIn, runtime: &InitEnd) -> Result<Infa
 /// needs of the host.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn go_inside(setup: &ExecSetup<'_>, namespaces: u32) -> Result<()> {
     // The procfs of the container cannot be trusted (CVE-2025-52881).
     let host_proc = if setup.entry.process.labels.is_empty() { None } else { Some(Proc::open()?) };

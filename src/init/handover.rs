@@ -66,7 +66,7 @@ pub fn prepare(plan: &Entry, home: Home, runtime: &InitEnd) -> Result<Program> {
 /// other processes can examine this one.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn close_all_but(kept: impl AsFd, plan: &Entry) -> Result<()> {
     Ok(close_ours(plan, kept)?)
 }

@@ -9,7 +9,7 @@ use crate::sys::{Named, process};
 /// Sets them (sethostname(2), setdomainname(2)).
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn set(plan: &Plan) -> Result<()> {
     let names = &plan.namespaces;
     if !names.hostname.is_empty() {

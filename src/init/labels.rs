@@ -53,7 +53,7 @@ fn apparmor(profile: &str, proc: &Proc) -> Result<(), Call> {
 /// Keys that `make` creates get the label of the program.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn while_keys_have<T>(
     labels: &Labels,
     proc: Option<&Proc>,

@@ -17,7 +17,7 @@ use crate::sys::scheduling::{SchedAttr, set_io_priority, set_scheduler};
 /// session. `pid` 0 is the caller.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn set(plan: &ProcessPlan, pid: i32) -> Result<()> {
     for (resource, soft, hard, index) in &plan.rlimits {
         set_rlimit(pid, *resource, *soft, *hard).at(format_args!("/process/rlimits/{index}"))?;

@@ -54,7 +54,7 @@ impl JoinedNamespace {
     /// setns(2).
     ///
     /// # Errors
-    /// The call's.
+    /// The error of the call.
     pub fn enter(&self) -> Result<(), Call> {
         clone::setns(self.file.as_fd(), self.kind.flag)
     }

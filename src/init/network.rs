@@ -10,7 +10,7 @@ use crate::sys::process;
 /// Sets `lo` up in a new namespace. A joined one is not changed.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn loopback_up(plan: &Plan) -> Result<()> {
     if !plan.namespaces.creates(&NETWORK) {
         return Ok(());

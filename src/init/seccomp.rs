@@ -16,7 +16,7 @@ use crate::sys::seccomp::{SockFilter, load as load_filter, load_with_listener};
 /// it notifies, the agent gets the listener before the first notification.
 ///
 /// # Errors
-/// seccomp(2)'s.
+/// Errors of seccomp(2).
 pub fn load(plan: Option<&SeccompPlan>, wire: &InitEnd) -> Result<()> {
     let Some(seccomp) = plan else { return Ok(()) };
     let instruction =

@@ -10,7 +10,7 @@ use crate::sys::proc::Proc;
 /// namespaces. So no mount of the container can redirect the write (CVE-2025-52881).
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn write(plan: &Plan, proc: &Proc) -> Result<()> {
     for sysctl in &plan.sysctl {
         proc.write(&sysctl.file, &sysctl.value)

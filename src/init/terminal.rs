@@ -22,7 +22,7 @@ use crate::sys::{Call, Named, terminal};
 /// Creates the terminal of init, and mounts it on /dev/console. Does nothing if none is planned.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn give_init(plan: &Plan, root: &Root, runtime: &InitEnd) -> Result<()> {
     let Some(terminal) = &plan.entry.terminal else { return Ok(()) };
     let slave = open(terminal, &plan.entry, root, runtime).at("/process/terminal")?;
@@ -39,7 +39,7 @@ pub fn give_init(plan: &Plan, root: &Root, runtime: &InitEnd) -> Result<()> {
 /// that of the container.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn give_exec(entry: &Entry, runtime: &InitEnd) -> Result<()> {
     let Some(terminal) = &entry.terminal else { return Ok(()) };
     let root = Root::open("/".as_ref())?;

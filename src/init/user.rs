@@ -16,7 +16,7 @@ use crate::sys::{ids, process};
 /// since it is neither in the bounding nor in the ambient set.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn become_user(plan: &Entry) -> Result<()> {
     let user = &plan.process.user;
     let sets = &plan.process.capabilities;

@@ -51,7 +51,7 @@ impl Console {
     /// waits for that of a program which cannot be run.
     ///
     /// # Errors
-    /// sendmsg(2)'s.
+    /// Errors of sendmsg(2).
     pub fn take(&mut self, master: OwnedFd) -> Result<()> {
         match self {
             Self::Nobody => {

@@ -18,7 +18,7 @@ use crate::sys::{Named, device, mount};
 /// binds what the host has.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn make(plan: &Plan) -> Result<Option<OwnedFd>> {
     let ids = &plan.entry.ids;
     let options = [("mode".to_owned(), Some("0755".to_owned()))];

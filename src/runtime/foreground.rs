@@ -17,7 +17,7 @@ use crate::sys::{Named, process, signal};
 /// a program ends whatever we wait for, and so us: what has been made is undone.
 ///
 /// # Errors
-/// sigprocmask(2)'s.
+/// Errors of sigprocmask(2).
 pub fn hold_signals() -> Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)
         .named(|| "sigprocmask()".to_owned())?;
@@ -28,7 +28,7 @@ pub fn hold_signals() -> Result<()> {
 /// namespace of its own and so no init that they would fall to.
 ///
 /// # Errors
-/// prctl(2)'s.
+/// Errors of prctl(2).
 pub fn adopt_orphans() -> Result<()> {
     Ok(process::adopt_orphans()?)
 }
@@ -37,7 +37,7 @@ pub fn adopt_orphans() -> Result<()> {
 /// terminal is ours.
 ///
 /// # Errors
-/// Those of waiting.
+/// Errors of waiting.
 pub fn wait(init: BorrowedFd<'_>, relay: Option<Relay>) -> Result<Exit> {
     signal::end_waits_no_more();
     if let Some(relay) = relay {

@@ -21,7 +21,7 @@ const PATIENCE: Bound = Bound::Within(Duration::from_secs(60));
 /// may not ourselves.
 ///
 /// # Errors
-/// The failed call's, or what the program said.
+/// The error of the failed call, or what the program said.
 pub fn write(plan: &IdMappingsPlan, pid: i32) -> Result<()> {
     if plan.uid.is_empty() || plan.joined {
         return Ok(());
@@ -53,7 +53,7 @@ fn is_own(mappings: &[IdMapping], id: u32) -> bool {
 /// Writes one map ourselves.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub(super) fn map(proc: &Proc, pid: i32, file: &str, mappings: &[IdMapping]) -> Result<()> {
     Ok(proc.write(&format!("{pid}/{file}"), &to_text(mappings))?)
 }

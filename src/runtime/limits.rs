@@ -11,7 +11,7 @@ use crate::sys::process;
 /// Writes oom_score_adj (proc(5)); left as it is when the config does not say.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn oom_score_adj(plan: &ProcessPlan, pid: i32) -> Result<()> {
     let Some(score) = plan.oom_score_adj else { return Ok(()) };
     write_oom_score_adj(&pid.to_string(), &score.to_string())
@@ -36,7 +36,7 @@ pub struct InheritedByExec {
 /// in the cgroup.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn lend(plan: &ProcessPlan) -> Result<InheritedByExec> {
     let mut lent = InheritedByExec { oom_score_adj: None, cpus: None };
     if let Some(score) = plan.oom_score_adj {
@@ -54,7 +54,7 @@ impl InheritedByExec {
     /// Is again what we were.
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn take_back(self) -> Result<()> {
         if let Some(score) = self.oom_score_adj {
             write_oom_score_adj("self", score.trim_end())?;
@@ -69,7 +69,7 @@ impl InheritedByExec {
 /// The CPUs of an exec'd process once it is in the cgroup.
 ///
 /// # Errors
-/// sched_setaffinity(2)'s.
+/// Errors of sched_setaffinity(2).
 pub fn final_cpus(plan: &CpuAffinity, pid: i32) -> Result<()> {
     match plan {
         CpuAffinity { last: Some(cpus), .. } => {

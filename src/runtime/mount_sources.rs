@@ -65,7 +65,8 @@ impl<'a> MountSources<'a> {
     /// `copy`, if init has made one itself; or its new filesystem. Its ids are mapped.
     ///
     /// # Errors
-    /// The failed call's; that the copy would lose options that are locked for a user namespace.
+    /// The error of the failed call; that the copy would lose options that are locked for a user
+    /// namespace.
     pub fn open(&mut self, index: usize, copy: Option<OwnedFd>) -> Result<OwnedFd> {
         let step = self.steps.iter().find(|step| step.index == index);
         let step = step.context("init asked for the source of a mount that is not there")?;

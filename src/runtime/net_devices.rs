@@ -78,7 +78,7 @@ struct MovedDevice {
 /// Moves the devices of a plan into the namespace of the process `init`.
 ///
 /// # Errors
-/// The failed call's, with the place in config.json; then all are where they were.
+/// The error of the failed call, with the place in config.json; then all are where they were.
 pub fn move_in(plan: &[NetDevicePlan], init: i32) -> Result<MovedDevices> {
     move_those(plan, init, |_, _| Ok(true))
 }

@@ -11,7 +11,7 @@ use crate::sys::{Named, fd};
 /// Writes the pid, in decimal and without a newline, so that a reader finds the whole file or none.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn write(path: &Path, pid: i32) -> Result<()> {
     let context = || format!("writing the pid file {}", path.display());
     let directory =

@@ -22,7 +22,7 @@ impl PidfdSocket {
     /// Connects, before there is anything that would have to be undone.
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn connect(path: &Path) -> Result<Self> {
         let socket = socket::connect_stream(path)
             .with_context(|| format!("connecting to {} (--pidfd-socket)", path.display()))?;
@@ -32,7 +32,7 @@ impl PidfdSocket {
     /// Sends the process: its descriptor, and what it is, [`INIT`] or [`EXEC`].
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn send(&self, process: &Init, what: &str) -> Result<()> {
         socket::send(&self.0, what.as_bytes(), Some(process.as_fd()))
             .context("sending the pidfd (--pidfd-socket)")

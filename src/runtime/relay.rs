@@ -61,7 +61,7 @@ impl Relay {
     /// ([`hold_signals`](super::foreground::hold_signals)).
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn begin(own: OwnedFd, master: OwnedFd) -> Result<Self> {
         let slave = terminal::slave_of(master.as_fd())?;
         fd::set_nonblocking(&master)?;
@@ -89,7 +89,7 @@ impl Relay {
     /// meanwhile, but that of another size, goes to the program.
     ///
     /// # Errors
-    /// Those of waiting.
+    /// Errors of waiting.
     pub fn run(mut self, program: BorrowedFd<'_>) -> Result<Exit> {
         loop {
             for end in self.wait()? {

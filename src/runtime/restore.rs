@@ -36,7 +36,7 @@ impl MountPoint {
     /// Makes it, and the mount points in the rootfs.
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn make(plan: &Plan, path: PathBuf) -> Result<Self> {
         rustix::fs::mkdir(&path, Mode::RWXU).named(|| format!("mkdir({path:?})"))?;
         let place = Self(path); // removed on drop
@@ -89,7 +89,7 @@ pub fn start(
 /// masks of files: criu leaves them writable.
 ///
 /// # Errors
-/// The failed call's, with the place in config.json.
+/// The error of the failed call, with the place in config.json.
 pub fn protect(plan: &Plan, pid: i32) -> Result<()> {
     if !plan.rootfs.readonly && plan.rootfs.masked_paths.is_empty() {
         return Ok(());
@@ -219,7 +219,7 @@ fn is_in_filesystem(step: &MountStep, plan: &Plan) -> bool {
 /// Brings `lo` up in the network namespace of a process.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn loopback_up(pid: i32) -> Result<()> {
     let namespace = fd::open(format!("/proc/{pid}/ns/net").as_ref(), OFlags::RDONLY)?;
     with_namespaces_restored([&NETWORK].into_iter(), || {

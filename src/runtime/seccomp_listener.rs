@@ -51,7 +51,7 @@ fn is_socket(path: &str) -> Result<(), Call> {
 /// state for each connection, which then ends, as the specification has it.
 ///
 /// # Errors
-/// The failed call's; `EAGAIN` when the agent does not take it within seconds.
+/// The error of the failed call; `EAGAIN` when the agent does not take it within seconds.
 pub fn hand_over(path: &str, document: &str, listener: &OwnedFd) -> Result<()> {
     let agent = socket::call(path.as_ref(), PATIENCE).context(NO_AGENT).at(KEY)?;
     socket::send_all(&agent, document.as_bytes(), Some(listener.as_fd()), Bound::Within(PATIENCE))

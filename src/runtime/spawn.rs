@@ -44,7 +44,7 @@ impl Child {
     /// A child of ours that criu has made for us.
     ///
     /// # Errors
-    /// pidfd_open(2)'s.
+    /// Errors of pidfd_open(2).
     pub fn restored(pid: i32) -> Result<Self> {
         Ok(Self { pid, pidfd: pidfd::open(pid)?, released: false })
     }
@@ -378,7 +378,7 @@ impl Init {
     /// Has it begin its work.
     ///
     /// # Errors
-    /// sendmsg(2)'s.
+    /// Errors of sendmsg(2).
     pub fn begin(&self) -> Result<()> {
         self.wire.send(&ToInit::Begin)
     }
@@ -387,7 +387,7 @@ impl Init {
     /// the program.
     ///
     /// # Errors
-    /// sendmsg(2)'s.
+    /// Errors of sendmsg(2).
     pub fn saved(&self) -> Result<()> {
         self.wire.send(&ToInit::Saved)
     }

@@ -15,7 +15,7 @@ use crate::sys::Named;
 /// who it is on the host.
 ///
 /// # Errors
-/// fchown(2)'s.
+/// Errors of fchown(2).
 pub fn give(plan: &Entry) -> Result<()> {
     if plan.terminal.is_some() {
         return Ok(());

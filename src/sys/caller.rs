@@ -45,7 +45,7 @@ pub fn arguments() -> Vec<OsString> {
 /// signals do not end its waits.
 ///
 /// # Errors
-/// prctl(2)'s.
+/// Errors of prctl(2).
 pub fn forget(name: &CStr) -> Result<(), Call> {
     signal::forget_waits();
     process::set_name(name)?;

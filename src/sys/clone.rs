@@ -92,7 +92,8 @@ struct CloneArgs {
 /// clone3(2) without shared memory: runs `child` in the new process, which never returns.
 ///
 /// # Errors
-/// The call's error; with `CLONE_INTO_CGROUP` also those of a cgroup that cannot take processes.
+/// The error of the call; with `CLONE_INTO_CGROUP` also those of a cgroup that cannot take
+/// processes.
 pub fn clone(
     _: SingleThreaded,
     birth: &CloneRequest<'_>,
@@ -143,7 +144,7 @@ pub fn exit_now(code: i32) -> ! {
 /// unshare(2) of the `CLONE_NEW…` flags in `namespaces`.
 ///
 /// # Errors
-/// The call's error.
+/// The error of the call.
 pub fn unshare(namespaces: u32) -> Result<(), Call> {
     // SAFETY: unshare takes flags; those of namespaces do not touch memory or descriptors.
     check(unsafe { libc::unshare(namespaces.cast_signed()) })
@@ -154,7 +155,7 @@ pub fn unshare(namespaces: u32) -> Result<(), Call> {
 /// setns(2): joins the namespace `fd`, which must be of kind `namespace`.
 ///
 /// # Errors
-/// The call's error; `EINVAL` when the file is a namespace of another kind.
+/// The error of the call; `EINVAL` when the file is a namespace of another kind.
 pub fn setns(fd: BorrowedFd<'_>, namespace: u32) -> Result<(), Call> {
     // SAFETY: setns takes a descriptor, which is open for the time of the call, and flags.
     check(unsafe { libc::setns(fd.as_raw_fd(), namespace.cast_signed()) })

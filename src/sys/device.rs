@@ -29,7 +29,7 @@ impl Id {
     /// The device of `fd`.
     ///
     /// # Errors
-    /// fstat(2)'s.
+    /// Errors of fstat(2).
     pub fn of(fd: BorrowedFd<'_>) -> Result<Self, Call> {
         let stat = rustix::fs::fstat(fd).named(|| "fstat(device)".to_owned())?;
         Ok(Self { kind: FileType::from_raw_mode(stat.st_mode), number: stat.st_rdev })

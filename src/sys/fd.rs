@@ -13,7 +13,7 @@ use super::{Call, Named, check};
 /// not pass them on, whoever has left them open (CVE-2024-21626).
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn close_on_exec_from(first: u32) -> Result<(), Call> {
     // SAFETY: close_range with CLOSE_RANGE_CLOEXEC only changes descriptor flags.
     check(unsafe {
@@ -27,7 +27,7 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Call> {
 /// close-on-exec. All that we open are close-on-exec (fcntl(2), F_GETFD).
 ///
 /// # Errors
-/// The call's; `EBADF` for one of our own, too.
+/// The error of the call; `EBADF` for one of our own, too.
 pub fn inherited(number: u32) -> Result<(), Call> {
     let name = || format!("fcntl({number}, F_GETFD)");
     let raw = i32::try_from(number).map_err(|_| Errno::BADF).named(name)?;
@@ -44,7 +44,7 @@ pub fn inherited(number: u32) -> Result<(), Call> {
 /// The numbers of all descriptors that are open, ascending (proc_pid_fd(5)).
 ///
 /// # Errors
-/// open(2)'s, getdents(2)'s.
+/// Errors of open(2), getdents(2).
 pub fn open_numbers() -> Result<Vec<u32>, Call> {
     let name = || "getdents(\"/proc/self/fd\")".to_owned();
     let directory = open("/proc/self/fd".as_ref(), OFlags::RDONLY | OFlags::DIRECTORY)?;
@@ -61,8 +61,8 @@ pub fn open_numbers() -> Result<Vec<u32>, Call> {
 /// Takes ownership of a descriptor that is [`inherited`] and writable.
 ///
 /// # Errors
-/// The call's; `EBADF` for one of our own or one that is for reading only, `EINVAL` for a standard
-/// stream.
+/// The error of the call; `EBADF` for one of our own or one that is for reading only, `EINVAL` for
+/// a standard stream.
 pub fn take_writable(number: u32) -> Result<OwnedFd, Call> {
     let name = || format!("fcntl({number}, F_GETFL)");
     inherited(number)?;
@@ -82,7 +82,7 @@ pub fn take_writable(number: u32) -> Result<OwnedFd, Call> {
 /// Clears close-on-exec of the descriptor `number` (fcntl(2), F_SETFD).
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn keep_over_exec(number: u32) -> Result<(), Call> {
     // SAFETY: F_SETFD only changes the flags of a descriptor.
     check(unsafe { libc::fcntl(number.cast_signed(), libc::F_SETFD, 0) })
@@ -99,7 +99,7 @@ pub fn close_inherited(number: u32) {
 /// Opens a file of the host.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn open(path: &Path, flags: OFlags) -> Result<OwnedFd, Call> {
     rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
         .named(|| format!("open({path:?})"))
@@ -108,7 +108,7 @@ pub fn open(path: &Path, flags: OFlags) -> Result<OwnedFd, Call> {
 /// Creates a file in `directory` (`O_EXCL`), without following a link.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn create_new(directory: impl AsFd, name: &str, mode: u32) -> Result<File, Call> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(mode))
@@ -119,7 +119,7 @@ pub fn create_new(directory: impl AsFd, name: &str, mode: u32) -> Result<File, C
 /// Makes a copy of `fd` the standard descriptor `number`, which execve(2) leaves open (dup2(2)).
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn become_standard(fd: BorrowedFd<'_>, number: i32) -> Result<(), Call> {
     // SAFETY: dup2 takes descriptors; 0, 1 and 2 are never owned by a value of ours.
     check(unsafe { libc::dup2(fd.as_raw_fd(), number) })
@@ -130,7 +130,7 @@ pub fn become_standard(fd: BorrowedFd<'_>, number: i32) -> Result<(), Call> {
 /// A file in memory, without a name (memfd_create(2)).
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn memory_file(name: &str) -> Result<File, Call> {
     rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)
         .map(File::from)
@@ -150,7 +150,7 @@ pub fn close_copy(fd: BorrowedFd<'_>) {
 /// (close_range(2)).
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn close_copies_but(first: u32, kept: &[u32], except: BorrowedFd<'_>) -> Result<(), Call> {
     let except = except.as_raw_fd().unsigned_abs();
     let split = kept.partition_point(|number| *number < except);
@@ -176,7 +176,7 @@ fn close_copies(first: u32, last: u32) -> Result<(), Call> {
 /// open file (fcntl(2), `F_SETFL`).
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn set_nonblocking(fd: impl AsFd) -> Result<(), Call> {
     rustix::fs::fcntl_getfl(&fd)
         .and_then(|flags| rustix::fs::fcntl_setfl(&fd, flags | OFlags::NONBLOCK))
@@ -186,7 +186,7 @@ pub fn set_nonblocking(fd: impl AsFd) -> Result<(), Call> {
 /// An exclusive lock on an open file (flock(2)); false when somebody else has it.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn try_lock(fd: impl AsFd) -> Result<bool, Call> {
     match rustix::fs::flock(fd, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
@@ -198,7 +198,7 @@ pub fn try_lock(fd: impl AsFd) -> Result<bool, Call> {
 /// Whether a process has such a lock. Several processes can test it at the same time.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn is_locked(fd: impl AsFd) -> Result<bool, Call> {
     match rustix::fs::flock(&fd, rustix::fs::FlockOperation::NonBlockingLockShared) {
         Ok(()) => unlock(fd).map(|()| false),
@@ -210,7 +210,7 @@ pub fn is_locked(fd: impl AsFd) -> Result<bool, Call> {
 /// Releases such a lock, for all processes that share the open file.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn unlock(fd: impl AsFd) -> Result<(), Call> {
     rustix::fs::flock(fd, rustix::fs::FlockOperation::Unlock).named(|| "flock(LOCK_UN)".to_owned())
 }

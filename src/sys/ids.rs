@@ -17,7 +17,7 @@ pub fn become_user(uid: u32, gid: u32) -> Result<(), Call> {
 /// Sets the supplementary groups (setgroups(2)).
 ///
 /// # Errors
-/// The call's; `EPERM` in a user namespace that denies it.
+/// The error of the call; `EPERM` in a user namespace that denies it.
 pub fn set_groups(gids: &[u32]) -> Result<(), Call> {
     let groups: Vec<Gid> = gids.iter().copied().map(Gid::from_raw).collect();
     nix::unistd::setgroups(&groups).named(|| format!("setgroups({gids:?})"))

@@ -44,7 +44,7 @@ pub type FsOption = (String, Option<String>);
 /// Creates a filesystem as a detached mount: fsopen(2), fsconfig(2), fsmount(2).
 ///
 /// # Errors
-/// The failed call's, with the kernel's own explanation where it gives one.
+/// The error of the failed call, with the kernel's own explanation where it gives one.
 pub fn new_filesystem(
     kind: &str,
     source: &str,
@@ -97,7 +97,7 @@ fn explanation(context: &OwnedFd) -> String {
 /// namespace only, and then detached as a descriptor.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn new_filesystem_by_mount(
     kind: &str,
     source: &str,
@@ -128,7 +128,7 @@ pub fn new_filesystem_by_mount(
 /// mount is attached to /proc of the host for a moment, in this mount namespace only.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn files_of(
     mount: BorrowedFd<'_>,
     names: impl Iterator<Item = String>,
@@ -150,7 +150,7 @@ fn c_string(text: &str) -> Result<CString, Call> {
 /// (fsetxattr(2)).
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn set_label(mount: BorrowedFd<'_>, label: &str) -> Result<(), Call> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root =
@@ -162,7 +162,7 @@ pub fn set_label(mount: BorrowedFd<'_>, label: &str) -> Result<(), Call> {
 /// A descriptor of the mount that is on top at `path` (open_tree(2) without cloning).
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn open_attached(directory: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Call> {
     rustix::mount::open_tree(directory, path, OpenTreeFlags::OPEN_TREE_CLOEXEC)
         .named(|| format!("open_tree({path:?})"))
@@ -171,8 +171,8 @@ pub fn open_attached(directory: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, C
 /// Makes a detached copy of the mount at the descriptor `from`, like `mount --bind` (open_tree(2)).
 ///
 /// # Errors
-/// The call's; `EINVAL` when it belongs to another mount namespace, or has locked mounts below and
-/// `depth` leaves them.
+/// The error of the call; `EINVAL` when it belongs to another mount namespace, or has locked mounts
+/// below and `depth` leaves them.
 pub fn clone_tree(from: BorrowedFd<'_>, depth: Depth) -> Result<OwnedFd, Call> {
     clone_tree_at(from, "", depth)
 }
@@ -245,7 +245,7 @@ impl TreePosition {
 /// The position of `fd` (statx(2)).
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn of(fd: BorrowedFd<'_>) -> Result<TreePosition, Call> {
     let wanted = StatxFlags::MNT_ID | StatxFlags::TYPE;
     let stat = rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, wanted)
@@ -260,7 +260,7 @@ pub fn of(fd: BorrowedFd<'_>) -> Result<TreePosition, Call> {
 /// Attaches the mount `mount` on top of whatever `target` is (move_mount(2)).
 ///
 /// # Errors
-/// The call's; `ENOTDIR` when one is a directory and the other is not.
+/// The error of the call; `ENOTDIR` when one is a directory and the other is not.
 pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Call> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     let result = match rustix::mount::move_mount(mount, "", target, "", flags) {
@@ -277,7 +277,7 @@ pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Call>
 /// (mount_setattr(2)).
 ///
 /// # Errors
-/// The call's; `EPERM` for a flag that a user namespace locked.
+/// The error of the call; `EPERM` for a flag that a user namespace locked.
 pub fn set_attributes(
     mount: BorrowedFd<'_>,
     set: u64,
@@ -292,7 +292,7 @@ pub fn set_attributes(
 /// `MS_UNBINDABLE`.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn set_propagation(mount: BorrowedFd<'_>, propagation: u64, depth: Depth) -> Result<(), Call> {
     set_attr(mount, [0, 0, propagation, 0], depth)
         .named(|| format!("mount_setattr({depth:?}, propagation {propagation:#x})"))
@@ -301,7 +301,7 @@ pub fn set_propagation(mount: BorrowedFd<'_>, propagation: u64, depth: Depth) ->
 /// Makes the mount `mount` private, without those below, and sets attributes of it.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn make_private(mount: BorrowedFd<'_>, set: u64) -> Result<(), Call> {
     set_attr(mount, [set, 0, MS_PRIVATE, 0], Depth::This)
         .named(|| format!("mount_setattr(set {set:#x}, MS_PRIVATE)"))
@@ -340,7 +340,7 @@ fn set_attr(mount: BorrowedFd<'_>, attr: [u64; 4], depth: Depth) -> Result<(), E
 /// Makes only the mount that `place` is on private: later mounts on it do not propagate.
 ///
 /// # Errors
-/// The failed call's; `ENOENT` when the mount is out of our sight.
+/// The error of the failed call; `ENOENT` when the mount is out of our sight.
 pub fn isolate(proc: &Proc, place: &str) -> Result<(), Call> {
     let stat = rustix::fs::statx(CWD, place, AtFlags::empty(), StatxFlags::MNT_ID)
         .named(|| format!("statx({place:?}, STATX_MNT_ID)"))?;
@@ -355,7 +355,7 @@ pub fn isolate(proc: &Proc, place: &str) -> Result<(), Call> {
 /// Changes the propagation of every mount of this mount namespace.
 ///
 /// # Errors
-/// mount(2)'s.
+/// Errors of mount(2).
 pub fn set_namespace_propagation(propagation: MountPropagationFlags) -> Result<(), Call> {
     let flags = propagation | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", flags).named(|| format!("mount(\"/\", {flags:?})"))
@@ -365,7 +365,7 @@ pub fn set_namespace_propagation(propagation: MountPropagationFlags) -> Result<(
 /// `MS_REMOUNT`).
 ///
 /// # Errors
-/// The calls'.
+/// The errors of the calls.
 pub fn remount(target: BorrowedFd<'_>, flags: u64, data: &str) -> Result<(), Call> {
     let path = c_string(&format!("/proc/self/fd/{}", target.as_raw_fd()))?;
     let c_data = c_string(data)?;
@@ -387,7 +387,7 @@ pub fn remount(target: BorrowedFd<'_>, flags: u64, data: &str) -> Result<(), Cal
 /// [`leave_old_root`]).
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn pivot_to_cwd() -> Result<(), Call> {
     rustix::process::pivot_root(".", ".").named(|| "pivot_root(\".\", \".\")".to_owned())
 }
@@ -395,7 +395,7 @@ pub fn pivot_to_cwd() -> Result<(), Call> {
 /// Detaches the old root.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn leave_old_root() -> Result<(), Call> {
     rustix::mount::unmount(".", UnmountFlags::DETACH)
         .named(|| "umount2(\".\", MNT_DETACH)".to_owned())?;
@@ -405,7 +405,7 @@ pub fn leave_old_root() -> Result<(), Call> {
 /// Detaches what is mounted on `path`.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn detach(path: &str) -> Result<(), Call> {
     rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
         .named(|| format!("umount2({path:?}, MNT_DETACH)"))
@@ -415,7 +415,8 @@ pub fn detach(path: &str) -> Result<(), Call> {
 /// takes the descriptor. Changes to the root of that procfs.
 ///
 /// # Errors
-/// The failed call's; `EINVAL` when it is no mount's root, or locked by a user namespace.
+/// The error of the failed call; `EINVAL` when it is no mount's root, or locked by a user
+/// namespace.
 pub fn detach_handle(proc: &Proc, mount: BorrowedFd<'_>) -> Result<(), Call> {
     rustix::process::fchdir(proc).named(|| "fchdir(/proc)".to_owned())?;
     let path = format!("self/fd/{}", mount.as_raw_fd());
@@ -426,7 +427,7 @@ pub fn detach_handle(proc: &Proc, mount: BorrowedFd<'_>) -> Result<(), Call> {
 /// chroot(2) to the working directory.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn chroot_to_cwd() -> Result<(), Call> {
     rustix::process::chroot(".").named(|| "chroot(\".\")".to_owned())?;
     rustix::process::chdir("/").named(|| "chdir(\"/\")".to_owned())

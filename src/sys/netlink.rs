@@ -82,7 +82,7 @@ impl Netlink {
     /// sockets receive messages of all processes in the namespace.
     ///
     /// # Errors
-    /// socket(2)'s, connect(2)'s.
+    /// Errors of socket(2), connect(2).
     pub fn open() -> Result<Self, Call> {
         let socket = socket()?;
         let kernel = SocketAddrNetlink::new(0, 0);
@@ -93,7 +93,7 @@ impl Netlink {
     /// The device of this name.
     ///
     /// # Errors
-    /// The failed call's; `None` when there is none.
+    /// The error of the failed call; `None` when there is none.
     pub fn device(&self, name: &str) -> Result<Option<Interface>, Call> {
         let message = NetlinkRequest::link(libc::RTM_GETLINK, 0, 0, 0)
             .attribute(libc::IFLA_IFNAME, &c_name(name));
@@ -107,7 +107,7 @@ impl Netlink {
     /// Brings a device up or down.
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn set_up(&self, device: i32, up: bool) -> Result<(), Call> {
         let bit = libc::IFF_UP.cast_unsigned();
         let message =
@@ -141,7 +141,7 @@ impl Netlink {
     /// The addresses of a device, in the order in which they were added.
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn addresses(&self, device: i32) -> Result<Vec<Address>, Call> {
         let message = NetlinkRequest::new(libc::RTM_GETADDR, libc::NLM_F_DUMP, &[0; 8]);
         let answers = self.ask(&message).named(|| "RTM_GETADDR".to_owned())?;
@@ -151,7 +151,7 @@ impl Netlink {
     /// Adds an address to a device, which may have it already.
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn add_address(&self, device: i32, address: &Address) -> Result<(), Call> {
         match self.ask(&write_address(address, device)) {
             Ok(_) | Err(Errno::EXIST) => Ok(()),

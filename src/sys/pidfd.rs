@@ -32,7 +32,7 @@ impl Exit {
 /// pidfd_open(2).
 ///
 /// # Errors
-/// The call's; `ESRCH` when there is no such process.
+/// The error of the call; `ESRCH` when there is no such process.
 pub fn open(pid: i32) -> Result<OwnedFd, Call> {
     let name = || format!("pidfd_open({pid})");
     let pid = Pid::from_raw(pid).ok_or(Errno::SRCH).named(name)?;
@@ -46,7 +46,7 @@ pub fn open(pid: i32) -> Result<OwnedFd, Call> {
 /// pidfd_send_signal(2); any signal number the kernel knows.
 ///
 /// # Errors
-/// The call's; `ESRCH` when the process is gone.
+/// The error of the call; `ESRCH` when the process is gone.
 pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Call> {
     use std::os::fd::AsRawFd;
     // SAFETY: a descriptor open for the time of the call, a number, and no siginfo.
@@ -66,7 +66,7 @@ pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Call> {
 /// Sends SIGKILL. A process that has ended is not an error.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn kill(pidfd: BorrowedFd<'_>) -> Result<(), Call> {
     match signal(pidfd, Signal::KILL.as_raw()) {
         Err(call) if !call.is(Errno::SRCH) => Err(call),
@@ -78,7 +78,7 @@ pub fn kill(pidfd: BorrowedFd<'_>) -> Result<(), Call> {
 /// there is none.
 ///
 /// # Errors
-/// The calls'.
+/// The errors of the calls.
 pub fn reap_another(but: BorrowedFd<'_>) -> Result<bool, Call> {
     use nix::sys::wait::{Id, WaitPidFlag, waitid}; // no wait: WNOHANG, below
     let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
@@ -99,7 +99,7 @@ pub fn reap_another(but: BorrowedFd<'_>) -> Result<bool, Call> {
 /// Reaps our child (waitid(2)) if it has ended.
 ///
 /// # Errors
-/// The call's; `ECHILD` when it is not our child.
+/// The error of the call; `ECHILD` when it is not our child.
 pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>, Call> {
     wait_id(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
 }
@@ -108,7 +108,7 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>, Call> {
 /// first, [`reap`] may not find it yet.)
 ///
 /// # Errors
-/// The call's; `ECHILD` when it is not our child.
+/// The error of the call; `ECHILD` when it is not our child.
 pub fn reap_ended(pidfd: BorrowedFd<'_>) -> Result<Exit, Call> {
     match wait_id(pidfd, WaitIdOptions::EXITED) {
         Ok(None) => Err(Errno::CHILD).named(|| "waitid()".to_owned()),
@@ -120,7 +120,7 @@ pub fn reap_ended(pidfd: BorrowedFd<'_>) -> Result<Exit, Call> {
 /// Waits for the end of our child and reaps it; `None` when the bound was reached before.
 ///
 /// # Errors
-/// poll(2)'s, waitid(2)'s.
+/// Errors of poll(2), waitid(2).
 pub fn reap_within(pidfd: BorrowedFd<'_>, bound: Bound) -> Result<Option<Exit>, Call> {
     if wait::readable(pidfd, bound)? { reap_ended(pidfd).map(Some) } else { Ok(None) }
 }

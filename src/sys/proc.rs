@@ -24,7 +24,7 @@ impl Proc {
     /// Opens /proc. Must be called while /proc of the host is visible.
     ///
     /// # Errors
-    /// The failed call's; `EXDEV` when it is something else.
+    /// The error of the failed call; `EXDEV` when it is something else.
     pub fn open() -> Result<Self, Call> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let handle = rustix::fs::open("/proc", flags, Mode::empty())
@@ -39,7 +39,7 @@ impl Proc {
     /// only the links `self` and `thread-self`.
     ///
     /// # Errors
-    /// The call's; `EXDEV` when something is mounted over it.
+    /// The error of the call; `EXDEV` when something is mounted over it.
     pub fn open_in(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Call> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
         rustix::fs::openat2(
@@ -55,7 +55,7 @@ impl Proc {
     /// Opens the file of a handle (`O_PATH`) of ours.
     ///
     /// # Errors
-    /// The call's.
+    /// The error of the call.
     pub fn reopen(&self, handle: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Call> {
         let path = format!("self/fd/{}", handle.as_raw_fd());
         rustix::fs::openat(&self.0, &path, flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
@@ -65,7 +65,7 @@ impl Proc {
     /// Writes `value` in one write(2).
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn write(&self, path: &str, value: &str) -> Result<(), Call> {
         let mut file = std::fs::File::from(self.open_in(path, OFlags::WRONLY)?);
         file.write_all(value.as_bytes()).named(|| format!("write(\"/proc/{path}\", {value:?})"))
@@ -74,7 +74,7 @@ impl Proc {
     /// Reads a whole file.
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn read(&self, path: &str) -> Result<String, Call> {
         let mut file = std::fs::File::from(self.open_in(path, OFlags::RDONLY)?);
         let mut text = String::new();
@@ -86,7 +86,7 @@ impl Proc {
 /// Whether a handle is on a procfs.
 ///
 /// # Errors
-/// fstatfs(2)'s.
+/// Errors of fstatfs(2).
 pub fn is_proc(handle: impl AsFd) -> Result<bool, Call> {
     let stat = rustix::fs::fstatfs(handle).named(|| "fstatfs()".to_owned())?;
     Ok(stat.f_type == PROC_SUPER_MAGIC)
@@ -96,7 +96,7 @@ pub fn is_proc(handle: impl AsFd) -> Result<bool, Call> {
 /// (`PROC_USER_INIT_INO`).
 ///
 /// # Errors
-/// stat(2)'s.
+/// Errors of stat(2).
 pub fn in_user_namespace() -> Result<bool, Call> {
     const FIRST: u64 = 0xefff_fffd;
     let stat = rustix::fs::stat("/proc/self/ns/user")

@@ -14,7 +14,7 @@ use super::{Call, Named, check};
 /// Sets the name in `ps`, of at most 15 bytes.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn set_name(name: &CStr) -> Result<(), Call> {
     rustix::thread::set_name(name).named(|| "prctl(PR_SET_NAME)".to_owned())
 }
@@ -25,7 +25,7 @@ pub fn set_name(name: &CStr) -> Result<(), Call> {
 /// of a non-dumpable process are read-only at best.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn set_dumpable(dumpable: bool) -> Result<(), Call> {
     let behavior =
         if dumpable { DumpableBehavior::Dumpable } else { DumpableBehavior::NotDumpable };
@@ -35,7 +35,7 @@ pub fn set_dumpable(dumpable: bool) -> Result<(), Call> {
 /// Runs `work` while this process is not dumpable, and then restores the flag.
 ///
 /// # Errors
-/// The calls'.
+/// The errors of the calls.
 pub fn while_undumpable<T>(work: impl FnOnce() -> T) -> Result<T, Call> {
     let dumpable = rustix::process::dumpable_behavior()
         .named(|| "prctl(PR_GET_DUMPABLE)".to_owned())?
@@ -53,7 +53,7 @@ pub fn while_undumpable<T>(work: impl FnOnce() -> T) -> Result<T, Call> {
 /// Makes this process the parent of descendants whose parents end (`PR_SET_CHILD_SUBREAPER`).
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn adopt_orphans() -> Result<(), Call> {
     rustix::process::set_child_subreaper(Some(Pid::INIT))
         .named(|| "prctl(PR_SET_CHILD_SUBREAPER)".to_owned())
@@ -69,7 +69,7 @@ pub fn adopt_orphans() -> Result<(), Call> {
 /// for, even if the caller ignores SIGCHLD, which we inherit.
 ///
 /// # Errors
-/// prctl(2)'s, poll(2)'s, open(2)'s, sigaction(2)'s.
+/// Errors of prctl(2), poll(2), open(2), sigaction(2).
 pub fn begin() -> Result<(), Call> {
     // SAFETY: a look into what the kernel told us at the start.
     if unsafe { libc::getauxval(libc::AT_EUID) } == 0 {
@@ -97,7 +97,7 @@ pub fn begin() -> Result<(), Call> {
 /// Sets no_new_privs: execve(2) gives no privileges any more.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn set_no_new_privs() -> Result<(), Call> {
     rustix::thread::set_no_new_privs(true).named(|| "prctl(PR_SET_NO_NEW_PRIVS)".to_owned())
 }
@@ -105,7 +105,7 @@ pub fn set_no_new_privs() -> Result<(), Call> {
 /// Sets whether permitted capabilities survive leaving uid 0.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn set_keep_caps(keep: bool) -> Result<(), Call> {
     rustix::thread::set_keep_capabilities(keep).named(|| "prctl(PR_SET_KEEPCAPS)".to_owned())
 }
@@ -118,7 +118,7 @@ fn set_of(capability: u32) -> CapabilitySet {
 /// Removes a capability from the bounding set.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn drop_bounding(capability: u32) -> Result<(), Call> {
     rustix::thread::remove_capability_from_bounding_set(set_of(capability))
         .named(|| "prctl(PR_CAPBSET_DROP)".to_owned())
@@ -127,7 +127,7 @@ pub fn drop_bounding(capability: u32) -> Result<(), Call> {
 /// Empties the ambient set.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn clear_ambient() -> Result<(), Call> {
     rustix::thread::clear_ambient_capability_set()
         .named(|| "prctl(PR_CAP_AMBIENT_CLEAR_ALL)".to_owned())
@@ -136,7 +136,7 @@ pub fn clear_ambient() -> Result<(), Call> {
 /// Adds a capability to the ambient set.
 ///
 /// # Errors
-/// The call's; `EPERM` when it is not both permitted and inheritable.
+/// The error of the call; `EPERM` when it is not both permitted and inheritable.
 pub fn raise_ambient(capability: u32) -> Result<(), Call> {
     rustix::thread::configure_capability_in_ambient_set(set_of(capability), true)
         .named(|| "prctl(PR_CAP_AMBIENT_RAISE)".to_owned())
@@ -145,7 +145,7 @@ pub fn raise_ambient(capability: u32) -> Result<(), Call> {
 /// Sets the effective, permitted and inheritable sets at once (capset(2), version 3).
 ///
 /// # Errors
-/// The call's; `EPERM` for a permitted capability that we do not have.
+/// The error of the call; `EPERM` for a permitted capability that we do not have.
 pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<(), Call> {
     let sets = CapabilitySets {
         effective: CapabilitySet::from_bits_retain(effective),
@@ -159,7 +159,7 @@ pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<(), Ca
 /// The permitted set of this process (capget(2), version 3).
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn permitted() -> Result<u64, Call> {
     let sets = rustix::thread::capabilities(None).named(|| "capget()".to_owned())?;
     Ok(sets.permitted.bits())
@@ -168,7 +168,7 @@ pub fn permitted() -> Result<u64, Call> {
 /// Joins a new session keyring of this name and returns its serial number (keyctl(2)).
 ///
 /// # Errors
-/// The call's; `ENOSYS` where the kernel has no keyrings.
+/// The error of the call; `ENOSYS` where the kernel has no keyrings.
 pub fn join_session_keyring(name: &CStr) -> Result<i32, Call> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
     // SAFETY: an option and a NUL-terminated string that outlives the call.
@@ -180,7 +180,7 @@ pub fn join_session_keyring(name: &CStr) -> Result<i32, Call> {
 /// Sets the permissions of a key: `KEY_POS_…`, `KEY_USR_…` bits (keyctl_setperm(3)).
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn set_key_permissions(serial: i32, permissions: u32) -> Result<(), Call> {
     const KEYCTL_SETPERM: libc::c_int = 5;
     // SAFETY: integers.
@@ -192,7 +192,7 @@ pub fn set_key_permissions(serial: i32, permissions: u32) -> Result<(), Call> {
 /// personality(2).
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn set_personality(domain: u64) -> Result<(), Call> {
     // SAFETY: an integer.
     check(unsafe { libc::personality(domain as libc::c_ulong) })
@@ -203,7 +203,7 @@ pub fn set_personality(domain: u64) -> Result<(), Call> {
 /// setdomainname(2).
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn set_domain_name(name: &str) -> Result<(), Call> {
     rustix::system::setdomainname(name.as_bytes()).named(|| format!("setdomainname({name:?})"))
 }
@@ -211,7 +211,7 @@ pub fn set_domain_name(name: &str) -> Result<(), Call> {
 /// prlimit(2) on another process or, with pid 0, on ourselves.
 ///
 /// # Errors
-/// The call's; `EPERM` when raising a hard limit without CAP_SYS_RESOURCE.
+/// The error of the call; `EPERM` when raising a hard limit without CAP_SYS_RESOURCE.
 pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), Call> {
     let limit = [soft, hard];
     // SAFETY: limit is laid out as struct rlimit64; no old limit is asked for.
@@ -242,7 +242,7 @@ pub fn hard_limit(resource: u32) -> Option<u64> {
 /// The CPUs that a process, or with pid 0 this one, may run on (sched_getaffinity(2)).
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn cpus(pid: i32) -> Result<Vec<usize>, Call> {
     let set = rustix::thread::sched_getaffinity(Pid::from_raw(pid))
         .named(|| format!("sched_getaffinity({pid})"))?;
@@ -271,7 +271,7 @@ pub fn set_cpus(
 /// Sets the interface `lo` of this network namespace up (netdevice(7)).
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn loopback_up() -> Result<(), Call> {
     use std::os::fd::AsRawFd;
     let socket = rustix::net::socket_with(

@@ -8,7 +8,7 @@ const LENGTH: usize = 16;
 /// A random word of hexadecimal digits (getrandom(2)).
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn word() -> Result<String, Call> {
     let mut bytes = [0_u8; LENGTH];
     // SAFETY: the kernel writes at most so many bytes there; that few it never writes in part.

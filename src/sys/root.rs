@@ -38,7 +38,7 @@ impl Root {
     /// Opens the directory `path` of the host as a root.
     ///
     /// # Errors
-    /// The call's error.
+    /// The error of the call.
     pub fn open(path: &Path) -> Result<Self, Call> {
         rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map(Self)
@@ -89,7 +89,7 @@ impl Root {
     /// as the target of a dangling link inside the root.
     ///
     /// # Errors
-    /// The failed call's error; `ENOTDIR` when there is something else in the way.
+    /// The error of the failed call; `ENOTDIR` when there is something else in the way.
     pub fn mkdir_all(&self, path: &str) -> Result<OwnedFd, Call> {
         self.make(path, Make::Directory, MAX_LINKS)
     }
@@ -98,7 +98,7 @@ impl Root {
     /// [`Self::mkdir_all`].
     ///
     /// # Errors
-    /// The failed call's error.
+    /// The error of the failed call.
     pub fn create_file(&self, path: &str) -> Result<OwnedFd, Call> {
         self.make(path, Make::File, MAX_LINKS)
     }
@@ -107,7 +107,7 @@ impl Root {
     /// directory or an empty file (as `kind` says) is made where nothing is, with its parents.
     ///
     /// # Errors
-    /// The failed call's error.
+    /// The error of the failed call.
     pub fn make_itself(&self, path: &str, kind: FileType) -> Result<OwnedFd, Call> {
         match self.resolve_link(path) {
             Err(call) if call.is(Errno::NOENT) => {}
@@ -134,7 +134,7 @@ impl Root {
     /// already.
     ///
     /// # Errors
-    /// The failed call's error; `EEXIST` for what is another link, or none.
+    /// The error of the failed call; `EEXIST` for what is another link, or none.
     pub fn symlink(&self, path: &str, target: &CStr) -> Result<(), Call> {
         let (directory, name) = self.parent_of(path)?;
         match rustix::fs::symlinkat(target, &directory, name) {
@@ -237,7 +237,7 @@ fn split(path: &str) -> (&str, &str) {
 /// The target of the symbolic link of a handle.
 ///
 /// # Errors
-/// readlinkat(2)'s.
+/// Errors of readlinkat(2).
 pub fn link_target(handle: BorrowedFd<'_>) -> Result<CString, Call> {
     rustix::fs::readlinkat(handle, "", Vec::new()).named(|| "readlink()".to_owned())
 }
@@ -245,7 +245,7 @@ pub fn link_target(handle: BorrowedFd<'_>) -> Result<CString, Call> {
 /// The type of the file of a handle.
 ///
 /// # Errors
-/// fstat(2)'s.
+/// Errors of fstat(2).
 pub fn file_type(fd: BorrowedFd<'_>) -> Result<FileType, Call> {
     let stat = rustix::fs::fstat(fd).named(|| "fstat()".to_owned())?;
     Ok(FileType::from_raw_mode(stat.st_mode))

@@ -31,8 +31,8 @@ pub struct SchedAttr {
 /// sched_setattr(2) on another process or, with pid 0, on ourselves.
 ///
 /// # Errors
-/// The call's; `EPERM` also for `SCHED_DEADLINE` on less than all CPUs, and for a realtime policy
-/// in a cgroup v1 that has no time for it.
+/// The error of the call; `EPERM` also for `SCHED_DEADLINE` on less than all CPUs, and for a
+/// realtime policy in a cgroup v1 that has no time for it.
 pub fn set_scheduler(pid: i32, attributes: &SchedAttr) -> Result<(), Call> {
     let attributes =
         SchedAttr { size: u32::try_from(size_of::<SchedAttr>()).unwrap_or(0), ..*attributes };
@@ -45,7 +45,7 @@ pub fn set_scheduler(pid: i32, attributes: &SchedAttr) -> Result<(), Call> {
 /// ioprio_set(2) on the process group of which `pid` is the leader.
 ///
 /// # Errors
-/// The call's; `EPERM` for the realtime class without CAP_SYS_NICE.
+/// The error of the call; `EPERM` for the realtime class without CAP_SYS_NICE.
 pub fn set_io_priority(pid: i32, priority: i32) -> Result<(), Call> {
     const IOPRIO_WHO_PGRP: libc::c_int = 2;
     // SAFETY: integers.

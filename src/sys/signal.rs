@@ -18,7 +18,7 @@ impl Queue {
     /// A descriptor for all signals.
     ///
     /// # Errors
-    /// The call's.
+    /// The error of the call.
     pub fn of_all() -> Result<Self, Call> {
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         SignalFd::with_flags(&SigSet::all(), flags).map(Self).named(|| "signalfd()".to_owned())
@@ -27,7 +27,7 @@ impl Queue {
     /// The next one, if there is one.
     ///
     /// # Errors
-    /// read(2)'s.
+    /// Errors of read(2).
     pub fn next(&self) -> Result<Option<i32>, Call> {
         let signal = self.0.read_signal().named(|| "read(signalfd)".to_owned())?;
         Ok(signal.map(|signal| signal.ssi_signo.cast_signed()))
@@ -56,7 +56,7 @@ fn ending() -> SigSet {
 /// the caller ignores them: the wait fails with `EINTR`. A second one ends this process at once.
 ///
 /// # Errors
-/// signalfd(2)'s.
+/// Errors of signalfd(2).
 pub fn end_waits() -> Result<(), Call> {
     let file = SignalFd::with_flags(&ending(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
     HEARD.store(
@@ -139,7 +139,7 @@ pub fn every() -> SigSet {
 /// ignores. Only SIGPIPE is still ignored ([`end_on_broken_pipes`]).
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn begin_afresh() -> Result<(), Call> {
     const NOT: [i32; 3] = [libc::SIGKILL, libc::SIGSTOP, libc::SIGPIPE];
     const LAST: i32 = 64;
@@ -167,7 +167,7 @@ pub fn begin_afresh() -> Result<(), Call> {
 /// Sets SIGPIPE, which we ignore, to its default action.
 ///
 /// # Errors
-/// sigaction(2)'s.
+/// Errors of sigaction(2).
 pub fn end_on_broken_pipes() -> Result<(), Call> {
     // SAFETY: SIG_DFL is no function of ours.
     unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) }
@@ -185,7 +185,7 @@ extern "C" fn end(number: libc::c_int) {
 /// this.
 ///
 /// # Errors
-/// sigaction(2)'s.
+/// Errors of sigaction(2).
 pub fn end_on_usual_signals() -> Result<(), Call> {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
         // SAFETY: the handler only calls _exit.

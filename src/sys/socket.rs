@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A pair of connected ends; a packet sent on one arrives whole on the other.
 ///
 /// # Errors
-/// socketpair(2)'s.
+/// Errors of socketpair(2).
 pub fn pair() -> Result<(OwnedFd, OwnedFd), Call> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .named(|| "socketpair(AF_UNIX, SOCK_SEQPACKET)".to_owned())
@@ -35,7 +35,7 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), Call> {
 /// that it fits into the 108 bytes of an address however deep the directory is.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn listen(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
     let (socket, address) = prepare(directory, name, SocketType::SEQPACKET, SocketFlags::empty())?;
     rustix::net::bind(&socket, &address).named(|| format!("bind({name:?})"))?;
@@ -59,7 +59,7 @@ pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
 /// wait.
 ///
 /// # Errors
-/// The failed call's; `EAGAIN` when too many others are waiting there.
+/// The error of the failed call; `EAGAIN` when too many others are waiting there.
 pub fn connect_stream(path: &Path) -> Result<OwnedFd, Call> {
     let call = || format!("connect({path:?})");
     let parent =
@@ -78,7 +78,7 @@ pub fn connect_stream(path: &Path) -> Result<OwnedFd, Call> {
 /// abstract address).
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn connect_datagrams(address: &OsStr) -> Result<OwnedFd, Call> {
     let name = || format!("connect({address:?})");
     let socket = new(SocketType::DGRAM, SocketFlags::NONBLOCK)?;
@@ -89,7 +89,7 @@ pub fn connect_datagrams(address: &OsStr) -> Result<OwnedFd, Call> {
 /// A datagram socket as the file `name` in `directory`, which everybody may send to.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn bind_datagrams(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
     let (socket, address) = prepare(directory, name, SocketType::DGRAM, SocketFlags::empty())?;
     // Not by chmod(2), which would follow a link that somebody puts there.
@@ -142,7 +142,7 @@ fn named_address(text: &OsStr) -> Result<SocketAddrUnix, Errno> {
 /// other end is slow.
 ///
 /// # Errors
-/// sendmsg(2)'s: `EPIPE` when the other end is gone, `EAGAIN` when it takes nothing.
+/// Errors of sendmsg(2): `EPIPE` when the other end is gone, `EAGAIN` when it takes nothing.
 pub fn send(
     socket: impl AsFd,
     packet: &[u8],
@@ -187,7 +187,7 @@ fn send_some(
 /// Receives one packet into `buffer`, if there is one, and no descriptors; its length.
 ///
 /// # Errors
-/// recv(2)'s.
+/// Errors of recv(2).
 pub fn receive_now(socket: impl AsFd, buffer: &mut [u8]) -> Result<Option<usize>, Call> {
     match wait::receive_plain(socket.as_fd(), buffer, Bound::NOW) {
         Err(Errno::AGAIN) => Ok(None),
@@ -198,7 +198,7 @@ pub fn receive_now(socket: impl AsFd, buffer: &mut [u8]) -> Result<Option<usize>
 /// Ends a connection, whoever else has our end (shutdown(2)).
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn shut_down(socket: impl AsFd) -> Result<(), Call> {
     rustix::net::shutdown(socket, Shutdown::Both).named(|| "shutdown()".to_owned())
 }

@@ -27,7 +27,7 @@ pub struct Pair {
 /// and not by a path that somebody may have changed (CVE-2025-52565).
 ///
 /// # Errors
-/// The failed call's; `ENODEV` when the directory or its `ptmx` is something else.
+/// The error of the failed call; `ENODEV` when the directory or its `ptmx` is something else.
 pub fn open_pair(directory: BorrowedFd<'_>) -> Result<Pair, Call> {
     let statfs = rustix::fs::fstatfs(directory).named(|| "fstatfs(\"/dev/pts\")".to_owned())?;
     if statfs.f_type != DEVPTS_SUPER_MAGIC {
@@ -52,7 +52,7 @@ pub fn open_pair(directory: BorrowedFd<'_>) -> Result<Pair, Call> {
 /// The other side of a master.
 ///
 /// # Errors
-/// ioctl(2)'s: `ENOTTY` when it is none.
+/// Errors of ioctl(2): `ENOTTY` when it is none.
 pub fn slave_of(master: BorrowedFd<'_>) -> Result<OwnedFd, Call> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     rustix::pty::ioctl_tiocgptpeer(master, flags).named(|| "ioctl(TIOCGPTPEER)".to_owned())
@@ -62,7 +62,7 @@ pub fn slave_of(master: BorrowedFd<'_>) -> Result<OwnedFd, Call> {
 /// of its session, which it must lead and which must have none yet.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn take(slave: &OwnedFd) -> Result<(), Call> {
     rustix::stdio::dup2_stdin(slave).named(|| "dup2(terminal, 0)".to_owned())?;
     rustix::stdio::dup2_stdout(slave).named(|| "dup2(terminal, 1)".to_owned())?;
@@ -73,7 +73,7 @@ pub fn take(slave: &OwnedFd) -> Result<(), Call> {
 /// Sets rows and columns; whoever uses the terminal gets SIGWINCH when they change.
 ///
 /// # Errors
-/// ioctl(2)'s.
+/// Errors of ioctl(2).
 pub fn set_size(terminal: impl AsFd, (rows, columns): (u16, u16)) -> Result<(), Call> {
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     rustix::termios::tcsetwinsize(terminal, size)
@@ -83,7 +83,7 @@ pub fn set_size(terminal: impl AsFd, (rows, columns): (u16, u16)) -> Result<(), 
 /// Makes a terminal as large as another, if that has a size.
 ///
 /// # Errors
-/// ioctl(2)'s.
+/// Errors of ioctl(2).
 pub fn copy_size(from: impl AsFd, to: impl AsFd) -> Result<(), Call> {
     let size = rustix::termios::tcgetwinsize(from).named(|| "ioctl(TIOCGWINSZ)".to_owned())?;
     if size.ws_row == 0 || size.ws_col == 0 {
@@ -95,7 +95,7 @@ pub fn copy_size(from: impl AsFd, to: impl AsFd) -> Result<(), Call> {
 /// Lets a newline be a newline, and not a carriage return before it as well (`ONLCR`).
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn plain_newlines(terminal: impl AsFd) -> Result<(), Call> {
     let mut modes = modes(&terminal)?;
     modes.output_modes.remove(OutputModes::ONLCR);

@@ -82,7 +82,7 @@ pub const DEATH: Bound = Bound::Within(Duration::from_secs(10));
 /// Waits until one of `files` is ready; false when the bound was reached before (poll(2)).
 ///
 /// # Errors
-/// The call's; `EINTR` for a signal that ends waits ([`signals::end_waits`]).
+/// The error of the call; `EINTR` for a signal that ends waits ([`signals::end_waits`]).
 pub fn any(files: &mut [PollFd<'_>], bound: Bound) -> Result<bool, Call> {
     let bound = bound.fixed();
     while let Some(heard) = signals::heard() {
@@ -119,7 +119,7 @@ fn poll_until(files: &mut [PollFd<'_>], bound: Bound) -> Result<bool, Call> {
 /// process has ended, whosever child it is. False when the bound was reached before.
 ///
 /// # Errors
-/// poll(2)'s.
+/// Errors of poll(2).
 pub fn readable(fd: BorrowedFd<'_>, bound: Bound) -> Result<bool, Call> {
     any(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], bound)
 }
@@ -127,7 +127,7 @@ pub fn readable(fd: BorrowedFd<'_>, bound: Bound) -> Result<bool, Call> {
 /// As [`readable`], of writing.
 ///
 /// # Errors
-/// poll(2)'s.
+/// Errors of poll(2).
 pub fn writable(fd: BorrowedFd<'_>, bound: Bound) -> Result<bool, Call> {
     any(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], bound)
 }
@@ -136,7 +136,7 @@ pub fn writable(fd: BorrowedFd<'_>, bound: Bound) -> Result<bool, Call> {
 /// bound was reached.
 ///
 /// # Errors
-/// poll(2)'s.
+/// Errors of poll(2).
 pub fn either_readable(fds: [BorrowedFd<'_>; 2], bound: Bound) -> Result<[bool; 2], Call> {
     let mut files = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
     any(&mut files, bound)?;
@@ -147,7 +147,7 @@ pub fn either_readable(fds: [BorrowedFd<'_>; 2], bound: Bound) -> Result<[bool; 
 /// bound.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn signal(_why: Unbounded) -> Result<i32, Call> {
     // SAFETY: a signal set is plain memory, which sigfillset initialises.
     let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
@@ -169,7 +169,7 @@ pub fn signal(_why: Unbounded) -> Result<i32, Call> {
 /// recvmsg(2), as often as a signal interrupts it; the number of bytes.
 ///
 /// # Errors
-/// The call's; `ETIMEDOUT` when the bound was reached.
+/// The error of the call; `ETIMEDOUT` when the bound was reached.
 pub fn receive(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -195,7 +195,7 @@ pub fn receive(
 /// Receives one packet into `buffer` (recv(2)), which in most cases is there already; its length.
 ///
 /// # Errors
-/// The call's; `EAGAIN` when the bound was reached.
+/// The error of the call; `EAGAIN` when the bound was reached.
 pub fn receive_plain(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -215,7 +215,7 @@ pub fn receive_plain(
 /// took. Never raises SIGPIPE.
 ///
 /// # Errors
-/// The call's; `EAGAIN` when the bound was reached.
+/// The error of the call; `EAGAIN` when the bound was reached.
 pub fn send(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
@@ -236,7 +236,7 @@ pub fn send(
 /// accept4(2); `_why` there is no bound.
 ///
 /// # Errors
-/// The call's.
+/// The error of the call.
 pub fn accept(listener: BorrowedFd<'_>, _why: Unbounded) -> Result<OwnedFd, Call> {
     loop {
         match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
@@ -345,7 +345,7 @@ fn as_io(call: Call) -> std::io::Error {
 /// likes.
 ///
 /// # Errors
-/// open(2)'s, read(2)'s.
+/// Errors of open(2), read(2).
 pub fn callers_file(path: &Path) -> std::io::Result<Vec<u8>> {
     std::fs::read(path)
 }
@@ -353,7 +353,7 @@ pub fn callers_file(path: &Path) -> std::io::Result<Vec<u8>> {
 /// Reads our standard input, as [`callers_file`].
 ///
 /// # Errors
-/// read(2)'s.
+/// Errors of read(2).
 pub fn callers_stdin() -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
     std::io::stdin().read_to_end(&mut text)?;

@@ -38,7 +38,7 @@ const LOCKED: [(u64, &str, StatVfsMountFlags); 6] = [
 /// names are kept.
 ///
 /// # Errors
-/// The failed call's; the locked options that should have been cleared.
+/// The error of the failed call; the locked options that should have been cleared.
 pub fn change(step: &MountStep, set: u64, mount: &OwnedFd, copied: CopiedBy) -> Result<()> {
     let clear = step.attributes.clear;
     let change = |unnamed| mount::set_attributes(mount.as_fd(), set, clear | unnamed, Depth::This);

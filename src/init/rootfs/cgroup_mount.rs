@@ -21,7 +21,7 @@ use crate::sys::{Call, Named};
 /// Makes the mount.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn make(
     plan: &Plan,
     step: &MountStep,

@@ -23,7 +23,7 @@ const DEEPEST: usize = 200;
 /// a file may be replaced by a device while we copy, and no device rules apply to us yet.
 ///
 /// # Errors
-/// The failed call's; `ENOSPC` when the tmpfs is too small.
+/// The error of the failed call; `ENOSPC` when the tmpfs is too small.
 pub fn copy(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
     let from = mount::clone_tree(from.as_fd(), Depth::Recursive)?;
     mount::set_attributes(from.as_fd(), attr::NODEV, 0, Depth::Recursive)?;

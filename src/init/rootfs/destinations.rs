@@ -143,7 +143,7 @@ impl OwnMounts {
     /// Records a mount.
     ///
     /// # Errors
-    /// statx(2)'s.
+    /// Errors of statx(2).
     pub fn note(&mut self, mount: BorrowedFd<'_>, is_bind: bool) -> Result<(), Call> {
         let list = if is_bind { &mut self.binds } else { &mut self.filesystems };
         list.push(mount::of(mount)?.id);

@@ -26,7 +26,7 @@ use crate::sys::{Call, Named};
 /// in a directory of the host.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn make(plan: &DevicesPlan, rootfs: &Rootfs<'_>, proc: &Proc, runtime: &InitEnd) -> Result<()> {
     if !plan.populate {
         return Ok(());

@@ -20,7 +20,7 @@ use crate::sys::{Call, Named};
 /// Does both. A path that does not exist is skipped.
 ///
 /// # Errors
-/// The failed call's, with the place in config.json.
+/// The error of the failed call, with the place in config.json.
 pub fn apply(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
     let root = rootfs.seen.root;
     for ListedPath { index, path } in &plan.rootfs.readonly_paths {

@@ -49,7 +49,7 @@ pub struct Rootfs<'a> {
 /// Uses the working directory as the root, and builds it. The umask is 0 meanwhile.
 ///
 /// # Errors
-/// The failed call's, with the place in config.json.
+/// The error of the failed call, with the place in config.json.
 pub fn build<'a>(plan: &'a Plan, proc: &Proc, runtime: &InitEnd) -> Result<Rootfs<'a>> {
     let root = root(plan, proc).at("/root/path")?;
     let seen = OwnMounts { root: mount::of(root.as_fd())?.id, ..OwnMounts::default() };
@@ -118,7 +118,7 @@ fn refuse_cover(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
 /// not exist.
 ///
 /// # Errors
-/// The failed call's, with the place in config.json.
+/// The error of the failed call, with the place in config.json.
 pub fn seal(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
     match rootfs.root.mkdir_all(&plan.entry.process.cwd) {
         // Root of a user namespace may not have the permission, and the user may have it. chdir(2)
@@ -141,7 +141,7 @@ pub fn seal(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
 /// Makes it our root. Afterwards no path leads to the host.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn enter(plan: &Plan, rootfs: &Rootfs<'_>, proc: &Proc) -> Result<()> {
     pivot::enter(&plan.rootfs, &rootfs.root, proc).context("entering the rootfs")
 }

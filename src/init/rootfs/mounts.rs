@@ -24,7 +24,7 @@ use crate::sys::{Call, Named};
 /// Makes one mount.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn make<'a>(
     plan: &Plan,
     step: &'a MountStep,
@@ -248,7 +248,7 @@ pub(super) fn set_attributes(step: &MountStep, mount: &OwnedFd, copied: CopiedBy
 /// shared one becomes shared.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn set_propagation(step: &MountStep, mount: &OwnedFd) -> Result<(), Call> {
     for (flag, recursive) in &step.propagation {
         let depth = if *recursive { Depth::Recursive } else { Depth::This };

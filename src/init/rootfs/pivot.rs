@@ -18,7 +18,7 @@ use crate::sys::{Named, fd, mountinfo};
 /// Changes the root, and sets the propagation of `/`.
 ///
 /// # Errors
-/// The failed call's.
+/// The error of the failed call.
 pub fn enter(plan: &RootfsPlan, root: &Root, proc: &Proc) -> Result<()> {
     if plan.enter == EnterMethod::Move {
         hide_host_filesystems(proc).context("hiding the host's procfs and sysfs (--no-pivot)")?;

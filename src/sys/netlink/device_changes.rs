@@ -23,7 +23,7 @@ impl DeviceChanges {
     /// From now on, of the network namespace that this thread is in.
     ///
     /// # Errors
-    /// socket(2)'s, bind(2)'s.
+    /// Errors of socket(2), bind(2).
     pub fn watch() -> Result<Self, Call> {
         let links = 1 << (libc::RTNLGRP_LINK - 1);
         let socket = socket()?;
@@ -36,8 +36,8 @@ impl DeviceChanges {
     /// after the first.
     ///
     /// # Errors
-    /// recv(2)'s: `ENOBUFS` when there were more changes than the kernel keeps for us, and some are
-    /// lost.
+    /// Errors of recv(2): `ENOBUFS` when there were more changes than the kernel keeps for us, and
+    /// some are lost.
     pub fn count(&self) -> Result<BTreeMap<i32, usize>, Call> {
         let mut count = BTreeMap::new();
         let mut buffer = vec![0; LONGEST_ANSWER];
