@@ -1,8 +1,8 @@
 //! The annotations that the runtime obeys. This is the only list of them.
 //! config.json: annotations
 //!
-//! The author of an annotation gives an order to the runtime, which may have more rights than he
-//! has. So a name that is not in [`OBEYED`] has no effect, and `features` shows all of them to
+//! The runtime does what an annotation says, and may have more rights than the author of the
+//! annotation. So only the names in [`OBEYED`] have an effect. `features` prints all of them for
 //! engines.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
 pub const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
 /// Whether the program keeps the supplementary groups of the caller of the runtime.
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
-/// The cgroup below that of the container in which its processes are, and which they manage.
+/// A cgroup below that of the container. The processes of the container are in it and manage it.
 pub const DELEGATE_CGROUP: &str = "run.oci.delegate-cgroup";
 /// The cgroup of the container below that of the unit.
 pub const SYSTEMD_SUBGROUP: &str = "run.oci.systemd.subgroup";

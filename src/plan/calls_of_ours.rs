@@ -1,5 +1,5 @@
-//! The calls of init that a filter would check if it were loaded at `create`. The agent of a
-//! notifying filter gets it then (`seccomp.rs`).
+//! The system calls that init makes after the filter is loaded at `create`. A filter with an agent
+//! is loaded there if it always allows these calls (`seccomp.rs`).
 
 use super::Plan;
 use crate::seccomp::{Action, Arch, Rule, Syscall};
@@ -41,7 +41,7 @@ static CALLS_OF_OURS: [&str; 31] = [
     "socketcall",
 ];
 
-/// The ones that the filter does not always allow.
+/// The calls that the filter does not always allow.
 pub fn judged(default: Action, rules: &[Rule]) -> Vec<&'static str> {
     CALLS_OF_OURS.into_iter().filter(|name| !passes(name, default, rules)).collect()
 }

@@ -19,8 +19,8 @@ pub struct CapabilitySets {
     pub bounding: u64,
     /// The effective set, which the kernel checks.
     pub effective: u64,
-    /// The inheritable set, which execve(2) of a file with capabilities keeps. Only what the config
-    /// has: CVE-2022-29162.
+    /// The inheritable set, which execve(2) of a file with capabilities keeps. It has only what the
+    /// config has (CVE-2022-29162).
     pub inheritable: u64,
     /// The permitted set, which limits the effective one.
     pub permitted: u64,
@@ -28,9 +28,8 @@ pub struct CapabilitySets {
     pub ambient: u64,
 }
 
-/// Decides the sets. Names that the kernel does not have, and capabilities that we cannot give, are
-/// left out with a warning, as the specification demands. Without `capabilities` the sets are
-/// empty.
+/// Decides the sets. Capabilities that the kernel does not have or that we cannot give are left out
+/// with a warning, as the specification demands. Without `capabilities` the sets are empty.
 pub fn decide(
     config: Option<&config::Capabilities<'_>>,
     namespaces: &NamespacesPlan,
@@ -143,7 +142,7 @@ mod tests {
         let both = CHOWN | KILL;
         for (text, sets, warning) in [
             (all.to_owned(), (KILL, 0, 0), ""),
-            // As engines wrote it before CVE-2022-29162.
+            // The list that engines wrote before CVE-2022-29162 was fixed.
             (format!(r#"{all},"inheritable":["CAP_CHOWN","CAP_KILL"]"#), (KILL, both, 0), ""),
             (format!(r#"{all},"inheritable":["CAP_KILL"],"ambient":["CAP_KILL"]"#), (KILL, KILL, KILL), ""),
             (

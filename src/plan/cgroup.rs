@@ -124,8 +124,8 @@ pub fn decide(
     }
 }
 
-/// Removes from `resources` what needs a cgroup: a limit is a problem. Device rules, which all
-/// callers write, are left out, as in crun.
+/// Removes from `resources` what needs a cgroup. A limit is a problem. Device rules are left out
+/// without one, as in crun, since all callers write them.
 fn without(cgroups_path: &str, resources: &mut ResourcePlan, problems: &mut Problems) {
     const WITHOUT: &str = "without a cgroup (--cgroup-manager disabled)";
     for limit in resources.writes.drain(..).filter(|limit| !limit.optional) {
@@ -187,9 +187,9 @@ impl CgroupPlan {
     }
 }
 
-/// Decides the owner of the cgroup: the user of its processes, if they have a cgroup namespace and
-/// a writable cgroup filesystem ("cgroup ownership" of the specification). Not on cgroup v1, where
-/// that is not safe.
+/// Decides the owner of the cgroup: the user of the container's processes, if these have a cgroup
+/// namespace and a writable cgroup filesystem ("cgroup ownership" of the specification). On cgroup
+/// v1 the owner is not changed, since that is not safe.
 #[must_use]
 pub fn owner(
     config: &Config<'_>,

@@ -1,5 +1,4 @@
-//! What a mount of `type: cgroup` shows: the container's cgroups, as its layout and namespaces have
-//! them.
+//! How a mount of `type: cgroup` is made. It shows the cgroups of the container.
 
 use std::path::PathBuf;
 
@@ -12,10 +11,10 @@ use crate::host::cgroups::CgroupLayout;
 /// How the mount is made.
 #[derive(Debug, PartialEq, Eq)]
 pub enum CgroupMountPlan {
-    /// A cgroup2 filesystem; where the kernel refuses one (a user namespace without a cgroup
-    /// namespace of its own), the directory of the host is bound.
+    /// A cgroup2 filesystem. If the kernel refuses one (in a user namespace without a cgroup
+    /// namespace of its own), the directory of the host is bind-mounted.
     Unified {
-        /// That directory.
+        /// The directory of the host.
         fallback: PathBuf,
     },
     /// A tmpfs with a directory for each hierarchy of cgroup v1.
@@ -30,13 +29,13 @@ pub enum CgroupMountPlan {
 /// One hierarchy in the container.
 #[derive(Debug, PartialEq, Eq)]
 pub struct HierarchyMount {
-    /// Its directory's name: `cpu,cpuacct`, or `systemd` for a named one.
+    /// The name of its directory: `cpu,cpuacct`, or `systemd` for a named hierarchy.
     pub name: String,
-    /// What it shows.
+    /// The content of that directory.
     pub view: HierarchyView,
 }
 
-/// What a hierarchy's directory shows.
+/// The content of the directory of a hierarchy.
 #[derive(Debug, PartialEq, Eq)]
 pub enum HierarchyView {
     /// A filesystem of this cgroup namespace, with these options.
@@ -82,8 +81,8 @@ pub fn decide(
     }
 }
 
-/// What the filesystem is told. Of cgroup v1 there are many, and none is made without a cgroup
-/// namespace.
+/// The options for the filesystem. cgroup v1 takes none: it has several filesystems, and without a
+/// cgroup namespace none is made.
 pub(super) fn options(
     key: &str,
     given: &Options,
@@ -99,8 +98,8 @@ pub(super) fn options(
     given.filesystem.clone()
 }
 
-/// `memory`, or `name=systemd` (which needs `none` when no hierarchy of this name exists, and here
-/// it does).
+/// `memory`, or `name=systemd`. The kernel requires the option `none` only for a name that does not
+/// exist yet; this one exists.
 fn option(word: &str) -> (String, Option<String>) {
     match word.split_once('=') {
         Some((key, value)) => (key.to_owned(), Some(value.to_owned())),

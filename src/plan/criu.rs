@@ -1,10 +1,10 @@
-//! Which file of settings criu reads besides its flags. The annotation `org.criu.config` can name
-//! one.
+//! The file of settings that criu reads besides its flags. The annotation `org.criu.config` can
+//! name one.
 //!
-//! Such a file can name programs that criu starts as the user of the runtime, so it counts as much
-//! as a hook. Annotations are a weaker place than `hooks`: engines and image tools copy labels of
-//! images into them, and the layers of an image are files of the host whose paths can be predicted.
-//! So only files of a directory of the administrator's count.
+//! Such a file can name programs that criu starts as the user of the runtime, so it is as dangerous
+//! as a hook. But annotations are less protected than `hooks`: engines and image tools copy labels
+//! of images into them. The layers of an image are files of the host whose paths can be predicted.
+//! So only files in a directory of the administrator are accepted.
 
 use std::collections::BTreeMap;
 

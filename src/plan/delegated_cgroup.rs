@@ -1,14 +1,15 @@
-//! Cgroups below the container's or the unit's, as annotations ask for them. The annotations are
-//! crun's. Of `annotations`: `run.oci.delegate-cgroup`, `run.oci.systemd.subgroup`.
+//! Cgroups below that of the container or of the unit, for two annotations of crun. Of
+//! `annotations`: `run.oci.delegate-cgroup`, `run.oci.systemd.subgroup`.
 //!
 //! ```text
-//! a.slice/a-1.scope            the unit's: systemd's properties
-//! a.slice/a-1.scope/SUBGROUP  run.oci.systemd.subgroup: limits, root of the cgroup namespace
-//! …/SUBGROUP/DELEGATED        run.oci.delegate-cgroup: the processes, no limits
+//! a.slice/a-1.scope            cgroup of the unit: properties of systemd
+//! a.slice/a-1.scope/SUBGROUP   run.oci.systemd.subgroup: limits, root of the cgroup namespace
+//! …/SUBGROUP/DELEGATED         run.oci.delegate-cgroup: the processes, no limits
 //! ```
 //!
-//! Whichever there is, state.json has the container's: what is done to that is done to those below
-//! it. Both need cgroup v2, as delegation is not safe on v1.
+//! In each case state.json has the cgroup of the container. An operation on it, as `kill` or
+//! `pause`, includes the cgroups below it. Both annotations need cgroup v2, as delegation is not
+//! safe on v1.
 
 use std::collections::BTreeMap;
 
@@ -25,13 +26,13 @@ const NEEDS_V2: &str = "needs cgroup v2, mounted alone at /sys/fs/cgroup";
 pub struct Delegated {
     /// The directory.
     pub dir: PathBelowMount,
-    /// The controllers to hand down to it, as far as they go.
+    /// The controllers to enable for it, as far as possible.
     pub controllers: Vec<String>,
-    /// Who is to own it, if somebody else than its maker: an id of the host.
+    /// Its owner, a uid of the host, if that is not the user who creates it.
     pub owner: Option<u32>,
 }
 
-/// The path of the container's cgroup below that of its unit, if it is not the unit's own.
+/// The path of the container's cgroup below that of its unit, if they differ.
 pub(super) fn below_unit(
     config: &Config<'_>,
     host: &Host,
@@ -45,7 +46,7 @@ pub(super) fn below_unit(
     Some(path)
 }
 
-/// Says that nothing can be delegated where there is no cgroup.
+/// Reports the problem that nothing can be delegated without a cgroup.
 pub(super) fn without(config: &Config<'_>, problems: &mut Problems) {
     if checked(config, DELEGATE_CGROUP, &mut Problems::default()).is_some() {
         problems.add(
@@ -55,7 +56,7 @@ pub(super) fn without(config: &Config<'_>, problems: &mut Problems) {
     }
 }
 
-/// Decides the cgroup that is delegated, to `owner`.
+/// Decides the delegated cgroup and its owner.
 pub(super) fn decide(
     config: &Config<'_>,
     cgroup: &CgroupPlan,
@@ -77,20 +78,19 @@ pub(super) fn decide(
     }
 }
 
-/// Whose it is: the user's whose the container's cgroup would be (`owner`), or else the container's
-/// root.
+/// The owner: the one of the container's cgroup (`owner`) if there is one, else root of the
+/// container.
 pub(super) fn owner(owner: Option<u32>, ids: &IdMappingsPlan, host: &Host) -> Option<u32> {
     owner.or_else(|| ids.uid_on_host(0).filter(|root| *root != host.euid))
 }
 
-/// The path below the container's cgroup at which its processes began, for a container that is
-/// there.
+/// The path below the cgroup of an existing container in which its processes were started.
 #[must_use]
 pub fn of_processes(annotations: &BTreeMap<String, String>) -> Option<String> {
     annotations.get(DELEGATE_CGROUP).map(|path| clean(path)).filter(|path| !path.is_empty())
 }
 
-/// The path in an annotation; an empty one is as if it were not there, as with crun.
+/// The path in an annotation. An empty path is ignored, as in crun.
 fn checked(config: &Config<'_>, name: &str, problems: &mut Problems) -> Option<String> {
     let text = find(&config.annotations, name).filter(|text| !text.is_empty())?;
     let path = clean(text);

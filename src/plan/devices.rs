@@ -43,8 +43,8 @@ pub struct Node {
 pub enum NodeMethod {
     /// mknod(2).
     Make,
-    /// The node of the host with the same name or number is bind-mounted, since a user namespace
-    /// cannot make nodes.
+    /// The node of the host with the same name or number is bind-mounted. In a user namespace no
+    /// nodes can be made.
     Bind,
     /// The runtime makes the nodes of the config and bind-mounts them. For the others it
     /// bind-mounts those of the host.
@@ -115,7 +115,7 @@ pub static LINKS: [(&str, &str); 5] = [
     (PTMX, "pts/ptmx"),
 ];
 
-/// The one of the host would open terminals of the host. So it is always the link above, as in
+/// /dev/ptmx of the host would open terminals of the host. So it is always the link above, as in
 /// runc.
 const PTMX: &str = "dev/ptmx";
 

@@ -24,7 +24,7 @@ pub struct ExecRequest<'a> {
     pub id: &'a str,
     /// The name of the container's session keyring, if it has one of its own.
     pub keyring: Option<&'a str>,
-    /// Whether it has a time namespace although the config does not say so: it was restored.
+    /// Whether it has a time namespace that its config does not have, because it was restored.
     pub own_time: bool,
     /// `--process`: another `process`, as JSON.
     pub process: Option<&'a [u8]>,
@@ -63,8 +63,8 @@ pub struct ExecPlan {
     pub own: u32,
     /// How the process is made.
     pub birth: CloneMethod,
-    /// Whether the runtime stays dumpable. The one of an ordinary user must, else it could not
-    /// write to files of its children in /proc.
+    /// Whether the runtime stays dumpable. An ordinary user's runtime must, because it writes to
+    /// files of its children in /proc.
     pub dumpable: bool,
     /// Warnings.
     pub warnings: Vec<Problem>,
@@ -119,10 +119,11 @@ impl ExecPlan {
     }
 }
 
-/// Decides how the process is created. Directly, if there is no namespace to join first, and if
-/// nobody in the container can trace a process of ours that is not fully inside yet: it is not
-/// dumpable, so that needs CAP_SYS_PTRACE in our user namespace. Joining a pid namespace and going
-/// back needs privileges over both.
+/// Decides how the process is created: directly, except in two cases.
+///
+/// * A process of the container could trace ours before ours is fully inside. Ours is not dumpable,
+///   so this needs CAP_SYS_PTRACE in our user namespace.
+/// * The runtime has not the privileges to join a pid or time namespace and to return.
 fn birth(own: u32, host: &Host) -> CloneMethod {
     let no_way = host.capabilities & SYS_ADMIN == 0 || host.rootless;
     let visits = own & (PID.flag | TIME.flag) != 0;
@@ -134,8 +135,8 @@ fn parse_process(text: &[u8]) -> Result<config::Process<'_>> {
     serde_json::from_slice(text).map_err(|_| locate::<config::Process<'_>>(text, "/process").into())
 }
 
-/// Values that `--process` leaves out and the container has, as in runc. Not the limits: leaving
-/// them out can mean that there are none.
+/// Takes values that `--process` leaves out from the container, as in runc. Limits are not taken:
+/// to leave them out can mean that there are none.
 fn fill_in<'a>(process: config::Process<'a>, own: config::Process<'a>) -> config::Process<'a> {
     let text = |given: Text<'a>, own: Text<'a>| if given.is_empty() { own } else { given };
     config::Process {
@@ -197,8 +198,8 @@ fn change<'a>(
     Ok(process)
 }
 
-/// Adds capabilities, but never to the inheritable set (CVE-2022-29162). To the ambient set only
-/// those that are inheritable in the config, since others cannot be ambient.
+/// Adds capabilities, but never to the inheritable set (CVE-2022-29162). To the ambient set it adds
+/// only those that are inheritable in the config, since others cannot be ambient.
 fn add_capabilities<'a>(sets: &mut config::Capabilities<'a>, names: &'a [String]) {
     let names = || names.iter().map(|name| Text::from(name.as_str()));
     sets.bounding.extend(names());
@@ -207,7 +208,7 @@ fn add_capabilities<'a>(sets: &mut config::Capabilities<'a>, names: &'a [String]
     sets.ambient.extend(names().filter(|name| sets.inheritable.contains(name)));
 }
 
-/// Parses a number and nothing else. A text that is read as another user could become root
+/// Parses a number and nothing else. Otherwise an invalid text could be read as the uid of root
 /// (CVE-2026-30892).
 fn id(what: &str, text: &str) -> Result<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -330,7 +331,7 @@ mod tests {
         assert_eq!(sets.entry.process.capabilities.bounding, CHOWN);
     }
 
-    /// The table of births: whose `exec` needs the process in between.
+    /// A table: which `exec` needs the bootstrap.
     #[test]
     fn birth_is_direct_where_nobody_can_look() {
         let ordinary = Host { capabilities: 0, ..Host::for_tests() };

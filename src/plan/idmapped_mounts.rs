@@ -3,7 +3,7 @@
 //!
 //! As in crun, the option can contain mappings: `idmap=uids=0-1000-1#1-5000-10;gids=…`. Each range
 //! is the first id on the disk, the first id on the host, and their number. After an `@` the second
-//! one is an id of the container.
+//! id is one of the container.
 
 use super::Problems;
 use super::id_mappings::{IdMappingsPlan, check, on_host};

@@ -25,10 +25,10 @@ pub enum GroupOwner {
     /// The container: the group is created if it does not exist, and then removed with the
     /// container.
     Container,
-    /// Several containers: the group is created if it does not exist, else its schemata must be the
-    /// same; it is never removed.
+    /// Several containers. The group is created if it does not exist. If it exists, its schemata
+    /// must be the same. It is never removed.
     Shared,
-    /// Somebody else, who has created it.
+    /// Another program, which has created it.
     Other,
 }
 

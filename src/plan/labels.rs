@@ -49,9 +49,9 @@ pub fn of_mounts(
     (!label.is_empty()).then(|| label.to_owned())
 }
 
-/// Adds the option `context` of SELinux to a new filesystem, unless the mount has one. procfs,
-/// sysfs and cgroups have their own labels. A message queue filesystem accepts only a label of its
-/// root, which is set after mounting.
+/// Adds the SELinux option `context` to a new filesystem, unless the mount has one. procfs, sysfs
+/// and cgroups have labels of their own. The filesystem of message queues accepts only a label of
+/// its root, which is set after mounting.
 pub fn give_to_files(kind: &str, label: &str, options: &mut Options) {
     let new = !options.remount && options.bind.is_none();
     let own = options.filesystem.iter().any(|(name, _)| name == "context");

@@ -1,6 +1,6 @@
 //! Decides what a container gets: config.json, flags and facts about the host become a [`Plan`].
-//! All of these errors are found here, before anything has been done. Nothing in this folder
-//! changes anything.
+//! All errors in these are found here, before anything is done. Nothing in this folder changes the
+//! machine.
 //! config.json: ociVersion
 //!
 //! Each key of config.json is decided in one file of this folder and applied in one file elsewhere.
@@ -117,7 +117,7 @@ pub struct Plan {
     pub cgroup_owner: Option<u32>,
     /// The cgroup below it that the processes are moved to, if the container manages one.
     pub delegated: Option<delegated_cgroup::Delegated>,
-    /// Whether nothing needs a cgroup. Then an ordinary user who may not create one can do without.
+    /// Whether nothing needs a cgroup. Then an ordinary user who may not create one goes without.
     pub cgroup_optional: bool,
     /// The unit, if systemd creates the cgroup.
     pub unit: Option<systemd::UnitPlan>,
@@ -125,9 +125,9 @@ pub struct Plan {
     pub resources: resources::ResourcePlan,
     /// The share of cache and memory bandwidth, if the config has one.
     pub intel_rdt: Option<intel_rdt::IntelRdtPlan>,
-    /// Whether init is dumpable while it waits for `start`. If it is not, an ordinary user cannot
-    /// enter its namespaces, for instance with `exec`. Other processes in its user namespace have
-    /// been created by it.
+    /// Whether init is dumpable while it waits for `start`. An ordinary user can enter its
+    /// namespaces, for instance with `exec`, only if it is dumpable. Other processes in its user
+    /// namespace are its own children.
     pub dumpable_at_gate: bool,
     /// Hooks.
     pub hooks: Hooks,
@@ -135,7 +135,7 @@ pub struct Plan {
     pub warnings: Vec<Problem>,
 }
 
-/// What each process needs that enters a container and executes a program there: init, and
+/// The needs of each process that enters a container and executes a program there: init, and
 /// processes of `exec`.
 #[derive(Debug)]
 pub struct Entry {
@@ -149,7 +149,7 @@ pub struct Entry {
     pub terminal: Option<terminal::TerminalPlan>,
     /// The system call filter.
     pub seccomp: Option<seccomp::SeccompPlan>,
-    /// Whether it is loaded at `create`, and not right before the program is executed.
+    /// Whether the filter is loaded at `create`, and not right before the program is executed.
     pub early_filter: bool,
     /// Ids of the user namespace.
     pub ids: id_mappings::IdMappingsPlan,
@@ -161,13 +161,12 @@ pub struct Entry {
 }
 
 impl Plan {
-    /// Whether init waits for the runtime after it has built the rootfs. It must wait for any of
-    /// these:
+    /// Whether init waits for the runtime after it has built the rootfs. It must wait if there is
+    /// one of these:
     ///
-    /// * hooks: those of the runtime see the rootfs in that state and run before those of the
-    ///   container;
+    /// * hooks: those of the runtime see the built rootfs, and run before those of the container;
     /// * sysctl parameters of a network device, which exist only after the device has been moved;
-    /// * cgroup v1, which denies all devices while the rules are set, also a terminal;
+    /// * cgroup v1, which denies all devices while the rules are set, terminals too;
     /// * a scheduler and a memory policy, which depend on the CPUs and nodes of the cgroup;
     /// * a limit on processes, which counts the thread that sends a seccomp listener.
     #[must_use]
@@ -318,7 +317,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Versions 1.x of the specification are compatible with each other. A version 2 is not known.
+/// Versions 1.x of the specification are compatible with each other. Other versions are refused.
 fn check_version(version: &str, problems: &mut Problems) {
     if !version.is_empty() && version.split('.').next() != Some("1") {
         problems.add(
@@ -350,12 +349,12 @@ pub fn read(bundle: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// Parses a config.json. The position of an error is only searched if there is one.
+/// Parses a config.json. The position of an error is searched only if there is an error.
 ///
 /// # Errors
 /// [`Failure::BadConfig`] with the JSON pointer of the value that has the wrong type.
 pub fn parse(text: &[u8]) -> Result<Config<'_>> {
-    // serde accepts an array for a struct. The fields of the model check that themselves.
+    // serde accepts an array for a struct. The structs below the top level check this themselves.
     let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
     if first.is_some_and(|byte| *byte == b'[') {
         let text = "invalid type: sequence, expected an object".to_owned();

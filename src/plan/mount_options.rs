@@ -18,7 +18,7 @@ pub mod attr {
     pub const ATIME: u64 = 0x70;
     /// Access times are not kept.
     pub const NOATIME: u64 = 0x10;
-    /// Access times are kept exactly.
+    /// Access times are updated at each access.
     pub const STRICTATIME: u64 = 0x20;
     /// No access times of directories.
     pub const NODIRATIME: u64 = 0x80;
@@ -41,7 +41,7 @@ pub mod ms {
     pub const SYNCHRONOUS: u64 = 0x10;
     /// Mandatory locks.
     pub const MANDLOCK: u64 = 0x40;
-    /// The same as [`SYNCHRONOUS`], of directories only.
+    /// As [`SYNCHRONOUS`], but only for directories.
     pub const DIRSYNC: u64 = 0x80;
     /// Symbolic links are not followed.
     pub const NOSYMFOLLOW: u64 = 0x100;
@@ -57,15 +57,15 @@ pub mod ms {
     pub const UNBINDABLE: u64 = 0x2_0000;
     /// Propagation: none.
     pub const PRIVATE: u64 = 0x4_0000;
-    /// Propagation: from the host only.
+    /// Propagation: only from the host into the container.
     pub const SLAVE: u64 = 0x8_0000;
-    /// Propagation: both ways.
+    /// Propagation: in both directions.
     pub const SHARED: u64 = 0x10_0000;
     /// Counts the changes of inodes.
     pub const I_VERSION: u64 = 0x80_0000;
-    /// Access times are kept exactly.
+    /// Access times are updated at each access.
     pub const STRICTATIME: u64 = 0x100_0000;
-    /// Times are written late.
+    /// Times are written to the disk late.
     pub const LAZYTIME: u64 = 0x200_0000;
 }
 
@@ -96,7 +96,7 @@ impl Attributes {
     }
 }
 
-/// What happens if the source of a bind mount is a symbolic link.
+/// What is done if the source of a bind mount is a symbolic link.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum SourceLink {
     /// It is followed.
@@ -127,15 +127,15 @@ enum Effect {
     Filesystem,
     /// A flag that only mount(2) has, set or cleared.
     MountOnly(u64, bool),
-    /// A tmpfs that begins with a copy of what it covers.
+    /// A tmpfs that begins with a copy of the files that it covers.
     CopyUp,
     /// An id-mapped mount; true if recursive.
     Idmap(bool),
-    /// What is done with a bind mount's source that is a symbolic link.
+    /// What is done if the source of a bind mount is a symbolic link.
     Source(SourceLink),
     /// A symbolic link at the destination is not followed.
     KeepDestination,
-    /// No effect: this is always so.
+    /// No effect: it is the case anyway.
     Nothing,
 }
 
@@ -286,8 +286,8 @@ pub fn parse(index: usize, options: &[Text<'_>], problems: &mut Problems) -> Opt
 
 impl Options {
     /// The attributes that a bind mount does not copy from its source. If its options name
-    /// attributes, it has only those, except for the access time mode; else it has those of the
-    /// source. runc does the same, as `mount --bind -o …` suggests.
+    /// attributes, it has only those, and the access time mode of the source. Else it has all those
+    /// of the source. runc does the same, as `mount --bind -o …` suggests.
     #[must_use]
     pub fn unnamed(&self) -> u64 {
         const ALL: u64 =

@@ -28,12 +28,12 @@ pub struct MountStep {
     pub recursive: Attributes,
     /// The propagation changes, which are made after it is attached.
     pub propagation: Vec<(u64, bool)>,
-    /// Whether it is made read-only only after all mounts and devices are made, since they may be
+    /// Whether it is made read-only only after all mounts and devices are made, since these may be
     /// on it.
     pub read_only_late: bool,
     /// Whether it may cover a part of a procfs.
     pub over_proc: OverProc,
-    /// Whether it begins with a copy of what it covers (`tmpcopyup`).
+    /// Whether it begins with a copy of the files that it covers (`tmpcopyup`).
     pub copy_up: bool,
     /// The id mapping, if there is one.
     pub idmap: Option<IdmapPlan>,
@@ -82,8 +82,8 @@ pub enum MountSource {
         source: String,
         /// Its options.
         options: Vec<(String, Option<String>)>,
-        /// The `MS_…` flags, if only mount(2) can pass them or the options (fsconfig(2) accepts
-        /// values up to 255 bytes).
+        /// The `MS_…` flags, if only mount(2) can make the mount: because of one of these flags, or
+        /// of a value over 255 bytes, the limit of fsconfig(2).
         by_mount: Option<u64>,
         /// Whether the destination must be a directory and not a link: for filesystems that the
         /// security of the container depends on (CVE-2023-27561).
@@ -131,7 +131,7 @@ static PROC_FILES: [&str; 10] = [
 /// The longest value that fsconfig(2) takes.
 const LONGEST_VALUE: usize = 255;
 
-/// What the decision about a mount depends on.
+/// The facts that a decision about a mount depends on.
 #[derive(Debug)]
 pub struct MountContext<'a> {
     /// The directory for relative sources of bind mounts.
@@ -144,7 +144,7 @@ pub struct MountContext<'a> {
     pub ids: &'a IdMappingsPlan,
     /// The label of files in new filesystems.
     pub label: Option<&'a str>,
-    /// The facts about the machine and about us.
+    /// The facts about the machine and the caller.
     pub host: &'a Host,
 }
 
@@ -291,16 +291,16 @@ fn source(
     }
 }
 
-/// The directory of the host that replaces a new filesystem of this type where it cannot be
-/// mounted: a sysfs shows a network namespace, and mounting one needs privileges over that. A user
-/// namespace has none over the network namespace of the host.
+/// The directory of the host that replaces a new filesystem of this type where none can be mounted.
+/// A sysfs shows a network namespace, and mounting it needs privileges over that namespace. Root of
+/// a user namespace has none over the network namespace of the host.
 #[must_use]
 pub fn host_stand_in(kind: &str) -> Option<&'static str> {
     (kind == "sysfs").then_some("/sys")
 }
 
-/// mount(2) gets all options as one string, in which a comma begins the next one. So a comma in a
-/// value would add an option. tmpfs accepts commas in `mpol`, overlayfs has `\,`.
+/// mount(2) takes all options as one string, in which a comma begins the next option. So a comma in
+/// a value would add an option. tmpfs accepts commas in `mpol`, and overlayfs has `\,`.
 fn refuse_commas(key: &str, options: &[(String, Option<String>)], problems: &mut Problems) {
     for (name, value) in options.iter().filter(|(name, _)| name != "mpol") {
         if value.as_ref().is_some_and(|value| value.replace("\\,", "").contains(',')) {
@@ -384,7 +384,7 @@ fn ms_flags(options: &Options) -> u64 {
         .fold(flags | options.mount_only, |flags, (name, _)| flags | fs_flag(name))
 }
 
-/// The rest of a normalized destination behind the path of the rootfs, if it begins with that.
+/// The part of a normalized destination after the path of the rootfs, if it begins with that.
 fn without_rootfs(destination: String, rootfs: Option<&Path>) -> String {
     let rootfs =
         clean(&rootfs.map_or_else(String::new, |path| path.to_string_lossy().into_owned()));

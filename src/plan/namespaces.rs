@@ -66,7 +66,7 @@ pub const CGROUP: NamespaceKind = NamespaceKind {
 /// Boot and monotonic clocks.
 pub const TIME: NamespaceKind =
     NamespaceKind { name: "time", file: "time", saved: "NEWTIME", flag: 0x80 };
-/// Mount points. The last one, since paths mean something else after joining it.
+/// Mount points. They are joined last, since paths have another meaning after that.
 pub const MOUNT: NamespaceKind = NamespaceKind {
     name: "mount",
     file: "mnt",
@@ -81,11 +81,11 @@ pub static KINDS: [&NamespaceKind; 8] = [&USER, &PID, &TIME, &NETWORK, &IPC, &UT
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloneMethod {
     /// By one clone3 of the runtime. Init joins the other namespaces itself. Pid and time
-    /// namespaces only affect children, so the runtime joins them during clone3.
+    /// namespaces affect only children, so the runtime joins them for the time of clone3.
     Direct,
-    /// By the bootstrap, a process in between. Only for a user namespace with a joined one:
-    /// namespaces of the host must be joined before the user namespace is entered, and new ones
-    /// must be created after it.
+    /// By the bootstrap. It is needed only for a new user namespace together with joined
+    /// namespaces: those of the host must be joined before the user namespace is entered, and new
+    /// ones must be created after that.
     ViaBootstrap,
 }
 
@@ -144,7 +144,7 @@ impl NamespacesPlan {
         KINDS.iter().copied().filter(|kind| self.has_own(kind))
     }
 
-    /// Whether it has one that differs from that of the runtime.
+    /// Whether it has one of this type that differs from that of the runtime.
     #[must_use]
     pub fn has_own(&self, kind: &NamespaceKind) -> bool {
         self.creates(kind) || self.joins(kind)

@@ -59,7 +59,7 @@ pub fn decide(
     devices
 }
 
-/// The rule of the kernel (`dev_valid_name`).
+/// The rule of the kernel for names (`dev_valid_name`).
 fn is_name(name: &str) -> bool {
     let forbidden =
         |byte: u8| matches!(byte, b'/' | b':' | b'\0' | b'\x0b') || byte.is_ascii_whitespace();

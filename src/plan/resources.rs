@@ -1,4 +1,4 @@
-//! What is written into the container's cgroup, in which order, and which devices it may use.
+//! The settings of the container's cgroup, in the order of writing, and the devices it may use.
 //! config.json: linux.resources.memory.{limit, reservation, swap, kernel}
 //! config.json: linux.resources.memory.{kernelTCP, swappiness, disableOOMKiller}
 //! config.json: linux.resources.memory.{useHierarchy, checkBeforeUpdate}
@@ -13,9 +13,9 @@
 //! config.json: linux.resources.blockIO.throttleReadIOPSDevice[].rate
 //! config.json: linux.resources.blockIO.throttleWriteIOPSDevice[].rate
 //!
-//! Values of 0 mean "not given" as in runc, since that is what every caller relies on; only
-//! `pids.limit`, `cpu.burst` and `cpu.idle` know a 0. What a hierarchy cannot express is a problem,
-//! unless runc lets it pass and nothing becomes less limited by that: then it is a warning.
+//! A value of 0 means "not given", as in runc, since all callers rely on that. Only `pids.limit`,
+//! `cpu.burst` and `cpu.idle` have a real 0. A value that a hierarchy cannot express is a problem.
+//! It is only a warning if runc accepts it and the container is not less limited by it.
 
 mod devices;
 #[cfg(test)]
@@ -35,43 +35,42 @@ pub use devices::{Access, DeviceKind, DevicePolicy, DeviceRule, Verdict};
 /// Everything to set in a cgroup.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ResourcePlan {
-    /// The files to write, in this order; those of one controller stand together.
+    /// The files to write, in this order. Those of one controller are next to each other.
     pub writes: Vec<Write>,
-    /// Which devices may be used; `None` leaves that as it is (`update`).
+    /// The devices that may be used; `None` leaves the rules as they are (`update`).
     pub devices: Option<DevicePolicy>,
-    /// The limits that must be above the present usage, if the config wants them checked.
+    /// The limits that must be above the present usage, if the config asks for this check.
     pub memory_check: Option<MemoryCheck>,
 }
 
 /// One setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
-    /// The controller it belongs to, which on v1 tells the hierarchy.
+    /// Its controller, which on v1 determines the hierarchy.
     pub controller: Cow<'static, str>,
-    /// The name of the file; never has a slash.
+    /// The name of the file; it has no slash.
     pub file: Cow<'static, str>,
-    /// What to write.
+    /// The value to write.
     pub value: String,
     /// JSON pointer of the value in config.json.
     pub key: Cow<'static, str>,
-    /// What to write where the kernel does not have `file`.
+    /// The file and value to write instead if the kernel does not have `file`.
     pub or: Option<(&'static str, String)>,
-    /// Nothing is lost when the kernel does not have the file: the value is what holds without it.
+    /// Whether a missing file is no error, because the value is the one that applies without it.
     pub optional: bool,
     /// The kernel may refuse the value (`EINVAL`) until the following settings of the controller
     /// are made.
     pub retried: bool,
-    /// To be made while there is no process in the cgroup yet.
+    /// Whether it is made before a process is in the cgroup.
     pub early: bool,
 }
 
-/// `memory.checkBeforeUpdate`: limits in bytes that are refused when the usage has reached them
-/// already.
+/// `memory.checkBeforeUpdate`: limits in bytes. They are refused if the usage has reached them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryCheck {
-    /// `memory.limit`, if it is one.
+    /// `memory.limit`, if it is a limit.
     pub limit: Option<u64>,
-    /// `memory.swap`, if it is one.
+    /// `memory.swap`, if it is a limit.
     pub swap: Option<u64>,
 }
 
@@ -115,7 +114,7 @@ impl Write {
     }
 }
 
-/// Decides what to set. Without any limit in `resources` that is the device rules alone.
+/// Decides the settings. Without any limit in `resources` these are only the device rules.
 #[must_use]
 pub fn decide(
     resources: &config::Resources<'_>,
@@ -127,8 +126,8 @@ pub fn decide(
     ResourcePlan { devices: Some(devices), ..limits }
 }
 
-/// Decides what `update` sets: the limits. Rules for devices are not looked at, since it changes
-/// none.
+/// Decides the settings of `update`: the limits. It ignores rules for devices, since `update` does
+/// not change them.
 #[must_use]
 pub fn decide_limits(
     resources: &config::Resources<'_>,
@@ -147,7 +146,7 @@ pub fn decide_limits(
     ResourcePlan { writes, devices: None, memory_check }
 }
 
-/// The settings so far, and where problems go.
+/// The settings so far, and the problems.
 struct ResourcesDraft<'a> {
     layout: &'a CgroupLayout,
     writes: Vec<Write>,
@@ -172,7 +171,7 @@ impl ResourcesDraft<'_> {
     }
 }
 
-/// `linux.resources.memory` without the zeros, checked as far as both versions agree.
+/// `linux.resources.memory` without the zeros, after the checks that both versions need.
 #[derive(Clone, Copy)]
 struct MemoryLimits {
     limit: Option<i64>,
@@ -216,7 +215,7 @@ fn memory_limits(memory: &config::Memory, problems: &mut Problems) -> MemoryLimi
             format_args!("memory+swap limit should be >= memory limit, but {swap} < {limit}"),
         );
     }
-    // Docker writes -1 for "not given", which arrives as a large unsigned number.
+    // Docker writes -1 for "not given". It is parsed as a large unsigned number.
     let swappiness = memory.swappiness.filter(|&value| value != u64::MAX);
     if let Some(value @ 101..) = swappiness {
         problems.add(
@@ -251,7 +250,7 @@ const RT_PERIOD: &str = "/linux/resources/cpu/realtimePeriod";
 const CPUS: &str = "/linux/resources/cpu/cpus";
 const MEMS: &str = "/linux/resources/cpu/mems";
 
-/// What the kernel refuses of `linux.resources.cpu` on both versions.
+/// Reports values of `linux.resources.cpu` that the kernel refuses on both versions.
 fn check_cpu(cpu: &config::Cpu<'_>, problems: &mut Problems) {
     if let (Some(burst), Some(quota @ 1..)) = (cpu.burst, cpu.quota)
         && burst > quota.unsigned_abs()
@@ -266,8 +265,8 @@ fn check_cpu(cpu: &config::Cpu<'_>, problems: &mut Problems) {
     }
 }
 
-/// An idle cgroup has no weight, and the kernel takes none for it. The last value of `cpu.idle` is
-/// the one that holds.
+/// An idle cgroup has no weight, and the kernel refuses one for it. The last value of `cpu.idle`
+/// decides.
 fn drop_weight_of_idle(writes: &mut Vec<Write>, problems: &mut Problems) {
     let is_idle = writes
         .iter()
@@ -288,14 +287,14 @@ fn drop_weight_of_idle(writes: &mut Vec<Write>, problems: &mut Problems) {
     });
 }
 
-/// Whether a file has a cgroup's share of CPU time.
+/// Whether the file sets the share of CPU time of a cgroup.
 #[must_use]
 pub fn is_cpu_weight(file: &str) -> bool {
     matches!(file, "cpu.weight" | "cpu.weight.nice" | "cpu.shares")
 }
 
-/// What `pids.limit: 0` says in a config of this version of the specification: no limit before
-/// 1.3.0, which made it one.
+/// Converts `pids.limit: 0` for the version of the specification that the config has: before 1.3.0
+/// it meant no limit, since 1.3.0 it is a limit.
 pub fn fit_to_version(resources: &mut config::Resources<'_>, version: &str) {
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
     let is_older =
@@ -307,12 +306,12 @@ pub fn fit_to_version(resources: &mut config::Resources<'_>, version: &str) {
     }
 }
 
-/// Pids as both versions take them.
+/// `pids.max` for both versions.
 fn pids(pids: &config::Pids, draft: &mut ResourcesDraft<'_>) {
     let Some(limit) = pids.limit else { return };
     let value = match limit {
-        // As runc: systemd has no 0, and with one process in the cgroup 1 has the same effect. A
-        // real 0 would also keep init from being born into the cgroup.
+        // As in runc: systemd does not accept 0, and 1 has the same effect when one process is in
+        // the cgroup. With a real 0, init could not be created in the cgroup.
         0 => "1".to_owned(),
         limit => or_max(limit),
     };
@@ -328,9 +327,9 @@ fn cpuset(cpu: &config::Cpu<'_>, draft: &mut ResourcesDraft<'_>) {
     }
 }
 
-/// Both files of each page size, `hugetlb.2MB` and so on with `limit` behind. Reservations are
-/// limited as well where the kernel can: a limit on page faults alone kills with SIGBUS instead of
-/// failing mmap(2).
+/// Both files of each page size, `hugetlb.SIZE.LIMIT` and `hugetlb.SIZE.rsvd.LIMIT`. The second one
+/// limits reservations, if the kernel has it. With only the first one, a process gets SIGBUS at a
+/// page fault, where mmap(2) could have failed.
 fn hugepages(limits: &[config::HugepageLimit<'_>], suffix: &str, draft: &mut ResourcesDraft<'_>) {
     for (index, limit) in limits.iter().enumerate() {
         let size = &*limit.page_size;
@@ -356,7 +355,7 @@ fn hugepages(limits: &[config::HugepageLimit<'_>], suffix: &str, draft: &mut Res
     }
 }
 
-/// The size becomes part of a file's name: nothing but a number and its unit may pass
+/// The size becomes part of a file name, so only a number and its unit are accepted
 /// (GHSA-5g49-rx9x-qfc6).
 fn is_page_size(size: &str) -> bool {
     let number = size.trim_end_matches(|last: char| !last.is_ascii_digit());
@@ -403,7 +402,8 @@ fn device_number(
     Some(format!("{major}:{minor}"))
 }
 
-/// A weight of block devices, unless it is absent, 0, or outside of the specification's range.
+/// A weight of block devices, or nothing if it is absent, 0, or outside of the specification's
+/// range.
 fn io_weight(weight: Option<u16>, key: &str, draft: &mut ResourcesDraft<'_>) -> Option<u16> {
     let weight = weight.filter(|&weight| weight != 0)?;
     if !(10..=1000).contains(&weight) {
@@ -413,8 +413,8 @@ fn io_weight(weight: Option<u16>, key: &str, draft: &mut ResourcesDraft<'_>) -> 
     Some(weight)
 }
 
-/// `leafWeight` belonged to the CFQ scheduler, which no kernel since 5.0 has: the limit would be
-/// lost in silence.
+/// `leafWeight` belonged to the CFQ scheduler, which no kernel since 5.0 has. To ignore it would
+/// lose a limit silently.
 fn no_leaf_weight(block_io: &config::BlockIo, draft: &mut ResourcesDraft<'_>) {
     const TEXT: &str = "no kernel since 5.0 has leaf weights";
     if block_io.leaf_weight.is_some_and(|weight| weight != 0) {
@@ -430,7 +430,7 @@ fn no_leaf_weight(block_io: &config::BlockIo, draft: &mut ResourcesDraft<'_>) {
     }
 }
 
-/// The four throttles: key, and the devices.
+/// The four throttles: the key of each, and its devices.
 fn throttles(block_io: &config::BlockIo) -> [(&'static str, &[config::ThrottleDevice]); 4] {
     [
         ("throttleReadBpsDevice", &block_io.throttle_read_bps_device),
@@ -440,7 +440,7 @@ fn throttles(block_io: &config::BlockIo) -> [(&'static str, &[config::ThrottleDe
     ]
 }
 
-/// A name as a part of a JSON pointer (RFC 6901).
+/// The name, escaped for a JSON pointer (RFC 6901).
 fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }

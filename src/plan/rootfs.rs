@@ -43,7 +43,7 @@ pub struct RootfsPlan {
 }
 
 impl RootfsPlan {
-    /// The rest of a host path below the rootfs, if it leads there without links.
+    /// The part of a host path below the rootfs, if the path leads there without links.
     #[must_use]
     pub fn below<'a>(&self, path: &'a Path) -> Option<&'a str> {
         let below = path.strip_prefix(&self.path).ok()?;

@@ -1,8 +1,8 @@
 //! The mounts that `mounts` adds to a running container or removes from it.
 //!
-//! The rules and the code are those of `create` ([`super::mounts`]), except for filesystems that
-//! would show the namespaces of the process that mounts them, and for those that cannot be made
-//! detached.
+//! The rules and the code are those of `create` ([`super::mounts`]), with two exceptions:
+//! filesystems that would show the namespaces of the process that mounts them, and mounts that
+//! cannot be made detached, are refused.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::{Host, Problems, id_mappings, labels, locate, namespaces, parse, root
 use crate::config::{Config, Mount};
 use crate::error::{Problem, Result};
 
-/// What is to be done.
+/// The changes.
 #[derive(Debug)]
 pub enum MountsChange {
     /// Mounts to make, in this order; all or none.
@@ -25,7 +25,7 @@ pub enum MountsChange {
 /// The decision.
 #[derive(Debug)]
 pub struct RunningMounts {
-    /// What is to be done.
+    /// The changes.
     pub change: MountsChange,
     /// The namespaces to join: `CLONE_NEW…` flags.
     pub namespaces: u32,

@@ -45,9 +45,9 @@ pub struct Scheduler {
     pub nice: i32,
     /// 1 to 99 for `SCHED_FIFO` and `SCHED_RR`, else 0.
     pub priority: u32,
-    /// In nanoseconds; this and the next two are for `SCHED_DEADLINE`.
+    /// In nanoseconds, for `SCHED_DEADLINE` like the next two.
     pub runtime: u64,
-    /// Nanoseconds.
+    /// In nanoseconds.
     pub deadline: u64,
     /// In nanoseconds; 0 means the deadline.
     pub period: u64,

@@ -39,7 +39,7 @@ pub struct ListenerPlan {
     pub calls_of_ours: Vec<&'static str>,
 }
 
-/// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER` of seccomp(2).
 const NEW_LISTENER: u32 = 1 << 3;
 /// `SECCOMP_FILTER_FLAG_SPEC_ALLOW`.
 const SPEC_ALLOW: u32 = 1 << 2;
@@ -52,8 +52,8 @@ const LONGEST_PATH: usize = 107;
 /// The largest errno that a filter can return (`MAX_ERRNO`).
 const MAX_ERRNO: u32 = 4095;
 
-/// The flags that config.json may have. TSYNC is for other threads, which init does not have, and
-/// the kernel refuses it with a listener. As in runc it is accepted and ignored.
+/// The flags that config.json may have. TSYNC applies a filter to other threads. Init has none, and
+/// the kernel refuses the flag with a listener. As in runc it is accepted and ignored.
 static FLAGS: [(&str, u32); 4] = [
     ("SECCOMP_FILTER_FLAG_TSYNC", 0),
     ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", SPEC_ALLOW),
@@ -71,7 +71,7 @@ pub fn decide(
     config: Option<&config::Seccomp<'_>>,
     problems: &mut Problems,
 ) -> Option<SeccompPlan> {
-    // The zero value of Go: engines write it for "unconfined".
+    // The zero value of Go, which engines write for "unconfined".
     let config =
         config.filter(|config| !config.default_action.is_empty() || !config.syscalls.is_empty())?;
     let default = default_action(config, problems);
@@ -109,7 +109,7 @@ fn default_action(config: &config::Seccomp<'_>, problems: &mut Problems) -> Acti
     let written = RawAction { action: &config.default_action, number: config.default_errno_ret };
     let action = written.decide(key, "/linux/seccomp/defaultErrnoRet", problems);
     if action == Action::Notify {
-        // The calls that send the listener would wait for the listener.
+        // Otherwise the calls that send the listener would wait for its agent.
         problems.add(key, "SCMP_ACT_NOTIFY cannot be used as default action");
         return Action::KillProcess;
     }
@@ -182,7 +182,7 @@ fn rule(config: &config::Seccomp<'_>, at: usize, problems: &mut Problems) -> Rul
     for (index, name) in entry.names.iter().enumerate() {
         let key = format_args!("{key}/names/{index}");
         if action == Action::Notify && &**name == "write" {
-            // The rule of runc, so that a profile means the same with both.
+            // As in runc, so that a profile means the same with both.
             problems.add(key, "SCMP_ACT_NOTIFY cannot be used for the write syscall");
         } else if name.is_empty() {
             problems.add(key, "the name of a system call must not be empty");
@@ -227,8 +227,8 @@ fn comparison(
 
 fn flags(config: &config::Seccomp<'_>, notify: bool, problems: &mut Problems) -> u32 {
     let listener = if notify { NEW_LISTENER } else { 0 };
-    // Without `flags`, even an empty list, the default of runc and crun: the filter does not slow
-    // the program down by disabling speculation.
+    // The default of runc and crun, if the key `flags` is missing; an empty list means no flags.
+    // With this flag the filter does not disable speculation, which would make the program slower.
     let Some(names) = &config.flags else { return SPEC_ALLOW | listener };
     let mut flags = listener;
     for (at, name) in names.iter().enumerate() {

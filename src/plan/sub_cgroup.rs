@@ -4,10 +4,10 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Failure, Result};
 
-/// Decides the directories that an exec'd process joins: those of the container (`paths`, as
-/// state.json has them), or for each `[CONTROLLER[,CONTROLLER]:]PATH` the one below. On cgroup v1 a
-/// PATH alone counts for all hierarchies. Without a flag, it joins those of the container that are
-/// in the cgroup `delegated`, if there is one.
+/// Decides the directories that a process of `exec` joins: those of the container (`paths`, as in
+/// state.json), or for each `[CONTROLLER[,CONTROLLER]:]PATH` the directory below. On cgroup v1 a
+/// PATH alone applies to all hierarchies. Without a flag, the process joins the cgroup `delegated`
+/// below those of the container, if there is one.
 ///
 /// # Errors
 /// [`Failure::Usage`] with runc's texts.
@@ -59,7 +59,7 @@ pub fn decide(
     Ok(paths)
 }
 
-/// A path counts from the container's cgroup, also when it begins with a slash, and may not lead
+/// A path is relative to the container's cgroup, even if it begins with a slash, and may not lead
 /// out of it.
 fn below(base: &Path, sub: &str) -> Result<PathBuf> {
     let mut path = base.to_owned();

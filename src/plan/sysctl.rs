@@ -16,7 +16,7 @@ pub struct Sysctl {
     pub value: String,
 }
 
-/// The parameters of the IPC namespace. Others are recognized by their first component.
+/// The parameters of the IPC namespace. The others are recognized by their first component.
 static IPC_NAMES: [&str; 8] = [
     "kernel.msgmax",
     "kernel.msgmnb",

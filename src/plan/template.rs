@@ -1,10 +1,10 @@
-//! The config.json that `spec` writes: a starting point to edit. It has what runc writes there, in
-//! the same order, so that instructions for runc hold here. The text is in `template.json`, and in
-//! `template-rootless.json` for an ordinary user; some words in it are replaced.
+//! The config.json that `spec` writes: a starting point to edit. It has the content of runc's, in
+//! the same order, so that instructions for runc apply to it. The text is in `template.json`, and
+//! for an ordinary user in `template-rootless.json`; some words in it are replaced.
 
 use crate::state::VERSION;
 
-/// What the template depends on.
+/// The properties of the machine and the user that the template depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TemplateFacts {
     /// Whether the machine has only cgroup v2: then the container gets a cgroup namespace.
@@ -16,12 +16,12 @@ pub struct TemplateFacts {
 /// For root.
 const ROOT: &str = include_str!("template.json");
 
-/// For an ordinary user. What root's has and this one has not: a network namespace (so /sys is the
-/// host's, since a sysfs can only be mounted with one), rules for devices, and owners of files
-/// other than the container's root, who would have no mapping.
+/// For an ordinary user. Unlike root's it has no network namespace (so /sys is the host's, since a
+/// sysfs can be mounted only with one), no rules for devices, and no owners of files other than the
+/// container's root, who would have no mapping.
 const ROOTLESS: &str = include_str!("template-rootless.json");
 
-/// What the list of namespaces has in both.
+/// The namespaces that are in both lists.
 const CGROUP_NAMESPACE: &str = "\t\t\t{\n\t\t\t\t\"type\": \"cgroup\"\n\t\t\t}";
 
 /// The text, indented by tabs.

@@ -21,16 +21,18 @@ impl Default for TerminalRequest<'_> {
     }
 }
 
-/// The receiver of the master of the terminal, that is the side that shows the output of the
+/// The receiver of the master of the terminal. The master is the side that shows the output of the
 /// program.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub enum ConsoleTarget {
-    /// No receiver. Then only a program in the foreground can have a terminal. It is shown on ours.
+    /// No receiver. Then only a program in the foreground can have a terminal, and it is shown on
+    /// ours.
     #[default]
     Unnamed,
     /// The process that listens on this socket (`--console-socket`).
     Socket(PathBuf),
-    /// The caller of the library, as a part of the result; nothing if the program has no terminal.
+    /// The caller of the library: the master is a part of the result. There is none if the program
+    /// has no terminal.
     Returned,
 }
 
@@ -48,7 +50,7 @@ pub struct TerminalPlan {
 pub enum Master {
     /// The process that listens on this socket.
     Socket(PathBuf),
-    /// This process, which connects it with its own terminal.
+    /// This process, which connects the master with its own terminal.
     Runtime,
     /// The caller of the library.
     Caller,

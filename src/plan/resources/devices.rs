@@ -1,11 +1,13 @@
-//! Which devices the container may use.
+//! The devices that the container may use.
 //! config.json: linux.resources.devices[].{allow, type, major, minor, access}
 //!
-//! Nothing is allowed at first; then the rules of the config apply in their order, the last one
-//! that matches decides, for reading, writing and mknod(2) apart; then come the devices that every
-//! container has. cgroup v2 gets these rules as they are, as a program. cgroup v1 only knows a
-//! default and exceptions from it, so there the rules are folded, and a rule that would cut a hole
-//! into a wider one is a problem: the kernel would ignore it and say nothing.
+//! By default nothing is allowed. The rules of the config apply in their order. For each of
+//! reading, writing and mknod(2) the last rule that matches decides. After them come the rules for
+//! the devices that every container has.
+//!
+//! cgroup v2 gets these rules unchanged, as a program. cgroup v1 has only a default and exceptions
+//! from it, so there the rules are folded. An exception from a wider exception is a problem then,
+//! since the kernel would ignore it silently.
 
 #[cfg(test)]
 mod tests;
@@ -16,7 +18,7 @@ use crate::plan::Problems;
 
 const KEY: &str = "/linux/resources/devices";
 
-/// What happens to an access.
+/// The result of an access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It is permitted.
@@ -25,28 +27,28 @@ pub enum Verdict {
     Deny,
 }
 
-/// The verdict on every access: that of the last rule that matches, otherwise the default.
+/// The verdict for every access: that of the last rule that matches, otherwise the default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DevicePolicy {
-    /// When no rule matches.
+    /// The verdict if no rule matches.
     pub default: Verdict,
-    /// In the order of the config. For cgroup v1, all say the opposite of `default`, and order is
-    /// of no matter.
+    /// The rules, in the order of the config. For cgroup v1 all have the opposite verdict of
+    /// `default`, and their order has no effect.
     pub rules: Vec<DeviceRule>,
 }
 
 /// One rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceRule {
-    /// What it says.
+    /// Its verdict.
     pub verdict: Verdict,
-    /// Of which kind of device.
+    /// The kind of device.
     pub kind: DeviceKind,
-    /// Of which major number; any if absent.
+    /// The major number; `None` for any.
     pub major: Option<u32>,
-    /// Of which minor number; any if absent.
+    /// The minor number; `None` for any.
     pub minor: Option<u32>,
-    /// On which accesses.
+    /// The accesses.
     pub access: Access,
 }
 
@@ -91,7 +93,7 @@ impl Access {
         self.0
     }
 
-    /// Whether all of `other` is in this.
+    /// Whether it includes all of `other`.
     #[must_use]
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -133,18 +135,18 @@ impl DeviceRule {
         Self { verdict: Verdict::Allow, kind, major, minor, access }
     }
 
-    /// Whether both are about the same devices.
+    /// Whether both apply to the same devices.
     fn same_devices(&self, other: &Self) -> bool {
         self.kind == other.kind && self.major == other.major && self.minor == other.minor
     }
 
-    /// Whether every device of `other` is one of this rule.
+    /// Whether this rule applies to every device of `other`.
     fn covers(&self, other: &Self) -> bool {
         let wide = |mine: Option<u32>, its: Option<u32>| mine.is_none() || mine == its;
         self.kind == other.kind && wide(self.major, other.major) && wide(self.minor, other.minor)
     }
 
-    /// Whether there can be a device of both rules.
+    /// Whether a device can exist to which both rules apply.
     fn meets(&self, other: &Self) -> bool {
         let common =
             |mine: Option<u32>, its: Option<u32>| mine.is_none() || its.is_none() || mine == its;
@@ -153,7 +155,7 @@ impl DeviceRule {
             && common(self.minor, other.minor)
     }
 
-    /// The rule as cgroup v1 writes it: `c 1:3 rwm`.
+    /// The rule in the format of cgroup v1: `c 1:3 rwm`.
     #[must_use]
     pub fn to_v1(&self) -> String {
         let kind = match self.kind {
@@ -170,10 +172,10 @@ const fn char_device(major: u32, minor: u32) -> DeviceRule {
     DeviceRule::allow(DeviceKind::Char, Some(major), Some(minor), Access::ALL)
 }
 
-/// What every container may do, after all rules of the config. The list is runc's, since images and
-/// orchestrators rely on it: the devices the specification supplies, their pseudo-terminals, making
-/// any node (without using it), and /dev/net/tun, whose removal in runc 1.2 broke users (runc
-/// #3468, #4555).
+/// The accesses that every container has, after all rules of the config. The list is runc's, since
+/// images and orchestrators rely on it: the devices of the specification, their pseudo-terminals,
+/// mknod(2) of any node, and /dev/net/tun. When runc 1.2 removed the last one, programs of users
+/// failed (runc #3468, #4555).
 static DEFAULTS: [DeviceRule; 11] = [
     DeviceRule::allow(DeviceKind::Char, None, None, Access::MKNOD),
     DeviceRule::allow(DeviceKind::Block, None, None, Access::MKNOD),
@@ -195,7 +197,7 @@ pub(super) fn decide(
     problems: &mut Problems,
 ) -> DevicePolicy {
     let mut policy = DevicePolicy { default: Verdict::Deny, rules: Vec::new() };
-    // Where in the config a rule of the policy comes from; those of `DEFAULTS` have no entry.
+    // The index in the config of each rule of the policy. The rules of `DEFAULTS` have no entry.
     let mut origins: Vec<usize> = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
         match read(rule) {
@@ -218,14 +220,14 @@ pub(super) fn decide(
     }
     let unlimited = policy.default == Verdict::Allow && policy.rules.is_empty();
     if !unlimited && !layout.has("devices") {
-        // Without it the container could use every device of the host.
+        // Without the controller the container could use every device of the host.
         problems.add(KEY, "cgroup controller \"devices\" is not available");
     }
     policy
 }
 
-/// Where all is allowed, a default only lifts a denial of the very same devices: it must not weaken
-/// a denial that the config made on purpose.
+/// If the config allows everything, a default rule is added only for the same devices as one of the
+/// config's denials. A wider default rule would weaken a denial that the config made on purpose.
 fn add_defaults(policy: &mut DevicePolicy) {
     let lifted = |policy: &DevicePolicy, rule: &DeviceRule| {
         policy.default == Verdict::Deny || policy.rules.iter().any(|known| known.same_devices(rule))
@@ -234,16 +236,15 @@ fn add_defaults(policy: &mut DevicePolicy) {
     policy.rules.extend(added);
 }
 
-/// A rule of the config as it was understood.
+/// A parsed rule of the config.
 enum ParsedRule {
-    /// All accesses to all devices: what came before is of no matter.
+    /// All accesses to all devices. The earlier rules have no effect then.
     Everything(Verdict),
-    /// Rules for one kind or for both.
+    /// Rules for one kind of device or for both.
     Some(Vec<DeviceRule>),
 }
 
-/// Reads a rule; on error, the name of the wrong member with a slash in front, and what is wrong
-/// with it.
+/// Reads a rule. The error is the name of the wrong member, with a slash in front, and the reason.
 fn read(rule: &config::DeviceRule<'_>) -> Result<ParsedRule, (&'static str, String)> {
     let verdict = if rule.allow { Verdict::Allow } else { Verdict::Deny };
     let kinds: &[DeviceKind] = match &*rule.kind {
@@ -275,14 +276,15 @@ fn read(rule: &config::DeviceRule<'_>) -> Result<ParsedRule, (&'static str, Stri
     if kinds.len() == 2 && major.is_none() && minor.is_none() && access == Access::ALL {
         return Ok(ParsedRule::Everything(verdict));
     }
-    // To the kernel of cgroup v1, `a 8:0 r` is everything. Here it is what it says.
+    // The kernel of cgroup v1 takes `a 8:0 r` for all accesses to all devices. Here it means only
+    // reading of 8:0.
     Ok(ParsedRule::Some(
         kinds.iter().map(|&kind| DeviceRule { verdict, kind, major, minor, access }).collect(),
     ))
 }
 
-/// Joins rules of one verdict: accesses to the same devices together, and none that a wider rule
-/// has already.
+/// Merges rules of one verdict: the accesses to the same devices become one rule, and rules that a
+/// wider one includes are removed.
 fn merge(rules: Vec<DeviceRule>) -> Vec<DeviceRule> {
     let mut merged: Vec<DeviceRule> = Vec::with_capacity(rules.len());
     for rule in rules {

@@ -1,4 +1,4 @@
-//! What configs become, on both versions.
+//! The settings of configs, on both versions.
 
 use super::{MemoryCheck, ResourcePlan, decide, decide_limits};
 use crate::config::Resources;
@@ -40,8 +40,8 @@ fn plan(config: &str, layout: &CgroupLayout) -> (ResourcePlan, Problems) {
     (plan, problems)
 }
 
-/// `file=value`, with `?` where the file may be missing, `~` where the value may be refused at
-/// first, and what is written instead behind `|`.
+/// `file=value`. A `?` means that the file may be missing, a `~` that the value may be refused at
+/// first. After a `|` are the file and value that are written instead.
 fn writes(config: &str, layout: &CgroupLayout) -> Vec<String> {
     let (plan, problems) = plan(config, layout);
     assert!(problems.found().is_empty(), "{config}: {problems:?}");
@@ -369,7 +369,7 @@ fn a_limit_without_its_controller_is_a_problem() {
             );
             assert!(plan.writes.is_empty());
         }
-        // No limit needs no controller.
+        // An absent limit needs no controller.
         let unlimited =
             r#"{"memory": {"limit": -1, "swap": -1}, "pids": {"limit": -1}, "cpu": {"quota": -1}}"#;
         assert!(keys(unlimited, &layout).is_empty());

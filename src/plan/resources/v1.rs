@@ -48,8 +48,8 @@ pub(super) fn decide(resources: &config::Resources<'_>, draft: &mut ResourcesDra
 
 fn memory(memory: &config::Memory, draft: &mut ResourcesDraft<'_>) {
     let limits = memory_limits(memory, draft.problems);
-    // The kernel keeps limit <= memory+swap at every moment, so which of the two goes first depends
-    // on what is set now. Instead of reading that, the limit is tried first and once more behind
+    // The kernel keeps limit <= memory+swap at every moment. So the present values decide which of
+    // the two must be written first. They are not read: the limit is tried first, and again after
     // the other.
     if let Some(limit) = limits.limit {
         draft.push(
@@ -67,7 +67,7 @@ fn memory(memory: &config::Memory, draft: &mut ResourcesDraft<'_>) {
                     .early(),
             );
         }
-        // No limit on memory means none on swap, unless there is a word on it.
+        // No limit on memory also means none on swap, unless the config has one.
         (None, Some(-1)) => draft.push(
             Write::new("memory", "memory.memsw.limit_in_bytes", -1, LIMIT).optional(true).early(),
         ),
@@ -88,15 +88,15 @@ fn memory(memory: &config::Memory, draft: &mut ResourcesDraft<'_>) {
 fn cpu(cpu: &config::Cpu<'_>, draft: &mut ResourcesDraft<'_>) {
     check_cpu(cpu, draft.problems);
     if let Some(shares) = cpu.shares.filter(|&shares| shares != 0) {
-        // The kernel would take the nearest value and say nothing.
+        // The kernel would use the nearest valid value silently.
         match shares {
             1 => draft.problem(SHARES, "the minimum allowed cpu-shares is 2"),
             262_145.. => draft.problem(SHARES, "the maximum allowed cpu-shares is 262144"),
-            // It may be idle until `cpu.idle` is written.
+            // The cgroup may be idle until `cpu.idle` is written.
             _ => draft.push(Write::new("cpu", "cpu.shares", shares, SHARES).retried()),
         }
     }
-    // Period and burst may be too much for the quota that is set now.
+    // Period and burst may be too large for the present quota.
     if let Some(period) = cpu.period.filter(|&period| period != 0) {
         draft.push(Write::new("cpu", "cpu.cfs_period_us", period, PERIOD).retried());
     }

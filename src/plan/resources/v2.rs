@@ -1,5 +1,5 @@
-//! `linux.resources` as files of cgroup v2: the values of cgroup v1 that the specification speaks
-//! of, converted.
+//! `linux.resources` as files of cgroup v2. The values of the specification are those of cgroup v1,
+//! and are converted.
 //! config.json: linux.resources
 
 use crate::config;
@@ -11,10 +11,10 @@ use super::{
     throttles,
 };
 
-/// The words of the throttles in `io.max`, in the order of [`throttles`].
+/// The keys of the throttles in `io.max`, in the order of [`throttles`].
 const THROTTLE_WORDS: [&str; 4] = ["rbps", "wbps", "riops", "wiops"];
 
-/// The period of `cpu.max` when none is given: the kernel's default, in microseconds.
+/// The period of `cpu.max` if none is given: the kernel's default, in microseconds.
 const DEFAULT_PERIOD: u64 = 100_000;
 
 pub(super) fn decide(resources: &config::Resources<'_>, draft: &mut ResourcesDraft<'_>) {
@@ -41,7 +41,8 @@ pub(super) fn decide(resources: &config::Resources<'_>, draft: &mut ResourcesDra
 
 fn memory(memory: &config::Memory, draft: &mut ResourcesDraft<'_>) {
     let limits = memory_limits(memory, draft.problems);
-    // Without swap accounting there is no file; then these two values hold anyway.
+    // Without swap accounting the kernel has no such file. The values `max` and `0` apply then
+    // anyway.
     if let Some(swap) = swap(limits.swap, limits.limit, draft) {
         let value = or_max(swap);
         let key = if limits.swap.is_some() { SWAP } else { LIMIT };
@@ -71,7 +72,7 @@ fn memory(memory: &config::Memory, draft: &mut ResourcesDraft<'_>) {
 /// `memory.swap.max` from the limit on memory and swap together; -1 is no limit.
 fn swap(swap: Option<i64>, limit: Option<i64>, draft: &mut ResourcesDraft<'_>) -> Option<i64> {
     match (swap, limit) {
-        // As on v1: no limit on memory means none on swap, unless there is a word on it.
+        // As on v1: no limit on memory also means none on swap, unless the config has one.
         (None, Some(-1)) => Some(-1),
         (None, _) => None,
         (Some(-1), _) => Some(-1),
@@ -80,7 +81,7 @@ fn swap(swap: Option<i64>, limit: Option<i64>, draft: &mut ResourcesDraft<'_>) -
             draft.problem(SWAP, "unable to set swap limit without memory limit");
             None
         }
-        // Below the limit is a problem that is reported already.
+        // A swap limit below the memory limit has been reported as a problem before.
         (Some(swap), Some(limit)) => Some((swap - limit).max(0)),
     }
 }
@@ -91,11 +92,11 @@ fn cpu(cpu: &config::Cpu<'_>, draft: &mut ResourcesDraft<'_>) {
         draft.push(Write::new("cpu", "cpu.idle", idle, IDLE).optional(idle == 0));
     }
     if let Some(shares) = cpu.shares.filter(|&shares| shares != 0) {
-        // It may be idle until `unified` says that it is not.
+        // The cgroup may be idle until `unified` changes that.
         draft.push(Write::new("cpu", "cpu.weight", weight(shares), SHARES).retried());
     }
     if let Some(burst) = cpu.burst {
-        // It may be too much for the quota that is set now.
+        // The burst may be too large for the present quota.
         draft.push(Write::new("cpu", "cpu.max.burst", burst, BURST).optional(burst == 0).retried());
     }
     let quota = cpu.quota.filter(|&quota| quota != 0);
@@ -103,7 +104,7 @@ fn cpu(cpu: &config::Cpu<'_>, draft: &mut ResourcesDraft<'_>) {
     if quota.is_some() || period.is_some() {
         let value = format!("{} {}", or_max(quota.unwrap_or(-1)), period.unwrap_or(DEFAULT_PERIOD));
         let key = if quota.is_some() { QUOTA } else { PERIOD };
-        // No quota is what holds without the controller; a period that is asked for would be lost.
+        // Without the controller there is no quota. A period would be lost.
         draft.push(
             Write::new("cpu", "cpu.max", value, key)
                 .optional(quota.unwrap_or(-1) < 0 && period.is_none()),
@@ -118,9 +119,8 @@ fn cpu(cpu: &config::Cpu<'_>, draft: &mut ResourcesDraft<'_>) {
     }
 }
 
-/// `cpu.weight` (1 to 10000, 100 is the default) for `cpu.shares` (2 to 262144, 1024 is the
-/// default): the quadratic function of the logarithms through these three points, which runc, crun
-/// and systemd agree on.
+/// `cpu.weight` (1 to 10000, default 100) for `cpu.shares` (2 to 262144, default 1024). It is the
+/// quadratic function of the logarithms through these three points, as in runc, crun and systemd.
 #[allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -165,7 +165,7 @@ fn block_io(block_io: &config::BlockIo, draft: &mut ResourcesDraft<'_>) {
         for (index, device) in devices.iter().enumerate() {
             let key = format!("/linux/resources/blockIO/{name}/{index}");
             if let Some(number) = device_number(device.major, device.minor, &key, draft) {
-                // A rate of 0 takes the limit away on v1; here that has a word of its own.
+                // A rate of 0 removes the limit on v1. On v2 `max` does this.
                 let rate =
                     if device.rate == 0 { "max".to_owned() } else { device.rate.to_string() };
                 draft.push(Write::new("io", "io.max", format!("{number} {word}={rate}"), key));
@@ -183,8 +183,8 @@ fn network(network: &config::Network<'_>, draft: &mut ResourcesDraft<'_>) {
     }
 }
 
-/// Files by their names, last, so that they have the last word. A value of several lines is written
-/// line by line.
+/// Files by their names. They are written last, so that they override other keys. Each line of a
+/// value is written separately.
 fn unified(files: &config::Map<'_, config::Text<'_>>, draft: &mut ResourcesDraft<'_>) {
     for (name, value) in files.iter() {
         let key = format!("/linux/resources/unified/{}", escape(name));
@@ -197,7 +197,7 @@ fn unified(files: &config::Map<'_, config::Text<'_>>, draft: &mut ResourcesDraft
             draft.problem(&key, text);
             continue;
         };
-        // The core files and the pressure files are there without a controller.
+        // The files of `cgroup.` and the pressure files exist without a controller.
         if controller != "cgroup"
             && !parameter.ends_with("pressure")
             && !draft.layout.has(controller)
@@ -209,12 +209,12 @@ fn unified(files: &config::Map<'_, config::Text<'_>>, draft: &mut ResourcesDraft
             draft.problem(&key, text);
             continue;
         }
-        // A newline alone empties a list; writing nothing at all would do nothing.
+        // A newline alone empties a list. An empty write has no effect.
         let lines = if value.is_empty() { vec!["\n"] } else { value.lines().collect() };
         for line in lines {
             let write = Write::new(controller.to_owned(), name.to_string(), line, key.clone());
-            // The kernel takes a weight once the cgroup is no longer idle, which another of these
-            // may see to.
+            // The kernel accepts a weight only if the cgroup is not idle. Another file of `unified`
+            // may change that.
             draft.writes.push(if is_cpu_weight(name) { write.retried() } else { write });
         }
     }

@@ -1,12 +1,10 @@
-//! The unit of systemd that the container lives in, if systemd makes its cgroup
-//! (`--systemd-cgroup`).
+//! The systemd unit of the container, if systemd creates its cgroup (`--systemd-cgroup`).
 //!
-//! `linux.cgroupsPath` is `slice:prefix:name` then, as in runc, and names a scope,
-//! `prefix-name.scope`. (Of a name that ends in `.slice` a slice is made, which can hold no process
-//! of the container; so that is refused.) The limits become properties of the unit
-//! ([`properties`]), so that they last when systemd writes its own view of the cgroup, as in
-//! `systemctl daemon-reload`. Annotations `org.systemd.property.NAME` give more properties, in
-//! GVariant's text form.
+//! `linux.cgroupsPath` is then `slice:prefix:name`, as in runc, and names a scope,
+//! `prefix-name.scope`. A name that ends in `.slice` is refused, since a slice cannot have
+//! processes. The limits become properties of the unit ([`properties`]). Otherwise systemd would
+//! overwrite them with its own values, as at `systemctl daemon-reload`. Annotations
+//! `org.systemd.property.NAME` add properties, in the text form of GVariant.
 
 pub mod properties;
 mod text;
@@ -24,36 +22,36 @@ use super::annotations::SYSTEMD_PROPERTY;
 use properties::Property;
 use value::PropertyValue;
 
-/// The instance of systemd that makes cgroups.
+/// The instance of systemd that creates cgroups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Manager {
-    /// That of the system.
+    /// The instance of the system.
     System,
-    /// That of an ordinary user.
+    /// The instance of an ordinary user.
     User {
-        /// The cgroup that is its own, from the root of the hierarchy:
+        /// Its own cgroup, from the root of the hierarchy:
         /// `/user.slice/user-1000.slice/user@1000.service`.
         cgroup: String,
     },
 }
 
-/// A unit as it is remembered: enough to find it again.
+/// The data in state.json by which the unit is found again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
     /// Its name.
     pub name: String,
-    /// Whether it is the user's instance of systemd that has it.
+    /// Whether it belongs to the user's instance of systemd.
     pub user: bool,
 }
 
-/// The unit to make.
+/// The unit to create.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnitPlan {
-    /// Its name, and whose it is.
+    /// Its name, and the instance of systemd.
     pub unit: Unit,
-    /// Its properties but for `PIDs`, in this order.
+    /// Its properties, in this order. `PIDs` is not among them.
     pub properties: Vec<Property>,
-    /// Its cgroup, where the container's is one below it.
+    /// Its cgroup, if the container's is a different one below it.
     pub above: Option<PathBuf>,
 }
 
@@ -69,7 +67,7 @@ pub(super) struct CgroupsPath<'a> {
 }
 
 impl<'a> CgroupsPath<'a> {
-    /// Reads `linux.cgroupsPath`. A bad one is reported, and the default taken.
+    /// Reads `linux.cgroupsPath`. An invalid one is reported, and the default is used.
     pub(super) fn decide(
         cgroups_path: &'a str,
         id: &'a str,
@@ -108,7 +106,7 @@ impl<'a> CgroupsPath<'a> {
         Self { slice: slice.into(), unit, name }
     }
 
-    /// The cgroup of the unit, from the root of the hierarchy, without a slash in front.
+    /// The cgroup of the unit, from the root of the hierarchy, without a leading slash.
     pub(super) fn path(&self, manager: &Manager) -> String {
         let base = match manager {
             Manager::System => "",
@@ -134,13 +132,14 @@ impl<'a> CgroupsPath<'a> {
                 PropertyValue::Text(format!("libcontainer container {}", self.name)),
             ),
             Property::new("Slice", PropertyValue::Text(self.slice.into_owned())),
-            // The cgroups below belong to the container: systemd keeps its hands off them.
+            // The cgroups below belong to the container. systemd must not change them.
             yes("Delegate"),
             yes("MemoryAccounting"),
             yes("CPUAccounting"),
             yes("IOAccounting"),
             yes("TasksAccounting"),
-            // Without: it would be stopped, and wait for other units, as if it were a service.
+            // With the default dependencies systemd would stop the unit and order it after other
+            // units, as a service.
             Property::new("DefaultDependencies", PropertyValue::Bool(false)),
         ];
         for (key, text) in annotations.iter() {
@@ -164,8 +163,8 @@ impl<'a> CgroupsPath<'a> {
     }
 }
 
-/// The cgroup of a slice, which has those that its name begins with above it: `a-b.slice` is in
-/// `a.slice/a-b.slice`. `None` for what is no slice's name.
+/// The cgroup of a slice. A name with dashes includes the slices above: `a-b.slice` is in
+/// `a.slice/a-b.slice`. `None` if the name is not that of a slice.
 fn expand(slice: &str) -> Option<String> {
     let name = slice.strip_suffix(".slice")?;
     if name == "-" {
@@ -179,15 +178,15 @@ fn expand(slice: &str) -> Option<String> {
     Some(slices.join("/"))
 }
 
-/// systemd.unit(5): what a unit's name may have in it. It is a part of the cgroup's path, too.
+/// The rule of systemd.unit(5) for names. The name is also a part of the cgroup's path.
 fn is_unit_name(name: &str) -> bool {
     let valid =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@');
     name.len() < 256 && name.chars().all(valid) && Path::new(name).file_name().is_some()
 }
 
-/// The property that an annotation gives; `TimeoutStopSec` and the like, which units' files have,
-/// are microseconds here.
+/// The property that an annotation sets. A name in seconds, as unit files have it, becomes the
+/// property in microseconds: `TimeoutStopSec` becomes `TimeoutStopUSec`.
 fn annotation(name: &str, text: &str) -> Result<Property, String> {
     if name.len() < 3 || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
         return Err(format!("{name:?} is not the name of a property: three letters or more"));

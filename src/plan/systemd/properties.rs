@@ -1,7 +1,6 @@
-//! The limits as properties of a unit (systemd.resource-control(5)), as runc has them: from the
-//! files that are to be written, so that whatever a file's value comes from,
-//! `linux.resources.unified` or a flag of `update`, systemd hears of it too. What systemd has no
-//! word for stays in the file, which systemd then does not touch.
+//! The limits as properties of a unit (systemd.resource-control(5)), as in runc. They are made from
+//! the files to write, so that limits of `linux.resources.unified` and of flags of `update` are
+//! among them. A file without a property is only written; systemd then does not change it.
 
 use std::borrow::Cow;
 
@@ -16,7 +15,7 @@ pub struct Property {
     pub name: Cow<'static, str>,
     /// Its value.
     pub value: PropertyValue,
-    /// The version of systemd that has it; an older one does without.
+    /// The first version of systemd that has it. For older ones it is left out.
     pub since: u32,
 }
 
@@ -31,16 +30,16 @@ impl Property {
     }
 }
 
-/// Microseconds of CPU time in a second of which systemd knows no fraction: it counts in percents.
+/// One percent of a second, in microseconds. systemd rounds CPU quotas to whole percents.
 const PERCENT: u64 = 10_000;
 
 const SECOND: u64 = 1_000_000;
 
-/// The kernel's period of the CPU quota in microseconds, when no other is given.
+/// The period of the CPU quota in microseconds if none is given: the kernel's default.
 const DEFAULT_PERIOD: u64 = 100_000;
 
-/// The properties for the limits of `plan`. A CPU quota is rounded up to what systemd can say, in
-/// the file as well: a cgroup below could otherwise not have the same.
+/// The properties for the limits of `plan`. A CPU quota is rounded up to a value that systemd can
+/// express, in the file too. Otherwise a cgroup below could not have the same quota.
 #[must_use]
 pub fn of_limits(plan: &mut ResourcePlan, unified: bool) -> Vec<Property> {
     let mut properties = of_files(&plan.writes, unified);
@@ -60,7 +59,7 @@ pub fn for_birth(plan: &mut ResourcePlan, unified: bool) -> Vec<Property> {
     properties
 }
 
-/// The property that says the same as a file of a new cgroup, and cannot be changed later.
+/// The property for a file of a new cgroup that cannot be changed later.
 fn at_birth(plan: &ResourcePlan) -> Option<Property> {
     let group = plan.writes.iter().rfind(|write| write.file == "memory.oom.group")?;
     let policy = match group.value.trim() {
@@ -71,7 +70,7 @@ fn at_birth(plan: &ResourcePlan) -> Option<Property> {
     Some(Property::new("OOMPolicy", PropertyValue::text(policy)).since(253))
 }
 
-/// Each file that has a property; of two values for one, the later.
+/// The properties of all files that have one. If two have the same property, the later one is used.
 fn of_files(writes: &[Write], unified: bool) -> Vec<Property> {
     let idle = writes.iter().rfind(|write| unified && write.file == "cpu.idle");
     let idle = idle.is_some_and(|write| write.value.trim() == "1");
@@ -123,7 +122,7 @@ fn of_v1(write: &Write) -> Option<Property> {
 
 fn of_both(file: &str, value: &str) -> Option<Property> {
     match file {
-        // systemd knows no 0; with one process in the cgroup 1 has the same effect.
+        // systemd does not accept 0. 1 has the same effect when one process is in the cgroup.
         "pids.max" => Some(Property::new("TasksMax", PropertyValue::Uint64(number(value)?.max(1)))),
         "cpuset.cpus" => Some(Property::new("AllowedCPUs", bits(value)?)),
         "cpuset.mems" => Some(Property::new("AllowedMemoryNodes", bits(value)?)),
@@ -131,7 +130,7 @@ fn of_both(file: &str, value: &str) -> Option<Property> {
     }
 }
 
-/// A number, or the largest for none.
+/// A number; the largest one for "no limit".
 fn number(text: &str) -> Option<u64> {
     match text {
         "max" | "-1" => Some(u64::MAX),
@@ -139,9 +138,9 @@ fn number(text: &str) -> Option<u64> {
     }
 }
 
-/// `0-2,5` as a set of bits, the first byte first.
+/// `0-2,5` as a set of bits, lowest byte first.
 fn bits(list: &str) -> Option<PropertyValue> {
-    /// More than any machine has.
+    /// No machine has more.
     const LAST: usize = 65_535;
     let mut bits: Vec<u8> = Vec::new();
     for range in list.split(',').map(str::trim).filter(|range| !range.is_empty()) {
@@ -190,7 +189,7 @@ fn quota(writes: &mut [Write], unified: bool) -> Option<[Property; 2]> {
     ])
 }
 
-/// Microseconds of CPU time in a second, in whole percents.
+/// Microseconds of CPU time in a second, rounded up to whole percents.
 fn per_second(quota: u64, period: u64) -> Option<u64> {
     let exact = quota.checked_mul(SECOND)?.checked_div(period)?;
     exact.div_ceil(PERCENT).checked_mul(PERCENT)
@@ -204,9 +203,10 @@ fn rounded(quota: u64, period: u64) -> Option<u64> {
     Some(per_second(quota, period)?.checked_mul(period)? / SECOND)
 }
 
-/// The properties of the device rules. systemd knows only lists of what is allowed. On cgroup v2,
-/// rules that are no such list are left to our own program, which stands beside systemd's; on v1
-/// systemd would write its own over ours, so there it forbids what it cannot say.
+/// The properties of the device rules. systemd has only lists of allowed devices. On cgroup v2,
+/// rules that cannot be such a list are left to our own program, which runs besides that of
+/// systemd. On v1, systemd would overwrite ours. So there the devices that it cannot express are
+/// denied.
 fn of_devices(policy: &DevicePolicy, unified: bool) -> Vec<Property> {
     let list =
         |entries| Property::new("DeviceAllow", PropertyValue::Array("(ss)".to_owned(), entries));
@@ -238,7 +238,7 @@ fn of_devices(policy: &DevicePolicy, unified: bool) -> Vec<Property> {
     if unlimited || (unified && !complete) {
         return vec![list(Vec::new()), mode("auto")];
     }
-    // The empty list takes away what the unit may have had before.
+    // The empty list removes earlier entries of the unit.
     vec![list(Vec::new()), mode("strict"), list(allowed)]
 }
 

@@ -1,12 +1,12 @@
-//! Reads a value in the text form of GVariant, in which annotations give properties of the unit:
-//! `uint64 30000000`, `'inactive-or-failed'`, `['a.service']`, `@a(ss) [('/dev/null', 'rw')]`.
+//! Reads a value in the text form of GVariant, as annotations have properties of the unit: `uint64
+//! 30000000`, `'inactive-or-failed'`, `['a.service']`, `@a(ss) [('/dev/null', 'rw')]`.
 
 use super::value::{PropertyValue, split_signature};
 
-/// D-Bus allows no more.
+/// The limit of D-Bus.
 const DEPTH: usize = 32;
 
-/// The types that have a word.
+/// The types that have a keyword.
 const WORDS: &[(&str, &str)] = &[
     ("boolean", "b"),
     ("byte", "y"),
@@ -25,7 +25,7 @@ const WORDS: &[(&str, &str)] = &[
 /// The value of a text.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The reason why it is invalid.
 pub fn parse(text: &str) -> Result<PropertyValue, String> {
     let mut reader = VariantReader { rest: text, depth: 0 };
     let value = reader.value(None)?;
@@ -44,7 +44,7 @@ impl<'a> VariantReader<'a> {
         self.rest = self.rest.trim_start();
     }
 
-    /// Whether `mark` comes next, which is passed over.
+    /// Consumes `mark` if it comes next, and returns whether it did.
     fn take(&mut self, mark: char) -> bool {
         self.skip_space();
         let rest = self.rest.strip_prefix(mark);
@@ -60,7 +60,7 @@ impl<'a> VariantReader<'a> {
         }
     }
 
-    /// Letters, digits and what numbers have besides.
+    /// Consumes letters, digits and the other characters of numbers.
     fn word(&mut self) -> &'a str {
         let end = self
             .rest
@@ -70,7 +70,7 @@ impl<'a> VariantReader<'a> {
         word
     }
 
-    /// A value, which must be of type `wanted` if that is known.
+    /// Reads a value. It must be of type `wanted`, if that is known.
     fn value(&mut self, wanted: Option<&str>) -> Result<PropertyValue, String> {
         if self.depth == DEPTH {
             return Err("is nested too deeply".to_owned());
@@ -180,7 +180,8 @@ impl<'a> VariantReader<'a> {
         })
     }
 
-    /// Elements of one type. One that says its type decides for those that do not: `[1, int64 2]`.
+    /// Reads elements of one type. The type of one element applies to those that do not name one:
+    /// `[1, int64 2]`.
     fn elements(
         &mut self,
         open: char,
@@ -235,7 +236,7 @@ impl<'a> VariantReader<'a> {
         }
     }
 
-    /// Values between brackets, with commas; one may stand before the end.
+    /// Reads values between brackets, separated by commas. A comma may precede the closing bracket.
     fn list(
         &mut self,
         open: char,
@@ -300,7 +301,8 @@ fn is_signature(mut text: &str) -> bool {
     text.is_empty()
 }
 
-/// A number of the wanted type; without one, a double if it has a fraction, otherwise an int32.
+/// A number of the wanted type. Without one it is a double if it has a fraction, otherwise an
+/// int32.
 fn number(word: &str, wanted: Option<&str>) -> Result<PropertyValue, String> {
     let hexadecimal = word.trim_start_matches(['+', '-']).starts_with("0x");
     let fraction =
@@ -326,7 +328,7 @@ fn number(word: &str, wanted: Option<&str>) -> Result<PropertyValue, String> {
     })
 }
 
-/// As C writes them: decimal, `0x…`, or octal behind a zero.
+/// An integer as in C: decimal, `0x…`, or octal after a zero.
 fn integer(word: &str) -> Option<i128> {
     let (negative, digits) = match word.strip_prefix('-') {
         Some(digits) => (true, digits),

@@ -1,4 +1,4 @@
-//! A value as D-Bus has them, with its type.
+//! A D-Bus value with its type.
 
 /// A value of a unit's property (D-Bus specification, "Type system").
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +29,7 @@ pub enum PropertyValue {
     Signature(String),
     /// `a` and the signature of an element.
     Array(String, Vec<PropertyValue>),
-    /// `{…}`: an entry of a dictionary, which is an array of them.
+    /// `{…}`: an entry of a dictionary. A dictionary is an array of entries.
     Entry(Box<(PropertyValue, PropertyValue)>),
     /// `(…)`
     Struct(Vec<PropertyValue>),
@@ -86,8 +86,8 @@ impl PropertyValue {
     }
 }
 
-/// Cuts the first complete type off a signature: `a{sv}u` is `a{sv}` and `u`. `None` when there is
-/// none.
+/// Splits off the first complete type of a signature: `a{sv}u` is `a{sv}` and `u`. `None` if there
+/// is none.
 #[must_use]
 pub fn split_signature(signature: &str) -> Option<(&str, &str)> {
     let bytes = signature.as_bytes();

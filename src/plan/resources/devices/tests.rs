@@ -1,11 +1,11 @@
-//! What device rules become, on both versions.
+//! The policies of device rules, on both versions.
 
 use super::{Access, DevicePolicy, Verdict, decide};
 use crate::config::Resources;
 use crate::host::cgroups::{CgroupLayout, Hierarchy};
 use crate::plan::Problems;
 
-/// The defaults as v1 text, as far as nothing wider has them.
+/// The default rules as text of v1, without those that a wider rule includes.
 const DEFAULTS: &str = "c *:* m,b *:* m,c 1:3 rwm,c 1:8 rwm,c 1:7 rwm,c 5:0 rwm,c 1:5 rwm,c 1:9 rwm,c 136:* rwm,\
     c 5:2 rwm,c 10:200 rwm";
 
@@ -24,8 +24,8 @@ fn policy(rules: &str, layout: &CgroupLayout, problems: &mut Problems) -> Device
     decide(&resources.devices, layout, problems)
 }
 
-/// `+` or `-` for the default, and the rules with their verdicts where they differ from what v1
-/// would have.
+/// `+` or `-` for the default, and the rules. A rule with the verdict of the default, which v1
+/// cannot have, has a `!`.
 fn text(policy: &DevicePolicy) -> String {
     let sign = |verdict| if verdict == Verdict::Allow { '+' } else { '-' };
     let rules: Vec<_> = policy

@@ -1,4 +1,4 @@
-//! What systemd is told for what is written.
+//! The properties for settings.
 
 use super::{Property, PropertyValue, of_devices, of_limits};
 use crate::config::Resources;
@@ -71,7 +71,7 @@ fn every_limit_that_systemd_knows_becomes_a_property() {
     }
 }
 
-/// 10 ms of CPU time in a second are the least that systemd can say, and the file agrees with it.
+/// 10 ms of CPU time in a second is the smallest step of systemd. The file gets the same value.
 #[test]
 fn a_quota_is_rounded_up_to_a_percent() {
     for (quota, period, file, per_second) in [
