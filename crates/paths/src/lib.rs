@@ -1,5 +1,5 @@
-//! What `orlop` and `orlop-image` both need of paths: look-ups below a root ([`lookup`]), and
-//! whether a directory can be trusted ([`trust`]).
+//! The code for paths that `orlop` and `orlop-image` share: look-ups below a root ([`lookup`]), and
+//! the check whether a directory can be trusted ([`trust`]).
 //!
 //! The two programs share this crate and nothing else (docs/design/images-apart.md).
 

@@ -6,12 +6,12 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
-/// How many times a look-up is tried when renames elsewhere make the kernel return `EAGAIN`
-/// (openat2(2)).
+/// How many times a look-up is repeated when the kernel returns `EAGAIN` because of a concurrent
+/// rename (openat2(2)).
 const TRIES: usize = 128;
 
-/// How many dangling symbolic links are followed to create their targets, as many as the kernel
-/// follows in a look-up (path_resolution(7)).
+/// How many dangling symbolic links are followed to create their targets. The kernel follows as
+/// many in a look-up (path_resolution(7)).
 pub const MAX_LINKS: usize = 40;
 
 /// Opens `path` below `root`. `RESOLVE_NO_MAGICLINKS` is always added to `resolve`.

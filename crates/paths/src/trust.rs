@@ -1,9 +1,9 @@
-//! Whether only we and root can change what is in a directory, or replace the directory.
+//! Checks that only we and root can change the files in a directory, or replace the directory.
 //!
-//! Each directory from `/` to the directory must belong to us or to root, and nobody else may write
-//! to it. Above the directory a sticky one such as /tmp may be writable for everybody, since there
-//! only the owner of a file can rename it. Each step is checked below one that nobody else can
-//! change, so the result stays true.
+//! Each directory from `/` down to it must belong to us or to root, and nobody else may write to
+//! it. A directory above it may be writable for everybody if it is sticky, as /tmp, since there
+//! only the owner of a file can rename it. Each check is made below a directory that nobody else
+//! can change, so its result stays true.
 
 use std::ffi::OsString;
 use std::fmt::{self, Display};
@@ -27,7 +27,7 @@ pub enum Distrust {
     Untrusted {
         /// The file or directory.
         path: PathBuf,
-        /// Who may change it: a verb with its object.
+        /// A text for the error: who may change it, a verb with its object.
         reason: String,
     },
     /// A call failed.
@@ -53,8 +53,8 @@ impl std::error::Error for Distrust {}
 /// The position of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
-    /// A directory or a symbolic link above the trusted directory. In a user namespace the root
-    /// user of the host is not mapped. The owner of `/` is taken for it.
+    /// A directory or a symbolic link above the trusted directory. In a user namespace root of the
+    /// host is not mapped; the owner of `/` is taken for it.
     Above { owner_of_slash: u32 },
     /// The trusted directory, or a file in it.
     Inside,
@@ -139,7 +139,7 @@ fn check(path: &Path, stat: &Stat, role: Role) -> Result<(), Distrust> {
     }
 }
 
-/// Who else may change the file; nothing if nobody may.
+/// The other users who may change the file, as a text; `None` if there are none.
 fn untrusted(stat: &Stat, role: Role) -> Option<String> {
     let us = rustix::process::geteuid().as_raw();
     let owner = stat.st_uid;

@@ -1,5 +1,5 @@
-//! A connection of a client: bytes that have come and are no frames yet, and bytes that could not
-//! go yet.
+//! A connection of a client, with received bytes that are not a whole frame yet, and bytes that
+//! could not be sent yet.
 //! process: daemon
 
 use std::os::fd::OwnedFd;
@@ -11,10 +11,10 @@ use rustix::net::SendFlags;
 use crate::frame::{self, Frame, Incoming};
 use crate::poll::{Poll, Token};
 
-/// How many bytes may wait for a client that does not read.
+/// The most unsent bytes that are kept for a client that does not read.
 const MOST: usize = 16 << 20;
 
-/// A client.
+/// A connection of a client.
 #[derive(Debug)]
 pub struct Connection {
     number: u64,
@@ -24,16 +24,16 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// One that is watched under this number.
+    /// A connection that is watched under this number.
     #[must_use]
     pub fn new(number: u64, socket: OwnedFd) -> Self {
         Self { number, socket, incoming: Incoming::default(), unsent: Vec::new() }
     }
 
-    /// Takes what has come.
+    /// Reads the bytes that have arrived.
     ///
     /// # Errors
-    /// That there will be no more.
+    /// The connection is closed or broken.
     pub fn receive(&mut self) -> Result<(), Errno> {
         let mut buffer = [0; 8192];
         loop {
@@ -57,10 +57,10 @@ impl Connection {
         self.incoming.next_frame()
     }
 
-    /// Sends an answer, or keeps it until it can go.
+    /// Sends an answer, or keeps it until it can be sent.
     ///
     /// # Errors
-    /// A connection that is broken, or whose client does not read.
+    /// The connection is broken, or the client does not read.
     pub fn respond(&mut self, poll: &Poll, stream: u32, body: &[u8]) -> Result<(), Errno> {
         frame::put(&mut self.unsent, stream, frame::RESPONSE, body);
         if self.unsent.len() > MOST {
@@ -69,10 +69,10 @@ impl Connection {
         self.send(poll)
     }
 
-    /// Sends what waits.
+    /// Sends the kept bytes.
     ///
     /// # Errors
-    /// A connection that is broken.
+    /// The connection is broken.
     pub fn send(&mut self, poll: &Poll) -> Result<(), Errno> {
         while !self.unsent.is_empty() {
             match rustix::net::send(
@@ -95,13 +95,13 @@ impl Connection {
         poll.change(&self.socket, Token::Connection(self.number), EventFlags::IN)
     }
 
-    /// Whether nothing waits.
+    /// Whether everything has been sent.
     #[must_use]
     pub fn has_said_all(&self) -> bool {
         self.unsent.is_empty()
     }
 
-    /// Watches it no more.
+    /// Stops watching the connection.
     pub fn end(&self, poll: &Poll) {
         poll.remove(&self.socket);
     }

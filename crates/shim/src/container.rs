@@ -1,4 +1,4 @@
-//! What the daemon knows of a container and its processes.
+//! The daemon's data about a container and its processes.
 //! process: daemon
 #![allow(
     missing_docs,
@@ -18,7 +18,7 @@ use crate::options::Options;
 use crate::order::{CgroupPath, Checkpoint};
 use crate::status::Failed;
 
-/// Whom an answer goes to.
+/// The receiver of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reply {
     /// The connection.
@@ -27,33 +27,33 @@ pub struct Reply {
     pub stream: u32,
 }
 
-/// How far a process has come.
+/// The stage of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// A worker makes init.
+    /// A worker creates init.
     Creating,
-    /// It waits for Start.
+    /// It waits for the request Start.
     Created,
     /// A worker starts it.
     Starting,
-    /// It runs.
+    /// Its program runs.
     Running,
     /// It has ended.
     Stopped,
-    /// A worker removes it.
+    /// A worker deletes it.
     Deleting,
 }
 
-/// How a process has ended, and when.
+/// The exit of a process, and its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
-    /// The exit code, or 128 and the signal.
+    /// The exit code, or 128 plus the number of the signal.
     pub status: u32,
-    /// When we were told.
+    /// When the daemon has reaped it.
     pub at: Timestamp,
 }
 
-/// Where a process reads and writes, as the request has it.
+/// The paths of the streams of a process, as in the request.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Stdio {
     pub stdin: String,
@@ -62,34 +62,34 @@ pub struct Stdio {
     pub terminal: bool,
 }
 
-/// Init, or what Exec has made.
+/// Init or an exec process.
 #[derive(Debug)]
 pub struct Process {
     pub stage: Stage,
     pub pid: i32,
     pub pidfd: Option<OwnedFd>,
-    /// Set when it has ended, which may be before anybody is told.
+    /// Set when it is reaped. Clients may be told later.
     pub exit: Option<Exit>,
     pub stdio: Stdio,
-    /// The process of an exec, as JSON.
+    /// The `process` of an exec process, as JSON.
     pub text: Vec<u8>,
-    /// Who waits for its end.
+    /// The clients that wait for its end.
     pub waiters: Vec<Reply>,
-    /// The pumps of its outputs that have not come to an end.
+    /// The pumps of its outputs that still run.
     pub outputs: Vec<u64>,
     /// The pump of its input.
     pub input: Option<u64>,
-    /// The writer that keeps its input open until CloseIO.
+    /// The writer that keeps its input open until the request CloseIO.
     pub held_input: Option<OwnedFd>,
     /// The master of its terminal.
     pub console: Option<OwnedFd>,
     pub logger: Option<OwnedFd>,
-    /// A Delete that waits until the outputs have come to an end, and for how long.
+    /// A Delete that waits for the end of the outputs, and its time limit.
     pub draining: Option<(Reply, Instant)>,
 }
 
 impl Process {
-    /// One that nothing is known of but its streams.
+    /// A process of which only the streams are known.
     #[must_use]
     pub fn new(stage: Stage, stdio: Stdio) -> Self {
         Self {
@@ -109,7 +109,7 @@ impl Process {
         }
     }
 
-    /// Whether it counts as one that runs.
+    /// Whether it counts as running.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         matches!(self.stage, Stage::Starting | Stage::Running)
@@ -127,22 +127,23 @@ pub struct Container {
     pub cgroups: Vec<(String, PathBuf)>,
     pub shared_pid_namespace: bool,
     pub paused: bool,
-    /// A worker pauses or resumes it.
+    /// Whether a worker is pausing or resuming it.
     pub pausing: bool,
     pub oom: Option<(u64, OomWatch)>,
-    /// What it is to be restored from.
+    /// The checkpoint that it is to be restored from.
     pub checkpoint: Option<Checkpoint>,
-    /// The request named one, which events tell.
+    /// The checkpoint in the request, for the event.
     pub checkpoint_path: String,
-    /// Init has been reaped, but what Exec has made is still there.
+    /// Whether init has been reaped, and its exit is deferred because other processes of the
+    /// container still run.
     pub init_held: bool,
 }
 
 impl Container {
-    /// Init for an empty id, else what Exec has made.
+    /// Init for an empty id, else the exec process with this id.
     ///
     /// # Errors
-    /// There is no such process.
+    /// No such process.
     pub fn process(&mut self, exec_id: &str) -> Result<&mut Process, Failed> {
         if exec_id.is_empty() {
             return Ok(&mut self.init);
@@ -158,7 +159,7 @@ impl Container {
         Cgroup::open(&self.cgroups)
     }
 
-    /// Takes what the worker says of its cgroups.
+    /// Sets its cgroups to those in a worker's answer.
     pub fn take_cgroups(&mut self, cgroups: &[CgroupPath]) {
         self.cgroups =
             cgroups.iter().map(|one| (one.controller.clone(), one.path.clone().into())).collect();

@@ -1,7 +1,7 @@
-//! The daemon: one thread, one epoll loop, everything that a pod has.
+//! The daemon of a pod: one thread with one epoll loop.
 //! process: daemon
 //!
-//! Nothing here waits but [`Daemon::run`]. What may block is a worker's ([`crate::jobs`]).
+//! Only [`Daemon::run`] waits. Operations that may block are done by a worker ([`crate::jobs`]).
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,26 +26,26 @@ use crate::pump::Pump;
 use crate::socket;
 use crate::status::{Failed, RESOURCE_EXHAUSTED};
 
-/// How long nobody need come after the start. containerd leaves a shim alone whose answer it does
-/// not like.
+/// The time in which a client must connect after the start. containerd never connects to a shim
+/// whose answer it rejects.
 const LONELY: Duration = Duration::from_secs(30);
-/// How long events may take when all is over.
+/// The time for the last events and answers before the daemon ends.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// What the daemon is told by `start`.
+/// The settings that `start` gives to the daemon.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// containerd's namespace.
     pub namespace: String,
     /// The path of the socket.
     pub socket: String,
-    /// Where events go.
+    /// The address to which events are sent.
     pub events: String,
-    /// More lines in the logs.
+    /// Whether to log debug lines.
     pub debug: bool,
 }
 
-/// All of it.
+/// The daemon.
 #[derive(Debug)]
 pub struct Daemon {
     pub(crate) settings: Settings,
@@ -57,23 +57,23 @@ pub struct Daemon {
     pub(crate) jobs: BTreeMap<u64, Job>,
     pub(crate) pumps: BTreeMap<u64, Pump>,
     pub(crate) publisher: Publisher,
-    /// Ends of processes that nobody knows yet: a worker that is out may have made them.
+    /// Exits of processes that are not known yet. A running worker may have created them.
     pub(crate) unclaimed: BTreeMap<i32, Exit>,
-    /// The soft limit on descriptors that we began with.
+    /// The soft limit on descriptors at the start.
     pub(crate) descriptors: u64,
-    /// Loggers that have been asked to end, and until when.
+    /// Loggers that have got SIGTERM, and their time limit.
     pub(crate) loggers: Vec<(OwnedFd, Instant)>,
     began: Instant,
     visited: bool,
-    /// When it is over, whatever is still to be told.
+    /// When the daemon ends at the latest, even with unsent events.
     closing: Option<Instant>,
 }
 
 impl Daemon {
-    /// One that listens there. All signals are held back from now on.
+    /// A daemon that listens on `listener`. All signals are blocked from now on.
     ///
     /// # Errors
-    /// The failed call's.
+    /// Those of the calls.
     pub fn new(settings: Settings, listener: OwnedFd) -> anyhow::Result<Self> {
         SigSet::all().thread_block()?;
         orlop::sys::process::adopt_orphans()?;
@@ -101,7 +101,7 @@ impl Daemon {
         })
     }
 
-    /// Works until it is told to stop.
+    /// Runs until the daemon is told to stop.
     ///
     /// # Errors
     /// Those of waiting.
@@ -140,12 +140,12 @@ impl Daemon {
         lonely || closed
     }
 
-    /// Stops when events and answers are out.
+    /// Stops the loop when all events and answers have been sent.
     pub(crate) fn close(&mut self) {
         self.closing.get_or_insert(Instant::now() + LAST_WORDS);
     }
 
-    /// When something is to be done though nothing happens.
+    /// The next time at which the loop must run without an event.
     fn next_time(&self) -> Option<Instant> {
         let lonely = (!self.visited).then(|| self.began + LONELY);
         let draining = self.containers.values().flat_map(|container| {
@@ -244,7 +244,7 @@ impl Daemon {
         }
     }
 
-    /// Forgets a connection and what waits for answers on it.
+    /// Removes a connection, and the waiting requests of its client.
     fn hang_up(&mut self, number: u64) {
         let Some(connection) = self.connections.remove(&number) else { return };
         connection.end(&self.poll);
@@ -261,7 +261,7 @@ impl Daemon {
         self.respond(reply, &Response { status: None, payload: message.encode_to_vec() });
     }
 
-    /// Answers it with a failure.
+    /// Answers a request with a failure.
     pub(crate) fn refuse(&mut self, reply: Reply, failed: Failed) {
         log::debug!("refused: {}", failed.text);
         let status = Status { code: failed.code, message: failed.text };
@@ -269,14 +269,14 @@ impl Daemon {
     }
 
     fn respond(&mut self, reply: Reply, response: &Response) {
-        // Whoever asked may be gone.
+        // The client may have closed the connection.
         let Some(connection) = self.connections.get_mut(&reply.connection) else { return };
         if connection.respond(&self.poll, reply.stream, &response.encode_to_vec()).is_err() {
             self.hang_up(reply.connection);
         }
     }
 
-    /// Tells containerd of an event.
+    /// Sends an event to containerd.
     pub(crate) fn publish(&mut self, kind: Kind, event: &impl Message) {
         self.publisher.publish(&mut self.poll, kind, event);
     }
@@ -288,7 +288,7 @@ impl Daemon {
         }
     }
 
-    /// Takes a pump away, and with it both of its descriptors.
+    /// Removes a pump, and closes both of its descriptors.
     pub(crate) fn end_pump(&mut self, number: u64) {
         let Some(pump) = self.pumps.remove(&number) else { return };
         pump.end(&self.poll);
@@ -330,8 +330,8 @@ impl Daemon {
     }
 }
 
-/// As many descriptors as we may have: a pod may have a thousand processes at once. Gives the limit
-/// that there was, which our children get back; 0 if there was none.
+/// Raises the soft limit on descriptors to the hard limit, since a pod may have a thousand
+/// processes. Returns the former limit, which our children get back; 0 if there was none.
 fn raise_descriptors() -> u64 {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };
@@ -341,7 +341,7 @@ fn raise_descriptors() -> u64 {
     limit.current.unwrap_or(0)
 }
 
-/// Makes a failed call one that has a code.
+/// Converts the error of a call to a failure with a code.
 pub(crate) fn call(what: &str) -> impl FnOnce(Errno) -> Failed {
     let what = what.to_owned();
     move |errno| Failed::unknown(format!("{what}: {errno}"))

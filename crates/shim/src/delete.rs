@@ -1,4 +1,4 @@
-//! `delete`: cleans up after a daemon that is gone. containerd runs it in the bundle.
+//! `delete`: cleans up after a daemon that has been killed. containerd runs it in the bundle.
 //! process: delete
 
 use std::io::Write;
@@ -13,13 +13,13 @@ use crate::order::Order;
 use crate::status::Failed;
 use crate::{library, mounts, socket, start};
 
-/// How a container counts whose shim was killed: as one that was killed.
+/// The exit status of a container whose shim was killed: that of SIGKILL.
 const KILLED: u32 = 128 + 9;
 
-/// Cleans up; gives what is printed. What cannot be cleaned up is told on standard error.
+/// Cleans up, and returns the output. Errors of single steps are printed on standard error.
 ///
 /// # Errors
-/// That there is no bundle.
+/// There is no bundle.
 pub fn delete(flags: &Flags) -> Result<Vec<u8>, Failed> {
     flags.need_container()?;
     let bundle = bundle(flags)?;
@@ -46,8 +46,8 @@ pub fn delete(flags: &Flags) -> Result<Vec<u8>, Failed> {
         .encode_to_vec())
 }
 
-/// The container's: beside the directory that we are in, as the Go shim has it, or what the flag
-/// says.
+/// The bundle of the container: the directory in the flag or, as in the Go shim, the one beside the
+/// current directory.
 fn bundle(flags: &Flags) -> Result<PathBuf, Failed> {
     let failed = |error: std::io::Error| Failed::unknown(format!("finding the bundle: {error}"));
     let here = std::env::current_dir().map_err(failed)?;
@@ -58,8 +58,8 @@ fn bundle(flags: &Flags) -> Result<PathBuf, Failed> {
     Ok(given)
 }
 
-/// The socket of a daemon that does not answer any more. Others of its group may have a new one
-/// there.
+/// Removes the socket of a daemon that does not answer. A new daemon of the same group may use this
+/// path.
 fn remove_socket(bundle: &Path) {
     let Ok(address) = std::fs::read_to_string(bundle.join(start::ADDRESS_FILE)) else { return };
     let Some(path) = address.trim().strip_prefix("unix://") else { return };

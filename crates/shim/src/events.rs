@@ -1,8 +1,8 @@
-//! Events: what containerd is told without having asked.
+//! Events, which containerd gets without a request.
 //! process: daemon
 //!
-//! They go, one after the other, over a connection of our own to containerd (`TTRPC_ADDRESS`).
-//! While nobody is there, they wait; the oldest go when there are too many.
+//! They are sent one after the other over our own connection to containerd (`TTRPC_ADDRESS`). While
+//! containerd does not take them they are queued. If the queue is full, the oldest are lost.
 #![allow(
     missing_docs,
     reason = "the fields are those of containerd's protocol files, which explain them"
@@ -22,13 +22,13 @@ use crate::messages::{Any, Mount, Request, Response, Timestamp};
 use crate::poll::{Poll, Token};
 use crate::socket;
 
-/// The most that wait.
+/// The most events in the queue.
 const MOST: usize = 2048;
-/// How often one is tried that containerd does not take.
+/// How many times an event is sent if containerd refuses it.
 const TRIES: u32 = 5;
-/// How long is waited from one try to the next.
+/// The time between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long containerd may take for one.
+/// The time for containerd's answer to an event.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -153,33 +153,33 @@ pub const PAUSED: Kind = ("/tasks/paused", "containerd.events.TaskPaused");
 pub const RESUMED: Kind = ("/tasks/resumed", "containerd.events.TaskResumed");
 pub const CHECKPOINTED: Kind = ("/tasks/checkpointed", "containerd.events.TaskCheckpointed");
 
-/// The connection to containerd, and what is still to be told.
+/// The connection to containerd, and the queue.
 #[derive(Debug)]
 pub struct Publisher {
     address: String,
     namespace: String,
     waiting: VecDeque<Vec<u8>>,
     line: Option<Line>,
-    /// How often the first has been tried.
+    /// How often the first event has been sent.
     tries: u32,
-    /// Not before then.
+    /// When the first event is sent again.
     next: Option<Instant>,
     stream: u32,
 }
 
-/// A connection.
+/// A connection to containerd.
 #[derive(Debug)]
 struct Line {
     socket: OwnedFd,
     number: u64,
     incoming: Incoming,
     unsent: Vec<u8>,
-    /// When containerd must have answered.
+    /// The time limit for containerd's answer.
     until: Instant,
 }
 
 impl Publisher {
-    /// To this address. Without one nobody is told.
+    /// A publisher for this address. With an empty one, events are dropped.
     #[must_use]
     pub fn new(address: &str, namespace: &str) -> Self {
         Self {
@@ -193,14 +193,14 @@ impl Publisher {
         }
     }
 
-    /// Tells of an event.
+    /// Queues an event, and sends it if the queue was empty.
     pub fn publish(&mut self, poll: &mut Poll, (topic, kind): Kind, event: &impl Message) {
         if self.address.is_empty() {
             return;
         }
         if self.waiting.len() >= MOST {
             log::warn!("an event is lost: {MOST} wait, and containerd takes none");
-            // The first may be on its way.
+            // The first one may have been sent already.
             self.waiting.remove(1);
         }
         let event = Any { type_url: kind.to_owned(), value: event.encode_to_vec() };
@@ -222,20 +222,20 @@ impl Publisher {
         }
     }
 
-    /// Whether all has been told.
+    /// Whether all events have been sent.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// When [`Self::look`] is to be called at the latest.
+    /// The time at which [`Self::look`] must be called at the latest.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         let until = self.line.as_ref().filter(|_| !self.waiting.is_empty()).map(|line| line.until);
         self.next.into_iter().chain(until).min()
     }
 
-    /// Looks whether it is time for another try.
+    /// Sends the first event again, if it is time to.
     pub fn look(&mut self, poll: &mut Poll) {
         let now = Instant::now();
         if self.next.is_some_and(|next| next <= now) {
@@ -269,7 +269,7 @@ impl Publisher {
         }
     }
 
-    /// The first could not be told now.
+    /// Handles a failed attempt to send the first event.
     fn fail(&mut self, poll: &mut Poll, why: &str) {
         if let Some(line) = self.line.take() {
             poll.remove(&line.socket);
@@ -283,7 +283,7 @@ impl Publisher {
         self.next = Some(Instant::now() + PAUSE);
     }
 
-    /// Something has happened on connection `number`.
+    /// Handles an event of epoll on connection `number`.
     pub fn happened(&mut self, poll: &mut Poll, number: u64, flags: EventFlags) {
         let Some(line) = self.line.as_mut().filter(|line| line.number == number) else { return };
         if flags.contains(EventFlags::OUT)

@@ -1,7 +1,8 @@
-//! The ends of processes: who has ended, who is told, and in which order.
+//! The exits of processes, and the order in which clients are told of them.
 //! process: daemon
 //!
-//! Of one process, containerd hears of its start first. Of one container, init's end is the last.
+//! containerd gets the start of a process before its exit, and the exit of init after the exits of
+//! all other processes of the container.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -15,11 +16,11 @@ use crate::jobs::{Job, Then};
 use crate::messages::{Timestamp, WaitResponse};
 use crate::order::{Order, Verb};
 
-/// How long a logger may take to end.
+/// The time for a logger to end after SIGTERM.
 const LOGGER: Duration = Duration::from_secs(12);
 
 impl Daemon {
-    /// Reaps what has ended.
+    /// Reaps the processes that have ended.
     pub(crate) fn reap(&mut self) {
         let mut ended = Vec::new();
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
@@ -50,7 +51,8 @@ impl Daemon {
         })
     }
 
-    /// A process has ended. It is told of at once, unless its start is still to be told.
+    /// Records the exit of a process. Clients are told now, unless they have not been told of its
+    /// start yet.
     fn ended(&mut self, id: &str, exec_id: &str, exit: Exit) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let Ok(process) = container.process(exec_id) else { return };
@@ -60,8 +62,8 @@ impl Daemon {
         }
     }
 
-    /// The end of a process that a worker has just told us of, if it has come already; else it is
-    /// watched.
+    /// Records the pid of a process from a worker's answer, and its exit if it has been reaped
+    /// already.
     pub(crate) fn claim(&mut self, id: &str, exec_id: &str, pid: i32) {
         let exit = self.unclaimed.remove(&pid);
         let Some(container) = self.containers.get_mut(id) else { return };
@@ -71,8 +73,8 @@ impl Daemon {
         process.exit = process.exit.or(exit);
     }
 
-    /// Tells of the end of a process whose start has been told: to those who wait, and by an event.
-    /// The end of init waits for that of all others.
+    /// Tells of the exit of a process, by answers to Wait and by an event. For init this is
+    /// deferred until all other processes of the container have ended.
     pub(crate) fn announce(&mut self, id: &str, exec_id: &str) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let alive = container.execs.values().any(crate::container::Process::is_alive);
@@ -96,7 +98,7 @@ impl Daemon {
         }
     }
 
-    /// Tells of init's end if nothing holds it up any more.
+    /// Tells of init's exit, if it is deferred and nothing delays it any more.
     pub(crate) fn announce_held(&mut self, id: &str) {
         let Some(container) = self.containers.get(id) else { return };
         let alive = container.execs.values().any(crate::container::Process::is_alive);
@@ -153,7 +155,8 @@ impl Daemon {
         self.publish(events::EXIT, &event);
     }
 
-    /// Without a pid namespace of its own, a container's other processes outlive init.
+    /// Kills the other processes of a container without a pid namespace of its own. They survive
+    /// the end of init.
     fn kill_rest(&mut self, id: &str) {
         let Some(container) = self.containers.get(id) else { return };
         let order = Order {
@@ -168,7 +171,7 @@ impl Daemon {
         }
     }
 
-    /// Asks a logger to end.
+    /// Tells a logger to end.
     pub(crate) fn end_logger(&mut self, logger: std::os::fd::OwnedFd) {
         if orlop::sys::pidfd::signal(logger.as_fd(), libc::SIGTERM).is_ok() {
             self.loggers.push((logger, Instant::now() + LOGGER));
@@ -176,7 +179,7 @@ impl Daemon {
     }
 }
 
-/// As a shell has it, and containerd.
+/// The exit status as of a shell and of containerd.
 fn shell_code(status: WaitStatus) -> u32 {
     let code = match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => code,

@@ -1,4 +1,4 @@
-//! What follows from a worker's answer.
+//! Handles the answers of workers.
 //! process: daemon
 
 use std::os::fd::OwnedFd;
@@ -19,7 +19,7 @@ use crate::status::Failed;
 use crate::stdio::{self, Sink, Streams};
 
 impl Daemon {
-    /// A worker has answered, or died.
+    /// A worker has answered or died.
     pub(crate) fn finish(
         &mut self,
         job: Job,
@@ -66,7 +66,7 @@ impl Daemon {
         }
     }
 
-    /// Answers what has no more to say than that it went well; whether it did.
+    /// Answers a request whose answer has no content. Returns whether the worker succeeded.
     fn done(&mut self, reply: Option<Reply>, result: Result<Answer, Failed>) -> bool {
         let good = result.is_ok();
         match (reply, result) {
@@ -117,7 +117,7 @@ impl Daemon {
         self.announce(id, "");
     }
 
-    /// What a worker says of a new container; and the OOM killer is watched from now on.
+    /// Records a worker's data about a new container, and begins to watch for the OOM killer.
     fn take_made(&mut self, id: &str, answer: &Answer) {
         let (Some(made), Some(container)) = (&answer.made, self.containers.get_mut(id)) else {
             return;
@@ -201,7 +201,7 @@ impl Daemon {
         self.announce_held(id);
     }
 
-    /// It has not run and never will; who waits for it is told so.
+    /// Ends a process that could not be started. Clients that wait for it are told.
     fn exec_failed(&mut self, (id, exec_id): (&str, &str)) {
         let Some(Ok(process)) =
             self.containers.get_mut(id).map(|container| container.process(exec_id))
@@ -220,7 +220,7 @@ impl Daemon {
         self.announce_held(id);
     }
 
-    /// Sets the streams of a new process going.
+    /// Creates the pumps of a new process.
     fn attach(
         &mut self,
         (id, exec_id): (&str, &str),

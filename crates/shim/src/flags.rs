@@ -1,41 +1,42 @@
-//! The command line, in Go's style, as containerd writes it: `-id X`, `--id X` and `-id=X` are the
-//! same, the first word that is no flag is the action. process: start
+//! The command line, in Go's style as containerd writes it: `-id X`, `--id X` and `-id=X` are the
+//! same. The first word that is not a flag is the action.
+//! process: start
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use crate::status::Failed;
 
-/// What the command line says.
+/// The parsed command line.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Flags {
     /// containerd's namespace.
     pub namespace: String,
     /// The container.
     pub id: String,
-    /// containerd's socket; a part of the name of ours.
+    /// containerd's socket. It is a part of the name of ours.
     pub address: String,
-    /// Ignored: events go over `TTRPC_ADDRESS`.
+    /// Ignored: events are sent to `TTRPC_ADDRESS`.
     pub publish_binary: String,
     /// The bundle, for `delete`.
     pub bundle: String,
     /// Ignored: the daemon inherits its socket.
     pub socket: String,
-    /// More lines in the log.
+    /// Log debug lines.
     pub debug: bool,
     /// Print the version.
     pub version: bool,
-    /// Print what this shim can do.
+    /// Print the capabilities of this shim.
     pub info: bool,
-    /// `start`, `delete` or nothing.
+    /// `start`, `delete`, or empty.
     pub action: String,
 }
 
 impl Flags {
-    /// Reads the words behind the program's name.
+    /// Parses the words after the program's name.
     ///
     /// # Errors
-    /// A flag that there is not, or that lacks its value.
+    /// An unknown flag, or a flag without its value.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, Failed> {
         let mut flags = Self::default();
         let mut words =
@@ -92,10 +93,11 @@ impl Flags {
         }
     }
 
-    /// Refuses what neither `start` nor `delete` can do without.
+    /// Checks the flags that `start` and `delete` need.
     ///
     /// # Errors
-    /// No namespace; no id; one that could leave the directories that are named after it.
+    /// The namespace or the id is missing, or the id could be a path out of the directories that
+    /// are named after it.
     pub fn need_container(&self) -> Result<(), Failed> {
         for (name, value) in [("namespace", &self.namespace), ("id", &self.id)] {
             if value.is_empty() {

@@ -1,13 +1,13 @@
 //! Frames of ttrpc: ten bytes of header, then a message.
 //! process: daemon
 //!
-//! The header is the length of the message and the number of the stream, both of four bytes, big
-//! end first, then the kind of the message and its flags, a byte each.
+//! The header has the length of the message and the number of the stream, each with four bytes in
+//! big-endian order, then the kind of the message and its flags, a byte each.
 
-/// Bytes of a header.
+/// The length of a header in bytes.
 const HEADER: usize = 10;
 
-/// The longest message, as everybody who speaks ttrpc has it.
+/// The longest message, as in all implementations of ttrpc.
 pub const LIMIT: usize = 4 << 20;
 
 /// A message from a client to a server.
@@ -15,7 +15,7 @@ pub const REQUEST: u8 = 1;
 /// A message from a server to a client.
 pub const RESPONSE: u8 = 2;
 
-/// What has arrived.
+/// A received frame.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame {
     /// A whole message.
@@ -27,32 +27,32 @@ pub enum Frame {
         /// The encoded message.
         body: Vec<u8>,
     },
-    /// A message that is longer than [`LIMIT`]. Its bytes are skipped.
+    /// A message longer than [`LIMIT`]. Its bytes are skipped.
     TooLong {
         /// The number of its stream.
         stream: u32,
-        /// How long it is said to be.
+        /// Its length according to the header.
         length: usize,
     },
 }
 
-/// Bytes that have arrived, until they are frames.
+/// Received bytes that are not a whole frame yet.
 #[derive(Debug, Default)]
 pub struct Incoming {
     bytes: Vec<u8>,
-    /// How many of the bytes to come belong to a message that is too long.
+    /// How many of the next bytes belong to a message that is too long.
     skip: usize,
 }
 
 impl Incoming {
-    /// Takes bytes as they come, whole frames or not.
+    /// Adds received bytes. They need not be whole frames.
     pub fn push(&mut self, bytes: &[u8]) {
         let skipped = self.skip.min(bytes.len());
         self.skip -= skipped;
         self.bytes.extend_from_slice(bytes.get(skipped..).unwrap_or_default());
     }
 
-    /// The next frame, if it is there.
+    /// The next frame, if it is complete.
     pub fn next_frame(&mut self) -> Option<Frame> {
         let header: [u8; HEADER] = *self.bytes.first_chunk()?;
         let [l0, l1, l2, l3, s0, s1, s2, s3, kind, _flags] = header;

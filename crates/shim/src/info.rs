@@ -1,4 +1,4 @@
-//! `-v` and `-info`: what this shim is and can do.
+//! `-v` and `-info`: the version and the capabilities of this shim.
 //! process: start
 #![allow(
     missing_docs,
@@ -40,7 +40,7 @@ pub struct RuntimeVersion {
 
 /// The name under which containerd finds this shim.
 pub const NAME: &str = "io.containerd.orlop.v2";
-/// Features, as JSON, under the name that typeurl gives them.
+/// The features of the runtime as JSON, with their typeurl name.
 const FEATURES: &str = "types.containerd.io/opencontainers/runtime-spec/1/features/Features";
 
 /// The text of `-v`.
@@ -57,10 +57,10 @@ fn revision() -> &'static str {
     option_env!("ORLOP_COMMIT").unwrap_or_default()
 }
 
-/// The message of `-info`; `input` is what containerd wrote to standard input: options, or nothing.
+/// The message of `-info`. `input` is containerd's standard input to us: options, or empty.
 ///
 /// # Errors
-/// Options that cannot be read, or that name another runtime.
+/// The options cannot be read, or name another runtime.
 pub fn info(input: &[u8]) -> Result<Vec<u8>, Failed> {
     let any = Any::decode(input)
         .map_err(|error| Failed::invalid(format!("the options (standard input): {error}")))?;

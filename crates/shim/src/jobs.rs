@@ -1,4 +1,4 @@
-//! Jobs: workers that are out, and their answers.
+//! Jobs: running workers, and their answers.
 //! process: daemon
 
 use std::os::fd::OwnedFd;
@@ -17,37 +17,38 @@ use crate::status::Failed;
 use crate::stdio::Streams;
 use crate::worker::ACTION;
 
-/// What is to be done with a worker's answer.
+/// The meaning of a worker's successful answer.
 #[derive(Debug)]
 pub enum Then {
-    /// The container has been made, or its rootfs mounted.
+    /// The container has been created, or its rootfs mounted.
     Created,
     /// The container's program runs.
     Started,
-    /// What Exec has made runs.
+    /// The program of the exec process runs.
     ExecStarted,
-    /// Nothing but to say so.
+    /// The request is answered; nothing else is to be done.
     Done,
-    /// It is frozen.
+    /// The container is paused.
     Paused,
-    /// It is thawed.
+    /// It is resumed.
     Resumed,
-    /// It has been saved there.
+    /// It is saved at this path.
     Checkpointed(String),
-    /// It is gone.
+    /// It is deleted.
     Deleted,
-    /// The rest of a container whose init has ended was killed; nobody asked.
+    /// The remaining processes of a container have been killed after its init. No client waits for
+    /// it.
     RestKilled,
 }
 
-/// A worker that is out.
+/// A running worker.
 #[derive(Debug)]
 pub struct Job {
     pub(crate) id: String,
     pub(crate) exec_id: String,
     pub(crate) reply: Option<Reply>,
     pub(crate) then: Then,
-    /// The streams of the process that is made.
+    /// The streams of the process that it creates.
     pub(crate) streams: Option<Streams>,
     socket: Option<OwnedFd>,
     received: Vec<u8>,
@@ -56,7 +57,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// One that is about a container.
+    /// A job for a container.
     pub(crate) fn new(id: &str, reply: Option<Reply>, then: Then) -> Self {
         Self {
             id: id.to_owned(),
@@ -71,17 +72,17 @@ impl Job {
         }
     }
 
-    /// With the streams of a new process.
+    /// Adds the streams of a new process.
     pub(crate) fn with(self, streams: Option<Streams>) -> Self {
         Self { streams, ..self }
     }
 }
 
 impl Daemon {
-    /// Sends a worker out.
+    /// Starts a worker.
     ///
     /// # Errors
-    /// The failed call's.
+    /// Those of the calls.
     pub(crate) fn send_out(&mut self, mut job: Job, mut order: Order) -> Result<(), Failed> {
         order.id.clone_from(&job.id);
         order.exec_id.clone_from(&job.exec_id);
@@ -114,7 +115,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// A worker says something, or has ended.
+    /// A worker has sent something, or has ended.
     pub(crate) fn job_happened(&mut self, number: u64) {
         let Some(job) = self.jobs.get_mut(&number) else { return };
         let ended = loop {
@@ -135,7 +136,8 @@ impl Daemon {
         if answer.is_none() && !ended {
             return;
         }
-        // What the worker has made may have ended by now. It is unclaimed while the job is there.
+        // The process that the worker has created may have ended. While the job exists, `reap`
+        // keeps its exit as unclaimed.
         self.reap();
         let Some(mut job) = self.jobs.remove(&number) else { return };
         if let Some(socket) = job.socket.take() {
@@ -150,7 +152,7 @@ impl Daemon {
         }
     }
 
-    /// Whether this is the pid of a worker that is out.
+    /// Whether this is the pid of a running worker.
     pub(crate) fn is_worker(&self, pid: i32) -> bool {
         self.jobs.values().any(|job| job.pid == pid)
     }

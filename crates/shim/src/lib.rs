@@ -1,8 +1,8 @@
-//! containerd-shim-orlop-v2: a containerd shim on orlop's own library.
+//! containerd-shim-orlop-v2: a containerd shim that uses orlop's library.
 //!
-//! containerd starts a shim for each pod, and asks it for everything that happens to the pod's
-//! containers. This one is one small process with one thread: no runtime is executed, since the
-//! runtime, orlop, is a library of it.
+//! containerd starts a shim for each pod, and sends it all requests for the containers of the pod.
+//! This shim is one small process with one thread. It executes no runtime: orlop is linked into it
+//! as a library.
 //!
 //! # The processes
 //!
@@ -20,23 +20,23 @@
 //! # The files
 //!
 //! * `start`: [`flags`], [`start`], [`info`], [`socket`], [`options`].
-//! * The daemon: [`daemon`] is the loop; [`connection`], [`frame`] and [`messages`] are what is
-//!   said; [`task`] has the methods, `lifecycle` those that make and remove processes, `finish`
-//!   what follows when a worker has answered, `exits` who is told of an end; [`jobs`] are workers
-//!   that are out; [`stdio`] and [`pump`] move bytes; [`events`], [`metrics`].
-//! * A worker: [`worker`]; [`order`] is what it is told; [`library`] has the calls of orlop's
-//!   library; [`mounts`], [`logger`].
+//! * The daemon: [`daemon`] is the loop; [`connection`], [`frame`] and [`messages`] are the
+//!   protocol; [`task`] has the methods, `lifecycle` those that create and delete processes;
+//!   `finish` handles the answers of workers, and `exits` the exits of processes; [`jobs`] are
+//!   running workers; [`stdio`] and [`pump`] move bytes; [`events`], [`metrics`].
+//! * A worker: [`worker`]; [`order`] is the message that it gets; [`library`] has the calls of
+//!   orlop's library; [`mounts`], [`logger`].
 //! * `delete`: [`delete`].
 //!
 //! # Rules
 //!
-//! * Nothing in the loop blocks: descriptors are non-blocking, a log line that nobody takes is
-//!   dropped, and what may wait for hooks, freezers or filesystems is a worker's.
-//! * A container never has containerd's fifos, but pipes of ours, so that its output goes on when
+//! * Nothing in the loop blocks. Descriptors are non-blocking. A log line is dropped if the fifo is
+//!   full. Operations that may wait for hooks, freezers or filesystems are done by a worker.
+//! * A container gets pipes of ours and never containerd's fifos, so that its output continues when
 //!   containerd stops.
-//! * A worker is our own, sealed binary executed anew: what it makes can inherit nothing of other
-//!   containers from its memory.
-//! * containerd hears of the start of a process before it hears of its end, and of init's end last.
+//! * A worker is our own sealed binary, executed anew. So a container that it creates inherits no
+//!   memory with data of other containers.
+//! * containerd gets the start of a process before its exit, and the exit of init last.
 
 pub mod connection;
 pub mod container;
@@ -109,7 +109,7 @@ fn read_all() -> Result<Vec<u8>, Failed> {
 }
 
 fn tell(failed: &Failed) -> u8 {
-    // There is nobody else to tell.
+    // There is nowhere else to print it.
     let _ = writeln!(std::io::stderr(), "containerd-shim-orlop-v2: {failed}");
     1
 }

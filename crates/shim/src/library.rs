@@ -1,5 +1,5 @@
-//! The calls of orlop's library that must be made in a process of its own. Nothing else of the
-//! worker knows the library's verbs.
+//! The calls of orlop's library that need a process of their own. Only this file of the worker uses
+//! the library's verbs.
 //! process: worker
 
 use std::os::fd::OwnedFd;
@@ -24,10 +24,10 @@ use crate::status::{
     ALREADY_EXISTS, FAILED_PRECONDITION, Failed, INVALID_ARGUMENT, NOT_FOUND, UNKNOWN,
 };
 
-/// The file with the pid of init, which others read, too.
+/// The file with the pid of init. Other programs read it, too.
 pub const PID_FILE: &str = "init.pid";
 
-/// How a failure of the library is told to containerd: in runc's words, as callers look for them.
+/// Converts an error of the library to a failure with runc's texts, which callers match.
 pub fn failed(error: &anyhow::Error, what: &str, log: &Log) -> Failed {
     let mut report = Report::of(error);
     let hint = report.hint();
@@ -69,7 +69,7 @@ fn cgroup_manager(order: &Order) -> CgroupManager {
     }
 }
 
-/// The master of the terminal goes to the daemon.
+/// The target of the terminal's master: the daemon, by our answer.
 fn console(order: &Order) -> ConsoleTarget {
     if order.terminal { ConsoleTarget::Returned } else { ConsoleTarget::Unnamed }
 }
@@ -92,7 +92,7 @@ pub fn create(order: &Order, master: &mut Option<OwnedFd>) -> Result<Answer> {
     made(order, init, master)
 }
 
-/// What the daemon has to know of the container.
+/// The data that the daemon needs about a new container.
 fn made(order: &Order, init: Process, master: &mut Option<OwnedFd>) -> Result<Answer> {
     let container = Container::open(&state_root(order), &ContainerId::parse(&order.id)?)?;
     let saved = container.saved;
@@ -106,7 +106,7 @@ fn made(order: &Order, init: Process, master: &mut Option<OwnedFd>) -> Result<An
     Ok(Answer { pid: init.pid, made: Some(made), ..Answer::default() })
 }
 
-/// `exec`; gives the pid.
+/// `exec`; returns the pid.
 pub fn exec(order: &Order, master: &mut Option<OwnedFd>) -> Result<i32> {
     let request = run::Exec {
         id: order.id.clone(),
@@ -130,12 +130,12 @@ pub fn kill(order: &Order) -> Result<()> {
     signal::kill(&request, &state_root(order))
 }
 
-/// How long what was killed may take to be dead.
+/// The time for killed processes to end.
 const DEATH: Bound = Bound::Within(Duration::from_secs(10));
-/// How long is waited from one look to the next.
+/// The times between two checks: the first and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(10)];
 
-/// `kill --all` of a container whose init has ended; returns when nothing of it is alive.
+/// `kill --all` of a container whose init has ended. Returns when all its processes have ended.
 pub fn kill_rest(order: &Order) -> Result<()> {
     let id = order.id.clone();
     signal::kill(&signal::Kill { all: true, id, signal: libc::SIGKILL }, &state_root(order))?;
@@ -145,7 +145,8 @@ pub fn kill_rest(order: &Order) -> Result<()> {
     dead.context("processes of the container do not die of SIGKILL")
 }
 
-/// `delete`; by force, which only a daemon or a `delete` that knows the container's state asks for.
+/// `delete`. `--force` is set only by the daemon and by `delete`, which know the state of the
+/// container.
 pub fn delete(order: &Order) -> Result<()> {
     let request = remove::Delete { force: order.all, id: order.id.clone() };
     remove::delete(&request, &state_root(order))
@@ -167,7 +168,7 @@ pub fn update(order: &Order) -> Result<()> {
     limits::update(&limits::Update { id: order.id.clone(), change }, &state_root(order))
 }
 
-/// What checkpoint and restore have in common.
+/// The options that checkpoint and restore have in common.
 fn criu(order: &Order, wanted: &Checkpoint) -> Result<CriuOptions> {
     let bundle = Path::new(&order.bundle);
     let or = |path: &str, default: &str| {
@@ -195,8 +196,7 @@ fn criu(order: &Order, wanted: &Checkpoint) -> Result<CriuOptions> {
     })
 }
 
-/// `checkpoint`. What criu has to say of a failure is copied to the bundle, where people look for
-/// it.
+/// `checkpoint`. If it fails, criu's log is copied to the bundle, where users look for it.
 pub fn checkpoint(order: &Order) -> Result<()> {
     let wanted = order.checkpoint.clone().unwrap_or_default();
     let options = criu(order, &wanted)?;

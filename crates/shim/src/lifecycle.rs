@@ -1,4 +1,4 @@
-//! Create, Start, Exec and Delete: how processes come and go.
+//! Create, Start, Exec and Delete: the requests that create, start and delete processes.
 //! process: daemon
 
 use std::collections::BTreeMap;
@@ -14,13 +14,13 @@ use crate::order::{Checkpoint, Order, Verb};
 use crate::status::{ALREADY_EXISTS, Failed};
 use crate::stdio;
 
-/// How long a Delete waits for outputs to come to an end.
+/// How long a Delete waits for the end of the outputs.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// The empty answer.
 pub(crate) const EMPTY: () = ();
 
-/// An order about a container, to be completed.
+/// An order for a container. The caller adds the other fields.
 pub(crate) fn order(verb: Verb, container: &Container) -> Order {
     Order {
         verb: verb.into(),
@@ -74,7 +74,7 @@ impl Daemon {
             file_locks: true,
             ..Checkpoint::default()
         });
-        // What is restored gets its streams at Start.
+        // A restored container gets its streams at Start.
         let streams =
             if checkpoint.is_none() { Some(stdio::open(&stdio, &options)?) } else { None };
         let container = Container {
@@ -234,7 +234,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Goes on with each Delete that has waited long enough.
+    /// Continues each Delete whose time limit has passed.
     pub(crate) fn end_draining(&mut self) {
         let now = Instant::now();
         let mut due = Vec::new();
@@ -253,7 +253,7 @@ impl Daemon {
         }
     }
 
-    /// The outputs have come to an end, or have had their time.
+    /// Continues a Delete after the end of the outputs or after its time limit.
     pub(crate) fn drained(&mut self, id: &str, exec_id: &str) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let Ok(process) = container.process(exec_id) else { return };
@@ -271,7 +271,7 @@ impl Daemon {
         }
     }
 
-    /// It is still there, for another try.
+    /// The container could not be deleted. It stays, so that the client can try again.
     pub(crate) fn not_deleted(&mut self, id: &str, reply: Option<Reply>, failed: Failed) {
         if let Some(container) = self.containers.get_mut(id) {
             container.init.stage = Stage::Stopped;
@@ -281,7 +281,7 @@ impl Daemon {
         }
     }
 
-    /// The container is gone; so is what we have of it.
+    /// The container has been deleted. Removes our data about it.
     pub(crate) fn deleted(&mut self, id: &str, reply: Option<Reply>) {
         let Some(mut container) = self.containers.remove(id) else { return };
         let answer = deleted(&container.init);
@@ -305,7 +305,7 @@ impl Daemon {
         self.publish(events::DELETE, &event);
     }
 
-    /// Ends all that belongs to a process that is gone.
+    /// Ends the pumps, the logger and the waiting requests of a deleted process.
     pub(crate) fn let_go(&mut self, process: Process) {
         let pumps = process.outputs.iter().chain(&process.input).copied().collect::<Vec<u64>>();
         for pump in pumps {

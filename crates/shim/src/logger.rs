@@ -1,8 +1,8 @@
-//! A program that takes a container's output (`binary://`, `binary-v2://`).
+//! A program that receives a container's output (`binary://`, `binary-v2://`).
 //! process: worker
 //!
-//! It has the read ends of the two outputs as descriptors 3 and 4, and says by descriptor 5 that it
-//! is ready: by closing it, or, as `binary-v2`, by a byte.
+//! It has the read ends of the two outputs as descriptors 3 and 4. By descriptor 5 it reports that
+//! it is ready: it closes it or, with `binary-v2`, writes a byte.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,15 +17,15 @@ use rustix::pipe::PipeFlags;
 use crate::order::Order;
 use crate::status::Failed;
 
-/// How long it may take to get ready.
+/// The time for the logger to be ready.
 const PATIENCE: Bound = Bound::Within(Duration::from_secs(60));
 
-/// A logger that runs, or none. Killed when dropped, unless kept.
+/// A running logger, or none. It is killed when dropped, unless it is kept.
 #[derive(Debug)]
 pub struct Started(Option<NewProcess>);
 
 impl Started {
-    /// Lets it run on; its pid, or 0.
+    /// Keeps it running. Returns its pid, or 0.
     #[must_use]
     pub fn keep(mut self) -> i32 {
         self.0.take().map_or(0, |logger| logger.pid)
@@ -35,16 +35,16 @@ impl Started {
 impl Drop for Started {
     fn drop(&mut self) {
         if let Some(logger) = &self.0 {
-            // There is an error on its way already; the daemon reaps it.
+            // An error is being reported already. The daemon reaps the logger.
             let _ = pidfd::kill(logger.pidfd.as_fd());
         }
     }
 }
 
-/// Starts the logger that the order names, if it names one, and waits until it is ready.
+/// Starts the logger of the order, if there is one, and waits until it is ready.
 ///
 /// # Errors
-/// What is no logger; one that does not get ready.
+/// The URI is not that of a logger, or the logger does not become ready.
 pub fn start(order: &Order, ends: Vec<OwnedFd>) -> Result<Started, Failed> {
     if order.logger.is_empty() {
         return Ok(Started(None));
@@ -97,7 +97,7 @@ pub fn start(order: &Order, ends: Vec<OwnedFd>) -> Result<Started, Failed> {
     Ok(started)
 }
 
-/// In the child: the three descriptors get their numbers.
+/// In the child: gives the descriptors their numbers, 3 to 5, and executes the logger.
 fn become_logger<T>(given: &[OwnedFd], execute: impl FnOnce() -> T) -> Result<T, orlop::sys::Call> {
     signal::begin_afresh()?;
     let high: Vec<OwnedFd> =
@@ -108,7 +108,7 @@ fn become_logger<T>(given: &[OwnedFd], execute: impl FnOnce() -> T) -> Result<T,
     Ok(execute())
 }
 
-/// `%2F` and `+` of a query.
+/// Decodes `%2F` and `+` of a query.
 fn unescape(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();

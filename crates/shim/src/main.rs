@@ -1,9 +1,8 @@
 //! `containerd-shim-orlop-v2`: see the library's documentation for how it works.
 //! process: start, daemon, worker
 //!
-//! `main` is C's for the reason that that of `orlop` is: std's own start-up costs more than all
-//! that a worker does before it meets the kernel. What we need of it is in
-//! [`orlop::sys::process::begin`].
+//! `main` is C's, as in `orlop`: the start-up code of std takes longer than a worker's own work
+//! before its first system call. The part of it that we need is in [`orlop::sys::process::begin`].
 #![no_main]
 #![allow(unsafe_code, reason = "the name under which the C library looks for the program")]
 

@@ -1,8 +1,8 @@
-//! The messages of the task service (containerd.task.v2 and v3, which have the same), and what they
-//! are wrapped in.
+//! The messages of the task service and their envelope. They are the same in containerd.task.v2 and
+//! v3.
 //! process: daemon, worker
 //!
-//! The numbers are those of containerd's protocol files; `tests/codec.rs` holds them against
+//! The field numbers are those of containerd's protocol files. `tests/codec.rs` compares them with
 //! containerd-shim-protos.
 
 #![allow(
@@ -18,16 +18,16 @@ use prost::Message;
 /// A request of ttrpc.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Request {
-    /// The service, as `containerd.task.v2.Task`.
+    /// The service, such as `containerd.task.v2.Task`.
     #[prost(string, tag = "1")]
     pub service: String,
-    /// The method, as `Create`.
+    /// The method, such as `Create`.
     #[prost(string, tag = "2")]
     pub method: String,
     /// The encoded message of the method.
     #[prost(bytes = "vec", tag = "3")]
     pub payload: Vec<u8>,
-    /// How long the client waits.
+    /// The time limit of the client.
     #[prost(int64, tag = "4")]
     pub timeout_nano: i64,
 }
@@ -35,7 +35,7 @@ pub struct Request {
 /// An answer of ttrpc.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Response {
-    /// What went wrong, if anything did.
+    /// The error, if there is one.
     #[prost(message, optional, tag = "1")]
     pub status: Option<Status>,
     /// The encoded answer of the method.
@@ -71,13 +71,13 @@ pub struct Timestamp {
     /// Seconds since 1970.
     #[prost(int64, tag = "1")]
     pub seconds: i64,
-    /// And nanoseconds.
+    /// Nanoseconds in that second.
     #[prost(int32, tag = "2")]
     pub nanos: i32,
 }
 
 impl Timestamp {
-    /// Now.
+    /// The present time.
     #[must_use]
     pub fn now() -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -94,18 +94,18 @@ pub struct Mount {
     /// The filesystem's type.
     #[prost(string, tag = "1")]
     pub kind: String,
-    /// What is mounted.
+    /// The source of the mount.
     #[prost(string, tag = "2")]
     pub source: String,
-    /// Where below the rootfs.
+    /// The path below the rootfs.
     #[prost(string, tag = "3")]
     pub target: String,
-    /// Options as in fstab.
+    /// Options as in fstab(5).
     #[prost(string, repeated, tag = "4")]
     pub options: Vec<String>,
 }
 
-/// What Create is asked with.
+/// The request of Create.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct CreateTaskRequest {
     #[prost(string, tag = "1")]
@@ -137,7 +137,7 @@ pub struct PidResponse {
     pub pid: u32,
 }
 
-/// What names a process: State, Start, Delete and Wait have nothing else.
+/// The requests State, Start, Delete and Wait, which only name a process.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct ProcessRequest {
     #[prost(string, tag = "1")]
@@ -146,14 +146,14 @@ pub struct ProcessRequest {
     pub exec_id: String,
 }
 
-/// What names a container: Pids, Pause, Resume, Stats and Connect have nothing else.
+/// The requests Pids, Pause, Resume, Stats and Connect, which only name a container.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct ContainerRequest {
     #[prost(string, tag = "1")]
     pub id: String,
 }
 
-/// The answer of Delete; the `delete` of the command line prints it, too.
+/// The answer of Delete. The action `delete` prints it, too.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct DeleteResponse {
     #[prost(uint32, tag = "1")]
@@ -164,7 +164,7 @@ pub struct DeleteResponse {
     pub exited_at: Option<Timestamp>,
 }
 
-/// What Exec is asked with.
+/// The request of Exec.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct ExecProcessRequest {
     #[prost(string, tag = "1")]
@@ -183,7 +183,7 @@ pub struct ExecProcessRequest {
     pub spec: Option<Any>,
 }
 
-/// What ResizePty is asked with.
+/// The request of ResizePty.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct ResizePtyRequest {
     #[prost(string, tag = "1")]
@@ -223,7 +223,7 @@ pub struct StateResponse {
     pub exec_id: String,
 }
 
-/// What Kill is asked with.
+/// The request of Kill.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct KillRequest {
     #[prost(string, tag = "1")]
@@ -236,7 +236,7 @@ pub struct KillRequest {
     pub all: bool,
 }
 
-/// What CloseIO is asked with.
+/// The request of CloseIO.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct CloseIoRequest {
     #[prost(string, tag = "1")]
@@ -252,7 +252,7 @@ pub struct CloseIoRequest {
 pub struct ProcessInfo {
     #[prost(uint32, tag = "1")]
     pub pid: u32,
-    /// [`ProcessDetails`] of what Exec made.
+    /// [`ProcessDetails`] of an exec process.
     #[prost(message, optional, tag = "2")]
     pub info: Option<Any>,
 }
@@ -271,7 +271,7 @@ pub struct PidsResponse {
     pub processes: Vec<ProcessInfo>,
 }
 
-/// What Checkpoint is asked with.
+/// The request of Checkpoint.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct CheckpointTaskRequest {
     #[prost(string, tag = "1")]
@@ -282,7 +282,7 @@ pub struct CheckpointTaskRequest {
     pub options: Option<Any>,
 }
 
-/// What Update is asked with.
+/// The request of Update.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct UpdateTaskRequest {
     #[prost(string, tag = "1")]
@@ -321,7 +321,7 @@ pub struct ConnectResponse {
     pub version: String,
 }
 
-/// What Shutdown is asked with.
+/// The request of Shutdown.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct ShutdownRequest {
     #[prost(string, tag = "1")]

@@ -1,8 +1,8 @@
-//! A container's statistics, as containerd's clients read them: `io.containerd.cgroups.v1.Metrics`
-//! or `…v2.Metrics`.
+//! A container's statistics in containerd's formats: `io.containerd.cgroups.v1.Metrics` and
+//! `…v2.Metrics`.
 //! process: daemon
 //!
-//! They are made of the library's statistics.
+//! They are converted from the library's statistics.
 #![allow(
     missing_docs,
     reason = "the fields are those of containerd's protocol files, which explain them"
@@ -17,7 +17,7 @@ use crate::messages::Any;
 mod v1;
 mod v2;
 
-/// Processes, which are the same in both messages.
+/// The number of processes. It is the same in both messages.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct Pids {
     #[prost(uint64, tag = "1")]

@@ -10,10 +10,10 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use crate::messages::Mount;
 use crate::status::{Failed, UNIMPLEMENTED};
 
-/// The most that mount(2) takes as data: a page with its NUL.
+/// The longest data of mount(2): a page without its NUL.
 const PAGE: usize = 4095;
 
-/// What an option changes: a bit that it sets, or takes away.
+/// The flag of an option, and whether the option sets or clears it.
 fn flag(option: &str) -> Option<(MsFlags, bool)> {
     Some(match option {
         "ro" => (MsFlags::MS_RDONLY, true),
@@ -58,7 +58,7 @@ const PROPAGATION: MsFlags = MsFlags::MS_SHARED
     .union(MsFlags::MS_SLAVE)
     .union(MsFlags::MS_UNBINDABLE);
 
-/// The bits of a mount, those of its propagation, and what is for the filesystem to know.
+/// The flags of a mount, those of its propagation, and the options for the filesystem.
 fn decide(mount: &Mount) -> Result<(MsFlags, MsFlags, Vec<String>), Failed> {
     let mut flags = MsFlags::empty();
     let mut propagation = MsFlags::empty();
@@ -83,11 +83,11 @@ fn decide(mount: &Mount) -> Result<(MsFlags, MsFlags, Vec<String>), Failed> {
     Ok((flags, propagation, data))
 }
 
-/// Mounts all of them, in order, at `rootfs` or below it.
+/// Makes all mounts, in order, at `rootfs` or below it.
 ///
 /// # Errors
-/// The failed call's; what this shim cannot mount. Then what has been mounted is for the caller to
-/// unmount.
+/// Those of the calls, or a mount that this shim does not support. The mounts made so far stay; the
+/// caller must unmount them.
 pub fn mount(mounts: &[Mount], rootfs: &Path) -> Result<(), Failed> {
     if mounts.is_empty() {
         return Ok(());
@@ -129,8 +129,8 @@ fn mount_one(mount: &Mount, rootfs: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Where it goes: the rootfs, or a place in it that symbolic links do not lead out of. Held open
-/// for as long as the path is used.
+/// The target of a mount: the rootfs, or a path below it that symbolic links cannot lead out of.
+/// The descriptor must stay open while the path is used.
 fn place(mount: &Mount, rootfs: &Path) -> Result<(Option<OwnedFd>, PathBuf), Failed> {
     if matches!(&*mount.target, "" | "/") {
         return Ok((None, rootfs.to_owned()));
@@ -147,8 +147,8 @@ fn place(mount: &Mount, rootfs: &Path) -> Result<(Option<OwnedFd>, PathBuf), Fai
     Ok((Some(place), path))
 }
 
-/// Makes the layers of an overlay relative to the directory that they have in common, and goes
-/// there: a worker may.
+/// Makes the paths of an overlay's layers relative to their common directory, and changes to it. A
+/// worker may change its directory.
 fn shorten(data: &mut [String]) -> Result<(), Failed> {
     let too_long = || {
         Failed::invalid(
@@ -172,7 +172,7 @@ fn shorten(data: &mut [String]) -> Result<(), Failed> {
     if data.join(",").len() > PAGE { Err(too_long()) } else { Ok(()) }
 }
 
-/// Takes away all that is mounted there; that nothing is, is good, too.
+/// Removes all mounts at `rootfs`, if there are any.
 pub fn unmount(rootfs: &Path) {
     while nix::mount::umount2(rootfs, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_ok() {}
 }

@@ -1,5 +1,6 @@
 //! The options of a container: runc's, or those that CRI wraps in TOML; and the files of the bundle
-//! that keep them. process: start, daemon, worker
+//! with them.
+//! process: start, daemon, worker
 
 use std::io::Write;
 use std::path::Path;
@@ -18,7 +19,7 @@ pub struct Options {
     #[prost(bool, tag = "1")]
     #[serde(skip_serializing_if = "is_default")]
     pub no_pivot_root: bool,
-    /// Make no session keyring.
+    /// Do not create a session keyring.
     #[prost(bool, tag = "2")]
     #[serde(skip_serializing_if = "is_default")]
     pub no_new_keyring: bool,
@@ -26,15 +27,15 @@ pub struct Options {
     #[prost(string, tag = "3")]
     #[serde(skip_serializing_if = "is_default")]
     pub shim_cgroup: String,
-    /// Who owns the pipes of stdio.
+    /// The user who owns the pipes of stdio.
     #[prost(uint32, tag = "4")]
     #[serde(skip_serializing_if = "is_default")]
     pub io_uid: u32,
-    /// And its group.
+    /// The group of these pipes.
     #[prost(uint32, tag = "5")]
     #[serde(skip_serializing_if = "is_default")]
     pub io_gid: u32,
-    /// The runtime. It is built in, so that nothing else but orlop can be named.
+    /// The runtime. It is linked in, so only orlop is accepted.
     #[prost(string, tag = "6")]
     #[serde(skip_serializing_if = "is_default")]
     pub binary_name: String,
@@ -42,11 +43,11 @@ pub struct Options {
     #[prost(string, tag = "7")]
     #[serde(skip_serializing_if = "is_default")]
     pub root: String,
-    /// Let systemd make the cgroup.
+    /// Let systemd create the cgroup.
     #[prost(bool, tag = "9")]
     #[serde(skip_serializing_if = "is_default")]
     pub systemd_cgroup: bool,
-    /// Where images of checkpoints are.
+    /// The directory for images of checkpoints.
     #[prost(string, tag = "10")]
     #[serde(skip_serializing_if = "is_default")]
     pub criu_image_path: String,
@@ -67,7 +68,7 @@ pub struct Options {
 /// runtimeoptions.v1.Options.
 #[derive(Clone, PartialEq, Eq, Message)]
 struct Wrapped {
-    /// What the file or the body is.
+    /// The type of the file or the body.
     #[prost(string, tag = "1")]
     type_url: String,
     #[prost(string, tag = "2")]
@@ -80,19 +81,19 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// The name of runc's options.
+/// The type name of runc's options.
 pub const RUNC: &str = "containerd.runc.v1.Options";
 const WRAPPED: &str = "runtimeoptions.v1.Options";
 const FILE: &str = "options.json";
 
-/// The state root without `Root`: the Go shim's.
+/// The state root if `Root` is not set: that of the Go shim.
 const ROOT: &str = "/run/containerd/runc";
 
 impl Options {
-    /// Reads options; without any, all have their defaults.
+    /// Reads options. Without any, all have their defaults.
     ///
     /// # Errors
-    /// Another type; what does not decode; TOML that is none.
+    /// Another type, or invalid content.
     pub fn read(any: Option<&Any>) -> Result<Self, Failed> {
         let Some(any) = any.filter(|any| !any.type_url.is_empty()) else {
             return Ok(Self::default());
@@ -116,7 +117,7 @@ impl Options {
         }
     }
 
-    /// Flat keys of TOML, which are those of runc's options in any case.
+    /// Reads keys of TOML without tables. They are those of runc's options, in upper or lower case.
     fn from_toml(text: &str) -> Result<Self, Failed> {
         let mut options = Self::default();
         for (index, line) in text.lines().enumerate() {
@@ -167,11 +168,11 @@ impl Options {
         Ok(())
     }
 
-    /// Refuses a runtime that is not the one that is built in. `runc` is what containerd's own
-    /// configuration names when nobody has named anything.
+    /// Refuses other runtimes. `runc` is accepted, since containerd's default configuration names
+    /// it.
     ///
     /// # Errors
-    /// Another BinaryName.
+    /// BinaryName names another runtime.
     pub fn refuse_other_runtimes(&self) -> Result<(), Failed> {
         let name = self.binary_name.rsplit('/').next().unwrap_or_default();
         if matches!(name, "" | "runc" | "orlop" | "containerd-shim-orlop-v2")
@@ -187,7 +188,7 @@ impl Options {
         Err(Failed::invalid(text))
     }
 
-    /// Whether BinaryName is a path that leads nowhere.
+    /// Whether BinaryName is a path that does not exist.
     fn is_broken_path(&self) -> bool {
         self.binary_name.contains('/') && std::fs::metadata(&self.binary_name).is_err()
     }
@@ -199,20 +200,20 @@ impl Options {
         format!("{root}/{namespace}")
     }
 
-    /// Keeps them in the bundle, for `delete`; and BinaryName in a file of its own, as the Go shim
-    /// does.
+    /// Writes the options to the bundle, for `delete`, and BinaryName to a file of its own, as the
+    /// Go shim does.
     ///
     /// # Errors
-    /// The failed call's.
+    /// Those of the calls.
     pub fn keep(&self, bundle: &Path) -> std::io::Result<()> {
         replace(bundle, FILE, &serde_json::to_vec(self).unwrap_or_default())?;
         replace(bundle, "runtime", self.binary_name.as_bytes())
     }
 
-    /// Those that are kept in the bundle; the defaults, if there are none.
+    /// Reads the options from the bundle. Without the file, all have their defaults.
     ///
     /// # Errors
-    /// The failed call's; JSON that is none.
+    /// Those of the calls, or invalid JSON.
     pub fn kept(bundle: &Path) -> std::io::Result<Self> {
         match std::fs::read(bundle.join(FILE)) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
@@ -221,10 +222,10 @@ impl Options {
     }
 }
 
-/// Writes a file of the bundle as a whole: under another name first.
+/// Replaces a file of the bundle atomically: it is written under another name and renamed.
 ///
 /// # Errors
-/// The failed call's.
+/// Those of the calls.
 pub fn replace(bundle: &Path, name: &str, text: &[u8]) -> std::io::Result<()> {
     let new = bundle.join(format!(".{name}"));
     let _ = std::fs::remove_file(&new);
@@ -233,7 +234,8 @@ pub fn replace(bundle: &Path, name: &str, text: &[u8]) -> std::io::Result<()> {
     std::fs::rename(&new, bundle.join(name))
 }
 
-/// A file of the configuration, which must be a regular one: nothing else ends for sure.
+/// Reads a file of the configuration. It must be a regular file, since reading another one may not
+/// end.
 fn read_regular(path: &str) -> Result<Vec<u8>, Failed> {
     let wrong = |error: std::io::Error| {
         Failed::invalid(format!("the options (ConfigPath): open({path:?}): {error}"))

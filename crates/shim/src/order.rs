@@ -1,9 +1,9 @@
-//! What the daemon and a worker say to each other: one order, with descriptors, and one answer.
+//! The messages between the daemon and a worker: one order with descriptors, and one answer.
 //! process: daemon, worker
 //!
-//! The worker is born with a stream socket as its standard input. The daemon sends one byte with
-//! the descriptors: the order's text, in memory, then the three streams of the process that is to
-//! be made. The answer is its length, in four bytes, and the message; a console comes along as a
+//! The worker's standard input is a stream socket. The daemon sends one byte with descriptors: a
+//! file in memory with the order, then the three streams of the new process. The answer is its
+//! length, in four bytes, and the message. The master of a terminal is sent with it as a
 //! descriptor.
 #![allow(
     missing_docs,
@@ -26,33 +26,33 @@ use crate::messages::Mount;
 use crate::options::Options;
 use crate::status::Failed;
 
-/// What is to be done.
+/// The operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 #[repr(i32)]
 pub enum Verb {
-    /// Nothing, which nobody asks for.
+    /// No operation; the default of the encoding.
     Nothing = 0,
-    /// Mount the rootfs, make the container.
+    /// Mount the rootfs and create the container.
     Create = 1,
     /// Run its program.
     Start = 2,
-    /// Run another program in it.
+    /// Run another program in the container.
     Exec = 3,
-    /// Send a signal to init, or to all.
+    /// Send a signal to init, or to all processes.
     Kill = 4,
-    /// Remove it, and unmount the rootfs.
+    /// Delete the container, and unmount the rootfs.
     Delete = 5,
-    /// Freeze it.
+    /// Pause it.
     Pause = 6,
-    /// Thaw it.
+    /// Resume it.
     Resume = 7,
     /// Change its limits.
     Update = 8,
     /// Save its processes.
     Checkpoint = 9,
-    /// Bring them back.
+    /// Restore them.
     Restore = 10,
-    /// Kill what is left of it when init has ended, and wait until it is dead.
+    /// Kill the remaining processes after the end of init, and wait until they have ended.
     KillRest = 11,
 }
 
@@ -75,26 +75,26 @@ pub struct Order {
     pub rootfs: Vec<Mount>,
     #[prost(bool, tag = "8")]
     pub terminal: bool,
-    /// The process of an exec, the limits of an update: JSON.
+    /// JSON: the process of an exec, or the limits of an update.
     #[prost(bytes = "vec", tag = "9")]
     pub text: Vec<u8>,
     #[prost(int32, tag = "10")]
     pub signal: i32,
     #[prost(bool, tag = "11")]
     pub all: bool,
-    /// A logger: the URI of its program.
+    /// The URI of the logger, if there is one.
     #[prost(string, tag = "12")]
     pub logger: String,
     #[prost(bool, tag = "13")]
     pub debug: bool,
     #[prost(message, optional, tag = "14")]
     pub checkpoint: Option<Checkpoint>,
-    /// The soft limit on descriptors that the daemon began with, for its children; 0 is none.
+    /// The soft limit on descriptors at the daemon's start, for its children; 0 for none.
     #[prost(uint64, tag = "15")]
     pub descriptors: u64,
 }
 
-/// Of a checkpoint, and of restoring one.
+/// The options of a checkpoint or of restoring one.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Checkpoint {
     #[prost(string, tag = "1")]
@@ -127,18 +127,18 @@ pub struct Answer {
     pub code: i32,
     #[prost(string, tag = "2")]
     pub text: String,
-    /// Of the process that was made.
+    /// The pid of the new process.
     #[prost(int32, tag = "3")]
     pub pid: i32,
-    /// What the daemon has to know of a new container.
+    /// The data about a new container.
     #[prost(message, optional, tag = "4")]
     pub made: Option<Made>,
-    /// A process of a logger.
+    /// The pid of the logger.
     #[prost(int32, tag = "5")]
     pub logger: i32,
 }
 
-/// What is known of a new container.
+/// The data about a new container.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Made {
     #[prost(message, repeated, tag = "1")]
@@ -147,7 +147,7 @@ pub struct Made {
     pub shared_pid_namespace: bool,
 }
 
-/// A cgroup: of a controller (v1), or the one (v2).
+/// The cgroup of a controller (v1), or the only one (v2).
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct CgroupPath {
     #[prost(string, tag = "1")]
@@ -157,7 +157,7 @@ pub struct CgroupPath {
 }
 
 impl Answer {
-    /// How it went.
+    /// The result.
     ///
     /// # Errors
     /// The worker's failure.
@@ -166,13 +166,13 @@ impl Answer {
     }
 }
 
-/// The most descriptors that go along: the text, three streams, two ends of a logger's pipes.
+/// The most descriptors in a message: the order, three streams, two pipe ends for a logger.
 const MOST: usize = 6;
 
-/// Sends an order, with the descriptors of a new process.
+/// Sends an order, with the streams of a new process.
 ///
 /// # Errors
-/// The failed call's.
+/// Those of the calls.
 pub fn send(socket: impl AsFd, order: &Order, streams: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     let io = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     let mut text =
@@ -189,10 +189,10 @@ pub fn send(socket: impl AsFd, order: &Order, streams: &[BorrowedFd<'_>]) -> Res
     rustix::net::sendmsg(socket, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL).map(drop)
 }
 
-/// Receives the byte and the descriptors; of an answer, as much of it as fits.
+/// Receives the byte of an order with its descriptors, or a part of an answer.
 ///
 /// # Errors
-/// The failed call's.
+/// Those of the call.
 pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -208,10 +208,10 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<Owned
     Ok((received.bytes, descriptors))
 }
 
-/// Sends an answer, with a console.
+/// Sends an answer, with the master of a terminal if there is one.
 ///
 /// # Errors
-/// The failed call's.
+/// Those of the calls.
 pub fn answer(
     socket: impl AsFd,
     answer: &Answer,
@@ -234,7 +234,7 @@ pub fn answer(
     Ok(())
 }
 
-/// The answer in what has been received, if it is whole.
+/// The answer in the received bytes, if it is complete.
 #[must_use]
 pub fn whole(bytes: &[u8]) -> Option<Answer> {
     let length = usize::try_from(u32::from_be_bytes(*bytes.first_chunk()?)).ok()?;

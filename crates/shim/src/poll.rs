@@ -1,4 +1,4 @@
-//! What the daemon waits for, and by which number epoll(7) tells of it.
+//! The descriptors that the daemon waits for, and the numbers by which epoll(7) identifies them.
 //! process: daemon
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,22 +8,22 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 
-/// What has happened to whom; the numbers count up and are never used again.
+/// The source of an event. Numbers count up and are not used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Token {
-    /// Somebody connects.
+    /// A client connects.
     Listener,
-    /// A signal has come.
+    /// A signal has arrived.
     Signals,
     /// A connection of a client.
     Connection(u64),
     /// An answer of a worker.
     Job(u64),
-    /// The side of a pump that is read.
+    /// The source of a pump.
     Source(u64),
-    /// The side that is written.
+    /// The sink of a pump.
     Sink(u64),
-    /// The connection to containerd's events.
+    /// The connection for events to containerd.
     Publisher(u64),
     /// The OOM killer in a container.
     Oom(u64),
@@ -78,7 +78,7 @@ impl Poll {
         Ok(Self { epoll: epoll::create(CreateFlags::CLOEXEC)?, last: 0 })
     }
 
-    /// A number that nobody has had.
+    /// A number that has not been used.
     pub fn number(&mut self) -> u64 {
         self.last += 1;
         self.last
@@ -92,7 +92,7 @@ impl Poll {
         epoll::add(&self.epoll, fd, EventData::new_u64(token.number()), flags)
     }
 
-    /// Watches it for something else.
+    /// Changes the events that it is watched for.
     ///
     /// # Errors
     /// epoll_ctl(2)'s.
@@ -100,12 +100,12 @@ impl Poll {
         epoll::modify(&self.epoll, fd, EventData::new_u64(token.number()), flags)
     }
 
-    /// Watches it no more; that it is not watched is no matter.
+    /// Stops watching it. Does nothing if it is not watched.
     pub fn remove(&self, fd: impl AsFd) {
         let _ = epoll::delete(&self.epoll, fd);
     }
 
-    /// Waits until something happens, or for so long.
+    /// Waits until there is an event, or until the time limit.
     ///
     /// # Errors
     /// epoll_wait(2)'s.

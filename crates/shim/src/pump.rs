@@ -1,8 +1,8 @@
-//! A pump moves bytes from one descriptor to another, and waits for whichever is not ready.
+//! A pump moves bytes from its source to its sink, and waits for the one that is not ready.
 //! process: daemon
 //!
-//! Between pipes the bytes are moved by splice(2) and never seen by us. Terminals and regular files
-//! are read and written.
+//! Between pipes it uses splice(2), so the bytes are not copied to our memory. For terminals and
+//! regular files it reads and writes.
 
 use std::os::fd::OwnedFd;
 
@@ -12,38 +12,38 @@ use rustix::pipe::SpliceFlags;
 
 use crate::poll::{Poll, Token};
 
-/// The most that is moved before others have their turn.
+/// The most calls in one run, so that other events are not delayed.
 const TURN: usize = 16;
 
-/// How much one call moves.
+/// The most bytes of one splice(2).
 const PIECE: usize = 64 << 10;
 
-/// How much is read at once where splice(2) does not do.
+/// The most bytes of one read(2).
 const BUFFER: usize = 4 << 10;
 
 /// How a pump moves bytes.
 #[derive(Debug)]
 enum Way {
     Splice,
-    /// What has been read and not yet been written.
+    /// Bytes that have been read and not yet been written.
     Copy(Vec<u8>),
 }
 
-/// Whom it belongs to.
+/// The process that a pump belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     /// The container.
     pub id: String,
-    /// What Exec has made, or init for an empty id.
+    /// The id of the exec process; empty for init.
     pub exec_id: String,
-    /// Whether it brings input to the process, not output from it.
+    /// Whether it moves input of the process. Else it moves output.
     pub is_input: bool,
 }
 
 /// A pump.
 #[derive(Debug)]
 pub struct Pump {
-    /// Whom it belongs to.
+    /// The process that it belongs to.
     pub owner: Owner,
     number: u64,
     source: OwnedFd,
@@ -54,25 +54,25 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// One between pipes or fifos.
+    /// A pump between pipes or fifos.
     #[must_use]
     pub fn splicing(number: u64, owner: Owner, source: OwnedFd, sink: OwnedFd) -> Self {
         Self { owner, number, source, sink, way: Way::Splice, blocked: false }
     }
 
-    /// One from or to a terminal, or to a regular file.
+    /// A pump from or to a terminal, or to a regular file.
     #[must_use]
     pub fn copying(number: u64, owner: Owner, source: OwnedFd, sink: OwnedFd) -> Self {
         Self { owner, number, source, sink, way: Way::Copy(Vec::new()), blocked: false }
     }
 
-    /// The number that it is watched under.
+    /// Its number in [`Poll`].
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Begins to wait for something to move.
+    /// Begins to watch the source.
     ///
     /// # Errors
     /// epoll_ctl(2)'s.
@@ -80,7 +80,7 @@ impl Pump {
         poll.add(&self.source, Token::Source(self.number), EventFlags::IN)
     }
 
-    /// Moves what can be moved; true when there will be no more.
+    /// Moves the available bytes. Returns whether the pump is finished.
     pub fn run(&mut self, poll: &Poll) -> bool {
         for _ in 0..TURN {
             let moved = match &mut self.way {
@@ -92,13 +92,13 @@ impl Pump {
                 Ok(Moved::End) => return true,
                 Ok(Moved::Source) => return self.wait_for(poll, false).is_err(),
                 Ok(Moved::Sink) => return self.wait_for(poll, true).is_err(),
-                // It was one of the two: the one that we did not wait for, as epoll has told of the
-                // other.
+                // One of the two is not ready. It is the one that we did not wait for, since epoll
+                // reported the other.
                 Err(Errno::AGAIN) => {
                     let blocked = !self.blocked && self.is_readable();
                     return self.wait_for(poll, blocked).is_err();
                 }
-                // The reader has gone, or the terminal has been hung up.
+                // The reader has closed its end, or the terminal was hung up.
                 Err(_) => return true,
             }
         }
@@ -127,7 +127,7 @@ impl Pump {
         Ok(())
     }
 
-    /// Watches neither side any more.
+    /// Stops watching both.
     pub fn end(&self, poll: &Poll) {
         poll.remove(&self.source);
         poll.remove(&self.sink);
@@ -135,13 +135,13 @@ impl Pump {
 }
 
 enum Moved {
-    /// Go on.
+    /// Bytes were moved.
     Some,
-    /// The source has come to its end.
+    /// The source is at its end.
     End,
-    /// Wait for the source.
+    /// The source has no bytes.
     Source,
-    /// Wait for the sink.
+    /// The sink is full.
     Sink,
 }
 

@@ -1,7 +1,7 @@
 //! The shim's log: lines to the fifo `log` of the bundle, which containerd copies to its own log.
 //! process: daemon
 //!
-//! A line that nobody takes is dropped: a shim that waited for it would stand still with its pod.
+//! A line is dropped if the fifo is full. Otherwise the shim and its pod would block.
 
 use std::fs::File;
 use std::io::Write;
@@ -10,20 +10,20 @@ use std::time::SystemTime;
 use log::{LevelFilter, Metadata, Record};
 use rustix::fs::{Mode, OFlags};
 
-/// Where lines go; nowhere without a fifo.
+/// The fifo for log lines; without one they are dropped.
 #[derive(Debug)]
 struct ShimLog {
     fifo: Option<File>,
     id: String,
 }
 
-/// From now on log lines go there. `id` is in each of them.
+/// Installs the logger for this process. `id` is in each line.
 pub fn install(id: &str, debug: bool) {
-    // Open for reading, too, so that it is still good when containerd comes back.
+    // It is opened for reading, too, so that it remains usable when containerd is restarted.
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let fifo = rustix::fs::open("log", flags, Mode::empty()).ok().map(File::from);
     let log: &'static ShimLog = Box::leak(Box::new(ShimLog { fifo, id: id.to_owned() }));
-    // There is no other one in this process.
+    // No other logger has been installed in this process.
     let _ = log::set_logger(log);
     log::set_max_level(if debug { LevelFilter::Debug } else { LevelFilter::Info });
 }

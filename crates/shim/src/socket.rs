@@ -1,4 +1,4 @@
-//! The daemon's socket: its name, who has it, who may connect.
+//! The daemon's socket: its path, its listener, and who may connect.
 //! process: start, daemon
 
 use std::fmt::Write;
@@ -13,17 +13,16 @@ use sha2::{Digest, Sha256};
 
 use crate::status::Failed;
 
-/// Where sockets are, unless containerd says otherwise.
+/// The directory of sockets, unless containerd names another one.
 pub const DIRECTORY: &str = "/run/containerd/s";
 
-/// The longest path that a socket can have (`sun_path` with its NUL, and one to spare as Go has
-/// it).
+/// The longest path of a socket (`sun_path` without its NUL, and one byte less, as in Go).
 const LONGEST: usize = 106;
 
 /// The path of the socket for a group of containers, as containerd's own shims name it.
 ///
 /// # Errors
-/// A path that no socket can have.
+/// The path is too long.
 pub fn path(
     directory: &str,
     address: &str,
@@ -49,7 +48,7 @@ pub fn path(
     Ok(path)
 }
 
-/// As Go's `filepath.Join` cleans a path.
+/// Cleans a path as Go's `filepath.Join`.
 fn clean(path: &str) -> String {
     let mut parts = Vec::new();
     for part in path.split('/') {
@@ -62,19 +61,19 @@ fn clean(path: &str) -> String {
     format!("{}{}", if path.starts_with('/') { "/" } else { "" }, parts.join("/"))
 }
 
-/// Whether we have the socket, or somebody else.
+/// Whether we or another daemon listens on the socket.
 #[derive(Debug)]
 pub enum Taken {
-    /// We have it, and listen.
+    /// We listen.
     Ours(OwnedFd),
-    /// A daemon of the same group answers there.
+    /// A daemon of the same group listens.
     Others,
 }
 
-/// Takes the socket; removes one that nobody listens on.
+/// Listens on the socket. A socket without a listener is removed first.
 ///
 /// # Errors
-/// The failed call's.
+/// Those of the calls.
 pub fn take(path: &str) -> Result<Taken, Failed> {
     let failed = |call: &str, errno: Errno| Failed::unknown(format!("{call}({path:?}): {errno}"));
     if let Some(directory) = Path::new(path).parent() {
@@ -108,10 +107,10 @@ fn new() -> Result<OwnedFd, Errno> {
     rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
 }
 
-/// Connects without waiting.
+/// Connects without blocking.
 ///
 /// # Errors
-/// The failed call's; `EAGAIN` if too many wait there.
+/// Those of the calls; `EAGAIN` if the queue of the listener is full.
 pub fn connect(path: &str) -> Result<OwnedFd, Errno> {
     let address = match path.strip_prefix('@') {
         Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes())?,
@@ -122,13 +121,13 @@ pub fn connect(path: &str) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// Whether somebody listens there.
+/// Whether a process listens there.
 #[must_use]
 pub fn answers(path: &str) -> bool {
     matches!(connect(path), Ok(_) | Err(Errno::AGAIN))
 }
 
-/// Whether the other end is a process of our own user.
+/// Whether the other process runs as our user.
 #[must_use]
 pub fn is_our_user(peer: impl AsFd) -> bool {
     sockopt::socket_peercred(peer).is_ok_and(|peer| peer.uid == rustix::process::geteuid())

@@ -1,5 +1,5 @@
-//! `start`: takes the socket, forks the daemon, prints the address. Or finds the daemon of the
-//! container's group.
+//! `start`: listens on the socket, forks the daemon, prints the address. If the group of the
+//! container has a daemon, it prints the address of that.
 //! process: start
 
 use std::io::Read;
@@ -22,11 +22,12 @@ use crate::{info, shim_log};
 
 /// The file of the bundle with the daemon's address.
 pub const ADDRESS_FILE: &str = "address";
-/// The link in the bundle to the directory of the socket, if it is not the usual one.
+/// The link in the bundle to the directory of the socket, if that is not the default one.
 const DIRECTORY_LINK: &str = "s";
-/// The most that containerd may write to standard input.
+/// The most bytes that are read from standard input.
 const MOST: u64 = 10 << 20;
-/// Containers with the same value of one of these have one daemon. The first counts.
+/// Containers with the same value of one of these annotations have one daemon. The first annotation
+/// that is present is used.
 const GROUPS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
 
 /// containerd.runtime.bootstrap.v1.BootstrapParams, which containerd writes from 2.3 on.
@@ -65,22 +66,22 @@ struct BootstrapResult {
     protocol: String,
 }
 
-/// Level of a log that has more lines (`LOG_LEVEL_DEBUG`).
+/// The log level for debug lines (`LOG_LEVEL_DEBUG`).
 const DEBUG: i32 = -4;
 
-/// What standard input says, in either form.
+/// The content of standard input, in either form.
 #[derive(Debug, Default)]
 struct Input {
     options: Options,
-    /// The newer form, whose answer has a form of its own.
+    /// The newer form, which needs an answer in another form.
     bootstrap: Option<BootstrapParams>,
 }
 
-/// Carries out `start`; gives what is printed. In the daemon it does not return until that ends,
-/// and gives nothing.
+/// Carries out `start` and returns the output. In the daemon it returns when the daemon ends,
+/// without output.
 ///
 /// # Errors
-/// What went wrong; then there is no daemon, and nothing is left.
+/// Then there is no daemon, and everything is undone.
 pub fn start(flags: &Flags) -> Result<Vec<u8>, Failed> {
     flags.need_container()?;
     self_exe::seal().map_err(|call| {
@@ -139,7 +140,7 @@ fn read_input(flags: &Flags) -> Result<Input, Failed> {
         && params.instance_id == flags.id
         && params.namespace == flags.namespace
     {
-        // Of the extensions, options are what we know.
+        // Only options are used among the extensions.
         let found = params.extensions.iter().filter_map(|extension| extension.value.as_ref());
         let found = found.map(|any| Options::read(Some(any))).find_map(Result::ok);
         return Ok(Input { options: found.unwrap_or_default(), bootstrap: Some(params) });
@@ -149,7 +150,7 @@ fn read_input(flags: &Flags) -> Result<Input, Failed> {
     Ok(Input { options: Options::read(Some(&any))?, bootstrap: None })
 }
 
-/// Which containers have one daemon with this one.
+/// The group of the container, which has one daemon.
 fn group(id: &str) -> Result<String, Failed> {
     #[derive(serde::Deserialize)]
     struct Config {
@@ -165,8 +166,8 @@ fn group(id: &str) -> Result<String, Failed> {
     Ok(group.map_or(id, String::as_str).to_owned())
 }
 
-/// Where events go: the environment says it, or the address of the other protocol, beside which it
-/// is.
+/// The address for events: from standard input, from the environment, or derived from containerd's
+/// other address.
 fn events_address(flags: &Flags, bootstrap: Option<&BootstrapParams>) -> String {
     let told =
         bootstrap.map(|params| params.ttrpc_address.clone()).filter(|address| !address.is_empty());
@@ -179,7 +180,8 @@ fn fork(settings: &Settings, id: &str, options: &Options, listener: OwnedFd) -> 
     let failed = |call: orlop::sys::Call| Failed::unknown(format!("making the daemon: {call}"));
     let score = oom_score();
     if std::env::var_os("SCHED_CORE").is_some_and(|value| !value.is_empty()) {
-        // No other processes share a core with the daemon and its children, which inherit this.
+        // No other processes share a core with the daemon and its children, which inherit this
+        // cookie.
         create_core_scheduling_cookie(rustix::process::getpid(), CoreSchedulingScope::ThreadGroup)
             .map_err(|errno| {
                 Failed::unknown(format!("SCHED_CORE: prctl(PR_SCHED_CORE): {errno}"))
@@ -204,7 +206,8 @@ fn fork(settings: &Settings, id: &str, options: &Options, listener: OwnedFd) -> 
     moved.inspect_err(|_| drop(orlop::sys::pidfd::kill(born.pidfd.as_fd())))
 }
 
-/// That of containerd, our parent, and one more: it is to live longer.
+/// The OOM score adjustment of containerd, our parent, plus one, so that the daemon is killed
+/// first.
 fn oom_score() -> Option<i32> {
     let parent = rustix::process::getppid()?;
     let text =
@@ -212,7 +215,7 @@ fn oom_score() -> Option<i32> {
     text.trim().parse::<i32>().ok().map(|score| (score + 1).min(1000))
 }
 
-/// Puts the daemon in the cgroup that the options name.
+/// Moves the daemon to the cgroup in the options.
 fn move_to(cgroup: &str, pid: i32) -> Result<(), Failed> {
     let cgroup = cgroup.trim_start_matches('/');
     let mut roots = vec![Path::new("/sys/fs/cgroup").to_owned()];
@@ -237,7 +240,7 @@ fn move_to(cgroup: &str, pid: i32) -> Result<(), Failed> {
     }
 }
 
-/// The daemon, in a session of its own, with nothing open that it does not need.
+/// Runs the daemon, in a session of its own, without descriptors that it does not need.
 fn daemon(
     settings: &Settings,
     id: &str,

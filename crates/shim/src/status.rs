@@ -1,4 +1,4 @@
-//! How a request fails: gRPC's codes, by which containerd tells its errors apart.
+//! The codes of failed requests: gRPC's, by which containerd distinguishes errors.
 //! process: daemon, worker
 
 /// A failure with its code.
@@ -6,23 +6,23 @@
 pub struct Failed {
     /// One of the codes below.
     pub code: i32,
-    /// What is wrong and why.
+    /// The reason.
     pub text: String,
 }
 
-/// What has no code of its own.
+/// Any other failure.
 pub const UNKNOWN: i32 = 2;
-/// The request itself is wrong.
+/// The request is invalid.
 pub const INVALID_ARGUMENT: i32 = 3;
-/// There is no such container or process.
+/// No such container or process.
 pub const NOT_FOUND: i32 = 5;
-/// There is one already.
+/// It exists already.
 pub const ALREADY_EXISTS: i32 = 6;
 /// A message is too long.
 pub const RESOURCE_EXHAUSTED: i32 = 8;
-/// It is there, but cannot do that now.
+/// It exists, but its state does not allow this.
 pub const FAILED_PRECONDITION: i32 = 9;
-/// There is no such method, or not here.
+/// The method is not implemented.
 pub const UNIMPLEMENTED: i32 = 12;
 
 impl Failed {
@@ -31,22 +31,22 @@ impl Failed {
         Self { code, text: text.into() }
     }
 
-    /// One with [`UNKNOWN`].
+    /// A failure with [`UNKNOWN`].
     pub fn unknown(text: impl Into<String>) -> Self {
         Self::new(UNKNOWN, text)
     }
 
-    /// One with [`INVALID_ARGUMENT`].
+    /// A failure with [`INVALID_ARGUMENT`].
     pub fn invalid(text: impl Into<String>) -> Self {
         Self::new(INVALID_ARGUMENT, text)
     }
 
-    /// One with [`NOT_FOUND`].
+    /// A failure with [`NOT_FOUND`].
     pub fn not_found(text: impl Into<String>) -> Self {
         Self::new(NOT_FOUND, text)
     }
 
-    /// One with [`FAILED_PRECONDITION`].
+    /// A failure with [`FAILED_PRECONDITION`].
     pub fn precondition(text: impl Into<String>) -> Self {
         Self::new(FAILED_PRECONDITION, text)
     }

@@ -1,8 +1,9 @@
-//! The streams of a new process: pipes of ours for it, and where the other ends of them lead.
+//! The streams of a new process: our pipes for it, and the files at their other ends.
 //! process: daemon
 //!
-//! The container never gets containerd's fifos: its output must go on when containerd stops. Each
-//! output fifo is open for reading, too, so that it does not break when nobody else reads it.
+//! The container never gets containerd's fifos, since its output must continue when containerd
+//! stops. Each output fifo is opened for reading, too, so that writing does not fail while it has
+//! no other reader.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,12 +17,12 @@ use crate::container::Stdio;
 use crate::options::Options;
 use crate::status::Failed;
 
-/// What the process gets, and what we have of it.
+/// The streams of the process, and our ends of them.
 #[derive(Debug)]
 pub struct Streams {
-    /// Standard input and outputs of the process; behind them, the ends of a logger.
+    /// Standard input and outputs of the process, then the pipe ends for a logger.
     theirs: Vec<OwnedFd>,
-    /// From where to where outputs are to be moved.
+    /// The outputs: source and sink.
     pub outputs: Vec<(OwnedFd, Sink)>,
     /// Our end of its input.
     pub input: Option<OwnedFd>,
@@ -29,27 +30,27 @@ pub struct Streams {
     pub logger: String,
 }
 
-/// Where output goes.
+/// The sink of an output.
 #[derive(Debug)]
 pub enum Sink {
-    /// A fifo, or another file that can be waited for.
+    /// A fifo, or another file that epoll(7) supports.
     Fifo(OwnedFd),
-    /// A regular file, which cannot.
+    /// A regular file, which epoll does not support.
     File(OwnedFd),
 }
 
 impl Streams {
-    /// What goes to the worker.
+    /// The descriptors for the worker.
     #[must_use]
     pub fn theirs(&self) -> Vec<BorrowedFd<'_>> {
         self.theirs.iter().map(AsFd::as_fd).collect()
     }
 }
 
-/// Opens what the request names, and makes the pipes.
+/// Opens the files of the request, and creates the pipes.
 ///
 /// # Errors
-/// A file that is not there; a scheme that nobody knows.
+/// A file does not exist, or the scheme is unknown.
 pub fn open(stdio: &Stdio, options: &Options) -> Result<Streams, Failed> {
     let mut streams =
         Streams { theirs: Vec::new(), outputs: Vec::new(), input: None, logger: String::new() };
@@ -74,7 +75,7 @@ pub fn open(stdio: &Stdio, options: &Options) -> Result<Streams, Failed> {
     }
     if stdio.terminal {
         streams.theirs = vec![null()?, null()?, null()?];
-        // Its source, the master, comes with the worker's answer.
+        // The source, the master of the terminal, comes with the worker's answer.
         streams.outputs.extend(out.map(|sink| null().map(|null| (null, sink))).transpose()?);
         return Ok(streams);
     }
@@ -103,7 +104,7 @@ fn missing(path: &str, errno: Errno) -> Failed {
     Failed::invalid(format!("opening the stream {path:?}: {errno}"))
 }
 
-/// The file that output goes to; none for an empty path.
+/// The sink for a path; none for an empty path.
 fn sink(path: &str) -> Result<Option<Sink>, Failed> {
     let path = match path.split_once("://") {
         _ if path.is_empty() => return Ok(None),
@@ -130,7 +131,7 @@ fn sink(path: &str) -> Result<Option<Sink>, Failed> {
     }))
 }
 
-/// `file://`: the file and its directory are made.
+/// `file://`: the file and its directory are created.
 fn file_sink(path: &str) -> Result<Sink, Failed> {
     let failed =
         |error: std::io::Error| Failed::invalid(format!("opening the log file {path:?}: {error}"));
@@ -147,7 +148,7 @@ fn null() -> Result<OwnedFd, Failed> {
         .map_err(|errno| Failed::unknown(format!("open(/dev/null): {errno}")))
 }
 
-/// A pipe, of the user whom the options name.
+/// A pipe that belongs to the user in the options.
 fn pipe(options: &Options) -> Result<(OwnedFd, OwnedFd), Failed> {
     let failed = |errno| Failed::unknown(format!("making a pipe for stdio: {errno}"));
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
@@ -164,8 +165,8 @@ fn nonblocking(fd: &OwnedFd) -> Result<(), Failed> {
     orlop::sys::fd::set_nonblocking(fd).map_err(|call| Failed::unknown(call.to_string()))
 }
 
-/// Opens the fifo of the standard input, now that its reader is there: the end that is read, and a
-/// writer that keeps it open until CloseIO.
+/// Opens the fifo of the standard input: the reader, and a writer that keeps it open until CloseIO.
+/// It is opened late, after the process exists.
 ///
 /// # Errors
 /// open(2)'s.

@@ -1,4 +1,4 @@
-//! The task service: which request is whose, and those that are answered at once.
+//! The task service: the dispatch of requests, and the requests that need no worker.
 //! process: daemon
 
 use std::os::fd::AsFd;
@@ -54,7 +54,7 @@ fn read<M: Message + Default>(request: &Request) -> Result<M, Failed> {
 }
 
 impl Daemon {
-    /// Carries out a request, or begins to.
+    /// Carries out a request, or starts a worker for it.
     pub(crate) fn dispatch(&mut self, reply: Reply, request: &Request) {
         log::debug!("{} ({} bytes)", request.method, request.payload.len());
         if let Err(failed) = self.try_dispatch(reply, request) {
@@ -248,7 +248,7 @@ impl Daemon {
             ws_xpixel: 0,
             ws_ypixel: 0,
         };
-        // Without a terminal there is nothing to do, as with the Go shim.
+        // Without a terminal the request has no effect, as in the Go shim.
         if let Some(console) = &process.console {
             rustix::termios::tcsetwinsize(console, size)
                 .map_err(|errno| Failed::unknown(format!("ioctl(TIOCSWINSZ): {errno}")))?;
@@ -321,7 +321,7 @@ fn must_run(init: &Process) -> Result<(), Failed> {
     }
 }
 
-/// The time that Go sends for none: the beginning of year 1.
+/// The time that Go sends for "no time": the beginning of year 1.
 fn never() -> Timestamp {
     Timestamp { seconds: -62_135_596_800, nanos: 0 }
 }

@@ -1,9 +1,9 @@
-//! A worker: receives one order, carries it out, answers, ends. What it has made becomes the
-//! daemon's child.
+//! A worker: receives one order, carries it out, answers, and ends. The process that it creates
+//! becomes a child of the daemon.
 //! process: worker
 //!
-//! It is our own, sealed binary executed anew, so that its memory has nothing of other containers.
-//! It may wait as long as hooks, freezers and filesystems want.
+//! It is our own sealed binary, executed anew, so that its memory has no data of other containers.
+//! It may block on hooks, freezers and filesystems.
 
 use std::fs::File;
 use std::io::Read;
@@ -20,10 +20,10 @@ use crate::order::{self, Answer, Order, Verb};
 use crate::status::Failed;
 use crate::{logger, mounts};
 
-/// The word that makes this process a worker.
+/// The argument that makes this process a worker.
 pub const ACTION: &str = "worker";
 
-/// The whole of it; returns the exit code.
+/// Runs the worker; returns the exit code.
 pub fn main() -> u8 {
     match work() {
         Ok(()) => 0,
@@ -35,7 +35,8 @@ fn work() -> Result<(), Failed> {
     let call = |what: &'static str| {
         move |error: rustix::io::Errno| Failed::unknown(format!("{what}: {error}"))
     };
-    // What we have begun must not outlive a daemon that is killed: `delete` is to find it all.
+    // If the daemon is killed, the worker must not continue: `delete` could then miss a part of its
+    // work.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(call("prctl"))?;
     let socket =
         rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 10).map_err(call("fcntl"))?;
@@ -95,7 +96,8 @@ fn carry_out(
         }
         Verb::Delete => {
             let removed = library::delete(order);
-            // The rootfs goes in any case: what of the container is left does not need it.
+            // The rootfs is unmounted in any case. The remaining parts of the container do not need
+            // it.
             mounts::unmount(&Path::new(&order.bundle).join("rootfs"));
             done(removed, "delete")
         }
@@ -129,7 +131,7 @@ fn create(
     result
 }
 
-/// Starts the logger, if one is wanted, and makes the streams of the new process our own.
+/// Starts the logger, if there is one, and makes the streams of the new process our own stdio.
 fn prepare(order: &Order, mut streams: Vec<OwnedFd>) -> Result<logger::Started, Failed> {
     let ends =
         if order.logger.is_empty() { Vec::new() } else { streams.split_off(3.min(streams.len())) };

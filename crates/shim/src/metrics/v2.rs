@@ -1,5 +1,5 @@
-//! The message for cgroup v2. The library has these in the units and under the names of v1, and
-//! they are turned back.
+//! The message for cgroup v2. The library has the values in units and under names of v1, which are
+//! converted back.
 //! process: daemon
 #![allow(
     missing_docs,
@@ -235,7 +235,7 @@ fn pressure(pressure: &stats::Pressure) -> Pressure {
 
 fn memory(stats: &stats::MemoryStats) -> Memory {
     let raw = |key: &str| stats.raw.get(key).copied().unwrap_or_default();
-    // The library has memory and swap together, as v1.
+    // The library counts memory and swap together, as v1.
     let swap_limit = match stats.swap.limit {
         u64::MAX => u64::MAX,
         together => together.saturating_sub(stats.usage.limit),
