@@ -17,13 +17,14 @@ pub struct Linux<'a> {
     /// Kernel parameters of the container's namespaces.
     #[serde(borrow, deserialize_with = "nullable")]
     pub sysctl: Map<'a, Text<'a>>,
-    /// Limits.
+    /// Limits of resources.
     #[serde(deserialize_with = "object")]
     pub resources: Resources<'a>,
-    /// Where the container's cgroup is.
+    /// Path of the container's cgroup.
     #[serde(deserialize_with = "nullable")]
     pub cgroups_path: Text<'a>,
-    /// Namespaces to create or to join; those not named are the runtime's.
+    /// Namespaces to create or to join. For a kind that is not listed, the runtime's namespace is
+    /// used.
     #[serde(deserialize_with = "nullable")]
     pub namespaces: Vec<Namespace<'a>>,
     /// Device nodes besides the default ones.
@@ -38,10 +39,10 @@ pub struct Linux<'a> {
     /// Propagation of the container's root mount.
     #[serde(deserialize_with = "nullable")]
     pub rootfs_propagation: Text<'a>,
-    /// Paths made unreadable.
+    /// Paths that the container cannot read.
     #[serde(deserialize_with = "nullable")]
     pub masked_paths: Vec<Text<'a>>,
-    /// Paths made read-only.
+    /// Paths that the container cannot write to.
     #[serde(deserialize_with = "nullable")]
     pub readonly_paths: Vec<Text<'a>>,
     /// SELinux context of the container's mounts.
@@ -53,7 +54,7 @@ pub struct Linux<'a> {
     /// NUMA memory policy.
     #[serde(default, deserialize_with = "maybe_object")]
     pub memory_policy: Option<MemoryPolicy<'a>>,
-    /// Execution domain.
+    /// Execution domain (personality(2)).
     #[serde(default, deserialize_with = "maybe_object")]
     pub personality: Option<Personality<'a>>,
     /// Clock offsets of the time namespace, by clock.
@@ -61,7 +62,7 @@ pub struct Linux<'a> {
     pub time_offsets: Map<'a, TimeOffset>,
 }
 
-/// A range of ids.
+/// A range of ids in a user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct IdMapping {
     /// First id in the container.
@@ -70,17 +71,17 @@ pub struct IdMapping {
     /// First id on the host.
     #[serde(rename = "hostID")]
     pub host_id: u32,
-    /// How many.
+    /// Number of ids.
     pub size: u32,
 }
 
 /// One of `linux.namespaces`.
 #[derive(Debug, Deserialize)]
 pub struct Namespace<'a> {
-    /// Which of the eight.
+    /// Kind of namespace, such as `pid`.
     #[serde(borrow, rename = "type")]
     pub kind: Text<'a>,
-    /// The namespace to join; a new one when empty.
+    /// File of the namespace to join. If it is empty, a new namespace is created.
     #[serde(default, deserialize_with = "nullable")]
     pub path: Text<'a>,
 }
@@ -89,7 +90,7 @@ pub struct Namespace<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Device<'a> {
-    /// Where in the container.
+    /// Path in the container.
     #[serde(borrow)]
     pub path: Text<'a>,
     /// `c`, `u`, `b` or `p`.
@@ -112,7 +113,7 @@ pub struct Device<'a> {
 /// One of `linux.netDevices`.
 #[derive(Debug, Deserialize)]
 pub struct NetDevice<'a> {
-    /// Name in the container; the host's when empty.
+    /// Name in the container. If it is empty, the name stays the same.
     #[serde(borrow, default, deserialize_with = "nullable")]
     pub name: Text<'a>,
 }
@@ -158,7 +159,7 @@ pub struct Personality<'a> {
     /// `LINUX` or `LINUX32`.
     #[serde(borrow)]
     pub domain: Text<'a>,
-    /// None is defined.
+    /// The specification defines no flags.
     #[serde(default, deserialize_with = "nullable")]
     pub flags: Vec<Text<'a>>,
 }

@@ -1,9 +1,10 @@
-//! config.json as it is written (OCI runtime specification 1.3, Linux), with nothing decided.
+//! config.json as it is in the file (OCI runtime specification 1.3, Linux). Nothing is decided
+//! here.
 //!
-//! Ours and not `oci-spec`'s: strings are borrowed from the file, so that reading a config costs a
-//! tenth of the allocations, and every name is spelled as the specification has it; tests hold it
-//! against `oci-spec`. Unknown properties are ignored, as the specification demands, and `null`
-//! counts as absent, as in Go.
+//! We do not use the types of `oci-spec`. In our types, strings are borrowed from the file, so
+//! reading a config needs a tenth of the allocations, and every name is spelled as in the
+//! specification. Tests compare our types with `oci-spec`. Unknown properties are ignored, as the
+//! specification demands. `null` counts as absent, as in Go.
 
 mod linux;
 mod process;
@@ -35,10 +36,10 @@ pub use text::{Map, Text};
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Config<'a> {
-    /// Version of the specification the bundle was made for.
+    /// Version of the specification that the bundle was made for.
     #[serde(borrow, default, deserialize_with = "nullable")]
     pub oci_version: Text<'a>,
-    /// The program; absent only where the container is never started.
+    /// The program; absent only if the container is never started.
     #[serde(default, deserialize_with = "maybe_object")]
     pub process: Option<Process<'a>>,
     /// The root filesystem.
@@ -53,13 +54,13 @@ pub struct Config<'a> {
     /// Mounts, in order.
     #[serde(default, deserialize_with = "nullable")]
     pub mounts: Vec<Mount<'a>>,
-    /// Programs to run at the six moments of a container's life.
+    /// Programs to run at six points in the container's life.
     #[serde(default, deserialize_with = "object")]
     pub hooks: Hooks,
-    /// Free-form strings, handed on in the state.
+    /// Strings that we only copy to the state.
     #[serde(default, deserialize_with = "nullable")]
     pub annotations: Map<'a, Text<'a>>,
-    /// What is Linux's alone.
+    /// Everything that is specific to Linux.
     #[serde(default, deserialize_with = "object")]
     pub linux: Linux<'a>,
 }
@@ -79,46 +80,47 @@ pub struct Root<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mount<'a> {
-    /// Where in the container.
+    /// Path in the container.
     #[serde(borrow)]
     pub destination: Text<'a>,
-    /// Filesystem type; `bind` and `none` count as no type.
+    /// Filesystem type. `bind` and `none` count as no type.
     #[serde(default, rename = "type", deserialize_with = "nullable")]
     pub kind: Text<'a>,
     /// Device name, or the file or directory to bind.
     #[serde(default, deserialize_with = "nullable")]
     pub source: Text<'a>,
-    /// mount(8) options; unknown ones go to the filesystem.
+    /// Options of mount(8). Unknown ones are passed to the filesystem.
     #[serde(default, deserialize_with = "nullable")]
     pub options: Vec<Text<'a>>,
-    /// Mapping of an idmapped mount.
+    /// User ids of an idmapped mount.
     #[serde(default, deserialize_with = "nullable")]
     pub uid_mappings: Vec<IdMapping>,
-    /// Mapping of an idmapped mount.
+    /// Group ids of an idmapped mount.
     #[serde(default, deserialize_with = "nullable")]
     pub gid_mappings: Vec<IdMapping>,
 }
 
-/// `hooks`: owned, because `start` and `delete` read them back from state.json.
+/// `hooks`. The strings are owned, because `start` and `delete` read the hooks from state.json.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Hooks {
-    /// Deprecated; runs before `createRuntime`, likewise.
+    /// Deprecated. They run as `createRuntime` hooks do, and before them.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub prestart: Vec<Hook>,
-    /// In the runtime's namespaces, once the environment is there, before pivot_root.
+    /// Run in the runtime's namespaces, after the container's namespaces and mounts are made and
+    /// before pivot_root.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub create_runtime: Vec<Hook>,
-    /// In the container's namespaces, before pivot_root.
+    /// Run in the container's namespaces, before pivot_root.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub create_container: Vec<Hook>,
-    /// In the container, just before the program.
+    /// Run in the container, just before the program.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub start_container: Vec<Hook>,
-    /// In the runtime's namespaces, after the program was executed.
+    /// Run in the runtime's namespaces, after the program was executed.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub poststart: Vec<Hook>,
-    /// In the runtime's namespaces, after the container is gone.
+    /// Run in the runtime's namespaces, after the container was deleted.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub poststop: Vec<Hook>,
 }
@@ -128,10 +130,10 @@ pub struct Hooks {
 pub struct Hook {
     /// Absolute path of the program.
     pub path: String,
-    /// Its argv, `argv[0]` included; the path alone when absent.
+    /// Its argv, including `argv[0]`. If absent, argv is only the path.
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// Its whole environment, if it has one.
+    /// Its whole environment. If absent, the environment depends on the kind of hook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<Vec<String>>,
     /// Seconds until it is killed.
@@ -148,7 +150,7 @@ where
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// As [`nullable`], for objects: serde would take an array for one, too.
+/// As [`nullable`], for objects: serde alone would also accept an array.
 fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

@@ -11,10 +11,10 @@ pub struct Process<'a> {
     /// Whether the program gets a terminal.
     #[serde(deserialize_with = "nullable")]
     pub terminal: bool,
-    /// Size of that terminal.
+    /// Size of the terminal.
     #[serde(default, deserialize_with = "maybe_object")]
     pub console_size: Option<ConsoleSize>,
-    /// Who the program runs as.
+    /// User and groups of the program.
     #[serde(borrow, deserialize_with = "object")]
     pub user: User<'a>,
     /// The program and its arguments.
@@ -49,7 +49,7 @@ pub struct Process<'a> {
     /// I/O scheduling.
     #[serde(default, deserialize_with = "maybe_object")]
     pub io_priority: Option<IoPriority<'a>>,
-    /// CPUs of a process that joins the container.
+    /// CPUs for a process that `exec` adds to the container.
     #[serde(rename = "execCPUAffinity", default, deserialize_with = "maybe_object")]
     pub exec_cpu_affinity: Option<ExecCpuAffinity<'a>>,
 }
@@ -87,19 +87,19 @@ pub struct User<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Capabilities<'a> {
-    /// What may ever be gained.
+    /// Capabilities that the process can ever gain.
     #[serde(borrow, deserialize_with = "nullable")]
     pub bounding: Vec<Text<'a>>,
-    /// What is checked.
+    /// Capabilities that the kernel checks.
     #[serde(deserialize_with = "nullable")]
     pub effective: Vec<Text<'a>>,
-    /// What survives execve(2) of a file that asks for it.
+    /// Capabilities that remain after execve(2) of a file that has them in its inheritable set.
     #[serde(deserialize_with = "nullable")]
     pub inheritable: Vec<Text<'a>>,
-    /// What may become effective.
+    /// Capabilities that the process can make effective.
     #[serde(deserialize_with = "nullable")]
     pub permitted: Vec<Text<'a>>,
-    /// What survives execve(2) of any file.
+    /// Capabilities that remain after execve(2) of any file.
     #[serde(deserialize_with = "nullable")]
     pub ambient: Vec<Text<'a>>,
 }
@@ -110,9 +110,9 @@ pub struct Rlimit<'a> {
     /// `RLIMIT_…`.
     #[serde(borrow, rename = "type")]
     pub kind: Text<'a>,
-    /// Ceiling.
+    /// Highest value that the soft limit can have.
     pub hard: u64,
-    /// Limit in force.
+    /// The limit that the kernel enforces.
     pub soft: u64,
 }
 
@@ -131,13 +131,13 @@ pub struct Scheduler<'a> {
     /// `SCHED_FLAG_…`.
     #[serde(default, deserialize_with = "nullable")]
     pub flags: Vec<Text<'a>>,
-    /// Deadline scheduling: nanoseconds.
+    /// Deadline scheduling: CPU time in each period, in nanoseconds.
     #[serde(default, deserialize_with = "nullable")]
     pub runtime: u64,
-    /// Deadline scheduling: nanoseconds.
+    /// Deadline scheduling: the time in which that CPU time is given, in nanoseconds.
     #[serde(default, deserialize_with = "nullable")]
     pub deadline: u64,
-    /// Deadline scheduling: nanoseconds.
+    /// Deadline scheduling: length of a period, in nanoseconds.
     #[serde(default, deserialize_with = "nullable")]
     pub period: u64,
 }
@@ -157,10 +157,10 @@ pub struct IoPriority<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ExecCpuAffinity<'a> {
-    /// Until the process is in the container's cgroup.
+    /// CPUs until the process is in the container's cgroup.
     #[serde(borrow, deserialize_with = "nullable")]
     pub initial: Text<'a>,
-    /// From then on.
+    /// CPUs after that.
     #[serde(rename = "final", deserialize_with = "nullable")]
     pub last: Text<'a>,
 }

@@ -1,4 +1,4 @@
-//! The `linux.resources` object; `update` reads the same.
+//! The `linux.resources` object, which `update` reads, too.
 
 use serde::Deserialize;
 
@@ -40,21 +40,21 @@ pub struct Resources<'a> {
 /// One of `linux.resources.devices`.
 #[derive(Debug, Deserialize)]
 pub struct DeviceRule<'a> {
-    /// Allow or deny.
+    /// Whether the rule allows or denies.
     pub allow: bool,
-    /// `a`, `c` or `b`; all when empty.
+    /// `a`, `c` or `b`. If empty, all types.
     #[serde(borrow, default, rename = "type", deserialize_with = "nullable")]
     pub kind: Text<'a>,
-    /// Major number; any when absent.
+    /// Major number. If absent, any.
     pub major: Option<i64>,
-    /// Minor number; any when absent.
+    /// Minor number. If absent, any.
     pub minor: Option<i64>,
-    /// Of `r`, `w`, `m`.
+    /// Any of `r`, `w` and `m`.
     #[serde(default, deserialize_with = "nullable")]
     pub access: Text<'a>,
 }
 
-/// `linux.resources.memory`; bytes, -1 is unlimited.
+/// `linux.resources.memory`: sizes in bytes; -1 means unlimited.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Memory {
@@ -71,12 +71,12 @@ pub struct Memory {
     pub kernel_tcp: Option<i64>,
     /// 0 to 100.
     pub swappiness: Option<u64>,
-    /// cgroup v1: let processes wait instead of killing them.
+    /// cgroup v1: processes wait for memory and are not killed.
     #[serde(rename = "disableOOMKiller")]
     pub disable_oom_killer: Option<bool>,
-    /// cgroup v1; ignored, as everywhere.
+    /// cgroup v1. Ignored, as in other runtimes.
     pub use_hierarchy: Option<bool>,
-    /// Refuse a limit below the present usage.
+    /// Whether to refuse a limit below the present usage.
     pub check_before_update: Option<bool>,
 }
 
@@ -86,30 +86,30 @@ pub struct Memory {
 pub struct Cpu<'a> {
     /// Relative weight, 2 to 262144.
     pub shares: Option<u64>,
-    /// Microseconds in each period; -1 is unlimited.
+    /// CPU time in each period, in microseconds. -1 means unlimited.
     pub quota: Option<i64>,
-    /// Microseconds a quota may be exceeded by.
+    /// CPU time by which the quota may be exceeded, in microseconds.
     pub burst: Option<u64>,
-    /// Microseconds.
+    /// Length of a period, in microseconds.
     pub period: Option<u64>,
-    /// Microseconds of realtime scheduling in each period.
+    /// Realtime CPU time in each period, in microseconds.
     pub realtime_runtime: Option<i64>,
-    /// Microseconds.
+    /// Length of a realtime period, in microseconds.
     pub realtime_period: Option<u64>,
-    /// CPU list.
+    /// List of CPUs.
     #[serde(borrow, deserialize_with = "nullable")]
     pub cpus: Text<'a>,
-    /// Memory node list.
+    /// List of memory nodes.
     #[serde(deserialize_with = "nullable")]
     pub mems: Text<'a>,
-    /// 1: only when nothing else runs.
+    /// 1 if the processes run only when no other process wants the CPU.
     pub idle: Option<i64>,
 }
 
 /// `linux.resources.pids`.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Pids {
-    /// Number of tasks; 0 is a limit, -1 is unlimited.
+    /// Number of tasks. 0 is a limit; -1 means unlimited.
     pub limit: Option<i64>,
 }
 
@@ -119,21 +119,21 @@ pub struct Pids {
 pub struct BlockIo {
     /// Relative weight, 10 to 1000.
     pub weight: Option<u16>,
-    /// cgroup v1: weight against the cgroup's children.
+    /// cgroup v1: weight of the cgroup's own processes against its child cgroups.
     pub leaf_weight: Option<u16>,
     /// Weights by device.
     #[serde(deserialize_with = "nullable")]
     pub weight_device: Vec<WeightDevice>,
-    /// Bytes a second.
+    /// Bytes read in a second, by device.
     #[serde(deserialize_with = "nullable")]
     pub throttle_read_bps_device: Vec<ThrottleDevice>,
-    /// Bytes a second.
+    /// Bytes written in a second, by device.
     #[serde(deserialize_with = "nullable")]
     pub throttle_write_bps_device: Vec<ThrottleDevice>,
-    /// Operations a second.
+    /// Read operations in a second, by device.
     #[serde(rename = "throttleReadIOPSDevice", deserialize_with = "nullable")]
     pub throttle_read_iops_device: Vec<ThrottleDevice>,
-    /// Operations a second.
+    /// Write operations in a second, by device.
     #[serde(rename = "throttleWriteIOPSDevice", deserialize_with = "nullable")]
     pub throttle_write_iops_device: Vec<ThrottleDevice>,
 }
@@ -159,7 +159,7 @@ pub struct ThrottleDevice {
     pub major: i64,
     /// Minor number.
     pub minor: i64,
-    /// A second.
+    /// Bytes or operations in a second.
     pub rate: u64,
 }
 
@@ -177,7 +177,7 @@ pub struct HugepageLimit<'a> {
 /// `linux.resources.network`.
 #[derive(Debug, Default, Deserialize)]
 pub struct Network<'a> {
-    /// Class of outgoing packets.
+    /// Class id of outgoing packets.
     #[serde(rename = "classID")]
     pub class_id: Option<u32>,
     /// Priorities by interface.
@@ -199,8 +199,8 @@ pub struct InterfacePriority<'a> {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Rdma {
-    /// Handles that may be open.
+    /// Number of handles that may be open.
     pub hca_handles: Option<u32>,
-    /// Objects that may exist.
+    /// Number of objects that may exist.
     pub hca_objects: Option<u32>,
 }

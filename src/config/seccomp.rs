@@ -8,20 +8,20 @@ use super::{Text, nullable};
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Seccomp<'a> {
-    /// What happens to a call that no rule names.
+    /// Action for a call that no rule names.
     #[serde(borrow)]
     pub default_action: Text<'a>,
     /// The error number of a default action that has one.
     pub default_errno_ret: Option<u32>,
-    /// `SCMP_ARCH_…` besides the native one.
+    /// `SCMP_ARCH_…`: architectures besides the native one.
     #[serde(default, deserialize_with = "nullable")]
     pub architectures: Vec<Text<'a>>,
-    /// `SECCOMP_FILTER_FLAG_…`; absent and empty are not the same.
+    /// `SECCOMP_FILTER_FLAG_…`. An absent list and an empty one are not the same.
     pub flags: Option<Vec<Text<'a>>>,
-    /// Socket that receives the notification descriptor.
+    /// Path of the agent's socket, which receives the listener.
     #[serde(default, deserialize_with = "nullable")]
     pub listener_path: Text<'a>,
-    /// Handed to that socket's owner.
+    /// Text that the agent receives with the listener.
     #[serde(default, deserialize_with = "nullable")]
     pub listener_metadata: Text<'a>,
     /// The rules.
@@ -40,7 +40,7 @@ pub struct SeccompSyscall<'a> {
     pub action: Text<'a>,
     /// The error number of an action that has one.
     pub errno_ret: Option<u32>,
-    /// Conditions on the arguments, all of which must hold.
+    /// Conditions on the arguments. All must be true.
     #[serde(default, deserialize_with = "nullable")]
     pub args: Vec<SeccompArg<'a>>,
 }
@@ -51,9 +51,9 @@ pub struct SeccompSyscall<'a> {
 pub struct SeccompArg<'a> {
     /// Which argument, 0 to 5.
     pub index: u32,
-    /// What it is compared with.
+    /// The value to compare with.
     pub value: u64,
-    /// The value under a mask.
+    /// For `SCMP_CMP_MASKED_EQ`, the value to compare with; `value` is then the mask.
     #[serde(default, deserialize_with = "nullable")]
     pub value_two: u64,
     /// `SCMP_CMP_…`.

@@ -1,4 +1,4 @@
-//! Strings borrowed from the file, and maps that keep its order.
+//! Strings that are borrowed from the file, and maps that keep its order.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,8 +7,8 @@ use std::ops::Deref;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-/// A string of config.json: borrowed unless it has escapes. (`Cow` alone is never borrowed inside a
-/// `Vec`.)
+/// A string of config.json. It is borrowed unless it has escapes. (serde never borrows a `Cow`
+/// inside a `Vec`.)
 #[derive(Debug, Default, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Text<'a>(Cow<'a, str>);
 
@@ -60,8 +60,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// A JSON object used as a map: the pairs in the order of the file. A key given twice is there
-/// twice.
+/// A JSON object that is used as a map: its pairs in the order of the file. A key that occurs twice
+/// is in it twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Map<'a, V>(Vec<(Text<'a>, V)>);
 
