@@ -1,16 +1,17 @@
 //! The gate between `create` and `start`: a socket in the container's directory, at which init
 //! waits.
 //!
-//! Not the fifo of other runtimes, for three reasons. Init needs no path and no /proc to wait: it
-//! is born with the listening descriptor, where a fifo's handle must be opened again inside the
-//! container. `start` cannot hang: a connection is refused at once when init is dead. And the
-//! answer comes back: `start` learns from init itself that the program runs or why it does not. A
-//! `start` that is killed half-way has not opened it.
+//! Other runtimes use a fifo. A socket is better for three reasons. Init needs no path and no /proc
+//! to wait, because it has the listening descriptor from its start; a fifo must be opened again
+//! inside the container. `start` cannot hang, because a connection is refused at once when init is
+//! dead. And `start` gets an answer: init itself reports that the program runs, or why it does not.
+//! If `start` is killed before it has sent its message, init continues to wait.
 //!
-//! The file also tells `created` from `running`, with init's name: a look does not wake init up, as
-//! a knock would. Only a program of that very name could be taken for an init that waits, and only
-//! if `start` was killed after it had let init go and before it took the file away; then `start`
-//! finds nobody behind the gate.
+//! Together with init's name, the file of the socket also distinguishes `created` from `running`. A
+//! check whether the file exists does not wake init, as a connection would. A running container can
+//! look `created` in one case only: the program has the same name as our init, and `start` was
+//! killed after init had gone on and before the file was removed. The next `start` then finds that
+//! nothing listens at the gate.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -23,16 +24,16 @@ use crate::sync::RuntimeEnd;
 use crate::sys::wait::{self, Bound};
 use crate::sys::{Named, socket};
 
-/// How long init may leave a `start` standing.
+/// How long init may take to accept the connection of `start`.
 const PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
 
-/// How long is waited from one attempt to the next.
+/// The pauses between two attempts: the first, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
 
 /// The socket's name.
 pub const FILE: &str = "gate";
 
-/// Makes the gate; the descriptor goes to init, and the gate ends with it.
+/// Makes the gate. The descriptor is for init; when init closes it, nothing can connect any more.
 ///
 /// # Errors
 /// The error of the failed call.
@@ -40,12 +41,12 @@ pub fn make(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
     socket::listen(directory, FILE).context("making the gate between create and start")
 }
 
-/// Stands before the gate; `None` when nobody waits behind it: init is dead or has passed.
+/// Connects to the gate. `None` if nothing listens there: init is dead or has already gone on.
 ///
 /// # Errors
-/// The error of the failed call; that init does not come to the gate, though it is there.
+/// The error of the failed call; an error if init is alive but does not accept.
 pub fn approach(directory: BorrowedFd<'_>) -> Result<Option<RuntimeEnd>> {
-    // One who asks again and again for the state may stand before us.
+    // EAGAIN: the queue of connections is full until init has accepted some.
     let there = wait::retry(PATIENCE, PAUSES, || match socket::connect(directory, FILE) {
         Ok(socket) => Ok(Some(Some(RuntimeEnd::from_fd(socket)))),
         Err(call) if call.is(Errno::NOENT) || call.is(Errno::CONNREFUSED) => Ok(Some(None)),
@@ -57,7 +58,8 @@ pub fn approach(directory: BorrowedFd<'_>) -> Result<Option<RuntimeEnd>> {
         .context("init is alive, but does not come to the gate between create and start")
 }
 
-/// Whether there is one, in the file `name` of `directory`, as long as nobody has passed.
+/// Whether the gate's file `name` is in `directory`. `start` removes it after init
+/// has gone on.
 ///
 /// # Errors
 /// Errors of faccessat(2).
@@ -71,8 +73,8 @@ pub fn is_there(directory: BorrowedFd<'_>, name: &str) -> Result<bool> {
     }
 }
 
-/// Takes the file away, once init has passed.
+/// Removes the file, after init has gone on.
 pub fn remove(directory: BorrowedFd<'_>) {
-    // It is without meaning by now; `delete` takes what is left.
+    // The file has no effect any more. If it stays, `delete` removes it.
     let _ = rustix::fs::unlinkat(directory.as_fd(), FILE, AtFlags::empty());
 }

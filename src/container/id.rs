@@ -2,12 +2,13 @@
 
 use crate::error::{Failure, Result};
 
-/// An id that may be a directory's name.
+/// An id that can be the name of a directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ContainerId(String);
 
 impl ContainerId {
-    /// Takes letters, digits and `_+-.`, but not `.`, `..` or nothing, as runc does.
+    /// Accepts letters, digits and `_+-.`, as runc does, but not `.`, `..`, an empty id, or more
+    /// than 255 bytes.
     ///
     /// # Errors
     /// [`Failure::InvalidId`].

@@ -1,5 +1,5 @@
-//! The container as it exists on disk: a directory below the state root with state.json, its
-//! config, the gate and the notify socket.
+//! The container on disk: a directory below the state root that holds state.json, the config, the
+//! gate and the notify socket.
 
 pub mod gate;
 mod id;
@@ -26,37 +26,38 @@ use crate::sync::INIT_NAME;
 use crate::sys::wait::{self, Bound};
 use crate::sys::{self, Call, Named, pidfd, proc};
 
-/// How long another command may hold a container.
+/// How long we wait for another command that has locked the container.
 const PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
 
-/// How long is waited from one attempt to have it to the next.
+/// The pauses between two attempts to lock it: the first, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(10)];
 
-/// The name of the config that is kept.
+/// The name of our copy of the config.
 const CONFIG: &str = "config.json";
 
-/// The directory that criu sees the rootfs at while it restores; here for those whose `restore` was
-/// killed.
+/// The directory where criu sees the rootfs during a restore. It is named here because a container
+/// whose `restore` was killed still has it.
 pub const CRIU_ROOT: &str = "criu-root";
 
 /// A container that exists.
 #[derive(Debug)]
 pub struct Container {
-    /// What is remembered of it.
+    /// The content of state.json.
     pub saved: StateFile,
     directory: Directory,
-    /// By us.
+    /// Whether we have locked it.
     locked: bool,
 }
 
-/// Its directory.
+/// The directory of a container.
 #[derive(Debug)]
 pub struct Directory {
     fd: OwnedFd,
     path: PathBuf,
 }
 
-/// A directory just made for a new container; gone when dropped, unless committed.
+/// A directory that was just made for a new container. It is removed when dropped, unless it was
+/// committed.
 #[derive(Debug)]
 pub struct Reserved {
     directory: Directory,
@@ -64,7 +65,7 @@ pub struct Reserved {
 }
 
 impl Directory {
-    /// Of a container, below a state root that has been judged.
+    /// Opens a container's directory, below a state root that has been checked.
     fn open(path: PathBuf) -> Result<Option<Self>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = match rustix::fs::open(&path, flags, Mode::empty()) {
@@ -75,9 +76,9 @@ impl Directory {
         Ok(Some(Self { fd, path }))
     }
 
-    /// Removes it with all that we put there, and nothing else.
+    /// Removes the directory and all files that we made in it, and nothing else.
     fn remove(&self) -> Result<()> {
-        // The state last: with it goes the container.
+        // state.json is removed last, because without it there is no container.
         for name in [gate::FILE, ".state.json.new", CONFIG, state_file::FILE] {
             match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
@@ -106,7 +107,7 @@ impl Directory {
         }
     }
 
-    /// Whether it is still, or again, what its path leads to.
+    /// Whether the path still, or again, leads to this directory.
     fn is_there(&self) -> Result<bool, Call> {
         let of = |stat: Stat| (stat.st_dev, stat.st_ino);
         let ours = rustix::fs::fstat(&self.fd).named(|| format!("fstat({:?})", self.path))?;
@@ -117,16 +118,16 @@ impl Directory {
     }
 }
 
-/// Takes the id for a new container: whoever makes the directory has it. The lock on it says that a
-/// `create` is at work.
+/// Reserves the id for a new container: the process that makes the directory has the id. The lock
+/// on the directory shows that a `create` is at work.
 ///
 /// # Errors
-/// [`Failure::ContainerExists`]; errors of making directories.
+/// [`Failure::ContainerExists`]; errors of making the directories.
 pub fn reserve(state_root: &Path, id: &ContainerId) -> Result<Reserved> {
     let path = state_root.join(&**id);
     if !trust::judge_root(state_root)? {
         make_state_root(state_root)?;
-        // Another user may have been faster, in a directory that is everybody's.
+        // In a directory that everybody may write to, another user may have made it just before us.
         trust::judge_root(state_root)?;
     }
     match rustix::fs::mkdir(&path, Mode::RWXU) {
@@ -146,7 +147,8 @@ pub fn reserve(state_root: &Path, id: &ContainerId) -> Result<Reserved> {
         }
     };
     let reserved = Reserved { directory, committed: false };
-    // Somebody may look at it just now; or deletes it by force, and with it ourselves.
+    // Another command may have locked it for a moment to look at it, or to delete it by force. In
+    // the second case it will kill us, too.
     let locked = wait::retry(PATIENCE, PAUSES, || {
         sys::fd::try_lock(&reserved.directory.fd).map(|got| got.then_some(()))
     })?;
@@ -162,14 +164,14 @@ fn make_state_root(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)
-        .mode(0o1700) // what has no sticky bit may be swept out of $XDG_RUNTIME_DIR
+        .mode(0o1700) // without a sticky bit, a clean-up of $XDG_RUNTIME_DIR may remove it
         .create(path)
         .named(|| format!("mkdir({path:?})"))
         .context("making the state root (--root)")
 }
 
 impl Reserved {
-    /// The directory.
+    /// The descriptor of the directory.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.directory.fd.as_fd()
@@ -184,7 +186,7 @@ impl Reserved {
         saved.write(self.fd())
     }
 
-    /// Keeps the config, so that a change of the bundle's file has no effect on `exec`.
+    /// Keeps a copy of the config, so that a change of the bundle's file has no effect on `exec`.
     ///
     /// # Errors
     /// The error of the failed call.
@@ -194,10 +196,10 @@ impl Reserved {
         file.write_all(text).context("keeping config.json")
     }
 
-    /// Keeps the container; gives its directory, for [`Container::kept`].
+    /// Keeps the container, and returns its directory for [`Container::kept`].
     ///
     /// # Errors
-    /// As [`StateFile::write`]; then it is not kept.
+    /// As [`StateFile::write`]. The container is then not kept.
     pub fn commit(&mut self, saved: &StateFile) -> Result<Directory> {
         let directory =
             Directory { fd: self.directory.fd.try_clone()?, path: self.directory.path.clone() };
@@ -209,10 +211,10 @@ impl Reserved {
 }
 
 impl Reserved {
-    /// Removes it, unless it was committed; as it is when dropped.
+    /// Removes the directory, unless it was committed. Dropping does the same.
     pub fn discard(&mut self) {
         if !self.committed && self.directory.is_there().is_ok_and(|there| there) {
-            // There is an error on its way already, which matters more than this one.
+            // The caller already returns an error, and that one matters more than this one.
             let _ = self.directory.remove();
         }
         self.committed = true;
@@ -226,7 +228,7 @@ impl Drop for Reserved {
 }
 
 impl Container {
-    /// One that has just been [committed](Reserved::commit).
+    /// A container that has just been [committed](Reserved::commit).
     #[must_use]
     pub fn kept(saved: StateFile, directory: Directory) -> Self {
         Self { saved, directory, locked: false }
@@ -238,18 +240,19 @@ impl Container {
     /// [`Failure::NoSuchContainer`]; errors of reading its state.
     pub fn open(state_root: &Path, id: &ContainerId) -> Result<Self> {
         let directory = Self::directory(state_root, id)?;
-        // Without a state it is being made, or removed; or a `create` was killed at its beginning.
+        // Without a state.json, the container is being made or removed, or its `create` was killed
+        // early.
         let saved = StateFile::read(directory.fd.as_fd(), state_file::FILE)?
             .ok_or(Failure::NoSuchContainer)?;
         Ok(Self { saved, directory, locked: false })
     }
 
-    /// Opens a container and holds others off: `create`, `start`, `update` and `delete` of one
-    /// container do not run at the same time. Tries for a while, with `meanwhile` as long as
-    /// another has it; only then looks at the state.
+    /// Opens a container and locks it: `create`, `start`, `update` and `delete` of one container do
+    /// not run at the same time. As long as another command has the lock, this calls `meanwhile`
+    /// and tries again, up to a bound. It reads the state only after it has the lock.
     ///
     /// # Errors
-    /// As [`Self::open`]; when another command holds the container for longer than that; those of
+    /// As [`Self::open`]; an error if another command has the lock for too long; errors of
     /// `meanwhile`.
     pub fn lock(
         state_root: &Path,
@@ -265,7 +268,7 @@ impl Container {
         })?;
         locked.ok_or_else(|| busy(id))?;
         let saved = match StateFile::read(directory.fd.as_fd(), state_file::FILE)? {
-            // Who had it has removed it.
+            // The command that had the lock has removed the container.
             None if !directory.is_there()? => return Err(Failure::NoSuchContainer.into()),
             saved => saved.unwrap_or_else(|| StateFile::nothing(id)),
         };
@@ -279,13 +282,13 @@ impl Container {
         Directory::open(state_root.join(&**id))?.ok_or_else(|| Failure::NoSuchContainer.into())
     }
 
-    /// The directory.
+    /// The descriptor of the directory.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.directory.fd.as_fd()
     }
 
-    /// Writes what is known of it, for one who [holds others off](Self::lock).
+    /// Writes state.json. The caller must have the [lock](Self::lock).
     ///
     /// # Errors
     /// As [`StateFile::write`].
@@ -301,11 +304,12 @@ impl Container {
         state_file::read_kept(self.fd(), CONFIG).context("reading the container's config.json")
     }
 
-    /// Holds others off until we end, as [`Self::lock`] does; false when the container is gone,
-    /// even if another has its id by now.
+    /// Locks the container until we exit, as [`Self::lock`] does. False if the container is gone,
+    /// even if a new one has its id.
     ///
     /// # Errors
-    /// When another command holds the container for too long; errors of looking.
+    /// An error if another command has the lock for too long; errors of flock(2), fstat(2) and
+    /// lstat(2).
     pub fn hold(&self) -> Result<bool> {
         let locked = wait::retry(PATIENCE, PAUSES, || {
             sys::fd::try_lock(&self.directory.fd).map(|got| got.then_some(()))
@@ -314,7 +318,7 @@ impl Container {
         Ok(self.directory.is_there()?)
     }
 
-    /// Lets others in again.
+    /// Releases the lock.
     ///
     /// # Errors
     /// Errors of flock(2).
@@ -323,8 +327,8 @@ impl Container {
         Ok(sys::fd::unlock(&self.directory.fd)?)
     }
 
-    /// Init by descriptor, if it is alive: the process of the remembered pid that began at the
-    /// remembered time.
+    /// A pidfd of init, if it is alive. Init is the process that has the pid and the start time in
+    /// state.json.
     ///
     /// # Errors
     /// Errors of reading /proc.
@@ -333,8 +337,8 @@ impl Container {
         if pid == 0 {
             return Ok(None);
         }
-        // The descriptor first: whatever the number stands for later, this process is the one that
-        // is looked at.
+        // The pidfd is opened before /proc is read. If init is still alive then, the pidfd is
+        // init's, even if the pid is reused later.
         let pidfd = match pidfd::open(pid) {
             Err(call) if call.is(Errno::SRCH) => return Ok(None),
             other => other?,
@@ -342,10 +346,10 @@ impl Container {
         Ok(stat_of_init(&self.saved)?.map(|_| pidfd))
     }
 
-    /// What it does now, but for whether it is frozen, which its cgroup knows.
+    /// The status, without `paused`: the cgroup knows whether the container is frozen.
     ///
     /// # Errors
-    /// Errors of looking.
+    /// Errors of reading /proc and of looking for the gate and the lock.
     pub fn status(&self) -> Result<Status> {
         let held = || Ok(!self.locked && sys::fd::is_locked(&self.directory.fd)?);
         status(&self.saved, || gate::is_there(self.fd(), gate::FILE), held)
@@ -359,7 +363,7 @@ impl Container {
         self.saved.hook_state(status)
     }
 
-    /// Forgets the container: removes its directory.
+    /// Removes the container's directory.
     ///
     /// # Errors
     /// The error of the failed call.
@@ -368,9 +372,9 @@ impl Container {
     }
 }
 
-/// What a container does now, but for whether it is frozen: from what is remembered of it, from
-/// init, from whether the `gate` is there, and, should its `create` not have come to its end, from
-/// whether a command has it `held`.
+/// The status of a container, without `paused`. It follows from state.json, from init, from whether
+/// the `gate` is there, and, if its `create` has not finished, from whether a command has it locked
+/// (`held`).
 fn status(
     saved: &StateFile,
     gate: impl FnOnce() -> Result<bool>,
@@ -388,7 +392,7 @@ fn status(
     })
 }
 
-/// What the kernel says of init, if it is alive.
+/// The `stat` of init in /proc, if it is alive.
 fn stat_of_init(saved: &StateFile) -> Result<Option<proc::Stat>> {
     let StateFile { init_process_pid: pid, init_process_start: start, .. } = *saved;
     if pid == 0 {

@@ -1,10 +1,10 @@
-//! The socket on which a program says that it is ready (sd_notify(3)), and the way on to whoever
-//! waits for that: the `NOTIFY_SOCKET` of our own environment.
+//! The socket on which the program reports that it is ready (sd_notify(3)). The report is passed on
+//! to the process that waits for it, at the `NOTIFY_SOCKET` of our own environment.
 //!
-//! The container cannot have that one: who speaks there is told by its pid and cgroup, and may say
-//! anything. So it gets a socket of its own, of which one line goes on; with the pid that is to be
-//! watched, which the container does not know. The socket is in a directory of its own, which the
-//! container sees read-only.
+//! The container cannot use that socket itself: the receiver there identifies a sender by its pid
+//! and cgroup, and accepts every kind of message. So the container gets its own socket, and we pass
+//! on only one line of its messages, and the pid to watch, which the container does not know. The
+//! socket is in a directory of its own, which the container sees read-only.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,26 +18,26 @@ use crate::error::{Context, Result};
 use crate::sys::wait::{self, Bound, Unbounded};
 use crate::sys::{Call, Named, socket};
 
-/// The directory's name, in that of the container.
+/// The name of the directory that holds the socket, in the container's directory.
 pub const DIRECTORY: &str = "notify";
 /// The socket's name in it.
 pub const SOCKET: &str = "notify.sock";
 
-/// How long whoever waits may take to say that it has heard.
+/// How long the receiver at `NOTIFY_SOCKET` may take to process our messages.
 const BARRIER: Duration = Duration::from_secs(30);
 
-/// The socket that whoever started us waits at, if any.
+/// The value of `NOTIFY_SOCKET` in our environment, if it is set.
 #[must_use]
 pub fn wanted() -> Option<OsString> {
     std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty())
 }
 
-/// Makes the directory; the container has it mounted from the beginning.
+/// Makes the directory. The container has it mounted from the beginning.
 ///
 /// # Errors
 /// Errors of mkdir(2).
 pub fn make_directory(container: BorrowedFd<'_>) -> Result<()> {
-    // Its own users must get in, whoever they are on the host.
+    // The container's users must be able to enter it, whatever their ids on the host are.
     rustix::fs::mkdirat(container, DIRECTORY, Mode::from_raw_mode(0o755))
         .named(|| format!("mkdir({DIRECTORY:?})"))
         .context("making the directory of the notify socket")
@@ -71,7 +71,7 @@ fn remove_socket(directory: &OwnedFd) -> Result<(), Call> {
     }
 }
 
-/// Hears what the program says, and tells it.
+/// Receives the program's messages, and passes on that it is ready.
 #[derive(Debug)]
 pub struct Notify {
     program: OwnedFd,
@@ -82,7 +82,7 @@ impl Notify {
     /// Makes the container's socket, and connects to `host`.
     ///
     /// # Errors
-    /// The error of the failed call; that the container was made without the directory.
+    /// The error of the failed call; an error if the container was made without the directory.
     pub fn listen(container: BorrowedFd<'_>, host: &OsStr) -> Result<Self> {
         let host = socket::connect_datagrams(host).context("connecting to $NOTIFY_SOCKET")?;
         let directory = match open(container) {
@@ -92,14 +92,14 @@ impl Notify {
             }
             other => other?,
         };
-        remove_socket(&directory)?; // of a `start` that was killed
+        remove_socket(&directory)?; // left by a `start` that was killed
         let program = socket::bind_datagrams(directory.as_fd(), SOCKET)
             .context("making the notify socket")?;
         Ok(Self { program, host })
     }
 
-    /// Waits until the program is ready, and tells it, and that `main_pid` is the process to be
-    /// watched. Nothing is told when the process of the descriptor `init` ends before.
+    /// Waits until the program is ready. Then sends `READY=` to `NOTIFY_SOCKET`, and `main_pid` as
+    /// the process to watch. Sends nothing if the process of the pidfd `init` ends first.
     ///
     /// # Errors
     /// The error of the failed call.
@@ -113,8 +113,8 @@ impl Notify {
         self.barrier().context("waiting for the one at $NOTIFY_SOCKET")
     }
 
-    /// The first line that begins with `READY=`; whatever else the program says is between it and
-    /// nobody.
+    /// The first line that begins with `READY=`. All other lines of the program are ignored. `None`
+    /// if init ends first.
     fn ready(&self, init: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
         let mut buffer = [0; 4096];
         let mut ended = false;
@@ -129,7 +129,7 @@ impl Notify {
                     }
                 }
                 None if ended => return Ok(None),
-                // What it said last, before it ended, still counts.
+                // A message that the program sent before it ended still counts.
                 None => {
                     let fds = [self.program.as_fd(), init];
                     [_, ended] =
@@ -139,8 +139,8 @@ impl Notify {
         }
     }
 
-    /// sd_notify_barrier(3): the descriptor is closed when all that was sent before has been dealt
-    /// with.
+    /// sd_notify_barrier(3): the receiver closes the descriptor that we send, after it has
+    /// processed all earlier messages.
     fn barrier(&self) -> Result<()> {
         let (ours, theirs) =
             rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2()".to_owned())?;

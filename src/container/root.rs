@@ -1,4 +1,5 @@
-//! The state root: which containers there are, and how each is doing, for who looks at all of them.
+//! The state root: which containers there are and the status of each, for commands that read them
+//! all.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -11,30 +12,31 @@ use crate::error::{Failure, Result};
 use crate::state::Status;
 use crate::sys::{self, Call, Named};
 
-/// The directory of all containers. They are looked at from here, without opening each: of the time
-/// that a thousand take, nearly all is the kernel's, for opening files.
+/// The directory of all containers. Containers are read from here without opening their
+/// directories: for a thousand containers, nearly all of the time is spent in the kernel to open
+/// files.
 #[derive(Debug)]
 pub struct StateRoot {
     fd: OwnedFd,
     path: PathBuf,
 }
 
-/// A container as it is seen from the state root.
+/// A container as seen from the state root.
 #[derive(Debug)]
 pub struct ContainerSummary {
-    /// What is remembered of it.
+    /// The content of its state.json.
     pub saved: StateFile,
-    /// What it does now, as [`Container::status`] has it.
+    /// Its status, as in [`Container::status`].
     pub status: Status,
-    /// The user whose container it is.
+    /// The owner of its directory.
     pub owner: u32,
 }
 
 impl StateRoot {
-    /// Opens it; `None` when it does not exist.
+    /// Opens the state root. `None` if it does not exist.
     ///
     /// # Errors
-    /// When others may write there; open(2).
+    /// An error if others may write there; errors of open(2).
     pub fn open(path: &Path) -> Result<Option<Self>> {
         if !trust::judge_root(path)? {
             return Ok(None);
@@ -45,11 +47,10 @@ impl StateRoot {
         Ok(Some(Self { fd, path: path.to_owned() }))
     }
 
-    /// The ids of all directories that could be containers, sorted; what else lies there is
-    /// nobody's business.
+    /// The ids of all directories that can be containers, sorted. Other files are ignored.
     ///
     /// # Errors
-    /// getdents(2).
+    /// Errors of getdents(2).
     pub fn ids(&self) -> Result<Vec<ContainerId>, Call> {
         let name = || format!("getdents({:?})", self.path);
         let mut found = Vec::new();
@@ -58,8 +59,8 @@ impl StateRoot {
                 Err(Errno::NOENT) => continue,
                 other => other.named(name)?,
             };
-            // Some filesystems do not tell the type here; of what is no directory nothing can be
-            // read later.
+            // Some filesystems do not report the type here. If it is not a directory, reading
+            // state.json in it will fail later.
             if !matches!(entry.file_type(), FileType::Directory | FileType::Unknown) {
                 continue;
             }
@@ -71,7 +72,7 @@ impl StateRoot {
         Ok(found)
     }
 
-    /// What is remembered of a container.
+    /// The state.json of a container.
     ///
     /// # Errors
     /// As [`Container::open`].
@@ -80,7 +81,7 @@ impl StateRoot {
         StateFile::read(self.fd.as_fd(), &file)?.ok_or_else(|| Failure::NoSuchContainer.into())
     }
 
-    /// Looks at a container.
+    /// Reads the state of a container.
     ///
     /// # Errors
     /// As [`Container::open`] and [`Container::status`].

@@ -1,4 +1,4 @@
-//! What is remembered of a container: state.json.
+//! state.json: all that is saved about a container.
 //! config.json: annotations
 
 use std::borrow::Cow;
@@ -20,73 +20,74 @@ use crate::sys::{self, Call, Named, small_file};
 /// The file's name.
 pub(super) const FILE: &str = "state.json";
 
-/// state.json. Names that runc has, too, are spelled as runc does.
+/// The content of state.json. A name that runc uses, too, is spelled as in runc.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StateFile {
     /// The container's id.
     pub id: String,
-    /// Init's pid, or 0 as long as there is none.
+    /// Init's pid, or 0 if there is none yet.
     pub init_process_pid: i32,
-    /// Init's start time in clock ticks since boot: with the pid, it names one process for good.
+    /// Init's start time, in clock ticks since boot. Together with the pid, it identifies one
+    /// process, even if the pid is reused.
     pub init_process_start: u64,
-    /// When it was created, RFC 3339.
+    /// Time of creation, as in RFC 3339.
     pub created: String,
-    /// The bundle, absolute.
+    /// Absolute path of the bundle.
     pub bundle: PathBuf,
-    /// The root filesystem, absolute.
+    /// Absolute path of the root filesystem.
     pub rootfs: PathBuf,
     /// `annotations`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// The cgroup's directories: controller (or nothing) and path.
+    /// The cgroup's directories: the controller (empty for cgroup v2) and the path.
     pub cgroup_paths: Vec<(String, PathBuf)>,
-    /// The unit of systemd that has the cgroup; empty if we made it ourselves.
+    /// The unit of systemd that owns the cgroup. Empty if we made the cgroup ourselves.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub systemd_unit: String,
-    /// Whether that is a unit of the user's systemd and not the system's.
+    /// Whether that unit belongs to the user's systemd and not to the system's.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub systemd_user: bool,
-    /// The control group of resctrl, if it has one.
+    /// The control group of resctrl, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intel_rdt_path: Option<PathBuf>,
-    /// The monitoring group, if it has one.
+    /// The monitoring group of resctrl, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intel_rdt_mon_path: Option<PathBuf>,
-    /// Those of them that were made for it, the inner one first.
+    /// The groups among these two that we made, the inner one first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub intel_rdt_made: Vec<PathBuf>,
-    /// The namespaces that are not the runtime's: what each kind is called there, and its file
-    /// while init lives.
+    /// The namespaces that are not the runtime's: runc's name for the kind, and the namespace's
+    /// file while init is alive.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub namespace_paths: BTreeMap<String, PathBuf>,
-    /// Whether init is in a pid namespace that was not made for the container: then its end ends no
-    /// other process.
+    /// Whether init is in a pid namespace that was not made for the container. In that case, the
+    /// end of init does not end other processes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub shared_pid_namespace: bool,
-    /// Whether the container shares the session keyring of whoever created it.
+    /// Whether the container shares the session keyring of the process that created it.
     pub no_new_keyring: bool,
-    /// The name of its own otherwise.
+    /// Otherwise, the name of the container's own session keyring.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub keyring: String,
-    /// Where the agent listens that a notifying seccomp filter asks; empty when no rule notifies.
+    /// Path of the socket where the seccomp agent listens. Empty if no rule notifies.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub listener_path: String,
-    /// What it is told besides the state.
+    /// Text that the agent receives with the state.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub listener_metadata: String,
-    /// Whether `create` came to its end.
+    /// Whether `create` has finished.
     pub complete: bool,
-    /// Where `mounts` has bound something of the host; of those that are gone some may be left.
+    /// Where `mounts` has bound something from the host. Some of these mounts may be gone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub added_mounts: Vec<String>,
-    /// The hooks that `start` and `delete` run: a change of config.json has no effect on them.
+    /// The hooks that `start` and `delete` run. A change of config.json has no effect on them.
     pub hooks: Hooks,
 }
 
 impl StateFile {
-    /// The name of the container's own session keyring, if it has one. State of an older version
-    /// does not have it.
+    /// The name of the container's own session keyring, if it has one. A state.json of an older
+    /// version does not contain the name.
     #[must_use]
     pub fn own_keyring(&self) -> Option<Cow<'_, str>> {
         let named = || {
@@ -99,7 +100,8 @@ impl StateFile {
         (!self.no_new_keyring).then(named)
     }
 
-    /// A name for the keyring of a new container, which nobody can have made before.
+    /// A name for a new container's keyring. It is random, so nobody can have made that keyring
+    /// before.
     ///
     /// # Errors
     /// Errors of getrandom(2).
@@ -107,13 +109,13 @@ impl StateFile {
         Ok(format!("_ses.{id}.{}", sys::random::word()?))
     }
 
-    /// Of a container whose `create` was killed before it had written anything.
+    /// The state of a container whose `create` was killed before it wrote state.json.
     pub(super) fn nothing(id: &str) -> Self {
         Self { id: id.to_owned(), ..Self::default() }
     }
 
-    /// Writes it into the container's directory, so that a reader sees the old one or the new one,
-    /// never a part.
+    /// Writes state.json into the container's directory. A reader sees the old file or the new one,
+    /// never a part of one.
     ///
     /// # Errors
     /// The error of the failed call.
@@ -121,7 +123,7 @@ impl StateFile {
         const NEW: &str = ".state.json.new";
         let text = serde_json::to_vec(self)?;
         let mut file = match sys::fd::create_new(directory, NEW, 0o600) {
-            // Left by a runtime that was killed.
+            // The file was left by a runtime that was killed.
             Err(call) if call.is(Errno::EXIST) => {
                 remove(directory, NEW)?;
                 sys::fd::create_new(directory, NEW, 0o600)
@@ -143,7 +145,7 @@ impl StateFile {
         self.state(status, &self.bundle.to_string_lossy()).to_json()
     }
 
-    /// What a seccomp agent is told of the process `pid`, as JSON.
+    /// The JSON that a seccomp agent receives about the process `pid`.
     ///
     /// # Errors
     /// None in practice.
@@ -163,11 +165,11 @@ impl StateFile {
         State { oci_version: VERSION, id, status, pid, bundle, annotations: &self.annotations }
     }
 
-    /// Reads it from the file `name` of `directory`; nothing when a `create` was killed before it
-    /// had written one.
+    /// Reads the file `name` in `directory`. `None` if there is no such file: a `create` was killed
+    /// before it wrote one.
     ///
     /// # Errors
-    /// The error of the failed call; when it is not JSON.
+    /// The error of the failed call; an error if the file is not JSON.
     pub(super) fn read(directory: BorrowedFd<'_>, name: &str) -> Result<Option<Self>> {
         match read_kept(directory, name) {
             Err(error) if is_missing(&error) => Ok(None),
@@ -182,10 +184,10 @@ impl StateFile {
     }
 }
 
-/// The whole of a file in the state root, which only we and root may write to.
+/// The content of a file in the state root, which only we and root may write to.
 pub(super) fn read_kept(directory: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>> {
     let shown = || name.to_owned();
-    // Should it be a fifo, we do not wait for its other end.
+    // NONBLOCK, because the open of a fifo would wait for its other end.
     let file = small_file::open(directory, name, OFlags::RDONLY | OFlags::NONBLOCK, shown)?;
     trust::judge_kept(&file, || name.into())?;
     Ok(small_file::read_open(&file, shown)?)

@@ -1,5 +1,6 @@
-//! Whether the content of the state root can be trusted: we run the hooks in state.json, and send
-//! signals to the process that it names. The rules are those of [`orlop_paths::trust`].
+//! Checks that the content of the state root can be trusted. This matters because we run the hooks
+//! in state.json and send signals to the process that it names. The rules are in
+//! [`orlop_paths::trust`].
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -9,11 +10,11 @@ use orlop_paths::trust::{Distrust, check_directory, check_file};
 use crate::error::{Failure, Result};
 use crate::sys::Named;
 
-/// Checks the state root and the directories above it; false when it does not exist.
+/// Checks the state root and the directories above it. False if the state root does not exist.
 ///
 /// # Errors
-/// [`Failure::Usage`], which names the directory and who may write to it; lstat(2)'s,
-/// Errors of readlink(2).
+/// [`Failure::Usage`], which names the directory and who may write to it; errors of lstat(2) and
+/// readlink(2).
 pub(super) fn judge_root(state_root: &Path) -> Result<bool> {
     with_text(check_directory(state_root))
 }
