@@ -21,8 +21,8 @@ const NO_PROC: &str = "there is no handle of the host's procfs to set labels by"
 /// Sets the labels for the next execve(2).
 ///
 /// # Errors
-/// The failed call's: `ENOENT` for an unknown profile of AppArmor, `EINVAL` for an invalid label of
-/// SELinux.
+/// The error of the failed call: `ENOENT` for an unknown profile of AppArmor, `EINVAL` for an
+/// invalid label of SELinux.
 pub fn of_program(labels: &Labels, proc: Option<&Proc>) -> Result<()> {
     if labels.is_empty() {
         return Ok(());

@@ -7,7 +7,7 @@ use super::{Call, Named};
 /// Sets `uid` and `gid`, real, effective and saved (setresgid(2), setresuid(2)).
 ///
 /// # Errors
-/// The calls'; `EINVAL` for an id that the user namespace does not map.
+/// The errors of the calls; `EINVAL` for an id that the user namespace does not map.
 pub fn become_user(uid: u32, gid: u32) -> Result<(), Call> {
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
     nix::unistd::setresgid(group, group, group).named(|| format!("setresgid({gid})"))?;

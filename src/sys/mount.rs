@@ -311,8 +311,8 @@ pub fn make_private(mount: BorrowedFd<'_>, set: u64) -> Result<(), Call> {
 /// (`MOUNT_ATTR_IDMAP`).
 ///
 /// # Errors
-/// The call's: `EINVAL` when the filesystem cannot do it, `EPERM` without CAP_SYS_ADMIN over the
-/// filesystem, or when the mount has a mapping already.
+/// The error of the call: `EINVAL` when the filesystem cannot do it, `EPERM` without CAP_SYS_ADMIN
+/// over the filesystem, or when the mount has a mapping already.
 pub fn map_ids(mount: BorrowedFd<'_>, user: BorrowedFd<'_>, depth: Depth) -> Result<(), Call> {
     const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
     set_attr(mount, [MOUNT_ATTR_IDMAP, 0, 0, u64::from(user.as_raw_fd().unsigned_abs())], depth)

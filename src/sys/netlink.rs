@@ -120,8 +120,8 @@ impl Netlink {
     /// Moves a device to another network namespace, and gives it a name and an index there.
     ///
     /// # Errors
-    /// The failed call's: `EEXIST` when the name is taken, `EBUSY` when the index is, `EINVAL` for
-    /// a device that cannot be moved (loopback).
+    /// The error of the failed call: `EEXIST` when the name is taken, `EBUSY` when the index is,
+    /// `EINVAL` for a device that cannot be moved (loopback).
     pub fn move_to(
         &self,
         device: i32,

@@ -255,7 +255,7 @@ pub const EVERY_CPU: std::ops::Range<usize> = 0..CpuSet::MAX_CPU;
 /// Sets the CPUs (sched_setaffinity(2)). CPUs outside of the cpuset of its cgroup are left out.
 ///
 /// # Errors
-/// The call's: `EINVAL` when none is left.
+/// The error of the call: `EINVAL` when none is left.
 pub fn set_cpus(
     pid: i32,
     cpus: impl Iterator<Item = usize> + Clone + std::fmt::Debug,

@@ -54,7 +54,7 @@ impl Root {
     /// Opens `path`. Links are followed inside the root. With `O_PATH` alone it is a handle.
     ///
     /// # Errors
-    /// The call's error: `ENOENT`, `ENOTDIR`, `ELOOP` for a magic link.
+    /// The error of the call: `ENOENT`, `ENOTDIR`, `ELOOP` for a magic link.
     pub fn open_in(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Call> {
         self.openat2(path, flags, Mode::empty(), ResolveFlags::empty())
             .named(|| format!("openat2(rootfs, {path:?}, {flags:?})"))

@@ -24,8 +24,8 @@ pub struct SockFilter {
 /// Loads `program` for this thread. From now on it applies to our calls too.
 ///
 /// # Errors
-/// The call's: `EACCES` without CAP_SYS_ADMIN or no_new_privs, `EINVAL` for a flag the kernel does
-/// not know.
+/// The error of the call: `EACCES` without CAP_SYS_ADMIN or no_new_privs, `EINVAL` for a flag the
+/// kernel does not know.
 pub fn load(program: &[SockFilter], flags: u64) -> Result<(), Call> {
     install(program, flags).map(|_| ())
 }

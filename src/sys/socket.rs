@@ -47,8 +47,8 @@ pub fn listen(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
 /// does it wait.
 ///
 /// # Errors
-/// The failed call's: `ENOENT` when there is no such file, `ECONNREFUSED` when nobody listens any
-/// more, `EAGAIN` when whoever does takes no connection.
+/// The error of the failed call: `ENOENT` when there is no such file, `ECONNREFUSED` when nobody
+/// listens any more, `EAGAIN` when whoever does takes no connection.
 pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
     let (socket, address) = prepare(directory, name, SocketType::SEQPACKET, SocketFlags::NONBLOCK)?;
     wait::connect_now(socket.as_fd(), &address).named(|| format!("connect({name:?})"))?;
@@ -121,8 +121,8 @@ fn prepare(
 /// that name in the abstract namespace.
 ///
 /// # Errors
-/// The failed call's: `ENOENT`, `ECONNREFUSED` when nobody listens, `EAGAIN` when nobody takes the
-/// connection.
+/// The error of the failed call: `ENOENT`, `ECONNREFUSED` when nobody listens, `EAGAIN` when nobody
+/// takes the connection.
 pub fn call(address: &OsStr, patience: Duration) -> Result<OwnedFd, Call> {
     let name = || format!("connect({address:?})");
     let socket = new(SocketType::STREAM, SocketFlags::empty())?;

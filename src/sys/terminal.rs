@@ -113,7 +113,7 @@ impl<'a> Raw<'a> {
     /// Makes a terminal so (cfmakeraw(3)); with `output`, also for what is written.
     ///
     /// # Errors
-    /// The failed call's: `ENOTTY` when it is no terminal.
+    /// The error of the failed call: `ENOTTY` when it is no terminal.
     pub fn make(terminal: BorrowedFd<'a>, output: bool) -> Result<Self, Call> {
         let before = modes(terminal)?;
         let mut raw = before.clone();

@@ -249,7 +249,7 @@ pub fn accept(listener: BorrowedFd<'_>, _why: Unbounded) -> Result<OwnedFd, Call
 /// connect(2) without a wait; the socket must have `SOCK_NONBLOCK`.
 ///
 /// # Errors
-/// The call's: `EAGAIN` when too many others are waiting there to be accepted.
+/// The error of the call: `EAGAIN` when too many others are waiting there to be accepted.
 pub fn connect_now(socket: BorrowedFd<'_>, address: &SocketAddrUnix) -> Result<(), Errno> {
     rustix::net::connect(socket, address)
 }
@@ -257,7 +257,7 @@ pub fn connect_now(socket: BorrowedFd<'_>, address: &SocketAddrUnix) -> Result<(
 /// connect(2); the bound is on what is sent later as well, if it is not bounded otherwise.
 ///
 /// # Errors
-/// The call's: `EAGAIN` when nobody takes the connection in time.
+/// The error of the call: `EAGAIN` when nobody takes the connection in time.
 pub fn connect(
     socket: BorrowedFd<'_>,
     address: &SocketAddrUnix,
