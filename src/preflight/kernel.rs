@@ -1,4 +1,5 @@
-//! What else the kernel must have: the actions of the system call filter, and the parameters.
+//! Checks that the kernel has the actions of the system call filter, and the parameters of
+//! `sysctl`.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use crate::plan::Plan;
 use crate::plan::sysctl::Sysctl;
 use crate::sys::{Named, small_file};
 
-/// What a filter can answer (seccomp(2)), as the kernel calls it in `actions_avail`.
+/// The actions of a filter (seccomp(2)) and their names in `actions_avail`.
 const ACTIONS: [(u32, &str); 8] = [
     (0x8000_0000, "kill_process"),
     (0x0000_0000, "kill_thread"),
@@ -25,7 +26,7 @@ const ACTIONS: [(u32, &str); 8] = [
 /// `SECCOMP_RET_ACTION_FULL`.
 const ACTION: u32 = 0xffff_0000;
 
-/// `BPF_RET | BPF_K`: the end of a filter's program, with its answer.
+/// `BPF_RET | BPF_K`: an instruction that ends the filter's program with an action.
 const ANSWER: u16 = 0x06;
 
 pub fn look(plan: &Plan, findings: &mut Reports) {
@@ -59,7 +60,8 @@ fn seccomp(plan: &Plan) -> Result<()> {
     }
 }
 
-/// A new namespace has no more parameters than ours; but those of devices come and go with them.
+/// Checks that a parameter exists in our namespaces, since a new namespace does not have more
+/// parameters. Parameters of devices are not checked: they exist only as long as the device.
 fn parameter(sysctl: &Sysctl) -> Result<()> {
     let path = format!("/proc/{}", sysctl.file);
     let of_devices = ["/conf/", "/neigh/"].iter().any(|part| path.contains(part));

@@ -1,9 +1,9 @@
-//! What `create` would stumble over on its way, when the plan is made already: looked at
-//! beforehand, for `check`.
+//! For `check`: finds problems on which `create` would fail later, although a plan could be made.
+//!
 //! process: runtime
 //!
-//! A look changes nothing, and says what `create` would say. Where nobody can know, as hooks and
-//! mounts may bring along what is not there yet, it says nothing.
+//! These checks change nothing, and report the same errors as `create`. If hooks or mounts may add
+//! what is missing, nothing is reported.
 
 mod kernel;
 mod mounts;
@@ -18,19 +18,19 @@ use crate::plan::review::is_below;
 use crate::runtime::{net_devices, seccomp_listener};
 use crate::sys::root::Root;
 
-/// What was found.
+/// The problems that were found.
 #[derive(Debug, Default)]
 struct Reports(Vec<Report>);
 
 impl Reports {
-    /// Takes the error of a look.
+    /// Adds the error of a check.
     fn note(&mut self, result: Result<()>) {
         self.0.extend(result.err().map(|error| Report::of(&error)));
     }
 }
 
-/// Looks at all that the plan builds on. What has to do with one of the values at `known`, which
-/// are wrong already, is left out.
+/// Checks everything that the plan needs. `known` contains pointers to values of the config that
+/// are already known to be wrong. Problems with these values are left out.
 #[must_use]
 pub fn look(plan: &Plan, known: &[String]) -> Vec<Report> {
     let mut findings = Reports::default();
@@ -70,14 +70,14 @@ pub fn look(plan: &Plan, known: &[String]) -> Vec<Report> {
     findings.0
 }
 
-/// A cgroup of this path may be somebody else's.
+/// Checks that the planned cgroup is not in use.
 fn cgroup(plan: &Plan) -> Result<()> {
     let cgroup = Cgroup::open(&planned_paths(&plan.cgroup));
     match cgroup.refuse_used() {
         Err(error) if matches!(error.downcast_ref(), Some(Failure::WrongStatus(_))) => {
             Err(error).context("unable to apply cgroup configuration").at("/linux/cgroupsPath")
         }
-        // There is none yet.
+        // It does not exist yet, or cannot be read.
         _ => Ok(()),
     }
 }

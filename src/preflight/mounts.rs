@@ -1,4 +1,4 @@
-//! Mounts: their sources must be there, and the kernel must have their filesystems.
+//! Checks that the sources of mounts exist and that the kernel has their filesystems.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -18,11 +18,11 @@ use crate::sys::{Named, device, fd, small_file};
 
 pub fn look(plan: &Plan, findings: &mut Reports) {
     if plan.namespaces.joins(&MOUNT) {
-        return; // paths mean something else there
+        return; // the paths may lead to other files there
     }
     for step in &plan.mounts {
         let (part, found) = match &step.source {
-            // `create` looks it up in the rootfs, when the mounts before it are there.
+            // `create` looks this source up in the rootfs, after the earlier mounts were made.
             MountSource::Bind { path, .. } if plan.rootfs.below(path).is_some() => continue,
             MountSource::Bind { path, recursive, link } => {
                 let depth = if *recursive { Depth::Recursive } else { Depth::This };
@@ -44,10 +44,11 @@ pub fn look(plan: &Plan, findings: &mut Reports) {
     }
 }
 
-/// The kernel knows it, or may load a module that does when it is asked for it, which we must not.
+/// Checks that the kernel has the filesystem, or a module for it. The kernel loads the module only
+/// when the filesystem is used, and a check must not load it.
 fn filesystem(kind: &str) -> Result<()> {
     let known = small_file::read_all(CWD, "/proc/filesystems", || "/proc/filesystems".to_owned())?;
-    // A subtype (`fuse.sshfs`) is the filesystem's own affair.
+    // The part after the dot (`fuse.sshfs`) is interpreted by the filesystem itself.
     let name = kind.split('.').next().unwrap_or(kind);
     let known = String::from_utf8_lossy(&known);
     if known.lines().any(|line| line.split_whitespace().last() == Some(name)) || has_module(name) {
@@ -56,7 +57,7 @@ fn filesystem(kind: &str) -> Result<()> {
     Ok(Err(Errno::NODEV).named(|| format!("fsopen({kind:?})"))?)
 }
 
-/// depmod(8) has a list of what modules are called for.
+/// Looks for the module in the list of aliases that depmod(8) writes.
 fn has_module(filesystem: &str) -> bool {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let directory = Path::new("/lib/modules").join(release);
@@ -67,7 +68,7 @@ fn has_module(filesystem: &str) -> bool {
     })
 }
 
-/// In a user namespace the node of the host is bound.
+/// Checks that the host has the node, which is bound in a user namespace.
 fn device(node: &Node) -> Result<()> {
     let path = format!("/{}", node.path);
     let id = device::Id::new(node.kind.letter(), node.major, node.minor);

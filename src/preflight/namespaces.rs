@@ -1,5 +1,5 @@
-//! Namespaces: those to join must be there and of the right kind, and the kernel must have, and
-//! allow, those to make.
+//! Checks that the namespaces to join exist and are of the right kind, and that the kernel has and
+//! allows the namespaces to create.
 
 use std::os::fd::AsFd;
 
@@ -32,8 +32,8 @@ pub fn look(plan: &Plan, findings: &mut Reports) {
 
 fn joined(join: &Join) -> Result<()> {
     let mut file = fd::open(&join.path, OFlags::PATH)?;
-    // Of what is no namespace nothing but its handle is opened: a fifo would keep us waiting, a
-    // device may do something.
+    // Only a namespace file is opened for reading. For other files the handle is enough: opening a
+    // fifo would block, and opening a device may have effects.
     if fstatfs(&file).is_ok_and(|found| found.f_type as u64 & 0xffff_ffff == NSFS_MAGIC) {
         file = fd::open(&join.path, OFlags::RDONLY)?;
         if clone::kind_of_namespace(file.as_fd()) == Some(join.kind.flag) {

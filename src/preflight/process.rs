@@ -1,4 +1,4 @@
-//! The program: whether it is in the rootfs, and may have its limits.
+//! Checks that the program is in the rootfs and that its limits can be set.
 
 use std::ffi::CString;
 use std::path::{Component, Path};
@@ -17,7 +17,7 @@ use crate::plan::process::ProcessPlan;
 use crate::sys::root::Root;
 use crate::sys::{Call, Named, proc, process, small_file};
 
-/// A file that may be executed.
+/// Checks that the file may be executed.
 pub fn executable(path: &str) -> Result<(), Call> {
     let call = || format!("posix_spawn({path:?})");
     let found = stat(path).named(call)?;
@@ -27,8 +27,8 @@ pub fn executable(path: &str) -> Result<(), Call> {
     accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).named(call)
 }
 
-/// Whether the program is in the rootfs, by the rules of init; but what a hook or a mount may bring
-/// may be there.
+/// Checks by the rules of init that the program is in the rootfs. If a hook or a mount may add it,
+/// nothing is checked.
 pub fn program(plan: &Plan, root: &Root) -> Result<()> {
     let Some(name) = plan.entry.process.args.first() else { return Ok(()) };
     let hooks = &plan.hooks;
@@ -42,7 +42,7 @@ pub fn program(plan: &Plan, root: &Root) -> Result<()> {
         let full = Path::new(&plan.entry.process.cwd).join(path).to_string_lossy().into_owned();
         match may_be_mounted(plan, &full) {
             false => may_be_executed(root, &full),
-            // What is sought along PATH and found in the working directory would not be run.
+            // init refuses a program that it finds by a relative directory of PATH.
             true if !path.starts_with('/') && !name.contains('/') => Err(Errno::NOENT),
             true => Ok(CString::default()),
         }
@@ -50,7 +50,7 @@ pub fn program(plan: &Plan, root: &Root) -> Result<()> {
     init::locate(&name, &plan.entry.process.search_path, check).map(drop).at("/process/args/0")
 }
 
-/// By somebody: the program's user may have fewer rights.
+/// Checks that somebody may execute the file. The program's user may have fewer rights.
 fn may_be_executed(root: &Root, path: &str) -> Result<CString, Errno> {
     let file = root.resolve(path).map_err(|call| Errno::from_raw_os_error(call.errno()))?;
     let mode = fstat(&file)?.st_mode;
@@ -61,8 +61,8 @@ fn may_be_executed(root: &Root, path: &str) -> Result<CString, Errno> {
     }
 }
 
-/// Whether a mount may bring the file at `path`, be it by way of a link in the rootfs: any may that
-/// brings a directory.
+/// Whether a mount may add the file at `path`, possibly behind a link in the rootfs. This can be
+/// any mount that contains a directory.
 fn may_be_mounted(plan: &Plan, path: &str) -> bool {
     const EMPTY: [&str; 7] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"];
     plan.mounts.iter().any(|step| match &step.source {
@@ -74,7 +74,8 @@ fn may_be_mounted(plan: &Plan, path: &str) -> bool {
     }) || Path::new(path).components().any(|part| part == Component::ParentDir)
 }
 
-/// Limits above our own are for who has CAP_SYS_RESOURCE of the host.
+/// Checks that the limits can be set. A hard limit above our own needs CAP_SYS_RESOURCE in the
+/// first user namespace.
 pub fn limits(plan: &ProcessPlan, findings: &mut Reports) {
     for (resource, soft, hard, index) in &plan.rlimits {
         if is_out_of_reach(*resource, *hard) {

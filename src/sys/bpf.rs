@@ -102,7 +102,7 @@ unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> Result<i64, Errno> {
     })
 }
 
-/// A program in the kernel. It exists as long as this, or a cgroup that it is attached to.
+/// A program in the kernel. It exists as long as this value, or a cgroup that it is attached to.
 #[derive(Debug)]
 pub struct LoadedProgram(OwnedFd);
 
@@ -185,8 +185,8 @@ impl LoadedProgram {
     }
 }
 
-/// The ids of the device programs attached to the cgroup whose directory is `cgroup`; those of its
-/// parents not.
+/// The ids of the device programs that are attached to the cgroup whose directory is `cgroup`,
+/// without the programs of its parents.
 ///
 /// # Errors
 /// bpf(2): `EPERM` without CAP_NET_ADMIN.

@@ -29,8 +29,8 @@ impl fmt::Display for Flags {
     }
 }
 
-/// Proof that this process has one thread. Only then may a child of [`clone`] run any code: no lock
-/// of another thread is held in its copy of our memory.
+/// Proof that this process has one thread. Only then may a child of [`clone`] run any code, because
+/// then no other thread can hold a lock in the child's copy of our memory.
 #[derive(Debug, Clone, Copy)]
 pub struct SingleThreaded(());
 
@@ -39,7 +39,7 @@ impl SingleThreaded {
     /// thread).
     ///
     /// # Errors
-    /// When /proc cannot be read, or there is more than one thread (`EDEADLK`).
+    /// An error if /proc cannot be read, or if there is more than one thread (`EDEADLK`).
     pub fn prove() -> Result<Self, Call> {
         let stat =
             rustix::fs::stat("/proc/self/task").named(|| "stat(\"/proc/self/task\")".to_owned())?;
@@ -92,27 +92,27 @@ struct CloneArgs {
 /// clone3(2) without shared memory: runs `child` in the new process, which never returns.
 ///
 /// # Errors
-/// The error of the call; with `CLONE_INTO_CGROUP` also those of a cgroup that cannot take
+/// The error of the call; with `CLONE_INTO_CGROUP` also the error of a cgroup that cannot take
 /// processes.
 pub fn clone(
     _: SingleThreaded,
-    birth: &CloneRequest<'_>,
+    request: &CloneRequest<'_>,
     child: impl FnOnce() -> i32,
 ) -> Result<NewProcess, Call> {
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     let mut pidfd: i32 = -1;
     let mut args = CloneArgs {
-        flags: u64::from(birth.namespaces) | u64::from(libc::CLONE_PIDFD as u32),
+        flags: u64::from(request.namespaces) | u64::from(libc::CLONE_PIDFD as u32),
         pidfd: std::ptr::from_mut(&mut pidfd) as u64,
         ..CloneArgs::default()
     };
-    if birth.sibling {
-        // The kernel demands no exit signal here: a sibling has that of its creator.
+    if request.sibling {
+        // The kernel allows no exit signal here: a sibling has the exit signal of its creator.
         args.flags |= u64::from(libc::CLONE_PARENT as u32);
     } else {
         args.exit_signal = u64::from(libc::SIGCHLD as u32);
     }
-    if let Some(cgroup) = birth.cgroup {
+    if let Some(cgroup) = request.cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
     }
@@ -123,8 +123,8 @@ pub fn clone(
             .named(|| {
                 format!(
                     "clone3({}{})",
-                    Flags(birth.namespaces),
-                    if birth.cgroup.is_some() { ", into cgroup" } else { "" }
+                    Flags(request.namespaces),
+                    if request.cgroup.is_some() { ", into cgroup" } else { "" }
                 )
             })?;
     if pid == 0 {

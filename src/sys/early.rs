@@ -43,9 +43,9 @@ pub fn is_proven() -> bool {
     PROVEN.load(Ordering::Relaxed)
 }
 
-/// The memory at the stack pointer: argc, the arguments, a null, the environment, a null.
+/// The memory at the stack pointer contains argc, the arguments, a null, the environment, a null.
 unsafe extern "C" fn early(stack: *const usize) {
-    // SAFETY: the kernel has put there what the ABI says.
+    // SAFETY: the kernel lays this memory out as the ABI says.
     unsafe {
         let count = stack.read();
         let arguments = stack.add(1).cast::<*const u8>();
@@ -62,11 +62,12 @@ unsafe extern "C" fn early(stack: *const usize) {
 }
 
 /// Whether an argument is a verb that needs the seal. A container may have the same name, which
-/// does no harm. After `image` the arguments are those of another program, which is searched in the
+/// does no harm. After `image`, the arguments belong to another program, which is looked for in the
 /// directory of our file.
 unsafe fn enters_container(arguments: *const *const u8, count: usize) -> bool {
     for index in 1..count {
-        // SAFETY: the caller's words are strings of C, and `count` with the name of the program.
+        // SAFETY: the arguments are NUL-terminated strings, and `count` is their number, including
+        // the name of the program.
         unsafe {
             let word = arguments.add(index).read();
             if is(word, *b"image\0") {
@@ -83,7 +84,7 @@ unsafe fn enters_container(arguments: *const *const u8, count: usize) -> bool {
 /// Whether the string is `name`. The reads are volatile, else the compiler inserts memcmp.
 unsafe fn is<const LENGTH: usize>(word: *const u8, name: [u8; LENGTH]) -> bool {
     for (index, byte) in name.into_iter().enumerate() {
-        // SAFETY: up to here it was equal to `name`, so that the string has not ended.
+        // SAFETY: all bytes before this one are equal to `name`, so the string has not ended.
         if unsafe { word.add(index).read_volatile() } != byte {
             return false;
         }
@@ -129,7 +130,7 @@ unsafe fn find_seal() -> Seal {
 /// Whether our path has one slash, at its beginning.
 unsafe fn is_at_root() -> bool {
     let mut path = MaybeUninit::<[u8; MOST]>::uninit();
-    // SAFETY: the kernel writes as many bytes there as it says.
+    // SAFETY: the kernel writes at most as many bytes there as the call says.
     unsafe {
         let path = path.as_mut_ptr().cast::<u8>();
         let Ok(length @ 1..) =
@@ -220,7 +221,7 @@ unsafe fn find_layers(layers: *mut Layers) -> bool {
     }
 }
 
-/// fsopen(2), fsconfig(2), fsmount(2): the descriptor of the mount, or a negative number.
+/// fsopen(2), fsconfig(2), fsmount(2). Returns the descriptor of the mount, or a negative number.
 unsafe fn make_overlay(lower: *const u8) -> isize {
     const STRING: usize = 1; // FSCONFIG_SET_STRING
     const CREATE: usize = 6; // FSCONFIG_CMD_CREATE
@@ -246,9 +247,9 @@ unsafe fn make_overlay(lower: *const u8) -> isize {
     }
 }
 
-/// Whether this is the file that we run from. Its path may name another file, if it has been
-/// replaced or if we were started from another mount namespace. The device in the overlay is
-/// another one.
+/// Whether this is the file that we run from. The path may name another file, if our binary was
+/// replaced or if we were started from another mount namespace. The device number differs in the
+/// overlay, so it is not compared.
 unsafe fn is_same_file(file: usize) -> bool {
     let mut ours = MaybeUninit::<libc::stat>::uninit();
     let mut its = MaybeUninit::<libc::stat>::uninit();
@@ -269,8 +270,8 @@ unsafe fn is_same_file(file: usize) -> bool {
 unsafe fn call(number: libc::c_long, arguments: [usize; 5]) -> isize {
     let answer;
     let [a, b, c, d, e] = arguments;
-    // SAFETY: whoever calls gives the kernel only what it may read and write; these registers are
-    // what it changes.
+    // SAFETY: the caller passes only memory that the kernel may read and write, and the registers
+    // that the call changes are named here.
     unsafe {
         asm!(
             "syscall",

@@ -157,7 +157,7 @@ mod tests {
     use super::{describe, words};
     use rustix::io::Errno;
 
-    /// glibc has a text for each number; those of musl are others.
+    /// Only with glibc: musl has other texts.
     #[cfg(target_env = "gnu")]
     #[test]
     fn the_words_are_those_of_glibc() {

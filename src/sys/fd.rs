@@ -9,8 +9,8 @@ use rustix::io::Errno;
 
 use super::{Call, Named, check};
 
-/// Sets close-on-exec on all descriptors from `first` on (close_range(2)), so that execve(2) does
-/// not pass them on, whoever has left them open (CVE-2024-21626).
+/// Sets close-on-exec on all descriptors from `first` on (close_range(2)). So execve(2) does not
+/// pass on any descriptor that was left open by mistake (CVE-2024-21626).
 ///
 /// # Errors
 /// The error of the call.
@@ -24,10 +24,10 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Call> {
 }
 
 /// Whether the caller has left the descriptor `number` open for us: it is open and not
-/// close-on-exec. All that we open are close-on-exec (fcntl(2), F_GETFD).
+/// close-on-exec. All descriptors that we open are close-on-exec (fcntl(2), F_GETFD).
 ///
 /// # Errors
-/// The error of the call; `EBADF` for one of our own, too.
+/// The error of the call; also `EBADF` for a descriptor that we opened.
 pub fn inherited(number: u32) -> Result<(), Call> {
     let name = || format!("fcntl({number}, F_GETFD)");
     let raw = i32::try_from(number).map_err(|_| Errno::BADF).named(name)?;
@@ -61,16 +61,16 @@ pub fn open_numbers() -> Result<Vec<u32>, Call> {
 /// Takes ownership of a descriptor that is [`inherited`] and writable.
 ///
 /// # Errors
-/// The error of the call; `EBADF` for one of our own or one that is for reading only, `EINVAL` for
-/// a standard stream.
+/// The error of the call; `EBADF` for a descriptor that we opened or that is read-only, `EINVAL`
+/// for a standard stream.
 pub fn take_writable(number: u32) -> Result<OwnedFd, Call> {
     let name = || format!("fcntl({number}, F_GETFL)");
     inherited(number)?;
     if number < 3 {
         return Err(Errno::INVAL).named(name);
     }
-    // SAFETY: it is open, nothing of ours owns a descriptor that we were born with, and nobody else
-    // takes it.
+    // SAFETY: it is open. No value of ours owns a descriptor that was open when we started, and
+    // nothing else takes it.
     let taken = unsafe { OwnedFd::from_raw_fd(number.cast_signed()) };
     let flags = rustix::fs::fcntl_getfl(&taken).named(name)?;
     if !flags.intersects(OFlags::WRONLY | OFlags::RDWR) {
@@ -92,7 +92,7 @@ pub fn keep_over_exec(number: u32) -> Result<(), Call> {
 
 /// Closes a descriptor that was [`inherited`].
 pub fn close_inherited(number: u32) {
-    // SAFETY: nothing of ours owns a descriptor that we were born with.
+    // SAFETY: no value of ours owns a descriptor that was open when we started.
     unsafe { libc::close(number.cast_signed()) };
 }
 
@@ -141,12 +141,12 @@ pub fn memory_file(name: &str) -> Result<File, Call> {
 /// code owns.
 pub fn close_copy(fd: BorrowedFd<'_>) {
     // SAFETY: the child leaves by execve or _exit and never returns into the code that owns the
-    // descriptor, so nobody uses or closes the number again.
+    // descriptor, so no code uses or closes the number again.
     unsafe { libc::close(fd.as_raw_fd()) };
 }
 
 /// In a child made by [`super::clone::clone`], before execve(2): closes its copies of all
-/// descriptors from `first` on but those with the numbers `kept`, which are ascending, and `except`
+/// descriptors from `first` on, except the numbers in `kept`, which are ascending, and `except`
 /// (close_range(2)).
 ///
 /// # Errors
@@ -183,7 +183,7 @@ pub fn set_nonblocking(fd: impl AsFd) -> Result<(), Call> {
         .named(|| "fcntl(F_SETFL, O_NONBLOCK)".to_owned())
 }
 
-/// An exclusive lock on an open file (flock(2)); false when somebody else has it.
+/// Takes an exclusive lock on an open file (flock(2)). False if another process has it.
 ///
 /// # Errors
 /// The error of the call.
@@ -195,7 +195,7 @@ pub fn try_lock(fd: impl AsFd) -> Result<bool, Call> {
     }
 }
 
-/// Whether a process has such a lock. Several processes can test it at the same time.
+/// Whether another process has an exclusive lock. Several processes can test it at the same time.
 ///
 /// # Errors
 /// The error of the call.
@@ -207,7 +207,7 @@ pub fn is_locked(fd: impl AsFd) -> Result<bool, Call> {
     }
 }
 
-/// Releases such a lock, for all processes that share the open file.
+/// Releases the lock, for all processes that share the open file.
 ///
 /// # Errors
 /// The error of the call.

@@ -78,7 +78,7 @@ pub trait Named<T> {
     /// Makes a [`Call`] of an errno. `text` is only called if there is an error.
     ///
     /// # Errors
-    /// The error that was there, with the call.
+    /// The original error, with the call.
     fn named(self, text: impl FnOnce() -> String) -> Result<T, Call>;
 }
 

@@ -1,6 +1,6 @@
 //! Mounts as descriptors. They are created detached, get their attributes, and are then attached
-//! (fsopen(2), open_tree(2), mount_setattr(2), move_mount(2)). So nobody ever sees one that is
-//! writable for a moment.
+//! (fsopen(2), open_tree(2), mount_setattr(2), move_mount(2)). So no process can see a mount before
+//! it has its attributes, for example while it is still writable.
 
 use std::ffi::CString;
 use std::io::Read;
@@ -20,12 +20,12 @@ use super::{Call, Named, check, mountinfo};
 /// Propagation of a mount: none.
 const MS_PRIVATE: u64 = 1 << 18;
 
-/// Whether a call applies to one mount or also to those below.
+/// Whether a call applies to one mount or also to the mounts below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// The mount alone.
+    /// Only the mount itself.
     This,
-    /// It and all mounts below.
+    /// The mount and all mounts below it.
     Recursive,
 }
 
@@ -107,8 +107,8 @@ pub fn new_filesystem_by_mount(
     const PLACE: &str = "/proc";
     let name = || format!("mount({source:?}, {kind:?}, {data:?})");
     let (c_kind, c_source, c_data) = (c_string(kind)?, c_string(source)?, c_string(data)?);
-    // If the rootfs is to be shared, this may still be in the peer group of the host, which would
-    // get the mount and keep it.
+    // If config.json makes the rootfs shared, /proc may still be in the peer group of the host's
+    // /proc. The mount would then also appear on the host, and stay there.
     set_propagation(open_attached(CWD, PLACE)?.as_fd(), MS_PRIVATE, Depth::This)?;
     // SAFETY: the strings end in NUL and outlive the call.
     let result = unsafe {
@@ -146,7 +146,7 @@ fn c_string(text: &str) -> Result<CString, Call> {
     CString::new(text).map_err(|_| Errno::INVAL).named(|| format!("mount({text:?})"))
 }
 
-/// Sets the SELinux label of the root directory of a mount that nobody else sees yet
+/// Sets the SELinux label of the root directory of a mount that no other process can see yet
 /// (fsetxattr(2)).
 ///
 /// # Errors
@@ -171,8 +171,8 @@ pub fn open_attached(directory: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, C
 /// Makes a detached copy of the mount at the descriptor `from`, like `mount --bind` (open_tree(2)).
 ///
 /// # Errors
-/// The error of the call; `EINVAL` when it belongs to another mount namespace, or has locked mounts
-/// below and `depth` leaves them.
+/// The error of the call; `EINVAL` if the mount belongs to another mount namespace, or if `depth`
+/// leaves out locked mounts below it.
 pub fn clone_tree(from: BorrowedFd<'_>, depth: Depth) -> Result<OwnedFd, Call> {
     clone_tree_at(from, "", depth)
 }
@@ -180,7 +180,7 @@ pub fn clone_tree(from: BorrowedFd<'_>, depth: Depth) -> Result<OwnedFd, Call> {
 /// A detached copy of the mount that `path` leads to from `directory`.
 ///
 /// # Errors
-/// As [`clone_tree`], and those of the path.
+/// As [`clone_tree`]; errors of looking up `path`.
 pub fn clone_tree_at(directory: BorrowedFd<'_>, path: &str, depth: Depth) -> Result<OwnedFd, Call> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if path.is_empty() {
@@ -193,7 +193,8 @@ pub fn clone_tree_at(directory: BorrowedFd<'_>, path: &str, depth: Depth) -> Res
         .named(|| format!("open_tree({path:?}, {depth:?})"))
 }
 
-/// A detached copy of the mount that the file `path` of the host is on, rooted there.
+/// A detached copy of the mount that contains the file `path` of the host. That file is the root of
+/// the copy.
 ///
 /// # Errors
 /// As [`clone_tree_at`].
@@ -213,7 +214,7 @@ pub fn clone_source(path: &str, depth: Depth, last: LastLink) -> Result<OwnedFd,
 /// Checks that [`clone_source`] finds `path`. Opens it without copying anything.
 ///
 /// # Errors
-/// Those of the path.
+/// Errors of looking up `path`.
 pub fn reach(path: &str, depth: Depth, last: LastLink) -> Result<(), Call> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if last == LastLink::Keep {
@@ -230,7 +231,7 @@ pub struct TreePosition {
     pub id: u64,
     /// Whether it is the root of that mount.
     pub is_root: bool,
-    /// What kind of file it is.
+    /// The type of the file.
     pub kind: FileType,
 }
 
@@ -257,14 +258,14 @@ pub fn of(fd: BorrowedFd<'_>) -> Result<TreePosition, Call> {
     })
 }
 
-/// Attaches the mount `mount` on top of whatever `target` is (move_mount(2)).
+/// Attaches the mount `mount` on top of `target` (move_mount(2)).
 ///
 /// # Errors
 /// The error of the call; `ENOTDIR` when one is a directory and the other is not.
 pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Call> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     let result = match rustix::mount::move_mount(mount, "", target, "", flags) {
-        // mount(2), which callers know, returns ENOTDIR.
+        // Callers expect the error of mount(2), which is ENOTDIR.
         Err(Errno::INVAL) if of(mount)?.is_directory() != of(target)?.is_directory() => {
             Err(Errno::NOTDIR)
         }
@@ -298,7 +299,7 @@ pub fn set_propagation(mount: BorrowedFd<'_>, propagation: u64, depth: Depth) ->
         .named(|| format!("mount_setattr({depth:?}, propagation {propagation:#x})"))
 }
 
-/// Makes the mount `mount` private, without those below, and sets attributes of it.
+/// Makes the mount `mount` private, but not the mounts below it, and sets attributes of it.
 ///
 /// # Errors
 /// The error of the call.
@@ -307,12 +308,12 @@ pub fn make_private(mount: BorrowedFd<'_>, set: u64) -> Result<(), Call> {
         .named(|| format!("mount_setattr(set {set:#x}, MS_PRIVATE)"))
 }
 
-/// Sets the id mapping of the detached mount `mount` to that of the user namespace `user`
+/// Gives the detached mount `mount` the id mappings of the user namespace `user`
 /// (`MOUNT_ATTR_IDMAP`).
 ///
 /// # Errors
-/// The error of the call: `EINVAL` when the filesystem cannot do it, `EPERM` without CAP_SYS_ADMIN
-/// over the filesystem, or when the mount has a mapping already.
+/// The error of the call: `EINVAL` if the filesystem does not support it, `EPERM` without
+/// CAP_SYS_ADMIN over the filesystem, or if the mount already has id mappings.
 pub fn map_ids(mount: BorrowedFd<'_>, user: BorrowedFd<'_>, depth: Depth) -> Result<(), Call> {
     const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
     set_attr(mount, [MOUNT_ATTR_IDMAP, 0, 0, u64::from(user.as_raw_fd().unsigned_abs())], depth)
@@ -340,7 +341,7 @@ fn set_attr(mount: BorrowedFd<'_>, attr: [u64; 4], depth: Depth) -> Result<(), E
 /// Makes only the mount that `place` is on private: later mounts on it do not propagate.
 ///
 /// # Errors
-/// The error of the failed call; `ENOENT` when the mount is out of our sight.
+/// The error of the failed call; `ENOENT` if the mount is not in /proc/self/mountinfo.
 pub fn isolate(proc: &Proc, place: &str) -> Result<(), Call> {
     let stat = rustix::fs::statx(CWD, place, AtFlags::empty(), StatxFlags::MNT_ID)
         .named(|| format!("statx({place:?}, STATX_MNT_ID)"))?;
@@ -361,8 +362,8 @@ pub fn set_namespace_propagation(propagation: MountPropagationFlags) -> Result<(
     rustix::mount::mount_change("/", flags).named(|| format!("mount(\"/\", {flags:?})"))
 }
 
-/// Remounts the mount and filesystem at the working directory or file `target` (mount(2) with
-/// `MS_REMOUNT`).
+/// Changes the flags of the mount at `target`, a working directory or file, and the options of its
+/// filesystem (mount(2) with `MS_REMOUNT`).
 ///
 /// # Errors
 /// The errors of the calls.
@@ -382,9 +383,9 @@ pub fn remount(target: BorrowedFd<'_>, flags: u64, data: &str) -> Result<(), Cal
     check(result).named(|| format!("mount(MS_REMOUNT|{flags:#x}, {data:?})")).map(|_| ())
 }
 
-/// Makes the working directory the root of this mount namespace (pivot_root(2), the form with `.`
-/// twice: needs no directory for the old root, which is on top of the new one until
-/// [`leave_old_root`]).
+/// Makes the working directory the root of this mount namespace (pivot_root(2)). With `.` as both
+/// arguments, no directory for the old root is needed: it stays mounted on top of the new root
+/// until [`leave_old_root`].
 ///
 /// # Errors
 /// The error of the call.
@@ -402,7 +403,7 @@ pub fn leave_old_root() -> Result<(), Call> {
     rustix::process::chdir("/").named(|| "chdir(\"/\")".to_owned())
 }
 
-/// Detaches what is mounted on `path`.
+/// Detaches the mount on `path`.
 ///
 /// # Errors
 /// The error of the call.
@@ -411,12 +412,13 @@ pub fn detach(path: &str) -> Result<(), Call> {
         .named(|| format!("umount2({path:?}, MNT_DETACH)"))
 }
 
-/// Detaches the mount with the root `mount`, by a link of the procfs of the host, since no call
-/// takes the descriptor. Changes to the root of that procfs.
+/// Detaches the mount whose root is `mount`. No call takes the descriptor of the mount to detach,
+/// so this uses a link in the host's procfs. Changes the working directory to the root of that
+/// procfs.
 ///
 /// # Errors
-/// The error of the failed call; `EINVAL` when it is no mount's root, or locked by a user
-/// namespace.
+/// The error of the failed call; `EINVAL` if `mount` is not the root of a mount, or if a user
+/// namespace has locked the mount.
 pub fn detach_handle(proc: &Proc, mount: BorrowedFd<'_>) -> Result<(), Call> {
     rustix::process::fchdir(proc).named(|| "fchdir(/proc)".to_owned())?;
     let path = format!("self/fd/{}", mount.as_raw_fd());

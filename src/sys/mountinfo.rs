@@ -1,16 +1,15 @@
-//! Reading /proc/PID/mountinfo (proc_pid_mountinfo(5)), where there is no other way to learn of a
-//! mount.
+//! Reads /proc/PID/mountinfo (proc_pid_mountinfo(5)), for facts about mounts that no call reports.
 
 use std::path::Path;
 
-/// A mount, as far as we want to know it.
+/// The fields of a mount that we need.
 #[derive(Debug, PartialEq, Eq)]
 pub struct MountInfo {
-    /// Its number.
+    /// Its id.
     pub id: u64,
-    /// Where it is, seen from the root of the process.
+    /// Its mount point, relative to the root of the process.
     pub path: String,
-    /// Whether it is read-only, whatever its filesystem is.
+    /// Whether the mount is read-only, even if its filesystem is not.
     pub read_only: bool,
 }
 
@@ -39,7 +38,7 @@ pub fn path_of(mounts: &str, id: u64) -> Option<String> {
     line.split(' ').nth(4).map(unescape)
 }
 
-/// The id of the mount that the mount with this id is on.
+/// The id of the mount on which the mount with this id is mounted.
 #[must_use]
 pub fn parent_of(mounts: &str, id: u64) -> Option<u64> {
     let id = id.to_string();
@@ -47,7 +46,7 @@ pub fn parent_of(mounts: &str, id: u64) -> Option<u64> {
     line.split(' ').nth(1)?.parse().ok()
 }
 
-/// The options of the mount with this id, and of each that is on `path` or below.
+/// The options of the mount with this id, and of each mount at or below `path`.
 pub fn options_from<'a>(
     mounts: &'a str,
     id: u64,
@@ -62,7 +61,8 @@ pub fn options_from<'a>(
     })
 }
 
-/// The mount point of a line whose mount is a procfs or sysfs from its root on.
+/// The mount point in `line`, if the mount is a procfs or sysfs and starts at the filesystem's
+/// root.
 #[must_use]
 pub fn whole_proc_or_sys(line: &str) -> Option<String> {
     let (mount, filesystem) = line.split_once(" - ")?;
@@ -72,14 +72,14 @@ pub fn whole_proc_or_sys(line: &str) -> Option<String> {
     (root == "/" && matches!(kind, "proc" | "sysfs")).then(|| unescape(path))
 }
 
-/// `\\040` and its like stand for the characters that would break the format.
+/// Decodes escapes such as `\\040`, which stand for characters that would break the format.
 fn unescape(path: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .iter()
         .fold(path.to_owned(), |path, (escape, character)| path.replace(escape, character))
 }
 
-/// Reads a text as each of the above does.
+/// Runs the parsers above on a text.
 #[cfg(fuzzing)]
 pub(crate) fn fuzz(mounts: &str) {
     drop(all(mounts));

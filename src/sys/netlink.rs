@@ -1,9 +1,9 @@
 //! Network devices and their addresses, with netlink(7) and rtnetlink(7).
 //!
-//! No library is used: there are four types of requests with few attributes, and of the answers two
-//! numbers are used and the bytes of addresses, which are passed on. netlink-packet-route, the
-//! maintained library that needs no asynchronous runtime, made a program with one such request 772
-//! KB larger, with parsers for all types of links.
+//! No library is used: there are four types of requests with few attributes. From the answers we
+//! use two numbers, and the bytes of addresses, which we pass on unchanged. The maintained library
+//! that needs no asynchronous runtime is netlink-packet-route. It made a program with one such
+//! request 772 KB larger, with parsers for all types of links.
 
 mod device_changes;
 
@@ -18,10 +18,11 @@ use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 use super::wait::{self, Bound};
 use super::{Call, Named};
 
-/// How many bytes the kernel writes at once.
+/// The number of bytes that the kernel writes at once.
 const LONGEST_ANSWER: usize = 32 << 10;
 
-/// The kernel answers during the request, so an answer that is not there will not come.
+/// How long we wait for an answer. The kernel answers during the request, so an answer that is not
+/// there by then never comes.
 const PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
 
 /// How many times a list is requested again because it changed while it was read.
@@ -72,7 +73,7 @@ impl Address {
 
 /// A socket for requests about links and addresses.
 fn socket() -> Result<OwnedFd, Call> {
-    // Protocol 0 is that of routing.
+    // Protocol 0 is NETLINK_ROUTE.
     rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
         .named(|| "socket(AF_NETLINK)".to_owned())
 }
@@ -93,7 +94,8 @@ impl Netlink {
     /// The device of this name.
     ///
     /// # Errors
-    /// The error of the failed call; `None` when there is none.
+    /// The error of the failed call. It is not an error if there is no such device: the result is
+    /// then `None`.
     pub fn device(&self, name: &str) -> Result<Option<Interface>, Call> {
         let message = NetlinkRequest::link(libc::RTM_GETLINK, 0, 0, 0)
             .attribute(libc::IFLA_IFNAME, &c_name(name));

@@ -37,13 +37,13 @@ pub fn open(pid: i32) -> Result<OwnedFd, Call> {
     let name = || format!("pidfd_open({pid})");
     let pid = Pid::from_raw(pid).ok_or(Errno::SRCH).named(name)?;
     // Our arguments are valid, so these errors also mean that there is no such process: it has just
-    // been reaped, or the id is that of a thread.
+    // been reaped, or the id belongs to a thread.
     let gone =
         |errno| if matches!(errno, Errno::INVAL | Errno::NOENT) { Errno::SRCH } else { errno };
     rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(gone).named(name)
 }
 
-/// pidfd_send_signal(2); any signal number the kernel knows.
+/// pidfd_send_signal(2), with any signal number that the kernel knows.
 ///
 /// # Errors
 /// The error of the call; `ESRCH` when the process is gone.
@@ -74,8 +74,8 @@ pub fn kill(pidfd: BorrowedFd<'_>) -> Result<(), Call> {
     }
 }
 
-/// Reaps any child that has ended, as long as the process of `but` has not ended. Returns false if
-/// there is none.
+/// Reaps one child that has ended, unless the process of `but` has ended. Returns false if nothing
+/// was reaped.
 ///
 /// # Errors
 /// The errors of the calls.
@@ -104,8 +104,8 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>, Call> {
     wait_id(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
 }
 
-/// Reaps a child that has ended: its descriptor was readable. (With a tracer, which is notified
-/// first, [`reap`] may not find it yet.)
+/// Reaps a child that has ended, so that its pidfd was readable. If the child has a tracer, the
+/// tracer is notified first, and [`reap`] may not find the child yet.
 ///
 /// # Errors
 /// The error of the call; `ECHILD` when it is not our child.
@@ -117,7 +117,7 @@ pub fn reap_ended(pidfd: BorrowedFd<'_>) -> Result<Exit, Call> {
     }
 }
 
-/// Waits for the end of our child and reaps it; `None` when the bound was reached before.
+/// Waits for the end of our child and reaps it. `None` if the bound was reached first.
 ///
 /// # Errors
 /// Errors of poll(2), waitid(2).

@@ -1,5 +1,5 @@
-//! The procfs of the host by a handle that has been checked. Writes to it set labels, ids and
-//! kernel parameters, and must not reach a file that a container has put there (CVE-2019-16884,
+//! The host's procfs, through a handle that was checked. Writes to it set labels, ids and kernel
+//! parameters, and must not reach a file that a container has put there (CVE-2019-16884,
 //! CVE-2025-52881).
 
 use std::io::{Read, Write};
@@ -24,7 +24,7 @@ impl Proc {
     /// Opens /proc. Must be called while /proc of the host is visible.
     ///
     /// # Errors
-    /// The error of the failed call; `EXDEV` when it is something else.
+    /// The error of the failed call; `EXDEV` if /proc is not a procfs.
     pub fn open() -> Result<Self, Call> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let handle = rustix::fs::open("/proc", flags, Mode::empty())
@@ -35,11 +35,11 @@ impl Proc {
         Ok(Self(handle))
     }
 
-    /// Opens `path` below it. Fails if something is mounted on the file. Follows no magic links,
+    /// Opens `path` below /proc. Fails if something is mounted on the file. Follows no magic links,
     /// only the links `self` and `thread-self`.
     ///
     /// # Errors
-    /// The error of the call; `EXDEV` when something is mounted over it.
+    /// The error of the call; `EXDEV` if something is mounted on the file.
     pub fn open_in(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Call> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
         rustix::fs::openat2(
@@ -52,7 +52,7 @@ impl Proc {
         .named(|| format!("open(\"/proc/{path}\")"))
     }
 
-    /// Opens the file of a handle (`O_PATH`) of ours.
+    /// Opens the file of one of our handles (`O_PATH`).
     ///
     /// # Errors
     /// The error of the call.
@@ -92,8 +92,8 @@ pub fn is_proc(handle: impl AsFd) -> Result<bool, Call> {
     Ok(stat.f_type == PROC_SUPER_MAGIC)
 }
 
-/// Whether our user namespace is not the initial one, whose file always has the same inode
-/// (`PROC_USER_INIT_INO`).
+/// Whether our user namespace is not the first one. The file of the first user namespace always has
+/// the same inode (`PROC_USER_INIT_INO`).
 ///
 /// # Errors
 /// Errors of stat(2).
@@ -109,7 +109,7 @@ pub fn in_user_namespace() -> Result<bool, Call> {
 pub struct Stat {
     /// Field 2, the name in `ps`, which the process may change.
     pub name: Vec<u8>,
-    /// Field 3, the state of the first thread, which may have ended before the others.
+    /// Field 3, the state of the first thread. That thread may have ended before the others.
     pub state: u8,
     /// Field 20, the number of threads.
     pub threads: u32,
@@ -132,7 +132,7 @@ pub fn stat(pid: i32) -> Result<Stat, Call> {
         .named(|| format!("read({path:?})"))
 }
 
-/// The process of a thread; nothing if the thread has ended.
+/// The process of a thread. `None` if the thread has ended.
 #[must_use]
 pub fn process_of(thread: i32) -> Option<i32> {
     let path = format!("/proc/{thread}/status");
@@ -159,7 +159,7 @@ pub(crate) fn parse_stat(line: &[u8]) -> Option<Stat> {
 }
 
 impl Stat {
-    /// Whether it is a zombie.
+    /// Whether the process has ended: it is a zombie.
     #[must_use]
     pub fn is_dead(&self) -> bool {
         b"ZX".contains(&self.state) && self.threads <= 1

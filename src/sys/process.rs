@@ -59,19 +59,20 @@ pub fn adopt_orphans() -> Result<(), Call> {
         .named(|| "prctl(PR_SET_CHILD_SUBREAPER)".to_owned())
 }
 
-/// Prepares this process. The processes of root are never dumpable: all children have a part of the
-/// host, and a container may share their pid namespace, or own the user namespace that they join.
-/// Those of an ordinary user are dumpable until they enter a user namespace with other processes
-/// ([`set_dumpable`]).
+/// Prepares this process. A process of root is never dumpable, because all our children have
+/// descriptors and memory that belong to the host, and a container may share their pid namespace or
+/// own the user namespace that they join. A process of an ordinary user is dumpable until it enters
+/// a user namespace with other processes ([`set_dumpable`]).
 ///
-/// It also does what the start-up of std does (`main.rs`): opens the standard descriptors, so that
-/// no other file gets their numbers, and makes a broken pipe an error. And children can be waited
-/// for, even if the caller ignores SIGCHLD, which we inherit.
+/// It also does what std would do at its start (`main.rs`): it opens missing standard descriptors,
+/// so that no other file gets their numbers, and it ignores SIGPIPE, so that a broken pipe is an
+/// error. SIGCHLD gets its default action, because otherwise we could not wait for children if the
+/// caller ignores SIGCHLD, which we inherit.
 ///
 /// # Errors
 /// Errors of prctl(2), poll(2), open(2), sigaction(2).
 pub fn begin() -> Result<(), Call> {
-    // SAFETY: a look into what the kernel told us at the start.
+    // SAFETY: this only reads what the kernel passed to us at the start.
     if unsafe { libc::getauxval(libc::AT_EUID) } == 0 {
         set_dumpable(false)?;
     }
@@ -84,7 +85,7 @@ pub fn begin() -> Result<(), Call> {
         let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty());
         std::mem::forget(null.named(|| "open(\"/dev/null\")".to_owned())?);
     }
-    // SAFETY: ignoring a signal runs nothing, and SIG_DFL is no function of ours.
+    // SAFETY: no handler is installed.
     unsafe {
         nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigIgn)
             .named(|| "signal(SIGPIPE)".to_owned())?;
@@ -94,7 +95,7 @@ pub fn begin() -> Result<(), Call> {
     Ok(())
 }
 
-/// Sets no_new_privs: execve(2) gives no privileges any more.
+/// Sets no_new_privs: execve(2) then gives no additional privileges.
 ///
 /// # Errors
 /// The error of the call.
@@ -252,7 +253,8 @@ pub fn cpus(pid: i32) -> Result<Vec<usize>, Call> {
 /// All CPUs of any kernel (sched_setaffinity(2)).
 pub const EVERY_CPU: std::ops::Range<usize> = 0..CpuSet::MAX_CPU;
 
-/// Sets the CPUs (sched_setaffinity(2)). CPUs outside of the cpuset of its cgroup are left out.
+/// Sets the CPUs (sched_setaffinity(2)). The kernel leaves out CPUs outside of the cpuset of the
+/// process's cgroup.
 ///
 /// # Errors
 /// The error of the call: `EINVAL` when none is left.

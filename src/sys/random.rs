@@ -2,7 +2,7 @@
 
 use super::{Call, Named, check};
 
-/// So many bytes that two names are never equal.
+/// The number of random bytes. It is large enough that two names are never equal.
 const LENGTH: usize = 16;
 
 /// A random word of hexadecimal digits (getrandom(2)).
@@ -11,7 +11,7 @@ const LENGTH: usize = 16;
 /// The error of the call.
 pub fn word() -> Result<String, Call> {
     let mut bytes = [0_u8; LENGTH];
-    // SAFETY: the kernel writes at most so many bytes there; that few it never writes in part.
+    // SAFETY: the kernel writes at most this number of bytes. It never writes a part of so few.
     let written = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), LENGTH, 0) };
     check(i64::try_from(written).unwrap_or(-1)).named(|| "getrandom()".to_owned())?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -1,8 +1,9 @@
-//! The handle of an untrusted directory tree. Nothing below it is used by a path of the host.
+//! The handle of a directory tree that is not trusted. Files below it are never used by a path of
+//! the host.
 //!
-//! All look-ups use openat2(2) with `RESOLVE_IN_ROOT`, so that `..` and absolute links stay inside
-//! while the tree is changed, and with `RESOLVE_NO_MAGICLINKS`, so that links of a procfs do not
-//! lead out.
+//! All look-ups use openat2(2) with `RESOLVE_IN_ROOT`, so that `..` and absolute links stay inside,
+//! even if the tree is changed meanwhile, and with `RESOLVE_NO_MAGICLINKS`, so that links of a
+//! procfs do not lead out.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -51,7 +52,8 @@ impl Root {
         Self(fd)
     }
 
-    /// Opens `path`. Links are followed inside the root. With `O_PATH` alone it is a handle.
+    /// Opens `path`. Links are followed inside the root. With `O_PATH` alone, the result is a
+    /// handle.
     ///
     /// # Errors
     /// The error of the call: `ENOENT`, `ENOTDIR`, `ELOOP` for a magic link.
@@ -68,7 +70,7 @@ impl Root {
         self.open_in(path, OFlags::PATH)
     }
 
-    /// A handle of `path`, whose last name is not followed should it be a symbolic link.
+    /// A handle of `path`. If its last component is a symbolic link, that link is not followed.
     ///
     /// # Errors
     /// As [`Self::open_in`].
@@ -89,7 +91,7 @@ impl Root {
     /// as the target of a dangling link inside the root.
     ///
     /// # Errors
-    /// The error of the failed call; `ENOTDIR` when there is something else in the way.
+    /// The error of the failed call; `ENOTDIR` if a file that is not a directory is in the way.
     pub fn mkdir_all(&self, path: &str) -> Result<OwnedFd, Call> {
         self.make(path, Make::Directory, MAX_LINKS)
     }
@@ -103,8 +105,9 @@ impl Root {
         self.make(path, Make::File, MAX_LINKS)
     }
 
-    /// A handle of `path`, whose last name is not followed should it be a symbolic link. A
-    /// directory or an empty file (as `kind` says) is made where nothing is, with its parents.
+    /// A handle of `path`. If its last component is a symbolic link, that link is not followed. If
+    /// nothing exists there, this makes a directory or an empty file, as `kind` says, with its
+    /// parents.
     ///
     /// # Errors
     /// The error of the failed call.
@@ -134,7 +137,7 @@ impl Root {
     /// already.
     ///
     /// # Errors
-    /// The error of the failed call; `EEXIST` for what is another link, or none.
+    /// The error of the failed call; `EEXIST` if something else exists there.
     pub fn symlink(&self, path: &str, target: &CStr) -> Result<(), Call> {
         let (directory, name) = self.parent_of(path)?;
         match rustix::fs::symlinkat(target, &directory, name) {
@@ -175,7 +178,8 @@ impl Root {
             ),
         };
         match made {
-            // The whole path again: the name may be a link that another process has made meanwhile.
+            // The whole path is opened again, since another process may have replaced the new file
+            // by a link.
             Ok(()) => return self.open_in(path, flags),
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).named(|| format!("creating {path:?} in the rootfs")),
@@ -195,8 +199,8 @@ impl Root {
         }
     }
 
-    /// The directory of `path`, which is created if it does not exist, and the last name: for
-    /// mknodat(2) and others, which do not follow a link there.
+    /// The directory of `path`, which is created if it does not exist, and the last component. This
+    /// is for mknodat(2) and other calls that do not follow a link there.
     ///
     /// # Errors
     /// As [`Self::mkdir_all`] and [`parent_and_name`].
@@ -217,10 +221,10 @@ impl Root {
     }
 }
 
-/// The directory of a path and its last name.
+/// The directory and the last component of a path.
 ///
 /// # Errors
-/// `EINVAL` for a path without a last name.
+/// `EINVAL` for a path without a last component.
 pub fn parent_and_name(path: &str) -> Result<(&str, &str), Call> {
     match split(path) {
         (_, "" | "." | "..") => Err(Errno::INVAL).named(|| format!("openat2(rootfs, {path:?})")),

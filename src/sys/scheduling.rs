@@ -16,11 +16,11 @@ pub struct SchedAttr {
     pub nice: i32,
     /// 1 to 99 for realtime policies.
     pub priority: u32,
-    /// Nanoseconds.
+    /// CPU time in each period, in nanoseconds.
     pub runtime: u64,
-    /// Nanoseconds.
+    /// The time in which that CPU time is given, in nanoseconds.
     pub deadline: u64,
-    /// Nanoseconds.
+    /// Length of a period, in nanoseconds.
     pub period: u64,
     /// Lower bound of the utilisation.
     pub util_min: u32,
@@ -31,8 +31,8 @@ pub struct SchedAttr {
 /// sched_setattr(2) on another process or, with pid 0, on ourselves.
 ///
 /// # Errors
-/// The error of the call; `EPERM` also for `SCHED_DEADLINE` on less than all CPUs, and for a
-/// realtime policy in a cgroup v1 that has no time for it.
+/// The error of the call; `EPERM` also for `SCHED_DEADLINE` with fewer than all CPUs, and for a
+/// realtime policy in a cgroup v1 that has no realtime CPU time.
 pub fn set_scheduler(pid: i32, attributes: &SchedAttr) -> Result<(), Call> {
     let attributes =
         SchedAttr { size: u32::try_from(size_of::<SchedAttr>()).unwrap_or(0), ..*attributes };
@@ -54,7 +54,7 @@ pub fn set_io_priority(pid: i32, priority: i32) -> Result<(), Call> {
         .map(|_| ())
 }
 
-/// set_mempolicy(2) on this thread; `nodes` has a bit for each node.
+/// set_mempolicy(2) on this thread. `nodes` has a bit for each node.
 ///
 /// # Errors
 /// The error of the call: `EINVAL` for nodes that are not there, and for flags that the mode does

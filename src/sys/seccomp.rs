@@ -21,7 +21,7 @@ pub struct SockFilter {
     pub k: u32,
 }
 
-/// Loads `program` for this thread. From now on it applies to our calls too.
+/// Loads `program` for this thread. From then on, it also applies to our calls.
 ///
 /// # Errors
 /// The error of the call: `EACCES` without CAP_SYS_ADMIN or no_new_privs, `EINVAL` for a flag the
@@ -30,14 +30,14 @@ pub fn load(program: &[SockFilter], flags: u64) -> Result<(), Call> {
     install(program, flags).map(|_| ())
 }
 
-/// As [`load`], with `SECCOMP_FILTER_FLAG_NEW_LISTENER` in the flags. `deliver` gets the descriptor
-/// that answers for the filter, and must return true. If it returns false the process ends, since
-/// nobody would ever answer.
+/// As [`load`], with `SECCOMP_FILTER_FLAG_NEW_LISTENER` in the flags. `deliver` gets the listener,
+/// and must return true. If it returns false, the process ends, since no agent would ever answer
+/// its calls.
 ///
-/// The filtered thread makes no system call until then: any call could wait for an answer before
-/// anybody can give one, or be forbidden. So `deliver` runs in a second thread without the filter,
-/// while this one polls memory. The thread has ended before the program runs, since execve(2) ends
-/// all other threads.
+/// The filtered thread makes no system call until then, because any call could be forbidden, or
+/// could wait for an answer before an agent can give one. So `deliver` runs in a second thread
+/// without the filter, while this one polls memory. execve(2) ends all other threads, so the second
+/// thread has ended before the program runs.
 ///
 /// # Errors
 /// As [`load`]; `EAGAIN` if a limit does not allow a second thread.

@@ -41,18 +41,18 @@ pub(super) const SECOND_LAYER: &CStr = c":/sys/bus";
 enum Seal {
     /// It is an ordinary file.
     None,
-    /// Perhaps our overlay: a read-only overlay.
+    /// A read-only overlay, perhaps ours.
     Doubtful,
-    /// A file on a mount of ours, or a sealed copy.
+    /// A file on our own mount, or a sealed copy.
     Ours,
 }
 
-/// Makes sure that this process runs from a file that does not give access to the one of the host.
-/// If needed it executes itself again, with the same arguments and environment, and does not
-/// return.
+/// Makes sure that this process runs from a file that gives no access to the binary on the host. If
+/// needed, this process executes itself again, with the same arguments and environment, and this
+/// function does not return.
 ///
 /// # Errors
-/// When there can be neither an overlay nor a copy of the binary.
+/// An error if neither an overlay nor a copy of the binary can be made.
 pub fn seal() -> Result<(), Call> {
     #[cfg(target_arch = "x86_64")]
     if super::early::is_proven() {
@@ -63,8 +63,8 @@ pub fn seal() -> Result<(), Call> {
         Seal::Doubtful => copy()?,
         Seal::None => match overlay() {
             Ok(sealed) => sealed,
-            // Without CAP_SYS_ADMIN there is no mount. But then processes of the container have no
-            // more privileges over the file than we.
+            // Without CAP_SYS_ADMIN, we cannot mount. But then processes of the container have no
+            // more privileges over the file than we have.
             Err(call) if call.is(Errno::PERM) && !is_writable()? => return Ok(()),
             Err(_) => copy()?,
         },
@@ -73,9 +73,10 @@ pub fn seal() -> Result<(), Call> {
 }
 
 /// A read-only overlay is ours if open_tree(2) cannot clone it, since it is in no mount namespace,
-/// and our file is at its root, as the path of `/proc/self/exe` shows. open_tree(2) also fails for
-/// an overlay of the host that is unbindable or in another mount namespace. Without both signs a
-/// copy is made, which is recognized with certainty. So the process cannot execute itself for ever.
+/// and if our file is at its root, as the path of `/proc/self/exe` shows. open_tree(2) also fails
+/// for an overlay of the host that is unbindable or in another mount namespace. If one of the two
+/// signs is missing, a copy is made, which is recognised with certainty. So the process cannot
+/// execute itself endlessly.
 fn find_seal() -> Result<Seal, Call> {
     let name = || format!("statfs({EXE:?})");
     let kind = rustix::fs::statfs(EXE).named(name)?.f_type;
@@ -118,7 +119,7 @@ fn overlay() -> Result<OwnedFd, Call> {
     let off = || Some("off".to_owned());
     let options = [
         ("lowerdir".to_owned(), Some(layers)),
-        ("xino".to_owned(), off()), // needed by nobody, and the kernel's log says when it cannot be had
+        ("xino".to_owned(), off()), // not needed; if it is on but not possible, the kernel logs that
         ("nfs_export".to_owned(), off()), // or files could be opened by handles of the overlay
     ];
     let mount = mount::new_filesystem("overlay", "", &options, REQUIRED)?;
@@ -128,8 +129,8 @@ fn overlay() -> Result<OwnedFd, Call> {
         .named(|| format!("openat(overlay, {name:?})"))?;
     let ours = rustix::fs::stat(EXE).named(|| format!("stat({EXE:?})"))?;
     let its = rustix::fs::fstat(&file).named(|| format!("fstat({name:?})"))?;
-    // The path may name another file, if ours has been replaced or if we were started from another
-    // mount namespace. The device in the overlay is another one.
+    // The path may name another file, if our binary was replaced or if we were started from another
+    // mount namespace. The device number differs in the overlay, so it is not compared.
     let same = |stat: &Stat| (stat.st_ino, stat.st_size, stat.st_ctime, stat.st_ctime_nsec);
     if same(&ours) == same(&its) {
         Ok(file)
@@ -138,25 +139,25 @@ fn overlay() -> Result<OwnedFd, Call> {
     }
 }
 
-/// Whether our user could change the file.
+/// Whether our user can change the file.
 fn is_writable() -> Result<bool, Call> {
     let stat = rustix::fs::stat(EXE).named(|| format!("stat({EXE:?})"))?;
     Ok(stat.st_uid == rustix::process::geteuid().as_raw()
         || rustix::fs::accessat(CWD, EXE, rustix::fs::Access::WRITE_OK, AtFlags::EACCESS).is_ok())
 }
 
-/// How long the kernel may use pages of the copy.
+/// How long the kernel may still use pages of the copy.
 const PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
 
-/// The pause between two attempts to seal the copy.
+/// The pauses between two attempts to seal the copy: the first, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
 
-/// A copy in memory that cannot be written to any more (memfd_create(2)).
+/// A copy of the binary in memory that cannot be changed any more (memfd_create(2)).
 fn copy() -> Result<OwnedFd, Call> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let memory = match rustix::fs::memfd_create("orlop", flags | MemfdFlags::EXEC) {
         Err(Errno::INVAL) => rustix::fs::memfd_create("orlop", flags), // before Linux 6.3
-        memory => memory, // where vm.memfd_noexec is set, only with the flag may it be executed
+        memory => memory, // with vm.memfd_noexec, only a file with this flag may be executed
     };
     let memory = memory.named(|| "memfd_create()".to_owned())?;
     let mut memory = File::from(memory);
@@ -182,8 +183,8 @@ unsafe extern "C" {
     static environ: *const *const libc::c_char;
 }
 
-/// Executes `file` with our arguments and environment. The descriptor is close-on-exec; it is the
-/// last reference to the mount.
+/// Executes `file` with our arguments and environment. The descriptor is close-on-exec, and it is
+/// the last reference to the mount.
 fn execute(file: &OwnedFd) -> Call {
     let arguments: Vec<std::ffi::CString> = super::caller::arguments()
         .into_iter()
@@ -192,8 +193,8 @@ fn execute(file: &OwnedFd) -> Call {
     let pointers: Vec<*const libc::c_char> =
         arguments.iter().map(|argument| argument.as_ptr()).chain([std::ptr::null()]).collect();
     let empty: &CStr = c"";
-    // SAFETY: NUL-terminated strings in arrays that end in a null pointer; environ is libc's own,
-    // and nobody changes it.
+    // SAFETY: NUL-terminated strings in arrays that end in a null pointer; environ belongs to libc,
+    // and no code changes it.
     unsafe {
         libc::syscall(
             libc::SYS_execveat,

@@ -1,5 +1,5 @@
-//! Signals: those that we receive by a descriptor, those that end our waits, and the signal state
-//! of a new program.
+//! Signals: a descriptor to receive them, signals that end our waits, and the signal state of a new
+//! program.
 
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -24,7 +24,7 @@ impl Queue {
         SignalFd::with_flags(&SigSet::all(), flags).map(Self).named(|| "signalfd()".to_owned())
     }
 
-    /// The next one, if there is one.
+    /// The next signal, if there is one.
     ///
     /// # Errors
     /// Errors of read(2).
@@ -43,17 +43,17 @@ impl AsFd for Queue {
 /// The signals with which users end a program.
 const ENDING: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
 
-/// The descriptor for them (signalfd(2)) while they end our waits, else -1.
+/// The signalfd(2) for these signals while they end our waits, else -1.
 static HEARD: AtomicI32 = AtomicI32::new(-1);
-/// The signal that has ended a wait, or 0.
+/// The number of the signal that has ended a wait, or 0.
 static ENDED_BY: AtomicI32 = AtomicI32::new(0);
 
 fn ending() -> SigSet {
     ENDING.into_iter().collect()
 }
 
-/// From now on SIGHUP, SIGINT, SIGQUIT and SIGTERM, which must be blocked, end each wait, unless
-/// the caller ignores them: the wait fails with `EINTR`. A second one ends this process at once.
+/// From now on, SIGHUP, SIGINT, SIGQUIT and SIGTERM end each wait with `EINTR`, unless the caller
+/// ignores them. They must be blocked. A second signal ends this process at once.
 ///
 /// # Errors
 /// Errors of signalfd(2).
@@ -66,29 +66,29 @@ pub fn end_waits() -> Result<(), Call> {
     Ok(())
 }
 
-/// The signals do not end waits any more.
+/// From now on, the signals do not end waits.
 pub fn end_waits_no_more() {
     let file = HEARD.swap(-1, Ordering::Relaxed);
     if file >= 0 {
-        // SAFETY: it is ours alone, from `end_waits`, and nobody finds it any more.
+        // SAFETY: the descriptor is from `end_waits`, and no other code can find it any more.
         drop(unsafe { OwnedFd::from_raw_fd(file) });
     }
 }
 
-/// As [`end_waits_no_more`], in a child, which may have closed the file.
+/// As [`end_waits_no_more`], in a child, which may have closed the descriptor.
 pub(super) fn forget_waits() {
     HEARD.store(-1, Ordering::Relaxed);
 }
 
-/// The descriptor for poll(2) besides that of the wait.
+/// The descriptor that a wait must also poll.
 pub(super) fn heard() -> Option<BorrowedFd<'static>> {
     let file = HEARD.load(Ordering::Relaxed);
-    // SAFETY: it is open for as long as it is there.
+    // SAFETY: the descriptor is open as long as its number is in `HEARD`.
     (file >= 0).then(|| unsafe { BorrowedFd::borrow_raw(file) })
 }
 
-/// Called when the descriptor is readable: returns the error of the wait, if the caller does not
-/// ignore the signal. Undoing and the last hooks can then only be ended by a second signal.
+/// Called when the descriptor is readable. Returns the error of the wait, unless the caller ignores
+/// the signal. After this, the clean-up and the last hooks can only be ended by a second signal.
 pub(super) fn ended_wait(heard: BorrowedFd<'static>) -> Result<(), Call> {
     let mut info = [0_u8; size_of::<libc::signalfd_siginfo>()];
     let Ok(length) = rustix::io::read(heard, &mut info) else { return Ok(()) };
@@ -108,7 +108,7 @@ pub(super) fn ended_wait(heard: BorrowedFd<'static>) -> Result<(), Call> {
     Err(Call { text: format!("the wait was ended by {name}"), errno: Errno::INTR })
 }
 
-/// The signal that has ended a wait.
+/// The number of the signal that has ended a wait.
 #[must_use]
 pub fn ended_by() -> Option<u8> {
     u8::try_from(ENDED_BY.load(Ordering::Relaxed)).ok().filter(|number| *number > 0)
@@ -123,8 +123,8 @@ fn is_ignored(number: i32) -> Result<bool, Call> {
     Ok(action.sa_sigaction == libc::SIG_IGN)
 }
 
-/// All signals, also 32 and 33, which the C library reserves: a program whose caller ignores one of
-/// them would ignore it too.
+/// All signals, also 32 and 33, which the C library reserves for itself. Without them, a program
+/// would ignore such a signal if our caller ignores it.
 #[must_use]
 pub fn every() -> SigSet {
     // SAFETY: a signal set is plain memory, each bit of which stands for a signal.
@@ -135,16 +135,16 @@ pub fn every() -> SigSet {
     }
 }
 
-/// Sets the signal state that a program expects: none is blocked or ignored, whatever the caller
-/// ignores. Only SIGPIPE is still ignored ([`end_on_broken_pipes`]).
+/// Sets the signal state that a program expects: no signal is blocked, and none is ignored, even if
+/// our caller ignores it. Only SIGPIPE stays ignored ([`end_on_broken_pipes`]).
 ///
 /// # Errors
 /// The error of the failed call.
 pub fn begin_afresh() -> Result<(), Call> {
     const NOT: [i32; 3] = [libc::SIGKILL, libc::SIGSTOP, libc::SIGPIPE];
     const LAST: i32 = 64;
-    // The default action, without flags or mask, in the structure of the kernel, which is not
-    // longer than this. The C library leaves some signals out.
+    // The default action without flags or mask. The kernel's structure is not longer than this. We
+    // do not use the C library's call, because it refuses some signals.
     let default = [0_u64; 4];
     for number in (1..=LAST).filter(|number| !NOT.contains(number)) {
         // SAFETY: a structure for the kernel to read; the old one is not asked for. The mask has 64
@@ -164,12 +164,12 @@ pub fn begin_afresh() -> Result<(), Call> {
         .named(|| "sigprocmask()".to_owned())
 }
 
-/// Sets SIGPIPE, which we ignore, to its default action.
+/// Sets SIGPIPE, which we ignore ourselves, to its default action.
 ///
 /// # Errors
 /// Errors of sigaction(2).
 pub fn end_on_broken_pipes() -> Result<(), Call> {
-    // SAFETY: SIG_DFL is no function of ours.
+    // SAFETY: no handler is installed.
     unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) }
         .named(|| "signal(SIGPIPE)".to_owned())?;
     Ok(())
@@ -180,9 +180,9 @@ extern "C" fn end(number: libc::c_int) {
     unsafe { libc::_exit(128 + number) }
 }
 
-/// Makes the usual signals end this process. The first process of a pid namespace ignores them
-/// otherwise (pid_namespaces(7)), and `kill` of a created container must end it. execve(2) resets
-/// this.
+/// Makes the usual signals end this process. Without a handler, the first process of a pid
+/// namespace ignores them (pid_namespaces(7)), and `kill` must be able to end a created container.
+/// execve(2) resets this.
 ///
 /// # Errors
 /// Errors of sigaction(2).

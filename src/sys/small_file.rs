@@ -1,7 +1,7 @@
-//! Files of /proc and cgroupfs: read whole, or written with one write.
+//! Files of /proc and cgroupfs: reads a whole file, or writes with one write(2).
 //!
-//! Three calls each, where `std::fs::read` makes six; relative to a directory, so that no path is
-//! walked twice.
+//! A read takes three calls here, and six with `std::fs::read`. Names are relative to a directory,
+//! so that no path is looked up twice.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -12,10 +12,11 @@ use rustix::path::Arg;
 
 use super::{Call, Named};
 
-/// More than any file has that is one record to the kernel (its own buffer begins with a page).
+/// Larger than any file that the kernel writes as one record: the kernel's own buffer is first one
+/// page.
 const SHORT: usize = 4096;
 
-/// Opens `name` below `dir` with open(2); `shown` is its path in an error.
+/// Opens `name` below `dir` with open(2). `shown` is its path in an error.
 ///
 /// # Errors
 /// openat(2).
@@ -29,7 +30,7 @@ pub fn open(
         .named(|| format!("open({:?})", shown()))
 }
 
-/// The whole file.
+/// Reads a whole file.
 ///
 /// # Errors
 /// openat(2), read(2).
@@ -38,11 +39,11 @@ pub fn read_all(
     name: impl Arg,
     shown: impl Fn() -> String,
 ) -> Result<Vec<u8>, Call> {
-    // Should it be a fifo, we do not wait for its other end.
+    // NONBLOCK, because the open of a fifo would wait for its other end.
     read_open(&open(dir, name, OFlags::RDONLY | OFlags::NONBLOCK, &shown)?, shown)
 }
 
-/// The whole of an open file.
+/// Reads the rest of an open file.
 ///
 /// # Errors
 /// read(2).
@@ -60,8 +61,8 @@ pub fn read_open(file: &OwnedFd, shown: impl Fn() -> String) -> Result<Vec<u8>, 
     }
 }
 
-/// The beginning of a file that is one short record, such as `cgroup.controllers`: one read, at
-/// most a page.
+/// Reads a file that is one short record, such as `cgroup.controllers`, with one read(2) of at most
+/// a page.
 ///
 /// # Errors
 /// openat(2), read(2).
@@ -80,10 +81,11 @@ pub fn read_short(
     }
 }
 
-/// Writes `value` to a file that is there, in one call, as the kernel's settings want it.
+/// Writes `value` to an existing file with one write(2), because the kernel takes one write as one
+/// value.
 ///
 /// # Errors
-/// openat(2), write(2); the errors of the setting.
+/// openat(2), write(2), which also returns the errors of the setting.
 pub fn write_at(
     dir: BorrowedFd<'_>,
     name: impl Arg,
@@ -94,7 +96,7 @@ pub fn write_at(
     write_to(&file, value, shown)
 }
 
-/// Writes `value` to an open file, in one call.
+/// Writes `value` to an open file with one write(2).
 ///
 /// # Errors
 /// write(2).

@@ -1,5 +1,5 @@
-//! Unix sockets, with descriptors on what they send (unix(7), SCM_RIGHTS): of packets, which are
-//! ours, and of the kinds that others wait at.
+//! Unix sockets that can also send descriptors (unix(7), SCM_RIGHTS): packet sockets between our
+//! own processes, and the kinds of sockets that other programs use.
 
 use std::ffi::OsStr;
 use std::mem::MaybeUninit;
@@ -19,10 +19,10 @@ use rustix::net::{
 use super::wait::{self, Bound};
 use super::{Call, Named};
 
-/// How long whoever we speak to may take to listen.
+/// How long a receiver may take until it can receive more.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A pair of connected ends; a packet sent on one arrives whole on the other.
+/// A pair of connected sockets. A packet that is sent on one arrives whole on the other.
 ///
 /// # Errors
 /// Errors of socketpair(2).
@@ -31,8 +31,8 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), Call> {
         .named(|| "socketpair(AF_UNIX, SOCK_SEQPACKET)".to_owned())
 }
 
-/// A socket that listens as the file `name` in `directory`. The path goes through /proc/self/fd, so
-/// that it fits into the 108 bytes of an address however deep the directory is.
+/// A socket that listens as the file `name` in `directory`. The address goes through /proc/self/fd,
+/// so that it fits into 108 bytes even if the directory has a long path.
 ///
 /// # Errors
 /// The error of the failed call.
@@ -43,23 +43,23 @@ pub fn listen(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
     Ok(socket)
 }
 
-/// Connects to the socket that listens as the file `name` in `directory`. Neither here nor later
-/// does it wait.
+/// Connects to the socket that listens as the file `name` in `directory`. Neither this nor later
+/// calls on the socket wait.
 ///
 /// # Errors
-/// The error of the failed call: `ENOENT` when there is no such file, `ECONNREFUSED` when nobody
-/// listens any more, `EAGAIN` when whoever does takes no connection.
+/// The error of the failed call: `ENOENT` if there is no such file, `ECONNREFUSED` if no process
+/// listens any more, `EAGAIN` if the queue of connections is full.
 pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
     let (socket, address) = prepare(directory, name, SocketType::SEQPACKET, SocketFlags::NONBLOCK)?;
     wait::connect_now(socket.as_fd(), &address).named(|| format!("connect({name:?})"))?;
     Ok(socket)
 }
 
-/// Connects to the stream socket at `path`, however long that is. Neither here nor later does it
-/// wait.
+/// Connects to the stream socket at `path`, which may have any length. Neither this nor later calls
+/// on the socket wait.
 ///
 /// # Errors
-/// The error of the failed call; `EAGAIN` when too many others are waiting there.
+/// The error of the failed call; `EAGAIN` if the queue of connections is full.
 pub fn connect_stream(path: &Path) -> Result<OwnedFd, Call> {
     let call = || format!("connect({path:?})");
     let parent =
@@ -74,8 +74,8 @@ pub fn connect_stream(path: &Path) -> Result<OwnedFd, Call> {
     Ok(socket)
 }
 
-/// A datagram socket, connected to `address`: a path, or behind an `@` a name that is none (an
-/// abstract address).
+/// A datagram socket that is connected to `address`: a path, or a name in the abstract namespace
+/// after an `@`.
 ///
 /// # Errors
 /// The error of the failed call.
@@ -86,13 +86,13 @@ pub fn connect_datagrams(address: &OsStr) -> Result<OwnedFd, Call> {
     Ok(socket)
 }
 
-/// A datagram socket as the file `name` in `directory`, which everybody may send to.
+/// A datagram socket as the file `name` in `directory`. Every user may send to it.
 ///
 /// # Errors
 /// The error of the failed call.
 pub fn bind_datagrams(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
     let (socket, address) = prepare(directory, name, SocketType::DGRAM, SocketFlags::empty())?;
-    // Not by chmod(2), which would follow a link that somebody puts there.
+    // umask(2) and not chmod(2), which would follow a link that somebody puts there.
     let mask = rustix::process::umask(Mode::empty());
     let bound = rustix::net::bind(&socket, &address);
     rustix::process::umask(mask);
@@ -117,12 +117,12 @@ fn prepare(
     Ok((socket, address))
 }
 
-/// Connects to a socket of a stream of bytes, within `patience`: at a path, or, after an `@`, of
-/// that name in the abstract namespace.
+/// Connects to a stream socket within `patience`. The address is a path, or a name in the abstract
+/// namespace after an `@`.
 ///
 /// # Errors
-/// The error of the failed call: `ENOENT`, `ECONNREFUSED` when nobody listens, `EAGAIN` when nobody
-/// takes the connection.
+/// The error of the failed call: `ENOENT`, `ECONNREFUSED` if no process listens, `EAGAIN` if the
+/// connection is not taken in time.
 pub fn call(address: &OsStr, patience: Duration) -> Result<OwnedFd, Call> {
     let name = || format!("connect({address:?})");
     let socket = new(SocketType::STREAM, SocketFlags::empty())?;
@@ -130,7 +130,7 @@ pub fn call(address: &OsStr, patience: Duration) -> Result<OwnedFd, Call> {
     Ok(socket)
 }
 
-/// A path, or behind an `@` a name that is none (an abstract address).
+/// A path, or a name in the abstract namespace after an `@`.
 fn named_address(text: &OsStr) -> Result<SocketAddrUnix, Errno> {
     match text.as_bytes() {
         [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name),
@@ -138,11 +138,12 @@ fn named_address(text: &OsStr) -> Result<SocketAddrUnix, Errno> {
     }
 }
 
-/// Sends one packet, with a descriptor if there is one. Never raises SIGPIPE. Waits a while if the
-/// other end is slow.
+/// Sends one packet, with a descriptor if there is one. Never raises SIGPIPE. Waits for a while if
+/// the receiver is slow.
 ///
 /// # Errors
-/// Errors of sendmsg(2): `EPIPE` when the other end is gone, `EAGAIN` when it takes nothing.
+/// Errors of sendmsg(2): `EPIPE` if the other end is closed, `EAGAIN` if the receiver takes
+/// nothing.
 pub fn send(
     socket: impl AsFd,
     packet: &[u8],
@@ -151,10 +152,10 @@ pub fn send(
     send_some(socket, packet, descriptor, Bound::Within(PATIENCE)).map(|_| ())
 }
 
-/// Sends all of `text` on a stream, the descriptor, if there is one, with its beginning.
+/// Sends all of `text` on a stream. The descriptor, if there is one, goes with the first bytes.
 ///
 /// # Errors
-/// sendmsg(2)'s, `EAGAIN` when the bound was reached.
+/// Errors of sendmsg(2): `EAGAIN` if the bound was reached.
 pub fn send_all(
     socket: impl AsFd,
     text: &[u8],
@@ -184,7 +185,7 @@ fn send_some(
     wait::send(socket.as_fd(), bytes, &mut control, bound)
 }
 
-/// Receives one packet into `buffer`, if there is one, and no descriptors; its length.
+/// Receives one packet without descriptors into `buffer`, if there is one. Returns its length.
 ///
 /// # Errors
 /// Errors of recv(2).
@@ -195,7 +196,7 @@ pub fn receive_now(socket: impl AsFd, buffer: &mut [u8]) -> Result<Option<usize>
     }
 }
 
-/// Ends a connection, whoever else has our end (shutdown(2)).
+/// Ends a connection, even if other processes have a copy of our end (shutdown(2)).
 ///
 /// # Errors
 /// The error of the call.
@@ -203,11 +204,11 @@ pub fn shut_down(socket: impl AsFd) -> Result<(), Call> {
     rustix::net::shutdown(socket, Shutdown::Both).named(|| "shutdown()".to_owned())
 }
 
-/// Receives one packet into `buffer`, and the descriptor that came with it; length 0 means that the
-/// other end is gone.
+/// Receives one packet into `buffer`, and the descriptor that came with it. A length of 0 means
+/// that the other end is closed.
 ///
 /// # Errors
-/// recvmsg(2)'s, `ETIMEDOUT` when the bound was reached.
+/// Errors of recvmsg(2): `ETIMEDOUT` if the bound was reached.
 pub fn receive(
     socket: impl AsFd,
     buffer: &mut [u8],

@@ -9,25 +9,26 @@ use rustix::termios::{OptionalActions, OutputModes, Termios, Winsize};
 
 use super::{Call, Named};
 
-/// statfs(2) has it; devpts is what the kernel makes terminals in.
+/// The filesystem type of devpts, where the kernel makes terminals.
 const DEVPTS_SUPER_MAGIC: FsWord = 0x1cd1;
 
 /// A new pseudo-terminal.
 #[derive(Debug)]
 pub struct Pair {
-    /// The side of whoever shows the terminal.
+    /// The side of the process that shows the terminal.
     pub master: OwnedFd,
     /// The side of the programs.
     pub slave: OwnedFd,
 }
 
-/// Opens a new terminal in the devpts whose root directory is `directory`. Nobody but the kernel
-/// makes files in a devpts, so that it is one is enough to know for `ptmx`, unless something is
-/// mounted over that: then it is refused. The slave is got from the master itself (`TIOCGPTPEER`)
-/// and not by a path that somebody may have changed (CVE-2025-52565).
+/// Opens a new terminal in the devpts whose root directory is `directory`. Only the kernel makes
+/// files in a devpts, so its `ptmx` can be trusted, unless something is mounted on it; then it is
+/// refused. The slave comes from the master itself (`TIOCGPTPEER`), not from a path that somebody
+/// may have changed (CVE-2025-52565).
 ///
 /// # Errors
-/// The error of the failed call; `ENODEV` when the directory or its `ptmx` is something else.
+/// The error of the failed call; `ENODEV` if the directory is not a devpts, or if `ptmx` is another
+/// file.
 pub fn open_pair(directory: BorrowedFd<'_>) -> Result<Pair, Call> {
     let statfs = rustix::fs::fstatfs(directory).named(|| "fstatfs(\"/dev/pts\")".to_owned())?;
     if statfs.f_type != DEVPTS_SUPER_MAGIC {
@@ -49,17 +50,18 @@ pub fn open_pair(directory: BorrowedFd<'_>) -> Result<Pair, Call> {
     Ok(Pair { master, slave })
 }
 
-/// The other side of a master.
+/// The slave of a master.
 ///
 /// # Errors
-/// Errors of ioctl(2): `ENOTTY` when it is none.
+/// Errors of ioctl(2): `ENOTTY` if it is not a master.
 pub fn slave_of(master: BorrowedFd<'_>) -> Result<OwnedFd, Call> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     rustix::pty::ioctl_tiocgptpeer(master, flags).named(|| "ioctl(TIOCGPTPEER)".to_owned())
 }
 
-/// Makes the terminal the standard input and outputs of this process, and the controlling terminal
-/// of its session, which it must lead and which must have none yet.
+/// Makes the terminal the standard input, output and error of this process, and the controlling
+/// terminal of its session. The process must lead the session, which must not have a controlling
+/// terminal yet.
 ///
 /// # Errors
 /// The error of the failed call.
@@ -70,7 +72,7 @@ pub fn take(slave: &OwnedFd) -> Result<(), Call> {
     rustix::process::ioctl_tiocsctty(slave).named(|| "ioctl(TIOCSCTTY)".to_owned())
 }
 
-/// Sets rows and columns; whoever uses the terminal gets SIGWINCH when they change.
+/// Sets rows and columns. The processes in the terminal get SIGWINCH when they change.
 ///
 /// # Errors
 /// Errors of ioctl(2).
@@ -80,7 +82,7 @@ pub fn set_size(terminal: impl AsFd, (rows, columns): (u16, u16)) -> Result<(), 
         .named(|| format!("ioctl(TIOCSWINSZ, {rows}, {columns})"))
 }
 
-/// Makes a terminal as large as another, if that has a size.
+/// Sets the size of a terminal to the size of another, if that one has a size.
 ///
 /// # Errors
 /// Errors of ioctl(2).
@@ -92,7 +94,7 @@ pub fn copy_size(from: impl AsFd, to: impl AsFd) -> Result<(), Call> {
     rustix::termios::tcsetwinsize(to, size).named(|| "ioctl(TIOCSWINSZ)".to_owned())
 }
 
-/// Lets a newline be a newline, and not a carriage return before it as well (`ONLCR`).
+/// Turns off `ONLCR`, which adds a carriage return before each newline that is written.
 ///
 /// # Errors
 /// The error of the failed call.
@@ -102,7 +104,8 @@ pub fn plain_newlines(terminal: impl AsFd) -> Result<(), Call> {
     set_modes(terminal, &modes)
 }
 
-/// A terminal that hands on every byte that is typed as it is; when dropped, it is as it was.
+/// A terminal in raw mode: typed bytes are passed on unchanged. The previous mode is restored when
+/// this is dropped.
 #[derive(Debug)]
 pub struct Raw<'a> {
     terminal: BorrowedFd<'a>,
@@ -110,10 +113,10 @@ pub struct Raw<'a> {
 }
 
 impl<'a> Raw<'a> {
-    /// Makes a terminal so (cfmakeraw(3)); with `output`, also for what is written.
+    /// Sets raw mode (cfmakeraw(3)). With `output`, written bytes are passed on unchanged, too.
     ///
     /// # Errors
-    /// The error of the failed call: `ENOTTY` when it is no terminal.
+    /// The error of the failed call: `ENOTTY` if it is not a terminal.
     pub fn make(terminal: BorrowedFd<'a>, output: bool) -> Result<Self, Call> {
         let before = modes(terminal)?;
         let mut raw = before.clone();
@@ -128,7 +131,7 @@ impl<'a> Raw<'a> {
 
 impl Drop for Raw<'_> {
     fn drop(&mut self) {
-        // It may be gone by now.
+        // The terminal may be gone.
         let _ = set_modes(self.terminal, &self.before);
     }
 }

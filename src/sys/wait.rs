@@ -1,14 +1,14 @@
-//! Waiting: whatever this process may stand still in, and for how long. Nobody waits but by this
-//! file (`integration/house-rules.sh` sees to that), and nobody can without a [`Bound`].
+//! Waiting: every call in which this process may wait, and for how long. Only this file may wait
+//! (`integration/house-rules.sh` checks that), and every wait here needs a [`Bound`].
 //!
-//! `git grep 'Endless('` shows all waits that have none, and [`Unbounded`] what ends each of them
-//! all the same.
+//! `git grep 'Endless('` shows all waits without a bound, and [`Unbounded`] says what ends each of
+//! them.
 //!
-//! What is not here is what the kernel lets nobody bound: a call on a file or a mount waits for the
-//! disk or the server behind it (a hung NFS or FUSE mount). Such a call ends when the process is
-//! killed, and never holds up a verb for another container: none of `state`, `list`, `kill` and
-//! `delete` looks at a rootfs, a bundle or a mount source. And our standard output, standard error
-//! and log are as fast as whoever reads them.
+//! Two kinds of waiting are not here. A call on a file or a mount waits for the disk or the server
+//! behind it (a hung NFS or FUSE mount), and the kernel offers no bound for that. Such a call ends
+//! when the process is killed. It never delays a verb for another container: `state`, `list`,
+//! `kill` and `delete` do not access a rootfs, a bundle or a mount source. And writes to our
+//! standard output, standard error and log are as fast as the process that reads them.
 
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read, Seek};
@@ -29,36 +29,35 @@ use super::{Call, Named, check, fd, pidfd, signal as signals};
 /// How long a wait may take.
 #[derive(Debug, Clone, Copy)]
 pub enum Bound {
-    /// So long.
+    /// At most this long.
     Within(Duration),
-    /// Until then.
+    /// At most until this time.
     Until(Instant),
-    /// As long as it takes.
+    /// Without a bound.
     Endless(Unbounded),
 }
 
 /// Why a wait needs no bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unbounded {
-    /// The process at the other end of a wire is at work, for as long as its mounts and the user's
-    /// hooks take. Its death is the end of the wire, and of the wait. One that may be unable to run
-    /// is watched instead (`runtime/watch.rs`).
+    /// The process at the other end of a wire is working. Its mounts and the user's hooks may take
+    /// any time. If it dies, the wire ends, and so does the wait. A process that may be unable to
+    /// run is watched (`runtime/watch.rs`).
     PeerAtWork,
-    /// A container that is created waits for its `start`, be it tomorrow. It can be killed.
+    /// A created container waits for its `start`, which may come at any time. It can be killed.
     NotStartedYet,
-    /// The user's program runs, and we are there for nothing else. Its end ends the wait, and
-    /// signals go on to it.
+    /// The user's program runs, and we have nothing else to do. Its end ends the wait, and signals
+    /// are forwarded to it.
     ProgramRuns,
-    /// The user's program is to say that it is ready, and takes the time that it takes. So does its
-    /// end.
+    /// We wait until the user's program reports that it is ready, or ends. Both may take any time.
     ProgramNotReady,
-    /// config.json gives this hook no timeout, and the specification sets none. It is killed when
-    /// the container's init dies, which `kill` and `delete --force` see to.
+    /// config.json gives this hook no timeout, and the specification sets none. The hook is killed
+    /// when the container's init dies, which `kill` and `delete --force` cause.
     HookWithoutTimeout,
 }
 
 impl Bound {
-    /// Only looks.
+    /// Does not wait.
     pub const NOW: Self = Self::Within(Duration::ZERO);
 
     fn deadline(self) -> Option<Instant> {
@@ -69,17 +68,17 @@ impl Bound {
         }
     }
 
-    /// The same wait as one with a fixed end, for those that are made of several.
+    /// The same bound with a fixed end, for a wait that consists of several calls.
     #[must_use]
     pub fn fixed(self) -> Self {
         self.deadline().map_or(self, Self::Until)
     }
 }
 
-/// How long a process may take to end that was killed, or has nothing else left to do.
+/// How long a process may take to end after it was killed, or after its work is done.
 pub const DEATH: Bound = Bound::Within(Duration::from_secs(10));
 
-/// Waits until one of `files` is ready; false when the bound was reached before (poll(2)).
+/// Waits until one of `files` is ready (poll(2)). False if the bound was reached first.
 ///
 /// # Errors
 /// The error of the call; `EINTR` for a signal that ends waits ([`signals::end_waits`]).
@@ -90,9 +89,10 @@ pub fn any(files: &mut [PollFd<'_>], bound: Bound) -> Result<bool, Call> {
         with_signals.push(PollFd::from_borrowed_fd(heard, PollFlags::IN));
         let ready = poll_until(&mut with_signals, bound)?;
         let signal = with_signals.pop().is_some_and(|file| !file.revents().is_empty());
-        // What is ready comes first: a signal behind the end of a wire is the program's.
+        // A file that is ready counts before a signal: a signal that comes after the end of a wire
+        // is meant for the program.
         if !ready || with_signals.iter().any(|file| !file.revents().is_empty()) {
-            return poll_until(files, Bound::NOW); // so that `files` say which
+            return poll_until(files, Bound::NOW); // sets the results in `files`
         }
         if signal {
             signals::ended_wait(heard)?;
@@ -115,8 +115,8 @@ fn poll_until(files: &mut [PollFd<'_>], bound: Bound) -> Result<bool, Call> {
     }
 }
 
-/// Waits until a descriptor can be read from or its other end is gone: of a pidfd, until the
-/// process has ended, whosever child it is. False when the bound was reached before.
+/// Waits until a descriptor can be read from, or its other end is closed. A pidfd is readable when
+/// its process has ended, even if it is not our child. False if the bound was reached first.
 ///
 /// # Errors
 /// Errors of poll(2).
@@ -124,7 +124,7 @@ pub fn readable(fd: BorrowedFd<'_>, bound: Bound) -> Result<bool, Call> {
     any(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], bound)
 }
 
-/// As [`readable`], of writing.
+/// As [`readable`], but for writing.
 ///
 /// # Errors
 /// Errors of poll(2).
@@ -132,8 +132,8 @@ pub fn writable(fd: BorrowedFd<'_>, bound: Bound) -> Result<bool, Call> {
     any(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], bound)
 }
 
-/// Which of two descriptors can be read from, or has lost its other end; both `false` when the
-/// bound was reached.
+/// Waits until one of two descriptors can be read from, or its other end is closed, and says which.
+/// Both are `false` if the bound was reached.
 ///
 /// # Errors
 /// Errors of poll(2).
@@ -143,7 +143,7 @@ pub fn either_readable(fds: [BorrowedFd<'_>; 2], bound: Bound) -> Result<[bool; 
     Ok(files.map(|file| !file.revents().is_empty()))
 }
 
-/// Waits for any signal that is held back, real-time ones too (sigwaitinfo(2)); `_why` there is no
+/// Waits for any blocked signal, also a real-time one (sigwaitinfo(2)). `_why` says why there is no
 /// bound.
 ///
 /// # Errors
@@ -166,7 +166,7 @@ pub fn signal(_why: Unbounded) -> Result<i32, Call> {
     }
 }
 
-/// recvmsg(2), as often as a signal interrupts it; the number of bytes.
+/// recvmsg(2), repeated when a signal interrupts it. Returns the number of bytes.
 ///
 /// # Errors
 /// The error of the call; `ETIMEDOUT` when the bound was reached.
@@ -192,7 +192,8 @@ pub fn receive(
     }
 }
 
-/// Receives one packet into `buffer` (recv(2)), which in most cases is there already; its length.
+/// Receives one packet into `buffer` (recv(2)) and returns its length. Usually the packet is there
+/// already.
 ///
 /// # Errors
 /// The error of the call; `EAGAIN` when the bound was reached.
@@ -211,8 +212,8 @@ pub fn receive_plain(
     }
 }
 
-/// sendmsg(2), which in most cases does not have to wait; the number of bytes that the other side
-/// took. Never raises SIGPIPE.
+/// sendmsg(2), which usually does not wait. Returns the number of bytes that were sent. Never
+/// raises SIGPIPE.
 ///
 /// # Errors
 /// The error of the call; `EAGAIN` when the bound was reached.
@@ -233,7 +234,7 @@ pub fn send(
     }
 }
 
-/// accept4(2); `_why` there is no bound.
+/// accept4(2). `_why` says why there is no bound.
 ///
 /// # Errors
 /// The error of the call.
@@ -246,18 +247,19 @@ pub fn accept(listener: BorrowedFd<'_>, _why: Unbounded) -> Result<OwnedFd, Call
     }
 }
 
-/// connect(2) without a wait; the socket must have `SOCK_NONBLOCK`.
+/// connect(2) without waiting. The socket must have `SOCK_NONBLOCK`.
 ///
 /// # Errors
-/// The error of the call: `EAGAIN` when too many others are waiting there to be accepted.
+/// The error of the call: `EAGAIN` if the queue of the listening socket is full.
 pub fn connect_now(socket: BorrowedFd<'_>, address: &SocketAddrUnix) -> Result<(), Errno> {
     rustix::net::connect(socket, address)
 }
 
-/// connect(2); the bound is on what is sent later as well, if it is not bounded otherwise.
+/// connect(2). `limit` is also the bound of each later send on this socket that has no bound of its
+/// own.
 ///
 /// # Errors
-/// The error of the call: `EAGAIN` when nobody takes the connection in time.
+/// The error of the call: `EAGAIN` if the connection is not taken in time.
 pub fn connect(
     socket: BorrowedFd<'_>,
     address: &SocketAddrUnix,
@@ -272,11 +274,12 @@ pub fn connect(
     }
 }
 
-/// Tries again, after pauses that double from the first to the last of `pauses`, for what the
-/// kernel gives no sign of; `None` when the bound was reached. There is at least one attempt.
+/// Tries again until `attempt` succeeds, for cases where the kernel does not notify us. The pauses
+/// double from the first to the last of `pauses`. `None` if the bound was reached. There is at
+/// least one attempt.
 ///
 /// # Errors
-/// Those of `attempt`.
+/// Errors of `attempt`.
 pub fn retry<T, E>(
     bound: Bound,
     pauses: [Duration; 2],
@@ -296,7 +299,7 @@ pub fn retry<T, E>(
     }
 }
 
-/// What a program that we ran has left.
+/// The results of a program that we ran.
 #[derive(Debug)]
 pub struct ProgramOutput {
     /// How it ended.
@@ -307,12 +310,12 @@ pub struct ProgramOutput {
     pub stderr: Vec<u8>,
 }
 
-/// Runs a program; `None` when the bound was reached, and it was killed. What it writes goes to
-/// memory, so that nobody waits for a reader, and whoever it leaves behind with its output does not
-/// hold us up.
+/// Runs a program. `None` if the bound was reached and the program was killed. Its output goes to
+/// memory, so that it never waits for a reader, and so that processes that it leaves behind with
+/// its output open do not delay us.
 ///
 /// # Errors
-/// Of starting it.
+/// Errors of starting the program.
 pub fn run(command: &mut Command, bound: Bound) -> std::io::Result<Option<ProgramOutput>> {
     let file = || fd::memory_file("output").map_err(as_io);
     let (mut stdout, mut stderr) = (file()?, file()?);
@@ -341,8 +344,8 @@ fn as_io(call: Call) -> std::io::Error {
     call.errno.into()
 }
 
-/// Reads a file that the caller names on the command line. It may be a pipe, and he as slow as he
-/// likes.
+/// Reads a file that the caller named on the command line. If it is a pipe, this takes as long as
+/// its writer takes.
 ///
 /// # Errors
 /// Errors of open(2), read(2).
@@ -350,7 +353,7 @@ pub fn callers_file(path: &Path) -> std::io::Result<Vec<u8>> {
     std::fs::read(path)
 }
 
-/// Reads our standard input, as [`callers_file`].
+/// Reads our standard input, as [`callers_file`] does.
 ///
 /// # Errors
 /// Errors of read(2).

@@ -1,7 +1,7 @@
-//! Which devices have left a network namespace: moved to another one, or deleted (rtnetlink(7),
-//! `RTM_DELLINK`).
+//! Watches for devices that leave a network namespace: they are moved to another one, or deleted
+//! (rtnetlink(7), `RTM_DELLINK`).
 //!
-//! The index of a device is unique in its namespace, but whoever is root there can delete a device
+//! The index of a device is unique in its namespace. But root in that namespace can delete a device
 //! and make another one with the same index. These messages show that: the kernel queues them in
 //! order, while it makes the change.
 
@@ -15,12 +15,12 @@ use super::{LONGEST_ANSWER, Reply, number, socket};
 use crate::sys::wait::{self, Bound};
 use crate::sys::{Call, Named};
 
-/// A socket that the kernel tells of every change of a device.
+/// A socket on which the kernel reports every change of a device.
 #[derive(Debug)]
 pub struct DeviceChanges(OwnedFd);
 
 impl DeviceChanges {
-    /// From now on, of the network namespace that this thread is in.
+    /// Watches the network namespace of this thread from now on.
     ///
     /// # Errors
     /// Errors of socket(2), bind(2).
@@ -32,12 +32,12 @@ impl DeviceChanges {
         Ok(Self(socket))
     }
 
-    /// How many devices of each index have left until now. A second call only counts what came
+    /// How many devices with each index have left so far. A second call counts only what happened
     /// after the first.
     ///
     /// # Errors
-    /// Errors of recv(2): `ENOBUFS` when there were more changes than the kernel keeps for us, and
-    /// some are lost.
+    /// Errors of recv(2): `ENOBUFS` if there were more changes than the kernel keeps for us, so
+    /// that some were lost.
     pub fn count(&self) -> Result<BTreeMap<i32, usize>, Call> {
         let mut count = BTreeMap::new();
         let mut buffer = vec![0; LONGEST_ANSWER];
@@ -57,7 +57,8 @@ impl DeviceChanges {
     }
 }
 
-/// The index of the device that has left. A message with a family says only that it left a bridge.
+/// The index of the device that has left. A message with a family only says that the device left a
+/// bridge.
 fn departed(message: &Reply<'_>) -> Option<i32> {
     let family = *message.body.first()?;
     let left = message.kind == libc::RTM_DELLINK && i32::from(family) == libc::AF_UNSPEC;
