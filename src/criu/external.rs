@@ -6,9 +6,9 @@
 //! config.json: root.readonly
 //! process: runtime
 //!
-//! The name of a mount is its destination, because the config.json of `restore` may list the mounts
-//! in another order. Its position in the container is read from the kernel and checked by handles,
-//! since the container controls its symbolic links.
+//! The name of a mount is its destination, because config.json may list the mounts in another order
+//! at `restore`. The position of a mount in the container is read from the kernel and checked with
+//! handles, since the container controls its symbolic links.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -34,7 +34,7 @@ use crate::sys::{Call, Named, device, fd};
 /// The name of the mount over masked files.
 const NULL: &str = "orlop-null";
 
-/// The name of the mount of config.json on this path of the container.
+/// The name of the mount that config.json has on this path of the container.
 fn mount_name(path: &str) -> String {
     format!("orlop-mount-/{path}")
 }
@@ -54,14 +54,14 @@ pub struct View {
 /// The file at a path in the container.
 struct FoundPath<'a> {
     handle: OwnedFd,
-    /// The mount that it is on.
+    /// The mount that the file is on.
     mount: &'a MountInfo,
-    /// Whether it is the root of that mount.
+    /// Whether the file is the root of that mount.
     is_mount: bool,
 }
 
 impl View {
-    /// The files of the container with the first process `pid`.
+    /// The files of the container whose first process is `pid`.
     ///
     /// # Errors
     /// Errors of reading /proc.
@@ -102,10 +102,11 @@ impl View {
         }
     }
 
-    /// The mounts of the host in the container: their mount points and their names.
+    /// The mounts from the host in the container: their mount points and their names.
     ///
     /// # Errors
-    /// The files cannot be examined; criu would confuse a mount point with another.
+    /// An error if the files cannot be examined, or if criu would confuse one mount point with
+    /// another.
     pub fn mounts(&self, plan: &Plan) -> Result<Vec<(String, String)>> {
         let mut mounts: Vec<(String, String)> = Vec::new();
         let mut add = |path: &str, name: String| -> Result<()> {
@@ -116,7 +117,7 @@ impl View {
                         "a container with a mount on {place:?} cannot be checkpointed: it has \"]:\" in its path"
                     );
                 }
-                // Of two at the same place, the later covers the other.
+                // If two mounts have the same mount point, the later one covers the other.
                 mounts.retain(|(other, _)| other != place);
                 mounts.push((place.clone(), name));
             }
@@ -141,10 +142,11 @@ impl View {
         Ok(mounts)
     }
 
-    /// Checks that the paths that the config makes read-only or hides are so.
+    /// Checks that the paths that the config makes read-only or hides really are read-only or
+    /// hidden.
     ///
     /// # Errors
-    /// A path is not; the files cannot be examined.
+    /// An error if a path is not, or if the files cannot be examined.
     pub fn check(&self, plan: &Plan) -> Result<()> {
         let read_only = |path: &str, key: &str| -> Result<()> {
             match self.find(path).at(key)? {
@@ -184,13 +186,13 @@ impl View {
         Ok(())
     }
 
-    /// Checks that bind mounts show what the config says, and nothing else of the host.
+    /// Checks that bind mounts show what the config says, and no other files of the host.
     ///
     /// # Errors
-    /// A mount does not; the files cannot be examined.
+    /// An error if a mount shows another file, or if the files cannot be examined.
     pub fn check_sources(&self, plan: &Plan) -> Result<()> {
         let mut seen = Vec::new();
-        // Of two at the same place, the later covers the other.
+        // If two mounts have the same mount point, the later one covers the other.
         for step in plan.mounts.iter().rev() {
             let MountSource::Bind { path, .. } = &step.source else { continue };
             let key = format!("/mounts/{}", step.index);
@@ -214,8 +216,8 @@ impl View {
         Ok(())
     }
 
-    /// The names of the standard streams of the first process, as far as they are from outside of
-    /// the container; and those of them that criu must get as external files.
+    /// The names of the first process's standard streams, and those names that criu must get as
+    /// external files because the files are outside of the container.
     ///
     /// # Errors
     /// Errors of reading /proc.
@@ -241,9 +243,9 @@ impl View {
         Ok((names, files))
     }
 
-    /// The name that criu has for a file that is on no mount of the container, if it is a device
-    /// like `/dev/null`: any device of the same kind can replace it. A regular file would need the
-    /// same size.
+    /// The name that criu uses for a file that is on no mount of the container, if it is a device
+    /// like `/dev/null`: any device of the same kind can replace it. (A regular file could only be
+    /// replaced by one of the same size.)
     fn file_of_host(&self, number: u32, path: &str) -> Result<Option<String>> {
         let stat = match rustix::fs::stat(path) {
             Err(Errno::NOENT) => return Ok(None),
@@ -263,7 +265,8 @@ impl View {
     }
 }
 
-/// What a step mounts from the host: the mount point in the container, the path on the host.
+/// The bind mounts from the host that a step makes: mount points in the container and paths on the
+/// host.
 fn of_host(plan: &Plan, step: &MountStep) -> Vec<(String, PathBuf)> {
     match (&step.source, &plan.cgroup_mount) {
         (MountSource::Bind { path, .. }, _) => vec![(step.destination.clone(), path.clone())],
@@ -279,8 +282,8 @@ fn of_host(plan: &Plan, step: &MountStep) -> Vec<(String, PathBuf)> {
     }
 }
 
-/// The names, with the resources of this host, for `restore`. Names that the images do not have do
-/// no harm.
+/// Adds the names, with the resources of this host, for `restore`. Names that the images do not
+/// contain are ignored.
 pub fn mounts_of_host(plan: &Plan, notify: &Path, options: &mut CriuMessage) {
     let add = |options: &mut CriuMessage, name: &str, source: &str| {
         options.pair(option::EXTERNAL_MOUNT, name, source)
@@ -288,7 +291,7 @@ pub fn mounts_of_host(plan: &Plan, notify: &Path, options: &mut CriuMessage) {
     // The notify socket is not in config.json.
     let notify = (NOTIFY.trim_start_matches('/').to_owned(), notify.to_owned());
     let mounts = plan.mounts.iter().flat_map(|step| of_host(plan, step));
-    // Of two mounts on the same path, the later covers the other.
+    // If two mounts have the same path, the later one covers the other.
     let sources: BTreeMap<String, PathBuf> = std::iter::once(notify).chain(mounts).collect();
     for (path, source) in sources {
         // criu compares the path with mount points, so it must not contain `.`, `..` or links.
@@ -316,8 +319,8 @@ fn broken(key: &str, text: &str) -> anyhow::Error {
         .into()
 }
 
-/// Refuses containers with namespaces that cannot be saved or restored, or without those that are
-/// needed.
+/// Refuses containers that have namespaces that cannot be saved or restored, or that do not have
+/// the namespaces that are needed.
 ///
 /// # Errors
 /// [`Failure::BadConfig`].
@@ -339,7 +342,8 @@ pub fn refuse_namespaces(plan: &Plan) -> Result<()> {
     }
 }
 
-/// Refuses mounts of symbolic links and on them: criu identifies mounts by paths and follows links.
+/// Refuses mounts of symbolic links, and mounts on them: criu identifies mounts by paths and
+/// follows links.
 ///
 /// # Errors
 /// [`Failure::BadConfig`].
@@ -361,12 +365,12 @@ pub fn refuse_links(plan: &Plan) -> Result<()> {
     }
 }
 
-/// The name of a namespace that criu does not save, as in runc.
+/// The name of a namespace that criu does not save. runc uses the same names.
 fn namespace_name(kind: &NamespaceKind) -> &'static str {
     if *kind == NETWORK { "extRootNetNS" } else { "extRootPidNS" }
 }
 
-/// The namespaces that the container has joined and that are not saved.
+/// Adds the namespaces that the container has joined and that are not saved.
 ///
 /// # Errors
 /// Errors of stat(2).
@@ -382,10 +386,10 @@ pub fn name_namespaces(plan: &Plan, pid: i32, options: &mut CriuMessage) -> Resu
     Ok(())
 }
 
-/// Adds the namespaces to join. criu must inherit the descriptors.
+/// Adds the namespaces to join. criu must inherit the returned descriptors.
 ///
 /// # Errors
-/// A path that cannot be opened.
+/// An error if a path cannot be opened.
 pub fn join_namespaces(plan: &Plan, options: &mut CriuMessage) -> Result<Vec<OwnedFd>> {
     let mut files = Vec::new();
     for join in &plan.namespaces.join {
@@ -404,7 +408,7 @@ pub fn join_namespaces(plan: &Plan, options: &mut CriuMessage) -> Result<Vec<Own
     Ok(files)
 }
 
-/// Gives our standard streams to the restored process, in the place of those from outside.
+/// Gives our standard streams to the restored process, in place of the streams from outside.
 pub fn inherit_streams(names: &[String], options: &mut CriuMessage) {
     for (name, number) in names.iter().zip(0..3) {
         let is_first = names.iter().position(|other| other == name) == usize::try_from(number).ok();

@@ -14,13 +14,13 @@ use super::message::{CriuMessage, option};
 use crate::error::{Context, Result};
 use crate::sys::{self, Named, small_file};
 
-/// The file with the names of the standard streams, with the name that runc has.
+/// The file with the names of the standard streams. runc uses the same name.
 const DESCRIPTORS: &str = "descriptors.json";
 
-/// The log level of criu: all but debugging.
+/// The log level of criu: everything except debug messages.
 const LOG_LEVEL: u64 = 4;
 
-/// The directory of the images, and the one for everything else.
+/// The directory of the images, and the directory for everything else.
 #[derive(Debug)]
 pub struct Images {
     directory: OwnedFd,
@@ -30,7 +30,7 @@ pub struct Images {
 
 impl Images {
     /// Opens the directories, and creates them if `make` is set. `log` is the name of the log. The
-    /// default work directory is the one of the images.
+    /// default work directory is the directory of the images.
     ///
     /// # Errors
     /// The error of the failed call.
@@ -45,7 +45,7 @@ impl Images {
         Ok(Self { directory, work: opened.transpose()?, log: work.unwrap_or(path).join(log) })
     }
 
-    /// The options of criu for them.
+    /// The options of criu for these directories.
     #[must_use]
     pub fn options(&self) -> CriuMessage {
         let mut options = CriuMessage::default();
@@ -77,7 +77,7 @@ impl Images {
     /// Reads the names of the standard streams.
     ///
     /// # Errors
-    /// The error of the failed call; the file is not a list of strings.
+    /// The error of the failed call; an error if the file is not a list of strings.
     pub fn descriptors(&self) -> Result<Vec<String>> {
         let text =
             small_file::read_all(self.directory.as_fd(), DESCRIPTORS, || DESCRIPTORS.to_owned())
@@ -86,7 +86,7 @@ impl Images {
             .with_context(|| format!("reading {DESCRIPTORS} (--image-path)"))
     }
 
-    /// Adds to an error of criu the path of its log and the line with the reason.
+    /// Adds to an error of criu the path of its log, and the line of the log with the reason.
     #[must_use]
     pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         if !error.is::<Failed>() {
@@ -100,12 +100,12 @@ impl Images {
     }
 }
 
-/// A line that criu logs as an error and then continues: without CAP_SYS_RESOURCE it cannot raise
-/// its own limit.
+/// An error line that criu logs before it continues: without CAP_SYS_RESOURCE it cannot raise its
+/// own limit.
 const HARMLESS: &[&str] = &["Can't setup RLIMIT_NOFILE for self"];
 
-/// The line of the error that made criu fail, without the time and the position in the sources of
-/// criu. It is the first error: later ones are its consequences.
+/// The line of the error that made criu fail, without the time and the position in criu's sources.
+/// It is the first error, since later errors are its consequences.
 fn decisive_error(log: impl Read) -> Option<String> {
     let mut lines = BufReader::new(log).split(b'\n').map_while(Result::ok);
     let line = lines.find_map(|line| {

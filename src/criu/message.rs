@@ -1,6 +1,6 @@
 //! The messages of criu, as its rpc.proto defines them: protocol buffers with a few numbers and
-//! strings. These are two kinds of fields, so they are encoded here (protobuf.dev, "Encoding").
-//! `prost` would add code for both directions of each message, and a generator.
+//! strings. There are only these two kinds of fields, so we encode them here (protobuf.dev,
+//! "Encoding"). `prost` would add code for both directions of each message, and a generator.
 
 use crate::error::Result;
 
@@ -52,9 +52,9 @@ pub mod option {
 pub enum RequestType {
     /// Save the processes.
     Dump = 1,
-    /// Restore them.
+    /// Restore the processes.
     Restore = 2,
-    /// Save only their memory, and let them run.
+    /// Save only the memory of the processes, and let them run.
     PreDump = 4,
     /// A notification, or the answer to one.
     Notify = 6,
@@ -188,7 +188,7 @@ impl Response {
     /// Decodes a response.
     ///
     /// # Errors
-    /// It is not a valid message.
+    /// An error if it is not a valid message.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let mut answer = Self::default();
         for (field, value) in fields(bytes)? {
@@ -218,7 +218,7 @@ impl Response {
         Ok(answer)
     }
 
-    /// The type, if it is one of ours.
+    /// Whether the response has this type.
     #[must_use]
     pub fn is(&self, kind: RequestType) -> bool {
         self.kind == kind as u64
@@ -277,7 +277,7 @@ fn number(message: &[u8], field: u32) -> Result<i32> {
     })
 }
 
-/// A negative number has all of its 64 bits.
+/// A negative number is encoded with all of its 64 bits.
 fn int32(value: u64) -> i32 {
     i32::try_from(value.cast_signed()).unwrap_or(0)
 }

@@ -1,11 +1,11 @@
-//! Runs criu(8), which saves and restores processes. `criu swrk` gets a request by a socket that it
+//! Runs criu(8), which saves and restores processes. `criu swrk` gets a request on a socket that it
 //! inherits, sends notifications, and then a response.
 //! process: runtime
 //!
 //! The images belong to the caller, and are trusted as much as config.json. The container is not
-//! trusted: what is outside of it (`external`) has names that we choose, and never paths in its
-//! rootfs. What must be read-only or hidden is checked again before the processes continue
-//! (CVE-2026-119101).
+//! trusted: resources outside of it (`external`) have names that we choose, and never paths in its
+//! rootfs. Before the processes continue, we check again that everything that must be read-only or
+//! hidden still is (CVE-2026-119101).
 
 pub mod external;
 pub mod images;
@@ -35,15 +35,15 @@ const OLDEST: u64 = 31_600;
 /// How long criu may take to end after its response.
 const END: Bound = Bound::Within(Duration::from_secs(30));
 
-/// A criu with a supported version.
+/// A criu of a supported version.
 #[derive(Debug)]
 pub struct CriuProgram(CString);
 
 impl CriuProgram {
-    /// Finds it in `PATH`, and asks for its version.
+    /// Finds criu in `PATH`, and asks for its version.
     ///
     /// # Errors
-    /// [`Failure::Unsupported`] when it does not exist or is too old.
+    /// [`Failure::Unsupported`] if criu does not exist or is too old.
     pub fn find() -> Result<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let is_program = |file: &std::path::PathBuf| {
@@ -70,10 +70,10 @@ impl CriuProgram {
         Ok(program)
     }
 
-    /// Asks whether criu and the kernel have a feature, by its number in `criu_features`.
+    /// Checks that criu and the kernel have a feature, by its number in `criu_features`.
     ///
     /// # Errors
-    /// [`Failure::Unsupported`] when they do not have it.
+    /// [`Failure::Unsupported`] if they do not have it.
     pub fn need(&self, number: u32, name: &str) -> Result<()> {
         let criu = self.start(&CloneRequest::default(), &[], |_| Ok(()))?;
         let answer =
@@ -84,8 +84,8 @@ impl CriuProgram {
         Ok(())
     }
 
-    /// Starts criu, in the cgroup of `birth` if there is one. It inherits our standard streams and
-    /// `inherited`, with the same numbers, and our mounts. It works in directories that we have
+    /// Starts criu, in the cgroup of `birth` if there is one. criu inherits our standard streams
+    /// and our mounts, and `inherited` with the same numbers. It works in directories that we have
     /// opened. `settle` gets its pid before it runs.
     ///
     /// # Errors
@@ -123,7 +123,7 @@ impl CriuProgram {
         };
         let newborn = clone::clone(token, birth, || {
             if let Err(error) = become_criu() {
-                // If the other end is closed, nobody needs the error.
+                // If the other end is closed, the runtime does not need the error.
                 let _ = their_wire.send(&FromInit::Failed(Report::of(&error)));
             }
             1
@@ -144,9 +144,9 @@ impl CriuProgram {
 /// A notification of criu.
 #[derive(Debug)]
 pub struct Notification<'a> {
-    /// Its name: `post-restore` and the like (criu(8), "Action scripts").
+    /// Its name, such as `post-restore` (criu(8), "Action scripts").
     pub name: &'a str,
-    /// The process that it is about, in our pid namespace.
+    /// The process of the notification, in our pid namespace.
     pub pid: i32,
     /// The descriptor that came with it.
     pub descriptor: Option<OwnedFd>,
@@ -162,7 +162,7 @@ pub struct Criu {
     ended: bool,
 }
 
-/// criu has failed. The text is that of runc, since tools search for it.
+/// criu has failed. runc has the same text, and tools search for it.
 #[derive(Debug)]
 struct Failed(String);
 
@@ -175,11 +175,11 @@ impl fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 impl Criu {
-    /// Sends a request. `on_event` gets the notifications. If it returns an error, criu stops and
-    /// undoes its work.
+    /// Sends a request. `on_event` gets the notifications. If `on_event` returns an error, criu
+    /// stops and undoes its work.
     ///
     /// # Errors
-    /// That of `on_event`; criu has failed.
+    /// The error of `on_event`; an error if criu has failed.
     pub fn ask(
         &self,
         request: &CriuMessage,
@@ -236,7 +236,7 @@ impl Criu {
         Ok((Response::read(buffer.get(..length).unwrap_or_default())?, descriptor))
     }
 
-    /// Lets criu end, and waits for it.
+    /// Tells criu to exit, and waits for it.
     ///
     /// # Errors
     /// Errors of waiting.
@@ -250,7 +250,7 @@ impl Criu {
         Ok(exit)
     }
 
-    /// Its cgroups, which tell where the restored processes are to be: controllers and path
+    /// The cgroups of criu, in which the restored processes will be: controllers and paths
     /// (proc_pid_cgroup(5)).
     ///
     /// # Errors
@@ -261,8 +261,8 @@ impl Criu {
     }
 }
 
-/// The path of each controller: of `4:cpu,cpuacct:/a`, and of `0::/b`, which has no names of
-/// controllers here.
+/// The path of each controller, from lines such as `4:cpu,cpuacct:/a`. A line `0::/b` has an empty
+/// controller here.
 fn split_cgroups(text: &str) -> Vec<(String, String)> {
     let line = |line: &str| {
         let mut fields = line.splitn(3, ':').skip(1);
@@ -279,7 +279,7 @@ fn split_cgroups(text: &str) -> Vec<(String, String)> {
 impl Drop for Criu {
     fn drop(&mut self) {
         if !self.ended {
-            // The caller has an error already, or has only asked for the version.
+            // The caller already has an error, or only asked for the version.
             let _: Result<(), Call> = pidfd::kill(self.pidfd.as_fd());
             let _ = pidfd::reap_within(self.pidfd.as_fd(), END);
         }

@@ -1,5 +1,5 @@
-//! Refuses checkpoints of containers that criu cannot restore: with some mounts that were added at
-//! run time, and with a cgroup that the container manages itself.
+//! Refuses checkpoints of containers that criu cannot restore, for example with some mounts that
+//! were added at run time, or with a cgroup that the container manages itself.
 //! config.json: mounts[].options, annotations
 //! process: runtime
 
@@ -11,11 +11,11 @@ use crate::plan::mount_options::SourceLink;
 use crate::plan::mounts::{MountSource, MountStep, host_stand_in};
 use crate::plan::namespaces::{NETWORK, USER};
 
-/// Refuses links that `copy-symlink` has made, which are neither mounts nor in the images, and
-/// mounts that `mounts` has added (`added`), which are not in config.json.
+/// Refuses links that `copy-symlink` has made, since they are neither mounts nor in the images.
+/// Also refuses mounts that `mounts` has added (`added`), since they are not in config.json.
 ///
 /// # Errors
-/// [`Failure::BadConfig`], [`Failure::WrongStatus`]; the mounts cannot be examined.
+/// [`Failure::BadConfig`], [`Failure::WrongStatus`]; an error if the mounts cannot be examined.
 pub fn refuse_mounts(view: &View, plan: &Plan, added: &[String]) -> Result<()> {
     for step in &plan.mounts {
         let key = format!("/mounts/{}/options", step.index);
@@ -41,8 +41,8 @@ pub fn refuse_mounts(view: &View, plan: &Plan, added: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a mount whose source is on a mount that an earlier one has made: `restore` would look
-/// for it in the rootfs, where it is not.
+/// Refuses a mount whose source is on an earlier mount of config.json. `restore` would look for the
+/// source in the rootfs, where it does not exist.
 fn refuse_sources_on_mounts(plan: &Plan) -> Result<()> {
     for (place, step) in plan.mounts.iter().enumerate() {
         let MountSource::Bind { path, .. } = &step.source else { continue };
@@ -63,8 +63,9 @@ fn refuse_sources_on_mounts(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a container with processes in cgroups that it has made itself: criu would be in the
-/// cgroup above while it makes them, and then that cgroup cannot enable controllers for them.
+/// Refuses a container with processes in cgroups that it has made itself. criu would be in the
+/// cgroup above while it makes these processes, and then that cgroup could not enable controllers
+/// for the cgroups below.
 ///
 /// # Errors
 /// [`Failure::BadConfig`].
@@ -76,8 +77,9 @@ pub fn refuse_delegated(plan: &Plan) -> Result<()> {
     Err(Failure::BadConfig(Problem { key: format!("/annotations/{DELEGATE_CGROUP}"), text }).into())
 }
 
-/// Refuses a sysfs in a user namespace with the network of the host: it is the sysfs of the host,
-/// with all that is mounted on it, and criu takes it for one that the container may mount.
+/// Refuses a sysfs in a user namespace with the network of the host. It is a bind mount of the
+/// host's sysfs with everything that is mounted on it, and criu would take it for a sysfs that the
+/// container may mount.
 ///
 /// # Errors
 /// [`Failure::BadConfig`].

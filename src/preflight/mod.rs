@@ -1,5 +1,4 @@
 //! For `check`: finds problems on which `create` would fail later, although a plan could be made.
-//!
 //! process: runtime
 //!
 //! These checks change nothing, and report the same errors as `create`. If hooks or mounts may add

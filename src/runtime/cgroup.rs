@@ -1,4 +1,4 @@
-//! Makes the container's cgroup before there is a process in it.
+//! Makes the container's cgroup before it contains a process.
 //! config.json: linux.cgroupsPath
 //! process: runtime
 
@@ -7,16 +7,17 @@ use crate::error::{AtKey, Context, Failure, Result};
 use crate::plan::namespaces::PID;
 use crate::plan::{Host, Plan};
 
-/// Makes the cgroup, with the limits that cannot wait; systemd makes its own later. An ordinary
-/// user who may make none does without, if nothing asks for one.
+/// Makes the cgroup, with the limits that must be set before there are processes. If systemd
+/// manages the cgroup, systemd makes it later. An ordinary user without the permission to make a
+/// cgroup gets none, if config and flags do not ask for one.
 ///
 /// # Errors
-/// [`Failure::WrongStatus`] when it is in use or frozen; those of making it.
+/// [`Failure::WrongStatus`] if the cgroup is in use or frozen; errors of making it.
 pub fn make(plan: &Plan, host: &Host) -> Result<Cgroup> {
     if let Some(unit) = &plan.unit {
         let cgroup =
             Cgroup::open(&cgroup::planned_paths(&plan.cgroup)).of_unit(Some(unit.unit.clone()));
-        // systemd makes a unit of a cgroup that is frozen, too, and says of one in use only that
+        // systemd also makes a unit in a frozen cgroup. For a cgroup in use, it only reports that
         // the unit exists.
         match &unit.above {
             Some(above) => Cgroup::open(&[(String::new(), above.clone())]).refuse_used(),
@@ -47,11 +48,11 @@ pub fn make(plan: &Plan, host: &Host) -> Result<Cgroup> {
     Ok(cgroup)
 }
 
-/// As [`make`], for processes that say nothing on their way, so that nobody could tell that they
-/// are frozen.
+/// As [`make`], for processes that send no message while they are made, so that we would not notice
+/// that they are frozen.
 ///
 /// # Errors
-/// As there.
+/// As [`make`].
 pub fn make_unfrozen(plan: &Plan, host: &Host) -> Result<Cgroup> {
     let cgroup = make(plan, host)?;
     cgroup.refuse_frozen_above().context(WHAT).at(KEY)?;

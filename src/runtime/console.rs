@@ -1,4 +1,4 @@
-//! Who gets the master of the program's terminal: whoever listens on a socket, or we ourselves.
+//! Passes on the master of the program's terminal: to a socket, to us, or to our caller.
 //! config.json: process.terminal
 //! process: runtime
 
@@ -13,27 +13,27 @@ use crate::error::{AtKey, Context, Result};
 use crate::plan::terminal::{Master, TerminalPlan};
 use crate::sys::{Named, fd, socket};
 
-/// The name that goes with the master, as receivers know it from runc.
+/// The name that is sent with the master. Receivers know it from runc.
 const NAME: &[u8] = b"/dev/ptmx";
 
-/// Who gets it, when it is there.
+/// The receiver of the master.
 #[derive(Debug)]
 pub enum Console {
-    /// There will be none.
+    /// There is no terminal.
     Nobody,
-    /// Whoever is at the other end.
+    /// The process that listens on a socket.
     Socket(OwnedFd),
-    /// We, for a terminal of our own; and it, when we have it.
+    /// We ourselves, with our own terminal; and the master, once we have it.
     Runtime(OwnedFd, Option<OwnedFd>),
-    /// Whoever called us; and it, when we have it.
+    /// The caller of the library; and the master, once we have it.
     Caller(Option<OwnedFd>),
 }
 
 impl Console {
-    /// Finds out that there is somebody, before anything is made.
+    /// Connects to the receiver, or opens our own terminal, before anything is made.
     ///
     /// # Errors
-    /// That nobody listens; that we have no terminal of our own.
+    /// An error if no process listens on the socket, or if we have no terminal of our own.
     pub fn prepare(plan: Option<&TerminalPlan>) -> Result<Self> {
         match plan.map(|plan| &plan.master) {
             None => Ok(Self::Nobody),
@@ -47,8 +47,8 @@ impl Console {
         }
     }
 
-    /// Takes the master from init, or from criu. A socket gets it at once: who listens there also
-    /// waits for that of a program which cannot be run.
+    /// Takes the master from init, or from criu. A socket gets it at once: the process that listens
+    /// there expects it even if the program cannot be run.
     ///
     /// # Errors
     /// Errors of sendmsg(2).
@@ -60,18 +60,18 @@ impl Console {
             Self::Runtime(_, taken) | Self::Caller(taken) => *taken = Some(master),
             Self::Socket(socket) => {
                 socket::send(&socket, NAME, Some(master.as_fd()))
-                    .and_then(|()| socket::shut_down(&socket)) // init has it, too
+                    .and_then(|()| socket::shut_down(&socket)) // init has the socket, too
                     .context("sending the terminal to the console socket (--console-socket)")?;
             }
         }
         Ok(())
     }
 
-    /// What stands between the program's terminal and ours, if they are to be one: from now on ours
-    /// belongs to it.
+    /// The relay between the program's terminal and ours, if the master is for us. From then on,
+    /// our terminal belongs to the program.
     ///
     /// # Errors
-    /// Those of changing our terminal.
+    /// Errors of changing our terminal.
     pub fn relay(&mut self) -> Result<Option<Relay>> {
         match std::mem::replace(self, Self::Nobody) {
             Self::Runtime(own, Some(master)) => {
@@ -84,14 +84,14 @@ impl Console {
         }
     }
 
-    /// The master, if it is the caller's.
+    /// The master, if it is for the caller.
     #[must_use]
     pub fn into_master(self) -> Option<OwnedFd> {
         if let Self::Caller(master) = self { master } else { None }
     }
 }
 
-/// One of our standard streams; or our controlling terminal, when all of them are redirected.
+/// One of our standard streams, or our controlling terminal if all of them are redirected.
 fn own_terminal() -> Result<OwnedFd> {
     let own = match [stdin(), stdout(), stderr()].into_iter().find(|stream| isatty(stream)) {
         Some(stream) => stream.try_clone_to_owned().named(|| "dup(terminal)".to_owned()),

@@ -1,5 +1,6 @@
-//! Makes the device nodes of the config for a container with a user namespace, which may make none
-//! itself: with their owners and modes, on a tmpfs from which init binds them.
+//! Makes the device nodes of the config for a container with a user namespace, which may not make
+//! nodes itself. The nodes are on a tmpfs, with their owners and modes, and init binds them from
+//! there.
 //! config.json: linux.devices
 //! process: runtime
 
@@ -13,9 +14,9 @@ use crate::plan::Plan;
 use crate::plan::mount_options::attr;
 use crate::sys::{Named, device, mount};
 
-/// A detached tmpfs with a node for each that the config asks for, named by its place among them.
-/// Nothing if we may make none, or if it is not known who the owners are on the host: then init
-/// binds what the host has.
+/// A detached tmpfs with a node for each requested device, named by its index. `None` if we may not
+/// make nodes, or if we do not know the owners' ids on the host. Then init binds the nodes of the
+/// host.
 ///
 /// # Errors
 /// The error of the failed call.
@@ -37,7 +38,7 @@ pub fn make(plan: &Plan) -> Result<Option<OwnedFd>> {
         rustix::fs::chownat(&tmpfs, name.as_str(), Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
             .named(|| format!("fchownat({:?})", node.path))
             .at(&node.key)?;
-        // After the owner, and whatever our umask is.
+        // After chown, which can clear bits of the mode. Our umask does not apply here.
         rustix::fs::chmodat(&tmpfs, name.as_str(), mode, AtFlags::empty())
             .named(|| format!("fchmodat({:?})", node.path))
             .at(&node.key)?;

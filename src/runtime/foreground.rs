@@ -1,4 +1,4 @@
-//! `run` in the foreground: signals go to the container, and its end is ours.
+//! `run` in the foreground: passes signals to the container, and ends when the container ends.
 //! process: runtime
 
 use std::os::fd::BorrowedFd;
@@ -11,10 +11,10 @@ use crate::sys::pidfd::{self, Exit};
 use crate::sys::wait::{self, Unbounded};
 use crate::sys::{Named, process, signal};
 
-/// Holds back all signals, so that none is lost between the container's birth and our waiting for
-/// it. Init, which is born with them held back, lets them in again
+/// Blocks all signals, so that none is lost between the creation of the container and our wait for
+/// it. Init inherits the blocked signals and unblocks them
 /// ([`begin_afresh`](crate::sys::signal::begin_afresh)). Until the program runs, a signal that ends
-/// a program ends whatever we wait for, and so us: what has been made is undone.
+/// a program ends our current wait with an error, and everything that was made is undone.
 ///
 /// # Errors
 /// Errors of sigprocmask(2).
@@ -24,8 +24,8 @@ pub fn hold_signals() -> Result<()> {
     Ok(signal::end_waits()?)
 }
 
-/// From now on the orphans of the container's processes are ours to wait for, where it has no pid
-/// namespace of its own and so no init that they would fall to.
+/// From now on, we are the parent of orphans among the container's processes. This is for a
+/// container without its own pid namespace, which has no init that would be their parent.
 ///
 /// # Errors
 /// Errors of prctl(2).
@@ -33,8 +33,8 @@ pub fn adopt_orphans() -> Result<()> {
     Ok(process::adopt_orphans()?)
 }
 
-/// Waits for the container's end; meanwhile every signal that we get goes to its init, and its
-/// terminal is ours.
+/// Waits for the end of the container. Meanwhile, every signal that we get is passed to its init,
+/// and our terminal is relayed.
 ///
 /// # Errors
 /// Errors of waiting.
@@ -51,16 +51,15 @@ pub fn wait(init: BorrowedFd<'_>, relay: Option<Relay>) -> Result<Exit> {
     }
 }
 
-/// Does what is to be done about a signal of this number; says how init has ended, if it was about
-/// that.
+/// Handles a signal. Returns how init has ended, if the signal reports that.
 pub(super) fn react(number: i32, init: BorrowedFd<'_>) -> Result<Option<Exit>> {
     if number == Signal::SIGCHLD as i32 {
         while pidfd::reap_another(init)? {}
         return pidfd::reap(init).context("waiting for the container");
     }
-    // Sent by the kernel for a terminal's sake, or to us alone.
+    // The kernel sends these two to a process because of its own files, so they are only for us.
     if number != Signal::SIGURG as i32 && number != Signal::SIGPIPE as i32 {
-        // That it has ended we learn by SIGCHLD.
+        // If init has ended, SIGCHLD tells us.
         let _ = pidfd::signal(init, number);
     }
     Ok(None)

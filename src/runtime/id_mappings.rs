@@ -1,7 +1,7 @@
 //! Writes the id maps of init's new user namespace.
 //! config.json: linux.uidMappings[].{containerID, hostID, size}
 //! config.json: linux.gidMappings[].{containerID, hostID, size}
-//! process: runtime (init may write only its own id, and only that of one user)
+//! process: runtime (init may only write a mapping of one id, its own)
 
 use std::process::Command;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::plan::id_mappings::{IdMappingsPlan, to_text};
 use crate::sys::proc::Proc;
 use crate::sys::wait::{self, Bound};
 
-/// How long the programs may take; they read a file or ask a directory service.
+/// How long the programs may take. They read a file or ask a directory service.
 const PATIENCE: Bound = Bound::Within(Duration::from_secs(60));
 
-/// Writes uid_map and gid_map (user_namespaces(7)), through newuidmap(1) and newgidmap(1) where we
-/// may not ourselves.
+/// Writes uid_map and gid_map (user_namespaces(7)). Runs newuidmap(1) and newgidmap(1) if we do not
+/// have the permission.
 ///
 /// # Errors
-/// The error of the failed call, or what the program said.
+/// The error of the failed call, or the error output of the program.
 pub fn write(plan: &IdMappingsPlan, pid: i32) -> Result<()> {
     if plan.uid.is_empty() || plan.joined {
         return Ok(());
@@ -37,8 +37,8 @@ pub fn write(plan: &IdMappingsPlan, pid: i32) -> Result<()> {
         by_program("newuidmap", pid, &plan.uid).at("/linux/uidMappings")?;
     }
     if is_own(&plan.gid, rustix::process::getegid().as_raw()) {
-        // The kernel demands it of who maps his own group only: else groups could be dropped that
-        // deny access.
+        // The kernel demands this if a user maps only the own group. Otherwise the user could drop
+        // groups that deny access.
         proc.write(&format!("{pid}/setgroups"), "deny").at("/linux/gidMappings")?;
         map(&proc, pid, "gid_map", &plan.gid).at("/linux/gidMappings")
     } else {
@@ -50,7 +50,7 @@ fn is_own(mappings: &[IdMapping], id: u32) -> bool {
     matches!(mappings, [mapping] if mapping.size == 1 && mapping.host_id == id)
 }
 
-/// Writes one map ourselves.
+/// Writes one file ourselves.
 ///
 /// # Errors
 /// The error of the failed call.

@@ -1,5 +1,5 @@
-//! Descriptors that whoever started us left open for the program: `--preserve-fds`, and those of
-//! socket activation (sd_listen_fds(3)).
+//! Descriptors that our caller left open for the program: `--preserve-fds`, and sockets of socket
+//! activation (sd_listen_fds(3)).
 //! process: runtime
 
 use std::env;
@@ -10,30 +10,30 @@ use crate::sys::fd;
 /// The first descriptor that is not stdio.
 const FIRST: u32 = 3;
 
-/// Descriptors from 3 on that are the program's, at the same numbers. They are open from the
-/// beginning, so none that we open ourselves has such a number.
+/// Descriptors from 3 on that the program gets, with the same numbers. They are open when we start,
+/// so no descriptor that we open ourselves has such a number.
 #[derive(Debug, Default)]
 pub struct Inherited {
-    /// Their numbers, ascending. There may be gaps: a number that the caller has not opened is no
-    /// descriptor of the program's, whatever we open there ourselves.
+    /// The numbers, ascending. There may be gaps: if the caller has not opened a number, the
+    /// program does not get it, even if we have opened a file with that number.
     pub numbers: Vec<u32>,
-    /// What the program is told of them: variables.
+    /// Variables that describe the descriptors to the program.
     pub env: Vec<String>,
 }
 
 impl Inherited {
-    /// Those of the first `preserved` after stdio that are open (`--preserve-fds`).
+    /// The open descriptors among the first `preserved` after stdio (`--preserve-fds`).
     ///
     /// # Errors
-    /// That of looking which are open.
+    /// Errors of listing the open descriptors.
     pub fn of(preserved: u32) -> Result<Self> {
         Self::behind(0, preserved)
     }
 
-    /// As [`Self::of`], behind those of `LISTEN_FDS`, if they are meant for us.
+    /// As [`Self::of`], but after the sockets of `LISTEN_FDS`, if these are meant for us.
     ///
     /// # Errors
-    /// The first socket that is not there; as [`Self::of`].
+    /// An error for the first socket that is not open; as [`Self::of`].
     pub fn with_listeners(preserved: u32) -> Result<Self> {
         let listeners = listeners();
         for index in 0..listeners {
@@ -66,14 +66,15 @@ impl Inherited {
         Ok(Self { numbers, env: Vec::new() })
     }
 
-    /// Lets go of them, once the container has its copies: else nobody would hear when it has
-    /// closed them.
+    /// Closes our copies, after the container has its own. Otherwise the other ends would not be
+    /// notified when the container closes its copies.
     pub fn close(&self) {
         self.numbers.iter().copied().for_each(fd::close_inherited);
     }
 }
 
-/// How many sockets are for us; variables that are for another process, or make no sense, are not.
+/// The number of sockets that are meant for us. Variables for another process, or with invalid
+/// values, are ignored.
 fn listeners() -> u32 {
     let number = |name| env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
     if number("LISTEN_PID") == Some(std::process::id()) {

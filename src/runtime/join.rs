@@ -1,11 +1,13 @@
-//! Makes a process in a container that is there already, for `exec`.
+//! Creates a process in an existing container, for `exec`.
 //! config.json: process.execCPUAffinity.final
 //! process: runtime
 //!
-//! One clone3(2) into the cgroup. What it makes goes inside and makes the process there
-//! ([`bootstrap::main_of_exec`]); or, where the container has a user namespace of its own and so no
-//! rights to look at us, it is the process: then we visit the pid and time namespaces for its
-//! birth, which count for children only, and it joins all others itself ([`crate::init::exec`]).
+//! One clone3(2) creates a child in the cgroup. Usually, this child joins the namespaces and
+//! creates the process inside the container ([`bootstrap::main_of_exec`]). If the container has its
+//! own user namespace, its processes have no privileges over ours, and the child becomes the
+//! process itself. The pid and time namespaces only apply to new children, so in that case we join
+//! them for the time of the clone. The child joins all other namespaces itself
+//! ([`crate::init::exec`]).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -27,7 +29,7 @@ use crate::sys::clone::{self, NewProcess, SingleThreaded};
 use crate::sys::wait::{self, Bound};
 use crate::sys::{Call, fd, process};
 
-/// Where the process goes.
+/// The container in which the process is created.
 #[derive(Debug)]
 pub struct ExecTarget<'a> {
     /// The container's init.
@@ -36,14 +38,15 @@ pub struct ExecTarget<'a> {
     pub pid: i32,
     /// The cgroup.
     pub cgroup: &'a Cgroup,
-    /// Where cgroup v2 is mounted, if init's cgroup will do when this one cannot be joined.
+    /// Where cgroup v2 is mounted, if the process may use the cgroup of init when it cannot join
+    /// `cgroup`.
     pub or_cgroup_of_init: Option<&'a Path>,
 }
 
 impl ExecTarget<'_> {
     /// # Errors
-    /// [`Failure::WrongStatus`] when init has ended: then its pid may be somebody else's, and the
-    /// namespaces are dead.
+    /// [`Failure::WrongStatus`] if init has ended. Then its pid may belong to another process, and
+    /// its namespaces are not usable.
     fn check_alive(&self) -> Result<()> {
         if wait::readable(self.init.as_fd(), Bound::NOW)? {
             return Err(stopped());
@@ -52,16 +55,16 @@ impl ExecTarget<'_> {
     }
 }
 
-/// There is nothing to join.
+/// The error for a container that has stopped.
 #[must_use]
 pub fn stopped() -> anyhow::Error {
     Failure::WrongStatus("cannot exec in a stopped container".to_owned()).into()
 }
 
-/// Gives birth to the process, in the cgroup; it waits for nothing more to begin its work.
+/// Creates the process, adds it to the cgroup, and tells it to begin its work.
 ///
 /// # Errors
-/// What went wrong on either side.
+/// An error on either side.
 pub fn give_birth(plan: &ExecPlan, target: &ExecTarget<'_>, watch: &mut Watch<'_>) -> Result<Init> {
     let token = SingleThreaded::prove()?;
     let (wire, exec_end) = sync::pair()?;
@@ -86,7 +89,7 @@ pub fn give_birth(plan: &ExecPlan, target: &ExecTarget<'_>, watch: &mut Watch<'_
     };
     let lent = limits::lend(&plan.entry.process)?;
     if plan.dumpable {
-        // From its first moment the child is seen by the container's processes (CVE-2016-9962).
+        // The container's processes can see the child as soon as it exists (CVE-2016-9962).
         process::set_dumpable(false)?;
     }
     let born = match birth {
@@ -100,7 +103,7 @@ pub fn give_birth(plan: &ExecPlan, target: &ExecTarget<'_>, watch: &mut Watch<'_
     }
     lent.take_back()?;
     let (newborn, born) = born?;
-    drop(exec_end); // else the wire would not end with the process in between
+    drop(exec_end); // so that the wire ends when the bootstrap ends
     let child = Child::adopt(newborn);
     add(target, child.pid, born)?;
     let exec = match birth {
@@ -117,8 +120,8 @@ pub fn give_birth(plan: &ExecPlan, target: &ExecTarget<'_>, watch: &mut Watch<'_
     Ok(exec)
 }
 
-/// The root directory of a container without a mount namespace of its own, which joining would
-/// bring along.
+/// The root directory of a container without its own mount namespace. (Otherwise, joining the mount
+/// namespace sets the root directory.)
 fn root(plan: &ExecPlan, target: &ExecTarget<'_>) -> Result<Option<OwnedFd>> {
     if plan.own & MOUNT.flag != 0 {
         return Ok(None);
@@ -146,22 +149,22 @@ fn in_children_namespaces<T>(
     })
 }
 
-/// Makes it in the cgroup, where the kernel lets us.
+/// Creates the process in the cgroup if the kernel allows that, and otherwise in our own.
 fn into_cgroup(
     target: &ExecTarget<'_>,
     make: impl Fn(Option<BorrowedFd<'_>>) -> Result<NewProcess, Call>,
 ) -> Result<(NewProcess, CgroupMembership)> {
     let cgroup = target.cgroup.clone_into();
     let made = match make(cgroup) {
-        // It has sub-cgroups with controllers, or is being removed, or only the user's systemd can
-        // move processes there.
+        // The cgroup has sub-cgroups with controllers, or is being removed, or only the user's
+        // systemd can move processes into it.
         Err(call)
             if cgroup.is_some()
                 && [Errno::BUSY, Errno::NODEV, Errno::ACCESS].iter().any(|no| call.is(*no)) =>
         {
             return Ok((make(None).context("making the process")?, CgroupMembership::Outside));
         }
-        // The pid namespace has lost its init.
+        // The init of the pid namespace has ended.
         Err(call) if call.is(Errno::NOMEM) => {
             target.check_alive()?;
             Err(call)
@@ -172,8 +175,8 @@ fn into_cgroup(
     Ok((made.context("making the process")?, born))
 }
 
-/// Adds it to the cgroup, or to that of init, which may have moved itself below, so that the
-/// container's own can hold no processes any more.
+/// Adds the process to the cgroup, or else to the cgroup of init. Init may have moved itself into a
+/// cgroup below, and then the container's own cgroup may not contain processes.
 fn add(target: &ExecTarget<'_>, pid: i32, born: CgroupMembership) -> Result<()> {
     let mut added = target.cgroup.add(pid, born);
     if let (Err(_), Some(mount)) = (&added, target.or_cgroup_of_init)

@@ -1,4 +1,4 @@
-//! What a process gets from its parent: its OOM score, and where it runs.
+//! Properties that a process inherits from its parent: its OOM score and its CPUs.
 //! config.json: process.oomScoreAdj, process.execCPUAffinity.{initial, final}
 //! process: runtime
 
@@ -8,7 +8,7 @@ use crate::plan::process::ProcessPlan;
 use crate::sys::proc::Proc;
 use crate::sys::process;
 
-/// Writes oom_score_adj (proc(5)); left as it is when the config does not say.
+/// Writes oom_score_adj (proc(5)). If the config has no value, nothing is changed.
 ///
 /// # Errors
 /// The error of the failed call.
@@ -24,16 +24,16 @@ fn write_oom_score_adj(process: &str, score: &str) -> Result<()> {
         .at("/process/oomScoreAdj")
 }
 
-/// What a process gets from us by birth, and we must not keep.
+/// Our own values, while we have the values for a process that `exec` creates.
 #[derive(Debug)]
 pub struct InheritedByExec {
     oom_score_adj: Option<String>,
     cpus: Option<Vec<usize>>,
 }
 
-/// Takes on what an exec'd process is to be born with: it is never dumpable, and nobody but root
-/// may write to the files in /proc of a process that is not; and its first CPUs count before it is
-/// in the cgroup.
+/// Gives us the OOM score and the first CPUs of a process that `exec` creates, because it inherits
+/// them. We cannot set them later: the process is never dumpable, so only root may write to its
+/// files in /proc, and the first CPUs apply before it is in the cgroup.
 ///
 /// # Errors
 /// The error of the failed call.
@@ -51,7 +51,7 @@ pub fn lend(plan: &ProcessPlan) -> Result<InheritedByExec> {
 }
 
 impl InheritedByExec {
-    /// Is again what we were.
+    /// Restores our own values.
     ///
     /// # Errors
     /// The error of the failed call.
@@ -66,7 +66,7 @@ impl InheritedByExec {
     }
 }
 
-/// The CPUs of an exec'd process once it is in the cgroup.
+/// Sets the CPUs of a process of `exec` after it is in the cgroup.
 ///
 /// # Errors
 /// Errors of sched_setaffinity(2).
@@ -83,9 +83,9 @@ pub fn final_cpus(plan: &CpuAffinity, pid: i32) -> Result<()> {
     }
 }
 
-/// Lets a process, once it is in the cgroup, run on every CPU that the cgroup has or will have:
-/// what our caller is confined to is not meant for the container. runc has it so since 1.4, and
-/// does without where that fails.
+/// Lets a process that is in the cgroup run on every CPU that the cgroup has or will have, because
+/// the CPU affinity of our caller is not meant for the container. runc has done this since 1.4, and
+/// ignores a failure, too.
 pub fn all_cpus(pid: i32) {
     if let Err(call) = process::set_cpus(pid, process::EVERY_CPU) {
         log::debug!("the CPUs of our caller: {call}");

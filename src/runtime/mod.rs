@@ -1,5 +1,5 @@
-//! The parent's half of making a process: we are the runtime, privileged, on the host, with one
-//! thread.
+//! The parent's part of creating a process. Here we are the runtime: privileged, on the host, and
+//! with one thread.
 
 pub mod cgroup;
 pub mod console;

@@ -1,6 +1,6 @@
-//! Opens the source of a bind mount for an init that may not reach it, as a user namespace has no
-//! rights over directories of the host's root; and maps the ids of one, or of a new filesystem, for
-//! which rights over the filesystem are needed.
+//! Opens the source of a bind mount for an init that may not reach it, since a user namespace gives
+//! no privileges over directories of the host's root. Also maps the ids of such a mount or of a new
+//! filesystem, because that needs privileges over the filesystem.
 //! config.json: mounts[].source, mounts[].uidMappings, mounts[].gidMappings
 //! process: runtime
 
@@ -26,21 +26,21 @@ use crate::sys::mount::{self, Depth, LastLink};
 use crate::sys::proc::Proc;
 use crate::sys::{Call, Named, fd, mountinfo};
 
-/// What init may ask for.
+/// The mount sources that init may ask for.
 #[derive(Debug)]
 pub struct MountSources<'a> {
     steps: &'a [MountStep],
     spread: Propagation,
-    /// Whether the container has a user namespace, for which options of our mounts are locked.
+    /// Whether the container has a user namespace. Options of our mounts are then locked for it.
     locks: bool,
     /// Init's pid.
     init: i32,
-    /// A user namespace for each mapping that a mount has been given.
+    /// A user namespace for each mapping that was needed so far.
     namespaces: Vec<(&'a Ids, OwnedFd)>,
 }
 
 impl<'a> MountSources<'a> {
-    /// For the mounts of a plan; makes nothing yet.
+    /// For the mounts of a plan. Nothing is made yet.
     #[must_use]
     pub fn new(plan: &'a Plan, init: i32) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl<'a> MountSources<'a> {
         }
     }
 
-    /// For mounts of a container that runs.
+    /// For mounts of a running container.
     #[must_use]
     pub fn of_running(plan: &'a RunningMounts, init: i32) -> Self {
         let steps =
@@ -61,12 +61,13 @@ impl<'a> MountSources<'a> {
         Self { steps, spread: Propagation::AsAsked, locks, init, namespaces: Vec::new() }
     }
 
-    /// A detached copy of the mount that the source of `mounts[index]` is on, rooted there, or
-    /// `copy`, if init has made one itself; or its new filesystem. Its ids are mapped.
+    /// The mount for `mounts[index]`. It is a detached copy of the mount that contains the source,
+    /// with the source as its root, or `copy`, if init has made that copy itself, or a new
+    /// filesystem. Its ids are mapped if the config demands it.
     ///
     /// # Errors
-    /// The error of the failed call; that the copy would lose options that are locked for a user
-    /// namespace.
+    /// The error of the failed call; an error if options would be cleared that are locked for a
+    /// user namespace.
     pub fn open(&mut self, index: usize, copy: Option<OwnedFd>) -> Result<OwnedFd> {
         let step = self.steps.iter().find(|step| step.index == index);
         let step = step.context("init asked for the source of a mount that is not there")?;
@@ -102,8 +103,8 @@ impl<'a> MountSources<'a> {
             keep_locks(step, path)?;
         }
         if let Some(propagation) = self.spread.of(step) {
-            // As all mounts that init copies itself: what the container mounts there must not reach
-            // the host.
+            // As for all mounts that init copies itself: mounts that the container makes there must
+            // not propagate to the host.
             mount::set_propagation(tree.as_fd(), propagation, Depth::Recursive)?;
         }
         Ok(tree)
@@ -155,8 +156,8 @@ impl<'a> MountSources<'a> {
     }
 }
 
-/// The kernel would let nobody in a user namespace take these options off the mounts below; our
-/// copy has no such locks.
+/// Refuses to clear options that are locked. In a user namespace, the kernel would not allow it on
+/// the mounts below the source, but our copy has no such locks.
 fn keep_locks(step: &MountStep, path: &Path) -> Result<()> {
     const NAMES: [(u64, &str); 4] = [
         (attr::RDONLY, "ro"),
@@ -180,7 +181,7 @@ fn keep_locks(step: &MountStep, path: &Path) -> Result<()> {
     };
     match cleared.iter().find(|name| locked(name)) {
         Some(name) => {
-            // What the kernel would answer in the container's user namespace.
+            // The error that the kernel would return in the container's user namespace.
             let call: Result<(), Call> = Err(Errno::PERM).named(|| "mount_setattr()".to_owned());
             call.with_context(|| format!("cannot clear locked flags: {name}"))
         }
@@ -188,13 +189,13 @@ fn keep_locks(step: &MountStep, path: &Path) -> Result<()> {
     }
 }
 
-/// How the copy of a source spreads what is mounted on it.
+/// The propagation of a copy of a source.
 #[derive(Debug, Clone, Copy)]
 enum Propagation {
-    /// As all of the host's mounts do that the container has a copy of; as they are where there is
-    /// nothing.
+    /// The propagation of all copies of the host's mounts in the container. With `None`, it is not
+    /// changed.
     As(Option<u64>),
-    /// As the options of the mount say: to nobody, unless they ask for it.
+    /// The propagation that the options of the mount ask for, or private.
     AsAsked,
 }
 
@@ -218,8 +219,9 @@ fn open_user_namespace(pid: i32) -> Result<OwnedFd, Call> {
     fd::open(format!("/proc/{pid}/ns/user").as_ref(), OFlags::RDONLY)
 }
 
-/// A process that does nothing but live in a new user namespace, as no call makes one without, and
-/// hand it to us: it cannot be looked into. It ends when dropped, and with the wire, so with us.
+/// Starts a process that only holds a new user namespace, since no call creates one without a
+/// process. The process sends us the descriptor, because we may not be allowed to open its files in
+/// /proc. It is ended when this is dropped, and it ends when the wire ends, so also with us.
 fn hold_user_namespace() -> Result<(Child, RuntimeEnd)> {
     let (ours, theirs) = sync::pair()?;
     let birth = CloneRequest { namespaces: USER.flag, ..CloneRequest::default() };
@@ -232,8 +234,7 @@ fn hold_user_namespace() -> Result<(Child, RuntimeEnd)> {
     Ok((Child::adopt(newborn.context("making a user namespace for the mapping")?), ours))
 }
 
-/// The type of the filesystem that `path` is on: of the mount with its mount's id
-/// (proc_pid_mountinfo(5)).
+/// The type of the filesystem of `path`, found by the id of its mount (proc_pid_mountinfo(5)).
 fn filesystem_of(path: &Path) -> Option<String> {
     let id = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID)
         .ok()?

@@ -1,17 +1,18 @@
-//! Moves network devices into the container's network namespace, with their addresses, and up.
+//! Moves network devices into the container's network namespace, with their addresses, and sets
+//! them up.
 //! config.json: linux.netDevices
 //! process: runtime
 //!
-//! All are looked at before any is moved, and a `create` that fails brings back what it has moved,
-//! as it was: else a failure would destroy a veth together with the namespace that it is in. Once
-//! the container is there, the devices belong to its namespace, and what becomes of them at the end
-//! is the kernel's decision, as the specification demands.
+//! All devices are checked before the first one is moved. A `create` that fails moves them back and
+//! restores their state. Otherwise a failure would destroy a veth together with the namespace that
+//! it is in. After the container was created, the devices belong to its namespace, and the kernel
+//! decides what happens to them at its end, as the specification demands.
 //!
-//! Other processes may be root in a namespace that is joined: they can rename, delete and make
-//! devices there. So a device has its index from us when it is moved, and it is brought back by
-//! that index, through a namespace that nobody else is in. There it is seen whether it is the one
-//! that was moved: if a device with that index has left the container's namespace before, it is
-//! not.
+//! Other processes may be root in a namespace that is joined. They can rename, delete and create
+//! devices there. So we choose the index of a device when we move it, and move it back by this
+//! index, through a namespace that no other process is in. There we check that it is the device
+//! that we moved: if another device with this index has left the container's namespace before, it
+//! is not.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,16 +28,16 @@ use crate::plan::net_devices::{NetDevicePlan, numbered};
 use crate::sys::netlink::{Address, DeviceChanges, Interface, Netlink};
 use crate::sys::{Call, Named, clone, fd};
 
-/// How many indices are tried until one is free in another namespace, and how many names of a
-/// template are looked for.
+/// How many indices are tried to find a free one in another namespace, and how many names of a
+/// template are looked up.
 const TRIES: usize = 4096;
 
-/// Devices that have been moved; they come back when this is dropped, unless they are kept.
+/// Devices that were moved. When this is dropped, they are moved back, unless they are kept.
 #[derive(Debug, Default)]
 pub struct MovedDevices(Option<Transfer>);
 
 impl MovedDevices {
-    /// Leaves them where they are.
+    /// Leaves the devices where they are.
     pub fn keep(&mut self) {
         if let Some(transfer) = &mut self.0 {
             transfer.devices.clear();
@@ -44,47 +45,48 @@ impl MovedDevices {
     }
 }
 
-/// Two namespaces, and what has been moved from one to the other.
+/// Two namespaces, and the devices that were moved from one to the other.
 #[derive(Debug)]
 struct Transfer {
     host: NetNamespace,
     container: NetNamespace,
-    /// Of the container's namespace.
+    /// The devices that leave the container's namespace.
     departures: DeviceChanges,
     devices: Vec<MovedDevice>,
 }
 
-/// A network namespace, which stays while this is there.
+/// A network namespace. It exists at least as long as this value.
 #[derive(Debug)]
 struct NetNamespace {
     file: OwnedFd,
     netlink: Netlink,
 }
 
-/// A device, as it was on the host.
+/// A device, with its state on the host.
 #[derive(Debug)]
 struct MovedDevice {
     name: String,
     index: i32,
     up: bool,
-    /// All that were configured.
+    /// All addresses that were configured.
     addresses: Vec<Address>,
     /// Its name in the container.
     inside: String,
-    /// Its index in the container, once it is there.
+    /// Its index in the container, after it was moved.
     index_inside: Option<i32>,
 }
 
 /// Moves the devices of a plan into the namespace of the process `init`.
 ///
 /// # Errors
-/// The error of the failed call, with the place in config.json; then all are where they were.
+/// The error of the failed call, with the place in config.json. All devices are then back on the
+/// host.
 pub fn move_in(plan: &[NetDevicePlan], init: i32) -> Result<MovedDevices> {
     move_those(plan, init, |_, _| Ok(true))
 }
 
-/// As [`move_in`], into a namespace that was joined when the container was saved: the devices that
-/// are in it stay there.
+/// As [`move_in`], into a namespace that was joined when the container was saved: devices that are
+/// already in it stay there.
 ///
 /// # Errors
 /// As [`move_in`].
@@ -118,10 +120,10 @@ fn move_those(
     Ok(MovedDevices(Some(transfer)))
 }
 
-/// Whether the host has the device.
+/// Checks that the host has the device.
 ///
 /// # Errors
-/// When it has not; the failed call's.
+/// An error if it does not; the error of the failed call.
 pub fn look_for(device: &NetDevicePlan) -> Result<()> {
     on_host(&Netlink::open()?, &device.name).map(drop)
 }
@@ -155,8 +157,9 @@ impl Transfer {
         })
     }
 
-    /// Whether the container's namespace has the device already. Of a template's number nothing is
-    /// known; there it counts that the host does not have the device.
+    /// Whether the container's namespace already has the device. For a template, the number is not
+    /// known. So it has the device if the host does not, and if a device with a name of the
+    /// template exists.
     fn is_there(&self, device: &NetDevicePlan) -> Result<bool> {
         let container = &self.container.netlink;
         if !device.inside.contains('%') {
@@ -173,7 +176,8 @@ impl Transfer {
         Ok(false)
     }
 
-    /// Looks at a device, and whether its name is free; changes nothing. `others` have theirs.
+    /// Checks a device and finds a free name for it, without changing anything. `others` are the
+    /// devices that already have a name.
     fn prepare(&self, device: &NetDevicePlan, others: &[MovedDevice]) -> Result<MovedDevice> {
         let found = on_host(&self.host.netlink, &device.name)?;
         let inside = self.free_name(&device.inside, others)?;
@@ -190,8 +194,8 @@ impl Transfer {
         })
     }
 
-    /// The kernel would only see when the device has moved already that its name there is taken; so
-    /// the number for a template is found here, too.
+    /// A name that is free in the container's namespace. The kernel would notice only after the
+    /// move that a name is taken. For the same reason, the number of a template is chosen here.
     fn free_name(&self, wanted: &str, others: &[MovedDevice]) -> Result<String> {
         let is_free = |name: &str| {
             Ok::<_, Call>(
@@ -215,15 +219,15 @@ impl Transfer {
 
     fn bring_in(&mut self, device: MovedDevice) -> Result<()> {
         let Self { host, container, devices, .. } = self;
-        let device = devices.push_mut(device); // from here on it is undone
+        let device = devices.push_mut(device); // from here on, `drop` moves it back
         host.netlink.set_up(device.index, false)?;
         let index = host.hand_over(device.index, container, &device.inside)?;
         device.index_inside = Some(index);
-        // Addresses that are not valid everywhere belong to the place that the device leaves.
+        // Addresses that are not valid everywhere belong to the network that the device leaves.
         container.settle(index, device.addresses.iter().filter(|address| address.is_global()), true)
     }
 
-    /// Brings all devices back; those that fail stay where they are.
+    /// Moves all devices back. Devices for which this fails stay where they are.
     fn bring_back(&self) -> Result<()> {
         let (inside, outside): (Vec<_>, Vec<_>) =
             self.devices.iter().rev().partition(|device| device.index_inside.is_some());
@@ -247,7 +251,8 @@ impl Transfer {
             let known = departures.as_ref().map_err(|call| anyhow::anyhow!("{call}"));
             let result = match known.and_then(|departures| is_the_moved_one(departures, index)) {
                 Ok(()) => self.return_to_host(device, in_transit, &transit),
-                // Whose it is, gets it back; what cannot be there goes with the namespace.
+                // It is another device, so it goes back to the container's namespace. If that
+                // fails, the kernel decides what happens to it at the end of `transit`.
                 Err(error) => {
                     let _ = transit.hand_over(in_transit, &self.container, &device.inside);
                     Err(error)
@@ -269,8 +274,8 @@ impl Transfer {
     }
 }
 
-/// Whether the device that has left the container's namespace with this index, as the last one, was
-/// the only one.
+/// Checks that only one device with this index has left the container's namespace: the one that we
+/// moved.
 fn is_the_moved_one(departures: &BTreeMap<i32, usize>, index: i32) -> Result<()> {
     match departures.get(&index) {
         Some(1) => Ok(()),
@@ -278,9 +283,9 @@ fn is_the_moved_one(departures: &BTreeMap<i32, usize>, index: i32) -> Result<()>
     }
 }
 
-/// Warns of a device that could not be brought back.
+/// Warns about a device that could not be moved back.
 fn report(device: &MovedDevice, result: Result<()>) {
-    // There is an error on its way already, which matters more than this one.
+    // The caller already returns an error, and that one matters more than this one.
     if let Err(error) = result {
         log::warn!(
             "the network device {:?} is not brought back to the host: {error:#}",
@@ -290,7 +295,7 @@ fn report(device: &MovedDevice, result: Result<()>) {
 }
 
 impl NetNamespace {
-    /// One that nobody else is in.
+    /// Creates a namespace that no other process is in.
     fn new() -> Result<Self> {
         with_namespaces_restored([&NETWORK].into_iter(), || {
             clone::unshare(NETWORK.flag)?;
@@ -298,9 +303,8 @@ impl NetNamespace {
         })
     }
 
-    /// Moves a device to the namespace `to`, where it has this name; gives its index there. The
-    /// kernel gives no device an index that is taken, so the index is that of this device and no
-    /// other.
+    /// Moves a device to the namespace `to`, with the given name, and returns its index there. The
+    /// kernel gives no device an index that is taken, so the index belongs to this device alone.
     fn hand_over(&self, index: i32, to: &Self, name: &str) -> Result<i32> {
         let mut tries = (index.max(1)..).take(TRIES);
         loop {
@@ -312,8 +316,8 @@ impl NetNamespace {
         }
     }
 
-    /// Gives a device that has just come its addresses. An IPv6 one may have lost them by being
-    /// down, too.
+    /// Adds the addresses of a device that was just moved. (IPv6 addresses can also be lost because
+    /// the device was down.)
     fn settle<'a>(
         &self,
         index: i32,

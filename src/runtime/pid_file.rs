@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use crate::error::{Context, Result};
 use crate::sys::{Named, fd};
 
-/// Writes the pid, in decimal and without a newline, so that a reader finds the whole file or none.
+/// Writes the pid in decimal, without a newline. A reader finds the whole file or none.
 ///
 /// # Errors
 /// The error of the failed call.
@@ -26,7 +26,8 @@ pub fn write(path: &Path, pid: i32) -> Result<()> {
     .named(|| format!("open({directory:?})"))
     .with_context(context)?;
     let new = format!(".{name}");
-    // A left-over of somebody who was killed; of anybody else's the creation below speaks.
+    // A runtime that was killed may have left this file. If it cannot be removed, creating it fails
+    // below.
     let _ = rustix::fs::unlinkat(&directory, &*new, AtFlags::empty());
     let mut file = fd::create_new(&directory, &new, 0o644).with_context(context)?;
     let written = file.write_all(pid.to_string().as_bytes()).named(|| format!("write({new:?})"));
@@ -40,7 +41,7 @@ pub fn write(path: &Path, pid: i32) -> Result<()> {
     renamed.with_context(context)
 }
 
-/// Takes it away again, when what follows fails.
+/// Removes the file, when a later step fails.
 pub fn remove(path: &Path) {
     let _ = rustix::fs::unlink(path);
 }

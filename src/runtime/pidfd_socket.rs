@@ -1,5 +1,5 @@
-//! `--pidfd-socket`: a descriptor for the process, sent to whoever wants to watch or signal it
-//! without the danger of a recycled pid.
+//! `--pidfd-socket`: sends a pidfd to a process that wants to watch or signal the new process,
+//! without the risk that a pid is reused.
 //! process: runtime
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,17 +9,17 @@ use super::spawn::Init;
 use crate::error::{Context, Result};
 use crate::sys::socket;
 
-/// What is sent with the descriptor of a container's init.
+/// The text that is sent with the pidfd of a container's init.
 pub const INIT: &str = "standard";
-/// What is sent with that of a process that `exec` made.
+/// The text that is sent with the pidfd of a process of `exec`.
 pub const EXEC: &str = "setns";
 
-/// A connection to whoever wants it.
+/// A connection to the receiver.
 #[derive(Debug)]
 pub struct PidfdSocket(OwnedFd);
 
 impl PidfdSocket {
-    /// Connects, before there is anything that would have to be undone.
+    /// Connects. This is done before there is anything to undo.
     ///
     /// # Errors
     /// The error of the failed call.
@@ -29,7 +29,7 @@ impl PidfdSocket {
         Ok(Self(socket))
     }
 
-    /// Sends the process: its descriptor, and what it is, [`INIT`] or [`EXEC`].
+    /// Sends the pidfd of the process, and its kind: [`INIT`] or [`EXEC`].
     ///
     /// # Errors
     /// The error of the failed call.

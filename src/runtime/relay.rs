@@ -1,9 +1,9 @@
-//! A terminal in the foreground: we stand between the program's and our own, until the program
-//! ends.
+//! A terminal in the foreground: copies between the program's terminal and our own until the
+//! program ends.
 //! process: runtime
 //!
-//! One thread, which waits for whatever can go on. What is on its way is never more than two
-//! buffers.
+//! There is one thread, which waits until something can be read or written. It holds at most two
+//! buffers of data.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -22,24 +22,25 @@ use crate::sys::terminal::{self, Raw};
 use crate::sys::wait::{self, Bound, Unbounded};
 use crate::sys::{Call, Named, fd};
 
-/// A pipe that takes anything takes this much (pipe(7), `PIPE_BUF`), so that no write to it blocks.
+/// `PIPE_BUF` (pipe(7)): a pipe that is ready takes this many bytes, so that no write to it blocks.
 const BUFFER: usize = 4096;
 
-/// More than the kernel keeps of what a program has written to its terminal. Whatever comes beyond
-/// it when the program has ended is by somebody whom it has left behind, and who may never stop.
+/// More bytes than the kernel keeps of a program's output to its terminal. When the program has
+/// ended, more output than this comes from a process that it left behind, which may never stop.
 const MOST_AT_THE_END: usize = 1 << 20;
 
-/// The program's terminal, shown on ours, which is raw meanwhile and afterwards as it was.
+/// The program's terminal, shown on our own. Our terminal is in raw mode meanwhile, and then
+/// restored.
 #[derive(Debug)]
 pub struct Relay {
-    /// Our own, if we read from it.
+    /// Our terminal in raw mode, if we read from it.
     _raw: Option<Raw<'static>>,
-    /// Our own, whose size counts.
+    /// Our terminal. The program's terminal gets its size.
     own: OwnedFd,
-    /// The program's; nothing any more when nobody sees it, which hangs it up.
+    /// The program's terminal. `None` after its output cannot be shown any more, which hangs it up.
     master: Option<OwnedFd>,
-    /// Held, so that a program may close its terminal for a while, and the master always has
-    /// another side.
+    /// Kept open, so that the master has another side even while the program has closed its
+    /// terminal.
     _slave: OwnedFd,
     signals: Queue,
     screen: OwnedFd,
@@ -47,7 +48,7 @@ pub struct Relay {
     shown: RelayBuffer,
 }
 
-/// What may be ready.
+/// A file that may be ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Signals,
@@ -57,7 +58,7 @@ enum End {
 }
 
 impl Relay {
-    /// Makes our terminal `own` the program's. Signals must be held back
+    /// Shows the program's terminal on our terminal `own`. All signals must be blocked
     /// ([`hold_signals`](super::foreground::hold_signals)).
     ///
     /// # Errors
@@ -65,8 +66,8 @@ impl Relay {
     pub fn begin(own: OwnedFd, master: OwnedFd) -> Result<Self> {
         let slave = terminal::slave_of(master.as_fd())?;
         fd::set_nonblocking(&master)?;
-        // Somebody has to make the carriage returns: the program's terminal if ours is raw, and
-        // else ours; and nobody, if it is not shown on a terminal at all.
+        // One terminal must add the carriage returns: the program's if ours is in raw mode, and
+        // otherwise ours. If the output is not shown on a terminal, none may add them.
         let (raw, shown) = (isatty(stdin()), isatty(stdout()));
         if !(raw && shown) {
             terminal::plain_newlines(&master)?;
@@ -85,8 +86,8 @@ impl Relay {
         Ok(relay)
     }
 
-    /// Goes on until the program has ended and all that it wrote is shown; every signal that we get
-    /// meanwhile, but that of another size, goes to the program.
+    /// Copies until the program has ended and all of its output is shown. Every signal that we get
+    /// meanwhile is passed to the program, except SIGWINCH, which only changes the size.
     ///
     /// # Errors
     /// Errors of waiting.
@@ -112,7 +113,7 @@ impl Relay {
         }
     }
 
-    /// What is ready, out of what we wait for at the moment.
+    /// The files that are ready, of those that we need now.
     fn wait(&self) -> Result<Vec<End>, Call> {
         let mut on_master = PollFlags::empty();
         on_master.set(PollFlags::IN, self.shown.wants_more());
@@ -141,7 +142,7 @@ impl Relay {
             .collect())
     }
 
-    /// Reads from the program's terminal and writes to it, as far as it goes.
+    /// Reads from the program's terminal and writes to it, as far as possible without waiting.
     fn exchange(&mut self) {
         let Some(master) = &self.master else { return };
         let read =
@@ -159,15 +160,16 @@ impl Relay {
         }
     }
 
-    /// Nobody looks any more: the program is told so, as if a line had been cut.
+    /// Closes the master, since the output cannot be shown any more. The kernel then hangs up the
+    /// program's terminal.
     fn hang_up(&mut self) {
         self.master = None;
         self.typed.close();
         self.shown.close();
     }
 
-    /// What the program wrote before its end. Whoever does not want to wait for that may say so by
-    /// a signal.
+    /// Shows the output that the program wrote before it ended. The user can stop this with a
+    /// signal.
     fn show_the_rest(&mut self) -> Result<()> {
         self.typed.close();
         let mut length = 0;
@@ -204,14 +206,14 @@ impl Relay {
 
     fn resize(&self) {
         if let Some(master) = &self.master {
-            // Ours may be gone by now; that stops nothing.
+            // Our terminal may be gone, which is not an error.
             let _ = terminal::copy_size(&self.own, master);
         }
     }
 }
 
-/// Our standard output. A terminal is opened once more: not to wait when it is stopped is for us,
-/// and for nobody else who has it.
+/// Our standard output. A terminal is opened once more, so that `O_NONBLOCK` applies only to us,
+/// and not to other processes that have it open.
 fn screen() -> Result<OwnedFd, Call> {
     let again =
         || fd::open("/proc/self/fd/1".as_ref(), OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY);
@@ -221,23 +223,23 @@ fn screen() -> Result<OwnedFd, Call> {
     }
 }
 
-/// The way from one file to another.
+/// Data on its way from one file to another.
 #[derive(Debug)]
 struct RelayBuffer {
     buffer: Box<[u8; BUFFER]>,
-    /// Where in the buffer that begins and ends which is still to be written.
+    /// The bytes `from..to` of the buffer are still to be written.
     from: usize,
     to: usize,
-    /// Whether more may come.
+    /// Whether more data may come.
     open: bool,
 }
 
-/// What came of reading or writing once.
+/// The result of one read or write.
 #[derive(Debug, PartialEq, Eq)]
 enum Progress {
     Some,
     Nothing,
-    /// And never will: the other side is gone.
+    /// Nothing, and there will never be more: the other side is closed.
     Never,
 }
 
@@ -262,7 +264,7 @@ impl RelayBuffer {
         (self.from, self.to, self.open) = (0, 0, false);
     }
 
-    /// Into the empty buffer.
+    /// Reads into the empty buffer.
     fn read(&mut self, source: impl AsFd) -> Progress {
         match rustix::io::read(source, &mut self.buffer[..]) {
             Ok(0) => Progress::Never,

@@ -1,5 +1,5 @@
-//! Where criu brings processes back: in the container's cgroup, and with the rootfs where criu
-//! wants it.
+//! Prepares what criu needs to restore processes: the container's cgroup, and a mount of the
+//! rootfs.
 //! config.json: mounts[].destination, root.path, root.readonly, linux.maskedPaths
 //! process: runtime; `make_mount_points` runs in a process of its own
 
@@ -27,13 +27,13 @@ use crate::sys::proc::Proc;
 use crate::sys::root::{Root, file_type, link_target};
 use crate::sys::{Call, Named, fd, pidfd, process, wait};
 
-/// A directory with the rootfs mounted on it, removed when dropped: criu wants a mount whose parent
-/// nothing covers.
+/// A directory with the rootfs mounted on it, which is removed when dropped. criu needs a mount
+/// whose parent mount is not covered by another one.
 #[derive(Debug)]
 pub struct MountPoint(PathBuf);
 
 impl MountPoint {
-    /// Makes it, and the mount points in the rootfs.
+    /// Makes the directory, and the mount points in the rootfs.
     ///
     /// # Errors
     /// The error of the failed call.
@@ -46,7 +46,7 @@ impl MountPoint {
         Ok(place)
     }
 
-    /// Where it is.
+    /// The path of the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
@@ -55,17 +55,17 @@ impl MountPoint {
 
 impl Drop for MountPoint {
     fn drop(&mut self) {
-        // With the container's directory it goes at the latest.
+        // If this fails, it is removed with the container's directory.
         let _ = mount::detach(&self.0.to_string_lossy());
         let _ = rustix::fs::rmdir(&self.0);
     }
 }
 
-/// Starts criu for a container: the restored are born in its cgroup, as it is in there itself,
-/// under its limits. It has our standard streams and `joined`.
+/// Starts criu for a container. criu is in the container's cgroup, under its limits, so the
+/// restored processes are created there. It inherits our standard streams and `joined`.
 ///
 /// # Errors
-/// What went wrong on either side.
+/// An error on either side.
 pub fn start(
     program: &CriuProgram,
     plan: &Plan,
@@ -85,8 +85,8 @@ pub fn start(
     })
 }
 
-/// Makes the root of the container whose first process is `pid` read-only, if it is to be, and the
-/// masks of files: criu leaves them writable.
+/// Sets attributes that criu does not restore, in the container whose first process is `pid`: makes
+/// its root read-only, if the config demands it, and the masks of files.
 ///
 /// # Errors
 /// The error of the failed call, with the place in config.json.
@@ -96,7 +96,7 @@ pub fn protect(plan: &Plan, pid: i32) -> Result<()> {
     }
     let mounts = fd::open(format!("/proc/{pid}/ns/{}", MOUNT.file).as_ref(), OFlags::RDONLY)?;
     in_child(0, || {
-        clone::setns(mounts.as_fd(), MOUNT.flag)?; // its root is ours then
+        clone::setns(mounts.as_fd(), MOUNT.flag)?; // our root is then the container's
         let root = Root::open("/".as_ref())?;
         for ListedPath { index, path } in &plan.rootfs.masked_paths {
             protect_mask(&root, path).at(format_args!("/linux/maskedPaths/{index}"))?;
@@ -109,7 +109,7 @@ pub fn protect(plan: &Plan, pid: i32) -> Result<()> {
     })
 }
 
-/// Of the masks of files criu gives but one the attributes that it had.
+/// Sets the attributes of a masked file. criu restores them for only one of the masked files.
 fn protect_mask(root: &Root, path: &str) -> Result<(), Call> {
     let mask = match root.resolve(path) {
         Err(call) if call.is(Errno::NOENT) || call.is(Errno::NOTDIR) => return Ok(()),
@@ -121,8 +121,7 @@ fn protect_mask(root: &Root, path: &str) -> Result<(), Call> {
     mount::set_attributes(mask.as_fd(), MASK_ATTRIBUTES, 0, Depth::This)
 }
 
-/// Does something in a process of its own, with namespaces of its own, so that nothing of it stays
-/// with us.
+/// Runs `work` in a child with new namespaces, so that it has no effect on this process.
 fn in_child(namespaces: u32, work: impl FnOnce() -> Result<()>) -> Result<()> {
     let (ours, theirs) = sync::pair()?;
     let newborn = clone::clone(
@@ -131,7 +130,7 @@ fn in_child(namespaces: u32, work: impl FnOnce() -> Result<()>) -> Result<()> {
         || {
             close_runtime_end(&ours);
             if let Err(error) = work() {
-                // If nobody hears it, nobody wants to know.
+                // If the other end is closed, the error is not needed.
                 let _ = theirs.send(&FromInit::Failed(Report::of(&error)));
                 return 1;
             }
@@ -163,10 +162,11 @@ fn clone_rootfs(plan: &Plan) -> Result<OwnedFd> {
         .at("/root/path")
 }
 
-/// What `create` makes for its mounts in the rootfs, criu wants to be there: the rootfs may be a
-/// new one. What is mounted from the host is mounted here, too, for mount points may be in it.
+/// Makes the mount points that `create` would make in the rootfs. criu needs them, and the rootfs
+/// may be a new one. Bind mounts from the host are made here, too, because other mount points may
+/// be in them.
 fn make_mount_points(plan: &Plan, place: &Path) -> Result<()> {
-    // We have a copy of the host's mounts, and what we do must not get back to it.
+    // This mount namespace is a copy of the host's, and our mounts must not propagate to the host.
     mount::isolate(&Proc::open()?, &place.to_string_lossy())?;
     rustix::process::umask(Mode::empty());
     let tree = clone_rootfs(plan)?;
@@ -203,7 +203,7 @@ fn make_mount_point(root: &Root, step: &MountStep) -> Result<()> {
     Ok(())
 }
 
-/// Whether a mount is on a filesystem that is new, so that its mount point comes with that: from
+/// Whether a mount is on a new filesystem. Its mount point then comes with that filesystem: from
 /// the images, or from the kernel.
 fn is_in_filesystem(step: &MountStep, plan: &Plan) -> bool {
     let is_below = |other: &MountStep| {
@@ -216,7 +216,7 @@ fn is_in_filesystem(step: &MountStep, plan: &Plan) -> bool {
     plan.mounts.iter().any(is_below)
 }
 
-/// Brings `lo` up in the network namespace of a process.
+/// Sets `lo` up in the network namespace of a process.
 ///
 /// # Errors
 /// The error of the failed call.

@@ -1,5 +1,5 @@
-//! Sends a process into a container that runs, to make mounts there or take them away, and opens on
-//! the host what it asks for.
+//! Starts a process that enters a running container to add or remove mounts, and opens the sources
+//! on the host that the process asks for.
 //! process: runtime
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,19 +14,18 @@ use crate::sync::{self, FromInit, ToInit};
 use crate::sys::clone::{self, CloneRequest, SingleThreaded};
 use crate::sys::{pidfd, process, wait};
 
-/// How long the process may take: the container is locked meanwhile.
+/// How long the process may take. The container is locked meanwhile.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Does what the plan says in the container whose init is the process `pid`.
+/// Carries out the plan in the container whose init is the process `pid`.
 ///
 /// # Errors
-/// What went wrong on either side; then no mount is there that was not there before, unless what
-/// was to be taken away is gone in part.
+/// An error on either side. Then no mount was added, but mounts may have been removed in part.
 pub fn change(plan: &RunningMounts, init: &OwnedFd, pid: i32) -> Result<()> {
     let token = SingleThreaded::prove()?;
     let (wire, end) = sync::pair()?;
-    // Where the container has the host's pid namespace, it sees the process from the first moment
-    // (CVE-2016-9962).
+    // If the container is in the host's pid namespace, its processes can see the new process as
+    // soon as it exists (CVE-2016-9962).
     let newborn = process::while_undumpable(|| {
         clone::clone(token, &CloneRequest::default(), || {
             close_runtime_end(&wire);
@@ -38,7 +37,7 @@ pub fn change(plan: &RunningMounts, init: &OwnedFd, pid: i32) -> Result<()> {
     let mut sources = MountSources::of_running(plan, pid);
     let began = Instant::now();
     loop {
-        // The container may have a filesystem of its own on the way that never answers.
+        // A path may lead through a filesystem that the container serves and that never answers.
         let in_time = || match began.elapsed() < PATIENCE {
             true => Ok(()),
             false => {
@@ -62,7 +61,7 @@ pub fn change(plan: &RunningMounts, init: &OwnedFd, pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// There is nothing to go into.
+/// The error for a container that has stopped.
 #[must_use]
 pub fn stopped() -> anyhow::Error {
     Failure::WrongStatus("cannot change the mounts of a stopped container".to_owned()).into()

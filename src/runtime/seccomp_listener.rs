@@ -1,11 +1,11 @@
-//! Hands the descriptor of a notifying filter to the agent that answers for it.
+//! Sends the listener of a notifying filter to the agent.
 //! config.json: linux.seccomp.listenerPath, linux.seccomp.listenerMetadata
-//! process: runtime (the path is the host's, and so is the pid that the agent is told)
+//! process: runtime (the path is on the host, and the agent needs the pid on the host)
 //!
-//! The agent is called when there is something to hand over, which may be as late as `start`
-//! ([`crate::plan::Plan::why_listener_waits`]): it may read one connection after the other, and
-//! must not be made to wait with one of ours. So that a missing agent is told by `create` in any
-//! case, that one looks whether there is a socket.
+//! We connect to the agent only when there is a listener to send, which may be as late as `start`
+//! ([`crate::plan::Plan::why_listener_waits`]). The reason is that the agent may read one
+//! connection after the other, and must not wait for ours. `create` checks that the socket exists,
+//! so that it always reports a missing agent.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -18,22 +18,22 @@ use crate::plan::seccomp::ListenerPlan;
 use crate::sys::wait::Bound;
 use crate::sys::{Call, Named, socket};
 
-/// The key that is to blame.
+/// The key of config.json in errors.
 const KEY: &str = "/linux/seccomp/listenerPath";
 
-/// runc's text, which callers match.
+/// The text of runc, which callers match.
 const NO_AGENT: &str = "failed to connect with seccomp agent specified in the seccomp profile";
 
-/// How long an agent may leave us standing.
+/// How long the agent may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Looks whether there is a socket, without calling.
+/// Checks that there is a socket, without connecting to it.
 ///
 /// # Errors
-/// When there is none, or something else.
+/// An error if there is no socket.
 pub fn look_for(agent: &ListenerPlan) -> Result<()> {
     if agent.path.starts_with('@') {
-        return Ok(()); // an abstract one cannot be seen but by calling
+        return Ok(()); // an abstract address can only be tested by connecting
     }
     is_socket(&agent.path).context(NO_AGENT).at(KEY)
 }
@@ -47,11 +47,11 @@ fn is_socket(path: &str) -> Result<(), Call> {
     }
 }
 
-/// Calls the agent at `path` and hands it `listener` with `document`, the state of the process. One
-/// state for each connection, which then ends, as the specification has it.
+/// Connects to the agent at `path`, and sends it `listener` with `document`, the state of the
+/// process. As the specification demands, each connection is for one state and then ends.
 ///
 /// # Errors
-/// The error of the failed call; `EAGAIN` when the agent does not take it within seconds.
+/// The error of the failed call; `EAGAIN` if the agent does not take it in time.
 pub fn hand_over(path: &str, document: &str, listener: &OwnedFd) -> Result<()> {
     let agent = socket::call(path.as_ref(), PATIENCE).context(NO_AGENT).at(KEY)?;
     socket::send_all(&agent, document.as_bytes(), Some(listener.as_fd()), Bound::Within(PATIENCE))

@@ -1,4 +1,4 @@
-//! Makes init, and answers what it asks for until it is ready.
+//! Creates init, and answers its requests until it is ready.
 //! config.json: linux.namespaces
 //! config.json: linux.timeOffsets.{monotonic, boottime}.{secs, nanosecs}
 //! process: runtime
@@ -26,7 +26,7 @@ use crate::sys::root::Root;
 use crate::sys::wait::{self, Bound};
 use crate::sys::{self, Named, pidfd, proc};
 
-/// A process that we made; killed and reaped when dropped, unless released.
+/// A process that we created. It is killed and reaped when dropped, unless it was released.
 #[derive(Debug)]
 pub struct Child {
     /// Its pid, in our pid namespace.
@@ -41,7 +41,7 @@ impl Child {
         Self { pid: newborn.pid, pidfd: newborn.pidfd, released: false }
     }
 
-    /// A child of ours that criu has made for us.
+    /// A child of ours that criu has created.
     ///
     /// # Errors
     /// Errors of pidfd_open(2).
@@ -57,7 +57,7 @@ impl Child {
         Ok(proc::stat(self.pid)?.start)
     }
 
-    /// Lets it outlive us.
+    /// Lets the process run on when this is dropped.
     pub fn release(&mut self) {
         self.released = true;
     }
@@ -78,15 +78,15 @@ impl AsMut<Child> for Init {
 impl Drop for Child {
     fn drop(&mut self) {
         if !self.released {
-            // There is an error on its way already, which matters more than these.
+            // The caller already returns an error, and that one matters more than these.
             let _ = pidfd::kill(self.pidfd.as_fd());
-            // One that is stuck in the kernel dies later, and is nobody's then.
+            // A process that is stuck in the kernel dies later, and we do not wait for that.
             let _ = pidfd::reap_within(self.pidfd.as_fd(), wait::DEATH);
         }
     }
 }
 
-/// Init, or what `exec` makes, on its way: a process, and the wire to it.
+/// Init, or a process of `exec`, while it is made: the process, and the wire to it.
 #[derive(Debug)]
 pub struct Init {
     /// The process.
@@ -94,21 +94,21 @@ pub struct Init {
     pub(super) wire: RuntimeEnd,
 }
 
-/// What is to be done for init while it is made.
+/// An action that init asks for while it is made.
 #[derive(Debug)]
 pub enum InitRequest {
-    /// The rootfs is built: it is time for the limits of the cgroup, and the `prestart` and
-    /// `createRuntime` hooks.
+    /// The rootfs is built. The limits of the cgroup must be set, and the `prestart` and
+    /// `createRuntime` hooks must run.
     Hooks,
-    /// This is to be handed to the agent of the filter.
+    /// This listener must be sent to the agent of the filter.
     Listener(OwnedFd),
 }
 
-/// Gives birth to init: in the cgroup, with its namespaces and ids. It begins its work when it is
-/// told to go.
+/// Creates init in the cgroup, with its namespaces and ids. Init begins its work when it is told
+/// to.
 ///
 /// # Errors
-/// What went wrong on either side.
+/// An error on either side.
 pub fn give_birth(
     plan: &Plan,
     cgroup: &mut Cgroup,
@@ -118,9 +118,9 @@ pub fn give_birth(
     let token = SingleThreaded::prove()?;
     let joined = open_namespaces(plan)?;
     let (wire, init_end) = sync::pair()?;
-    // Init finds the rootfs as its working directory, also where a user namespace keeps it from
-    // reaching the path. A descriptor would not do: it leads into our mount namespace, where only
-    // the working directory is moved to the copy (clone(2), CLONE_NEWNS).
+    // Init gets the rootfs as its working directory, because a user namespace may keep it from
+    // reaching the path. A descriptor cannot replace this: it refers to our mount namespace, and
+    // clone(2) with CLONE_NEWNS moves only the working directory to the copy.
     let bundle = sys::fd::open(".".as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
     fchdir(rootfs).named(|| "fchdir(rootfs)".to_owned()).at("/root/path")?;
     let cgroup_fd = cgroup.clone_into();
@@ -136,8 +136,8 @@ pub fn give_birth(
     let newborn = clone_first(&setup, &wire, init_end, cgroup_fd)?;
     let child = Child::adopt(newborn);
     cgroup.take_first(plan, child.pid, born)?;
-    // Of a bootstrap init inherits it, and may be one of those to whose files in /proc only root
-    // may write.
+    // Init inherits this from a bootstrap. It is set now, because later init may be a process to
+    // whose files in /proc only root may write.
     limits::oom_score_adj(&plan.entry.process, child.pid)?;
     let init = match plan.namespaces.birth {
         CloneMethod::Direct => Init { child, wire },
@@ -153,7 +153,7 @@ pub fn give_birth(
     Ok(init)
 }
 
-/// Makes init, or the bootstrap. `init_end` is closed here, else the wire would not end with it.
+/// Creates init, or the bootstrap. Closes `init_end` here, so that the wire ends with that process.
 fn clone_first(
     setup: &InitSetup<'_>,
     wire: &RuntimeEnd,
@@ -184,14 +184,14 @@ fn clone_first(
     }
 }
 
-/// The bootstrap has one thing to say: init's pid, or what went wrong. Then it is over.
+/// Receives the only message of the bootstrap: init's pid, or an error. Then the bootstrap ends.
 pub(super) fn adopt_init(
     bootstrap: Child,
     wire: RuntimeEnd,
     watch: &mut Watch<'_>,
 ) -> Result<Init> {
-    // Killed before it could say it, it may leave an init that waits for us, as we would for it. It
-    // ends with the wire.
+    // A bootstrap that is killed before it sends the message may leave an init that waits for us.
+    // So this does not wait for the wire alone. The init ends when the wire is closed.
     let ends = [wire.as_fd(), bootstrap.pidfd.as_fd()];
     let said = loop {
         match wait::either_readable(ends, Bound::Within(sync::SILENCE))? {
@@ -213,10 +213,11 @@ pub(super) fn adopt_init(
     }
 }
 
-/// The files of the namespaces to join, opened while paths mean what the user meant.
+/// Opens the files of the namespaces to join, while their paths have the meaning that the user
+/// intended.
 fn open_namespaces(plan: &Plan) -> Result<Vec<JoinedNamespace>> {
     let open = |join: &Join| {
-        // Should it be a fifo, we do not wait for its other end.
+        // NONBLOCK, because the open of a fifo would wait for its other end.
         let file = sys::fd::open(&join.path, OFlags::RDONLY | OFlags::NONBLOCK)
             .with_context(|| {
                 format!("joining the {} namespace {}", join.kind.name, join.path.display())
@@ -232,8 +233,8 @@ fn open_namespaces(plan: &Plan) -> Result<Vec<JoinedNamespace>> {
     Ok(joined)
 }
 
-/// A network namespace that is joined may be the host's after all, whose parameters are not the
-/// container's to change.
+/// Refuses network parameters if the network namespace to join is the host's, since a container
+/// must not change the parameters of the host.
 fn refuse_host_sysctl(plan: &Plan, joined: &JoinedNamespace) -> Result<()> {
     let Some(sysctl) = plan.sysctl.iter().find(|sysctl| sysctl.file.starts_with("sys/net/")) else {
         return Ok(());
@@ -256,7 +257,7 @@ fn refuse_host_sysctl(plan: &Plan, joined: &JoinedNamespace) -> Result<()> {
     Ok(())
 }
 
-/// What counts for children only, pid and time namespaces, is entered for the moment of the birth.
+/// Enters pid and time namespaces only for the clone, because they only apply to new children.
 fn inheriting(
     plan: &Plan,
     joined: &[JoinedNamespace],
@@ -277,7 +278,7 @@ fn inheriting(
     })
 }
 
-/// Comes back from namespaces of these kinds, whichever `there` goes to.
+/// Runs `there`, which may enter other namespaces of these kinds, and then returns to our own.
 pub(super) fn with_namespaces_restored<T>(
     kinds: impl Iterator<Item = &'static NamespaceKind>,
     there: impl FnOnce() -> Result<T>,
@@ -295,16 +296,16 @@ pub(super) fn with_namespaces_restored<T>(
 }
 
 pub(super) fn close_runtime_end(wire: &RuntimeEnd) {
-    // Else init would hold up its own wire, and not hear of our death.
+    // Otherwise init would keep its own wire open, and would not notice our death.
     sys::fd::close_copy(wire.as_fd());
 }
 
 impl Init {
-    /// Answers init until it is ready to become the program. `console` gets its terminal;
-    /// `when_due` does what is due.
+    /// Answers init until it is ready to become the program. `console` gets its terminal.
+    /// `when_due` carries out the requests.
     ///
     /// # Errors
-    /// Init's own, as it tells them; that it died, or cannot run; those of the answers.
+    /// Errors that init reports; an error if init dies or cannot run; errors of the answers.
     pub fn serve(
         &self,
         plan: &Plan,
@@ -338,10 +339,10 @@ impl Init {
         }
     }
 
-    /// As [`Self::serve`], for a process that `exec` made.
+    /// As [`Self::serve`], for a process of `exec`.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Self::serve`].
     pub fn serve_exec(
         &self,
         plan: &ProcessPlan,
@@ -356,7 +357,7 @@ impl Init {
         self.wire.receive_watched(|| watch.look(self.child.pid))
     }
 
-    /// What every process asks; true when it is ready.
+    /// Answers a message that every process may send. Returns true if the process is ready.
     fn answer(&self, message: FromInit, plan: &ProcessPlan, console: &mut Console) -> Result<bool> {
         match message {
             FromInit::Terminal(master) => {
@@ -375,7 +376,7 @@ impl Init {
         }
     }
 
-    /// Has it begin its work.
+    /// Tells the process to begin its work.
     ///
     /// # Errors
     /// Errors of sendmsg(2).
@@ -383,8 +384,8 @@ impl Init {
         self.wire.send(&ToInit::Begin)
     }
 
-    /// Lets it go on when it is ready and others can know of it: to the gate, if it has one, or to
-    /// the program.
+    /// Tells a ready process that its state is saved. It then goes on to the gate, if it has one,
+    /// or to the program.
     ///
     /// # Errors
     /// Errors of sendmsg(2).
@@ -392,11 +393,11 @@ impl Init {
         self.wire.send(&ToInit::Saved)
     }
 
-    /// Waits until init, which was let go and has no gate, is the program. `hand_over` takes the
-    /// listener of its filter to the agent.
+    /// Waits until init has become the program, after [`Self::saved`] and without a gate.
+    /// `hand_over` sends the listener of its filter to the agent.
     ///
     /// # Errors
-    /// Why it is not; those of handing over.
+    /// The error that init reports; errors of `hand_over`.
     pub fn attend_program(
         &self,
         watch: &mut Watch<'_>,

@@ -1,4 +1,4 @@
-//! Standard input and outputs belong to whom they are used by.
+//! Changes the owner of the standard streams to the container's user.
 //! config.json: process.user.uid
 //! process: runtime (init has no rights over files of another user namespace)
 
@@ -10,9 +10,9 @@ use crate::plan::Entry;
 use crate::sys::Named;
 
 /// Makes the container's user the owner of our pipes, sockets and files, which init inherits, so
-/// that it may open them again (/dev/stdout), as runc does. Not of terminals and other devices,
-/// which are everybody's; not when it gets a terminal instead of ours; and not where nothing says
-/// who it is on the host.
+/// that the program can open them again (/dev/stdout), as in runc. Terminals and other devices are
+/// not changed, because every user can open them. Nothing is changed if the program gets a terminal
+/// of its own, or if we do not know the user's id on the host.
 ///
 /// # Errors
 /// Errors of fchown(2).
@@ -31,7 +31,7 @@ pub fn give(plan: &Entry) -> Result<()> {
             continue;
         }
         match rustix::fs::fchown(fd, Some(Uid::from_raw(owner)), None::<Gid>) {
-            // Not ours to give.
+            // We may not change the owner.
             Ok(()) | Err(Errno::PERM | Errno::ROFS | Errno::INVAL) => {}
             Err(errno) => {
                 let result = Err(errno).named(|| format!("fchown(stdio, {owner})"));

@@ -1,9 +1,9 @@
-//! Looks after a process on its way that has been silent for a moment: one that cannot run would be
-//! waited for without end, and nobody but us knows of it yet.
+//! Watches a process that is being made and has sent nothing for a while. We would wait endlessly
+//! for a process that cannot run, and no other process knows of it yet.
 //! process: runtime
 //!
-//! One that gets little CPU time goes on, if slowly: the kernel takes no quota of 0. Its least is a
-//! millisecond of a second.
+//! A process with little CPU time is slow, but goes on: the kernel allows no quota of 0, but at
+//! least a millisecond in each second.
 
 use std::time::{Duration, Instant};
 
@@ -11,61 +11,62 @@ use crate::cgroup::Cgroup;
 use crate::error::{AtKey, Failure, Result};
 use crate::sys::proc;
 
-/// How long a process may be stopped by a signal, or paused while somebody waits for `start`.
+/// How long a process may be stopped by a signal, or paused during `start`.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What was seen of a process.
+/// The results of earlier checks of a process.
 #[derive(Debug)]
 pub struct Watch<'a> {
     freezer: Freezer<'a>,
-    /// What the process is, for the message.
+    /// The role of the process, for the error.
     role: &'static str,
-    /// Since when it could not run at every look.
+    /// The time since which each check has found that it could not run.
     still: Option<Instant>,
 }
 
-/// What it means that the process is frozen.
+/// What to do if the process is frozen.
 #[derive(Debug)]
 enum Freezer<'a> {
-    /// Nobody may freeze this cgroup.
+    /// Fail: this cgroup must not be frozen.
     Refused(&'a Cgroup),
-    /// It may be paused for a while.
+    /// Wait for a while, and then fail.
     ForAWhile(&'a Cgroup),
-    /// It is paused, and goes on when it is resumed.
+    /// Wait until it is resumed.
     Allowed,
 }
 
 const PROGRAM: &str = "which is to become the program";
 
 impl<'a> Watch<'a> {
-    /// Over a process of this cgroup, which nobody may freeze.
+    /// Watches a process of this cgroup, which must not be frozen.
     #[must_use]
     pub fn new(cgroup: &'a Cgroup) -> Self {
         Self { freezer: Freezer::Refused(cgroup), role: PROGRAM, still: None }
     }
 
-    /// Over a process that may be paused, and goes on when it is resumed.
+    /// Watches a process that may be paused, and goes on when it is resumed.
     #[must_use]
     pub fn of_one_that_may_be_paused() -> Self {
         Self { freezer: Freezer::Allowed, role: PROGRAM, still: None }
     }
 
-    /// Over a process of this cgroup, which may be paused if it is resumed soon.
+    /// Watches a process of this cgroup, which may be paused if it is resumed soon.
     #[must_use]
     pub fn of_one_that_starts(cgroup: &'a Cgroup) -> Self {
         Self { freezer: Freezer::ForAWhile(cgroup), role: PROGRAM, still: None }
     }
 
-    /// Over a process that does something for us, in our own cgroup.
+    /// Watches a process that does some work for us, in our own cgroup.
     #[must_use]
     pub fn of_helper() -> Self {
         Self { freezer: Freezer::Allowed, role: "which works for the runtime", still: None }
     }
 
-    /// Looks at the process `pid`.
+    /// Checks the process `pid`.
     ///
     /// # Errors
-    /// [`Failure::WrongStatus`] when it is frozen, or has been stopped for long.
+    /// [`Failure::WrongStatus`] if it is frozen where it must not be, or is stopped or paused for
+    /// too long.
     pub fn look(&mut self, pid: i32) -> Result<()> {
         let frozen = match self.freezer {
             Freezer::Refused(cgroup) => {
