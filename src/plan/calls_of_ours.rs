@@ -97,7 +97,7 @@ mod tests {
             format!(r#", {{"names": ["prctl"], "action": "SCMP_ACT_{action}"{rest}}}"#)
         };
         let on = r#", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]"#;
-        let none: [&str; 0] = []; // prctl is one that every architecture has
+        let none: [&str; 0] = []; // every architecture has prctl
         assert_eq!(calls("SCMP_ACT_ALLOW", ""), none);
         assert_eq!(calls("SCMP_ACT_ALLOW", &prctl("LOG", on)), ["prctl"]);
         assert_eq!(calls("SCMP_ACT_ALLOW", &prctl("ERRNO", on)), ["prctl"]);

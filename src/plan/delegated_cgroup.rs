@@ -70,7 +70,7 @@ pub(super) fn decide(
                 PathBelowMount { mount: dir.mount.clone(), path: format!("{}/{path}", dir.path) };
             Some(Delegated { dir, controllers: controllers.clone(), owner })
         }
-        none if *none == CgroupPlan::none() => None, // `without` has said so
+        none if *none == CgroupPlan::none() => None, // `without` reports this
         CgroupPlan::Legacy { .. } => {
             problems.add(key(DELEGATE_CGROUP), NEEDS_V2);
             None

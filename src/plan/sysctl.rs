@@ -38,7 +38,7 @@ pub fn decide(
     for (name, value) in linux.sysctl.iter() {
         let (dotted, file) = both_forms(name);
         if dotted == DOMAINNAME && namespaces.has_own(&UTS) {
-            continue; // set as `domainname` is
+            continue; // set like `domainname`
         }
         match refusal(&dotted, namespaces) {
             Some(reason) => {

@@ -69,5 +69,5 @@ fn remove_socket(bundle: &Path) {
 }
 
 fn warn(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}"); // containerd has it in its log
+    let _ = writeln!(std::io::stderr(), "{text}"); // containerd copies it to its log
 }

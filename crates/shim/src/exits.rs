@@ -29,7 +29,7 @@ impl Daemon {
         }
         for (pid, exit) in ended {
             if self.is_worker(pid) {
-                continue; // its socket tells of its end, too
+                continue; // `job_happened` handles its end
             }
             match self.find(pid) {
                 Some((id, exec_id)) => self.ended(&id, &exec_id, exit),
@@ -88,7 +88,7 @@ impl Daemon {
             }
         }
         if exec_id.is_empty() && alive {
-            return; // it is told when they have ended
+            return; // deferred until they have ended
         }
         self.tell_end(id, exec_id, exit);
         if !exec_id.is_empty()
@@ -119,7 +119,7 @@ impl Daemon {
             && let Some((number, _)) =
                 self.containers.get(id).and_then(|container| container.oom.as_ref())
         {
-            self.oom_happened(*number); // it may be the reason, and is told first
+            self.oom_happened(*number); // an OOM kill may be the reason: its event comes first
         }
         let Some(container) = self.containers.get_mut(id) else { return };
         let Ok(process) = container.process(exec_id) else { return };

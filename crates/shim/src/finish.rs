@@ -255,7 +255,7 @@ impl Daemon {
         };
         process.logger = orlop::sys::pidfd::open(logger).ok().filter(|_| logger > 0);
         if let Some(console) = &console {
-            let _ = orlop::sys::fd::set_nonblocking(console); // all copies are one file
+            let _ = orlop::sys::fd::set_nonblocking(console); // this applies to all its duplicates
         }
         let master = console.as_ref().and_then(|console| console.try_clone().ok());
         let inner = if console.is_some() { master } else { input };

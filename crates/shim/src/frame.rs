@@ -69,7 +69,7 @@ impl Incoming {
         let body = self.bytes.get(HEADER..end)?.to_vec();
         self.bytes.drain(..end);
         if self.bytes.is_empty() {
-            self.bytes = Vec::new(); // one large message must not keep its memory
+            self.bytes = Vec::new(); // frees the memory of a large message
         }
         Some(Frame::Message { stream, kind, body })
     }

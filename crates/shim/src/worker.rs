@@ -27,7 +27,7 @@ pub const ACTION: &str = "worker";
 pub fn main() -> u8 {
     match work() {
         Ok(()) => 0,
-        Err(_) => 1, // the daemon sees that there is no answer
+        Err(_) => 1, // the daemon handles the missing answer
     }
 }
 
