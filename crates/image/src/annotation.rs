@@ -4,10 +4,10 @@
 //! (runc), `org.systemd.property.*` (runc, crun), `run.oci.*`, `module.wasm.image/*` and `krun.*`
 //! (crun), `io.katacontainers.*` (Kata), `dev.gvisor.*` (gVisor), `io.kubernetes.cri.*`
 //! (containerd, gVisor), `io.kubernetes.cri-o.*` and `*.crio.io` (CRI-O), `cdi.k8s.io/*` (devices),
-//! `io.containers.*` (hooks), `org.freebsd.*` (ocijail), `io.microsoft.*` (hcsshim). There is no
-//! complete list. The labels come from the image, which is not trusted. So only keys are accepted
-//! that describe an image and that no runtime obeys. Docker, Podman and containerd make no
-//! annotations of labels at all.
+//! `io.containers.*` (hooks), `org.freebsd.*` (ocijail), `io.microsoft.*` (hcsshim).
+//! There is no complete list. The labels come from the image, which is not trusted. So only keys
+//! that describe an image and that no runtime obeys are accepted. Docker, Podman and containerd
+//! make no annotations from labels at all.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use std::collections::HashMap;
 /// label-schema.org, and `MAINTAINER` of Dockerfiles. A key with a dot at its end is a prefix.
 const DESCRIPTIVE: [&str; 3] = ["org.opencontainers.image.", "org.label-schema.", "maintainer"];
 
-/// How many labels the message names.
+/// The most labels that the message names.
 const MAX_NAMED: usize = 10;
 
 /// Whether a label with this key becomes an annotation.
@@ -26,14 +26,14 @@ pub fn is_descriptive(key: &str) -> bool {
         .any(|known| if known.ends_with('.') { key.starts_with(known) } else { key == *known })
 }
 
-/// A message with the labels that do not become annotations; nothing if all do.
+/// A message with the labels that do not become annotations, or `None` if all do.
 #[must_use]
 pub fn ignored_labels(labels: &HashMap<String, String>) -> Option<String> {
     let mut keys: Vec<&str> =
         labels.keys().map(String::as_str).filter(|key| !is_descriptive(key)).collect();
     keys.sort_unstable();
     let rest = keys.len().saturating_sub(MAX_NAMED);
-    // Quoted and escaped: control characters of an image must not reach the terminal.
+    // Quoted and escaped, since control characters of an image must not reach the terminal.
     let named: Vec<String> =
         keys.iter().take(MAX_NAMED).map(|key| format!("{:?}", short(key))).collect();
     let more = if rest == 0 { String::new() } else { format!(" and {rest} more") };

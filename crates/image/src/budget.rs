@@ -1,10 +1,10 @@
-//! How much an image may unpack to: bytes and entries, over all of its layers.
+//! A limit on the unpacked size of an image: bytes and entries of all its layers together.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::{Result, bail, ensure};
 
-/// What is left of the limits for one image. Several threads use it at the same time.
+/// The remaining limits for one image. Several threads use it at the same time.
 #[derive(Debug)]
 pub struct Budget {
     max_bytes: u64,
@@ -15,12 +15,12 @@ pub struct Budget {
     entries: AtomicU64,
     /// Bytes of files in lower layers, which overlayfs copies for a new hard link.
     copied: AtomicU64,
-    /// Set by a signal: the work ends with an error.
+    /// Set by a signal. The work then ends with an error.
     stop: &'static AtomicBool,
 }
 
 impl Budget {
-    /// A budget of which nothing is used yet.
+    /// A budget that is not used yet.
     #[must_use]
     pub fn new(max_bytes: u64, max_entries: u64, stop: &'static AtomicBool) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Budget {
         Self::new(max_bytes, u64::MAX, stop)
     }
 
-    /// How many uncompressed bytes have been used.
+    /// The number of uncompressed bytes so far.
     #[must_use]
     pub fn bytes_used(&self) -> u64 {
         self.max_bytes - self.bytes.load(Ordering::Relaxed)
@@ -48,7 +48,7 @@ impl Budget {
     /// Counts uncompressed bytes.
     ///
     /// # Errors
-    /// More bytes than are left; a signal that asks us to end.
+    /// More bytes than remain, or a signal to end.
     pub fn use_bytes(&self, bytes: u64) -> Result<()> {
         if self.stop.load(Ordering::Relaxed) {
             bail!("interrupted");
@@ -62,7 +62,7 @@ impl Budget {
     /// Counts one entry.
     ///
     /// # Errors
-    /// There were as many entries as are allowed.
+    /// All entries of the limit have been used.
     pub fn use_entry(&self) -> Result<()> {
         let limit = self.max_entries;
         let text = "the image has more than";
@@ -73,7 +73,7 @@ impl Budget {
     /// Counts the bytes of a file that overlayfs copies.
     ///
     /// # Errors
-    /// More bytes than are left.
+    /// More bytes than remain.
     pub fn use_copy(&self, bytes: u64) -> Result<()> {
         let limit = self.max_bytes;
         let text = "hard links of the image take more than";
@@ -82,7 +82,7 @@ impl Budget {
     }
 }
 
-/// Takes `amount` from what is left, unless that is less.
+/// Subtracts `amount` from the rest, unless the rest is less.
 fn take(left: &AtomicU64, amount: u64) -> bool {
     let order = Ordering::Relaxed;
     left.fetch_update(order, order, |left| left.checked_sub(amount)).is_ok()
@@ -98,7 +98,7 @@ mod tests {
         let budget = Budget::new(10, 1, &STOP);
         budget.use_bytes(7).unwrap();
         assert!(budget.use_bytes(4).unwrap_err().to_string().contains("more than 10 bytes"));
-        // What was refused is not counted.
+        // Refused bytes are not counted.
         budget.use_bytes(3).unwrap();
         assert_eq!(budget.bytes_used(), 10);
         budget.use_copy(10).unwrap();

@@ -18,7 +18,7 @@ use crate::layer;
 use crate::layout::Layout;
 use crate::rootfs::{self, Applier, Owners, Tree};
 
-/// A directory that has a temporary name beside its final one. Dropped without
+/// A directory that is made under a temporary name beside its final one. If it is dropped without
 /// [`PendingDirectory::keep`], it is removed.
 #[derive(Debug)]
 pub struct PendingDirectory {
@@ -28,8 +28,8 @@ pub struct PendingDirectory {
 }
 
 impl PendingDirectory {
-    /// Creates the temporary directory for `destination`. Only we can enter it: setuid programs of
-    /// an untrusted image are in it.
+    /// Creates the temporary directory for `destination`. Only we can enter it, since it has setuid
+    /// programs of an untrusted image.
     ///
     /// # Errors
     /// `destination` exists; its parent does not exist or is not writable.
@@ -49,8 +49,8 @@ impl PendingDirectory {
         Ok(draft)
     }
 
-    /// Removes a temporary directory of `destination` that a killed process with the same id has
-    /// left. No other process may use it.
+    /// Removes a temporary directory of `destination` that was left by a killed process with the
+    /// same id. No other process may use it.
     ///
     /// # Errors
     /// It cannot be removed.
@@ -78,7 +78,7 @@ impl PendingDirectory {
     /// Renames it to its final name.
     ///
     /// # Errors
-    /// The name has been taken meanwhile.
+    /// Another process has made a directory with this name.
     pub fn keep(mut self) -> Result<()> {
         match rustix::fs::renameat_with(
             CWD,
@@ -101,16 +101,16 @@ impl PendingDirectory {
 impl Drop for PendingDirectory {
     fn drop(&mut self) {
         if !self.kept {
-            // The error that has caused this is reported, not this one.
+            // The error that has caused this is reported instead.
             let _ = remove_tree(&self.path);
         }
     }
 }
 
-/// Removes a directory with all that is in it, at any depth.
+/// Removes a directory with its content, at any depth.
 ///
 /// # Errors
-/// The failed call's.
+/// Those of the calls.
 pub fn remove_tree(path: &Path) -> Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
@@ -120,9 +120,9 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Sets the umask 022 until it is dropped. Directories that no entry of a layer describes get their
-/// mode by it: with a stricter umask of the caller, users of the image could not enter them. Only
-/// one thread makes directories.
+/// Sets the umask 022 until it is dropped. It decides the mode of directories that no entry of a
+/// layer describes. With a stricter umask of the caller, users of the image could not enter these.
+/// Only one thread makes directories.
 #[derive(Debug)]
 pub struct DefaultUmask(Mode);
 

@@ -1,4 +1,4 @@
-//! The compression of a layer or archive: named by its media type, or detected from its first
+//! The compression of a layer or archive. The media type names it, or it is detected from the first
 //! bytes.
 
 use std::io::{self, Read};
@@ -18,7 +18,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The compression that the media type of a layer names (media-types.md; Docker's schema 2).
+    /// The compression according to the media type of a layer (media-types.md; Docker's schema 2).
     ///
     /// # Errors
     /// The media type is not one of a layer, or not a supported one.

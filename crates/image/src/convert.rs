@@ -1,8 +1,8 @@
 //! Converts the configuration of an image to that of a container: [conversion.md] of image-spec.
 //!
-//! Values that the image does not set are those of `orlop spec`, except two, since most images need
-//! them: the root filesystem is writable, and the capabilities are those that container engines
-//! give.
+//! Values that the image does not set are those of `orlop spec`, with two exceptions that most
+//! images need: the root filesystem is writable, and the capabilities are the default ones of
+//! container engines.
 //!
 //! [conversion.md]: https://github.com/opencontainers/image-spec/blob/v1.1.1/conversion.md
 
@@ -127,7 +127,7 @@ fn name(variable: &str) -> &str {
 }
 
 /// The annotations: those that conversion.md names ("implicit"), and the labels of the image that
-/// only describe it. A label replaces an implicit annotation.
+/// only describe it. A label overrides an implicit annotation.
 fn annotations(image: &ImageConfiguration, config: &Config) -> BTreeMap<String, String> {
     let features = image.os_features().as_ref().map(|features| features.join(","));
     let mut ports: Vec<&str> =

@@ -39,7 +39,7 @@ pub(crate) use plan::check_platform;
 pub use source::ImageSource;
 use transfer::BlobCopy;
 
-/// How many bytes a compressed archive may have when decompressed, by default.
+/// The default limit of the decompressed bytes of a compressed archive.
 pub const MAX_SIZE: u64 = 64 << 30;
 
 /// The options of a copy.
@@ -49,29 +49,30 @@ pub struct CopyOptions {
     pub source: Connection,
     /// The connection to the destination's registry.
     pub destination: Connection,
-    /// Which image of an index.
+    /// The selected images of an index.
     pub selection: Selection,
-    /// How many blobs are copied at the same time.
+    /// The number of blobs that are copied at the same time.
     pub jobs: usize,
-    /// A blob with more bytes is uploaded in chunks of this size; 0 for never.
+    /// The size of chunks for the upload of larger blobs; 0 for no chunks.
     pub chunk: u64,
     /// Another repository of the destination's registry, to mount blobs from.
     pub mount_from: Option<String>,
-    /// How many bytes may come of a compressed archive, and of the layers of one that has them
-    /// uncompressed.
+    /// The most decompressed bytes of a compressed archive, and of the layers if an archive has
+    /// them uncompressed.
     pub max_size: u64,
-    /// How progress is shown.
+    /// The form of the progress.
     pub progress: Progress,
 }
 
-/// Which image of an index.
+/// The selected images of an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
-    /// The one for the host. An image that is not in an index is copied whatever its platform is.
+    /// The image for the host. The platform of an image that is not in an index is not checked.
     Host,
-    /// The one for this platform; the platform of an image that is not in an index is checked too.
+    /// The image for this platform. The platform of an image that is not in an index is checked
+    /// too.
     Platform(Platform),
-    /// All of them, with the index.
+    /// All images, and the index.
     All,
 }
 
@@ -91,7 +92,7 @@ impl Default for CopyOptions {
 }
 
 /// Copies an image into a layout, without a name. Returns the descriptor of its manifest, or of the
-/// index of all.
+/// index if all are copied.
 ///
 /// # Errors
 /// The source is missing, wrong or incomplete; the layout cannot be written.
@@ -197,8 +198,9 @@ impl<'a> PreparedDestination<'a> {
     }
 }
 
-/// Runs `work` until it ends or a signal comes. Afterwards no thread is left: none writes to files
-/// that are removed next, and the process may enter a user namespace, which needs a single thread.
+/// Runs `work` until it ends or a signal arrives. Then all its threads have ended. So none writes
+/// to files that are removed next, and the process may enter a user namespace, which requires a
+/// single thread.
 fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let stop = interrupt::watch()?;
     let stopped = async {
@@ -214,10 +216,10 @@ fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     })
 }
 
-/// The threads that talk to registries.
+/// The threads that use the network.
 ///
 /// # Errors
-/// There are no threads to be had.
+/// No threads can be started.
 pub fn start_tokio() -> Result<tokio::runtime::Runtime> {
     let builder = &mut tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(2).enable_all().build().context("starting threads")

@@ -2,16 +2,17 @@
 //!
 //! The first file with credentials for the registry is used, as in containers-auth.json(5):
 //!
-//! 1. `--authfile`, or `$REGISTRY_AUTH_FILE`; then no other file is looked at
+//! 1. `--authfile`, or `$REGISTRY_AUTH_FILE`. If one of these is given, no other file is read.
 //! 2. `$XDG_RUNTIME_DIR/containers/auth.json`, or `/run/containers/UID/auth.json`
 //! 3. `$XDG_CONFIG_HOME/containers/auth.json`, or `~/.config/containers/auth.json`
 //! 4. `$DOCKER_CONFIG/config.json`, or `~/.docker/config.json`
 //!
-//! `login` writes the first of these, `logout` removes the entry from all that have it.
+//! `login` writes to the first of these files. `logout` removes the entry from all files that have
+//! it.
 //!
-//! The crate docker_credential is not used: it reads either a file of Docker or a file of Podman,
-//! not the list above; it has no entries for a part of a registry; it cannot write; and its errors
-//! do not name the file.
+//! The crate docker_credential is not used. It reads a file of Docker or of Podman, but not the
+//! list above. It has no entries for a part of a registry, it cannot write, and its errors do not
+//! name the file.
 
 mod file;
 mod helper;
@@ -60,10 +61,10 @@ impl std::str::FromStr for Credentials {
     }
 }
 
-/// The credentials for a repository, from the first file that has any.
+/// The credentials for a repository, from the first file that has some.
 ///
 /// # Errors
-/// A file that was named does not exist; a file is malformed; a helper fails.
+/// A given file does not exist; a file is malformed; a helper fails.
 pub fn look_up(
     host: &str,
     repository: &str,
@@ -96,7 +97,7 @@ pub fn store(host: &str, credentials: &Credentials, authfile: Option<&Path>) -> 
     Ok(path)
 }
 
-/// Removes the credentials for a registry. Returns the files that had some.
+/// Removes the credentials for a registry. Returns the files that had them.
 ///
 /// # Errors
 /// No file had any; a file is malformed or cannot be written; a helper fails.

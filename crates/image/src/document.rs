@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::digest;
 use crate::platform::{self, Platform};
 
-/// How deep indexes may be nested.
+/// The deepest nesting of indexes.
 pub const NESTING_LIMIT: usize = 4;
 
 /// An empty index.
@@ -37,7 +37,7 @@ pub enum Document {
     Index(Box<ImageIndex>),
 }
 
-/// Whether the descriptor is one of a document. An index may also refer to other things.
+/// Whether the descriptor is that of a document. An index may also refer to other content.
 #[must_use]
 pub fn is_document(descriptor: &Descriptor) -> bool {
     media_types::ALL.contains(&descriptor.media_type().as_ref())
@@ -79,7 +79,7 @@ impl Document {
         }
     }
 
-    /// The descriptor of this document for the list of referrers: `own` with the artifact type and
+    /// The descriptor of this document in the list of referrers: `own` with the artifact type and
     /// the annotations.
     #[must_use]
     pub fn as_referrer(&self, own: &Descriptor) -> Descriptor {
@@ -100,9 +100,9 @@ impl Document {
     }
 }
 
-/// Checks what manifests and indexes have in common. A manifest must not be accepted as an index,
-/// nor an index as a manifest (CVE-2021-41190): with one digest, different programs would see
-/// different images.
+/// Checks keys that manifests and indexes have in common. A manifest must not be accepted as an
+/// index, nor an index as a manifest (CVE-2021-41190). Otherwise different programs would see
+/// different images with the same digest.
 fn check(bytes: &[u8], media_type: &str) -> Result<()> {
     ensure!(
         media_types::ALL.contains(&media_type),

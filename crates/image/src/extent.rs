@@ -48,7 +48,7 @@ impl Extent {
 }
 
 impl Read for Extent {
-    /// Reads from the beginning. The extent is then the rest.
+    /// Reads some bytes from the beginning. The extent is then the rest.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.length).unwrap_or(usize::MAX).min(buffer.len());
         let count = self.file.read_at(&mut buffer[..most], self.start)?;

@@ -34,8 +34,8 @@ impl Image {
     /// Reads the documents of an image and checks that they fit together.
     ///
     /// # Errors
-    /// A blob that is missing or is not what its digest says; an artifact, which is no image; a
-    /// layer of a media type that cannot be unpacked.
+    /// A blob is missing or does not match its digest; an artifact that is not an image; a layer of
+    /// a media type that cannot be unpacked.
     pub fn read(layout: &Layout, manifest: Descriptor) -> Result<Self> {
         let document = layout.read_manifest(&manifest)?;
         let config = document.config();

@@ -28,7 +28,7 @@ pub struct TarFile {
     links: HashMap<PathBuf, PathBuf>,
 }
 
-/// How many files an archive may have.
+/// The most files of an archive.
 const MAX_FILES: usize = 100_000;
 
 impl TarFile {
@@ -110,7 +110,7 @@ impl TarFile {
     }
 }
 
-/// The `diff_ids` of an image config; nothing if it has no `rootfs`.
+/// The `diff_ids` of an image config; `None` without `rootfs`.
 fn diff_ids(config: &[u8]) -> Result<Option<Vec<String>>> {
     let config: ConfigLayers = serde_json::from_slice(config).context("the image's config")?;
     Ok(config.rootfs.map(|rootfs| rootfs.diff_ids))
@@ -127,7 +127,7 @@ struct ConfigRootfs {
     diff_ids: Vec<String>,
 }
 
-/// Normalizes a path: `./a/../b` is `b`. The names are looked up in the archive only, never on the
+/// Normalizes a path: `./a/../b` is `b`. The names are looked up only in the archive, never on the
 /// host.
 fn clean(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
@@ -141,7 +141,7 @@ fn clean(path: &Path) -> PathBuf {
     clean
 }
 
-/// The file itself, or a temporary file with its decompressed content.
+/// The file itself, or a temporary file with the decompressed content.
 fn decompressed(mut file: File, max_size: u64) -> Result<File> {
     let mut beginning = [0; 4];
     let count = file.read(&mut beginning)?;

@@ -15,10 +15,10 @@ struct SignalWatch {
 
 static WATCH: OnceLock<SignalWatch> = OnceLock::new();
 
-/// From now on the first of these signals sets the flag that is returned. A second one ends the
+/// Installs handlers: the first of these signals sets the returned flag, a second one ends the
 /// process at once.
 ///
-/// They are handled, not blocked: programs that we start would inherit the signal mask.
+/// The signals are handled, not blocked: programs that we start would inherit the signal mask.
 ///
 /// # Errors
 /// sigaction(2)'s.
@@ -28,7 +28,8 @@ pub fn watch() -> Result<&'static AtomicBool> {
     }
     let (stop, mut handlers) = (Arc::default(), Vec::new());
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // The order matters: the first handler tests the flag that the second one has set before.
+        // The order matters: the first handler tests the flag, and must run before the second one
+        // sets it.
         handlers.push(
             flag::register_conditional_default(signal, Arc::clone(&stop)).context("sigaction()")?,
         );
@@ -37,10 +38,10 @@ pub fn watch() -> Result<&'static AtomicBool> {
     Ok(&WATCH.get_or_init(|| SignalWatch { stop, handlers }).stop)
 }
 
-/// Removes the handlers, when others are installed. The signals do not end the process any more.
+/// Removes the handlers, since others are installed. The signals do not end the process any more.
 ///
 /// # Errors
-/// A signal came before.
+/// A signal has arrived before.
 pub fn hand_over() -> Result<()> {
     let Some(watch) = WATCH.get() else { return Ok(()) };
     for handler in &watch.handlers {

@@ -11,7 +11,7 @@
 //!
 //! Each of the three does about a third of the work, so each has a thread. The number of buffers is
 //! fixed, so a layer of any size needs the same memory. The digests are known only at the end:
-//! until [`read`] has returned without an error, the caller must not trust what it has read.
+//! until [`read`] has returned without an error, the caller must not trust the content.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -28,14 +28,14 @@ use crate::layout::BlobReader;
 
 /// The size of a buffer, in bytes.
 const BUFFER: usize = 256 << 10;
-/// How many buffers there are.
+/// The number of buffers.
 const BUFFERS: usize = 12;
 
-/// Uncompresses a layer, gives the content to `consume`, and verifies it.
+/// Uncompresses a layer, passes the content to `consume`, and verifies it.
 ///
 /// # Errors
 /// Those of reading and uncompressing; a digest, DiffID or size that is not the expected one; more
-/// content than the budget allows; `consume`'s.
+/// content than the budget allows; errors of `consume`.
 pub fn read<T>(
     blob: BlobReader,
     layer: &Layer,
@@ -61,7 +61,7 @@ pub fn read<T>(
         drop(content);
         let read = reading.join().map_err(|_| anyhow::anyhow!("the reading thread panicked"))?;
         let found = hashing.join().map_err(|_| anyhow::anyhow!("the hashing thread panicked"))?;
-        // A bad blob explains all later errors, so its error comes first.
+        // A bad blob causes all later errors, so its error is returned first.
         read.with_context(|| format!("layer {}", layer.descriptor.digest()))?;
         let value = consumed.with_context(|| format!("layer {}", layer.descriptor.digest()))?;
         ensure!(
@@ -78,7 +78,7 @@ pub fn read<T>(
 #[derive(Debug, Default)]
 struct Buffer {
     bytes: Vec<u8>,
-    /// How much of it is consumed.
+    /// The consumed length.
     used: usize,
 }
 
@@ -92,7 +92,7 @@ pub struct LayerContent {
 }
 
 impl LayerContent {
-    /// Reads to the end and drops the content.
+    /// Reads to the end and discards the content.
     fn drain(&mut self) -> Result<()> {
         loop {
             let rest = self.fill_buf()?.len();
@@ -119,7 +119,7 @@ impl BufRead for LayerContent {
         if self.present.used == self.present.bytes.len() {
             let next = self.input.recv().unwrap_or_default();
             let empty = std::mem::replace(&mut self.present, next);
-            // It fails when the reading thread has ended.
+            // This fails if the reading thread has ended.
             let _ = self.give_back.try_send(empty);
         }
         Ok(&self.present.bytes[self.present.used..])
@@ -130,7 +130,7 @@ impl BufRead for LayerContent {
     }
 }
 
-/// Thread 1. If nobody receives the content any more, it ends without an error.
+/// Thread 1. It ends without an error if the receiver of the content has ended.
 fn uncompress(
     mut blob: BlobReader,
     compression: Compression,
@@ -148,8 +148,8 @@ fn uncompress(
     };
     match ended {
         Ok(FillEnd::ReceiverEnded) => Ok(()),
-        // Reads the rest of the blob, after the compressed data: its digest is verified at its end,
-        // and a wrong digest is the better explanation of content that cannot be uncompressed.
+        // Reads the rest of the blob, after the compressed data, to verify its digest. If the
+        // content cannot be uncompressed, a wrong digest is the better explanation.
         Ok(FillEnd::SourceEnded) => {
             io::copy(&mut blob, &mut io::sink()).map(drop).context("reading")
         }
@@ -161,7 +161,7 @@ fn uncompress(
     }
 }
 
-/// Why [`fill_buffers`] has ended.
+/// The reason why [`fill_buffers`] has ended.
 enum FillEnd {
     /// The source has ended.
     SourceEnded,

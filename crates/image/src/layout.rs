@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A blob is renamed to its final name when it is complete and its digest is verified. index.json
-//! is replaced as a whole, by one process at a time (flock(2) on DIR). So a reader always sees a
+//! is replaced atomically, by one process at a time (flock(2) on DIR). So a reader always sees a
 //! complete layout.
 //!
 //! [image-layout.md]: https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
@@ -47,13 +47,12 @@ pub struct Layout {
 #[derive(Debug)]
 pub struct CreatedDirectories<'a> {
     root: &'a Path,
-    /// The outermost of them.
+    /// The outermost directory.
     top: PathBuf,
 }
 
 impl<'a> CreatedDirectories<'a> {
-    /// Finds the directories that do not exist yet. Returns nothing if the layout has its
-    /// directory.
+    /// Finds the directories that do not exist yet; `None` if the directory of the layout exists.
     ///
     /// # Errors
     /// A directory cannot be read.
@@ -68,7 +67,7 @@ impl<'a> CreatedDirectories<'a> {
         Ok(top.map(|top| Self { root, top }))
     }
 
-    /// Removes them, unless there is a blob or a part of one, with which another copy can continue.
+    /// Removes them, unless there is a blob or a part of one. Another copy can continue with these.
     pub fn remove(&self) {
         // The error of the copy is reported, not this one.
         let _ = self.try_remove();
@@ -94,7 +93,7 @@ impl Layout {
     /// Opens a layout.
     ///
     /// # Errors
-    /// There is no layout, or one of another version.
+    /// There is no layout, or it has another version.
     pub fn open(root: &Path) -> Result<Self> {
         #[derive(serde::Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -132,7 +131,7 @@ impl Layout {
                 let other = entries
                     .find_map(|entry| entry.ok().filter(|entry| !is_ours(&entry.file_name())));
                 if other.is_none() || root.join("oci-layout").try_exists()? {
-                    // Empty, or left by a copy that was interrupted.
+                    // The directory is empty, or an interrupted copy has left it.
                 } else {
                     bail!("{} exists and is not an OCI image layout", root.display());
                 }
@@ -178,10 +177,10 @@ impl Layout {
         }
     }
 
-    /// The content of a blob. Its digest is not verified here; the receiver does that.
+    /// The content of a blob. Its digest is not verified here: the receiver must do that.
     ///
     /// # Errors
-    /// It is not there, or has another size.
+    /// It does not exist, or has another size.
     pub fn blob_extent(&self, descriptor: &Descriptor) -> Result<Extent> {
         let file = open_regular(&self.blob_path(descriptor.digest()))?;
         let (size, expected) = (file.metadata()?.len(), descriptor.size());
@@ -196,12 +195,12 @@ impl Layout {
     /// Opens a blob. The last read fails if the content does not match the digest.
     ///
     /// # Errors
-    /// It is not there, or has another size.
+    /// It does not exist, or has another size.
     pub fn open_blob(&self, descriptor: &Descriptor) -> Result<BlobReader> {
         BlobReader::open(&self.blob_path(descriptor.digest()), descriptor)
     }
 
-    /// Reads a small blob as a whole: a manifest, an index, a config.
+    /// Reads a whole small blob: a manifest, an index, a config.
     ///
     /// # Errors
     /// It does not exist, is larger than [`DOCUMENT_LIMIT`], or does not match its digest.
@@ -222,7 +221,7 @@ impl Layout {
     /// Reads an image's manifest.
     ///
     /// # Errors
-    /// See [`Layout::read_blob`]; it is something else than an image manifest.
+    /// See [`Layout::read_blob`]; it is not an image manifest.
     pub fn read_manifest(&self, descriptor: &Descriptor) -> Result<ImageManifest> {
         match Document::parse(&self.read_blob(descriptor)?, descriptor.media_type().as_ref())? {
             Document::Manifest(manifest) => Ok(*manifest),
@@ -232,8 +231,8 @@ impl Layout {
         }
     }
 
-    /// Begins to write a blob. Waits for another process that is writing the same one. Returns
-    /// nothing if the blob exists.
+    /// Begins to write a blob. Waits for another process that writes the same one. Returns nothing
+    /// if the blob exists.
     ///
     /// A file with the name of the blob and another size is replaced.
     ///
@@ -259,7 +258,7 @@ impl Layout {
         Ok(descriptor)
     }
 
-    /// The manifest that a name stands for, for one platform; indexes are followed.
+    /// The manifest with a name, for one platform. Indexes are followed.
     ///
     /// # Errors
     /// The name does not exist; there is no image for the platform (the error lists the platforms);
@@ -286,7 +285,7 @@ impl Layout {
     /// Reads index.json.
     ///
     /// # Errors
-    /// It is not there, or not an index.
+    /// It does not exist, or is not an index.
     pub fn index(&self) -> Result<ImageIndex> {
         let path = self.root.join("index.json");
         let text = read_file(&path, 16 * DOCUMENT_LIMIT)?;
@@ -301,7 +300,7 @@ impl Layout {
         Ok(directory)
     }
 
-    /// Replaces a file of the layout as a whole.
+    /// Replaces a file of the layout atomically.
     fn replace(&self, name: &str, content: &[u8]) -> Result<()> {
         let temporary = self.root.join(format!(".{name}.{}", std::process::id()));
         let path = self.root.join(name);
@@ -314,14 +313,15 @@ impl Layout {
 }
 
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    // A file of a process that had the same id and was killed.
+    // Such a file was left by a killed process with the same id.
     let _ = fs::remove_file(path);
     let mut file = File::options().write(true).create_new(true).open(path)?;
     file.write_all(content)?;
     file.sync_data()
 }
 
-/// Opens a regular file. A layout may be from somebody else, so opening must not block on a fifo.
+/// Opens a regular file. Another user may have made the layout, so opening must not block on a
+/// fifo.
 fn open_regular(path: &Path) -> Result<File> {
     let nonblocking = i32::try_from(OFlags::NONBLOCK.bits())?;
     let file = File::options().read(true).custom_flags(nonblocking).open(path);

@@ -30,8 +30,8 @@ impl Platform {
         }
     }
 
-    /// How well an image for `offered` suits this platform. Higher is better; nothing means that it
-    /// does not run.
+    /// How well an image for `offered` fits this platform: higher is better, and `None` means that
+    /// it does not run.
     ///
     /// A later variant runs the images of earlier ones, as an ARMv7 processor runs ARMv6 code.
     #[must_use]
@@ -72,7 +72,7 @@ impl Platform {
         self.variant.as_deref().or(default)
     }
 
-    /// The best entry of an index; of equal ones, the first. Nothing if none runs.
+    /// The best entry of an index, and the first of equal ones; `None` if none runs.
     #[must_use]
     pub fn choose<'a>(&self, entries: &'a [Descriptor]) -> Option<&'a Descriptor> {
         let mut best = None;
@@ -145,8 +145,8 @@ pub fn list(entries: &[Descriptor]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// The name that Go has for an architecture, for a name of Rust, Debian or the kernel; and the
-/// variant that the name implies.
+/// Go's name of an architecture, for a name of Rust, Debian or the kernel; and the variant that the
+/// name implies.
 fn go_names(architecture: &str) -> (&str, Option<&str>) {
     match architecture {
         "x86_64" => ("amd64", None),

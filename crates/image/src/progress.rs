@@ -8,10 +8,10 @@ use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use oci_spec::image::Descriptor;
 use serde_json::json;
 
-/// How progress is shown.
+/// The form of the progress.
 #[derive(Debug, Clone)]
 pub enum Progress {
-    /// Not at all.
+    /// No progress.
     Quiet,
     /// A line on standard error for each blob.
     Lines,
@@ -24,9 +24,9 @@ pub enum Progress {
 /// The result of copying a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlobOutcome {
-    /// It was transferred.
+    /// The blob was transferred.
     Copied,
-    /// The destination had it.
+    /// The destination had it already.
     Present,
     /// The registry has mounted it from another repository.
     Mounted,
@@ -69,7 +69,7 @@ impl Progress {
 }
 
 impl BlobProgress {
-    /// Shows how many bytes are done.
+    /// Shows how many bytes are transferred.
     pub fn set_position(&self, position: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(position);
@@ -106,7 +106,7 @@ impl BlobProgress {
 }
 
 impl Drop for BlobProgress {
-    /// The bar of a blob that failed stays at its position.
+    /// The bar of a failed blob stays at its position.
     fn drop(&mut self) {
         if let Some(bar) = self.bar.as_ref().filter(|bar| !bar.is_finished()) {
             bar.abandon();

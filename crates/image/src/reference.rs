@@ -1,11 +1,11 @@
-//! References: where an image is, written as skopeo and Podman write it.
+//! References to the location of an image, in the notation of skopeo and Podman.
 //!
 //! | form | meaning |
 //! |---|---|
 //! | `docker://host[:port]/name[:tag][@digest]` | a registry; default host Docker Hub, default tag `latest` |
 //! | `oci:DIR[:tag][@digest]` | an OCI image layout |
 //! | `oci-archive:FILE[:tag][@digest]` | a layout in a tar file |
-//! | `docker-archive:FILE[:name:tag]` | what `docker save` writes |
+//! | `docker-archive:FILE[:name:tag]` | an archive of `docker save` |
 
 use std::fmt::{self, Display};
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use oci_spec::image::Digest;
 
 use crate::digest;
 
-/// Where an image is.
+/// The location of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
     /// `docker://…`
@@ -34,7 +34,7 @@ pub struct RegistryReference {
     pub repository: String,
     /// The tag, if one was given.
     pub tag: Option<String>,
-    /// The digest, if one was given. It wins over the tag.
+    /// The digest, if one was given. It overrides the tag.
     pub digest: Option<Digest>,
 }
 
@@ -45,7 +45,7 @@ pub enum PathFormat {
     Layout,
     /// `oci-archive:`: a layout in a tar file.
     OciArchive,
-    /// `docker-archive:`: what `docker save` writes.
+    /// `docker-archive:`: an archive of `docker save`.
     DockerArchive,
 }
 
@@ -70,7 +70,7 @@ pub struct PathReference {
     /// The name of the image in it, if one was given: `org.opencontainers.image.ref.name`, or with
     /// `docker-archive:` a whole name such as `nginx:1.27`.
     pub tag: Option<String>,
-    /// The digest of a manifest or index in it, if one was given. It wins over the tag.
+    /// The digest of a manifest or index in it, if one was given. It overrides the tag.
     pub digest: Option<Digest>,
 }
 
@@ -96,10 +96,10 @@ impl RegistryReference {
         Self { tag: None, digest: Some(digest.clone()), ..self.clone() }
     }
 
-    /// Parses what follows `docker://`.
+    /// Parses the text after `docker://`.
     ///
     /// # Errors
-    /// One sentence that says what is wrong.
+    /// One sentence with the reason.
     pub fn parse(text: &str) -> Result<Self> {
         let (rest, digest) = split_digest(text)?;
         let (name, tag) = match rest.rsplit_once(':') {
@@ -136,7 +136,7 @@ impl RegistryReference {
 }
 
 impl PathReference {
-    /// Parses what follows `oci:`, `oci-archive:` or `docker-archive:`.
+    /// Parses the text after `oci:`, `oci-archive:` or `docker-archive:`.
     fn parse(format: PathFormat, text: &str) -> Result<Self> {
         let (rest, digest) = split_digest(text)?;
         let (path, tag) =
@@ -153,7 +153,7 @@ impl PathReference {
     }
 }
 
-/// A reference to something that is kept with tags, which archives are not.
+/// A reference to a location with tags: archives are excluded.
 #[derive(Debug, Clone, Copy)]
 pub enum TaggedReference<'a> {
     /// In a registry.
@@ -163,8 +163,8 @@ pub enum TaggedReference<'a> {
 }
 
 impl Reference {
-    /// The reference, unless it is one to an archive. `purpose` completes the sentence "only
-    /// docker:// and oci: …".
+    /// Refuses references to archives. `purpose` completes the sentence "only docker:// and oci:
+    /// …".
     ///
     /// # Errors
     /// It is a reference to an archive.

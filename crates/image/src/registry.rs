@@ -7,8 +7,8 @@
 //! | `upload.rs` | `POST`, `PATCH`, `GET`, `PUT` `/v2/NAME/blobs/uploads/` |
 //! | `listing.rs` | `GET` `/v2/NAME/tags/list`, `/v2/NAME/referrers/…`, page by page |
 //!
-//! This file has what all requests need: authentication ([`auth`]), the rules for the URLs that a
-//! registry names ([`url_policy`]), retries (`backoff`), and errors with the message of the
+//! This file has the code for all requests: authentication ([`auth`]), the rules for the URLs that
+//! a registry names ([`url_policy`]), retries (`backoff`), and errors with the message of the
 //! registry ([`error`]).
 
 pub mod auth;
@@ -53,7 +53,7 @@ pub struct Connection {
     pub silence: Duration,
     /// How many times a request is tried again after a temporary failure.
     pub retries: u32,
-    /// Instead of those of the auth files.
+    /// Credentials, instead of those of the auth files.
     pub credentials: Option<Credentials>,
     /// The auth file, instead of the default ones.
     pub authfile: Option<PathBuf>,
@@ -91,12 +91,11 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Prepares the connections. With `insecure` a request finds out whether the registry has TLS;
-    /// else nothing is sent.
+    /// Prepares the connections. With `insecure` a request is sent to find out whether the registry
+    /// has TLS. Otherwise nothing is sent.
     ///
     /// # Errors
-    /// A certificate that cannot be read; with `insecure`, a registry that cannot be reached at
-    /// all.
+    /// A certificate cannot be read; with `insecure`, the registry cannot be reached at all.
     pub async fn connect(host: &str, connection: &Connection) -> Result<Self> {
         let address = if host == DOCKER_HUB { "registry-1.docker.io" } else { host };
         let parse = |scheme: &str| {
@@ -153,7 +152,7 @@ impl Registry {
         self.expect(response, &[StatusCode::OK], "/v2/").await.map(drop)
     }
 
-    /// The pauses between the attempts at a request.
+    /// The pauses between the attempts of a request.
     pub(crate) fn backoff(&self) -> backoff::Backoff {
         backoff::Backoff::new(self.connection.retries)
     }
@@ -165,10 +164,9 @@ impl Registry {
             .with_context(|| format!("{repository}/{rest}"))
     }
 
-    /// Sends a request, and sends it again after a temporary failure, until there are no attempts
-    /// left.
+    /// Sends a request. After a temporary failure it is sent again, until no attempts are left.
     ///
-    /// `complete` adds the headers and the body, at each attempt.
+    /// `complete` adds the headers and the body to each attempt.
     async fn send(
         &self,
         scope: &Scope,
@@ -209,7 +207,7 @@ impl Registry {
             request.headers_mut().insert(AUTHORIZATION, header.clone());
         }
         let response = client.execute(request).await.with_context(|| self.host.clone())?;
-        // Nor does a server that the registry has redirected the request to.
+        // Neither does a server to which the registry has redirected the request.
         if response.status() != StatusCode::UNAUTHORIZED
             || response.url().origin() != self.base.origin()
         {
@@ -223,8 +221,8 @@ impl Registry {
             return Err(self.failure(response, "").await)
                 .with_context(|| self.refused_user(credentials));
         };
-        // A body that is read while it is sent cannot be sent again. The caller begins again, with
-        // the new token.
+        // A body that is read while it is sent cannot be sent again. The caller must begin again,
+        // with the new token.
         let Some(mut request) = again else { return Ok(response) };
         request.headers_mut().insert(AUTHORIZATION, header);
         let response = client.execute(request).await.with_context(|| self.host.clone())?;
@@ -235,7 +233,7 @@ impl Registry {
         Ok(response)
     }
 
-    /// The user that the registry has refused, and what to do.
+    /// The refused user, and a hint.
     fn refused_user(&self, credentials: Option<&Credentials>) -> String {
         match credentials {
             None => format!("{host}: not logged in (orlop-image login {host})", host = self.host),

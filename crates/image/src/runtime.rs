@@ -21,8 +21,7 @@ pub struct OciRuntime {
 }
 
 impl OciRuntime {
-    /// The runtime that is named, else `orlop` in the directory of this program, else `orlop` in
-    /// `PATH`.
+    /// The given runtime, else `orlop` in the directory of this program, else `orlop` in `PATH`.
     #[must_use]
     pub fn find(named: Option<&Path>) -> Self {
         let beside = || {
@@ -44,7 +43,7 @@ impl OciRuntime {
         self.program.display().to_string()
     }
 
-    /// Identifies the program file; nothing if it cannot be found.
+    /// An identification of the program file; `None` if it cannot be found.
     #[must_use]
     pub fn fingerprint(&self) -> Option<String> {
         let in_path = || {
@@ -83,8 +82,8 @@ impl OciRuntime {
     }
 }
 
-/// Identifies a file and its version, by device, inode, size and time; nothing if it does not
-/// exist.
+/// An identification of a file and its version, by device, inode, size and time; `None` if it does
+/// not exist.
 #[must_use]
 pub fn fingerprint(file: &Path) -> Option<String> {
     let status = file.metadata().ok()?;

@@ -53,7 +53,7 @@ const DEFAULT_TYPE: &str = "application/octet-stream";
 /// # Errors
 /// The image or a file does not exist; the registry refuses the artifact.
 pub fn attach(args: &AttachArgs) -> Result<String> {
-    // RFC 6838 demands more; this finds most mistakes.
+    // RFC 6838 requires more. This finds most mistakes.
     let is_type = args.artifact_type.split('/').filter(|part| !part.is_empty()).count() == 2;
     ensure!(
         is_type && !args.artifact_type.contains(char::is_whitespace),
@@ -149,8 +149,8 @@ fn annotations(texts: &[String]) -> Result<BTreeMap<&str, &str>> {
     texts.iter().map(split).collect()
 }
 
-/// Splits `sbom.json:application/spdx+json`. What follows the last colon is a media type if it has
-/// one slash.
+/// Splits `sbom.json:application/spdx+json`. The text after the last colon is a media type if it
+/// has one slash.
 fn split(text: &str) -> (PathBuf, &str) {
     match text.rsplit_once(':') {
         Some((path, media_type)) if !path.is_empty() && media_type.split('/').count() == 2 => {

@@ -59,7 +59,7 @@ impl ImageArgs {
         asked.transpose().map(drop).with_context(|| self.reference.to_string())
     }
 
-    /// The reference in the form that the store uses as a key, with an absolute path.
+    /// The reference as a key of the store, with an absolute path.
     ///
     /// # Errors
     /// getcwd(3)'s.
@@ -72,7 +72,7 @@ impl ImageArgs {
         Ok(reference.to_string())
     }
 
-    /// The fingerprint of an archive, which shows that the file has been replaced.
+    /// The fingerprint of an archive. It changes if the file is replaced.
     #[must_use]
     pub fn archive(&self) -> Option<String> {
         match &self.reference {
@@ -87,7 +87,8 @@ impl ImageArgs {
     /// have `max_size` bytes.
     ///
     /// # Errors
-    /// It does not exist, or not for our platform; it cannot be copied; a signal came.
+    /// The image does not exist, or not for our platform; it cannot be copied; a signal has
+    /// arrived.
     pub fn fetch(&self, into: &Path, max_size: u64) -> Result<FetchedImage> {
         if let Some(found) = self.find()? {
             return Ok(found);
@@ -105,10 +106,10 @@ impl ImageArgs {
         Ok(FetchedImage { layout, manifest })
     }
 
-    /// The image, if the reference is one to a layout.
+    /// The image, if the reference names one in a layout.
     ///
     /// # Errors
-    /// It is not there, or not for our platform.
+    /// The image does not exist, or not for our platform.
     pub fn find(&self) -> Result<Option<FetchedImage>> {
         let local = match &self.reference {
             Reference::Path(local) if local.format == PathFormat::Layout => local,

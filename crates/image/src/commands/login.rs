@@ -69,7 +69,7 @@ pub fn logout(args: &LogoutArgs) -> Result<String> {
 
 /// Checks the name of a registry. Returns it as in auth files.
 fn host(text: &str) -> Result<String> {
-    // Parsed as a reference, in which a host is recognized by what follows it.
+    // Parsed as a reference, in which a host is recognized by the text after it.
     let remote = RegistryReference::parse(&format!("{text}/x"))
         .ok()
         .filter(|remote| remote.repository == "x");
@@ -119,7 +119,7 @@ fn read_hidden(prompt: &str) -> Result<String> {
     tcsetattr(&stdin, OptionalActions::Flush, &without_echo).context("tcsetattr()")?;
     let line = read_line(prompt);
     tcsetattr(&stdin, OptionalActions::Flush, &before).context("tcsetattr()")?;
-    // The newline was not shown either.
+    // The newline of the user was not shown either.
     let _ = writeln!(io::stderr());
     line
 }

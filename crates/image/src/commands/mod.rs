@@ -1,4 +1,4 @@
-//! A file for each command, or a few of a kind: flags, flow.
+//! The commands, one or a few similar ones in a file, with their flags and their flow.
 #![allow(
     rustdoc::broken_intra_doc_links,
     reason = "they are texts of --help: in brackets is what may be left out"

@@ -142,10 +142,10 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     args.apply_flags(&mut config, &id);
     bundle::write_config(container.bundle(), &config)?;
     drop(rootfs);
-    // Released only now: gc would remove the container while it is being made.
+    // The lock is released only now: without it, gc would remove the container while it is made.
     drop(adding);
     container.share_lock()?;
-    // Installed before the child is started, so that none of its signals is missed.
+    // Installed before the child is started, so that no signal is missed.
     let signals = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
     let signals = SignalsInfo::<WithOrigin>::new(signals).context("sigaction()")?;
     interrupt::hand_over()?;
@@ -222,8 +222,8 @@ fn random_name() -> Result<String> {
     Ok(bytes.iter().fold(String::new(), |name, byte| format!("{name}{byte:02x}")))
 }
 
-/// Waits for the runtime. Signals that are sent to us are sent on to the runtime, which sends them
-/// on to the container. The runtime gets the signals of a terminal itself.
+/// Waits for the runtime. Signals to us are forwarded to the runtime, which forwards them to the
+/// container. Signals of a terminal reach the runtime directly.
 fn wait(mut child: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<ExitStatus> {
     let pid = Pid::from_raw(child.id().cast_signed());
     for received in signals.forever() {
@@ -232,7 +232,7 @@ fn wait(mut child: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<ExitSt
                 return Ok(status);
             }
         } else if received.process.is_some() {
-            // It may have ended just now.
+            // The runtime may have ended just now.
             let _ = kill(pid, Signal::try_from(received.signal).context("a signal")?);
         }
     }

@@ -68,7 +68,7 @@ pub fn store(args: &StoreArgs) -> Result<String> {
         StoreAction::Gc { all, runtime } => {
             let store = store::Store::open(flag)?;
             if !rustix::process::geteuid().is_root() {
-                // The owner may not have the permission to read directories of containers.
+                // The owner of the store may have no permission to read directories of containers.
                 user_namespace::enter(CloneFlags::empty())?;
             }
             let removed = store.collect(&OciRuntime::find(runtime.as_deref()), *all)?;
@@ -82,8 +82,8 @@ pub fn store(args: &StoreArgs) -> Result<String> {
     }
 }
 
-/// Closes inherited descriptors. Who waits for the end of a pipe waits for the container, not for
-/// this process.
+/// Closes inherited descriptors. A process that waits for the end of a pipe waits for the
+/// container, not for this process.
 fn close_inherited_descriptors() -> Result<()> {
     let open =
         rustix::fs::Dir::new(rustix::fs::open("/proc/self/fd", OFlags::RDONLY, Mode::empty())?)?;

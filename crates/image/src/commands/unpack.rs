@@ -63,14 +63,14 @@ impl LimitArgs {
 /// Carries out `unpack`.
 ///
 /// # Errors
-/// Whatever is wrong with the image, the destination or the runtime; then nothing is left behind.
+/// The image, the destination or the runtime has an error. Then nothing is left behind.
 pub fn unpack(args: &UnpackArgs) -> Result<()> {
     ensure!(
         args.rootless || rustix::process::geteuid().is_root(),
         "only root can set the owners of files; with --rootless the files are yours and their \
          owners are recorded"
     );
-    // Before anything is fetched: it fails if the destination exists.
+    // Done before the image is fetched, since it fails if the destination exists.
     let draft = PendingDirectory::new(&args.bundle)?;
     let template = OciRuntime::find(args.runtime.as_deref()).spec(draft.path(), args.rootless)?;
     let scratch = draft.path().join("image");

@@ -11,7 +11,7 @@ use crate::layout::Layout;
 use crate::reference::RegistryReference;
 use crate::registry::Registry;
 
-/// Where an image is written to.
+/// The destination of an image.
 #[derive(Debug)]
 pub enum ImageDestination {
     /// A layout on disk.

@@ -19,18 +19,18 @@ pub struct PlannedDocument {
     pub descriptor: Descriptor,
     /// Its content.
     pub bytes: Vec<u8>,
-    /// Whether it gets the name. The others are referred to by it.
+    /// Whether it gets the name. Others are referred to by their digest.
     pub is_root: bool,
 }
 
-/// What a copy consists of.
+/// The content of a copy.
 #[derive(Debug)]
 pub struct CopyPlan {
     /// Layers and configs, each once.
     pub blobs: Vec<Descriptor>,
     /// Manifests and indexes, each after those that it refers to.
     pub documents: Vec<PlannedDocument>,
-    /// The descriptor of the last of them.
+    /// The descriptor of the last manifest or index.
     pub root: Descriptor,
 }
 
@@ -40,13 +40,13 @@ struct Planner<'a> {
     blobs: Vec<Descriptor>,
     seen: HashSet<String>,
     documents: Vec<PlannedDocument>,
-    /// How many more bytes of documents are accepted.
+    /// The remaining bytes for documents.
     left: u64,
 }
 
-/// How many documents a copy may have.
+/// The most documents of a copy.
 const MAX_DOCUMENTS: usize = 1000;
-/// How many bytes all documents may have together. They are kept in memory.
+/// The most bytes of all documents together. They are kept in memory.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Reads all manifests and indexes. Those of Docker are converted to OCI, unless `keep_docker`.
@@ -191,8 +191,8 @@ impl Planner<'_> {
         Ok(self.write(changed, bytes))
     }
 
-    /// Appends a document. If it is in several indexes, it is written several times, which does no
-    /// harm.
+    /// Appends a document. If it is in several indexes, it is written several times, which is
+    /// harmless.
     fn write(&mut self, descriptor: Descriptor, bytes: Vec<u8>) -> Descriptor {
         let mut plain = Descriptor::new(
             MediaType::clone(descriptor.media_type()),

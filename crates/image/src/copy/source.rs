@@ -15,7 +15,7 @@ use crate::platform::Platform;
 use crate::reference::{PathFormat, PathReference, Reference, RegistryReference};
 use crate::registry::{Connection, Registry};
 
-/// Where an image is read from.
+/// The source of an image.
 #[derive(Debug)]
 pub enum ImageSource {
     /// A repository of a registry.
@@ -24,13 +24,13 @@ pub enum ImageSource {
     Layout(Layout, PathReference),
     /// A layout in a tar file.
     OciArchive(OciArchive, PathReference),
-    /// What `docker save` writes.
+    /// An archive of `docker save`.
     DockerArchive(DockerArchive, PathBuf),
 }
 
 impl ImageSource {
-    /// Opens the source. A registry is not asked for anything yet. An archive that is compressed as
-    /// a whole is decompressed, to at most `max_size` bytes.
+    /// Opens the source, without a request to a registry. An archive that is compressed as a whole
+    /// is decompressed, to at most `max_size` bytes.
     ///
     /// # Errors
     /// It does not exist, or has another format.
@@ -67,7 +67,7 @@ impl ImageSource {
     /// The manifest or index that the reference names.
     ///
     /// # Errors
-    /// There is no such image; there are several; it cannot be read.
+    /// There is no such image; there are several; the image cannot be read.
     pub async fn root(&self, platform: Option<&Platform>) -> Result<(Descriptor, Vec<u8>)> {
         let found = match self {
             Self::Registry(registry, remote) => {
@@ -109,11 +109,11 @@ impl ImageSource {
         }
     }
 
-    /// A blob of a layout or archive, as a part of a file; nothing for a registry. Its digest is
-    /// not verified.
+    /// A blob of a layout or archive, as a part of a file; `None` for a registry. Its digest is not
+    /// verified.
     ///
     /// # Errors
-    /// It is not there, or has another size.
+    /// It does not exist, or has another size.
     pub fn extent(&self, descriptor: &Descriptor) -> Result<Option<Extent>> {
         match self {
             Self::Registry(..) => Ok(None),

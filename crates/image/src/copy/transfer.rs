@@ -21,13 +21,13 @@ use crate::registry::{ReceivedPart, Registry, RegistryError, UploadContent, Uplo
 
 /// One blob that is copied.
 pub struct BlobCopy<'a> {
-    /// Where it comes from.
+    /// The source of the blob.
     pub source: &'a ImageSource,
     /// Its descriptor.
     pub blob: &'a Descriptor,
     /// The size of the chunks that it is uploaded in; 0 for one piece.
     pub chunk: u64,
-    /// Where its progress is shown.
+    /// The display of the progress.
     pub progress: &'a Arc<BlobProgress>,
 }
 
@@ -78,8 +78,7 @@ impl BlobCopy<'_> {
             self.fetch(&mut sink).await.with_context(|| self.source.to_string())?;
             match sink.finish().await {
                 Ok(()) => return Ok(BlobOutcome::Copied),
-                // The part that an earlier copy had left was not a part of this blob. `finish` has
-                // removed it.
+                // The part that an earlier copy left was wrong. `finish` has removed it.
                 Err(_) if resumed && may_restart => may_restart = false,
                 Err(error) => return Err(error).with_context(|| self.source.to_string()),
             }
@@ -129,7 +128,7 @@ impl BlobCopy<'_> {
                     anyhow::anyhow!("blob {digest} ends after {} of {size} bytes", sink.written)
                 }
                 Err(error) if backoff::is_temporary(&error) => error,
-                // The registry has fewer bytes than we have: ours are not a part of its blob.
+                // The registry has fewer bytes than we have, so ours are not a part of its blob.
                 Err(error) if RegistryError::is(&error, StatusCode::RANGE_NOT_SATISFIABLE) => {
                     sink.restart().await?;
                     error
@@ -164,7 +163,7 @@ impl BlobCopy<'_> {
     }
 }
 
-/// How many bytes of a file are read at once.
+/// The bytes of a file that are read at once.
 const READ_SIZE: usize = 1 << 20;
 
 /// Writes a blob in a thread of its own, since hashing and disks would block the threads that wait
@@ -175,10 +174,10 @@ struct BlobSink {
     written: u64,
 }
 
-/// What the writing thread receives.
+/// The messages to the writing thread.
 enum WriterMessage {
     Data(Bytes),
-    /// Removes what has been written and begins again.
+    /// Removes the written part and begins again.
     Restart,
 }
 
@@ -223,7 +222,7 @@ impl BlobSink {
         if self.sender.send(message).await.is_ok() {
             return Ok(());
         }
-        // The writing thread has ended early. Its error says why.
+        // The writing thread has ended early. Its error tells why.
         if let Some(writer) = self.writer.take() {
             writer.await??;
         }

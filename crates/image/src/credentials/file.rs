@@ -1,5 +1,4 @@
-//! One auth file: the keys `auths`, `credHelpers` and `credsStore`. All other keys are kept as they
-//! are.
+//! One auth file: the keys `auths`, `credHelpers` and `credsStore`. All other keys are kept.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -171,8 +170,8 @@ fn normal(key: &str) -> &str {
     if matches!(key, "index.docker.io" | "registry-1.docker.io") { DOCKER_HUB } else { key }
 }
 
-/// The credentials of an entry. Nothing if it is empty: `docker login` leaves an empty entry when a
-/// helper has the secret.
+/// The credentials of an entry; `None` if it is empty. `docker login` writes an empty entry if a
+/// helper stores the secret.
 fn read_entry(entry: &Value) -> Result<Option<Credentials>> {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     if let Some(token) = text("identitytoken") {

@@ -21,11 +21,11 @@ struct HelperCredentials {
 /// The user name of an entry whose secret is an identity token.
 const TOKEN_USER: &str = "<token>";
 
-/// Gets credentials from a helper. Nothing if it has none for the server.
+/// Gets credentials from a helper; `None` if it has none for the server.
 pub fn get(helper: &str, server: &str) -> Result<Option<Credentials>> {
     let (done, answer) = call(helper, "get", server.as_bytes())?;
     if !done {
-        // The protocol has no status for this, only this text.
+        // The protocol reports this only by this text, not by a status.
         if answer.contains("credentials not found") {
             return Ok(None);
         }
@@ -71,7 +71,7 @@ fn call(helper: &str, verb: &str, input: &[u8]) -> Result<(bool, String)> {
     command.arg(verb).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let mut child = command.spawn().with_context(|| format!("starting {program}"))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // If the helper does not read its input, its answer is an error.
+        // If the helper does not read its input, its answer shows the error.
         let _ = stdin.write_all(input);
     }
     let output = child.wait_with_output().with_context(|| program.clone())?;

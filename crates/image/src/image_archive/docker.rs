@@ -42,7 +42,7 @@ impl DockerArchive {
     ///
     /// # Errors
     /// It does not exist, or has another format; the image does not exist; there are several images
-    /// and no name.
+    /// and no name is given.
     pub fn open(local: &PathReference, max_size: u64) -> Result<Self> {
         ensure!(local.digest.is_none(), "{local}: a docker-archive has no digests");
         let tar = TarFile::open(&local.path, max_size)?;
@@ -99,7 +99,7 @@ impl DockerArchive {
     /// The manifest or the config.
     ///
     /// # Errors
-    /// It is something else.
+    /// It is neither of these.
     pub fn read(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         self.documents.get(descriptor.digest()).cloned().with_context(|| self.missing(descriptor))
     }
@@ -156,7 +156,7 @@ fn names(entries: &[DockerManifestEntry]) -> String {
     if names.is_empty() { "none that has a name".to_owned() } else { names.join(", ") }
 }
 
-/// The descriptor of a layer. If it is not compressed, its digest is `diff_id`, which the copy
+/// The descriptor of a layer. The digest of an uncompressed layer is `diff_id`, which the copy
 /// verifies.
 fn describe(extent: &Extent, diff_id: &str) -> Result<Descriptor> {
     let mut beginning = Vec::new();

@@ -1,4 +1,4 @@
-//! `oci-archive:`: a layout in a tar file, read where it is.
+//! `oci-archive:`: a layout in a tar file. It is read without unpacking.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::layout::index::IndexEntries;
 use crate::platform::Platform;
 use crate::reference::PathReference;
 
-/// An archive that is there.
+/// An archive that exists.
 #[derive(Debug)]
 pub struct OciArchive {
     tar: TarFile,
@@ -25,7 +25,7 @@ impl OciArchive {
     /// Opens one. See [`TarFile::open`].
     ///
     /// # Errors
-    /// It is not there, or something else.
+    /// It does not exist, or has another format.
     pub fn open(path: &Path, max_size: u64) -> Result<Self> {
         let tar = TarFile::open(path, max_size)?;
         tar.extent(Path::new("oci-layout"))?;
@@ -47,10 +47,10 @@ impl OciArchive {
         }
     }
 
-    /// A manifest, index or config, proved.
+    /// A manifest, index or config. Its digest is verified.
     ///
     /// # Errors
-    /// It is not there, too large, or not what its digest says.
+    /// It does not exist, is too large, or does not match its digest.
     pub fn read(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let size = descriptor.size();
         ensure!(
@@ -65,10 +65,10 @@ impl OciArchive {
         Ok(bytes)
     }
 
-    /// A blob. Its content is not proved.
+    /// A blob. Its digest is not verified.
     ///
     /// # Errors
-    /// It is not there, or has another size.
+    /// It does not exist, or has another size.
     pub fn extent(&self, descriptor: &Descriptor) -> Result<Extent> {
         let digest = descriptor.digest();
         let name = PathBuf::from(format!("blobs/{}/{}", digest.algorithm(), digest.digest()));

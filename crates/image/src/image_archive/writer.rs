@@ -52,7 +52,7 @@ impl ArchiveWriter {
     /// Writes the archive as a tar of the layout.
     ///
     /// # Errors
-    /// It cannot be written; a file with its name has been created meanwhile.
+    /// The archive cannot be written; another process has made a file with its name.
     pub fn finish_oci(self, root: &Descriptor, local: &PathReference) -> Result<()> {
         self.layout.tag(root, local.tag.as_deref())?;
         let mut archive = self.archive()?;
@@ -150,7 +150,7 @@ impl ArchiveWriter {
 
     fn archive(&self) -> Result<tar::Builder<NamedTempFile>> {
         let mut builder = tempfile::Builder::new();
-        // By the umask, not for the owner only as with temporary files.
+        // The umask decides the mode. Temporary files are only for their owner.
         let file = builder
             .permissions(fs::Permissions::from_mode(0o666))
             .tempfile_in(parent_of(&self.path));

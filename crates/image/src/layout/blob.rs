@@ -66,7 +66,7 @@ fn bad(text: String) -> io::Error {
 }
 
 /// A writer of a blob. Without [`BlobWriter::commit`] the written part is kept, and the next writer
-/// of the blob continues it.
+/// of the blob continues after it.
 #[derive(Debug)]
 pub struct BlobWriter {
     file: File,
@@ -103,7 +103,7 @@ impl BlobWriter {
         Ok(Some(writer))
     }
 
-    /// Reads the part that an earlier writer has left, to compute its digest.
+    /// Reads the part of an earlier writer, to compute its digest.
     fn read_written(&mut self) -> Result<()> {
         let mut buffer = vec![0; 1 << 20];
         loop {
@@ -121,13 +121,13 @@ impl BlobWriter {
         Ok(())
     }
 
-    /// How many bytes are written. The next write is appended to them.
+    /// The number of written bytes. The next write is appended to them.
     #[must_use]
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// Removes what is written. It is wrong, or the source cannot continue in the middle.
+    /// Removes the written part, because it is wrong or the source cannot continue in the middle.
     ///
     /// # Errors
     /// ftruncate(2)'s.
@@ -142,7 +142,7 @@ impl BlobWriter {
     /// Verifies the blob and renames it to its final name. A wrong blob is removed.
     ///
     /// # Errors
-    /// It is too short (then it is kept and can be continued), or does not match its digest; it
+    /// It is too short (it is then kept and can be continued), or does not match its digest; it
     /// cannot be renamed.
     pub fn commit(self) -> Result<()> {
         ensure!(
@@ -159,7 +159,7 @@ impl BlobWriter {
         }
         let named = self.file.sync_data().and_then(|()| fs::rename(&self.partial, &self.target));
         named.with_context(|| format!("writing {}", self.target.display()))?;
-        // Fails as long as there are other incomplete blobs in the directory.
+        // This fails as long as there are other incomplete blobs in the directory.
         let _ = self.partial.parent().map(fs::remove_dir);
         Ok(())
     }

@@ -23,11 +23,11 @@ pub struct IndexEntries<'a> {
 }
 
 impl IndexEntries<'_> {
-    /// The entry with a name; without a name the only entry. If several have the same name, the one
-    /// for `platform`.
+    /// The entry with a name; without a name the only entry. If several entries have the same name,
+    /// the one for `platform`.
     ///
     /// # Errors
-    /// There is no such entry; there are several, and nothing to choose by.
+    /// There is no such entry; there are several, and the platform does not select one.
     pub fn find(&self, tag: Option<&str>, platform: Option<&Platform>) -> Result<Descriptor> {
         let path = self.path.display();
         let is_meant = |entry: &&Descriptor| match tag {
@@ -41,7 +41,8 @@ impl IndexEntries<'_> {
         match entries.as_slice() {
             [] => bail!("{path} holds no image"),
             [only] => Ok(only.clone()),
-            // Images of one name for several platforms, listed without an index of their own.
+            // Images of one name for several platforms, which are listed without an index of their
+            // own.
             _ if entries.iter().all(|entry| entry.platform().is_some()) && all_same(&entries) => {
                 let Some(platform) = platform else {
                     bail!("{path} holds several images: {}", platform::list(&entries))
@@ -54,13 +55,13 @@ impl IndexEntries<'_> {
                     )
                 })
             }
-            // Two entries with the same name, and nothing else to choose by.
+            // Two entries with the same name, and nothing that selects one.
             [first, ..] if tag.is_some() => Ok(first.clone()),
             _ => bail!("{path} holds several images, name one of {}", list(&entries)),
         }
     }
 
-    /// The manifest or index with a digest: an entry, or an entry of an index among the entries.
+    /// The manifest or index with a digest: an entry, or an entry of an index in the list.
     ///
     /// # Errors
     /// There is no such entry; an index cannot be read.
@@ -87,11 +88,11 @@ impl IndexEntries<'_> {
 }
 
 impl Layout {
-    /// The entry of index.json with a digest or a name; without both the only entry. Of several,
-    /// the one for `platform`.
+    /// The entry of index.json with a digest or a name; without both the only entry. If there are
+    /// several, the one for `platform`.
     ///
     /// # Errors
-    /// There is no such entry; there are several, and nothing to choose by.
+    /// There is no such entry; there are several, and the platform does not select one.
     pub fn find(
         &self,
         tag: Option<&str>,
@@ -162,7 +163,7 @@ pub fn name(entry: &Descriptor) -> Option<&str> {
     entry.annotations().as_ref()?.get(REF_NAME).map(String::as_str)
 }
 
-/// Whether all have the same name, or none has one.
+/// Whether all have the same name, or all have none.
 fn all_same(entries: &[Descriptor]) -> bool {
     entries.windows(2).all(|pair| name(&pair[0]) == name(&pair[1]))
 }

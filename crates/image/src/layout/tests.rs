@@ -51,7 +51,7 @@ fn blobs_are_proved_on_the_way_in_and_out() {
     let error = writer.commit().unwrap_err().to_string();
     assert!(error.contains("does not match its digest"), "{error}");
     assert!(!layout.has(&descriptor).unwrap());
-    // What is wrong is not taken up again.
+    // A wrong part is not continued.
     assert_eq!(layout.begin_blob(&descriptor).unwrap().unwrap().written(), 0);
 
     let other = layout.put_blob(b"abd", MediaType::ImageLayer).unwrap();

@@ -75,7 +75,7 @@ impl Scope {
     }
 }
 
-/// The credentials and tokens that the registry has accepted.
+/// The credentials and tokens that the registry has accepted before.
 #[derive(Debug, Default)]
 pub struct Auth {
     known: Mutex<AuthCache>,
@@ -122,7 +122,7 @@ impl Auth {
         let challenges = Challenges::read(response);
         let mut known = self.known.lock().await;
         if let Some(bearer) = challenges.bearer {
-            // Another request may have got a token while this one waited for the lock.
+            // Another request may have got a token while this one was waiting for the lock.
             if let Some(token) = known.tokens.get(scope)
                 && Some(&token.header) != sent
             {
@@ -304,7 +304,8 @@ impl Token {
         else {
             bail!("there is no token in it");
         };
-        // 60 s is the default and the minimum of the specification. 5 s are for the transfer.
+        // 60 s is the default and the minimum of the specification. 5 s are reserved for the
+        // transfer.
         let seconds = answer.expires_in.unwrap_or(60).max(60) - 5;
         let until = Instant::now() + Duration::from_secs(seconds.min(24 * 60 * 60));
         Ok(Self { header: sensitive(&format!("Bearer {token}"))?, until })
@@ -315,7 +316,7 @@ impl Token {
 mod tests {
     use super::*;
 
-    /// The example of distribution's specification, one of a registry that offers both, and odd
+    /// The example of distribution's specification, a challenge with both schemes, and unusual
     /// ones.
     #[test]
     fn challenges() {

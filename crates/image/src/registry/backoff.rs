@@ -14,7 +14,7 @@ use super::url_policy::UrlRefused;
 const FIRST: Duration = Duration::from_millis(250);
 /// The longest pause of the backoff.
 const LONGEST: Duration = Duration::from_secs(30);
-/// The longest pause that a registry may ask for. If it asks for a longer one, its error is
+/// The longest pause that a registry may request. If it requests a longer one, its error is
 /// returned.
 const LONGEST_ASKED: Duration = Duration::from_secs(120);
 
@@ -30,11 +30,11 @@ impl Backoff {
         Self { left: retries, next: FIRST }
     }
 
-    /// Waits before the next attempt: as long as the registry asks for, else twice as long as the
+    /// Waits before the next attempt: as long as the registry requests, else twice as long as the
     /// last time.
     ///
     /// # Errors
-    /// `error`, when there are no attempts left.
+    /// `error`, if no attempts are left.
     pub async fn wait(&mut self, error: anyhow::Error, asked: Option<Duration>) -> Result<()> {
         if self.left == 0 || asked.is_some_and(|asked| asked > LONGEST_ASKED) {
             return Err(error);
@@ -57,8 +57,8 @@ pub fn is_temporary_status(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
 }
 
-/// Whether an error is a connection failure that may pass. A wrong certificate, a refused
-/// connection, a redirect that is not allowed and a malformed request do not pass.
+/// Whether an error is a connection failure that may be temporary. A wrong certificate, a refused
+/// connection, a redirect that is not allowed and a malformed request are not temporary.
 pub fn is_temporary(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<reqwest::Error>() {
         Some(error) => !error.is_builder() && !error.is_redirect() && !is_final(error),
@@ -71,7 +71,7 @@ fn is_final(error: &(dyn Error + 'static)) -> bool {
     if error.is::<rustls::Error>() || error.is::<UrlRefused>() {
         return true;
     }
-    // `source` of an I/O error is the source of the error in it, so the error in it is looked at
+    // `source` of an I/O error is the source of its inner error. So the inner error is checked
     // here.
     if let Some(error) = error.downcast_ref::<io::Error>() {
         let inner = error.get_ref().is_some_and(|inner| is_final(inner));

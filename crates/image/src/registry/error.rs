@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
-/// A response with another status than the expected ones.
+/// A response with an unexpected status.
 #[derive(Debug, Clone)]
 pub struct RegistryError {
     host: String,
@@ -30,7 +30,7 @@ struct ErrorEntry {
     message: String,
 }
 
-/// How many bytes are shown of a body that is no list of errors.
+/// The most bytes that are shown of a body that is not a list of errors.
 const SHOWN: usize = 200;
 
 impl RegistryError {
@@ -69,7 +69,7 @@ impl Display for RegistryError {
 
 impl std::error::Error for RegistryError {}
 
-/// The error codes, and the text in one line without control characters, which could change the
+/// The error codes, and the text in one line without control characters, which could affect the
 /// user's terminal.
 fn parse(body: &[u8]) -> (Vec<String>, String) {
     let plain = |text: &str| {

@@ -1,4 +1,5 @@
-//! Lists of a registry, which come in pages: the tags of a repository, the referrers of a manifest.
+//! Lists of a registry, which consist of pages: the tags of a repository, the referrers of a
+//! manifest.
 
 use anyhow::{Context, Result, ensure};
 use oci_spec::image::{Descriptor, Digest, ImageIndex, MediaType};
@@ -18,9 +19,9 @@ pub struct Referrers {
     pub by_tag: bool,
 }
 
-/// How many bytes all pages of a list may have together.
+/// The most bytes of all pages of a list together.
 const MAX_BYTES: u64 = 16 << 20;
-/// How many pages a list may have.
+/// The most pages of a list.
 const MAX_PAGES: usize = 10_000;
 
 impl Registry {
@@ -44,7 +45,7 @@ impl Registry {
                 .with_context(|| format!("{}: list of tags", self.host))?;
             tags.extend(page.tags.unwrap_or_default());
         }
-        // The specification demands this order. The registry distribution 2 has another one.
+        // The specification requires this order. The registry distribution 2 has another one.
         tags.sort_unstable();
         Ok(tags)
     }
@@ -88,7 +89,7 @@ impl Registry {
     /// The referrers in the index of the fallback tag, and the descriptor of that index.
     ///
     /// # Errors
-    /// The tag names something else than an index.
+    /// The tag is not that of an index.
     pub async fn tagged_referrers(
         &self,
         repository: &str,
@@ -142,7 +143,7 @@ impl Registry {
             .url()
             .join(target)
             .with_context(|| format!("{}: Link {target:?}", self.host))?;
-        // The token is sent with the request, and no other server may get it.
+        // The token is sent with the request, and must not be sent to another server.
         ensure!(
             url.origin() == self.base.origin(),
             "{}: the next page is on another server, at {url}",

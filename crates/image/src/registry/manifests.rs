@@ -61,7 +61,7 @@ impl Registry {
         let digest = claimed_digest(headers)
             .or_else(|| Some(selector.to_owned()).filter(|text| text.contains(':')));
         let (Some(size), Some(digest)) = (size, digest) else {
-            // An answer to HEAD need not have these headers. The manifest has all of it.
+            // A response to HEAD need not have these headers. The manifest has all of the data.
             return self
                 .manifest(repository, selector)
                 .await

@@ -1,9 +1,10 @@
 //! Manifests and indexes that refer to another one, their subject (distribution-spec, "Pushing
 //! Manifests with Subject").
 //!
-//! A registry with the referrers API keeps the list of referrers, and says so. For other registries
-//! the clients keep the list: an index under a tag that is made of the subject's digest. If two
-//! clients change it at the same time, one entry can be lost; the specification has no lock.
+//! A registry with the referrers API maintains the list of referrers, and reports this. For other
+//! registries the clients maintain the list: an index under a tag that is made from the subject's
+//! digest. If two clients change it at the same time, an entry can be lost, since the specification
+//! has no lock.
 
 use anyhow::{Context, Result};
 use oci_spec::image::{Descriptor, MediaType};
@@ -15,8 +16,8 @@ use crate::digest;
 use crate::document::{self, Document};
 
 impl Registry {
-    /// Uploads a manifest or index. If it has a subject and the registry does not keep the list, it
-    /// is added to the list.
+    /// Uploads a manifest or index. If it has a subject and the registry does not maintain the
+    /// list, it is added to the list.
     ///
     /// # Errors
     /// The registry refuses the manifest or the list.

@@ -1,8 +1,8 @@
 //! TLS: the trusted authorities and the client certificate.
 //!
-//! The system's authorities are trusted (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), and those
-//! of the command line. The directories `/etc/containers/certs.d/HOST` and
-//! `/etc/docker/certs.d/HOST` are read as containers-certs.d(5) says: `*.crt` are authorities,
+//! Trusted authorities are those of the system (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others) and
+//! those of the command line. The directories `/etc/containers/certs.d/HOST` and
+//! `/etc/docker/certs.d/HOST` are read as in containers-certs.d(5): `*.crt` are authorities,
 //! `*.cert` with `*.key` is the client certificate.
 
 use std::fs;
@@ -21,7 +21,7 @@ const DIRECTORIES: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"
 /// The timeout of connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Whether `NO_PROXY` is `*`. curl and others use no proxy at all then; the library does so for
+/// Whether `NO_PROXY` is `*`. Then curl and others use no proxy at all. The library does so for
 /// names, but not for IP addresses.
 fn wants_no_proxy() -> bool {
     ["NO_PROXY", "no_proxy"]
@@ -34,7 +34,7 @@ fn wants_no_proxy() -> bool {
 pub fn client(host: &str, connection: &Connection) -> Result<ClientBuilder> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        // It fails if there is a provider already, which is fine.
+        // This fails if there is a provider already, which is no problem.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
     let mut authorities = connection.authorities.clone();

@@ -25,12 +25,12 @@ use super::{Access, Registry, RegistryError, Scope, backoff};
 use crate::extent::Extent;
 use crate::progress::BlobProgress;
 
-/// How an upload begins.
+/// The result of the first request of an upload.
 #[derive(Debug, Clone)]
 pub enum UploadStart {
-    /// The registry has mounted the blob from the other repository. Nothing is to be sent.
+    /// The registry has mounted the blob from the other repository. No upload is needed.
     Mounted,
-    /// The blob is to be sent.
+    /// The blob must be sent.
     At {
         /// The URL of the upload.
         location: Url,
@@ -39,14 +39,14 @@ pub enum UploadStart {
     },
 }
 
-/// What is uploaded, and how.
+/// The content and the options of an upload.
 #[derive(Debug, Clone, Copy)]
 pub struct UploadContent<'a> {
     /// The blob.
     pub extent: &'a Extent,
     /// The size of a chunk in bytes; 0 for one piece.
     pub chunk: u64,
-    /// Where the progress is shown.
+    /// The display of the progress.
     pub progress: &'a Arc<BlobProgress>,
 }
 
@@ -62,11 +62,11 @@ struct Upload<'a> {
 /// A part of a blob.
 struct BlobPart {
     content: Extent,
-    /// Where it begins in the blob.
+    /// The offset in the blob.
     offset: u64,
 }
 
-/// How many bytes of a file are read at once.
+/// The bytes of a file that are read at once.
 const READ_SIZE: usize = 128 << 10;
 
 impl Registry {
@@ -111,7 +111,7 @@ impl Registry {
     ///
     /// # Errors
     /// The registry refuses the blob, for instance because the content does not match the digest;
-    /// the registry receives nothing for too long.
+    /// the registry receives no bytes for too long.
     pub async fn upload(
         &self,
         repository: &str,
@@ -151,8 +151,8 @@ impl Registry {
 }
 
 impl Upload<'_> {
-    /// Begins another upload, after one that failed. Returns nothing if the registry has the blob
-    /// by now.
+    /// Begins another upload, after a failed one. Returns nothing if the registry has got the blob
+    /// in the meantime.
     async fn start(&self) -> Result<Option<Url>> {
         match self.registry.start_upload(self.repository, self.descriptor, None).await? {
             UploadStart::Mounted => Ok(None),
@@ -224,8 +224,8 @@ impl Upload<'_> {
         Ok(self.reply(response, StatusCode::ACCEPTED).await)
     }
 
-    /// After a failure: the URL for the rest, and the first byte of it. If the registry has no such
-    /// upload any more, another one is begun.
+    /// The URL and the first byte for the rest, after a failure. If the registry has lost the
+    /// upload, another one is begun.
     async fn resume(&self, at: Url) -> Result<(Url, u64)> {
         let response = self.registry.send(&self.scope, Method::GET, &at, |request| request).await?;
         let good = [StatusCode::NO_CONTENT, StatusCode::ACCEPTED, StatusCode::OK];
@@ -249,7 +249,7 @@ impl Upload<'_> {
         location
     }
 
-    /// Sends a part of the blob. Fails when the registry receives nothing for too long.
+    /// Sends a part of the blob. Fails if the registry receives no bytes for too long.
     async fn request(
         &self,
         method: Method,
@@ -296,7 +296,7 @@ impl Upload<'_> {
         };
         let (status, asked) = (response.status(), backoff::retry_after(response.headers()));
         let error = self.registry.failure(response, "").await;
-        // 401: the token had expired. `send_once` has got a new one.
+        // Status 401: the token had expired. `send_once` has got a new one.
         if backoff::is_temporary_status(status) || status == StatusCode::UNAUTHORIZED {
             UploadReply::Temporary(error, asked)
         } else {
@@ -308,7 +308,7 @@ impl Upload<'_> {
 /// The result of a request that sends a part of a blob.
 enum UploadReply {
     Accepted(Response),
-    /// The request may succeed later; with the pause that the registry asks for.
+    /// The request may succeed later. The pause is the one that the registry requests.
     Temporary(anyhow::Error, Option<Duration>),
     Refused(anyhow::Error),
 }
@@ -320,8 +320,8 @@ fn accepts_no_chunks(error: &anyhow::Error) -> bool {
     refusals.into_iter().any(|status| RegistryError::is(error, status))
 }
 
-/// How many bytes the registry has received: `Range: 0-9` means 10. The registry distribution
-/// answers `0-0` for an upload without any bytes.
+/// The number of bytes that the registry has received: `Range: 0-9` means 10. The registry
+/// distribution answers `0-0` for an upload without any bytes.
 fn received(headers: &HeaderMap) -> Option<u64> {
     let (_, last) = headers.get(RANGE)?.to_str().ok()?.rsplit_once('-')?;
     match last.parse::<u64>().ok()? {

@@ -1,15 +1,15 @@
 //! The rules for the URLs that a registry names: the token service (`realm`), the target of a
-//! redirect, and where blobs are uploaded to (`Location`).
+//! redirect, and the upload location (`Location`).
 //!
-//! Without rules, whoever controls a registry could make us send requests that he cannot send
-//! himself: to services of this machine or of its private network, or without encryption. So,
-//! without `--insecure`:
+//! Without rules, the owner of a registry could make us send requests that he cannot send himself:
+//! to services on this machine or in its private network, or without encryption. So these rules
+//! apply without `--insecure`:
 //!
 //! * The URL must be `https`.
 //! * Its address must not be nearer to us than that of the registry ([`AddressScope`]): a registry
 //!   on the Internet cannot name a server in a private network, and one in a private network cannot
-//!   name this machine. The addresses are checked when they are connected to, so a DNS name does
-//!   not help. A proxy has to check the names that it resolves itself.
+//!   name this machine. The addresses are checked when a connection is made, so a DNS name cannot
+//!   bypass the check. A proxy must check the names that it resolves itself.
 
 use std::error::Error;
 use std::fmt::{self, Display};
@@ -20,14 +20,14 @@ use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::{Attempt, Policy};
 
-/// How many redirects in a row are followed.
+/// The most redirects in a row.
 const REDIRECTS: usize = 10;
 
 /// The variables that name proxies.
 const PROXIES: [&str; 6] =
     ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
-/// From where an address can be reached, the nearest first.
+/// The networks from which an address can be reached, the nearest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AddressScope {
     /// From this machine only.
@@ -52,7 +52,7 @@ impl AddressScope {
 
     fn of_v4(address: Ipv4Addr) -> Self {
         match address.octets() {
-            // connect(2) takes 0.0.0.0 for this machine.
+            // connect(2) treats 0.0.0.0 as this machine.
             [0 | 127, ..] => Self::Loopback,
             [169, 254, ..] => Self::LinkLocal,
             [10, ..] | [192, 168, ..] | [198, 18 | 19, ..] | [192, 0, 0, _] | [224..=255, ..] => {
@@ -103,9 +103,9 @@ pub struct UrlPolicy {
     insecure: bool,
     /// Its host, without the port.
     registry: String,
-    /// Its own scope. Until its name is resolved: `Global`, which forbids the most.
+    /// The scope of its address. Until its name is resolved: `Global`, which forbids the most.
     own: Arc<Mutex<AddressScope>>,
-    /// The hosts of proxies. The user names them, so they may be anywhere.
+    /// The hosts of proxies. The user names them, so they may have any address.
     proxies: Arc<[String]>,
 }
 

@@ -1,4 +1,4 @@
-//! Applies layers: makes what each entry describes (layer.md, "Applying Changesets").
+//! Applies layers: makes the file that each entry describes (layer.md, "Applying Changesets").
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -17,7 +17,7 @@ use super::{remove, whiteout};
 use crate::budget::Budget;
 use crate::tar_stream::{TarEntry, TarEntryKind, TarStream, show};
 
-/// How the owners of files are treated.
+/// The handling of the owners of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owners {
     /// Files get the owners of the entries. This needs root.
@@ -27,7 +27,7 @@ pub enum Owners {
     Recorded,
 }
 
-/// What mknodat(2) makes: a device or a fifo.
+/// The types of files that mknodat(2) makes: devices and fifos.
 #[derive(Debug, Clone, Copy)]
 struct DeviceNode {
     kind: FileType,
@@ -53,19 +53,20 @@ pub struct Applier<'a> {
     is_overlay: bool,
     /// Lower files that overlayfs has copied for a hard link, by their resolved paths.
     copied: BTreeSet<Vec<u8>>,
-    /// What this layer has made, by resolved paths. It is only recorded if there are lower layers.
+    /// The paths, resolved, that this layer has made. They are only recorded if there are lower
+    /// layers.
     pub(super) written: BTreeSet<Vec<u8>>,
 }
 
 impl<'a> Applier<'a> {
-    /// Applies to `tree`, which is empty, or an overlay of lower layers if `has_lower`.
+    /// An applier for `tree`, which is empty, or an overlay of lower layers if `has_lower`.
     #[must_use]
     pub fn new(tree: Tree, owners: Owners, has_lower: bool, budget: &'a Budget) -> Self {
         let (copied, written) = (BTreeSet::new(), BTreeSet::new());
         Self { tree, owners, budget, has_lower, is_overlay: has_lower, copied, written }
     }
 
-    /// The tree, when all layers are applied.
+    /// Returns the tree, after all layers are applied.
     #[must_use]
     pub fn into_tree(self) -> Tree {
         self.tree
@@ -75,10 +76,10 @@ impl<'a> Applier<'a> {
         self.has_lower
     }
 
-    /// Applies one layer, the next one up.
+    /// Applies the next higher layer.
     ///
     /// # Errors
-    /// An entry cannot be read or made. The error names it. The tree is then incomplete.
+    /// An entry cannot be read or made; the error names it. The tree is then incomplete.
     pub fn apply(&mut self, layer: impl BufRead) -> Result<()> {
         let mut archive = TarStream::new(layer);
         while let Some(entry) = archive.next_entry()? {
@@ -254,7 +255,7 @@ impl<'a> Applier<'a> {
         Ok(())
     }
 
-    /// Creates an empty regular file. What has the name is removed.
+    /// Creates an empty regular file. Another file with the name is removed.
     fn create(&mut self, parent: &TreeDirectory, name: &[u8]) -> Result<File> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -267,7 +268,7 @@ impl<'a> Applier<'a> {
         made.map(File::from).context("no file was made")
     }
 
-    /// Runs `make`. If the name exists, what has it is removed first.
+    /// Runs `make`. If the name exists, the file with this name is removed first.
     fn replace(
         &mut self,
         parent: &TreeDirectory,
@@ -283,8 +284,8 @@ impl<'a> Applier<'a> {
         }
     }
 
-    /// Makes a directory, or keeps one that exists. Returns whether it existed. Anything else with
-    /// the name is removed.
+    /// Makes a directory, or keeps an existing one. Returns whether it existed. A file with the
+    /// name is removed.
     fn make_or_keep_directory(
         &mut self,
         parent: &TreeDirectory,

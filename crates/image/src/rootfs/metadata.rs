@@ -38,7 +38,7 @@ fn is_forbidden(name: &[u8]) -> bool {
 /// Sets all metadata of `entry`, except times.
 ///
 /// # Errors
-/// The failed call's.
+/// Those of the calls.
 pub fn apply(file: FileRef<'_>, entry: &TarEntry, owners: Owners, is_link: bool) -> Result<()> {
     let recorded = match owners {
         Owners::Set => {
@@ -50,8 +50,8 @@ pub fn apply(file: FileRef<'_>, entry: &TarEntry, owners: Owners, is_link: bool)
             matches!(file, FileRef::Open(_)).then(|| record(entry.uid, entry.gid)).flatten()
         }
     };
-    // `user.` attributes need write permission, so they come before the mode. Others may depend on
-    // the mode.
+    // `user.` attributes need write permission, so they are set before the mode. Others may depend
+    // on the mode.
     let of_users = |name: &[u8]| name.starts_with(b"user.");
     let xattrs = entry.xattrs.iter().filter(|(name, _)| !is_forbidden(name));
     for (name, value) in xattrs.clone().filter(|(name, _)| of_users(name)) {
@@ -72,7 +72,7 @@ pub fn apply(file: FileRef<'_>, entry: &TarEntry, owners: Owners, is_link: bool)
 /// Removes the attributes that a lower layer has given to a directory.
 ///
 /// # Errors
-/// The failed call's.
+/// Those of the calls.
 pub fn clear_xattrs(directory: BorrowedFd<'_>) -> Result<()> {
     let mut names = vec![0; 1 << 16];
     let length = match rustix::fs::flistxattr(directory, &mut names) {
@@ -92,7 +92,7 @@ pub fn clear_xattrs(directory: BorrowedFd<'_>) -> Result<()> {
 /// Removes the ACLs that a new file inherits from its directory.
 ///
 /// # Errors
-/// The failed call's.
+/// Those of the calls.
 pub fn clear_acls(new: BorrowedFd<'_>) -> Result<()> {
     for name in [c"system.posix_acl_access", c"system.posix_acl_default"] {
         match rustix::fs::fremovexattr(new, name) {
@@ -145,7 +145,7 @@ impl FileRef<'_> {
         let mode = Mode::from_raw_mode(mode);
         match self {
             Self::Open(fd) => rustix::fs::fchmod(fd, mode),
-            // The name is not a link: we have just made it, and nobody else changes the tree.
+            // The name is not a link: we have just made it, and no other process changes the tree.
             Self::Name(parent, name) => rustix::fs::chmodat(parent, name, mode, AtFlags::empty()),
         }
         .context("fchmodat()")
@@ -165,7 +165,7 @@ impl FileRef<'_> {
             }
         };
         match set {
-            // An ordinary user may not set it. It is left out, as owners are.
+            // An ordinary user may not set it. It is ignored, as owners are.
             Err(Errno::PERM) if owners == Owners::Recorded => Ok(()),
             other => other.with_context(|| format!("setxattr({:?})", show(name))),
         }
@@ -173,10 +173,9 @@ impl FileRef<'_> {
 }
 
 /// The record of an owner: a protobuf message with the fields `uid` and `gid`
-/// (rootlesscontainers.proto); nothing for root.
+/// (rootlesscontainers.proto); `None` for root.
 ///
-/// Written by hand: two varints take 12 lines here; `prost` and its derive would be two more crates
-/// for them.
+/// Written by hand: two varints take 12 lines here. `prost` and its derive would add two crates.
 fn record(uid: u32, gid: u32) -> Option<Vec<u8>> {
     if uid == 0 && gid == 0 {
         return None;

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 /// The normalized name of an entry: `/./usr//bin/` is `usr/bin`. The name of the root is empty.
 ///
 /// # Errors
-/// The name contains `..`, which no builder writes and which readers resolve differently behind a
+/// The name contains `..`, which no builder writes, and which readers resolve differently after a
 /// link; or it contains NUL.
 pub fn clean(path: &[u8]) -> Result<Vec<u8>> {
     ensure!(!path.contains(&0), "the name contains a NUL");

@@ -18,7 +18,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 /// it does not exist, that is not an error.
 ///
 /// # Errors
-/// The failed call's.
+/// Those of the calls.
 pub fn remove(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(false),
@@ -28,7 +28,7 @@ pub fn remove(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
 }
 
 /// Not recursive, and without a descriptor for each level, since a tree of an untrusted image may
-/// be too deep for both. `..` leads back up, which is safe as long as nobody else moves
+/// be too deep for both. It returns with `..`, which is safe as long as no other process moves
 /// directories.
 fn remove_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     let mut names = vec![name.to_vec()];
@@ -73,14 +73,14 @@ fn empty(directory: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
     Ok(None)
 }
 
-/// The names in a directory, with their types if the filesystem tells them.
+/// The names in a directory, with their types if the filesystem has them.
 ///
 /// # Errors
 /// getdents(2)'s.
 pub fn entries(directory: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, FileType)>> {
     let mut entries = Vec::new();
-    // Opened again, since the descriptor may be `O_PATH`, and since the position belongs to the
-    // open file.
+    // Opened again, since the descriptor may be `O_PATH`, and the position in the directory must be
+    // its own.
     for entry in Dir::new(open(directory, b".")?).context("opening a directory")? {
         let entry = entry.context("getdents()")?;
         let name = entry.file_name().to_bytes();

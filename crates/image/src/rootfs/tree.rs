@@ -47,12 +47,11 @@ impl AsFd for TreeDirectory {
     }
 }
 
-/// A tree of files. No other process may change it meanwhile.
+/// A tree of files. No other process may change it at the same time.
 #[derive(Debug)]
 pub struct Tree {
     root: OwnedFd,
-    /// The directory of the last look-up, with the path that was looked up: entries are sorted by
-    /// directory.
+    /// The directory of the last look-up, and its path: entries are sorted by directory.
     last: Option<(Vec<u8>, Rc<TreeDirectory>)>,
     /// The times that directories get at the end of the layer, by resolved paths.
     times: BTreeMap<Vec<u8>, Timestamps>,
@@ -104,7 +103,7 @@ impl Tree {
     /// As [`Self::directory`], but creates missing directories, and the targets of dangling links.
     ///
     /// # Errors
-    /// The failed call's; a file that is not a directory has the name.
+    /// Those of the calls; a file that is not a directory has the name.
     pub fn make_directory(&mut self, path: &[u8]) -> Result<Rc<TreeDirectory>> {
         match self.directory(path)? {
             Some(directory) => Ok(directory),
@@ -218,7 +217,7 @@ impl Tree {
     /// Removes `name` from `parent`, with everything below it.
     ///
     /// # Errors
-    /// The failed call's.
+    /// Those of the calls.
     pub fn remove(&mut self, parent: &TreeDirectory, name: &[u8]) -> Result<()> {
         if remove(parent.as_fd(), name)? {
             let path = join(&parent.path, name);
@@ -233,14 +232,14 @@ impl Tree {
                 self.times.remove(other);
             }
         }
-        // The cached directory may have been removed, or its path may have led through a link that
-        // was removed.
+        // The cached directory may have been removed, or its path may have contained a removed
+        // link.
         self.last = None;
         Ok(())
     }
 
-    /// Records the current times of a directory, so that changes in it do not change them. Times
-    /// that an entry has set are kept.
+    /// Records the current times of a directory, to restore them after changes in it. Times that an
+    /// entry has set are kept.
     ///
     /// # Errors
     /// statx(2)'s.
@@ -259,7 +258,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Records the times that a directory gets at the end.
+    /// Records the times for a directory at the end of the layer.
     pub fn set_times(&mut self, path: Vec<u8>, times: Timestamps) {
         self.times.insert(path, times);
     }
@@ -267,7 +266,7 @@ impl Tree {
     /// Sets the recorded times of all directories, at the end of a layer.
     ///
     /// # Errors
-    /// The failed call's.
+    /// Those of the calls.
     pub fn apply_times(&mut self) -> Result<()> {
         self.last = None;
         let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -308,7 +307,7 @@ mod tests {
 
     use super::*;
 
-    /// openat2(2) returns `EAGAIN` for ".." when anything is renamed meanwhile, anywhere.
+    /// openat2(2) returns `EAGAIN` for ".." if any file is renamed at the same time, anywhere.
     #[test]
     fn renames_elsewhere() {
         let (dir, over) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));

@@ -17,14 +17,14 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 /// The prefix of names that aufs uses itself. They are ignored.
 const AUFS: &[u8] = b".wh..wh.";
 
-/// Whether a path is the one of a whiteout.
+/// Whether a path is that of a whiteout.
 pub fn is_whiteout(path: &[u8]) -> bool {
     split(path).1.starts_with(PREFIX)
 }
 
 impl Applier<'_> {
-    /// Applies the whiteout `path`. It deletes only what lower layers have made, whatever its
-    /// position in the layer is.
+    /// Applies the whiteout `path`. It deletes only files of lower layers, at any position in the
+    /// layer.
     pub(super) fn whiteout(&mut self, path: &[u8]) -> Result<()> {
         let (parent, name) = split(path);
         let deleted = name.strip_prefix(PREFIX).unwrap_or(name);
@@ -42,7 +42,7 @@ impl Applier<'_> {
         self.prune_name(&parent, deleted)
     }
 
-    /// Removes everything in a directory that this layer has not made.
+    /// Removes everything in a directory that is not from this layer.
     fn prune(&mut self, directory: &TreeDirectory) -> Result<()> {
         for (name, _) in entries(directory.as_fd())? {
             self.prune_name(directory, &name)?;
@@ -59,7 +59,7 @@ impl Applier<'_> {
             self.tree.record_times(parent)?;
             return self.tree.remove(parent, name);
         }
-        // This layer has made it, or something below it.
+        // This layer has made it, or a file below it.
         if kind(parent, name) != Some(FileType::Directory) {
             return Ok(());
         }

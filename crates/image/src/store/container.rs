@@ -30,11 +30,10 @@ pub struct StoredContainer {
     swept: bool,
 }
 
-/// The file in the directory of a container that lists its layers. It is locked as long as `run`
-/// lives.
+/// The file in the directory of a container that lists its layers. It is locked while `run` runs.
 pub(super) const LAYERS: &str = "layers";
 
-/// The prefix of directories that were those of containers.
+/// The prefix of former directories of containers.
 const GONE: &str = ".gone-";
 
 impl Store {
@@ -86,13 +85,13 @@ impl StoredContainer {
     }
 
     /// Mounts the overlay of `lower` and of a directory of the container. The mount is in our mount
-    /// namespace, which must not be the host's. So it is gone when we and the runtime have ended,
-    /// whatever the reason is.
+    /// namespace, which must not be the host's. So the kernel removes it when we and the runtime
+    /// have ended, for any reason.
     ///
     /// # Errors
-    /// The failed call's.
+    /// Those of the calls.
     pub fn mount(&mut self, lower: &[PathBuf], rootless: bool) -> Result<Tree> {
-        // Mounts of the host propagate to us, ours do not propagate to the host.
+        // Mounts of the host propagate to us. Ours do not propagate to the host.
         mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
             .context("mount(\"/\", MS_SLAVE | MS_REC)")?;
         let (upper, work, rootfs) =
@@ -120,8 +119,8 @@ impl StoredContainer {
 }
 
 impl StoredContainer {
-    /// Renames the directory and starts a process that removes it, for which nobody waits. How long
-    /// that takes depends on what the container has written, and on the disk.
+    /// Renames the directory and starts a process that removes it. We do not wait for it: its time
+    /// depends on the size of the container's files, and on the disk.
     pub fn sweep_later(mut self, store: &Store) {
         let Some(id) = self.path.file_name().and_then(|id| id.to_str()) else { return };
         let name = format!("{GONE}{id}.{}", std::process::id());
@@ -140,8 +139,8 @@ impl StoredContainer {
             .current_dir("/")
             .process_group(0);
         self.swept = sweeper.spawn().is_ok();
-        // Nor is it unmounted here: that waits for all CPUs. The mount namespace ends with the
-        // process.
+        // It is not unmounted here either, since that waits for all CPUs. The mount namespace ends
+        // with the process.
         self.mounted &= !self.swept;
     }
 
@@ -159,7 +158,7 @@ impl StoredContainer {
 
 impl Store {
     /// Removes a directory that [`StoredContainer::sweep_later`] has renamed. If this process is
-    /// killed, gc removes it.
+    /// killed, gc removes the directory.
     ///
     /// # Errors
     /// The directory has another name, or cannot be removed.

@@ -1,5 +1,5 @@
-//! Garbage collection: removes what killed runs have left, layers and blobs that no image has, and
-//! on request all images that no container uses.
+//! Garbage collection: removes leftovers of killed runs, layers and blobs that no image has, and on
+//! request all images that no container uses.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ use crate::bundle::remove_tree;
 use crate::layout::Layout;
 use crate::runtime::OciRuntime;
 
-/// What was removed.
+/// The removed objects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct GcSummary {
     /// Containers that were not running.
@@ -150,7 +150,7 @@ fn is_locked(path: &Path) -> Result<bool> {
     }
 }
 
-/// Whether the container runs, though its `run` does not. A stopped container is deleted.
+/// Whether the container runs although its `run` does not. A stopped container is deleted.
 ///
 /// # Errors
 /// The runtime cannot be run, or fails.
@@ -160,7 +160,7 @@ pub fn is_running(runtime: &OciRuntime, id: &str) -> Result<bool> {
         runtime.command().args(["state", id]).stdin(Stdio::null()).output().with_context(failed)?;
     if !state.status.success() {
         let message = String::from_utf8_lossy(&state.stderr);
-        // Any other error says nothing about the container.
+        // Any other error gives no information about the container.
         ensure!(
             message.contains("does not exist"),
             "{} state {id} failed: {}",

@@ -1,9 +1,9 @@
 //! Unpacks the layers of an image into the store.
 //!
-//! Each layer is applied to an overlay of the layers below it. So whiteouts, symbolic links and
-//! hard links into lower layers mean the same as in
-//! [`bundle::make_rootfs`](crate::bundle::make_rootfs), by the same code, and the upper directory
-//! is the layer in the form that overlayfs needs.
+//! Each layer is applied to an overlay of the layers below it, by the same code as in
+//! [`bundle::make_rootfs`](crate::bundle::make_rootfs). So whiteouts, symbolic links and hard links
+//! into lower layers have the same effect, and the upper directory is the layer in the form that
+//! overlayfs needs.
 
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
@@ -21,7 +21,7 @@ use crate::layer;
 use crate::layout::Layout;
 use crate::rootfs::{Applier, Owners, Tree};
 
-/// What all layers of one image are unpacked with.
+/// The data for unpacking all layers of one image.
 struct LayerUnpacker<'a> {
     layout: &'a Layout,
     owners: Owners,
@@ -45,11 +45,11 @@ impl Store {
         let unpacker = LayerUnpacker { layout, owners, budget };
         for (at, (id, layer)) in chain.iter().zip(&image.layers).enumerate() {
             let path = self.layer(id);
-            // Another process may be unpacking the same layer. Then this one waits, and finds it
-            // unpacked.
+            // Another process may be unpacking the same layer. This one then waits, and finds the
+            // layer unpacked.
             let _lock = lock(&path.with_extension("lock"), FlockOperation::LockExclusive)?;
             if !path.try_exists()? {
-                // A temporary directory that is there now was left by a process that was killed.
+                // The process that had made this temporary directory was killed.
                 PendingDirectory::remove_stale(&path)?;
                 let directory = PendingDirectory::new(&path)?;
                 unpacker.unpack(layer, directory.path(), &self.lower(&chain[..at]))?;

@@ -31,7 +31,7 @@ use rustix::fs::{FlockOperation, IFlags, flock, ioctl_getflags, ioctl_setflags};
 use crate::config::ContainerConfig;
 use crate::runtime::OciRuntime;
 
-/// A store.
+/// The store.
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
@@ -42,14 +42,14 @@ pub struct Store {
 pub struct StoreLock(#[expect(dead_code, reason = "it is the open file that holds the lock")] File);
 
 impl Store {
-    /// Opens the store, or creates it. Only its owner can enter it: setuid programs of untrusted
-    /// images are in it.
+    /// Opens the store, or creates it. Only its owner can enter it, since it has setuid programs of
+    /// untrusted images.
     ///
     /// # Errors
     /// Another user can change it or replace it; it cannot be created.
     pub fn open(root: Option<&Path>) -> Result<Self> {
         let Self { root } = Self::open_unchecked(root)?;
-        // Before anything is created there, since the directories above are checked too.
+        // Done before anything is created there, since the directories above are checked too.
         trust(check_directory(&root))?;
         for name in ["images", "layers", "specs"] {
             let directory = root.join(name);
@@ -79,9 +79,9 @@ impl Store {
     }
 
     /// Creates the directory of containers, with `FS_TOPDIR_FL` on ext4, which spreads its
-    /// subdirectories over the disk. Without the flag they share one group of inodes, and ext4
-    /// without a journal tests every inode there that was deleted in the last minutes before it
-    /// allocates one: after some hundred containers, one more takes milliseconds longer.
+    /// subdirectories over the disk. Without the flag they share one group of inodes. Before ext4
+    /// without a journal allocates an inode, it tests every inode of the group that was deleted in
+    /// the last minutes. So after some hundred containers, one more takes milliseconds longer.
     fn make_containers(&self) -> Result<()> {
         let directory = self.root.join("containers");
         match DirBuilder::new().mode(0o700).create(&directory) {
@@ -92,7 +92,7 @@ impl Store {
             }
         }
         let open = File::open(&directory).with_context(|| directory.display().to_string())?;
-        // Other filesystems may not have the flag, and do not need it.
+        // Other filesystems may not have the flag. They do not need it.
         let _ =
             ioctl_getflags(&open).and_then(|flags| ioctl_setflags(&open, flags | IFlags::TOPDIR));
         Ok(())
@@ -178,7 +178,7 @@ impl Store {
     }
 }
 
-/// Names the flag in an error of trust.
+/// Adds the name of the flag to an error about trust.
 fn trust<T>(checked: Result<T, Distrust>) -> Result<T> {
     checked.map_err(|distrust| match distrust {
         Distrust::Untrusted { .. } => anyhow::anyhow!(
@@ -215,13 +215,13 @@ fn write_new(path: &Path, content: &[u8]) -> Result<()> {
     written.with_context(|| format!("writing {}", path.display()))
 }
 
-/// Replaces a file as a whole.
+/// Replaces a file atomically.
 fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let directory = path.parent().context("a file is in a directory")?;
     let mut file = tempfile::NamedTempFile::new_in(directory)
         .with_context(|| directory.display().to_string())?;
     let written = std::io::Write::write_all(&mut file, content);
-    // Without this, the new name could be on the disk before the content when the power fails.
+    // Without this, the new name could be on the disk before the content if the power fails.
     written
         .and_then(|()| file.as_file().sync_data())
         .with_context(|| format!("writing {}", path.display()))?;

@@ -36,7 +36,7 @@ impl Overlay<'_> {
     /// Creates the upper and the work directory, and mounts.
     ///
     /// # Errors
-    /// The failed call's.
+    /// Those of the calls.
     pub fn mount(&self) -> Result<OwnedFd> {
         for directory in [self.upper, self.work] {
             fs::create_dir(directory).with_context(|| format!("making {}", directory.display()))?;
@@ -102,8 +102,8 @@ impl Overlay<'_> {
     }
 }
 
-/// Copies the metadata of a lower directory to the upper one: the root of an overlay has those of
-/// the upper directory.
+/// Copies the metadata of a lower directory to the upper one, since the root of an overlay has the
+/// metadata of the upper directory.
 fn copy_root(from: &Path, to: &Path) -> Result<()> {
     let copy = || -> Result<()> {
         let (from, to) = (File::open(from)?, File::open(to)?);

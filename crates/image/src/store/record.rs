@@ -1,4 +1,4 @@
-//! The images that references have led to.
+//! Records of the images that references have resolved to.
 
 use std::fs;
 use std::path::PathBuf;
@@ -57,7 +57,7 @@ impl Store {
         Ok(self.root.join("images").join(format!("{}.json", key.digest())))
     }
 
-    /// The record of a reference; nothing if there is none, or if it is malformed.
+    /// The record of a reference; `None` if it does not exist or is malformed.
     ///
     /// # Errors
     /// The file cannot be read.

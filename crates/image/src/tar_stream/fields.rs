@@ -7,11 +7,11 @@ use tar::Header;
 
 use super::Timestamp;
 
-/// The position of the checksum, which is computed as if it were spaces.
+/// The position of the checksum, whose bytes count as spaces in its computation.
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 
-/// A number: octal digits, or, in the extension of GNU for larger numbers, two's complement with
-/// the first bit set.
+/// A number: octal digits or, in GNU's extension for larger numbers, two's complement with the
+/// first bit set.
 pub fn number(field: &[u8]) -> Result<i64> {
     let Some(first) = field.first().filter(|byte| **byte & 0x80 != 0) else {
         return octal(field);
@@ -19,7 +19,7 @@ pub fn number(field: &[u8]) -> Result<i64> {
     let negative = first & 0x40 != 0;
     let mut value: i128 = if negative { -1 } else { 0 };
     for (at, byte) in field.iter().enumerate() {
-        // The first bit is the mark, and the second one the sign.
+        // The first bit is the mark of the extension, and the second one the sign.
         let byte = if at == 0 { if negative { *byte } else { byte & 0x7f } } else { *byte };
         value = (value << 8) | i128::from(byte);
     }

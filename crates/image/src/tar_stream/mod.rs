@@ -1,10 +1,10 @@
 //! Reads a tar archive of a layer as a stream of entries.
 //!
 //! The formats are those that the writers of Go, GNU and libarchive use: v7, ustar, PAX and GNU,
-//! with GNU's long names and all four formats of sparse files. The crate `tar` only decodes the
-//! fields of a header. Its reader is not used, since a layer is not trusted: it must not decide how
-//! much memory is used; the value of a PAX record may contain any byte (a capability often contains
-//! a newline); and the `size` of a PAX record must be obeyed.
+//! with GNU's long names and all four formats of sparse files. Of the crate `tar` only the decoder
+//! of header fields is used. Its reader is not used, for three reasons: a layer is not trusted, and
+//! must not decide how much memory is used; the value of a PAX record may contain any byte (a
+//! capability often contains a newline); and the `size` of a PAX record must be obeyed.
 
 mod fields;
 mod pax;
@@ -81,15 +81,15 @@ pub struct TarStream<R> {
     source: R,
     /// The position in the archive, for errors.
     position: u64,
-    /// How many bytes of the entry's stored data are left.
+    /// The remaining bytes of the entry's stored data.
     left: u64,
-    /// How many bytes of padding follow the data.
+    /// The bytes of padding after the data.
     padding: u64,
-    /// Where the stored data belongs in the file; the next segment is the last in the list.
+    /// The positions of the stored data in the file. The next segment is the last in the list.
     segments: Vec<Segment>,
 }
 
-/// The headers before an entry's own header, which change it: GNU long names and PAX records.
+/// Headers before an entry's own header, which change it: GNU long names and PAX records.
 #[derive(Debug, Default)]
 struct ExtendedHeaders {
     long_name: Option<Vec<u8>>,
@@ -103,7 +103,7 @@ impl<R: BufRead> TarStream<R> {
         Self { source, position: 0, left: 0, padding: 0, segments: Vec::new() }
     }
 
-    /// The next entry; nothing at the end. Content of the previous entry that was not read is
+    /// The next entry; `None` at the end. Content of the previous entry that was not read is
     /// skipped.
     ///
     /// # Errors
@@ -120,7 +120,7 @@ impl<R: BufRead> TarStream<R> {
             let entry = self.header(Header::from_byte_slice(&block), &mut extended);
             match entry.with_context(|| format!("tar header at byte {start}"))? {
                 Some(entry) => return Ok(Some(entry)),
-                // The header was one for the next entry.
+                // This header belongs to the next entry.
                 None => continue,
             }
         }
@@ -150,7 +150,7 @@ impl<R: BufRead> TarStream<R> {
         Ok(())
     }
 
-    /// Reads one header. Returns the entry, or nothing if the header was one for the next entry.
+    /// Reads one header. Returns the entry, or `None` if the header belongs to the next entry.
     fn header(
         &mut self,
         header: &Header,
@@ -241,7 +241,7 @@ impl<R: BufRead> TarStream<R> {
 
 /// Reading maps, blocks and texts.
 impl<R: BufRead> TarStream<R> {
-    /// Reads where the data of a file belongs. Returns the size of the file.
+    /// Reads the positions of a file's stored data. Returns the size of the file.
     fn read_map(&mut self, header: &Header, kind: EntryType, records: &PaxRecords) -> Result<u64> {
         if kind == EntryType::GNUSparse {
             return self.old_sparse_map(header);
@@ -253,7 +253,7 @@ impl<R: BufRead> TarStream<R> {
         Ok(self.left)
     }
 
-    /// The next block. Nothing at the end, which is two blocks of zeros, or the end of the stream
+    /// The next block; `None` at the end, which is two blocks of zeros, or the end of the stream
     /// between entries.
     fn block(&mut self) -> Result<Option<[u8; BLOCK]>> {
         for _ in 0..2 {

@@ -9,7 +9,7 @@ use super::sparse::SparseRecords;
 /// The prefix for extended attributes that star, GNU tar, Go and libarchive use.
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
-/// The values of the records; nothing where there is no record.
+/// The values of the records; `None` for a missing record.
 #[derive(Debug, Default)]
 pub struct PaxRecords {
     pub path: Option<Vec<u8>>,

@@ -1,5 +1,5 @@
-//! Sparse files: which segments of a file are stored. GNU's old headers, and the PAX records of the
-//! versions 0.0, 0.1 and 1.0 (manual of GNU tar, "Storing Sparse Files").
+//! Sparse files: the segments of a file that are stored. The formats are GNU's old headers, and the
+//! PAX records of the versions 0.0, 0.1 and 1.0 (manual of GNU tar, "Storing Sparse Files").
 
 use std::io::BufRead;
 
@@ -10,10 +10,10 @@ use super::fields::number;
 use super::pax::decimal;
 use super::{BLOCK, TarStream};
 
-/// How many segments a file may have. An archive must not decide how much memory is used.
+/// The most segments of a file. An archive must not decide how much memory is used.
 const MAX_SEGMENTS: usize = 1 << 16;
 
-/// A segment of a file that is stored.
+/// A stored segment of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
     pub offset: u64,
