@@ -33,7 +33,7 @@ fn report(runtime: &InitEnd, result: Result<i32>) -> i32 {
         Ok(pid) => runtime.send(&FromInit::Forked(pid)),
         Err(error) => runtime.send(&FromInit::Failed(Report::of(&error))),
     };
-    // If the other end is closed, nobody needs the error.
+    // If the other end is closed, the runtime does not need the message.
     i32::from(said.is_err())
 }
 
@@ -84,9 +84,9 @@ pub fn main_of_exec(token: SingleThreaded, setup: &exec::ExecSetup<'_>, runtime:
     report(runtime, run())
 }
 
-/// Joins the other namespaces before the user namespace, after which there are no privileges over
-/// those of the host. Those that are refused (an ordinary user has privileges only inside) are
-/// joined after it.
+/// Joins the user namespace after the others, because then we lose the privileges over the
+/// namespaces of the host. Namespaces that are refused are joined after it, because an ordinary
+/// user has privileges only inside.
 fn join(namespaces: &[JoinedNamespace]) -> Result<()> {
     let mut refused = Vec::new();
     for joined in namespaces.iter().filter(|joined| *joined.kind != USER) {
@@ -130,8 +130,8 @@ pub(crate) fn make_time_namespace(plan: &NamespacesPlan, clocks: Option<File>) -
         .at("/linux/timeOffsets")
 }
 
-/// Checks the mappings of a config that joins a user namespace: they must be those of the
-/// namespace.
+/// Checks the mappings of a config that joins a user namespace: they must be equal to the mappings
+/// of that namespace.
 fn compare_ids(plan: &IdMappingsPlan) -> Result<()> {
     if !plan.joined {
         return Ok(());

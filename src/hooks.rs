@@ -32,7 +32,7 @@ use crate::sys::pidfd::{self, Exit};
 use crate::sys::wait::{self, Bound, Unbounded};
 use crate::sys::{Named, fd, process, signal};
 
-/// What a hook gets besides its own properties.
+/// What a hook gets, besides the properties in its config.
 #[derive(Debug, Default)]
 pub struct HookContext<'a> {
     /// The environment of a hook that has none. Without this it gets ours, as in runc.
@@ -45,7 +45,7 @@ pub struct HookContext<'a> {
     pub confine: Option<Confine<'a>>,
 }
 
-/// What the process of a hook does before execve(2): it loads the filter of the container.
+/// The step before execve(2) in the process of a hook: it loads the filter of the container.
 #[derive(Clone, Copy)]
 pub struct Confine<'a> {
     /// Needed for fork(2).
@@ -143,7 +143,7 @@ fn execute(hook: &Hook, state: &str, around: &HookContext<'_>, said: &File) -> R
     let stderr = around.output.and_then(|output| output.stderr.as_ref());
     let [stdout, stderr] = [stdout, stderr].map(|file| file.map_or(said.as_fd(), AsFd::as_fd));
     let streams = [stdin.as_fd(), stdout, stderr];
-    fd::close_on_exec_from(3)?; // what is for the program, or was left open, is not for hooks
+    fd::close_on_exec_from(3)?; // hooks get no descriptors but stdio
     let (pid, pidfd) = match around.confine {
         None => {
             let pid = command.spawn(streams)?;
@@ -207,8 +207,8 @@ fn feed_state(feed: OwnedFd, state: &str, patience: &HookTimeout<'_>) -> Result<
     Ok(())
 }
 
-/// The arguments and the environment of execve(2). The hook has its own process group, so that all
-/// that it starts can be killed with it.
+/// The arguments and the environment of execve(2). The hook has its own process group, so that the
+/// processes that it starts can be killed with it.
 struct Command {
     path: CString,
     args: Vec<CString>,
@@ -252,15 +252,16 @@ impl Command {
         Ok(pid.as_raw())
     }
 
-    /// As [`Self::spawn`], for what posix_spawn(3) does not support. Errors are written to the
-    /// output of the hook.
+    /// As [`Self::spawn`], but with a step that posix_spawn(3) does not support. Errors are written
+    /// to the output of the hook.
     fn fork(&self, streams: [BorrowedFd<'_>; 3], confine: Confine<'_>) -> Result<(i32, OwnedFd)> {
-        // Before the filter is loaded, which may forbid to report an error.
+        // Tested before the filter is loaded, because the filter may prevent the report of an
+        // error.
         rustix::fs::access(self.path.as_c_str(), Access::EXEC_OK)
             .named(|| format!("access({:?})", self.path))?;
         let child = || {
             let Err(error) = self.become_hook(streams, confine);
-            // The filter may forbid to write it.
+            // The filter may forbid this write.
             let _ = rustix::io::write(streams[2], format!("{error:#}").as_bytes());
             NOT_EXECUTED
         };

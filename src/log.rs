@@ -1,4 +1,4 @@
-//! `--log`, `--log-format`, `--debug`: lines that read as runc's do, which containerd and Podman
+//! `--log`, `--log-format`, `--debug`: log lines in the format of runc, which containerd and Podman
 //! parse.
 
 use std::fs::{File, OpenOptions};
@@ -15,10 +15,10 @@ use crate::error::{Context, Report, Result};
 use crate::sys::Named;
 use crate::sys::wait::{self, Bound};
 
-/// How long whoever reads a log that is a pipe may take.
+/// How long the reader of a log may take, if the log is a pipe.
 const PATIENCE: Bound = Bound::Within(Duration::from_secs(2));
 
-/// How a line looks.
+/// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// `time="…" level=error msg="…"`.
@@ -27,17 +27,17 @@ pub enum LogFormat {
     Json,
 }
 
-/// Where lines go. In `--log`'s file when there is one, else to standard error.
+/// The destination of log lines: the file of `--log`, or else standard error.
 #[derive(Debug)]
 pub struct Log {
     file: Option<File>,
     format: LogFormat,
 }
 
-/// A line of the JSON form. The fields after `time` are ours. Those up to `hint` stand only in the
-/// line of an error, so that a program need not read English: what kind of failure, where in
-/// config.json (a JSON pointer), which file, which call, which error number, and what to do. The
-/// last two say how long a phase took, see [`Phases`].
+/// A line in JSON. The fields after `time` are our own. The fields up to `hint` are only in the
+/// line of an error, so that a program does not have to parse English: the kind of failure, the
+/// place in config.json (a JSON pointer), the file, the call, the error number, and what to do. The
+/// last two fields say how long a phase took, see [`Phases`].
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     level: &'a str,
@@ -66,8 +66,8 @@ struct PhaseLine {
     microseconds: u64,
 }
 
-/// A stopwatch for the phases of a command: with `--debug`, each is told with its microseconds.
-/// Without, it is not even looked at the clock.
+/// Measures the phases of a command. With `--debug`, the microseconds of each phase are logged.
+/// Without it, the clock is not even read.
 #[derive(Debug)]
 pub struct Phases {
     since: Option<Instant>,
@@ -100,13 +100,13 @@ impl PhaseLine {
 }
 
 impl Log {
-    /// Opens the file, to append to it.
+    /// Opens the file for appending.
     ///
     /// # Errors
     /// Errors of open(2).
     pub fn open(path: Option<&Path>, format: LogFormat) -> Result<Self> {
         let open = |path: &Path| {
-            // Should it be a fifo, we do not wait for its other end.
+            // NONBLOCK, because the open of a fifo would wait for its other end.
             let flags = libc::O_NONBLOCK;
             let file = OpenOptions::new()
                 .create(true)
@@ -119,17 +119,17 @@ impl Log {
         Ok(Self { file: path.map(open).transpose()?, format })
     }
 
-    /// Makes it the destination of the `log` crate's macros.
+    /// Makes this the destination of the macros of the `log` crate.
     pub fn install(self, debug: bool) -> &'static Self {
         let log: &'static Self = Box::leak(Box::new(self));
         log::set_max_level(if debug { log::LevelFilter::Debug } else { log::LevelFilter::Info });
-        // Only fails when there is one already: then we were called twice, and the first stays.
+        // This fails only if there is a logger already. Then that one stays.
         let _ = log::set_logger(log);
         log
     }
 
-    /// Writes the line of an error; true when it went to a file, so that standard error is still to
-    /// be told.
+    /// Writes the line of an error. Returns true if it went to a file, so that the caller must
+    /// still write the error to standard error.
     #[must_use]
     pub fn error(&self, report: &Report) -> bool {
         self.line("error", report, None);
@@ -158,8 +158,8 @@ impl Log {
                 serde_json::to_string(&line).unwrap_or_default() + "\n"
             }
         };
-        // One write, so that lines of several of us do not mix. There is nobody to tell of a
-        // failure here.
+        // One write, so that lines of several processes do not mix. A failure cannot be reported
+        // anywhere.
         let _ = match self.file.as_ref() {
             Some(mut file) => file.write_all(line.as_bytes()).or_else(|error| match error.kind() {
                 ErrorKind::WouldBlock

@@ -1,4 +1,5 @@
-//! The state of a container as the specification has it: what `state` prints and hooks read.
+//! The state of a container, as the specification defines it: the output of `state` and the input
+//! of hooks.
 //! config.json: ociVersion, annotations
 
 use std::collections::BTreeMap;
@@ -14,20 +15,20 @@ pub const VERSION: &str = "1.3.0";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// `create` is at work.
+    /// `create` has not finished.
     Creating,
     /// Init waits at the gate.
     Created,
     /// The program runs.
     Running,
-    /// It is frozen.
+    /// The container is frozen.
     Paused,
-    /// It has ended.
+    /// Init has ended.
     Stopped,
 }
 
 impl Status {
-    /// What the specification calls it.
+    /// The name in the specification.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -46,7 +47,7 @@ impl std::fmt::Display for Status {
     }
 }
 
-/// What hooks read on their standard input.
+/// The JSON that hooks read on their standard input.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State<'a> {
@@ -56,7 +57,7 @@ pub struct State<'a> {
     pub id: &'a str,
     /// Its status.
     pub status: Status,
-    /// Init's pid as the hook sees it; left out when there is none.
+    /// Init's pid in the pid namespace of the hook. Left out if there is none.
     #[serde(skip_serializing_if = "is_zero")]
     pub pid: i32,
     /// The bundle.
@@ -66,15 +67,15 @@ pub struct State<'a> {
     pub annotations: &'a BTreeMap<String, String>,
 }
 
-/// What a seccomp agent reads (config-linux.md, "The Container Process State").
+/// The JSON that a seccomp agent reads (config-linux.md, "The Container Process State").
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProcessState<'a> {
     /// Version of the specification.
     pub oci_version: &'static str,
-    /// What the descriptors are that come with it, in order.
+    /// The names of the descriptors that are sent with it, in order.
     pub fds: &'a [&'a str],
-    /// The process that the filter is on, as the runtime sees it.
+    /// The process with the filter, as a pid in the runtime's pid namespace.
     pub pid: i32,
     /// `linux.seccomp.listenerMetadata`.
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -104,7 +105,7 @@ impl ProcessState<'_> {
 }
 
 impl State<'_> {
-    /// The JSON text; a stopped container has no pid.
+    /// The JSON text. A stopped container has no pid.
     ///
     /// # Errors
     /// None in practice: strings and numbers can always be written.

@@ -1,4 +1,4 @@
-//! The one wire: what bootstrap and init say to the runtime, and what they hear.
+//! The wire between the runtime and a process that it makes: the messages in both directions.
 //!
 //! ```text
 //!      bootstrap / init                      runtime
@@ -7,47 +7,47 @@
 //!   Forked(pid)                     ──▶     only by the bootstrap, its last message
 //!                                   ◀── Begin             in its cgroup, its ids are mapped
 //!   MountSource(n)        (0..k×)   ──▶     a source that only the runtime may open, or a copy of
-//!     + perhaps a descriptor                it whose ids it maps
+//!     + perhaps a descriptor                it, whose ids the runtime must map
 //!                                   ◀── MountSource       with the descriptor
-//!   Devices               (0..1×)   ──▶     nodes that only the host side may make
-//!                                   ◀── Devices           with them, if it may
+//!   Devices               (0..1×)   ──▶     nodes that only the runtime may make
+//!                                   ◀── Devices           with the nodes, if the runtime may
 //!   Built                           ──▶     cgroup limits, prestart, createRuntime
 //!                                   ◀── HooksDone         only if init waits: there are hooks
-//!   Terminal + descriptor           ──▶     its master, when the program has one; no answer
+//!   Terminal + descriptor           ──▶     the master, if the program has a terminal; no answer
 //!   Limits                          ──▶     rlimits, scheduling, if init is in a user namespace
 //!                                   ◀── LimitsSet
 //!   Listener + descriptor (0..1×)   ──▶     only if the filter is loaded at `create`, see below
 //!                                   ◀── ListenerDelivered
-//!   Ready                           ──▶     all that can fail has not
+//!   Ready                           ──▶     everything is done except the execve
 //!                                   ◀── Saved             state.json = created; `create` returns
-//!   Failed(report)        (any time)──▶     becomes the command's error, kind intact
+//!   Failed(report)        (any time)──▶     becomes the error of the command, with its kind
 //! ```
-//! The end of the wire without a `Failed` means, before `Ready`, that init died; after it, that
-//! init became the program: the descriptor is close-on-exec.
+//! If the wire ends before `Ready` and without a `Failed`, init has died. If it ends after `Ready`,
+//! init has become the program: the descriptor is close-on-exec.
 //!
-//! `run` has the same wire until then. `start` speaks to init on a second one of the same form,
-//! which it gets by connecting to the gate ([`crate::container::gate`]).
+//! `run` uses the same wire. `start` uses a second one of the same form, which it gets by a
+//! connection to the gate ([`crate::container::gate`]).
 //!
 //! ```text
-//!                                   ◀── Start             only by `start`: the gate is open
-//!   Listener + descriptor (0..k×)   ──▶     for the agent of linux.seccomp.listenerPath: of each
-//!                                           startContainer hook, and of the program
-//!                                   ◀── ListenerDelivered it may ask now
-//!   Failed(report)                  ──▶     there is no program
-//!   the end                         ──▶     it is the program
+//!                                   ◀── Start             only by `start`: init may go on
+//!   Listener + descriptor (0..k×)   ──▶     for the agent of linux.seccomp.listenerPath: one for
+//!                                           each startContainer hook, and one for the program
+//!                                   ◀── ListenerDelivered the agent has it
+//!   Failed(report)                  ──▶     the program was not executed
+//!   the end                         ──▶     init has become the program
 //! ```
-//! A filter that judges no call of ours is loaded before `Ready` of `create` and `run`, else after
-//! it, as with `exec`.
+//! A filter that notifies an agent and allows all of our own calls is loaded before `Ready` of
+//! `create` and `run`. Every other filter is loaded after it, as with `exec`.
 //!
-//! What `exec` makes goes the same way: `Begin` once or, with a bootstrap, twice; `Terminal`,
-//! `Limits`, `Ready`; `Saved`, when the pid file is written; `Listener`. Other processes of ours
-//! use parts of it: one that becomes criu hears `Begin`, one that changes the mounts of a running
-//! container says `MountSource` and `Ready`, one that holds a user namespace says `UserNamespace`,
-//! and all say `Failed`.
+//! A process of `exec` uses the same messages: `Begin` once or, with a bootstrap, twice;
+//! `Terminal`, `Limits`, `Ready`; `Saved`, after the pid file is written; `Listener`. Others of ours
+//! use some of them: a process that becomes criu receives `Begin`, a process that changes the
+//! mounts of a running container sends `MountSource` and `Ready`, a process that holds a user
+//! namespace sends `UserNamespace`, and all of them can send `Failed`.
 //!
-//! Packets of SOCK_SEQPACKET: a tag, eight bytes of number, then text. Only [`RuntimeEnd`] can send
-//! [`ToInit`], only [`InitEnd`] can send [`FromInit`]. Each question of [`InitEnd`] waits for the
-//! answer that belongs to it; another is an error that names both.
+//! A message is a packet of SOCK_SEQPACKET: a tag, a number of eight bytes, then text. Only
+//! [`RuntimeEnd`] can send [`ToInit`], and only [`InitEnd`] can send [`FromInit`]. After each
+//! question, [`InitEnd`] waits for the matching answer; another message is an error that names both.
 
 #[cfg(test)]
 mod tests;
@@ -62,46 +62,45 @@ use crate::error::{Context, Report, Result};
 use crate::sys::wait::{Bound, Unbounded};
 use crate::sys::{Call, socket};
 
-/// The name that init has for `ps` until it is the program.
+/// Init's name in `ps` until it has become the program.
 pub const INIT_NAME: &CStr = c"orlop:[init]";
 
-/// What bootstrap and init say.
+/// The messages of bootstrap and init.
 #[derive(Debug)]
 pub enum FromInit {
-    /// Init is there, with this pid.
+    /// Init was created, with this pid.
     Forked(i32),
-    /// The source of `mounts[n]` cannot be opened from here, or it is this mount, and its ids
-    /// cannot be mapped from here.
+    /// Init cannot open the source of `mounts[n]`, or cannot map the ids of this copy of it.
     MountSource(usize, Option<OwnedFd>),
-    /// The device nodes of the config cannot be made from here.
+    /// Init cannot make the device nodes of the config.
     Devices,
-    /// The mounts and devices are made, pivot_root is next: the moment for the cgroup's limits and
-    /// the first hooks.
+    /// The mounts and devices are made, and pivot_root is next. Now the limits of the cgroup must
+    /// be set, and the first hooks must run.
     Built,
     /// The master of the program's terminal.
     Terminal(OwnedFd),
-    /// The limits of the process are to be set, before it gives up its rights.
+    /// The limits of the process must be set now, before it gives up its privileges.
     Limits,
-    /// All is done but the program.
+    /// Everything is done except the execve of the program.
     Ready,
-    /// The filter is in force: this descriptor answers for it.
+    /// The filter is loaded. This is its listener.
     Listener(OwnedFd),
-    /// The user namespace that the process was made for.
+    /// The user namespace that the process holds.
     UserNamespace(OwnedFd),
-    /// It went wrong.
+    /// An error.
     Failed(Report),
     /// The wire ended.
     End,
 }
 
-/// What they hear.
+/// The messages to bootstrap and init.
 #[derive(Debug)]
 pub enum ToInit {
     /// The process is in its cgroup, and its ids are mapped: it begins its work.
     Begin,
     /// Answers [`FromInit::MountSource`].
     MountSource(OwnedFd),
-    /// Answers [`FromInit::Devices`]; with nothing, if the runtime may not make any either.
+    /// Answers [`FromInit::Devices`]. `None` if the runtime may not make nodes either.
     Devices(Option<OwnedFd>),
     /// Answers [`FromInit::Built`], if init waits for it.
     HooksDone,
@@ -112,7 +111,7 @@ pub enum ToInit {
     /// Answers [`FromInit::Ready`]: state.json says `created`, or the pid file of `exec` is
     /// written.
     Saved,
-    /// `start` opens the gate.
+    /// From `start`: init may go on.
     Start,
 }
 
@@ -123,7 +122,7 @@ const HOOKS_DONE: u8 = b'h';
 const LIMITS_SET: u8 = b'l';
 const DELIVERED: u8 = b's';
 const SAVED: u8 = b'c';
-/// As in versions whose `start` may meet an init of this one, or the other way round.
+/// The same value as in other versions: one version's `start` may meet another version's init.
 const START: u8 = b'g';
 
 const FORKED: u8 = b'p';
@@ -137,10 +136,10 @@ const LISTENER: u8 = b's';
 const USER_NAMESPACE: u8 = b'u';
 const FAILED: u8 = b'f';
 
-/// The longest packet: an error's text is cut to fit.
+/// The longest packet. The text of an error is cut to fit.
 const LONGEST: usize = 4096;
 
-/// How long init is not looked after.
+/// How long init may be silent before it is checked.
 pub const SILENCE: Duration = Duration::from_millis(100);
 
 /// The runtime's end.
@@ -167,7 +166,7 @@ impl RuntimeEnd {
         Self(fd)
     }
 
-    /// Says something. That init is dead is no error here: the next `receive` says so.
+    /// Sends a message. It is not an error if init is dead: the next `receive` reports that.
     ///
     /// # Errors
     /// Errors of sendmsg(2).
@@ -188,10 +187,10 @@ impl RuntimeEnd {
         }
     }
 
-    /// What init says next; waits for it as long as it is at work.
+    /// Receives the next message. Waits as long as the process is at work.
     ///
     /// # Errors
-    /// Errors of recvmsg(2); a packet that is none of ours.
+    /// Errors of recvmsg(2); an error for an invalid packet.
     pub fn receive(&self) -> Result<FromInit> {
         match self.read(Bound::Endless(Unbounded::PeerAtWork)) {
             Err(error) if is(&error, Errno::CONNRESET) => Ok(FromInit::End),
@@ -199,11 +198,11 @@ impl RuntimeEnd {
         }
     }
 
-    /// As `receive`. Each time init has been silent for a moment, `look` looks after it;
-    /// its error ends the wait.
+    /// As `receive`. Each time init has been silent for [`SILENCE`], this calls `look`, whose error
+    /// ends the wait.
     ///
     /// # Errors
-    /// As `receive`; those of `look`.
+    /// As `receive`; errors of `look`.
     pub fn receive_watched(&self, look: impl FnMut() -> Result<()>) -> Result<FromInit> {
         match self.receive_answer(look) {
             Err(error) if is(&error, Errno::CONNRESET) => Ok(FromInit::End),
@@ -211,11 +210,11 @@ impl RuntimeEnd {
         }
     }
 
-    /// As [`Self::receive_watched`], but the other end having gone before it took our connection is
-    /// an error of its own (`ECONNRESET`).
+    /// As [`Self::receive_watched`], but it is an error (`ECONNRESET`) if the other end was closed
+    /// before it accepted our connection.
     ///
     /// # Errors
-    /// Errors of recvmsg(2); those of `look`.
+    /// Errors of recvmsg(2); errors of `look`.
     pub fn receive_answer(&self, mut look: impl FnMut() -> Result<()>) -> Result<FromInit> {
         loop {
             match self.read(Bound::Within(SILENCE)) {
@@ -247,7 +246,7 @@ impl InitEnd {
         self.hear("Begin", |heard| exactly(heard, &ToInit::Begin))
     }
 
-    /// Asks for the source of `mounts[index]`, or for the ids of `copy` to be mapped.
+    /// Asks the runtime to open the source of `mounts[index]`, or to map the ids of `copy`.
     ///
     /// # Errors
     /// As `ask`.
@@ -258,7 +257,7 @@ impl InitEnd {
         })
     }
 
-    /// Asks for the device nodes; nothing, if the runtime may make none either.
+    /// Asks for the device nodes. `None` if the runtime may not make nodes either.
     ///
     /// # Errors
     /// As `ask`.
@@ -277,7 +276,7 @@ impl InitEnd {
         self.hear("HooksDone", |heard| exactly(heard, &ToInit::HooksDone))
     }
 
-    /// Has the limits of this process set.
+    /// Asks the runtime to set the limits of this process.
     ///
     /// # Errors
     /// As `ask`.
@@ -285,7 +284,7 @@ impl InitEnd {
         self.ask(&FromInit::Limits, "LimitsSet", |heard| exactly(heard, &ToInit::LimitsSet))
     }
 
-    /// Has the listener of the filter delivered to its agent.
+    /// Asks the runtime to send the listener of the filter to its agent.
     ///
     /// # Errors
     /// As `ask`.
@@ -295,7 +294,8 @@ impl InitEnd {
         })
     }
 
-    /// Says that all is done but the program, and waits until that is known to others.
+    /// Reports that everything is done except the execve, and waits until the runtime has saved
+    /// that.
     ///
     /// # Errors
     /// As `ask`.
@@ -303,7 +303,7 @@ impl InitEnd {
         self.ask(&FromInit::Ready, "Saved", |heard| exactly(heard, &ToInit::Saved))
     }
 
-    /// Waits for [`ToInit::Start`]; false when the other end goes away without it.
+    /// Waits for [`ToInit::Start`]. False if the other end is closed without it.
     ///
     /// # Errors
     /// As `hear`.
@@ -315,15 +315,15 @@ impl InitEnd {
         }
     }
 
-    /// Waits for the end of the other end, which says nothing any more.
+    /// Waits until the other end is closed.
     ///
     /// # Errors
-    /// Errors of recvmsg(2); that it says something.
+    /// Errors of recvmsg(2); an error if a message comes instead.
     pub fn ended(&self) -> Result<()> {
         self.next()?.map_or(Ok(()), |other| Err(unexpected(&other, "the end")))
     }
 
-    /// Says something and waits for the answer.
+    /// Sends a message and waits for the answer.
     ///
     /// # Errors
     /// Errors of sendmsg(2); as `hear`.
@@ -337,19 +337,20 @@ impl InitEnd {
         self.hear(answer, take)
     }
 
-    /// Waits for a message. The runtime's death ends us, too: nobody would ever start or delete us.
+    /// Waits for a message. An error if the runtime is dead: then no process would start or delete
+    /// us.
     ///
     /// # Errors
-    /// Errors of recvmsg(2); that the runtime is gone; another message than `expected`.
+    /// Errors of recvmsg(2); an error if the runtime is dead, or if another message comes.
     fn hear<T>(&self, expected: &str, take: impl FnOnce(ToInit) -> Result<T, ToInit>) -> Result<T> {
         let heard = self.next()?.context("the runtime is gone")?;
         take(heard).map_err(|other| unexpected(&other, expected))
     }
 
-    /// Says something that needs no answer.
+    /// Sends a message that needs no answer.
     ///
     /// # Errors
-    /// Errors of sendmsg(2); that the runtime is gone.
+    /// Errors of sendmsg(2), also if the runtime is dead.
     pub fn send(&self, message: &FromInit) -> Result<()> {
         let descriptor = match message {
             FromInit::Terminal(fd)
@@ -361,7 +362,7 @@ impl InitEnd {
         socket::send(&self.0, &encode(message), descriptor).context("speaking to the runtime")
     }
 
-    /// What the runtime says next; `None` when it is gone.
+    /// The next message of the runtime. `None` if the runtime is dead.
     fn next(&self) -> Result<Option<ToInit>> {
         let mut buffer = [0; 16];
         let bound = Bound::Endless(Unbounded::PeerAtWork);
@@ -384,7 +385,7 @@ impl InitEnd {
         Ok(Some(heard))
     }
 
-    /// Another hold on the same end, for another thread.
+    /// Another descriptor of the same end, for another thread.
     ///
     /// # Errors
     /// Errors of dup(2).
@@ -405,7 +406,7 @@ impl AsFd for InitEnd {
     }
 }
 
-/// Takes a message without content, if it is the one that was expected.
+/// Accepts a message without content, if it is the expected one.
 fn exactly(heard: ToInit, expected: &ToInit) -> Result<(), ToInit> {
     if std::mem::discriminant(&heard) == std::mem::discriminant(expected) {
         Ok(())

@@ -1,4 +1,4 @@
-//! The messages, as they are said and heard.
+//! Each message is decoded as it was encoded, and each question gets its own answer.
 
 use std::os::fd::OwnedFd;
 
