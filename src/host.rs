@@ -1,5 +1,5 @@
-//! Facts about the machine and about us, which `plan/` uses. They are read once at the start,
-//! except those that few configs need ([`extras`]).
+//! Facts about the machine and about this process, which `plan/` uses. They are read once at the
+//! start, except for facts that few configs need ([`extras`]).
 
 pub mod cgroups;
 pub mod extras;
@@ -20,11 +20,11 @@ pub struct Host {
     pub euid: u32,
     /// Effective group id.
     pub egid: u32,
-    /// The capabilities that we have and can give; bit n is capability n.
+    /// The capabilities that we have and can give. Bit n is capability n.
     pub capabilities: u64,
-    /// Whether we are an ordinary user, or root of a user namespace of one: then we may not have
-    /// permission for cgroups and for the systemd of the system, so a container without limits has
-    /// no cgroup if it cannot be created.
+    /// Whether we are an ordinary user, or root of an ordinary user's user namespace. Then we may
+    /// have no permission for cgroups and for the system's systemd. A container without limits then
+    /// has no cgroup if none can be created.
     pub rootless: bool,
     /// The cgroup hierarchies.
     pub cgroups: CgroupLayout,
@@ -35,11 +35,11 @@ pub struct Host {
 /// `--rootless`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Rootless {
-    /// There may be no permission for cgroups.
+    /// We may have no permission for cgroups.
     Yes,
-    /// There is permission for cgroups.
+    /// We have the permission for cgroups.
     No,
-    /// There may be none for an ordinary user, and for root of a user namespace.
+    /// An ordinary user and root of a user namespace may have no permission for cgroups.
     #[default]
     Auto,
 }
@@ -58,8 +58,9 @@ impl FromStr for Rootless {
     }
 }
 
-/// The oldest kernel with what each container needs: `mount_setattr`, `CLONE_INTO_CGROUP`,
-/// `cgroup.kill`, and BPF programs without CAP_SYS_RESOURCE for their memory.
+/// The oldest kernel with the features that each container needs: `mount_setattr`,
+/// `CLONE_INTO_CGROUP`, `cgroup.kill`, and BPF programs that need no CAP_SYS_RESOURCE for their
+/// memory.
 const KERNEL: (u32, u32) = (5, 14);
 
 impl Host {
@@ -84,7 +85,7 @@ impl Host {
         })
     }
 
-    /// A machine for table tests.
+    /// A host for table tests.
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
         Self {
@@ -113,7 +114,7 @@ fn check_kernel(release: &str) -> Result<()> {
 }
 
 /// The default of `--root`: `/run/orlop`, or a directory in `$XDG_RUNTIME_DIR` for an ordinary
-/// user, who may also be root of a user namespace.
+/// user. Root of a user namespace may also count as an ordinary user.
 #[must_use]
 pub fn default_state_root() -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR") {
@@ -124,7 +125,7 @@ pub fn default_state_root() -> PathBuf {
     }
 }
 
-/// The rule of runc: in a user namespace, root calls itself so.
+/// The rule of runc: in a user namespace, root is not an ordinary user if `USER` is `root`.
 fn is_ordinary_user() -> bool {
     !rustix::process::geteuid().is_root()
         || std::env::var_os("USER").is_none_or(|user| user != "root")

@@ -1,5 +1,5 @@
-//! The resctrl filesystem: the groups of a container, by which it gets its share of cache and
-//! memory bandwidth.
+//! The resctrl filesystem: the groups of a container, which give it its share of cache and memory
+//! bandwidth.
 //! config.json: linux.intelRdt.{closID, schemata, l3CacheSchema, memBwSchema, enableMonitoring}
 //! process: runtime
 
@@ -36,7 +36,6 @@ pub struct Groups {
 impl Groups {
     /// Creates the groups.
     ///
-    /// # Errors
     /// A group that must exist does not exist, or has another configuration; the error of the
     /// failed call, with the explanation of the kernel.
     pub fn make(plan: &IntelRdtPlan) -> Result<Self> {
@@ -80,8 +79,8 @@ impl Groups {
         Ok(self)
     }
 
-    /// The groups of a container that exists; nothing if they are gone: then its processes are in
-    /// the default group.
+    /// The groups of an existing container. `None` if they are gone: its processes are then in the
+    /// default group.
     #[must_use]
     pub fn open(group: &Path, monitoring: Option<&Path>) -> Option<Self> {
         stat(group).ok()?;
@@ -100,8 +99,8 @@ impl Groups {
         self.made.clear();
     }
 
-    /// Moves a process into the groups: first into the control group, since its monitoring group
-    /// accepts no other processes.
+    /// Moves a process into the groups: first into the control group, since the monitoring group in
+    /// it accepts only its processes.
     ///
     /// # Errors
     /// The error of the failed call.
@@ -123,7 +122,8 @@ impl Groups {
         schemata(&self.group)
     }
 
-    /// Changes the schemata: whole lines in one write, of which the kernel accepts all or none.
+    /// Changes the schemata. Whole lines are written in one write, and the kernel accepts all of
+    /// them or none.
     ///
     /// # Errors
     /// The error of the failed call.
@@ -132,7 +132,7 @@ impl Groups {
         self.write(&self.group.join("schemata"), &text)
     }
 
-    /// A container that uses an existing group must not change it.
+    /// Checks the schemata of an existing group, because a container must not change them.
     fn compare(&self, wanted: &[String]) -> Result<()> {
         let found = Schemata::parse(&self.schemata()?);
         let granularity =
@@ -163,7 +163,8 @@ impl Groups {
         stats::read(&self.root().join("info").join(name))
     }
 
-    /// The root of the filesystem: the default group, or the parent of the others.
+    /// The root of the filesystem: the group itself, if it is the default group, or else its
+    /// parent.
     fn root(&self) -> &Path {
         let above = self.group.parent().filter(|_| stat(self.group.join("info")).is_err());
         above.unwrap_or(&self.group)
@@ -178,7 +179,7 @@ fn schemata(group: &Path) -> Result<String> {
 
 impl Drop for Groups {
     fn drop(&mut self) {
-        // The error that has caused this is more important.
+        // The caller already returns an error, and that one matters more than this one.
         let _ = remove(&self.made);
     }
 }
@@ -203,7 +204,7 @@ pub fn remove(groups: &[PathBuf]) -> Result<(), Call> {
 struct Schemata(BTreeMap<(String, String), String>);
 
 impl Schemata {
-    /// `L3:0=ff;1=c0`. The kernel writes spaces before the names.
+    /// Parses lines such as `L3:0=ff;1=c0`. The kernel writes spaces before the names.
     fn parse(text: &str) -> Self {
         let mut values = BTreeMap::new();
         for (resource, domains) in text.lines().filter_map(|line| line.split_once(':')) {

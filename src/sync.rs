@@ -40,14 +40,15 @@
 //! `create` and `run`. Every other filter is loaded after it, as with `exec`.
 //!
 //! A process of `exec` uses the same messages: `Begin` once or, with a bootstrap, twice;
-//! `Terminal`, `Limits`, `Ready`; `Saved`, after the pid file is written; `Listener`. Others of ours
-//! use some of them: a process that becomes criu receives `Begin`, a process that changes the
-//! mounts of a running container sends `MountSource` and `Ready`, a process that holds a user
-//! namespace sends `UserNamespace`, and all of them can send `Failed`.
+//! `Terminal`, `Limits`, `Ready`; `Saved`, after the pid file is written; `Listener`. Other
+//! processes of ours use some of them: a process that becomes criu receives `Begin`, a process that
+//! changes the mounts of a running container sends `MountSource` and `Ready`, a process that holds
+//! a user namespace sends `UserNamespace`, and all of them can send `Failed`.
 //!
 //! A message is a packet of SOCK_SEQPACKET: a tag, a number of eight bytes, then text. Only
 //! [`RuntimeEnd`] can send [`ToInit`], and only [`InitEnd`] can send [`FromInit`]. After each
-//! question, [`InitEnd`] waits for the matching answer; another message is an error that names both.
+//! question, [`InitEnd`] waits for the matching answer. Another message is an error, which names
+//! both.
 
 #[cfg(test)]
 mod tests;

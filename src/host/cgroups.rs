@@ -20,9 +20,9 @@ const CGROUP2_MAGIC: u64 = 0x6367_7270;
 pub enum CgroupLayout {
     /// cgroup v2 alone.
     Unified {
-        /// Where it is mounted.
+        /// Its mount point.
         mount: PathBuf,
-        /// Our own cgroup, from the root of the hierarchy, as /proc/self/cgroup has it.
+        /// Our own cgroup, from the root of the hierarchy, as in /proc/self/cgroup.
         own: String,
         /// The available controllers (`cgroup.controllers` of the root).
         controllers: Vec<String>,
@@ -40,27 +40,28 @@ pub enum CgroupLayout {
 /// One hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Hierarchy {
-    /// Where it is mounted.
+    /// Its mount point.
     pub mount: PathBuf,
-    /// Its controllers, such as `cpu` and `cpuacct`; none for a named or a v2 hierarchy.
+    /// Its controllers, such as `cpu` and `cpuacct`. Empty for a named or a v2 hierarchy.
     pub controllers: Vec<String>,
     /// Its name, such as `systemd`, or empty.
     pub name: String,
-    /// Our own cgroup, from the root of the hierarchy, as /proc/self/cgroup has it.
+    /// Our own cgroup, from the root of the hierarchy, as in /proc/self/cgroup.
     pub own: String,
-    /// The cgroup at the mount point, from the root of the hierarchy: `/`, except in a container
-    /// that has the cgroup namespace of the host.
+    /// The cgroup at the mount point, from the root of the hierarchy. It is `/`, except in a
+    /// container that has the host's cgroup namespace.
     pub root: String,
 }
 
 impl CgroupLayout {
-    /// Reads the hierarchies. On cgroup v2 that is one statfs(2) and two short files; the mounts
+    /// Reads the hierarchies. On cgroup v2, this is one statfs(2) and two short files. The mounts
     /// are only read on other machines.
     ///
     /// # Errors
-    /// Reading /proc/self/cgroup or /proc/self/mountinfo.
+    /// Errors of reading /proc/self/cgroup or /proc/self/mountinfo.
     pub fn probe() -> Result<Self> {
-        // f_type is a signed word of some size; the magic numbers are 32 bits.
+        // f_type is a signed word, whose size depends on the machine. The magic numbers have 32
+        // bits.
         let unified =
             statfs(MOUNT).is_ok_and(|found| found.f_type as u64 & 0xffff_ffff == CGROUP2_MAGIC);
         if unified {
@@ -79,8 +80,8 @@ impl CgroupLayout {
         }
     }
 
-    /// Whether a cgroup can have `controller`. On v2 `devices` and `freezer` are not controllers
-    /// and always available.
+    /// Whether a cgroup can have `controller`. On v2, `devices` and `freezer` are not controllers,
+    /// and are always available.
     #[must_use]
     pub fn has(&self, controller: &str) -> bool {
         match self {
@@ -149,7 +150,7 @@ impl CgroupLayout {
 }
 
 impl Hierarchy {
-    /// The path of our own cgroup below the mount point, without a leading slash; empty if we are
+    /// The path of our own cgroup below the mount point, without a leading slash. Empty if we are
     /// outside of it.
     #[must_use]
     pub fn own_below_mount(&self) -> &str {

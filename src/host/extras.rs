@@ -1,4 +1,4 @@
-//! Facts that few configs need. They are read when the first one asks for them.
+//! Facts that few configs need. They are read when they are first needed.
 
 use std::cell::OnceCell;
 use std::ffi::OsString;
@@ -26,7 +26,7 @@ pub struct Extras {
 /// The resctrl filesystem (Documentation/filesystems/resctrl.rst of the kernel).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resctrl {
-    /// Where it is mounted.
+    /// Its mount point.
     pub mount: PathBuf,
     /// Whether it allocates L3 cache.
     pub l3: bool,
@@ -69,7 +69,7 @@ impl Extras {
         self.resctrl.get_or_init(look).as_ref()
     }
 
-    /// A machine for table tests.
+    /// A host for table tests.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn known(modules: &[&str], resctrl: Option<Resctrl>) -> Self {
         let has = |name| OnceCell::from(modules.contains(&name));
@@ -81,10 +81,10 @@ fn read(path: &str) -> Vec<u8> {
     small_file::read_short(CWD, path, || path.to_owned()).unwrap_or_default()
 }
 
-/// The mount point of a filesystem: the usual one, else the first one in mountinfo. If the kernel
-/// has the filesystem, the usual mount point exists as an empty directory.
+/// The mount point of a filesystem: the usual one, or else the first one in mountinfo. If the
+/// kernel has the filesystem, the usual mount point exists at least as an empty directory.
 fn mount_of(usual: &str, magic: u64, kind: &str) -> Option<PathBuf> {
-    // f_type is a signed word of some size; the magic numbers are 32 bits.
+    // f_type is a signed word, whose size depends on the machine. The magic numbers have 32 bits.
     if statfs(usual).ok()?.f_type as u64 & 0xffff_ffff == magic {
         return Some(usual.into());
     }

@@ -4,9 +4,9 @@
 //!
 //! All namespaces are joined by one setns(2) on a pidfd, which checks the permission for all of
 //! them before it changes any. If a process in the container could trace us with CAP_SYS_PTRACE,
-//! the bootstrap joins them before this process is created ([`crate::bootstrap::main_of_exec`]):
-//! then no process in the container ever sees one that is not fully inside. Else this process joins
-//! them itself.
+//! the bootstrap joins the namespaces before this process is created
+//! ([`crate::bootstrap::main_of_exec`]). So no process in the container ever sees a process that is
+//! not fully inside. Otherwise, this process joins them itself.
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,7 +20,7 @@ use crate::sync::InitEnd;
 use crate::sys::proc::Proc;
 use crate::sys::{Named, caller, clone, ids, mount, process, signal};
 
-/// What the process has besides its socket: its copy of the memory of the runtime.
+/// What the process has besides its socket: its copy of the runtime's memory.
 #[derive(Debug)]
 pub struct ExecSetup<'a> {
     /// The plan.
@@ -29,7 +29,7 @@ pub struct ExecSetup<'a> {
     pub init: &'a OwnedFd,
     /// The namespaces of the container: `CLONE_NEW…` flags.
     pub own: u32,
-    /// Those of them in which this process was created, if there is no bootstrap.
+    /// The namespaces among these in which this process was created, if there is no bootstrap.
     pub born_in: u32,
     /// The root directory, if the container has no mount namespace.
     pub root: Option<OwnedFd>,
@@ -67,8 +67,8 @@ fn run(setup: &ExecSetup<'_>, place: StartsIn, runtime: &InitEnd) -> Result<Infa
     handover::finish(setup.entry, &program, runtime, |_| Ok(()))
 }
 
-/// Moves from the host into the container by joining `namespaces`. Before that it opens what it
-/// needs of the host.
+/// Moves from the host into the container by joining `namespaces`. Before that, it opens the files
+/// of the host that it needs.
 ///
 /// # Errors
 /// The error of the failed call.
@@ -80,9 +80,9 @@ pub fn go_inside(setup: &ExecSetup<'_>, namespaces: u32) -> Result<()> {
     labels::of_program(&setup.entry.process.labels, host_proc.as_ref())
 }
 
-/// Clears the dumpable flag again: the process was created non-dumpable, so that nobody in the
-/// container can trace it or open its descriptors (CVE-2016-9962), but a change of ids may set the
-/// flag.
+/// Joins the namespaces and then clears the dumpable flag again. The process was created
+/// non-dumpable, so that processes in the container cannot trace it or open its descriptors
+/// (CVE-2016-9962), but a change of ids may set the flag.
 fn join(setup: &ExecSetup<'_>, namespaces: u32) -> Result<()> {
     if namespaces != 0 {
         clone::setns(setup.init.as_fd(), namespaces)

@@ -1,13 +1,14 @@
-//! The last steps of each process that enters a container: becomes the user, and executes the
-//! program. In between `create` waits for `start`, and `exec` writes its pid file.
+//! The last steps of each process that enters a container: it becomes the user, and executes the
+//! program. In between, `create` waits for `start`, and `exec` writes its pid file.
 //! config.json: process.cwd, process.user.umask, linux.personality.{domain, flags}
 //! config.json: linux.memoryPolicy.{mode, nodes, flags}
-//! process: init, and what `exec` makes, inside the rootfs
+//! process: init, and a process of `exec`, inside the rootfs
 //!
-//! The order is that of `standard_init_linux.go` of runc, which has been audited, with two
-//! differences. The filter is loaded last, so that a profile only has to allow execve, and may
-//! notify for everything but execve: a thread without the filter sends the listener. And everything
-//! that can fail is done in [`prepare`], so that `create` reports the error and not `start`.
+//! The order is the same as in `standard_init_linux.go` of runc, which has been audited, with two
+//! differences. The filter is loaded last, so that a profile only has to allow execve. It may
+//! notify an agent of all calls except execve, because a thread without the filter sends the
+//! listener. And everything that can fail is done in [`prepare`], so that `create` reports the
+//! error and not `start`.
 
 use std::convert::Infallible;
 use std::os::fd::AsFd;
@@ -26,13 +27,14 @@ use crate::sys::{Call, Named, fd, process, scheduling, signal};
 /// The first descriptor after stdio.
 const FIRST: u32 = 3;
 
-/// Closes all descriptors except those of the program and `kept`. A number that the caller had not
-/// opened may be one of ours.
+/// Closes all descriptors except the program's and `kept`. A number that the caller had not opened
+/// may be one of our own.
 fn close_ours(plan: &Entry, kept: impl AsFd) -> Result<(), Call> {
     fd::close_copies_but(FIRST, &plan.preserved_fds, kept.as_fd())
 }
 
-/// Becomes the user and changes to the working directory. Then only the program is left to do.
+/// Becomes the user and changes to the working directory. Then only the program must still be
+/// executed.
 ///
 /// # Errors
 /// The reason for the failure.
@@ -61,9 +63,9 @@ pub fn prepare(plan: &Entry, home: Home, runtime: &InitEnd) -> Result<Program> {
     Program::find(&plan.process, home)
 }
 
-/// Closes all descriptors except those of the program and `kept`. Before the wait for `start`,
-/// which may be long, so that nobody waits for the end of a file that only we hold; and before
-/// other processes can examine this one.
+/// Closes all descriptors except the program's and `kept`. This is done before the wait for
+/// `start`, which may be long, so that no process waits for the end of a file that only we have
+/// open. It is also done before other processes can examine this one.
 ///
 /// # Errors
 /// The error of the call.
@@ -79,14 +81,14 @@ pub fn finish(
     last: impl FnOnce(&InitEnd) -> Result<()>,
 ) -> ! {
     let Err(error) = become_program(plan, program, wire, last);
-    // If the other end is closed, nobody needs the error.
+    // If the other end is closed, the runtime does not need the error.
     let _ = wire.send(&FromInit::Failed(Report::of(&error)));
-    // An owned descriptor must not be closed twice.
+    // This exits without dropping anything, since an owned descriptor must not be closed twice.
     exit_now(1)
 }
 
-/// Closes all of our descriptors except the socket, which execve(2) closes. Else a link of the
-/// image to /proc/self/fd could name files of the host and execute them (CVE-2024-21626).
+/// Closes all of our descriptors except the socket, which execve(2) closes. Otherwise, a link of
+/// the image to /proc/self/fd could name files of the host and execute them (CVE-2024-21626).
 fn become_program(
     plan: &Entry,
     program: &Program,
@@ -106,8 +108,8 @@ fn become_program(
     Err(program.execute().into())
 }
 
-/// chdir(2), which may need the privileges of root or those of the user. Returns false if it must
-/// be tried again.
+/// chdir(2), which may need the privileges of root or of the user. Returns false if it must be
+/// tried again.
 fn change_directory(plan: &Entry) -> Result<bool> {
     let cwd = plan.process.cwd.as_str();
     match rustix::process::chdir(cwd) {
@@ -119,8 +121,8 @@ fn change_directory(plan: &Entry) -> Result<bool> {
     }
 }
 
-/// Checks the working directory: one outside of the root has no path, and the kernel says so
-/// (CVE-2024-21626).
+/// Checks the working directory. A directory outside of the root has no path, and getcwd(2) reports
+/// that (CVE-2024-21626).
 fn verify_directory() -> Result<()> {
     let path = rustix::process::getcwd(Vec::new()).named(|| "getcwd()".to_owned())?;
     if !path.as_bytes().starts_with(b"/") {

@@ -6,7 +6,7 @@ use crate::error::{AtKey, Result};
 use crate::plan::Plan;
 use crate::sys::{Named, process};
 
-/// Sets them (sethostname(2), setdomainname(2)).
+/// Sets the names (sethostname(2), setdomainname(2)).
 ///
 /// # Errors
 /// The error of the failed call.

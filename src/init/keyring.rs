@@ -1,6 +1,6 @@
 //! The session keyring of the container, so that its processes cannot use the keys of the caller.
 //! config.json: process.selinuxLabel
-//! process: init, and what `exec` makes
+//! process: init, and a process of `exec`
 
 use std::ffi::CString;
 
@@ -16,12 +16,12 @@ use crate::sys::process;
 /// everything.
 const PERMISSIONS: u32 = 0x1f3f_0000;
 
-/// Joins the keyring of the container. It is new when init joins it, since nobody could know its
-/// name. Without keyrings in the kernel there is nothing to do. A new keyring gets the label of the
-/// program, by `proc`, the procfs of the host.
+/// Joins the keyring of the container. When init joins it, it is new, since no process could know
+/// its name. If the kernel has no keyrings, this does nothing. A new keyring gets the label of the
+/// program, which is set with `proc`, the procfs of the host.
 ///
 /// # Errors
-/// keyctl(2)'s, such as `EDQUOT`.
+/// Errors of keyctl(2), such as `EDQUOT`.
 pub fn join(plan: &Entry, proc: Option<&Proc>) -> Result<()> {
     let Some(name) = &plan.keyring else { return Ok(()) };
     let name = CString::new(name.as_str())?;

@@ -1,9 +1,9 @@
 //! Sets the labels and profiles of security modules.
 //! config.json: process.apparmorProfile, process.selinuxLabel
-//! process: init, and what `exec` makes
+//! process: init, and a process of `exec`
 //!
-//! They are written by a handle of the procfs of the host, to files that nothing is mounted on. A
-//! container that could replace such a file would run unconfined, or redirect the write to another
+//! They are written with a handle of the host's procfs, to files that nothing is mounted on. If a
+//! container could replace such a file, it would run unconfined, or redirect the write to another
 //! file of the procfs (CVE-2019-16884, CVE-2025-52881).
 
 use rustix::fs::OFlags;
@@ -14,8 +14,8 @@ use crate::plan::labels::Labels;
 use crate::sys::Call;
 use crate::sys::proc::Proc;
 
-/// A process that enters a container with labels has a handle. Without one it must not continue
-/// unlabelled.
+/// The error if there is no handle. A process that enters a container with labels always has one;
+/// without it, the process must not continue unlabelled.
 const NO_PROC: &str = "there is no handle of the host's procfs to set labels by";
 
 /// Sets the labels for the next execve(2).
@@ -40,7 +40,7 @@ pub fn of_program(labels: &Labels, proc: Option<&Proc>) -> Result<()> {
     Ok(())
 }
 
-/// The file of AppArmor (since Linux 5.8), or the one of all modules.
+/// Uses the file of AppArmor (since Linux 5.8), or else the file of all modules.
 fn apparmor(profile: &str, proc: &Proc) -> Result<(), Call> {
     const OWN: &str = "thread-self/attr/apparmor/exec";
     let path = match proc.open_in(OWN, OFlags::PATH) {
@@ -50,7 +50,7 @@ fn apparmor(profile: &str, proc: &Proc) -> Result<(), Call> {
     proc.write(path, &format!("exec {profile}"))
 }
 
-/// Keys that `make` creates get the label of the program.
+/// Calls `make`. Keys that it creates get the label of the program.
 ///
 /// # Errors
 /// The error of the failed call.
@@ -69,6 +69,6 @@ pub fn while_keys_have<T>(
     };
     write(&labels.selinux_label)?;
     let made = make();
-    write("\n")?; // SELinux's word for none; nothing at all cannot be written
+    write("\n")?; // for SELinux this means "none"; an empty text cannot be written
     Ok(made)
 }

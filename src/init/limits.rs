@@ -1,9 +1,9 @@
-//! The limits of a process, and how it is scheduled.
+//! The limits and the scheduling of a process.
 //! config.json: process.rlimits[].{type, soft, hard}
 //! config.json: process.scheduler.{policy, nice, priority, flags, runtime, deadline, period}
 //! config.json: process.ioPriority.{class, priority}
-//! process: init, and what `exec` makes; the runtime for them, where a user namespace takes from
-//! them the right to raise a limit
+//! process: init, and a process of `exec`; the runtime for them, if they are in a user namespace,
+//! where they may not raise a limit
 
 use rustix::io::Errno;
 

@@ -1,5 +1,5 @@
-//! Init, the first process of the container, before it executes the program. It builds
-//! the container, first with the host visible, and then inside the new root.
+//! Init, the first process of the container, before it executes the program. It builds the
+//! container: first with the host visible, and then inside the new root.
 //! process: init
 
 pub mod exec;
@@ -59,7 +59,7 @@ impl JoinedNamespace {
         clone::setns(self.file.as_fd(), self.kind.flag)
     }
 
-    /// Adds to an error of [`Self::enter`] which namespace it was.
+    /// Adds the namespace to an error of [`Self::enter`].
     ///
     /// # Errors
     /// The error, with the namespace.
@@ -72,14 +72,14 @@ impl JoinedNamespace {
     }
 }
 
-/// What init has besides its socket: its copy of the memory of the runtime.
+/// What init has besides its socket: its copy of the runtime's memory.
 #[derive(Debug)]
 pub struct InitSetup<'a> {
     /// The plan.
     pub plan: &'a Plan,
     /// Namespaces to join.
     pub joined: &'a [JoinedNamespace],
-    /// Where to wait for `start`; nothing for `run`.
+    /// The socket where init waits for `start`. `None` for `run`.
     pub gate: Option<OwnedFd>,
     /// The output of the `createContainer` hooks.
     pub hook_output: Output,
@@ -87,9 +87,9 @@ pub struct InitSetup<'a> {
     pub alone: SingleThreaded,
 }
 
-/// Opens the files for the output of the `createContainer` hooks. On the host, since these hooks
-/// run with the host visible. Those of `startContainer` are programs of the image and get no
-/// descriptor of the host.
+/// Opens the files for the output of the `createContainer` hooks. This is done on the host, since
+/// these hooks run with the host visible. `startContainer` hooks are programs of the image and get
+/// no descriptor of the host.
 ///
 /// # Errors
 /// As [`Output::open`].
@@ -109,7 +109,7 @@ pub fn main(setup: &InitSetup<'_>, runtime: &InitEnd) -> i32 {
 
 /// Sends the error to the runtime. Returns the exit code.
 fn fail(error: &anyhow::Error, runtime: &InitEnd) -> i32 {
-    // If the other end is closed, nobody needs the error.
+    // If the other end is closed, the runtime does not need the error.
     let _ = runtime.send(&FromInit::Failed(Report::of(error)));
     1
 }
@@ -164,7 +164,7 @@ fn wait_at(gate: &OwnedFd, plan: &Plan) -> InitEnd {
     let wait = || -> Result<InitEnd> {
         handover::close_all_but(gate, &plan.entry)?;
         if plan.dumpable_at_gate {
-            process::set_dumpable(true)?; // from here on we hold nothing of the host's
+            process::set_dumpable(true)?; // now we hold nothing of the host any more
         }
         signal::end_on_usual_signals()?;
         loop {
@@ -192,8 +192,8 @@ fn join_namespaces(setup: &InitSetup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Runs the createContainer hooks. They are programs of the host, so their files are created with
-/// the umask of the caller.
+/// Runs the createContainer hooks. They are programs of the host, so they create files with the
+/// umask of the caller.
 fn run_hooks_of_create(setup: &InitSetup<'_>, callers_mask: Mode) -> Result<()> {
     let plan = setup.plan;
     if plan.hooks.create_container.is_empty() {

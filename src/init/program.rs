@@ -63,12 +63,12 @@ pub struct Program {
 }
 
 impl Program {
-    /// Looks the program up as the shell does: a name with a slash is a path, any other is searched
-    /// in PATH of the container.
+    /// Looks the program up as a shell does: a name with a slash is a path, and any other name is
+    /// searched in the container's PATH.
     ///
     /// # Errors
     /// [`Failure::ProgramNotFound`], [`Failure::ProgramNotExecutable`], with the texts that callers
-    /// know.
+    /// match.
     pub fn find(plan: &ProcessPlan, home: Home) -> Result<Self> {
         let name =
             plan.args.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -91,11 +91,11 @@ impl Program {
     }
 }
 
-/// The path of the program. `check` says why a path is not that of a program.
+/// The path of the program. `check` returns an error for a path that cannot be the program.
 ///
 /// # Errors
 /// [`Failure::ProgramNotFound`], [`Failure::ProgramNotExecutable`], with the texts that callers
-/// know.
+/// match.
 pub fn locate(
     name: &str,
     search_path: &str,

@@ -2,7 +2,7 @@
 //! config.json: linux.seccomp.{defaultAction, defaultErrnoRet, architectures, flags}
 //! config.json: linux.seccomp.syscalls[].{names, action, errnoRet}
 //! config.json: linux.seccomp.syscalls[].args[].{index, value, valueTwo, op}
-//! process: init, as the very last before execve
+//! process: init, as the last step before execve
 
 use rustix::io::Errno;
 
@@ -12,8 +12,9 @@ use crate::sync::InitEnd;
 use crate::sys::Call;
 use crate::sys::seccomp::{SockFilter, load as load_filter, load_with_listener};
 
-/// Loads the filter. After that only execve, and an error message on the socket, must pass it. If
-/// it notifies, the agent gets the listener before the first notification.
+/// Loads the filter. After that, only execve and an error message on the socket must pass the
+/// filter. If the filter notifies an agent, the agent gets the listener before the first
+/// notification.
 ///
 /// # Errors
 /// Errors of seccomp(2).
@@ -34,7 +35,7 @@ pub fn load(plan: Option<&SeccompPlan>, wire: &InitEnd) -> Result<()> {
     explain(seccomp, loaded).at("/linux/seccomp")
 }
 
-/// Adds to an error of an old kernel what it lacks, with the texts of runc.
+/// Adds to an error of an old kernel which feature is missing, with the texts of runc.
 fn explain(plan: &SeccompPlan, loaded: Result<(), Call>) -> Result<()> {
     match loaded {
         Err(call) if call.is(Errno::INVAL) && plan.flags & WAIT_KILLABLE_RECV != 0 => Err(call)

@@ -6,8 +6,8 @@ use crate::error::{AtKey, Result};
 use crate::plan::Plan;
 use crate::sys::proc::Proc;
 
-/// Writes them through the procfs of the host, which shows each process the parameters of its own
-/// namespaces. So no mount of the container can redirect the write (CVE-2025-52881).
+/// Writes the parameters through the host's procfs, which shows each process the parameters of its
+/// own namespaces. So no mount of the container can redirect the write (CVE-2025-52881).
 ///
 /// # Errors
 /// The error of the failed call.

@@ -1,8 +1,8 @@
 //! Creates the terminal of the program in the devpts of the container, so that it has a name there.
 //! config.json: process.terminal, process.consoleSize.{height, width}
-//! process: init, before the rootfs is sealed, and what `exec` makes
+//! process: init, before the rootfs is sealed, and a process of `exec`
 //!
-//! All of it is done by handles, so it never depends on where a name in the container leads to
+//! Everything is done with handles, so it never depends on where a name in the container leads to
 //! (CVE-2025-52565, CVE-2026-88264).
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,7 +26,7 @@ use crate::sys::{Call, Named, terminal};
 pub fn give_init(plan: &Plan, root: &Root, runtime: &InitEnd) -> Result<()> {
     let Some(terminal) = &plan.entry.terminal else { return Ok(()) };
     let slave = open(terminal, &plan.entry, root, runtime).at("/process/terminal")?;
-    // Else the mount would be one of the host.
+    // Without its own mount namespace, the mount would be made on the host.
     if plan.namespaces.has_own(&MOUNT) {
         mount_console(&slave, root)
             .context("mounting the terminal on /dev/console")
@@ -35,8 +35,8 @@ pub fn give_init(plan: &Plan, root: &Root, runtime: &InitEnd) -> Result<()> {
     terminal::take(&slave).at("/process/terminal")
 }
 
-/// Creates the terminal of a process of `exec`. Does nothing if none is planned. The root must be
-/// that of the container.
+/// Creates the terminal of a process of `exec`. Does nothing if none is planned. Our root must be
+/// the root of the container.
 ///
 /// # Errors
 /// The error of the failed call.
@@ -61,7 +61,7 @@ fn open(plan: &TerminalPlan, entry: &Entry, root: &Root, runtime: &InitEnd) -> R
     Ok(pair.slave)
 }
 
-/// The group is that of the devpts, and is not changed.
+/// Changes only the owner: the terminal already has the group of the devpts.
 fn give_to(uid: u32, slave: &OwnedFd) -> Result<(), Call> {
     let stat = rustix::fs::fstat(slave).named(|| "fstat(terminal)".to_owned())?;
     if stat.st_uid == uid {
@@ -74,8 +74,8 @@ fn give_to(uid: u32, slave: &OwnedFd) -> Result<(), Call> {
     }
 }
 
-/// Mounts the terminal, by its descriptor, on /dev/console, whatever that is. A link there is not
-/// followed.
+/// Mounts the terminal, with its descriptor, on /dev/console, whatever file that is. A link there
+/// is not followed.
 fn mount_console(slave: &OwnedFd, root: &Root) -> Result<()> {
     let (directory, name) = root.parent_of("dev/console")?;
     // mknod(2) and not open(2) with O_CREAT, which could open a device or a fifo.

@@ -41,8 +41,8 @@ pub fn become_user(plan: &Entry) -> Result<()> {
 }
 
 /// Sets the supplementary groups. In a user namespace in which setgroups(2) is denied
-/// (user_namespaces(7)) they cannot be dropped and are kept. That is the case if the capability is
-/// there and the call fails.
+/// (user_namespaces(7)), they cannot be dropped and are kept. If we have the capability and the
+/// call fails, it is denied.
 fn set_groups(plan: &Entry) -> Result<()> {
     let Some(groups) = &plan.process.user.additional_gids else { return Ok(()) };
     match ids::set_groups(groups) {
@@ -75,7 +75,7 @@ fn set_capabilities(sets: &CapabilitySets, kept: u64) -> Result<()> {
     process::clear_ambient()?;
     for capability in (0..64).filter(|capability| sets.ambient & 1 << capability != 0) {
         match process::raise_ambient(capability) {
-            // Our securebits may forbid it. The specification demands no error then.
+            // Our securebits may forbid this. The specification demands no error in that case.
             Err(call) if call.is(Errno::PERM) => {}
             result => result?,
         }

@@ -1,4 +1,4 @@
-//! The statistics of the groups of a container: `intel_rdt` of `events`, with the keys of
+//! The statistics of a container's groups: `intel_rdt` of `events`, with the same keys as
 //! types/events.go of runc.
 //!
 //! Kernel: Documentation/filesystems/resctrl.rst.
@@ -12,19 +12,19 @@ use super::{Groups, schemata};
 use crate::error::Result;
 use crate::sys::small_file;
 
-/// All statistics. Those that the machine does not have are left out.
+/// All statistics. Statistics that the machine does not have are left out.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub struct IntelRdtStats {
     #[serde(skip_serializing_if = "Option::is_none")]
     l3_cache_info: Option<L3CacheInfo>,
-    /// Of the default group.
+    /// From the default group.
     #[serde(skip_serializing_if = "Option::is_none")]
     l3_cache_schema_root: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     l3_cache_schema: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mem_bw_info: Option<MemBwInfo>,
-    /// Of the default group.
+    /// From the default group.
     #[serde(skip_serializing_if = "Option::is_none")]
     mem_bw_schema_root: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,7 +60,7 @@ struct MemBwInfo {
     num_closids: Option<u64>,
 }
 
-/// In bytes. It is left out if the kernel does not count it, or says `Unavailable`.
+/// Bytes. A number is left out if the kernel does not count it, or reports `Unavailable`.
 #[derive(Debug, PartialEq, Serialize)]
 struct Bandwidth {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +69,7 @@ struct Bandwidth {
     mbm_local_bytes: Option<u64>,
 }
 
-/// In bytes; left out in the same cases.
+/// Bytes, left out in the same cases.
 #[derive(Debug, PartialEq, Serialize)]
 struct Occupancy {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,11 +77,11 @@ struct Occupancy {
 }
 
 impl Groups {
-    /// The current statistics. Without a monitoring group they are those of all processes in the
+    /// The current statistics. Without a monitoring group, they are for all processes in the
     /// control group.
     ///
     /// # Errors
-    /// Reading the schemata; the groups do not exist any more.
+    /// Errors of reading the schemata, also if the groups do not exist any more.
     pub fn stats(&self) -> Result<IntelRdtStats> {
         let (root, own) = (schemata(self.root())?, self.schemata()?);
         let number = |name: &str| self.info(name)?.parse().ok();
@@ -133,7 +133,7 @@ fn line(schemata: &str, resource: &str) -> Option<String> {
     lines.find(|line| line.split(':').next() == Some(resource)).map(str::to_owned)
 }
 
-/// The directories of L3 caches, `mon_L3_00` and so on, in their order.
+/// The directories of L3 caches, `mon_L3_00` and so on, in order.
 fn caches(data: &Path) -> Vec<String> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(entries) = openat(CWD, data, flags, Mode::empty()).and_then(Dir::new) else {

@@ -1,7 +1,6 @@
-//! Tests without resctrl, which no machine of ours has. A directory with the files of a group
-//! stands for it, and, for groups that are created, a named hierarchy of cgroup v1: its new
-//! directories have a `tasks` file, accept processes and are removed with rmdir(2), as those of
-//! resctrl.
+//! Tests without resctrl, which none of our machines has. It is replaced by a directory with the
+//! files of a group, or, for groups that are created, by a named hierarchy of cgroup v1: its new
+//! directories have a `tasks` file, accept processes and are removed with rmdir(2), as in resctrl.
 
 #![allow(clippy::disallowed_methods, reason = "the ban on writing files is for the runtime")]
 

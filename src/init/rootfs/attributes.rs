@@ -14,7 +14,7 @@ use crate::plan::mounts::MountStep;
 use crate::sys::mount::{self, Depth};
 use crate::sys::{Call, Named};
 
-/// Who has copied the source of a bind mount.
+/// The process that has copied the source of a bind mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CopiedBy {
     /// This process, in its own mount namespace: the kernel knows which attributes are locked.
@@ -34,19 +34,20 @@ const LOCKED: [(u64, &str, StatVfsMountFlags); 6] = [
     (attr::NODIRATIME, "nodiratime", StatVfsMountFlags::NODIRATIME),
 ];
 
-/// Sets `set`, and clears what the step clears or does not name. Locked attributes that no option
-/// names are kept.
+/// Sets `set`, and clears the attributes that the step clears or does not name. Locked attributes
+/// that no option names are kept.
 ///
 /// # Errors
-/// The error of the failed call; the locked options that should have been cleared.
+/// The error of the failed call; an error that names the locked options that should have been
+/// cleared.
 pub fn change(step: &MountStep, set: u64, mount: &OwnedFd, copied: CopiedBy) -> Result<()> {
     let clear = step.attributes.clear;
     let change = |unnamed| mount::set_attributes(mount.as_fd(), set, clear | unnamed, Depth::This);
     if copied == CopiedBy::Host {
         let locked = lockable(mount.as_fd())?;
         change(step.unnamed & !locked)?;
-        // Only now the attributes of the mount can be distinguished from those of its filesystem.
-        // Nobody sees this mount yet.
+        // Only now can the attributes of the mount be distinguished from the attributes of its
+        // filesystem. No other process can see this mount yet.
         return refuse(locked & clear & !lockable(mount.as_fd())?);
     }
     let Err(call) = change(step.unnamed) else { return Ok(()) };
@@ -57,7 +58,7 @@ pub fn change(step: &MountStep, set: u64, mount: &OwnedFd, copied: CopiedBy) -> 
     explain(change(step.unnamed & !locked), locked & clear)
 }
 
-/// Changes the attributes of a mount and of all below it.
+/// Changes the attributes of a mount and of all mounts below it.
 ///
 /// # Errors
 /// As [`change`].

@@ -57,7 +57,7 @@ pub fn make(
     Ok(set_propagation(step, &mount)?)
 }
 
-/// A tmpfs with a directory for each hierarchy. If it is to be read-only, that is set afterwards.
+/// A tmpfs with a directory for each hierarchy. If it must be read-only, that is set at the end.
 fn legacy(
     hierarchies: &[HierarchyMount],
     links: &[(String, String)],
@@ -88,7 +88,7 @@ fn legacy(
     Ok(tmpfs)
 }
 
-/// The directory, or, if an ordinary user could not create one, the nearest one above.
+/// The directory, or the one above, if an ordinary user could not create it.
 fn there(path: &Path) -> &Path {
     let found = !matches!(rustix::fs::stat(path), Err(Errno::NOENT));
     if found { path } else { path.parent().unwrap_or(path) }

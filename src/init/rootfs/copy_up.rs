@@ -18,12 +18,13 @@ use crate::sys::{Call, Named};
 /// are used.
 const DEEPEST: usize = 200;
 
-/// Copies the directory `from` to the mount `to`, which nobody else sees yet: files, directories,
-/// links, devices, with owners, modes and times. Links are not followed and devices are not opened:
-/// a file may be replaced by a device while we copy, and no device rules apply to us yet.
+/// Copies the directory `from` to the mount `to`, which no other process can see yet: files,
+/// directories, links, devices, with owners, modes and times. Links are not followed and devices
+/// are not opened: a file may be replaced by a device while we copy, and no device rules apply to
+/// us yet.
 ///
 /// # Errors
-/// The error of the failed call; `ENOSPC` when the tmpfs is too small.
+/// The error of the failed call; `ENOSPC` if the tmpfs is too small.
 pub fn copy(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
     let from = mount::clone_tree(from.as_fd(), Depth::Recursive)?;
     mount::set_attributes(from.as_fd(), attr::NODEV, 0, Depth::Recursive)?;
@@ -72,7 +73,7 @@ fn copy_entry(from: &OwnedFd, to: &OwnedFd, name: &CStr, stat: &Stat, depth: usi
             )?;
         }
         FileType::RegularFile => {
-            // Non-blocking, in case it is a fifo by now.
+            // Non-blocking, in case a fifo has replaced the file.
             let mut source =
                 File::from(open_at(from.as_fd(), name, OFlags::RDONLY | OFlags::NONBLOCK)?);
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
@@ -97,8 +98,8 @@ fn keep_metadata(to: &OwnedFd, name: &CStr, stat: &Stat) -> Result<(), Call> {
     rustix::fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
         .named(|| format!("chown({name:?})"))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-        // After the owner, since chown(2) clears the set-user-id bit. A link has no mode; this name
-        // is not a link, and nobody else sees this mount.
+        // After chown(2), which clears the set-user-id bit. Links have no mode. This name is not a
+        // link, and no other process can see this mount.
         let mode = Mode::from_raw_mode(stat.st_mode);
         rustix::fs::chmodat(to, name, mode, AtFlags::empty())
             .named(|| format!("chmod({name:?})"))?;

@@ -1,6 +1,6 @@
-//! Finds the directories in which nodes and links are made. They are on mounts of the rootfs, or on
-//! filesystems that the container has mounted, and never on directories of the host that are
-//! bind-mounted into the container, whatever links the image has.
+//! Finds the directories in which nodes and links are made. These directories are on mounts of the
+//! rootfs, or on filesystems that the container has mounted. They are never directories of the host
+//! that are bind-mounted into the container, whatever links the image has.
 //! config.json: linux.devices
 //! process: init, before `enter`
 
@@ -30,7 +30,8 @@ pub struct Destination<'p, 'a> {
     pub is_of_host: bool,
 }
 
-/// The last directory: most destinations are in the same one.
+/// Finds destinations, and remembers the last directory, since most destinations are in the same
+/// one.
 #[derive(Debug)]
 pub struct Destinations<'a> {
     rootfs: &'a Rootfs<'a>,
@@ -39,12 +40,12 @@ pub struct Destinations<'a> {
 }
 
 impl<'a> Destinations<'a> {
-    /// In this rootfs.
+    /// For destinations in this rootfs.
     pub fn new(rootfs: &'a Rootfs<'a>, proc: &'a Proc) -> Self {
         Self { rootfs, proc, last: None }
     }
 
-    /// The root.
+    /// The root of the rootfs.
     pub fn root(&self) -> &'a Root {
         &self.rootfs.root
     }
@@ -52,7 +53,8 @@ impl<'a> Destinations<'a> {
     /// The destination for `path`. Its directory is created if it does not exist.
     ///
     /// # Errors
-    /// As [`Root::mkdir_all`]; a directory would have to be created in one of the host.
+    /// As [`Root::mkdir_all`]; an error if a directory would have to be created in a directory of
+    /// the host.
     pub fn of(&mut self, path: &'a str) -> Result<Destination<'_, 'a>> {
         let (parent, name) = root::parent_and_name(path)?;
         let last = match self.last.take() {
@@ -128,10 +130,10 @@ impl<'a> Destinations<'a> {
     }
 }
 
-/// The ids of the mounts that were made one by one.
+/// The ids of the mounts that we made.
 #[derive(Debug, Default)]
 pub struct OwnMounts {
-    /// That of the root.
+    /// The id of the root mount.
     pub root: u64,
     /// The new filesystems of the container.
     pub filesystems: Vec<u64>,

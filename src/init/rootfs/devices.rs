@@ -22,7 +22,7 @@ use crate::sys::proc::Proc;
 use crate::sys::{Call, Named};
 
 /// Makes the nodes and links, unless the config mounts its own /dev. Each node is made in a
-/// directory that is held by a handle, and never through a link (CVE-2026-41579). Nothing is made
+/// directory that we have a handle of, and never through a link (CVE-2026-41579). Nothing is made
 /// in a directory of the host.
 ///
 /// # Errors
@@ -62,8 +62,8 @@ pub fn make(plan: &DevicesPlan, rootfs: &Rootfs<'_>, proc: &Proc, runtime: &Init
     Ok(())
 }
 
-/// Receives the nodes of the config from the runtime, in their order; none if it may not make any
-/// either.
+/// Receives the nodes of the config from the runtime, in their order. Empty if the runtime may not
+/// make nodes either.
 fn receive(plan: &DevicesPlan, runtime: &InitEnd) -> Result<Vec<OwnedFd>> {
     let Some(nodes) = runtime.devices()? else { return Ok(Vec::new()) };
     let names = (0..plan.requested().count()).map(|index| index.to_string());
@@ -100,14 +100,14 @@ fn make_node<'a>(node: &'a Node, exact: bool, places: &mut Destinations<'a>) -> 
             if there.id != id {
                 bail!("/{} exists in the rootfs and is not this device", node.path);
             }
-            // The same device with another mode or owner, for instance of an earlier run.
+            // The same device with another mode or owner, for example from an earlier run.
             match rustix::fs::unlinkat(place.directory, place.name, AtFlags::empty()) {
                 Err(Errno::ROFS) if !node.is_requested() => return Ok(()),
                 result => result.named(|| format!("unlinkat({:?})", node.path))?,
             }
             make(place.directory, place.name)?;
         }
-        // The whole machine is in a user namespace.
+        // The whole machine may be in a user namespace.
         Err(call) if call.is(Errno::PERM) && node.kind != NodeKind::Fifo => {
             return bind_node(node, places);
         }
@@ -127,7 +127,7 @@ fn make_node<'a>(node: &'a Node, exact: bool, places: &mut Destinations<'a>) -> 
     Ok(())
 }
 
-/// What exists at the path of a node.
+/// The file that exists at the path of a node.
 #[derive(Debug, Clone, Copy)]
 struct ExistingNode {
     is_mount: bool,
@@ -137,9 +137,9 @@ struct ExistingNode {
 }
 
 impl ExistingNode {
-    /// A file that `mounts` has mounted there is used, whatever it is. A node of the rootfs is used
-    /// if it is the same device, and, if `exact`, has the same mode and owner. A file that is not
-    /// that device is not removed.
+    /// Whether this file can be used as the node. A file that `mounts` has mounted there is always
+    /// used. A node of the rootfs is used if it is the same device, and, if `exact` is set, has the
+    /// same mode and owner. A file that is not this device is not removed.
     fn will_do(&self, node: &Node, exact: bool) -> bool {
         self.is_mount
             || self.id == id(node) && (!exact || self.metadata == (node.mode, node.uid, node.gid))
@@ -167,8 +167,8 @@ fn look(directory: BorrowedFd<'_>, name: &str) -> Result<Option<ExistingNode>, C
     }))
 }
 
-/// The node of the host, if we may not make one: the one with the same name if it is this device,
-/// or any with the same number.
+/// Binds the node of the host, if we may not make one: the node with the same name if it is this
+/// device, or else any node of this device.
 fn bind_node<'a>(node: &'a Node, places: &mut Destinations<'a>) -> Result<()> {
     let path = format!("/{}", node.path);
     let name = device::find(&path, id(node));
@@ -180,7 +180,7 @@ fn bind_node<'a>(node: &'a Node, places: &mut Destinations<'a>) -> Result<()> {
     bind(node, &source, places)
 }
 
-/// Moves a node to its path. What `mounts` has mounted there is kept.
+/// Attaches a node to its path. A mount that `mounts` has made there is kept.
 fn bind<'a>(node: &'a Node, source: &OwnedFd, places: &mut Destinations<'a>) -> Result<()> {
     mount::make_private(source.as_fd(), attr::NOSUID | attr::NOEXEC)?;
     let is_of_host = places.of(&node.path)?.is_of_host;

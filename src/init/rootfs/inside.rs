@@ -2,9 +2,10 @@
 //! process: a child of the runtime, in the container's mount and user namespace
 //!
 //! It is in no other namespace of the container, so processes of the container do not see it. All
-//! paths are looked up by handles below the root, as at `create`. If the container renames a
+//! paths are looked up with handles below the root, as in `create`. If the container renames a
 //! directory or makes a link meanwhile, the mount is somewhere else in the container, but never
-//! outside. Its files are opened only by handles, since its procfs cannot be trusted.
+//! outside. Files of the container are opened only with handles, since its procfs cannot be
+//! trusted.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -33,7 +34,7 @@ pub fn main(plan: &RunningMounts, init: &OwnedFd, runtime: &InitEnd) -> i32 {
         Ok(()) => runtime.send(&FromInit::Ready),
         Err(error) => runtime.send(&FromInit::Failed(Report::of(&error))),
     };
-    // If the other end is closed, nobody needs the error.
+    // If the other end is closed, the runtime does not need the message.
     i32::from(said.is_err())
 }
 
@@ -43,7 +44,7 @@ fn run(plan: &RunningMounts, init: &OwnedFd, runtime: &InitEnd) -> Result<()> {
     clone::setns(init.as_fd(), plan.namespaces).context("joining the container's namespaces")?;
     if plan.namespaces & USER.flag != 0 {
         ids::become_user(0, 0).context("becoming root of the user namespace")?;
-        process::set_dumpable(false)?; // changing ids may undo that
+        process::set_dumpable(false)?; // a change of ids may set the flag
     }
     rustix::process::umask(Mode::empty());
     let root = Root::open("/".as_ref())?;
@@ -59,12 +60,12 @@ fn run(plan: &RunningMounts, init: &OwnedFd, runtime: &InitEnd) -> Result<()> {
     }
 }
 
-/// Makes all mounts detached, since most errors happen here.
+/// Makes all mounts detached before the first one is attached, since most errors happen here.
 fn make(steps: &[MountStep], runtime: &InitEnd) -> Result<Vec<OwnedFd>> {
     steps.iter().map(|step| at(step, detached(step, runtime))).collect()
 }
 
-/// Attaches the mounts. If one fails, those before it are removed again.
+/// Attaches the mounts. If one fails, the mounts before it are removed again.
 fn add<'a>(
     mounts: impl Iterator<Item = (&'a MountStep, &'a OwnedFd)>,
     root: &Root,
@@ -100,13 +101,13 @@ fn detached(step: &MountStep, runtime: &InitEnd) -> Result<OwnedFd> {
         MountSource::Filesystem { kind, source, options, .. } if step.idmap.is_none() => {
             Ok(mount::new_filesystem(kind, source, options, step.first_attributes())?)
         }
-        // A path would be looked up in the container.
+        // If we opened the path here, it would be looked up in the container.
         MountSource::Bind { .. } => from_runtime(step, None, runtime).context("source"),
         _ => from_runtime(step, None, runtime),
     }
 }
 
-/// What is mounted there.
+/// What was put at the destination.
 #[derive(Debug, PartialEq, Eq)]
 enum Placed {
     Mount,
@@ -139,8 +140,9 @@ fn place(step: &MountStep, mount: &OwnedFd, root: &Root, copied: CopiedBy) -> Re
     Ok(Placed::Mount)
 }
 
-/// Unmounts, the last one first, since they may be on top of each other. Links are not followed:
-/// the container controls them, and could name a mount that hides something of the host.
+/// Unmounts the mounts, the last one first, since they may be on top of each other. Links are not
+/// followed, because the container controls them, and they could lead to a mount that hides
+/// something of the host.
 fn remove(paths: &[(usize, String)], root: &Root, proc: &Proc) -> Result<()> {
     let find = |index: &usize, path: &str| {
         mount_at(root, path)
@@ -148,7 +150,7 @@ fn remove(paths: &[(usize, String)], root: &Root, proc: &Proc) -> Result<()> {
             .at(format_args!("/mounts/{index}/destination"))
     };
     for (index, path) in paths {
-        find(index, path)?; // all of them are there before the first goes
+        find(index, path)?; // check that all are mount points before the first is unmounted
     }
     for (index, path) in paths.iter().rev() {
         let mount = find(index, path)?;

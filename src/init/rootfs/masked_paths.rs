@@ -1,5 +1,5 @@
-//! Masks paths of /proc and /sys: /dev/null over files, an empty read-only tmpfs over directories;
-//! and makes paths read-only.
+//! Masks paths of /proc and /sys: mounts /dev/null on files, and an empty read-only tmpfs on
+//! directories. Also makes paths read-only.
 //! config.json: linux.maskedPaths, linux.readonlyPaths, linux.mountLabel
 //! process: init, before `enter`
 
@@ -17,7 +17,7 @@ use crate::plan::mount_options::attr;
 use crate::sys::mount::{self, Depth};
 use crate::sys::{Call, Named};
 
-/// Does both. A path that does not exist is skipped.
+/// Masks paths and makes paths read-only. A path that does not exist is skipped.
 ///
 /// # Errors
 /// The error of the failed call, with the place in config.json.
@@ -39,9 +39,9 @@ pub fn apply(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Looks a path up. Below a mount of the kernel the look-up begins at that mount: a process that
-/// shares the rootfs may have moved the directory that it is mounted on. `..` of its root is what
-/// we have mounted on that.
+/// Looks a path up. Below a mount of procfs or sysfs, the look-up begins at that mount, because a
+/// process that shares the rootfs may have moved the directory that it is mounted on. (`..` of the
+/// mount's root leads to the mount on top of it, if we have made one.)
 fn find(rootfs: &Rootfs<'_>, path: &str) -> Result<Option<OwnedFd>, Call> {
     let mut below = rootfs
         .kept
@@ -58,9 +58,9 @@ fn find(rootfs: &Rootfs<'_>, path: &str) -> Result<Option<OwnedFd>, Call> {
     }
 }
 
-/// Bind-mounts the path read-only on itself. The mount of the root, which has the id `root`, is
-/// made read-only itself: a mount on top of it would be the root of `exec`, but not of init, which
-/// is below it.
+/// Bind-mounts the path read-only on itself. The root mount, which has the id `root`, is made
+/// read-only itself: a mount on top of it would be the root for `exec`, but not for init, which is
+/// below it.
 fn make_readonly(target: &OwnedFd, root: u64) -> Result<(), Call> {
     let place = mount::of(target.as_fd())?;
     if place.is_root && place.id == root {
@@ -71,8 +71,8 @@ fn make_readonly(target: &OwnedFd, root: u64) -> Result<(), Call> {
     mount::attach(mount.as_fd(), target.as_fd())
 }
 
-/// The masks. Each is made when it is first needed. One tmpfs is used for all directories, since a
-/// machine with many CPUs has hundreds.
+/// The masks. Each is made when it is first needed. All directories share one tmpfs, since a
+/// machine with many CPUs has hundreds of them.
 #[derive(Debug)]
 struct Masks<'a> {
     /// The id of the mount of the root.
@@ -121,9 +121,9 @@ fn empty_directory(label: Option<&str>) -> Result<OwnedFd, Call> {
     )
 }
 
-/// The /dev/null of the host, not that of the rootfs, checked to be that device: an image with
-/// another file there would uncover what is masked (CVE-2025-31133). The copy is private, else what
-/// the host mounts on its /dev/null would be mounted on the mask too.
+/// The host's /dev/null, which is checked to be that device. The image's is not used, because
+/// another file there would uncover what is masked (CVE-2025-31133). The copy is private.
+/// Otherwise, mounts that the host makes on its /dev/null would also appear on the mask.
 fn null_device() -> Result<OwnedFd> {
     let null = mount::open_attached(CWD, "/dev/null")?;
     let stat = rustix::fs::fstat(&null).named(|| "fstat(/dev/null)".to_owned())?;

@@ -1,6 +1,6 @@
 //! Makes the root filesystem in three steps: builds it (mounts, devices), seals it (masked and
-//! read-only paths), and enters it. All of it is done by handles of its root: until the last step
-//! the host is visible, and no path leads into the rootfs.
+//! read-only paths), and enters it. Everything is done with handles of its root: until the last
+//! step, the host is visible, and no path leads into the rootfs.
 //! config.json: root.path, root.readonly, process.cwd
 //! process: init
 
@@ -39,10 +39,10 @@ use crate::sys::{Named, fd};
 pub struct Rootfs<'a> {
     /// Its root.
     pub root: Root,
-    /// The mounts that are changed again after everything is mounted on them. A process that shares
-    /// the rootfs may have moved them.
+    /// The mounts that are changed again after all other mounts were made on them. A process that
+    /// shares the rootfs may have moved them.
     kept: Vec<(Root, &'a MountStep)>,
-    /// The ids of its mounts.
+    /// The ids of the mounts.
     seen: OwnMounts,
 }
 
@@ -64,7 +64,8 @@ pub fn build<'a>(plan: &'a Plan, proc: &Proc, runtime: &InitEnd) -> Result<Rootf
     Ok(rootfs)
 }
 
-/// Makes the root a mount at its path on the host, where hooks look for it, and changes to it.
+/// Makes the root a mount at its path on the host, where hooks look for it, and changes the working
+/// directory to it.
 fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
     if plan.namespaces.joins(&MOUNT) {
         let path = &plan.rootfs.path;
@@ -76,14 +77,13 @@ fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
     match plan.rootfs.host_propagation {
         Some(ms::PRIVATE) => mount::set_namespace_propagation(MountPropagationFlags::PRIVATE)?,
         Some(_) => mount::set_namespace_propagation(MountPropagationFlags::DOWNSTREAM)?,
-        // Mounts of the container must not appear on the host, but what it bind-mounts stays
-        // shared.
+        // Mounts of the container must not appear on the host, but its bind mounts stay shared.
         None => mount::isolate(proc, ".")?,
     }
     let place = fd::open(".".as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
     let tree = mount::clone_tree(place.as_fd(), Depth::Recursive)?;
     if plan.rootfs.propagation.is_none() {
-        // What the host mounts below the rootfs later must not appear in the container.
+        // Mounts that the host makes below the rootfs later must not appear in the container.
         mount::set_propagation(tree.as_fd(), ms::PRIVATE, Depth::Recursive)?;
     }
     mount::attach(tree.as_fd(), place.as_fd())?;
@@ -91,8 +91,9 @@ fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
     Ok(Root::from_fd(tree))
 }
 
-/// Checks that nothing is mounted on the root, for instance by a link of the image: init would be
-/// below that mount, and processes of `exec` above it. `..` of a root is what is mounted on it.
+/// Checks that nothing is mounted on the root, for instance by a link of the image. Init would be
+/// below such a mount, and processes of `exec` above it. `..` of a root leads to the mount on top
+/// of it.
 fn refuse_cover(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
     let (root, id) = (&rootfs.root, rootfs.seen.root);
     if plan.mounts.is_empty() {
@@ -121,8 +122,8 @@ fn refuse_cover(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
 /// The error of the failed call, with the place in config.json.
 pub fn seal(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
     match rootfs.root.mkdir_all(&plan.entry.process.cwd) {
-        // Root of a user namespace may not have the permission, and the user may have it. chdir(2)
-        // decides.
+        // Root of a user namespace may not have the permission, although the user may have it. If
+        // the directory does not exist in the end, a later chdir(2) fails.
         Err(call) if call.is(Errno::ACCESS) => {}
         result => drop(result.at("/process/cwd")?),
     }
@@ -138,7 +139,7 @@ pub fn seal(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Makes it our root. Afterwards no path leads to the host.
+/// Makes the rootfs our root. After that, no path leads to the host.
 ///
 /// # Errors
 /// The error of the failed call.

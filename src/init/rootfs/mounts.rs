@@ -67,8 +67,8 @@ pub fn make<'a>(
     Ok(())
 }
 
-/// Makes a detached copy of the source, after the mounts before it. If a user namespace has no
-/// access to the source, the runtime makes the copy and its id mapping.
+/// Makes a detached copy of the source, as it is after the earlier mounts. If a user namespace has
+/// no access to the source, the runtime makes the copy and maps its ids.
 fn bind_source(
     plan: &Plan,
     step: &MountStep,
@@ -82,8 +82,8 @@ fn bind_source(
     let depth = if *recursive { Depth::Recursive } else { Depth::This };
     let last = if *link == SourceLink::Follow { LastLink::Follow } else { LastLink::Keep };
     if let Some(below) = plan.rootfs.below(path) {
-        // The runtime does not see our mounts, and we may have access to the rootfs only by its
-        // handle.
+        // The runtime does not see our mounts. And we may have no access to the rootfs except with
+        // its handle.
         let place = if *link == SourceLink::Follow {
             root.resolve(below)?
         } else {
@@ -134,7 +134,7 @@ fn filesystem(root: &Root, step: &MountStep, runtime: &InitEnd) -> Result<(Owned
     };
     let mut options = options.clone();
     if takes_mode(step) {
-        // The mode of the covered directory says who may use it.
+        // The mode of the covered directory says which users may use it.
         options.extend(
             mode_of(root, &step.destination)
                 .map(|mode| ("mode".to_owned(), Some(format!("{mode:04o}")))),
@@ -168,7 +168,8 @@ fn filesystem(root: &Root, step: &MountStep, runtime: &InitEnd) -> Result<(Owned
     Ok((mount, target))
 }
 
-/// Whether it is a tmpfs without a mode of its own, which gets that of the covered directory.
+/// Whether the mount is a tmpfs without a mode in its options. It then gets the mode of the covered
+/// directory.
 pub(super) fn takes_mode(step: &MountStep) -> bool {
     let MountSource::Filesystem { kind, options, .. } = &step.source else { return false };
     kind == "tmpfs" && !options.iter().any(|(name, _)| name == "mode")
@@ -182,9 +183,8 @@ pub(super) fn give_mode(mount: &OwnedFd, covered: &OwnedFd) -> Result<(), Call> 
         .named(|| format!("chmod(mount, {mode:#o})"))
 }
 
-/// Bind-mounts the filesystem of the host, with all mounts on it, in the place of one that we may
-/// not mount. Its masks and read-only parts are kept. It is read-only as a whole if the config says
-/// so.
+/// Bind-mounts the host's filesystem, with all mounts on it, in place of a filesystem that we may
+/// not mount. Its masks and read-only parts are kept. All of it is read-only if the config says so.
 fn of_host(step: &MountStep, kind: &str) -> Result<OwnedFd> {
     const BITS: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
     let mount =
@@ -199,7 +199,7 @@ fn mode_of(root: &Root, path: &str) -> Option<u32> {
     Some(stat.st_mode & 0o7777)
 }
 
-/// Looks up a directory without following links, else the image would decide where /proc is
+/// Looks up a directory without following links. Otherwise, the image could decide where /proc is
 /// (CVE-2023-27561).
 fn ordinary_target(root: &Root, kind: &str, path: &str) -> Result<OwnedFd> {
     let context = || format!("filesystem {kind:?} must be mounted on ordinary directory");
@@ -219,7 +219,8 @@ fn ordinary_target(root: &Root, kind: &str, path: &str) -> Result<OwnedFd> {
     Ok(target)
 }
 
-/// Refuses a mount that covers a part of a procfs: it could forge what we write and read there.
+/// Refuses a mount that covers a part of a procfs, because it could forge the files that we read
+/// and write there.
 pub(super) fn allowed_over_proc(step: &MountStep, mount: &OwnedFd, target: &OwnedFd) -> Result<()> {
     let refused = match step.over_proc {
         OverProc::Listed => false,
@@ -232,7 +233,7 @@ pub(super) fn allowed_over_proc(step: &MountStep, mount: &OwnedFd, target: &Owne
     Ok(())
 }
 
-/// Sets the attributes of a detached mount. fsmount(2) has set them already for a new filesystem.
+/// Sets the attributes of a detached mount. For a new filesystem, fsmount(2) has already set them.
 pub(super) fn set_attributes(step: &MountStep, mount: &OwnedFd, copied: CopiedBy) -> Result<()> {
     let made_so = matches!(step.source, MountSource::Filesystem { by_mount: None, .. });
     if !made_so && (!step.attributes.is_empty() || step.unnamed != 0) {
@@ -244,8 +245,8 @@ pub(super) fn set_attributes(step: &MountStep, mount: &OwnedFd, copied: CopiedBy
     Ok(())
 }
 
-/// Changes the propagation, in the given order, after attaching: a mount that is attached below a
-/// shared one becomes shared.
+/// Changes the propagation, in the given order. This is done after the mount is attached, because a
+/// mount that is attached below a shared one becomes shared.
 ///
 /// # Errors
 /// The error of the failed call.

@@ -49,9 +49,9 @@ fn pivot(plan: &RootfsPlan) -> Result<()> {
     Ok(mount::leave_old_root()?)
 }
 
-/// Without pivot_root the mounts of the host are only covered. The kernel allows a process that
-/// sees a whole procfs or sysfs to mount another one, without our masks. So those of the host are
-/// unmounted first.
+/// Hides the host's procfs and sysfs. Without pivot_root, the mounts of the host are only covered,
+/// and the kernel allows a process that sees a whole procfs or sysfs to mount another one, without
+/// our masks. So these mounts are unmounted first.
 fn hide_host_filesystems(proc: &Proc) -> Result<()> {
     let mounts = proc.read("self/mountinfo")?;
     let ours = rustix::process::getcwd(Vec::new()).named(|| "getcwd()".to_owned())?;
@@ -64,7 +64,7 @@ fn hide_host_filesystems(proc: &Proc) -> Result<()> {
         .filter(|path| !path.starts_with(&ours))
     {
         match mount::detach(&path) {
-            // Below a mount that is unmounted already.
+            // It is below a mount that is already unmounted.
             Err(call) if call.is(Errno::NOENT) => {}
             Err(call) if call.is(Errno::INVAL) || call.is(Errno::PERM) => cover(&path)?,
             result => result?,
