@@ -66,7 +66,7 @@ pub fn keeps_groups(annotations: &Map<'_, Text<'_>>) -> bool {
     find(annotations, KEEP_GROUPS).is_some_and(|value| value != "0")
 }
 
-/// The files for what hooks print: standard output and standard error.
+/// The files for the output of hooks: standard output and standard error.
 #[must_use]
 pub fn hook_files(annotations: &BTreeMap<String, String>) -> [Option<&Path>; 2] {
     [HOOKS_STDOUT, HOOKS_STDERR].map(|name| annotations.get(name).map(Path::new))

@@ -62,8 +62,8 @@ fn passes(name: &str, default: Action, rules: &[Rule]) -> bool {
 }
 
 impl Plan {
-    /// Why the agent gets the descriptor of the filter only at `start`; `None` if it gets it at
-    /// `create`, as with runc.
+    /// Why the agent gets the listener only at `start`; `None` if it gets it at `create`, as with
+    /// runc.
     #[must_use]
     pub fn why_listener_waits(&self) -> Option<String> {
         let agent = self.listener()?;

@@ -1,4 +1,4 @@
-//! Which cgroup the container gets: a directory in every hierarchy.
+//! The cgroup of the container: a directory in every hierarchy.
 //! config.json: linux.cgroupsPath
 //!
 //! With systemd the path has another form ([`super::systemd`]), which is converted to a path below
@@ -30,7 +30,7 @@ pub enum CgroupMaker {
     Us,
     /// This systemd (`--systemd-cgroup`).
     Systemd(Manager),
-    /// Nobody: the container stays in the cgroup of the caller (`--cgroup-manager disabled`).
+    /// No process: the container stays in the cgroup of the caller (`--cgroup-manager disabled`).
     Nobody,
 }
 

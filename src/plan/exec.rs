@@ -17,7 +17,7 @@ use super::{
 use crate::config::{self, Text};
 use crate::error::{Failure, Problem, Result};
 
-/// What the command line asks for.
+/// The request of the command line.
 #[derive(Debug, Default)]
 pub struct ExecRequest<'a> {
     /// The container's id.
@@ -123,7 +123,7 @@ impl ExecPlan {
 ///
 /// * A process of the container could trace ours before ours is fully inside. Ours is not dumpable,
 ///   so this needs CAP_SYS_PTRACE in our user namespace.
-/// * The runtime has not the privileges to join a pid or time namespace and to return.
+/// * The runtime lacks the privileges to join a pid or time namespace and to return.
 fn birth(own: u32, host: &Host) -> CloneMethod {
     let no_way = host.capabilities & SYS_ADMIN == 0 || host.rootless;
     let visits = own & (PID.flag | TIME.flag) != 0;
@@ -135,8 +135,8 @@ fn parse_process(text: &[u8]) -> Result<config::Process<'_>> {
     serde_json::from_slice(text).map_err(|_| locate::<config::Process<'_>>(text, "/process").into())
 }
 
-/// Takes values that `--process` leaves out from the container, as in runc. Limits are not taken:
-/// to leave them out can mean that there are none.
+/// Adds values of the container that `--process` does not have, as in runc. Limits are not added: a
+/// `--process` without limits can mean that there are none.
 fn fill_in<'a>(process: config::Process<'a>, own: config::Process<'a>) -> config::Process<'a> {
     let text = |given: Text<'a>, own: Text<'a>| if given.is_empty() { own } else { given };
     config::Process {

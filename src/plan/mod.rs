@@ -60,7 +60,7 @@ pub use problems::Problems;
 /// The directory of the notify socket in the container.
 pub const NOTIFY: &str = "/run/notify";
 
-/// What the caller asks for besides the config.
+/// The caller's request, besides the config.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// The container's id.
@@ -71,13 +71,13 @@ pub struct Request<'a> {
     pub no_pivot: bool,
     /// `--no-new-keyring`.
     pub no_new_keyring: bool,
-    /// The name of the new keyring. It is random, so that nobody can have created it before.
+    /// The name of the new keyring. It is random, so that no other process can have created it.
     pub keyring: &'a str,
     /// The numbers of the descriptors after stdio that the program keeps, ascending.
     pub preserved_fds: &'a [u32],
     /// Variables `NAME=VALUE` that are added before those of the config.
     pub env: &'a [String],
-    /// The directory on the host with the socket on which the program says that it is ready.
+    /// The directory on the host with the socket on which the program reports that it is ready.
     pub notify: Option<&'a str>,
     /// The flags for the terminal.
     pub terminal: terminal::TerminalRequest<'a>,

@@ -14,7 +14,7 @@ use crate::seccomp::{
     BeyondProfile, Comparison, CompileError, MAX_ARGUMENT, Profile, Rule, Syscall, compile,
 };
 
-/// The filter, and who answers its notifications.
+/// The filter, and the agent that answers its notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeccompPlan {
     /// The program.

@@ -8,13 +8,13 @@
 //!
 //! ```text
 //! containerd
-//! ├ start       reads its input and config.json, seals itself, takes the socket,
+//! ├ start       reads its input and config.json, seals itself, listens on the socket,
 //! │             forks the daemon, prints the address, ends
 //! ├ daemon      one thread, one epoll loop; adopts orphans
-//! │ ├ worker    for each create, start, exec, delete, … : whatever may block;
-//! │ │           answers and ends; what it has made becomes the daemon's child
-//! │ └ logger    a program that takes a container's output, if one is asked for
-//! └ delete      run by containerd when a daemon is gone; cleans up
+//! │ ├ worker    for each create, start, exec, delete, … : operations that may block;
+//! │ │           answers and ends; its new process becomes the daemon's child
+//! │ └ logger    a program that receives a container's output, if one is configured
+//! └ delete      run by containerd after a daemon was killed; cleans up
 //! ```
 //!
 //! # The files

@@ -204,7 +204,7 @@ fn rounded(quota: u64, period: u64) -> Option<u64> {
 }
 
 /// The properties of the device rules. systemd has only lists of allowed devices. On cgroup v2,
-/// rules that cannot be such a list are left to our own program, which runs besides that of
+/// rules that cannot be such a list are left to our own program, which runs beside that of
 /// systemd. On v1, systemd would overwrite ours. So there the devices that it cannot express are
 /// denied.
 fn of_devices(policy: &DevicePolicy, unified: bool) -> Vec<Property> {

@@ -1,5 +1,5 @@
-//! Reads a value in the text form of GVariant, as annotations have properties of the unit: `uint64
-//! 30000000`, `'inactive-or-failed'`, `['a.service']`, `@a(ss) [('/dev/null', 'rw')]`.
+//! Reads a value in the text form of GVariant, as annotations have properties of the unit:
+//! `uint64 30000000`, `'inactive-or-failed'`, `['a.service']`, `@a(ss) [('/dev/null', 'rw')]`.
 
 use super::value::{PropertyValue, split_signature};
 
