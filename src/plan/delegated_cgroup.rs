@@ -1,5 +1,5 @@
-//! Cgroups below that of the container or of the unit, for two annotations of crun. Of
-//! `annotations`: `run.oci.delegate-cgroup`, `run.oci.systemd.subgroup`.
+//! Cgroups below that of the container or of the unit, for two annotations of crun:
+//! `run.oci.delegate-cgroup` and `run.oci.systemd.subgroup`.
 //!
 //! ```text
 //! a.slice/a-1.scope            cgroup of the unit: properties of systemd
