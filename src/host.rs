@@ -125,7 +125,7 @@ pub fn default_state_root() -> PathBuf {
     }
 }
 
-/// The rule of runc: in a user namespace, root is not an ordinary user if `USER` is `root`.
+/// The rule of runc: root of a user namespace is an ordinary user, unless `USER` is `root`.
 fn is_ordinary_user() -> bool {
     !rustix::process::geteuid().is_root()
         || std::env::var_os("USER").is_none_or(|user| user != "root")

@@ -1,5 +1,5 @@
 //! The architectures that a profile can name: their names in config.json, their values in
-//! `seccomp_data.arch`, and what in them changes the code of a filter.
+//! `seccomp_data.arch`, and the properties that change the code of a filter.
 
 use super::syscalls::Column;
 
@@ -119,8 +119,8 @@ static FACTS: [ArchFacts; 18] = [
     wide(Arch::Loongarch64, "SCMP_ARCH_LOONGARCH64", 258 | BITS_64 | LITTLE, Column::Loongarch64),
 ];
 
-/// Names of the specification for which there is no system call table here. runc supports none of
-/// them either.
+/// Names in the specification for which we have no system call table. runc does not support them
+/// either.
 static WITHOUT_TABLE: [&str; 5] =
     ["SCMP_ARCH_PARISC", "SCMP_ARCH_PARISC64", "SCMP_ARCH_M68K", "SCMP_ARCH_SH", "SCMP_ARCH_SHEB"];
 
@@ -134,7 +134,7 @@ impl Arch {
         FACTS.iter().find(|facts| facts.name == name).map(|facts| facts.arch)
     }
 
-    /// Whether the specification has this name although [`Self::from_name`] does not.
+    /// Whether the specification has this name although [`Self::from_name`] does not know it.
     #[must_use]
     pub fn is_known_without_table(name: &str) -> bool {
         WITHOUT_TABLE.contains(&name)
@@ -179,8 +179,8 @@ impl Arch {
         self.facts().multiplexed
     }
 
-    /// Whether the kernel leaves the number of an unknown call at 0: s390 passes large numbers in a
-    /// register, with the number of `setup`, which nobody uses.
+    /// Whether the kernel reports an unknown call with the number 0: s390 passes large numbers in a
+    /// register, with the number of `setup`, which no program uses.
     #[must_use]
     pub fn hides_unknown_calls_behind_zero(self) -> bool {
         matches!(self, Self::S390 | Self::S390x)

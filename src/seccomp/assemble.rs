@@ -1,8 +1,8 @@
 //! Assembles a filter, from the last instruction to the first.
 //!
-//! A filter can only jump forwards. In this order each target exists already, and its distance is
+//! A filter can only jump forwards. In this order, each target already exists, and its distance is
 //! known. If it is too far for the 8 bits of a conditional jump, a long jump or a `return` is
-//! written right behind the conditional one.
+//! written right behind the conditional jump.
 
 use super::Insn;
 use super::arch::{Arch, Width};
@@ -30,7 +30,7 @@ pub const ARCHITECTURE: u32 = 4;
 /// The offset of the first of six 64-bit arguments.
 pub const ARGUMENTS: u32 = 16;
 
-/// An instruction that is written already, counted from the end.
+/// An instruction that is already written, counted from the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Label(usize);
 
@@ -50,7 +50,7 @@ pub struct Branch {
     pub no: JumpTarget,
 }
 
-/// The instructions that are written, the last one first.
+/// The instructions that are already written, the last one first.
 #[derive(Debug, Default)]
 pub struct Assembler {
     reversed: Vec<Insn>,
@@ -113,7 +113,7 @@ impl Assembler {
         let yes = self.near(branch.yes, 1);
         let no = self.near(branch.no, 0);
         let (jt, jf) = (self.distance(yes, 0), self.distance(no, 0));
-        // `near` guarantees that both fit. A jump that does not fit must not be cut.
+        // `near` guarantees that both fit. A jump that does not fit must not be truncated.
         let (Ok(jt), Ok(jf)) = (u8::try_from(jt), u8::try_from(jf)) else {
             unreachable!("a jump over {jt} or {jf} instructions")
         };
@@ -142,7 +142,7 @@ impl Assembler {
         }
     }
 
-    /// Writes the clauses: the action of the first one whose conditions hold, else `default`.
+    /// Writes the clauses: the action of the first clause whose conditions hold, or else `default`.
     pub fn clauses(&mut self, clauses: &[Clause], arch: Arch, default: u32) -> JumpTarget {
         let mut otherwise = JumpTarget::Return(default);
         let mut rest = clauses;
@@ -167,7 +167,7 @@ impl Assembler {
         then
     }
 
-    /// Writes the comparison of one argument with many values, as profiles have for `ioctl`. The
+    /// Writes the comparison of one argument with many values, as in profiles for `ioctl`. The
     /// halves of the argument are loaded once.
     fn values(&mut self, clauses: &[Clause], arch: Arch, otherwise: JumpTarget) -> JumpTarget {
         let mut next = otherwise;

@@ -1,8 +1,8 @@
 //! The order of the rules for one system call on one architecture.
 //!
 //! Profiles are written for libseccomp, which sorts the conditions into a tree. If two rules match
-//! the same call, the order of the tree decides, and not that of the profile. This file makes a
-//! list in the same order:
+//! the same call, the order in the tree decides, and not the order in the profile. This file makes
+//! a list in the same order as the tree:
 //!
 //! * a rule without conditions comes first, whatever its position in the profile is;
 //! * a condition on a higher argument comes before one on a lower argument;
@@ -16,7 +16,7 @@
 use super::arch::Width;
 use super::{Comparison, Operator};
 
-/// The comparisons of a filter. The others are the negation of one of these.
+/// The comparisons of a filter. The other operators are negations of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Test {
     Eq,
@@ -30,7 +30,7 @@ pub enum Test {
 pub struct Condition {
     pub argument: u8,
     pub test: Test,
-    /// The condition holds when the comparison does not.
+    /// Whether the condition holds if the comparison does not.
     pub negated: bool,
     pub mask: u64,
     pub value: u64,
@@ -41,7 +41,7 @@ pub struct Condition {
 pub struct Clause {
     /// In the order of the arguments, each at most once.
     pub conditions: Vec<Condition>,
-    /// What the filter returns.
+    /// The return value of the filter.
     pub verdict: u32,
 }
 
@@ -135,12 +135,12 @@ impl WordComparison {
     }
 }
 
-/// Sorts the clauses for one call, which are in the order of the profile, and removes those that
+/// Sorts the clauses for one call, which are in the order of the profile, and removes clauses that
 /// never match.
 ///
 /// # Errors
-/// Two clauses have the same conditions, or one has a part of the conditions of an earlier one, and
-/// their actions differ. libseccomp refuses these profiles too.
+/// An error if two clauses have the same conditions, or if a clause has only some of the conditions
+/// of an earlier one, and their actions differ. libseccomp refuses these profiles, too.
 pub fn in_order(clauses: Vec<Clause>, width: Width) -> Result<Vec<Clause>, Contradiction> {
     if let Some(always) = clauses.iter().find(|clause| clause.conditions.is_empty()) {
         return Ok(vec![always.clone()]);

@@ -1,7 +1,7 @@
 //! Compiles a profile: finds the clauses for each architecture and system call number.
 //!
-//! The program compares the architecture. Then it searches the number in a binary tree of ranges
-//! with the same action. x86_64 and x32 are in one tree, since the kernel reports the same
+//! The program first compares the architecture. Then it searches for the number in a binary tree of
+//! ranges with the same action. x86_64 and x32 are in one tree, since the kernel reports the same
 //! architecture for both.
 
 use super::arch::{Arch, Width, X32_BIT};
@@ -17,7 +17,7 @@ use super::{
 /// Compiles a profile.
 ///
 /// # Errors
-/// Two rules contradict each other; the program is too long for the kernel.
+/// An error if two rules contradict each other, or if the program is too long for the kernel.
 pub fn compile(profile: &Profile) -> Result<Filter, CompileError> {
     let mut compiler = Compiler {
         profile,
@@ -41,7 +41,7 @@ pub fn compile(profile: &Profile) -> Result<Filter, CompileError> {
         let tree = compiler.tree(&ranges);
         roots.push((audit, compiler.assembler.load(NUMBER, tree)));
     }
-    // As with libseccomp: calls of an architecture that the profile does not list.
+    // As with libseccomp, this is the action for architectures that the profile does not list.
     let mut next = JumpTarget::Return(Action::KillThread.to_return_value());
     for (audit, root) in roots {
         let branch = Branch { code: JUMP_EQ, k: audit, yes: JumpTarget::At(root), no: next };
@@ -55,7 +55,7 @@ pub fn compile(profile: &Profile) -> Result<Filter, CompileError> {
     Ok(Filter { program })
 }
 
-/// What a number leads to in the program.
+/// The result for a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leaf {
     Return(u32),
@@ -77,7 +77,7 @@ struct Claim {
     number: u32,
     rule: usize,
     call: Syscall,
-    /// The value that the first argument must have, if the number is that of `socketcall` or `ipc`.
+    /// The value that the first argument must have, if the number belongs to `socketcall` or `ipc`.
     selector: Option<u16>,
 }
 
@@ -116,7 +116,7 @@ impl Compiler<'_> {
             self.add_numbers(arch, 0, &mut ranges)?;
             return Ok(ranges);
         }
-        // Calls of the other convention with the same audit value are treated like those of another
+        // Calls of the other convention with the same audit value are treated as calls of another
         // architecture.
         let foreign = Leaf::Return(Action::KillThread.to_return_value());
         if self.has(Arch::X86_64) {
@@ -163,14 +163,13 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// The numbers that the rules name, sorted by number and then by rule, and the highest number
-    /// that is named.
+    /// The numbers that the rules name, sorted by number and then by rule, and the highest of all
+    /// named numbers.
     fn claims(&self, arch: Arch) -> (Vec<Claim>, Option<u32>) {
         let mut claims = Vec::with_capacity(512);
         let mut highest = None;
         for (rule, Rule { calls, action, .. }) in self.profile.rules.iter().enumerate() {
-            // A rule with the default action needs no code, but the calls that it names count as
-            // known.
+            // A rule with the default action needs no code, but the calls in it count as known.
             let is_redundant = *action == self.profile.default;
             for &call in calls {
                 let carrier = if arch.is_multiplexed() { call.carrier() } else { None };
@@ -189,7 +188,7 @@ impl Compiler<'_> {
         (claims, highest)
     }
 
-    /// The result of all rules that apply to one number.
+    /// The result of all rules for one number.
     fn leaf(&mut self, claims: &[Claim], arch: Arch) -> Result<Leaf, CompileError> {
         let rules = &self.profile.rules;
         let is_unconditional =
@@ -275,8 +274,8 @@ impl Compiler<'_> {
     }
 }
 
-/// The conditions of a rule. If two are about the same argument, each is an alternative, as in
-/// runc.
+/// The conditions of a rule. If two of them are for the same argument, each condition is an
+/// alternative, as in runc.
 fn alternatives(comparisons: &[Comparison]) -> impl Iterator<Item = &[Comparison]> {
     let mut seen = 0_u8;
     let is_repeated = comparisons.iter().any(|comparison| {
@@ -291,7 +290,7 @@ fn alternatives(comparisons: &[Comparison]) -> impl Iterator<Item = &[Comparison
 
 /// The conditions of one alternative, sorted. For a multiplexed call, the selector replaces a
 /// condition on the first argument. libseccomp does the same, although the other arguments are then
-/// behind a pointer that a filter cannot read.
+/// in memory that a filter cannot read.
 fn conditions(comparisons: &[Comparison], selector: Option<u16>, width: Width) -> Vec<Condition> {
     let selector = selector.map(|selector| Comparison {
         argument: 0,

@@ -1,9 +1,9 @@
-//! Runs a filter as the kernel does. Used by tests.
+//! Runs a filter as the kernel does, for tests.
 
 use super::Insn;
 use super::assemble::{AND, JUMP, JUMP_EQ, JUMP_GE, JUMP_GT, LOAD, RETURN};
 
-/// `BPF_JMP | BPF_JSET | BPF_K`; libseccomp may use it.
+/// `BPF_JMP | BPF_JSET | BPF_K`, which libseccomp may use.
 const JUMP_SET: u16 = 0x45;
 
 /// `struct seccomp_data`.
@@ -35,7 +35,7 @@ pub fn run(program: &[Insn], data: &SeccompData) -> (u32, usize) {
     trace(program, data, |_| {})
 }
 
-/// The same; `visit` is called for each executed instruction.
+/// As [`run`]. `visit` is called for each executed instruction.
 pub fn trace(program: &[Insn], data: &SeccompData, mut visit: impl FnMut(usize)) -> (u32, usize) {
     let (mut at, mut loaded, mut steps) = (0, 0_u32, 0);
     loop {

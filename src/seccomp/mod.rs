@@ -1,9 +1,9 @@
 //! Compiles linux.seccomp to cBPF: the program that the kernel runs before each system call.
 //!
-//! There are no system calls in this folder. `plan/seccomp.rs` reads config.json, `sys/` installs
-//! the program. libseccomp needs 7 to 11 milliseconds for the same work and this compiler tens of
-//! microseconds, so no cache is needed. Tests compare the programs with those of libseccomp
-//! (`oracle.rs`).
+//! There are no system calls in this folder: `plan/seccomp.rs` reads config.json, and `sys/`
+//! installs the program. libseccomp needs 7 to 11 milliseconds for the same work and this compiler
+//! tens of microseconds, so no cache is needed. Tests compare our programs with the programs of
+//! libseccomp (`oracle.rs`).
 //!
 //! * `arch.rs`, `syscalls.rs`, `calls.txt`: the tables.
 //! * `clauses.rs`: the order of the rules for one call.
@@ -28,7 +28,7 @@ pub use arch::{Arch, Width};
 pub use compile::compile;
 pub use syscalls::Syscall;
 
-/// How many instructions the kernel accepts (`BPF_MAXINSNS`).
+/// The number of instructions that the kernel accepts (`BPF_MAXINSNS`).
 pub const MAX_INSTRUCTIONS: usize = 4096;
 
 /// One instruction, with the layout of `struct sock_filter`.
@@ -37,9 +37,9 @@ pub const MAX_INSTRUCTIONS: usize = 4096;
 pub struct Insn {
     /// The operation.
     pub code: u16,
-    /// How many instructions to skip when a comparison holds.
+    /// How many instructions to skip if a comparison holds.
     pub jt: u8,
-    /// How many instructions to skip when it does not.
+    /// How many instructions to skip if it does not.
     pub jf: u8,
     /// The operand.
     pub k: u32,
@@ -52,7 +52,7 @@ pub struct Filter {
     pub program: Vec<Insn>,
 }
 
-/// What the kernel does with a call.
+/// The action of the kernel for a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Kill the thread (`SCMP_ACT_KILL` and `SCMP_ACT_KILL_THREAD`).
@@ -67,7 +67,7 @@ pub enum Action {
     Trace(u16),
     /// Allow the call.
     Allow,
-    /// Carry the call out and log it.
+    /// Allow the call and log it.
     Log,
     /// Notify the listener (seccomp_unotify(2)).
     Notify,
@@ -92,7 +92,8 @@ impl Action {
     /// ENOSYS.
     pub const NO_SUCH_CALL: Self = Self::Errno(38);
 
-    /// Finds an action by its name in config.json. One with a number gets [`Self::DEFAULT_ERRNO`].
+    /// Finds an action by its name in config.json. If it has a number, it gets
+    /// [`Self::DEFAULT_ERRNO`].
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         ACTIONS.iter().find(|(known, _)| *known == name).map(|(_, action)| *action)
@@ -103,7 +104,7 @@ impl Action {
         ACTIONS.iter().map(|(name, _)| *name)
     }
 
-    /// The same action with another number; `None` for an action that has none.
+    /// The same action with another number. `None` if the action has no number.
     #[must_use]
     pub fn with_number(self, number: u16) -> Option<Self> {
         match self {
@@ -115,11 +116,11 @@ impl Action {
 
     /// Whether a call with this action may be executed although no rule names it.
     fn lets_pass(self) -> bool {
-        // The tracer decides itself, also about unknown calls.
+        // The tracer decides for itself, also about unknown calls.
         matches!(self, Self::Allow | Self::Log | Self::Trace(_))
     }
 
-    /// What a filter returns (`SECCOMP_RET_…`).
+    /// The return value of a filter (`SECCOMP_RET_…`).
     #[must_use]
     pub fn to_return_value(self) -> u32 {
         match self {
@@ -135,7 +136,7 @@ impl Action {
     }
 }
 
-/// How an argument is compared, unsigned.
+/// The comparison of an argument. All are unsigned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operator {
     /// Not equal.
@@ -150,7 +151,7 @@ pub enum Operator {
     Ge,
     /// Greater.
     Gt,
-    /// The bits under `value` equal `value_two`.
+    /// The bits in the mask `value` equal `value_two`.
     MaskedEq,
 }
 
@@ -184,13 +185,13 @@ pub const MAX_ARGUMENT: u8 = 5;
 /// A condition on one argument of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Comparison {
-    /// Which argument, 0 to [`MAX_ARGUMENT`].
+    /// The index of the argument, 0 to [`MAX_ARGUMENT`].
     pub argument: u8,
-    /// How.
+    /// The comparison.
     pub operator: Operator,
-    /// With what; the mask of [`Operator::MaskedEq`].
+    /// The value to compare with, or the mask of [`Operator::MaskedEq`].
     pub value: u64,
-    /// What the masked bits must be.
+    /// The value of the masked bits.
     pub value_two: u64,
 }
 
@@ -199,9 +200,10 @@ pub struct Comparison {
 pub struct Rule {
     /// The calls.
     pub calls: Vec<Syscall>,
-    /// What happens.
+    /// The action.
     pub action: Action,
-    /// All must hold. Of conditions about the same argument only one must hold, as in runc.
+    /// All conditions must hold. If several are for the same argument, only one of all conditions
+    /// must hold, as in runc.
     pub comparisons: Vec<Comparison>,
 }
 
@@ -220,8 +222,8 @@ pub enum BeyondProfile {
 pub struct Profile {
     /// The action for calls without a rule.
     pub default: Action,
-    /// The architectures that are filtered besides [`Arch::NATIVE`]. A call of any other one kills
-    /// the thread.
+    /// The architectures that are filtered besides [`Arch::NATIVE`]. A call of any other
+    /// architecture kills the thread.
     pub architectures: Vec<Arch>,
     /// The rules.
     pub rules: Vec<Rule>,
@@ -229,20 +231,20 @@ pub struct Profile {
     pub beyond: BeyondProfile,
 }
 
-/// Why a profile cannot be compiled.
+/// The reason why a profile cannot be compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CompileError {
     /// More instructions than the kernel accepts.
     TooLong(usize),
-    /// A rule has the conditions of an earlier one, or some of them, but another action.
+    /// A rule has some or all of the conditions of an earlier one, but another action.
     Conflict {
-        /// Which rule.
+        /// The rule.
         rule: usize,
-        /// Which earlier rule.
+        /// The earlier rule.
         earlier: usize,
-        /// For which call.
+        /// The call.
         call: Syscall,
-        /// On which architecture.
+        /// The architecture.
         arch: Arch,
     },
 }

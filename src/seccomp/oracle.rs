@@ -2,8 +2,8 @@
 //! return the same actions for many calls.
 //!
 //! A test below explains each deliberate difference. libseccomp has no rule for calls that are
-//! newer than the profile, so the comparison leaves them out; `beyond_the_profile` tests them
-//! against the rule of runc.
+//! newer than the profile, so the comparison leaves them out. `beyond_the_profile` compares them
+//! with the rule of runc.
 
 mod judge;
 mod profiles;
@@ -17,8 +17,7 @@ use super::{
     compile,
 };
 
-/// The numbers to try: all small ones, with and without the bit of x32, and those next to a number
-/// of the profile.
+/// The numbers to try: all small numbers, with and without the bit of x32, and some special ones.
 fn numbers() -> impl Iterator<Item = u32> {
     let small = (0..600).chain((0..600).map(|number| 0x4000_0000 | number));
     let odd = [
@@ -35,8 +34,8 @@ fn numbers() -> impl Iterator<Item = u32> {
     small.chain(odd).chain([0xc000_0000, 0xffff_fffe, 0xffff_ffff])
 }
 
-/// The arguments to try: for each rule some that match and some that are off by one, and for each
-/// value of the profile all six arguments with that value.
+/// The arguments to try: for each rule, some that match and some that are off by one; and for each
+/// value of the profile, all six arguments with that value.
 fn arguments(profile: &Profile) -> Vec<[u64; 6]> {
     let mut found = vec![[0; 6], [u64::MAX; 6], [1, 2, 3, 4, 5, 6]];
     for rule in &profile.rules {
@@ -79,7 +78,7 @@ fn around(value: u64) -> [u64; 9] {
     ]
 }
 
-/// One call to try.
+/// A call for which the programs differ.
 #[derive(Debug)]
 #[expect(dead_code, reason = "printed when the assertion fails")]
 struct Difference {
@@ -92,13 +91,14 @@ struct Difference {
 #[derive(Debug, Default)]
 struct Outcome {
     points: usize,
-    /// Both actions are those of matching rules, so the order of the rules differs.
+    /// Both actions belong to matching rules, so the order of the rules differs.
     differences: Vec<Difference>,
-    /// The action of libseccomp is not that of a matching rule, or it has compared the wrong word.
+    /// The action of libseccomp does not belong to a matching rule, or it has compared the wrong
+    /// word.
     libseccomp_is_wrong: usize,
 }
 
-/// Compares both programs for all calls. Our action must always be that of a matching rule.
+/// Compares both programs for all calls. Our action must always belong to a matching rule.
 fn sweep(profile: &Profile) -> Outcome {
     let ours = compile(profile).unwrap().program;
     let theirs = libseccomp_program(profile).unwrap();
@@ -157,10 +157,10 @@ fn compare_at(
     }
 }
 
-/// The instructions that compare different words, depending on the path to them. libseccomp (2.6.1
-/// and older) does not load the high half of an argument again after the low half of one
-/// inequality, if the next inequality of the same argument has another high half. Its pseudo-code
-/// for the same filter is right.
+/// The instructions that may compare different words, depending on the path to them. libseccomp
+/// (2.6.1 and older) has an error: it does not load the high half of an argument again after the
+/// low half of one inequality, if the next inequality of the same argument has another high half.
+/// Its pseudo-code for the same filter is right.
 fn confused(program: &[Insn]) -> Vec<bool> {
     let mut loaded = vec![0_u64; program.len()];
     for (at, insn) in program.iter().enumerate() {
@@ -186,12 +186,12 @@ fn confused(program: &[Insn]) -> Vec<bool> {
 const SOCKETCALL: u32 = 102;
 const IPC: u32 = 117;
 
-/// The actions of all rules that match the call, or the default action if none does; `None` for an
-/// architecture that is not listed.
+/// The actions of all rules that match the call, or the default action if no rule matches. `None`
+/// for an architecture that is not listed.
 fn verdicts_of_rules_that_hold(profile: &Profile, data: &SeccompData) -> Option<Vec<u32>> {
     let is_x86_64 = data.audit == Arch::X86_64.audit();
     let arch = match data.number {
-        // Not a call: a tracer writes this number to skip one.
+        // This is not a call: a tracer sets this number to skip a call.
         u32::MAX if is_x86_64 => Arch::X86_64,
         0x4000_0000.. if is_x86_64 => Arch::X32,
         _ if is_x86_64 => Arch::X86_64,

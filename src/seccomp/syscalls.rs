@@ -1,6 +1,6 @@
 //! The system calls: one table of all names, with their numbers per calling convention.
 //!
-//! The numbers are in `calls.txt`. A hash table of it is made at compile time. So a name of a
+//! The numbers are in `calls.txt`. A hash table is made from it at compile time. So a name in a
 //! profile is looked up once for all architectures, and the program needs no relocations for the
 //! table when it starts.
 
@@ -95,7 +95,7 @@ impl Syscall {
         }
     }
 
-    /// Its name.
+    /// The name of the call.
     #[must_use]
     pub fn name(self) -> &'static str {
         let SyscallRow { start, length, .. } = ROWS[usize::from(self.0)];
@@ -104,7 +104,7 @@ impl Syscall {
         std::str::from_utf8(bytes).unwrap_or_default()
     }
 
-    /// Its number on `arch`, as a filter sees it; `None` where the architecture has no such call.
+    /// The number on `arch`, as a filter sees it. `None` if the architecture has no such call.
     #[must_use]
     pub fn number(self, arch: Arch) -> Option<u32> {
         match ROWS[usize::from(self.0)].numbers[arch.column() as usize] {
@@ -128,7 +128,7 @@ impl Syscall {
         }
     }
 
-    /// Every call of the table.
+    /// All calls of the table.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..).map(Self).take(ROWS.len())
     }

@@ -1,4 +1,4 @@
-//! libseccomp, asked as runc asks it.
+//! Calls libseccomp as runc does.
 
 use std::io::{Read as _, Seek as _};
 
@@ -58,7 +58,7 @@ fn scmp_comparison(comparison: &Comparison) -> ScmpArgCompare {
     ScmpArgCompare::new(u32::from(argument), operator, value)
 }
 
-/// The program libseccomp makes of the profile when it is used as runc uses it.
+/// The program that libseccomp makes of the profile.
 pub fn libseccomp_program(profile: &Profile) -> Result<Vec<Insn>, libseccomp::error::SeccompError> {
     let mut context = ScmpFilterContext::new(scmp_action(profile.default))?;
     for arch in &profile.architectures {
@@ -95,13 +95,14 @@ pub fn libseccomp_program(profile: &Profile) -> Result<Vec<Insn>, libseccomp::er
     Ok(bytes.chunks_exact(8).map(insn).collect())
 }
 
-/// Whether libseccomp has heard of the call; distributions ship it years behind the kernel.
+/// Whether libseccomp knows the call. Distributions ship versions that are years older than the
+/// kernel.
 pub fn is_known_to_libseccomp(call: Syscall) -> bool {
     ScmpSyscall::from_name(call.name()).is_ok()
 }
 
-/// What libseccomp has for the number of the call. `None` where it knows of none, and for the calls
-/// that may be carried by `socketcall` or `ipc`: it has them below zero.
+/// The number of the call in libseccomp. `None` if it has no number, and for calls that may go
+/// through `socketcall` or `ipc`, which have negative numbers there.
 pub fn libseccomp_number(call: Syscall, arch: Arch) -> Option<u32> {
     let number = ScmpSyscall::from_name_by_arch(call.name(), scmp_arch(arch)).ok()?;
     u32::try_from(i32::from(number)).ok()

@@ -1,4 +1,4 @@
-//! What the judge is asked about.
+//! The profiles that are compared.
 
 use super::{
     Action, Arch, BeyondProfile, Comparison, Operator, Profile, Rule, Syscall,
@@ -31,7 +31,7 @@ fn profile(default: Action, architectures: &[Arch], rules: Vec<Rule>) -> Profile
     }
 }
 
-/// What Docker's default profile does not allow without a capability.
+/// The calls that Docker's default profile does not allow without a capability.
 const DOCKER_DENIES: [&str; 41] = [
     "acct",
     "add_key",
@@ -76,9 +76,9 @@ const DOCKER_DENIES: [&str; 41] = [
     "unshare",
 ];
 
-/// A profile in the shape of Docker's default: about 360 names allowed, and a few under conditions.
+/// A profile like Docker's default: about 360 calls are allowed, and a few more under conditions.
 pub fn docker_like() -> Profile {
-    // This one was not for x32 when the libseccomp of Debian 12 was made.
+    // The libseccomp of Debian 12 does not have this call for x32.
     let is_new_to_x32 = |call: &Syscall| call.name() == "map_shadow_stack";
     let has_32_bit =
         |call: &Syscall| call.number(Arch::X86_64).is_some() || call.number(Arch::X86).is_some();
@@ -218,8 +218,8 @@ fn mixed(large: u64) -> Vec<(&'static str, Profile)> {
     ]
 }
 
-/// A call that libseccomp answers otherwise, or a profile that it refuses, and why that is not
-/// followed.
+/// A call for which libseccomp returns another action, or a profile that it refuses, and why we do
+/// not do the same.
 pub struct Deliberate {
     pub why: &'static str,
     pub profile: Profile,
@@ -293,7 +293,7 @@ pub fn deliberate() -> Vec<Deliberate> {
     ]
 }
 
-/// Xorshift: the same profiles in every run.
+/// Xorshift, so that each run has the same profiles.
 pub struct Random(pub u64);
 
 impl Random {
@@ -309,24 +309,24 @@ impl Random {
     }
 }
 
-/// Keeps random rules out of the way of what libseccomp gets wrong, which `deliberate_differences`
-/// shows.
+/// Changes values so that random rules avoid the errors of libseccomp, which
+/// `deliberate_differences` shows.
 fn apart(operator: Operator, value: u64) -> u64 {
     match operator {
-        // Never two with the same high half, nor the value of a "less".
+        // Two values never have the same high half, and never equal the value of a "less".
         Operator::Gt | Operator::Ge => value & !0xffff_ffff | 0x10,
-        // Never two with the same high half, except 0.
+        // Two values never have the same high half, except 0.
         Operator::Lt | Operator::Le if value >> 32 != 0 => value & !0xffff_ffff,
-        // Never two with the same high half.
+        // Two values never have the same high half.
         Operator::Ne => value & !0xffff_ffff | 0xff,
-        // Never a mask that lets everything through.
+        // The mask always has a bit.
         Operator::MaskedEq => value | 1,
         _ => value,
     }
 }
 
-/// A profile whose rules collide often. Only equality is combined over several arguments, for the
-/// same reason.
+/// A profile whose rules often match the same calls. Only equality is combined over several
+/// arguments, for the same reason as in [`apart`].
 pub fn random(random: &mut Random) -> Profile {
     use Operator::{Eq, Ge, Gt, Le, Lt, MaskedEq, Ne};
     let values = [0, 1, 2, 5, 0xff, 0xffff_ffff, 0x1_0000_0001, 0x1_0000_0002, 0x2_0000_0000];
