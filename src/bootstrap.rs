@@ -1,7 +1,7 @@
-//! The bootstrap: a process between the runtime and init (or the process of `exec`). It is needed
-//! for a container with a user namespace and a joined one; for root of a user namespace, who could
-//! not leave joined namespaces again; and for a process of `exec` that could be traced in the
-//! container. It joins the namespaces, creates the process, and ends.
+//! The bootstrap: a process between the runtime and init (or the process of `exec`). It joins the
+//! namespaces, creates the process, and ends. It is needed in three cases: for a container with a
+//! user namespace and a joined namespace; for root of a user namespace, who cannot leave joined
+//! namespaces again; and for a process of `exec` that could be traced in the container.
 //! config.json: linux.namespaces
 //! config.json: linux.timeOffsets.{monotonic, boottime}.{secs, nanosecs}
 //! process: bootstrap
@@ -67,9 +67,9 @@ fn run(token: SingleThreaded, setup: &InitSetup<'_>, runtime: &InitEnd) -> Resul
 }
 
 /// As [`main`], for `exec`: joins the namespaces of the container, and then creates the process.
-/// The process has no descriptor of the host, since processes in the container see it, and with
-/// CAP_SYS_PTRACE they can trace a non-dumpable process too: they could use its descriptors or
-/// /proc/PID/root to access the host (CVE-2016-9962).
+/// The process has no descriptor of the host, because processes in the container see it. With
+/// CAP_SYS_PTRACE, they can trace it even though it is not dumpable. Through its descriptors or
+/// /proc/PID/root, they could then access the host (CVE-2016-9962).
 pub fn main_of_exec(token: SingleThreaded, setup: &exec::ExecSetup<'_>, runtime: &InitEnd) -> i32 {
     let run = || -> Result<i32> {
         caller::forget(c"orlop:[boot]")?;

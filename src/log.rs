@@ -35,9 +35,9 @@ pub struct Log {
 }
 
 /// A line in JSON. The fields after `time` are our own. The fields up to `hint` are only in the
-/// line of an error, so that a program does not have to parse English: the kind of failure, the
-/// place in config.json (a JSON pointer), the file, the call, the error number, and what to do. The
-/// last two fields say how long a phase took, see [`Phases`].
+/// line of an error, so that a program does not have to parse English. They contain the kind of
+/// failure, the place in config.json (a JSON pointer), the file, the call, the error number, and
+/// what to do. The last two fields say how long a phase took, see [`Phases`].
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     level: &'a str,

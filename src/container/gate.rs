@@ -8,10 +8,10 @@
 //! If `start` is killed before it has sent its message, init continues to wait.
 //!
 //! Together with init's name, the file of the socket also distinguishes `created` from `running`. A
-//! check whether the file exists does not wake init, as a connection would. A running container can
-//! look `created` in one case only: the program has the same name as our init, and `start` was
-//! killed after init had gone on and before the file was removed. The next `start` then finds that
-//! nothing listens at the gate.
+//! check whether the file exists does not wake init, as a connection would. There is one case in
+//! which a running container looks `created`. Its program must have the same name as our init, and
+//! `start` must have been killed after init had gone on and before the file was removed. The next
+//! `start` then finds that nothing listens at the gate.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;

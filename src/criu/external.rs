@@ -243,9 +243,9 @@ impl View {
         Ok((names, files))
     }
 
-    /// The name that criu uses for a file that is on no mount of the container, if it is a device
-    /// like `/dev/null`: any device of the same kind can replace it. (A regular file could only be
-    /// replaced by one of the same size.)
+    /// The name that criu uses for a file that is on no mount of the container. This is only for
+    /// devices like `/dev/null`: any device of the same kind can replace one. (A regular file could
+    /// only be replaced by one of the same size.)
     fn file_of_host(&self, number: u32, path: &str) -> Result<Option<String>> {
         let stat = match rustix::fs::stat(path) {
             Err(Errno::NOENT) => return Ok(None),

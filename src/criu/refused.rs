@@ -63,9 +63,9 @@ fn refuse_sources_on_mounts(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a container with processes in cgroups that it has made itself. criu would be in the
-/// cgroup above while it makes these processes, and then that cgroup could not enable controllers
-/// for the cgroups below.
+/// Refuses a container with processes in cgroups that it has made itself. criu is in the cgroup
+/// above while it makes the processes again. A cgroup with a process cannot enable controllers for
+/// the cgroups below it.
 ///
 /// # Errors
 /// [`Failure::BadConfig`].

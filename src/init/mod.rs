@@ -164,7 +164,7 @@ fn wait_at(gate: &OwnedFd, plan: &Plan) -> InitEnd {
     let wait = || -> Result<InitEnd> {
         handover::close_all_but(gate, &plan.entry)?;
         if plan.dumpable_at_gate {
-            process::set_dumpable(true)?; // now we hold nothing of the host any more
+            process::set_dumpable(true)?; // we hold nothing of the host now
         }
         signal::end_on_usual_signals()?;
         loop {

@@ -11,9 +11,9 @@ use crate::plan::Entry;
 use crate::plan::capabilities::{self, CapabilitySets};
 use crate::sys::{ids, process};
 
-/// Sets the ids and the capabilities of the config. If the filter can only be loaded with
-/// CAP_SYS_ADMIN (no `noNewPrivileges`), that capability is kept until execve(2), which clears it,
-/// since it is neither in the bounding nor in the ambient set.
+/// Sets the ids and the capabilities of the config. Without `noNewPrivileges`, the filter can only
+/// be loaded with CAP_SYS_ADMIN, so that capability is kept until execve(2). It is neither in the
+/// bounding nor in the ambient set, so execve(2) clears it.
 ///
 /// # Errors
 /// The error of the failed call.

@@ -1,5 +1,5 @@
-//! Tests without resctrl, which none of our machines has. It is replaced by a directory with the
-//! files of a group, or, for groups that are created, by a named hierarchy of cgroup v1: its new
+//! Tests without resctrl, which none of our machines has. A directory with the files of a group
+//! replaces it. For groups that are created, a named hierarchy of cgroup v1 replaces it: its new
 //! directories have a `tasks` file, accept processes and are removed with rmdir(2), as in resctrl.
 
 #![allow(clippy::disallowed_methods, reason = "the ban on writing files is for the runtime")]

@@ -23,9 +23,9 @@ pub enum Console {
     Nobody,
     /// The process that listens on a socket.
     Socket(OwnedFd),
-    /// We ourselves, with our own terminal; and the master, once we have it.
+    /// This process: its own terminal, and the master, once we have it.
     Runtime(OwnedFd, Option<OwnedFd>),
-    /// The caller of the library; and the master, once we have it.
+    /// The program that uses this crate, which takes the master; and the master, once we have it.
     Caller(Option<OwnedFd>),
 }
 

@@ -32,8 +32,8 @@ pub struct InheritedByExec {
 }
 
 /// Gives us the OOM score and the first CPUs of a process that `exec` creates, because it inherits
-/// them. We cannot set them later: the process is never dumpable, so only root may write to its
-/// files in /proc, and the first CPUs apply before it is in the cgroup.
+/// them. They cannot be set later. The process is never dumpable, so only root may write to its
+/// files in /proc. And its first CPUs apply before it is in the cgroup.
 ///
 /// # Errors
 /// The error of the failed call.
@@ -83,9 +83,9 @@ pub fn final_cpus(plan: &CpuAffinity, pid: i32) -> Result<()> {
     }
 }
 
-/// Lets a process that is in the cgroup run on every CPU that the cgroup has or will have, because
-/// the CPU affinity of our caller is not meant for the container. runc has done this since 1.4, and
-/// ignores a failure, too.
+/// Lets a process in the cgroup run on every CPU that the cgroup has or will have. The CPU affinity
+/// of our caller is not meant for the container. runc has done this since 1.4, and ignores a
+/// failure, too.
 pub fn all_cpus(pid: i32) {
     if let Err(call) = process::set_cpus(pid, process::EVERY_CPU) {
         log::debug!("the CPUs of our caller: {call}");

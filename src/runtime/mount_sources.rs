@@ -61,9 +61,9 @@ impl<'a> MountSources<'a> {
         Self { steps, spread: Propagation::AsAsked, locks, init, namespaces: Vec::new() }
     }
 
-    /// The mount for `mounts[index]`. It is a detached copy of the mount that contains the source,
-    /// with the source as its root, or `copy`, if init has made that copy itself, or a new
-    /// filesystem. Its ids are mapped if the config demands it.
+    /// The mount for `mounts[index]`. Usually it is a detached copy of the mount that contains the
+    /// source, with the source as its root. If init has made that copy itself (`copy`), that one is
+    /// used. Otherwise it is a new filesystem. Its ids are mapped if the config demands it.
     ///
     /// # Errors
     /// The error of the failed call; an error if options would be cleared that are locked for a

@@ -10,8 +10,9 @@
 //! * the larger value first (for "less", the smaller), 64-bit values by their halves;
 //! * then the order of the profile.
 //!
-//! One more detail of the tree: "greater" and "less or equal" with the same value (and "greater or
-//! equal" and "less") are one node, at the position of the one that comes first in the profile.
+//! One more detail of the tree: "greater" and "less or equal" with the same value are one node. So
+//! are "greater or equal" and "less". The node has the position of the one that comes first in the
+//! profile.
 
 use super::arch::Width;
 use super::{Comparison, Operator};

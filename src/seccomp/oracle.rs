@@ -157,10 +157,10 @@ fn compare_at(
     }
 }
 
-/// The instructions that may compare different words, depending on the path to them. libseccomp
-/// (2.6.1 and older) has an error: it does not load the high half of an argument again after the
-/// low half of one inequality, if the next inequality of the same argument has another high half.
-/// Its pseudo-code for the same filter is right.
+/// The instructions that may compare different words, depending on the path to them. This is an
+/// error of libseccomp (2.6.1 and older). After the low half of one inequality, it does not load
+/// the high half of the argument again, even if the next inequality of the same argument has
+/// another high half. Its pseudo-code for the same filter is right.
 fn confused(program: &[Insn]) -> Vec<bool> {
     let mut loaded = vec![0_u64; program.len()];
     for (at, insn) in program.iter().enumerate() {

@@ -211,7 +211,7 @@ pub fn attached(cgroup: BorrowedFd<'_>) -> Result<Vec<u32>, Call> {
 
 fn owned(result: Result<i64, Errno>) -> Result<LoadedProgram, Errno> {
     let fd = i32::try_from(result?).map_err(|_| Errno::BADF)?;
-    // SAFETY: the kernel just made this descriptor for us; nobody else has it. bpf(2) sets
+    // SAFETY: the kernel just made this descriptor for us, and nothing else owns it. bpf(2) sets
     // close-on-exec by itself.
     Ok(LoadedProgram(unsafe { OwnedFd::from_raw_fd(fd) }))
 }

@@ -15,7 +15,7 @@ unsafe extern "C" {
     static mut environ: *mut *mut c_char;
 }
 
-/// Records the address of the arguments of `main`, which must be those of the kernel.
+/// Records the address of the arguments of `main`, which must be the ones that the kernel made.
 pub fn note_arguments(arguments: *const *const c_char) {
     ARGUMENTS.store(arguments.cast_mut().cast(), Ordering::Relaxed);
 }

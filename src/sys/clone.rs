@@ -146,7 +146,7 @@ pub fn exit_now(code: i32) -> ! {
 /// # Errors
 /// The error of the call.
 pub fn unshare(namespaces: u32) -> Result<(), Call> {
-    // SAFETY: unshare takes flags; those of namespaces do not touch memory or descriptors.
+    // SAFETY: unshare takes flags. Flags of namespaces do not affect memory or descriptors.
     check(unsafe { libc::unshare(namespaces.cast_signed()) })
         .named(|| format!("unshare({})", Flags(namespaces)))?;
     Ok(())

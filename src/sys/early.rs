@@ -1,13 +1,12 @@
 //! The entry point of the program: applies the seal of [`super::self_exe`] before the C library
 //! starts.
 //!
-//! Sealing executes the binary a second time, and everything before that is lost: the start of
-//! glibc and std costs about thirty page faults and forty system calls, and a third of a
-//! millisecond on machines where CPUID traps (most virtual ones). So the linker sets the entry
-//! point to this file (`build.rs`). It makes the system calls of the usual case itself. Then, or if
-//! one of them fails, it jumps to `_start` of the C library. Nothing depends on it:
-//! [`super::self_exe::seal`] does the same unless [`is_proven`], handles all cases, and reports
-//! errors.
+//! Sealing executes the binary a second time, so the first start of glibc and std is wasted. It
+//! costs about thirty page faults and forty system calls, and a third of a millisecond on machines
+//! where CPUID traps (most virtual ones). So the linker sets the entry point to this file
+//! (`build.rs`). It makes the system calls of the usual case itself. Then, or if one of them fails,
+//! it jumps to `_start` of the C library. Nothing depends on it: [`super::self_exe::seal`] does the
+//! same unless [`is_proven`], handles all cases, and reports errors.
 //!
 //! There is no libc and no thread-local storage yet, and in a static program no relocation. So no
 //! function outside of this file may be called (also not memcmp and memcpy, which compilers

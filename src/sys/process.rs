@@ -59,15 +59,15 @@ pub fn adopt_orphans() -> Result<(), Call> {
         .named(|| "prctl(PR_SET_CHILD_SUBREAPER)".to_owned())
 }
 
-/// Prepares this process. A process of root is never dumpable, because all our children have
-/// descriptors and memory that belong to the host, and a container may share their pid namespace or
-/// own the user namespace that they join. A process of an ordinary user is dumpable until it enters
-/// a user namespace with other processes ([`set_dumpable`]).
+/// Prepares this process. A process of root is never dumpable, for two reasons. All our children
+/// have descriptors and memory that belong to the host. And a container may share their pid
+/// namespace, or own the user namespace that they join. A process of an ordinary user is dumpable
+/// until it enters a user namespace with other processes ([`set_dumpable`]).
 ///
-/// It also does what std would do at its start (`main.rs`): it opens missing standard descriptors,
-/// so that no other file gets their numbers, and it ignores SIGPIPE, so that a broken pipe is an
-/// error. SIGCHLD gets its default action, because otherwise we could not wait for children if the
-/// caller ignores SIGCHLD, which we inherit.
+/// It also does what std would do at its start (`main.rs`). It opens missing standard descriptors,
+/// so that no other file gets their numbers. It ignores SIGPIPE, so that a broken pipe is an error.
+/// And it sets SIGCHLD to its default action: if the caller ignores it, we inherit that, and could
+/// not wait for children.
 ///
 /// # Errors
 /// Errors of prctl(2), poll(2), open(2), sigaction(2).

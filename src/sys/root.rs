@@ -1,9 +1,9 @@
 //! The handle of a directory tree that is not trusted. Files below it are never used by a path of
 //! the host.
 //!
-//! All look-ups use openat2(2) with `RESOLVE_IN_ROOT`, so that `..` and absolute links stay inside,
-//! even if the tree is changed meanwhile, and with `RESOLVE_NO_MAGICLINKS`, so that links of a
-//! procfs do not lead out.
+//! All look-ups use openat2(2). With `RESOLVE_IN_ROOT`, `..` and absolute links stay inside, even
+//! if the tree is changed meanwhile. With `RESOLVE_NO_MAGICLINKS`, links of a procfs do not lead
+//! out.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -8,8 +8,8 @@
 //! handles, and its mount is in no mount namespace. If there can be no overlay, the binary is
 //! copied to memory, which costs more (docs/performance.md).
 //!
-//! This is done for all containers, not only for those with the capabilities to open file handles
-//! or to change filesystems: a container with them may share a pid namespace with one without them.
+//! This is done for all containers, also without the capabilities to open file handles or to change
+//! filesystems: such a container may share a pid namespace with one that has them.
 
 use std::ffi::{CStr, OsString};
 use std::fs::File;
@@ -72,11 +72,11 @@ pub fn seal() -> Result<(), Call> {
     Err(execute(&sealed))
 }
 
-/// A read-only overlay is ours if open_tree(2) cannot clone it, since it is in no mount namespace,
-/// and if our file is at its root, as the path of `/proc/self/exe` shows. open_tree(2) also fails
-/// for an overlay of the host that is unbindable or in another mount namespace. If one of the two
-/// signs is missing, a copy is made, which is recognised with certainty. So the process cannot
-/// execute itself endlessly.
+/// A read-only overlay is ours if it has two signs. open_tree(2) cannot clone it, since it is in no
+/// mount namespace. And our file is at its root, as the path of `/proc/self/exe` shows.
+/// open_tree(2) also fails for an overlay of the host that is unbindable or in another mount
+/// namespace. If one of the two signs is missing, a copy is made, which is recognised with
+/// certainty. So the process cannot execute itself endlessly.
 fn find_seal() -> Result<Seal, Call> {
     let name = || format!("statfs({EXE:?})");
     let kind = rustix::fs::statfs(EXE).named(name)?.f_type;

@@ -43,7 +43,7 @@ impl AsFd for Queue {
 /// The signals with which users end a program.
 const ENDING: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
 
-/// The signalfd(2) for these signals while they end our waits, else -1.
+/// The signalfd(2) for these signals while they end our waits, or -1.
 static HEARD: AtomicI32 = AtomicI32::new(-1);
 /// The number of the signal that has ended a wait, or 0.
 static ENDED_BY: AtomicI32 = AtomicI32::new(0);

@@ -58,9 +58,9 @@ fn find(rootfs: &Rootfs<'_>, path: &str) -> Result<Option<OwnedFd>, Call> {
     }
 }
 
-/// Bind-mounts the path read-only on itself. The root mount, which has the id `root`, is made
-/// read-only itself: a mount on top of it would be the root for `exec`, but not for init, which is
-/// below it.
+/// Bind-mounts the path read-only on itself. If the path is the root mount, which has the id
+/// `root`, that mount itself is made read-only. (A mount on top of it would be the root for `exec`,
+/// but not for init, which is below it.)
 fn make_readonly(target: &OwnedFd, root: u64) -> Result<(), Call> {
     let place = mount::of(target.as_fd())?;
     if place.is_root && place.id == root {
