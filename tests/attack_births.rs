@@ -11,11 +11,11 @@ use crate::support::attack::rounds;
 use crate::support::neighbour::{Neighbour, in_own_pid_namespace};
 use crate::support::{Bundle, json};
 
-/// With a user namespace of its own; that of root of the neighbour, if it has one.
-fn in_user_namespace(bundle: Bundle, neighbours: Option<&Neighbour>) -> Bundle {
+/// With a user namespace of its own, or with that of a process.
+pub fn in_user_namespace(bundle: Bundle, process: Option<i32>) -> Bundle {
     let bundle = bundle.set("/mounts/2/options", json!(["nosuid", "noexec", "newinstance"]));
-    if let Some(neighbour) = neighbours {
-        let path = format!("/proc/{}/ns/user", neighbour.pid());
+    if let Some(pid) = process {
+        let path = format!("/proc/{pid}/ns/user");
         return bundle.push("/linux/namespaces", json!({ "type": "user", "path": path }));
     }
     let ids = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
@@ -32,7 +32,7 @@ fn nothing_is_found(test: &str, mut births: impl FnMut(Bundle)) {
         let owner = Neighbour::with_user_namespace(test, &place.scratch_dir("owner"));
         births(Bundle::busybox());
         births(in_user_namespace(Bundle::busybox(), None));
-        births(in_user_namespace(Bundle::busybox(), Some(&owner)));
+        births(in_user_namespace(Bundle::busybox(), Some(owner.pid())));
         let found = [("ordinary", ordinary.found()), ("owner", owner.found())];
         assert!(found.iter().all(|(_, found)| found.is_empty()), "{found:#?}");
     });

@@ -99,7 +99,7 @@ fn clear(bundle: &Bundle) -> Result<(), String> {
     }
 }
 
-fn pid_of_init(bundle: &Bundle) -> i32 {
+pub fn pid_of_init(bundle: &Bundle) -> i32 {
     let state = bundle.verb("state").ok().stdout;
     let state: serde_json::Value = serde_json::from_str(&state).unwrap();
     i32::try_from(state["pid"].as_i64().unwrap()).unwrap()

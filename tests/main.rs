@@ -54,6 +54,7 @@ mod annotations;
 mod attack_births;
 mod attack_descriptors;
 mod attack_exec;
+mod attack_joins;
 mod attack_names;
 mod attack_races;
 mod attack_seal;

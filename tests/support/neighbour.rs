@@ -1,15 +1,15 @@
 //! Neighbours of the runtime's processes: root with the capabilities of an ordinary container, and
 //! root of a user namespace with all of them. They try to trace each process that has the runtime's
-//! name, and to look into it.
+//! name, and to look into it; a [`Spy`] does so only with a process that it is asked about.
 //!
 //! Both, and the runtime, are in a pid namespace of the test's own, so that nobody else on the
 //! machine is disturbed. So the test program executes itself anew; a variable says in which part.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::sys::ptrace::{self, Options};
@@ -31,12 +31,21 @@ pub struct Neighbour {
     running: Running,
 }
 
+/// A neighbour that looks into a process when it is asked to; killed when dropped.
+#[derive(Debug)]
+pub struct Spy {
+    child: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
 /// Runs `inside` in a pid namespace of its own. `test` is the name of the test that calls this.
 #[track_caller]
 pub fn in_own_pid_namespace(test: &str, inside: impl FnOnce()) {
     match std::env::var(PART).as_deref() {
         Ok("inside") => inside(),
         Ok("neighbour") => lie_in_wait(),
+        Ok("spy") => answer(),
         _ => {
             static COUNT: AtomicUsize = AtomicUsize::new(0);
             let number =
@@ -63,22 +72,34 @@ fn play<'a>(command: &'a mut Command, test: &str, part: &str) -> &'a mut Command
         .env(PART, part)
 }
 
+/// Root with the capabilities that containers have by default, without CAP_SYS_PTRACE.
+fn ordinary(test: &str, part: &str) -> Command {
+    let default = "chown,dac_override,fsetid,fowner,mknod,net_raw,setgid,setuid,setfcap,setpcap,net_bind_service,\
+                   sys_chroot,kill,audit_write";
+    let keep = default.split(',').map(|name| format!("+{name}")).collect::<Vec<_>>().join(",");
+    let mut command = Command::new("setpriv");
+    command.arg(format!("--bounding-set=-all,{keep}")).arg("--inh-caps=-all");
+    play(&mut command, test, part);
+    command
+}
+
+/// Root of a user namespace, with all capabilities in it.
+fn with_user_namespace(test: &str, part: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user"]);
+    play(&mut command, test, part);
+    command
+}
+
 impl Neighbour {
     /// Root with the capabilities that containers have by default, without CAP_SYS_PTRACE.
     pub fn ordinary(test: &str, dir: &Path) -> Self {
-        let default = "chown,dac_override,fsetid,fowner,mknod,net_raw,setgid,setuid,setfcap,setpcap,net_bind_service,\
-                       sys_chroot,kill,audit_write";
-        let keep = default.split(',').map(|name| format!("+{name}")).collect::<Vec<_>>().join(",");
-        let mut command = Command::new("setpriv");
-        command.arg(format!("--bounding-set=-all,{keep}")).arg("--inh-caps=-all");
-        Self::start(play(&mut command, test, "neighbour"), dir)
+        Self::start(&mut ordinary(test, "neighbour"), dir)
     }
 
     /// Root of a user namespace, with all capabilities in it.
     pub fn with_user_namespace(test: &str, dir: &Path) -> Self {
-        let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user"]);
-        Self::start(play(&mut command, test, "neighbour"), dir)
+        Self::start(&mut with_user_namespace(test, "neighbour"), dir)
     }
 
     fn start(command: &mut Command, dir: &Path) -> Self {
@@ -105,6 +126,55 @@ impl Drop for Neighbour {
     fn drop(&mut self) {
         let _ =
             nix::sys::signal::kill(Pid::from_raw(self.pid()), nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+impl Spy {
+    /// As [`Neighbour::ordinary`].
+    pub fn ordinary(test: &str) -> Self {
+        Self::start(ordinary(test, "spy"))
+    }
+
+    /// As [`Neighbour::with_user_namespace`].
+    pub fn with_user_namespace(test: &str) -> Self {
+        Self::start(with_user_namespace(test, "spy"))
+    }
+
+    fn start(mut command: Command) -> Self {
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let questions = child.stdin.take().unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        let mut spy = Spy { child, questions, answers };
+        spy.look_into(spy.pid()); // it answers once it has its capabilities
+        spy
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// What it can have of a process at the moment; empty if that is nothing.
+    pub fn look_into(&mut self, pid: i32) -> String {
+        writeln!(self.questions, "{pid}").unwrap();
+        let mut lines = self.answers.by_ref().lines().map(Result::unwrap);
+        let answer = lines.find_map(|line| Some(line.strip_prefix("found: ")?.to_owned()));
+        answer.expect("the spy answers")
+    }
+}
+
+impl Drop for Spy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Looks into each process that is asked about, to the end of the questions.
+fn answer() {
+    for pid in std::io::stdin().lines().map(Result::unwrap) {
+        let found = look_into(pid.parse().unwrap(), &Path::new("/proc").join(&pid));
+        say(&format!("\nfound: {}", found.join(", ")));
     }
 }
 
@@ -139,7 +209,8 @@ fn say(line: &str) {
     std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
-fn comm(process: &Path) -> Option<String> {
+/// The name of a process.
+pub fn comm(process: &Path) -> Option<String> {
     Some(fs::read_to_string(process.join("comm")).ok()?.trim_end().to_owned())
 }
 

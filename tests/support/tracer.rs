@@ -1,4 +1,5 @@
-//! Kills a process of the runtime at one of its system calls, chosen by number: ptrace(2).
+//! Kills a process of the runtime at one of its system calls, chosen by number, or looks at all of
+//! them: ptrace(2).
 //!
 //! All that the runtime forks is traced until it becomes another program. Whoever survives the
 //! victim goes on untraced.
@@ -63,31 +64,29 @@ pub fn trace(
     victim: Option<Victim>,
     dir: &Path,
 ) -> Trace {
-    // What is traced belongs to a thread, and is let go at its end.
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            let mut tracer = Tracer {
-                victim,
-                program: program.as_os_str().as_encoded_bytes(),
-                ..Tracer::default()
-            };
-            tracer.run(command, besides, dir)
-        });
-        let trace = thread.join().expect("the tracer");
-        if let Some(runtime) = &trace.alive {
-            // The kernel lets it go a moment after the thread is said to have ended; until then its
-            // stops would be ours.
-            let path = format!("/proc/{}/status", runtime.pid());
-            let is_free = || read(Path::new(&path)).contains("TracerPid:\t0\n");
-            assert!(eventually(time_limit(), is_free), "the runtime is still traced");
-        }
-        trace
-    })
+    let tracer = Tracer { victim, ..Tracer::of(program) };
+    tracer.run_in_a_thread(command, besides, dir)
+}
+
+/// Runs a command of the runtime to its end, as [`trace`], and shows each process whenever it is
+/// stopped: before and after each system call, at its beginning, and when it has become another
+/// program.
+#[track_caller]
+pub fn watch(
+    command: &Command,
+    program: &Path,
+    besides: &[i32],
+    dir: &Path,
+    mut show: impl FnMut(Pid) + Send,
+) -> Trace {
+    let tracer = Tracer { show: Some(&mut show), ..Tracer::of(program) };
+    tracer.run_in_a_thread(command, besides, dir)
 }
 
 #[derive(Default)]
 struct Tracer<'a> {
     victim: Option<Victim>,
+    show: Option<&'a mut (dyn FnMut(Pid) + Send)>,
     program: &'a [u8],
     /// By pid: its number, and how many calls it has made.
     processes: BTreeMap<Pid, (usize, usize)>,
@@ -102,7 +101,26 @@ enum Next {
     Killed,
 }
 
-impl Tracer<'_> {
+impl<'a> Tracer<'a> {
+    fn of(program: &'a Path) -> Self {
+        Tracer { program: program.as_os_str().as_encoded_bytes(), ..Tracer::default() }
+    }
+
+    #[track_caller]
+    fn run_in_a_thread(mut self, command: &Command, besides: &[i32], dir: &Path) -> Trace {
+        // What is traced belongs to a thread, and is let go at its end.
+        let run = || self.run(command, besides, dir);
+        let trace = std::thread::scope(|scope| scope.spawn(run).join().expect("the tracer"));
+        if let Some(runtime) = &trace.alive {
+            // The kernel lets it go a moment after the thread is said to have ended; until then its
+            // stops would be ours.
+            let path = format!("/proc/{}/status", runtime.pid());
+            let is_free = || read(Path::new(&path)).contains("TracerPid:\t0\n");
+            assert!(eventually(time_limit(), is_free), "the runtime is still traced");
+        }
+        trace
+    }
+
     fn run(&mut self, command: &Command, besides: &[i32], dir: &Path) -> Trace {
         let running = Running::start(&mut stopped_first(command), dir);
         let runtime = Pid::from_raw(running.pid());
@@ -121,6 +139,9 @@ impl Tracer<'_> {
         while !killed {
             let limit = if ended.is_none() { time_limit() } else { QUIET };
             let Some(status) = next_stop(&mut last, limit) else { break };
+            if let (true, Some(pid), Some(show)) = (self.begun, status.pid(), &mut self.show) {
+                show(pid);
+            }
             match self.handle(status, runtime) {
                 Next::On => {}
                 Next::RuntimeEnded(status) => ended = Some((status, read(&running.files.stderr))),
@@ -156,9 +177,10 @@ impl Tracer<'_> {
             }
             WaitStatus::PtraceEvent(pid, _, event) => {
                 let is_exec = event == libc_event_exec();
+                let is_ours = is_exec && begins_with(pid, self.program); // runc's init, too
                 if pid == runtime {
-                    self.begun |= is_exec && begins_with(pid, self.program);
-                } else if is_exec && self.processes.contains_key(&pid) {
+                    self.begun |= is_ours;
+                } else if is_exec && !is_ours && self.processes.contains_key(&pid) {
                     // The program, or a hook: not ours any more.
                     let _ = ptrace::detach(pid, None);
                     return Next::On;

@@ -22,6 +22,14 @@ pub const REASONS: &[(&str, &str)] = &[
         "attack_exec::a_container_cannot_look_into_an_init_that_joins_its_namespaces",
         "runc 1.1 cannot join a user namespace without mappings",
     ),
+    (
+        "attack_joins::nothing_is_found_in_what_create_makes_anew",
+        "runc's processes are dumpable in a new user namespace",
+    ),
+    (
+        "attack_joins::nothing_is_found_in_what_run_makes_anew",
+        "runc's processes are dumpable in a new user namespace",
+    ),
     ("attack_races::dev_stays_inside", "runc 1.1 has CVE-2026-41579"),
     (
         "attack_races::devices_are_made_inside",
