@@ -3,6 +3,8 @@
 //!
 //! Seen to fail at commit 84eb9f4, and with `set_dumpable(false)` left out of `begin` in
 //! `sys/process.rs`.
+//! These are races. `attack_joins` shows without one what the neighbour with a user namespace can
+//! find in a bootstrap that joins it.
 
 use std::fs;
 
