@@ -21,7 +21,7 @@ use crate::plan::namespaces::{NamespacesPlan, TIME, USER};
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::clone::{self, SingleThreaded};
 use crate::sys::proc::Proc;
-use crate::sys::{Named, caller, process};
+use crate::sys::{CallText, Named, caller, process};
 
 /// Runs, and returns the exit code.
 pub fn main(token: SingleThreaded, setup: &InitSetup<'_>, runtime: &InitEnd) -> i32 {
@@ -121,12 +121,13 @@ pub(crate) fn open_clocks(plan: &NamespacesPlan) -> Result<Option<File>> {
 /// # Errors
 /// The error of the failed call.
 pub(crate) fn make_time_namespace(plan: &NamespacesPlan, clocks: Option<File>) -> Result<()> {
+    const FILE: &str = "/proc/self/timens_offsets";
     let Some(mut clocks) = clocks else { return Ok(()) };
     clone::unshare(TIME.flag).at("/linux/timeOffsets")?;
     let offsets = plan.time_offsets.concat();
     let written = clocks.write_all(offsets.as_bytes());
     written
-        .named(|| format!("write(\"/proc/self/timens_offsets\", {offsets:?})"))
+        .named(|| CallText::with_path(format!("write({FILE:?}, {offsets:?})"), FILE))
         .at("/linux/timeOffsets")
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::ffi::{CString, NulError, OsString};
+use std::ffi::{CString, NulError, OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -30,7 +30,7 @@ use crate::plan::hooks::HookPoint;
 use crate::sys::clone::{self, CloneRequest, SingleThreaded};
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::wait::{self, Bound, Unbounded};
-use crate::sys::{Named, fd, process, signal};
+use crate::sys::{CallText, Named, fd, process, signal};
 
 /// What a hook gets, besides the properties in its config.
 #[derive(Debug, Default)]
@@ -90,8 +90,7 @@ fn append_to(path: &Path) -> Result<OwnedFd> {
         | OFlags::NOCTTY
         | OFlags::NONBLOCK
         | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
-        .named(|| format!("open({path:?})"))?;
+    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).named_on("open", path)?;
     rustix::io::ioctl_fionbio(&file, false).named(|| "ioctl(FIONBIO)".to_owned())?;
     Ok(file)
 }
@@ -229,9 +228,15 @@ impl Command {
         Ok(Self { path, args, env })
     }
 
+    /// `name` of a call that has the program as its argument.
+    fn call(&self, name: &str) -> CallText {
+        let path = OsStr::from_bytes(self.path.to_bytes());
+        CallText::with_path(format!("{name}({:?})", self.path), path)
+    }
+
     /// posix_spawn(3), which copies nothing of our memory.
     fn spawn(&self, streams: [BorrowedFd<'_>; 3]) -> Result<i32> {
-        let call = || format!("posix_spawn({:?})", self.path);
+        let call = || self.call("posix_spawn");
         let mut actions = PosixSpawnFileActions::init().named(call)?;
         for (from, to) in streams.into_iter().zip(0..) {
             actions.add_dup2(from.as_raw_fd(), to).named(call)?;
@@ -257,8 +262,7 @@ impl Command {
     fn fork(&self, streams: [BorrowedFd<'_>; 3], confine: Confine<'_>) -> Result<(i32, OwnedFd)> {
         // Tested before the filter is loaded, because the filter may prevent the report of an
         // error.
-        rustix::fs::access(self.path.as_c_str(), Access::EXEC_OK)
-            .named(|| format!("access({:?})", self.path))?;
+        rustix::fs::access(self.path.as_c_str(), Access::EXEC_OK).named(|| self.call("access"))?;
         let child = || {
             let Err(error) = self.become_hook(streams, confine);
             // The filter may forbid this write.

@@ -47,8 +47,8 @@ struct Line<'a> {
     code: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     key: &'a str,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    path: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    path: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     call: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,7 +114,7 @@ impl Log {
                 .mode(0o644)
                 .custom_flags(flags)
                 .open(path);
-            file.named(|| format!("open({path:?})")).context("opening the log file (--log)")
+            file.named_on("open", path).context("opening the log file (--log)")
         };
         Ok(Self { file: path.map(open).transpose()?, format })
     }
@@ -150,8 +150,8 @@ impl Log {
                 )
             }
             LogFormat::Json => {
-                let Report { text, code, key, call, errno } = report;
-                let (path, hint) = (report.path(), report.hint());
+                let Report { text, code, key, call, path, errno } = report;
+                let hint = report.hint();
                 let errno = NonZeroI32::new(*errno);
                 let line =
                     Line { level, msg: text, time, code, key, path, call, errno, hint, took };

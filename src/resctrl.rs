@@ -50,7 +50,7 @@ impl Groups {
 
     fn try_make(mut self, plan: &IntelRdtPlan) -> Result<Self> {
         if plan.owner == GroupOwner::Other {
-            stat(&self.group).named(|| format!("stat({:?})", self.group)).context(
+            stat(&self.group).named_on("stat", &self.group).context(
                 "clos dir not accessible (must be pre-created when schemata, l3CacheSchema and memBwSchema are empty)",
             )?;
         } else {
@@ -60,9 +60,7 @@ impl Groups {
                     self.compare(&plan.schemata)?
                 }
                 Err(Errno::EXIST) => {}
-                Err(errno) => {
-                    self.explain(Err(errno).named(|| format!("mkdir({:?})", self.group)))?
-                }
+                Err(errno) => self.explain(Err(errno).named_on("mkdir", &self.group))?,
             }
             // A group that existed and has the right configuration is not changed.
             if !plan.schemata.is_empty()
@@ -73,7 +71,7 @@ impl Groups {
         }
         if let Some(monitoring) = &self.monitoring {
             // An existing group is not removed with the container.
-            self.explain(mkdir(monitoring, MODE).named(|| format!("mkdir({monitoring:?})")))?;
+            self.explain(mkdir(monitoring, MODE).named_on("mkdir", monitoring))?;
             self.made.insert(0, monitoring.clone());
         }
         Ok(self)
@@ -193,7 +191,7 @@ pub fn remove(groups: &[PathBuf]) -> Result<(), Call> {
     for group in groups {
         match rmdir(group) {
             Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(errno).named(|| format!("rmdir({group:?})")),
+            Err(errno) => return Err(errno).named_on("rmdir", group),
         }
     }
     Ok(())

@@ -138,7 +138,7 @@ const USER_NAMESPACE: u8 = b'u';
 const FAILED: u8 = b'f';
 
 /// The longest packet. The text of an error is cut to fit.
-const LONGEST: usize = 4096;
+const LONGEST: usize = 8192;
 
 /// How long init may be silent before it is checked.
 pub const SILENCE: Duration = Duration::from_millis(100);

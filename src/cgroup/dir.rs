@@ -11,7 +11,7 @@ use rustix::path::Arg;
 use super::tree::{self, Visit};
 use crate::error::Result;
 use crate::sys::wait::{self, Bound};
-use crate::sys::{Call, Named, proc, small_file};
+use crate::sys::{Call, CallText, Named, proc, small_file};
 
 /// How long the removal of a cgroup waits for killed processes to end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -39,8 +39,8 @@ impl Dir {
     /// A directory with a descriptor, for openat(2), bpf(2) and `CLONE_INTO_CGROUP`.
     pub(super) fn open(path: PathBuf) -> Result<Self, Call> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd =
-            openat(CWD, &path, flags, Mode::empty()).named(|| format!("open({path:?}, O_PATH)"))?;
+        let fd = openat(CWD, &path, flags, Mode::empty())
+            .named(|| CallText::with_path(format!("open({path:?}, O_PATH)"), &path))?;
         Ok(Self { path, fd: Some(fd) })
     }
 
@@ -131,7 +131,7 @@ pub(super) fn join(dir: &Dir, pid: i32) -> Result<()> {
 pub(super) fn make(path: &Path) -> Result<bool, Call> {
     match mkdirat(CWD, path, Mode::from_raw_mode(0o755)) {
         Err(Errno::EXIST) => Ok(false),
-        result => result.map(|()| true).named(|| format!("mkdir({path:?})")),
+        result => result.map(|()| true).named_on("mkdir", path),
     }
 }
 

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::{Cgroup, Version};
 use crate::error::Result;
-use crate::sys::{Named, small_file};
+use crate::sys::{CallText, Named, small_file};
 
 /// The files of a delegated cgroup, for kernels that do not list them.
 const FILES: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
@@ -39,7 +39,9 @@ pub(super) fn give(directory: &Path, owner: u32) -> Result<()> {
         match chownat(CWD, &path, Some(Uid::from_raw(owner)), None, AtFlags::SYMLINK_NOFOLLOW) {
             // Some of them belong to controllers that may not be enabled.
             Err(Errno::NOENT) => {}
-            result => result.named(|| format!("chown({path:?}, {owner})"))?,
+            result => {
+                result.named(|| CallText::with_path(format!("chown({path:?}, {owner})"), path))?
+            }
         }
     }
     Ok(())

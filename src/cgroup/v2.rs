@@ -14,7 +14,7 @@ use crate::error::{AtKey, Result};
 use crate::plan::cgroup::PathBelowMount;
 use crate::plan::resources::{ResourcePlan, Write};
 use crate::sys::wait::{self, Bound};
-use crate::sys::{Call, Named, small_file};
+use crate::sys::{Call, CallText, Named, small_file};
 
 use super::dir::{Dir, join};
 use super::settings::write_all;
@@ -86,7 +86,7 @@ impl V2Cgroup {
         loop {
             let mut buffer = [0; 128];
             let length = pread(&events, &mut buffer, 0)
-                .named(|| format!("read({:?})", self.dir.shown("cgroup.events")))?;
+                .named(|| CallText::on("read", self.dir.shown("cgroup.events")))?;
             if buffer[..length].split(|&byte| byte == b'\n').any(|line| line == b"frozen 1") {
                 return Ok(());
             }

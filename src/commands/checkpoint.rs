@@ -221,7 +221,7 @@ impl Checkpoint {
             path = directory.join(beside);
             found = std::fs::metadata(&path);
         }
-        let stat = found.named(|| format!("stat({path:?})")).context("invalid --parent-path")?;
+        let stat = found.named_on("stat", &path).context("invalid --parent-path")?;
         if !stat.is_dir() {
             return Err(Failure::Usage(format!(
                 "invalid --parent-path: {} is not a directory",

@@ -247,9 +247,7 @@ fn connect_receiver(plan: &Plan) -> Result<Option<PidfdSocket>> {
 /// The bundle's absolute path; and goes there, as hooks begin in the bundle with runc.
 pub(super) fn go_to_bundle(bundle: &Path) -> Result<PathBuf> {
     let bundle = std::path::absolute(bundle)?;
-    rustix::process::chdir(&bundle)
-        .named(|| format!("chdir({bundle:?})"))
-        .context("the bundle (--bundle)")?;
+    rustix::process::chdir(&bundle).named_on("chdir", &bundle).context("the bundle (--bundle)")?;
     Ok(bundle)
 }
 

@@ -42,7 +42,7 @@ pub fn list(state_root: &Path) -> Result<Listing> {
         if state_root == host::default_state_root() {
             return Ok(Listing { root: None, ids: Vec::new() });
         }
-        let missing = Err(Errno::NOENT).named(|| format!("open({state_root:?})"));
+        let missing = Err(Errno::NOENT).named_on("open", state_root);
         return missing.context("reading the state root (--root)");
     };
     let ids = root.ids().context("reading the state root (--root)")?;

@@ -62,7 +62,7 @@ impl Document {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>> {
-    Ok(wait::callers_file(path).named(|| format!("open({path:?})"))?)
+    Ok(wait::callers_file(path).named_on("open", path)?)
 }
 
 /// Who makes the cgroup of a new container.

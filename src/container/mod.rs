@@ -24,7 +24,7 @@ use crate::error::{Context, Failure, Result};
 use crate::state::Status;
 use crate::sync::INIT_NAME;
 use crate::sys::wait::{self, Bound};
-use crate::sys::{self, Call, Named, pidfd, proc};
+use crate::sys::{self, Call, CallText, Named, pidfd, proc};
 
 /// How long we wait for another command that has locked the container.
 const PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
@@ -70,7 +70,7 @@ impl Directory {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = match rustix::fs::open(&path, flags, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(None),
-            other => other.named(|| format!("open({path:?})"))?,
+            other => other.named_on("open", &path)?,
         };
         trust::judge_kept(&fd, || path.clone())?;
         Ok(Some(Self { fd, path }))
@@ -84,7 +84,7 @@ impl Directory {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => {
                     return Err(errno)
-                        .named(|| format!("unlink({:?})", self.path.join(name)))
+                        .named(|| CallText::on("unlink", self.path.join(name)))
                         .map_err(Into::into);
                 }
             }
@@ -101,19 +101,17 @@ impl Directory {
         };
         match removed {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => {
-                Err(errno).named(|| format!("rmdir({:?})", self.path)).map_err(Into::into)
-            }
+            Err(errno) => Err(errno).named_on("rmdir", &self.path).map_err(Into::into),
         }
     }
 
     /// Whether the path still, or again, leads to this directory.
     fn is_there(&self) -> Result<bool, Call> {
         let of = |stat: Stat| (stat.st_dev, stat.st_ino);
-        let ours = rustix::fs::fstat(&self.fd).named(|| format!("fstat({:?})", self.path))?;
+        let ours = rustix::fs::fstat(&self.fd).named_on("fstat", &self.path)?;
         match rustix::fs::lstat(&self.path) {
             Err(Errno::NOENT) => Ok(false),
-            other => Ok(of(other.named(|| format!("lstat({:?})", self.path))?) == of(ours)),
+            other => Ok(of(other.named_on("lstat", &self.path)?) == of(ours)),
         }
     }
 }
@@ -135,7 +133,7 @@ pub fn reserve(state_root: &Path, id: &ContainerId) -> Result<Reserved> {
         Err(Errno::EXIST) => return Err(Failure::ContainerExists.into()),
         Err(errno) => {
             return Err(errno)
-                .named(|| format!("mkdir({path:?})"))
+                .named_on("mkdir", path)
                 .context("making the container's state directory");
         }
     }
@@ -166,7 +164,7 @@ fn make_state_root(path: &Path) -> Result<()> {
         .recursive(true)
         .mode(0o1700) // without a sticky bit, a clean-up of $XDG_RUNTIME_DIR may remove it
         .create(path)
-        .named(|| format!("mkdir({path:?})"))
+        .named_on("mkdir", path)
         .context("making the state root (--root)")
 }
 

@@ -39,7 +39,7 @@ pub fn wanted() -> Option<OsString> {
 pub fn make_directory(container: BorrowedFd<'_>) -> Result<()> {
     // The container's users must be able to enter it, whatever their ids on the host are.
     rustix::fs::mkdirat(container, DIRECTORY, Mode::from_raw_mode(0o755))
-        .named(|| format!("mkdir({DIRECTORY:?})"))
+        .named_on("mkdir", DIRECTORY)
         .context("making the directory of the notify socket")
 }
 
@@ -53,15 +53,13 @@ pub fn remove_directory(container: BorrowedFd<'_>) -> Result<()> {
         other => other?,
     };
     remove_socket(&directory)?;
-    rustix::fs::unlinkat(container, DIRECTORY, AtFlags::REMOVEDIR)
-        .named(|| format!("rmdir({DIRECTORY:?})"))?;
+    rustix::fs::unlinkat(container, DIRECTORY, AtFlags::REMOVEDIR).named_on("rmdir", DIRECTORY)?;
     Ok(())
 }
 
 fn open(container: BorrowedFd<'_>) -> Result<OwnedFd, Call> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(container, DIRECTORY, flags, Mode::empty())
-        .named(|| format!("open({DIRECTORY:?})"))
+    rustix::fs::openat(container, DIRECTORY, flags, Mode::empty()).named_on("open", DIRECTORY)
 }
 
 fn remove_socket(directory: &OwnedFd) -> Result<(), Call> {

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::{Container, ContainerId, StateFile, gate, state_file, status, trust};
 use crate::error::{Failure, Result};
 use crate::state::Status;
-use crate::sys::{self, Call, Named};
+use crate::sys::{self, Call, CallText, Named};
 
 /// The directory of all containers. Containers are read from here without opening their
 /// directories: for a thousand containers, nearly all of the time is spent in the kernel to open
@@ -42,8 +42,7 @@ impl StateRoot {
             return Ok(None);
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd =
-            rustix::fs::open(path, flags, Mode::empty()).named(|| format!("open({path:?})"))?;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).named_on("open", path)?;
         Ok(Some(Self { fd, path: path.to_owned() }))
     }
 
@@ -52,7 +51,7 @@ impl StateRoot {
     /// # Errors
     /// Errors of getdents(2).
     pub fn ids(&self) -> Result<Vec<ContainerId>, Call> {
-        let name = || format!("getdents({:?})", self.path);
+        let name = || CallText::on("getdents", &self.path);
         let mut found = Vec::new();
         for entry in Dir::read_from(&self.fd).named(name)? {
             let entry = match entry {
@@ -91,7 +90,7 @@ impl StateRoot {
         let held = || Ok(sys::fd::is_locked(&Container::directory(&self.path, id)?.fd)?);
         let status = status(&saved, gate, held)?;
         let stat = rustix::fs::statat(&self.fd, &**id, AtFlags::SYMLINK_NOFOLLOW);
-        let owner = stat.named(|| format!("stat({:?})", self.path.join(&**id)))?.st_uid;
+        let owner = stat.named(|| CallText::on("stat", self.path.join(&**id)))?.st_uid;
         Ok(ContainerSummary { saved, status, owner })
     }
 }

@@ -29,7 +29,7 @@ use crate::plan::{NOTIFY, Plan};
 use crate::sys::mountinfo::{self, MountInfo};
 use crate::sys::proc::Proc;
 use crate::sys::root::{Root, file_type};
-use crate::sys::{Call, Named, device, fd};
+use crate::sys::{Call, CallText, Named, device, fd};
 
 /// The name of the mount over masked files.
 const NULL: &str = "orlop-null";
@@ -77,7 +77,7 @@ impl View {
             result => result?,
         };
         let stat = rustix::fs::statx(&handle, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
-            .named(|| format!("statx({path:?}, STATX_MNT_ID)"))?;
+            .named(|| CallText::with_path(format!("statx({path:?}, STATX_MNT_ID)"), path))?;
         let mount = self.mounts.iter().find(|mount| mount.id == stat.stx_mnt_id);
         let mount = mount.with_context(|| {
             format!("the mount of {path:?} is not in /proc/{}/mountinfo", self.pid)
@@ -205,7 +205,7 @@ impl View {
             }
             seen.push(found.mount.id);
             let there = rustix::fs::fstat(&found.handle).named(|| "fstat()".to_owned()).at(&key)?;
-            let wanted = rustix::fs::stat(path).named(|| format!("stat({path:?})")).at(&key)?;
+            let wanted = rustix::fs::stat(path).named_on("stat", path).at(&key)?;
             if (there.st_dev, there.st_ino) != (wanted.st_dev, wanted.st_ino) {
                 return Err(broken(
                     &key,
@@ -228,7 +228,7 @@ impl View {
             let name = match rustix::fs::readlink(path.as_str(), Vec::new()) {
                 Ok(target) => target.to_string_lossy().into_owned(),
                 Err(Errno::NOENT) => String::new(),
-                Err(errno) => Err(errno).named(|| format!("readlink({path:?})"))?,
+                Err(errno) => Err(errno).named_on("readlink", &path)?,
             };
             match self.file_of_host(number, &path)? {
                 Some(file) => {
@@ -249,7 +249,7 @@ impl View {
     fn file_of_host(&self, number: u32, path: &str) -> Result<Option<String>> {
         let stat = match rustix::fs::stat(path) {
             Err(Errno::NOENT) => return Ok(None),
-            result => result.named(|| format!("stat({path:?})"))?,
+            result => result.named_on("stat", path)?,
         };
         let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
         if !is_device || !(makedev(1, 0)..=makedev(1, 255)).contains(&stat.st_rdev) {
@@ -377,7 +377,7 @@ fn namespace_name(kind: &NamespaceKind) -> &'static str {
 pub fn name_namespaces(plan: &Plan, pid: i32, options: &mut CriuMessage) -> Result<()> {
     for join in plan.namespaces.join.iter().filter(|join| [&NETWORK, &PID].contains(&join.kind)) {
         let path = format!("/proc/{pid}/ns/{}", join.kind.file);
-        let stat = rustix::fs::stat(path.as_str()).named(|| format!("stat({path:?})"))?;
+        let stat = rustix::fs::stat(path.as_str()).named_on("stat", path)?;
         options.text(
             option::EXTERNAL,
             &format!("{}[{}]:{}", join.kind.file, stat.st_ino, namespace_name(join.kind)),

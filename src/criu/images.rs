@@ -126,7 +126,7 @@ fn make(path: &Path) -> Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .named(|| format!("mkdir({path:?})"))?)
+        .named_on("mkdir", path)?)
 }
 
 fn open(path: &Path) -> Result<OwnedFd> {

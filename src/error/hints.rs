@@ -9,6 +9,7 @@ use super::Report;
 struct Hint {
     code: &'static str,
     key: &'static str,
+    /// The name of the call.
     call: &'static str,
     errno: Option<Errno>,
     /// In the error's text.
@@ -78,13 +79,13 @@ const TABLE: &[Hint] = &[
         ..ANY
     },
     Hint {
-        call: "exec ",
+        call: "exec",
         errno: Some(Errno::NOENT),
         advice: "the interpreter is missing: that of the #! line, or the program's dynamic loader",
         ..ANY
     },
     Hint {
-        call: "exec ",
+        call: "exec",
         errno: Some(Errno::NOEXEC),
         advice: "a program for another architecture, or a script without a #! line",
         ..ANY
@@ -196,7 +197,7 @@ impl Hint {
     fn fits(&self, report: &Report) -> bool {
         (self.code.is_empty() || self.code == report.code)
             && report.key.starts_with(self.key)
-            && report.call.starts_with(self.call)
+            && (self.call.is_empty() || self.call == report.call_name())
             && self.errno.is_none_or(|errno| errno.raw_os_error() == report.errno)
             && report.text.contains(self.word)
     }

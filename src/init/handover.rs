@@ -117,7 +117,7 @@ fn change_directory(plan: &Entry) -> Result<bool> {
         Err(Errno::ACCESS) if rustix::process::geteuid().as_raw() != plan.process.user.uid => {
             Ok(false)
         }
-        Err(errno) => Err(errno).named(|| format!("chdir({cwd:?})")).at("/process/cwd"),
+        Err(errno) => Err(errno).named_on("chdir", cwd).at("/process/cwd"),
     }
 }
 

@@ -17,7 +17,9 @@ use crate::plan::{Entry, Plan};
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::mount::{self, Depth};
 use crate::sys::root::{Root, file_type};
-use crate::sys::{Call, Named, terminal};
+use crate::sys::{Call, CallText, Named, terminal};
+
+const CONSOLE: &str = "/dev/console";
 
 /// Creates the terminal of init, and mounts it on /dev/console. Does nothing if none is planned.
 ///
@@ -88,16 +90,14 @@ fn mount_console(slave: &OwnedFd, root: &Root) -> Result<()> {
     ) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => {
-            return Err(errno).named(|| "mknodat(\"/dev/console\")".to_owned()).map_err(Into::into);
+            return Err(errno).named_on("mknodat", CONSOLE).map_err(Into::into);
         }
     }
+    let open = || CallText::with_path(format!("open({CONSOLE:?}, O_NOFOLLOW)"), CONSOLE);
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let target = rustix::fs::openat(&directory, name, flags, Mode::empty())
-        .named(|| "open(\"/dev/console\", O_NOFOLLOW)".to_owned())?;
+    let target = rustix::fs::openat(&directory, name, flags, Mode::empty()).named(open)?;
     if file_type(target.as_fd())? == FileType::Symlink {
-        return Err(Errno::LOOP)
-            .named(|| "open(\"/dev/console\", O_NOFOLLOW)".to_owned())
-            .map_err(Into::into);
+        return Err(Errno::LOOP).named(open).map_err(Into::into);
     }
     let console = mount::clone_tree(slave.as_fd(), Depth::This)?;
     Ok(mount::attach(console.as_fd(), target.as_fd())?)

@@ -66,7 +66,7 @@ fn parameter(sysctl: &Sysctl) -> Result<()> {
     let path = format!("/proc/{}", sysctl.file);
     let of_devices = ["/conf/", "/neigh/"].iter().any(|part| path.contains(part));
     if !of_devices {
-        stat(&path).named(|| format!("open({path:?})"))?;
+        stat(&path).named_on("open", path)?;
     }
     Ok(())
 }

@@ -46,7 +46,7 @@ fn joined(join: &Join) -> Result<()> {
 fn made(kind: &NamespaceKind) -> Result<()> {
     let file = format!("/proc/self/ns/{}", kind.file);
     stat(&file)
-        .named(|| format!("stat({file:?})"))
+        .named_on("stat", file)
         .with_context(|| format!("the kernel has no {} namespaces", kind.name))?;
     let limit = format!("sys/user/max_{}_namespaces", kind.file);
     let none = Proc::open()?.read(&limit).is_ok_and(|text| text.trim() == "0");

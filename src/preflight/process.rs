@@ -15,11 +15,11 @@ use crate::plan::mounts::{MountSource, clean};
 use crate::plan::namespaces::MOUNT;
 use crate::plan::process::ProcessPlan;
 use crate::sys::root::Root;
-use crate::sys::{Call, Named, proc, process, small_file};
+use crate::sys::{Call, CallText, Named, proc, process, small_file};
 
 /// Checks that the file may be executed.
 pub fn executable(path: &str) -> Result<(), Call> {
-    let call = || format!("posix_spawn({path:?})");
+    let call = || CallText::on("posix_spawn", path);
     let found = stat(path).named(call)?;
     if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
         return Err(Errno::ACCESS).named(call);

@@ -32,15 +32,15 @@ pub fn make(plan: &Plan) -> Result<Option<OwnedFd>> {
         let id = device::Id::new(node.kind.letter(), node.major, node.minor);
         match rustix::fs::mknodat(&tmpfs, name.as_str(), id.kind, mode, id.number) {
             Err(Errno::PERM) => return Ok(None),
-            result => result.named(|| format!("mknodat({:?})", node.path)).at(&node.key)?,
+            result => result.named_on("mknodat", &node.path).at(&node.key)?,
         }
         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
         rustix::fs::chownat(&tmpfs, name.as_str(), Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .named(|| format!("fchownat({:?})", node.path))
+            .named_on("fchownat", &node.path)
             .at(&node.key)?;
         // After chown, which can clear bits of the mode. Our umask does not apply here.
         rustix::fs::chmodat(&tmpfs, name.as_str(), mode, AtFlags::empty())
-            .named(|| format!("fchmodat({:?})", node.path))
+            .named_on("fchmodat", &node.path)
             .at(&node.key)?;
     }
     Ok(Some(tmpfs))

@@ -23,14 +23,14 @@ pub fn write(path: &Path, pid: i32) -> Result<()> {
         OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
     )
-    .named(|| format!("open({directory:?})"))
+    .named_on("open", directory)
     .with_context(context)?;
     let new = format!(".{name}");
     // A runtime that was killed may have left this file. If it cannot be removed, creating it fails
     // below.
     let _ = rustix::fs::unlinkat(&directory, &*new, AtFlags::empty());
     let mut file = fd::create_new(&directory, &new, 0o644).with_context(context)?;
-    let written = file.write_all(pid.to_string().as_bytes()).named(|| format!("write({new:?})"));
+    let written = file.write_all(pid.to_string().as_bytes()).named_on("write", &new);
     let renamed = written.and_then(|()| {
         rustix::fs::renameat(&directory, &*new, &directory, &*name)
             .named(|| format!("rename({new:?}, {name:?})"))

@@ -38,7 +38,7 @@ impl MountPoint {
     /// # Errors
     /// The error of the failed call.
     pub fn make(plan: &Plan, path: PathBuf) -> Result<Self> {
-        rustix::fs::mkdir(&path, Mode::RWXU).named(|| format!("mkdir({path:?})"))?;
+        rustix::fs::mkdir(&path, Mode::RWXU).named_on("mkdir", &path)?;
         let place = Self(path); // removed on drop
         in_child(MOUNT.flag, || make_mount_points(plan, &place.0))
             .context("making mount points")?;

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::seccomp::ListenerPlan;
 use crate::sys::wait::Bound;
-use crate::sys::{Call, Named, socket};
+use crate::sys::{Call, CallText, Named, socket};
 
 /// The key of config.json in errors.
 const KEY: &str = "/linux/seccomp/listenerPath";
@@ -39,7 +39,7 @@ pub fn look_for(agent: &ListenerPlan) -> Result<()> {
 }
 
 fn is_socket(path: &str) -> Result<(), Call> {
-    let name = || format!("stat({path:?})");
+    let name = || CallText::on("stat", path);
     let stat = rustix::fs::stat(path).named(name)?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Socket => Ok(()),

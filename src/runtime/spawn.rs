@@ -243,8 +243,7 @@ fn refuse_host_sysctl(plan: &Plan, joined: &JoinedNamespace) -> Result<()> {
         return Ok(());
     }
     let of = |stat: Stat| (stat.st_dev, stat.st_ino);
-    let own =
-        rustix::fs::stat("/proc/self/ns/net").named(|| "stat(\"/proc/self/ns/net\")".to_owned())?;
+    let own = rustix::fs::stat("/proc/self/ns/net").named_on("stat", "/proc/self/ns/net")?;
     let other = rustix::fs::fstat(&joined.file).named(|| "fstat()".to_owned())?;
     if of(own) == of(other) {
         let text = format!(

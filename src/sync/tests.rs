@@ -11,7 +11,8 @@ fn what_is_said_is_heard() {
         text: "mounts[0]: mount_setattr(): permission denied".into(),
         code: "internal".into(),
         key: "/mounts/0".into(),
-        call: "mount_setattr()".into(),
+        call: "mount_setattr(\"/data\")".into(),
+        path: "/data".into(),
         errno: 13,
     };
     let messages = [

@@ -41,8 +41,7 @@ impl SingleThreaded {
     /// # Errors
     /// An error if /proc cannot be read, or if there is more than one thread (`EDEADLK`).
     pub fn prove() -> Result<Self, Call> {
-        let stat =
-            rustix::fs::stat("/proc/self/task").named(|| "stat(\"/proc/self/task\")".to_owned())?;
+        let stat = rustix::fs::stat("/proc/self/task").named_on("stat", "/proc/self/task")?;
         if stat.st_nlink > 3 {
             return Err(Errno::DEADLK)
                 .named(|| "clone3(): this process has more than one thread".to_owned());

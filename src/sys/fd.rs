@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{Dir, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Call, Named, check};
+use super::{Call, CallText, Named, check};
 
 /// Sets close-on-exec on all descriptors from `first` on (close_range(2)). So execve(2) does not
 /// pass on any descriptor that was left open by mistake (CVE-2024-21626).
@@ -46,7 +46,7 @@ pub fn inherited(number: u32) -> Result<(), Call> {
 /// # Errors
 /// Errors of open(2), getdents(2).
 pub fn open_numbers() -> Result<Vec<u32>, Call> {
-    let name = || "getdents(\"/proc/self/fd\")".to_owned();
+    let name = || CallText::on("getdents", "/proc/self/fd");
     let directory = open("/proc/self/fd".as_ref(), OFlags::RDONLY | OFlags::DIRECTORY)?;
     let mut numbers = Vec::new();
     for entry in Dir::new(directory).named(name)? {
@@ -101,8 +101,7 @@ pub fn close_inherited(number: u32) {
 /// # Errors
 /// The error of the call.
 pub fn open(path: &Path, flags: OFlags) -> Result<OwnedFd, Call> {
-    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
-        .named(|| format!("open({path:?})"))
+    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).named_on("open", path)
 }
 
 /// Creates a file in `directory` (`O_EXCL`), without following a link.
@@ -113,7 +112,7 @@ pub fn create_new(directory: impl AsFd, name: &str, mode: u32) -> Result<File, C
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(mode))
         .map(File::from)
-        .named(|| format!("open({name:?}, O_CREAT|O_EXCL)"))
+        .named(|| CallText::with_path(format!("open({name:?}, O_CREAT|O_EXCL)"), name))
 }
 
 /// Makes a copy of `fd` the standard descriptor `number`, which execve(2) leaves open (dup2(2)).

@@ -33,7 +33,8 @@ pub mod socket;
 pub mod terminal;
 pub mod wait;
 
-use std::fmt;
+use std::ffi::OsStr;
+use std::fmt::{self, Debug};
 use std::io;
 
 use rustix::io::Errno;
@@ -41,7 +42,7 @@ use rustix::io::Errno;
 /// A failed system call: the call with its arguments, and the errno.
 #[derive(Debug)]
 pub struct Call {
-    text: String,
+    text: CallText,
     errno: Errno,
 }
 
@@ -49,7 +50,13 @@ impl Call {
     /// The call with its arguments.
     #[must_use]
     pub fn text(&self) -> &str {
-        &self.text
+        &self.text.text
+    }
+
+    /// The absolute path among the arguments, or empty.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.text.path
     }
 
     /// The error number.
@@ -67,39 +74,74 @@ impl Call {
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.text, errno_text::describe(self.errno))
+        write!(f, "{}: {}", self.text(), errno_text::describe(self.errno))
     }
 }
 
 impl std::error::Error for Call {}
 
+/// A call as it is printed: its name, then its arguments in parentheses.
+#[derive(Debug)]
+pub struct CallText {
+    text: String,
+    path: String,
+}
+
+impl CallText {
+    /// `name("path")`.
+    #[must_use]
+    pub fn on(name: &str, path: impl AsRef<OsStr> + Debug) -> Self {
+        Self::with_path(format!("{name}({path:?})"), path)
+    }
+
+    /// A call that has `path` among its arguments. A relative path is not kept, because only the
+    /// caller knows what it is relative to.
+    #[must_use]
+    pub fn with_path(text: String, path: impl AsRef<OsStr>) -> Self {
+        let path = path.as_ref().to_string_lossy();
+        Self { text, path: if path.starts_with('/') { path.into_owned() } else { String::new() } }
+    }
+}
+
+impl From<String> for CallText {
+    fn from(text: String) -> Self {
+        Self { text, path: String::new() }
+    }
+}
+
 /// Adds the call to an errno.
-pub trait Named<T> {
+pub trait Named<T>: Sized {
     /// Makes a [`Call`] of an errno. `text` is only called if there is an error.
     ///
     /// # Errors
     /// The original error, with the call.
-    fn named(self, text: impl FnOnce() -> String) -> Result<T, Call>;
+    fn named<C: Into<CallText>>(self, text: impl FnOnce() -> C) -> Result<T, Call>;
+
+    /// As [`Self::named`], for a call whose only argument of interest is a path.
+    ///
+    /// # Errors
+    /// The original error, with the call.
+    fn named_on(self, name: &str, path: impl AsRef<OsStr> + Debug) -> Result<T, Call> {
+        self.named(|| CallText::on(name, path))
+    }
 }
 
 impl<T> Named<T> for Result<T, Errno> {
-    fn named(self, text: impl FnOnce() -> String) -> Result<T, Call> {
-        self.map_err(|errno| Call { text: text(), errno })
+    fn named<C: Into<CallText>>(self, text: impl FnOnce() -> C) -> Result<T, Call> {
+        self.map_err(|errno| Call { text: text().into(), errno })
     }
 }
 
 impl<T> Named<T> for Result<T, nix::errno::Errno> {
-    fn named(self, text: impl FnOnce() -> String) -> Result<T, Call> {
-        self.map_err(|errno| Call { text: text(), errno: Errno::from_raw_os_error(errno as i32) })
+    fn named<C: Into<CallText>>(self, text: impl FnOnce() -> C) -> Result<T, Call> {
+        self.map_err(|errno| Errno::from_raw_os_error(errno as i32)).named(text)
     }
 }
 
 impl<T> Named<T> for io::Result<T> {
-    fn named(self, text: impl FnOnce() -> String) -> Result<T, Call> {
-        self.map_err(|error| {
-            let errno = Errno::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO));
-            Call { text: text(), errno }
-        })
+    fn named<C: Into<CallText>>(self, text: impl FnOnce() -> C) -> Result<T, Call> {
+        let errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EIO);
+        self.map_err(|error| Errno::from_raw_os_error(errno(error))).named(text)
     }
 }
 
@@ -110,4 +152,22 @@ fn check(value: impl Into<i64>) -> Result<i64, Errno> {
         return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO));
     }
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CallText, Errno, Named};
+
+    #[test]
+    fn a_call_keeps_its_absolute_path() {
+        for (text, shown, path) in [
+            (CallText::on("open", "/a \"b\""), r#"open("/a \"b\"")"#, "/a \"b\""),
+            (CallText::on("open", "b"), "open(\"b\")", ""),
+            (CallText::with_path("exec /bin/sh".to_owned(), "/bin/sh"), "exec /bin/sh", "/bin/sh"),
+            (CallText::from("fsopen(\"nofs\")".to_owned()), "fsopen(\"nofs\")", ""),
+        ] {
+            let call = Err::<(), _>(Errno::NOENT).named(|| text).expect_err(shown);
+            assert_eq!((call.text(), call.path()), (shown, path));
+        }
+    }
 }

@@ -15,7 +15,7 @@ use rustix::mount::{
 };
 
 use super::proc::Proc;
-use super::{Call, Named, check, mountinfo};
+use super::{Call, CallText, Named, check, mountinfo};
 
 /// Propagation of a mount: none.
 const MS_PRIVATE: u64 = 1 << 18;
@@ -72,7 +72,9 @@ fn configure(context: &OwnedFd, key: &str, value: Option<&str>) -> Result<(), Ca
         None => rustix::mount::fsconfig_set_flag(context.as_fd(), key),
     };
     result.named(|| {
-        format!("fsconfig({key:?}, {:?}){}", value.unwrap_or_default(), explanation(context))
+        let value = value.unwrap_or_default();
+        let text = format!("fsconfig({key:?}, {value:?}){}", explanation(context));
+        CallText::with_path(text, value)
     })
 }
 
@@ -105,7 +107,7 @@ pub fn new_filesystem_by_mount(
     flags: u64,
 ) -> Result<OwnedFd, Call> {
     const PLACE: &str = "/proc";
-    let name = || format!("mount({source:?}, {kind:?}, {data:?})");
+    let name = || CallText::with_path(format!("mount({source:?}, {kind:?}, {data:?})"), source);
     let (c_kind, c_source, c_data) = (c_string(kind)?, c_string(source)?, c_string(data)?);
     // If config.json makes the rootfs shared, /proc may still be in the peer group of the host's
     // /proc. The mount would then also appear on the host, and stay there.
@@ -143,7 +145,7 @@ pub fn files_of(
 }
 
 fn c_string(text: &str) -> Result<CString, Call> {
-    CString::new(text).map_err(|_| Errno::INVAL).named(|| format!("mount({text:?})"))
+    CString::new(text).map_err(|_| Errno::INVAL).named_on("mount", text)
 }
 
 /// Sets the SELinux label of the root directory of a mount that no other process can see yet
@@ -165,7 +167,7 @@ pub fn set_label(mount: BorrowedFd<'_>, label: &str) -> Result<(), Call> {
 /// The error of the call.
 pub fn open_attached(directory: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Call> {
     rustix::mount::open_tree(directory, path, OpenTreeFlags::OPEN_TREE_CLOEXEC)
-        .named(|| format!("open_tree({path:?})"))
+        .named_on("open_tree", path)
 }
 
 /// Makes a detached copy of the mount at the descriptor `from`, like `mount --bind` (open_tree(2)).
@@ -190,7 +192,7 @@ pub fn clone_tree_at(directory: BorrowedFd<'_>, path: &str, depth: Depth) -> Res
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
     rustix::mount::open_tree(directory, path, flags)
-        .named(|| format!("open_tree({path:?}, {depth:?})"))
+        .named(|| CallText::with_path(format!("open_tree({path:?}, {depth:?})"), path))
 }
 
 /// A detached copy of the mount that contains the file `path` of the host. That file is the root of
@@ -208,7 +210,7 @@ pub fn clone_source(path: &str, depth: Depth, last: LastLink) -> Result<OwnedFd,
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
     rustix::mount::open_tree(CWD, path, flags)
-        .named(|| format!("open_tree({path:?}, {depth:?}, NOFOLLOW)"))
+        .named(|| CallText::with_path(format!("open_tree({path:?}, {depth:?}, NOFOLLOW)"), path))
 }
 
 /// Checks that [`clone_source`] finds `path`. Opens it without copying anything.
@@ -221,7 +223,7 @@ pub fn reach(path: &str, depth: Depth, last: LastLink) -> Result<(), Call> {
         flags |= OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
     }
     let opened = rustix::mount::open_tree(CWD, path, flags);
-    opened.map(drop).named(|| format!("open_tree({path:?}, {depth:?})"))
+    opened.map(drop).named(|| CallText::with_path(format!("open_tree({path:?}, {depth:?})"), path))
 }
 
 /// The position of a descriptor in the tree of mounts.
@@ -344,11 +346,11 @@ fn set_attr(mount: BorrowedFd<'_>, attr: [u64; 4], depth: Depth) -> Result<(), E
 /// The error of the failed call; `ENOENT` if the mount is not in /proc/self/mountinfo.
 pub fn isolate(proc: &Proc, place: &str) -> Result<(), Call> {
     let stat = rustix::fs::statx(CWD, place, AtFlags::empty(), StatxFlags::MNT_ID)
-        .named(|| format!("statx({place:?}, STATX_MNT_ID)"))?;
+        .named(|| CallText::with_path(format!("statx({place:?}, STATX_MNT_ID)"), place))?;
     let mounts = proc.read("self/mountinfo")?;
-    let path = mountinfo::path_of(&mounts, stat.stx_mnt_id)
-        .ok_or(Errno::NOENT)
-        .named(|| format!("the mount of {place:?} in /proc/self/mountinfo"))?;
+    let path = mountinfo::path_of(&mounts, stat.stx_mnt_id).ok_or(Errno::NOENT).named(|| {
+        CallText::with_path(format!("the mount of {place:?} in /proc/self/mountinfo"), place)
+    })?;
     let mount = open_attached(CWD, &path)?;
     set_propagation(mount.as_fd(), MS_PRIVATE, Depth::This)
 }
@@ -359,7 +361,8 @@ pub fn isolate(proc: &Proc, place: &str) -> Result<(), Call> {
 /// Errors of mount(2).
 pub fn set_namespace_propagation(propagation: MountPropagationFlags) -> Result<(), Call> {
     let flags = propagation | MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", flags).named(|| format!("mount(\"/\", {flags:?})"))
+    rustix::mount::mount_change("/", flags)
+        .named(|| CallText::with_path(format!("mount(\"/\", {flags:?})"), "/"))
 }
 
 /// Changes the flags of the mount at `target`, a working directory or file, and the options of its
@@ -400,7 +403,7 @@ pub fn pivot_to_cwd() -> Result<(), Call> {
 pub fn leave_old_root() -> Result<(), Call> {
     rustix::mount::unmount(".", UnmountFlags::DETACH)
         .named(|| "umount2(\".\", MNT_DETACH)".to_owned())?;
-    rustix::process::chdir("/").named(|| "chdir(\"/\")".to_owned())
+    rustix::process::chdir("/").named_on("chdir", "/")
 }
 
 /// Detaches the mount on `path`.
@@ -409,7 +412,7 @@ pub fn leave_old_root() -> Result<(), Call> {
 /// The error of the call.
 pub fn detach(path: &str) -> Result<(), Call> {
     rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
-        .named(|| format!("umount2({path:?}, MNT_DETACH)"))
+        .named(|| CallText::with_path(format!("umount2({path:?}, MNT_DETACH)"), path))
 }
 
 /// Detaches the mount whose root is `mount`. No call takes the descriptor of the mount to detach,
@@ -423,7 +426,7 @@ pub fn detach_handle(proc: &Proc, mount: BorrowedFd<'_>) -> Result<(), Call> {
     rustix::process::fchdir(proc).named(|| "fchdir(/proc)".to_owned())?;
     let path = format!("self/fd/{}", mount.as_raw_fd());
     rustix::mount::unmount(&path, UnmountFlags::DETACH)
-        .named(|| format!("umount2({path:?}, MNT_DETACH)"))
+        .named(|| CallText::with_path(format!("umount2({path:?}, MNT_DETACH)"), path))
 }
 
 /// chroot(2) to the working directory.
@@ -432,5 +435,5 @@ pub fn detach_handle(proc: &Proc, mount: BorrowedFd<'_>) -> Result<(), Call> {
 /// The error of the call.
 pub fn chroot_to_cwd() -> Result<(), Call> {
     rustix::process::chroot(".").named(|| "chroot(\".\")".to_owned())?;
-    rustix::process::chdir("/").named(|| "chdir(\"/\")".to_owned())
+    rustix::process::chdir("/").named_on("chdir", "/")
 }

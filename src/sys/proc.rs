@@ -8,7 +8,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{Call, Named, small_file};
+use super::{Call, CallText, Named, small_file};
+
+/// The whole path of `path`, which is below /proc.
+fn shown(path: &str) -> String {
+    format!("/proc/{path}")
+}
 
 /// A handle of a procfs.
 #[derive(Debug)]
@@ -27,8 +32,7 @@ impl Proc {
     /// The error of the failed call; `EXDEV` if /proc is not a procfs.
     pub fn open() -> Result<Self, Call> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let handle = rustix::fs::open("/proc", flags, Mode::empty())
-            .named(|| "open(\"/proc\")".to_owned())?;
+        let handle = rustix::fs::open("/proc", flags, Mode::empty()).named_on("open", "/proc")?;
         if !is_proc(&handle)? {
             return Err(Errno::XDEV).named(|| "/proc is not a procfs".to_owned());
         }
@@ -49,7 +53,7 @@ impl Proc {
             Mode::empty(),
             resolve,
         )
-        .named(|| format!("open(\"/proc/{path}\")"))
+        .named(|| CallText::on("open", shown(path)))
     }
 
     /// Opens the file of one of our handles (`O_PATH`).
@@ -59,7 +63,7 @@ impl Proc {
     pub fn reopen(&self, handle: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Call> {
         let path = format!("self/fd/{}", handle.as_raw_fd());
         rustix::fs::openat(&self.0, &path, flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
-            .named(|| format!("open(\"/proc/{path}\")"))
+            .named(|| CallText::on("open", shown(&path)))
     }
 
     /// Writes `value` in one write(2).
@@ -68,7 +72,10 @@ impl Proc {
     /// The error of the failed call.
     pub fn write(&self, path: &str, value: &str) -> Result<(), Call> {
         let mut file = std::fs::File::from(self.open_in(path, OFlags::WRONLY)?);
-        file.write_all(value.as_bytes()).named(|| format!("write(\"/proc/{path}\", {value:?})"))
+        file.write_all(value.as_bytes()).named(|| {
+            let path = shown(path);
+            CallText::with_path(format!("write({path:?}, {value:?})"), path)
+        })
     }
 
     /// Reads a whole file.
@@ -78,7 +85,7 @@ impl Proc {
     pub fn read(&self, path: &str) -> Result<String, Call> {
         let mut file = std::fs::File::from(self.open_in(path, OFlags::RDONLY)?);
         let mut text = String::new();
-        file.read_to_string(&mut text).named(|| format!("read(\"/proc/{path}\")"))?;
+        file.read_to_string(&mut text).named(|| CallText::on("read", shown(path)))?;
         Ok(text)
     }
 }
@@ -99,8 +106,7 @@ pub fn is_proc(handle: impl AsFd) -> Result<bool, Call> {
 /// Errors of stat(2).
 pub fn in_user_namespace() -> Result<bool, Call> {
     const FIRST: u64 = 0xefff_fffd;
-    let stat = rustix::fs::stat("/proc/self/ns/user")
-        .named(|| "stat(\"/proc/self/ns/user\")".to_owned())?;
+    let stat = rustix::fs::stat("/proc/self/ns/user").named_on("stat", "/proc/self/ns/user")?;
     Ok(stat.st_ino != FIRST)
 }
 
@@ -124,12 +130,10 @@ pub struct Stat {
 pub fn stat(pid: i32) -> Result<Stat, Call> {
     let path = format!("/proc/{pid}/stat");
     let file = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .named(|| format!("open({path:?})"))?;
+        .named_on("open", &path)?;
     let mut buffer = [0; 1024];
-    let length = rustix::io::read(&file, &mut buffer).named(|| format!("read({path:?})"))?;
-    parse_stat(buffer.get(..length).unwrap_or_default())
-        .ok_or(Errno::INVAL)
-        .named(|| format!("read({path:?})"))
+    let length = rustix::io::read(&file, &mut buffer).named_on("read", &path)?;
+    parse_stat(buffer.get(..length).unwrap_or_default()).ok_or(Errno::INVAL).named_on("read", path)
 }
 
 /// The process of a thread. `None` if the thread has ended.

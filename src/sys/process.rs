@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid};
 use rustix::thread::{CapabilitySet, CapabilitySets, CpuSet};
 
-use super::{Call, Named, check};
+use super::{Call, CallText, Named, check};
 
 /// Sets the name in `ps`, of at most 15 bytes.
 ///
@@ -83,7 +83,7 @@ pub fn begin() -> Result<(), Call> {
     for _ in standard.iter().filter(|fd| fd.revents & libc::POLLNVAL != 0) {
         // open(2) returns the lowest free number, which is the closed one.
         let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty());
-        std::mem::forget(null.named(|| "open(\"/dev/null\")".to_owned())?);
+        std::mem::forget(null.named_on("open", "/dev/null")?);
     }
     // SAFETY: no handler is installed.
     unsafe {
@@ -308,8 +308,9 @@ pub fn execve(
     // SAFETY: NUL-terminated strings in arrays that end in a null pointer.
     unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
     let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+    let path = path.to_string_lossy();
     Call {
-        text: format!("exec {}", path.to_string_lossy()),
+        text: CallText::with_path(format!("exec {path}"), &*path),
         errno: Errno::from_raw_os_error(errno),
     }
 }

@@ -5,15 +5,16 @@
 //! if the tree is changed meanwhile. With `RESOLVE_NO_MAGICLINKS`, links of a procfs do not lead
 //! out.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use orlop_paths::lookup::{MAX_LINKS, open_below};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{Call, Named};
+use super::{Call, CallText, Named};
 
 /// The mode of directories that are created, as in other runtimes.
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
@@ -43,7 +44,7 @@ impl Root {
     pub fn open(path: &Path) -> Result<Self, Call> {
         rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map(Self)
-            .named(|| format!("open({path:?}, O_DIRECTORY)"))
+            .named(|| CallText::with_path(format!("open({path:?}, O_DIRECTORY)"), path))
     }
 
     /// Uses the descriptor of a directory or of a detached mount as a root.
@@ -59,7 +60,7 @@ impl Root {
     /// The error of the call: `ENOENT`, `ENOTDIR`, `ELOOP` for a magic link.
     pub fn open_in(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Call> {
         self.openat2(path, flags, Mode::empty(), ResolveFlags::empty())
-            .named(|| format!("openat2(rootfs, {path:?}, {flags:?})"))
+            .named(|| CallText::with_path(format!("openat2(rootfs, {path:?}, {flags:?})"), path))
     }
 
     /// A handle of `path`. Links are followed inside the root.
@@ -83,8 +84,9 @@ impl Root {
     /// # Errors
     /// As [`Self::open_in`]; `ELOOP` when there is a link.
     pub fn resolve_without_links(&self, path: &str) -> Result<OwnedFd, Call> {
-        self.openat2(path, OFlags::PATH, Mode::empty(), ResolveFlags::NO_SYMLINKS)
-            .named(|| format!("openat2(rootfs, {path:?}, O_PATH, NO_SYMLINKS)"))
+        self.openat2(path, OFlags::PATH, Mode::empty(), ResolveFlags::NO_SYMLINKS).named(|| {
+            CallText::with_path(format!("openat2(rootfs, {path:?}, O_PATH, NO_SYMLINKS)"), path)
+        })
     }
 
     /// A handle of the directory `path`. It is created with its parents if it does not exist, also
@@ -129,7 +131,8 @@ impl Root {
         };
         match made {
             Ok(()) | Err(Errno::EXIST) => self.resolve_link(path),
-            Err(errno) => Err(errno).named(|| format!("creating {path:?} in the rootfs")),
+            Err(errno) => Err(errno)
+                .named(|| CallText::with_path(format!("creating {path:?} in the rootfs"), path)),
         }
     }
 
@@ -147,7 +150,10 @@ impl Root {
             {
                 Ok(())
             }
-            result => result.named(|| format!("symlink({target:?}, {path:?} in the rootfs)")),
+            result => result.named(|| {
+                let text = format!("symlink({target:?}, {path:?} in the rootfs)");
+                CallText::with_path(text, OsStr::from_bytes(target.to_bytes()))
+            }),
         }
     }
 
@@ -158,11 +164,17 @@ impl Root {
         };
         match self.openat2(path, flags, Mode::empty(), ResolveFlags::empty()) {
             Err(Errno::NOENT) => {}
-            other => return other.named(|| format!("openat2(rootfs, {path:?}, {flags:?})")),
+            other => {
+                return other.named(|| {
+                    CallText::with_path(format!("openat2(rootfs, {path:?}, {flags:?})"), path)
+                });
+            }
         }
         let (parent, name) = split(path);
         if name.is_empty() || links == 0 {
-            return Err(Errno::LOOP).named(|| format!("openat2(rootfs, {path:?}, {flags:?})"));
+            return Err(Errno::LOOP).named(|| {
+                CallText::with_path(format!("openat2(rootfs, {path:?}, {flags:?})"), path)
+            });
         }
         let directory = self.make(parent, Make::Directory, links)?;
         let made = match what {
@@ -182,7 +194,11 @@ impl Root {
             // by a link.
             Ok(()) => return self.open_in(path, flags),
             Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno).named(|| format!("creating {path:?} in the rootfs")),
+            Err(errno) => {
+                return Err(errno).named(|| {
+                    CallText::with_path(format!("creating {path:?} in the rootfs"), path)
+                });
+            }
         }
         match rustix::fs::readlinkat(&directory, name, Vec::new()) {
             Ok(target) => {
@@ -227,7 +243,8 @@ impl Root {
 /// `EINVAL` for a path without a last component.
 pub fn parent_and_name(path: &str) -> Result<(&str, &str), Call> {
     match split(path) {
-        (_, "" | "." | "..") => Err(Errno::INVAL).named(|| format!("openat2(rootfs, {path:?})")),
+        (_, "" | "." | "..") => Err(Errno::INVAL)
+            .named(|| CallText::with_path(format!("openat2(rootfs, {path:?})"), path)),
         both => Ok(both),
     }
 }

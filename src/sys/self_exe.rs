@@ -23,7 +23,7 @@ use rustix::io::Errno;
 
 use super::mount::Depth;
 use super::wait::{self, Bound};
-use super::{Call, Named, mount};
+use super::{Call, CallText, Named, mount};
 
 const EXE: &str = "/proc/self/exe";
 
@@ -78,7 +78,7 @@ pub fn seal() -> Result<(), Call> {
 /// namespace. If one of the two signs is missing, a copy is made, which is recognised with
 /// certainty. So the process cannot execute itself endlessly.
 fn find_seal() -> Result<Seal, Call> {
-    let name = || format!("statfs({EXE:?})");
+    let name = || CallText::on("statfs", EXE);
     let kind = rustix::fs::statfs(EXE).named(name)?.f_type;
     if u64::try_from(kind).is_ok_and(|kind| kind == OVERLAY) {
         let flags = rustix::fs::statvfs(EXE).named(name)?.f_flag.bits();
@@ -87,12 +87,12 @@ fn find_seal() -> Result<Seal, Call> {
         }
         let detached =
             mount::clone_tree_at(CWD, EXE, Depth::This).is_err_and(|call| call.is(Errno::INVAL));
-        let path = rustix::fs::readlink(EXE, Vec::new()).named(|| format!("readlink({EXE:?})"))?;
+        let path = rustix::fs::readlink(EXE, Vec::new()).named_on("readlink", EXE)?;
         let at_root = path.to_bytes().iter().rposition(|byte| *byte == b'/') == Some(0);
         return Ok(if detached && at_root { Seal::Ours } else { Seal::Doubtful });
     }
     let exe = rustix::fs::open(EXE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .named(|| format!("open({EXE:?})"))?;
+        .named_on("open", EXE)?;
     let copied =
         rustix::fs::fcntl_get_seals(&exe).is_ok_and(|seals| seals.contains(SealFlags::WRITE));
     Ok(if copied { Seal::Ours } else { Seal::None })
@@ -101,8 +101,7 @@ fn find_seal() -> Result<Seal, Call> {
 /// Mounts an overlay of the directory of the binary. The mount exists until the last process that
 /// runs from it ends.
 fn overlay() -> Result<OwnedFd, Call> {
-    let path =
-        rustix::fs::readlink(EXE, Vec::new()).named(|| format!("readlink({EXE:?})"))?.into_bytes();
+    let path = rustix::fs::readlink(EXE, Vec::new()).named_on("readlink", EXE)?.into_bytes();
     let start = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
     let (directory, name) = path.split_at(start);
     let mut layers = Vec::new();
@@ -113,9 +112,7 @@ fn overlay() -> Result<OwnedFd, Call> {
         layers.push(*byte);
     }
     layers.extend(SECOND_LAYER.to_bytes());
-    let layers = String::from_utf8(layers)
-        .map_err(|_| Errno::ILSEQ)
-        .named(|| format!("readlink({EXE:?})"))?;
+    let layers = String::from_utf8(layers).map_err(|_| Errno::ILSEQ).named_on("readlink", EXE)?;
     let off = || Some("off".to_owned());
     let options = [
         ("lowerdir".to_owned(), Some(layers)),
@@ -127,7 +124,7 @@ fn overlay() -> Result<OwnedFd, Call> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&mount, name.as_os_str(), flags, Mode::empty())
         .named(|| format!("openat(overlay, {name:?})"))?;
-    let ours = rustix::fs::stat(EXE).named(|| format!("stat({EXE:?})"))?;
+    let ours = rustix::fs::stat(EXE).named_on("stat", EXE)?;
     let its = rustix::fs::fstat(&file).named(|| format!("fstat({name:?})"))?;
     // The path may name another file, if our binary was replaced or if we were started from another
     // mount namespace. The device number differs in the overlay, so it is not compared.
@@ -141,7 +138,7 @@ fn overlay() -> Result<OwnedFd, Call> {
 
 /// Whether our user can change the file.
 fn is_writable() -> Result<bool, Call> {
-    let stat = rustix::fs::stat(EXE).named(|| format!("stat({EXE:?})"))?;
+    let stat = rustix::fs::stat(EXE).named_on("stat", EXE)?;
     Ok(stat.st_uid == rustix::process::geteuid().as_raw()
         || rustix::fs::accessat(CWD, EXE, rustix::fs::Access::WRITE_OK, AtFlags::EACCESS).is_ok())
 }
@@ -163,8 +160,8 @@ fn copy() -> Result<OwnedFd, Call> {
     let mut memory = File::from(memory);
     let mut exe = rustix::fs::open(EXE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map(File::from)
-        .named(|| format!("open({EXE:?})"))?;
-    std::io::copy(&mut exe, &mut memory).named(|| format!("read({EXE:?})"))?;
+        .named_on("open", EXE)?;
+    std::io::copy(&mut exe, &mut memory).named_on("read", EXE)?;
     memory.flush().named(|| "write(memfd)".to_owned())?;
     rustix::fs::fchmod(&memory, Mode::from_raw_mode(0o500)).named(|| "fchmod(memfd)".to_owned())?;
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
@@ -206,5 +203,5 @@ fn execute(file: &OwnedFd) -> Call {
         )
     };
     let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
-    Call { text: format!("execveat({EXE:?})"), errno: Errno::from_raw_os_error(errno) }
+    Call { text: CallText::on("execveat", EXE), errno: Errno::from_raw_os_error(errno) }
 }

@@ -105,7 +105,7 @@ pub(super) fn ended_wait(heard: BorrowedFd<'static>) -> Result<(), Call> {
     sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&ending()), None)
         .named(|| "sigprocmask()".to_owned())?;
     let name = Signal::try_from(number).map_or("a signal", Signal::as_str);
-    Err(Call { text: format!("the wait was ended by {name}"), errno: Errno::INTR })
+    Err(Call { text: format!("the wait was ended by {name}").into(), errno: Errno::INTR })
 }
 
 /// The number of the signal that has ended a wait.

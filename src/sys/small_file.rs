@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::{Errno, read, write};
 use rustix::path::Arg;
 
-use super::{Call, Named};
+use super::{Call, CallText, Named};
 
 /// Larger than any file that the kernel writes as one record: the kernel's own buffer is first one
 /// page.
@@ -27,7 +27,7 @@ pub fn open(
     shown: impl Fn() -> String,
 ) -> Result<OwnedFd, Call> {
     openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty())
-        .named(|| format!("open({:?})", shown()))
+        .named(|| CallText::on("open", shown()))
 }
 
 /// Reads a whole file.
@@ -56,7 +56,7 @@ pub fn read_open(file: &OwnedFd, shown: impl Fn() -> String) -> Result<Vec<u8>, 
         match read(file, spare_capacity(&mut content)) {
             Ok(0) => return Ok(content),
             Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno).named(|| format!("read({:?})", shown())),
+            Err(errno) => return Err(errno).named(|| CallText::on("read", shown())),
         }
     }
 }
@@ -76,7 +76,7 @@ pub fn read_short(
     loop {
         match read(&file, spare_capacity(&mut content)) {
             Err(Errno::INTR) => {}
-            result => return result.map(|_| content).named(|| format!("read({:?})", shown())),
+            result => return result.map(|_| content).named(|| CallText::on("read", shown())),
         }
     }
 }
@@ -105,7 +105,12 @@ pub fn write_to(file: &OwnedFd, value: &str, shown: impl Fn() -> String) -> Resu
         match write(file, value.as_bytes()) {
             Ok(_) => return Ok(()),
             Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno).named(|| format!("write({:?}, {value:?})", shown())),
+            Err(errno) => {
+                return Err(errno).named(|| {
+                    let path = shown();
+                    CallText::with_path(format!("write({path:?}, {value:?})"), path)
+                });
+            }
         }
     }
 }

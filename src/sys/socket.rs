@@ -17,7 +17,7 @@ use rustix::net::{
 };
 
 use super::wait::{self, Bound};
-use super::{Call, Named};
+use super::{Call, CallText, Named};
 
 /// How long a receiver may take until it can receive more.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -61,7 +61,7 @@ pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
 /// # Errors
 /// The error of the failed call; `EAGAIN` if the queue of connections is full.
 pub fn connect_stream(path: &Path) -> Result<OwnedFd, Call> {
-    let call = || format!("connect({path:?})");
+    let call = || CallText::on("connect", path);
     let parent =
         path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory =
@@ -80,7 +80,7 @@ pub fn connect_stream(path: &Path) -> Result<OwnedFd, Call> {
 /// # Errors
 /// The error of the failed call.
 pub fn connect_datagrams(address: &OsStr) -> Result<OwnedFd, Call> {
-    let name = || format!("connect({address:?})");
+    let name = || CallText::on("connect", address);
     let socket = new(SocketType::DGRAM, SocketFlags::NONBLOCK)?;
     wait::connect_now(socket.as_fd(), &named_address(address).named(name)?).named(name)?;
     Ok(socket)
@@ -124,7 +124,7 @@ fn prepare(
 /// The error of the failed call: `ENOENT`, `ECONNREFUSED` if no process listens, `EAGAIN` if the
 /// connection is not taken in time.
 pub fn call(address: &OsStr, patience: Duration) -> Result<OwnedFd, Call> {
-    let name = || format!("connect({address:?})");
+    let name = || CallText::on("connect", address);
     let socket = new(SocketType::STREAM, SocketFlags::empty())?;
     wait::connect(socket.as_fd(), &named_address(address).named(name)?, patience).named(name)?;
     Ok(socket)

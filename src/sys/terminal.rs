@@ -30,15 +30,15 @@ pub struct Pair {
 /// The error of the failed call; `ENODEV` if the directory is not a devpts, or if `ptmx` is another
 /// file.
 pub fn open_pair(directory: BorrowedFd<'_>) -> Result<Pair, Call> {
-    let statfs = rustix::fs::fstatfs(directory).named(|| "fstatfs(\"/dev/pts\")".to_owned())?;
+    let statfs = rustix::fs::fstatfs(directory).named_on("fstatfs", "/dev/pts")?;
     if statfs.f_type != DEVPTS_SUPER_MAGIC {
         return Err(Errno::NODEV).named(|| "/dev/pts is not a devpts".to_owned());
     }
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
     let master = rustix::fs::openat2(directory, "ptmx", flags, Mode::empty(), resolve)
-        .named(|| "open(\"/dev/pts/ptmx\")".to_owned())?;
-    let stat = rustix::fs::fstat(&master).named(|| "fstat(\"/dev/pts/ptmx\")".to_owned())?;
+        .named_on("open", "/dev/pts/ptmx")?;
+    let stat = rustix::fs::fstat(&master).named_on("fstat", "/dev/pts/ptmx")?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice
         || stat.st_rdev != makedev(5, 2)
     {

@@ -16,7 +16,7 @@ use crate::plan::mount_options::{attr, ms};
 use crate::plan::mounts::MountStep;
 use crate::sys::mount::{self, Depth};
 use crate::sys::root::Root;
-use crate::sys::{Call, Named};
+use crate::sys::{Call, CallText, Named};
 
 /// Makes the mount.
 ///
@@ -80,7 +80,7 @@ fn legacy(
     }
     for (name, to) in links {
         rustix::fs::symlinkat(to.as_str(), &top, name.as_str())
-            .named(|| format!("symlink({to:?}, {name:?})"))?;
+            .named(|| CallText::with_path(format!("symlink({to:?}, {name:?})"), to))?;
     }
     if step.attributes.set & attr::RDONLY != 0 {
         mount::set_attributes(tmpfs.as_fd(), attr::RDONLY, 0, Depth::This)?;

@@ -19,7 +19,7 @@ use crate::sync::InitEnd;
 use crate::sys::device;
 use crate::sys::mount::{self, Depth};
 use crate::sys::proc::Proc;
-use crate::sys::{Call, Named};
+use crate::sys::{Call, CallText, Named};
 
 /// Makes the nodes and links, unless the config mounts its own /dev. Each node is made in a
 /// directory that we have a handle of, and never through a link (CVE-2026-41579). Nothing is made
@@ -103,7 +103,7 @@ fn make_node<'a>(node: &'a Node, exact: bool, places: &mut Destinations<'a>) -> 
             // The same device with another mode or owner, for example from an earlier run.
             match rustix::fs::unlinkat(place.directory, place.name, AtFlags::empty()) {
                 Err(Errno::ROFS) if !node.is_requested() => return Ok(()),
-                result => result.named(|| format!("unlinkat({:?})", node.path))?,
+                result => result.named_on("unlinkat", &node.path)?,
             }
             make(place.directory, place.name)?;
         }
@@ -198,7 +198,7 @@ fn bind<'a>(node: &'a Node, source: &OwnedFd, places: &mut Destinations<'a>) -> 
 fn link<'a>(places: &mut Destinations<'a>, path: &'a str, target: &str) -> Result<()> {
     let place = places.of(path)?;
     let make = || rustix::fs::symlinkat(target, place.directory, place.name);
-    let call = || format!("symlinkat({target:?}, {path:?})");
+    let call = || CallText::with_path(format!("symlinkat({target:?}, {path:?})"), target);
     if !place.is_of_host {
         match make() {
             Err(Errno::EXIST) => {}
@@ -221,6 +221,6 @@ fn link<'a>(places: &mut Destinations<'a>, path: &'a str, target: &str) -> Resul
     match rustix::fs::unlinkat(place.directory, place.name, AtFlags::empty()) {
         Err(Errno::BUSY) => Ok(()),
         Ok(()) | Err(Errno::NOENT) => Ok(make().named(call)?),
-        Err(errno) => Ok(Err(errno).named(|| format!("unlinkat({path:?})"))?),
+        Err(errno) => Ok(Err(errno).named_on("unlinkat", path)?),
     }
 }

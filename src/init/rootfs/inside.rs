@@ -26,7 +26,7 @@ use crate::sync::{FromInit, InitEnd};
 use crate::sys::mount::{self, Depth};
 use crate::sys::proc::Proc;
 use crate::sys::root::{Root, file_type, link_target};
-use crate::sys::{Call, Named, clone, ids, process};
+use crate::sys::{Call, CallText, Named, clone, ids, process};
 
 /// Applies the plan in the container of `init`. Returns an exit code.
 pub fn main(plan: &RunningMounts, init: &OwnedFd, runtime: &InitEnd) -> i32 {
@@ -163,7 +163,7 @@ fn remove(paths: &[(usize, String)], root: &Root, proc: &Proc) -> Result<()> {
 
 fn mount_at(root: &Root, path: &str) -> Result<OwnedFd, Call> {
     let handle = root.resolve_without_links(path)?;
-    let name = || format!("statx(rootfs, {path:?}): no mount point");
+    let name = || CallText::with_path(format!("statx(rootfs, {path:?}): no mount point"), path);
     let stat =
         rustix::fs::statx(&handle, "", AtFlags::EMPTY_PATH, StatxFlags::empty()).named(name)?;
     let is_mount = StatxAttributes::from_bits_retain(stat.stx_attributes.bits())

@@ -69,7 +69,7 @@ pub fn build<'a>(plan: &'a Plan, proc: &Proc, runtime: &InitEnd) -> Result<Rootf
 fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
     if plan.namespaces.joins(&MOUNT) {
         let path = &plan.rootfs.path;
-        rustix::process::chdir(path).named(|| format!("chdir({path:?})"))?;
+        rustix::process::chdir(path).named_on("chdir", path)?;
     }
     if plan.rootfs.enter == EnterMethod::Chroot {
         return Ok(Root::open(".".as_ref())?);

@@ -19,7 +19,7 @@ use crate::sync::InitEnd;
 use crate::sys::mount::{self, Depth, LastLink};
 use crate::sys::proc::is_proc;
 use crate::sys::root::{Root, file_type, link_target};
-use crate::sys::{Call, Named};
+use crate::sys::{Call, CallText, Named};
 
 /// Makes one mount.
 ///
@@ -213,7 +213,7 @@ fn ordinary_target(root: &Root, kind: &str, path: &str) -> Result<OwnedFd> {
     let target = target.with_context(context)?;
     if file_type(target.as_fd())? != FileType::Directory {
         return Err(Errno::NOTDIR)
-            .named(|| format!("openat2(rootfs, {path:?})"))
+            .named(|| CallText::with_path(format!("openat2(rootfs, {path:?})"), path))
             .with_context(context);
     }
     Ok(target)
