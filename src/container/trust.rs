@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use orlop_paths::trust::{Distrust, check_directory, check_file};
 
 use crate::error::{Failure, Result};
-use crate::sys::Named;
+use crate::sys::{CallText, Named};
 
 /// Checks the state root and the directories above it. False if the state root does not exist.
 ///
@@ -30,7 +30,9 @@ pub(super) fn judge_kept(file: impl AsFd, path: impl FnOnce() -> PathBuf) -> Res
 fn with_text<T>(checked: Result<T, Distrust>) -> Result<T> {
     match checked {
         Ok(value) => Ok(value),
-        Err(Distrust::Call { call, errno }) => Ok(Err(errno).named(|| call)?),
+        Err(Distrust::Call { call, path, errno }) => {
+            Ok(Err(errno).named(|| CallText::with_path(call, path))?)
+        }
         Err(Distrust::Untrusted { path, reason }) => {
             let text = format!(
                 "the state root (--root) cannot be trusted: {path:?} {reason}, who could choose the programs that we \

@@ -34,6 +34,8 @@ pub enum Distrust {
     Call {
         /// The call with its arguments.
         call: String,
+        /// The path among the arguments, or empty.
+        path: PathBuf,
         /// Its error.
         errno: Errno,
     },
@@ -43,7 +45,7 @@ impl Display for Distrust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Untrusted { path, reason } => write!(f, "{path:?} {reason}"),
-            Self::Call { call, errno } => write!(f, "{call}: {errno}"),
+            Self::Call { call, errno, .. } => write!(f, "{call}: {errno}"),
         }
     }
 }
@@ -67,6 +69,7 @@ enum Role {
 pub fn check_directory(directory: &Path) -> Result<bool, Distrust> {
     let path = std::path::absolute(directory).map_err(|error| Distrust::Call {
         call: "getcwd()".to_owned(),
+        path: PathBuf::new(),
         errno: Errno::from_io_error(&error).unwrap_or(Errno::INVAL),
     })?;
     let slash = lstat(Path::new("/"))?;
@@ -92,7 +95,11 @@ pub fn check_directory(directory: &Path) -> Result<bool, Distrust> {
             (at, found) = (next, stat);
             continue;
         }
-        let call = |errno| Distrust::Call { call: format!("readlink({next:?})"), errno };
+        let call = |errno| Distrust::Call {
+            call: format!("readlink({next:?})"),
+            path: next.clone(),
+            errno,
+        };
         links = links.checked_sub(1).ok_or(Errno::LOOP).map_err(call)?;
         let target = rustix::fs::readlink(&next, Vec::new()).map_err(call)?;
         let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
@@ -110,8 +117,11 @@ pub fn check_directory(directory: &Path) -> Result<bool, Distrust> {
 /// # Errors
 /// [`Distrust`].
 pub fn check_file(file: impl AsFd, path: impl FnOnce() -> PathBuf) -> Result<(), Distrust> {
-    let stat = rustix::fs::fstat(file)
-        .map_err(|errno| Distrust::Call { call: "fstat()".to_owned(), errno })?;
+    let stat = rustix::fs::fstat(file).map_err(|errno| Distrust::Call {
+        call: "fstat()".to_owned(),
+        path: PathBuf::new(),
+        errno,
+    })?;
     match untrusted(&stat, Role::Inside) {
         Some(reason) => Err(Distrust::Untrusted { path: path(), reason }),
         None => Ok(()),
@@ -128,8 +138,11 @@ fn names_reversed(path: &Path) -> Vec<OsString> {
 }
 
 fn lstat(path: &Path) -> Result<Stat, Distrust> {
-    rustix::fs::lstat(path)
-        .map_err(|errno| Distrust::Call { call: format!("lstat({path:?})"), errno })
+    rustix::fs::lstat(path).map_err(|errno| Distrust::Call {
+        call: format!("lstat({path:?})"),
+        path: path.to_owned(),
+        errno,
+    })
 }
 
 fn check(path: &Path, stat: &Stat, role: Role) -> Result<(), Distrust> {
