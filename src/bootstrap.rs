@@ -146,7 +146,7 @@ fn compare_ids(plan: &IdMappingsPlan) -> Result<()> {
         if !mappings.is_empty() && numbers(&found) != numbers(&to_text(mappings)) {
             let text =
                 "non-matching mapping: the user namespace that is joined has another".to_owned();
-            return Err(Failure::BadConfig(Problem { key: format!("/linux/{key}"), text }).into());
+            return Err(Failure::BadConfig(Problem::new(format!("/linux/{key}"), text)).into());
         }
     }
     Ok(())

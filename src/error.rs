@@ -4,11 +4,13 @@
 //! above add what they were doing ([`At`] names the place in config.json), and [`Failure`] marks
 //! the few cases that callers tell apart. Nobody logs an error on the way; `cli.rs` prints it once.
 
+mod cause;
 mod hints;
 
 use std::fmt::{self, Display};
 
 pub use anyhow::{Context, Result};
+pub use cause::{Cause, Reason};
 
 use crate::sys::Call;
 
@@ -23,15 +25,15 @@ pub enum Failure {
     /// An id that is empty, `.`, `..`, or has a character outside `[A-Za-z0-9_+-.]`.
     InvalidId,
     /// The container is not in a status that allows the operation; the text says which.
-    WrongStatus(String),
+    WrongStatus(Reason),
     /// A value of config.json that cannot be honoured: where (a JSON pointer) and why.
     BadConfig(Problem),
     /// The program of `process.args` is not in the container.
-    ProgramNotFound(String),
+    ProgramNotFound(Reason),
     /// The program of `process.args` may not be executed.
-    ProgramNotExecutable(String),
+    ProgramNotExecutable(Reason),
     /// The host or this build lacks something that was asked for.
-    Unsupported(String),
+    Unsupported(Reason),
     /// A flag or argument of the command line that cannot be honoured.
     Usage(String),
 }
@@ -52,6 +54,21 @@ impl Failure {
             Self::Usage(_) => "usage",
         }
     }
+
+    /// The cause, if there is advice on it.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::BadConfig(problem) => problem.cause,
+            Self::ProgramNotFound(reason)
+            | Self::ProgramNotExecutable(reason)
+            | Self::WrongStatus(reason)
+            | Self::Unsupported(reason) => reason.cause,
+            Self::NoSuchContainer | Self::ContainerExists | Self::InvalidId | Self::Usage(_) => {
+                None
+            }
+        }
+    }
 }
 
 impl Display for Failure {
@@ -61,11 +78,11 @@ impl Display for Failure {
             Self::ContainerExists => f.write_str("container with given ID already exists"),
             Self::InvalidId => f.write_str("invalid container ID format"),
             Self::BadConfig(problem) => problem.fmt(f),
-            Self::ProgramNotFound(text)
-            | Self::ProgramNotExecutable(text)
-            | Self::WrongStatus(text)
-            | Self::Unsupported(text)
-            | Self::Usage(text) => f.write_str(text),
+            Self::ProgramNotFound(reason)
+            | Self::ProgramNotExecutable(reason)
+            | Self::WrongStatus(reason)
+            | Self::Unsupported(reason) => reason.fmt(f),
+            Self::Usage(text) => f.write_str(text),
         }
     }
 }
@@ -79,6 +96,17 @@ pub struct Problem {
     pub key: String,
     /// What is wrong, in one sentence without a full stop.
     pub text: String,
+    /// The cause, if there is advice on it.
+    pub cause: Option<Cause>,
+}
+
+impl Problem {
+    /// A problem at the JSON pointer `key`.
+    #[must_use]
+    pub fn new(key: impl Into<String>, reason: impl Into<Reason>) -> Self {
+        let Reason { text, cause } = reason.into();
+        Self { key: key.into(), text, cause }
+    }
 }
 
 impl Display for Problem {
@@ -147,6 +175,8 @@ pub struct Report {
     pub text: String,
     /// [`Failure::code`], or `internal`.
     pub code: String,
+    /// [`Cause::name`], or empty.
+    pub cause: String,
     /// JSON pointer into config.json, or empty.
     pub key: String,
     /// The failed call with its arguments, or empty.
@@ -172,6 +202,9 @@ impl Report {
         }
         if let Some(At(key)) = error.downcast_ref::<At>() {
             key.clone_into(&mut report.key);
+        }
+        if let Some(cause) = cause_of(error) {
+            cause.name().clone_into(&mut report.cause);
         }
         if let Some(call) = error.downcast_ref::<Call>() {
             report.call = shorten(call.text().to_owned());
@@ -199,7 +232,8 @@ impl Report {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let errno = u64::from(self.errno.unsigned_abs()).to_le_bytes();
-        let parts = [&*self.code, &self.key, &self.call, &self.path, &self.text].join("\0");
+        let parts =
+            [&*self.code, &self.cause, &self.key, &self.call, &self.path, &self.text].join("\0");
         [&errno, parts.as_bytes()].concat()
     }
 
@@ -208,10 +242,11 @@ impl Report {
     pub fn decode(bytes: &[u8]) -> Self {
         let errno = bytes.first_chunk().copied().map_or(0, u64::from_le_bytes);
         let text = String::from_utf8_lossy(bytes.get(8..).unwrap_or_default()).into_owned();
-        let mut parts = text.splitn(5, '\0').map(str::to_owned);
+        let mut parts = text.splitn(6, '\0').map(str::to_owned);
         let mut part = || parts.next().unwrap_or_default();
         Self {
             code: part(),
+            cause: part(),
             key: part(),
             call: part(),
             path: part(),
@@ -239,6 +274,11 @@ impl Report {
     pub fn hint(&self) -> &'static str {
         hints::hint(self)
     }
+}
+
+fn cause_of(error: &anyhow::Error) -> Option<Cause> {
+    let reason = || error.downcast_ref::<Reason>().and_then(|reason| reason.cause);
+    error.downcast_ref().and_then(Failure::cause).or_else(reason)
 }
 
 /// What is too long for a line, and for a packet of the wire, as a path of the config may be,
@@ -282,8 +322,7 @@ mod tests {
             At("/linux/sysctl/net.ipv4.ip_forward".into()).to_string(),
             "linux.sysctl.net.ipv4.ip_forward"
         );
-        let problem =
-            Problem { key: "/process/args".into(), text: "args must not be empty".into() };
+        let problem = Problem::new("/process/args", "args must not be empty");
         assert_eq!(problem.to_string(), "process.args: args must not be empty");
     }
 }

@@ -105,9 +105,9 @@ fn check_kernel(release: &str) -> Result<()> {
     let found: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if found < KERNEL {
         let (major, minor) = KERNEL;
-        return Err(Failure::Unsupported(format!(
-            "kernel {release} is too old: orlop needs {major}.{minor} or newer"
-        ))
+        return Err(Failure::Unsupported(
+            format!("kernel {release} is too old: orlop needs {major}.{minor} or newer").into(),
+        )
         .into());
     }
     Ok(())

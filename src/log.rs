@@ -150,7 +150,7 @@ impl Log {
                 )
             }
             LogFormat::Json => {
-                let Report { text, code, key, call, path, errno } = report;
+                let Report { text, code, key, call, path, errno, .. } = report;
                 let hint = report.hint();
                 let errno = NonZeroI32::new(*errno);
                 let line =

@@ -160,13 +160,11 @@ fn codes() -> Vec<&'static str> {
         next = match failure {
             Failure::NoSuchContainer => Some(Failure::ContainerExists),
             Failure::ContainerExists => Some(Failure::InvalidId),
-            Failure::InvalidId => Some(Failure::WrongStatus(text())),
-            Failure::WrongStatus(_) => {
-                Some(Failure::BadConfig(Problem { key: text(), text: text() }))
-            }
-            Failure::BadConfig(_) => Some(Failure::ProgramNotFound(text())),
-            Failure::ProgramNotFound(_) => Some(Failure::ProgramNotExecutable(text())),
-            Failure::ProgramNotExecutable(_) => Some(Failure::Unsupported(text())),
+            Failure::InvalidId => Some(Failure::WrongStatus(text().into())),
+            Failure::WrongStatus(_) => Some(Failure::BadConfig(Problem::new(text(), text()))),
+            Failure::BadConfig(_) => Some(Failure::ProgramNotFound(text().into())),
+            Failure::ProgramNotFound(_) => Some(Failure::ProgramNotExecutable(text().into())),
+            Failure::ProgramNotExecutable(_) => Some(Failure::Unsupported(text().into())),
             Failure::Unsupported(_) => Some(Failure::Usage(text())),
             Failure::Usage(_) => None,
         };

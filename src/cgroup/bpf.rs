@@ -92,7 +92,8 @@ pub fn assemble(policy: &DevicePolicy) -> Result<Vec<BpfInstruction>> {
 }
 
 fn too_many() -> anyhow::Error {
-    Failure::Unsupported(format!("the rules tell more than {MAX_DEVICES} devices apart")).into()
+    Failure::Unsupported(format!("the rules tell more than {MAX_DEVICES} devices apart").into())
+        .into()
 }
 
 /// The permitted accesses to the devices of a kind, as bits of [`Access`].

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use super::dir::Dir;
 use super::{Cgroup, Version};
-use crate::error::{AtKey, Context, Failure, Result};
+use crate::error::{AtKey, Cause, Context, Failure, Result};
 use crate::plan::resources::{MemoryCheck, ResourcePlan, Write};
 use crate::sys::Call;
 
@@ -76,7 +76,7 @@ impl Cgroup {
             let (Some(limit), Some(usage)) = (limit, usage(file)) else { continue };
             if limit <= usage {
                 let text = format!("rejecting {name} limit {limit} <= usage {usage}");
-                return Err(Failure::WrongStatus(text))
+                return Err(Failure::WrongStatus(text.into()))
                     .at(format_args!("/linux/resources/memory/{key}"));
             }
         }
@@ -141,10 +141,10 @@ fn explain(call: Call, dir: &Dir, setting: &Write) -> Result<()> {
             .components()
             .any(|part| part.as_os_str().as_bytes().starts_with(b"user@"))
         {
-            true => Failure::Unsupported(format!(
+            true => Failure::Unsupported(Cause::ControllerNotDelegated.reason(format!(
                 "cgroup controller {:?} is not available: systemd has not delegated it to this user",
                 setting.controller
-            )),
+            ))),
             false => unavailable_failure(&setting.controller),
         };
         return Err(call).context(failure).at(&setting.key);
@@ -157,5 +157,5 @@ fn unavailable(controller: &str) -> anyhow::Error {
 }
 
 fn unavailable_failure(controller: &str) -> Failure {
-    Failure::Unsupported(format!("cgroup controller {controller:?} is not available"))
+    Failure::Unsupported(format!("cgroup controller {controller:?} is not available").into())
 }

@@ -146,7 +146,7 @@ fn life(name: &str) {
     assert!(cgroup.procs().expect("procs").contains(&shell.pid()));
     let error = Cgroup::create(&place(name), &ResourcePlan::default()).expect_err("not empty");
     assert!(
-        matches!(error.downcast_ref(), Some(Failure::WrongStatus(text)) if text.contains("not empty")),
+        matches!(error.downcast_ref(), Some(Failure::WrongStatus(reason)) if reason.text.contains("not empty")),
         "{error:#}"
     );
 

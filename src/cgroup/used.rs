@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::CWD;
 
 use super::{Cgroup, Version};
-use crate::error::{Failure, Result};
+use crate::error::{Cause, Failure, Result};
 use crate::sys::small_file;
 
 impl Cgroup {
@@ -21,7 +21,7 @@ impl Cgroup {
         };
         if procs != 0 {
             let text = format!("container's cgroup is not empty: {procs} process(es) found");
-            return Err(Failure::WrongStatus(text).into());
+            return Err(Failure::WrongStatus(Cause::CgroupInUse.reason(text)).into());
         }
         self.refuse_frozen()
     }
@@ -38,7 +38,7 @@ impl Cgroup {
             true => format!("{what}: {} (thaw it first)", frozen.display()),
             false => format!("{what} by one above it: {} (thaw that first)", frozen.display()),
         };
-        Err(Failure::WrongStatus(text).into())
+        Err(Failure::WrongStatus(Cause::CgroupFrozen.reason(text)).into())
     }
 
     /// As [`Self::refuse_frozen`], on cgroup v1 only, and with a single read if it is not frozen.

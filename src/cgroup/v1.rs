@@ -211,8 +211,7 @@ impl V1Cgroup {
     }
 
     fn freezer(&self) -> Result<&Dir> {
-        let text =
-            || Failure::Unsupported("cgroup controller \"freezer\" is not available".to_owned());
+        let text = || Failure::Unsupported("cgroup controller \"freezer\" is not available".into());
         self.dir("freezer").ok_or_else(|| text().into())
     }
 

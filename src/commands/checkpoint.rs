@@ -124,7 +124,7 @@ pub fn checkpoint(args: &Checkpoint, state_root: &Path) -> Result<()> {
         Status::Running | Status::Paused => {}
         status => {
             let text = format!("Container cannot be checkpointed in {status} state");
-            return Err(Failure::WrongStatus(text).into());
+            return Err(Failure::WrongStatus(text.into()).into());
         }
     }
     let plan = plan_of(&container, state_root)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{cgroup_of, status_of};
 use crate::container::{Container, ContainerId};
-use crate::error::{Context, Failure, Result};
+use crate::error::{Cause, Context, Failure, Result};
 use crate::log::Phases;
 use crate::resctrl;
 use crate::state::Status;
@@ -55,7 +55,7 @@ pub fn delete(args: &Delete, state_root: &Path) -> Result<()> {
         _ if args.force => stop(&container)?,
         status => {
             let text = format!("cannot delete container {} that is not stopped: {status}", args.id);
-            return Err(Failure::WrongStatus(text).into());
+            return Err(Failure::WrongStatus(Cause::NotStopped.reason(text)).into());
         }
     }
     phases.end("stop");

@@ -85,7 +85,8 @@ impl Watched {
             _ => container.init()?,
         };
         let id = &container.saved.id;
-        let not_running = || Failure::WrongStatus(format!("container with id {id} is not running"));
+        let not_running =
+            || Failure::WrongStatus(format!("container with id {id} is not running").into());
         let init = init.ok_or_else(not_running)?;
         let cgroup = cgroup_of(&container);
         Ok(Monitor { container, init, cgroup })

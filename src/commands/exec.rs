@@ -189,7 +189,7 @@ fn check_status(container: &Container, ignore_paused: bool) -> Result<()> {
         Status::Stopped => return Err(join::stopped()),
         Status::Creating => "cannot exec in a container that is still being created",
     };
-    Err(Failure::WrongStatus(text.to_owned()).into())
+    Err(Failure::WrongStatus(text.into()).into())
 }
 
 /// The cgroup to join.

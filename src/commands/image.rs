@@ -25,7 +25,7 @@ pub fn image(arguments: &[OsString]) -> Result<Infallible> {
     let error = std::process::Command::new(&program).args(arguments).exec();
     if error.kind() == ErrorKind::NotFound {
         let text = "orlop-image is neither beside orlop nor in PATH: install it (`make install` of orlop does)";
-        return Err(Failure::Unsupported(text.to_owned()).into());
+        return Err(Failure::Unsupported(text.into()).into());
     }
     Err(error).with_context(|| format!("execve({program:?})"))
 }

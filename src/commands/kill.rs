@@ -43,7 +43,7 @@ pub fn kill(args: &Kill, state_root: &Path) -> Result<()> {
     if args.all {
         return signal_all(&container, signal).map(drop);
     }
-    let not_running = || Failure::WrongStatus("container not running".to_owned());
+    let not_running = || Failure::WrongStatus("container not running".into());
     // Without a pid namespace of the container's own, init takes nobody along.
     if signal == libc::SIGKILL && container.saved.shared_pid_namespace {
         return if signal_all(&container, signal)? { Ok(()) } else { Err(not_running().into()) };

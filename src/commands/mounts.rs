@@ -63,7 +63,7 @@ pub fn mounts(args: &Mounts, state_root: &Path) -> Result<()> {
         Status::Stopped => return Err(running_mounts::stopped()),
         Status::Creating => {
             let text = "cannot change the mounts of a container that is still being created";
-            return Err(Failure::WrongStatus(text.to_owned()).into());
+            return Err(Failure::WrongStatus(text.into()).into());
         }
     }
     let Some(init) = container.init()? else { return Err(running_mounts::stopped()) };

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{cgroup_of, open, status_of};
-use crate::error::{Context, Failure, Result};
+use crate::error::{Cause, Context, Failure, Result};
 use crate::state::Status;
 
 /// Carries out `pause`; returns when all processes have stopped. A container that is created can be
@@ -30,7 +30,7 @@ pub fn pause(id: &str, state_root: &Path) -> Result<()> {
             cgroup_of(&container).freeze().context("pausing the container")
         }
         Status::Creating | Status::Paused | Status::Stopped => {
-            Err(Failure::WrongStatus("container not running".to_owned()).into())
+            Err(Failure::WrongStatus("container not running".into()).into())
         }
     }
 }
@@ -42,7 +42,7 @@ pub fn pause(id: &str, state_root: &Path) -> Result<()> {
 pub fn resume(id: &str, state_root: &Path) -> Result<()> {
     let container = open(state_root, id)?;
     if status_of(&container)? != Status::Paused {
-        return Err(Failure::WrongStatus("container not paused".to_owned()).into());
+        return Err(Failure::WrongStatus(Cause::NotPaused.reason("container not paused")).into());
     }
     cgroup_of(&container).thaw().context("resuming the container")
 }

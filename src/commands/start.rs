@@ -95,7 +95,7 @@ fn no_gate(container: &Container) -> anyhow::Error {
         }
         Ok(status) => format!("cannot start a container in the {status} state"),
     };
-    Failure::WrongStatus(text).into()
+    Failure::WrongStatus(text.into()).into()
 }
 
 /// Waits until init is the program: then the wire, which execve closes, ends without a word. It may
@@ -118,7 +118,7 @@ fn pass(init: &RuntimeEnd, container: &Container) -> Result<()> {
         Err(error)
             if error.downcast_ref::<Call>().is_some_and(|call| call.is(Errno::CONNRESET)) =>
         {
-            Err(Failure::WrongStatus("cannot start a container that has stopped".to_owned()).into())
+            Err(Failure::WrongStatus("cannot start a container that has stopped".into()).into())
         }
         Err(error) => Err(error),
     }

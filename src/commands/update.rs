@@ -114,7 +114,7 @@ pub fn update(args: &Update, state_root: &Path) -> Result<()> {
     };
     let container = lock(state_root, &args.id)?;
     if matches!(status_of(&container)?, Status::Creating | Status::Stopped) {
-        return Err(Failure::WrongStatus("container not running".to_owned()).into());
+        return Err(Failure::WrongStatus("container not running".into()).into());
     }
     if matches!(args.change, Change::Resources(_)) && pids_limit(&wanted) == Some(0) {
         let config = container.config()?;
@@ -141,7 +141,7 @@ pub fn update(args: &Update, state_root: &Path) -> Result<()> {
         return cgroup.update(&mut limits);
     }
     let text = "updating a non-existent Intel RDT configuration is not supported";
-    let groups = resctrl_of(&container).ok_or_else(|| Failure::Unsupported(text.to_owned()))?;
+    let groups = resctrl_of(&container).ok_or_else(|| Failure::Unsupported(text.into()))?;
     let before = groups.schemata()?;
     groups.set(&schemata)?;
     cgroup.update(&mut limits).inspect_err(|_| {
@@ -191,7 +191,10 @@ impl Schemata<'_> {
             (mb.is_some(), has_mb, "MBA: memory bandwidth schema"),
         ] {
             if given && !there {
-                return Err(Failure::Unsupported(format!("Intel RDT/{what} is not enabled")).into());
+                return Err(Failure::Unsupported(
+                    format!("Intel RDT/{what} is not enabled").into(),
+                )
+                .into());
             }
         }
         Ok(l3.iter().chain(mb).map(|line| (*line).to_owned()).collect())

@@ -155,7 +155,7 @@ pub fn reserve(state_root: &Path, id: &ContainerId) -> Result<Reserved> {
 }
 
 fn busy(id: &str) -> Failure {
-    Failure::WrongStatus(format!("container {id} is busy: another command holds it"))
+    Failure::WrongStatus(format!("container {id} is busy: another command holds it").into())
 }
 
 fn make_state_root(path: &Path) -> Result<()> {

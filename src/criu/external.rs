@@ -315,8 +315,7 @@ fn is_null(handle: &OwnedFd) -> Result<bool, Call> {
 }
 
 fn broken(key: &str, text: &str) -> anyhow::Error {
-    Failure::BadConfig(Problem { key: key.to_owned(), text: format!("in the container, {text}") })
-        .into()
+    Failure::BadConfig(Problem::new(key.to_owned(), format!("in the container, {text}"))).into()
 }
 
 /// Refuses containers that have namespaces that cannot be saved or restored, or that do not have
@@ -327,17 +326,14 @@ fn broken(key: &str, text: &str) -> anyhow::Error {
 pub fn refuse_namespaces(plan: &Plan) -> Result<()> {
     if !plan.namespaces.creates(&MOUNT) {
         let text = "a checkpoint needs a mount namespace that the container makes".to_owned();
-        return Err(
-            Failure::BadConfig(Problem { key: "/linux/namespaces".to_owned(), text }).into()
-        );
+        return Err(Failure::BadConfig(Problem::new("/linux/namespaces".to_owned(), text)).into());
     }
     let known = [&NETWORK, &PID, &IPC, &UTS, &USER];
     match plan.namespaces.join.iter().find(|join| !known.contains(&join.kind)) {
         None => Ok(()),
         Some(Join { kind, index, .. }) => {
             let text = format!("criu cannot join a {} namespace", kind.name);
-            Err(Failure::BadConfig(Problem { key: format!("/linux/namespaces/{index}"), text })
-                .into())
+            Err(Failure::BadConfig(Problem::new(format!("/linux/namespaces/{index}"), text)).into())
         }
     }
 }
@@ -356,11 +352,8 @@ pub fn refuse_links(plan: &Plan) -> Result<()> {
         None => Ok(()),
         Some(step) => {
             let text = "criu cannot save mounts with src-nofollow or dest-nofollow".to_owned();
-            Err(Failure::BadConfig(Problem {
-                key: format!("/mounts/{}/options", step.index),
-                text,
-            })
-            .into())
+            let key = format!("/mounts/{}/options", step.index);
+            Err(Failure::BadConfig(Problem::new(key, text)).into())
         }
     }
 }

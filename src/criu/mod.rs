@@ -21,7 +21,7 @@ use std::time::Duration;
 use rustix::fs::Access;
 use rustix::io::Errno;
 
-use crate::error::{Context, Failure, Report, Result};
+use crate::error::{Cause, Context, Failure, Report, Result};
 use crate::sync::{self, FromInit, ToInit};
 use crate::sys::clone::{self, CloneRequest, SingleThreaded};
 use crate::sys::pidfd::{self, Exit};
@@ -53,7 +53,7 @@ impl CriuProgram {
             std::env::split_paths(&path).map(|directory| directory.join("criu")).find(is_program);
         let Some(file) = found else {
             return Err(Failure::Unsupported(
-                "criu: executable file not found in $PATH".to_owned(),
+                Cause::NoCriu.reason("criu: executable file not found in $PATH"),
             )
             .into());
         };
@@ -65,7 +65,7 @@ impl CriuProgram {
         log::debug!("{} has the version {version}", file.display());
         if version < OLDEST {
             let text = format!("criu version {version} is too old, it must be {OLDEST} or higher");
-            return Err(Failure::Unsupported(text).into());
+            return Err(Failure::Unsupported(Cause::NoCriu.reason(text)).into());
         }
         Ok(program)
     }
@@ -79,7 +79,8 @@ impl CriuProgram {
         let answer =
             criu.ask(&message::feature(number), |_| Ok(())).context("CRIU feature check failed")?;
         if !answer.features.contains(&number) {
-            return Err(Failure::Unsupported(format!("criu is missing features: {name}")).into());
+            let text = format!("criu is missing features: {name}");
+            return Err(Failure::Unsupported(Cause::NoCriu.reason(text)).into());
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ pub fn refuse_mounts(view: &View, plan: &Plan, added: &[String]) -> Result<()> {
                 "criu cannot save the link /{}, which copy-symlink has made",
                 step.destination
             );
-            return Err(Failure::BadConfig(Problem { key, text }).into());
+            return Err(Failure::BadConfig(Problem::new(key, text)).into());
         }
     }
     refuse_sources_on_mounts(plan)?;
@@ -35,7 +35,7 @@ pub fn refuse_mounts(view: &View, plan: &Plan, added: &[String]) -> Result<()> {
                 "criu cannot save the mount on /{path}, which \"mounts add\" has made and config.json does not have (take \
                  it away with \"mounts remove\" first)"
             );
-            return Err(Failure::WrongStatus(text).into());
+            return Err(Failure::WrongStatus(text.into()).into());
         }
     }
     Ok(())
@@ -57,7 +57,7 @@ fn refuse_sources_on_mounts(plan: &Plan) -> Result<()> {
                 earlier.index, earlier.destination
             );
             let key = format!("/mounts/{}/source", step.index);
-            return Err(Failure::BadConfig(Problem { key, text }).into());
+            return Err(Failure::BadConfig(Problem::new(key, text)).into());
         }
     }
     Ok(())
@@ -74,7 +74,7 @@ pub fn refuse_delegated(plan: &Plan) -> Result<()> {
         return Ok(());
     }
     let text = "a container that manages its cgroup cannot be checkpointed".to_owned();
-    Err(Failure::BadConfig(Problem { key: format!("/annotations/{DELEGATE_CGROUP}"), text }).into())
+    Err(Failure::BadConfig(Problem::new(format!("/annotations/{DELEGATE_CGROUP}"), text)).into())
 }
 
 /// Refuses a sysfs in a user namespace with the network of the host. It is a bind mount of the
@@ -98,7 +98,7 @@ pub fn refuse_stand_ins(plan: &Plan) -> Result<()> {
             let text = format!(
                 "criu cannot save /{place}, which is the host's: the network is the host's, too"
             );
-            Err(Failure::BadConfig(Problem { key: format!("/mounts/{}", step.index), text }).into())
+            Err(Failure::BadConfig(Problem::new(format!("/mounts/{}", step.index), text)).into())
         }
     }
 }

@@ -3,78 +3,60 @@
 
 use rustix::io::Errno;
 
-use super::Report;
+use super::{Cause, Report};
 
 /// What an error must look like for the advice to fit. Empty and `None` fit everything.
 struct Hint {
     code: &'static str,
+    cause: Option<Cause>,
     key: &'static str,
     /// The name of the call.
     call: &'static str,
     errno: Option<Errno>,
-    /// In the error's text.
-    word: &'static str,
     advice: &'static str,
 }
 
-const ANY: Hint = Hint { code: "", key: "", call: "", errno: None, word: "", advice: "" };
+const ANY: Hint = Hint { code: "", cause: None, key: "", call: "", errno: None, advice: "" };
 
 /// The first that fits is given.
 const TABLE: &[Hint] = &[
     Hint { code: "container-exists", advice: "delete it first, or choose another id", ..ANY },
+    Hint { cause: Some(Cause::NotStopped), advice: "kill it first, or use delete --force", ..ANY },
     Hint {
-        code: "wrong-status",
-        word: "that is not stopped",
-        advice: "kill it first, or use delete --force",
-        ..ANY
-    },
-    Hint {
-        code: "unsupported",
-        word: "systemd not running",
+        cause: Some(Cause::NoSystemd),
         advice: "--systemd-cgroup is for machines that were booted with systemd: leave it away",
         ..ANY
     },
     Hint {
-        code: "unsupported",
-        word: "the user's systemd",
+        cause: Some(Cause::NoUserSystemd),
         advice: "log in as the user, by ssh or machinectl shell and not by su, and install dbus-user-session",
         ..ANY
     },
     Hint {
-        code: "unsupported",
-        word: "rootless needs no limits",
+        cause: Some(Cause::CgroupDenied),
         advice: "with --systemd-cgroup the user's systemd makes the cgroup; or run it all in a delegated one: \
                  systemd-run --user --scope -p Delegate=yes",
         ..ANY
     },
     Hint {
-        code: "unsupported",
-        word: "is not available: systemd has not delegated it",
+        cause: Some(Cause::ControllerNotDelegated),
         advice: "systemctl edit user@.service, add [Service] and Delegate=cpu cpuset io memory pids, log in anew",
         ..ANY
     },
+    Hint { cause: Some(Cause::NoCriu), advice: "install criu 3.16 or newer (criu.org)", ..ANY },
+    Hint { cause: Some(Cause::NotPaused), advice: "see orlop state", ..ANY },
     Hint {
-        code: "unsupported",
-        word: "criu",
-        advice: "install criu 3.16 or newer (criu.org)",
-        ..ANY
-    },
-    Hint { code: "wrong-status", word: "not paused", advice: "see orlop state", ..ANY },
-    Hint {
-        code: "program-not-found",
-        word: "in $PATH",
+        cause: Some(Cause::NotInPath),
         advice: "PATH is that of process.env, the file must be in the container",
         ..ANY
     },
     Hint {
-        code: "program-not-executable",
-        word: "permission denied",
+        cause: Some(Cause::ProgramForbidden),
         advice: "the file needs its x bit for the container's user, and a mount without noexec",
         ..ANY
     },
     Hint {
-        code: "program-not-executable",
-        word: "relative to current directory",
+        cause: Some(Cause::RelativeInPath),
         advice: "PATH of process.env has an empty or relative element: make it absolute, or give the program's path",
         ..ANY
     },
@@ -119,9 +101,7 @@ const TABLE: &[Hint] = &[
         ..ANY
     },
     Hint {
-        key: "/mounts",
-        errno: Some(Errno::PERM),
-        word: "cannot clear locked flags",
+        cause: Some(Cause::LockedFlags),
         advice: "the source's mount has them, and a user namespace cannot take them off: leave the option away, or mount \
                  the source without them",
         ..ANY
@@ -196,10 +176,10 @@ const TABLE: &[Hint] = &[
 impl Hint {
     fn fits(&self, report: &Report) -> bool {
         (self.code.is_empty() || self.code == report.code)
+            && self.cause.is_none_or(|cause| cause.name() == report.cause)
             && report.key.starts_with(self.key)
             && (self.call.is_empty() || self.call == report.call_name())
             && self.errno.is_none_or(|errno| errno.raw_os_error() == report.errno)
-            && report.text.contains(self.word)
     }
 }
 
@@ -223,13 +203,19 @@ mod tests {
         assert!(hint(&report("fsopen(\"nofs\")", libc::ENODEV)).contains("/proc/filesystems"));
         assert_eq!(hint(&report("fsopen(\"nofs\")", libc::EPERM)), "");
         assert!(hint(&report("openat2(4, \"x\")", libc::EMFILE)).contains("ulimit"));
+        let paused = Report { cause: "not-paused".into(), ..Report::default() };
+        assert_eq!(hint(&paused), "see orlop state");
         assert_eq!(hint(&Report::default()), "");
     }
 
     #[test]
     fn every_advice_names_its_case_and_is_one_line() {
         for hint in TABLE {
-            assert!(!hint.code.is_empty() || hint.errno.is_some(), "{}", hint.advice);
+            assert!(
+                !hint.code.is_empty() || hint.cause.is_some() || hint.errno.is_some(),
+                "{}",
+                hint.advice
+            );
             assert!(!hint.advice.is_empty() && !hint.advice.contains('\n'), "{}", hint.advice);
         }
     }

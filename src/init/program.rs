@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::error::{AtKey, Failure, Result};
+use crate::error::{AtKey, Cause, Failure, Result};
 use crate::plan::process::ProcessPlan;
 use crate::sys::proc::Proc;
 use crate::sys::root::{Root, file_type};
@@ -101,16 +101,20 @@ pub fn locate(
     search_path: &str,
     check: impl Fn(&str) -> Result<CString, Errno>,
 ) -> Result<CString, Failure> {
-    let not_executable =
-        |why: &dyn Display| Failure::ProgramNotExecutable(format!("exec: {name:?}: {why}"));
+    let text = |why: &dyn Display| format!("exec: {name:?}: {why}");
+    let not_executable = |why: &dyn Display| Failure::ProgramNotExecutable(text(why).into());
+    let forbidden_file = || {
+        let reason = Cause::ProgramForbidden.reason(text(&"permission denied"));
+        Failure::ProgramNotExecutable(reason)
+    };
     if name.contains('/') {
         return check(name).named(|| format!("stat {name}")).map_err(|call| {
             if call.is(Errno::NOENT) || call.is(Errno::NOTDIR) {
-                Failure::ProgramNotFound(format!("exec: {name:?}: {call}"))
+                Failure::ProgramNotFound(text(&call).into())
             } else if call.is(Errno::ISDIR) {
                 not_executable(&"is a directory")
             } else if call.is(Errno::ACCESS) {
-                not_executable(&"permission denied")
+                forbidden_file()
             } else {
                 not_executable(&call)
             }
@@ -125,18 +129,19 @@ pub fn locate(
             // As in Go: a file in the working directory must not be taken for a program of the same
             // name.
             Ok(_) => {
-                return Err(not_executable(
-                    &"cannot run executable found relative to current directory",
-                ));
+                let why = "cannot run executable found relative to current directory";
+                let reason = Cause::RelativeInPath.reason(text(&why));
+                return Err(Failure::ProgramNotExecutable(reason));
             }
             Err(Errno::ACCESS) => forbidden = true,
             Err(_) => {}
         }
     }
     if forbidden {
-        return Err(not_executable(&"permission denied"));
+        return Err(forbidden_file());
     }
-    Err(Failure::ProgramNotFound(format!("exec: {name:?}: executable file not found in $PATH")))
+    let reason = Cause::NotInPath.reason(text(&"executable file not found in $PATH"));
+    Err(Failure::ProgramNotFound(reason))
 }
 
 /// Checks that we may execute a file with our current privileges.

@@ -32,7 +32,7 @@ pub fn config_file(annotations: &BTreeMap<String, String>) -> Result<Option<&str
     }
     let text =
         format!("{file:?} is not a file in {DIRECTORY}, and no other can be trusted: put it there");
-    Err(Failure::BadConfig(Problem { key: format!("/annotations/{CRIU_CONFIG}"), text }).into())
+    Err(Failure::BadConfig(Problem::new(format!("/annotations/{CRIU_CONFIG}"), text)).into())
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::capabilities::SYS_ADMIN;
+use super::form::parse_part;
 use super::namespaces::{CloneMethod, PID, TIME, USER};
 use super::{
-    Entry, Host, Problems, annotations, id_mappings, locate, namespaces, parse, process, seccomp,
-    terminal,
+    Entry, Host, Problems, annotations, id_mappings, namespaces, parse, process, seccomp, terminal,
 };
 use crate::config::{self, Text};
 use crate::error::{Failure, Problem, Result};
@@ -132,7 +132,7 @@ fn birth(own: u32, host: &Host) -> CloneMethod {
 }
 
 fn parse_process(text: &[u8]) -> Result<config::Process<'_>> {
-    serde_json::from_slice(text).map_err(|_| locate::<config::Process<'_>>(text, "/process").into())
+    parse_part(text, "/process")
 }
 
 /// Adds values of the container that `--process` does not have, as in runc. Limits are not added: a

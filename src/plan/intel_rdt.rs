@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::{Host, Problems};
 use crate::config;
+use crate::error::Cause;
 
 /// The decision.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,7 +46,8 @@ pub fn decide(
     const KEY: &str = "/linux/intelRdt";
     let given = given?;
     let Some(resctrl) = host.extras.resctrl() else {
-        problems.add(
+        problems.add_for(
+            Cause::NoResctrl,
             KEY,
             "intelRdt is specified in config, but Intel RDT is not enabled (no resctrl is mounted)",
         );
@@ -66,7 +68,7 @@ pub fn decide(
     ] {
         if !value.is_empty() && !there {
             let text = format!("intelRdt.{key} is specified in config, but {text}");
-            problems.add(format_args!("{KEY}/{key}"), text);
+            problems.add_for(Cause::NoResctrl, format_args!("{KEY}/{key}"), text);
         }
     }
     if !given.mem_bw_schema.is_empty()

@@ -4,6 +4,7 @@
 use super::mount_options::Options;
 use super::{Host, Problems};
 use crate::config;
+use crate::error::Cause;
 
 /// The labels of a process; empty for none.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -71,7 +72,7 @@ fn check(
         return;
     }
     if !enabled() {
-        problems.add(key, otherwise);
+        problems.add_for(Cause::NoSecurityModule, key, otherwise);
     }
     if label.contains(['\0', '\n']) {
         problems.add(key, "must not contain NUL or a newline");

@@ -8,6 +8,7 @@ use super::mount_options::attr;
 use super::mounts::{MountSource, MountStep};
 use super::namespaces::{MOUNT, NamespacesPlan};
 use crate::config::{self, Text};
+use crate::error::Cause;
 
 /// The attributes of a mount that hides a file.
 pub const MASK_ATTRIBUTES: u64 = attr::RDONLY | attr::NOSUID | attr::NOEXEC;
@@ -44,7 +45,8 @@ fn list(
     problems: &mut Problems,
 ) -> Vec<ListedPath> {
     if !paths.is_empty() && !namespaces.has_own(&MOUNT) {
-        problems.add(
+        problems.add_for(
+            Cause::NeedsNamespace,
             format_args!("/linux/{key}"),
             "unable to restrict sys entries without a private MNT namespace (linux.namespaces)",
         );

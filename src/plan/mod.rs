@@ -16,6 +16,7 @@ pub mod criu;
 pub mod delegated_cgroup;
 pub mod devices;
 pub mod exec;
+mod form;
 pub mod hooks;
 pub mod id_mappings;
 pub mod idmapped_mounts;
@@ -48,13 +49,11 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde_json::de::SliceRead;
-
 use crate::config::{Config, Hooks, Mount, Text};
-use crate::error::{Context, Failure, Problem, Result};
+use crate::error::{Cause, Context, Failure, Problem, Result};
 pub use crate::host::Host;
 use cgroup::{CgroupMaker, CgroupPlan};
+pub use form::parse;
 pub use problems::Problems;
 
 /// The directory of the notify socket in the container.
@@ -343,89 +342,8 @@ pub fn read(bundle: &Path) -> Result<Vec<u8>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let text =
                 format!("JSON specification file config.json not found in {}", bundle.display());
-            Err(Failure::BadConfig(Problem { key: String::new(), text }).into())
+            Err(Failure::BadConfig(Problem::new("", Cause::NoConfig.reason(text))).into())
         }
         Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
-    }
-}
-
-/// Parses a config.json. The position of an error is searched only if there is an error.
-///
-/// # Errors
-/// [`Failure::BadConfig`] with the JSON pointer of the value that has the wrong type.
-pub fn parse(text: &[u8]) -> Result<Config<'_>> {
-    // serde accepts an array for a struct. The structs below the top level check this themselves.
-    let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
-    if first.is_some_and(|byte| *byte == b'[') {
-        let text = "invalid type: sequence, expected an object".to_owned();
-        return Err(Failure::BadConfig(Problem { key: String::new(), text }).into());
-    }
-    serde_json::from_slice(text).map_err(|_| locate::<Config<'_>>(text, "").into())
-}
-
-/// The position and the reason why `text` is not a `T`. `base` is the JSON pointer of the whole.
-fn locate<'a, T: Deserialize<'a>>(text: &'a [u8], base: &str) -> Failure {
-    let mut deserializer = serde_json::Deserializer::new(SliceRead::new(text));
-    let (key, text) = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-        Ok(_) => match deserializer.end() {
-            Ok(()) => (String::new(), "is not one JSON document".to_owned()),
-            Err(error) => (String::new(), error.to_string()),
-        },
-        // Malformed JSON has no keys, only a line and a column.
-        Err(error) if !error.inner().is_data() => (String::new(), error.into_inner().to_string()),
-        Err(error) => (pointer(error.path()), error.inner().to_string()),
-    };
-    Failure::BadConfig(Problem { key: format!("{base}{key}"), text })
-}
-
-/// The path of a failed value as a JSON pointer.
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    use serde_path_to_error::Segment;
-    path.iter().fold(String::new(), |pointer, segment| match segment {
-        Segment::Seq { index } => format!("{pointer}/{index}"),
-        Segment::Map { key } => format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")),
-        Segment::Enum { variant } => format!("{pointer}/{variant}"),
-        Segment::Unknown => pointer,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse;
-
-    #[test]
-    fn a_wrong_type_is_located() {
-        for (text, expected) in [
-            (
-                r#"{"process":{"args":["a",7]}}"#,
-                "process.args[1]: invalid type: integer `7`, expected a string",
-            ),
-            (
-                r#"{"root":{"path":"r","readonly":"yes"}}"#,
-                "root.readonly: invalid type: string \"yes\"",
-            ),
-            (r#"{"mounts":{}}"#, "mounts: invalid type: map"),
-            (
-                r#"{"linux":{"resources":[]}}"#,
-                "linux.resources: invalid type: sequence, expected an object",
-            ),
-            (
-                r#"{"process":{"user":[1]}}"#,
-                "process.user: invalid type: sequence, expected an object",
-            ),
-            ("{", "config.json: EOF while parsing"),
-            ("[]", "config.json: invalid type: sequence"),
-            ("{} x", "config.json: trailing characters"),
-        ] {
-            let error = parse(text.as_bytes()).expect_err(text).to_string();
-            assert!(error.starts_with(expected), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn null_is_absent_and_unknown_properties_are_ignored() {
-        let config = parse(br#"{"process":null,"mounts":null,"hooks":{"prestart":null},"linux":{"moon":[1]},"x":{}}"#)
-            .expect("a config");
-        assert!(config.process.is_none() && config.mounts.is_empty());
     }
 }

@@ -10,6 +10,7 @@ use super::mount_options::{self, Attributes, Options, SourceLink, attr, fs_flag,
 use super::namespaces::{MOUNT, NamespacesPlan};
 use super::{Host, Problems, cgroup_mount};
 use crate::config;
+use crate::error::Cause;
 
 /// One mount.
 #[derive(Debug, PartialEq, Eq)]
@@ -155,7 +156,8 @@ pub fn decide(
     problems: &mut Problems,
 ) -> Vec<MountStep> {
     if !mounts.is_empty() && !around.namespaces.has_own(&MOUNT) {
-        problems.add(
+        problems.add_for(
+            Cause::NeedsNamespace,
             "/mounts",
             "mounts need a mount namespace of the container's own (linux.namespaces)",
         );

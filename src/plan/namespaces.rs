@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::{Problems, sysctl};
 use crate::config::{self, Text, TimeOffset};
+use crate::error::Cause;
 use crate::host::Host;
 
 /// A type of namespace: its name in the specification and its flag of clone(2).
@@ -204,7 +205,8 @@ pub fn decide(config: &config::Config<'_>, host: &Host, problems: &mut Problems)
     for (key, name) in [("/hostname", &plan.hostname), (domainname_key, &plan.domainname)] {
         if !name.is_empty() && !plan.has_own(&UTS) {
             let what = if key == "/hostname" { "hostname" } else { "domainname" };
-            problems.add(
+            problems.add_for(
+                Cause::NeedsNamespace,
                 key,
                 format!("unable to set {what} without a private UTS namespace (linux.namespaces)"),
             );

@@ -4,6 +4,7 @@
 use super::namespaces::{NETWORK, NamespacesPlan};
 use super::{Host, Problems};
 use crate::config;
+use crate::error::Cause;
 
 /// A device to move.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,8 +33,11 @@ pub fn decide(
         return devices;
     }
     if !namespaces.has_own(&NETWORK) {
-        problems
-            .add(KEY, "unable to move network devices without a NET namespace (linux.namespaces)");
+        problems.add_for(
+            Cause::NeedsNamespace,
+            KEY,
+            "unable to move network devices without a NET namespace (linux.namespaces)",
+        );
     }
     if host.euid != 0 {
         problems.add(KEY, "network devices are not supported for rootless containers");

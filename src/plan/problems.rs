@@ -6,7 +6,7 @@
 
 use std::fmt::Display;
 
-use crate::error::{Failure, Problem, Result};
+use crate::error::{Cause, Failure, Problem, Result};
 
 /// The problems of a config.json, in the order in which they were found.
 #[derive(Debug, Default)]
@@ -18,12 +18,17 @@ pub struct Problems {
 impl Problems {
     /// Reports a problem: the JSON pointer of the value, and what is wrong.
     pub fn add(&mut self, key: impl Display, text: impl Display) {
-        self.found.push(Problem { key: key.to_string(), text: text.to_string() });
+        self.found.push(Problem::new(key.to_string(), text.to_string()));
+    }
+
+    /// As [`Self::add`], for a problem with a cause that there is advice on.
+    pub fn add_for(&mut self, cause: Cause, key: impl Display, text: impl Display) {
+        self.found.push(Problem::new(key.to_string(), cause.reason(text.to_string())));
     }
 
     /// Reports a warning: the specification allows it, but the user should know.
     pub fn warn(&mut self, key: impl Display, text: impl Display) {
-        self.warnings.push(Problem { key: key.to_string(), text: text.to_string() });
+        self.warnings.push(Problem::new(key.to_string(), text.to_string()));
     }
 
     /// All problems.

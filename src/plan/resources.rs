@@ -26,6 +26,7 @@ mod v2;
 use std::borrow::Cow;
 
 use crate::config;
+use crate::error::Cause;
 use crate::host::cgroups::CgroupLayout;
 
 use super::Problems;
@@ -159,7 +160,8 @@ impl ResourcesDraft<'_> {
         if self.layout.has(&write.controller) {
             self.writes.push(write);
         } else if !write.optional {
-            self.problems.add(
+            self.problems.add_for(
+                Cause::NoController,
                 &write.key,
                 format_args!("cgroup controller {:?} is not available", write.controller),
             );

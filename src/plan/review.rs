@@ -9,8 +9,9 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::form::{Expected, Unreadable, read_config};
 use super::{Host, Plan, Problems, Request, parse};
-use crate::error::{Failure, Problem};
+use crate::error::Problem;
 
 /// The result for a config.
 #[derive(Debug, Default)]
@@ -65,19 +66,17 @@ impl<'a> Readable<'a> {
     fn of(text: &'a [u8]) -> Self {
         let mut readable = Self { text: None, unreadable: Vec::new(), replaced: Vec::new() };
         let mut text = Cow::Borrowed(text);
-        while let Some(mut problem) = problem(&text) {
-            if matches!(text, Cow::Owned(_)) {
-                // The line and column are those of our own text.
-                let end = problem.text.rfind(" at line ").unwrap_or(problem.text.len());
-                problem.text.truncate(end);
-            }
+        while let Err(error) = read_config(&text) {
             let document =
                 serde_json::from_slice(&text).ok().filter(|_| readable.replaced.len() < MOST);
-            let repaired = document.and_then(|document| readable.repair(document, &problem));
+            let repaired = document.and_then(|document| readable.repair(document, &error));
             // A problem with a value that we have inserted is not a problem of the user.
-            if !readable.replaced.contains(&problem.key)
+            if !readable.replaced.contains(&error.problem.key)
                 || repaired.is_none() && readable.unreadable.is_empty()
             {
+                // The position is only known in the text of the user, not in ours.
+                let own = matches!(text, Cow::Owned(_));
+                let problem = if own { error.problem } else { error.with_position() };
                 readable.unreadable.push(problem);
             }
             let Some((repaired, pointer)) = repaired else { return readable };
@@ -89,9 +88,8 @@ impl<'a> Readable<'a> {
     }
 
     /// The document without the problem, and the pointer of the changed value.
-    fn repair(&self, mut document: Value, problem: &Problem) -> Option<(Vec<u8>, String)> {
-        let missing =
-            problem.text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    fn repair(&self, mut document: Value, error: &Unreadable) -> Option<(Vec<u8>, String)> {
+        let Unreadable { problem, missing, expected, .. } = error;
         let pointer = match missing {
             Some(name)
                 if !self
@@ -102,7 +100,7 @@ impl<'a> Readable<'a> {
                 document
                     .pointer_mut(&problem.key)?
                     .as_object_mut()?
-                    .insert(name.to_owned(), Value::Null);
+                    .insert(name.clone(), Value::Null);
                 format!("{}/{name}", problem.key)
             }
             // The inserted value was wrong too, so the value that contains it is replaced.
@@ -112,33 +110,21 @@ impl<'a> Readable<'a> {
         if pointer.is_empty() {
             return None;
         }
-        *document.pointer_mut(&pointer)? = placeholder(&problem.text, missing.is_some());
+        *document.pointer_mut(&pointer)? = placeholder(*expected, missing.is_some());
         Some((serde_json::to_vec(&document).ok()?, pointer))
     }
 }
 
-/// The reason why the text cannot be read.
-fn problem(text: &[u8]) -> Option<Problem> {
-    let error = parse(text).err()?;
-    match error.downcast::<Failure>() {
-        Ok(Failure::BadConfig(problem)) => Some(problem),
-        Ok(other) => Some(Problem { key: String::new(), text: other.to_string() }),
-        Err(error) => Some(Problem { key: String::new(), text: format!("{error:#}") }),
-    }
-}
-
 /// A value of the expected type.
-fn placeholder(text: &str, missing: bool) -> Value {
-    match text.rsplit_once("expected ").map(|(_, expected)| expected) {
-        Some(expected) if expected.starts_with("a string") => "".into(),
-        Some(expected) if expected.starts_with("an object") => {
-            Value::Object(serde_json::Map::new())
-        }
-        Some(expected) if expected.starts_with("a sequence") => Value::Array(Vec::new()),
-        Some(expected) if expected.starts_with("a boolean") => false.into(),
-        Some(expected) if expected.starts_with(['u', 'i']) => 0.into(),
-        _ if missing => "".into(),
-        _ => Value::Null,
+fn placeholder(expected: Expected, missing: bool) -> Value {
+    match expected {
+        Expected::String => "".into(),
+        Expected::Object => Value::Object(serde_json::Map::new()),
+        Expected::Array => Value::Array(Vec::new()),
+        Expected::Boolean => false.into(),
+        Expected::Integer => 0.into(),
+        Expected::Other if missing => "".into(),
+        Expected::Other => Value::Null,
     }
 }
 

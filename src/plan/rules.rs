@@ -1,11 +1,11 @@
-//! Which rule a problem of a config.json breaks, and what to do about it: a table, so that no
-//! decision has to think of either. `check` prints both.
+//! Which rule a problem of a config.json breaks, and what to do about it. `check` prints both. A
+//! row is found by the place of the problem and by what is known of it, never by its text.
 //!
 //! A rule is a section of the runtime specification, or what the kernel demands or lacks.
 
 mod specification;
 
-use crate::error::Report;
+use crate::error::{Cause, Report};
 
 use specification::SPECIFICATION;
 
@@ -18,190 +18,251 @@ pub struct Advice {
     pub hint: &'static str,
 }
 
-/// Where in config.json, a word of the problem's text or nothing, and the advice. `*` stands for
-/// any one part of the pointer; what is below it is meant, too.
-type AdviceRow = (&'static str, &'static str, &'static str, &'static str);
+/// Where in config.json, the rule, and what to do. `*` stands for any one part of the pointer; the
+/// row also holds for what is below it.
+type Row = (&'static str, &'static str, &'static str);
 
-/// Whoever reads a text of the wrong form.
-const FORM: &[AdviceRow] = &[
+/// A row for a problem of which more is known than its place.
+type KnownRow = (Known, &'static str, &'static str, &'static str);
+
+/// What is known of a problem, besides its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// Its cause.
+    Cause(Cause),
+    /// The name of the call that failed.
+    Call(&'static str),
+    /// Its code ([`Failure::code`](crate::error::Failure::code)).
+    Code(&'static str),
+}
+
+impl Known {
+    fn fits(self, report: &Report) -> bool {
+        match self {
+            Self::Cause(cause) => report.cause == cause.name(),
+            Self::Call(name) => report.call_name() == name,
+            Self::Code(code) => report.code == code,
+        }
+    }
+}
+
+/// These come before the rows of the specification.
+const KNOWN: &[KnownRow] = &[
     (
+        Known::Cause(Cause::NoConfig),
         "",
-        "config.json not found",
         "runtime-spec, bundle.md: Container Format",
         "name the bundle's directory with --bundle; orlop spec writes a config.json",
     ),
     (
+        Known::Cause(Cause::WrongType),
         "",
-        "invalid type",
         "runtime-spec, schema/config-schema.json",
         "write a value of the type that is expected",
     ),
     (
+        Known::Cause(Cause::WrongValue),
         "",
-        "invalid value",
         "runtime-spec, schema/config-schema.json",
         "write a value in the range that is expected",
     ),
     (
+        Known::Cause(Cause::MissingField),
         "",
-        "missing field",
         "runtime-spec, schema/config-schema.json",
         "add the property, which is required",
     ),
-    ("", "duplicate field", "RFC 8259 (JSON), section 4", "write the property once"),
-];
-
-/// What a text has to do with the machine and not with the specification.
-const MACHINE: &[AdviceRow] = &[
     (
+        Known::Cause(Cause::DuplicateField),
+        "",
+        "RFC 8259 (JSON), section 4",
+        "write the property once",
+    ),
+    (
+        Known::Cause(Cause::NoSecurityModule),
         "/process/apparmorProfile",
-        "not supported",
         "kernel: AppArmor (CONFIG_SECURITY_APPARMOR, lsm=apparmor)",
         "leave it away, or boot with AppArmor",
     ),
     (
+        Known::Cause(Cause::NoSecurityModule),
         "/process/selinuxLabel",
-        "not supported",
         "kernel: SELinux (CONFIG_SECURITY_SELINUX, with a policy)",
         "leave it away, or boot with SELinux",
     ),
     (
+        Known::Cause(Cause::NoSecurityModule),
         "/linux/mountLabel",
-        "not supported",
         "kernel: SELinux (CONFIG_SECURITY_SELINUX, with a policy)",
         "leave it away, or boot with SELinux",
     ),
     (
+        Known::Cause(Cause::NoResctrl),
         "/linux/intelRdt",
-        "not enabled",
         "kernel: resctrl (CONFIG_X86_CPU_RESCTRL, of some CPUs)",
         "leave it away, or mount resctrl at /sys/fs/resctrl",
     ),
     (
+        Known::Cause(Cause::NoController),
         "/linux/resources",
-        "not available",
         "kernel: the controller in /proc/cgroups, or in cgroup.controllers",
         "leave it away, or enable the controller for the cgroups above",
     ),
     (
-        "/linux/resources",
-        "on cgroup v",
-        "kernel: not every limit is there in both versions of cgroups",
-        "leave it away on this machine",
-    ),
-    (
+        Known::Cause(Cause::NoNamespaceType),
         "/linux/namespaces",
-        "the kernel has no",
         "kernel: the namespaces in /proc/self/ns",
         "leave it away, or use a kernel that has this namespace",
     ),
     (
+        Known::Cause(Cause::NamespaceLimit),
         "/linux/namespaces",
-        "namespace may be made",
         "kernel: the limits in /proc/sys/user (namespaces(7))",
         "raise the limit: sysctl user.max_…_namespaces",
     ),
     (
+        Known::Call("setns"),
         "/linux/namespaces",
-        "setns",
         "runtime-spec, config-linux.md: Namespaces; setns(2)",
         "the file must stand for a namespace of this type: /proc/PID/ns/…",
     ),
     (
+        Known::Call("open"),
         "/linux/namespaces",
-        "open(",
         "runtime-spec, config-linux.md: Namespaces",
         "the namespace's file must be there: it goes with its last process unless it is bound somewhere",
     ),
     (
+        Known::Cause(Cause::CgroupInUse),
         "/linux/cgroupsPath",
-        "not empty",
         "runtime-spec, config-linux.md: Cgroups Path",
         "no two containers can share a cgroup: take another path, or stop what is in it",
     ),
     (
+        Known::Cause(Cause::CgroupFrozen),
         "/linux/cgroupsPath",
-        "frozen",
         "runtime-spec, config-linux.md: Cgroups Path",
         "take another path, or thaw the cgroup",
     ),
     (
+        Known::Cause(Cause::NoFilterAction),
         "/linux/seccomp",
-        "the kernel",
         "kernel: seccomp (CONFIG_SECCOMP_FILTER, /proc/sys/kernel/seccomp/actions_avail)",
         "take another action, or a kernel that has this one",
     ),
     (
+        Known::Cause(Cause::NoAgent),
         "/linux/seccomp/listenerPath",
-        "agent",
         "runtime-spec, config-linux.md: Seccomp (listenerPath)",
         "start the agent first: its socket must be there",
     ),
     (
+        Known::Call("open"),
         "/linux/sysctl",
-        "open(",
         "runtime-spec, config-linux.md: Sysctl; kernel: /proc/sys",
         "this kernel does not have the parameter",
     ),
     (
+        Known::Cause(Cause::NoNetDevice),
         "/linux/netDevices",
-        "there is no network device",
         "runtime-spec, config-linux.md: Network Devices",
         "the device must be there on the host: see ip link",
     ),
     (
+        Known::Cause(Cause::NoHostDevice),
         "/linux/devices",
-        "host",
         "runtime-spec, config-linux.md: Devices; kernel: no mknod(2) in a user namespace",
         "the host must have the same node at the same path",
     ),
     (
+        Known::Call("fsopen"),
         "/mounts/*/type",
-        "fsopen",
         "kernel: the filesystems in /proc/filesystems",
         "misspelt, or a module has to be loaded: see /proc/filesystems",
     ),
     (
+        Known::Call("open_tree"),
         "/mounts/*/source",
-        "open_tree",
         "runtime-spec, config.md: Mounts",
         "the source of a bind mount must exist on the host",
     ),
     (
+        Known::Call("prlimit"),
         "/process/rlimits",
-        "prlimit",
         "kernel: getrlimit(2): CAP_SYS_RESOURCE to raise a hard limit, and fs.nr_open",
         "ask for no more than ulimit -H says",
     ),
     (
+        Known::Code("program-not-found"),
         "/process/args",
-        "exec:",
         "runtime-spec, config.md: POSIX process (args)",
         "the program must be in the rootfs; PATH is that of process.env",
     ),
     (
+        Known::Code("program-not-executable"),
+        "/process/args",
+        "runtime-spec, config.md: POSIX process (args)",
+        "the program must be in the rootfs; PATH is that of process.env",
+    ),
+    (
+        Known::Call("posix_spawn"),
         "/hooks",
-        "posix_spawn",
         "runtime-spec, config.md: POSIX-platform Hooks",
         "the hook's file must be there on the host, with its x bit",
     ),
     (
+        Known::Call("open"),
         "/root/path",
-        "open(",
         "runtime-spec, config.md: Root",
         "the directory must be there: unpack the image's files into it",
     ),
+    (
+        Known::Cause(Cause::NeedsNamespace),
+        "/mounts",
+        "runtime-spec, config.md: Mounts; mount_namespaces(7)",
+        "add {\"type\": \"mount\"} to linux.namespaces",
+    ),
+    (
+        Known::Cause(Cause::NeedsNamespace),
+        "/hostname",
+        "runtime-spec, config.md: Hostname",
+        "add {\"type\": \"uts\"} to linux.namespaces",
+    ),
+    (
+        Known::Cause(Cause::NeedsNamespace),
+        "/domainname",
+        "runtime-spec, config.md: Domainname",
+        "add {\"type\": \"uts\"} to linux.namespaces",
+    ),
+    (
+        Known::Cause(Cause::NeedsNamespace),
+        "/linux/netDevices",
+        "runtime-spec, config-linux.md: Network Devices",
+        "add {\"type\": \"network\"} to linux.namespaces",
+    ),
+    (
+        Known::Cause(Cause::NeedsNamespace),
+        "/linux/maskedPaths",
+        "runtime-spec, config-linux.md: Masked Paths",
+        "add {\"type\": \"mount\"} to linux.namespaces",
+    ),
+    (
+        Known::Cause(Cause::NeedsNamespace),
+        "/linux/readonlyPaths",
+        "runtime-spec, config-linux.md: Readonly Paths",
+        "add {\"type\": \"mount\"} to linux.namespaces",
+    ),
 ];
 
-/// The rule and the hint for a problem, in the order of the tables. What is said about an error of
-/// a call counts more.
+/// The rule and the hint for a problem: those of the first row that fits. A hint about the error of
+/// a call comes first.
 #[must_use]
 pub fn advice(report: &Report) -> Advice {
-    let fits = |(pattern, word, ..): &&AdviceRow| {
-        matches(pattern, &report.key) && report.text.contains(word)
-    };
-    let row = FORM.iter().chain(MACHINE).chain(SPECIFICATION).find(fits);
-    let (rule, general) = row.map_or(("", ""), |(_, _, rule, hint)| (*rule, *hint));
+    let known = KNOWN.iter().filter(|(known, ..)| known.fits(report));
+    let known = known.map(|&(_, pattern, rule, hint)| (pattern, rule, hint));
+    let mut rows = known.chain(SPECIFICATION.iter().copied());
+    let row = rows.find(|(pattern, ..)| matches(pattern, &report.key));
+    let (rule, general) = row.map_or(("", ""), |(_, rule, hint)| (rule, hint));
     let hint = report.hint();
     Advice { rule, hint: if hint.is_empty() { general } else { hint } }
 }
@@ -215,49 +276,59 @@ fn matches(pattern: &str, pointer: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{FORM, MACHINE, Report, SPECIFICATION, advice};
+    use super::{Cause, KNOWN, Known, Report, Row, SPECIFICATION, advice};
 
     #[test]
     fn the_closest_rule_is_given() {
-        for (key, text, rule, hint) in [
-            ("/mounts/3/options/0", "x", "Linux mount options", "mount(8)"),
+        for (key, known, rule, hint) in [
+            ("/mounts/3/options/0", None, "Linux mount options", "mount(8)"),
+            ("/mounts/3/source", Some(Known::Call("open_tree")), "Mounts", "must exist"),
             (
-                "/mounts/3/source",
-                "mounting: open_tree(\"/x\"): no such file",
-                "Mounts",
-                "must exist",
+                "/mounts",
+                Some(Known::Cause(Cause::NeedsNamespace)),
+                "mount_namespaces(7)",
+                "linux.namespaces",
             ),
-            ("/mounts", "mounts need a mount namespace", "mount_namespaces(7)", "linux.namespaces"),
             (
                 "/linux/resources/memory/limit",
-                "cgroup controller \"memory\" is not available",
+                Some(Known::Cause(Cause::NoController)),
                 "kernel:",
                 "enable",
             ),
-            ("/linux/resources/memory/swap", "less than", "Memory", "bytes"),
-            ("/linux/seccomp/flags/0", "x is not a flag", "Seccomp", "libseccomp"),
-            ("/process/user/uid", "process.user.uid: invalid type: string", "schema", "type"),
-            ("/hooks/prestart/0/timeout", "must be greater", "Hooks", "seconds"),
-            ("/processes", "x", "JSON", "JSON"),
-            ("", "config.json: EOF while parsing", "JSON", "JSON"),
+            ("/process/args/0", Some(Known::Code("program-not-found")), "args", "rootfs"),
+            ("/linux/resources/memory/swap", None, "Memory", "bytes"),
+            ("/linux/seccomp/flags/0", None, "Seccomp", "libseccomp"),
+            ("/process/user/uid", Some(Known::Cause(Cause::WrongType)), "schema", "type"),
+            ("/hooks/prestart/0/timeout", None, "Hooks", "seconds"),
+            ("/processes", None, "JSON", "JSON"),
+            ("", None, "JSON", "JSON"),
         ] {
-            let found = advice(&Report { key: key.into(), text: text.into(), ..Report::default() });
+            let mut report = Report { key: key.into(), ..Report::default() };
+            match known {
+                Some(Known::Cause(cause)) => report.cause = cause.name().into(),
+                Some(Known::Call(name)) => report.call = format!("{name}(\"/x\")"),
+                Some(Known::Code(code)) => report.code = code.into(),
+                None => {}
+            }
+            let found = advice(&report);
             assert!(found.rule.contains(rule) && found.hint.contains(hint), "{key}: {found:?}");
         }
     }
 
-    /// Whatever it is about, there is a rule and a hint, of one line; and no row is out of reach
-    /// behind a wider one.
+    /// Each row has a rule and a hint of one line, and no earlier row hides it.
     #[test]
     fn every_row_says_something_and_can_be_reached() {
-        let rows: Vec<_> = FORM.iter().chain(MACHINE).chain(SPECIFICATION).collect();
-        for (place, (pattern, word, rule, hint)) in rows.iter().enumerate() {
+        let known =
+            KNOWN.iter().map(|&(known, pattern, rule, hint)| (Some(known), (pattern, rule, hint)));
+        let rows: Vec<(Option<Known>, Row)> =
+            known.chain(SPECIFICATION.iter().map(|row| (None, *row))).collect();
+        for (place, (known, (pattern, rule, hint))) in rows.iter().enumerate() {
             assert!(!rule.is_empty() && !hint.is_empty() && !hint.contains('\n'), "{pattern}");
             let key = pattern.replace('*', "0");
-            let wider = rows.iter().take(place).find(|(earlier, earlier_word, ..)| {
-                super::matches(earlier, &key) && word.contains(earlier_word)
+            let wider = rows.iter().take(place).find(|(earlier, (earlier_pattern, ..))| {
+                earlier == known && super::matches(earlier_pattern, &key)
             });
-            assert!(wider.is_none(), "{pattern} {word:?} is behind {wider:?}");
+            assert!(wider.is_none(), "{pattern} {known:?} is behind {wider:?}");
         }
     }
 }

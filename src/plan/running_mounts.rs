@@ -6,11 +6,12 @@
 
 use std::path::Path;
 
+use super::form::parse_part;
 use super::mounts::{self, MountContext, MountSource, MountStep, clean};
 use super::namespaces::{MOUNT, NamespacesPlan, USER};
-use super::{Host, Problems, id_mappings, labels, locate, namespaces, parse, rootfs};
+use super::{Host, Problems, id_mappings, labels, namespaces, parse, rootfs};
 use crate::config::{Config, Mount};
-use crate::error::{Problem, Result};
+use crate::error::{Cause, Problem, Result};
 
 /// The changes.
 #[derive(Debug)]
@@ -80,7 +81,8 @@ impl RunningMounts {
         let mut problems = Problems::default();
         let namespaces = own_namespaces(&config, host);
         if !list.is_empty() && !namespaces.has_own(&MOUNT) {
-            problems.add(
+            problems.add_for(
+                Cause::NeedsNamespace,
                 "/mounts",
                 "mounts need a mount namespace of the container's own (linux.namespaces)",
             );
@@ -116,7 +118,7 @@ fn flags(namespaces: &NamespacesPlan) -> u32 {
 }
 
 fn parse_list(text: &[u8]) -> Result<Vec<Mount<'_>>> {
-    serde_json::from_slice(text).map_err(|_| locate::<Vec<Mount<'_>>>(text, "/mounts").into())
+    parse_part(text, "/mounts")
 }
 
 fn refusal(step: &MountStep) -> Option<String> {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use rustix::fs::{CWD, stat};
 
 use super::Reports;
-use crate::error::{AtKey, Result};
+use crate::error::{AtKey, Cause, Result};
 use crate::plan::Plan;
 use crate::plan::sysctl::Sysctl;
 use crate::sys::{Named, small_file};
@@ -41,7 +41,7 @@ fn seccomp(plan: &Plan) -> Result<()> {
     let Some(plan) = &plan.entry.seccomp else { return Ok(()) };
     let path = "/proc/sys/kernel/seccomp/actions_avail";
     let Ok(known) = small_file::read_short(CWD, path, || path.to_owned()) else {
-        anyhow::bail!("the kernel has no system call filters");
+        anyhow::bail!(Cause::NoFilterAction.reason("the kernel has no system call filters"));
     };
     let known = String::from_utf8_lossy(&known);
     let known: BTreeSet<&str> = known.split_whitespace().collect();
@@ -54,7 +54,8 @@ fn seccomp(plan: &Plan) -> Result<()> {
         .collect();
     match ACTIONS.iter().find(|(value, name)| answers.contains(value) && !known.contains(name)) {
         Some((_, name)) => {
-            anyhow::bail!("the kernel's system call filters do not know the action {name}")
+            let text = format!("the kernel's system call filters do not know the action {name}");
+            anyhow::bail!(Cause::NoFilterAction.reason(text))
         }
         None => Ok(()),
     }

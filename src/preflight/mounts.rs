@@ -7,7 +7,7 @@ use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 
 use super::Reports;
-use crate::error::{AtKey, Context, Result};
+use crate::error::{AtKey, Cause, Context, Result};
 use crate::plan::Plan;
 use crate::plan::devices::{Node, NodeMethod};
 use crate::plan::mount_options::SourceLink;
@@ -74,10 +74,13 @@ fn device(node: &Node) -> Result<()> {
     let id = device::Id::new(node.kind.letter(), node.major, node.minor);
     let found = device::find(&path, id).unwrap_or_else(|| path.clone());
     mount::reach(&found, Depth::This, LastLink::Follow)
-        .context("a user namespace cannot make device nodes, and the host's could not be bound")?;
+        .context(Cause::NoHostDevice.reason(
+            "a user namespace cannot make device nodes, and the host's could not be bound",
+        ))?;
     let source = fd::open(found.as_ref(), OFlags::PATH)?;
     if device::Id::of(source.as_fd())? != id {
-        anyhow::bail!("the host's {path} is not this device");
+        let text = format!("the host's {path} is not this device");
+        anyhow::bail!(Cause::NoHostDevice.reason(text));
     }
     Ok(())
 }

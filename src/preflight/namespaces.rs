@@ -7,7 +7,7 @@ use rustix::fs::{OFlags, fstatfs, stat};
 use rustix::io::Errno;
 
 use super::Reports;
-use crate::error::{AtKey, Context, Result};
+use crate::error::{AtKey, Cause, Context, Result};
 use crate::plan::Plan;
 use crate::plan::namespaces::{Join, KINDS, NamespaceKind};
 use crate::sys::proc::Proc;
@@ -45,13 +45,15 @@ fn joined(join: &Join) -> Result<()> {
 
 fn made(kind: &NamespaceKind) -> Result<()> {
     let file = format!("/proc/self/ns/{}", kind.file);
-    stat(&file)
-        .named_on("stat", file)
-        .with_context(|| format!("the kernel has no {} namespaces", kind.name))?;
+    stat(&file).named_on("stat", file).with_context(|| {
+        let text = format!("the kernel has no {} namespaces", kind.name);
+        Cause::NoNamespaceType.reason(text)
+    })?;
     let limit = format!("sys/user/max_{}_namespaces", kind.file);
     let none = Proc::open()?.read(&limit).is_ok_and(|text| text.trim() == "0");
     if none {
-        anyhow::bail!("no {} namespace may be made: /proc/{limit} is 0", kind.name);
+        let text = format!("no {} namespace may be made: /proc/{limit} is 0", kind.name);
+        anyhow::bail!(Cause::NamespaceLimit.reason(text));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! process: runtime
 
 use crate::cgroup::{self, Cgroup};
-use crate::error::{AtKey, Context, Failure, Result};
+use crate::error::{AtKey, Cause, Context, Failure, Result};
 use crate::plan::namespaces::PID;
 use crate::plan::{Host, Plan};
 
@@ -40,7 +40,7 @@ pub fn make(plan: &Plan, host: &Host) -> Result<Cgroup> {
                 return Ok(Cgroup::none());
             }
             let text = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
-            Err(error.context(Failure::Unsupported(text.to_owned())))
+            Err(error.context(Failure::Unsupported(Cause::CgroupDenied.reason(text))))
         })
         .context(WHAT)
         .at(KEY)?;

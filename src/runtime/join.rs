@@ -58,7 +58,7 @@ impl ExecTarget<'_> {
 /// The error for a container that has stopped.
 #[must_use]
 pub fn stopped() -> anyhow::Error {
-    Failure::WrongStatus("cannot exec in a stopped container".to_owned()).into()
+    Failure::WrongStatus("cannot exec in a stopped container".into()).into()
 }
 
 /// Creates the process, adds it to the cgroup, and tells it to begin its work.

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::id_mappings;
 use super::spawn::{Child, close_runtime_end};
 use super::watch::Watch;
-use crate::error::{AtKey, Context, Result};
+use crate::error::{AtKey, Cause, Context, Result};
 use crate::plan::Plan;
 use crate::plan::idmapped_mounts::{IdmapPlan, Ids};
 use crate::plan::mount_options::{SourceLink, attr, ms};
@@ -183,7 +183,7 @@ fn keep_locks(step: &MountStep, path: &Path) -> Result<()> {
         Some(name) => {
             // The error that the kernel would return in the container's user namespace.
             let call: Result<(), Call> = Err(Errno::PERM).named(|| "mount_setattr()".to_owned());
-            call.with_context(|| format!("cannot clear locked flags: {name}"))
+            call.context(Cause::LockedFlags.reason(format!("cannot clear locked flags: {name}")))
         }
         None => Ok(()),
     }

@@ -22,7 +22,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::spawn::with_namespaces_restored;
-use crate::error::{AtKey, Context, Result};
+use crate::error::{AtKey, Cause, Context, Result};
 use crate::plan::namespaces::NETWORK;
 use crate::plan::net_devices::{NetDevicePlan, numbered};
 use crate::sys::netlink::{Address, DeviceChanges, Interface, Netlink};
@@ -129,7 +129,8 @@ pub fn look_for(device: &NetDevicePlan) -> Result<()> {
 }
 
 fn on_host(host: &Netlink, name: &str) -> Result<Interface> {
-    host.device(name)?.with_context(|| format!("there is no network device {name:?}"))
+    host.device(name)?
+        .with_context(|| Cause::NoNetDevice.reason(format!("there is no network device {name:?}")))
 }
 
 impl Transfer {

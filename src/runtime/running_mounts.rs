@@ -41,8 +41,7 @@ pub fn change(plan: &RunningMounts, init: &OwnedFd, pid: i32) -> Result<()> {
         let in_time = || match began.elapsed() < PATIENCE {
             true => Ok(()),
             false => {
-                Err(Failure::WrongStatus("a look-up in the container does not end".to_owned())
-                    .into())
+                Err(Failure::WrongStatus("a look-up in the container does not end".into()).into())
             }
         };
         match wire.receive_watched(in_time)? {
@@ -64,5 +63,5 @@ pub fn change(plan: &RunningMounts, init: &OwnedFd, pid: i32) -> Result<()> {
 /// The error for a container that has stopped.
 #[must_use]
 pub fn stopped() -> anyhow::Error {
-    Failure::WrongStatus("cannot change the mounts of a stopped container".to_owned()).into()
+    Failure::WrongStatus("cannot change the mounts of a stopped container".into()).into()
 }

@@ -251,7 +251,7 @@ fn refuse_host_sysctl(plan: &Plan, joined: &JoinedNamespace) -> Result<()> {
             sysctl.name
         );
         let key = format!("/linux/sysctl/{}", sysctl.name);
-        return Err(Failure::BadConfig(Problem { key, text }).into());
+        return Err(Failure::BadConfig(Problem::new(key, text)).into());
     }
     Ok(())
 }

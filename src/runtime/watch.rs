@@ -89,6 +89,6 @@ impl<'a> Watch<'a> {
             let role = self.role;
             format!("process {pid}, {role}, was stopped (SIGSTOP) and does not go on")
         };
-        Err(Failure::WrongStatus(text).into())
+        Err(Failure::WrongStatus(text.into()).into())
     }
 }

@@ -10,6 +10,7 @@ fn what_is_said_is_heard() {
     let report = Report {
         text: "mounts[0]: mount_setattr(): permission denied".into(),
         code: "internal".into(),
+        cause: "locked-flags".into(),
         key: "/mounts/0".into(),
         call: "mount_setattr(\"/data\")".into(),
         path: "/data".into(),

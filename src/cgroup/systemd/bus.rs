@@ -18,7 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::error::{Context, Failure, Result};
+use crate::error::{Cause, Context, Failure, Result};
 use crate::plan::systemd::value::PropertyValue;
 use crate::sys::socket;
 use crate::sys::wait::{self, Bound};
@@ -105,7 +105,9 @@ impl Bus {
             (Err(error), Some(private)) => Self::open(&private, false).map_err(|_| error),
             (first, _) => first,
         }
-        .context(Failure::Unsupported("cannot reach the user's systemd".to_owned()))
+        .context(Failure::Unsupported(
+            Cause::NoUserSystemd.reason("cannot reach the user's systemd"),
+        ))
     }
 
     /// Opens the first of the addresses that can be; says who we are.
@@ -309,10 +311,9 @@ fn no_message() -> anyhow::Error {
 /// Connects to an address such as `unix:path=/run/dbus/system_bus_socket,guid=…`.
 fn dial(address: &str) -> Result<UnixStream> {
     let Some(options) = address.strip_prefix("unix:") else {
-        return Err(Failure::Unsupported(
-            "only addresses that begin with unix: are known".to_owned(),
-        )
-        .into());
+        return Err(
+            Failure::Unsupported("only addresses that begin with unix: are known".into()).into()
+        );
     };
     let mut socket = None;
     for (key, value) in options.split(',').filter_map(|option| option.split_once('=')) {

@@ -20,7 +20,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 
-use crate::error::{AtKey, Context, Failure, Result};
+use crate::error::{AtKey, Cause, Context, Failure, Result};
 use crate::plan::systemd::properties::Property;
 use crate::plan::systemd::value::PropertyValue;
 use crate::plan::systemd::{Manager, Unit, UnitPlan};
@@ -35,7 +35,7 @@ use bus::{Bus, Refusal};
 pub fn manager(rootless: bool) -> Result<Manager> {
     if !Path::new("/run/systemd/system").is_dir() {
         let text = "systemd not running on this host, cannot use systemd cgroups manager";
-        return Err(Failure::Unsupported(text.to_owned()).into());
+        return Err(Failure::Unsupported(Cause::NoSystemd.reason(text)).into());
     }
     if !rootless {
         return Ok(Manager::System);

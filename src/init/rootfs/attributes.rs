@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 
-use crate::error::{Context, Result};
+use crate::error::{Cause, Context, Result};
 use crate::plan::mount_options::{attr, ms};
 use crate::plan::mounts::MountStep;
 use crate::sys::mount::{self, Depth};
@@ -121,5 +121,6 @@ fn refuse(locked: u64) -> Result<()> {
         return Ok(());
     }
     let call: Result<(), Call> = Err(Errno::PERM).named(|| "mount_setattr()".to_owned());
-    call.with_context(|| format!("cannot clear locked flags: {}", names.join(",")))
+    let text = format!("cannot clear locked flags: {}", names.join(","));
+    call.context(Cause::LockedFlags.reason(text))
 }

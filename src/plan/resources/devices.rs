@@ -13,6 +13,7 @@
 mod tests;
 
 use crate::config;
+use crate::error::Cause;
 use crate::host::cgroups::CgroupLayout;
 use crate::plan::Problems;
 
@@ -221,7 +222,11 @@ pub(super) fn decide(
     let unlimited = policy.default == Verdict::Allow && policy.rules.is_empty();
     if !unlimited && !layout.has("devices") {
         // Without the controller the container could use every device of the host.
-        problems.add(KEY, "cgroup controller \"devices\" is not available");
+        problems.add_for(
+            Cause::NoController,
+            KEY,
+            "cgroup controller \"devices\" is not available",
+        );
     }
     policy
 }

@@ -3,6 +3,7 @@
 //! config.json: linux.resources
 
 use crate::config;
+use crate::error::Cause;
 
 use super::{
     BURST, DISABLE_OOM_KILLER, IDLE, LIMIT, PERIOD, QUOTA, RESERVATION, RT_PERIOD, RT_RUNTIME,
@@ -206,7 +207,7 @@ fn unified(files: &config::Map<'_, config::Text<'_>>, draft: &mut ResourcesDraft
                 "unified resource {:?} can't be set: controller {controller:?} not available",
                 &**name
             );
-            draft.problem(&key, text);
+            draft.problems.add_for(Cause::NoController, &key, text);
             continue;
         }
         // A newline alone empties a list. An empty write has no effect.
