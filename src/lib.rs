@@ -88,7 +88,8 @@
 //! # Errors
 //!
 //! `sys/` names the call that failed. The layers above it say what they were doing.
-//! [`error::Failure`] marks the cases that a caller may branch on. An error is not logged where it
+//! [`error::Failure`] marks the cases that a caller may branch on. An error that we have advice on
+//! carries an [`error::Cause`] from the place where it is made. An error is not logged where it
 //! passes: [`cli`] prints it once. What `create`, `run` and `restore` have made is one
 //! value, `commands/creation.rs`: its `Drop` undoes all of it until its `keep` lets go of it.
 //!

@@ -68,15 +68,17 @@ fn has_module(filesystem: &str) -> bool {
     })
 }
 
+/// The text of `create`.
+const NO_NODE: &str =
+    "a user namespace cannot make device nodes, and the host's could not be bound";
+
 /// Checks that the host has the node, which is bound in a user namespace.
 fn device(node: &Node) -> Result<()> {
     let path = format!("/{}", node.path);
     let id = device::Id::new(node.kind.letter(), node.major, node.minor);
     let found = device::find(&path, id).unwrap_or_else(|| path.clone());
     mount::reach(&found, Depth::This, LastLink::Follow)
-        .context(Cause::NoHostDevice.reason(
-            "a user namespace cannot make device nodes, and the host's could not be bound",
-        ))?;
+        .with_context(|| Cause::NoHostDevice.reason(NO_NODE))?;
     let source = fd::open(found.as_ref(), OFlags::PATH)?;
     if device::Id::of(source.as_fd())? != id {
         let text = format!("the host's {path} is not this device");

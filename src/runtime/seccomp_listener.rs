@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::error::{AtKey, Cause, Context, Result};
+use crate::error::{AtKey, Cause, Context, Reason, Result};
 use crate::plan::seccomp::ListenerPlan;
 use crate::sys::wait::Bound;
 use crate::sys::{Call, CallText, Named, socket};
@@ -22,7 +22,9 @@ use crate::sys::{Call, CallText, Named, socket};
 const KEY: &str = "/linux/seccomp/listenerPath";
 
 /// The text of runc, which callers match.
-const NO_AGENT: &str = "failed to connect with seccomp agent specified in the seccomp profile";
+fn no_agent() -> Reason {
+    Cause::NoAgent.reason("failed to connect with seccomp agent specified in the seccomp profile")
+}
 
 /// How long the agent may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,7 +37,7 @@ pub fn look_for(agent: &ListenerPlan) -> Result<()> {
     if agent.path.starts_with('@') {
         return Ok(()); // an abstract address can only be tested by connecting
     }
-    is_socket(&agent.path).context(Cause::NoAgent.reason(NO_AGENT)).at(KEY)
+    is_socket(&agent.path).with_context(no_agent).at(KEY)
 }
 
 fn is_socket(path: &str) -> Result<(), Call> {
@@ -53,8 +55,7 @@ fn is_socket(path: &str) -> Result<(), Call> {
 /// # Errors
 /// The error of the failed call; `EAGAIN` if the agent does not take it in time.
 pub fn hand_over(path: &str, document: &str, listener: &OwnedFd) -> Result<()> {
-    let agent =
-        socket::call(path.as_ref(), PATIENCE).context(Cause::NoAgent.reason(NO_AGENT)).at(KEY)?;
+    let agent = socket::call(path.as_ref(), PATIENCE).with_context(no_agent).at(KEY)?;
     socket::send_all(&agent, document.as_bytes(), Some(listener.as_fd()), Bound::Within(PATIENCE))
         .context("telling the seccomp agent")
         .at(KEY)
