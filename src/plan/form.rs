@@ -1,6 +1,7 @@
 //! Reads JSON, and says where and why a text has the wrong form.
 //!
-//! serde gives its reasons as text only. [`Unreadable::new`] is the only place that reads this text.
+//! serde gives its reasons as text only. [`Unreadable::new`] is the only place that reads this
+//! text.
 
 use serde::Deserialize;
 use serde_json::de::SliceRead;
