@@ -3,9 +3,6 @@
 //! config.json: linux.cgroupsPath, linux.resources
 //! Kernel: Documentation/admin-guide/cgroup-v1/. Files are opened by path and not relative to a
 //! descriptor, since in most directories only cgroup.procs is used.
-//!
-//! Kernel: Documentation/admin-guide/cgroup-v1/. Files are opened by path and not relative to a
-//! descriptor: most directories here are used for one file, cgroup.procs.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
