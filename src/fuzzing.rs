@@ -101,7 +101,10 @@ pub fn mountinfo(bytes: &[u8]) {
         hierarchies.iter().for_each(|found| assert!(!found.own_below_mount().starts_with('/')));
     }
     extras::mount_point(mounts, "resctrl");
-    sys::mountinfo::fuzz(&String::from_utf8_lossy(mounts));
+    for mount in sys::mountinfo::mounts(mounts) {
+        assert!(sys::mountinfo::find(mounts, mount.id).is_some());
+        drop((mount.root(), mount.path()));
+    }
 }
 
 /// The files of cgroups, of resctrl, and of /proc/PID/stat.

@@ -33,29 +33,29 @@
 //!                               clone3, as our sibling ────▶  (or: from the runtime's clone3)
 //!                               Forked(pid), exit             wait
 //!  write the id mappings
-//!  Go ─────────────────────────────────────────────────────▶  join, keyring, loopback
+//!  Begin ──────────────────────────────────────────────────▶  join, keyring, loopback
 //!                                                             rootfs::build: mounts, devices
 //!  set resources          ◀──────────────────────────── Built
 //!  prestart, createRuntime hooks
-//!  Go, if init waits ──────────────────────────────────────▶  createContainer hooks
+//!  HooksDone, if init waits ───────────────────────────────▶  createContainer hooks
 //!                                                             hostname, sysctl
 //!  to the console         ◀───────────────────────── Terminal  (if the program has a terminal)
 //!                                                             rootfs::seal: masked, read-only
 //!                                                             rootfs::enter: pivot_root
 //!  set rlimits            ◀─────────────────────────── Limits  (only in a user namespace)
-//!  Go ─────────────────────────────────────────────────────▶  become the user, find the program
+//!  LimitsSet ──────────────────────────────────────────────▶  become the user, find the program
 //!                         ◀──────────────────────────── Ready
 //!  state.json = created
-//!  Go, `create` ends ──────────────────────────────────────▶  wait at the gate
+//!  Saved, `create` ends ───────────────────────────────────▶  wait at the gate
 //!
-//!  `start`: Go ─────────────────── gate ───────────────────▶  startContainer hooks, filter, execve
+//!  `start`: Start ──────────────── gate ───────────────────▶  startContainer hooks, filter, execve
 //!  poststart hooks        ◀─────────── end of the wire: the program runs
 //! ```
 //!
 //! `run` does both in one process and needs no gate. Children are forked and not executed anew:
 //! they read the parent's [`plan::Plan`] from their copy of its memory, and nothing is serialised.
 //! This is sound because [`sys::clone::clone`] takes a proof that there is only one thread. Two
-//! enums and two types of socket ends ([`sync`]) are all that the processes say to each other.
+//! enums and two types of socket ends ([`sync`]) define all messages between the processes.
 //!
 //! # The layers
 //!
@@ -74,16 +74,18 @@
 //! | [`hooks`] | runs the hooks | `plan`, `config` |
 //! | [`plan`] | turns what is configured into what will be done | `config`, `seccomp`, `host`, `state` |
 //! | [`seccomp`] | compiles a profile to a BPF program | |
-//! | [`config`] | config.json as it is written; decides nothing | |
+//! | [`config`] | config.json, parsed; decides nothing | |
 //! | [`host`] | facts about the machine | |
 //! | [`state`] | the state as the specification defines it | |
 //! | [`sync`] | the messages between the processes | |
 //! | [`log`] | log lines in runc's format | |
 //! | [`error`] | the errors that a caller can tell apart | |
 //! | [`sys`] | system calls; the only `unsafe` | |
+//! | [`kernel`] | types of the kernel's interface: plain data | |
 //!
 //! All modules but `plan`, `seccomp`, `config` and `state` may use [`sys`]; all that can fail may
-//! use [`error`]. `tests/layers.rs` checks the table, and lists its exceptions with their reasons.
+//! use [`error`], and every module may use [`kernel`]. `tests/layers.rs` checks the table, and
+//! lists its exceptions with their reasons.
 //!
 //! # Errors
 //!
@@ -91,7 +93,7 @@
 //! [`error::Failure`] marks the cases that a caller may branch on. An error that we have advice on
 //! carries an [`error::Cause`] from the place where it is made. An error is not logged where it
 //! passes: [`cli`] prints it once. What `create`, `run` and `restore` have made is one
-//! value, `commands/creation.rs`: its `Drop` undoes all of it until its `keep` lets go of it.
+//! value, `commands/creation.rs`: its `Drop` undoes all of it unless its `keep` was called.
 //!
 //! # What is different from other runtimes, and why
 //!
@@ -163,6 +165,7 @@ pub mod fuzzing;
 pub mod hooks;
 pub mod host;
 pub mod init;
+pub mod kernel;
 pub mod log;
 pub mod plan;
 pub mod preflight;

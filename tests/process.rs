@@ -142,6 +142,15 @@ fn home_comes_from_the_containers_passwd() {
 }
 
 #[test]
+fn home_is_found_in_a_passwd_that_is_not_utf8() {
+    let mut bundle = Bundle::busybox();
+    let passwd = b"jos:x:7:7:Jos\xe9:/:/bin/sh\nroot:x:0:0:root:/h\xe9:/bin/sh\n";
+    fs::remove_file(bundle.rootfs("etc/passwd")).unwrap();
+    fs::write(bundle.rootfs("etc/passwd"), passwd).unwrap();
+    assert_eq!(bundle.sh("echo -n $HOME | hexdump -e '4/1 \"%02x\"'").ok().line(), "2f68e9");
+}
+
+#[test]
 fn home_is_the_root_directory_for_unknown_users() {
     let user = json!({ "uid": 4242, "gid": 4242 });
     assert_eq!(Bundle::busybox().set("/process/user", user).sh("echo $HOME").ok().line(), "/");

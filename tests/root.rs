@@ -1,6 +1,8 @@
 //! `root`, `linux.rootfsPropagation` and `--no-pivot`
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
 use crate::support::{Bundle, config, json, mountinfo};
@@ -201,6 +203,16 @@ fn no_pivot_runs_the_container_all_the_same() {
     let mut bundle = Bundle::busybox().flags(["--no-pivot"]);
     assert_eq!(bundle.run(["ls", "/"]).ok().lines().first(), Some(&"bin"));
     bundle.assert_nothing_left();
+}
+
+/// The kernel does not escape it in mountinfo.
+#[test]
+fn no_pivot_does_not_mind_a_mount_whose_path_is_not_utf8() {
+    let bundle = Bundle::busybox().flags(["--no-pivot"]).args(["ls", "/"]);
+    let place = bundle.scratch_dir("mounts").join(OsStr::from_bytes(b"caf\xe9"));
+    fs::create_dir(&place).unwrap();
+    let mount = "for place in mounts/*; do mount -t tmpfs none \"$place\"; done";
+    assert_eq!(bundle.after(mount).run_as_is().ok().lines().first(), Some(&"bin"));
 }
 
 /// Without pivot_root the host's /proc must not stay mounted below the new root: a user namespace

@@ -30,6 +30,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::Result;
+use crate::kernel::{CgroupPaths, HierarchyName};
 use crate::plan::Plan;
 use crate::plan::cgroup::{CgroupPlan, PathBelowMount};
 use crate::plan::resources::ResourcePlan;
@@ -50,7 +51,7 @@ pub const ONLY_INIT_IS_KNOWN: &str = "Creating a rootless container with no cgro
 #[derive(Debug)]
 pub struct Cgroup {
     version: Version,
-    paths: Vec<(String, PathBuf)>,
+    paths: CgroupPaths,
     /// The unit, if systemd has created the cgroup.
     unit: Option<Unit>,
     /// The limits of [`limit_birth`](Self::limit_birth) are set.
@@ -73,16 +74,16 @@ pub enum CgroupMembership {
     Outside,
 }
 
-/// The stored form of a cgroup: each controller (empty for cgroup v2, `name=systemd` for that
-/// hierarchy) with its directory, whether it exists yet or not.
+/// The directories of a cgroup, whether they exist or not.
 #[must_use]
-pub fn planned_paths(plan: &CgroupPlan) -> Vec<(String, PathBuf)> {
+pub fn planned_paths(plan: &CgroupPlan) -> CgroupPaths {
+    let v1 = |name: &String| HierarchyName::V1(name.clone());
     match plan {
-        CgroupPlan::Unified { dir, .. } => vec![(String::new(), dir.full())],
+        CgroupPlan::Unified { dir, .. } => CgroupPaths::v2(dir.full()),
         CgroupPlan::Legacy { dirs, unified } => dirs
             .iter()
-            .flat_map(|dir| dir.controllers.iter().map(|name| (name.clone(), dir.dir.full())))
-            .chain(unified.iter().map(|dir| (String::new(), dir.full())))
+            .flat_map(|dir| dir.controllers.iter().map(move |name| (v1(name), dir.dir.full())))
+            .chain(unified.iter().map(|dir| (HierarchyName::V2, dir.full())))
             .collect(),
     }
 }
@@ -120,14 +121,14 @@ impl Cgroup {
     /// The cgroup of [`paths`](Self::paths). It is not examined before it is used, and may not
     /// exist any more.
     #[must_use]
-    pub fn open(paths: &[(String, PathBuf)]) -> Self {
-        let version = match paths {
-            [(name, path)] if name.is_empty() => Version::V2(v2::V2Cgroup::open(path)),
-            paths => Version::V1(v1::V1Cgroup::open(paths)),
+    pub fn open(paths: &CgroupPaths) -> Self {
+        let version = match paths.only_v2() {
+            Some(path) => Version::V2(v2::V2Cgroup::open(path)),
+            None => Version::V1(v1::V1Cgroup::open(paths)),
         };
         Self {
             version,
-            paths: paths.to_vec(),
+            paths: paths.clone(),
             unit: None,
             limited: false,
             made: CreatedDirs::default(),
@@ -136,16 +137,16 @@ impl Cgroup {
 
     /// As [`Self::open`], to read a single file.
     #[must_use]
-    pub fn by_path(paths: &[(String, PathBuf)]) -> Self {
-        match paths {
-            [(name, path)] if name.is_empty() => Self {
+    pub fn by_path(paths: &CgroupPaths) -> Self {
+        match paths.only_v2() {
+            Some(path) => Self {
                 version: Version::V2(v2::V2Cgroup::by_path(path)),
-                paths: Vec::new(),
+                paths: CgroupPaths::default(),
                 unit: None,
                 limited: false,
                 made: CreatedDirs::default(),
             },
-            paths => Self::open(paths),
+            None => Self::open(paths),
         }
     }
 
@@ -165,7 +166,7 @@ impl Cgroup {
     /// counted.
     #[must_use]
     pub fn none() -> Self {
-        Self::open(&[])
+        Self::open(&CgroupPaths::default())
     }
 
     /// The cgroup v2 of a process, below `mount`; `None` if it is outside of our view.
@@ -174,7 +175,7 @@ impl Cgroup {
     /// Reading /proc/PID/cgroup.
     pub fn of_process(pid: i32, mount: &Path) -> Result<Option<Self>> {
         let path = v2::path_of(pid)?.map(|path| mount.join(path));
-        Ok(path.map(|path| Self::open(&[(String::new(), path)])))
+        Ok(path.map(|path| Self::open(&CgroupPaths::v2(path))))
     }
 
     /// Whether it is a cgroup of version 2.
@@ -206,7 +207,7 @@ impl Cgroup {
         let Some(unit) = &plan.unit else { return self.add(pid, born) };
         systemd::start(unit, pid)?;
         self.made.unit = Some(unit.unit.clone());
-        self.made.leaves = self.paths.iter().map(|(_, path)| path.clone()).collect();
+        self.made.leaves = self.paths.iter().map(|(_, path)| path.to_owned()).collect();
         // systemd supports only some controllers. For the others the directories are created here.
         let mut made = CreatedDirs::default();
         match &plan.cgroup {
@@ -248,7 +249,7 @@ impl Cgroup {
 
     /// The directories, as [`planned_paths`] has them.
     #[must_use]
-    pub fn paths(&self) -> &[(String, PathBuf)] {
+    pub fn paths(&self) -> &CgroupPaths {
         &self.paths
     }
 

@@ -18,8 +18,9 @@ use nix::sched::{CloneFlags, unshare};
 use super::{Cgroup, CgroupMembership};
 use crate::error::{Failure, Report, Result};
 use crate::host::cgroups::CgroupLayout;
+use crate::kernel::{CgroupPaths, HierarchyName};
 use crate::plan::Problems;
-use crate::plan::cgroup::{self, CgroupPlan};
+use crate::plan::cgroup::{self, CgroupPlan, LegacyDir};
 use crate::plan::resources::{self, ResourcePlan};
 
 /// Runs `test` on cgroup v2 only, in a mount namespace of its own.
@@ -73,8 +74,9 @@ fn limits(config: &str) -> Result<ResourcePlan> {
 }
 
 fn directory(cgroup: &Cgroup, controller: &str) -> PathBuf {
-    let found = cgroup.paths().iter().find(|(name, _)| name == controller);
-    found.unwrap_or_else(|| panic!("no {controller}")).1.clone()
+    let mut paths = cgroup.paths().iter();
+    let found = paths.find(|(name, _)| String::from((*name).clone()) == controller);
+    found.unwrap_or_else(|| panic!("no {controller}")).1.to_owned()
 }
 
 fn content(cgroup: &Cgroup, controller: &str, file: &str) -> String {
@@ -135,7 +137,7 @@ fn devices(cgroup: &Cgroup) -> String {
 
 fn life(name: &str) {
     let mut cgroup = create(name);
-    for (_, path) in cgroup.paths() {
+    for (_, path) in cgroup.paths().iter() {
         assert!(present(path), "{path:?}");
     }
     cgroup.set(&limits("{}").expect("plan")).expect("set");
@@ -170,7 +172,7 @@ fn life(name: &str) {
     assert!(cgroup.procs().expect("procs").is_empty());
     assert!(!cgroup.frozen().expect("frozen"));
     assert!(!cgroup.oom_killed());
-    for (_, path) in cgroup.paths() {
+    for (_, path) in cgroup.paths().iter() {
         assert!(!present(path), "{path:?}");
     }
     cgroup.keep();
@@ -188,13 +190,13 @@ fn a_life_on_v2() {
 
 fn undo(name: &str) {
     let cgroup = create(&format!("{name}/a/b"));
-    let paths = cgroup.paths().to_vec();
+    let paths = cgroup.paths().clone();
     let sub = directory(&cgroup, "").join("sub");
     fs::create_dir(&sub).expect("mkdir");
     drop(Cgroup::open(&paths));
     assert!(present(&sub));
     drop(cgroup);
-    for (_, path) in &paths {
+    for (_, path) in paths.iter() {
         assert!(!present(path), "{path:?}");
         assert!(!present(path.parent().and_then(Path::parent).expect("parent")), "{path:?}");
     }
@@ -215,14 +217,14 @@ fn undo(name: &str) {
     Cgroup::open(&paths_of(name)).destroy().expect("destroy");
 }
 
-fn paths_of(name: &str) -> Vec<(String, PathBuf)> {
+fn paths_of(name: &str) -> CgroupPaths {
     match place(name) {
-        CgroupPlan::Unified { dir, .. } => vec![(String::new(), dir.full())],
+        CgroupPlan::Unified { dir, .. } => CgroupPaths::v2(dir.full()),
         CgroupPlan::Legacy { dirs, unified } => {
-            let mut paths: Vec<_> =
-                dirs.iter().map(|dir| (dir.controllers[0].clone(), dir.dir.full())).collect();
-            paths.extend(unified.map(|dir| (String::new(), dir.full())));
-            paths
+            let v1 =
+                |dir: &LegacyDir| (HierarchyName::V1(dir.controllers[0].clone()), dir.dir.full());
+            let v2 = unified.iter().map(|dir| (HierarchyName::V2, dir.full()));
+            dirs.iter().map(v1).chain(v2).collect()
         }
     }
 }

@@ -4,13 +4,14 @@
 //! Kernel: Documentation/admin-guide/cgroup-v1/. Files are opened by path and not relative to a
 //! descriptor, since in most directories only cgroup.procs is used.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Failure, Result};
+use crate::kernel::{CgroupPaths, HierarchyName};
 use crate::plan::cgroup::{LegacyDir, PathBelowMount};
 use crate::plan::resources::{ResourcePlan, Write};
 use crate::sys::wait::{self, Bound};
@@ -69,31 +70,32 @@ impl V1Cgroup {
         Ok(Self { hierarchies, unified })
     }
 
-    /// The directories, with the names of their controllers; cgroup v2 has no name.
-    pub(super) fn paths(&self) -> Vec<(String, PathBuf)> {
+    /// The directories.
+    pub(super) fn paths(&self) -> CgroupPaths {
         let named = |found: &HierarchyDirs| {
             let path = found.dir.path().to_owned();
-            found.controllers.clone().into_iter().map(move |name| (name, path.clone()))
+            let names = found.controllers.clone().into_iter().map(HierarchyName::V1);
+            names.map(move |name| (name, path.clone()))
         };
-        let unified = self.unified.iter().map(|dir| (String::new(), dir.path().to_owned()));
+        let unified = self.unified.iter().map(|dir| (HierarchyName::V2, dir.path().to_owned()));
         self.hierarchies.iter().flat_map(named).chain(unified).collect()
     }
 
-    pub(super) fn open(paths: &[(String, PathBuf)]) -> Self {
+    pub(super) fn open(paths: &CgroupPaths) -> Self {
         let mut cgroup = Self { hierarchies: Vec::new(), unified: None };
-        for (name, path) in paths {
-            if name.is_empty() {
+        for (name, path) in paths.iter() {
+            let path = path.to_owned();
+            let HierarchyName::V1(name) = name else {
                 cgroup.unified =
-                    Some(Dir::open(path.clone()).unwrap_or_else(|_| Dir::by_path(path.clone())));
+                    Some(Dir::open(path.clone()).unwrap_or_else(|_| Dir::by_path(path)));
                 continue;
-            }
+            };
             match cgroup.hierarchies.iter_mut().find(|known| known.dir.path() == path) {
                 Some(known) => known.controllers.push(name.clone()),
                 None => {
                     let controllers = vec![name.clone()];
-                    cgroup
-                        .hierarchies
-                        .push(HierarchyDirs { controllers, dir: Dir::by_path(path.clone()) });
+                    let dir = Dir::by_path(path);
+                    cgroup.hierarchies.push(HierarchyDirs { controllers, dir });
                 }
             }
         }

@@ -248,8 +248,7 @@ impl Checkpoint {
         options.switch(option::TCP_SKIP_IN_FLIGHT, self.tcp_skip_in_flight);
         options.switch(option::LINK_REMAP, self.link_remap);
         let cgroups = &container.saved.cgroup_paths;
-        let freezer = cgroups.iter().find(|(name, _)| name == "freezer" || cgroups.len() == 1);
-        if let Some((_, path)) = freezer {
+        if let Some(path) = cgroups.only_v2().or_else(|| cgroups.of_controller("freezer")) {
             options.text(option::FREEZE_CGROUP, &path.to_string_lossy());
         }
         let parent = self.parent_path.as_deref();

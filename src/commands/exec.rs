@@ -13,6 +13,7 @@ use crate::container::Container;
 use crate::error::{Failure, Result};
 use crate::host::Rootless;
 use crate::host::cgroups::CgroupLayout;
+use crate::kernel::CgroupPaths;
 use crate::log::Phases;
 use crate::plan::exec::{ExecPlan, ExecRequest};
 use crate::plan::namespaces::TIME;
@@ -193,7 +194,7 @@ fn check_status(container: &Container, ignore_paused: bool) -> Result<()> {
 }
 
 /// The cgroup to join.
-fn exec_paths(args: &Exec, container: &Container) -> Result<Vec<(String, PathBuf)>> {
+fn exec_paths(args: &Exec, container: &Container) -> Result<CgroupPaths> {
     let delegated = delegated_cgroup::of_processes(&container.saved.annotations);
     sub_cgroup::decide(&args.cgroups, &container.saved.cgroup_paths, delegated.as_deref())
 }

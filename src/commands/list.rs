@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use super::frozen_or_not;
@@ -10,7 +11,7 @@ use super::state::ContainerState;
 use crate::container::{ContainerId, ContainerSummary, StateRoot};
 use crate::error::{Context, Failure, Result};
 use crate::host;
-use crate::sys::Named;
+use crate::sys::{Named, passwd, small_file};
 
 /// The containers below a state root, each of which is looked at when it is its turn.
 #[derive(Debug)]
@@ -89,16 +90,14 @@ fn look(
     Ok(ContainerState::of(saved, status, owner))
 }
 
-/// A user's name in /etc/passwd, or `#` and the number of one without a name. Not getpwuid(3): in a
-/// static program that loads the C library's plug-ins from the machine.
+/// A user's name in /etc/passwd, or `#` and the number of one without a name.
 fn name_of(uid: u32) -> String {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = |line: &str| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    };
-    passwd.lines().find_map(name).unwrap_or_else(|| format!("#{uid}"))
+    const PASSWD: &str = "/etc/passwd";
+    let text = small_file::read_all(CWD, PASSWD, || PASSWD.to_owned()).unwrap_or_default();
+    match passwd::of(&text, uid).next() {
+        Some(entry) => String::from_utf8_lossy(entry.name).into_owned(),
+        None => format!("#{uid}"),
+    }
 }
 
 #[cfg(test)]

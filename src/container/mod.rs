@@ -93,7 +93,7 @@ impl Directory {
             Err(Errno::NOTEMPTY) => {
                 notify::remove_directory(self.fd.as_fd())?;
                 let criu_root = self.path.join(CRIU_ROOT);
-                let _ = sys::mount::detach(&criu_root.to_string_lossy());
+                let _ = sys::mount::detach(&criu_root);
                 let _ = rustix::fs::rmdir(&criu_root);
                 rustix::fs::rmdir(&self.path)
             }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::trust;
 use crate::config::Hooks;
 use crate::error::{Context, Result};
+use crate::kernel::CgroupPaths;
 use crate::state::{ProcessState, State, Status, VERSION};
 use crate::sys::{self, Call, Named, small_file};
 
@@ -41,7 +42,7 @@ pub struct StateFile {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// The cgroup's directories: the controller (empty for cgroup v2) and the path.
-    pub cgroup_paths: Vec<(String, PathBuf)>,
+    pub cgroup_paths: CgroupPaths,
     /// The unit of systemd that owns the cgroup. Empty if we made the cgroup ourselves.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub systemd_unit: String,

@@ -26,7 +26,7 @@ use crate::plan::mount_options::{SourceLink, attr};
 use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::{IPC, Join, MOUNT, NETWORK, NamespaceKind, PID, USER, UTS};
 use crate::plan::{NOTIFY, Plan};
-use crate::sys::mountinfo::{self, MountInfo};
+use crate::sys::mountinfo;
 use crate::sys::proc::Proc;
 use crate::sys::root::{Root, file_type};
 use crate::sys::{Call, CallText, Named, device, fd};
@@ -47,15 +47,30 @@ fn device_name(path: &str) -> String {
 #[derive(Debug)]
 pub struct View {
     root: Root,
-    mounts: Vec<MountInfo>,
+    mounts: Vec<ContainerMount>,
     pid: i32,
+}
+
+/// A mount of the container.
+#[derive(Debug)]
+struct ContainerMount {
+    id: u64,
+    path: String,
+    read_only: bool,
+}
+
+impl ContainerMount {
+    fn of(mount: &mountinfo::Mount<'_>) -> Self {
+        let path = mount.path().to_string_lossy().into_owned();
+        Self { id: mount.id, path, read_only: mount.has("ro") }
+    }
 }
 
 /// The file at a path in the container.
 struct FoundPath<'a> {
     handle: OwnedFd,
     /// The mount that the file is on.
-    mount: &'a MountInfo,
+    mount: &'a ContainerMount,
     /// Whether the file is the root of that mount.
     is_mount: bool,
 }
@@ -67,7 +82,8 @@ impl View {
     /// Errors of reading /proc.
     pub fn of(pid: i32) -> Result<Self> {
         let root = Root::open(format!("/proc/{pid}/root").as_ref())?;
-        let mounts = mountinfo::all(&Proc::open()?.read(&format!("{pid}/mountinfo"))?);
+        let text = Proc::open()?.read_bytes(&format!("{pid}/mountinfo"))?;
+        let mounts = mountinfo::mounts(&text).map(|mount| ContainerMount::of(&mount)).collect();
         Ok(Self { root, mounts, pid })
     }
 

@@ -1,13 +1,12 @@
 //! The cgroup hierarchies of the machine, their mount points, and our own cgroup in each.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, statfs};
 
 use crate::error::Result;
-use crate::sys::small_file;
+use crate::sys::{mountinfo, small_file};
 
 /// The mount point of cgroups in all distributions.
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -114,12 +113,15 @@ impl CgroupLayout {
 
     /// The hybrid or v1 layout, from the content of the two files. Hierarchies that are not
     /// mounted, or that we are not in, are left out.
-    pub(crate) fn parse(mountinfo: &[u8], cgroup: &[u8]) -> Self {
+    pub(crate) fn parse(mounts: &[u8], cgroup: &[u8]) -> Self {
         let mut hierarchies: Vec<Hierarchy> = Vec::new();
         let mut unified: Option<Hierarchy> = None;
-        for line in mountinfo.split(|&byte| byte == b'\n') {
-            let Some((kind, mut found, options)) = mount(line) else { continue };
-            if kind == b"cgroup2" {
+        for mount in mountinfo::mounts(mounts) {
+            let mut found = match mount.kind.as_bytes() {
+                b"cgroup" | b"cgroup2" => Hierarchy::of(&mount),
+                _ => continue,
+            };
+            if mount.kind == "cgroup2" {
                 found.own = own(cgroup, |id, _| id == b"0").unwrap_or_default();
                 if unified.as_ref().is_none_or(|known| preferred(&found, known)) {
                     unified = Some(found);
@@ -128,7 +130,7 @@ impl CgroupLayout {
             }
             // The line of /proc/self/cgroup has the same names as the super options of the mount,
             // in the same order.
-            let Some((names, path)) = own_v1(cgroup, options) else { continue };
+            let Some((names, path)) = own_v1(cgroup, mount.super_options) else { continue };
             for name in names.split(',') {
                 match name.strip_prefix("name=") {
                     Some(name) => name.clone_into(&mut found.name),
@@ -150,6 +152,11 @@ impl CgroupLayout {
 }
 
 impl Hierarchy {
+    fn of(mount: &mountinfo::Mount<'_>) -> Self {
+        let root = mount.root().to_string_lossy().into_owned();
+        Self { mount: mount.path(), root, ..Self::default() }
+    }
+
     /// The path of our own cgroup below the mount point, without a leading slash. Empty if we are
     /// outside of it.
     #[must_use]
@@ -169,37 +176,6 @@ fn preferred(found: &Hierarchy, known: &Hierarchy) -> bool {
 
 fn proc_file(path: &str) -> Result<Vec<u8>> {
     Ok(small_file::read_all(CWD, Path::new(path), || path.to_owned())?)
-}
-
-/// A line of mountinfo of a cgroup hierarchy: its type, its mount point, and its super options.
-fn mount(line: &[u8]) -> Option<(&[u8], Hierarchy, &[u8])> {
-    // 36 35 98:0 /root /mount rw,noatime master:1 - cgroup cgroup rw,memory
-    let dash = line.windows(3).position(|three| three == b" - ")?;
-    let mut tail = line[dash + 3..].split(|&byte| byte == b' ');
-    let kind = tail.next().filter(|kind| *kind == b"cgroup" || *kind == b"cgroup2")?;
-    let options = tail.nth(1)?;
-    let mut head = line[..dash].split(|&byte| byte == b' ');
-    let root = String::from_utf8_lossy(&unescape(head.nth(3)?)).into_owned();
-    let mount = PathBuf::from(OsString::from_vec(unescape(head.next()?)));
-    Some((kind, Hierarchy { mount, root, ..Hierarchy::default() }, options))
-}
-
-/// Undoes the octal escapes of mountinfo (`\040` is a space).
-pub(super) fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&byte, tail)) = rest.split_first() {
-        if let (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..]) =
-            (byte, tail)
-        {
-            plain.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
-            rest = tail;
-        } else {
-            plain.push(byte);
-            rest = tail;
-        }
-    }
-    plain
 }
 
 /// The path of the line of /proc/self/cgroup (`4:memory:/a/b`) whose id and names `wanted` accepts.
@@ -286,14 +262,5 @@ mod tests {
     #[test]
     fn this_machine_has_a_layout() {
         CgroupLayout::probe().expect("probe");
-    }
-
-    #[test]
-    fn escapes_of_mountinfo_are_undone() {
-        for (field, plain) in
-            [("/a\\040b", "/a b"), ("/a\\", "/a\\"), ("\\134", "\\"), ("\\400", "\\400")]
-        {
-            assert_eq!(super::unescape(field.as_bytes()), plain.as_bytes());
-        }
     }
 }

@@ -1,15 +1,12 @@
 //! Facts that few configs need. They are read when they are first needed.
 
 use std::cell::OnceCell;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, StatVfsMountFlags, stat, statfs, statvfs};
 
-use super::cgroups::unescape;
 use crate::sys::proc::Proc;
-use crate::sys::small_file;
+use crate::sys::{mountinfo, small_file};
 
 /// `SELINUX_MAGIC` and `RDTGROUP_SUPER_MAGIC` of linux/magic.h.
 const SELINUX_MAGIC: u64 = 0xf97c_ff8c;
@@ -95,13 +92,8 @@ fn mount_of(usual: &str, magic: u64, kind: &str) -> Option<PathBuf> {
 }
 
 /// The first mount point of a filesystem of this type in a mountinfo (proc(5)).
-pub(crate) fn mount_point(mountinfo: &[u8], kind: &str) -> Option<PathBuf> {
-    mountinfo.split(|&byte| byte == b'\n').find_map(|line| {
-        let dash = line.windows(3).position(|three| three == b" - ")?;
-        let found = line.get(dash + 3..)?.split(|&byte| byte == b' ').next()?;
-        let place = line.split(|&byte| byte == b' ').nth(4)?;
-        (found == kind.as_bytes()).then(|| PathBuf::from(OsString::from_vec(unescape(place))))
-    })
+pub(crate) fn mount_point(text: &[u8], kind: &str) -> Option<PathBuf> {
+    mountinfo::mounts(text).find(|mount| mount.kind == kind).map(|mount| mount.path())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use std::ffi::CString;
 use std::fmt::Display;
-use std::io::{BufRead, BufReader};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
@@ -14,7 +14,7 @@ use crate::error::{AtKey, Cause, Failure, Result};
 use crate::plan::process::ProcessPlan;
 use crate::sys::proc::Proc;
 use crate::sys::root::{Root, file_type};
-use crate::sys::{Call, Named, process};
+use crate::sys::{Call, Named, passwd, process};
 
 /// The file with the users.
 const PASSWD: &str = "/etc/passwd";
@@ -49,8 +49,8 @@ impl Home {
             return Self(None);
         }
         let home =
-            open().and_then(|file| home_of(plan.user.uid, file)).unwrap_or_else(|| "/".to_owned());
-        Self(CString::new(format!("HOME={home}")).ok())
+            open().and_then(|file| home_of(plan.user.uid, file)).unwrap_or_else(|| b"/".to_vec());
+        Self(CString::new([&b"HOME="[..], &home].concat()).ok())
     }
 }
 
@@ -159,30 +159,10 @@ fn is_file(handle: &OwnedFd) -> bool {
 }
 
 /// Reads the home directory from a passwd of the image, up to a reasonable size.
-fn home_of(uid: u32, file: OwnedFd) -> Option<String> {
+fn home_of(uid: u32, file: OwnedFd) -> Option<Vec<u8>> {
     const MOST: u64 = 1 << 20;
-    let file = std::io::Read::take(std::fs::File::from(file), MOST);
-    BufReader::new(file).lines().map_while(std::io::Result::ok).find_map(|line| home_in(&line, uid))
-}
-
-/// passwd(5): `name:password:uid:gid:comment:home:shell`.
-fn home_in(line: &str, uid: u32) -> Option<String> {
-    let mut fields = line.split(':').skip(2);
-    if fields.next()?.parse() != Ok(uid) {
-        return None;
-    }
-    fields.nth(2).filter(|home| !home.is_empty()).map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::home_in;
-
-    #[test]
-    fn homes_are_found_by_id() {
-        assert_eq!(home_in("ftp:x:14:50::/var/ftp:/sbin/nologin", 14).as_deref(), Some("/var/ftp"));
-        assert_eq!(home_in("ftp:x:14:50:", 14), None);
-        assert_eq!(home_in("ftp:x:14:50::/var/ftp:", 4), None);
-        assert_eq!(home_in("", 0), None);
-    }
+    let mut text = Vec::new();
+    std::fs::File::from(file).take(MOST).read_to_end(&mut text).ok()?;
+    let home = passwd::of(&text, uid).map(|entry| entry.home).find(|home| !home.is_empty());
+    home.map(<[u8]>::to_owned)
 }

@@ -7,10 +7,10 @@
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Context, Result};
-use crate::plan::seccomp::{Insn, SeccompPlan, WAIT_KILLABLE_RECV};
+use crate::plan::seccomp::{SeccompPlan, WAIT_KILLABLE_RECV};
 use crate::sync::InitEnd;
 use crate::sys::Call;
-use crate::sys::seccomp::{SockFilter, load as load_filter, load_with_listener};
+use crate::sys::seccomp::{load as load_filter, load_with_listener};
 
 /// Loads the filter. After that, only execve and an error message on the socket must pass the
 /// filter. If the filter notifies an agent, the agent gets the listener before the first
@@ -20,14 +20,12 @@ use crate::sys::seccomp::{SockFilter, load as load_filter, load_with_listener};
 /// Errors of seccomp(2).
 pub fn load(plan: Option<&SeccompPlan>, wire: &InitEnd) -> Result<()> {
     let Some(seccomp) = plan else { return Ok(()) };
-    let instruction =
-        |insn: &Insn| SockFilter { code: insn.code, jt: insn.jt, jf: insn.jf, k: insn.k };
-    let program: Vec<SockFilter> = seccomp.filter.program.iter().map(instruction).collect();
+    let program = &seccomp.filter.program;
     let loaded = match &seccomp.listener {
-        None => load_filter(&program, seccomp.flags.into()),
+        None => load_filter(program, seccomp.flags.into()),
         Some(_) => {
             let wire = wire.try_clone()?;
-            load_with_listener(&program, seccomp.flags.into(), move |listener| {
+            load_with_listener(program, seccomp.flags.into(), move |listener| {
                 wire.listener(listener).is_ok()
             })
         }

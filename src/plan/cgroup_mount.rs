@@ -7,6 +7,7 @@ use super::mount_options::{Options, is_negation};
 use super::namespaces::{CGROUP, NamespacesPlan};
 use super::{Host, Problems};
 use crate::host::cgroups::CgroupLayout;
+use crate::kernel::FsOption;
 
 /// How the mount is made.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub struct HierarchyMount {
 #[derive(Debug, PartialEq, Eq)]
 pub enum HierarchyView {
     /// A filesystem of this cgroup namespace, with these options.
-    Namespaced(Vec<(String, Option<String>)>),
+    Namespaced(Vec<FsOption>),
     /// The container's directory on the host.
     Bound(PathBuf),
 }
@@ -68,7 +69,9 @@ pub fn decide(
                 }
                 let view = if namespaces.has_own(&CGROUP) {
                     HierarchyView::Namespaced(
-                        dir.controllers.iter().map(|word| option(word)).collect(),
+                        // `memory`, or `name=systemd`, which would need `none` if no hierarchy
+                        // had that name.
+                        dir.controllers.iter().map(|word| FsOption::parse(word)).collect(),
                     )
                 } else {
                     HierarchyView::Bound(dir.dir.full())
@@ -88,21 +91,14 @@ pub(super) fn options(
     given: &Options,
     host: &Host,
     problems: &mut Problems,
-) -> Vec<(String, Option<String>)> {
-    if !host.cgroups.is_unified() && given.filesystem.iter().any(|(name, _)| !is_negation(name)) {
+) -> Vec<FsOption> {
+    if !host.cgroups.is_unified()
+        && given.filesystem.iter().any(|option| !is_negation(&option.name))
+    {
         problems.add(
             format_args!("{key}/options"),
             "a mount of cgroup v1 takes no options for the filesystem",
         );
     }
     given.filesystem.clone()
-}
-
-/// `memory`, or `name=systemd`. The kernel requires the option `none` only for a name that does not
-/// exist yet; this one exists.
-fn option(word: &str) -> (String, Option<String>) {
-    match word.split_once('=') {
-        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-        None => (word.to_owned(), None),
-    }
 }

@@ -5,6 +5,7 @@ use super::mount_options::Options;
 use super::{Host, Problems};
 use crate::config;
 use crate::error::Cause;
+use crate::kernel::FsOption;
 
 /// The labels of a process; empty for none.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -55,9 +56,9 @@ pub fn of_mounts(
 /// its root, which is set after mounting.
 pub fn give_to_files(kind: &str, label: &str, options: &mut Options) {
     let new = !options.remount && options.bind.is_none();
-    let own = options.filesystem.iter().any(|(name, _)| name == "context");
+    let own = options.filesystem.iter().any(|option| option.name == "context");
     if new && !own && !matches!(kind, "bind" | "proc" | "sysfs" | "cgroup" | "mqueue") {
-        options.filesystem.push(("context".to_owned(), Some(label.to_owned())));
+        options.filesystem.push(FsOption::new("context", label));
     }
 }
 
@@ -81,9 +82,10 @@ fn check(
 
 #[cfg(test)]
 mod tests {
+    use super::FsOption;
     use super::{Labels, decide, give_to_files, of_mounts};
     use crate::host::extras::Extras;
-    use crate::plan::mounts::join_data;
+    use crate::plan::mounts::mount_data;
     use crate::plan::{Host, Problems, mount_options, parse};
 
     /// The decisions, and the keys of the problems, on such a machine.
@@ -131,15 +133,12 @@ mod tests {
             let mount = config.mounts.first().expect(&text);
             let mut options = mount_options::parse(0, &mount.options, &mut Problems::default());
             give_to_files(&mount.kind, LABEL, &mut options);
-            let contexts = options.filesystem.iter().filter(|(name, _)| name == "context");
-            let contexts: Vec<_> = contexts.filter_map(|(_, value)| value.as_deref()).collect();
+            let contexts = options.filesystem.iter().filter(|option| option.name == "context");
+            let contexts: Vec<_> = contexts.filter_map(|option| option.value.as_deref()).collect();
             assert_eq!(contexts, context.into_iter().collect::<Vec<_>>(), "{text}");
         }
-        let data = [
-            ("size".to_owned(), Some("1k".to_owned())),
-            ("context".to_owned(), Some(LABEL.to_owned())),
-        ];
-        assert_eq!(join_data(data.iter()), format!("size=1k,context=\"{LABEL}\""));
+        let data = [FsOption::new("size", "1k"), FsOption::new("context", LABEL)];
+        assert_eq!(mount_data(&data).1, format!("size=1k,context=\"{LABEL}\""));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::Problems;
 use crate::config::Text;
+use crate::kernel::FsOption;
 
 /// `MOUNT_ATTR_…` of mount_setattr(2); they are the same for every architecture.
 pub mod attr {
@@ -250,7 +251,7 @@ pub struct Options {
     /// The propagation changes, in order: the flag, and whether it is recursive.
     pub propagation: Vec<(u64, bool)>,
     /// The options for the filesystem: `key`, or `key=value`.
-    pub filesystem: Vec<(String, Option<String>)>,
+    pub filesystem: Vec<FsOption>,
     /// How many of these belong to the filesystem, and are not flags that all filesystems have.
     pub own: usize,
     /// The `MS_…` flags that only mount(2) has.
@@ -274,10 +275,7 @@ pub fn parse(index: usize, options: &[Text<'_>], problems: &mut Problems) -> Opt
             }
             parsed.apply(option, *effect);
         } else if !option.is_empty() {
-            let (name, value) = option
-                .split_once('=')
-                .map_or((&**option, None), |(name, value)| (name, Some(value)));
-            parsed.filesystem.push((name.to_owned(), value.map(str::to_owned)));
+            parsed.filesystem.push(FsOption::parse(option));
             parsed.own += 1;
         }
     }
@@ -311,7 +309,7 @@ impl Options {
             Effect::KeepDestination => self.keep_destination = true,
             Effect::Idmap(recursive) => self.idmap = Some(self.idmap == Some(true) || recursive),
             Effect::Propagation(flag, recursive) => self.propagation.push((flag, recursive)),
-            Effect::Filesystem => self.filesystem.push((name.to_owned(), None)),
+            Effect::Filesystem => self.filesystem.push(FsOption::flag(name)),
             Effect::MountOnly(flag, true) => self.mount_only |= flag,
             Effect::MountOnly(flag, false) => self.mount_only &= !flag,
             Effect::Nothing => {}
@@ -329,8 +327,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// The `MS_…` flag of an option that all filesystems have, or 0.
-#[must_use]
-pub fn fs_flag(name: &str) -> u64 {
+pub(super) fn fs_flag(name: &str) -> u64 {
     match name {
         "ro" => ms::RDONLY,
         "sync" => ms::SYNCHRONOUS,
@@ -342,14 +339,13 @@ pub fn fs_flag(name: &str) -> u64 {
 }
 
 /// Whether the option clears such a flag. For mount(2) it is then not set.
-#[must_use]
-pub fn is_negation(name: &str) -> bool {
+pub(super) fn is_negation(name: &str) -> bool {
     matches!(name, "async" | "nolazytime" | "nomand")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Attributes, OPTIONS, Options, attr, ms, parse};
+    use super::{Attributes, FsOption, OPTIONS, Options, attr, ms, parse};
     use crate::config::Text;
     use crate::plan::Problems;
 
@@ -415,10 +411,10 @@ mod tests {
         assert_eq!(read.bind, Some(true));
         assert_eq!(read.propagation, [(ms::SLAVE, true)]);
         let expected = [
-            ("size".to_owned(), Some("65536k".to_owned())),
-            ("x-y".to_owned(), None),
-            ("sync".to_owned(), None),
-            ("lowerdir".to_owned(), Some("/a=b,c".to_owned())),
+            FsOption::new("size", "65536k"),
+            FsOption::flag("x-y"),
+            FsOption::flag("sync"),
+            FsOption::new("lowerdir", "/a=b,c"),
         ];
         assert_eq!(read.filesystem, expected);
         assert_eq!(read.own, 3);

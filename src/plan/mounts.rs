@@ -11,6 +11,7 @@ use super::namespaces::{MOUNT, NamespacesPlan};
 use super::{Host, Problems, cgroup_mount};
 use crate::config;
 use crate::error::Cause;
+use crate::kernel::FsOption;
 
 /// One mount.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,7 +83,7 @@ pub enum MountSource {
         /// Its device.
         source: String,
         /// Its options.
-        options: Vec<(String, Option<String>)>,
+        options: Vec<FsOption>,
         /// The `MS_…` flags, if only mount(2) can make the mount: because of one of these flags, or
         /// of a value over 255 bytes, the limit of fsconfig(2).
         by_mount: Option<u64>,
@@ -93,7 +94,7 @@ pub enum MountSource {
     /// The cgroups of the container (`type: cgroup`).
     Cgroup {
         /// The options of cgroup v2.
-        options: Vec<(String, Option<String>)>,
+        options: Vec<FsOption>,
     },
     /// A remount.
     Remount {
@@ -256,7 +257,10 @@ fn source(
 ) -> MountSource {
     if options.remount {
         refuse_commas(key, &options.filesystem, problems);
-        return MountSource::Remount { flags: ms_flags(options), data: data(options) };
+        return MountSource::Remount {
+            flags: ms_flags(options),
+            data: mount_data(&options.filesystem).1,
+        };
     }
     if &*mount.kind == "bind" || options.bind.is_some() {
         if options.own > 0 {
@@ -303,8 +307,8 @@ pub fn host_stand_in(kind: &str) -> Option<&'static str> {
 
 /// mount(2) takes all options as one string, in which a comma begins the next option. So a comma in
 /// a value would add an option. tmpfs accepts commas in `mpol`, and overlayfs has `\,`.
-fn refuse_commas(key: &str, options: &[(String, Option<String>)], problems: &mut Problems) {
-    for (name, value) in options.iter().filter(|(name, _)| name != "mpol") {
+fn refuse_commas(key: &str, options: &[FsOption], problems: &mut Problems) {
+    for FsOption { name, value } in options.iter().filter(|option| option.name != "mpol") {
         if value.as_ref().is_some_and(|value| value.replace("\\,", "").contains(',')) {
             let text = format!(
                 "option {name} has a comma, which cannot stand beside a value of more than {LONGEST_VALUE} bytes, silent or iversion"
@@ -315,9 +319,8 @@ fn refuse_commas(key: &str, options: &[(String, Option<String>)], problems: &mut
 }
 
 fn filesystem(kind: &str, source: &str, options: &Options) -> MountSource {
-    let too_long = |(_, value): &(String, Option<String>)| {
-        value.as_ref().is_some_and(|v| v.len() > LONGEST_VALUE)
-    };
+    let too_long =
+        |option: &FsOption| option.value.as_ref().is_some_and(|value| value.len() > LONGEST_VALUE);
     let by_mount = options.mount_only != 0
         || source.len() > LONGEST_VALUE
         || options.filesystem.iter().any(too_long);
@@ -325,7 +328,7 @@ fn filesystem(kind: &str, source: &str, options: &Options) -> MountSource {
     // A tmpfs is made read-only as a mount and not as a filesystem, so that files can be made in it
     // first.
     if options.attributes.set & attr::RDONLY != 0 && kind != "tmpfs" {
-        filesystem.push(("ro".to_owned(), None));
+        filesystem.push(FsOption::flag("ro"));
     }
     MountSource::Filesystem {
         kind: kind.to_owned(),
@@ -336,18 +339,15 @@ fn filesystem(kind: &str, source: &str, options: &Options) -> MountSource {
     }
 }
 
-/// The options for mount(2), without the flags of fsconfig(2).
-fn data(options: &Options) -> String {
-    let words =
-        options.filesystem.iter().filter(|(name, _)| fs_flag(name) == 0 && !is_negation(name));
-    join_data(words)
-}
-
-/// `a=b,c` for mount(2). A label may contain commas, so it is quoted.
+/// The flags and the data (`a=b,c`) of mount(2) for a filesystem with these options. A label may
+/// contain commas, so it is quoted.
 #[must_use]
-pub fn join_data<'a>(options: impl Iterator<Item = &'a (String, Option<String>)>) -> String {
+pub fn mount_data(options: &[FsOption]) -> (u64, String) {
+    let flags = options.iter().fold(0, |flags, option| flags | fs_flag(&option.name));
     let words: Vec<String> = options
-        .map(|(name, value)| match value {
+        .iter()
+        .filter(|option| fs_flag(&option.name) == 0 && !is_negation(&option.name))
+        .map(|FsOption { name, value }| match value {
             None => name.clone(),
             Some(label) if name == "context" && !label.starts_with('"') => {
                 format!("{name}=\"{label}\"")
@@ -355,7 +355,7 @@ pub fn join_data<'a>(options: impl Iterator<Item = &'a (String, Option<String>)>
             Some(value) => format!("{name}={value}"),
         })
         .collect();
-    words.join(",")
+    (flags, words.join(","))
 }
 
 fn ms_flags(options: &Options) -> u64 {
@@ -383,7 +383,7 @@ fn ms_flags(options: &Options) -> u64 {
     options
         .filesystem
         .iter()
-        .fold(flags | options.mount_only, |flags, (name, _)| flags | fs_flag(name))
+        .fold(flags | options.mount_only, |flags, option| flags | fs_flag(&option.name))
 }
 
 /// The part of a normalized destination after the path of the rootfs, if it begins with that.

@@ -9,7 +9,7 @@ use std::fmt::Display;
 
 use super::{Problems, calls_of_ours};
 use crate::config;
-pub use crate::seccomp::{Action, Arch, Filter, Insn, Operator};
+pub use crate::seccomp::{Action, Arch, Filter, Operator};
 use crate::seccomp::{
     BeyondProfile, Comparison, CompileError, MAX_ARGUMENT, Profile, Rule, Syscall, compile,
 };

@@ -3,6 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Failure, Result};
+use crate::kernel::CgroupPaths;
 
 /// Decides the directories that a process of `exec` joins: those of the container (`paths`, as in
 /// state.json), or for each `[CONTROLLER[,CONTROLLER]:]PATH` the directory below. On cgroup v1 a
@@ -13,12 +14,12 @@ use crate::error::{Failure, Result};
 /// [`Failure::Usage`] with runc's texts.
 pub fn decide(
     flags: &[String],
-    paths: &[(String, PathBuf)],
+    paths: &CgroupPaths,
     delegated: Option<&str>,
-) -> Result<Vec<(String, PathBuf)>> {
-    let mut paths = paths.to_vec();
+) -> Result<CgroupPaths> {
+    let mut paths = paths.clone();
     if let (Some(sub), true) = (delegated, flags.is_empty()) {
-        for (_, path) in &mut paths {
+        for path in paths.paths_mut() {
             *path = below(path, sub)?;
         }
     }
@@ -30,7 +31,7 @@ pub fn decide(
                     "invalid --cgroup argument: {flag} (missing <controller>: prefix)"
                 )));
             }
-            for (_, path) in &mut paths {
+            for path in paths.paths_mut() {
                 *path = below(path, flag)?;
             }
             return Ok(paths);
@@ -51,9 +52,8 @@ pub fn decide(
         }
     }
     for (controller, sub) in given {
-        let known = paths.iter_mut().find(|(name, _)| name == controller);
-        let (_, path) =
-            known.ok_or_else(|| usage(format!("unknown controller {controller} in --cgroup")))?;
+        let unknown = || usage(format!("unknown controller {controller} in --cgroup"));
+        let path = paths.of_controller_mut(controller).ok_or_else(unknown)?;
         *path = below(path, sub)?;
     }
     Ok(paths)
@@ -90,16 +90,17 @@ fn usage(text: String) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
-    use super::decide;
+    use super::{CgroupPaths, decide};
+    use crate::kernel::HierarchyName;
 
     fn on(paths: &[(&str, &str)], flags: &[&str]) -> Result<Vec<String>, String> {
-        let paths: Vec<(String, PathBuf)> =
-            paths.iter().map(|(name, path)| ((*name).into(), path.into())).collect();
+        let paths: CgroupPaths = paths
+            .iter()
+            .map(|(name, path)| (HierarchyName::from((*name).to_owned()), path.into()))
+            .collect();
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let decided = decide(&flags, &paths, None).map_err(|error| error.to_string())?;
-        Ok(decided.into_iter().map(|(_, path)| path.display().to_string()).collect())
+        Ok(decided.iter().map(|(_, path)| path.display().to_string()).collect())
     }
 
     #[test]

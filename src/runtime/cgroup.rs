@@ -4,6 +4,7 @@
 
 use crate::cgroup::{self, Cgroup};
 use crate::error::{AtKey, Cause, Context, Failure, Result};
+use crate::kernel::CgroupPaths;
 use crate::plan::namespaces::PID;
 use crate::plan::{Host, Plan};
 
@@ -20,7 +21,7 @@ pub fn make(plan: &Plan, host: &Host) -> Result<Cgroup> {
         // systemd also makes a unit in a frozen cgroup. For a cgroup in use, it only reports that
         // the unit exists.
         match &unit.above {
-            Some(above) => Cgroup::open(&[(String::new(), above.clone())]).refuse_used(),
+            Some(above) => Cgroup::open(&CgroupPaths::v2(above.clone())).refuse_used(),
             None => cgroup.refuse_used(),
         }
         .context(WHAT)

@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Result};
+use crate::kernel::FsOption;
 use crate::plan::Plan;
 use crate::plan::mount_options::attr;
 use crate::sys::{Named, device, mount};
@@ -22,7 +23,7 @@ use crate::sys::{Named, device, mount};
 /// The error of the failed call.
 pub fn make(plan: &Plan) -> Result<Option<OwnedFd>> {
     let ids = &plan.entry.ids;
-    let options = [("mode".to_owned(), Some("0755".to_owned()))];
+    let options = [FsOption::new("mode", "0755")];
     let tmpfs = mount::new_filesystem("tmpfs", "tmpfs", &options, attr::NOSUID | attr::NOEXEC)?;
     for (index, node) in plan.devices.requested().enumerate() {
         let (Some(uid), Some(gid)) = (ids.uid_on_host(node.uid), ids.gid_on_host(node.gid)) else {

@@ -174,11 +174,12 @@ fn keep_locks(step: &MountStep, path: &Path) -> Result<()> {
         return Ok(());
     }
     let path = path.canonicalize().with_context(|| format!("finding {path:?}"))?;
-    let mounts = Proc::open()?.read("self/mountinfo")?;
+    let text = Proc::open()?.read_bytes("self/mountinfo")?;
     let id = mount::of(fd::open(&path, OFlags::PATH)?.as_fd())?.id;
-    let locked = |name: &&str| {
-        mountinfo::options_from(&mounts, id, &path).any(|options| options.contains(name))
-    };
+    let copied: Vec<_> = mountinfo::mounts(&text)
+        .filter(|mount| mount.id == id || mount.path().starts_with(&path))
+        .collect();
+    let locked = |name: &&str| copied.iter().any(|mount| mount.has(name));
     match cleared.iter().find(|name| locked(name)) {
         Some(name) => {
             // The error that the kernel would return in the container's user namespace.
@@ -236,11 +237,7 @@ fn hold_user_namespace() -> Result<(Child, RuntimeEnd)> {
 
 /// The type of the filesystem of `path`, found by the id of its mount (proc_pid_mountinfo(5)).
 fn filesystem_of(path: &Path) -> Option<String> {
-    let id = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID)
-        .ok()?
-        .stx_mnt_id
-        .to_string();
-    let mounts = Proc::open().ok()?.read("self/mountinfo").ok()?;
-    let line = mounts.lines().find(|line| line.split(' ').next() == Some(&id))?;
-    line.split_once(" - ")?.1.split(' ').next().map(str::to_owned)
+    let id = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).ok()?.stx_mnt_id;
+    let mounts = Proc::open().ok()?.read_bytes("self/mountinfo").ok()?;
+    Some(mountinfo::find(&mounts, id)?.kind.to_string_lossy().into_owned())
 }

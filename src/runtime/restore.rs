@@ -56,7 +56,7 @@ impl MountPoint {
 impl Drop for MountPoint {
     fn drop(&mut self) {
         // If this fails, it is removed with the container's directory.
-        let _ = mount::detach(&self.0.to_string_lossy());
+        let _ = mount::detach(&self.0);
         let _ = rustix::fs::rmdir(&self.0);
     }
 }

@@ -4,7 +4,7 @@
 //! known. If it is too far for the 8 bits of a conditional jump, a long jump or a `return` is
 //! written right behind the conditional jump.
 
-use super::Insn;
+use super::SockFilter;
 use super::arch::{Arch, Width};
 use super::clauses::{Clause, Condition, Test, half};
 
@@ -53,20 +53,20 @@ pub struct Branch {
 /// The instructions that are already written, the last one first.
 #[derive(Debug, Default)]
 pub struct Assembler {
-    reversed: Vec<Insn>,
+    reversed: Vec<SockFilter>,
     /// The position of the latest `return` of each value.
     returns: Vec<(u32, Label)>,
 }
 
 impl Assembler {
     /// The program in the order of execution.
-    pub fn finish(mut self) -> Vec<Insn> {
+    pub fn finish(mut self) -> Vec<SockFilter> {
         self.reversed.reverse();
         self.reversed
     }
 
     fn push(&mut self, code: u16, k: u32) -> Label {
-        self.reversed.push(Insn { code, jt: 0, jf: 0, k });
+        self.reversed.push(SockFilter { code, jt: 0, jf: 0, k });
         Label(self.reversed.len() - 1)
     }
 
@@ -117,7 +117,7 @@ impl Assembler {
         let (Ok(jt), Ok(jf)) = (u8::try_from(jt), u8::try_from(jf)) else {
             unreachable!("a jump over {jt} or {jf} instructions")
         };
-        self.reversed.push(Insn { code: branch.code, jt, jf, k: branch.k });
+        self.reversed.push(SockFilter { code: branch.code, jt, jf, k: branch.k });
         Label(self.reversed.len() - 1)
     }
 

@@ -1,6 +1,6 @@
 //! Runs a filter as the kernel does, for tests.
 
-use super::Insn;
+use super::SockFilter;
 use super::assemble::{AND, JUMP, JUMP_EQ, JUMP_GE, JUMP_GT, LOAD, RETURN};
 
 /// `BPF_JMP | BPF_JSET | BPF_K`, which libseccomp may use.
@@ -31,16 +31,20 @@ impl SeccompData {
 }
 
 /// The value that `program` returns for `data`, and the number of executed instructions.
-pub fn run(program: &[Insn], data: &SeccompData) -> (u32, usize) {
+pub fn run(program: &[SockFilter], data: &SeccompData) -> (u32, usize) {
     trace(program, data, |_| {})
 }
 
 /// As [`run`]. `visit` is called for each executed instruction.
-pub fn trace(program: &[Insn], data: &SeccompData, mut visit: impl FnMut(usize)) -> (u32, usize) {
+pub fn trace(
+    program: &[SockFilter],
+    data: &SeccompData,
+    mut visit: impl FnMut(usize),
+) -> (u32, usize) {
     let (mut at, mut loaded, mut steps) = (0, 0_u32, 0);
     loop {
         visit(at);
-        let Insn { code, jt, jf, k } = program[at];
+        let SockFilter { code, jt, jf, k } = program[at];
         at += 1;
         steps += 1;
         let holds = match code {

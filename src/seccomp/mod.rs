@@ -28,28 +28,16 @@ pub use arch::{Arch, Width};
 pub use compile::compile;
 pub use syscalls::Syscall;
 
-/// The number of instructions that the kernel accepts (`BPF_MAXINSNS`).
-pub const MAX_INSTRUCTIONS: usize = 4096;
+use crate::kernel::SockFilter;
 
-/// One instruction, with the layout of `struct sock_filter`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(C)]
-pub struct Insn {
-    /// The operation.
-    pub code: u16,
-    /// How many instructions to skip if a comparison holds.
-    pub jt: u8,
-    /// How many instructions to skip if it does not.
-    pub jf: u8,
-    /// The operand.
-    pub k: u32,
-}
+/// How many instructions the kernel accepts (`BPF_MAXINSNS`).
+pub const MAX_INSTRUCTIONS: usize = 4096;
 
 /// A program for seccomp(2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
     /// At least one instruction and at most [`MAX_INSTRUCTIONS`].
-    pub program: Vec<Insn>,
+    pub program: Vec<SockFilter>,
 }
 
 /// The action of the kernel for a call.

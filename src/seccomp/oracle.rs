@@ -13,8 +13,8 @@ use judge::{is_known_to_libseccomp, libseccomp_number, libseccomp_program};
 use super::assemble::{AND, JUMP, LOAD, RETURN};
 use super::interpreter::{SeccompData, run, trace};
 use super::{
-    Action, Arch, BeyondProfile, Comparison, CompileError, Insn, Operator, Profile, Rule, Syscall,
-    compile,
+    Action, Arch, BeyondProfile, Comparison, CompileError, Operator, Profile, Rule, SockFilter,
+    Syscall, compile,
 };
 
 /// The numbers to try: all small numbers, with and without the bit of x32, and some special ones.
@@ -138,7 +138,7 @@ fn sweep(profile: &Profile) -> Outcome {
 fn compare_at(
     outcome: &mut Outcome,
     profile: &Profile,
-    (ours, theirs, confused): (&[Insn], &[Insn], &[bool]),
+    (ours, theirs, confused): (&[SockFilter], &[SockFilter], &[bool]),
     data: SeccompData,
 ) {
     let ours = run(ours, &data).0;
@@ -161,7 +161,7 @@ fn compare_at(
 /// error of libseccomp (2.6.1 and older). After the low half of one inequality, it does not load
 /// the high half of the argument again, even if the next inequality of the same argument has
 /// another high half. Its pseudo-code for the same filter is right.
-fn confused(program: &[Insn]) -> Vec<bool> {
+fn confused(program: &[SockFilter]) -> Vec<bool> {
     let mut loaded = vec![0_u64; program.len()];
     for (at, insn) in program.iter().enumerate() {
         let word = if insn.code == LOAD { 1 << (insn.k / 4) } else { loaded[at] };
@@ -175,7 +175,7 @@ fn confused(program: &[Insn]) -> Vec<bool> {
             loaded[at + 1 + jump] |= word;
         }
     }
-    let compares = |insn: &Insn| ![RETURN, LOAD, AND, JUMP].contains(&insn.code);
+    let compares = |insn: &SockFilter| ![RETURN, LOAD, AND, JUMP].contains(&insn.code);
     program
         .iter()
         .zip(loaded)

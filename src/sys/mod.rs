@@ -19,6 +19,7 @@ pub mod ids;
 pub mod mount;
 pub mod mountinfo;
 pub mod netlink;
+pub mod passwd;
 pub mod pidfd;
 pub mod proc;
 pub mod process;

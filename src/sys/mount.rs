@@ -5,6 +5,7 @@
 use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use libc::c_ulong;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxAttributes, StatxFlags, XattrFlags};
@@ -16,6 +17,7 @@ use rustix::mount::{
 
 use super::proc::Proc;
 use super::{Call, CallText, Named, check, mountinfo};
+use crate::kernel::FsOption;
 
 /// Propagation of a mount: none.
 const MS_PRIVATE: u64 = 1 << 18;
@@ -38,9 +40,6 @@ pub enum LastLink {
     Keep,
 }
 
-/// One `key` or `key=value` of a filesystem.
-pub type FsOption = (String, Option<String>);
-
 /// Creates a filesystem as a detached mount: fsopen(2), fsconfig(2), fsmount(2).
 ///
 /// # Errors
@@ -56,8 +55,8 @@ pub fn new_filesystem(
     if !source.is_empty() {
         configure(&context, "source", Some(source))?;
     }
-    for (key, value) in options {
-        configure(&context, key, value.as_deref())?;
+    for FsOption { name, value } in options {
+        configure(&context, name, value.as_deref())?;
     }
     rustix::mount::fsconfig_create(context.as_fd())
         .named(|| format!("fsconfig({kind:?}, create){}", explanation(&context)))?;
@@ -140,7 +139,7 @@ pub fn files_of(
     set_propagation(place.as_fd(), MS_PRIVATE, Depth::This)?;
     attach(mount, place.as_fd())?;
     let files = names.map(|name| clone_tree_at(mount, &name, Depth::This)).collect();
-    detach(PLACE)?;
+    detach(Path::new(PLACE))?;
     files
 }
 
@@ -165,7 +164,8 @@ pub fn set_label(mount: BorrowedFd<'_>, label: &str) -> Result<(), Call> {
 ///
 /// # Errors
 /// The error of the call.
-pub fn open_attached(directory: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Call> {
+pub fn open_attached(directory: BorrowedFd<'_>, path: impl AsRef<Path>) -> Result<OwnedFd, Call> {
+    let path = path.as_ref();
     rustix::mount::open_tree(directory, path, OpenTreeFlags::OPEN_TREE_CLOEXEC)
         .named_on("open_tree", path)
 }
@@ -347,11 +347,11 @@ fn set_attr(mount: BorrowedFd<'_>, attr: [u64; 4], depth: Depth) -> Result<(), E
 pub fn isolate(proc: &Proc, place: &str) -> Result<(), Call> {
     let stat = rustix::fs::statx(CWD, place, AtFlags::empty(), StatxFlags::MNT_ID)
         .named(|| CallText::with_path(format!("statx({place:?}, STATX_MNT_ID)"), place))?;
-    let mounts = proc.read("self/mountinfo")?;
-    let path = mountinfo::path_of(&mounts, stat.stx_mnt_id).ok_or(Errno::NOENT).named(|| {
+    let mounts = proc.read_bytes("self/mountinfo")?;
+    let found = mountinfo::find(&mounts, stat.stx_mnt_id).ok_or(Errno::NOENT).named(|| {
         CallText::with_path(format!("the mount of {place:?} in /proc/self/mountinfo"), place)
     })?;
-    let mount = open_attached(CWD, &path)?;
+    let mount = open_attached(CWD, found.path())?;
     set_propagation(mount.as_fd(), MS_PRIVATE, Depth::This)
 }
 
@@ -410,7 +410,7 @@ pub fn leave_old_root() -> Result<(), Call> {
 ///
 /// # Errors
 /// The error of the call.
-pub fn detach(path: &str) -> Result<(), Call> {
+pub fn detach(path: &Path) -> Result<(), Call> {
     rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
         .named(|| CallText::with_path(format!("umount2({path:?}, MNT_DETACH)"), path))
 }

@@ -1,117 +1,131 @@
 //! Reads /proc/PID/mountinfo (proc_pid_mountinfo(5)), for facts about mounts that no call reports.
 
-use std::path::Path;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 
-/// The fields of a mount that we need.
-#[derive(Debug, PartialEq, Eq)]
-pub struct MountInfo {
+/// A mount: one line of the file.
+#[derive(Debug, Clone, Copy)]
+pub struct Mount<'a> {
     /// Its id.
     pub id: u64,
-    /// Its mount point, relative to the root of the process.
-    pub path: String,
-    /// Whether the mount is read-only, even if its filesystem is not.
-    pub read_only: bool,
+    /// The id of the mount that it is mounted on.
+    pub parent: u64,
+    root: &'a [u8],
+    path: &'a [u8],
+    options: &'a [u8],
+    /// The type of the filesystem.
+    pub kind: &'a OsStr,
+    /// The options of the filesystem, separated by commas.
+    pub super_options: &'a [u8],
 }
 
-/// All mounts of a mount namespace.
-#[must_use]
-pub fn all(mounts: &str) -> Vec<MountInfo> {
-    let read = |line: &str| {
-        let mut fields = line.split(' ');
-        let id = fields.next()?.parse().ok()?;
-        let path = unescape(fields.nth(3)?);
-        Some(MountInfo {
-            id,
-            path,
-            read_only: fields.next()?.split(',').any(|option| option == "ro"),
+impl<'a> Mount<'a> {
+    /// ```text
+    /// 36 35 98:0 /root /mount rw,noatime master:1 - ext3 /dev/root rw
+    /// ```
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        let dash = line.windows(3).position(|three| three == b" - ")?;
+        let (head, tail) = (line.get(..dash)?, line.get(dash + 3..)?);
+        let mut head = head.split(|&byte| byte == b' ');
+        let mut tail = tail.split(|&byte| byte == b' ');
+        Some(Self {
+            id: number(head.next()?)?,
+            parent: number(head.next()?)?,
+            root: head.nth(1)?,
+            path: head.next()?,
+            options: head.next()?,
+            kind: OsStr::from_bytes(tail.next()?),
+            super_options: tail.nth(1).unwrap_or_default(),
         })
-    };
-    mounts.lines().filter_map(read).collect()
+    }
+
+    /// The directory of the filesystem that is the root of the mount.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        unescape(self.root)
+    }
+
+    /// The mount point, from the root directory of the process.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        unescape(self.path)
+    }
+
+    /// Whether the mount has this option, such as `ro`. The filesystem may have others.
+    #[must_use]
+    pub fn has(&self, option: &str) -> bool {
+        self.options.split(|&byte| byte == b',').any(|found| found == option.as_bytes())
+    }
 }
 
-/// The mount point of the mount with this id.
+/// The mounts of a mount namespace, in the order of the file. A line that cannot be parsed is
+/// skipped.
+pub fn mounts(text: &[u8]) -> impl DoubleEndedIterator<Item = Mount<'_>> {
+    text.split(|&byte| byte == b'\n').filter_map(Mount::parse)
+}
+
+/// The mount with this id.
 #[must_use]
-pub fn path_of(mounts: &str, id: u64) -> Option<String> {
-    let line = mounts
-        .lines()
-        .find(|line| line.split(' ').next().and_then(|first| first.parse().ok()) == Some(id))?;
-    line.split(' ').nth(4).map(unescape)
+pub fn find(text: &[u8], id: u64) -> Option<Mount<'_>> {
+    mounts(text).find(|mount| mount.id == id)
 }
 
-/// The id of the mount on which the mount with this id is mounted.
-#[must_use]
-pub fn parent_of(mounts: &str, id: u64) -> Option<u64> {
-    let id = id.to_string();
-    let line = mounts.lines().find(|line| line.split(' ').next() == Some(&*id))?;
-    line.split(' ').nth(1)?.parse().ok()
+fn number(field: &[u8]) -> Option<u64> {
+    str::from_utf8(field).ok()?.parse().ok()
 }
 
-/// The options of the mount with this id, and of each mount at or below `path`.
-pub fn options_from<'a>(
-    mounts: &'a str,
-    id: u64,
-    path: &Path,
-) -> impl Iterator<Item = Vec<&'a str>> {
-    mounts.lines().filter_map(move |line| {
-        let mut fields = line.split(' ');
-        let is_it = fields.next()?.parse() == Ok(id);
-        let place = unescape(fields.nth(3)?);
-        (is_it || Path::new(&place).starts_with(path))
-            .then(|| fields.next().unwrap_or_default().split(',').collect())
-    })
-}
-
-/// The mount point in `line`, if the mount is a procfs or sysfs and starts at the filesystem's
-/// root.
-#[must_use]
-pub fn whole_proc_or_sys(line: &str) -> Option<String> {
-    let (mount, filesystem) = line.split_once(" - ")?;
-    let mut fields = mount.split(' ').skip(3);
-    let (root, path) = (fields.next()?, fields.next()?);
-    let kind = filesystem.split(' ').next()?;
-    (root == "/" && matches!(kind, "proc" | "sysfs")).then(|| unescape(path))
-}
-
-/// Decodes escapes such as `\\040`, which stand for characters that would break the format.
-fn unescape(path: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(path.to_owned(), |path, (escape, character)| path.replace(escape, character))
-}
-
-/// Runs the parsers above on a text.
-#[cfg(fuzzing)]
-pub(crate) fn fuzz(mounts: &str) {
-    drop(all(mounts));
-    let _ = path_of(mounts, 27);
-    mounts.lines().for_each(|line| drop(whole_proc_or_sys(line)));
+/// Undoes the octal escapes of the format (`\040` is a space).
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, tail)) = rest.split_first() {
+        if let (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..]) =
+            (byte, tail)
+        {
+            plain.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+            rest = tail;
+        } else {
+            plain.push(byte);
+            rest = tail;
+        }
+    }
+    OsString::from_vec(plain).into()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MountInfo, all, path_of, whole_proc_or_sys};
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
 
-    #[test]
-    fn whole_filesystems_are_found() {
-        for (line, expected) in [
-            ("22 27 0:21 / /proc rw,relatime - proc proc rw", Some("/proc")),
-            ("22 27 0:21 / /a\\040b rw shared:1 - sysfs sysfs rw", Some("/a b")),
-            ("22 27 0:21 /sys /proc/sys ro - proc proc rw", None),
-            ("22 27 0:21 / /tmp rw - tmpfs tmpfs rw", None),
-        ] {
-            assert_eq!(whole_proc_or_sys(line).as_deref(), expected, "{line}");
-        }
-    }
+    use super::{find, mounts, unescape};
+
+    const MOUNTS: &[u8] = b"\
+22 27 0:21 / /proc rw - proc proc rw,hidepid=2
+nonsense
+28 27 0:21 /sys /proc/sys ro,relatime shared:1 master:2 - proc proc
+27 1 254:0 / /a\\040b\xff rw - ext4 /dev/vda rw
+";
 
     #[test]
     fn mounts_are_found_by_id() {
-        let mounts =
-            "22 27 0:21 / /proc rw - proc proc rw\n27 1 254:0 / /a\\040b rw - ext4 /dev/vda rw\n";
-        assert_eq!(path_of(mounts, 27).as_deref(), Some("/a b"));
-        assert_eq!(path_of(mounts, 2), None);
-        let found =
-            all("27 1 254:0 / /a\\040b ro,relatime master:1 - ext4 /dev/vda rw\nnonsense\n");
-        assert_eq!(found, [MountInfo { id: 27, path: "/a b".to_owned(), read_only: true }]);
-        assert!(all(mounts).iter().all(|mount| !mount.read_only));
+        let mount = find(MOUNTS, 27).unwrap();
+        assert_eq!(mount.path().as_os_str().as_bytes(), b"/a b\xff");
+        assert_eq!((mount.parent, mount.kind), (1, OsStr::new("ext4")));
+        let mount = find(MOUNTS, 28).unwrap();
+        assert_eq!((mount.root().as_path(), mount.parent), ("/sys".as_ref(), 27));
+        assert!(mount.has("ro") && !mount.has("rw") && mount.super_options.is_empty());
+        assert_eq!(find(MOUNTS, 22).unwrap().super_options, b"rw,hidepid=2");
+        assert!(find(MOUNTS, 2).is_none());
+        assert_eq!(mounts(MOUNTS).rev().map(|mount| mount.id).collect::<Vec<_>>(), [27, 28, 22]);
+    }
+
+    #[test]
+    fn escapes_are_octal() {
+        for (field, plain) in
+            [("/a\\040b", "/a b"), ("/\\134040", "/\\040"), ("/\\400", "/\\400"), ("\\04", "\\04")]
+        {
+            assert_eq!(unescape(field.as_bytes()).as_os_str(), plain);
+        }
     }
 }

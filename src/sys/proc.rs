@@ -88,6 +88,17 @@ impl Proc {
         file.read_to_string(&mut text).named(|| CallText::on("read", shown(path)))?;
         Ok(text)
     }
+
+    /// As [`Self::read`], for a file that is not UTF-8 if the path of a mount is not.
+    ///
+    /// # Errors
+    /// The failed call's.
+    pub fn read_bytes(&self, path: &str) -> Result<Vec<u8>, Call> {
+        let mut file = std::fs::File::from(self.open_in(path, OFlags::RDONLY)?);
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).named(|| format!("read(\"/proc/{path}\")"))?;
+        Ok(bytes)
+    }
 }
 
 /// Whether a handle is on a procfs.

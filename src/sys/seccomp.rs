@@ -6,20 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use super::clone::exit_now;
 use super::{Call, Named, check};
-
-/// One instruction, as the kernel reads it (struct sock_filter).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(C)]
-pub struct SockFilter {
-    /// Operation.
-    pub code: u16,
-    /// Instructions to skip when true.
-    pub jt: u8,
-    /// Instructions to skip when false.
-    pub jf: u8,
-    /// Operand.
-    pub k: u32,
-}
+use crate::kernel::SockFilter;
 
 /// Loads `program` for this thread. From then on, it also applies to our calls.
 ///

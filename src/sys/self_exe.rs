@@ -24,6 +24,7 @@ use rustix::io::Errno;
 use super::mount::Depth;
 use super::wait::{self, Bound};
 use super::{Call, CallText, Named, mount};
+use crate::kernel::FsOption;
 
 const EXE: &str = "/proc/self/exe";
 
@@ -113,11 +114,12 @@ fn overlay() -> Result<OwnedFd, Call> {
     }
     layers.extend(SECOND_LAYER.to_bytes());
     let layers = String::from_utf8(layers).map_err(|_| Errno::ILSEQ).named_on("readlink", EXE)?;
-    let off = || Some("off".to_owned());
     let options = [
-        ("lowerdir".to_owned(), Some(layers)),
-        ("xino".to_owned(), off()), // not needed; if it is on but not possible, the kernel logs that
-        ("nfs_export".to_owned(), off()), // or files could be opened by handles of the overlay
+        FsOption::new("lowerdir", &layers),
+        // Not needed; the kernel logs a message when the filesystem does not support it.
+        FsOption::new("xino", "off"),
+        // Else files could be opened by handles of the overlay.
+        FsOption::new("nfs_export", "off"),
     ];
     let mount = mount::new_filesystem("overlay", "", &options, REQUIRED)?;
     let name = OsString::from_vec(name.to_vec());

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use orlop::cgroup::Cgroup;
 use orlop::cgroup::oom::OomWatch;
+use orlop::kernel::CgroupPaths;
 
 use crate::messages::{Mount, Timestamp};
 use crate::options::Options;
@@ -124,7 +125,7 @@ pub struct Container {
     pub rootfs: Vec<Mount>,
     pub init: Process,
     pub execs: BTreeMap<String, Process>,
-    pub cgroups: Vec<(String, PathBuf)>,
+    pub cgroups: CgroupPaths,
     pub shared_pid_namespace: bool,
     pub paused: bool,
     /// Whether a worker is pausing or resuming it.
@@ -161,7 +162,7 @@ impl Container {
 
     /// Sets its cgroups to those in a worker's answer.
     pub fn take_cgroups(&mut self, cgroups: &[CgroupPath]) {
-        self.cgroups =
-            cgroups.iter().map(|one| (one.controller.clone(), one.path.clone().into())).collect();
+        let path = |one: &CgroupPath| (one.controller.clone().into(), one.path.clone().into());
+        self.cgroups = cgroups.iter().map(path).collect();
     }
 }

@@ -16,6 +16,7 @@ use orlop::commands::{
 };
 use orlop::container::{Container, ContainerId};
 use orlop::error::{Failure, Report};
+use orlop::kernel::HierarchyName;
 use orlop::log::Log;
 use orlop::sys::wait::{self, Bound};
 
@@ -96,8 +97,8 @@ pub fn create(order: &Order, master: &mut Option<OwnedFd>) -> Result<Answer> {
 fn made(order: &Order, init: Process, master: &mut Option<OwnedFd>) -> Result<Answer> {
     let container = Container::open(&state_root(order), &ContainerId::parse(&order.id)?)?;
     let saved = container.saved;
-    let path = |(controller, path): &(String, PathBuf)| CgroupPath {
-        controller: controller.clone(),
+    let path = |(name, path): (&HierarchyName, &Path)| CgroupPath {
+        controller: name.clone().into(),
         path: path.to_string_lossy().into_owned(),
     };
     let cgroups = saved.cgroup_paths.iter().map(path).collect();

@@ -2,7 +2,10 @@
 //! process: daemon
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+use orlop::kernel::CgroupPaths;
 
 use crate::container::{Container, Process, Reply, Stage, Stdio};
 use crate::daemon::Daemon;
@@ -49,19 +52,7 @@ impl Daemon {
         }
         let options = Options::read(request.options.as_ref())?;
         options.refuse_other_runtimes()?;
-        let bundle = std::path::PathBuf::from(&request.bundle);
-        if !bundle.is_absolute() {
-            return Err(Failed::invalid(format!(
-                "the bundle {:?} is no absolute path",
-                request.bundle
-            )));
-        }
-        if let Err(error) = std::fs::metadata(bundle.join("config.json")) {
-            return Err(Failed::not_found(format!(
-                "open({:?}): {error}",
-                bundle.join("config.json")
-            )));
-        }
+        let bundle = checked_bundle(&request.bundle)?;
         let (stdin, stdout, stderr) = (request.stdin, request.stdout, request.stderr);
         let stdio = Stdio { stdin, stdout, stderr, terminal: request.terminal };
         let checkpoint = (!request.checkpoint.is_empty()).then(|| Checkpoint {
@@ -83,7 +74,7 @@ impl Daemon {
             rootfs: request.rootfs,
             init: Process::new(Stage::Creating, stdio),
             execs: BTreeMap::new(),
-            cgroups: Vec::new(),
+            cgroups: CgroupPaths::default(),
             shared_pid_namespace: false,
             paused: false,
             pausing: false,
@@ -327,5 +318,18 @@ fn deleted(process: &Process) -> DeleteResponse {
         pid: process.pid.unsigned_abs(),
         exit_status: exit.map_or(0, |exit| exit.status),
         exited_at: exit.map(|exit| exit.at),
+    }
+}
+
+/// The bundle of a Create request.
+fn checked_bundle(path: &str) -> Result<PathBuf, Failed> {
+    let bundle = PathBuf::from(path);
+    if !bundle.is_absolute() {
+        return Err(Failed::invalid(format!("the bundle {path:?} is no absolute path")));
+    }
+    let config = bundle.join("config.json");
+    match std::fs::metadata(&config) {
+        Ok(_) => Ok(bundle),
+        Err(error) => Err(Failed::not_found(format!("open({config:?}): {error}"))),
     }
 }

@@ -38,8 +38,7 @@ impl Pids {
 /// Those of reading its cgroup.
 pub fn of(container: &Container) -> anyhow::Result<Any> {
     let stats = container.cgroup().stats()?;
-    let is_v2 = matches!(&*container.cgroups, [(name, _)] if name.is_empty());
-    Ok(if is_v2 {
+    Ok(if container.cgroups.only_v2().is_some() {
         Any {
             type_url: "io.containerd.cgroups.v2.Metrics".to_owned(),
             value: v2::from(&stats).encode_to_vec(),

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::mounts::set_propagation;
 use crate::error::{Context, Result};
+use crate::kernel::FsOption;
 use crate::plan::Plan;
 use crate::plan::cgroup_mount::{CgroupMountPlan, HierarchyMount, HierarchyView};
 use crate::plan::mount_options::{attr, ms};
@@ -22,12 +23,7 @@ use crate::sys::{Call, CallText, Named};
 ///
 /// # Errors
 /// The error of the failed call.
-pub fn make(
-    plan: &Plan,
-    step: &MountStep,
-    options: &[(String, Option<String>)],
-    root: &Root,
-) -> Result<()> {
+pub fn make(plan: &Plan, step: &MountStep, options: &[FsOption], root: &Root) -> Result<()> {
     let target = root.mkdir_all(&step.destination).context("destination")?;
     let mount = match &plan.cgroup_mount {
         CgroupMountPlan::Unified { fallback } => {
@@ -95,8 +91,8 @@ fn there(path: &Path) -> &Path {
 }
 
 fn empty_tmpfs(label: Option<&str>) -> Result<OwnedFd, Call> {
-    let mut options = vec![("mode".to_owned(), Some("755".to_owned()))];
-    options.extend(label.map(|label| ("context".to_owned(), Some(label.to_owned()))));
+    let mut options = vec![FsOption::new("mode", "755")];
+    options.extend(label.map(|label| FsOption::new("context", label)));
     mount::new_filesystem("tmpfs", "tmpfs", &options, attr::NOSUID | attr::NODEV | attr::NOEXEC)
 }
 

@@ -115,9 +115,11 @@ impl<'a> Destinations<'a> {
             return Ok(true);
         }
         // A mount that was part of the rootfs, or of the source of a bind mount.
-        let mounts = self.proc.read("self/mountinfo")?;
-        for _ in mounts.lines() {
-            let Some(parent) = mountinfo::parent_of(&mounts, id) else { break };
+        let mounts = self.proc.read_bytes("self/mountinfo")?;
+        for _ in mountinfo::mounts(&mounts) {
+            let Some(parent) = mountinfo::find(&mounts, id).map(|mount| mount.parent) else {
+                break;
+            };
             if seen.binds.contains(&parent) {
                 return Ok(true);
             }

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::Rootfs;
 use crate::error::{AtKey, Context, Result};
+use crate::kernel::FsOption;
 use crate::plan::Plan;
 use crate::plan::masked_paths::{self, ListedPath, MASK_ATTRIBUTES};
 use crate::plan::mount_options::attr;
@@ -108,11 +109,8 @@ impl Masks<'_> {
 }
 
 fn empty_directory(label: Option<&str>) -> Result<OwnedFd, Call> {
-    let mut options = vec![
-        ("nr_blocks".to_owned(), Some("1".to_owned())),
-        ("nr_inodes".to_owned(), Some("1".to_owned())),
-    ];
-    options.extend(label.map(|label| ("context".to_owned(), Some(label.to_owned()))));
+    let mut options = vec![FsOption::new("nr_blocks", "1"), FsOption::new("nr_inodes", "1")];
+    options.extend(label.map(|label| FsOption::new("context", label)));
     mount::new_filesystem(
         "tmpfs",
         "tmpfs",

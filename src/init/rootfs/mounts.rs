@@ -11,8 +11,9 @@ use rustix::io::Errno;
 use super::attributes::{self, CopiedBy};
 use super::{Rootfs, cgroup_mount, copy_up};
 use crate::error::{AtKey, Context, Result};
-use crate::plan::mount_options::{SourceLink, attr, fs_flag, is_negation, ms};
-use crate::plan::mounts::{MountSource, MountStep, OverProc, host_stand_in, join_data};
+use crate::kernel::FsOption;
+use crate::plan::mount_options::{SourceLink, attr, ms};
+use crate::plan::mounts::{MountSource, MountStep, OverProc, host_stand_in, mount_data};
 use crate::plan::namespaces::USER;
 use crate::plan::{Plan, masked_paths};
 use crate::sync::InitEnd;
@@ -137,7 +138,7 @@ fn filesystem(root: &Root, step: &MountStep, runtime: &InitEnd) -> Result<(Owned
         // The mode of the covered directory says which users may use it.
         options.extend(
             mode_of(root, &step.destination)
-                .map(|mode| ("mode".to_owned(), Some(format!("{mode:04o}")))),
+                .map(|mode| FsOption::new("mode", &format!("{mode:04o}"))),
         );
     }
     let target = if *ordinary_directory {
@@ -160,9 +161,8 @@ fn filesystem(root: &Root, step: &MountStep, runtime: &InitEnd) -> Result<(Owned
             result => result?,
         },
         Some(flags) => {
-            let own = options.iter().filter(|(name, _)| fs_flag(name) == 0 && !is_negation(name));
-            let flags = options.iter().fold(*flags, |flags, (name, _)| flags | fs_flag(name));
-            mount::new_filesystem_by_mount(kind, source, &join_data(own), flags)?
+            let (more, data) = mount_data(&options);
+            mount::new_filesystem_by_mount(kind, source, &data, flags | more)?
         }
     };
     Ok((mount, target))
@@ -172,7 +172,7 @@ fn filesystem(root: &Root, step: &MountStep, runtime: &InitEnd) -> Result<(Owned
 /// directory.
 pub(super) fn takes_mode(step: &MountStep) -> bool {
     let MountSource::Filesystem { kind, options, .. } = &step.source else { return false };
-    kind == "tmpfs" && !options.iter().any(|(name, _)| name == "mode")
+    kind == "tmpfs" && !options.iter().any(|option| option.name == "mode")
 }
 
 /// Gives the root directory of `mount` the mode of the directory that it covers.

@@ -3,6 +3,8 @@
 //! process: init
 
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -53,15 +55,15 @@ fn pivot(plan: &RootfsPlan) -> Result<()> {
 /// and the kernel allows a process that sees a whole procfs or sysfs to mount another one, without
 /// our masks. So these mounts are unmounted first.
 fn hide_host_filesystems(proc: &Proc) -> Result<()> {
-    let mounts = proc.read("self/mountinfo")?;
+    let mounts = proc.read_bytes("self/mountinfo")?;
     let ours = rustix::process::getcwd(Vec::new()).named(|| "getcwd()".to_owned())?;
-    let ours = format!("{}/", ours.to_string_lossy());
+    let ours = [ours.as_bytes(), b"/"].concat();
     // The last one first, since they may be on top of each other.
-    for path in mounts
-        .lines()
+    for path in mountinfo::mounts(&mounts)
         .rev()
-        .filter_map(mountinfo::whole_proc_or_sys)
-        .filter(|path| !path.starts_with(&ours))
+        .filter(is_whole_proc_or_sys)
+        .map(|mount| mount.path())
+        .filter(|path| !path.as_os_str().as_bytes().starts_with(&ours))
     {
         match mount::detach(&path) {
             // It is below a mount that is already unmounted.
@@ -73,9 +75,13 @@ fn hide_host_filesystems(proc: &Proc) -> Result<()> {
     Ok(())
 }
 
+fn is_whole_proc_or_sys(mount: &mountinfo::Mount<'_>) -> bool {
+    matches!(mount.kind.as_bytes(), b"proc" | b"sysfs") && mount.root() == Path::new("/")
+}
+
 /// Covers a mount that a user namespace has locked.
-fn cover(path: &str) -> Result<()> {
-    let Ok(place) = fd::open(path.as_ref(), OFlags::PATH | OFlags::DIRECTORY) else {
+fn cover(path: &Path) -> Result<()> {
+    let Ok(place) = fd::open(path, OFlags::PATH | OFlags::DIRECTORY) else {
         return Ok(());
     };
     let tmpfs = mount::new_filesystem("tmpfs", "tmpfs", &[], attr::RDONLY)?;

@@ -6,7 +6,7 @@ use libseccomp::{
     ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall,
 };
 
-use crate::seccomp::{Action, Arch, Comparison, Insn, Operator, Profile, Rule, Syscall};
+use crate::seccomp::{Action, Arch, Comparison, Operator, Profile, Rule, SockFilter, Syscall};
 
 fn scmp_arch(arch: Arch) -> ScmpArch {
     match arch {
@@ -59,7 +59,9 @@ fn scmp_comparison(comparison: &Comparison) -> ScmpArgCompare {
 }
 
 /// The program that libseccomp makes of the profile.
-pub fn libseccomp_program(profile: &Profile) -> Result<Vec<Insn>, libseccomp::error::SeccompError> {
+pub fn libseccomp_program(
+    profile: &Profile,
+) -> Result<Vec<SockFilter>, libseccomp::error::SeccompError> {
     let mut context = ScmpFilterContext::new(scmp_action(profile.default))?;
     for arch in &profile.architectures {
         context.add_arch(scmp_arch(*arch))?;
@@ -86,7 +88,7 @@ pub fn libseccomp_program(profile: &Profile) -> Result<Vec<Insn>, libseccomp::er
     let mut bytes = Vec::new();
     file.rewind().unwrap();
     file.read_to_end(&mut bytes).unwrap();
-    let insn = |chunk: &[u8]| Insn {
+    let insn = |chunk: &[u8]| SockFilter {
         code: u16::from_ne_bytes([chunk[0], chunk[1]]),
         jt: chunk[2],
         jf: chunk[3],
