@@ -56,8 +56,8 @@ run: build
 
 IMAGE_JUDGES := umoci attr docker-registry skopeo openssl apache2-utils iproute2
 
-# Once as the machine is, and the containers' tests once more where nothing but cgroup v2 is to be seen. Without the
-# ignored signals of a shell in the background, which containers would inherit.
+# Once as the machine is, once more with nothing but cgroup v2, and those of the seal with a program that begins in the C
+# library. Without the ignored signals of a shell in the background, which containers would inherit.
 test: build
 	integration/packages.sh busybox-static iproute2 jq libseccomp-dev pkg-config util-linux $(if $(filter runc,$(notdir $(RUNTIME))),runc)
 	env --default-signal cargo test --locked
@@ -65,6 +65,7 @@ test: build
 	integration/packages.sh $(FUZZ_NEEDS)
 	fuzz/run.sh 8
 	env --default-signal integration/cgroup-v2.sh cargo test --locked --test main
+	env --default-signal integration/libc-entry.sh $(TARGET)
 	integration/packages.sh $(IMAGE_JUDGES)
 	ORLOP=$(ORLOP) env --default-signal cargo test --locked -p orlop-image
 	env --default-signal cargo test --locked -p orlop-shim

@@ -60,10 +60,10 @@ fn run(token: SingleThreaded, setup: &InitSetup<'_>, runtime: &InitEnd) -> Resul
     }
     make_time_namespace(&setup.plan.namespaces, clocks)?;
     // A sibling: the runtime is its parent and waits for it.
-    let birth = clone::CloneRequest { namespaces, cgroup: None, sibling: true };
-    let newborn = clone::clone(token, &birth, || init::main(setup, runtime))
+    let request = clone::CloneRequest { namespaces, cgroup: None, sibling: true };
+    let cloned = clone::clone(token, &request, || init::main(setup, runtime))
         .context("making the container's init")?;
-    Ok(newborn.pid)
+    Ok(cloned.pid)
 }
 
 /// As [`main`], for `exec`: joins the namespaces of the container, and then creates the process.
@@ -76,10 +76,10 @@ pub fn main_of_exec(token: SingleThreaded, setup: &exec::ExecSetup<'_>, runtime:
         runtime.begin()?;
         exec::go_inside(setup, setup.own)?;
         close_all_but(runtime, setup.entry)?;
-        let birth = clone::CloneRequest { namespaces: 0, cgroup: None, sibling: true };
+        let request = clone::CloneRequest { namespaces: 0, cgroup: None, sibling: true };
         let child = || exec::main(setup, StartsIn::Inside, runtime);
-        let newborn = clone::clone(token, &birth, child).context("making the process")?;
-        Ok(newborn.pid)
+        let cloned = clone::clone(token, &request, child).context("making the process")?;
+        Ok(cloned.pid)
     };
     report(runtime, run())
 }

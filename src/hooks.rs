@@ -269,9 +269,9 @@ impl Command {
             let _ = rustix::io::write(streams[2], format!("{error:#}").as_bytes());
             NOT_EXECUTED
         };
-        let newborn = clone::clone(confine.alone, &CloneRequest::default(), child)
+        let cloned = clone::clone(confine.alone, &CloneRequest::default(), child)
             .context("making the hook's process")?;
-        Ok((newborn.pid, newborn.pidfd))
+        Ok((cloned.pid, cloned.pidfd))
     }
 
     fn become_hook(

@@ -178,7 +178,7 @@ fn debug_tells_how_long_each_phase_took() {
     let passed = began.elapsed().as_micros();
     let told = phases(&bundle);
     let names: Vec<&str> = told.iter().map(|(name, _)| name.as_str()).collect();
-    let all = "plan prepare birth build resources hooks enter save program life remove";
+    let all = "plan prepare clone build resources hooks enter save program life remove";
     assert_eq!(names.join(" "), all);
     let sum: u64 = told.iter().map(|(_, microseconds)| microseconds).sum();
     assert!(sum > 0 && u128::from(sum) < passed, "{told:?} in {passed} microseconds");
@@ -189,9 +189,9 @@ fn debug_tells_how_long_each_phase_took() {
     container.delete_by_force();
     let names: Vec<String> = phases(&container.bundle).into_iter().map(|(name, _)| name).collect();
     let (create, start, exec) = (
-        "plan prepare birth build resources hooks enter save",
+        "plan prepare clone build resources hooks enter save",
         "find program",
-        "plan birth enter program",
+        "plan clone enter program",
     );
     assert_eq!(names.join(" "), format!("{create} {start} {exec} stop remove"));
 

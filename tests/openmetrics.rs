@@ -356,55 +356,57 @@ fn block_io_is_the_kernels() {
     c.verb("pause").silent();
     agree("block I/O", || {
         let shown = scrape(&c);
-        let entries = |name: &str| -> BTreeMap<(String, String), f64> {
-            let samples =
-                shown.get(name).map(|family| family.samples.as_slice()).unwrap_or_default();
-            samples
-                .iter()
-                .map(|(labels, value)| ((labels["device"].clone(), labels["op"].clone()), *value))
-                .collect()
-        };
-        let (bytes, operations) =
-            (entries("orlop_io_service_bytes"), entries("orlop_io_operations"));
         let mut found = Vec::new();
-        let mut check =
-            |list: &BTreeMap<(String, String), f64>, device: &str, op: &str, file: &str| {
-                let Some(shown) = list.get(&(device.to_owned(), op.to_owned())) else {
-                    return found.push(format!("{device} {op} is not shown"));
-                };
-                found.extend(differ(&format!("{device} {op}"), *shown, file.parse().unwrap()));
+        for (family, device, op, value) in block_io_of_the_kernel(c.id()) {
+            let samples = shown.get(family).map_or(&[][..], |family| &family.samples);
+            let is_it = |labels: &BTreeMap<String, String>| {
+                labels["device"] == device && labels["op"] == op
             };
-        if cgroups::has_v1("blkio") {
-            let dir = cgroups::v1("blkio", c.id());
-            // Under BFQ its own files count, elsewhere those of throttling.
-            let of_bfq = std::fs::read_to_string(dir.join("blkio.bfq.io_serviced_recursive"))
-                .unwrap_or_default();
-            let policy = if of_bfq.contains(':') { "bfq" } else { "throttle" };
-            for (file, list) in [("io_service_bytes", &bytes), ("io_serviced", &operations)] {
-                for line in
-                    cgroups::value(&dir, &format!("blkio.{policy}.{file}_recursive")).lines()
-                {
-                    let words: Vec<&str> = line.split(' ').collect();
-                    if let [device, op, value] = words[..] {
-                        check(list, device, op, value);
-                    }
-                }
-            }
-        } else {
-            for line in cgroups::value(&cgroups::v2(c.id()), "io.stat").lines() {
-                let mut words = line.split(' ');
-                let device = words.next().unwrap();
-                for (key, value) in words.filter_map(|word| word.split_once('=')) {
-                    match key {
-                        "rbytes" => check(&bytes, device, "Read", value),
-                        "wbytes" => check(&bytes, device, "Write", value),
-                        "rios" => check(&operations, device, "Read", value),
-                        "wios" => check(&operations, device, "Write", value),
-                        _ => {}
-                    }
-                }
+            match samples.iter().find(|(labels, _)| is_it(labels)) {
+                Some((_, shown)) => found.extend(differ(&format!("{device} {op}"), *shown, value)),
+                None => found.push(format!("{device} {op} is not shown")),
             }
         }
         found
     });
+}
+
+/// The metric, the device, the operation and the value.
+fn block_io_of_the_kernel(id: &str) -> Vec<(&'static str, String, String, f64)> {
+    const BYTES: &str = "orlop_io_service_bytes";
+    const OPERATIONS: &str = "orlop_io_operations";
+    let mut found = Vec::new();
+    let mut add = |family, device: &str, op: &str, value: &str| {
+        found.push((family, device.to_owned(), op.to_owned(), value.parse().unwrap()));
+    };
+    if cgroups::has_v1("blkio") {
+        let dir = cgroups::v1("blkio", id);
+        // Under BFQ its own files count, elsewhere those of throttling.
+        let of_bfq = std::fs::read_to_string(dir.join("blkio.bfq.io_serviced_recursive"))
+            .unwrap_or_default();
+        let policy = if of_bfq.contains(':') { "bfq" } else { "throttle" };
+        for (file, family) in [("io_service_bytes", BYTES), ("io_serviced", OPERATIONS)] {
+            for line in cgroups::value(&dir, &format!("blkio.{policy}.{file}_recursive")).lines() {
+                let words: Vec<&str> = line.split(' ').collect();
+                if let [device, op, value] = words[..] {
+                    add(family, device, op, value);
+                }
+            }
+        }
+        return found;
+    }
+    for line in cgroups::value(&cgroups::v2(id), "io.stat").lines() {
+        let mut words = line.split(' ');
+        let device = words.next().unwrap();
+        for (key, value) in words.filter_map(|word| word.split_once('=')) {
+            match key {
+                "rbytes" => add(BYTES, device, "Read", value),
+                "wbytes" => add(BYTES, device, "Write", value),
+                "rios" => add(OPERATIONS, device, "Read", value),
+                "wios" => add(OPERATIONS, device, "Write", value),
+                _ => {}
+            }
+        }
+    }
+    found
 }

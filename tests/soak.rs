@@ -113,32 +113,7 @@ fn the_machine_stays_as_it_is() {
     let done = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for (short, long) in short.iter().zip(&long) {
-            let done = &done;
-            scope.spawn(move || {
-                loop {
-                    let number = done.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
-                        break;
-                    }
-                    if number.is_multiple_of(2) {
-                        lifecycle(long, long.id());
-                    } else {
-                        short
-                            .call(&["run", "--bundle", short.path().to_str().unwrap(), short.id()])
-                            .silent();
-                    }
-                    if number.is_multiple_of(500) {
-                        forget_output(short);
-                        forget_output(long);
-                        eprintln!(
-                            "{number} after {:?}: {:?}, dying {}",
-                            begin.elapsed(),
-                            Machine::now(),
-                            dying_now(long)
-                        );
-                    }
-                }
-            });
+            scope.spawn(|| live(short, long, &done));
         }
     });
     for bundle in long.iter().chain(&short) {
@@ -164,6 +139,26 @@ fn the_machine_stays_as_it_is() {
         assert!(after.cgroups <= before.cgroups + 100, "cgroups");
         assert!(after.files <= before.files + 1000, "open files");
         assert!(after.kernel <= before.kernel + 64 * 1024, "memory of the kernel");
+    }
+}
+
+/// Makes containers until `done` is the number that is wanted.
+fn live(short: &Bundle, long: &Bundle, done: &AtomicUsize) {
+    loop {
+        let number = done.fetch_add(1, Ordering::Relaxed);
+        if number >= lifecycles() {
+            break;
+        }
+        if number.is_multiple_of(2) {
+            lifecycle(long, long.id());
+        } else {
+            short.call(&["run", "--bundle", short.path().to_str().unwrap(), short.id()]).silent();
+        }
+        if number.is_multiple_of(500) {
+            forget_output(short);
+            forget_output(long);
+            eprintln!("{number}: {:?}, dying {}", Machine::now(), dying_now(long));
+        }
     }
 }
 

@@ -203,8 +203,13 @@ impl Cgroup {
     ///
     /// # Errors
     /// Those of [`add`](Self::add), and of making it.
-    pub fn take_first(&mut self, plan: &Plan, pid: i32, born: CgroupMembership) -> Result<()> {
-        let Some(unit) = &plan.unit else { return self.add(pid, born) };
+    pub fn take_first(
+        &mut self,
+        plan: &Plan,
+        pid: i32,
+        membership: CgroupMembership,
+    ) -> Result<()> {
+        let Some(unit) = &plan.unit else { return self.add(pid, membership) };
         systemd::start(unit, pid)?;
         self.made.unit = Some(unit.unit.clone());
         self.made.leaves = self.paths.iter().map(|(_, path)| path.to_owned()).collect();
@@ -231,18 +236,18 @@ impl Cgroup {
     ///
     /// # Errors
     /// write(2) to `cgroup.procs`.
-    pub fn add(&self, pid: i32, born: CgroupMembership) -> Result<()> {
+    pub fn add(&self, pid: i32, membership: CgroupMembership) -> Result<()> {
         match &self.version {
             // An ordinary user may not move a process from his session into a cgroup of his
             // systemd. systemd may.
             Version::V2(v2)
-                if born == CgroupMembership::Outside
+                if membership == CgroupMembership::Outside
                     && self.unit.as_ref().is_some_and(|unit| unit.user) =>
             {
                 self.unit.iter().try_for_each(|unit| systemd::attach(unit, v2.dir().path(), pid))
             }
-            Version::V1(v1) => v1.add(pid, born),
-            Version::V2(_) if born == CgroupMembership::Inside => Ok(()),
+            Version::V1(v1) => v1.add(pid, membership),
+            Version::V2(_) if membership == CgroupMembership::Inside => Ok(()),
             Version::V2(v2) => join(v2.dir(), pid),
         }
     }

@@ -106,12 +106,12 @@ impl V1Cgroup {
         self.unified.as_ref()
     }
 
-    pub(super) fn add(&self, pid: i32, born: CgroupMembership) -> Result<()> {
+    pub(super) fn add(&self, pid: i32, membership: CgroupMembership) -> Result<()> {
         for hierarchy in &self.hierarchies {
             join(&hierarchy.dir, pid)?;
         }
         match &self.unified {
-            Some(unified) if born == CgroupMembership::Outside => join(unified, pid),
+            Some(unified) if membership == CgroupMembership::Outside => join(unified, pid),
             _ => Ok(()),
         }
     }

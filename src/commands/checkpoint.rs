@@ -171,7 +171,7 @@ pub fn checkpoint(args: &Checkpoint, state_root: &Path) -> Result<()> {
     phases.end("dump");
     if !args.leave_running && !args.pre_dump {
         // criu has killed its processes, so it is deleted as any other that has ended.
-        delete::clean_up(&container);
+        delete::destroy(&container);
         phases.end("remove");
     }
     Ok(())

@@ -111,7 +111,8 @@ pub fn create(request: &Create, state_root: &Path) -> Result<Process> {
     // Only then on to the gate: an init that nobody knows of must not wait there, but end with us
     // if we are killed now.
     let Ready { creation, master, mut phases, .. } = ready;
-    let (init, _) = creation.keep(pid_file.as_deref())?;
+    let (init, _, pid_file) = creation.keep(pid_file.as_deref())?;
+    pid_file.keep();
     phases.end("save");
     init.saved()?;
     Ok(Process::new(init.child, master))
@@ -139,7 +140,7 @@ pub(super) fn make_ready(
     creation.make_groups(&plan)?;
     let gate = (gate == Gate::Closed).then(|| gate::make(creation.reserved.fd())).transpose()?;
     phases.end("prepare");
-    let init = spawn::give_birth(&plan, &mut creation.cgroup, &rootfs, gate)?;
+    let init = spawn::make_init(&plan, &mut creation.cgroup, &rootfs, gate)?;
     inherited.close();
     if let Some(owner) = plan.cgroup_owner {
         let given = creation.cgroup.give_to(owner);
@@ -147,7 +148,7 @@ pub(super) fn make_ready(
     }
     creation.take_init(&plan, init)?;
     log::debug!("{id}: init is process {}", creation.saved.init_process_pid);
-    phases.end("birth");
+    phases.end("clone");
     let served = serve(&mut creation, &plan, &mut console, &mut phases);
     let shown =
         served.and_then(|()| send_pidfd(&creation, &sockets)).and_then(|()| console.relay());

@@ -17,10 +17,10 @@ use crate::plan::Plan;
 use crate::plan::hooks::{HookPoint, Hooks};
 use crate::plan::namespaces::{NamespaceKind, PID};
 use crate::resctrl::Groups;
+use crate::runtime::child::Child;
 use crate::runtime::net_devices::MovedDevices;
-use crate::runtime::pid_file;
+use crate::runtime::pid_file::PidFile;
 use crate::runtime::restore::MountPoint;
-use crate::runtime::spawn::Child;
 use crate::state::Status;
 
 /// A new container on its way. When it is dropped before it was [kept](Self::keep), all that was
@@ -109,7 +109,7 @@ impl<I: AsMut<Child>> Creation<I> {
     pub(super) fn take_init(&mut self, plan: &Plan, init: I) -> Result<()> {
         self.outlives_init |= self.saved.shared_pid_namespace;
         let child = self.init.insert(init).as_mut();
-        note_birth(&mut self.saved, plan, child, &self.cgroup)?;
+        note_init(&mut self.saved, plan, child, &self.cgroup)?;
         let pid = child.pid;
         self.save()?;
         self.resctrl.as_ref().map_or(Ok(()), |groups| groups.add(pid))
@@ -124,14 +124,15 @@ impl<I: AsMut<Child>> Creation<I> {
         }
     }
 
-    /// Writes the pid file and the final state; from then on nothing is undone.
-    pub(super) fn keep(mut self, pid_file: Option<&Path>) -> Result<(I, Container)> {
+    /// Writes the pid file and the final state; from then on only the pid file is undone, until it
+    /// is kept, too.
+    pub(super) fn keep(mut self, pid_file: Option<&Path>) -> Result<(I, Container, PidFile<'_>)> {
         self.hooks_began = true; // there was a container, whatever fails now
         self.mount_point = None;
         let mut init = self.init.take().context("there is no init")?;
         let kept = self.write_final_state(init.as_mut().pid, pid_file);
-        let directory = match kept {
-            Ok(directory) => directory,
+        let (directory, pid_file) = match kept {
+            Ok(kept) => kept,
             Err(error) => {
                 self.init = Some(init); // it is undone with the rest
                 return Err(error);
@@ -144,19 +145,17 @@ impl<I: AsMut<Child>> Creation<I> {
             groups.keep();
         }
         self.kept = true;
-        Ok((init, Container::kept(take(&mut self.saved), directory)))
+        Ok((init, Container::kept(take(&mut self.saved), directory), pid_file))
     }
 
-    fn write_final_state(
+    fn write_final_state<'p>(
         &mut self,
         pid: i32,
-        pid_file: Option<&Path>,
-    ) -> Result<container::Directory> {
-        pid_file.map_or(Ok(()), |path| pid_file::write(path, pid))?;
+        pid_file: Option<&'p Path>,
+    ) -> Result<(container::Directory, PidFile<'p>)> {
+        let pid_file = PidFile::write(pid_file, pid)?;
         self.saved.complete = true;
-        self.reserved.commit(&self.saved).inspect_err(|_| {
-            pid_file.map(pid_file::remove);
-        })
+        Ok((self.reserved.commit(&self.saved)?, pid_file))
     }
 }
 
@@ -197,7 +196,7 @@ pub(super) fn run_create_hooks(
 }
 
 /// What is known once init is there.
-fn note_birth(saved: &mut StateFile, plan: &Plan, init: &Child, cgroup: &Cgroup) -> Result<()> {
+fn note_init(saved: &mut StateFile, plan: &Plan, init: &Child, cgroup: &Cgroup) -> Result<()> {
     cgroup.paths().clone_into(&mut saved.cgroup_paths);
     if let Some(unit) = cgroup.unit() {
         unit.name.clone_into(&mut saved.systemd_unit);

@@ -85,14 +85,15 @@ pub(super) fn stop(container: &Container) -> Result<()> {
     Ok(())
 }
 
-/// Kills and removes a container that has had its time, for who has something else to answer: what
-/// cannot be removed is told, and is there for `delete`. One that somebody else has deleted
-/// meanwhile is left alone, and so is its successor.
-pub(super) fn clean_up(container: &Container) {
-    let cleaned = container.hold().and_then(|held| {
+/// Kills and removes a container as the runtime specification says ("the container MUST be
+/// destroyed"). The caller has another result or error to return, so an error is only logged, and
+/// the container is left for `delete`. A container that was deleted in the meantime is left alone,
+/// and so is a new one with the same id.
+pub(super) fn destroy(container: &Container) {
+    let destroyed = container.hold().and_then(|held| {
         if held { stop(container).and_then(|()| remove(container)) } else { Ok(()) }
     });
-    if let Err(error) = cleaned {
+    if let Err(error) = destroyed {
         log::warn!("cleaning up container {}: {error:#}", container.saved.id);
     }
 }
@@ -103,12 +104,12 @@ pub(super) fn remove(container: &Container) -> Result<()> {
     let cgroup = cgroup_of(container);
     // A create that was killed before it had an init may not have made the cgroup, so what is in
     // there is not ours to kill. An init that it had just made ends by itself.
-    let born = container.saved.init_process_pid != 0;
-    if born && !cgroup.procs()?.is_empty() {
+    let had_init = container.saved.init_process_pid != 0;
+    if had_init && !cgroup.procs()?.is_empty() {
         cgroup.kill()?;
     }
     match cgroup.destroy() {
-        Err(error) if born => return Err(error).context("removing the container's cgroup"),
+        Err(error) if had_init => return Err(error).context("removing the container's cgroup"),
         _ => {}
     }
     resctrl::remove(&container.saved.intel_rdt_made)

@@ -22,11 +22,12 @@ use crate::plan::{Host, delegated_cgroup, sub_cgroup};
 use crate::runtime::console::Console;
 use crate::runtime::inherited::Inherited;
 use crate::runtime::join::{self, ExecTarget};
+use crate::runtime::pid_file::PidFile;
 use crate::runtime::pidfd_socket::{self, PidfdSocket};
 use crate::runtime::relay::Relay;
 use crate::runtime::spawn::Init;
 use crate::runtime::watch::Watch;
-use crate::runtime::{foreground, pid_file};
+use crate::runtime::{foreground, signals};
 use crate::state::Status;
 use crate::sys::pidfd::Exit;
 
@@ -141,7 +142,7 @@ fn begin(args: &Exec, state_root: &Path, detach: bool) -> Result<StartedExec> {
     let cgroup = Cgroup::open(&paths).of_unit(unit_of(&container));
 
     if !detach {
-        foreground::hold_signals()?;
+        signals::hold()?;
     }
     let target = ExecTarget {
         init: &init,
@@ -154,28 +155,25 @@ fn begin(args: &Exec, state_root: &Path, detach: bool) -> Result<StartedExec> {
     };
     let mut watch =
         if args.ignore_paused { Watch::of_one_that_may_be_paused() } else { Watch::new(&cgroup) };
-    let mut exec = join::give_birth(&plan, &target, &mut watch)?; // killed on drop
+    let mut exec = join::make_process(&plan, &target, &mut watch)?; // killed on drop
     log::debug!("{id}: the process is {}", exec.child.pid);
     if let Some(groups) = resctrl_of(&container) {
         groups.add(exec.child.pid)?;
     }
     inherited.close();
-    phases.end("birth");
+    phases.end("clone");
     exec.serve_exec(&plan.entry.process, &mut console, &mut watch)?;
     phases.end("enter");
     let relay = console.relay()?;
     if let Some(socket) = pidfd_socket {
         socket.send(&exec, pidfd_socket::EXEC)?;
     }
-    if let Some(path) = &pid_file {
-        pid_file::write(path, exec.child.pid)?;
-    }
-    let tell_agent =
+    let pid_file = PidFile::write(pid_file.as_deref(), exec.child.pid)?; // removed on drop
+    let send_listener =
         |listener| hand_over(&container.saved, (Status::Running, exec.child.pid), &listener);
-    let started = exec.saved().and_then(|()| exec.attend_program(&mut watch, tell_agent));
-    started.inspect_err(|_| {
-        pid_file.as_deref().map(pid_file::remove);
-    })?;
+    exec.saved()?;
+    exec.serve_program(&mut watch, send_listener)?;
+    pid_file.keep();
     exec.child.release();
     phases.end("program");
     Ok(StartedExec { exec, relay, master: console.into_master() })

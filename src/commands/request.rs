@@ -9,7 +9,7 @@ use crate::error::{Context, Result};
 use crate::host::Host;
 use crate::plan::cgroup::CgroupMaker;
 pub use crate::plan::terminal::ConsoleTarget;
-use crate::runtime::spawn::Child;
+use crate::runtime::child::Child;
 use crate::sys::{Named, wait};
 
 /// A process that was made in a container: its init, or what `exec` runs. It goes on when this is

@@ -21,11 +21,11 @@ use crate::plan::namespaces::{NETWORK, TIME};
 use crate::plan::terminal::TerminalRequest;
 use crate::plan::{self, Host, Plan, Request};
 use crate::runtime;
+use crate::runtime::child::Child;
 use crate::runtime::console::Console;
 use crate::runtime::net_devices;
 use crate::runtime::relay::Relay;
 use crate::runtime::restore::MountPoint;
-use crate::runtime::spawn::Child;
 use crate::runtime::{foreground, restore};
 use crate::sys::pidfd::Exit;
 
@@ -103,7 +103,7 @@ pub fn foreground(request: &Restore, how: Foreground, state_root: &Path) -> Resu
         bring_back(request, Some(how), state_root)?;
     let exit = foreground::wait(init.pidfd.as_fd(), relay)?;
     if !how.keep {
-        delete::clean_up(&container);
+        delete::destroy(&container);
     }
     Ok(exit)
 }
@@ -145,7 +145,8 @@ fn bring_back(
     let restored = restored.map_err(|error| images.explain(error)).and_then(|()| console.relay());
     phases.end("criu");
     let relay = restored.map_err(|error| creation.explain(error))?;
-    let (init, container) = creation.keep(pid_file.as_deref())?;
+    let (init, container, pid_file) = creation.keep(pid_file.as_deref())?;
+    pid_file.keep();
     phases.end("save");
     Ok(RestoredContainer { init, container, relay, master: console.into_master() })
 }
@@ -266,7 +267,7 @@ fn on_event(
 /// Notes the container's init.
 fn note_init(creation: &mut Creation<Child>, plan: &Plan, pid: i32) -> Result<()> {
     let known = creation.init.take_if(|init| init.pid == pid);
-    let init = known.map_or_else(|| Child::restored(pid), Ok)?;
+    let init = known.map_or_else(|| Child::open(pid), Ok)?;
     creation.take_init(plan, init)?;
     // criu brings processes back in a time namespace, so that their clocks go on from where they
     // stood.

@@ -10,11 +10,10 @@ use crate::container::Container;
 use crate::container::notify::Notify;
 use crate::error::Result;
 use crate::log::Phases;
-use crate::runtime::foreground;
-use crate::runtime::pid_file;
 use crate::runtime::relay::Relay;
 use crate::runtime::spawn::Init;
 use crate::runtime::watch::Watch;
+use crate::runtime::{foreground, signals};
 use crate::state::Status;
 use crate::sys::pidfd::Exit;
 use crate::sys::signal;
@@ -32,7 +31,7 @@ pub struct Foreground {
 impl Foreground {
     /// Makes this process one that is there for the container.
     pub(super) fn begin(self) -> Result<()> {
-        foreground::hold_signals()?;
+        signals::hold()?;
         if self.adopt_orphans { foreground::adopt_orphans() } else { Ok(()) }
     }
 }
@@ -81,7 +80,7 @@ pub fn foreground(request: &Create, how: Foreground, state_root: &Path) -> Resul
     let exit = foreground::wait(init.as_fd(), relay)?;
     phases.end("life");
     if !how.keep {
-        delete::clean_up(&container);
+        delete::destroy(&container);
         phases.end("remove");
     }
     if let Some(thread) = forwarding {
@@ -105,14 +104,14 @@ fn begin(request: &Create, state_root: &Path, detach: bool) -> Result<StartedIni
     let pid_file = create::absolute(request.pid_file.as_deref())?;
     let ready = create::make_ready(request, state_root, Gate::Open, detach)?;
     let Ready { creation, notify, relay, master, mut phases } = ready;
-    let (init, container) = creation.keep(pid_file.as_deref())?;
+    let (init, container, pid_file) = creation.keep(pid_file.as_deref())?;
     phases.end("save");
     if let Err(error) = start(&init, &container) {
         // The container is kept from here on, so it is deleted as any other.
-        delete::clean_up(&container);
-        pid_file.as_deref().map(pid_file::remove);
+        delete::destroy(&container);
         return Err(error);
     }
+    pid_file.keep();
     phases.end("program");
     Ok(StartedInit { init, container, notify, relay, master, phases })
 }
@@ -140,7 +139,7 @@ fn start(init: &Init, container: &Container) -> Result<()> {
     init.saved()?;
     // It may be paused from now on.
     let mut watch = Watch::of_one_that_may_be_paused();
-    init.attend_program(&mut watch, |listener| {
+    init.serve_program(&mut watch, |listener| {
         hand_over(&container.saved, (Status::Created, init.child.pid), &listener)
     })?;
     signal::end_waits_no_more(); // from here on they are the program's

@@ -55,7 +55,7 @@ pub fn start(id: &str, state_root: &Path) -> Result<()> {
     if let Err(error) = pass(&init, &container) {
         drop(init); // the end of the wire is init's end, too
         if Report::of(&error).key.starts_with("/hooks/") {
-            delete::clean_up(&container);
+            delete::destroy(&container);
         } else if !matches!(error.downcast_ref(), Some(Failure::WrongStatus(_))) {
             wait_for_end(&container);
         }
@@ -67,7 +67,7 @@ pub fn start(id: &str, state_root: &Path) -> Result<()> {
         container.unlock()?; // the hooks and the program may take their time
     }
     if let Err(error) = poststart(&container) {
-        delete::clean_up(&container);
+        delete::destroy(&container);
         return Err(error);
     }
     if let Some((notify, init)) = notify {

@@ -85,7 +85,7 @@ impl CriuProgram {
         Ok(())
     }
 
-    /// Starts criu, in the cgroup of `birth` if there is one. criu inherits our standard streams
+    /// Starts criu, in the cgroup of `request` if there is one. criu inherits our standard streams
     /// and our mounts, and `inherited` with the same numbers. It works in directories that we have
     /// opened. `settle` gets its pid before it runs.
     ///
@@ -93,7 +93,7 @@ impl CriuProgram {
     /// An error on either side.
     pub fn start(
         &self,
-        birth: &CloneRequest<'_>,
+        request: &CloneRequest<'_>,
         inherited: &[BorrowedFd<'_>],
         settle: impl FnOnce(i32) -> Result<()>,
     ) -> Result<Criu> {
@@ -122,7 +122,7 @@ impl CriuProgram {
             }
             Err(process::execve(&self.0, &arguments, &environment).into())
         };
-        let newborn = clone::clone(token, birth, || {
+        let cloned = clone::clone(token, request, || {
             if let Err(error) = become_criu() {
                 // If the other end is closed, the runtime does not need the error.
                 let _ = their_wire.send(&FromInit::Failed(Report::of(&error)));
@@ -130,7 +130,7 @@ impl CriuProgram {
             1
         })
         .context("making the process of criu")?;
-        let criu = Criu { pid: newborn.pid, pidfd: newborn.pidfd, socket: ours, ended: false };
+        let criu = Criu { pid: cloned.pid, pidfd: cloned.pidfd, socket: ours, ended: false };
         drop((theirs, their_wire));
         settle(criu.pid)?;
         wire.send(&ToInit::Begin)?;

@@ -181,7 +181,7 @@ fn wait_at(gate: &OwnedFd, plan: &Plan) -> InitEnd {
 /// our current cgroup.
 fn join_namespaces(setup: &InitSetup<'_>) -> Result<()> {
     let namespaces = &setup.plan.namespaces;
-    if namespaces.birth == CloneMethod::Direct {
+    if namespaces.clone_method == CloneMethod::Direct {
         for joined in setup.joined.iter().filter(|joined| ![&PID, &TIME].contains(&joined.kind)) {
             joined.explain(joined.enter())?;
         }

@@ -54,6 +54,11 @@ pub(super) fn fill_in(config: &mut Config<'_>) {
     }
 }
 
+/// The annotations for state.json and the hooks.
+pub(super) fn owned(annotations: &Map<'_, Text<'_>>) -> BTreeMap<String, String> {
+    annotations.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
 /// The value of an annotation; if it occurs twice, the last one.
 #[must_use]
 pub fn find<'a>(annotations: &'a Map<'_, Text<'_>>, name: &str) -> Option<&'a str> {

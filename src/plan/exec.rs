@@ -62,7 +62,7 @@ pub struct ExecPlan {
     /// The namespaces that are the container's own: `CLONE_NEW…` flags.
     pub own: u32,
     /// How the process is made.
-    pub birth: CloneMethod,
+    pub clone_method: CloneMethod,
     /// Whether the runtime stays dumpable. An ordinary user's runtime must, because it writes to
     /// files of its children in /proc.
     pub dumpable: bool,
@@ -102,7 +102,7 @@ impl ExecPlan {
         let mut plan = Self {
             entry,
             own,
-            birth: birth(own, host),
+            clone_method: clone_method(own, host),
             dumpable: host.euid != 0,
             warnings: problems.warnings().to_vec(),
         };
@@ -124,7 +124,7 @@ impl ExecPlan {
 /// * A process of the container could trace ours before ours is fully inside. Ours is not dumpable,
 ///   so this needs CAP_SYS_PTRACE in our user namespace.
 /// * The runtime lacks the privileges to join a pid or time namespace and to return.
-fn birth(own: u32, host: &Host) -> CloneMethod {
+fn clone_method(own: u32, host: &Host) -> CloneMethod {
     let no_way = host.capabilities & SYS_ADMIN == 0 || host.rootless;
     let visits = own & (PID.flag | TIME.flag) != 0;
     let is_seen = own & PID.flag != 0 && own & USER.flag == 0;
@@ -337,7 +337,7 @@ mod tests {
         let ordinary = Host { capabilities: 0, ..Host::for_tests() };
         let users_root = Host { rootless: true, ..Host::for_tests() };
         let program = [OsString::from("program")];
-        for (namespaces, host, birth) in [
+        for (namespaces, host, method) in [
             (
                 r#"{"type":"user","path":"/u"},{"type":"pid"}"#,
                 Host::for_tests(),
@@ -363,7 +363,7 @@ mod tests {
                 format!(r#"{{"process":{{"cwd":"/"}},"linux":{{"namespaces":[{namespaces}]}}}}"#);
             let changes = ExecRequest { program: &program, ..ExecRequest::default() };
             let plan = ExecPlan::decide(text.as_bytes(), &changes, &host).expect("a plan");
-            assert_eq!((plan.birth, plan.own != 0), (birth, true), "{namespaces}");
+            assert_eq!((plan.clone_method, plan.own != 0), (method, true), "{namespaces}");
         }
     }
 

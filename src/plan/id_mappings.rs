@@ -8,7 +8,7 @@ use crate::config;
 pub use crate::config::IdMapping;
 
 /// The mappings, if there is a user namespace.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IdMappingsPlan {
     /// User ids.
     pub uid: Vec<IdMapping>,

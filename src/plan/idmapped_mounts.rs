@@ -5,11 +5,10 @@
 //! is the first id on the disk, the first id on the host, and their number. After an `@` the second
 //! id is one of the container.
 
-use super::Problems;
 use super::id_mappings::{IdMappingsPlan, check, on_host};
 use super::mount_options::Options;
-use super::mounts::MountContext;
 use super::namespaces::USER;
+use super::{MountContext, Problems};
 use crate::config::{self, IdMapping};
 
 /// The mapping of one mount.
@@ -136,7 +135,8 @@ mod tests {
 
     use super::{IdmapPlan, Ids};
     use crate::config::{self, IdMapping};
-    use crate::plan::mounts::{MountContext, decide};
+    use crate::plan::MountContext;
+    use crate::plan::mounts::decide;
     use crate::plan::{Host, Problems, id_mappings, namespaces};
 
     const MAP: &str = r#"[{"containerID":0,"hostID":1000,"size":1}]"#;

@@ -214,7 +214,7 @@ impl Plan {
         annotations::check(&config.annotations, problems);
         hooks::decide(&config.hooks, problems);
         let ids = id_mappings::decide(linux, &namespaces, problems);
-        let around = mounts::MountContext {
+        let around = MountContext {
             bundle: request.bundle,
             rootfs: rootfs::path(config, request.bundle),
             namespaces: &namespaces,
@@ -232,24 +232,10 @@ impl Plan {
         let delegated = delegated_cgroup::decide(config, &cgroup, root, problems);
         // The container must not manage the cgroup that has its limits.
         cgroup_owner = cgroup_owner.filter(|_| delegated.is_none());
-        let entry = Entry {
-            id: request.id.to_owned(),
-            keyring: (!request.no_new_keyring).then(|| request.keyring.to_owned()),
-            process: process::decide(config, &namespaces, host, problems),
-            terminal: terminal::decide(config.process.as_ref(), request.terminal, problems),
-            seccomp: seccomp::decide(linux.seccomp.as_ref(), problems),
-            early_filter: false,
-            ids,
-            preserved_fds: request.preserved_fds.to_vec(),
-            keeps_rights: !namespaces.has_own(&namespaces::USER),
-        };
+        let entry = Entry::decide(config, request, &around, problems);
         let mut plan = Self {
             bundle: request.bundle.to_owned(),
-            annotations: config
-                .annotations
-                .iter()
-                .map(|(k, v)| (k.to_string(), v.to_string()))
-                .collect(),
+            annotations: annotations::owned(&config.annotations),
             rootfs: rootfs::decide(config, request.bundle, request.no_pivot, &namespaces, problems),
             mount_label,
             cgroup_mount,
@@ -276,6 +262,45 @@ impl Plan {
         plan.entry.early_filter = plan.listener().is_some() && plan.why_listener_waits().is_none();
         plan.warnings.extend_from_slice(problems.warnings());
         plan
+    }
+}
+
+/// The facts that a decision about a mount depends on.
+#[derive(Debug)]
+pub struct MountContext<'a> {
+    /// The directory for relative sources of bind mounts.
+    pub bundle: &'a Path,
+    /// The host path of the rootfs. A destination may begin with it, as in runc.
+    pub rootfs: Option<PathBuf>,
+    /// The namespaces of the container.
+    pub namespaces: &'a namespaces::NamespacesPlan,
+    /// The ids of its user namespace.
+    pub ids: &'a id_mappings::IdMappingsPlan,
+    /// The label of files in new filesystems.
+    pub label: Option<&'a str>,
+    /// The facts about the machine and the caller.
+    pub host: &'a Host,
+}
+
+impl Entry {
+    fn decide(
+        config: &Config<'_>,
+        request: &Request<'_>,
+        around: &MountContext<'_>,
+        problems: &mut Problems,
+    ) -> Self {
+        let namespaces = around.namespaces;
+        Self {
+            id: request.id.to_owned(),
+            keyring: (!request.no_new_keyring).then(|| request.keyring.to_owned()),
+            process: process::decide(config, namespaces, around.host, problems),
+            terminal: terminal::decide(config.process.as_ref(), request.terminal, problems),
+            seccomp: seccomp::decide(config.linux.seccomp.as_ref(), problems),
+            early_filter: false,
+            ids: around.ids.clone(),
+            preserved_fds: request.preserved_fds.to_vec(),
+            keeps_rights: !namespaces.has_own(&namespaces::USER),
+        }
     }
 }
 

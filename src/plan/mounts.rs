@@ -3,12 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::id_mappings::IdMappingsPlan;
 use super::idmapped_mounts::{self, IdmapPlan};
 use super::labels;
 use super::mount_options::{self, Attributes, Options, SourceLink, attr, fs_flag, is_negation, ms};
-use super::namespaces::{MOUNT, NamespacesPlan};
-use super::{Host, Problems, cgroup_mount};
+use super::namespaces::MOUNT;
+use super::{MountContext, Problems, cgroup_mount};
 use crate::config;
 use crate::error::Cause;
 use crate::kernel::FsOption;
@@ -132,23 +131,6 @@ static PROC_FILES: [&str; 10] = [
 
 /// The longest value that fsconfig(2) takes.
 const LONGEST_VALUE: usize = 255;
-
-/// The facts that a decision about a mount depends on.
-#[derive(Debug)]
-pub struct MountContext<'a> {
-    /// The directory for relative sources of bind mounts.
-    pub bundle: &'a Path,
-    /// The host path of the rootfs. A destination may begin with it, as in runc.
-    pub rootfs: Option<PathBuf>,
-    /// The namespaces of the container.
-    pub namespaces: &'a NamespacesPlan,
-    /// The ids of its user namespace.
-    pub ids: &'a IdMappingsPlan,
-    /// The label of files in new filesystems.
-    pub label: Option<&'a str>,
-    /// The facts about the machine and the caller.
-    pub host: &'a Host,
-}
 
 /// Decides.
 pub fn decide(

@@ -116,7 +116,7 @@ pub struct NamespacesPlan {
     /// The namespaces to join, in the order of [`KINDS`].
     pub join: Vec<Join>,
     /// How init is created.
-    pub birth: CloneMethod,
+    pub clone_method: CloneMethod,
     /// The new host name, or empty.
     pub hostname: String,
     /// The new NIS domain name, or empty.
@@ -194,7 +194,7 @@ pub fn decide(config: &config::Config<'_>, host: &Host, problems: &mut Problems)
     let (domainname_key, domainname) = sysctl::domainname(config, problems);
     let plan = NamespacesPlan {
         create: create & !CGROUP.flag,
-        birth: birth(seen, &join, !time_offsets.is_empty(), host),
+        clone_method: clone_method(seen, &join, !time_offsets.is_empty(), host),
         time_offsets,
         create_cgroup: create & CGROUP.flag != 0,
         join,
@@ -202,9 +202,17 @@ pub fn decide(config: &config::Config<'_>, host: &Host, problems: &mut Problems)
         domainname: domainname.to_owned(),
         domainname_key,
     };
-    for (key, name) in [("/hostname", &plan.hostname), (domainname_key, &plan.domainname)] {
+    check_names(&plan, problems);
+    plan
+}
+
+fn check_names(plan: &NamespacesPlan, problems: &mut Problems) {
+    let names = [
+        ("/hostname", "hostname", &plan.hostname),
+        (plan.domainname_key, "domainname", &plan.domainname),
+    ];
+    for (key, what, name) in names {
         if !name.is_empty() && !plan.has_own(&UTS) {
-            let what = if key == "/hostname" { "hostname" } else { "domainname" };
             problems.add_for(
                 Cause::NeedsNamespace,
                 key,
@@ -215,7 +223,6 @@ pub fn decide(config: &config::Config<'_>, host: &Host, problems: &mut Problems)
             problems.add(key, "invalid argument: must be at most 64 bytes without NUL");
         }
     }
-    plan
 }
 
 fn time_offsets(
@@ -238,7 +245,7 @@ fn time_offsets(
 }
 
 /// Root of a user namespace may not return from a pid or time namespace to those of the host.
-fn birth(seen: u32, join: &[Join], offsets: bool, host: &Host) -> CloneMethod {
+fn clone_method(seen: u32, join: &[Join], offsets: bool, host: &Host) -> CloneMethod {
     let no_way_back =
         host.rootless && (offsets || join.iter().any(|join| [&PID, &TIME].contains(&join.kind)));
     if no_way_back || seen & USER.flag != 0 && !join.is_empty() {
@@ -288,7 +295,7 @@ mod tests {
         for (namespaces, expected) in table {
             let (plan, problems) = plan(namespaces);
             assert!(problems.found().is_empty(), "{namespaces}: {problems:?}");
-            assert_eq!(plan.birth, expected, "{namespaces}");
+            assert_eq!(plan.clone_method, expected, "{namespaces}");
         }
         let users_root = Host { rootless: true, ..Host::for_tests() };
         for (namespaces, expected) in [
@@ -299,7 +306,7 @@ mod tests {
             (r#"[{"type":"pid","path":"/p"},{"type":"mount"}]"#, CloneMethod::ViaBootstrap),
             (r#"[{"type":"time","path":"/t"}]"#, CloneMethod::ViaBootstrap),
         ] {
-            assert_eq!(plan_on(&users_root, namespaces).0.birth, expected, "{namespaces}");
+            assert_eq!(plan_on(&users_root, namespaces).0.clone_method, expected, "{namespaces}");
         }
     }
 

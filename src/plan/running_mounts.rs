@@ -7,9 +7,9 @@
 use std::path::Path;
 
 use super::form::parse_part;
-use super::mounts::{self, MountContext, MountSource, MountStep, clean};
+use super::mounts::{self, MountSource, MountStep, clean};
 use super::namespaces::{MOUNT, NamespacesPlan, USER};
-use super::{Host, Problems, id_mappings, labels, namespaces, parse, rootfs};
+use super::{Host, MountContext, Problems, id_mappings, labels, namespaces, parse, rootfs};
 use crate::config::{Config, Mount};
 use crate::error::{Cause, Problem, Result};
 

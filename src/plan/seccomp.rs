@@ -304,6 +304,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn every_mistake_is_found_where_it_is() {
         let allow = r#""defaultAction": "SCMP_ACT_ALLOW""#;
         let documents = [

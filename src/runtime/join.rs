@@ -15,7 +15,8 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::spawn::{Child, Init, adopt_init, close_runtime_end, with_namespaces_restored};
+use super::child::{Child, close_runtime_end};
+use super::spawn::{Init, adopt_init, with_namespaces_restored};
 use super::watch::Watch;
 use super::{limits, stdio};
 use crate::bootstrap;
@@ -65,10 +66,14 @@ pub fn stopped() -> anyhow::Error {
 ///
 /// # Errors
 /// An error on either side.
-pub fn give_birth(plan: &ExecPlan, target: &ExecTarget<'_>, watch: &mut Watch<'_>) -> Result<Init> {
+pub fn make_process(
+    plan: &ExecPlan,
+    target: &ExecTarget<'_>,
+    watch: &mut Watch<'_>,
+) -> Result<Init> {
     let token = SingleThreaded::prove()?;
     let (wire, exec_end) = sync::pair()?;
-    let birth = plan.birth;
+    let method = plan.clone_method;
     let inherited = plan.own & (PID.flag | TIME.flag);
     let setup = ExecSetup {
         entry: &plan.entry,
@@ -81,7 +86,7 @@ pub fn give_birth(plan: &ExecPlan, target: &ExecTarget<'_>, watch: &mut Watch<'_
         let place = clone::CloneRequest { namespaces: 0, cgroup, sibling: false };
         clone::clone(token, &place, || {
             close_runtime_end(&wire);
-            match birth {
+            match method {
                 CloneMethod::Direct => exec::main(&setup, StartsIn::Outside, &exec_end),
                 CloneMethod::ViaBootstrap => bootstrap::main_of_exec(token, &setup, &exec_end),
             }
@@ -92,7 +97,7 @@ pub fn give_birth(plan: &ExecPlan, target: &ExecTarget<'_>, watch: &mut Watch<'_
         // The container's processes can see the child as soon as it exists (CVE-2016-9962).
         process::set_dumpable(false)?;
     }
-    let born = match birth {
+    let made = match method {
         CloneMethod::Direct => {
             in_children_namespaces(target, inherited, || into_cgroup(target, make))
         }
@@ -102,11 +107,11 @@ pub fn give_birth(plan: &ExecPlan, target: &ExecTarget<'_>, watch: &mut Watch<'_
         process::set_dumpable(true)?;
     }
     lent.take_back()?;
-    let (newborn, born) = born?;
+    let (cloned, membership) = made?;
     drop(exec_end); // so that the wire ends when the bootstrap ends
-    let child = Child::adopt(newborn);
-    add(target, child.pid, born)?;
-    let exec = match birth {
+    let child = Child::adopt(cloned);
+    add(target, child.pid, membership)?;
+    let exec = match method {
         CloneMethod::Direct => Init { child, wire },
         CloneMethod::ViaBootstrap => {
             wire.send(&ToInit::Begin)?;
@@ -135,17 +140,17 @@ fn root(plan: &ExecPlan, target: &ExecTarget<'_>) -> Result<Option<OwnedFd>> {
 fn in_children_namespaces<T>(
     target: &ExecTarget<'_>,
     flags: u32,
-    birth: impl FnOnce() -> Result<T>,
+    clone: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
     if flags == 0 {
-        return birth();
+        return clone();
     }
     with_namespaces_restored(KINDS.iter().copied().filter(|kind| kind.flag & flags != 0), || {
         match clone::setns(target.init.as_fd(), flags) {
             Err(call) if call.is(Errno::SRCH) => return Err(stopped()),
             result => result.context("joining the container's namespaces")?,
         }
-        birth()
+        clone()
     })
 }
 
@@ -171,19 +176,20 @@ fn into_cgroup(
         }
         made => made,
     };
-    let born = if cgroup.is_some() { CgroupMembership::Inside } else { CgroupMembership::Outside };
-    Ok((made.context("making the process")?, born))
+    let membership =
+        if cgroup.is_some() { CgroupMembership::Inside } else { CgroupMembership::Outside };
+    Ok((made.context("making the process")?, membership))
 }
 
 /// Adds the process to the cgroup, or else to the cgroup of init. Init may have moved itself into a
 /// cgroup below, and then the container's own cgroup may not contain processes.
-fn add(target: &ExecTarget<'_>, pid: i32, born: CgroupMembership) -> Result<()> {
-    let mut added = target.cgroup.add(pid, born);
+fn add(target: &ExecTarget<'_>, pid: i32, membership: CgroupMembership) -> Result<()> {
+    let mut added = target.cgroup.add(pid, membership);
     if let (Err(_), Some(mount)) = (&added, target.or_cgroup_of_init)
         && let Some(cgroup) = Cgroup::of_process(target.pid, mount)?
     {
         target.check_alive()?;
-        added = cgroup.of_unit(target.cgroup.unit().cloned()).add(pid, born);
+        added = cgroup.of_unit(target.cgroup.unit().cloned()).add(pid, membership);
     }
     added.with_context(|| format!("error adding pid {pid} to cgroups"))
 }

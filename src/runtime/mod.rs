@@ -2,6 +2,7 @@
 //! with one thread.
 
 pub mod cgroup;
+pub mod child;
 pub mod console;
 pub mod devices;
 pub mod foreground;
@@ -17,6 +18,7 @@ pub mod relay;
 pub mod restore;
 pub mod running_mounts;
 pub mod seccomp_listener;
+pub mod signals;
 pub mod spawn;
 mod stdio;
 pub mod watch;

@@ -10,8 +10,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, OFlags, StatxFlags};
 use rustix::io::Errno;
 
+use super::child::{Child, close_runtime_end};
 use super::id_mappings;
-use super::spawn::{Child, close_runtime_end};
 use super::watch::Watch;
 use crate::error::{AtKey, Cause, Context, Result};
 use crate::plan::Plan;
@@ -225,14 +225,14 @@ fn open_user_namespace(pid: i32) -> Result<OwnedFd, Call> {
 /// /proc. It is ended when this is dropped, and it ends when the wire ends, so also with us.
 fn hold_user_namespace() -> Result<(Child, RuntimeEnd)> {
     let (ours, theirs) = sync::pair()?;
-    let birth = CloneRequest { namespaces: USER.flag, ..CloneRequest::default() };
-    let newborn = clone::clone(SingleThreaded::prove()?, &birth, || {
+    let request = CloneRequest { namespaces: USER.flag, ..CloneRequest::default() };
+    let cloned = clone::clone(SingleThreaded::prove()?, &request, || {
         close_runtime_end(&ours);
         let own = fd::open("/proc/self/ns/user".as_ref(), OFlags::RDONLY).map_err(Into::into);
         let handed = own.and_then(|own| theirs.send(&FromInit::UserNamespace(own)));
         i32::from(handed.and_then(|()| theirs.ended()).is_err())
     });
-    Ok((Child::adopt(newborn.context("making a user namespace for the mapping")?), ours))
+    Ok((Child::adopt(cloned.context("making a user namespace for the mapping")?), ours))
 }
 
 /// The type of the filesystem of `path`, found by the id of its mount (proc_pid_mountinfo(5)).

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::stdio::{stdin, stdout};
 use rustix::termios::isatty;
 
-use super::foreground::react;
+use super::signals::react;
 use crate::error::Result;
 use crate::sys::pidfd::Exit;
 use crate::sys::signal::Queue;
@@ -59,7 +59,7 @@ enum End {
 
 impl Relay {
     /// Shows the program's terminal on our terminal `own`. All signals must be blocked
-    /// ([`hold_signals`](super::foreground::hold_signals)).
+    /// ([`hold`](super::signals::hold)).
     ///
     /// # Errors
     /// The error of the failed call.

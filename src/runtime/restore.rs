@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::spawn::{Child, close_runtime_end, with_namespaces_restored};
+use super::child::{Child, close_runtime_end};
+use super::spawn::with_namespaces_restored;
 use super::stdio;
 use super::watch::Watch;
 use crate::cgroup::{Cgroup, CgroupMembership};
@@ -73,14 +74,14 @@ pub fn start(
     joined: &[OwnedFd],
 ) -> Result<Criu> {
     let directory = cgroup.clone_into().map(|fd| fd.try_clone_to_owned()).transpose()?;
-    let born =
+    let membership =
         if directory.is_some() { CgroupMembership::Inside } else { CgroupMembership::Outside };
-    let birth =
+    let request =
         CloneRequest { cgroup: directory.as_ref().map(AsFd::as_fd), ..CloneRequest::default() };
     let joined: Vec<_> = joined.iter().map(AsFd::as_fd).collect();
     stdio::give(&plan.entry)?;
-    program.start(&birth, &joined, |pid| {
-        cgroup.take_first(plan, pid, born)?;
+    program.start(&request, &joined, |pid| {
+        cgroup.take_first(plan, pid, membership)?;
         cgroup.set(&plan.resources)
     })
 }
@@ -124,7 +125,7 @@ fn protect_mask(root: &Root, path: &str) -> Result<(), Call> {
 /// Runs `work` in a child with new namespaces, so that it has no effect on this process.
 fn in_child(namespaces: u32, work: impl FnOnce() -> Result<()>) -> Result<()> {
     let (ours, theirs) = sync::pair()?;
-    let newborn = clone::clone(
+    let cloned = clone::clone(
         SingleThreaded::prove()?,
         &CloneRequest { namespaces, ..CloneRequest::default() },
         || {
@@ -138,7 +139,7 @@ fn in_child(namespaces: u32, work: impl FnOnce() -> Result<()>) -> Result<()> {
         },
     )?;
     drop(theirs);
-    let mut child = Child::adopt(newborn);
+    let mut child = Child::adopt(cloned);
     let mut watch = Watch::of_helper();
     match ours.receive_watched(|| watch.look(child.pid))? {
         FromInit::End => {

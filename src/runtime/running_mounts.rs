@@ -5,8 +5,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use super::child::{Child, close_runtime_end};
 use super::mount_sources::MountSources;
-use super::spawn::{Child, close_runtime_end};
 use crate::error::{Context, Failure, Result};
 use crate::init;
 use crate::plan::running_mounts::RunningMounts;
@@ -26,14 +26,14 @@ pub fn change(plan: &RunningMounts, init: &OwnedFd, pid: i32) -> Result<()> {
     let (wire, end) = sync::pair()?;
     // If the container is in the host's pid namespace, its processes can see the new process as
     // soon as it exists (CVE-2016-9962).
-    let newborn = process::while_undumpable(|| {
+    let cloned = process::while_undumpable(|| {
         clone::clone(token, &CloneRequest::default(), || {
             close_runtime_end(&wire);
             init::inside::main(plan, init, &end)
         })
     })?;
     drop(end);
-    let mut child = Child::adopt(newborn.context("making the process")?); // killed on drop
+    let mut child = Child::adopt(cloned.context("making the process")?); // killed on drop
     let mut sources = MountSources::of_running(plan, pid);
     let began = Instant::now();
     loop {

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{OFlags, Stat};
 use rustix::process::fchdir;
 
+use super::child::{Child, close_runtime_end};
 use super::console::Console;
 use super::devices;
 use super::mount_sources::MountSources;
@@ -24,65 +25,11 @@ use crate::sync::{self, FromInit, InitEnd, RuntimeEnd, ToInit};
 use crate::sys::clone::{self, NewProcess, SingleThreaded};
 use crate::sys::root::Root;
 use crate::sys::wait::{self, Bound};
-use crate::sys::{self, Named, pidfd, proc};
-
-/// A process that we created. It is killed and reaped when dropped, unless it was released.
-#[derive(Debug)]
-pub struct Child {
-    /// Its pid, in our pid namespace.
-    pub pid: i32,
-    /// A descriptor for it.
-    pub pidfd: OwnedFd,
-    released: bool,
-}
-
-impl Child {
-    pub(super) fn adopt(newborn: NewProcess) -> Self {
-        Self { pid: newborn.pid, pidfd: newborn.pidfd, released: false }
-    }
-
-    /// A child of ours that criu has created.
-    ///
-    /// # Errors
-    /// Errors of pidfd_open(2).
-    pub fn restored(pid: i32) -> Result<Self> {
-        Ok(Self { pid, pidfd: pidfd::open(pid)?, released: false })
-    }
-
-    /// Its start time in clock ticks since boot.
-    ///
-    /// # Errors
-    /// Errors of reading /proc.
-    pub fn start_time(&self) -> Result<u64> {
-        Ok(proc::stat(self.pid)?.start)
-    }
-
-    /// Lets the process run on when this is dropped.
-    pub fn release(&mut self) {
-        self.released = true;
-    }
-}
-
-impl AsMut<Self> for Child {
-    fn as_mut(&mut self) -> &mut Self {
-        self
-    }
-}
+use crate::sys::{self, Named, pidfd};
 
 impl AsMut<Child> for Init {
     fn as_mut(&mut self) -> &mut Child {
         &mut self.child
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        if !self.released {
-            // The caller already returns an error, and that one matters more than these.
-            let _ = pidfd::kill(self.pidfd.as_fd());
-            // A process that is stuck in the kernel dies later, and we do not wait for that.
-            let _ = pidfd::reap_within(self.pidfd.as_fd(), wait::DEATH);
-        }
     }
 }
 
@@ -109,7 +56,7 @@ pub enum InitRequest {
 ///
 /// # Errors
 /// An error on either side.
-pub fn give_birth(
+pub fn make_init(
     plan: &Plan,
     cgroup: &mut Cgroup,
     rootfs: &Root,
@@ -124,7 +71,7 @@ pub fn give_birth(
     let bundle = sys::fd::open(".".as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
     fchdir(rootfs).named(|| "fchdir(rootfs)".to_owned()).at("/root/path")?;
     let cgroup_fd = cgroup.clone_into();
-    let born =
+    let membership =
         if cgroup_fd.is_some() { CgroupMembership::Inside } else { CgroupMembership::Outside };
     let setup = InitSetup {
         plan,
@@ -133,13 +80,13 @@ pub fn give_birth(
         hook_output: init::open_hook_output(plan)?,
         alone: token,
     };
-    let newborn = clone_first(&setup, &wire, init_end, cgroup_fd)?;
-    let child = Child::adopt(newborn);
-    cgroup.take_first(plan, child.pid, born)?;
+    let cloned = clone_first(&setup, &wire, init_end, cgroup_fd)?;
+    let child = Child::adopt(cloned);
+    cgroup.take_first(plan, child.pid, membership)?;
     // Init inherits this from a bootstrap. It is set now, because later init may be a process to
     // whose files in /proc only root may write.
     limits::oom_score_adj(&plan.entry.process, child.pid)?;
-    let init = match plan.namespaces.birth {
+    let init = match plan.namespaces.clone_method {
         CloneMethod::Direct => Init { child, wire },
         CloneMethod::ViaBootstrap => {
             wire.send(&ToInit::Begin)?;
@@ -161,7 +108,7 @@ fn clone_first(
     cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<NewProcess> {
     let InitSetup { plan, joined, alone: token, .. } = *setup;
-    match plan.namespaces.birth {
+    match plan.namespaces.clone_method {
         CloneMethod::Direct => {
             let namespaces = plan.namespaces.create;
             let request = clone::CloneRequest { namespaces, cgroup, sibling: false };
@@ -201,7 +148,7 @@ pub(super) fn adopt_init(
     };
     match if said { wire.receive()? } else { FromInit::End } {
         FromInit::Forked(pid) => {
-            let child = Child { pid, pidfd: pidfd::open(pid)?, released: false };
+            let child = Child::open(pid)?;
             let mut bootstrap = bootstrap;
             pidfd::reap_within(bootstrap.pidfd.as_fd(), wait::DEATH)?
                 .context("the bootstrap process does not end")?;
@@ -260,7 +207,7 @@ fn refuse_host_sysctl(plan: &Plan, joined: &JoinedNamespace) -> Result<()> {
 fn inheriting(
     plan: &Plan,
     joined: &[JoinedNamespace],
-    birth: impl FnOnce() -> Result<NewProcess>,
+    clone: impl FnOnce() -> Result<NewProcess>,
 ) -> Result<NewProcess> {
     let join = |kind: &NamespaceKind| joined.iter().find(|joined| joined.kind == kind);
     let makes_time = !plan.namespaces.time_offsets.is_empty();
@@ -273,7 +220,7 @@ fn inheriting(
         }
         let clocks = bootstrap::open_clocks(&plan.namespaces)?;
         bootstrap::make_time_namespace(&plan.namespaces, clocks)?;
-        birth()
+        clone()
     })
 }
 
@@ -292,11 +239,6 @@ pub(super) fn with_namespaces_restored<T>(
             .with_context(|| format!("coming back from the {} namespace", kind.name))?;
     }
     result
-}
-
-pub(super) fn close_runtime_end(wire: &RuntimeEnd) {
-    // Otherwise init would keep its own wire open, and would not notice our death.
-    sys::fd::close_copy(wire.as_fd());
 }
 
 impl Init {
@@ -397,7 +339,7 @@ impl Init {
     ///
     /// # Errors
     /// The error that init reports; errors of `hand_over`.
-    pub fn attend_program(
+    pub fn serve_program(
         &self,
         watch: &mut Watch<'_>,
         mut hand_over: impl FnMut(OwnedFd) -> Result<()>,

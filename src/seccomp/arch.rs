@@ -1,8 +1,6 @@
 //! The architectures that a profile can name: their names in config.json, their values in
 //! `seccomp_data.arch`, and the properties that change the code of a filter.
 
-use super::syscalls::Column;
-
 /// An architecture with its calling convention. One kernel can serve several of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -25,6 +23,30 @@ pub enum Arch {
     S390,
     S390x,
     Loongarch64,
+}
+
+/// A column of calls.txt, in the order of the file. Both byte orders share a column. The `base` of
+/// an architecture is not included in the numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Column {
+    X86_64,
+    X86,
+    X32,
+    Aarch64,
+    Arm,
+    Mips,
+    Mips64,
+    MipsN32,
+    Ppc,
+    Ppc64,
+    Riscv64,
+    S390,
+    S390x,
+    Loongarch64,
+    /// Not a number: the first argument of `socketcall` that selects the call.
+    Socketcall,
+    /// The same for `ipc`.
+    Ipc,
 }
 
 /// How many bits of an argument a filter compares. x32 passes 64-bit registers, but libseccomp

@@ -4,34 +4,10 @@
 //! profile is looked up once for all architectures, and the program needs no relocations for the
 //! table when it starts.
 
-use super::arch::Arch;
+use super::arch::{Arch, Column};
 
 /// The table as text: a row for each call, a column for each variant of [`Column`].
 const FILE: &[u8] = include_bytes!("calls.txt");
-
-/// A column of the table, in the order of the file. Both byte orders share a column. The `base` of
-/// an architecture is not included in the numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Column {
-    X86_64,
-    X86,
-    X32,
-    Aarch64,
-    Arm,
-    Mips,
-    Mips64,
-    MipsN32,
-    Ppc,
-    Ppc64,
-    Riscv64,
-    S390,
-    S390x,
-    Loongarch64,
-    /// Not a number: the first argument of `socketcall` that selects the call.
-    Socketcall,
-    /// The same for `ipc`.
-    Ipc,
-}
 
 const COLUMNS: usize = Column::Ipc as usize + 1;
 /// The private calls of ARM begin at this number. In a row they are numbers from `PRIVATE_BIT` on.

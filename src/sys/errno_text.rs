@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_without_words_is_told() {
+    fn a_number_without_words_is_printed() {
         assert!(!describe(Errno::from_raw_os_error(3000)).is_empty());
     }
 }

@@ -92,7 +92,7 @@ impl Proc {
     /// As [`Self::read`], for a file that is not UTF-8 if the path of a mount is not.
     ///
     /// # Errors
-    /// The failed call's.
+    /// The error of the failed call.
     pub fn read_bytes(&self, path: &str) -> Result<Vec<u8>, Call> {
         let mut file = std::fs::File::from(self.open_in(path, OFlags::RDONLY)?);
         let mut bytes = Vec::new();

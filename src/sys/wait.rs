@@ -23,8 +23,9 @@ use rustix::net::sockopt::Timeout;
 use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketFlags,
 };
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::{Call, Named, check, fd, pidfd, signal as signals};
+use super::{Call, Named, check, fd, signal as signals};
 
 /// How long a wait may take.
 #[derive(Debug, Clone, Copy)]
@@ -324,7 +325,7 @@ pub fn run(command: &mut Command, bound: Bound) -> std::io::Result<Option<Progra
         .stdout(stdout.try_clone()?)
         .stderr(stderr.try_clone()?);
     let mut child = command.spawn()?;
-    let pidfd = pidfd::open(child.id().cast_signed()).map_err(as_io)?;
+    let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
     if !readable(pidfd.as_fd(), bound).map_err(as_io)? {
         child.kill()?;
         return Ok(None);

@@ -63,6 +63,7 @@ impl Limit {
 }
 
 /// The settings. Those of devices are for ones that this machine has.
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub fn table() -> Vec<Limit> {
     let mut table = vec![
         limit("memory.limit", json!({"memory":{"limit":67_108_864}}))

@@ -79,11 +79,11 @@ pub fn start(order: &Order, ends: Vec<OwnedFd>) -> Result<Started, Failed> {
     let mut given = ends;
     given.push(said);
     let alone = SingleThreaded::prove().map_err(|call| failed(call.to_string()))?;
-    let born = clone::clone(alone, &CloneRequest::default(), || {
+    let cloned = clone::clone(alone, &CloneRequest::default(), || {
         let _ = become_logger(&given, || process::execve(&path, &arguments, &environment));
         127
     });
-    let started = Started(Some(born.map_err(|call| failed(call.to_string()))?));
+    let started = Started(Some(cloned.map_err(|call| failed(call.to_string()))?));
     drop(given);
     let there = wait::readable(ready.as_fd(), PATIENCE).map_err(|call| failed(call.to_string()))?;
     let said = if there {

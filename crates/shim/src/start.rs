@@ -188,7 +188,7 @@ fn fork(settings: &Settings, id: &str, options: &Options, listener: OwnedFd) -> 
             })?;
     }
     let alone = SingleThreaded::prove().map_err(failed)?;
-    let born = clone::clone(alone, &CloneRequest::default(), || {
+    let cloned = clone::clone(alone, &CloneRequest::default(), || {
         match daemon(settings, id, score, listener) {
             Ok(()) => 0,
             Err(error) => {
@@ -201,9 +201,9 @@ fn fork(settings: &Settings, id: &str, options: &Options, listener: OwnedFd) -> 
     let moved = if options.shim_cgroup.is_empty() {
         Ok(())
     } else {
-        move_to(&options.shim_cgroup, born.pid)
+        move_to(&options.shim_cgroup, cloned.pid)
     };
-    moved.inspect_err(|_| drop(orlop::sys::pidfd::kill(born.pidfd.as_fd())))
+    moved.inspect_err(|_| drop(orlop::sys::pidfd::kill(cloned.pidfd.as_fd())))
 }
 
 /// The OOM score adjustment of containerd, our parent, plus one, so that the daemon is killed

@@ -277,68 +277,7 @@ fn pids(pids: &PidsStats, text: &mut MetricsText<'_>) {
 }
 
 fn block_io(stats: &Stats, text: &mut MetricsText<'_>) {
-    use MetricType::{Counter, Gauge};
-    let io = &stats.blkio;
-    let plain: Convert = |value| number(value);
-    let milliseconds: Convert = |value| seconds(value.saturating_mul(1_000_000));
-    let families: [(Family, &[BlkioEntry], Convert); 8] = [
-        (
-            family(
-                "orlop_io_service_bytes",
-                Counter,
-                "bytes",
-                "Bytes moved to and from block devices.",
-            ),
-            &io.io_service_bytes_recursive,
-            plain,
-        ),
-        (
-            family("orlop_io_operations", Counter, "", "Operations of block devices."),
-            &io.io_serviced_recursive,
-            plain,
-        ),
-        (
-            family("orlop_io_queued", Gauge, "", "Operations that wait for block devices."),
-            &io.io_queue_recursive,
-            plain,
-        ),
-        (
-            family(
-                "orlop_io_service_seconds",
-                Counter,
-                "seconds",
-                "Time that operations took in block devices.",
-            ),
-            &io.io_service_time_recursive,
-            seconds,
-        ),
-        (
-            family(
-                "orlop_io_wait_seconds",
-                Counter,
-                "seconds",
-                "Time that operations waited for block devices.",
-            ),
-            &io.io_wait_time_recursive,
-            seconds,
-        ),
-        (
-            family("orlop_io_merged", Counter, "", "Operations that became part of others."),
-            &io.io_merged_recursive,
-            plain,
-        ),
-        (
-            family("orlop_io_seconds", Counter, "seconds", "Time of block devices."),
-            &io.io_time_recursive,
-            milliseconds,
-        ),
-        (
-            family("orlop_io_sectors", Counter, "", "Sectors moved to and from block devices."),
-            &io.sectors_recursive,
-            plain,
-        ),
-    ];
-    for (family, entries, convert) in families {
+    for (family, entries, convert) in block_io_families(stats) {
         let devices: Vec<String> =
             entries.iter().map(|entry| format!("{}:{}", entry.major, entry.minor)).collect();
         let samples = entries.iter().zip(&devices).map(|(entry, device)| {
@@ -350,6 +289,54 @@ fn block_io(stats: &Stats, text: &mut MetricsText<'_>) {
         });
         text.family(&family, samples);
     }
+}
+
+fn block_io_families(stats: &Stats) -> [(Family, &[BlkioEntry], Convert); 8] {
+    use MetricType::{Counter, Gauge};
+    let plain: Convert = |value| number(value);
+    let milliseconds: Convert = |value| seconds(value.saturating_mul(1_000_000));
+    let bytes = |name, help| family(name, Counter, "bytes", help);
+    let time = |name, help| family(name, Counter, "seconds", help);
+    let count = |name, help| family(name, Counter, "", help);
+    let io = &stats.blkio;
+    [
+        (
+            bytes("orlop_io_service_bytes", "Bytes moved to and from block devices."),
+            &io.io_service_bytes_recursive,
+            plain,
+        ),
+        (
+            count("orlop_io_operations", "Operations of block devices."),
+            &io.io_serviced_recursive,
+            plain,
+        ),
+        (
+            family("orlop_io_queued", Gauge, "", "Operations that wait for block devices."),
+            &io.io_queue_recursive,
+            plain,
+        ),
+        (
+            time("orlop_io_service_seconds", "Time that operations took in block devices."),
+            &io.io_service_time_recursive,
+            seconds,
+        ),
+        (
+            time("orlop_io_wait_seconds", "Time that operations waited for block devices."),
+            &io.io_wait_time_recursive,
+            seconds,
+        ),
+        (
+            count("orlop_io_merged", "Operations that became part of others."),
+            &io.io_merged_recursive,
+            plain,
+        ),
+        (time("orlop_io_seconds", "Time of block devices."), &io.io_time_recursive, milliseconds),
+        (
+            count("orlop_io_sectors", "Sectors moved to and from block devices."),
+            &io.sectors_recursive,
+            plain,
+        ),
+    ]
 }
 
 fn huge_pages<'a>(stats: &'a Stats, text: &mut MetricsText<'_>) {

@@ -1,14 +1,14 @@
 //! The container's unit of systemd: made with its first process in it, changed, stopped.
 //! config.json: linux.cgroupsPath, linux.resources
 //!
-//! **The order.** systemd makes a scope only around a process that is there, and moves that process
-//! into the scope's cgroup. So init is born where the runtime is, and is the process that the scope
-//! is made around, while it waits for its first word from the runtime; it makes its cgroup
-//! namespace after that. (With a bootstrap, that is the process, and init is its child.) The other
-//! order, a scope around some placeholder and init born in it by `CLONE_INTO_CGROUP`, costs a
-//! process more, and the kernel forbids it to an ordinary user: his session and his systemd are in
-//! cgroups whose common parent is not his. This order also keeps the connection out of init's
-//! sight.
+//! **The order.** systemd makes a scope only for a process that exists, and moves that process into
+//! the scope's cgroup. So init is created in the cgroup of the runtime, and the scope is made for
+//! it, while init waits for the first message from the runtime. Init makes its cgroup namespace
+//! after that. (With a bootstrap, the scope is made for the bootstrap, and init is its child.) The
+//! other order would be a scope for some other process, with init created in its cgroup by
+//! `CLONE_INTO_CGROUP`. That costs one more process, and the kernel forbids it to an ordinary user:
+//! his session and his systemd are in cgroups whose common parent is not his. Our order also keeps
+//! the connection to systemd out of init.
 //!
 //! All limits that systemd has a word for go along with the start of the unit, one call in place of
 //! runc's two.

@@ -122,8 +122,8 @@ mod tests {
     use crate::config::Resources;
 
     #[test]
-    fn keys_that_mean_nothing_are_told() {
-        for (text, told) in [
+    fn keys_without_a_meaning_are_reported() {
+        for (text, expected) in [
             (
                 r#"{"memory":{"limit":1},"unified":{"cpu.max":"1"},"rdma":{"m":{"hcaHandles":1}}}"#,
                 &[][..],
@@ -141,7 +141,7 @@ mod tests {
                 ],
             ),
         ] {
-            assert_eq!(unknown(text.as_bytes()), told, "{text}");
+            assert_eq!(unknown(text.as_bytes()), expected, "{text}");
         }
     }
 

@@ -124,3 +124,16 @@ fn refuse(locked: u64) -> Result<()> {
     let text = format!("cannot clear locked flags: {}", names.join(","));
     call.context(Cause::LockedFlags.reason(text))
 }
+
+/// Changes the propagation, in the given order. This is done after the mount is attached, because a
+/// mount that is attached below a shared one becomes shared.
+///
+/// # Errors
+/// The error of the failed call.
+pub fn set_propagation(step: &MountStep, mount: &OwnedFd) -> Result<(), Call> {
+    for (flag, recursive) in &step.propagation {
+        let depth = if *recursive { Depth::Recursive } else { Depth::This };
+        mount::set_propagation(mount.as_fd(), *flag, depth)?;
+    }
+    Ok(())
+}

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 
-use super::mounts::set_propagation;
+use super::attributes::set_propagation;
 use crate::error::{Context, Result};
 use crate::kernel::FsOption;
 use crate::plan::Plan;

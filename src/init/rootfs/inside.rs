@@ -12,10 +12,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
-use super::attributes::CopiedBy;
-use super::mounts::{
-    allowed_over_proc, bind_target, from_runtime, set_attributes, set_propagation,
-};
+use super::attributes::{self, CopiedBy};
+use super::mounts::{allowed_over_proc, bind_target, from_runtime, set_attributes};
 use super::{copy_up, mounts};
 use crate::error::{AtKey, Context, Report, Result};
 use crate::plan::mount_options::{SourceLink, attr};
@@ -77,7 +75,7 @@ fn add<'a>(
         let placed = place(step, mount, root, copied).and_then(|placed| {
             if placed == Placed::Mount {
                 attached.push(mount);
-                set_propagation(step, mount)?;
+                attributes::set_propagation(step, mount)?;
             }
             Ok(())
         });

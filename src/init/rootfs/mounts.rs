@@ -61,7 +61,7 @@ pub fn make<'a>(
     set_attributes(step, &mount, copied)?;
     mount::attach(mount.as_fd(), target.as_fd())?;
     rootfs.seen.note(mount.as_fd(), matches!(step.source, MountSource::Bind { .. }))?;
-    set_propagation(step, &mount)?;
+    attributes::set_propagation(step, &mount)?;
     if step.read_only_late || masked_paths::is_of_the_kernel(step) {
         rootfs.kept.push((Root::from_fd(mount), step));
     }
@@ -245,24 +245,11 @@ pub(super) fn set_attributes(step: &MountStep, mount: &OwnedFd, copied: CopiedBy
     Ok(())
 }
 
-/// Changes the propagation, in the given order. This is done after the mount is attached, because a
-/// mount that is attached below a shared one becomes shared.
-///
-/// # Errors
-/// The error of the failed call.
-pub fn set_propagation(step: &MountStep, mount: &OwnedFd) -> Result<(), Call> {
-    for (flag, recursive) in &step.propagation {
-        let depth = if *recursive { Depth::Recursive } else { Depth::This };
-        mount::set_propagation(mount.as_fd(), *flag, depth)?;
-    }
-    Ok(())
-}
-
 fn remount(root: &Root, step: &MountStep, flags: u64, data: &str) -> Result<()> {
     let target = root.resolve(&step.destination).context("destination")?;
     if is_proc(&target)? && step.over_proc == OverProc::Never {
         bail!("/{} cannot be mounted because it is inside /proc", step.destination);
     }
     attributes::remount(step, &target, flags, data)?;
-    Ok(set_propagation(step, &target)?)
+    Ok(attributes::set_propagation(step, &target)?)
 }

@@ -352,6 +352,7 @@ mod tests {
     use crate::plan::systemd::value::PropertyValue;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn values_are_read_with_their_types() {
         let texts = |list: &[&str]| {
             PropertyValue::Array(

@@ -151,6 +151,7 @@ pub fn all() -> Vec<(&'static str, Profile)> {
 }
 
 /// Profiles whose rules share calls, arguments or actions.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn mixed(large: u64) -> Vec<(&'static str, Profile)> {
     use Operator::{Eq, Ge, Gt, Le, Lt, Ne};
     let masks = vec![
@@ -228,6 +229,7 @@ pub struct Deliberate {
     pub verdict: Action,
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub fn deliberate() -> Vec<Deliberate> {
     use Operator::{Eq, Ge, Gt, Le, Lt, Ne};
     let on_read = |why, rules: &[(Action, &[Comparison])], arguments, verdict| {
