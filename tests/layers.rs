@@ -70,6 +70,25 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("commands/update/present.rs", "config", "completes a `config::Resources`"),
 ];
 
+/// Pairs of files in one folder that use each other, and why.
+const CIRCLES: &[(&str, &str, &str)] = &[
+    (
+        "plan/cgroup.rs",
+        "plan/delegated_cgroup.rs",
+        "the second is the part of the first that only annotations ask for",
+    ),
+    (
+        "plan/namespaces.rs",
+        "plan/sysctl.rs",
+        "kernel.domainname is decided with the domainname, all others by the namespaces",
+    ),
+    (
+        "sys/early.rs",
+        "sys/self_exe.rs",
+        "the seal is made by the first before the C library starts, by the second after it",
+    ),
+];
+
 /// Crates and the only places that may name them.
 const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli.rs", "cli/"]),
@@ -132,6 +151,21 @@ fn no_exception_is_out_of_date() {
             "{file} names {module} no more"
         );
     }
+}
+
+#[test]
+fn no_two_files_of_a_folder_use_each_other() {
+    let sources = sources();
+    let mut circles = BTreeSet::new();
+    for one in &sources {
+        for other in sources.iter().filter(|other| one.path < other.path) {
+            if one.names_sibling(other) && other.names_sibling(one) {
+                circles.insert((&*one.path, &*other.path));
+            }
+        }
+    }
+    let known: BTreeSet<_> = CIRCLES.iter().map(|(one, other, _)| (*one, *other)).collect();
+    assert_eq!(circles, known);
 }
 
 #[test]
@@ -208,6 +242,27 @@ impl Source {
             }
         }
         found
+    }
+
+    /// Whether the file uses `other`, a file of the same folder.
+    fn names_sibling(&self, other: &Self) -> bool {
+        let (Some((folder, _)), Some((same, file))) =
+            (self.path.rsplit_once('/'), other.path.rsplit_once('/'))
+        else {
+            return false;
+        };
+        let file = file.trim_end_matches(".rs");
+        let absolute = format!("crate::{}::", folder.replace('/', "::"));
+        folder == same
+            && file != "mod"
+            && ["super::", &absolute].iter().any(|start| {
+                let mut places = self.text.match_indices(start);
+                places.any(|(at, _)| {
+                    let part_of_a_longer_path = self.text[..at].ends_with("::");
+                    let names = first_names(&self.text[at + start.len()..]);
+                    !part_of_a_longer_path && names.iter().any(|name| name == file)
+                })
+            })
     }
 
     fn names_crate(&self, name: &str) -> bool {
