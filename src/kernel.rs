@@ -50,6 +50,32 @@ impl FsOption {
     }
 }
 
+/// `struct sched_attr` of sched_setattr(2), the form of 56 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct SchedAttr {
+    /// The size of the structure, which the call sets.
+    pub size: u32,
+    /// `SCHED_…`.
+    pub policy: u32,
+    /// `SCHED_FLAG_…`.
+    pub flags: u64,
+    /// −20 to 19; used by `SCHED_OTHER` and `SCHED_BATCH`.
+    pub nice: i32,
+    /// 1 to 99 for `SCHED_FIFO` and `SCHED_RR`, else 0.
+    pub priority: u32,
+    /// CPU time in each period, in nanoseconds.
+    pub runtime: u64,
+    /// The time in which that CPU time is given, in nanoseconds.
+    pub deadline: u64,
+    /// Length of a period, in nanoseconds.
+    pub period: u64,
+    /// Lower bound of the utilisation.
+    pub util_min: u32,
+    /// Upper bound of the utilisation.
+    pub util_max: u32,
+}
+
 /// The name of a cgroup hierarchy, as in /proc/PID/cgroup (cgroups(7)).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]

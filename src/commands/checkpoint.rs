@@ -184,8 +184,8 @@ fn plan_of(container: &Container, state_root: &Path) -> Result<Plan> {
     let host = Host::probe(Rootless::default())?;
     let manager = match &saved.systemd_unit {
         _ if saved.cgroup_paths.is_empty() => CgroupManager::Disabled,
-        unit if unit.is_empty() => CgroupManager::Cgroupfs,
-        _ => CgroupManager::Systemd,
+        None => CgroupManager::Cgroupfs,
+        Some(_) => CgroupManager::Systemd,
     };
     // Whether it has a notify socket only `create` knew: what is not mounted is not saved.
     let notify = state_root.join(&saved.id).join(notify::DIRECTORY);

@@ -199,7 +199,7 @@ pub(super) fn run_create_hooks(
 fn note_init(saved: &mut StateFile, plan: &Plan, init: &Child, cgroup: &Cgroup) -> Result<()> {
     cgroup.paths().clone_into(&mut saved.cgroup_paths);
     if let Some(unit) = cgroup.unit() {
-        unit.name.clone_into(&mut saved.systemd_unit);
+        saved.systemd_unit = Some(unit.name.clone());
         saved.systemd_user = unit.user;
     }
     saved.init_process_pid = init.pid;
@@ -221,7 +221,7 @@ fn describe(plan: &Plan) -> StateFile {
         annotations: plan.annotations.clone(),
         shared_pid_namespace: !plan.namespaces.creates(&PID),
         no_new_keyring: plan.entry.keyring.is_none(),
-        keyring: plan.entry.keyring.clone().unwrap_or_default(),
+        keyring: plan.entry.keyring.clone(),
         cgroup_paths: cgroup::planned_paths(&plan.cgroup),
         intel_rdt_path: plan.intel_rdt.as_ref().map(|rdt| rdt.group.clone()),
         intel_rdt_mon_path: plan.intel_rdt.as_ref().and_then(|rdt| rdt.monitoring.clone()),
@@ -230,7 +230,7 @@ fn describe(plan: &Plan) -> StateFile {
             poststop: plan.hooks.poststop.clone(),
             ..Hooks::default()
         },
-        listener_path: plan.listener().map(|agent| agent.path.clone()).unwrap_or_default(),
+        listener_path: plan.listener().map(|agent| agent.path.clone()),
         listener_metadata: plan.listener().map(|agent| agent.metadata.clone()).unwrap_or_default(),
         ..StateFile::default()
     }

@@ -42,7 +42,7 @@ pub use request::{CgroupManager, ConsoleTarget, Document, Process};
 
 use crate::cgroup::Cgroup;
 use crate::container::{Container, ContainerId, StateFile};
-use crate::error::{Problem, Result};
+use crate::error::{Context, Problem, Result};
 use crate::hooks::{self, HookContext, Output};
 use crate::plan::Plan;
 use crate::plan::hooks::HookPoint;
@@ -74,8 +74,8 @@ fn cgroup_of(container: &Container) -> Cgroup {
 
 /// The unit that has the container's cgroup, if systemd made it.
 fn unit_of(container: &Container) -> Option<Unit> {
-    let StateFile { systemd_unit: name, systemd_user: user, .. } = &container.saved;
-    (!name.is_empty()).then(|| Unit { name: name.clone(), user: *user })
+    let StateFile { systemd_unit, systemd_user: user, .. } = &container.saved;
+    systemd_unit.as_ref().map(|name| Unit { name: name.clone(), user: *user })
 }
 
 /// The container's groups of resctrl, if it has them still.
@@ -131,7 +131,8 @@ fn look_for_agent(plan: &Plan, gate: create::Gate) -> Result<()> {
 /// # Errors
 /// When the agent is not there, or does not take it.
 fn hand_over(saved: &StateFile, (status, pid): (Status, i32), listener: &OwnedFd) -> Result<()> {
-    seccomp_listener::hand_over(&saved.listener_path, &saved.process_state(status, pid)?, listener)
+    let path = saved.listener_path.as_deref().context("there is no seccomp agent")?;
+    seccomp_listener::hand_over(path, &saved.process_state(status, pid)?, listener)
 }
 
 /// Where hooks print to that run when the container is there: it is too late to refuse what cannot

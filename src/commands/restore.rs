@@ -27,6 +27,7 @@ use crate::runtime::net_devices;
 use crate::runtime::relay::Relay;
 use crate::runtime::restore::MountPoint;
 use crate::runtime::{foreground, restore};
+use crate::sys::fd::FileId;
 use crate::sys::pidfd::Exit;
 
 /// What `restore` is asked for.
@@ -284,7 +285,7 @@ fn note_init(creation: &mut Creation<Child>, plan: &Plan, pid: i32) -> Result<()
 fn is_elsewhere(pid: i32, file: &str) -> bool {
     let of = |process: &str| {
         let stat = rustix::fs::stat(format!("/proc/{process}/ns/{file}")).ok()?;
-        Some((stat.st_dev, stat.st_ino))
+        Some(FileId::from(stat))
     };
     of(&pid.to_string()) != of("self")
 }

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 pub use id::ContainerId;
@@ -23,6 +23,7 @@ pub use state_file::StateFile;
 use crate::error::{Context, Failure, Result};
 use crate::state::Status;
 use crate::sync::INIT_NAME;
+use crate::sys::fd::FileId;
 use crate::sys::wait::{self, Bound};
 use crate::sys::{self, Call, CallText, Named, pidfd, proc};
 
@@ -107,11 +108,10 @@ impl Directory {
 
     /// Whether the path still, or again, leads to this directory.
     fn is_there(&self) -> Result<bool, Call> {
-        let of = |stat: Stat| (stat.st_dev, stat.st_ino);
         let ours = rustix::fs::fstat(&self.fd).named_on("fstat", &self.path)?;
         match rustix::fs::lstat(&self.path) {
             Err(Errno::NOENT) => Ok(false),
-            other => Ok(of(other.named_on("lstat", &self.path)?) == of(ours)),
+            other => Ok(FileId::from(other.named_on("lstat", &self.path)?) == FileId::from(ours)),
         }
     }
 }

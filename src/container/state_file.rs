@@ -43,9 +43,9 @@ pub struct StateFile {
     pub annotations: BTreeMap<String, String>,
     /// The cgroup's directories: the controller (empty for cgroup v2) and the path.
     pub cgroup_paths: CgroupPaths,
-    /// The unit of systemd that owns the cgroup. Empty if we made the cgroup ourselves.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub systemd_unit: String,
+    /// The unit of systemd that owns the cgroup. None if we made the cgroup ourselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub systemd_unit: Option<String>,
     /// Whether that unit belongs to the user's systemd and not to the system's.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub systemd_user: bool,
@@ -69,11 +69,11 @@ pub struct StateFile {
     /// Whether the container shares the session keyring of the process that created it.
     pub no_new_keyring: bool,
     /// Otherwise, the name of the container's own session keyring.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub keyring: String,
-    /// Path of the socket where the seccomp agent listens. Empty if no rule notifies.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub listener_path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keyring: Option<String>,
+    /// Path of the socket where the seccomp agent listens, if a rule of the filter notifies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listener_path: Option<String>,
     /// Text that the agent receives with the state.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub listener_metadata: String,
@@ -91,12 +91,9 @@ impl StateFile {
     /// version does not contain the name.
     #[must_use]
     pub fn own_keyring(&self) -> Option<Cow<'_, str>> {
-        let named = || {
-            if self.keyring.is_empty() {
-                format!("_ses.{}", self.id).into()
-            } else {
-                (&*self.keyring).into()
-            }
+        let named = || match &self.keyring {
+            Some(name) => name.into(),
+            None => format!("_ses.{}", self.id).into(),
         };
         (!self.no_new_keyring).then(named)
     }

@@ -26,6 +26,7 @@ use crate::plan::mount_options::{SourceLink, attr};
 use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::{IPC, Join, MOUNT, NETWORK, NamespaceKind, PID, USER, UTS};
 use crate::plan::{NOTIFY, Plan};
+use crate::sys::fd::FileId;
 use crate::sys::mountinfo;
 use crate::sys::proc::Proc;
 use crate::sys::root::{Root, file_type};
@@ -222,7 +223,7 @@ impl View {
             seen.push(found.mount.id);
             let there = rustix::fs::fstat(&found.handle).named(|| "fstat()".to_owned()).at(&key)?;
             let wanted = rustix::fs::stat(path).named_on("stat", path).at(&key)?;
-            if (there.st_dev, there.st_ino) != (wanted.st_dev, wanted.st_ino) {
+            if FileId::from(there) != FileId::from(wanted) {
                 return Err(broken(
                     &key,
                     &format!("/{} shows something else than {path:?}", step.destination),

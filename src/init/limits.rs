@@ -11,7 +11,7 @@ use crate::error::{AtKey, Context, Result};
 use crate::plan::process::ProcessPlan;
 use crate::plan::scheduling::Scheduler;
 use crate::sys::process::set_rlimit;
-use crate::sys::scheduling::{SchedAttr, set_io_priority, set_scheduler};
+use crate::sys::scheduling::{set_io_priority, set_scheduler};
 
 /// Sets the resource limits and the scheduling of a process that is in its cgroup and leads its own
 /// session. `pid` 0 is the caller.
@@ -32,17 +32,7 @@ pub fn set(plan: &ProcessPlan, pid: i32) -> Result<()> {
 }
 
 fn scheduler(plan: &Scheduler, pid: i32) -> Result<()> {
-    let attributes = SchedAttr {
-        policy: plan.policy,
-        flags: plan.flags,
-        nice: plan.nice,
-        priority: plan.priority,
-        runtime: plan.runtime,
-        deadline: plan.deadline,
-        period: plan.period,
-        ..SchedAttr::default()
-    };
-    match set_scheduler(pid, &attributes) {
+    match set_scheduler(pid, &plan.attributes) {
         Err(call) if call.is(Errno::PERM) && plan.pinned => Err(call).context(
             "process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus)",
         ),

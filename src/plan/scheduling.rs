@@ -4,6 +4,7 @@
 
 use super::Problems;
 use crate::config;
+use crate::kernel::SchedAttr;
 
 /// The policies of sched_setattr(2) and their numbers. The specification also has `SCHED_ISO`, a
 /// number that Linux reserves and refuses.
@@ -34,23 +35,11 @@ static IO_CLASSES: [(&str, i32); 3] =
 /// The smallest runtime of `SCHED_DEADLINE` that the kernel accepts, in nanoseconds.
 const SHORTEST: u64 = 1024;
 
-/// `process.scheduler` in the form of sched_setattr(2).
+/// `process.scheduler`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scheduler {
-    /// `SCHED_…`.
-    pub policy: u32,
-    /// `SCHED_FLAG_…`.
-    pub flags: u64,
-    /// −20 to 19; used by `SCHED_OTHER` and `SCHED_BATCH`.
-    pub nice: i32,
-    /// 1 to 99 for `SCHED_FIFO` and `SCHED_RR`, else 0.
-    pub priority: u32,
-    /// In nanoseconds, for `SCHED_DEADLINE` like the next two.
-    pub runtime: u64,
-    /// In nanoseconds.
-    pub deadline: u64,
-    /// In nanoseconds; 0 means the deadline.
-    pub period: u64,
+    /// The argument of sched_setattr(2).
+    pub attributes: SchedAttr,
     /// Whether the container may not use all CPUs. Then the kernel refuses `SCHED_DEADLINE`.
     pub pinned: bool,
 }
@@ -88,7 +77,7 @@ pub fn scheduler(config: &config::Config<'_>, problems: &mut Problems) -> Option
             ),
         }
     }
-    Some(Scheduler {
+    let attributes = SchedAttr {
         policy: *policy,
         flags,
         nice: given.nice,
@@ -96,6 +85,10 @@ pub fn scheduler(config: &config::Config<'_>, problems: &mut Problems) -> Option
         runtime: given.runtime,
         deadline: given.deadline,
         period: given.period,
+        ..SchedAttr::default()
+    };
+    Some(Scheduler {
+        attributes,
         pinned: config.linux.resources.cpu.as_ref().is_some_and(|cpu| !cpu.cpus.is_empty()),
     })
 }
@@ -198,8 +191,9 @@ mod tests {
         ] {
             let plan =
                 decide(&format!(r#"{{"scheduler":{process}}}"#)).expect(process).0.expect(process);
+            let found = plan.attributes;
             assert_eq!(
-                (plan.policy, plan.priority, plan.flags, plan.pinned),
+                (found.policy, found.priority, found.flags, plan.pinned),
                 (policy, priority, flags, true),
                 "{process}"
             );

@@ -25,6 +25,7 @@ use super::spawn::with_namespaces_restored;
 use crate::error::{AtKey, Cause, Context, Result};
 use crate::plan::namespaces::NETWORK;
 use crate::plan::net_devices::{NetDevicePlan, numbered};
+use crate::sys::fd::FileId;
 use crate::sys::netlink::{Address, DeviceChanges, Interface, Netlink};
 use crate::sys::{Call, Named, clone, fd};
 
@@ -139,7 +140,7 @@ impl Transfer {
         let file = open_namespace(&init.to_string())?;
         let id = |file: &OwnedFd| {
             let stat = rustix::fs::fstat(file).named(|| "fstat()".to_owned())?;
-            Ok::<_, Call>((stat.st_dev, stat.st_ino))
+            Ok::<_, Call>(FileId::from(stat))
         };
         if id(&host.file)? == id(&file)? {
             bail!(

@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{OFlags, Stat};
+use rustix::fs::OFlags;
 use rustix::process::fchdir;
 
 use super::child::{Child, close_runtime_end};
@@ -23,6 +23,7 @@ use crate::plan::namespaces::{CloneMethod, Join, NETWORK, NamespaceKind, PID, TI
 use crate::plan::process::ProcessPlan;
 use crate::sync::{self, FromInit, InitEnd, RuntimeEnd, ToInit};
 use crate::sys::clone::{self, NewProcess, SingleThreaded};
+use crate::sys::fd::FileId;
 use crate::sys::root::Root;
 use crate::sys::wait::{self, Bound};
 use crate::sys::{self, Named, pidfd};
@@ -189,10 +190,9 @@ fn refuse_host_sysctl(plan: &Plan, joined: &JoinedNamespace) -> Result<()> {
     if *joined.kind != NETWORK {
         return Ok(());
     }
-    let of = |stat: Stat| (stat.st_dev, stat.st_ino);
     let own = rustix::fs::stat("/proc/self/ns/net").named_on("stat", "/proc/self/ns/net")?;
     let other = rustix::fs::fstat(&joined.file).named(|| "fstat()".to_owned())?;
-    if of(own) == of(other) {
+    if FileId::from(own) == FileId::from(other) {
         let text = format!(
             "sysctl {:?} is not allowed in host network namespace (linux.namespaces)",
             sysctl.name

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Dir, Mode, OFlags};
+use rustix::fs::{Dir, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::{Call, CallText, Named, check};
@@ -94,6 +94,20 @@ pub fn keep_over_exec(number: u32) -> Result<(), Call> {
 pub fn close_inherited(number: u32) {
     // SAFETY: no value of ours owns a descriptor that was open when we started.
     unsafe { libc::close(number.cast_signed()) };
+}
+
+/// What names one file of the machine: the device and the inode (inode(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl From<Stat> for FileId {
+    #[allow(clippy::useless_conversion, reason = "the fields have other types elsewhere")]
+    fn from(stat: Stat) -> Self {
+        Self { device: stat.st_dev.into(), inode: stat.st_ino.into() }
+    }
 }
 
 /// Opens a file of the host.

@@ -1,32 +1,7 @@
 //! CPU and I/O scheduling, and the NUMA memory policy.
 
 use super::{Call, Named, check};
-
-/// `struct sched_attr` of sched_setattr(2), the form of 56 bytes.
-#[derive(Debug, Clone, Copy, Default)]
-#[repr(C)]
-pub struct SchedAttr {
-    /// Set by [`set_scheduler`].
-    pub size: u32,
-    /// `SCHED_…`.
-    pub policy: u32,
-    /// `SCHED_FLAG_…`.
-    pub flags: u64,
-    /// −20 to 19.
-    pub nice: i32,
-    /// 1 to 99 for realtime policies.
-    pub priority: u32,
-    /// CPU time in each period, in nanoseconds.
-    pub runtime: u64,
-    /// The time in which that CPU time is given, in nanoseconds.
-    pub deadline: u64,
-    /// Length of a period, in nanoseconds.
-    pub period: u64,
-    /// Lower bound of the utilisation.
-    pub util_min: u32,
-    /// Upper bound of the utilisation.
-    pub util_max: u32,
-}
+use crate::kernel::SchedAttr;
 
 /// sched_setattr(2) on another process or, with pid 0, on ourselves.
 ///
