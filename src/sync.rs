@@ -183,7 +183,7 @@ impl RuntimeEnd {
             ToInit::Start => (START, None),
         };
         match socket::send(&self.0, &[tag], descriptor) {
-            Err(call) if !is_gone(&call) => Err(call).context("speaking to the container's init"),
+            Err(call) if !is_gone(&call) => Err(call).context("sending to the container's init"),
             _ => Ok(()),
         }
     }
@@ -195,7 +195,7 @@ impl RuntimeEnd {
     pub fn receive(&self) -> Result<FromInit> {
         match self.read(Bound::Endless(Unbounded::PeerAtWork)) {
             Err(error) if is(&error, Errno::CONNRESET) => Ok(FromInit::End),
-            said => said.context("listening to the container's init"),
+            said => said.context("receiving from the container's init"),
         }
     }
 
@@ -207,7 +207,7 @@ impl RuntimeEnd {
     pub fn receive_watched(&self, look: impl FnMut() -> Result<()>) -> Result<FromInit> {
         match self.receive_answer(look) {
             Err(error) if is(&error, Errno::CONNRESET) => Ok(FromInit::End),
-            said => said.context("listening to the container's init"),
+            said => said.context("receiving from the container's init"),
         }
     }
 
@@ -360,7 +360,7 @@ impl InitEnd {
             | FromInit::MountSource(_, Some(fd)) => Some(fd.as_fd()),
             _ => None,
         };
-        socket::send(&self.0, &encode(message), descriptor).context("speaking to the runtime")
+        socket::send(&self.0, &encode(message), descriptor).context("sending to the runtime")
     }
 
     /// The next message of the runtime. `None` if the runtime is dead.
@@ -369,7 +369,7 @@ impl InitEnd {
         let bound = Bound::Endless(Unbounded::PeerAtWork);
         let (length, descriptor) = match socket::receive(&self.0, &mut buffer, bound) {
             Err(call) if call.is(Errno::CONNRESET) => return Ok(None),
-            heard => heard.context("listening to the runtime")?,
+            heard => heard.context("receiving from the runtime")?,
         };
         let heard = match (buffer.first().filter(|_| length > 0), descriptor) {
             (None, _) => return Ok(None),
@@ -417,7 +417,7 @@ fn exactly(heard: ToInit, expected: &ToInit) -> Result<(), ToInit> {
 }
 
 fn unexpected(heard: &ToInit, expected: &str) -> anyhow::Error {
-    anyhow::anyhow!("the runtime said {heard:?} and not {expected}")
+    anyhow::anyhow!("the runtime sent {heard:?} instead of {expected}")
 }
 
 fn is(error: &anyhow::Error, errno: Errno) -> bool {

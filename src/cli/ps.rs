@@ -57,9 +57,8 @@ fn all_processes(options: &[String]) -> Result<String> {
     } else {
         ps.args(options)
     };
-    let output = wait::run(&mut ps, PATIENCE)
-        .context("running ps(1)")?
-        .context("ps(1) did not come to an end")?;
+    let output =
+        wait::run(&mut ps, PATIENCE).context("running ps(1)")?.context("ps(1) did not end")?;
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
         anyhow::bail!("ps(1): {}: {}", output.status, String::from_utf8_lossy(&said).trim());

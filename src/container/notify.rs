@@ -105,7 +105,7 @@ impl Notify {
         let Some(mut ready) = self.ready(init)? else { return Ok(()) };
         ready.push(b'\n');
         let send =
-            |text: &[u8]| socket::send(&self.host, text, None).context("telling $NOTIFY_SOCKET");
+            |text: &[u8]| socket::send(&self.host, text, None).context("sending to $NOTIFY_SOCKET");
         send(&ready)?;
         send(format!("MAINPID={main_pid}\n").as_bytes())?;
         self.barrier().context("waiting for the one at $NOTIFY_SOCKET")

@@ -177,7 +177,7 @@ impl StateFile {
 
     pub(crate) fn parse(text: &[u8]) -> Result<Self> {
         let saved: Self = serde_json::from_slice(text).context("reading state.json")?;
-        anyhow::ensure!(!saved.id.is_empty(), "reading state.json: it is that of no container");
+        anyhow::ensure!(!saved.id.is_empty(), "reading state.json: it has no id");
         Ok(saved)
     }
 }

@@ -229,7 +229,7 @@ impl Criu {
         let (length, descriptor) =
             match socket::receive(&self.socket, buffer, Bound::Endless(Unbounded::PeerAtWork)) {
                 Err(call) if call.is(Errno::CONNRESET) => (0, None),
-                other => other.context("listening to criu")?,
+                other => other.context("receiving from criu")?,
             };
         if length == 0 {
             return Err(Failed("it ended without an answer".to_owned()).into());

@@ -51,7 +51,7 @@ pub(super) fn without(config: &Config<'_>, problems: &mut Problems) {
     if checked(config, DELEGATE_CGROUP, &mut Problems::default()).is_some() {
         problems.add(
             key(DELEGATE_CGROUP),
-            "cannot be had without a cgroup (--cgroup-manager disabled)",
+            "needs a cgroup (there is none with --cgroup-manager disabled)",
         );
     }
 }

@@ -129,7 +129,7 @@ fn refusal(step: &MountStep) -> Option<String> {
         }
         MountSource::Filesystem { by_mount: None, .. } => None,
         MountSource::Filesystem { .. } => {
-            Some("silent, iversion and values of more than 255 bytes cannot be had in a running container".to_owned())
+            Some("silent, iversion and values of more than 255 bytes are not possible in a running container".to_owned())
         }
         MountSource::Cgroup { .. } => Some("a cgroup cannot be mounted into a running container".to_owned()),
         MountSource::Remount { .. } => Some("a mount of a running container cannot be changed".to_owned()),

@@ -71,7 +71,7 @@ fn by_program(program: &str, pid: i32, mappings: &[IdMapping]) -> Result<()> {
         .with_context(|| {
             format!("running {program} (package uidmap), which maps more than one's own id")
         })?
-        .with_context(|| format!("{program} did not come to an end"))?;
+        .with_context(|| format!("{program} did not end"))?;
     if !output.status.success() {
         bail!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; "));
     }

@@ -55,8 +55,8 @@ impl Inherited {
         let end = FIRST.saturating_add(listeners).saturating_add(preserved);
         if preserved > 0 {
             let first = FIRST.saturating_add(listeners);
-            let open = fd::open_numbers()
-                .context("looking which descriptors are open (--preserve-fds)")?;
+            let open =
+                fd::open_numbers().context("listing the open descriptors (--preserve-fds)")?;
             numbers.extend(
                 open.into_iter().filter(|number| {
                     (first..end).contains(number) && fd::inherited(*number).is_ok()

@@ -50,7 +50,7 @@ pub fn change(plan: &RunningMounts, init: &OwnedFd, pid: i32) -> Result<()> {
             }
             FromInit::Ready => break,
             FromInit::Failed(report) => return Err(report.into()),
-            FromInit::End => anyhow::bail!("the process died before it could say why"),
+            FromInit::End => anyhow::bail!("the process died before it reported an error"),
             other => anyhow::bail!("unexpected {other:?} from a process of ours"),
         }
     }

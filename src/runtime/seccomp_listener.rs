@@ -57,6 +57,6 @@ fn is_socket(path: &str) -> Result<(), Call> {
 pub fn hand_over(path: &str, document: &str, listener: &OwnedFd) -> Result<()> {
     let agent = socket::call(path.as_ref(), PATIENCE).with_context(no_agent).at(KEY)?;
     socket::send_all(&agent, document.as_bytes(), Some(listener.as_fd()), Bound::Within(PATIENCE))
-        .context("telling the seccomp agent")
+        .context("sending to the seccomp agent")
         .at(KEY)
 }

@@ -362,7 +362,7 @@ impl Init {
             Ok(true) => "killed, or out of memory",
             _ => "it closed the wire",
         };
-        anyhow::anyhow!("the process died before it could say why ({how})")
+        anyhow::anyhow!("the process died before it reported an error ({how})")
     }
 }
 

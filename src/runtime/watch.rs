@@ -87,7 +87,7 @@ impl<'a> Watch<'a> {
             "cannot start a container in the paused state".to_owned()
         } else {
             let role = self.role;
-            format!("process {pid}, {role}, was stopped (SIGSTOP) and does not go on")
+            format!("process {pid}, {role}, was stopped (SIGSTOP) and is not continued")
         };
         Err(Failure::WrongStatus(text.into()).into())
     }

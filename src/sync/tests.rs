@@ -70,6 +70,6 @@ fn another_answer_is_an_error_that_names_both() {
     for message in [ToInit::Saved, ToInit::Start, ToInit::Devices(None)] {
         runtime.send(&message).expect("it is heard");
         let error = init.begin().expect_err("not Begin").to_string();
-        assert_eq!(error, format!("the runtime said {message:?} and not Begin"));
+        assert_eq!(error, format!("the runtime sent {message:?} instead of Begin"));
     }
 }

@@ -191,7 +191,7 @@ impl Daemon {
             match signal {
                 libc::SIGCHLD => self.reap(),
                 libc::SIGTERM | libc::SIGINT => self.close(),
-                other => log::debug!("signal {other} means nothing here"),
+                other => log::debug!("signal {other} is ignored"),
             }
         }
         Ok(())

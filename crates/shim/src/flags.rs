@@ -104,7 +104,9 @@ impl Flags {
                 return Err(Failed::invalid(format!("the {name} is missing (-{name})")));
             }
             if value.contains('/') || value == "." || value == ".." {
-                return Err(Failed::invalid(format!("the {name} {value:?} is no name (-{name})")));
+                return Err(Failed::invalid(format!(
+                    "the {name} {value:?} is not a valid name (-{name})"
+                )));
             }
         }
         Ok(())
@@ -152,8 +154,8 @@ mod tests {
         for (line, text) in [
             ("start", "the namespace is missing (-namespace)"),
             ("-namespace n start", "the id is missing (-id)"),
-            ("-namespace n -id ../x start", "the id \"../x\" is no name (-id)"),
-            ("-namespace .. -id x start", "the namespace \"..\" is no name (-namespace)"),
+            ("-namespace n -id ../x start", "the id \"../x\" is not a valid name (-id)"),
+            ("-namespace .. -id x start", "the namespace \"..\" is not a valid name (-namespace)"),
         ] {
             let refused =
                 read(line).and_then(|flags| flags.need_container().map_err(|failed| failed.text));

@@ -88,7 +88,7 @@ pub fn main() -> u8 {
         worker::ACTION => return worker::main(),
         "start" => start::start(&flags),
         "delete" => delete::delete(&flags),
-        "" => Err(Failed::invalid("what is to be done is missing: start or delete")),
+        "" => Err(Failed::invalid("the action is missing: start or delete")),
         action => Err(Failed::invalid(format!("there is no action {action:?}: start or delete"))),
     };
     let printed = said.and_then(|text| {

@@ -45,7 +45,7 @@ impl Daemon {
     ) -> Result<(), Failed> {
         let id = request.id;
         if !is_name(&id) {
-            return Err(Failed::invalid(format!("the id {id:?} is no name")));
+            return Err(Failed::invalid(format!("the id {id:?} is not a valid name")));
         }
         if self.containers.contains_key(&id) {
             return Err(Failed::new(ALREADY_EXISTS, format!("container {id} already exists")));
@@ -147,7 +147,7 @@ impl Daemon {
         }
         let exec_id = request.exec_id;
         if !is_name(&exec_id) {
-            return Err(Failed::invalid(format!("the exec id {exec_id:?} is no name")));
+            return Err(Failed::invalid(format!("the exec id {exec_id:?} is not a valid name")));
         }
         if container.execs.contains_key(&exec_id) {
             return Err(Failed::new(ALREADY_EXISTS, format!("id {exec_id} already exists")));
@@ -325,7 +325,7 @@ fn deleted(process: &Process) -> DeleteResponse {
 fn checked_bundle(path: &str) -> Result<PathBuf, Failed> {
     let bundle = PathBuf::from(path);
     if !bundle.is_absolute() {
-        return Err(Failed::invalid(format!("the bundle {path:?} is no absolute path")));
+        return Err(Failed::invalid(format!("the bundle {path:?} is not an absolute path")));
     }
     let config = bundle.join("config.json");
     match std::fs::metadata(&config) {

@@ -163,7 +163,7 @@ impl Options {
                 | "taskapiversion",
                 _,
             ) => return Err(()),
-            _ => log::warn!("the options: {key} means nothing here and is ignored"),
+            _ => log::warn!("the options: {key} is unknown and is ignored"),
         }
         Ok(())
     }
