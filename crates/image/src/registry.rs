@@ -5,7 +5,8 @@
 //! | `manifests.rs` | `GET`, `HEAD`, `PUT`, `DELETE` `/v2/NAME/manifests/…` |
 //! | `blobs.rs` | `GET` (also of a part), `HEAD`, `DELETE` `/v2/NAME/blobs/…` |
 //! | `upload.rs` | `POST`, `PATCH`, `GET`, `PUT` `/v2/NAME/blobs/uploads/` |
-//! | `listing.rs` | `GET` `/v2/NAME/tags/list`, `/v2/NAME/referrers/…`, page by page |
+//! | `lists.rs` | `GET` `/v2/NAME/tags/list`, `/v2/NAME/referrers/…`, page by page |
+//! | `referrers.rs` | the same for a registry without the referrers API: a tag of an index |
 //!
 //! This file has the code for all requests: authentication ([`auth`]), the rules for the URLs that
 //! a registry names ([`url_policy`]), retries (`backoff`), and errors with the message of the

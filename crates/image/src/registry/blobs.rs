@@ -115,7 +115,7 @@ impl Registry {
     }
 }
 
-/// `Content-ReceivedPart: bytes 5-9/10` → 5.
+/// `Content-Range: bytes 5-9/10` → 5.
 fn beginning(response: &Response) -> Option<u64> {
     let text = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     text.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
