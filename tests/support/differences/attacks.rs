@@ -30,6 +30,10 @@ pub const REASONS: &[(&str, &str)] = &[
         "attack_joins::nothing_is_found_in_what_run_makes_anew",
         "runc's processes are dumpable in a new user namespace",
     ),
+    (
+        "attack_races::a_procfs_that_is_moved_keeps_its_masks",
+        "runc looks for the masks' places by path, and misses them now and then",
+    ),
     ("attack_races::dev_stays_inside", "runc 1.1 has CVE-2026-41579"),
     (
         "attack_races::devices_are_made_inside",
