@@ -142,7 +142,7 @@ fn what_cannot_be_delegated_is_refused() {
         bundle().set(DELEGATE, path).refused().says("run.oci.delegate-cgroup").says(text);
     }
     let disabled = bundle().global(["--cgroup-manager", "disabled"]).set(DELEGATE, "work");
-    disabled.refused().says("run.oci.delegate-cgroup").says("cannot be had without a cgroup");
+    disabled.refused().says("run.oci.delegate-cgroup").says("needs a cgroup");
 }
 
 /// Empty, it is as if it were not there, as with crun; and without systemd there is no unit to be
