@@ -6,16 +6,19 @@
 #     integration/libc-entry.sh TARGET
 set -euo pipefail
 
-program=$1/debug/orlop
-copy=$1/libc-entry/orlop
-if ! nm "$program" | grep -q ' orlop_entry$'; then
+target=$(realpath "$1")
+program=$target/debug/orlop
+copy=$target/libc-entry/orlop
+symbols=$(nm "$program")
+if ! grep -q ' orlop_entry$' <<<"$symbols"; then
+    [ "$(uname -m)" != x86_64 ] || { echo "no orlop_entry in $program"; exit 1; }
     echo "this architecture has no src/sys/early.rs: nothing to run"
     exit 0
 fi
+start=$(sed -n 's/^\([0-9a-f]*\) . _start$/\1/p' <<<"$symbols")
+[ -n "$start" ] || { echo "no _start in $program"; exit 1; }
 mkdir -p "$(dirname "$copy")"
 cp "$program" "$copy"
-start=$(nm "$program" | sed -n 's/^\([0-9a-f]*\) . _start$/\1/p')
-[ -n "$start" ] || { echo "no _start in $program"; exit 1; }
 # e_entry of the ELF header (elf(5)): eight bytes at offset 24, the lowest first.
 bytes=$(echo "$start" | fold -w 2 | tac | sed 's/^/\\x/' | tr -d '\n')
 printf '%b' "$bytes" | dd of="$copy" bs=1 seek=24 conv=notrunc status=none
