@@ -20,8 +20,9 @@ pub struct Watch<'a> {
     freezer: Freezer<'a>,
     /// The role of the process, for the error.
     role: &'static str,
-    /// The time since which each check has found that it could not run.
-    still: Option<Instant>,
+    /// The time since which each check has found that it could not run, and the CPU time that it
+    /// had used then. A process that is traced is found stopped again and again, but goes on.
+    still: Option<(Instant, u64)>,
 }
 
 /// What to do if the process is frozen.
@@ -76,11 +77,15 @@ impl<'a> Watch<'a> {
             Freezer::ForAWhile(cgroup) => cgroup.frozen()?,
             Freezer::Allowed => false,
         };
-        if !frozen && !proc::stat(pid).is_ok_and(|stat| b"Tt".contains(&stat.state)) {
+        let stat = proc::stat(pid).ok();
+        if !frozen && !stat.as_ref().is_some_and(|stat| b"Tt".contains(&stat.state)) {
             self.still = None;
             return Ok(());
         }
-        if self.still.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
+        let cpu = stat.map_or(0, |stat| stat.cpu);
+        let still = self.still.filter(|(_, before)| *before == cpu);
+        let (since, _) = *self.still.insert(still.unwrap_or_else(|| (Instant::now(), cpu)));
+        if since.elapsed() < PATIENCE {
             return Ok(());
         }
         let text = if frozen {

@@ -128,6 +128,8 @@ pub struct Stat {
     pub name: Vec<u8>,
     /// Field 3, the state of the first thread. That thread may have ended before the others.
     pub state: u8,
+    /// Fields 14 and 15 together, the CPU time that it has used in clock ticks.
+    pub cpu: u64,
     /// Field 20, the number of threads.
     pub threads: u32,
     /// Field 22, the start time in clock ticks since boot.
@@ -168,9 +170,12 @@ pub(crate) fn parse_stat(line: &[u8]) -> Option<Stat> {
     let rest = std::str::from_utf8(line.get(end + 2..)?).ok()?;
     let mut fields = rest.split(' ');
     let state = *fields.next()?.as_bytes().first()?;
-    let threads = fields.nth(16)?.parse().ok()?;
+    let user: u64 = fields.nth(10)?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    let threads = fields.nth(4)?.parse().ok()?;
     let start = fields.nth(1)?.parse().ok()?;
-    Some(Stat { name: line.get(begin + 1..end)?.to_owned(), state, threads, start })
+    let name = line.get(begin + 1..end)?.to_owned();
+    Some(Stat { name, state, cpu: user.saturating_add(system), threads, start })
 }
 
 impl Stat {
@@ -190,7 +195,13 @@ mod tests {
         let line = b"7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20\n";
         assert_eq!(
             parse_stat(line),
-            Some(Stat { name: b"a) b (c".to_vec(), state: b'S', threads: 17, start: 4242 })
+            Some(Stat {
+                name: b"a) b (c".to_vec(),
+                state: b'S',
+                cpu: 23,
+                threads: 17,
+                start: 4242
+            })
         );
         assert_eq!(parse_stat(b"7 (a"), None);
     }
