@@ -23,7 +23,7 @@ fn a_command_line_that_is_wrong_is_refused() {
         (&["start"], "the namespace is missing"),
         (&["-namespace", "n", "start"], "the id is missing"),
         (&["-namespace", "n", "-id", "x", "fly"], "there is no action \"fly\""),
-        (&["-namespace", "n", "-id", "x"], "what is to be done is missing"),
+        (&["-namespace", "n", "-id", "x"], "the action is missing"),
     ] {
         let output = with_input(std::process::Command::new(SHIM).args(words), b"");
         assert_eq!(output.status.code(), Some(1), "{words:?}");
