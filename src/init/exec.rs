@@ -20,7 +20,7 @@ use crate::sync::InitEnd;
 use crate::sys::proc::Proc;
 use crate::sys::{Named, caller, clone, ids, mount, process, signal};
 
-/// What the process has besides its socket: its copy of the runtime's memory.
+/// The data of the process besides its socket, in its copy of the runtime's memory.
 #[derive(Debug)]
 pub struct ExecSetup<'a> {
     /// The plan.
@@ -52,7 +52,7 @@ pub fn main(setup: &ExecSetup<'_>, place: StartsIn, runtime: &InitEnd) -> i32 {
 
 fn run(setup: &ExecSetup<'_>, place: StartsIn, runtime: &InitEnd) -> Result<Infallible> {
     caller::forget(c"orlop:[exec]")?;
-    runtime.begin()?; // our cgroup is as it should be
+    runtime.begin()?; // the runtime has set up our cgroup
 
     signal::begin_afresh()?;
     if place == StartsIn::Outside {
@@ -63,7 +63,7 @@ fn run(setup: &ExecSetup<'_>, place: StartsIn, runtime: &InitEnd) -> Result<Infa
 
     let program =
         handover::prepare(setup.entry, Home::look_up_inside(&setup.entry.process), runtime)?;
-    runtime.ready()?; // the pid file is written
+    runtime.ready()?; // returns after the pid file is written
     handover::finish(setup.entry, &program, runtime, |_| Ok(()))
 }
 

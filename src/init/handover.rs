@@ -33,11 +33,11 @@ fn close_ours(plan: &Entry, kept: impl AsFd) -> Result<(), Call> {
     fd::close_copies_but(FIRST, &plan.preserved_fds, kept.as_fd())
 }
 
-/// Becomes the user and changes to the working directory. Then only the program must still be
-/// executed.
+/// Becomes the user and changes to the working directory. After that, only execve(2) of the program
+/// is left to do.
 ///
 /// # Errors
-/// The reason for the failure.
+/// The error of the failed call; the errors of [`Program::find`].
 pub fn prepare(plan: &Entry, home: Home, runtime: &InitEnd) -> Result<Program> {
     if let Some(domain) = plan.process.personality {
         process::set_personality(domain).at("/linux/personality")?;
@@ -68,7 +68,7 @@ pub fn prepare(plan: &Entry, home: Home, runtime: &InitEnd) -> Result<Program> {
 /// open. It is also done before other processes can examine this one.
 ///
 /// # Errors
-/// The error of the call.
+/// Errors of close_range(2).
 pub fn close_all_but(kept: impl AsFd, plan: &Entry) -> Result<()> {
     Ok(close_ours(plan, kept)?)
 }

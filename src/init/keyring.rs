@@ -16,8 +16,8 @@ use crate::sys::process;
 /// everything.
 const PERMISSIONS: u32 = 0x1f3f_0000;
 
-/// Joins the keyring of the container. When init joins it, it is new, since no process could know
-/// its name. If the kernel has no keyrings, this does nothing. A new keyring gets the label of the
+/// Joins the keyring of the container. The keyring that init joins is new, since its name is
+/// random. If the kernel has no keyrings, this does nothing. A new keyring gets the label of the
 /// program, which is set with `proc`, the procfs of the host.
 ///
 /// # Errors

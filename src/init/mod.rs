@@ -72,7 +72,7 @@ impl JoinedNamespace {
     }
 }
 
-/// What init has besides its socket: its copy of the runtime's memory.
+/// The data of init besides its socket, in its copy of the runtime's memory.
 #[derive(Debug)]
 pub struct InitSetup<'a> {
     /// The plan.
@@ -83,7 +83,7 @@ pub struct InitSetup<'a> {
     pub gate: Option<OwnedFd>,
     /// The output of the `createContainer` hooks.
     pub hook_output: Output,
-    /// This process has one thread.
+    /// Proof that this process has one thread.
     pub alone: SingleThreaded,
 }
 
@@ -117,7 +117,7 @@ fn fail(error: &anyhow::Error, runtime: &InitEnd) -> i32 {
 fn run(setup: &InitSetup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     let plan = setup.plan;
     caller::forget(INIT_NAME)?;
-    runtime.begin()?; // our cgroup and ids are as they should be
+    runtime.begin()?; // the runtime has set up our cgroup and ids
 
     signal::begin_afresh()?;
     if plan.namespaces.has_own(&USER) {
@@ -145,7 +145,7 @@ fn run(setup: &InitSetup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     terminal::give_init(plan, &rootfs.root, runtime)?;
     rootfs::seal(plan, &rootfs)?;
     let home = Home::look_up(&plan.entry.process, &rootfs.root, &proc);
-    rootfs::enter(plan, &rootfs, &proc)?; // ── the host is gone ──
+    rootfs::enter(plan, &rootfs, &proc)?; // ── the host is no longer visible ──
 
     labels::of_program(&plan.entry.process.labels, Some(&proc))?;
     let program = handover::prepare(&plan.entry, home, runtime)?;
@@ -153,7 +153,7 @@ fn run(setup: &InitSetup<'_>, runtime: &InitEnd) -> Result<Infallible> {
         seccomp::load(plan.entry.seccomp.as_ref(), runtime)?;
     }
     runtime.ready()?; // `create` returns
-    let start = setup.gate.as_ref().map(|gate| wait_at(gate, plan)); // `start` goes on here
+    let start = setup.gate.as_ref().map(|gate| wait_at(gate, plan)); // `start` continues here
     let wire = start.as_ref().unwrap_or(runtime);
     handover::finish(&plan.entry, &program, wire, |wire| run_hooks_of_start(setup, &program, wire))
 }
@@ -164,7 +164,7 @@ fn wait_at(gate: &OwnedFd, plan: &Plan) -> InitEnd {
     let wait = || -> Result<InitEnd> {
         handover::close_all_but(gate, &plan.entry)?;
         if plan.dumpable_at_gate {
-            process::set_dumpable(true)?; // we hold nothing of the host now
+            process::set_dumpable(true)?; // we have no descriptor of the host now
         }
         signal::end_on_usual_signals()?;
         loop {

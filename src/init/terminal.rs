@@ -2,7 +2,7 @@
 //! config.json: process.terminal, process.consoleSize.{height, width}
 //! process: init, before the rootfs is sealed, and a process of `exec`
 //!
-//! Everything is done with handles, so it never depends on where a name in the container leads to
+//! Everything is done with handles, so it does not depend on what a path in the container leads to
 //! (CVE-2025-52565, CVE-2026-88264).
 
 use std::os::fd::{AsFd, OwnedFd};

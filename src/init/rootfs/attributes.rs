@@ -17,7 +17,7 @@ use crate::sys::{Call, Named};
 /// The process that has copied the source of a bind mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CopiedBy {
-    /// This process, in its own mount namespace: the kernel knows which attributes are locked.
+    /// This process, in its own mount namespace: the kernel records which attributes are locked.
     Init,
     /// The runtime, for a container with a user namespace: the copy has no locks, but all of its
     /// attributes count as locked.
@@ -38,8 +38,7 @@ const LOCKED: [(u64, &str, StatVfsMountFlags); 6] = [
 /// that no option names are kept.
 ///
 /// # Errors
-/// The error of the failed call; an error that names the locked options that should have been
-/// cleared.
+/// The error of the failed call. If locked attributes cannot be cleared, it names their options.
 pub fn change(step: &MountStep, set: u64, mount: &OwnedFd, copied: CopiedBy) -> Result<()> {
     let clear = step.attributes.clear;
     let change = |unnamed| mount::set_attributes(mount.as_fd(), set, clear | unnamed, Depth::This);

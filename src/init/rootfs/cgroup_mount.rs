@@ -84,7 +84,7 @@ fn legacy(
     Ok(tmpfs)
 }
 
-/// The directory, or the one above, if an ordinary user could not create it.
+/// The directory, or its parent if an ordinary user could not create the directory.
 fn there(path: &Path) -> &Path {
     let found = !matches!(rustix::fs::stat(path), Err(Errno::NOENT));
     if found { path } else { path.parent().unwrap_or(path) }

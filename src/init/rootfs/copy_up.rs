@@ -14,8 +14,8 @@ use crate::plan::mount_options::attr;
 use crate::sys::mount::{self, Depth};
 use crate::sys::{Call, Named};
 
-/// The maximum depth of a tree. An image must not decide how much stack and how many descriptors
-/// are used.
+/// The maximum depth of a tree. It limits the stack and the descriptors that an image can make us
+/// use.
 const DEEPEST: usize = 200;
 
 /// Copies the directory `from` to the mount `to`, which no other process can see yet: files,

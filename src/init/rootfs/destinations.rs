@@ -30,8 +30,7 @@ pub struct Destination<'p, 'a> {
     pub is_of_host: bool,
 }
 
-/// Finds destinations, and remembers the last directory, since most destinations are in the same
-/// one.
+/// Finds destinations, and caches the last directory, since most destinations are in the same one.
 #[derive(Debug)]
 pub struct Destinations<'a> {
     rootfs: &'a Rootfs<'a>,
@@ -53,7 +52,7 @@ impl<'a> Destinations<'a> {
     /// The destination for `path`. Its directory is created if it does not exist.
     ///
     /// # Errors
-    /// As [`Root::mkdir_all`]; an error if a directory would have to be created in a directory of
+    /// As [`Root::mkdir_all`]; an error if a missing directory would be created in a directory of
     /// the host.
     pub fn of(&mut self, path: &'a str) -> Result<Destination<'_, 'a>> {
         let (parent, name) = root::parent_and_name(path)?;

@@ -105,7 +105,7 @@ fn detached(step: &MountStep, runtime: &InitEnd) -> Result<OwnedFd> {
     }
 }
 
-/// What was put at the destination.
+/// What [`place`] has made at the destination.
 #[derive(Debug, PartialEq, Eq)]
 enum Placed {
     Mount,

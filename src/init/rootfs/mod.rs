@@ -64,7 +64,7 @@ pub fn build<'a>(plan: &'a Plan, proc: &Proc, runtime: &InitEnd) -> Result<Rootf
     Ok(rootfs)
 }
 
-/// Makes the root a mount at its path on the host, where hooks look for it, and changes the working
+/// Makes the root a mount at its path on the host, where hooks expect it, and changes the working
 /// directory to it.
 fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
     if plan.namespaces.joins(&MOUNT) {

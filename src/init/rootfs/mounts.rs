@@ -135,7 +135,7 @@ fn filesystem(root: &Root, step: &MountStep, runtime: &InitEnd) -> Result<(Owned
     };
     let mut options = options.clone();
     if takes_mode(step) {
-        // The mode of the covered directory says which users may use it.
+        // The mode of the covered directory decides which users may use it.
         options.extend(
             mode_of(root, &step.destination)
                 .map(|mode| FsOption::new("mode", &format!("{mode:04o}"))),
@@ -184,7 +184,7 @@ pub(super) fn give_mode(mount: &OwnedFd, covered: &OwnedFd) -> Result<(), Call> 
 }
 
 /// Bind-mounts the host's filesystem, with all mounts on it, in place of a filesystem that we may
-/// not mount. Its masks and read-only parts are kept. All of it is read-only if the config says so.
+/// not mount. Its masks and read-only parts are kept. It is all read-only if the config says so.
 fn of_host(step: &MountStep, kind: &str) -> Result<OwnedFd> {
     const BITS: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
     let mount =
