@@ -44,7 +44,7 @@ pub struct BpfInstruction {
     pub imm: i32,
 }
 
-/// The beginning of `union bpf_attr` for `BPF_PROG_LOAD`. The kernel takes the rest as zero.
+/// The beginning of `union bpf_attr` for `BPF_PROG_LOAD`. The kernel treats the rest as zero.
 #[repr(C)]
 struct LoadAttr {
     kind: u32,
@@ -110,8 +110,8 @@ impl LoadedProgram {
     /// Loads a program that checks device accesses (`BPF_PROG_TYPE_CGROUP_DEVICE`).
     ///
     /// # Errors
-    /// bpf(2): `EPERM` without CAP_BPF and CAP_NET_ADMIN or CAP_SYS_ADMIN in the first user
-    /// namespace, `EINVAL` or `EACCES` when the verifier refuses.
+    /// Errors of bpf(2): `EPERM` without CAP_BPF and CAP_NET_ADMIN or CAP_SYS_ADMIN in the first
+    /// user namespace, `EINVAL` or `EACCES` if the verifier refuses the program.
     pub fn load_device(instructions: &[BpfInstruction]) -> Result<Self, Call> {
         let mut attr = LoadAttr {
             kind: TYPE_CGROUP_DEVICE,
@@ -136,7 +136,7 @@ impl LoadedProgram {
     /// The program with an id of [`attached`].
     ///
     /// # Errors
-    /// bpf(2): `ENOENT` when it is gone, `EPERM` without CAP_SYS_ADMIN.
+    /// Errors of bpf(2): `ENOENT` if it does not exist any more, `EPERM` without CAP_SYS_ADMIN.
     pub fn by_id(id: u32) -> Result<Self, Call> {
         let mut attr = IdAttr { id, next: 0, flags: 0 };
         // SAFETY: IdAttr is the head of the union for this command and holds no pointer.
@@ -145,10 +145,10 @@ impl LoadedProgram {
     }
 
     /// Attaches the program to the cgroup with the directory `cgroup`: atomically in the place of
-    /// `replaced`, or besides the others.
+    /// `replaced`, or in addition to the others.
     ///
     /// # Errors
-    /// bpf(2).
+    /// Errors of bpf(2).
     pub fn attach(&self, cgroup: BorrowedFd<'_>, replaced: Option<&Self>) -> Result<(), Call> {
         let mut attr = self.attachment(cgroup);
         attr.flags = ALLOW_MULTI;
@@ -165,7 +165,7 @@ impl LoadedProgram {
     /// Detaches the program from the cgroup whose directory is `cgroup`.
     ///
     /// # Errors
-    /// bpf(2): `ENOENT` when it is not attached there.
+    /// Errors of bpf(2): `ENOENT` if it is not attached there.
     pub fn detach(&self, cgroup: BorrowedFd<'_>) -> Result<(), Call> {
         let mut attr = self.attachment(cgroup);
         // SAFETY: AttachAttr is the head of the union for this command and holds no pointer.
@@ -189,7 +189,7 @@ impl LoadedProgram {
 /// without the programs of its parents.
 ///
 /// # Errors
-/// bpf(2): `EPERM` without CAP_NET_ADMIN.
+/// Errors of bpf(2): `EPERM` without CAP_NET_ADMIN.
 pub fn attached(cgroup: BorrowedFd<'_>) -> Result<Vec<u32>, Call> {
     let mut ids = vec![0_u32; MAX_PROGRAMS as usize];
     let mut attr = QueryAttr {
@@ -216,7 +216,7 @@ fn owned(result: Result<i64, Errno>) -> Result<LoadedProgram, Errno> {
     Ok(LoadedProgram(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
-/// A descriptor as bpf(2) wants it; an open one is never negative.
+/// A descriptor in the type of bpf(2). An open one is never negative.
 fn raw(fd: &impl AsRawFd) -> u32 {
     fd.as_raw_fd().unsigned_abs()
 }

@@ -20,8 +20,8 @@ pub fn note_arguments(arguments: *const *const c_char) {
     ARGUMENTS.store(arguments.cast_mut().cast(), Ordering::Relaxed);
 }
 
-/// The arguments. Where `main` is a function of C, std knows them with glibc only: musl does not
-/// pass them to the functions that run before `main`.
+/// The arguments. If `main` is a function of C, std has them with glibc only: musl does not pass
+/// them to the functions that run before `main`.
 #[must_use]
 pub fn arguments() -> Vec<OsString> {
     let mut next = ARGUMENTS.load(Ordering::Relaxed);
@@ -52,8 +52,8 @@ pub fn forget(name: &CStr) -> Result<(), Call> {
     let arguments = ARGUMENTS.load(Ordering::Relaxed);
     // SAFETY: the child has one thread, and this memory is its own. Both are arrays of
     // NUL-terminated strings that end in a null pointer, or there are none. The strings of the
-    // arguments lie one after the other (`erase` says how long they are together), so that the name
-    // may go on into the next.
+    // arguments are adjacent (`erase` returns their total length), so the name may extend into the
+    // next one.
     unsafe {
         erase(environ);
         if !arguments.is_null() && !(*arguments).is_null() {

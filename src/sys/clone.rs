@@ -71,7 +71,7 @@ pub struct NewProcess {
 }
 
 /// `struct clone_args` of linux/sched.h, which has the same layout on every architecture; libc has
-/// it only for some. Zero is "none" in every field.
+/// it only for some. In every field, zero means "none".
 #[derive(Default)]
 #[repr(C, align(8))]
 struct CloneArgs {
@@ -134,7 +134,8 @@ pub fn clone(
     Ok(NewProcess { pid: i32::try_from(pid).unwrap_or(-1), pidfd })
 }
 
-/// _exit(2): leaves at once, without atexit handlers or flushing what the parent had buffered.
+/// _exit(2): ends this process at once, without running atexit handlers or flushing output that the
+/// parent has buffered.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit takes any integer and does not return.
     unsafe { libc::_exit(code) }
@@ -154,7 +155,7 @@ pub fn unshare(namespaces: u32) -> Result<(), Call> {
 /// setns(2): joins the namespace `fd`, which must be of kind `namespace`.
 ///
 /// # Errors
-/// The error of the call; `EINVAL` when the file is a namespace of another kind.
+/// The error of the call; `EINVAL` if the file is a namespace of another kind.
 pub fn setns(fd: BorrowedFd<'_>, namespace: u32) -> Result<(), Call> {
     // SAFETY: setns takes a descriptor, which is open for the time of the call, and flags.
     check(unsafe { libc::setns(fd.as_raw_fd(), namespace.cast_signed()) })

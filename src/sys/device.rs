@@ -36,8 +36,8 @@ impl Id {
     }
 }
 
-/// The path of a node of the device on the host: `path`, if it is that device, else the path that
-/// the kernel gives it (`/sys/dev`).
+/// The path of a node of the device on the host: `path` if it is that device, else the path that
+/// the kernel names in `/sys/dev`.
 #[must_use]
 pub fn find(path: &str, id: Id) -> Option<String> {
     let is_it = |path: &str| {

@@ -5,7 +5,7 @@
 //! costs about thirty page faults and forty system calls, and a third of a millisecond on machines
 //! where CPUID traps (most virtual ones). So the linker sets the entry point to this file
 //! (`build.rs`). It makes the system calls of the usual case itself. Then, or if one of them fails,
-//! it jumps to `_start` of the C library. Nothing depends on it: [`super::self_exe::seal`] does the
+//! it jumps to `_start` of the C library. This only saves time: [`super::self_exe::seal`] does the
 //! same unless [`is_proven`], handles all cases, and reports errors.
 //!
 //! There is no libc and no thread-local storage yet, and in a static program no relocation. So no
@@ -60,8 +60,8 @@ unsafe extern "C" fn early(stack: *const usize) {
     }
 }
 
-/// Whether an argument is a verb that needs the seal. A container may have the same name, which
-/// does no harm. After `image`, the arguments belong to another program, which is looked for in the
+/// Whether an argument is a verb that needs the seal. A container may have the same name, which is
+/// harmless. After `image`, the arguments belong to another program, which is searched for in the
 /// directory of our file.
 unsafe fn enters_container(arguments: *const *const u8, count: usize) -> bool {
     for index in 1..count {
@@ -145,7 +145,7 @@ unsafe fn is_at_root() -> bool {
     }
 }
 
-/// The most that fsconfig(2) takes as a value, with the NUL.
+/// The longest value that fsconfig(2) accepts, with the NUL.
 const MOST: usize = 256;
 
 /// The path of a file, whose last component is at `name`, and the value for `lowerdir` that is made

@@ -96,7 +96,7 @@ pub fn close_inherited(number: u32) {
     unsafe { libc::close(number.cast_signed()) };
 }
 
-/// What names one file of the machine: the device and the inode (inode(7)).
+/// Identifies a file of the machine: the device and the inode (inode(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileId {
     device: u64,

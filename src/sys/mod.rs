@@ -2,8 +2,8 @@
 //! of the call.
 //!
 //! Each function does one thing, names its manual page in its documentation, and returns a [`Call`]
-//! that prints the call as strace does: `move_mount(4, "/proc"): permission denied`. The functions
-//! know nothing of containers.
+//! that prints the call as strace does: `move_mount(4, "/proc"): permission denied`. Nothing here
+//! is specific to containers.
 
 #![allow(unsafe_code, reason = "this folder is where unsafe lives")]
 

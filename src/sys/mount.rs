@@ -43,7 +43,7 @@ pub enum LastLink {
 /// Creates a filesystem as a detached mount: fsopen(2), fsconfig(2), fsmount(2).
 ///
 /// # Errors
-/// The error of the failed call, with the kernel's own explanation where it gives one.
+/// The error of the failed call, with the message of the kernel if there is one.
 pub fn new_filesystem(
     kind: &str,
     source: &str,
@@ -263,7 +263,7 @@ pub fn of(fd: BorrowedFd<'_>) -> Result<TreePosition, Call> {
 /// Attaches the mount `mount` on top of `target` (move_mount(2)).
 ///
 /// # Errors
-/// The error of the call; `ENOTDIR` when one is a directory and the other is not.
+/// The error of the call; `ENOTDIR` if one is a directory and the other is not.
 pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Call> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     let result = match rustix::mount::move_mount(mount, "", target, "", flags) {
@@ -280,7 +280,7 @@ pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Call>
 /// (mount_setattr(2)).
 ///
 /// # Errors
-/// The error of the call; `EPERM` for a flag that a user namespace locked.
+/// The error of the call; `EPERM` for a flag that a user namespace has locked.
 pub fn set_attributes(
     mount: BorrowedFd<'_>,
     set: u64,

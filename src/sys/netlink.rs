@@ -21,8 +21,8 @@ use super::{Call, Named};
 /// The number of bytes that the kernel writes at once.
 const LONGEST_ANSWER: usize = 32 << 10;
 
-/// How long we wait for an answer. The kernel answers during the request, so an answer that is not
-/// there by then never comes.
+/// How long we wait for an answer. The kernel answers during the request, so no answer arrives
+/// later.
 const PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
 
 /// How many times a list is requested again because it changed while it was read.
@@ -122,8 +122,8 @@ impl Netlink {
     /// Moves a device to another network namespace, and gives it a name and an index there.
     ///
     /// # Errors
-    /// The error of the failed call: `EEXIST` when the name is taken, `EBUSY` when the index is,
-    /// `EINVAL` for a device that cannot be moved (loopback).
+    /// The error of the failed call: `EEXIST` if the name is in use, `EBUSY` if the index is in
+    /// use, `EINVAL` for a device that cannot be moved (loopback).
     pub fn move_to(
         &self,
         device: i32,

@@ -32,7 +32,7 @@ impl Exit {
 /// pidfd_open(2).
 ///
 /// # Errors
-/// The error of the call; `ESRCH` when there is no such process.
+/// The error of the call; `ESRCH` if there is no such process.
 pub fn open(pid: i32) -> Result<OwnedFd, Call> {
     let name = || format!("pidfd_open({pid})");
     let pid = Pid::from_raw(pid).ok_or(Errno::SRCH).named(name)?;
@@ -43,10 +43,10 @@ pub fn open(pid: i32) -> Result<OwnedFd, Call> {
     rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(gone).named(name)
 }
 
-/// pidfd_send_signal(2), with any signal number that the kernel knows.
+/// pidfd_send_signal(2), with any signal number that the kernel accepts.
 ///
 /// # Errors
-/// The error of the call; `ESRCH` when the process is gone.
+/// The error of the call; `ESRCH` if the process does not exist any more.
 pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Call> {
     use std::os::fd::AsRawFd;
     // SAFETY: a descriptor open for the time of the call, a number, and no siginfo.
@@ -99,7 +99,7 @@ pub fn reap_another(but: BorrowedFd<'_>) -> Result<bool, Call> {
 /// Reaps our child (waitid(2)) if it has ended.
 ///
 /// # Errors
-/// The error of the call; `ECHILD` when it is not our child.
+/// The error of the call; `ECHILD` if it is not our child.
 pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>, Call> {
     wait_id(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
 }
@@ -108,7 +108,7 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>, Call> {
 /// tracer is notified first, and [`reap`] may not find the child yet.
 ///
 /// # Errors
-/// The error of the call; `ECHILD` when it is not our child.
+/// The error of the call; `ECHILD` if it is not our child.
 pub fn reap_ended(pidfd: BorrowedFd<'_>) -> Result<Exit, Call> {
     match wait_id(pidfd, WaitIdOptions::EXITED) {
         Ok(None) => Err(Errno::CHILD).named(|| "waitid()".to_owned()),

@@ -139,7 +139,7 @@ pub struct Stat {
 /// Reads /proc/PID/stat.
 ///
 /// # Errors
-/// The error of the failed call: `ENOENT` or `ESRCH` when there is no such process.
+/// The error of the failed call: `ENOENT` or `ESRCH` if there is no such process.
 pub fn stat(pid: i32) -> Result<Stat, Call> {
     let path = format!("/proc/{pid}/stat");
     let file = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())

@@ -137,7 +137,7 @@ pub fn clear_ambient() -> Result<(), Call> {
 /// Adds a capability to the ambient set.
 ///
 /// # Errors
-/// The error of the call; `EPERM` when it is not both permitted and inheritable.
+/// The error of the call; `EPERM` if it is not both permitted and inheritable.
 pub fn raise_ambient(capability: u32) -> Result<(), Call> {
     rustix::thread::configure_capability_in_ambient_set(set_of(capability), true)
         .named(|| "prctl(PR_CAP_AMBIENT_RAISE)".to_owned())
@@ -169,7 +169,7 @@ pub fn permitted() -> Result<u64, Call> {
 /// Joins a new session keyring of this name and returns its serial number (keyctl(2)).
 ///
 /// # Errors
-/// The error of the call; `ENOSYS` where the kernel has no keyrings.
+/// The error of the call; `ENOSYS` if the kernel has no keyrings.
 pub fn join_session_keyring(name: &CStr) -> Result<i32, Call> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
     // SAFETY: an option and a NUL-terminated string that outlives the call.
@@ -212,10 +212,10 @@ pub fn set_domain_name(name: &str) -> Result<(), Call> {
 /// prlimit(2) on another process or, with pid 0, on ourselves.
 ///
 /// # Errors
-/// The error of the call; `EPERM` when raising a hard limit without CAP_SYS_RESOURCE.
+/// The error of the call; `EPERM` if a hard limit is raised without CAP_SYS_RESOURCE.
 pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), Call> {
     let limit = [soft, hard];
-    // SAFETY: limit is laid out as struct rlimit64; no old limit is asked for.
+    // SAFETY: limit is laid out as struct rlimit64; no old limit is requested.
     check(unsafe {
         libc::syscall(libc::SYS_prlimit64, pid, resource, limit.as_ptr(), std::ptr::null::<u64>())
     })
@@ -257,7 +257,7 @@ pub const EVERY_CPU: std::ops::Range<usize> = 0..CpuSet::MAX_CPU;
 /// process's cgroup.
 ///
 /// # Errors
-/// The error of the call: `EINVAL` when none is left.
+/// The error of the call: `EINVAL` if none is left.
 pub fn set_cpus(
     pid: i32,
     cpus: impl Iterator<Item = usize> + Clone + std::fmt::Debug,

@@ -11,7 +11,8 @@ const LENGTH: usize = 16;
 /// The error of the call.
 pub fn word() -> Result<String, Call> {
     let mut bytes = [0_u8; LENGTH];
-    // SAFETY: the kernel writes at most this number of bytes. It never writes a part of so few.
+    // SAFETY: the kernel writes at most this number of bytes. It never writes only a part of so few
+    // bytes.
     let written = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), LENGTH, 0) };
     check(i64::try_from(written).unwrap_or(-1)).named(|| "getrandom()".to_owned())?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

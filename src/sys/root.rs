@@ -82,7 +82,7 @@ impl Root {
     /// A handle of `path` itself: no component may be a symbolic link.
     ///
     /// # Errors
-    /// As [`Self::open_in`]; `ELOOP` when there is a link.
+    /// As [`Self::open_in`]; `ELOOP` if there is a link.
     pub fn resolve_without_links(&self, path: &str) -> Result<OwnedFd, Call> {
         self.openat2(path, OFlags::PATH, Mode::empty(), ResolveFlags::NO_SYMLINKS).named(|| {
             CallText::with_path(format!("openat2(rootfs, {path:?}, O_PATH, NO_SYMLINKS)"), path)
@@ -180,7 +180,7 @@ impl Root {
         let made = match what {
             Make::Directory => rustix::fs::mkdirat(&directory, name, DIRECTORY_MODE),
             // mknod(2) and not open(2) with O_CREAT, which could open a device or a fifo that
-            // somebody puts there.
+            // another process puts there.
             Make::File => rustix::fs::mknodat(
                 &directory,
                 name,

@@ -32,8 +32,8 @@ pub fn set_io_priority(pid: i32, priority: i32) -> Result<(), Call> {
 /// set_mempolicy(2) on this thread. `nodes` has a bit for each node.
 ///
 /// # Errors
-/// The error of the call: `EINVAL` for nodes that are not there, and for flags that the mode does
-/// not take.
+/// The error of the call: `EINVAL` for nodes that do not exist, and for flags that the mode does
+/// not allow.
 pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<(), Call> {
     // The kernel reads one bit less than the given number.
     let bits = if nodes.is_empty() { 0 } else { size_of_val(nodes) * 8 + 1 };

@@ -11,15 +11,15 @@ use crate::kernel::SockFilter;
 /// Loads `program` for this thread. From then on, it also applies to our calls.
 ///
 /// # Errors
-/// The error of the call: `EACCES` without CAP_SYS_ADMIN or no_new_privs, `EINVAL` for a flag the
-/// kernel does not know.
+/// The error of the call: `EACCES` without CAP_SYS_ADMIN or no_new_privs, `EINVAL` for a flag that
+/// the kernel does not support.
 pub fn load(program: &[SockFilter], flags: u64) -> Result<(), Call> {
     install(program, flags).map(|_| ())
 }
 
 /// As [`load`], with `SECCOMP_FILTER_FLAG_NEW_LISTENER` in the flags. `deliver` gets the listener,
-/// and must return true. If it returns false, the process ends, since no agent would ever answer
-/// its calls.
+/// and must return true. If it returns false, the process ends, since no agent would answer its
+/// calls.
 ///
 /// The filtered thread makes no system call until then, because any call could be forbidden, or
 /// could wait for an answer before an agent can give one. So `deliver` runs in a second thread

@@ -76,8 +76,8 @@ pub fn seal() -> Result<(), Call> {
 /// A read-only overlay is ours if it has two signs. open_tree(2) cannot clone it, since it is in no
 /// mount namespace. And our file is at its root, as the path of `/proc/self/exe` shows.
 /// open_tree(2) also fails for an overlay of the host that is unbindable or in another mount
-/// namespace. If one of the two signs is missing, a copy is made, which is recognised with
-/// certainty. So the process cannot execute itself endlessly.
+/// namespace. If one of the two signs is missing, a copy is made, which cannot be mistaken for
+/// another file. So the process cannot execute itself endlessly.
 fn find_seal() -> Result<Seal, Call> {
     let name = || CallText::on("statfs", EXE);
     let kind = rustix::fs::statfs(EXE).named(name)?.f_type;
@@ -118,7 +118,7 @@ fn overlay() -> Result<OwnedFd, Call> {
         FsOption::new("lowerdir", &layers),
         // Not needed; the kernel logs a message when the filesystem does not support it.
         FsOption::new("xino", "off"),
-        // Else files could be opened by handles of the overlay.
+        // Otherwise files could be opened by handles of the overlay.
         FsOption::new("nfs_export", "off"),
     ];
     let mount = mount::new_filesystem("overlay", "", &options, REQUIRED)?;
@@ -145,7 +145,7 @@ fn is_writable() -> Result<bool, Call> {
         || rustix::fs::accessat(CWD, EXE, rustix::fs::Access::WRITE_OK, AtFlags::EACCESS).is_ok())
 }
 
-/// How long the kernel may still use pages of the copy.
+/// How long we wait while the kernel still uses pages of the copy.
 const PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
 
 /// The pauses between two attempts to seal the copy: the first, and the longest.

@@ -147,7 +147,7 @@ pub fn begin_afresh() -> Result<(), Call> {
     // do not use the C library's call, because it refuses some signals.
     let default = [0_u64; 4];
     for number in (1..=LAST).filter(|number| !NOT.contains(number)) {
-        // SAFETY: a structure for the kernel to read; the old one is not asked for. The mask has 64
+        // SAFETY: a structure for the kernel to read; the old one is not requested. The mask has 64
         // bits.
         check(unsafe {
             libc::syscall(

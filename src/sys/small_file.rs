@@ -12,14 +12,13 @@ use rustix::path::Arg;
 
 use super::{Call, CallText, Named};
 
-/// Larger than any file that the kernel writes as one record: the kernel's own buffer is first one
-/// page.
+/// Larger than any file that the kernel writes as one record: its own buffer is one page at first.
 const SHORT: usize = 4096;
 
 /// Opens `name` below `dir` with open(2). `shown` is its path in an error.
 ///
 /// # Errors
-/// openat(2).
+/// Errors of openat(2).
 pub fn open(
     dir: BorrowedFd<'_>,
     name: impl Arg,
@@ -33,7 +32,7 @@ pub fn open(
 /// Reads a whole file.
 ///
 /// # Errors
-/// openat(2), read(2).
+/// Errors of openat(2), read(2).
 pub fn read_all(
     dir: BorrowedFd<'_>,
     name: impl Arg,
@@ -46,7 +45,7 @@ pub fn read_all(
 /// Reads the rest of an open file.
 ///
 /// # Errors
-/// read(2).
+/// Errors of read(2).
 pub fn read_open(file: &OwnedFd, shown: impl Fn() -> String) -> Result<Vec<u8>, Call> {
     let mut content = Vec::with_capacity(SHORT);
     loop {
@@ -65,7 +64,7 @@ pub fn read_open(file: &OwnedFd, shown: impl Fn() -> String) -> Result<Vec<u8>, 
 /// a page.
 ///
 /// # Errors
-/// openat(2), read(2).
+/// Errors of openat(2), read(2).
 pub fn read_short(
     dir: BorrowedFd<'_>,
     name: impl Arg,
@@ -99,7 +98,7 @@ pub fn write_at(
 /// Writes `value` to an open file with one write(2).
 ///
 /// # Errors
-/// write(2).
+/// Errors of write(2).
 pub fn write_to(file: &OwnedFd, value: &str, shown: impl Fn() -> String) -> Result<(), Call> {
     loop {
         match write(file, value.as_bytes()) {

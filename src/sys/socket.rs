@@ -92,7 +92,7 @@ pub fn connect_datagrams(address: &OsStr) -> Result<OwnedFd, Call> {
 /// The error of the failed call.
 pub fn bind_datagrams(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Call> {
     let (socket, address) = prepare(directory, name, SocketType::DGRAM, SocketFlags::empty())?;
-    // umask(2) and not chmod(2), which would follow a link that somebody puts there.
+    // umask(2) and not chmod(2), which would follow a link that another process puts there.
     let mask = rustix::process::umask(Mode::empty());
     let bound = rustix::net::bind(&socket, &address);
     rustix::process::umask(mask);
@@ -122,7 +122,7 @@ fn prepare(
 ///
 /// # Errors
 /// The error of the failed call: `ENOENT`, `ECONNREFUSED` if no process listens, `EAGAIN` if the
-/// connection is not taken in time.
+/// connection is not accepted in time.
 pub fn call(address: &OsStr, patience: Duration) -> Result<OwnedFd, Call> {
     let name = || CallText::on("connect", address);
     let socket = new(SocketType::STREAM, SocketFlags::empty())?;
@@ -142,8 +142,8 @@ fn named_address(text: &OsStr) -> Result<SocketAddrUnix, Errno> {
 /// the receiver is slow.
 ///
 /// # Errors
-/// Errors of sendmsg(2): `EPIPE` if the other end is closed, `EAGAIN` if the receiver takes
-/// nothing.
+/// Errors of sendmsg(2): `EPIPE` if the other end is closed, `EAGAIN` if the receiver receives
+/// nothing in time.
 pub fn send(
     socket: impl AsFd,
     packet: &[u8],

@@ -23,8 +23,8 @@ pub struct Pair {
 
 /// Opens a new terminal in the devpts whose root directory is `directory`. Only the kernel makes
 /// files in a devpts, so its `ptmx` can be trusted, unless something is mounted on it; then it is
-/// refused. The slave comes from the master itself (`TIOCGPTPEER`), not from a path that somebody
-/// may have changed (CVE-2025-52565).
+/// refused. The slave comes from the master itself (`TIOCGPTPEER`), not from a path that another
+/// process may have changed (CVE-2025-52565).
 ///
 /// # Errors
 /// The error of the failed call; `ENODEV` if the directory is not a devpts, or if `ptmx` is another
@@ -131,7 +131,7 @@ impl<'a> Raw<'a> {
 
 impl Drop for Raw<'_> {
     fn drop(&mut self) {
-        // The terminal may be gone.
+        // The terminal may not exist any more.
         let _ = set_modes(self.terminal, &self.before);
     }
 }

@@ -42,8 +42,8 @@ pub enum Bound {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unbounded {
     /// The process at the other end of a wire is working. Its mounts and the user's hooks may take
-    /// any time. If it dies, the wire ends, and so does the wait. A process that may be unable to
-    /// run is watched (`runtime/watch.rs`).
+    /// any time. If it dies, the wire ends, and so does the wait. A process that may be stopped or
+    /// frozen is watched (`runtime/watch.rs`).
     PeerAtWork,
     /// A created container waits for its `start`, which may come at any time. It can be killed.
     NotStartedYet,
@@ -133,7 +133,7 @@ pub fn writable(fd: BorrowedFd<'_>, bound: Bound) -> Result<bool, Call> {
     any(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], bound)
 }
 
-/// Waits until one of two descriptors can be read from, or its other end is closed, and says which.
+/// Waits until one of two descriptors can be read from, or its other end is closed. Returns which.
 /// Both are `false` if the bound was reached.
 ///
 /// # Errors
@@ -155,7 +155,7 @@ pub fn signal(_why: Unbounded) -> Result<i32, Call> {
     // SAFETY: the set is ours.
     unsafe { libc::sigfillset(&raw mut set) };
     loop {
-        // SAFETY: the set is initialised and no information is asked for.
+        // SAFETY: the set is initialised and no information is requested.
         match check(unsafe { libc::sigwaitinfo(&raw const set, std::ptr::null_mut()) }) {
             Err(Errno::INTR) => {}
             other => {
@@ -170,7 +170,7 @@ pub fn signal(_why: Unbounded) -> Result<i32, Call> {
 /// recvmsg(2), repeated when a signal interrupts it. Returns the number of bytes.
 ///
 /// # Errors
-/// The error of the call; `ETIMEDOUT` when the bound was reached.
+/// The error of the call; `ETIMEDOUT` if the bound was reached.
 pub fn receive(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -193,11 +193,11 @@ pub fn receive(
     }
 }
 
-/// Receives one packet into `buffer` (recv(2)) and returns its length. Usually the packet is there
-/// already.
+/// Receives one packet into `buffer` (recv(2)) and returns its length. Usually the packet has
+/// already arrived.
 ///
 /// # Errors
-/// The error of the call; `EAGAIN` when the bound was reached.
+/// The error of the call; `EAGAIN` if the bound was reached.
 pub fn receive_plain(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -217,7 +217,7 @@ pub fn receive_plain(
 /// raises SIGPIPE.
 ///
 /// # Errors
-/// The error of the call; `EAGAIN` when the bound was reached.
+/// The error of the call; `EAGAIN` if the bound was reached.
 pub fn send(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
@@ -260,7 +260,7 @@ pub fn connect_now(socket: BorrowedFd<'_>, address: &SocketAddrUnix) -> Result<(
 /// own.
 ///
 /// # Errors
-/// The error of the call: `EAGAIN` if the connection is not taken in time.
+/// The error of the call: `EAGAIN` if the connection is not accepted in time.
 pub fn connect(
     socket: BorrowedFd<'_>,
     address: &SocketAddrUnix,

@@ -36,8 +36,8 @@ impl DeviceChanges {
     /// after the first.
     ///
     /// # Errors
-    /// Errors of recv(2): `ENOBUFS` if there were more changes than the kernel keeps for us, so
-    /// that some were lost.
+    /// Errors of recv(2): `ENOBUFS` if the kernel could not queue all changes, so that some were
+    /// lost.
     pub fn count(&self) -> Result<BTreeMap<i32, usize>, Call> {
         let mut count = BTreeMap::new();
         let mut buffer = vec![0; LONGEST_ANSWER];
