@@ -4,9 +4,9 @@
 use super::Plan;
 use crate::seccomp::{Action, Arch, Rule, Syscall};
 
-/// The calls that init may make between loading a filter at `create` and execve(2): waiting for
-/// `start`, closing descriptors, exiting, and what memory and signals need. Not all architectures
-/// have all of them.
+/// The calls that init may make between loading a filter at `create` and execve(2): those for
+/// waiting for `start`, for closing descriptors, for exiting, for memory and for signals. Not all
+/// architectures have all of them.
 static CALLS_OF_OURS: [&str; 31] = [
     "accept4",
     "brk",

@@ -124,8 +124,8 @@ pub fn decide(
     }
 }
 
-/// Removes from `resources` what needs a cgroup. A limit is a problem. Device rules are left out
-/// without one, as in crun, since all callers write them.
+/// Removes from `resources` what needs a cgroup. A limit is reported as a problem. Device rules are
+/// removed without a problem, as in crun, since all callers write them.
 fn without(cgroups_path: &str, resources: &mut ResourcePlan, problems: &mut Problems) {
     const WITHOUT: &str = "without a cgroup (--cgroup-manager disabled)";
     for limit in resources.writes.drain(..).filter(|limit| !limit.optional) {
@@ -216,7 +216,7 @@ fn bad(path: &str) -> Option<String> {
     if path.contains(['\0', '\n']) {
         return Some(format!("{path:?} has a character that no cgroup's name can have"));
     }
-    // The root cgroup and our own have processes of others.
+    // The root cgroup and our own cgroup have other processes.
     clean(path)
         .is_empty()
         .then(|| format!("{path:?} does not name a cgroup of the container's own"))
@@ -231,8 +231,8 @@ fn below(mount: &Path, own: &str, inner: &str) -> PathBelowMount {
     PathBelowMount { mount: mount.to_owned(), path }
 }
 
-/// The path without empty, `.` and `..` components and without a leading slash. `..` does not leave
-/// the top.
+/// The path without empty, `.` and `..` components and without a leading slash. `..` at the top has
+/// no effect.
 pub(super) fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {

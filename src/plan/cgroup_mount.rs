@@ -45,7 +45,7 @@ pub enum HierarchyView {
     Bound(PathBuf),
 }
 
-/// Decides.
+/// Decides how the mount is made.
 pub fn decide(
     layout: &CgroupLayout,
     cgroup: &CgroupPlan,
@@ -84,8 +84,8 @@ pub fn decide(
     }
 }
 
-/// The options for the filesystem. cgroup v1 takes none: it has several filesystems, and without a
-/// cgroup namespace none is made.
+/// The options for the filesystem. There are none on cgroup v1: it has several filesystems, and
+/// without a cgroup namespace none is made.
 pub(super) fn options(
     key: &str,
     given: &Options,

@@ -16,7 +16,7 @@ pub struct CpuAffinity {
     pub last: Option<Vec<usize>>,
 }
 
-/// Decides.
+/// Decides the lists.
 pub fn decide(
     config: Option<&config::ExecCpuAffinity<'_>>,
     problems: &mut Problems,

@@ -78,7 +78,7 @@ impl NodeKind {
 }
 
 impl Node {
-    /// Whether the config asks for it. All containers have the others.
+    /// Whether the config has it. All containers have the others.
     #[must_use]
     pub fn is_requested(&self) -> bool {
         !self.key.is_empty()
@@ -122,7 +122,7 @@ const PTMX: &str = "dev/ptmx";
 /// A link that a container has if its target exists on the host.
 pub static CORE: (&str, &str) = ("dev/core", "/proc/kcore");
 
-/// Decides.
+/// Decides the nodes.
 pub fn decide(
     config: &config::Config<'_>,
     namespaces: &NamespacesPlan,

@@ -1,4 +1,4 @@
-//! Reads JSON, and says where and why a text has the wrong form.
+//! Reads JSON, and reports where and why a text has the wrong form.
 //!
 //! serde gives its reasons as text only. [`Unreadable::new`] is the only place that reads this
 //! text.
@@ -35,11 +35,11 @@ pub enum Expected {
     Boolean,
     /// A whole number.
     Integer,
-    /// Something else, or nothing that could be named.
+    /// Something else, or unknown.
     Other,
 }
 
-/// How serde begins its reasons.
+/// The beginnings of serde's reasons.
 const REASONS: [(&str, Cause); 4] = [
     ("invalid type", Cause::WrongType),
     ("invalid value", Cause::WrongValue),
@@ -47,7 +47,7 @@ const REASONS: [(&str, Cause); 4] = [
     ("duplicate field", Cause::DuplicateField),
 ];
 
-/// How serde names what it expects. Integers are named as types of Rust (`u32`).
+/// serde's names of what it expects. Integers are named as types of Rust (`u32`).
 const EXPECTED: [(&str, Expected); 6] = [
     ("a string", Expected::String),
     ("an object", Expected::Object),
@@ -99,7 +99,7 @@ pub fn parse(text: &[u8]) -> Result<Config<'_>> {
     Ok(read_config(text).map_err(|error| Failure::BadConfig(error.with_position()))?)
 }
 
-/// As [`parse`], with all that is known of the problem.
+/// As [`parse`], but returns all details of the problem.
 ///
 /// # Errors
 /// The problem.

@@ -51,7 +51,7 @@ pub(super) fn on_host(mappings: &[IdMapping], id: u32, size: u32) -> Option<u32>
     })
 }
 
-/// Decides.
+/// Decides the mappings.
 pub fn decide(
     linux: &config::Linux<'_>,
     namespaces: &NamespacesPlan,

@@ -16,7 +16,7 @@ pub struct IntelRdtPlan {
     pub owner: GroupOwner,
     /// The lines for its schemata file, in their order.
     pub schemata: Vec<String>,
-    /// The directory of the monitoring group, if one is wanted.
+    /// The directory of the monitoring group, if the config has one.
     pub monitoring: Option<PathBuf>,
 }
 
@@ -36,7 +36,7 @@ pub enum GroupOwner {
 /// Directories of resctrl that are not groups.
 static NO_GROUPS: [&str; 3] = ["info", "mon_data", "mon_groups"];
 
-/// Decides. `id` is the id of the container.
+/// Decides the groups. `id` is the id of the container.
 pub fn decide(
     given: Option<&config::IntelRdt<'_>>,
     id: &str,

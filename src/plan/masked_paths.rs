@@ -74,15 +74,15 @@ fn is_root(path: &str) -> bool {
         .all(|part| matches!(part, Component::RootDir | Component::ParentDir))
 }
 
-/// Whether the mount shows the kernel or the machine. A path below it is hidden or made read-only
-/// in this very mount, even if the mount is moved.
+/// Whether the mount shows data of the kernel or the machine. A path below it is hidden or made
+/// read-only in this very mount, even if the mount is moved.
 #[must_use]
 pub fn is_of_the_kernel(step: &MountStep) -> bool {
     matches!(step.destination.as_str(), "proc" | "sys")
         || matches!(step.source, MountSource::Filesystem { ordinary_directory: true, .. })
 }
 
-/// The rest of the path below the destination of such a mount; nothing if the path is elsewhere.
+/// The rest of the path below the destination of such a mount; `None` if the path is elsewhere.
 #[must_use]
 pub fn below<'a>(step: &MountStep, path: &'a str) -> Option<&'a str> {
     if !is_of_the_kernel(step) {

@@ -32,7 +32,7 @@ pub struct MemoryPolicy {
     pub nodes: Vec<u64>,
 }
 
-/// Decides.
+/// Decides the policy.
 pub fn decide(
     given: Option<&config::MemoryPolicy<'_>>,
     problems: &mut Problems,

@@ -116,7 +116,8 @@ pub struct Plan {
     pub cgroup_owner: Option<u32>,
     /// The cgroup below it that the processes are moved to, if the container manages one.
     pub delegated: Option<delegated_cgroup::Delegated>,
-    /// Whether nothing needs a cgroup. Then an ordinary user who may not create one goes without.
+    /// Whether nothing needs a cgroup. Then an ordinary user who may not create one does without
+    /// it.
     pub cgroup_optional: bool,
     /// The unit, if systemd creates the cgroup.
     pub unit: Option<systemd::UnitPlan>,
@@ -134,8 +135,8 @@ pub struct Plan {
     pub warnings: Vec<Problem>,
 }
 
-/// The needs of each process that enters a container and executes a program there: init, and
-/// processes of `exec`.
+/// The plan for a process that enters a container and executes a program there: init, or a process
+/// of `exec`.
 #[derive(Debug)]
 pub struct Entry {
     /// The container's id.

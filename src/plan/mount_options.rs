@@ -136,7 +136,7 @@ enum Effect {
     Source(SourceLink),
     /// A symbolic link at the destination is not followed.
     KeepDestination,
-    /// No effect: it is the case anyway.
+    /// No effect.
     Nothing,
 }
 

@@ -72,7 +72,7 @@ pub enum MountSource {
         path: PathBuf,
         /// Whether all mounts below it are included.
         recursive: bool,
-        /// What happens if it is a symbolic link.
+        /// The handling of a symbolic link.
         link: SourceLink,
     },
     /// A new filesystem.
@@ -129,10 +129,10 @@ static PROC_FILES: [&str; 10] = [
     "proc/sys/crypto/fips_enabled",
 ];
 
-/// The longest value that fsconfig(2) takes.
+/// The longest value that fsconfig(2) accepts.
 const LONGEST_VALUE: usize = 255;
 
-/// Decides.
+/// Decides the mounts.
 pub fn decide(
     mounts: &[config::Mount<'_>],
     around: &MountContext<'_>,

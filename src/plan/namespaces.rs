@@ -152,7 +152,7 @@ impl NamespacesPlan {
     }
 }
 
-/// Decides.
+/// Decides the namespaces.
 pub fn decide(config: &config::Config<'_>, host: &Host, problems: &mut Problems) -> NamespacesPlan {
     let mut create = 0;
     let mut join = Vec::new();

@@ -20,7 +20,7 @@ pub struct NetDevicePlan {
 /// The longest name (`IFNAMSIZ` without the NUL).
 const LONGEST: usize = 15;
 
-/// Decides.
+/// Decides the devices.
 pub fn decide(
     linux: &config::Linux<'_>,
     namespaces: &NamespacesPlan,

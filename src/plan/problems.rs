@@ -21,7 +21,7 @@ impl Problems {
         self.found.push(Problem::new(key.to_string(), text.to_string()));
     }
 
-    /// As [`Self::add`], for a problem with a cause that there is advice on.
+    /// As [`Self::add`], for a problem with a cause, which selects a rule and a hint.
     pub fn add_for(&mut self, cause: Cause, key: impl Display, text: impl Display) {
         self.found.push(Problem::new(key.to_string(), cause.reason(text.to_string())));
     }

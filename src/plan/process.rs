@@ -95,8 +95,8 @@ impl ProcessPlan {
     }
 }
 
-/// Decides. A config without `process`, which the specification allows for `create`, is refused, as
-/// in runc.
+/// Decides the process. A config without `process`, which the specification allows for `create`, is
+/// refused, as in runc.
 pub fn decide(
     config: &config::Config<'_>,
     namespaces: &NamespacesPlan,

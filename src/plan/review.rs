@@ -16,8 +16,8 @@ use crate::error::Problem;
 /// The result for a config.
 #[derive(Debug, Default)]
 pub struct Review {
-    /// The plan, with harmless values in the place of wrong ones; nothing if the config cannot be
-    /// read, or a part that everything else depends on.
+    /// The plan, with harmless values in the place of wrong ones; `None` if the config, or a part
+    /// that everything else depends on, cannot be read.
     pub plan: Option<Plan>,
     /// The problems.
     pub problems: Vec<Problem>,
@@ -26,7 +26,7 @@ pub struct Review {
 /// The parts that others depend on.
 const FOUNDATIONS: [&str; 3] = ["", "/linux", "/linux/namespaces"];
 
-/// After so many values with a wrong type, the search ends.
+/// The search ends after this number of values with a wrong type.
 const MOST: usize = 100;
 
 impl Plan {
@@ -54,7 +54,7 @@ impl Plan {
 
 /// A config.json that has been made readable.
 struct Readable<'a> {
-    /// The text; nothing if it is not JSON or cannot be made readable.
+    /// The text; `None` if it is not JSON or cannot be made readable.
     text: Option<Cow<'a, [u8]>>,
     /// The problems of the original text.
     unreadable: Vec<Problem>,
@@ -163,7 +163,7 @@ mod tests {
         review.problems.into_iter().map(|problem| problem.key).collect()
     }
 
-    /// The parts of a config without which there would be more problems.
+    /// The required parts of a config. Without them there would be more problems.
     const FINE: &str = r#""root":{"path":"r"},"process":{"args":["a"],"cwd":"/"}"#;
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
                 ),
                 &["/mounts/0/destination", "/mounts/1/source"],
             ),
-            // What would be found without the error is not known.
+            // The wrong value hides problems in this part.
             (
                 &format!(r#"{{{FINE},"hostname":"x","linux":{{"namespaces":"pid"}}}}"#),
                 &["/linux/namespaces"],

@@ -68,7 +68,7 @@ pub(super) fn path(config: &config::Config<'_>, bundle: &Path) -> Option<PathBuf
     config.root.as_ref().filter(|root| !root.path.is_empty()).map(|root| bundle.join(&*root.path))
 }
 
-/// Decides. A relative path begins at `bundle`.
+/// Decides the root filesystem. A relative path begins at `bundle`.
 pub fn decide(
     config: &config::Config<'_>,
     bundle: &Path,

@@ -1,5 +1,6 @@
 //! Which rule a problem of a config.json breaks, and what to do about it. `check` prints both. A
-//! row is found by the place of the problem and by what is known of it, never by its text.
+//! row is found by the place of the problem, and by its cause, failed call or code, never by its
+//! text.
 //!
 //! A rule is a section of the runtime specification, or what the kernel demands or lacks.
 
@@ -9,7 +10,7 @@ use crate::error::{Cause, Report};
 
 use specification::SPECIFICATION;
 
-/// What there is to say about a problem besides itself.
+/// The advice about a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advice {
     /// The document and section of the specification, or the feature of the kernel.
@@ -22,10 +23,10 @@ pub struct Advice {
 /// row also holds for what is below it.
 type Row = (&'static str, &'static str, &'static str);
 
-/// A row for a problem of which more is known than its place.
+/// A row that is found by more than the place of a problem.
 type KnownRow = (Known, &'static str, &'static str, &'static str);
 
-/// What is known of a problem, besides its place.
+/// A property of a problem, besides its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Known {
     /// Its cause.
@@ -254,8 +255,8 @@ const KNOWN: &[KnownRow] = &[
     ),
 ];
 
-/// The rule and the hint for a problem: those of the first row that fits. A hint about the error of
-/// a call comes first.
+/// The rule and the hint for a problem: those of the first row that matches. A hint about the error
+/// of a call comes first.
 #[must_use]
 pub fn advice(report: &Report) -> Advice {
     let known = KNOWN.iter().filter(|(known, ..)| known.fits(report));

@@ -1,8 +1,8 @@
 //! The mounts that `mounts` adds to a running container or removes from it.
 //!
-//! The rules and the code are those of `create` ([`super::mounts`]), with two exceptions:
-//! filesystems that would show the namespaces of the process that mounts them, and mounts that
-//! cannot be made detached, are refused.
+//! The rules and the code are those of `create` ([`super::mounts`]), with two exceptions.
+//! Filesystems that would show the namespaces of the process that mounts them are refused, and so
+//! are mounts that cannot be made detached.
 
 use std::path::Path;
 

@@ -28,7 +28,7 @@ static IPC_NAMES: [&str; 8] = [
     "kernel.shm_rmid_forced",
 ];
 
-/// Decides.
+/// Decides the parameters.
 pub fn decide(
     linux: &config::Linux<'_>,
     namespaces: &NamespacesPlan,

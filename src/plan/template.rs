@@ -9,7 +9,7 @@ use crate::state::VERSION;
 pub struct TemplateFacts {
     /// Whether the machine has only cgroup v2: then the container gets a cgroup namespace.
     pub unified: bool,
-    /// For an ordinary user: the user and the group that root in the container is.
+    /// For an ordinary user: the user and the group that root in the container is mapped to.
     pub rootless: Option<(u32, u32)>,
 }
 

@@ -25,8 +25,8 @@ impl Default for TerminalRequest<'_> {
 /// program.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub enum ConsoleTarget {
-    /// No receiver. Then only a program in the foreground can have a terminal, and it is shown on
-    /// ours.
+    /// No receiver. Then only a program in the foreground can have a terminal, and we connect it
+    /// with ours.
     #[default]
     Unnamed,
     /// The process that listens on this socket (`--console-socket`).
@@ -56,7 +56,7 @@ pub enum Master {
     Caller,
 }
 
-/// Decides, with the texts of runc. Without a terminal its size is ignored.
+/// Decides the terminal. The errors have the texts of runc. Without a terminal its size is ignored.
 pub fn decide(
     process: Option<&config::Process<'_>>,
     caller: TerminalRequest<'_>,

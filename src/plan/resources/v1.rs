@@ -48,8 +48,8 @@ pub(super) fn decide(resources: &config::Resources<'_>, draft: &mut ResourcesDra
 
 fn memory(memory: &config::Memory, draft: &mut ResourcesDraft<'_>) {
     let limits = memory_limits(memory, draft.problems);
-    // The kernel keeps limit <= memory+swap at every moment. So the present values decide which of
-    // the two must be written first. They are not read: the limit is tried first, and again after
+    // The kernel keeps limit <= memory+swap at every moment. So the order of the two depends on the
+    // present values. These are not read: the limit is written first, and if that fails again after
     // the other.
     if let Some(limit) = limits.limit {
         draft.push(

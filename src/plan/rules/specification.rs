@@ -2,7 +2,7 @@
 
 use super::Row;
 
-/// Section by section; what is narrower comes first.
+/// Sorted by section. A narrower place comes before a wider one.
 pub const SPECIFICATION: &[Row] = &[
     (
         "/ociVersion",

@@ -140,7 +140,7 @@ fn number(text: &str) -> Option<u64> {
 
 /// `0-2,5` as a set of bits, lowest byte first.
 fn bits(list: &str) -> Option<PropertyValue> {
-    /// No machine has more.
+    /// No machine has a larger number.
     const LAST: usize = 65_535;
     let mut bits: Vec<u8> = Vec::new();
     for range in list.split(',').map(str::trim).filter(|range| !range.is_empty()) {
@@ -204,9 +204,9 @@ fn rounded(quota: u64, period: u64) -> Option<u64> {
 }
 
 /// The properties of the device rules. systemd has only lists of allowed devices. On cgroup v2,
-/// rules that cannot be such a list are left to our own program, which runs beside that of
-/// systemd. On v1, systemd would overwrite ours. So there the devices that it cannot express are
-/// denied.
+/// rules that cannot be such a list are enforced only by our own program, which is attached in
+/// addition to that of systemd. On v1, systemd would overwrite ours. So there the devices that it
+/// cannot express are denied.
 fn of_devices(policy: &DevicePolicy, unified: bool) -> Vec<Property> {
     let list =
         |entries| Property::new("DeviceAllow", PropertyValue::Array("(ss)".to_owned(), entries));
