@@ -44,7 +44,7 @@ fn device_name(path: &str) -> String {
     format!("orlop-device-{path}")
 }
 
-/// The files of a container, as its first process sees them.
+/// The files that the first process of a container sees.
 #[derive(Debug)]
 pub struct View {
     root: Root,
@@ -335,8 +335,8 @@ fn broken(key: &str, text: &str) -> anyhow::Error {
     Failure::BadConfig(Problem::new(key.to_owned(), format!("in the container, {text}"))).into()
 }
 
-/// Refuses containers that have namespaces that cannot be saved or restored, or that do not have
-/// the namespaces that are needed.
+/// Refuses containers with namespaces that cannot be saved or restored, or without the namespaces
+/// that are needed.
 ///
 /// # Errors
 /// [`Failure::BadConfig`].
@@ -418,7 +418,7 @@ pub fn join_namespaces(plan: &Plan, options: &mut CriuMessage) -> Result<Vec<Own
     Ok(files)
 }
 
-/// Gives our standard streams to the restored process, in place of the streams from outside.
+/// Gives our standard streams to the restored process, in place of its external streams.
 pub fn inherit_streams(names: &[String], options: &mut CriuMessage) {
     for (name, number) in names.iter().zip(0..3) {
         let is_first = names.iter().position(|other| other == name) == usize::try_from(number).ok();

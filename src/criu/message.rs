@@ -54,7 +54,7 @@ pub enum RequestType {
     Dump = 1,
     /// Restore the processes.
     Restore = 2,
-    /// Save only the memory of the processes, and let them run.
+    /// Save only the memory of the processes, which continue to run.
     PreDump = 4,
     /// A notification, or the answer to one.
     Notify = 6,

@@ -40,7 +40,7 @@ const END: Bound = Bound::Within(Duration::from_secs(30));
 pub struct CriuProgram(CString);
 
 impl CriuProgram {
-    /// Finds criu in `PATH`, and asks for its version.
+    /// Finds criu in `PATH`, and checks its version.
     ///
     /// # Errors
     /// [`Failure::Unsupported`] if criu does not exist or is too old.
@@ -90,7 +90,7 @@ impl CriuProgram {
     /// opened. `settle` gets its pid before it runs.
     ///
     /// # Errors
-    /// An error on either side.
+    /// The error of a failed call in either process; the error of `settle`.
     pub fn start(
         &self,
         request: &CloneRequest<'_>,
@@ -237,10 +237,10 @@ impl Criu {
         Ok((Response::read(buffer.get(..length).unwrap_or_default())?, descriptor))
     }
 
-    /// Tells criu to exit, and waits for it.
+    /// Makes criu exit, and waits for it.
     ///
     /// # Errors
-    /// Errors of waiting.
+    /// Errors of shutdown(2), poll(2), waitid(2); an error if criu does not end.
     pub fn finish(mut self) -> Result<Exit> {
         match socket::shut_down(&self.socket) {
             Err(call) if !call.is(Errno::NOTCONN) => return Err(call.into()),
@@ -280,7 +280,7 @@ fn split_cgroups(text: &str) -> Vec<(String, String)> {
 impl Drop for Criu {
     fn drop(&mut self) {
         if !self.ended {
-            // The caller already has an error, or only asked for the version.
+            // The caller already has an error, or only needed the version.
             let _: Result<(), Call> = pidfd::kill(self.pidfd.as_fd());
             let _ = pidfd::reap_within(self.pidfd.as_fd(), END);
         }

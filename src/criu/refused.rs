@@ -64,8 +64,8 @@ fn refuse_sources_on_mounts(plan: &Plan) -> Result<()> {
 }
 
 /// Refuses a container with processes in cgroups that it has made itself. criu is in the cgroup
-/// above while it makes the processes again. A cgroup with a process cannot enable controllers for
-/// the cgroups below it.
+/// above while it restores the processes. A cgroup with a process cannot enable controllers for the
+/// cgroups below it.
 ///
 /// # Errors
 /// [`Failure::BadConfig`].
@@ -78,7 +78,7 @@ pub fn refuse_delegated(plan: &Plan) -> Result<()> {
 }
 
 /// Refuses a sysfs in a user namespace with the network of the host. It is a bind mount of the
-/// host's sysfs with everything that is mounted on it, and criu would take it for a sysfs that the
+/// host's sysfs with everything that is mounted on it, and criu would treat it as a sysfs that the
 /// container may mount.
 ///
 /// # Errors
