@@ -69,7 +69,7 @@ struct ArchFacts {
     audit: u32,
     width: Width,
     big_endian: bool,
-    /// Its column in the table of system calls, and what is added to those numbers.
+    /// Its column in the table of system calls, and the offset that is added to those numbers.
     column: Column,
     base: u32,
     /// Whether the calls of sockets and of System V IPC also go through `socketcall` and `ipc`.
@@ -156,7 +156,7 @@ impl Arch {
         FACTS.iter().find(|facts| facts.name == name).map(|facts| facts.arch)
     }
 
-    /// Whether the specification has this name although [`Self::from_name`] does not know it.
+    /// Whether the specification has this name, but [`Self::from_name`] does not.
     #[must_use]
     pub fn is_known_without_table(name: &str) -> bool {
         WITHOUT_TABLE.contains(&name)

@@ -2,7 +2,7 @@
 //!
 //! A filter can only jump forwards. In this order, each target already exists, and its distance is
 //! known. If it is too far for the 8 bits of a conditional jump, a long jump or a `return` is
-//! written right behind the conditional jump.
+//! written directly after the conditional jump.
 
 use super::SockFilter;
 use super::arch::{Arch, Width};

@@ -4,7 +4,7 @@
 //! the same call, the order in the tree decides, and not the order in the profile. This file makes
 //! a list in the same order as the tree:
 //!
-//! * a rule without conditions comes first, whatever its position in the profile is;
+//! * a rule without conditions comes first, at any position in the profile;
 //! * a condition on a higher argument comes before one on a lower argument;
 //! * equality before "less", "less" before "greater";
 //! * the larger value first (for "less", the smaller), 64-bit values by their halves;
@@ -122,7 +122,7 @@ struct WordComparison {
 }
 
 impl WordComparison {
-    /// Whether both are the same node of the tree, whatever their actions are.
+    /// Whether both are the same node of the tree, even with different actions.
     fn is(&self, other: &Self) -> bool {
         (self.word, self.test, self.mask, self.value)
             == (other.word, other.test, other.mask, other.value)
@@ -158,7 +158,7 @@ pub fn in_order(clauses: Vec<Clause>, width: Width) -> Result<Vec<Clause>, Contr
     Ok(order.into_iter().map(|at| clauses[at].clone()).collect())
 }
 
-/// Removes the clauses that a less strict one makes unreachable.
+/// Removes the clauses that a clause with fewer conditions makes unreachable.
 fn without_redundant(clauses: &[Clause]) -> Result<Vec<usize>, Contradiction> {
     let mut kept: Vec<usize> = Vec::with_capacity(clauses.len());
     for (later, clause) in clauses.iter().enumerate() {

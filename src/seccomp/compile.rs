@@ -344,7 +344,7 @@ mod tests {
         let family = [Arch::X86_64, Arch::X86, Arch::X32];
         let profile = allowing(Action::Errno(1), &family, &["read", "openat", "ioctl", "socket"]);
         let cases = [
-            // openat is 257, and nothing higher is named.
+            // openat is 257, the highest number that the profile names.
             (Arch::X86_64, 257, ALLOW),
             (Arch::X86_64, 256, EPERM),
             (Arch::X86_64, 258, NO_SUCH_CALL),

@@ -160,7 +160,7 @@ fn compare_at(
 /// The instructions that may compare different words, depending on the path to them. This is an
 /// error of libseccomp (2.6.1 and older). After the low half of one inequality, it does not load
 /// the high half of the argument again, even if the next inequality of the same argument has
-/// another high half. Its pseudo-code for the same filter is right.
+/// another high half. Its pseudo-code for the same filter is correct.
 fn confused(program: &[SockFilter]) -> Vec<bool> {
     let mut loaded = vec![0_u64; program.len()];
     for (at, insn) in program.iter().enumerate() {

@@ -97,7 +97,7 @@ pub fn libseccomp_program(
     Ok(bytes.chunks_exact(8).map(insn).collect())
 }
 
-/// Whether libseccomp knows the call. Distributions ship versions that are years older than the
+/// Whether libseccomp has the call. Distributions ship versions that are years older than the
 /// kernel.
 pub fn is_known_to_libseccomp(call: Syscall) -> bool {
     ScmpSyscall::from_name(call.name()).is_ok()
