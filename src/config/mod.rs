@@ -2,9 +2,9 @@
 //! here.
 //!
 //! We do not use the types of `oci-spec`. In our types, strings are borrowed from the file, so
-//! reading a config needs a tenth of the allocations, and every name is spelled as in the
+//! reading a config needs a tenth of the allocations, and every name is written as in the
 //! specification. Tests compare our types with `oci-spec`. Unknown properties are ignored, as the
-//! specification demands. `null` counts as absent, as in Go.
+//! specification demands. `null` means absent, as in Go.
 
 mod linux;
 mod process;

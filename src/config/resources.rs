@@ -102,7 +102,7 @@ pub struct Cpu<'a> {
     /// List of memory nodes.
     #[serde(deserialize_with = "nullable")]
     pub mems: Text<'a>,
-    /// 1 if the processes run only when no other process wants the CPU.
+    /// 1 if the processes run only when no other process needs the CPU.
     pub idle: Option<i64>,
 }
 

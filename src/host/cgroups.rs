@@ -31,7 +31,7 @@ pub enum CgroupLayout {
     Legacy {
         /// The hierarchies that are mounted, in the order of their mounts.
         hierarchies: Vec<Hierarchy>,
-        /// A cgroup v2 hierarchy beside them (the hybrid layout), without controllers that we use.
+        /// A cgroup v2 hierarchy in addition (the hybrid layout), without controllers that we use.
         unified: Option<Hierarchy>,
     },
 }

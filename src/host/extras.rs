@@ -66,7 +66,7 @@ impl Extras {
         self.resctrl.get_or_init(look).as_ref()
     }
 
-    /// A host for table tests.
+    /// A host for tests.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn known(modules: &[&str], resctrl: Option<Resctrl>) -> Self {
         let has = |name| OnceCell::from(modules.contains(&name));

@@ -1,4 +1,4 @@
-//! Tests without resctrl, which none of our machines has. A directory with the files of a group
+//! Tests without resctrl, since none of our machines has it. A directory with the files of a group
 //! replaces it. For groups that are created, a named hierarchy of cgroup v1 replaces it: its new
 //! directories have a `tasks` file, accept processes and are removed with rmdir(2), as in resctrl.
 
@@ -151,7 +151,7 @@ fn with_hierarchy(test: impl FnOnce(&Path) + Send) {
                 return;
             }
             test(root);
-            // A hierarchy ends with its last mount, but only after all of its cgroups are gone.
+            // A hierarchy ends with its last mount, but only after all of its cgroups are removed.
             for _ in 0..5 {
                 umount(root).expect("umount");
                 let is_there =

@@ -1,4 +1,4 @@
-//! Each message is decoded as it was encoded, and each question gets its own answer.
+//! Each message is decoded as it was encoded, and each request gets its own answer.
 
 use std::os::fd::OwnedFd;
 
