@@ -1,5 +1,5 @@
-//! A seccomp agent: takes the descriptor of a filter over a Unix socket and answers the system
-//! calls that notify.
+//! A seccomp agent: receives the listener of a filter on a Unix socket, and answers the
+//! notifications.
 
 use std::io::{IoSliceMut, Read};
 use std::mem::MaybeUninit;
@@ -18,20 +18,20 @@ use serde_json::Value;
 
 use super::eventually;
 
-/// What the agent says to every call but execve, which it always lets go on.
+/// The answer to every call except execve, which is always allowed.
 #[derive(Debug, Clone, Copy)]
 pub enum Answer {
     /// The call fails with this error number.
     Errno(i32),
-    /// The call succeeds without being made.
+    /// The call succeeds without being executed.
     Success,
-    /// The call is made.
+    /// The call is executed.
     GoOn,
-    /// The agent takes the descriptor and closes it.
+    /// The agent receives the listener and closes it.
     Nothing,
 }
 
-/// An agent; it ends when dropped.
+/// An agent. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Agent {
     stop: Arc<AtomicBool>,
@@ -42,13 +42,13 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Listens at `path`.
+    /// Listens on `path`.
     pub fn at(path: &Path, answer: Answer) -> Self {
         let _ = std::fs::remove_file(path);
         Self::on(UnixListener::bind(path).unwrap(), answer)
     }
 
-    /// Listens at that socket.
+    /// Listens on that socket.
     pub fn on(listener: UnixListener, answer: Answer) -> Self {
         listener.set_nonblocking(true).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
@@ -85,12 +85,12 @@ impl Agent {
         Agent { stop, documents, asked, ended, thread: Some(thread) }
     }
 
-    /// The documents that have come so far.
+    /// The documents that have been received so far.
     pub fn documents(&self) -> Vec<Value> {
         self.documents.lock().unwrap().clone()
     }
 
-    /// Waits until `count` documents have come.
+    /// Waits until `count` documents have been received.
     #[track_caller]
     pub fn wait_for_documents(&self, count: usize) -> Vec<Value> {
         assert!(
@@ -101,12 +101,12 @@ impl Agent {
         self.documents()
     }
 
-    /// How many connections have ended after their document.
+    /// How many connections the other end has closed after the document.
     pub fn ended(&self) -> usize {
         self.ended.load(Ordering::Relaxed)
     }
 
-    /// The names of the calls that it has been asked about.
+    /// The names of the calls that have notified the agent.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
@@ -121,7 +121,7 @@ impl Drop for Agent {
     }
 }
 
-/// One document, and one descriptor with its beginning.
+/// Receives one document, with one descriptor at its first bytes.
 fn read_one(stream: &UnixStream) -> (Value, OwnedFd) {
     stream.set_nonblocking(false).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -153,12 +153,12 @@ fn serve(filter: &OwnedFd, answer: Answer, stop: &AtomicBool, asked: &Mutex<Vec<
         poll(&mut polled, Some(&INTERVAL)).unwrap();
         let events = polled[0].revents();
         if events.contains(PollFlags::HUP) {
-            return; // nobody is left under the filter
+            return; // no process has the filter any more
         }
         if !events.contains(PollFlags::IN) {
             continue;
         }
-        // It fails when whoever asked has died meanwhile.
+        // This fails if the process of the call has ended meanwhile.
         let Ok(request) = ScmpNotifReq::receive(filter.as_raw_fd()) else { continue };
         let name = request.data.syscall.get_name().unwrap();
         let none = ScmpNotifRespFlags::empty();

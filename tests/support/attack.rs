@@ -1,5 +1,5 @@
-//! What attackers need: something that changes under the runtime's feet, and the time to try again
-//! and again.
+//! Support for tests of attacks: a thread that changes files during a call of the runtime, and
+//! repeated attempts.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::soak;
 
-/// So many where there is little time, so many where there is much.
+/// The number of rounds: `short`, or `long` for `make soak`.
 pub fn rounds(short: usize, long: usize) -> usize {
     if soak() { long } else { short }
 }
 
-/// Repeats an attempt, which says whether it came through, until the time of one attack is over and
-/// at least one did.
+/// Repeats an attempt, which returns whether it succeeded, until the time for one attack is over
+/// and at least one attempt has succeeded.
 #[track_caller]
 pub fn for_a_while(mut attempt: impl FnMut() -> bool) {
     const MOST: usize = 100;
@@ -31,7 +31,7 @@ pub fn for_a_while(mut attempt: impl FnMut() -> bool) {
     assert!(through > 0, "none of {tried} attempts came through");
 }
 
-/// Somebody who exchanges two names on a volume, as fast as the kernel does it, until dropped.
+/// A thread that exchanges two names on a volume, as fast as it can, until this is dropped.
 #[derive(Debug)]
 pub struct Racer {
     stop: Arc<AtomicBool>,
@@ -39,7 +39,7 @@ pub struct Racer {
 }
 
 impl Racer {
-    /// Both must be there; it ends when they are not any more.
+    /// Both files must exist. The thread ends when one does not exist any more.
     pub fn exchanging(one: PathBuf, other: PathBuf) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();

@@ -1,4 +1,4 @@
-//! A bundle on disk, changed step by step, and the calls of the runtime for it.
+//! A bundle on disk, the changes to it, and the calls of the runtime for it.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,12 +13,12 @@ use tempfile::TempDir;
 use super::runtime::{self, Output, Running};
 use super::{Container, cgroups, config, leftovers, neighbour, userland};
 
-/// A directory with a rootfs and a configuration, an id no other test has, and a state root of its
-/// own. Dropping it removes the container, if there is one.
+/// A directory with a rootfs and a configuration, an id that no other test has, and its own state
+/// root. Dropping it removes the container, if there is one.
 #[derive(Debug)]
 pub struct Bundle {
     dir: TempDir,
-    /// Unique, and the beginning of the id unless the test asks for a strange one.
+    /// Unique, and the beginning of the id, unless the test sets another one.
     name: String,
     id: String,
     pub config: Value,
@@ -31,7 +31,7 @@ pub struct Bundle {
     cwd: PathBuf,
 }
 
-/// Making and changing.
+/// Creates and changes bundles.
 impl Bundle {
     /// A busybox root filesystem and the default configuration.
     pub fn busybox() -> Self {
@@ -60,7 +60,8 @@ impl Bundle {
         }
     }
 
-    /// Sets a value of the configuration by JSON pointer, making the objects that lead to it.
+    /// Sets a value of the configuration by its JSON pointer. Missing objects on the way are
+    /// created.
     #[track_caller]
     #[must_use]
     pub fn set(mut self, pointer: &str, value: impl Into<Value>) -> Self {
@@ -96,7 +97,7 @@ impl Bundle {
         self.args(["sh", "-c", script])
     }
 
-    /// Without a namespace of this type.
+    /// Removes the namespace of this type.
     #[must_use]
     pub fn without_namespace(mut self, kind: &str) -> Self {
         let namespaces = self.config.pointer_mut("/linux/namespaces").unwrap();
@@ -104,7 +105,7 @@ impl Bundle {
         self
     }
 
-    /// Runs the runtime behind a piece of shell, in a mount namespace of its own.
+    /// Runs a shell script before the runtime, in a mount namespace of their own.
     #[must_use]
     pub fn after(mut self, script: &str) -> Self {
         let before = self.prelude.take().unwrap_or_default();
@@ -112,7 +113,7 @@ impl Bundle {
         self
     }
 
-    /// The runtime is an ordinary user with this id, the container's root.
+    /// Runs the runtime as an ordinary user with this id, which is root in the container.
     #[must_use]
     pub fn by_user(mut self, id: u32) -> Self {
         let ids = serde_json::json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
@@ -130,7 +131,7 @@ impl Bundle {
         self.after(&format!("set -- setpriv --reuid {id} --regid {id} --clear-groups \"$@\""))
     }
 
-    /// Shows the runtime a machine that has nothing but cgroup v2.
+    /// Mounts only cgroup v2 for the runtime.
     #[must_use]
     pub fn on_cgroup_v2(self) -> Self {
         if cgroups::is_pure_v2() {
@@ -146,47 +147,47 @@ impl Bundle {
         self
     }
 
-    /// An environment variable of the runtime.
+    /// Sets an environment variable of the runtime.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The working directory of the runtime; the scratch directory if nothing is said.
+    /// Sets the working directory of the runtime. The default is the scratch directory.
     #[must_use]
     pub fn current_dir(mut self, dir: PathBuf) -> Self {
         self.cwd = dir;
         self
     }
 
-    /// Another id, which should begin with the old one to be unique.
+    /// Sets another id, which should begin with the old one to be unique.
     #[must_use]
     pub fn with_id(mut self, id: &str) -> Self {
         id.clone_into(&mut self.id);
         self
     }
 
-    /// A flag before the verb.
+    /// Adds flags before the verb.
     #[must_use]
     pub fn global<S: Into<String>>(mut self, flags: impl IntoIterator<Item = S>) -> Self {
         self.global_flags.extend(flags.into_iter().map(Into::into));
         self
     }
 
-    /// From now on calls have no flag before the verb but `--root`.
+    /// Removes all flags before the verb except `--root`.
     pub fn forget_global(&mut self) {
         self.global_flags.clear();
     }
 
-    /// A flag of `create` and `run`.
+    /// Adds flags of `create` and `run`.
     #[must_use]
     pub fn flags<S: Into<String>>(mut self, flags: impl IntoIterator<Item = S>) -> Self {
         self.flags.extend(flags.into_iter().map(Into::into));
         self
     }
 
-    /// What the runtime, and so the container, reads on stdin.
+    /// Sets the standard input of the runtime, and so of the container.
     #[must_use]
     pub fn input(mut self, text: &str) -> Self {
         let path = self.scratch("stdin");
@@ -196,18 +197,18 @@ impl Bundle {
     }
 }
 
-/// Where things are.
+/// The paths and names of a bundle.
 impl Bundle {
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// What marks the processes of this bundle in their environment.
+    /// The value that marks the processes of this bundle in their environment.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The directory that holds everything of this test.
+    /// The directory with all files of this test.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -221,7 +222,7 @@ impl Bundle {
         self.path().join("rootfs").join(path)
     }
 
-    /// A path on the host, for the test to use as it likes.
+    /// A path on the host for any use by the test.
     pub fn scratch(&self, name: &str) -> PathBuf {
         self.dir().join(name)
     }
@@ -233,7 +234,7 @@ impl Bundle {
         dir
     }
 
-    /// The content of a file on the host; empty when there is none.
+    /// The content of a file on the host; empty if it does not exist.
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.scratch(name)).unwrap_or_default()
     }
@@ -258,7 +259,7 @@ impl Bundle {
     }
 }
 
-/// Calling the runtime.
+/// Calls the runtime.
 impl Bundle {
     /// The runtime with these arguments, after `--root` and the global flags.
     pub fn command(&self, args: &[&str]) -> Command {
@@ -277,7 +278,7 @@ impl Bundle {
         command
     }
 
-    /// Starts it with these arguments.
+    /// Starts the runtime with these arguments.
     #[track_caller]
     pub fn start(&self, args: &[&str]) -> Running {
         Running::start(&mut self.command(args), self.dir())
@@ -289,13 +290,13 @@ impl Bundle {
         self.start(args).wait()
     }
 
-    /// A verb that takes nothing but the id.
+    /// Calls a verb with only the id.
     #[track_caller]
     pub fn verb(&self, verb: &str) -> Output {
         self.call(&[verb, &self.id])
     }
 
-    /// `create` or `run` with the bundle, the flags and the id.
+    /// Calls `create` or `run` with the bundle, the flags and the id.
     #[track_caller]
     pub fn begin(&self, verb: &str, flags: &[&str]) -> Running {
         self.write_config();
@@ -320,13 +321,13 @@ impl Bundle {
         self.run(["sh", "-c", script])
     }
 
-    /// Runs what the configuration says in the foreground.
+    /// Runs the program of the configuration in the foreground.
     #[track_caller]
     pub fn run_as_is(&self) -> Output {
         self.begin("run", &[]).wait()
     }
 
-    /// Runs in the foreground without waiting for the end.
+    /// Starts `run` in the foreground, and does not wait for its end.
     #[track_caller]
     pub fn run_in_background(&self) -> Running {
         self.begin("run", &[])
@@ -338,7 +339,7 @@ impl Bundle {
         self.begin("create", &[]).wait()
     }
 
-    /// Calls `create`, which must be refused and leave nothing behind.
+    /// Calls `create`, which must fail and leave nothing behind.
     #[track_caller]
     pub fn refused(&self) -> Output {
         let output = self.try_create().refused();
@@ -358,7 +359,7 @@ impl Bundle {
         Container::new(self, "run", &["--detach"])
     }
 
-    /// What one container says of its mounts.
+    /// The mountinfo of a container.
     #[track_caller]
     pub fn mountinfo(&mut self) -> String {
         self.run(["cat", "/proc/self/mountinfo"]).ok().stdout

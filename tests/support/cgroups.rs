@@ -1,41 +1,41 @@
-//! The cgroup hierarchies of this machine, whichever layout it has.
+//! The cgroup hierarchies of this machine, in any layout.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{Container, mountinfo};
 
-/// Only cgroup v2 is mounted. Otherwise the controllers are in v1 hierarchies (with v2 beside them:
-/// hybrid).
+/// Whether only cgroup v2 is mounted. Otherwise the controllers are in v1 hierarchies (with v2 in
+/// addition: hybrid).
 pub fn is_pure_v2() -> bool {
     mounts().iter().any(|mount| mount.target == "/sys/fs/cgroup" && mount.kind == "cgroup2")
 }
 
-/// cgroup v2 is mounted beside v1.
+/// Whether both cgroup v1 and v2 are mounted.
 pub fn has_both() -> bool {
     v2_mount().is_some() && !is_pure_v2()
 }
 
-/// A v1 hierarchy with this controller is mounted.
+/// Whether a v1 hierarchy with this controller is mounted.
 pub fn has_v1(controller: &str) -> bool {
     v1_mount(controller).is_some()
 }
 
-/// The v2 hierarchy here has this controller.
+/// Whether the v2 hierarchy has this controller.
 pub fn has_v2(controller: &str) -> bool {
     let Some(root) = v2_mount() else { return false };
     let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
     controllers.split_whitespace().any(|name| name == controller)
 }
 
-/// Every directory of that name in every hierarchy.
+/// All directories with that name in all hierarchies.
 pub fn named(name: &str) -> Vec<PathBuf> {
     let mut found = beginning_with(name);
     found.retain(|path| path.ends_with(name));
     found
 }
 
-/// Every directory in every hierarchy whose name begins like this.
+/// All directories in all hierarchies whose names have this prefix.
 pub fn beginning_with(name: &str) -> Vec<PathBuf> {
     assert!(!name.is_empty());
     let mut found = Vec::new();
@@ -45,14 +45,14 @@ pub fn beginning_with(name: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The directory of that name in the v1 hierarchy of `controller`.
+/// The directory with that name in the v1 hierarchy of `controller`.
 #[track_caller]
 pub fn v1(controller: &str, name: &str) -> PathBuf {
     let mount = v1_mount(controller).unwrap_or_else(|| panic!("no v1 hierarchy for {controller}"));
     only(&mount, name)
 }
 
-/// The directory of that name in the v2 hierarchy, wherever that is mounted.
+/// The directory with that name in the v2 hierarchy.
 #[track_caller]
 pub fn v2(name: &str) -> PathBuf {
     only(&v2_mount().expect("cgroup v2 is mounted"), name)
@@ -87,12 +87,12 @@ fn v1_mount(controller: &str) -> Option<PathBuf> {
     Some(found.target.into())
 }
 
-/// Where the v1 hierarchy of `controller` is mounted.
+/// The mount point of the v1 hierarchy of `controller`.
 pub fn v1_root(controller: &str) -> Option<PathBuf> {
     v1_mount(controller)
 }
 
-/// Where the v2 hierarchy is mounted.
+/// The mount point of the v2 hierarchy.
 pub fn v2_root() -> Option<PathBuf> {
     v2_mount()
 }
@@ -112,7 +112,7 @@ fn search(dir: &Path, name: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Whether containers can have this controller here, on whichever version.
+/// Whether containers can have this controller here, on either version.
 pub fn has(controller: &str) -> bool {
     has_v1(controller) || (is_pure_v2() && has_v2(controller))
 }

@@ -1,4 +1,4 @@
-//! The configuration every bundle starts from, and changes to it by JSON pointer.
+//! The default configuration of bundles, and changes to it by JSON pointer.
 
 use serde_json::{Value, json};
 
@@ -70,13 +70,13 @@ fn mounts() -> Value {
     ])
 }
 
-/// Sets the value at `pointer`, making the objects that lead to it.
+/// Sets the value at `pointer`. Missing objects on the way are created.
 #[track_caller]
 pub fn set(config: &mut Value, pointer: &str, value: Value) {
     *slot(config, pointer) = value;
 }
 
-/// Appends to the array at `pointer`, making it if it is missing.
+/// Appends to the array at `pointer`, which is created if it is missing.
 #[track_caller]
 pub fn push(config: &mut Value, pointer: &str, value: Value) {
     let array = slot(config, pointer);
@@ -86,7 +86,7 @@ pub fn push(config: &mut Value, pointer: &str, value: Value) {
     array.as_array_mut().unwrap_or_else(|| panic!("{pointer} is no array")).push(value);
 }
 
-/// Removes what is at `pointer`, which must be there.
+/// Removes the value at `pointer`, which must exist.
 #[track_caller]
 pub fn remove(config: &mut Value, pointer: &str) {
     let (parent, last) = pointer.rsplit_once('/').expect("a JSON pointer starts with a slash");

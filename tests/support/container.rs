@@ -1,11 +1,11 @@
-//! A container that exists, from `create` or `run --detach` to `delete`.
+//! A container between `create` or `run --detach` and `delete`.
 
 use serde_json::Value;
 
 use super::runtime::{Files, Output, Running, read, time_limit};
 use super::{Bundle, eventually};
 
-/// Dropping it removes the container.
+/// A container. It is removed when this is dropped.
 #[derive(Debug)]
 pub struct Container {
     pub bundle: Bundle,
@@ -29,7 +29,7 @@ impl Container {
         self.bundle.id()
     }
 
-    /// What the container has printed so far.
+    /// The output of the container so far.
     pub fn stdout(&self) -> String {
         read(&self.files.stdout)
     }
@@ -38,7 +38,7 @@ impl Container {
         read(&self.files.stderr)
     }
 
-    /// Calls a verb with the id; see [`Output`] for what may be asked of the outcome.
+    /// Calls a verb with the id. [`Output`] has checks of the result.
     #[track_caller]
     pub fn verb(&self, verb: &str) -> Output {
         self.bundle.verb(verb)
@@ -115,7 +115,7 @@ impl Container {
         self.exec(&[], &["sh", "-c", script])
     }
 
-    /// Starts the container and waits for the end; what it printed.
+    /// Starts the container and waits for its end. Returns its output.
     #[track_caller]
     pub fn finish(&self) -> String {
         self.start();

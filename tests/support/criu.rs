@@ -1,12 +1,12 @@
-//! A program in criu's place, which writes down what it is asked for and then ends.
+//! A program in the place of criu, which records the request, answers it and ends.
 
 use super::Bundle;
 use super::userland::write_program;
 
-/// Writes the request to the directory that it is in, under the number of its kind; answers which
-/// version it is (`VERSION`) and that it has all features (`FEATURE_CHECK`); all else fails with
-/// the error number 5. A `RESTORE` is answered by the file `notify` first, if there is one; what is
-/// said to that is in the file `notified`.
+/// Writes the request to its own directory, as a file with the number of the request's type.
+/// Answers `VERSION` with a version, and `FEATURE_CHECK` with all features. All other requests fail
+/// with errno 5. For `RESTORE`, the content of the file `notify`, if it exists, is sent first, and
+/// the answer to it is written to the file `notified`.
 const STAND_IN: &str = r#"#!/bin/bash
 here=$(dirname "$0")
 dd bs=65536 count=1 <&"$2" >"$here/request" 2>/dev/null
@@ -24,12 +24,12 @@ esac
 dd bs=65536 <"$here/answer" >&"$2" 2>/dev/null
 "#;
 
-/// An answer: the version is 4.1.1 (`criu_resp`).
+/// The answer with version 4.1.1 (`criu_resp`).
 pub const NEW: &str = r"\x08\x0a\x10\x01\x52\x06\x08\x04\x10\x01\x20\x01";
-/// 3.15.
+/// The same with version 3.15.
 pub const OLD: &str = r"\x08\x0a\x10\x01\x52\x04\x08\x03\x10\x0f";
 
-/// Puts the stand-in before the real one.
+/// Puts the stand-in before the real criu in `PATH`.
 pub fn with_stand_in(bundle: Bundle, version: &str) -> Bundle {
     let program = bundle.scratch_dir("stand-in").join("criu");
     write_program(&program, &STAND_IN.replace("VERSION", version));
@@ -38,8 +38,8 @@ pub fn with_stand_in(bundle: Bundle, version: &str) -> Bundle {
     bundle.env("PATH", &path)
 }
 
-/// The notification that criu has come to `moment`, and the container's first process is `pid`
-/// (`criu_resp` with `criu_notify`).
+/// The notification `moment` of criu, with the container's first process `pid` (`criu_resp` with
+/// `criu_notify`).
 pub fn notification(moment: &str, mut pid: u32) -> Vec<u8> {
     let mut notify = vec![0x0a, u8::try_from(moment.len()).unwrap()];
     notify.extend_from_slice(moment.as_bytes());

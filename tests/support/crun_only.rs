@@ -1,4 +1,4 @@
-//! Tests of what crun has and runc does not: the other part of [`super::differences`].
+//! Tests of features that crun has and runc does not: the other part of [`super::differences`].
 
 /// Their names, sorted.
 pub const TESTS: &[&str] = &[

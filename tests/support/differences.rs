@@ -1,9 +1,9 @@
-//! Where Orlop and runc differ on purpose, or Debian's runc (1.1.5) is too old: the one list of it,
-//! by area.
+//! The only list of the intended differences between Orlop and runc, by area. It includes features
+//! for which Debian's runc (1.1.5) is too old.
 //!
-//! A test that starts with `differs!()` is skipped when the runtime under test is runc; its name
-//! and the reason stand in the file of its area, or in [`super::crun_only`]. `RUN_DIFFERENCES=1`
-//! runs these tests on runc all the same, to see whether they still fail there.
+//! A test that starts with `differs!()` is skipped if the runtime under test is runc. Its name and
+//! the reason are in the file of its area, or in [`super::crun_only`]. With `RUN_DIFFERENCES=1`
+//! these tests run on runc, too, to check that they still fail there.
 
 mod attacks;
 mod cgroups;
@@ -17,10 +17,10 @@ mod skip;
 
 pub use skip::{notify_has_a_barrier, refusals_name_the_key, refuses_in_one_line, skips};
 
-/// An area: what it is called in the manual, and its tests with their reasons, sorted by name.
+/// An area: its name in the manual, and its tests with their reasons, sorted by name.
 pub type Area = (&'static str, &'static [(&'static str, &'static str)]);
 
-/// All of them.
+/// All areas.
 pub const AREAS: &[Area] = &[
     ("The root filesystem: mounts, devices, masked paths", rootfs::REASONS),
     ("The program, exec and hooks", process::REASONS),

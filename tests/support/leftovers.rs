@@ -1,5 +1,5 @@
-//! What a container may leave behind on the host. Ids and paths are unique to a bundle, so nothing
-//! of that name can have been there before, and no other test can be the cause.
+//! Processes, mounts, cgroups and states that a container leaves behind on the host. Ids and paths
+//! are unique to a bundle, so other tests and earlier runs cannot be the cause.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,15 @@ use nix::unistd::Pid;
 use super::{Bundle, cgroups, eventually, runtime};
 
 impl Bundle {
-    /// No process, mount, cgroup or state of this bundle's container is on the machine. The kernel
-    /// may take a moment to tear down what has been killed.
+    /// Checks that no process, mount, cgroup or state of this bundle's container exists. The kernel
+    /// may need a moment to remove those of killed processes.
     #[track_caller]
     pub fn assert_nothing_left(&self) {
         let left = self.what_is_left();
         assert!(left.is_empty(), "left behind: {left:#?}");
     }
 
-    /// What [`Self::assert_nothing_left`] looks for.
+    /// The leftovers that [`Self::assert_nothing_left`] checks for.
     pub fn what_is_left(&self) -> Vec<String> {
         let mut left = Vec::new();
         eventually(Duration::from_secs(3), || {
@@ -42,8 +42,8 @@ impl Bundle {
 
     /// The processes that belong to the container or to a call of the runtime for it.
     ///
-    /// They get killed in the end, so whatever is older than the tests or shares our mounts is
-    /// never taken for one.
+    /// They are killed at the end. So a process that is older than the tests is never included, and
+    /// mounts in our own mount namespace do not count.
     pub fn processes(&self) -> Vec<i32> {
         let marker = format!("{}={}\0", runtime::MARKER, self.name());
         let dir = format!("/{}/", self.dir().file_name().unwrap().to_string_lossy());
@@ -64,7 +64,7 @@ impl Bundle {
         processes().into_iter().filter(belongs).collect()
     }
 
-    /// Every cgroup whose name begins with that of this bundle.
+    /// All cgroups whose names begin with that of this bundle.
     fn cgroups(&self) -> Vec<PathBuf> {
         cgroups::beginning_with(self.name())
     }
@@ -75,16 +75,15 @@ impl Bundle {
         mountinfo.lines().filter(|line| line.contains(&dir)).map(str::to_owned).collect()
     }
 
-    /// Kills and removes whatever the test has left, so that a failed test does not disturb the
-    /// machine.
+    /// Kills and removes everything that the test has left, so that a failed test does not disturb
+    /// the machine.
     pub fn clean_up(&self) {
         for pid in self.processes() {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         let mut groups = self.cgroups();
         for group in &groups {
-            // On cgroup v1 a frozen process does not die; in other hierarchies there is no such
-            // file.
+            // On cgroup v1 a frozen process does not end. Other hierarchies do not have this file.
             let _ = fs::OpenOptions::new()
                 .write(true)
                 .open(group.join("freezer.state"))
@@ -98,7 +97,7 @@ impl Bundle {
     }
 }
 
-/// Removes a cgroup and those below it.
+/// Removes a cgroup and all cgroups below it.
 fn remove_cgroup(path: &Path) -> std::io::Result<()> {
     for name in fs::read_dir(path)?.flatten().filter(|entry| entry.path().is_dir()) {
         remove_cgroup(&name.path())?;
@@ -106,7 +105,7 @@ fn remove_cgroup(path: &Path) -> std::io::Result<()> {
     fs::remove_dir(path)
 }
 
-/// The names in a directory; none when there is no such directory.
+/// The names in a directory; none if it does not exist.
 pub fn entries(dir: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
@@ -116,9 +115,9 @@ fn processes() -> Vec<i32> {
     entries(Path::new("/proc")).iter().filter_map(|name| name.parse().ok()).collect()
 }
 
-/// Whether a process has something mounted that lies in `dir`. What is mounted on `dir` does not
-/// count: everybody who is about to be a container has that for a moment, as a copy of the host's
-/// mounts.
+/// Whether a process has a mount of a file or directory below `dir`. A mount on a path below `dir`
+/// does not count: each process that becomes a container has it for a moment, in its copy of the
+/// host's mounts.
 fn has_mounted(pid: &str, dir: &str) -> bool {
     let mountinfo = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
     mountinfo.lines().any(|line| line.split(' ').nth(3).is_some_and(|root| root.contains(dir)))
@@ -129,8 +128,8 @@ fn namespace(pid: &str) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
 }
 
-/// When a process has started, in clock ticks since boot: the 22nd field, counted after the name in
-/// parentheses. Nothing if it has ended, even if nobody has waited for it yet.
+/// The start time of a process, in clock ticks since boot: the 22nd field, counted after the name
+/// in parentheses. `None` if it has ended, even if it has not been reaped yet.
 fn started(pid: &str) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();

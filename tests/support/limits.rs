@@ -1,28 +1,28 @@
-//! Every property of `linux.resources`, with a value for it and where the kernel has that then.
+//! Every property of `linux.resources`, with a value and the files of the kernel that then have it.
 
 use std::path::PathBuf;
 
 use super::{Value, json};
 
-/// Where a value is read back: a controller's file, and its content or one line of it. Of
-/// alternatives, the first that the kernel has counts.
+/// The place where a value is read: a file of a controller, and its content or one line of it. If
+/// there are alternatives, the first one that exists is used.
 #[derive(Debug, Clone)]
 pub struct Place(pub Vec<(&'static str, String)>);
 
 /// A setting.
 #[derive(Debug)]
 pub struct Limit {
-    /// The properties of the schema that it shows.
+    /// The properties of the schema that it tests.
     pub keys: Vec<String>,
-    /// `linux.resources` with it.
+    /// `linux.resources` with this setting.
     pub resources: Value,
-    /// On cgroup v1; nothing where that has no such thing.
+    /// The places on cgroup v1; empty if v1 does not have the setting.
     pub v1: Vec<Place>,
-    /// On cgroup v2.
+    /// The places on cgroup v2.
     pub v2: Vec<Place>,
-    /// runc 1.1 does the same.
+    /// Whether runc 1.1 does the same.
     pub runc: bool,
-    /// systemd leaves it alone when it is reloaded.
+    /// Whether systemd does not change it when it is reloaded.
     pub lasts: bool,
 }
 
@@ -42,15 +42,15 @@ impl Limit {
         self
     }
 
-    /// Another file in place of the last one, where the kernel does not have that.
+    /// Adds an alternative to the last file, for kernels without that file.
     fn or(mut self, file: &'static str, value: impl ToString) -> Self {
         let list = if self.v2.is_empty() { &mut self.v1 } else { &mut self.v2 };
         list.last_mut().unwrap().0.push((file, value.to_string()));
         self
     }
 
-    /// Into the files of BFQ, systemd writes a weight of another scale for all devices when it is
-    /// reloaded. It has no word for anything else.
+    /// When systemd is reloaded, it writes a weight with another scale for all devices to the files
+    /// of BFQ. It supports no other weight there.
     fn of_bfq(mut self) -> Self {
         self.lasts = false;
         self.not_in_runc()
@@ -62,7 +62,7 @@ impl Limit {
     }
 }
 
-/// The settings. Those of devices are for ones that this machine has.
+/// The settings. Those for devices are for devices of this machine.
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub fn table() -> Vec<Limit> {
     let mut table = vec![
@@ -78,7 +78,7 @@ pub fn table() -> Vec<Limit> {
         limit("memory.swappiness", json!({"memory":{"swappiness":42}})).v1("memory.swappiness", 42),
         limit("memory.disableOOMKiller", json!({"memory":{"disableOOMKiller":true}}))
             .v1("memory.oom_control", "oom_kill_disable 1"),
-        // Of the two formulas for v2 that are in use, ours is runc's since 1.4.
+        // There are two formulas for v2 in use. Ours is the one of runc since 1.4.
         limit("cpu.shares", json!({"cpu":{"shares":2048}}))
             .v1("cpu.shares", 2048)
             .v2("cpu.weight", 174)
@@ -164,7 +164,7 @@ fn block_devices() -> Vec<Limit> {
             );
         }
     }
-    // A device can have a weight if its scheduler knows weights.
+    // A device can have a weight if its scheduler supports weights.
     if let Some((major, minor)) = a_disk(|schedulers| schedulers.contains("[bfq]")) {
         let fields = ["major", "minor", "weight"]
             .map(|field| format!("blockIO.weightDevice[].{field}"))
@@ -177,7 +177,7 @@ fn block_devices() -> Vec<Limit> {
     limits
 }
 
-/// The numbers of a whole disk whose list of schedulers pleases.
+/// The numbers of a whole disk whose list of schedulers `pleases` accepts.
 fn a_disk(pleases: impl Fn(&str) -> bool) -> Option<(u32, u32)> {
     let read = |path: PathBuf| std::fs::read_to_string(path).ok();
     let mut disks: Vec<PathBuf> =

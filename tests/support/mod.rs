@@ -1,7 +1,6 @@
-//! What the tests are written with: bundles, containers, and ways to look at the machine from
-//! outside.
+//! The support code of the tests: bundles, containers, and functions that examine the machine.
 
-/// Ends the test here when it is listed in `differences` and the runtime under test is runc.
+/// Ends the test here if it is listed in `differences` and the runtime under test is runc.
 macro_rules! differs {
     () => {{
         fn here() {}
@@ -11,7 +10,7 @@ macro_rules! differs {
     }};
 }
 
-/// Ends the test here when this machine lacks something the test needs.
+/// Ends the test here if this machine does not have a feature that the test needs.
 macro_rules! needs {
     ($condition:expr, $what:literal) => {
         if !$condition {
@@ -49,7 +48,7 @@ pub use serde_json::{Value, json};
 
 use std::time::{Duration, Instant};
 
-/// Waits until `condition` holds; false when it still does not after the time limit.
+/// Waits until `condition` is true. Returns false if it is still false after the time limit.
 pub fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + limit;
     loop {
@@ -63,12 +62,12 @@ pub fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -> bool 
     }
 }
 
-/// Whether to take all the time that it takes (`make soak`).
+/// Whether tests may take a long time (`make soak`).
 pub fn soak() -> bool {
     std::env::var_os("ORLOP_SOAK").is_some_and(|value| !value.is_empty())
 }
 
-/// Whether the kernel is of this version or newer.
+/// Whether the kernel has this version or a newer one.
 pub fn kernel_since(major: u32, minor: u32) -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers =
@@ -83,13 +82,13 @@ pub fn own_capabilities() -> u64 {
     u64::from_str_radix(line.unwrap(), 16).unwrap()
 }
 
-/// Whether the runtime may raise limits and lower the OOM score; some sandboxes take that away from
-/// root.
+/// Whether the runtime may raise limits and lower the OOM score; some sandboxes do not let root do
+/// that.
 pub fn has_sys_resource() -> bool {
     own_capabilities() & (1 << 24) != 0
 }
 
-/// Where a symbolic link such as `/proc/PID/ns/uts` points, as text.
+/// The target of a symbolic link such as `/proc/PID/ns/uts`, as text.
 #[track_caller]
 pub fn link(path: impl AsRef<std::path::Path>) -> String {
     let path = path.as_ref();
@@ -98,7 +97,7 @@ pub fn link(path: impl AsRef<std::path::Path>) -> String {
     target.to_string_lossy().into_owned()
 }
 
-/// A namespace of the test itself, which is the runtime's too: `uts:[4026531838]`.
+/// A namespace of the test itself, which is also that of the runtime: `uts:[4026531838]`.
 pub fn host_namespace(kind: &str) -> String {
     link(format!("/proc/self/ns/{kind}"))
 }

@@ -1,17 +1,17 @@
-//! `/proc/self/mountinfo`, parsed: see proc_pid_mountinfo(5).
+//! Parses `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
 
-/// One mounted filesystem.
+/// One mount.
 #[derive(Debug, Clone)]
 pub struct Mount {
     pub root: String,
     pub target: String,
-    /// Of this mount: `rw`, `nosuid`, …
+    /// The options of this mount: `rw`, `nosuid`, …
     pub options: Vec<String>,
-    /// `shared:N`, `master:N`, `unbindable`; nothing when private.
+    /// `shared:N`, `master:N`, `unbindable`; empty if private.
     pub propagation: Vec<String>,
     pub kind: String,
     pub source: String,
-    /// Of the filesystem: `rw`, `size=64k`, …
+    /// The options of the filesystem: `rw`, `size=64k`, …
     pub data: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ impl Mount {
         self.options.iter().chain(&self.data).any(|have| have == option)
     }
 
-    /// `shared`, `master` or `unbindable` is set.
+    /// Whether `shared`, `master` or `unbindable` is set.
     pub fn propagates(&self, how: &str) -> bool {
         self.propagation.iter().any(|field| field.starts_with(how))
     }

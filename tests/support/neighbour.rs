@@ -1,9 +1,10 @@
 //! Neighbours of the runtime's processes: root with the capabilities of an ordinary container, and
 //! root of a user namespace with all of them. They try to trace each process that has the runtime's
-//! name, and to look into it; a [`Spy`] does so only with a process that it is asked about.
+//! name, and to read its files in /proc. A [`Spy`] only tries this with the processes that are sent
+//! to it.
 //!
-//! Both, and the runtime, are in a pid namespace of the test's own, so that nobody else on the
-//! machine is disturbed. So the test program executes itself anew; a variable says in which part.
+//! Both, and the runtime, are in a pid namespace of the test, so that no other process on the
+//! machine is disturbed. So the test program executes itself again. A variable has its role.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,20 +19,21 @@ use nix::unistd::Pid;
 use super::eventually;
 use super::runtime::{Running, program_file, time_limit};
 
-/// Which part is played: none by the test itself.
+/// The role of this process. The test itself has none.
 const PART: &str = "ORLOP_TEST_PART";
-/// A number in place of that of the process, which is the same in every new pid namespace.
+/// A unique number, since the process id is the same in every new pid namespace.
 const NUMBER: &str = "ORLOP_TEST_NUMBER";
-/// The file of the program that containers run, whose processes anybody may trace.
+/// The file of the program in containers. All processes may trace its processes.
 const PROGRAMS: &str = "busybox";
 
-/// A neighbour at work, killed when dropped.
+/// A running neighbour. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Neighbour {
     running: Running,
 }
 
-/// A neighbour that looks into a process when it is asked to; killed when dropped.
+/// A neighbour that tries only the processes that are sent to it. It is killed when this is
+/// dropped.
 #[derive(Debug)]
 pub struct Spy {
     child: Child,
@@ -59,12 +61,12 @@ pub fn in_own_pid_namespace(test: &str, inside: impl FnOnce()) {
     }
 }
 
-/// What no other test process has at the moment.
+/// A number that no other test process has at the moment.
 pub fn test_number() -> String {
     std::env::var(NUMBER).unwrap_or_else(|_| std::process::id().to_string())
 }
 
-/// Appends to a command: this program, as this test in this part.
+/// Appends to a command: this program, with this test in this role.
 fn play<'a>(command: &'a mut Command, test: &str, part: &str) -> &'a mut Command {
     command
         .arg(std::env::current_exe().unwrap())
@@ -113,7 +115,7 @@ impl Neighbour {
         self.running.pid()
     }
 
-    /// What it has found until now; that it has seen processes of the runtime.
+    /// What it has found so far. Checks that it has seen processes of the runtime.
     #[track_caller]
     pub fn found(&self) -> BTreeSet<String> {
         let said = fs::read_to_string(&self.running.files.stdout).unwrap();
@@ -146,7 +148,7 @@ impl Spy {
         let questions = child.stdin.take().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap());
         let mut spy = Spy { child, questions, answers };
-        spy.look_into(spy.pid()); // it answers once it has its capabilities
+        spy.look_into(spy.pid()); // it answers when it has its capabilities
         spy
     }
 
@@ -154,7 +156,7 @@ impl Spy {
         self.child.id().cast_signed()
     }
 
-    /// What it can have of a process at the moment; empty if that is nothing.
+    /// What it can access of a process at the moment; empty for nothing.
     pub fn look_into(&mut self, pid: i32) -> String {
         writeln!(self.questions, "{pid}").unwrap();
         let mut lines = self.answers.by_ref().lines().map(Result::unwrap);
@@ -170,7 +172,7 @@ impl Drop for Spy {
     }
 }
 
-/// Looks into each process that is asked about, to the end of the questions.
+/// Reads pids from standard input. Answers each with what this process can access of that process.
 fn answer() {
     for pid in std::io::stdin().lines().map(Result::unwrap) {
         let found = look_into(pid.parse().unwrap(), &Path::new("/proc").join(&pid));
@@ -178,7 +180,7 @@ fn answer() {
     }
 }
 
-/// Never ends. Says `ready`, `seen` once, and what it finds.
+/// Never ends. Prints `ready`, `seen` once, and what it finds.
 fn lie_in_wait() {
     let name = program_file().file_name().unwrap().to_string_lossy().into_owned();
     let mut seen = false;
@@ -193,7 +195,7 @@ fn lie_in_wait() {
                 seen = true;
             }
             for what in look_into(pid, &path) {
-                // By now it may be the container's program.
+                // The process may have become the container's program meanwhile.
                 let file =
                     fs::read_link(path.join("exe")).unwrap_or_else(|_| PathBuf::from(PROGRAMS));
                 if !file.to_string_lossy().contains(PROGRAMS) {
@@ -204,7 +206,7 @@ fn lie_in_wait() {
     }
 }
 
-/// A line for [`Neighbour::found`]. Not by println, which tests capture.
+/// Prints a line for [`Neighbour::found`]. Not with println, which tests capture.
 fn say(line: &str) {
     std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
@@ -214,13 +216,13 @@ pub fn comm(process: &Path) -> Option<String> {
     Some(fs::read_to_string(process.join("comm")).ok()?.trim_end().to_owned())
 }
 
-/// What can be had of a process.
+/// What this process can access of another one.
 fn look_into(pid: i32, process: &Path) -> Vec<&'static str> {
     let mut found = Vec::new();
     if fs::read_link(process.join("root")).is_ok() {
         found.push("the root directory");
-        // In a thread, whose end lets the process go. Whoever may trace a process may read its
-        // links, too.
+        // In a thread: its end detaches the process. A process that may trace another one may also
+        // read its links.
         let seize = move || ptrace::seize(Pid::from_raw(pid), Options::empty()).is_ok();
         if std::thread::spawn(seize).join().unwrap() {
             found.push("a trace");

@@ -1,4 +1,4 @@
-//! Reads the text of OpenMetrics 1.0, and takes nothing that the specification forbids.
+//! Parses text of OpenMetrics 1.0, and accepts nothing that the specification forbids.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ pub struct Family {
     pub samples: Vec<(BTreeMap<String, String>, f64)>,
 }
 
-/// Reads a text, and panics at whatever the specification forbids ("Text Format", "Data Model",
-/// "Metric Types").
+/// Parses a text, and panics at everything that the specification forbids ("Text Format", "Data
+/// Model", "Metric Types").
 #[track_caller]
 pub fn parse(text: &str, id: &str) -> BTreeMap<String, Family> {
     let body = text.strip_suffix("# EOF\n").expect("the text ends with # EOF");

@@ -1,7 +1,7 @@
-//! The program under test: which one it is, how it is called, and what came of it.
+//! The runtime under test: its program, its calls, and their results.
 //!
 //! Output goes to files, never to pipes: a created container keeps the runtime's stdio, and a pipe
-//! would stay open (and its reader wait) for as long as the container lives.
+//! would stay open (and its reader wait) as long as the container runs.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -16,10 +16,10 @@ use nix::unistd::Pid;
 
 use super::{differences, eventually};
 
-/// The environment variable by which processes of one test are told from all others.
+/// The environment variable that distinguishes the processes of one test from all others.
 pub const MARKER: &str = "ORLOP_TEST_BUNDLE";
 
-/// `$RUNTIME`, a path or a name, or else the program this package builds.
+/// `$RUNTIME`, a path or a name, or else the program that this package builds.
 pub fn program() -> PathBuf {
     std::env::var_os("RUNTIME").map_or_else(|| env!("CARGO_BIN_EXE_orlop").into(), PathBuf::from)
 }
@@ -41,7 +41,7 @@ pub fn time_limit() -> Duration {
     Duration::from_secs(seconds.unwrap_or(30))
 }
 
-/// What a finished call left: its output, and its exit status or 128 + the signal that ended it.
+/// The result of a call: its output, and its exit status or 128 + the signal that ended it.
 #[derive(Debug, Clone)]
 pub struct Output {
     pub stdout: String,
@@ -50,14 +50,14 @@ pub struct Output {
 }
 
 impl Output {
-    /// The call succeeded.
+    /// Checks that the call succeeded.
     #[track_caller]
     pub fn ok(self) -> Self {
         assert_eq!(self.status, 0, "expected success: {self:?}");
         self
     }
 
-    /// The call succeeded and printed nothing.
+    /// Checks that the call succeeded and printed nothing.
     #[track_caller]
     pub fn silent(self) -> Self {
         let said = format!("{}{}", self.stdout, self.stderr);
@@ -65,7 +65,7 @@ impl Output {
         self
     }
 
-    /// The runtime refused: status 1, nothing on stdout, and one line on stderr.
+    /// Checks that the call failed: status 1, nothing on stdout, and one line on stderr.
     #[track_caller]
     pub fn refused(self) -> Self {
         assert_eq!(self.status, 1, "expected a refusal: {self:?}");
@@ -77,7 +77,8 @@ impl Output {
         self
     }
 
-    /// `exec` failed before the program ran: status 255, nothing on stdout, and one line on stderr.
+    /// Checks that `exec` failed before the program ran: status 255, nothing on stdout, and one
+    /// line on stderr.
     #[track_caller]
     pub fn exec_refused(self) -> Self {
         assert_eq!(self.status, 255, "expected a refusal: {self:?}");
@@ -88,7 +89,8 @@ impl Output {
         self.says("exec failed: ")
     }
 
-    /// The text is part of stderr. `\"` counts as `"`, for runtimes that log quoted messages.
+    /// Checks that the text is part of stderr. `\"` counts as `"`, for runtimes that log quoted
+    /// messages.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
         let stderr = self.stderr.replace("\\\"", "\"");
@@ -96,14 +98,14 @@ impl Output {
         self
     }
 
-    /// The text of a kernel error, which some write with a capital letter.
+    /// Checks for the text of a kernel error, which some runtimes write with a capital letter.
     #[track_caller]
     pub fn because(self, text: &str) -> Self {
         assert!(self.stderr.to_lowercase().contains(text), "expected {text:?} in {self:?}");
         self
     }
 
-    /// The refusal names the configuration key or path at fault.
+    /// Checks that the error names the wrong key or path of the configuration.
     #[track_caller]
     pub fn names(self, key: &str) -> Self {
         if differences::refusals_name_the_key() {
@@ -123,7 +125,7 @@ impl Output {
     }
 }
 
-/// Where one call's output goes.
+/// The files for the output of one call.
 #[derive(Debug, Clone)]
 pub struct Files {
     pub stdout: PathBuf,
@@ -131,7 +133,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// Two fresh files in `dir`.
+    /// Two new files in `dir`.
     fn fresh(dir: &Path) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -158,7 +160,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts `command` with its output in fresh files in `dir`.
+    /// Starts `command` with its output in new files in `dir`.
     #[track_caller]
     pub fn start(command: &mut Command, dir: &Path) -> Self {
         let files = Files::fresh(dir);
@@ -191,17 +193,17 @@ impl Running {
         );
     }
 
-    /// Whether the call has come to its end.
+    /// Whether the call has ended.
     pub fn is_over(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Whether the call comes to its end within the time limit.
+    /// Whether the call ends within the time limit.
     pub fn ends(&mut self) -> bool {
         eventually(time_limit(), || self.child.try_wait().unwrap().is_some())
     }
 
-    /// Waits for the end of the call, which must come within the time limit.
+    /// Waits for the end of the call. It must end within the time limit.
     #[track_caller]
     pub fn wait(mut self) -> Output {
         let mut status = None;
@@ -225,8 +227,8 @@ impl Drop for Running {
     }
 }
 
-/// A command that runs the runtime with `args`, behind `prelude` (a piece of shell in a mount
-/// namespace of its own) if there is one. The process id is the runtime's in both cases.
+/// A command that runs the runtime with `args`, after the shell script `prelude` in a new mount
+/// namespace if there is one. The process id is that of the runtime in both cases.
 pub fn command(
     program: &Path,
     prelude: Option<&str>,

@@ -27,7 +27,7 @@ pub fn receive(socket: impl AsFd) -> (String, Vec<OwnedFd>) {
     (String::from_utf8_lossy(&text[..length]).into_owned(), descriptors)
 }
 
-/// Waits for a message, a connection, or the other end's going.
+/// Waits for a message, a connection, or the end of the connection.
 pub fn readable(socket: impl AsFd, limit: std::time::Duration) -> bool {
     let limit = Timespec {
         tv_sec: limit.as_secs().try_into().unwrap(),

@@ -1,11 +1,11 @@
-//! What systemd says of a container's unit, and bundles whose cgroup it makes.
+//! The properties of a container's unit, and bundles whose cgroup systemd creates.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Bundle, cgroups, eventually, runtime};
 
-/// The machine was booted with systemd.
+/// Whether the machine was booted with systemd.
 pub fn runs() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
@@ -45,12 +45,12 @@ pub fn property(unit: &str, name: &str) -> String {
 /// The id of an ordinary user.
 pub const USER: u32 = 1000;
 
-/// That user's own systemd runs.
+/// Whether the systemd of that user runs.
 pub fn runs_for_user() -> bool {
     Path::new(&format!("/run/user/{USER}/bus")).exists()
 }
 
-/// As [`property`], of a unit of the user's.
+/// As [`property`], of a unit of that user.
 #[track_caller]
 pub fn user_property(unit: &str, name: &str) -> String {
     let id = USER.to_string();
@@ -75,14 +75,14 @@ pub fn user_property(unit: &str, name: &str) -> String {
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
 }
 
-/// The unit is none of systemd's any more.
+/// Checks that systemd does not have the unit any more.
 #[track_caller]
 pub fn assert_gone(unit: &str) {
     let gone = eventually(runtime::time_limit(), || property(unit, "LoadState") == "not-found");
     assert!(gone, "{unit}: {}", systemctl(&["show", unit]));
 }
 
-/// `systemctl daemon-reload`, and a while in which systemd may write what it wants to.
+/// `systemctl daemon-reload`, and a wait for the files that systemd may then write.
 #[track_caller]
 pub fn reload() {
     systemctl(&["daemon-reload"]);

@@ -1,5 +1,5 @@
-//! Terminals: those that a container makes and sends to a socket, and those that the runtime is
-//! started on.
+//! Terminals: those that a container makes and sends to a socket, and those on which the runtime is
+//! started.
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
@@ -19,11 +19,11 @@ use rustix::termios::{
 use super::runtime::time_limit;
 use super::{Bundle, Container, eventually};
 
-/// A shell that does line by line what [`Terminal::ask`] asks.
+/// A shell script that executes the lines of [`Terminal::ask`].
 pub const SHELL: &str =
     "stty -echo; echo ready; while read -r line; do eval \"$line\"; echo END; done";
 
-/// The side of whoever looks at a terminal.
+/// The master of a terminal.
 #[derive(Debug)]
 pub struct Terminal {
     pub master: OwnedFd,
@@ -35,7 +35,7 @@ impl Terminal {
         Terminal { master, unread: String::new() }
     }
 
-    /// Types on its keyboard.
+    /// Types a text.
     #[track_caller]
     pub fn type_in(&self, text: &str) {
         let mut bytes = text.as_bytes();
@@ -45,7 +45,7 @@ impl Terminal {
         }
     }
 
-    /// Waits until `text` is shown; gives what stands before it.
+    /// Waits until `text` is shown. Returns the text before it.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) -> String {
         let end = Instant::now() + time_limit();
@@ -59,15 +59,14 @@ impl Terminal {
         }
     }
 
-    /// What [`SHELL`] prints for a command; the lines as they were written, without carriage
-    /// returns.
+    /// The output of a command in [`SHELL`], without carriage returns.
     #[track_caller]
     pub fn ask(&mut self, command: &str) -> String {
         self.type_in(&format!("{command}\n"));
         self.wait_for("END\r\n").replace('\r', "").trim_end().to_owned()
     }
 
-    /// All that is shown until the other side is closed.
+    /// All text that is shown until the other side is closed.
     #[track_caller]
     pub fn rest(&mut self) -> String {
         let end = Instant::now() + time_limit();
@@ -76,7 +75,7 @@ impl Terminal {
         std::mem::take(&mut self.unread)
     }
 
-    /// Reads once; false at the end, or when there is nothing until `end`.
+    /// Reads once. Returns false at the end of the terminal, or if there is no text until `end`.
     fn read_until(&mut self, end: Instant) -> bool {
         let left = Timespec::try_from(end.saturating_duration_since(Instant::now())).unwrap();
         if poll(&mut [PollFd::new(&self.master, PollFlags::IN)], Some(&left)).unwrap() == 0 {
@@ -90,7 +89,7 @@ impl Terminal {
         true
     }
 
-    /// Waits until another process than the shell is in its foreground, and the shell waits for it.
+    /// Waits until another process than the shell is in the foreground, and the shell waits for it.
     ///
     /// A shell's `fg` first gives the terminal to the job and then sends it SIGCONT, which would
     /// discard a SIGTSTP that is typed between the two (signal(7)).
@@ -109,14 +108,14 @@ impl Terminal {
         (size.ws_row, size.ws_col)
     }
 
-    /// Makes it this large.
+    /// Sets rows and columns.
     pub fn resize(&self, rows: u16, columns: u16) {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&self.master, size).unwrap();
     }
 }
 
-/// Where a runtime sends a terminal.
+/// The socket to which a runtime sends a terminal.
 #[derive(Debug)]
 pub struct ConsoleSocket {
     listener: UnixListener,
@@ -133,7 +132,7 @@ impl ConsoleSocket {
         ["--console-socket", self.path.to_str().unwrap()]
     }
 
-    /// The terminal that was sent; the name that came with it, and that nothing else came.
+    /// Receives a terminal and the name that was sent with it. Checks that nothing else was sent.
     #[track_caller]
     pub fn receive_with_name(&self) -> (Terminal, String) {
         assert!(readable(&self.listener), "nobody has connected");
@@ -173,16 +172,16 @@ fn readable(fd: impl AsFd) -> bool {
 /// The runtime in the foreground of a terminal.
 #[derive(Debug)]
 pub struct Session<'a> {
-    /// What is dropped with its container.
+    /// When it is dropped, its container is removed.
     _bundle: &'a Bundle,
     child: Child,
     pub terminal: Terminal,
-    /// Held, so that the terminal can be looked at when the runtime has ended.
+    /// Kept open, so that the modes of the terminal can be read after the runtime has ended.
     slave: OwnedFd,
 }
 
 impl<'a> Session<'a> {
-    /// Starts `inner` on a terminal of 30 rows and 90 columns, with a shell's redirections.
+    /// Starts `inner` on a terminal of 30 rows and 90 columns, with redirections of a shell.
     fn start(bundle: &'a Bundle, inner: &Command, redirections: &str) -> Self {
         let master =
             openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
@@ -215,7 +214,7 @@ impl<'a> Session<'a> {
         tcgetattr(&self.slave).unwrap()
     }
 
-    /// Whether what is typed goes on byte by byte, unseen.
+    /// Whether the terminal is in raw mode: typed bytes are passed on unchanged and are not shown.
     pub fn is_raw(&self) -> bool {
         !self
             .modes()
@@ -223,8 +222,8 @@ impl<'a> Session<'a> {
             .intersects(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
     }
 
-    /// Waits for the end; the exit status, and what is shown and has not been read. The terminal
-    /// must be as it was.
+    /// Waits for the end. Returns the exit status and the text that has not been read. Checks that
+    /// the modes of the terminal are restored.
     #[track_caller]
     pub fn wait(mut self) -> (i32, String) {
         let end = Instant::now() + time_limit();
@@ -269,7 +268,7 @@ impl Bundle {
         self.run_redirected("")
     }
 
-    /// The same with redirections as a shell has them.
+    /// The same with redirections of a shell.
     #[track_caller]
     pub fn run_redirected(&self, redirections: &str) -> Session<'_> {
         self.write_config();
@@ -300,7 +299,7 @@ impl Container {
     }
 }
 
-/// The processor time that a process has used, in clock ticks.
+/// The CPU time that a process has used, in clock ticks.
 pub fn ticks(pid: i32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let mut fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11);

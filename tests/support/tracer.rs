@@ -1,8 +1,8 @@
-//! Kills a process of the runtime at one of its system calls, chosen by number, or looks at all of
-//! them: ptrace(2).
+//! Kills a process of the runtime at one of its system calls, chosen by number, or shows all of
+//! them (ptrace(2)).
 //!
-//! All that the runtime forks is traced until it becomes another program. Whoever survives the
-//! victim goes on untraced.
+//! All processes that the runtime forks are traced until they execute another program. After the
+//! kill, the other processes continue untraced.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,26 +18,26 @@ use nix::unistd::Pid;
 use super::eventually;
 use super::runtime::{Running, read, time_limit};
 
-/// Who dies, and when.
+/// The process to kill, and the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Victim {
-    /// The runtime is the first, number 0; then those that are watched besides; then all others by
-    /// age.
+    /// The runtime has number 0. Then come the additional processes of `besides`, then all others
+    /// by age.
     pub process: usize,
-    /// Before the call of this number is carried out; the first is 0.
+    /// The number of the system call before which it is killed; the first is 0.
     pub call: usize,
 }
 
-/// What was seen.
+/// The result.
 #[derive(Debug)]
 pub struct Trace {
     /// How many system calls each process has made.
     pub calls: Vec<usize>,
-    /// Whether the victim has got as far as that.
+    /// Whether the victim has reached that call and was killed.
     pub killed: bool,
-    /// The runtime, if it is alive.
+    /// The runtime, if it still runs.
     pub alive: Option<Running>,
-    /// What it ended with otherwise, and what it said.
+    /// Otherwise its exit status and its standard error.
     pub ended: Option<(i32, String)>,
 }
 
@@ -51,11 +51,12 @@ impl Trace {
     }
 }
 
-/// How long nobody may make a call before it counts as waiting, once the runtime is gone.
+/// After the end of the runtime: the time without a system call after which the other processes
+/// count as waiting.
 const QUIET: Duration = Duration::from_millis(40);
 
-/// Runs a command of the runtime, the file `program`, to its end or to that of the victim.
-/// `besides` are processes that are watched, too.
+/// Runs a command of the runtime, the file `program`, until it ends or the victim is killed. The
+/// processes in `besides` are traced, too.
 #[track_caller]
 pub fn trace(
     command: &Command,
@@ -68,9 +69,8 @@ pub fn trace(
     tracer.run_in_a_thread(command, besides, dir)
 }
 
-/// Runs a command of the runtime to its end, as [`trace`], and shows each process whenever it is
-/// stopped: before and after each system call, at its beginning, and when it has become another
-/// program.
+/// Runs a command of the runtime until it ends, as [`trace`], and calls `show` whenever a process
+/// stops: before and after each system call, at its start, and after execve(2).
 #[track_caller]
 pub fn watch(
     command: &Command,
@@ -88,13 +88,13 @@ struct Tracer<'a> {
     victim: Option<Victim>,
     show: Option<&'a mut (dyn FnMut(Pid) + Send)>,
     program: &'a [u8],
-    /// By pid: its number, and how many calls it has made.
+    /// By pid: the number of the process, and how many calls it has made.
     processes: BTreeMap<Pid, (usize, usize)>,
-    /// It is the runtime now, and no shell in front of it.
+    /// Whether the shell of [`stopped_first`] has executed the runtime.
     begun: bool,
 }
 
-/// What a stop led to.
+/// The result of a stop.
 enum Next {
     On,
     RuntimeEnded(i32),
@@ -108,12 +108,12 @@ impl<'a> Tracer<'a> {
 
     #[track_caller]
     fn run_in_a_thread(mut self, command: &Command, besides: &[i32], dir: &Path) -> Trace {
-        // What is traced belongs to a thread, and is let go at its end.
+        // The tracer is a thread. Its end detaches all traced processes.
         let run = || self.run(command, besides, dir);
         let trace = std::thread::scope(|scope| scope.spawn(run).join().expect("the tracer"));
         if let Some(runtime) = &trace.alive {
-            // The kernel lets it go a moment after the thread is said to have ended; until then its
-            // stops would be ours.
+            // The kernel detaches the runtime a moment after the thread is reported to have ended.
+            // Until then, its stops would be reported to us.
             let path = format!("/proc/{}/status", runtime.pid());
             let is_free = || read(Path::new(&path)).contains("TracerPid:\t0\n");
             assert!(eventually(time_limit(), is_free), "the runtime is still traced");
@@ -160,7 +160,7 @@ impl<'a> Tracer<'a> {
 
     fn handle(&mut self, status: WaitStatus, runtime: Pid) -> Next {
         let go_on = |pid, signal| {
-            // It may have been killed by somebody else.
+            // Another process may have killed it.
             let _ = ptrace::syscall(pid, signal);
         };
         match status {
@@ -181,7 +181,7 @@ impl<'a> Tracer<'a> {
                 if pid == runtime {
                     self.begun |= is_ours;
                 } else if is_exec && !is_ours && self.processes.contains_key(&pid) {
-                    // The program, or a hook: not ours any more.
+                    // It is the program or a hook now, and not traced any more.
                     let _ = ptrace::detach(pid, None);
                     return Next::On;
                 }
@@ -197,7 +197,7 @@ impl<'a> Tracer<'a> {
         Next::On
     }
 
-    /// Counts a call at its beginning.
+    /// Counts a call at its entry. Returns whether it is the one of the victim.
     fn is_the_victims_moment(&mut self, pid: Pid) -> bool {
         const PTRACE_SYSCALL_INFO_ENTRY: u8 = 1;
         let entry =
@@ -226,8 +226,8 @@ fn options() -> Options {
         | Options::PTRACE_O_TRACEEXEC
 }
 
-/// The next thing that happens to whom this thread traces; nothing when that takes too long, or
-/// there is nobody left.
+/// The next stop or end of a process that this thread traces. `None` after the time limit, or if no
+/// process is left.
 fn next_stop(last: &mut Instant, limit: Duration) -> Option<WaitStatus> {
     let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD | WaitPidFlag::WNOHANG;
     let mut looks = 0_u32;
@@ -256,7 +256,7 @@ fn begins_with(pid: Pid, program: &[u8]) -> bool {
     line.split(|byte| *byte == 0).next() == Some(program)
 }
 
-/// The command behind a shell that stops, so that it can be seized before it begins.
+/// The command after a shell that stops itself, so that it can be seized before the command begins.
 fn stopped_first(command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell

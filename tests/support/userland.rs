@@ -1,4 +1,4 @@
-//! The root filesystem of every test container: one static busybox and a name for each of its
+//! The root filesystem of every test container: one static busybox, and a link for each of its
 //! programs.
 
 use std::fs;
@@ -30,8 +30,8 @@ pub fn install(rootfs: &Path) {
     }
 }
 
-/// Makes links in the rootfs which lead, each by another descriptor that the runtime may have open,
-/// to a program that is on the host only.
+/// Makes links in the rootfs that lead to a program that exists only on the host. Each uses another
+/// descriptor that the runtime may have open.
 pub fn links_to_a_program_of_the_host(bundle: &Bundle) -> Vec<String> {
     let program = bundle.scratch("busybox");
     copy_program(busybox(), &program);
@@ -44,8 +44,9 @@ pub fn links_to_a_program_of_the_host(bundle: &Bundle) -> Vec<String> {
     (3..25).map(link).collect()
 }
 
-/// Writes a program, in a process of its own: a thread of ours that forks in between would hold the
-/// file open for writing, and executing it would fail with "text file busy".
+/// Writes a program in a separate process. If this process had the file open for writing while
+/// another thread forks, the child would keep it open, and executing it would fail with "text file
+/// busy".
 pub fn write_program(file: &Path, text: &str) {
     let mut writer = Command::new("sh");
     let writer =
@@ -55,7 +56,7 @@ pub fn write_program(file: &Path, text: &str) {
     assert!(writer.wait().unwrap().success(), "writing {}", file.display());
 }
 
-/// Copies one, in a process of its own for the same reason.
+/// Copies a program in a separate process, for the same reason.
 pub fn copy_program(from: &Path, to: &Path) {
     let status = Command::new("cp").arg(from).arg(to).status().unwrap();
     assert!(status.success(), "cp {} {}", from.display(), to.display());

@@ -1,4 +1,4 @@
-//! What a hostile image or container may try.
+//! Attacks by an image or a container.
 
 /// Test name and reason, sorted by name.
 pub const REASONS: &[(&str, &str)] = &[

@@ -1,4 +1,4 @@
-//! Cgroups, limits and what is measured.
+//! Cgroups, limits and statistics.
 
 /// Test name and reason, sorted by name.
 pub const REASONS: &[(&str, &str)] = &[

@@ -1,4 +1,4 @@
-//! The verbs, their errors, and runtimes that are killed or hang.
+//! The verbs, their errors, and runtimes that are killed or blocked.
 
 /// Test name and reason, sorted by name.
 pub const REASONS: &[(&str, &str)] = &[

@@ -1,4 +1,4 @@
-//! Namespaces and what belongs to them: ids, host name, clocks, network devices.
+//! Namespaces: ids, host name, clocks, network devices.
 
 /// Test name and reason, sorted by name.
 pub const REASONS: &[(&str, &str)] = &[

@@ -1,4 +1,4 @@
-//! The program, what exec adds, and hooks.
+//! The program, processes of `exec`, and hooks.
 
 /// Test name and reason, sorted by name.
 pub const REASONS: &[(&str, &str)] = &[

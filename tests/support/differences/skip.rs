@@ -1,20 +1,20 @@
-//! What follows from the list of differences when the runtime under test is runc.
+//! The effect of the list of differences if the runtime under test is runc.
 
 use super::{AREAS, reasons};
 use crate::support::crun_only::TESTS as OF_CRUN;
 use crate::support::runtime;
 
-/// runc may print warnings and several errors before it gives up.
+/// runc may print warnings and several errors before it exits.
 pub fn refuses_in_one_line() -> bool {
     !is_runc()
 }
 
-/// runc often says only what the kernel said.
+/// runc often prints only the error of the kernel.
 pub fn refusals_name_the_key() -> bool {
     !is_runc()
 }
 
-/// runc 1.1 does not ask for an answer to what it tells at `NOTIFY_SOCKET`.
+/// runc 1.1 does not wait until its message on `NOTIFY_SOCKET` has been read.
 pub fn notify_has_a_barrier() -> bool {
     !is_runc()
 }
@@ -23,8 +23,8 @@ fn is_runc() -> bool {
     runtime::program().file_name().is_some_and(|name| name == "runc")
 }
 
-/// Whether to skip the test in which a function of this full name (`crate::module::test::here`) is
-/// defined.
+/// Whether to skip the test that defines the function with this full name
+/// (`crate::module::test::here`).
 #[track_caller]
 pub fn skips(function: &str) -> bool {
     let name = function.split("::").skip(1).collect::<Vec<_>>().join("::");
@@ -41,7 +41,7 @@ pub fn skips(function: &str) -> bool {
     skip
 }
 
-/// Every entry belongs to a test that uses it.
+/// Every entry is used by its test.
 #[test]
 fn every_difference_is_used() {
     let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
