@@ -203,7 +203,7 @@ impl View {
         Ok(())
     }
 
-    /// Checks that bind mounts show what the config says, and no other files of the host.
+    /// Checks that bind mounts show the sources in the config, and no other files of the host.
     ///
     /// # Errors
     /// An error if a mount shows another file, or if the files cannot be examined.

@@ -1,9 +1,8 @@
 //! The annotations that the runtime obeys. This is the only list of them.
 //! config.json: annotations
 //!
-//! The runtime does what an annotation says, and may have more rights than the author of the
-//! annotation. So only the names in [`OBEYED`] have an effect. `features` prints all of them for
-//! engines.
+//! The runtime obeys annotations, and may have more rights than their author. So only the names in
+//! [`OBEYED`] have an effect. `features` prints all of them for engines.
 
 use std::collections::BTreeMap;
 use std::path::Path;

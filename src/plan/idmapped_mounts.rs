@@ -20,7 +20,7 @@ pub struct IdmapPlan {
     pub recursive: bool,
 }
 
-/// The user namespace with the mapping, from which the kernel takes it.
+/// The user namespace whose mappings the kernel uses.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ids {
     /// The user namespace of the container.

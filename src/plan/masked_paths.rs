@@ -67,7 +67,7 @@ fn list(
     list
 }
 
-/// Whether the path is `/`, without looking at files.
+/// Whether the path is `/`. Only the text is examined.
 fn is_root(path: &str) -> bool {
     Path::new(path)
         .components()

@@ -154,7 +154,7 @@ fn user(config: &config::Config<'_>, user: &config::User<'_>, problems: &mut Pro
     if let Some(umask @ 0o1000..) = user.umask {
         problems.add("/process/user/umask", format!("{umask:#o} is not a file mode creation mask"));
     }
-    // The kernel takes `u32::MAX` for "no change": root would stay root.
+    // The kernel treats `u32::MAX` as "no change": root would stay root.
     let lists =
         [("uid", &[user.uid][..]), ("gid", &[user.gid]), ("additionalGids", &user.additional_gids)];
     for (key, _) in lists.iter().filter(|(_, ids)| ids.contains(&u32::MAX)) {

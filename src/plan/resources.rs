@@ -40,7 +40,7 @@ pub struct ResourcePlan {
     pub writes: Vec<Write>,
     /// The devices that may be used; `None` leaves the rules as they are (`update`).
     pub devices: Option<DevicePolicy>,
-    /// The limits that must be above the present usage, if the config asks for this check.
+    /// The limits that must be above the present usage, if the config requests this check.
     pub memory_check: Option<MemoryCheck>,
 }
 

@@ -80,7 +80,7 @@ pub fn read_short(
     }
 }
 
-/// Writes `value` to an existing file with one write(2), because the kernel takes one write as one
+/// Writes `value` to an existing file with one write(2), because the kernel treats one write as one
 /// value.
 ///
 /// # Errors

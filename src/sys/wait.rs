@@ -1,7 +1,7 @@
 //! Waiting: every call in which this process may wait, and for how long. Only this file may wait
 //! (`integration/house-rules.sh` checks that), and every wait here needs a [`Bound`].
 //!
-//! `git grep 'Endless('` shows all waits without a bound, and [`Unbounded`] says what ends each of
+//! `git grep 'Endless('` shows all waits without a bound, and [`Unbounded`] lists what ends each of
 //! them.
 //!
 //! Two kinds of waiting are not here. A call on a file or a mount waits for the disk or the server
@@ -144,8 +144,8 @@ pub fn either_readable(fds: [BorrowedFd<'_>; 2], bound: Bound) -> Result<[bool; 
     Ok(files.map(|file| !file.revents().is_empty()))
 }
 
-/// Waits for any blocked signal, also a real-time one (sigwaitinfo(2)). `_why` says why there is no
-/// bound.
+/// Waits for any blocked signal, also a real-time one (sigwaitinfo(2)). `_why` is the reason for
+/// the missing bound.
 ///
 /// # Errors
 /// The error of the call.
@@ -235,7 +235,7 @@ pub fn send(
     }
 }
 
-/// accept4(2). `_why` says why there is no bound.
+/// accept4(2). `_why` is the reason for the missing bound.
 ///
 /// # Errors
 /// The error of the call.

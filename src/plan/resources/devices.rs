@@ -281,7 +281,7 @@ fn read(rule: &config::DeviceRule<'_>) -> Result<ParsedRule, (&'static str, Stri
     if kinds.len() == 2 && major.is_none() && minor.is_none() && access == Access::ALL {
         return Ok(ParsedRule::Everything(verdict));
     }
-    // The kernel of cgroup v1 takes `a 8:0 r` for all accesses to all devices. Here it means only
+    // On cgroup v1 the kernel treats `a 8:0 r` as all accesses to all devices. Here it means only
     // reading of 8:0.
     Ok(ParsedRule::Some(
         kinds.iter().map(|&kind| DeviceRule { verdict, kind, major, minor, access }).collect(),

@@ -57,7 +57,7 @@ impl DeviceChanges {
     }
 }
 
-/// The index of the device that has left. A message with a family only says that the device left a
+/// The index of the device that has left. A message with a family only means that the device left a
 /// bridge.
 fn departed(message: &Reply<'_>) -> Option<i32> {
     let family = *message.body.first()?;
