@@ -17,7 +17,7 @@ pub const MAX_LINKS: usize = 40;
 /// Opens `path` below `root`. `RESOLVE_NO_MAGICLINKS` is always added to `resolve`.
 ///
 /// # Errors
-/// openat2(2)'s.
+/// Errors of openat2(2).
 pub fn open_below(
     root: impl AsFd,
     path: impl Arg + Copy,

@@ -1,8 +1,8 @@
 //! Checks that only we and root can change the files in a directory, or replace the directory.
 //!
-//! Each directory from `/` down to it must belong to us or to root, and nobody else may write to
-//! it. A directory above it may be writable for everybody if it is sticky, as /tmp, since there
-//! only the owner of a file can rename it. Each check is made below a directory that nobody else
+//! Each directory from `/` down to it must belong to us or to root, and no other user may write to
+//! it. A directory above it may be writable for all users if it is sticky, as /tmp, since there
+//! only the owner of a file can rename it. Each check is made below a directory that no other user
 //! can change, so its result stays true.
 
 use std::ffi::OsString;
@@ -27,7 +27,7 @@ pub enum Distrust {
     Untrusted {
         /// The file or directory.
         path: PathBuf,
-        /// A text for the error: who may change it, a verb with its object.
+        /// A text for the error, a verb with its object: who may change it.
         reason: String,
     },
     /// A call failed.
@@ -55,8 +55,8 @@ impl std::error::Error for Distrust {}
 /// The position of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
-    /// A directory or a symbolic link above the trusted directory. In a user namespace root of the
-    /// host is not mapped; the owner of `/` is taken for it.
+    /// A directory or a symbolic link above the trusted directory. In a user namespace, root of the
+    /// host is not mapped. The owner of `/` then counts as root.
     Above { owner_of_slash: u32 },
     /// The trusted directory, or a file in it.
     Inside,

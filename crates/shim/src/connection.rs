@@ -11,7 +11,7 @@ use rustix::net::SendFlags;
 use crate::frame::{self, Frame, Incoming};
 use crate::poll::{Poll, Token};
 
-/// The most unsent bytes that are kept for a client that does not read.
+/// The limit on unsent bytes for a client that does not read.
 const MOST: usize = 16 << 20;
 
 /// A connection of a client.
@@ -33,7 +33,7 @@ impl Connection {
     /// Reads the bytes that have arrived.
     ///
     /// # Errors
-    /// The connection is closed or broken.
+    /// An error if the connection is closed or broken.
     pub fn receive(&mut self) -> Result<(), Errno> {
         let mut buffer = [0; 8192];
         loop {
@@ -60,7 +60,7 @@ impl Connection {
     /// Sends an answer, or keeps it until it can be sent.
     ///
     /// # Errors
-    /// The connection is broken, or the client does not read.
+    /// An error if the connection is broken, or if the client does not read.
     pub fn respond(&mut self, poll: &Poll, stream: u32, body: &[u8]) -> Result<(), Errno> {
         frame::put(&mut self.unsent, stream, frame::RESPONSE, body);
         if self.unsent.len() > MOST {
@@ -72,7 +72,7 @@ impl Connection {
     /// Sends the kept bytes.
     ///
     /// # Errors
-    /// The connection is broken.
+    /// An error if the connection is broken.
     pub fn send(&mut self, poll: &Poll) -> Result<(), Errno> {
         while !self.unsent.is_empty() {
             match rustix::net::send(

@@ -45,7 +45,7 @@ pub enum Stage {
     Deleting,
 }
 
-/// The exit of a process, and its time.
+/// The exit status of a process, and the time of its exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
     /// The exit code, or 128 plus the number of the signal.
@@ -69,7 +69,7 @@ pub struct Process {
     pub stage: Stage,
     pub pid: i32,
     pub pidfd: Option<OwnedFd>,
-    /// Set when it is reaped. Clients may be told later.
+    /// Set when it is reaped. Clients may be notified later.
     pub exit: Option<Exit>,
     pub stdio: Stdio,
     /// The `process` of an exec process, as JSON.
@@ -90,7 +90,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// A process of which only the streams are known.
+    /// A process with only its streams.
     #[must_use]
     pub fn new(stage: Stage, stdio: Stdio) -> Self {
         Self {
@@ -144,7 +144,7 @@ impl Container {
     /// Init for an empty id, else the exec process with this id.
     ///
     /// # Errors
-    /// No such process.
+    /// An error if there is no such process.
     pub fn process(&mut self, exec_id: &str) -> Result<&mut Process, Failed> {
         if exec_id.is_empty() {
             return Ok(&mut self.init);

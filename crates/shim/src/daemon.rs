@@ -26,7 +26,7 @@ use crate::pump::Pump;
 use crate::socket;
 use crate::status::{Failed, RESOURCE_EXHAUSTED};
 
-/// The time in which a client must connect after the start. containerd never connects to a shim
+/// The time after the start in which a client must connect. containerd never connects to a shim
 /// whose answer it rejects.
 const LONELY: Duration = Duration::from_secs(30);
 /// The time for the last events and answers before the daemon ends.
@@ -57,7 +57,7 @@ pub struct Daemon {
     pub(crate) jobs: BTreeMap<u64, Job>,
     pub(crate) pumps: BTreeMap<u64, Pump>,
     pub(crate) publisher: Publisher,
-    /// Exits of processes that are not known yet. A running worker may have created them.
+    /// Exits of processes with unknown pids. A running worker may have created them.
     pub(crate) unclaimed: BTreeMap<i32, Exit>,
     /// The soft limit on descriptors at the start.
     pub(crate) descriptors: u64,
@@ -65,7 +65,7 @@ pub struct Daemon {
     pub(crate) loggers: Vec<(OwnedFd, Instant)>,
     began: Instant,
     visited: bool,
-    /// When the daemon ends at the latest, even with unsent events.
+    /// The time at which the daemon ends, even with unsent events.
     closing: Option<Instant>,
 }
 
@@ -73,7 +73,7 @@ impl Daemon {
     /// A daemon that listens on `listener`. All signals are blocked from now on.
     ///
     /// # Errors
-    /// Those of the calls.
+    /// Errors of the calls.
     pub fn new(settings: Settings, listener: OwnedFd) -> anyhow::Result<Self> {
         SigSet::all().thread_block()?;
         orlop::sys::process::adopt_orphans()?;
@@ -101,10 +101,10 @@ impl Daemon {
         })
     }
 
-    /// Runs until the daemon is told to stop.
+    /// Runs until the daemon must stop.
     ///
     /// # Errors
-    /// Those of waiting.
+    /// Errors of epoll_wait(2).
     pub fn run(&mut self) -> anyhow::Result<()> {
         while !self.is_over() {
             let limit = self.next_time().map(|next| next.saturating_duration_since(Instant::now()));
@@ -331,7 +331,7 @@ impl Daemon {
 }
 
 /// Raises the soft limit on descriptors to the hard limit, since a pod may have a thousand
-/// processes. Returns the former limit, which our children get back; 0 if there was none.
+/// processes. Returns the former limit, which is restored in our children; 0 if there was none.
 fn raise_descriptors() -> u64 {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };

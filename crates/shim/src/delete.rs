@@ -19,7 +19,7 @@ const KILLED: u32 = 128 + 9;
 /// Cleans up, and returns the output. Errors of single steps are printed on standard error.
 ///
 /// # Errors
-/// There is no bundle.
+/// An error if there is no bundle.
 pub fn delete(flags: &Flags) -> Result<Vec<u8>, Failed> {
     flags.need_container()?;
     let bundle = bundle(flags)?;

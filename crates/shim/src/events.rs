@@ -1,8 +1,9 @@
 //! Events, which containerd gets without a request.
 //! process: daemon
 //!
-//! They are sent one after the other over our own connection to containerd (`TTRPC_ADDRESS`). While
-//! containerd does not take them they are queued. If the queue is full, the oldest are lost.
+//! They are sent one after the other over our own connection to containerd (`TTRPC_ADDRESS`).
+//! Events that containerd does not accept yet are queued. If the queue is full, the oldest are
+//! lost.
 #![allow(
     missing_docs,
     reason = "the fields are those of containerd's protocol files, which explain them"
@@ -22,7 +23,7 @@ use crate::messages::{Any, Mount, Request, Response, Timestamp};
 use crate::poll::{Poll, Token};
 use crate::socket;
 
-/// The most events in the queue.
+/// The limit on events in the queue.
 const MOST: usize = 2048;
 /// How many times an event is sent if containerd refuses it.
 const TRIES: u32 = 5;
@@ -160,7 +161,7 @@ pub struct Publisher {
     namespace: String,
     waiting: VecDeque<Vec<u8>>,
     line: Option<Line>,
-    /// How often the first event has been sent.
+    /// How many times the first event has been sent.
     tries: u32,
     /// When the first event is sent again.
     next: Option<Instant>,
@@ -179,7 +180,7 @@ struct Line {
 }
 
 impl Publisher {
-    /// A publisher for this address. With an empty one, events are dropped.
+    /// A publisher for this address. With an empty address, events are dropped.
     #[must_use]
     pub fn new(address: &str, namespace: &str) -> Self {
         Self {

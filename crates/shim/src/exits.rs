@@ -1,4 +1,4 @@
-//! The exits of processes, and the order in which clients are told of them.
+//! The exits of processes, and the order in which clients are notified of them.
 //! process: daemon
 //!
 //! containerd gets the start of a process before its exit, and the exit of init after the exits of
@@ -51,8 +51,8 @@ impl Daemon {
         })
     }
 
-    /// Records the exit of a process. Clients are told now, unless they have not been told of its
-    /// start yet.
+    /// Records the exit of a process. Clients are notified now, unless they have not been notified
+    /// of its start yet.
     fn ended(&mut self, id: &str, exec_id: &str, exit: Exit) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let Ok(process) = container.process(exec_id) else { return };
@@ -73,8 +73,8 @@ impl Daemon {
         process.exit = process.exit.or(exit);
     }
 
-    /// Tells of the exit of a process, by answers to Wait and by an event. For init this is
-    /// deferred until all other processes of the container have ended.
+    /// Notifies clients of the exit of a process, by answers to Wait and by an event. For init this
+    /// is deferred until all other processes of the container have ended.
     pub(crate) fn announce(&mut self, id: &str, exec_id: &str) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let alive = container.execs.values().any(crate::container::Process::is_alive);
@@ -98,7 +98,7 @@ impl Daemon {
         }
     }
 
-    /// Tells of init's exit, if it is deferred and nothing delays it any more.
+    /// Notifies clients of init's exit, if it was deferred and no other process delays it any more.
     pub(crate) fn announce_held(&mut self, id: &str) {
         let Some(container) = self.containers.get(id) else { return };
         let alive = container.execs.values().any(crate::container::Process::is_alive);
@@ -171,7 +171,7 @@ impl Daemon {
         }
     }
 
-    /// Tells a logger to end.
+    /// Sends SIGTERM to a logger.
     pub(crate) fn end_logger(&mut self, logger: std::os::fd::OwnedFd) {
         if orlop::sys::pidfd::signal(logger.as_fd(), libc::SIGTERM).is_ok() {
             self.loggers.push((logger, Instant::now() + LOGGER));
@@ -179,7 +179,7 @@ impl Daemon {
     }
 }
 
-/// The exit status as of a shell and of containerd.
+/// The exit status as in shells and containerd.
 fn shell_code(status: WaitStatus) -> u32 {
     let code = match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => code,

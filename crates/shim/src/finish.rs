@@ -19,7 +19,7 @@ use crate::status::Failed;
 use crate::stdio::{self, Sink, Streams};
 
 impl Daemon {
-    /// A worker has answered or died.
+    /// Handles the answer or the end of a worker.
     pub(crate) fn finish(
         &mut self,
         job: Job,
@@ -201,7 +201,7 @@ impl Daemon {
         self.announce_held(id);
     }
 
-    /// Ends a process that could not be started. Clients that wait for it are told.
+    /// Ends a process that could not be started. Clients that wait for it are notified.
     fn exec_failed(&mut self, (id, exec_id): (&str, &str)) {
         let Some(Ok(process)) =
             self.containers.get_mut(id).map(|container| container.process(exec_id))

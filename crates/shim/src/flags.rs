@@ -14,7 +14,7 @@ pub struct Flags {
     pub namespace: String,
     /// The container.
     pub id: String,
-    /// containerd's socket. It is a part of the name of ours.
+    /// containerd's socket. The name of our socket depends on it.
     pub address: String,
     /// Ignored: events are sent to `TTRPC_ADDRESS`.
     pub publish_binary: String,
@@ -36,7 +36,7 @@ impl Flags {
     /// Parses the words after the program's name.
     ///
     /// # Errors
-    /// An unknown flag, or a flag without its value.
+    /// An error for an unknown flag, or a flag without its value.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, Failed> {
         let mut flags = Self::default();
         let mut words =
@@ -96,8 +96,8 @@ impl Flags {
     /// Checks the flags that `start` and `delete` need.
     ///
     /// # Errors
-    /// The namespace or the id is missing, or the id could be a path out of the directories that
-    /// are named after it.
+    /// An error if the namespace or the id is missing, or if the id could be a path out of the
+    /// directories that are named after it.
     pub fn need_container(&self) -> Result<(), Failed> {
         for (name, value) in [("namespace", &self.namespace), ("id", &self.id)] {
             if value.is_empty() {

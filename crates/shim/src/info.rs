@@ -60,7 +60,7 @@ fn revision() -> &'static str {
 /// The message of `-info`. `input` is containerd's standard input to us: options, or empty.
 ///
 /// # Errors
-/// The options cannot be read, or name another runtime.
+/// An error if the options cannot be read, or name another runtime.
 pub fn info(input: &[u8]) -> Result<Vec<u8>, Failed> {
     let any = Any::decode(input)
         .map_err(|error| Failed::invalid(format!("the options (standard input): {error}")))?;

@@ -26,7 +26,7 @@ pub enum Then {
     Started,
     /// The program of the exec process runs.
     ExecStarted,
-    /// The request is answered; nothing else is to be done.
+    /// The request is only answered.
     Done,
     /// The container is paused.
     Paused,
@@ -82,7 +82,7 @@ impl Daemon {
     /// Starts a worker.
     ///
     /// # Errors
-    /// Those of the calls.
+    /// Errors of the calls.
     pub(crate) fn send_out(&mut self, mut job: Job, mut order: Order) -> Result<(), Failed> {
         order.id.clone_from(&job.id);
         order.exec_id.clone_from(&job.exec_id);
@@ -115,7 +115,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// A worker has sent something, or has ended.
+    /// Handles data from a worker, or its end.
     pub(crate) fn job_happened(&mut self, number: u64) {
         let Some(job) = self.jobs.get_mut(&number) else { return };
         let ended = loop {

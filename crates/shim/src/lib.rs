@@ -30,7 +30,7 @@
 //!
 //! # Rules
 //!
-//! * Nothing in the loop blocks. Descriptors are non-blocking. A log line is dropped if the fifo is
+//! * The loop never blocks. Descriptors are non-blocking. A log line is dropped if the fifo is
 //!   full. Operations that may wait for hooks, freezers or filesystems are done by a worker.
 //! * A container gets pipes of ours and never containerd's fifos, so that its output continues when
 //!   containerd stops.

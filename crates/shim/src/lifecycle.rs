@@ -262,7 +262,7 @@ impl Daemon {
         }
     }
 
-    /// The container could not be deleted. It stays, so that the client can try again.
+    /// Handles a failed deletion. The container is kept, so that the client can try again.
     pub(crate) fn not_deleted(&mut self, id: &str, reply: Option<Reply>, failed: Failed) {
         if let Some(container) = self.containers.get_mut(id) {
             container.init.stage = Stage::Stopped;
@@ -272,7 +272,7 @@ impl Daemon {
         }
     }
 
-    /// The container has been deleted. Removes our data about it.
+    /// Removes our data about a container that has been deleted.
     pub(crate) fn deleted(&mut self, id: &str, reply: Option<Reply>) {
         let Some(mut container) = self.containers.remove(id) else { return };
         let answer = deleted(&container.init);

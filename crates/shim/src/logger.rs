@@ -1,8 +1,8 @@
 //! A program that receives a container's output (`binary://`, `binary-v2://`).
 //! process: worker
 //!
-//! It has the read ends of the two outputs as descriptors 3 and 4. By descriptor 5 it reports that
-//! it is ready: it closes it or, with `binary-v2`, writes a byte.
+//! It has the read ends of the two outputs as descriptors 3 and 4. It reports on descriptor 5 that
+//! it is ready: it closes the descriptor or, with `binary-v2`, writes a byte.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,7 +20,7 @@ use crate::status::Failed;
 /// The time for the logger to be ready.
 const PATIENCE: Bound = Bound::Within(Duration::from_secs(60));
 
-/// A running logger, or none. It is killed when dropped, unless it is kept.
+/// A running logger, or none. It is killed when this is dropped, unless it is kept.
 #[derive(Debug)]
 pub struct Started(Option<NewProcess>);
 
@@ -44,7 +44,7 @@ impl Drop for Started {
 /// Starts the logger of the order, if there is one, and waits until it is ready.
 ///
 /// # Errors
-/// The URI is not that of a logger, or the logger does not become ready.
+/// An error if the URI is not that of a logger, or if the logger does not become ready.
 pub fn start(order: &Order, ends: Vec<OwnedFd>) -> Result<Started, Failed> {
     if order.logger.is_empty() {
         return Ok(Started(None));

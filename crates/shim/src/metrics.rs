@@ -35,7 +35,7 @@ impl Pids {
 /// The statistics of a container.
 ///
 /// # Errors
-/// Those of reading its cgroup.
+/// Errors of reading its cgroup.
 pub fn of(container: &Container) -> anyhow::Result<Any> {
     let stats = container.cgroup().stats()?;
     Ok(if container.cgroups.only_v2().is_some() {

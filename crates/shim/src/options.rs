@@ -90,10 +90,10 @@ const FILE: &str = "options.json";
 const ROOT: &str = "/run/containerd/runc";
 
 impl Options {
-    /// Reads options. Without any, all have their defaults.
+    /// Reads options. Missing ones have their defaults.
     ///
     /// # Errors
-    /// Another type, or invalid content.
+    /// An error for another type or invalid content.
     pub fn read(any: Option<&Any>) -> Result<Self, Failed> {
         let Some(any) = any.filter(|any| !any.type_url.is_empty()) else {
             return Ok(Self::default());
@@ -172,7 +172,7 @@ impl Options {
     /// it.
     ///
     /// # Errors
-    /// BinaryName names another runtime.
+    /// An error if BinaryName names another runtime.
     pub fn refuse_other_runtimes(&self) -> Result<(), Failed> {
         let name = self.binary_name.rsplit('/').next().unwrap_or_default();
         if matches!(name, "" | "runc" | "orlop" | "containerd-shim-orlop-v2")
@@ -204,7 +204,7 @@ impl Options {
     /// Go shim does.
     ///
     /// # Errors
-    /// Those of the calls.
+    /// Errors of the calls.
     pub fn keep(&self, bundle: &Path) -> std::io::Result<()> {
         replace(bundle, FILE, &serde_json::to_vec(self).unwrap_or_default())?;
         replace(bundle, "runtime", self.binary_name.as_bytes())
@@ -213,7 +213,7 @@ impl Options {
     /// Reads the options from the bundle. Without the file, all have their defaults.
     ///
     /// # Errors
-    /// Those of the calls, or invalid JSON.
+    /// Errors of the calls; an error for invalid JSON.
     pub fn kept(bundle: &Path) -> std::io::Result<Self> {
         match std::fs::read(bundle.join(FILE)) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
@@ -225,7 +225,7 @@ impl Options {
 /// Replaces a file of the bundle atomically: it is written under another name and renamed.
 ///
 /// # Errors
-/// Those of the calls.
+/// Errors of the calls.
 pub fn replace(bundle: &Path, name: &str, text: &[u8]) -> std::io::Result<()> {
     let new = bundle.join(format!(".{name}"));
     let _ = std::fs::remove_file(&new);
@@ -234,8 +234,8 @@ pub fn replace(bundle: &Path, name: &str, text: &[u8]) -> std::io::Result<()> {
     std::fs::rename(&new, bundle.join(name))
 }
 
-/// Reads a file of the configuration. It must be a regular file, since reading another one may not
-/// end.
+/// Reads a file of the configuration. It must be a regular file, since reading another file may
+/// never end.
 fn read_regular(path: &str) -> Result<Vec<u8>, Failed> {
     let wrong = |error: std::io::Error| {
         Failed::invalid(format!("the options (ConfigPath): open({path:?}): {error}"))

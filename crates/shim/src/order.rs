@@ -160,19 +160,20 @@ impl Answer {
     /// The result.
     ///
     /// # Errors
-    /// The worker's failure.
+    /// The failure of the worker.
     pub fn result(self) -> Result<Self, Failed> {
         if self.code == 0 { Ok(self) } else { Err(Failed::new(self.code, self.text)) }
     }
 }
 
-/// The most descriptors in a message: the order, three streams, two pipe ends for a logger.
+/// The maximum number of descriptors in a message: the order, three streams, two pipe ends for a
+/// logger.
 const MOST: usize = 6;
 
 /// Sends an order, with the streams of a new process.
 ///
 /// # Errors
-/// Those of the calls.
+/// Errors of the calls.
 pub fn send(socket: impl AsFd, order: &Order, streams: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     let io = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     let mut text =
@@ -192,7 +193,7 @@ pub fn send(socket: impl AsFd, order: &Order, streams: &[BorrowedFd<'_>]) -> Res
 /// Receives the byte of an order with its descriptors, or a part of an answer.
 ///
 /// # Errors
-/// Those of the call.
+/// Errors of recvmsg(2).
 pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -211,7 +212,7 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<Owned
 /// Sends an answer, with the master of a terminal if there is one.
 ///
 /// # Errors
-/// Those of the calls.
+/// Errors of the calls.
 pub fn answer(
     socket: impl AsFd,
     answer: &Answer,

@@ -70,10 +70,10 @@ pub struct Poll {
 }
 
 impl Poll {
-    /// A new one.
+    /// Creates one.
     ///
     /// # Errors
-    /// epoll_create1(2)'s.
+    /// Errors of epoll_create1(2).
     pub fn new() -> Result<Self, Errno> {
         Ok(Self { epoll: epoll::create(CreateFlags::CLOEXEC)?, last: 0 })
     }
@@ -87,7 +87,7 @@ impl Poll {
     /// Watches a descriptor.
     ///
     /// # Errors
-    /// epoll_ctl(2)'s.
+    /// Errors of epoll_ctl(2).
     pub fn add(&self, fd: impl AsFd, token: Token, flags: EventFlags) -> Result<(), Errno> {
         epoll::add(&self.epoll, fd, EventData::new_u64(token.number()), flags)
     }
@@ -95,7 +95,7 @@ impl Poll {
     /// Changes the events that it is watched for.
     ///
     /// # Errors
-    /// epoll_ctl(2)'s.
+    /// Errors of epoll_ctl(2).
     pub fn change(&self, fd: impl AsFd, token: Token, flags: EventFlags) -> Result<(), Errno> {
         epoll::modify(&self.epoll, fd, EventData::new_u64(token.number()), flags)
     }
@@ -108,7 +108,7 @@ impl Poll {
     /// Waits until there is an event, or until the time limit.
     ///
     /// # Errors
-    /// epoll_wait(2)'s.
+    /// Errors of epoll_wait(2).
     pub fn wait(&self, limit: Option<Duration>) -> Result<Vec<(Token, EventFlags)>, Errno> {
         let limit = limit.map(|limit| Timespec {
             tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),

@@ -12,13 +12,13 @@ use rustix::pipe::SpliceFlags;
 
 use crate::poll::{Poll, Token};
 
-/// The most calls in one run, so that other events are not delayed.
+/// The limit on calls in one run, so that other events are not delayed.
 const TURN: usize = 16;
 
-/// The most bytes of one splice(2).
+/// The limit on bytes of one splice(2).
 const PIECE: usize = 64 << 10;
 
-/// The most bytes of one read(2).
+/// The limit on bytes of one read(2).
 const BUFFER: usize = 4 << 10;
 
 /// How a pump moves bytes.
@@ -36,7 +36,7 @@ pub struct Owner {
     pub id: String,
     /// The id of the exec process; empty for init.
     pub exec_id: String,
-    /// Whether it moves input of the process. Else it moves output.
+    /// Whether it moves input of the process. Otherwise it moves output.
     pub is_input: bool,
 }
 
@@ -75,7 +75,7 @@ impl Pump {
     /// Begins to watch the source.
     ///
     /// # Errors
-    /// epoll_ctl(2)'s.
+    /// Errors of epoll_ctl(2).
     pub fn begin(&self, poll: &Poll) -> Result<(), Errno> {
         poll.add(&self.source, Token::Source(self.number), EventFlags::IN)
     }
@@ -102,7 +102,7 @@ impl Pump {
                 Err(_) => return true,
             }
         }
-        false // what is level-triggered comes again
+        false // epoll is level-triggered: the event comes again
     }
 
     fn is_readable(&self) -> bool {

@@ -22,7 +22,7 @@ const LONGEST: usize = 106;
 /// The path of the socket for a group of containers, as containerd's own shims name it.
 ///
 /// # Errors
-/// The path is too long.
+/// An error if the path is too long.
 pub fn path(
     directory: &str,
     address: &str,
@@ -73,7 +73,7 @@ pub enum Taken {
 /// Listens on the socket. A socket without a listener is removed first.
 ///
 /// # Errors
-/// Those of the calls.
+/// Errors of the calls.
 pub fn take(path: &str) -> Result<Taken, Failed> {
     let failed = |call: &str, errno: Errno| Failed::unknown(format!("{call}({path:?}): {errno}"));
     if let Some(directory) = Path::new(path).parent() {
@@ -110,7 +110,7 @@ fn new() -> Result<OwnedFd, Errno> {
 /// Connects without blocking.
 ///
 /// # Errors
-/// Those of the calls; `EAGAIN` if the queue of the listener is full.
+/// Errors of the calls; `EAGAIN` if the queue of the listener is full.
 pub fn connect(path: &str) -> Result<OwnedFd, Errno> {
     let address = match path.strip_prefix('@') {
         Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes())?,

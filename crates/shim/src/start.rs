@@ -1,5 +1,5 @@
 //! `start`: listens on the socket, forks the daemon, prints the address. If the group of the
-//! container has a daemon, it prints the address of that.
+//! container has a daemon, it prints the address of that daemon.
 //! process: start
 
 use std::io::Read;
@@ -24,7 +24,7 @@ use crate::{info, shim_log};
 pub const ADDRESS_FILE: &str = "address";
 /// The link in the bundle to the directory of the socket, if that is not the default one.
 const DIRECTORY_LINK: &str = "s";
-/// The most bytes that are read from standard input.
+/// The limit on bytes that are read from standard input.
 const MOST: u64 = 10 << 20;
 /// Containers with the same value of one of these annotations have one daemon. The first annotation
 /// that is present is used.
@@ -81,7 +81,7 @@ struct Input {
 /// without output.
 ///
 /// # Errors
-/// Then there is no daemon, and everything is undone.
+/// The error of the failed step. Then there is no daemon, and all steps are undone.
 pub fn start(flags: &Flags) -> Result<Vec<u8>, Failed> {
     flags.need_container()?;
     self_exe::seal().map_err(|call| {

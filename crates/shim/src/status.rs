@@ -1,4 +1,4 @@
-//! The codes of failed requests: gRPC's, by which containerd distinguishes errors.
+//! The codes of failed requests: those of gRPC, by which containerd distinguishes errors.
 //! process: daemon, worker
 
 /// A failure with its code.

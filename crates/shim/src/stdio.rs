@@ -50,7 +50,7 @@ impl Streams {
 /// Opens the files of the request, and creates the pipes.
 ///
 /// # Errors
-/// A file does not exist, or the scheme is unknown.
+/// An error if a file does not exist, or if the scheme is unknown.
 pub fn open(stdio: &Stdio, options: &Options) -> Result<Streams, Failed> {
     let mut streams =
         Streams { theirs: Vec::new(), outputs: Vec::new(), input: None, logger: String::new() };
@@ -169,7 +169,7 @@ fn nonblocking(fd: &OwnedFd) -> Result<(), Failed> {
 /// It is opened late, after the process exists.
 ///
 /// # Errors
-/// open(2)'s.
+/// Errors of open(2).
 pub fn open_input(path: &str) -> Result<(OwnedFd, OwnedFd), Errno> {
     let flags = OFlags::CLOEXEC | OFlags::NONBLOCK;
     let reader = rustix::fs::open(path, flags | OFlags::RDONLY, Mode::empty())?;

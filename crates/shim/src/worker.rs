@@ -35,8 +35,8 @@ fn work() -> Result<(), Failed> {
     let call = |what: &'static str| {
         move |error: rustix::io::Errno| Failed::unknown(format!("{what}: {error}"))
     };
-    // If the daemon is killed, the worker must not continue: `delete` could then miss a part of its
-    // work.
+    // If the daemon is killed, the worker must not continue: `delete` could then miss something
+    // that the worker makes later.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(call("prctl"))?;
     let socket =
         rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 10).map_err(call("fcntl"))?;
@@ -118,7 +118,7 @@ fn create(
     let rootfs = bundle.join("rootfs");
     let result = mounts::mount(&order.rootfs, &rootfs).and_then(|()| {
         if order.verb() == Verb::Create && order.checkpoint.is_some() {
-            return Ok(Answer::default()); // there is nothing but the rootfs until Start
+            return Ok(Answer::default()); // until Start, there is only the rootfs
         }
         let logger = prepare(order, streams)?;
         let made = library::create(order, console)
