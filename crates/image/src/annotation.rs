@@ -4,10 +4,10 @@
 //! (runc), `org.systemd.property.*` (runc, crun), `run.oci.*`, `module.wasm.image/*` and `krun.*`
 //! (crun), `io.katacontainers.*` (Kata), `dev.gvisor.*` (gVisor), `io.kubernetes.cri.*`
 //! (containerd, gVisor), `io.kubernetes.cri-o.*` and `*.crio.io` (CRI-O), `cdi.k8s.io/*` (devices),
-//! `io.containers.*` (hooks), `org.freebsd.*` (ocijail), `io.microsoft.*` (hcsshim).
-//! There is no complete list. The labels come from the image, which is not trusted. So only keys
-//! that describe an image and that no runtime obeys are accepted. Docker, Podman and containerd
-//! make no annotations from labels at all.
+//! `io.containers.*` (hooks), `org.freebsd.*` (ocijail), `io.microsoft.*` (hcsshim). There is no
+//! complete list. The labels come from the image, which is not trusted. So only keys that describe
+//! an image and that no runtime obeys are accepted. Docker, Podman and containerd do not make
+//! annotations from labels.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use std::collections::HashMap;
 /// label-schema.org, and `MAINTAINER` of Dockerfiles. A key with a dot at its end is a prefix.
 const DESCRIPTIVE: [&str; 3] = ["org.opencontainers.image.", "org.label-schema.", "maintainer"];
 
-/// The most labels that the message names.
+/// The limit on labels that the message names.
 const MAX_NAMED: usize = 10;
 
 /// Whether a label with this key becomes an annotation.

@@ -20,7 +20,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget that is not used yet.
+    /// A new budget.
     #[must_use]
     pub fn new(max_bytes: u64, max_entries: u64, stop: &'static AtomicBool) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl Budget {
     /// Counts uncompressed bytes.
     ///
     /// # Errors
-    /// More bytes than remain, or a signal to end.
+    /// More bytes than remain, or a signal has arrived.
     pub fn use_bytes(&self, bytes: u64) -> Result<()> {
         if self.stop.load(Ordering::Relaxed) {
             bail!("interrupted");

@@ -110,7 +110,7 @@ impl Drop for PendingDirectory {
 /// Removes a directory with its content, at any depth.
 ///
 /// # Errors
-/// Those of the calls.
+/// Errors of the calls.
 pub fn remove_tree(path: &Path) -> Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
@@ -121,8 +121,8 @@ pub fn remove_tree(path: &Path) -> Result<()> {
 }
 
 /// Sets the umask 022 until it is dropped. It decides the mode of directories that no entry of a
-/// layer describes. With a stricter umask of the caller, users of the image could not enter these.
-/// Only one thread makes directories.
+/// layer describes. With a stricter umask of the caller, users of the image could not enter these
+/// directories. Only one thread makes directories.
 #[derive(Debug)]
 pub struct DefaultUmask(Mode);
 
@@ -143,7 +143,7 @@ impl Drop for DefaultUmask {
 /// Makes the directory `path` and applies all layers of an image to it.
 ///
 /// # Errors
-/// Those of [`layer::read`] and [`Applier::apply`].
+/// Errors of [`layer::read`] and [`Applier::apply`].
 pub fn make_rootfs(
     layout: &Layout,
     image: &Image,
@@ -167,7 +167,7 @@ pub fn make_rootfs(
 /// Writes a bundle's config.json.
 ///
 /// # Errors
-/// Those of writing.
+/// Errors of writing.
 pub fn write_config(bundle: &Path, config: &ContainerConfig) -> Result<()> {
     let path = bundle.join("config.json");
     let mut text = serde_json::to_vec_pretty(config)?;

@@ -16,8 +16,8 @@ use crate::config::{ContainerConfig, ContainerMount};
 use crate::rootfs::Tree;
 use crate::users;
 
-/// The default capabilities of Podman. Docker has three more, which newer kernels do not need or
-/// few programs use.
+/// The default capabilities of Podman. Docker has three more, which are not needed on newer
+/// kernels, or which few programs use.
 const CAPABILITIES: [&str; 11] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -155,7 +155,7 @@ fn annotations(image: &ImageConfiguration, config: &Config) -> BTreeMap<String, 
 /// A volume: a tmpfs that begins as a copy of the directory in the image, with the same owner.
 fn volume(destination: &str, owner: Option<(u32, u32)>) -> ContainerMount {
     let mut options = ["nosuid", "nodev", "tmpcopyup"].map(str::to_owned).to_vec();
-    // Without an option the owner is root.
+    // Without these options the owner is root.
     let (uid, gid) = owner.unwrap_or_default();
     options.extend((uid != 0).then(|| format!("uid={uid}")));
     options.extend((gid != 0).then(|| format!("gid={gid}")));

@@ -57,7 +57,7 @@ pub struct CopyOptions {
     pub chunk: u64,
     /// Another repository of the destination's registry, to mount blobs from.
     pub mount_from: Option<String>,
-    /// The most decompressed bytes of a compressed archive, and of the layers if an archive has
+    /// The limit on decompressed bytes of a compressed archive, and of the layers if an archive has
     /// them uncompressed.
     pub max_size: u64,
     /// The form of the progress.
@@ -198,9 +198,9 @@ impl<'a> PreparedDestination<'a> {
     }
 }
 
-/// Runs `work` until it ends or a signal arrives. Then all its threads have ended. So none writes
-/// to files that are removed next, and the process may enter a user namespace, which requires a
-/// single thread.
+/// Runs `work` until it ends or a signal arrives. When it returns, all threads of `work` have
+/// ended. So none writes to files that are removed next, and the process may enter a user
+/// namespace, which requires a single thread.
 fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let stop = interrupt::watch()?;
     let stopped = async {

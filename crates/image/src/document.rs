@@ -70,7 +70,7 @@ impl Document {
         }
     }
 
-    /// The subject, to which for instance a signature refers.
+    /// The subject: the document that this one refers to, for instance as a signature.
     #[must_use]
     pub fn subject(&self) -> Option<&Descriptor> {
         match self {

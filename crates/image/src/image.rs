@@ -31,7 +31,7 @@ pub struct Layer {
 }
 
 impl Image {
-    /// Reads the documents of an image and checks that they fit together.
+    /// Reads the documents of an image and checks that they match.
     ///
     /// # Errors
     /// A blob is missing or does not match its digest; an artifact that is not an image; a layer of
@@ -89,7 +89,7 @@ impl Image {
     /// (config.md, "Layer ChainID").
     ///
     /// # Errors
-    /// Those of [`digest::of`]; none in practice.
+    /// Errors of [`digest::of`]; none in practice.
     pub fn chain_ids(&self) -> Result<Vec<Digest>> {
         let mut chain: Vec<Digest> = Vec::with_capacity(self.layers.len());
         for Layer { diff_id, .. } in &self.layers {

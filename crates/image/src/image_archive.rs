@@ -28,7 +28,7 @@ pub struct TarFile {
     links: HashMap<PathBuf, PathBuf>,
 }
 
-/// The most files of an archive.
+/// The limit on files of an archive.
 const MAX_FILES: usize = 100_000;
 
 impl TarFile {

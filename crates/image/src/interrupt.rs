@@ -21,7 +21,7 @@ static WATCH: OnceLock<SignalWatch> = OnceLock::new();
 /// The signals are handled, not blocked: programs that we start would inherit the signal mask.
 ///
 /// # Errors
-/// sigaction(2)'s.
+/// Errors of sigaction(2).
 pub fn watch() -> Result<&'static AtomicBool> {
     if let Some(watch) = WATCH.get() {
         return Ok(&watch.stop);
@@ -38,7 +38,8 @@ pub fn watch() -> Result<&'static AtomicBool> {
     Ok(&WATCH.get_or_init(|| SignalWatch { stop, handlers }).stop)
 }
 
-/// Removes the handlers, since others are installed. The signals do not end the process any more.
+/// Removes the handlers, since others are installed. After that, the signals do not end the
+/// process.
 ///
 /// # Errors
 /// A signal has arrived before.

@@ -34,7 +34,7 @@ const BUFFERS: usize = 12;
 /// Uncompresses a layer, passes the content to `consume`, and verifies it.
 ///
 /// # Errors
-/// Those of reading and uncompressing; a digest, DiffID or size that is not the expected one; more
+/// Errors of reading and uncompressing; a digest, DiffID or size that is not the expected one; more
 /// content than the budget allows; errors of `consume`.
 pub fn read<T>(
     blob: BlobReader,
@@ -149,7 +149,7 @@ fn uncompress(
     match ended {
         Ok(FillEnd::ReceiverEnded) => Ok(()),
         // Reads the rest of the blob, after the compressed data, to verify its digest. If the
-        // content cannot be uncompressed, a wrong digest is the better explanation.
+        // content cannot be uncompressed, a wrong digest is the better error.
         Ok(FillEnd::SourceEnded) => {
             io::copy(&mut blob, &mut io::sink()).map(drop).context("reading")
         }

@@ -4,7 +4,7 @@
 //! ```text
 //! DIR/oci-layout            {"imageLayoutVersion":"1.0.0"}
 //! DIR/index.json            the names, each with the descriptor of a manifest or index
-//! DIR/blobs/sha256/<hex>    all content, each file named by its digest
+//! DIR/blobs/sha256/<hex>    all content; the digest is the name of the file
 //! DIR/.orlop-partial/       not in the specification: incomplete blobs; a later copy continues
 //! ```
 //!

@@ -208,7 +208,7 @@ impl Registry {
             request.headers_mut().insert(AUTHORIZATION, header.clone());
         }
         let response = client.execute(request).await.with_context(|| self.host.clone())?;
-        // Neither does a server to which the registry has redirected the request.
+        // A server to which the registry has redirected the request does not get them either.
         if response.status() != StatusCode::UNAUTHORIZED
             || response.url().origin() != self.base.origin()
         {

@@ -1,5 +1,5 @@
-//! The user namespace in which an ordinary user unpacks an image. The user is root in it, so he may
-//! change his own directories with any mode, and mount an overlay.
+//! The user namespace in which an ordinary user unpacks an image. The user is root in it. So this
+//! program may change the user's directories with any mode, and mount an overlay.
 
 use std::fs::OpenOptions;
 use std::io::Write;

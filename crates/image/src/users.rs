@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::rootfs::Tree;
 
-/// The most bytes that are read from a file. No real file is longer.
+/// The limit on bytes that are read from a file. No real file is longer.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// The values for `process.user` of config.json.

@@ -150,7 +150,7 @@ fn annotations(texts: &[String]) -> Result<BTreeMap<&str, &str>> {
 }
 
 /// Splits `sbom.json:application/spdx+json`. The text after the last colon is a media type if it
-/// has one slash.
+/// contains one slash.
 fn split(text: &str) -> (PathBuf, &str) {
     match text.rsplit_once(':') {
         Some((path, media_type)) if !path.is_empty() && media_type.split('/').count() == 2 => {

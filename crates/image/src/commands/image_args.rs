@@ -62,7 +62,7 @@ impl ImageArgs {
     /// The reference as a key of the store, with an absolute path.
     ///
     /// # Errors
-    /// getcwd(3)'s.
+    /// Errors of getcwd(3).
     pub fn key(&self) -> Result<String> {
         let mut reference = self.reference.clone();
         if let Reference::Path(local) = &mut reference {

@@ -174,7 +174,7 @@ pub fn delete(args: &DeleteArgs) -> Result<()> {
     }
 }
 
-/// Deletes a tag. Many registries do not support this. The manifest is not deleted instead, since
+/// Deletes a tag. Many registries do not support this. We do not delete the manifest instead, since
 /// it may have other tags.
 async fn delete_tag(registry: &Registry, remote: &RegistryReference, tag: &str) -> Result<()> {
     let Err(error) = registry.delete_manifest(&remote.repository, tag).await else { return Ok(()) };

@@ -223,7 +223,7 @@ fn random_name() -> Result<String> {
 }
 
 /// Waits for the runtime. Signals to us are forwarded to the runtime, which forwards them to the
-/// container. Signals of a terminal reach the runtime directly.
+/// container. The kernel sends signals of a terminal to the runtime directly.
 fn wait(mut child: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<ExitStatus> {
     let pid = Pid::from_raw(child.id().cast_signed());
     for received in signals.forever() {

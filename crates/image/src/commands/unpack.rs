@@ -54,7 +54,7 @@ impl LimitArgs {
     /// The budget that the flags set.
     ///
     /// # Errors
-    /// sigaction(2)'s.
+    /// Errors of sigaction(2).
     pub fn budget(self) -> Result<Budget> {
         Ok(Budget::new(self.max_size, self.max_entries, interrupt::watch()?))
     }

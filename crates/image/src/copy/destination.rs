@@ -58,7 +58,7 @@ impl ImageDestination {
         Ok(Self::Registry(PushRepository { registry, remote: remote.clone(), mount_from, spool }))
     }
 
-    /// Whether it accepts documents of Docker. A layout has only documents of OCI.
+    /// Whether it accepts documents of Docker. Layouts have only OCI documents.
     pub fn takes_docker(&self) -> bool {
         matches!(self, Self::Registry(_))
     }

@@ -44,9 +44,9 @@ struct Planner<'a> {
     left: u64,
 }
 
-/// The most documents of a copy.
+/// The limit on documents of a copy.
 const MAX_DOCUMENTS: usize = 1000;
-/// The most bytes of all documents together. They are kept in memory.
+/// The limit on bytes of all documents together. They are kept in memory.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Reads all manifests and indexes. Those of Docker are converted to OCI, unless `keep_docker`.
@@ -102,8 +102,8 @@ async fn choose(
     bail!("the indexes are nested too deep")
 }
 
-/// Checks the platform of an image. If it is not an entry of an index, its config says the
-/// platform.
+/// Checks the platform of an image. If it is not an entry of an index, the platform is read from
+/// its config.
 ///
 /// # Errors
 /// It is for another platform; the config cannot be read.

@@ -55,7 +55,7 @@ pub fn is_image_config(media_type: &MediaType) -> bool {
     self::media_type(media_type) == MediaType::ImageConfig
 }
 
-/// Converts a document of Docker to OCI. Returns nothing if it is one of OCI.
+/// Converts a document of Docker to OCI. Returns `None` if it is one of OCI.
 ///
 /// # Errors
 /// A part of it has a media type that OCI does not have.

@@ -128,7 +128,8 @@ impl BlobCopy<'_> {
                     anyhow::anyhow!("blob {digest} ends after {} of {size} bytes", sink.written)
                 }
                 Err(error) if backoff::is_temporary(&error) => error,
-                // The registry has fewer bytes than we have, so ours are not a part of its blob.
+                // The registry has fewer bytes than we have, so our bytes are not a part of its
+                // blob.
                 Err(error) if RegistryError::is(&error, StatusCode::RANGE_NOT_SATISFIABLE) => {
                     sink.restart().await?;
                     error
@@ -182,7 +183,7 @@ enum WriterMessage {
 }
 
 impl BlobSink {
-    /// Begins a blob. Returns nothing if the layout has it.
+    /// Begins a blob. Returns `None` if the layout has it.
     async fn begin(layout: &Layout, blob: &Descriptor) -> Result<Option<Self>> {
         let begin = {
             let (layout, blob) = (layout.clone(), blob.clone());
@@ -222,7 +223,7 @@ impl BlobSink {
         if self.sender.send(message).await.is_ok() {
             return Ok(());
         }
-        // The writing thread has ended early. Its error tells why.
+        // The writing thread has ended early. Its error is the reason.
         if let Some(writer) = self.writer.take() {
             writer.await??;
         }

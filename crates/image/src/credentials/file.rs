@@ -20,7 +20,7 @@ pub struct AuthFile {
 }
 
 impl AuthFile {
-    /// Reads a file. Returns nothing if it does not exist.
+    /// Reads a file. Returns `None` if it does not exist.
     ///
     /// # Errors
     /// It cannot be read, or is malformed.

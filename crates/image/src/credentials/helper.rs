@@ -25,7 +25,7 @@ const TOKEN_USER: &str = "<token>";
 pub fn get(helper: &str, server: &str) -> Result<Option<Credentials>> {
     let (done, answer) = call(helper, "get", server.as_bytes())?;
     if !done {
-        // The protocol reports this only by this text, not by a status.
+        // The protocol reports missing credentials only by this text, not by a status.
         if answer.contains("credentials not found") {
             return Ok(None);
         }

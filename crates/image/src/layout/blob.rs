@@ -130,7 +130,7 @@ impl BlobWriter {
     /// Removes the written part, because it is wrong or the source cannot continue in the middle.
     ///
     /// # Errors
-    /// ftruncate(2)'s.
+    /// Errors of ftruncate(2).
     pub fn restart(&mut self) -> Result<()> {
         let emptied = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
         emptied.with_context(|| self.partial.display().to_string())?;
@@ -184,7 +184,7 @@ impl Write for BlobWriter {
     }
 }
 
-/// Opens and locks the file of an incomplete blob. Returns nothing if another process has completed
+/// Opens and locks the file of an incomplete blob. Returns `None` if another process has completed
 /// the blob meanwhile.
 fn lock_partial(layout: &Layout, descriptor: &Descriptor, partial: &Path) -> Result<Option<File>> {
     let doing = || format!("opening {}", partial.display());

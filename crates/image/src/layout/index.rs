@@ -55,7 +55,7 @@ impl IndexEntries<'_> {
                     )
                 })
             }
-            // Two entries with the same name, and nothing that selects one.
+            // Two entries have the same name, and the platform does not select one.
             [first, ..] if tag.is_some() => Ok(first.clone()),
             _ => bail!("{path} holds several images, name one of {}", list(&entries)),
         }

@@ -34,7 +34,7 @@ pub enum Access {
 pub struct Scope {
     repository: String,
     access: Access,
-    /// Another repository, which is read.
+    /// Another repository, for reading.
     from: Option<String>,
 }
 
@@ -110,8 +110,8 @@ impl Auth {
         token.map(|token| &token.header).or(known.basic.as_ref()).cloned()
     }
 
-    /// The header for another attempt after a 401. Returns nothing if there is no other header than
-    /// the one that was refused.
+    /// The header for another attempt after a 401. Returns `None` if there is no other header than
+    /// the refused one.
     pub(super) async fn answer(
         &self,
         registry: &Registry,

@@ -12,7 +12,7 @@ use crate::layout::DOCUMENT_LIMIT;
 /// The part of a blob that a response has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReceivedPart {
-    /// The whole blob: it was asked for, or the registry does not support ranges.
+    /// The whole blob: it was requested, or the registry does not support ranges.
     Whole,
     /// The blob from the requested offset on.
     Rest,

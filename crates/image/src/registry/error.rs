@@ -30,7 +30,7 @@ struct ErrorEntry {
     message: String,
 }
 
-/// The most bytes that are shown of a body that is not a list of errors.
+/// The limit on shown bytes of a body that is not a list of errors.
 const SHOWN: usize = 200;
 
 impl RegistryError {

@@ -19,13 +19,13 @@ pub struct Referrers {
     pub by_tag: bool,
 }
 
-/// The most bytes of all pages of a list together.
+/// The limit on bytes of all pages of a list together.
 const MAX_BYTES: u64 = 16 << 20;
-/// The most pages of a list.
+/// The limit on pages of a list.
 const MAX_PAGES: usize = 10_000;
 
 impl Registry {
-    /// The tags of a repository, sorted. `page` is the page size to ask for.
+    /// The tags of a repository, sorted. `page` is the requested page size.
     ///
     /// # Errors
     /// The repository does not exist; the answer is malformed.

@@ -40,7 +40,7 @@ impl Registry {
         Ok((Descriptor::new(media_type, bytes.len() as u64, digest), bytes))
     }
 
-    /// The descriptor of a manifest, without downloading it; nothing if it does not exist.
+    /// The descriptor of a manifest, without downloading it; `None` if it does not exist.
     ///
     /// # Errors
     /// Another answer than yes or no.

@@ -34,7 +34,7 @@ fn wants_no_proxy() -> bool {
 pub fn client(host: &str, connection: &Connection) -> Result<ClientBuilder> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        // This fails if there is a provider already, which is no problem.
+        // This fails if there is a provider already, which is harmless.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
     let mut authorities = connection.authorities.clone();

@@ -151,7 +151,7 @@ impl Registry {
 }
 
 impl Upload<'_> {
-    /// Begins another upload, after a failed one. Returns nothing if the registry has got the blob
+    /// Begins another upload, after a failed one. Returns `None` if the registry has got the blob
     /// in the meantime.
     async fn start(&self) -> Result<Option<Url>> {
         match self.registry.start_upload(self.repository, self.descriptor, None).await? {
@@ -313,7 +313,7 @@ enum UploadReply {
     Refused(anyhow::Error),
 }
 
-/// Whether the error says that the registry does not support chunks.
+/// Whether the error means that the registry does not support chunks.
 fn accepts_no_chunks(error: &anyhow::Error) -> bool {
     let refusals =
         [StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED, StatusCode::NOT_FOUND];

@@ -1,7 +1,7 @@
 //! The rules for the URLs that a registry names: the token service (`realm`), the target of a
 //! redirect, and the upload location (`Location`).
 //!
-//! Without rules, the owner of a registry could make us send requests that he cannot send himself:
+//! Without rules, the owner of a registry could make us send requests that the owner cannot send:
 //! to services on this machine or in its private network, or without encryption. So these rules
 //! apply without `--insecure`:
 //!
@@ -9,7 +9,7 @@
 //! * Its address must not be nearer to us than that of the registry ([`AddressScope`]): a registry
 //!   on the Internet cannot name a server in a private network, and one in a private network cannot
 //!   name this machine. The addresses are checked when a connection is made, so a DNS name cannot
-//!   bypass the check. A proxy must check the names that it resolves itself.
+//!   bypass the check. If a proxy resolves the names, the proxy must check them.
 
 use std::error::Error;
 use std::fmt::{self, Display};
@@ -20,7 +20,7 @@ use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::{Attempt, Policy};
 
-/// The most redirects in a row.
+/// The limit on redirects in a row.
 const REDIRECTS: usize = 10;
 
 /// The variables that name proxies.
@@ -34,7 +34,8 @@ pub enum AddressScope {
     Loopback,
     /// From the same link.
     LinkLocal,
-    /// From a private network. Addresses that are not those of one host count as private too.
+    /// From a private network. Addresses that do not belong to one host, such as multicast, count
+    /// as private too.
     Private,
     /// From the Internet.
     Global,
@@ -103,7 +104,7 @@ pub struct UrlPolicy {
     insecure: bool,
     /// Its host, without the port.
     registry: String,
-    /// The scope of its address. Until its name is resolved: `Global`, which forbids the most.
+    /// The scope of its address: `Global`, the strictest one, until its name is resolved.
     own: Arc<Mutex<AddressScope>>,
     /// The hosts of proxies. The user names them, so they may have any address.
     proxies: Arc<[String]>,

@@ -38,7 +38,7 @@ fn is_forbidden(name: &[u8]) -> bool {
 /// Sets all metadata of `entry`, except times.
 ///
 /// # Errors
-/// Those of the calls.
+/// Errors of the calls.
 pub fn apply(file: FileRef<'_>, entry: &TarEntry, owners: Owners, is_link: bool) -> Result<()> {
     let recorded = match owners {
         Owners::Set => {
@@ -72,7 +72,7 @@ pub fn apply(file: FileRef<'_>, entry: &TarEntry, owners: Owners, is_link: bool)
 /// Removes the attributes that a lower layer has given to a directory.
 ///
 /// # Errors
-/// Those of the calls.
+/// Errors of the calls.
 pub fn clear_xattrs(directory: BorrowedFd<'_>) -> Result<()> {
     let mut names = vec![0; 1 << 16];
     let length = match rustix::fs::flistxattr(directory, &mut names) {
@@ -92,7 +92,7 @@ pub fn clear_xattrs(directory: BorrowedFd<'_>) -> Result<()> {
 /// Removes the ACLs that a new file inherits from its directory.
 ///
 /// # Errors
-/// Those of the calls.
+/// Errors of the calls.
 pub fn clear_acls(new: BorrowedFd<'_>) -> Result<()> {
     for name in [c"system.posix_acl_access", c"system.posix_acl_default"] {
         match rustix::fs::fremovexattr(new, name) {
@@ -107,7 +107,7 @@ pub fn clear_acls(new: BorrowedFd<'_>) -> Result<()> {
 /// Sets the times of an entry.
 ///
 /// # Errors
-/// utimensat(2)'s.
+/// Errors of utimensat(2).
 pub fn set_times(file: FileRef<'_>, entry: &TarEntry) -> Result<()> {
     let times = timestamps(entry);
     match file {
@@ -165,7 +165,7 @@ impl FileRef<'_> {
             }
         };
         match set {
-            // An ordinary user may not set it. It is ignored, as owners are.
+            // An ordinary user may not set it. It is ignored, as owners are ignored.
             Err(Errno::PERM) if owners == Owners::Recorded => Ok(()),
             other => other.with_context(|| format!("setxattr({:?})", show(name))),
         }
@@ -175,7 +175,7 @@ impl FileRef<'_> {
 /// The record of an owner: a protobuf message with the fields `uid` and `gid`
 /// (rootlesscontainers.proto); `None` for root.
 ///
-/// Written by hand: two varints take 12 lines here. `prost` and its derive would add two crates.
+/// It is encoded here, because `prost` and its derive would add two crates for two varints.
 fn record(uid: u32, gid: u32) -> Option<Vec<u8>> {
     if uid == 0 && gid == 0 {
         return None;

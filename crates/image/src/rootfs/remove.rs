@@ -18,7 +18,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 /// it does not exist, that is not an error.
 ///
 /// # Errors
-/// Those of the calls.
+/// Errors of the calls.
 pub fn remove(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(false),
@@ -76,7 +76,7 @@ fn empty(directory: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
 /// The names in a directory, with their types if the filesystem has them.
 ///
 /// # Errors
-/// getdents(2)'s.
+/// Errors of getdents(2).
 pub fn entries(directory: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, FileType)>> {
     let mut entries = Vec::new();
     // Opened again, since the descriptor may be `O_PATH`, and the position in the directory must be
@@ -94,7 +94,7 @@ pub fn entries(directory: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, FileType)>> {
 /// Opens a directory for reading.
 ///
 /// # Errors
-/// openat(2)'s.
+/// Errors of openat(2).
 pub fn open(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
     rustix::fs::openat(parent, name, DIRECTORY, Mode::empty())
         .with_context(|| format!("openat({:?})", show(name)))

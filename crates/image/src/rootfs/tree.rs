@@ -61,7 +61,7 @@ impl Tree {
     /// Opens the directory `path` of the host as a tree.
     ///
     /// # Errors
-    /// open(2)'s.
+    /// Errors of open(2).
     pub fn open(path: &Path) -> Result<Self> {
         let root = rustix::fs::open(path, HANDLE, Mode::empty())
             .with_context(|| format!("open({path:?})"))?;
@@ -77,16 +77,16 @@ impl Tree {
     /// A handle of the root.
     ///
     /// # Errors
-    /// dup(2)'s.
+    /// Errors of dup(2).
     pub fn top(&self) -> Result<TreeDirectory> {
         Ok(TreeDirectory { fd: self.root.try_clone().context("dup()")?, path: Vec::new() })
     }
 
-    /// The directory of a normalized path. Links are followed inside the tree. Nothing if it does
+    /// The directory of a normalized path. Links are followed inside the tree. `None` if it does
     /// not exist or is not a directory.
     ///
     /// # Errors
-    /// openat2(2)'s.
+    /// Errors of openat2(2).
     pub fn directory(&mut self, path: &[u8]) -> Result<Option<Rc<TreeDirectory>>> {
         if let Some((asked, directory)) = &self.last
             && asked == path
@@ -103,7 +103,7 @@ impl Tree {
     /// As [`Self::directory`], but creates missing directories, and the targets of dangling links.
     ///
     /// # Errors
-    /// Those of the calls; a file that is not a directory has the name.
+    /// Errors of the calls; a file that is not a directory has the name.
     pub fn make_directory(&mut self, path: &[u8]) -> Result<Rc<TreeDirectory>> {
         match self.directory(path)? {
             Some(directory) => Ok(directory),
@@ -143,7 +143,7 @@ impl Tree {
         let asked = if path.is_empty() { b"." } else { path };
         let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let plain = self.look_up(asked, HANDLE, inside | ResolveFlags::NO_SYMLINKS);
-        // Only targets of links contain "." or "..".
+        // Only targets of links can contain "." or "..".
         let is_plain =
             !path.split(|byte| *byte == b'/').any(|part| matches!(part, b"." | b".." | b""));
         let fd = match plain {
@@ -179,11 +179,11 @@ impl Tree {
         below.map(<[u8]>::to_vec).with_context(|| format!("{:?} is not in the tree", show(&path)))
     }
 
-    /// Opens a regular file for reading. Links are followed inside the tree. Nothing if it does not
+    /// Opens a regular file for reading. Links are followed inside the tree. `None` if it does not
     /// exist.
     ///
     /// # Errors
-    /// openat2(2)'s; not a regular file.
+    /// Errors of openat2(2); it is not a regular file.
     pub fn read(&self, path: &str) -> Result<Option<File>> {
         // The type is checked on an `O_PATH` handle, since opening a device can have effects on the
         // host.
@@ -194,11 +194,11 @@ impl Tree {
         File::open(own_link(handle.as_fd())).map(Some).with_context(|| format!("open({path:?})"))
     }
 
-    /// The user and the group of a file. Links are followed inside the tree. Nothing if it does not
+    /// The user and the group of a file. Links are followed inside the tree. `None` if it does not
     /// exist.
     ///
     /// # Errors
-    /// openat2(2)'s.
+    /// Errors of openat2(2).
     pub fn owner(&self, path: &str) -> Result<Option<(u32, u32)>> {
         let Some(handle) = self.handle(path)? else { return Ok(None) };
         let status = handle.metadata().with_context(|| format!("fstat({path:?})"))?;
@@ -217,7 +217,7 @@ impl Tree {
     /// Removes `name` from `parent`, with everything below it.
     ///
     /// # Errors
-    /// Those of the calls.
+    /// Errors of the calls.
     pub fn remove(&mut self, parent: &TreeDirectory, name: &[u8]) -> Result<()> {
         if remove(parent.as_fd(), name)? {
             let path = join(&parent.path, name);
@@ -242,7 +242,7 @@ impl Tree {
     /// entry has set are kept.
     ///
     /// # Errors
-    /// statx(2)'s.
+    /// Errors of statx(2).
     pub fn record_times(&mut self, directory: &TreeDirectory) -> Result<()> {
         if self.times.contains_key(&directory.path) {
             return Ok(());
@@ -266,7 +266,7 @@ impl Tree {
     /// Sets the recorded times of all directories, at the end of a layer.
     ///
     /// # Errors
-    /// Those of the calls.
+    /// Errors of the calls.
     pub fn apply_times(&mut self) -> Result<()> {
         self.last = None;
         let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;

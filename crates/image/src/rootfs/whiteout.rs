@@ -59,7 +59,7 @@ impl Applier<'_> {
             self.tree.record_times(parent)?;
             return self.tree.remove(parent, name);
         }
-        // This layer has made it, or a file below it.
+        // This layer has made the file, or a file below it.
         if kind(parent, name) != Some(FileType::Directory) {
             return Ok(());
         }

@@ -89,7 +89,7 @@ impl StoredContainer {
     /// have ended, for any reason.
     ///
     /// # Errors
-    /// Those of the calls.
+    /// Errors of the calls.
     pub fn mount(&mut self, lower: &[PathBuf], rootless: bool) -> Result<Tree> {
         // Mounts of the host propagate to us. Ours do not propagate to the host.
         mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
@@ -112,15 +112,15 @@ impl StoredContainer {
     /// in use.
     ///
     /// # Errors
-    /// fcntl(2)'s.
+    /// Errors of fcntl(2).
     pub fn share_lock(&self) -> Result<()> {
         rustix::io::fcntl_setfd(&self.lock, FdFlags::empty()).context("fcntl(F_SETFD)")
     }
 }
 
 impl StoredContainer {
-    /// Renames the directory and starts a process that removes it. We do not wait for it: its time
-    /// depends on the size of the container's files, and on the disk.
+    /// Renames the directory and starts a process that removes it. We do not wait for it, since its
+    /// time depends on the size of the container's files and on the disk.
     pub fn sweep_later(mut self, store: &Store) {
         let Some(id) = self.path.file_name().and_then(|id| id.to_str()) else { return };
         let name = format!("{GONE}{id}.{}", std::process::id());

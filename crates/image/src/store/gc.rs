@@ -1,5 +1,5 @@
-//! Garbage collection: removes leftovers of killed runs, layers and blobs that no image has, and on
-//! request all images that no container uses.
+//! Garbage collection: removes leftovers of killed runs, and layers and blobs that no image has. On
+//! request it also removes all images that no container uses.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -33,10 +33,11 @@ pub struct GcSummary {
 }
 
 impl Store {
-    /// Removes what is not needed. With `all`, images are needed only by running containers.
+    /// Removes objects that are not needed. With `all`, images are needed only by running
+    /// containers.
     ///
     /// # Errors
-    /// Something cannot be examined or removed.
+    /// An object cannot be examined or removed.
     pub fn collect(&self, runtime: &OciRuntime, all: bool) -> Result<GcSummary> {
         let _guard = self.lock_exclusive()?;
         let mut removed = GcSummary::default();

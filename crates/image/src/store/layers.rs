@@ -32,7 +32,7 @@ impl Store {
     /// Unpacks the layers of an image that are not in the store.
     ///
     /// # Errors
-    /// Those of [`layer::read`] and [`Applier::apply`].
+    /// Errors of [`layer::read`] and [`Applier::apply`].
     pub fn unpack(
         &self,
         layout: &Layout,

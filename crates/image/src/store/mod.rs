@@ -8,7 +8,7 @@
 //! STORE/layers/CHAIN/fs        the files of a layer, a lower directory of overlayfs
 //! STORE/layers/CHAIN/size      the size of its tar archive in bytes
 //! STORE/containers/ID/         a bundle
-//! STORE/containers/ID/layers   its layers; locked as long as `run` of the container lives
+//! STORE/containers/ID/layers   its layers; locked while `run` of the container runs
 //! STORE/.gone-ID.PID/          a container that has ended and is being removed
 //! STORE/specs/KEY.json         the output of the runtime's `spec`
 //! ```
@@ -71,7 +71,7 @@ impl Store {
     /// namespace of its `run`, where the check would see other owners.
     ///
     /// # Errors
-    /// There is no default directory; getcwd(2)'s.
+    /// There is no default directory; errors of getcwd(2).
     pub fn open_unchecked(root: Option<&Path>) -> Result<Self> {
         let root = root.map_or_else(default_root, |root| Ok(root.to_owned()))?;
         let root = std::path::absolute(&root).with_context(|| root.display().to_string())?;
@@ -113,7 +113,7 @@ impl Store {
     /// Takes the shared lock. gc waits until all shared locks are released.
     ///
     /// # Errors
-    /// flock(2)'s.
+    /// Errors of flock(2).
     pub fn lock_shared(&self) -> Result<StoreLock> {
         lock(&self.root.join("lock"), FlockOperation::LockShared).map(StoreLock)
     }
@@ -121,7 +121,7 @@ impl Store {
     /// Takes the exclusive lock. Waits until all other locks are released.
     ///
     /// # Errors
-    /// flock(2)'s.
+    /// Errors of flock(2).
     pub fn lock_exclusive(&self) -> Result<StoreLock> {
         lock(&self.root.join("lock"), FlockOperation::LockExclusive).map(StoreLock)
     }
@@ -152,7 +152,7 @@ impl Store {
     /// The output of the runtime's `spec`. It is cached as long as the program file is the same.
     ///
     /// # Errors
-    /// Those of [`OciRuntime::spec`].
+    /// Errors of [`OciRuntime::spec`].
     pub fn spec(&self, runtime: &OciRuntime, rootless: bool) -> Result<ContainerConfig> {
         let key = runtime.fingerprint().map(|key| {
             format!(

@@ -36,7 +36,7 @@ impl Overlay<'_> {
     /// Creates the upper and the work directory, and mounts.
     ///
     /// # Errors
-    /// Those of the calls.
+    /// Errors of the calls.
     pub fn mount(&self) -> Result<OwnedFd> {
         for directory in [self.upper, self.work] {
             fs::create_dir(directory).with_context(|| format!("making {}", directory.display()))?;
@@ -45,7 +45,8 @@ impl Overlay<'_> {
         copy_root(top, self.upper)?;
         let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).context("fsopen(overlay)")?;
         let fs = fs.as_fd();
-        // Kept until the mount is made, since a lower directory may be named by its descriptor.
+        // Kept open until the mount is made, since a lower directory may be named by its
+        // descriptor.
         let open = self.set_lower(fs)?;
         let work = self.work;
         for (key, path) in [("upperdir", self.upper), ("workdir", work)] {

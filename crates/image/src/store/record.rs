@@ -38,7 +38,7 @@ impl ImageRecord {
     /// A record of an image.
     ///
     /// # Errors
-    /// Those of [`Image::chain_ids`].
+    /// Errors of [`Image::chain_ids`].
     pub fn new(reference: &str, platform: &str, image: &Image) -> Result<Self> {
         Ok(Self {
             reference: reference.to_owned(),
@@ -73,7 +73,7 @@ impl Store {
     /// Writes a record, and sets the time of its last use.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of writing.
     pub fn remember(&self, record: &ImageRecord) -> Result<()> {
         let path = self.record_path(&record.reference, &record.platform)?;
         if self.recall(&record.reference, &record.platform)?.as_ref() == Some(record) {
@@ -87,7 +87,7 @@ impl Store {
     /// Removes a record.
     ///
     /// # Errors
-    /// unlink(2)'s.
+    /// Errors of unlink(2).
     pub fn forget(&self, record: &ImageRecord) -> Result<()> {
         let path = self.record_path(&record.reference, &record.platform)?;
         fs::remove_file(&path).with_context(|| path.display().to_string())
@@ -104,7 +104,7 @@ impl Store {
     /// Removes malformed records. The caller has the exclusive lock.
     ///
     /// # Errors
-    /// unlink(2)'s.
+    /// Errors of unlink(2).
     pub(super) fn remove_malformed(&self) -> Result<()> {
         for path in self.read_records()?.1 {
             fs::remove_file(&path).with_context(|| path.display().to_string())?;

@@ -19,7 +19,7 @@ pub fn number(field: &[u8]) -> Result<i64> {
     let negative = first & 0x40 != 0;
     let mut value: i128 = if negative { -1 } else { 0 };
     for (at, byte) in field.iter().enumerate() {
-        // The first bit is the mark of the extension, and the second one the sign.
+        // The first bit marks the extension. The second one is the sign.
         let byte = if at == 0 { if negative { *byte } else { byte & 0x7f } } else { *byte };
         value = (value << 8) | i128::from(byte);
     }

@@ -2,9 +2,9 @@
 //!
 //! The formats are those that the writers of Go, GNU and libarchive use: v7, ustar, PAX and GNU,
 //! with GNU's long names and all four formats of sparse files. Of the crate `tar` only the decoder
-//! of header fields is used. Its reader is not used, for three reasons: a layer is not trusted, and
-//! must not decide how much memory is used; the value of a PAX record may contain any byte (a
-//! capability often contains a newline); and the `size` of a PAX record must be obeyed.
+//! of header fields is used. Its reader is not used, for three reasons: a layer is not trusted, so
+//! the memory that it can make us use must be limited; the value of a PAX record may contain any
+//! byte (a capability often contains a newline); and the `size` of a PAX record must be used.
 
 mod fields;
 mod pax;
@@ -26,7 +26,7 @@ const BLOCK: usize = 512;
 /// limit.
 const LONGEST_TEXT: u64 = 1 << 20;
 
-/// A time as utimensat(2) takes it. The nanoseconds count forward, before 1970 too.
+/// A time in the form of utimensat(2). The nanoseconds count forward, before 1970 too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timestamp {
     /// Seconds since 1970.

@@ -10,7 +10,7 @@ use super::fields::number;
 use super::pax::decimal;
 use super::{BLOCK, TarStream};
 
-/// The most segments of a file. An archive must not decide how much memory is used.
+/// The limit on segments of a file. It limits the memory that an archive can make us use.
 const MAX_SEGMENTS: usize = 1 << 16;
 
 /// A stored segment of a file.
