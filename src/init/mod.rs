@@ -164,7 +164,7 @@ fn wait_at(gate: &OwnedFd, plan: &Plan) -> InitEnd {
     let wait = || -> Result<InitEnd> {
         handover::close_all_but(gate, &plan.entry)?;
         if plan.dumpable_at_gate {
-            process::set_dumpable(true)?; // we have no descriptor of the host now
+            process::set_dumpable(true)?; // we have nothing of the host any more
         }
         signal::end_on_usual_signals()?;
         loop {
