@@ -1,7 +1,7 @@
-//! `check`: whether a bundle would start here, and all that keeps it from it.
+//! `check`: finds all problems that would keep a bundle from starting on this machine.
 //!
-//! The plan is the one that `create` would make, so the two cannot disagree ([`Plan::review`]);
-//! what only shows later is looked at beforehand ([`crate::preflight`]). Nothing is made.
+//! It uses the plan that `create` would make, so the two cannot disagree ([`Plan::review`]).
+//! [`crate::preflight`] finds the problems that `create` would only find later. Nothing is made.
 
 use std::path::{Path, PathBuf};
 
@@ -13,18 +13,18 @@ use crate::preflight;
 
 use super::{CgroupManager, warn};
 
-/// What `check` is asked for.
+/// A `check` request.
 #[derive(Debug, Default, Clone)]
 pub struct Check {
     /// The bundle.
     pub bundle: PathBuf,
-    /// Whether the cgroups may be out of reach.
+    /// Whether we may have no permission for cgroups.
     pub rootless: Rootless,
-    /// Who is to make the cgroup.
+    /// How the cgroup would be made.
     pub cgroup_manager: CgroupManager,
 }
 
-/// What keeps a bundle from starting.
+/// A problem that keeps a bundle from starting.
 #[derive(Debug)]
 pub struct Finding {
     /// The problem.
@@ -35,13 +35,13 @@ pub struct Finding {
     pub hint: &'static str,
 }
 
-/// A container of this id could be made; its name says what it would be for.
+/// The id in the plan. Any valid id would do.
 const ID: &str = "check";
 
-/// All that keeps a bundle from starting here; nothing, if it would start.
+/// All problems that keep a bundle from starting on this machine. None if it would start.
 ///
 /// # Errors
-/// What keeps us from looking.
+/// Errors of [`Host::probe`]; an error if systemd must make the cgroup, but does not run.
 ///
 /// # Examples
 /// ```no_run
@@ -79,7 +79,7 @@ fn review(text: &[u8], bundle: &Path, host: &Host, manager: CgroupManager) -> Re
     Ok(reports)
 }
 
-/// As `create` would tell it; but the pointer is whole, however long it is.
+/// The report that `create` would make, except that a long JSON pointer is not shortened.
 fn of_plan(problem: Problem) -> Report {
     let key = problem.key.clone();
     Report { key, ..Report::of(&Failure::BadConfig(problem).into()) }

@@ -1,4 +1,4 @@
-//! `checkpoint`: saves a container's processes, by criu.
+//! `checkpoint`: saves the processes of a container with criu.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -19,67 +19,67 @@ use crate::state::Status;
 use crate::sys::clone::CloneRequest;
 use crate::sys::{Named, fd};
 
-/// What `checkpoint` is asked for.
+/// A `checkpoint` request.
 #[derive(Debug, Default, Clone)]
 pub struct Checkpoint {
     /// The container's id.
     pub id: String,
-    /// What `restore` can be asked for, too.
+    /// The options that `restore` has, too.
     pub options: CriuOptions,
-    /// Directory of images that a `pre_dump` has made before, seen from that of these.
+    /// Directory of the images of an earlier `pre_dump`, relative to `image_path`.
     pub parent_path: Option<PathBuf>,
-    /// Let the container go on afterwards.
+    /// Leave the container running afterwards.
     pub leave_running: bool,
-    /// Leave out TCP connections that are being made.
+    /// Skip TCP connections that are not established yet.
     pub tcp_skip_in_flight: bool,
-    /// Give files that have been deleted, but have other names, a name again.
+    /// Save deleted files that have other hard links, by a temporary link.
     pub link_remap: bool,
-    /// Write a zero byte to this descriptor when pages can be asked for (`lazy_pages`).
+    /// Write a zero byte to this descriptor when pages can be requested (`lazy_pages`).
     pub status_fd: Option<u32>,
-    /// Where the pages go to, or can be asked for.
+    /// The server to send the pages to. With `lazy_pages`, the address to listen on for requests.
     pub page_server: Option<PageServer>,
-    /// Save the memory only, and let the container go on.
+    /// Save only the memory, and leave the container running.
     pub pre_dump: bool,
 }
 
-/// What `checkpoint` and `restore` have in common.
+/// The options that `checkpoint` and `restore` have in common.
 #[derive(Debug, Default, Clone)]
 pub struct CriuOptions {
     /// Directory of the images.
     pub image_path: PathBuf,
-    /// Directory of criu's log and work files, if not that of the images.
+    /// Directory for criu's log and work files, if it is not `image_path`.
     pub work_path: Option<PathBuf>,
-    /// Take established TCP connections along.
+    /// Include established TCP connections.
     pub tcp_established: bool,
-    /// Allow connected unix sockets whose other end is outside.
+    /// Allow connected unix sockets whose other end is outside the container.
     pub ext_unix_sk: bool,
-    /// Allow a terminal that is outside.
+    /// Allow a terminal that is outside the container.
     pub shell_job: bool,
-    /// Take file locks along.
+    /// Include file locks.
     pub file_locks: bool,
-    /// How the cgroups below the container's are treated; else as criu does by itself.
+    /// How criu handles the cgroups below the container's. `None` for criu's default.
     pub cgroups: Option<CgroupsMode>,
-    /// Take pages out of images that are older, or no longer needed.
+    /// Remove pages from images if newer images have them, or if they are no longer needed.
     pub auto_dedup: bool,
-    /// Bring pages when they are touched.
+    /// Transfer a page when it is first used.
     pub lazy_pages: bool,
 }
 
-/// How criu treats cgroups (criu(8), `--manage-cgroups`); the numbers are those of its
+/// How criu handles cgroups (criu(8), `--manage-cgroups`). The numbers are those of criu's
 /// `criu_cg_mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CgroupsMode {
-    /// Restore the properties of those that criu makes.
+    /// Restore the properties of the cgroups that criu makes.
     Soft = 3,
     /// Restore all properties.
     Full = 4,
-    /// None may be there before.
+    /// Restore all cgroups, none of which may exist before.
     Strict = 5,
-    /// Leave them as they are.
+    /// Leave cgroups as they are.
     Ignore = 0,
 }
 
-/// Who takes or asks for pages.
+/// The address of a page server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageServer {
     /// Its address.
@@ -88,23 +88,23 @@ pub struct PageServer {
     pub port: u16,
 }
 
-/// criu's own default.
+/// The default of criu.
 const DEFAULT_MODE: u64 = 6;
 
-/// The name of the file with criu's account of it.
+/// The name of criu's log file.
 const LOG: &str = "dump.log";
 
 /// `mem_track` and `lazy_pages` of `criu_features`.
 const MEMORY_TRACKING: u32 = 1;
 const LAZY_PAGES: u32 = 2;
 
-/// Carries out `checkpoint`. Unless it is to go on, the container is gone afterwards.
+/// Saves the processes. Then deletes the container, unless `leave_running` or `pre_dump` is set.
 ///
 /// # In a process of its own
-/// It needs one with a single thread: it makes criu. It may take as long as the memory is large.
+/// The process must have one thread, because it starts criu. To save much memory takes long.
 ///
 /// # Errors
-/// A container that does not run; what criu could not do. Then the container goes on as it was.
+/// An error if the container does not run, or if criu cannot save it. It then stays as it was.
 ///
 /// # Examples
 /// ```no_run
@@ -164,20 +164,20 @@ pub fn checkpoint(args: &Checkpoint, state_root: &Path) -> Result<()> {
     });
     dumped.map_err(|error| images.explain(error))?;
     if args.pre_dump {
-        drop(criu); // it waits for the rest, to be asked for by us
+        drop(criu); // it waits for a further request
     } else {
         criu.finish()?;
     }
     phases.end("dump");
     if !args.leave_running && !args.pre_dump {
-        // criu has killed its processes, so it is deleted as any other that has ended.
+        // criu has killed the processes, so it is deleted as any other stopped container.
         delete::destroy(&container);
         phases.end("remove");
     }
     Ok(())
 }
 
-/// What was decided when the container was made.
+/// The plan of the container, as when it was made.
 fn plan_of(container: &Container, state_root: &Path) -> Result<Plan> {
     let saved = &container.saved;
     let text = container.config()?;
@@ -187,7 +187,7 @@ fn plan_of(container: &Container, state_root: &Path) -> Result<Plan> {
         None => CgroupManager::Cgroupfs,
         Some(_) => CgroupManager::Systemd,
     };
-    // Whether it has a notify socket only `create` knew: what is not mounted is not saved.
+    // state.json does not have the notify socket. If it is not mounted, it is not saved.
     let notify = state_root.join(&saved.id).join(notify::DIRECTORY);
     let notify = notify.to_string_lossy();
     let request = Request {
@@ -200,7 +200,7 @@ fn plan_of(container: &Container, state_root: &Path) -> Result<Plan> {
     Plan::for_create(&text, &request, &host)
 }
 
-/// The descriptor of `--status-fd`, which is closed when it has been written to.
+/// The descriptor of `--status-fd`, which is closed after it was written to.
 fn take_status_fd(number: u32) -> Result<OwnedFd> {
     fd::take_writable(number).with_context(|| format!("invalid --status-fd argument {number}"))
 }
@@ -217,7 +217,7 @@ impl Checkpoint {
         if found.is_err()
             && let (Ok(beside), Some(directory)) = (parent.strip_prefix(".."), images.parent())
         {
-            // The directory of the images is not there yet, or there is nothing beside it.
+            // Either the directory of the images does not exist yet, or the parent does not exist.
             path = directory.join(beside);
             found = std::fs::metadata(&path);
         }
@@ -232,7 +232,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// All that criu is told.
+    /// All options for criu.
     fn criu_options(
         &self,
         container: &Container,
@@ -278,15 +278,15 @@ impl Checkpoint {
 }
 
 impl CriuOptions {
-    /// The directories; made if `make` says so.
+    /// Opens the directories, and creates them before if `make` is true.
     pub(super) fn images(&self, log: &str, make: bool) -> Result<Images> {
         let path = std::path::absolute(&self.image_path)?;
         let work = self.work_path.as_deref().map(std::path::absolute).transpose()?;
         Images::open(&path, work.as_deref(), log, make)
     }
 
-    /// Tells criu of them, and of what is the same for both directions.
-    /// `settings` is the file of criu's own settings.
+    /// Sets these options, and others that both `checkpoint` and `restore` need. `settings` is a
+    /// file with settings of criu.
     pub(super) fn set_criu_options(&self, settings: Option<&str>, options: &mut CriuMessage) {
         options.switch(option::TCP_ESTABLISHED, self.tcp_established);
         options.switch(option::EXT_UNIX_SK, self.ext_unix_sk);
@@ -296,13 +296,13 @@ impl CriuOptions {
         options.switch(option::LAZY_PAGES, self.lazy_pages);
         options.switch(option::NOTIFY_SCRIPTS, true);
         options.switch(option::ORPHAN_PTS_MASTER, true);
-        options.switch(option::MANAGE_CGROUPS, true); // for those who do not know the mode
+        options.switch(option::MANAGE_CGROUPS, true); // for versions without the mode
         let mode = self.cgroups.map_or(DEFAULT_MODE, |mode| mode as u64);
         options.number(option::MANAGE_CGROUPS_MODE, mode);
-        // Devices, addresses and rules are hooks' and callers' to make anew: the other ends are not
-        // in the container.
+        // Hooks or callers create network devices, addresses and rules again, because the other
+        // ends are not in the container.
         options.number(option::EMPTY_NS, NETWORK.flag);
-        // Where people put what no flag is for. Its settings count more than ours.
+        // A file for settings that have no flag. They take precedence over ours.
         if let Some(file) = settings {
             options.text(option::CONFIG_FILE, file);
         }

@@ -1,4 +1,4 @@
-//! `create`: everything up to, but not including, the user's program. The file to read first.
+//! `create`: does everything before the execve of the user's program. Read this file first.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,28 +26,28 @@ use crate::state::Status;
 use crate::sys::Named;
 use crate::sys::root::Root;
 
-/// What `create` and `run` are asked for.
+/// A `create` or `run` request.
 #[derive(Debug, Default)]
 pub struct Create {
     /// The container's id, unique below the state root.
     pub id: String,
     /// The bundle.
     pub bundle: PathBuf,
-    /// Where the pid of the container's init is written.
+    /// The file to which the pid of the container's init is written.
     pub pid_file: Option<PathBuf>,
-    /// Who gets the master of the program's terminal.
+    /// The receiver of the master of the program's terminal.
     pub console: ConsoleTarget,
     /// Whether the rootfs is entered without pivot_root(2), on a host that runs from a ramdisk.
     pub no_pivot: bool,
-    /// Whether the container keeps the session keyring that we have.
+    /// Whether the container keeps our session keyring.
     pub no_new_keyring: bool,
-    /// So many of our descriptors stay open for the program, from 3 or those of `LISTEN_FDS` on.
+    /// How many of our descriptors stay open for the program, from 3 or after `LISTEN_FDS` on.
     pub preserve_fds: u32,
-    /// Who listens there gets a pidfd of the container's init.
+    /// The socket to which a pidfd of the container's init is sent.
     pub pidfd_socket: Option<PathBuf>,
-    /// Whether the cgroups may be out of reach.
+    /// Whether we may have no permission for cgroups.
     pub rootless: Rootless,
-    /// Who makes the cgroup.
+    /// How the cgroup is made.
     pub cgroup_manager: CgroupManager,
 }
 
@@ -56,34 +56,33 @@ pub struct Create {
 pub struct Ready {
     pub(super) creation: Creation<Init>,
     pub(super) notify: Option<Notify>,
-    /// In the foreground, between the program's terminal and ours.
+    /// In the foreground, the relay between the program's terminal and ours.
     pub(super) relay: Option<Relay>,
-    /// The master of the program's terminal, if the caller is to have it.
+    /// The master of the program's terminal, if the caller gets it.
     pub(super) master: Option<OwnedFd>,
-    /// The stopwatch.
+    /// Measures the phases.
     pub(super) phases: Phases,
 }
 
-/// Whether init waits for a `start`.
+/// Whether init waits for `start`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
-    /// It does.
+    /// It waits.
     Closed,
-    /// It goes on when let go.
+    /// It goes on without `start`.
     Open,
 }
 
-/// Makes a container: all but the start of its program, which waits for
-/// [`start`](super::start::start).
+/// Makes a container. [`start`](super::start::start) starts its program.
 ///
 /// # In a process of its own
-/// It needs one with a single thread, changes its working directory to the bundle, and closes the
-/// descriptors that are for the program. The container has its standard streams, its session
+/// The process must have one thread. Its working directory is changed to the bundle, and
+/// descriptors for the program are closed. The container gets its standard streams, its session
 /// keyring if the request says so, and the descriptors of `LISTEN_FDS`. The container's init is its
 /// child.
 ///
 /// # Errors
-/// What went wrong; then nothing is left behind.
+/// An invalid config.json or request; the error of the failed call. Everything is then undone.
 ///
 /// # Examples
 /// ```no_run
@@ -108,8 +107,8 @@ pub enum Gate {
 pub fn create(request: &Create, state_root: &Path) -> Result<Process> {
     let pid_file = absolute(request.pid_file.as_deref())?;
     let ready = make_ready(request, state_root, Gate::Closed, true)?;
-    // Only then on to the gate: an init that nobody knows of must not wait there, but end with us
-    // if we are killed now.
+    // Init goes to the gate only after the state was saved. If we are killed before, it must end
+    // with us, because no other process knows of it.
     let Ready { creation, master, mut phases, .. } = ready;
     let (init, _, pid_file) = creation.keep(pid_file.as_deref())?;
     pid_file.keep();
@@ -118,8 +117,8 @@ pub fn create(request: &Create, state_root: &Path) -> Result<Process> {
     Ok(Process::new(init.child, master))
 }
 
-/// Makes a container up to the point where its init would become the program; `detach` says that we
-/// end before it.
+/// Makes a container until its init is ready to become the program. With `detach`, we end before
+/// the program.
 pub(super) fn make_ready(
     request: &Create,
     state_root: &Path,
@@ -157,22 +156,22 @@ pub(super) fn make_ready(
     Ok(Ready { creation, notify, relay, master: console.into_master(), phases })
 }
 
-/// What there is before anything is made.
+/// What is prepared before anything is made.
 struct Prepared {
     plan: Plan,
     host: Host,
     /// config.json.
     text: Vec<u8>,
     inherited: Inherited,
-    /// Who gets a pidfd of init.
+    /// The receivers of a pidfd of init.
     sockets: Vec<PidfdSocket>,
     console: Console,
-    /// The socket of ours on which the container is to say that it is ready.
+    /// Our `NOTIFY_SOCKET`, which learns when the container is ready.
     notify: Option<OsString>,
 }
 
 impl Prepared {
-    /// Decides; every "no" of the config is said here.
+    /// Makes the plan. A config that cannot be honoured is refused here.
     fn of(request: &Create, id: &ContainerId, state_root: &Path, detach: bool) -> Result<Self> {
         let inherited = Inherited::with_listeners(request.preserve_fds)?;
         let pidfd_socket = request.pidfd_socket.as_deref().map(PidfdSocket::connect).transpose()?;
@@ -206,7 +205,7 @@ impl Prepared {
     }
 }
 
-/// Has init begin, and does what it needs until it is ready.
+/// Lets init begin, and answers its requests until it is ready.
 fn serve(
     creation: &mut Creation<Init>,
     plan: &Plan,
@@ -237,7 +236,7 @@ fn send_pidfd(creation: &Creation<Init>, sockets: &[PidfdSocket]) -> Result<()> 
     sockets.iter().try_for_each(|socket| socket.send(init, pidfd_socket::INIT))
 }
 
-/// The socket of the annotation that asks for a pidfd of init.
+/// Connects to the socket of the annotation that requests a pidfd of init.
 fn connect_receiver(plan: &Plan) -> Result<Option<PidfdSocket>> {
     let path = plan.annotations.get(PIDFD_RECEIVER);
     path.map(|path| PidfdSocket::connect(path.as_ref()))
@@ -245,14 +244,14 @@ fn connect_receiver(plan: &Plan) -> Result<Option<PidfdSocket>> {
         .at(format_args!("/annotations/{PIDFD_RECEIVER}"))
 }
 
-/// The bundle's absolute path; and goes there, as hooks begin in the bundle with runc.
+/// Changes to the bundle, where hooks begin in runc, too. Returns its absolute path.
 pub(super) fn go_to_bundle(bundle: &Path) -> Result<PathBuf> {
     let bundle = std::path::absolute(bundle)?;
     rustix::process::chdir(&bundle).named_on("chdir", &bundle).context("the bundle (--bundle)")?;
     Ok(bundle)
 }
 
-/// A path of the caller's, wherever we go later.
+/// An absolute path of the caller, because the working directory changes later.
 pub(super) fn absolute(path: Option<&Path>) -> Result<Option<PathBuf>> {
     Ok(path.map(std::path::absolute).transpose()?)
 }

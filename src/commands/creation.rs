@@ -1,5 +1,5 @@
-//! What `create`, `run` and `restore` make until the container is there: it is kept as a whole, or
-//! undone as a whole.
+//! Everything that `create`, `run` and `restore` make for a new container. All of it is kept, or
+//! all of it is undone.
 
 use std::ffi::OsStr;
 use std::mem::{replace, take};
@@ -23,11 +23,11 @@ use crate::runtime::pid_file::PidFile;
 use crate::runtime::restore::MountPoint;
 use crate::state::Status;
 
-/// A new container on its way. When it is dropped before it was [kept](Self::keep), all that was
-/// made is undone, the last first; and if hooks have run, the poststop hooks run in the end.
+/// A container that is being made. If it is dropped before it was [kept](Self::keep), everything
+/// that was made is undone in reverse order. If hooks have run, the poststop hooks run at the end.
 #[derive(Debug)]
 pub(super) struct Creation<I: AsMut<Child>> {
-    /// What is known of it, for state.json.
+    /// The content of state.json.
     pub(super) saved: StateFile,
     /// Its directory.
     pub(super) reserved: Reserved,
@@ -39,7 +39,7 @@ pub(super) struct Creation<I: AsMut<Child>> {
     pub(super) mount_point: Option<MountPoint>,
     /// Its init.
     pub(super) init: Option<I>,
-    /// The network devices that it was given.
+    /// The network devices that were moved into it.
     pub(super) net_devices: MovedDevices,
     /// Whether there may be processes in the cgroup that do not end with init.
     pub(super) outlives_init: bool,
@@ -49,7 +49,7 @@ pub(super) struct Creation<I: AsMut<Child>> {
 }
 
 impl<I: AsMut<Child>> Creation<I> {
-    /// Takes the id. From here on `delete --force` finds what we leave if we are killed.
+    /// Reserves the id. From here on, `delete --force` finds what we leave if we are killed.
     pub(super) fn reserve(
         state_root: &Path,
         id: &ContainerId,
@@ -79,8 +79,8 @@ impl<I: AsMut<Child>> Creation<I> {
         self.reserved.save(&self.saved)
     }
 
-    /// Makes the directory of the notify socket, which the container has mounted; and the socket,
-    /// if the program is not started by another process. `host` is ours.
+    /// Makes the directory of the notify socket, which is mounted in the container. Also makes the
+    /// socket, if this process starts the program. `host` is our own `NOTIFY_SOCKET`.
     pub(super) fn prepare_notify(
         &self,
         host: Option<&OsStr>,
@@ -91,12 +91,12 @@ impl<I: AsMut<Child>> Creation<I> {
         if !start {
             return Ok(None);
         }
-        // The container runs just as well if nobody hears of it.
+        // The container runs without notifications, too.
         let socket = Notify::listen(self.reserved.fd(), host);
         Ok(socket.inspect_err(|error| log::warn!("{error:#}")).ok())
     }
 
-    /// Makes the groups of resctrl, which state.json names before anything can go wrong.
+    /// Makes the groups of resctrl, and saves them in state.json before anything else can fail.
     pub(super) fn make_groups(&mut self, plan: &Plan) -> Result<()> {
         self.resctrl = plan.intel_rdt.as_ref().map(Groups::make).transpose()?;
         let Some(groups) = &self.resctrl else { return Ok(()) };
@@ -104,8 +104,8 @@ impl<I: AsMut<Child>> Creation<I> {
         self.save()
     }
 
-    /// Takes its init, and saves what is known by that: init has done nothing yet, and would end
-    /// with us.
+    /// Adds init, and saves what is known about it. Init has done nothing yet, and would end with
+    /// us.
     pub(super) fn take_init(&mut self, plan: &Plan, init: I) -> Result<()> {
         self.outlives_init |= self.saved.shared_pid_namespace;
         let child = self.init.insert(init).as_mut();
@@ -115,7 +115,7 @@ impl<I: AsMut<Child>> Creation<I> {
         self.resctrl.as_ref().map_or(Ok(()), |groups| groups.add(pid))
     }
 
-    /// An error on its way, which says so if the kernel's OOM killer was at work.
+    /// Adds to an error that the OOM killer has killed in the cgroup, if it has.
     pub(super) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         if self.cgroup.oom_killed() {
             error.context("container init was OOM-killed (memory limit too low?)")
@@ -124,10 +124,10 @@ impl<I: AsMut<Child>> Creation<I> {
         }
     }
 
-    /// Writes the pid file and the final state; from then on only the pid file is undone, until it
+    /// Writes the pid file and the final state. After that, only the pid file is undone, until it
     /// is kept, too.
     pub(super) fn keep(mut self, pid_file: Option<&Path>) -> Result<(I, Container, PidFile<'_>)> {
-        self.hooks_began = true; // there was a container, whatever fails now
+        self.hooks_began = true; // the container existed, even if this fails
         self.mount_point = None;
         let mut init = self.init.take().context("there is no init")?;
         let kept = self.write_final_state(init.as_mut().pid, pid_file);
@@ -166,7 +166,7 @@ impl<I: AsMut<Child>> Drop for Creation<I> {
         }
         drop((take(&mut self.net_devices), self.init.take()));
         if self.outlives_init {
-            // What does not die, nobody can remove.
+            // If a process does not die, its cgroup cannot be removed anyway.
             let _ = self.cgroup.kill();
         }
         // A cgroup with a process cannot be removed.
@@ -179,7 +179,7 @@ impl<I: AsMut<Child>> Drop for Creation<I> {
     }
 }
 
-/// The hooks of the runtime's namespaces.
+/// Runs the hooks of `create` in the runtime's namespaces.
 pub(super) fn run_create_hooks(
     hooks: &Hooks,
     saved: &StateFile,
@@ -195,7 +195,7 @@ pub(super) fn run_create_hooks(
     hooks::run(hooks, HookPoint::CreateRuntime, &state, &around)
 }
 
-/// What is known once init is there.
+/// Adds what is known after init was made.
 fn note_init(saved: &mut StateFile, plan: &Plan, init: &Child, cgroup: &Cgroup) -> Result<()> {
     cgroup.paths().clone_into(&mut saved.cgroup_paths);
     if let Some(unit) = cgroup.unit() {
@@ -211,7 +211,7 @@ fn note_init(saved: &mut StateFile, plan: &Plan, init: &Child, cgroup: &Cgroup) 
     Ok(())
 }
 
-/// What is known of the container before it is there.
+/// What is known about the container before it is made.
 fn describe(plan: &Plan) -> StateFile {
     StateFile {
         id: plan.entry.id.clone(),

@@ -1,4 +1,4 @@
-//! `delete`: removes what is left of a container.
+//! `delete`: removes a container.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -12,19 +12,19 @@ use crate::state::Status;
 use crate::sys::pidfd;
 use crate::sys::wait;
 
-/// What `delete` is asked for.
+/// A `delete` request.
 #[derive(Debug, Default, Clone)]
 pub struct Delete {
     /// The container's id.
     pub id: String,
-    /// Whether it is killed if it still runs, and it is no error if there is none.
+    /// Whether a container that still runs is killed, and a missing one is not an error.
     pub force: bool,
 }
 
-/// Carries out `delete`.
+/// Deletes the container.
 ///
 /// # Errors
-/// A container that runs, without `--force`; what could not be removed.
+/// An error if the container still runs, without `force`; the error of the failed call.
 ///
 /// # Examples
 /// ```no_run
@@ -38,8 +38,7 @@ pub struct Delete {
 pub fn delete(args: &Delete, state_root: &Path) -> Result<()> {
     let mut phases = Phases::begin();
     let id = ContainerId::parse(&args.id)?;
-    // A `create` or `start` that is at work gives up, and lets go of the container, when its init
-    // dies.
+    // A `create` or `start` that still has the lock fails and releases it when init dies.
     let kill_init =
         || if args.force { stop_or_gone(Container::open(state_root, &id)) } else { Ok(()) };
     let container = match Container::lock(state_root, &id, kill_init) {
@@ -50,7 +49,7 @@ pub fn delete(args: &Delete, state_root: &Path) -> Result<()> {
     };
     match status_of(&container)? {
         Status::Stopped => {}
-        // It has run nothing yet; containerd and Podman rely on it.
+        // Its program has not run yet. containerd and Podman rely on this.
         Status::Created => stop(&container)?,
         _ if args.force => stop(&container)?,
         status => {
@@ -87,8 +86,8 @@ pub(super) fn stop(container: &Container) -> Result<()> {
 
 /// Kills and removes a container as the runtime specification says ("the container MUST be
 /// destroyed"). The caller has another result or error to return, so an error is only logged, and
-/// the container is left for `delete`. A container that was deleted in the meantime is left alone,
-/// and so is a new one with the same id.
+/// the container is left for `delete`. Does nothing if the container was deleted meanwhile, even if
+/// a new one has its id.
 pub(super) fn destroy(container: &Container) {
     let destroyed = container.hold().and_then(|held| {
         if held { stop(container).and_then(|()| remove(container)) } else { Ok(()) }
@@ -98,12 +97,12 @@ pub(super) fn destroy(container: &Container) {
     }
 }
 
-/// Removes the cgroup, with what processes are still in it (a container without a pid namespace of
-/// its own leaves them), the groups of resctrl, and the state; then runs the poststop hooks.
+/// Removes the cgroup with all processes that are still in it (without a pid namespace of its own,
+/// they do not end with init), the groups of resctrl, and the state. Then runs the poststop hooks.
 pub(super) fn remove(container: &Container) -> Result<()> {
     let cgroup = cgroup_of(container);
-    // A create that was killed before it had an init may not have made the cgroup, so what is in
-    // there is not ours to kill. An init that it had just made ends by itself.
+    // A `create` that was killed before it had an init may not have made the cgroup. Then its
+    // processes are not ours, and are not killed. An init that was just made ends by itself.
     let had_init = container.saved.init_process_pid != 0;
     if had_init && !cgroup.procs()?.is_empty() {
         cgroup.kill()?;

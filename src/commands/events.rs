@@ -1,4 +1,4 @@
-//! `events`: what a container uses, again and again, and when the OOM killer is at work in it.
+//! `events`: the resource usage of a container at intervals, and kills of the OOM killer.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -17,30 +17,30 @@ use crate::resctrl;
 use crate::state::Status;
 use crate::sys::wait::{self, Bound};
 
-/// What a container uses.
+/// The resource usage of a container.
 #[derive(Debug, Serialize)]
 pub struct Statistics {
-    /// What its cgroup counts.
+    /// The statistics of its cgroup.
     #[serde(flatten)]
     pub cgroup: Stats,
-    /// Its share of cache and memory bandwidth.
+    /// The statistics of its resctrl groups.
     pub intel_rdt: resctrl::stats::IntelRdtStats,
 }
 
-/// What happens in a container.
+/// An event of a container.
 #[derive(Debug)]
 pub enum Event {
-    /// The OOM killer was at work.
+    /// The OOM killer has killed.
     Oom,
-    /// It is time for these.
+    /// The statistics of an interval.
     Statistics(Box<Statistics>),
 }
 
-/// A container that is to be watched.
+/// A container to watch.
 #[derive(Debug)]
 pub struct Watched(Container);
 
-/// A container that runs, and is watched.
+/// A running container that is watched.
 #[derive(Debug)]
 pub struct Monitor {
     container: Container,
@@ -48,10 +48,10 @@ pub struct Monitor {
     cgroup: Cgroup,
 }
 
-/// Finds a container to be watched.
+/// Opens a container to watch.
 ///
 /// # Errors
-/// No such container.
+/// An error if the id is invalid, or if there is no such container.
 ///
 /// # Examples
 /// ```no_run
@@ -74,10 +74,10 @@ pub fn watch(id: &str, state_root: &Path) -> Result<Watched> {
 }
 
 impl Watched {
-    /// Goes on if it runs.
+    /// Begins to watch the container, if it runs.
     ///
     /// # Errors
-    /// That it does not; errors of looking.
+    /// An error if it does not run; errors of reading /proc or the cgroup.
     pub fn running(self) -> Result<Monitor> {
         let Self(container) = self;
         let init = match status_of(&container)? {
@@ -94,10 +94,10 @@ impl Watched {
 }
 
 impl Monitor {
-    /// What it uses now.
+    /// Its resource usage now.
     ///
     /// # Errors
-    /// Errors of reading.
+    /// Errors of reading the cgroup or resctrl.
     pub fn statistics(&self) -> Result<Statistics> {
         let reading = "reading the container's share of resctrl";
         let groups = resctrl_of(&self.container).map(|groups| groups.stats().context(reading));
@@ -105,33 +105,33 @@ impl Monitor {
         Ok(Statistics { cgroup: self.cgroup_statistics()?, intel_rdt })
     }
 
-    /// Whether its cgroup is one of version 2, which counts other things than version 1.
+    /// Whether its cgroup is on cgroup v2, which has other statistics than v1.
     #[must_use]
     pub fn is_cgroup_v2(&self) -> bool {
         self.cgroup.is_v2()
     }
 
-    /// Of that, what its cgroup counts.
+    /// Only the statistics of its cgroup.
     ///
     /// # Errors
-    /// Errors of reading.
+    /// Errors of reading the cgroup.
     pub fn cgroup_statistics(&self) -> Result<Stats> {
         self.cgroup.stats().context("reading the container's statistics")
     }
 
-    /// A descriptor that says when the OOM killer was at work, for a loop of the caller's. `None`
+    /// Reports kills of the OOM killer, by a descriptor for a poll loop of the caller. `None`
     /// without a memory controller.
     ///
     /// # Errors
-    /// Errors of opening it.
+    /// The error of the failed call.
     pub fn oom(&self) -> Result<Option<OomWatch>> {
         self.cgroup.watch_oom().context("watching for the OOM killer")
     }
 
-    /// Gives `on_event` what happens, with statistics every `interval`, until the container ends.
+    /// Calls `on_event` for each event, with statistics every `interval`, until the container ends.
     ///
     /// # Errors
-    /// Errors of reading; those of `on_event`.
+    /// Errors of reading the cgroup or resctrl; errors of `on_event`.
     pub fn follow(
         &self,
         interval: Duration,
@@ -150,8 +150,8 @@ impl Monitor {
             if Instant::now() >= next {
                 match self.statistics() {
                     Ok(statistics) => on_event(Event::Statistics(Box::new(statistics)))?,
-                    // A cgroup that was removed while we looked is the end of the container, not an
-                    // error.
+                    // The cgroup was removed while we read it: the container has ended, which is
+                    // not an error.
                     Err(_) if self.container.init()?.is_none() => return Ok(()),
                     Err(error) => return Err(error),
                 }
@@ -161,7 +161,7 @@ impl Monitor {
     }
 }
 
-/// Waits for the end of init, for the OOM killer, or until `next`; whether it was the end.
+/// Waits for the end of init, for the OOM killer, or until `next`. Returns whether init has ended.
 fn wait(init: BorrowedFd<'_>, watch: Option<&OomWatch>, next: Instant) -> Result<bool> {
     let mut watched = vec![PollFd::from_borrowed_fd(init, PollFlags::IN)];
     watched.extend(watch.map(OomWatch::fd).map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));

@@ -31,57 +31,58 @@ use crate::runtime::{foreground, signals};
 use crate::state::Status;
 use crate::sys::pidfd::Exit;
 
-/// What `exec` is asked for: the `process` of the container's config, with changes, or another in
-/// its place.
+/// An `exec` request: the `process` of the container's config with changes, or another one.
 #[derive(Debug, Default)]
 pub struct Exec {
     /// The container's id.
     pub id: String,
-    /// What to run, as the `process` object of a config.json has it.
+    /// What to run, as a `process` object of config.json.
     pub process: Option<Document>,
-    /// The program and its arguments, when they are not in `process`.
+    /// The program and its arguments, if they are not in `process`.
     pub program: Vec<OsString>,
     /// The working directory in the container; empty for that of the config.
     pub cwd: String,
     /// Environment variables besides those of the config, `NAME=VALUE`.
     pub env: Vec<String>,
-    /// Who to run it as, `UID[:GID]`.
+    /// The user to run it as, `UID[:GID]`.
     pub user: Option<String>,
     /// Supplementary groups besides those of the config.
     pub additional_gids: Vec<String>,
     /// Capabilities besides those of the config.
     pub capabilities: Vec<String>,
-    /// Whether it can gain privileges, if not as in the config.
+    /// Whether to set no_new_privs. `None` for the value of the config.
     pub no_new_privileges: Option<bool>,
     /// The AppArmor profile; empty for that of the config.
     pub apparmor_profile: String,
     /// The SELinux label; empty for that of the config.
     pub selinux_label: String,
-    /// The cgroup below the container's to run it in, which must be there:
+    /// The cgroup below the container's to run it in, which must exist:
     /// `[CONTROLLER[,CONTROLLER]:]PATH`.
     pub cgroups: Vec<String>,
-    /// Whether it is made even if the container is paused; it runs when that is resumed.
+    /// Whether it is created even if the container is paused. It runs when the container is
+    /// resumed.
     pub ignore_paused: bool,
     /// Whether it gets a terminal, even if `process` does not say so.
     pub tty: bool,
-    /// Who gets the master of its terminal.
+    /// The receiver of the master of its terminal.
     pub console: ConsoleTarget,
-    /// Where its pid is written.
+    /// The file to which its pid is written.
     pub pid_file: Option<PathBuf>,
-    /// So many of our descriptors stay open for the program, from 3 on.
+    /// How many of our descriptors stay open for the program, from 3 on.
     pub preserve_fds: u32,
-    /// Who listens there gets a pidfd of it.
+    /// The socket to which a pidfd of it is sent.
     pub pidfd_socket: Option<PathBuf>,
 }
 
 /// Runs another program in a container.
 ///
 /// # In a process of its own
-/// It needs one with a single thread, and closes the descriptors that are for the program. The
-/// program has its standard streams and is its child.
+/// The process must have one thread. Descriptors for the program are closed. The program gets its
+/// standard streams and is its child.
 ///
 /// # Errors
-/// What went wrong; then the program has not run.
+/// An invalid request; an error if the container does not run; the error of the failed call. The
+/// program has then not run.
 ///
 /// # Examples
 /// ```no_run
@@ -105,11 +106,11 @@ pub fn exec(request: &Exec, state_root: &Path) -> Result<Process> {
     Ok(Process::new(exec.child, master))
 }
 
-/// As [`exec`], and waits for the program's end: signals that we get are for it, and its terminal
-/// is shown on ours.
+/// As [`exec`], but waits for the end of the program. Signals that we get are passed to it, and its
+/// terminal is shown on ours.
 ///
 /// # In a process of its own
-/// As [`exec`]; and the process is there for the program alone, whose signals it holds back.
+/// As [`exec`]. The process can only be used for this program, and its signals are blocked.
 ///
 /// # Errors
 /// As [`exec`].
@@ -118,7 +119,7 @@ pub fn foreground(request: &Exec, state_root: &Path) -> Result<Exit> {
     foreground::wait(exec.as_fd(), relay)
 }
 
-/// What runs.
+/// A process that was started.
 struct StartedExec {
     exec: Init,
     relay: Option<Relay>,
@@ -135,7 +136,7 @@ fn begin(args: &Exec, state_root: &Path, detach: bool) -> Result<StartedExec> {
     check_status(&container, args.ignore_paused)?;
     let Some(init) = container.init()? else { return Err(join::stopped()) };
 
-    let (plan, host) = args.plan(&container, &inherited, detach)?; // every "no" is said here
+    let (plan, host) = args.plan(&container, &inherited, detach)?; // may refuse the request
     phases.end("plan");
     let mut console = Console::prepare(plan.entry.terminal.as_ref())?;
     let paths = exec_paths(args, &container)?;
@@ -198,7 +199,7 @@ fn exec_paths(args: &Exec, container: &Container) -> Result<CgroupPaths> {
 }
 
 impl Exec {
-    /// Decides; gives the host with it.
+    /// Makes the plan. Also returns the host.
     fn plan(
         &self,
         container: &Container,

@@ -1,8 +1,8 @@
-//! `features`: what this program can do, for engines that ask before they rely on it (features.md
-//! of the specification).
+//! `features`: what this program supports, for engines that check it first (features.md of the
+//! specification).
 //!
-//! All lists are those the code itself runs on. What the specification knows and this version
-//! refuses is not in them, or `false`.
+//! All lists are those that the code uses. A feature of the specification that this version refuses
+//! is missing, or `false`.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::plan::seccomp::{Action, Arch, Operator};
 use crate::plan::{annotations, capabilities, memory_policy, mount_options, namespaces, seccomp};
 use crate::state::VERSION;
 
-/// The oldest version of the specification whose bundles run.
+/// The oldest version of the specification that is supported.
 const OLDEST: &str = "1.0.0";
 
 /// The document of features.md.
@@ -90,7 +90,7 @@ struct Switch {
 
 const YES: Switch = Switch { enabled: true };
 
-/// What this program can do; the same on every machine.
+/// What this program supports. It is the same on every machine.
 ///
 /// # Examples
 /// ```
@@ -126,8 +126,8 @@ pub fn features() -> Features {
             mount_extensions: MountExtensions { idmap: YES },
             net_devices: YES,
         },
-        // The specification leaves the first to third parties, for the version of runc that they
-        // are most like.
+        // The specification defines the first for other runtimes, too: the version of runc that
+        // they are most similar to.
         annotations: BTreeMap::from([
             ("org.opencontainers.runc.version", env!("ORLOP_RUNC")),
             ("org.opencontainers.runc.checkpoint.enabled", "true"),

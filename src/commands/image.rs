@@ -1,5 +1,5 @@
-//! `image`: hands over to `orlop-image`, a program of its own, so that none of what talks to
-//! registries is in this one.
+//! `image`: executes `orlop-image`, a program of its own, so that this one has no code for
+//! registries.
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -11,11 +11,11 @@ use crate::error::{Context, Failure, Result};
 
 const PROGRAM: &str = "orlop-image";
 
-/// Carries out `image`: this process becomes `orlop-image`, the one beside our own binary or else
-/// the one in `PATH`. Returns only to say why not.
+/// Executes `orlop-image` in this process: the one beside our own binary, or else the one in
+/// `PATH`. Returns only an error.
 ///
 /// # Errors
-/// It is not there; execve(2)'s.
+/// [`Failure::Unsupported`] if it does not exist; errors of execve(2).
 pub fn image(arguments: &[OsString]) -> Result<Infallible> {
     let program = beside_us().unwrap_or_else(|| PROGRAM.into());
     #[expect(
@@ -30,8 +30,8 @@ pub fn image(arguments: &[OsString]) -> Result<Infallible> {
     Err(error).with_context(|| format!("execve({program:?})"))
 }
 
-/// The one that was installed with us. Unlike those that enter containers, this verb runs from the
-/// file itself, so its path is known.
+/// The one that was installed with us. This verb runs from our binary's own file, so the path is
+/// known. (Verbs that enter containers do not.)
 fn beside_us() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?.with_file_name(PROGRAM);
     program.is_file().then_some(program)

@@ -12,21 +12,21 @@ use crate::container::Container;
 use crate::error::{Failure, Result};
 use crate::sys::pidfd;
 
-/// What `kill` is asked for.
+/// A `kill` request.
 #[derive(Debug, Default, Clone)]
 pub struct Kill {
     /// The container's id.
     pub id: String,
-    /// The signal's number; 0 only asks whether there is a process.
+    /// The signal's number. 0 only checks whether there is a process.
     pub signal: i32,
-    /// Whether all processes of the container get it.
+    /// Whether it is sent to all processes of the container.
     pub all: bool,
 }
 
-/// Carries out `kill`.
+/// Sends the signal.
 ///
 /// # Errors
-/// A signal that there is not; a container that does not run.
+/// An error if the signal is invalid, or if the container does not run.
 ///
 /// # Examples
 /// ```no_run
@@ -44,7 +44,7 @@ pub fn kill(args: &Kill, state_root: &Path) -> Result<()> {
         return signal_all(&container, signal).map(drop);
     }
     let not_running = || Failure::WrongStatus("container not running".into());
-    // Without a pid namespace of the container's own, init takes nobody along.
+    // Without a pid namespace of its own, the container's processes do not end with init.
     if signal == libc::SIGKILL && container.saved.shared_pid_namespace {
         return if signal_all(&container, signal)? { Ok(()) } else { Err(not_running().into()) };
     }
@@ -60,15 +60,15 @@ pub fn kill(args: &Kill, state_root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Sends it to all processes of the container, to init also where no cgroup tells of it; whether
-/// there was any.
+/// Sends the signal to all processes of the container, and to init even if it is in no cgroup.
+/// Returns whether there were any.
 fn signal_all(container: &Container, signal: i32) -> Result<bool> {
     let cgroup = cgroup_of(container);
     let init = container.init()?;
     let mut pids = cgroup.procs()?;
     let any = init.is_some() || !pids.is_empty();
     if signal == libc::SIGKILL {
-        // Also what is being forked, and what is frozen.
+        // Also processes that are being forked or are frozen.
         cgroup.kill()?;
         pids.clear();
     } else {
@@ -83,8 +83,8 @@ fn signal_all(container: &Container, signal: i32) -> Result<bool> {
     Ok(any)
 }
 
-/// The processes `pids` of a cgroup. One that has ended meanwhile may have left its number to
-/// somebody else's: what was opened counts if the number is still in the cgroup afterwards.
+/// Opens the processes `pids` of a cgroup. If one has ended meanwhile, its pid may be reused
+/// outside of the cgroup. So only those are returned whose pid is still in the cgroup afterwards.
 fn open_all(cgroup: &Cgroup, pids: Vec<i32>) -> Result<Vec<OwnedFd>> {
     let mut opened = Vec::with_capacity(pids.len());
     for pid in pids {

@@ -13,10 +13,10 @@ use crate::error::{Context, Failure, Result};
 use crate::host;
 use crate::sys::{Named, passwd, small_file};
 
-/// The containers below a state root, each of which is looked at when it is its turn.
+/// The containers below a state root. Each is read when the iterator reaches it.
 #[derive(Debug)]
 pub struct Listing {
-    /// Nothing, where nobody has made a container yet.
+    /// `None` if no container was made yet.
     root: Option<StateRoot>,
     ids: Vec<ContainerId>,
 }
@@ -24,8 +24,8 @@ pub struct Listing {
 /// Finds the containers.
 ///
 /// # Errors
-/// A state root that is not there, unless it is the default one: then nobody has made a container
-/// yet.
+/// An error if the state root does not exist. If the default one does not exist, there is no error,
+/// because no container was made yet.
 ///
 /// # Examples
 /// ```no_run
@@ -51,13 +51,13 @@ pub fn list(state_root: &Path) -> Result<Listing> {
 }
 
 impl Listing {
-    /// What each of them is and does. One that cannot be looked at is warned of and left out.
+    /// The state of each container. One that cannot be read is left out, with a warning.
     pub fn containers(&self) -> impl Iterator<Item = ContainerState> {
         let mut owners = BTreeMap::new();
         self.each(move |root, id| look(root, id, &mut owners))
     }
 
-    /// The id of each of them, in order; likewise.
+    /// The id of each container, sorted. One that cannot be read is left out, with a warning.
     pub fn ids(&self) -> impl Iterator<Item = String> {
         self.each(|root, id| root.saved(id).map(|_| id.to_string()))
     }
@@ -69,7 +69,7 @@ impl Listing {
         let ids = self.root.iter().flat_map(|root| self.ids.iter().map(move |id| (root, id)));
         ids.filter_map(move |(root, id)| match look(root, id) {
             Ok(found) => Some(found),
-            // It is being made or deleted while we look.
+            // It is being made or deleted meanwhile.
             Err(error) if error.downcast_ref() == Some(&Failure::NoSuchContainer) => None,
             Err(error) => {
                 log::warn!("container {id}: {error:#}");
@@ -90,7 +90,7 @@ fn look(
     Ok(ContainerState::of(saved, status, owner))
 }
 
-/// A user's name in /etc/passwd, or `#` and the number of one without a name.
+/// The name of a user in /etc/passwd, or `#` and the number if there is none.
 fn name_of(uid: u32) -> String {
     const PASSWD: &str = "/etc/passwd";
     let text = small_file::read_all(CWD, PASSWD, || PASSWD.to_owned()).unwrap_or_default();

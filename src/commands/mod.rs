@@ -1,17 +1,16 @@
-//! One file for each verb: what it can be asked for, and its flow from top to bottom. This is the
-//! interface for other programs, too: requests are plain values, results are typed, and nothing is
-//! printed.
+//! One file for each verb: its request, and its flow from top to bottom. This is also the interface
+//! for other programs: requests are plain values, results are typed, and nothing is printed.
 //! process: runtime
 //!
 //! Every function takes the state root, the directory of all containers (`--root`), and blocks
-//! until it is done. Most of them change nothing of the process that calls. Those that do say so
-//! under "In a process of its own": they make children by clone3(2), which only a process with one
-//! thread can do, and change what belongs to the whole process (the working directory, the signal
-//! mask, descriptors). A program that does other things as well calls them in a child.
+//! until it is done. Most functions do not change the calling process. Those that do have a section
+//! "In a process of its own". They create children by clone3(2), which needs a process with one
+//! thread, and change what belongs to the whole process (the working directory, the signal mask,
+//! descriptors). A program that also does other things calls them in a child.
 //!
 //! Errors are [`anyhow::Error`](crate::error)s in which the cases that a caller may branch on are a
-//! [`Failure`](crate::error::Failure); a [`Report`](crate::error::Report) has all there is to know
-//! of one, as plain data.
+//! [`Failure`](crate::error::Failure). A [`Report`](crate::error::Report) has everything about an
+//! error as plain data.
 
 pub mod check;
 pub mod checkpoint;
@@ -54,15 +53,15 @@ use crate::state::Status;
 /// Opens the container `id`.
 ///
 /// # Errors
-/// A bad id; no such container.
+/// An error if the id is invalid, or if there is no such container.
 fn open(state_root: &Path, id: &str) -> Result<Container> {
     Container::open(state_root, &ContainerId::parse(id)?)
 }
 
-/// Opens the container `id` and holds others off; see [`Container::lock`].
+/// Opens and locks the container `id`; see [`Container::lock`].
 ///
 /// # Errors
-/// As [`open`]; when somebody else holds it.
+/// As [`open`]; an error if another command has the lock for too long.
 fn lock(state_root: &Path, id: &str) -> Result<Container> {
     Container::lock(state_root, &ContainerId::parse(id)?, || Ok(()))
 }
@@ -72,22 +71,22 @@ fn cgroup_of(container: &Container) -> Cgroup {
     Cgroup::open(&container.saved.cgroup_paths).of_unit(unit_of(container))
 }
 
-/// The unit that has the container's cgroup, if systemd made it.
+/// The unit of the container's cgroup, if systemd made it.
 fn unit_of(container: &Container) -> Option<Unit> {
     let StateFile { systemd_unit, systemd_user: user, .. } = &container.saved;
     systemd_unit.as_ref().map(|name| Unit { name: name.clone(), user: *user })
 }
 
-/// The container's groups of resctrl, if it has them still.
+/// The container's groups of resctrl, if they still exist.
 fn resctrl_of(container: &Container) -> Option<Groups> {
     let saved = &container.saved;
     Groups::open(saved.intel_rdt_path.as_deref()?, saved.intel_rdt_mon_path.as_deref())
 }
 
-/// The container's status, frozen or not.
+/// The container's status, with `paused`.
 ///
 /// # Errors
-/// Errors of looking.
+/// Errors of reading /proc or the cgroup.
 fn status_of(container: &Container) -> Result<Status> {
     frozen_or_not(container.status()?, &container.saved)
 }
@@ -95,25 +94,25 @@ fn status_of(container: &Container) -> Result<Status> {
 /// `status`, or `paused` if the cgroup is frozen.
 ///
 /// # Errors
-/// Errors of looking.
+/// Errors of reading the cgroup.
 fn frozen_or_not(status: Status, saved: &StateFile) -> Result<Status> {
     let alive = matches!(status, Status::Created | Status::Running);
     let frozen = alive && Cgroup::by_path(&saved.cgroup_paths).frozen()?;
     Ok(if frozen { Status::Paused } else { status })
 }
 
-/// Tells of what a plan warns of, though it stops nothing.
+/// Logs the warnings of a plan.
 fn warn(warnings: &[Problem]) {
     for warning in warnings {
         log::warn!("{warning}");
     }
 }
 
-/// Looks whether the agent of the filter is there; and warns whoever waits for the listener before
-/// calling `start`.
+/// Checks that the socket of the seccomp agent exists. Warns if the agent gets the listener only at
+/// `start`, because callers may wait for it before.
 ///
 /// # Errors
-/// When there is no socket.
+/// An error if there is no socket.
 fn look_for_agent(plan: &Plan, gate: create::Gate) -> Result<()> {
     plan.listener().map(seccomp_listener::look_for).transpose()?;
     if gate == create::Gate::Closed
@@ -126,24 +125,24 @@ fn look_for_agent(plan: &Plan, gate: create::Gate) -> Result<()> {
     Ok(())
 }
 
-/// Hands the listener of the filter on process `pid` to the agent.
+/// Sends the listener of the filter of process `pid` to the agent.
 ///
 /// # Errors
-/// When the agent is not there, or does not take it.
+/// An error if the agent does not listen, or does not receive it.
 fn hand_over(saved: &StateFile, (status, pid): (Status, i32), listener: &OwnedFd) -> Result<()> {
     let path = saved.listener_path.as_deref().context("there is no seccomp agent")?;
     seccomp_listener::hand_over(path, &saved.process_state(status, pid)?, listener)
 }
 
-/// Where hooks print to that run when the container is there: it is too late to refuse what cannot
-/// be opened.
+/// The files for the output of hooks that run after the container was made. It is too late to
+/// refuse files that cannot be opened, so this only logs a warning.
 fn hook_output(saved: &StateFile) -> Output {
     Output::open(&saved.annotations)
         .inspect_err(|error| log::warn!("{error:#}"))
         .unwrap_or_default()
 }
 
-/// Runs the hooks of the last moment; their failures are told and stop nothing.
+/// Runs the poststop hooks. Their errors are only logged.
 fn run_poststop_hooks(saved: &StateFile) {
     let Ok(state) = saved.hook_state(Status::Stopped) else { return };
     if saved.hooks.poststop.is_empty() {

@@ -1,4 +1,4 @@
-//! `mounts`: makes mounts in a container that runs, or takes them away. The command is crun's.
+//! `mounts`: adds mounts to a running container, or removes them, as in crun.
 
 use std::path::Path;
 
@@ -12,33 +12,34 @@ use crate::plan::running_mounts::{MountsChange, RunningMounts};
 use crate::runtime::running_mounts;
 use crate::state::Status;
 
-/// What `mounts` is asked for.
+/// A `mounts` request.
 #[derive(Debug, Clone)]
 pub struct Mounts {
     /// The container's id.
     pub id: String,
     /// What is done with the mounts.
     pub action: MountsAction,
-    /// The list that `mounts` of a config.json has; of what is removed only the destinations count.
+    /// The list, as `mounts` of config.json. Only the destinations are used to remove mounts.
     pub mounts: Document,
 }
 
 /// What is done with the mounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MountsAction {
-    /// They are made.
+    /// They are added.
     Add,
-    /// What is mounted at their destinations is taken away.
+    /// The mounts at their destinations are removed.
     Remove,
 }
 
-/// Carries out `mounts`.
+/// Adds or removes mounts.
 ///
 /// # In a process of its own
-/// It needs one with a single thread: it makes a child that enters the container.
+/// The process must have one thread, because it creates a child that enters the container.
 ///
 /// # Errors
-/// What went wrong; then none of the mounts is made.
+/// An invalid list; an error if the container does not run; the error of the failed call. Then no
+/// mount was added.
 ///
 /// # Examples
 /// ```no_run
@@ -86,7 +87,7 @@ pub fn mounts(args: &Mounts, state_root: &Path) -> Result<()> {
             if container.saved.added_mounts.len() == before.len() {
                 return running_mounts::change(&plan, &init, pid);
             }
-            container.save()?; // first, so that none is there that `checkpoint` does not know of
+            container.save()?; // first, so that `checkpoint` finds all mounts here
             let changed = running_mounts::change(&plan, &init, pid);
             if changed.is_err() {
                 container.saved.added_mounts = before;
@@ -104,7 +105,7 @@ pub fn mounts(args: &Mounts, state_root: &Path) -> Result<()> {
     }
 }
 
-/// Whether it brings in something of the host that is not a mere link.
+/// Whether the mount binds something from the host that is not a symlink.
 fn is_bound(step: &MountStep) -> bool {
     match &step.source {
         MountSource::Bind { path, link: SourceLink::Copy, .. } => !path.is_symlink(),

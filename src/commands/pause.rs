@@ -6,12 +6,11 @@ use super::{cgroup_of, open, status_of};
 use crate::error::{Cause, Context, Failure, Result};
 use crate::state::Status;
 
-/// Carries out `pause`; returns when all processes have stopped. A container that is created can be
-/// paused, too.
+/// Freezes all processes, and returns when they are frozen. A created container can be paused, too.
 ///
 /// # Errors
-/// A container that does not run, or is paused already; processes that do not stop, which are left
-/// running.
+/// An error if the container does not run or is paused already; an error if its processes do not
+/// freeze. They are then left running.
 ///
 /// # Examples
 /// ```no_run
@@ -35,10 +34,10 @@ pub fn pause(id: &str, state_root: &Path) -> Result<()> {
     }
 }
 
-/// Carries out `resume`.
+/// Thaws all processes.
 ///
 /// # Errors
-/// A container that is not paused.
+/// An error if the container is not paused.
 pub fn resume(id: &str, state_root: &Path) -> Result<()> {
     let container = open(state_root, id)?;
     if status_of(&container)? != Status::Paused {

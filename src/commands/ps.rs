@@ -1,14 +1,14 @@
-//! `ps`: the processes of a container, as the host sees them.
+//! `ps`: the processes of a container, by their pids on the host.
 
 use std::path::Path;
 
 use super::{cgroup_of, open};
 use crate::error::{Context, Result};
 
-/// The pids of a container's processes, as the host sees them. A stopped container has none.
+/// The pids of a container's processes on the host. A stopped container has none.
 ///
 /// # Errors
-/// No such container; errors of looking.
+/// An error if there is no such container; errors of reading /proc or the cgroup.
 ///
 /// # Examples
 /// ```no_run
@@ -22,7 +22,7 @@ use crate::error::{Context, Result};
 pub fn ps(id: &str, state_root: &Path) -> Result<Vec<i32>> {
     let container = open(state_root, id)?;
     let mut pids = cgroup_of(&container).procs().context("finding the container's processes")?;
-    // Where there is no cgroup, init is all that is known.
+    // Without a cgroup, only init is known.
     if container.saved.cgroup_paths.is_empty() && container.init()?.is_some() {
         pids.push(container.saved.init_process_pid);
     }

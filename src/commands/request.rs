@@ -1,4 +1,4 @@
-//! What the requests of several verbs have in common, and what those that make a process give back.
+//! Types that several requests have in common, and the result of those that create a process.
 
 use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,10 +12,10 @@ pub use crate::plan::terminal::ConsoleTarget;
 use crate::runtime::child::Child;
 use crate::sys::{Named, wait};
 
-/// A process that was made in a container: its init, or what `exec` runs. It goes on when this is
-/// dropped.
+/// A process that was created in a container: its init, or the process of `exec`. It runs on when
+/// this is dropped.
 ///
-/// Its parent is the process that called, and reaps it.
+/// The calling process is its parent, and reaps it.
 #[derive(Debug)]
 pub struct Process {
     /// Its pid, in our pid namespace.
@@ -26,32 +26,32 @@ pub struct Process {
 }
 
 impl Process {
-    /// Of a child that is to outlive us.
+    /// Releases a child, so that it outlives us.
     pub(super) fn new(mut child: Child, master: Option<OwnedFd>) -> Self {
         child.release();
         Self { pid: child.pid, master, child }
     }
 
-    /// A descriptor for it (pidfd_open(2)), which can be read from when it has ended.
+    /// A descriptor for it (pidfd_open(2)), which is readable after it has ended.
     #[must_use]
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.child.pidfd.as_fd()
     }
 }
 
-/// Where a JSON document is read from.
+/// The source of a JSON document.
 #[derive(Debug, Clone)]
 pub enum Document {
     /// A file.
     File(PathBuf),
     /// Standard input.
     Stdin,
-    /// This is it.
+    /// The document itself.
     Bytes(Vec<u8>),
 }
 
 impl Document {
-    /// Reads it; `reading` is the context of an error.
+    /// Reads it. `reading` is the context of an error.
     pub(super) fn read(&self, reading: &'static str) -> Result<Cow<'_, [u8]>> {
         match self {
             Self::File(path) => read_file(path).context(reading).map(Cow::Owned),
@@ -65,20 +65,20 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
     Ok(wait::callers_file(path).named_on("open", path)?)
 }
 
-/// Who makes the cgroup of a new container.
+/// How the cgroup of a new container is made.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum CgroupManager {
-    /// We do.
+    /// By us.
     #[default]
     Cgroupfs,
-    /// systemd does (`--systemd-cgroup`).
+    /// By systemd (`--systemd-cgroup`).
     Systemd,
-    /// Nobody: the container stays in its caller's, without limits (`--cgroup-manager disabled`).
+    /// Not at all: it stays in that of its caller, without limits (`--cgroup-manager disabled`).
     Disabled,
 }
 
 impl CgroupManager {
-    /// Whom the plan is to have make the cgroup; systemd is looked for.
+    /// The maker for the plan. Finds systemd, if it is the maker.
     pub(super) fn maker(self, host: &Host) -> Result<CgroupMaker> {
         Ok(match self {
             Self::Cgroupfs => CgroupMaker::Us,

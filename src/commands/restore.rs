@@ -1,4 +1,4 @@
-//! `restore`: brings back what `checkpoint` has saved, by criu, as a new container.
+//! `restore`: restores with criu what `checkpoint` has saved, as a new container.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -30,43 +30,43 @@ use crate::runtime::{foreground, restore};
 use crate::sys::fd::FileId;
 use crate::sys::pidfd::Exit;
 
-/// What `restore` is asked for.
+/// A `restore` request.
 #[derive(Debug, Default)]
 pub struct Restore {
     /// The container's id.
     pub id: String,
-    /// What `checkpoint` can be asked for, too.
+    /// The options that `checkpoint` has, too.
     pub options: CriuOptions,
     /// The bundle.
     pub bundle: PathBuf,
-    /// Where the pid of the container's init is written.
+    /// The file to which the pid of the container's init is written.
     pub pid_file: Option<PathBuf>,
-    /// Who gets the master of the program's terminal.
+    /// The receiver of the master of the program's terminal.
     pub console: ConsoleTarget,
-    /// Refuse what `create` refuses with this flag; criu enters the rootfs by pivot_root(2) all the
-    /// same.
+    /// Refuse what `create` refuses with this flag. criu uses pivot_root(2) anyway.
     pub no_pivot: bool,
     /// Close the TCP connections that were established.
     pub tcp_close: bool,
-    /// Another security profile than the one that was saved, `TYPE:NAME`.
+    /// The security profile to use instead of the saved one, `TYPE:NAME`.
     pub lsm_profile: Option<String>,
-    /// Another SELinux context for mounts than the one that was saved.
+    /// The SELinux context for mounts to use instead of the saved one.
     pub lsm_mount_context: Option<String>,
-    /// Who makes the cgroup.
+    /// How the cgroup is made.
     pub cgroup_manager: CgroupManager,
 }
 
-/// The name of the file with criu's account of it.
+/// The name of criu's log file.
 const LOG: &str = "restore.log";
 
-/// Brings a container's processes back, as a new container.
+/// Restores the processes of a container, as a new container.
 ///
 /// # In a process of its own
-/// As [`create`](create::create()): it needs one with a single thread, whose working directory it
-/// changes and whose standard streams the container may have. The container's init is its child.
+/// As [`create`](create::create()): the process must have one thread, its working directory is
+/// changed, and the container may get its standard streams. The container's init is its child.
 ///
 /// # Errors
-/// What went wrong; then nothing is left behind.
+/// An invalid config.json or request; the error of criu or of the failed call. Everything is then
+/// undone.
 ///
 /// # Examples
 /// ```no_run
@@ -90,12 +90,12 @@ pub fn restore(request: &Restore, state_root: &Path) -> Result<Process> {
     Ok(Process::new(init, master))
 }
 
-/// As [`restore()`], and waits for the program's end: signals that we get are for the container,
-/// and its terminal is shown on ours. The container is deleted then, unless `how` says that it is
-/// kept.
+/// As [`restore()`], but waits for the end of the program. Signals that we get are passed to the
+/// container, and its terminal is shown on ours. Then the container is deleted, unless `how` says
+/// that it is kept.
 ///
 /// # In a process of its own
-/// As [`restore()`]; and the process is there for the container alone, whose signals it holds back.
+/// As [`restore()`]. The process can only be used for this container, and its signals are blocked.
 ///
 /// # Errors
 /// As [`restore()`].
@@ -109,7 +109,7 @@ pub fn foreground(request: &Restore, how: Foreground, state_root: &Path) -> Resu
     Ok(exit)
 }
 
-/// A container that is back.
+/// A container that was restored.
 struct RestoredContainer {
     init: Child,
     container: Container,
@@ -153,7 +153,7 @@ fn bring_back(
 }
 
 impl Restore {
-    /// Decides, and gives the host and the config.json with it; every "no" is said here.
+    /// Makes the plan, or refuses the config. Also returns the host and the config.json.
     fn plan(&self, id: &ContainerId, detach: bool) -> Result<(Plan, Host, Vec<u8>)> {
         let bundle = create::go_to_bundle(&self.bundle)?;
         let text = plan::read(&bundle)?;
@@ -180,7 +180,7 @@ impl Restore {
         Ok((plan, host, text))
     }
 
-    /// What criu is told; `directory` is that of the container.
+    /// The options for criu. `directory` is that of the container.
     fn criu_options(&self, plan: &Plan, images: &Images, directory: &Path) -> Result<CriuMessage> {
         let mut options = images.options();
         let settings = plan::criu::config_file(&plan.annotations)?;
@@ -206,11 +206,11 @@ fn run_criu(
     mut options: CriuMessage,
     console: &mut Console,
 ) -> Result<()> {
-    // criu kills what it has made, unless it is killed itself.
+    // criu kills the processes that it has made, unless it is killed itself.
     creation.outlives_init = true;
     let joined: Vec<OwnedFd> = external::join_namespaces(plan, &mut options)?;
     let criu = restore::start(program, plan, &mut creation.cgroup, &joined)?;
-    // Until the container's init is there, criu is what is to be killed.
+    // Until the container's init exists, criu is the process to kill.
     creation.saved.init_process_pid = criu.pid;
     creation.saved.init_process_start = crate::sys::proc::stat(criu.pid)?.start;
     creation.save()?;
@@ -229,7 +229,7 @@ fn run_criu(
     }
 }
 
-/// Does what is due at a moment of the restore.
+/// Handles a notification of criu.
 fn on_event(
     creation: &mut Creation<Child>,
     plan: &Plan,
@@ -238,7 +238,7 @@ fn on_event(
 ) -> Result<()> {
     log::debug!("{}: criu: {}", creation.saved.id, event.name);
     match event.name {
-        // The processes have namespaces, in which there is nothing yet.
+        // The processes have their namespaces, which are still empty.
         "setup-namespaces" => {
             note_init(creation, plan, event.pid)?;
             creation.net_devices = if plan.namespaces.creates(&NETWORK) {
@@ -253,7 +253,7 @@ fn on_event(
             creation::run_create_hooks(&plan.hooks, &creation.saved, init.pidfd.as_fd())
         }
         "orphan-pts-master" => console.take(event.descriptor.context("criu sent no terminal")?),
-        // They are as they were, but for that they do not run yet.
+        // The processes are restored, but do not run yet.
         "post-restore" => {
             note_init(creation, plan, event.pid)?;
             restore::protect(plan, event.pid)?;
@@ -265,13 +265,13 @@ fn on_event(
     }
 }
 
-/// Notes the container's init.
+/// Saves the container's init.
 fn note_init(creation: &mut Creation<Child>, plan: &Plan, pid: i32) -> Result<()> {
     let known = creation.init.take_if(|init| init.pid == pid);
     let init = known.map_or_else(|| Child::open(pid), Ok)?;
     creation.take_init(plan, init)?;
-    // criu brings processes back in a time namespace, so that their clocks go on from where they
-    // stood.
+    // criu restores processes in a time namespace, so that their clocks continue where they
+    // stopped.
     if !plan.namespaces.has_own(&TIME) && is_elsewhere(pid, TIME.file) {
         let file = format!("/proc/{pid}/ns/{}", TIME.file).into();
         creation.saved.namespace_paths.insert(TIME.saved.to_owned(), file);
@@ -280,8 +280,8 @@ fn note_init(creation: &mut Creation<Child>, plan: &Plan, pid: i32) -> Result<()
     Ok(())
 }
 
-/// Whether a process has another namespace of a kind than we; what the kernel does not know it has
-/// not.
+/// Whether a process has another namespace of a kind than we have. False if the kernel does not
+/// have the kind.
 fn is_elsewhere(pid: i32, file: &str) -> bool {
     let of = |process: &str| {
         let stat = rustix::fs::stat(format!("/proc/{process}/ns/{file}")).ok()?;

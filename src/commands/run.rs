@@ -1,4 +1,4 @@
-//! `run`: create and start in one process, so without a gate; and, in the foreground, its end.
+//! `run`: creates and starts a container in one process, without a gate, and may wait for its end.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -18,18 +18,17 @@ use crate::state::Status;
 use crate::sys::pidfd::Exit;
 use crate::sys::signal;
 
-/// How a container in the foreground ends.
+/// Options for a container in the foreground.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Foreground {
-    /// Whether it is there afterwards; else it is deleted.
+    /// Whether it is kept after its end. Otherwise it is deleted.
     pub keep: bool,
-    /// Whether orphans of its processes are ours to wait for, where it has no pid namespace of its
-    /// own.
+    /// Whether we adopt orphans among its processes, if it has no pid namespace of its own.
     pub adopt_orphans: bool,
 }
 
 impl Foreground {
-    /// Makes this process one that is there for the container.
+    /// Blocks the signals of this process, and makes it adopt orphans if that is wanted.
     pub(super) fn begin(self) -> Result<()> {
         signals::hold()?;
         if self.adopt_orphans { foreground::adopt_orphans() } else { Ok(()) }
@@ -42,7 +41,7 @@ impl Foreground {
 /// As [`create`](create::create()).
 ///
 /// # Errors
-/// What went wrong; then nothing is left behind.
+/// As [`create`](create::create()).
 ///
 /// # Examples
 /// ```no_run
@@ -64,11 +63,11 @@ pub fn run(request: &Create, state_root: &Path) -> Result<Process> {
     Ok(Process::new(init.child, master))
 }
 
-/// As [`run`], and waits for the program's end: signals that we get are for the container, and its
-/// terminal is shown on ours.
+/// As [`run`], but waits for the end of the program. Signals that we get are passed to the
+/// container, and its terminal is shown on ours.
 ///
 /// # In a process of its own
-/// As [`run`]; and the process is there for the container alone, whose signals it holds back.
+/// As [`run`]. The process can only be used for this container, and its signals are blocked.
 ///
 /// # Errors
 /// As [`run`].
@@ -84,7 +83,7 @@ pub fn foreground(request: &Create, how: Foreground, state_root: &Path) -> Resul
         phases.end("remove");
     }
     if let Some(thread) = forwarding {
-        // It ends with the container, or when what was said last has been heard.
+        // It ends with the container, or after its last message was processed.
         let _ = thread.join();
     }
     Ok(exit)
@@ -107,7 +106,7 @@ fn begin(request: &Create, state_root: &Path, detach: bool) -> Result<StartedIni
     let (init, container, pid_file) = creation.keep(pid_file.as_deref())?;
     phases.end("save");
     if let Err(error) = start(&init, &container) {
-        // The container is kept from here on, so it is deleted as any other.
+        // The container was kept, so it is deleted as any other.
         delete::destroy(&container);
         return Err(error);
     }
@@ -116,8 +115,8 @@ fn begin(request: &Create, state_root: &Path, detach: bool) -> Result<StartedIni
     Ok(StartedInit { init, container, notify, relay, master, phases })
 }
 
-/// Waits for the program's word in a thread of its own: meanwhile signals go to the container, and
-/// it may end without one. The process to be watched are we.
+/// Waits in a thread of its own until the program reports that it is ready: meanwhile, signals are
+/// passed to the container, and it may end without a report. The process to watch is this one.
 #[expect(
     clippy::disallowed_methods,
     reason = "nothing is forked from here on; hooks are started by posix_spawn"
@@ -128,7 +127,7 @@ fn forward_meanwhile(notify: Notify, init: &Init) -> Result<JoinHandle<()>> {
     Ok(std::thread::spawn(move || forward(&notify, init.as_fd(), own)))
 }
 
-/// The container runs just as well if nobody hears of it.
+/// Passes on that the program is ready. Without that, the container runs, too.
 fn forward(notify: &Notify, init: BorrowedFd<'_>, main_pid: i32) {
     if let Err(error) = notify.forward(init, main_pid) {
         log::warn!("{error:#}");
@@ -142,6 +141,6 @@ fn start(init: &Init, container: &Container) -> Result<()> {
     init.serve_program(&mut watch, |listener| {
         hand_over(&container.saved, (Status::Created, init.child.pid), &listener)
     })?;
-    signal::end_waits_no_more(); // from here on they are the program's
+    signal::end_waits_no_more(); // from here on, signals are for the program
     super::start::poststart(container)
 }

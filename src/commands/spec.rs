@@ -1,4 +1,4 @@
-//! `spec`: a config.json to begin with.
+//! `spec`: writes a default config.json.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::plan::Host;
 use crate::plan::template::{self, TemplateFacts};
 use crate::sys::fd;
 
-/// What `spec` is asked for.
+/// A `spec` request.
 #[derive(Debug, Default, Clone)]
 pub struct Spec {
     /// The bundle.
@@ -23,10 +23,10 @@ pub struct Spec {
 
 const FILE: &str = "config.json";
 
-/// Carries out `spec`. A file that is there is left as it is.
+/// Writes config.json. An existing file is not changed.
 ///
 /// # Errors
-/// A config.json that is there already; errors of writing.
+/// An error if there is a config.json already; errors of writing.
 pub fn spec(args: &Spec) -> Result<()> {
     let host = Host::probe(Rootless::default())?;
     let rootless = args.rootless.then_some((host.euid, host.egid));
@@ -41,7 +41,7 @@ pub fn spec(args: &Spec) -> Result<()> {
         other => other.context("writing config.json")?,
     };
     file.write_all(text.as_bytes()).context("writing config.json").inspect_err(|_| {
-        // A part of it is worse than nothing.
+        // A part of the file is worse than no file.
         let _ = rustix::fs::unlinkat(&directory, FILE, AtFlags::empty());
     })
 }

@@ -1,8 +1,8 @@
-//! `start`: opens the gate.
+//! `start`: starts the program of a created container, whose init waits at the gate.
 //!
-//! When a startContainer or poststart hook fails, the container is destroyed and its poststop hooks
-//! run: the lifecycle goes on as after `delete` (runtime.md, steps 7, 9, 12 and 13). Whatever else
-//! fails leaves a stopped container, as with runc.
+//! If a startContainer or poststart hook fails, the container is destroyed and its poststop hooks
+//! run: the lifecycle continues as after `delete` (runtime.md, steps 7, 9, 12 and 13). Every other
+//! failure leaves a stopped container, as in runc.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -22,11 +22,11 @@ use crate::sync::{FromInit, RuntimeEnd, ToInit};
 use crate::sys::wait;
 use crate::sys::{Call, pidfd};
 
-/// Carries out `start`.
+/// Starts the program of a container.
 ///
 /// # Errors
-/// When the container is not `created`; why its program could not be run; a poststart hook's
-/// failure.
+/// An error if the container is not `created`; the error that init reports if it cannot execute the
+/// program; the error of a poststart hook.
 ///
 /// # Examples
 /// ```no_run
@@ -40,7 +40,7 @@ use crate::sys::{Call, pidfd};
 pub fn start(id: &str, state_root: &Path) -> Result<()> {
     let mut phases = Phases::begin();
     let mut container = lock(state_root, id)?;
-    // A frozen init would take the connection and never answer.
+    // A connection to a frozen init would succeed, and never get an answer.
     let cgroup = cgroup_of(&container);
     let frozen = cgroup.frozen()?;
     let init = if frozen { None } else { gate::approach(container.fd())? };
@@ -53,7 +53,7 @@ pub fn start(id: &str, state_root: &Path) -> Result<()> {
     phases.end("find");
     init.send(&ToInit::Start)?;
     if let Err(error) = pass(&init, &container) {
-        drop(init); // the end of the wire is init's end, too
+        drop(init); // init ends when the wire ends
         if Report::of(&error).key.starts_with("/hooks/") {
             delete::destroy(&container);
         } else if !matches!(error.downcast_ref(), Some(Failure::WrongStatus(_))) {
@@ -64,7 +64,7 @@ pub fn start(id: &str, state_root: &Path) -> Result<()> {
     phases.end("program");
     gate::remove(container.fd());
     if !container.saved.hooks.poststart.is_empty() || notify.is_some() {
-        container.unlock()?; // the hooks and the program may take their time
+        container.unlock()?; // the hooks and the program may take long
     }
     if let Err(error) = poststart(&container) {
         delete::destroy(&container);
@@ -76,16 +76,15 @@ pub fn start(id: &str, state_root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Waits for the end of an init that could not become the program, so that the container is
-/// `stopped` for whoever asks next. That it takes too long matters less than why there is no
-/// program.
+/// Waits for the end of an init that could not become the program, so that the next command finds
+/// the container `stopped`. A timeout is ignored: the reason why there is no program matters more.
 fn wait_for_end(container: &Container) {
     if let Ok(Some(init)) = container.init() {
         let _ = wait::readable(init.as_fd(), wait::DEATH);
     }
 }
 
-/// Says why there is nothing to start.
+/// The error for a container that cannot be started.
 fn no_gate(container: &Container) -> anyhow::Error {
     let text = match status_of(container) {
         Err(error) => return error,
@@ -98,8 +97,8 @@ fn no_gate(container: &Container) -> anyhow::Error {
     Failure::WrongStatus(text.into()).into()
 }
 
-/// Waits until init is the program: then the wire, which execve closes, ends without a word. It may
-/// be paused meanwhile, if it is resumed soon.
+/// Waits until init has become the program: execve closes the wire, which then ends without a
+/// message. Init may be paused meanwhile, if it is resumed soon.
 fn pass(init: &RuntimeEnd, container: &Container) -> Result<()> {
     let saved = &container.saved;
     let cgroup = cgroup_of(container);
@@ -114,7 +113,7 @@ fn pass(init: &RuntimeEnd, container: &Container) -> Result<()> {
         Ok(FromInit::End) => Ok(()),
         Ok(FromInit::Failed(report)) => Err(report.into()),
         Ok(other) => anyhow::bail!("unexpected {other:?} from init"),
-        // It never took our connection: it died, or somebody else's `start` was first.
+        // Init did not accept our connection: it died, or another `start` was first.
         Err(error)
             if error.downcast_ref::<Call>().is_some_and(|call| call.is(Errno::CONNRESET)) =>
         {
@@ -124,15 +123,15 @@ fn pass(init: &RuntimeEnd, container: &Container) -> Result<()> {
     }
 }
 
-/// Ends an init that was let go: else it would become the program when it goes on, after `start`
-/// has failed.
+/// Kills an init that may go on. Otherwise it could become the program later, after `start` has
+/// failed.
 fn kill_init(container: &Container) {
     if let Ok(Some(init)) = container.init() {
-        let _ = pidfd::kill(init.as_fd()); // there is an error on its way already
+        let _ = pidfd::kill(init.as_fd()); // the caller already returns an error
     }
 }
 
-/// Runs the poststart hooks. When one fails, the container is to be destroyed.
+/// Runs the poststart hooks. If one fails, the caller must destroy the container.
 pub(super) fn poststart(container: &Container) -> Result<()> {
     let hooks = &container.saved.hooks;
     if hooks.poststart.is_empty() {

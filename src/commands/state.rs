@@ -1,4 +1,4 @@
-//! `state`: what a container is doing.
+//! `state`: the state of a container.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::container::StateFile;
 use crate::error::Result;
 use crate::state::{Status, VERSION};
 
-/// What a container is and does: the fields that runc prints, in its order.
+/// The state of a container: the fields that runc prints, in its order.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ContainerState {
@@ -18,25 +18,25 @@ pub struct ContainerState {
     pub oci_version: &'static str,
     /// Its id.
     pub id: String,
-    /// Init's pid; 0 of a stopped container.
+    /// Init's pid, or 0 if the container is stopped.
     pub pid: i32,
-    /// What it does now.
+    /// Its status.
     pub status: Status,
-    /// The bundle, absolute.
+    /// Absolute path of the bundle.
     pub bundle: String,
-    /// The root filesystem, absolute.
+    /// Absolute path of the root filesystem.
     pub rootfs: String,
-    /// When it was created, RFC 3339.
+    /// Time of creation, as in RFC 3339.
     pub created: String,
-    /// Those of config.json.
+    /// The annotations of config.json.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// The user whose container it is, in what `list` gives; else empty.
+    /// The owner of the container. Empty except in the result of `list`.
     pub owner: String,
 }
 
 impl ContainerState {
-    /// Of a container that does `status`. `owner` is empty but in `list`.
+    /// The state of a container with this status. `owner` is empty except in `list`.
     pub(super) fn of(saved: StateFile, status: Status, owner: String) -> Self {
         Self {
             oci_version: VERSION,
@@ -52,10 +52,10 @@ impl ContainerState {
     }
 }
 
-/// What a container is doing.
+/// The state of a container.
 ///
 /// # Errors
-/// No such container; errors of looking.
+/// An error if there is no such container; errors of reading /proc or the cgroup.
 ///
 /// # Examples
 /// ```

@@ -1,4 +1,4 @@
-//! `update`: other limits for a container that runs.
+//! `update`: changes the limits of a running container.
 
 mod keys;
 mod present;
@@ -12,7 +12,7 @@ use crate::host::Rootless;
 use crate::plan::{self, Host, Problems, resources};
 use crate::state::Status;
 
-/// What `update` is asked for.
+/// An `update` request.
 #[derive(Debug, Default, Clone)]
 pub struct Update {
     /// The container's id.
@@ -21,12 +21,12 @@ pub struct Update {
     pub change: Change,
 }
 
-/// The new limits. What is not given stays as it is.
+/// The new limits. A limit that is not given is not changed.
 #[derive(Debug, Clone)]
 pub enum Change {
     /// A `linux.resources` object.
     Resources(Document),
-    /// These.
+    /// Limits that have a flag.
     Limits(Box<Limits>),
 }
 
@@ -45,7 +45,7 @@ pub struct Limits {
     pub cpu_period: Option<u64>,
     /// Microseconds of CPU time in each period; -1 is unlimited.
     pub cpu_quota: Option<i64>,
-    /// Microseconds by which the quota may be exceeded at times.
+    /// Microseconds by which a period may exceed the quota, if earlier ones left time.
     pub cpu_burst: Option<u64>,
     /// Weight of CPU time, 2 to 262144.
     pub cpu_share: Option<u64>,
@@ -53,7 +53,7 @@ pub struct Limits {
     pub cpu_rt_period: Option<u64>,
     /// Microseconds of realtime scheduling in each period (cgroup v1).
     pub cpu_rt_runtime: Option<i64>,
-    /// 1 to run only when nothing else wants to, 0 not to.
+    /// 1: run only when nothing else runs; 0: as usual.
     pub cpu_idle: Option<i64>,
     /// CPUs to use, a list of ranges.
     pub cpuset_cpus: Option<String>,
@@ -61,7 +61,7 @@ pub struct Limits {
     pub cpuset_mems: Option<String>,
     /// Bytes of memory, or 512m, 2GiB and so on; -1 is unlimited.
     pub memory: Option<i64>,
-    /// Bytes of memory that are left to it when memory is short.
+    /// Bytes of memory that it keeps when memory is short.
     pub memory_reservation: Option<i64>,
     /// Bytes of memory and swap together; -1 is unlimited.
     pub memory_swap: Option<i64>,
@@ -73,15 +73,16 @@ pub struct Limits {
     pub pids_limit: Option<i64>,
     /// L3 cache, a line of resctrl's schemata, for a container with linux.intelRdt.
     pub l3_cache_schema: Option<String>,
-    /// Memory bandwidth, likewise.
+    /// Memory bandwidth, in the same form.
     pub mem_bw_schema: Option<String>,
 }
 
-/// Carries out `update`. What is not given stays as it is, and so do the rules for devices,
-/// whatever is given.
+/// Changes the limits. A limit that is not given is not changed, and device rules are never
+/// changed.
 ///
 /// # Errors
-/// A container that has stopped; a limit that cannot be. Then all limits are as before.
+/// An error if the container does not run, or if a limit cannot be set. Then all limits are as
+/// before.
 ///
 /// # Examples
 /// ```no_run
@@ -99,7 +100,7 @@ pub struct Limits {
 /// # Ok::<(), anyhow::Error>(())
 /// ```
 pub fn update(args: &Update, state_root: &Path) -> Result<()> {
-    open(state_root, &args.id)?; // that it is not there is said first
+    open(state_root, &args.id)?; // a missing container is reported first
     let text;
     let (mut wanted, lines) = match &args.change {
         Change::Resources(document) => {
@@ -145,7 +146,7 @@ pub fn update(args: &Update, state_root: &Path) -> Result<()> {
     let before = groups.schemata()?;
     groups.set(&schemata)?;
     cgroup.update(&mut limits).inspect_err(|_| {
-        // There is an error on its way already, which matters more than this one.
+        // The caller already returns an error, and that one matters more than this one.
         let _ = groups.set(&[before]);
     })
 }
@@ -155,7 +156,7 @@ fn pids_limit(wanted: &Resources<'_>) -> Option<i64> {
 }
 
 fn parse(text: &[u8]) -> Result<Resources<'_>> {
-    // An array would do for an object by serde's lights.
+    // serde would accept an array for an object.
     if text.trim_ascii_start().starts_with(b"[") {
         return Err(
             Failure::Usage("the resources (--resources): expected an object".to_owned()).into()
@@ -170,7 +171,7 @@ fn parse(text: &[u8]) -> Result<Resources<'_>> {
     .map_err(|text| Failure::Usage(format!("the resources (--resources): {text}")).into())
 }
 
-/// Lines for resctrl.
+/// Lines for the schemata of resctrl.
 #[derive(Debug, Default)]
 struct Schemata<'a> {
     l3_cache: Option<&'a str>,
@@ -178,7 +179,7 @@ struct Schemata<'a> {
 }
 
 impl Schemata<'_> {
-    /// Them in their order, if the machine has what they are about.
+    /// The lines in their order. An error if the machine does not have the resource of a line.
     fn checked(&self, host: &Host) -> Result<Vec<String>> {
         let Self { l3_cache: l3, memory_bandwidth: mb } = self;
         if l3.is_none() && mb.is_none() {

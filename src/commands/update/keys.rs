@@ -1,7 +1,7 @@
-//! Keys of a `linux.resources` object that mean nothing: a limit that is not set should not go
-//! unnoticed.
+//! Finds unknown keys of a `linux.resources` object, so that a limit is not ignored without a
+//! warning.
 //!
-//! runc takes a key in any case, as Go does; the specification and we do not.
+//! runc accepts a key in any case, as Go does. The specification and this program do not.
 
 use serde_json::Value;
 
@@ -76,7 +76,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("/unified", &["*"]),
 ];
 
-/// What to tell of the keys in `text` that are ignored. What is no JSON has none.
+/// Warnings about the keys in `text` that are ignored. None if `text` is not JSON.
 pub(super) fn unknown(text: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     if let Ok(value) = serde_json::from_slice(text) {
@@ -85,7 +85,7 @@ pub(super) fn unknown(text: &[u8]) -> Vec<String> {
     found
 }
 
-/// `place` is that of the table, `shown` that of the file.
+/// `place` is the path in the table, `shown` the path in the file.
 fn look(place: &str, shown: &str, value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Array(elements) => {
@@ -145,7 +145,7 @@ mod tests {
         }
     }
 
-    /// A value of a type that no key has is an error of each key that there is.
+    /// A value of a type that no key has is an error for each key that exists.
     #[test]
     fn the_table_has_the_keys_that_are_read() {
         for (place, keys) in KEYS {

@@ -1,17 +1,17 @@
-//! What `update` leaves as it is, where the kernel wants to be told together with what is changed.
+//! Adds the present values that the kernel needs together with the changed ones.
 
 use crate::config::Resources;
 use crate::plan::resources;
 
-/// On cgroup v2 two limits may share a file, or one may count from another: what is not given of
-/// such a pair is what it is now.
+/// On cgroup v2, two limits may share a file, or one may include the other. If only one of such a
+/// pair is given, the other keeps its present value.
 pub(super) fn complete(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> Option<String>) {
     if let Some(cpu) = &mut wanted.cpu
         && cpu.idle == Some(0)
         && cpu.shares.is_none_or(|shares| shares == 0)
         && now("cpu", "cpu.idle").is_some_and(|idle| idle.trim() == "1")
     {
-        // What the kernel gives to a cgroup that is idle no more; systemd would keep it idle.
+        // The kernel sets this when a cgroup is no longer idle. systemd would keep it idle.
         cpu.shares = Some(1024);
     }
     complete_quota(wanted, &now);
@@ -31,7 +31,7 @@ pub(super) fn complete(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> O
     }
 }
 
-/// A weight does not end the idleness of a cgroup: what says so is `cpu.idle` alone.
+/// Keeps a cgroup idle when it gets a weight: only `cpu.idle` ends that.
 pub(super) fn keep_idle(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> Option<String>) {
     let unified = |wanted: &dyn Fn(&str) -> bool, of: &Resources<'_>| {
         of.unified.iter().any(|(name, _)| wanted(name))
@@ -47,7 +47,7 @@ pub(super) fn keep_idle(wanted: &mut Resources<'_>, now: impl Fn(&str, &str) -> 
     }
 }
 
-/// The CPU quota and its period, which systemd takes for one limit on cgroup v1 too.
+/// Completes the CPU quota and its period, which are one limit for systemd, on cgroup v1 too.
 pub(super) fn complete_quota(
     wanted: &mut Resources<'_>,
     now: impl Fn(&str, &str) -> Option<String>,
@@ -73,7 +73,7 @@ pub(super) fn complete_quota(
     }
 }
 
-/// `max 100000`; on cgroup v1 no limit is -1.
+/// Parses `max 100000`. On cgroup v1, -1 means no limit.
 fn quota_and_period(text: &str) -> Option<(i64, u64)> {
     let (quota, period) = text.trim().split_once(' ')?;
     Some((if quota == "max" { -1 } else { quota.parse().ok()? }, period.parse().ok()?))
