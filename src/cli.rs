@@ -1,5 +1,5 @@
-//! The command line: the flags of every verb, what they ask [`commands`](crate::commands) for, and
-//! the only printing.
+//! The command line: the flags of every verb, the requests that they become
+//! ([`commands`](crate::commands)), and all printing.
 
 mod arguments;
 mod check;
@@ -63,8 +63,8 @@ struct Cli {
     verb: Verb,
 }
 
-/// What `--version` prints. go-runc reads the version behind the words `runc version`, and nothing
-/// without them.
+/// The output of `--version`. go-runc reads the version after the words `runc version`, and needs
+/// these words.
 const VERSION: &str = concat!(
     "runc version ",
     env!("ORLOP_RUNC"),
@@ -75,7 +75,7 @@ const VERSION: &str = concat!(
     "\nspec: 1.3.0\n"
 );
 
-// Deferred: the flags of one verb are all that a call needs to know.
+// Deferred: a call needs the flags of only one verb.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 enum Verb {
@@ -101,14 +101,14 @@ enum Verb {
     Restore(Box<criu::Restore>),
 }
 
-/// The global flags that verbs go by.
+/// The global flags that verbs use.
 #[derive(Debug, Clone, Copy)]
 struct Global {
     rootless: Rootless,
     cgroup_manager: CgroupManager,
 }
 
-/// What the printing of an error needs to know of a verb.
+/// What is needed of a verb to print its errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum VerbKind {
     Exec,
@@ -127,15 +127,15 @@ impl Verb {
         }
     }
 
-    /// Whether a process of ours gets among those of a container, where our binary must be out of
-    /// reach.
+    /// Whether a process of ours is then among those of a container, which must not be able to
+    /// access our binary.
     fn enters_container(&self) -> bool {
         self.kind() != VerbKind::Other
     }
 }
 
 impl VerbKind {
-    /// How an error of it is told.
+    /// The text of an error.
     fn failed(self, text: &str) -> String {
         match self {
             Self::Exec => format!("exec failed: {text}"),
@@ -144,7 +144,7 @@ impl VerbKind {
         }
     }
 
-    /// The exit code of a failure. That of `exec` must be told from the program's.
+    /// The exit code of a failure. For `exec`, it must differ from those of programs.
     fn exit_code(self) -> u8 {
         match self {
             Self::Exec => 255,
@@ -161,11 +161,10 @@ pub fn command() -> clap::Command {
     program
 }
 
-/// The exit code of whatever goes wrong but `exec`.
+/// The exit code of every failure except in `exec`.
 const FAILURE: u8 = 1;
 
-/// The program: reads the command line, does what it says, tells what went wrong. Returns its exit
-/// code.
+/// The program: reads the command line, carries it out, and prints errors. Returns the exit code.
 #[must_use]
 pub fn main() -> u8 {
     if let Err(error) = process::begin() {
@@ -201,7 +200,7 @@ pub fn main() -> u8 {
     }
 }
 
-/// Reads the command line. Help and the version are printed here, and so is what is wrong with it.
+/// Reads the command line. Help, the version, and errors of the command line are printed here.
 fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
     let args: Vec<OsString> = args.into_iter().collect();
     if !arguments::may_need_rewriting(&args)
@@ -230,7 +229,7 @@ fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
     Err(print(&text).map_or(FAILURE, |()| 0))
 }
 
-/// Tells what is wrong with the command line, in the log as well if it says where that is.
+/// Reports an error of the command line. It is also logged, if the command line names a log.
 fn refuse(error: &clap::Error, program: clap::Command, args: &[OsString]) {
     let text = error.to_string();
     let words =
@@ -304,7 +303,7 @@ fn carry_out(cli: Cli) -> Result<u8> {
     }
 }
 
-/// The exit code for that of a program: its own, or 128 and the signal that ended it.
+/// The exit code of a program, or 128 and the number of the signal that ended it.
 fn exit_code(exit: Exit) -> u8 {
     u8::try_from(exit.shell_code()).unwrap_or(u8::MAX)
 }
@@ -318,6 +317,6 @@ fn print(text: &str) -> Result<()> {
 }
 
 fn print_error(text: &str) {
-    // There is nobody to tell of a failure here.
+    // A failure cannot be reported anywhere.
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,17 +1,17 @@
-//! What runc's parser takes and ours does not, rewritten before ours sees it.
+//! Rewrites arguments that runc's parser accepts and ours does not.
 //!
-//! runc has Go's flags: a long flag may have one dash (`-no-subreaper`, which go-runc sends), a
-//! switch may have a value (`--debug=true`), and where a program's own flags follow the id (`ps`,
-//! `exec`) nothing behind it is ours. Which flags there are is read from the definitions of the
-//! command line, so this needs no list of its own.
+//! runc has Go's flags: a long flag may have one dash (`-no-subreaper`, which go-runc sends), and a
+//! switch may have a value (`--debug=true`). If another program's flags may follow the id (`ps`,
+//! `exec`), nothing after the id is ours. The flags are read from the definitions of the command
+//! line, so this file needs no list of its own.
 
 use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, Command};
 
-/// Whether there may be something to rewrite. That needs the definitions of all verbs, which are
-/// built for nothing when clap would have understood the arguments as they are; so the usual ones,
-/// callers' and people's, are told apart here.
+/// Whether there may be something to rewrite. Rewriting needs the definitions of all verbs, which
+/// take time to build, and clap understands most arguments as they are. So the usual arguments of
+/// callers and people are recognised here.
 #[must_use]
 pub fn may_need_rewriting(args: &[OsString]) -> bool {
     args.iter().skip(1).any(|arg| match arg.as_encoded_bytes() {
@@ -22,7 +22,7 @@ pub fn may_need_rewriting(args: &[OsString]) -> bool {
     })
 }
 
-/// Rewrites the arguments; `program` is [built](Command::build). What it does not know stays for
+/// Rewrites the arguments. `program` is [built](Command::build). Unknown arguments are left for
 /// clap to refuse.
 pub fn rewrite(args: impl IntoIterator<Item = OsString>, program: &Command) -> Vec<OsString> {
     let mut args = args.into_iter();
@@ -41,7 +41,7 @@ pub fn rewrite(args: impl IntoIterator<Item = OsString>, program: &Command) -> V
                 command = verb;
             }
             ArgumentKind::Value => {
-                // The id: from here on nothing is ours when what follows may have flags.
+                // The id. If the flags of another program may follow, nothing after it is ours.
                 let ends = command.get_arguments().any(Arg::is_trailing_var_arg_set);
                 rewritten.extend(ends.then(|| "--".into()));
                 rewritten.push(arg);
@@ -65,16 +65,16 @@ pub fn rewrite(args: impl IntoIterator<Item = OsString>, program: &Command) -> V
     rewritten
 }
 
-/// Whether the verb has no flag of its own, not even `--help`: they are another program's.
+/// Whether the verb has no flag of its own, not even `--help`: they belong to another program.
 fn hands_all_on(verb: &Command) -> bool {
     verb.is_disable_help_flag_set()
 }
 
-/// What an argument is.
+/// The kind of an argument.
 enum ArgumentKind {
     /// A flag as clap writes it.
     Flag(OsString, Next),
-    /// A switch turned off.
+    /// A switch that is turned off.
     Nothing,
     /// `--`.
     End,
@@ -82,7 +82,7 @@ enum ArgumentKind {
     Value,
 }
 
-/// What the argument behind a flag is.
+/// The kind of the argument after a flag.
 enum Next {
     IsArgument,
     IsValue,
@@ -90,7 +90,7 @@ enum Next {
 
 fn read(arg: &OsString, command: &Command) -> ArgumentKind {
     let as_it_is = || ArgumentKind::Flag(arg.clone(), Next::IsArgument);
-    // A path that is not UTF-8 is a value, or comes behind a flag's `=`.
+    // A path that is not UTF-8 is a value, or comes after the `=` of a flag.
     let Some(text) = arg.to_str() else {
         return if arg.as_encoded_bytes().starts_with(b"-") {
             as_it_is()
@@ -113,7 +113,7 @@ fn read(arg: &OsString, command: &Command) -> ArgumentKind {
         return if text.starts_with("--") { as_it_is() } else { cluster(body, arg, command) };
     };
     if known.is_require_equals_set() {
-        // A switch that is neither on nor off unless it is given.
+        // A switch with three states: on, off, and not given.
         return ArgumentKind::Flag(format!("--{body}").into(), Next::IsArgument);
     }
     match (takes_value(known), value.map(truth)) {
@@ -128,12 +128,12 @@ fn read(arg: &OsString, command: &Command) -> ArgumentKind {
     }
 }
 
-/// Whether `body` is nothing but short switches, so that `-qf` is two of them.
+/// Whether `body` contains only short switches, so that `-qf` is two of them.
 fn is_cluster(body: &str, command: &Command) -> bool {
     body.chars().all(|letter| short(letter, command).is_some())
 }
 
-/// Short flags: the first that takes a value has the rest for it, or else the next argument.
+/// Short flags. The first one that takes a value has the rest as its value, or the next argument.
 fn cluster(body: &str, arg: &OsString, command: &Command) -> ArgumentKind {
     let mut letters = body.chars();
     let with_value = letters.find(|letter| short(*letter, command).is_none_or(takes_value));
@@ -214,20 +214,20 @@ mod tests {
             ("--debug=true run --detach=1 x", "--debug run --detach x"),
             ("--debug=false run -detach=f -no-pivot=0 x", "run x"),
             ("--debug=maybe run x", "--debug=maybe run x"),
-            // What is a value stays one.
+            // A value is not changed.
             ("run --bundle -no-pivot x", "run --bundle -no-pivot x"),
             ("--root -debug run x", "--root -debug run x"),
             ("run - x", "run - x"),
-            // What is not known stays as it is, and so does all behind `--` or an unknown verb.
+            // Unknown flags are not changed, nor is anything after `--` or an unknown verb.
             ("-nosuch run -nosuch --nosuch=1 x", "-nosuch run -nosuch --nosuch=1 x"),
             ("run -- -no-pivot", "run -- -no-pivot"),
             ("moon -debug", "moon -debug"),
-            // Behind the id of a verb that hands flags on, none is ours.
+            // After the id of a verb that passes flags on, none is ours.
             ("ps x", "ps -- x"),
             ("ps -format json x -q -format y", "ps --format json -- x -q -format y"),
             ("ps -qf json x -ef", "ps -qf json -- x -ef"),
             ("ps -- x -q", "ps -- x -q"),
-            // Of a verb that hands all on, none is ever ours.
+            // No flag of a verb that passes all of them on is ours.
             ("--debug=true image -debug=true copy -- x", "--debug image -- -debug=true copy -- x"),
             ("image -- x", "image -- -- x"),
             // A switch with three states.

@@ -22,7 +22,7 @@ pub struct Check {
     json: bool,
 }
 
-/// A problem as it is shown.
+/// A problem as it is printed.
 #[derive(Debug, Serialize)]
 struct CheckReport {
     pointer: String,
@@ -37,7 +37,7 @@ struct CheckReport {
 }
 
 impl Check {
-    /// Carries it out; the exit code says whether there was a problem.
+    /// Runs the command. The exit code says whether there was a problem.
     pub fn run(self, global: &Global) -> Result<u8> {
         let request = check::Check {
             bundle: self.bundle,

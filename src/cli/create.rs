@@ -34,7 +34,7 @@ pub struct Run {
     no_subreaper: bool,
 }
 
-/// What `create` and `run` have in common.
+/// The flags that `create` and `run` have in common.
 #[derive(Debug, Args)]
 struct CreateOptions {
     /// Path to the root of the bundle directory
@@ -88,7 +88,7 @@ impl CreateOptions {
 }
 
 impl Create {
-    /// Carries it out.
+    /// Runs the command.
     pub fn run(self, global: &Global, state_root: &Path) -> Result<u8> {
         create::create(&self.options.request(global), state_root)?;
         Ok(0)
@@ -96,7 +96,7 @@ impl Create {
 }
 
 impl Run {
-    /// Carries it out.
+    /// Runs the command.
     pub fn run(self, global: &Global, state_root: &Path) -> Result<u8> {
         let request = self.options.request(global);
         if self.detach {

@@ -82,7 +82,7 @@ pub struct Restore {
     id: String,
 }
 
-/// What `checkpoint` and `restore` have in common.
+/// The flags that `checkpoint` and `restore` have in common.
 #[derive(Debug, Args)]
 struct CriuFlags {
     /// Directory of the images
@@ -117,27 +117,27 @@ struct CriuFlags {
     lazy_pages: bool,
 }
 
-/// What `--manage-cgroups-mode` takes.
+/// The values of `--manage-cgroups-mode`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum CgroupsMode {
-    /// Restore the properties of those that criu makes.
+    /// Restore the properties of the cgroups that criu makes.
     Soft,
     /// Restore all properties.
     Full,
-    /// None may be there before.
+    /// Restore all cgroups, none of which may exist before.
     Strict,
-    /// Leave them as they are.
+    /// Leave cgroups as they are.
     Ignore,
 }
 
-/// What `--empty-ns` takes.
+/// The values of `--empty-ns`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum EmptyNamespace {
     /// Devices, addresses, routes, rules.
     Network,
 }
 
-/// What `--page-server` takes.
+/// Parses the value of `--page-server`.
 fn page_server(text: &str) -> Result<PageServer, Failure> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(PageServer { address: address.ip().to_string(), port: address.port() });
@@ -174,7 +174,7 @@ impl CriuFlags {
 }
 
 impl Checkpoint {
-    /// Carries it out.
+    /// Runs the command.
     pub fn run(self, state_root: &Path) -> Result<u8> {
         let request = checkpoint::Checkpoint {
             id: self.id,
@@ -193,7 +193,7 @@ impl Checkpoint {
 }
 
 impl Restore {
-    /// Carries it out.
+    /// Runs the command.
     pub fn run(self, global: &Global, state_root: &Path) -> Result<u8> {
         let request = restore::Restore {
             id: self.id,

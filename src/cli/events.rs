@@ -27,12 +27,12 @@ pub struct Events {
     id: String,
 }
 
-/// What `--format` takes.
+/// The values of `--format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EventsFormat {
-    /// runc's, an object a line.
+    /// The format of runc: an object on each line.
     Json,
-    /// The text of OpenMetrics 1.0, which is complete and has an end: there is no stream of it.
+    /// The text of OpenMetrics 1.0. It has an end, so it cannot be a stream.
     OpenMetrics,
 }
 
@@ -44,7 +44,7 @@ fn format(text: &str) -> Result<EventsFormat, Failure> {
     }
 }
 
-/// A line.
+/// A line of the output.
 #[derive(Debug, Serialize)]
 struct EventLine<'a> {
     #[serde(rename = "type")]
@@ -59,12 +59,12 @@ struct EventLine<'a> {
 struct EventData {
     #[serde(flatten)]
     statistics: Statistics,
-    /// Only a network that the runtime itself had made would stand here: always `null`.
+    /// Networks that the runtime itself has made. There are none: always `null`.
     network_interfaces: Option<()>,
 }
 
 impl Events {
-    /// Carries it out.
+    /// Runs the command.
     pub fn run(&self, state_root: &Path) -> Result<u8> {
         let container = events::watch(&self.id, state_root)?;
         if self.interval.is_zero() {
@@ -98,8 +98,8 @@ impl Events {
     }
 }
 
-/// As Go's `time.ParseDuration`: numbers, perhaps with a fraction, each with a unit. A negative one
-/// counts as nothing.
+/// As Go's `time.ParseDuration`: numbers, perhaps with a fraction, each with a unit. A negative
+/// duration is 0.
 fn duration(text: &str) -> Result<Duration, String> {
     // 292 years, a number of nanoseconds in 63 bits.
     const LONGEST: f64 = 9.2e9;

@@ -75,13 +75,13 @@ pub struct Exec {
     #[arg(long, value_name = "SOCKET", value_parser = path())]
     pidfd_socket: Option<PathBuf>,
     /// The container's id, then the program and its arguments
-    // One list, so that whatever stands behind the id is the program's.
+    // One list, so that everything after the id belongs to the program.
     #[arg(required = true, trailing_var_arg = true, value_name = "CONTAINER-ID COMMAND")]
     id_and_program: Vec<OsString>,
 }
 
 impl Exec {
-    /// Carries it out.
+    /// Runs the command.
     pub fn run(self, state_root: &Path) -> Result<u8> {
         let detach = self.detach;
         let request = self.request();
@@ -94,7 +94,7 @@ impl Exec {
 
     fn request(self) -> exec::Exec {
         let mut words = self.id_and_program.into_iter();
-        // What is not UTF-8 is no id.
+        // An id that is not UTF-8 is invalid.
         let id = words.next().and_then(|id| id.into_string().ok()).unwrap_or_default();
         exec::Exec {
             id,

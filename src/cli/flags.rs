@@ -1,4 +1,4 @@
-//! What flags of several verbs have in common: how their values are read.
+//! Parsers for flags that several verbs have.
 
 use std::path::PathBuf;
 
@@ -7,28 +7,28 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use crate::commands::{CgroupManager, ConsoleTarget};
 use crate::error::Failure;
 
-/// The value of a flag for a path, which may be empty, as with runc: see [`non_empty`].
+/// The value of a flag for a path, which may be empty, as in runc: see [`non_empty`].
 pub fn path() -> impl TypedValueParser<Value = PathBuf> {
     path_or("")
 }
 
-/// The value of a flag for a path that is `default` when it is empty, as with runc.
+/// The value of a flag for a path, which is `default` if it is empty, as in runc.
 pub fn path_or(default: &'static str) -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new()
         .map(move |text| if text.is_empty() { default.into() } else { text.into() })
 }
 
-/// The path that a flag gives: an empty one is as if the flag were not there.
+/// The path of a flag. An empty path is the same as no flag.
 pub fn non_empty(path: Option<PathBuf>) -> Option<PathBuf> {
     path.filter(|path| !path.as_os_str().is_empty())
 }
 
-/// What `--console-socket` says about the program's terminal.
+/// The receiver of the program's terminal, by the value of `--console-socket`.
 pub fn console(socket: Option<PathBuf>) -> ConsoleTarget {
     non_empty(socket).map_or(ConsoleTarget::Unnamed, ConsoleTarget::Socket)
 }
 
-/// What `--cgroup-manager` takes.
+/// Parses the value of `--cgroup-manager`.
 pub fn cgroup_manager(text: &str) -> Result<CgroupManager, Failure> {
     match text {
         "cgroupfs" => Ok(CgroupManager::Cgroupfs),
@@ -40,7 +40,7 @@ pub fn cgroup_manager(text: &str) -> Result<CgroupManager, Failure> {
     }
 }
 
-/// What `--format` of `list` and `ps` takes.
+/// The values of `--format` of `list` and `ps`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListFormat {
     /// Columns with a header.
@@ -49,7 +49,7 @@ pub enum ListFormat {
     Json,
 }
 
-/// What `--format` of `list` and `ps` takes.
+/// Parses the value of `--format` of `list` and `ps`.
 pub fn format(text: &str) -> Result<ListFormat, Failure> {
     match text {
         "table" => Ok(ListFormat::Table),

@@ -30,7 +30,7 @@ pub struct List {
 }
 
 impl State {
-    /// Carries it out. There is no newline at the end, as with runc.
+    /// Runs the command. There is no newline at the end, as in runc.
     pub fn run(&self, state_root: &Path) -> Result<u8> {
         print(&serde_json::to_string_pretty(&state::state(&self.id, state_root)?)?)?;
         Ok(0)
@@ -38,7 +38,7 @@ impl State {
 }
 
 impl List {
-    /// Carries it out. The text is all that is kept of a container: there may be thousands.
+    /// Runs the command. Only the text of a container is kept, because there may be thousands.
     pub fn run(&self, state_root: &Path) -> Result<u8> {
         let listing = list::list(state_root)?;
         let text = match self.format {
@@ -60,7 +60,7 @@ fn ids(listing: &Listing) -> String {
     text
 }
 
-/// One array on one line; of no containers `null`, Go's word for an empty list, which callers know.
+/// One array on one line. Without containers, it is `null`: Go's empty list, which callers expect.
 fn json(listing: &Listing) -> Result<String> {
     let mut text = String::new();
     for summary in listing.containers() {
@@ -80,10 +80,10 @@ fn table(listing: &Listing) -> String {
     table.finish()
 }
 
-/// Rows in columns: each as wide as its longest cell and three spaces, but at least twelve; the
-/// last is not filled up.
+/// Rows in columns. A column is as wide as its longest cell and three spaces, but at least twelve.
+/// The last one is not padded.
 struct TextTable<const N: usize> {
-    /// Each with [`END`](Self::END) behind it.
+    /// The cells, with [`END`](Self::END) after each.
     cells: String,
     widths: [usize; N],
 }
@@ -96,7 +96,7 @@ impl<const N: usize> Default for TextTable<N> {
 }
 
 impl<const N: usize> TextTable<N> {
-    /// What no path can have in it.
+    /// A character that no path can contain.
     const END: char = '\0';
 
     fn add(&mut self, row: [&str; N]) {

@@ -13,7 +13,7 @@ use crate::commands::ps;
 use crate::error::{Context, Failure, Result};
 use crate::sys::wait::{self, Bound};
 
-/// How long ps(1) may take, which a process that hangs in the kernel may hold up.
+/// How long ps(1) may take. A process that hangs in the kernel may delay it.
 const PATIENCE: Bound = Bound::Within(Duration::from_secs(30));
 
 /// Show the processes of a container.
@@ -31,11 +31,11 @@ pub struct Ps {
 }
 
 impl Ps {
-    /// Carries it out.
+    /// Runs the command.
     pub fn run(&self, state_root: &Path) -> Result<u8> {
         let pids = ps::ps(&self.id, state_root)?;
         let text = match self.format {
-            // Go's word for an empty list, which callers know.
+            // Go's empty list, which callers expect.
             ListFormat::Json if pids.is_empty() => "null\n".to_owned(),
             ListFormat::Json => serde_json::to_string(&pids)? + "\n",
             ListFormat::Table => only(&all_processes(&self.options)?, &pids.into_iter().collect())?,
@@ -45,7 +45,7 @@ impl Ps {
     }
 }
 
-/// What ps(1) prints.
+/// The output of ps(1).
 fn all_processes(options: &[String]) -> Result<String> {
     #[expect(
         clippy::disallowed_methods,
@@ -66,7 +66,7 @@ fn all_processes(options: &[String]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The header of `table`, and the rows whose column PID is among `pids`.
+/// The header of `table`, and the rows whose column PID is in `pids`.
 fn only(table: &str, pids: &HashSet<i32>) -> Result<String> {
     let no_column = || Failure::Usage("couldn't find PID field in ps output".to_owned());
     let mut lines = table.lines();

@@ -89,7 +89,7 @@ struct LimitFlags {
 }
 
 impl Update {
-    /// Carries it out.
+    /// Runs the command.
     pub fn run(self, state_root: &Path) -> Result<u8> {
         let document = |path: PathBuf| {
             if path == Path::new("-") { Document::Stdin } else { Document::File(path) }
@@ -129,7 +129,7 @@ impl LimitFlags {
     }
 }
 
-/// What `parse` makes of the value of a flag, unless it is empty, as with runc.
+/// A parser that applies `parse` to the value of a flag, unless it is empty, as in runc.
 fn or_nothing<T, E>(
     parse: impl Fn(&str) -> Result<T, E> + Clone,
 ) -> impl Fn(&str) -> Result<NonEmpty<T>, E> + Clone {

@@ -102,14 +102,14 @@ pub struct Image {
 }
 
 impl Start {
-    /// Carries it out.
+    /// Runs the command.
     pub fn run(&self, state_root: &Path) -> Result<u8> {
         start::start(&self.id, state_root).map(|()| 0)
     }
 }
 
 impl Kill {
-    /// Carries it out.
+    /// Runs the command.
     pub fn run(self, state_root: &Path) -> Result<u8> {
         let signal = signal(&self.signal)?;
         kill::kill(&kill::Kill { id: self.id, signal, all: self.all }, state_root).map(|()| 0)
@@ -117,28 +117,28 @@ impl Kill {
 }
 
 impl Delete {
-    /// Carries it out.
+    /// Runs the command.
     pub fn run(self, state_root: &Path) -> Result<u8> {
         delete::delete(&delete::Delete { id: self.id, force: self.force }, state_root).map(|()| 0)
     }
 }
 
 impl Pause {
-    /// Carries it out.
+    /// Runs the command.
     pub fn run(&self, state_root: &Path) -> Result<u8> {
         pause::pause(&self.id, state_root).map(|()| 0)
     }
 }
 
 impl Resume {
-    /// Carries it out.
+    /// Runs the command.
     pub fn run(&self, state_root: &Path) -> Result<u8> {
         pause::resume(&self.id, state_root).map(|()| 0)
     }
 }
 
 impl Mounts {
-    /// Carries it out.
+    /// Runs the command.
     pub fn run(self, state_root: &Path) -> Result<u8> {
         let request =
             mounts::Mounts { id: self.id, action: self.action, mounts: Document::File(self.file) };
@@ -147,14 +147,14 @@ impl Mounts {
 }
 
 impl Spec {
-    /// Carries it out.
+    /// Runs the command.
     pub fn run(self) -> Result<u8> {
         spec::spec(&spec::Spec { bundle: self.bundle, rootless: self.rootless }).map(|()| 0)
     }
 }
 
 impl Features {
-    /// Carries it out.
+    /// Runs the command.
     pub fn run(&self) -> Result<u8> {
         let mut text = Vec::new();
         let form = serde_json::ser::PrettyFormatter::with_indent(b"    ");
@@ -165,14 +165,14 @@ impl Features {
 }
 
 impl Image {
-    /// Carries it out.
+    /// Runs the command.
     pub fn run(&self) -> Result<u8> {
         let Err(error) = image::image(&self.arguments);
         Err(error)
     }
 }
 
-/// What `mounts` takes for an action.
+/// Parses the action of `mounts`.
 fn action(text: &str) -> Result<MountsAction, Failure> {
     match text {
         "add" => Ok(MountsAction::Add),
@@ -185,7 +185,7 @@ fn action(text: &str) -> Result<MountsAction, Failure> {
 fn signal(text: &str) -> Result<i32> {
     let unknown = || Failure::Usage(format!("unknown signal {text:?}"));
     if let Ok(number) = text.parse::<i32>() {
-        // 0 only asks whether there is a process.
+        // 0 only checks whether there is a process.
         return if (0..=libc::SIGRTMAX()).contains(&number) {
             Ok(number)
         } else {
