@@ -12,7 +12,7 @@ impl Cgroup {
     /// the cgroup of the container. The delegated cgroup is removed with that of the container.
     ///
     /// # Errors
-    /// mkdir(2); write(2) to `cgroup.procs`; chown(2).
+    /// Errors of mkdir(2); errors of write(2) to `cgroup.procs`; errors of chown(2).
     pub fn delegate(&self, plan: Option<&Delegated>, pid: i32) -> Result<()> {
         let Some(plan) = plan else { return Ok(()) };
         let mut made = CreatedDirs::default();

@@ -12,8 +12,8 @@ use crate::sys::{Call, proc, small_file};
 use super::bpf;
 use super::dir::Dir;
 
-/// cgroup v2: replaces the attached programs by the one for `policy`. At no time is there no
-/// program.
+/// cgroup v2: replaces the attached programs by the one for `policy`. A program is attached at all
+/// times.
 pub(super) fn attach(dir: &Dir, policy: &DevicePolicy) -> Result<()> {
     excuse(try_attach(dir, &bpf::assemble(policy)?))
 }
@@ -27,7 +27,7 @@ fn try_attach(dir: &Dir, instructions: &[BpfInstruction]) -> Result<(), Call> {
     for id in attached(fd)? {
         match LoadedProgram::by_id(id) {
             Ok(program) => old.push(program),
-            // A program of somebody else that a security module hides, or one that is detached
+            // A program of another process that a security module hides, or one that is detached
             // meanwhile. It can only forbid more.
             Err(call)
                 if call.is(Errno::PERM) || call.is(Errno::ACCESS) || call.is(Errno::NOENT) => {}

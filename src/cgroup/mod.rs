@@ -172,7 +172,7 @@ impl Cgroup {
     /// The cgroup v2 of a process, below `mount`; `None` if it is outside of our view.
     ///
     /// # Errors
-    /// Reading /proc/PID/cgroup.
+    /// Errors of reading /proc/PID/cgroup.
     pub fn of_process(pid: i32, mount: &Path) -> Result<Option<Self>> {
         let path = v2::path_of(pid)?.map(|path| mount.join(path));
         Ok(path.map(|path| Self::open(&CgroupPaths::v2(path))))
@@ -261,7 +261,7 @@ impl Cgroup {
     /// The host pids of all processes in the cgroup and below it; none if it does not exist.
     ///
     /// # Errors
-    /// Reading `cgroup.procs`.
+    /// Errors of reading `cgroup.procs`.
     pub fn procs(&self) -> Result<Vec<i32>> {
         match &self.version {
             Version::V1(v1) => v1.procs(),
@@ -272,7 +272,8 @@ impl Cgroup {
     /// Freezes all processes, and waits until they are frozen.
     ///
     /// # Errors
-    /// They do not freeze within ten seconds, and are then thawed again; there is no freezer.
+    /// An error if they do not freeze within ten seconds, and are then thawed again, or if there is
+    /// no freezer.
     pub fn freeze(&self) -> Result<()> {
         match &self.version {
             Version::V1(v1) => v1.freeze(),
@@ -283,7 +284,7 @@ impl Cgroup {
     /// Thaws all processes.
     ///
     /// # Errors
-    /// write(2) to `cgroup.freeze` or `freezer.state`; without a freezer.
+    /// Errors of write(2) to `cgroup.freeze` or `freezer.state`; an error if there is no freezer.
     pub fn thaw(&self) -> Result<()> {
         match &self.version {
             Version::V1(v1) => v1.thaw(),
@@ -291,11 +292,11 @@ impl Cgroup {
         }
     }
 
-    /// Whether this cgroup, and not only one above it, was told to freeze; false if it does not
-    /// exist.
+    /// Whether a freeze was requested for this cgroup itself, and not only for one above it. False
+    /// if it does not exist.
     ///
     /// # Errors
-    /// Reading `cgroup.freeze` or `freezer.state`.
+    /// Errors of reading `cgroup.freeze` or `freezer.state`.
     pub fn frozen(&self) -> Result<bool> {
         match &self.version {
             Version::V1(v1) => v1.frozen(),

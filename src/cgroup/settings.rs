@@ -1,4 +1,4 @@
-//! Writes settings into the files of a cgroup, and explains what the kernel says to them.
+//! Writes settings into the files of a cgroup, and explains the errors of the kernel.
 //! config.json: linux.resources.memory.{limit, reservation, swap, kernel}
 //! config.json: linux.resources.memory.{kernelTCP, swappiness, disableOOMKiller}
 //! config.json: linux.resources.memory.{useHierarchy, checkBeforeUpdate}

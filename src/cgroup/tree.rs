@@ -36,7 +36,7 @@ pub(super) fn open(path: impl Arg + Copy) -> Result<Option<OwnedFd>, Call> {
 /// Begins and ends at `top`. Cgroups that are removed meanwhile are skipped.
 ///
 /// # Errors
-/// Those of `step`, which end the walk; openat(2)'s and getdents64(2)'s.
+/// Errors of `step`, openat(2) and getdents64(2), which end the walk.
 pub(super) fn walk(top: OwnedFd, mut step: impl FnMut(Visit<'_>) -> Result<()>) -> Result<()> {
     step(Visit::In(top.as_fd()))?;
     let mut here = top;

@@ -13,7 +13,7 @@ impl Cgroup {
     /// their limits, and `delete` of one would kill both.
     ///
     /// # Errors
-    /// [`Failure::WrongStatus`]; those of reading.
+    /// [`Failure::WrongStatus`]; errors of reading the cgroup.
     pub fn refuse_used(&self) -> Result<()> {
         let procs = match &self.version {
             Version::V1(v1) => v1.most_procs()?,
@@ -46,7 +46,7 @@ impl Cgroup {
     /// so `runtime/watch.rs` checks that only for a process that does not answer.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Self::refuse_frozen`].
     pub fn refuse_frozen_on_v1(&self) -> Result<()> {
         match &self.version {
             Version::V1(v1) if v1.frozen_above() => self.refuse_frozen(),
@@ -67,7 +67,7 @@ impl Cgroup {
         if above { self.refuse_frozen() } else { Ok(()) }
     }
 
-    /// The nearest cgroup that was told to freeze, and whether it is this one.
+    /// The nearest cgroup for which a freeze was requested, and whether it is this one.
     fn frozen_at(&self) -> Option<(bool, PathBuf)> {
         let freezers = match &self.version {
             Version::V1(v1) => v1.freezers(),

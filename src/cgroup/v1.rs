@@ -36,8 +36,8 @@ struct HierarchyDirs {
     dir: Dir,
 }
 
-/// Creates the directory in cgroup v2. It has no limits here, so without the permission the
-/// container has none.
+/// Creates the directory in cgroup v2. It has no limits here, so the container needs none if the
+/// permission is missing.
 fn make_unified(below: &PathBelowMount, made: &mut CreatedDirs) -> Result<Option<Dir>> {
     match made.make(below) {
         Err(error) if super::is_denied(&error) => {
@@ -135,14 +135,14 @@ impl V1Cgroup {
         self.dir("devices").or(first).or(self.unified.as_ref()).map_or(Ok(Vec::new()), Dir::procs)
     }
 
-    /// The number of processes in the hierarchy with the most. Only the one of systemd may have
-    /// any.
+    /// The number of processes in the hierarchy with the most. Perhaps only the hierarchy of
+    /// systemd has any.
     pub(super) fn most_procs(&self) -> Result<usize> {
         let dirs = self.hierarchies.iter().map(|hierarchy| &hierarchy.dir).chain(&self.unified);
         dirs.map(Dir::procs).try_fold(0, |most, procs| Ok(most.max(procs?.len())))
     }
 
-    /// The freezer, and the file that says whether a cgroup was told to freeze.
+    /// The freezer, and the file that says whether a freeze was requested.
     pub(super) fn freezers(&self) -> Vec<(&Path, &'static str)> {
         let freezer = self.dir("freezer").map(|dir| (dir.path(), "freezer.self_freezing"));
         freezer
@@ -151,7 +151,7 @@ impl V1Cgroup {
             .collect()
     }
 
-    /// Whether a cgroup above this one was told to freeze. False if that cannot be read.
+    /// Whether a freeze was requested for a cgroup above this one. False if that cannot be read.
     pub(super) fn frozen_above(&self) -> bool {
         let freezer = self.dir("freezer");
         freezer.is_some_and(|dir| {
@@ -163,7 +163,7 @@ impl V1Cgroup {
         let freezer = self.freezer()?;
         let result = freeze(freezer);
         if result.is_err() {
-            // Half stopped is worse than running.
+            // A container that is frozen in part is worse than one that runs.
             drop(self.thaw());
         }
         result
@@ -175,7 +175,7 @@ impl V1Cgroup {
 
     pub(super) fn frozen(&self) -> Result<bool> {
         let Some(freezer) = self.dir("freezer") else { return Ok(false) };
-        // 1 as soon as it was told to freeze; not 1 if only a cgroup above was.
+        // 1 as soon as a freeze was requested for this cgroup; not 1 if only for one above.
         match freezer.read("freezer.self_freezing") {
             Err(call) if call.is(Errno::NOENT) || call.is(Errno::NODEV) => Ok(false),
             result => Ok(result?.trim() == "1"),
@@ -184,7 +184,7 @@ impl V1Cgroup {
 
     pub(super) fn kill(&self) -> Result<()> {
         let freezer = self.dir("freezer");
-        // With cgroup v2, all at once. Else nothing may be forked while the list is read.
+        // cgroup v2 kills all at once. Without it, nothing may be forked while the list is read.
         let at_once =
             self.unified.as_ref().is_some_and(|unified| unified.write("cgroup.kill", "1").is_ok());
         if let Some(freezer) = freezer.filter(|_| !at_once) {

@@ -72,7 +72,7 @@ impl V2Cgroup {
         self.dir.write("cgroup.freeze", "1")?;
         let result = self.wait_frozen();
         if result.is_err() {
-            // Half stopped is worse than running.
+            // A container that is frozen in part is worse than one that runs.
             drop(self.thaw());
         }
         result

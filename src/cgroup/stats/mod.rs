@@ -1,6 +1,6 @@
-//! What a cgroup has used: the statistics of `events`, with the keys of runc's types/events.go.
+//! The statistics of a cgroup for `events`, with the keys of runc's types/events.go.
 //!
-//! A controller that is not there leaves its part out; zeros are left out where runc does so.
+//! The part of a missing controller is left out. Zeros are left out where runc leaves them out.
 
 mod openmetrics;
 mod v1;
@@ -23,10 +23,10 @@ use crate::error::Result;
 use crate::sys::Call;
 
 impl Cgroup {
-    /// What it has used until now.
+    /// Reads the statistics.
     ///
     /// # Errors
-    /// Reading a file that is there.
+    /// Errors of reading the files. A missing file is not an error.
     pub fn stats(&self) -> Result<Stats> {
         Ok(match &self.version {
             Version::V1(cgroup) => v1::read(cgroup)?,
@@ -35,16 +35,16 @@ impl Cgroup {
     }
 }
 
-/// A file's content; `None` when the controller, or the kernel, does not have it.
+/// The content of a file. `None` if the controller or the kernel does not have it.
 fn text(dir: &Dir, file: &str) -> Result<Option<String>, Call> {
     match dir.read_all(file) {
-        // Pressure may be turned off at boot.
+        // Pressure stall information may be turned off at boot.
         Err(call) if call.is(Errno::NOENT) || call.is(Errno::OPNOTSUPP) => Ok(None),
         other => other.map(Some),
     }
 }
 
-/// A file of one number; `max` is the largest there is.
+/// A file with one number. `max` is `u64::MAX`.
 fn number(dir: &Dir, file: &str) -> Result<Option<u64>, Call> {
     Ok(text(dir, file)?.as_deref().and_then(parse_number))
 }
@@ -56,7 +56,7 @@ fn parse_number(text: &str) -> Option<u64> {
     }
 }
 
-/// A file of lines `key value`; empty when there is none.
+/// A file with lines `key value`. Empty if there is no file.
 fn pairs(dir: &Dir, file: &str) -> Result<BTreeMap<String, u64>, Call> {
     Ok(text(dir, file)?.as_deref().map(parse_pairs).unwrap_or_default())
 }
@@ -73,7 +73,7 @@ fn pressure(dir: &Dir, file: &str) -> Result<Option<Pressure>, Call> {
     Ok(text(dir, file)?.as_deref().map(parse_pressure))
 }
 
-/// `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`, and the same for `full`.
+/// Parses `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`, and the same for `full`.
 fn parse_pressure(text: &str) -> Pressure {
     let mut pressure = Pressure::default();
     for line in text.lines() {
@@ -96,7 +96,7 @@ fn parse_pressure(text: &str) -> Pressure {
     pressure
 }
 
-/// The sizes of huge pages that this machine has, as the files of cgroups spell them: `2MB`.
+/// The sizes of huge pages on this machine, as in the names of cgroup files: `2MB`.
 fn huge_page_sizes() -> Vec<String> {
     let flags =
         rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;

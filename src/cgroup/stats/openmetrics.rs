@@ -1,8 +1,8 @@
-//! Statistics as the text of OpenMetrics 1.0, which Prometheus and its kin scrape.
+//! Statistics as text of OpenMetrics 1.0, for Prometheus and compatible programs.
 //!
 //! Every sample has the container's id as a label, so the texts of several containers differ in all
-//! of their samples. Units are the base units that the standard asks for: seconds, bytes, ratios.
-//! What a cgroup does not have is left out; a limit that is not there is `+Inf`.
+//! of their samples. Units are the base units of the standard: seconds, bytes, ratios. What a
+//! cgroup does not have is left out. A limit that does not exist is `+Inf`.
 
 use std::fmt::{Display, Write};
 
@@ -12,7 +12,7 @@ use super::{
     Stats,
 };
 
-/// The types of the standard that are used here.
+/// The types of metrics that are used here.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum MetricType {
     Counter,
@@ -21,7 +21,7 @@ enum MetricType {
     StateSet,
 }
 
-/// What stands above the samples. A unit ends the name, too.
+/// The lines before the samples. If there is a unit, the name ends with it, too.
 struct Family {
     name: &'static str,
     kind: MetricType,
@@ -32,10 +32,10 @@ struct Family {
 /// Labels besides the id, and the value.
 type Sample<'a> = (Vec<(&'static str, &'a str)>, Number);
 
-/// A value as it is written.
+/// A value as text.
 struct Number(String);
 
-/// From what a file says to the unit that is wanted.
+/// Converts the value of a file to the unit of the metric.
 type Convert = fn(u64) -> Number;
 
 struct MetricsText<'a> {
@@ -44,8 +44,7 @@ struct MetricsText<'a> {
 }
 
 impl Stats {
-    /// The text, up to and with `# EOF`, for the container `id`. It is all that may stand in an
-    /// answer to a scrape.
+    /// The text for the container `id`, with `# EOF`. An answer to a scrape contains nothing else.
     #[must_use]
     pub fn openmetrics(&self, id: &str) -> String {
         let mut text = MetricsText { id, text: String::new() };
@@ -62,8 +61,8 @@ impl Stats {
 }
 
 impl MetricsText<'_> {
-    /// Writes a family, unless it has no samples. Names and labels are ours or the kernel's, and an
-    /// id has been checked: nothing in them has to be escaped.
+    /// Writes a family, unless it has no samples. Nothing is escaped: names and labels are ours or
+    /// the kernel's, and the id has been checked.
     fn family<'a>(&mut self, family: &Family, samples: impl IntoIterator<Item = Sample<'a>>) {
         let Family { name, kind, unit, help } = family;
         let mut samples = samples.into_iter().peekable();
@@ -105,13 +104,13 @@ fn number(value: impl Display) -> Number {
     Number(value.to_string())
 }
 
-/// Seconds, to the last digit.
+/// Seconds, with all digits.
 fn seconds(nanoseconds: u64) -> Number {
     let (whole, part) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
     number(format_args!("{whole}.{part:09}"))
 }
 
-/// The largest there is on v2, on v1 the largest multiple of a page: no limit.
+/// Without a limit, v2 has the largest number, and v1 the largest multiple of a page.
 fn limit(value: u64) -> Number {
     if value >= 1 << 62 { number("+Inf") } else { number(value) }
 }
@@ -226,7 +225,7 @@ fn memory(memory: &MemoryStats, text: &mut MetricsText<'_>) {
         &bytes("orlop_memory_max_usage_bytes", "Most memory that was ever in use."),
         highest,
     );
-    // cgroup v2 counts that among its events, and not for each of these.
+    // cgroup v2 counts these hits among its events, and not for each kind of memory.
     if !memory.events.contains_key("max") {
         let help = "How often a limit on memory was reached.";
         let hits = each(|entry| Some(number(entry.failcnt)));
@@ -256,8 +255,8 @@ fn memory(memory: &MemoryStats, text: &mut MetricsText<'_>) {
     text.family(&family("orlop_memory_events", Counter, "", help), events);
 }
 
-/// Whether `memory.stat` counts something under this key, in place of bytes. v1 has each a second
-/// time, as `total_…`.
+/// Whether the value of this key of `memory.stat` is a count and not bytes. v1 has each key a
+/// second time, as `total_…`.
 fn is_count(key: &str) -> bool {
     let key = key.strip_prefix("total_").unwrap_or(key);
     let counts = ["pg", "workingset_", "thp_", "numa_", "zswp", "swpin", "swpout"];

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::sys::Call;
 
-/// The kernel counts modes in hundredths of a second (`USER_HZ`).
+/// The kernel counts user and system time in hundredths of a second (`USER_HZ`).
 const NANOSECONDS_IN_A_TICK: u64 = 10_000_000;
 
 pub(super) fn read(cgroup: &V1Cgroup) -> Result<Stats, Call> {
@@ -40,7 +40,7 @@ pub(super) fn read(cgroup: &V1Cgroup) -> Result<Stats, Call> {
     if let Some(dir) = dir("hugetlb") {
         stats.hugetlb = hugetlb(dir)?;
     }
-    // Pressure is known to the v2 hierarchy beside these, if to any.
+    // Only cgroup v2 has pressure files, if it is mounted, too.
     let pressure = |file: &str| -> Result<Option<Pressure>, Call> {
         cgroup.unified().map_or(Ok(None), |dir| pressure(dir, file))
     };
@@ -141,8 +141,8 @@ fn entry(dir: &Dir, name: &str) -> Result<MemoryEntry, Call> {
     })
 }
 
-/// Which files count depends on the scheduler of the devices: those of BFQ, or those of throttling,
-/// which counts always.
+/// The files with the counts depend on the scheduler of the devices: those of BFQ, or those of
+/// throttling, which always count.
 fn blkio(dir: &Dir) -> Result<Blkio, Call> {
     let table = |file: &str| Ok(entries(&text(dir, file)?.unwrap_or_default()));
     let bfq = |what: &str| table(&format!("blkio.bfq.{what}_recursive"));
@@ -164,7 +164,7 @@ fn blkio(dir: &Dir) -> Result<Blkio, Call> {
     Ok(blkio)
 }
 
-/// `8:0 Read 4096`, or without an operation; `Total 4096` at the end is no device.
+/// `8:0 Read 4096`, or without an operation. The line `Total 4096` at the end is not a device.
 pub(super) fn entries(table: &str) -> Vec<BlkioEntry> {
     let entry = |line: &str| {
         let mut words = line.split_whitespace();

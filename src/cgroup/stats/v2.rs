@@ -33,7 +33,7 @@ fn cpu(dir: &Dir) -> Result<CpuStats, Call> {
             user: nanoseconds("user_usec"),
             ..CpuUsage::default()
         },
-        // The file is there without the controller, these lines are not.
+        // The file exists without the controller, these lines do not.
         throttling: stat.contains_key("nr_periods").then(|| Throttling {
             periods: count("nr_periods"),
             throttled_periods: count("nr_throttled"),
@@ -46,7 +46,7 @@ fn cpu(dir: &Dir) -> Result<CpuStats, Call> {
 fn memory(dir: &Dir) -> Result<MemoryStats, Call> {
     let raw = pairs(dir, "memory.stat")?;
     let usage = entry(dir, "memory")?.unwrap_or_default();
-    // On v1 this is both together. The highest of both is not the sum of the two highest.
+    // On v1, this is the sum of both. The peak of the sum is not the sum of the two peaks.
     let swap = entry(dir, "memory.swap")?.map_or_else(MemoryEntry::default, |swap| MemoryEntry {
         limit: swap.limit.saturating_add(usage.limit),
         usage: swap.usage.saturating_add(usage.usage),
@@ -69,7 +69,7 @@ fn entry(dir: &Dir, name: &str) -> Result<Option<MemoryEntry>, Call> {
 fn pids(dir: &Dir) -> Result<PidsStats, Call> {
     let current = match number(dir, "pids.current")? {
         Some(current) => current,
-        // Without the controller the processes can be counted all the same.
+        // Without the controller, the processes can still be counted.
         None => text(dir, "cgroup.procs")?.unwrap_or_default().lines().count() as u64,
     };
     let limit = number(dir, "pids.max")?.filter(|limit| *limit != u64::MAX);

@@ -1,18 +1,18 @@
-//! What the statistics of a cgroup are: the keys are those of runc's types/events.go.
+//! The types for the statistics of a cgroup. The keys are those of runc's types/events.go.
 //!
-//! A controller that is not there leaves its part empty; zeros are left out of the JSON where runc
-//! does so.
+//! The part of a missing controller is empty. Zeros are left out of the JSON where runc leaves them
+//! out.
 
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-/// All of it, but for what no cgroup knows.
+/// All statistics of a cgroup.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub struct Stats {
     /// Time on CPUs.
     pub cpu: CpuStats,
-    /// Where it may run.
+    /// CPUs and memory nodes.
     pub cpuset: Cpuset,
     /// Memory.
     pub memory: MemoryStats,
@@ -27,20 +27,20 @@ pub struct Stats {
 /// Time on CPUs.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub struct CpuStats {
-    /// What it has used.
+    /// The used time.
     pub usage: CpuUsage,
     /// `None` without the controller.
     #[serde(skip_serializing_if = "is_nothing")]
     pub throttling: Option<Throttling>,
-    /// How long it had to wait for a CPU.
+    /// How long processes waited for a CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub psi: Option<Pressure>,
 }
 
-/// Nanoseconds.
+/// CPU time, in nanoseconds.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub struct CpuUsage {
-    /// All of it.
+    /// The total.
     #[serde(skip_serializing_if = "is_default")]
     pub total: u64,
     /// By CPU (cgroup v1).
@@ -58,22 +58,22 @@ pub struct CpuUsage {
     pub user: u64,
 }
 
-/// How the quota has held it back.
+/// Throttling by the quota.
 #[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Throttling {
     /// Periods in which it ran.
     #[serde(skip_serializing_if = "is_default")]
     pub periods: u64,
-    /// Those in which its quota was used up.
+    /// Periods in which the quota was used up.
     #[serde(skip_serializing_if = "is_default")]
     pub throttled_periods: u64,
-    /// Nanoseconds.
+    /// The time of throttling, in nanoseconds.
     #[serde(skip_serializing_if = "is_default")]
     pub throttled_time: u64,
 }
 
-/// Where it may run, and how memory is placed. All but the lists is of cgroup v1.
+/// CPUs, memory nodes, and the placement of memory. cgroup v2 has only the two lists.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub struct Cpuset {
     /// CPUs.
@@ -114,34 +114,34 @@ pub struct MemoryStats {
     /// Memory and swap together.
     #[serde(skip_serializing_if = "is_default")]
     pub swap: MemoryEntry,
-    /// Of the kernel (cgroup v1).
+    /// Kernel memory (cgroup v1).
     #[serde(skip_serializing_if = "is_default")]
     pub kernel: MemoryEntry,
-    /// Of TCP buffers (cgroup v1).
+    /// TCP buffers (cgroup v1).
     #[serde(rename = "kernelTCP", skip_serializing_if = "is_default")]
     pub kernel_tcp: MemoryEntry,
-    /// The whole of `memory.stat`.
+    /// All of `memory.stat`.
     #[serde(skip_serializing_if = "is_default")]
     pub raw: BTreeMap<String, u64>,
-    /// What `memory.events` has counted; on v1, `memory.oom_control`. runc does not have this. What
-    /// has not happened is left out of the JSON, since callers look for `oom` in the lines of
-    /// `events` to learn that it has.
+    /// The counts of `memory.events`, or of `memory.oom_control` on v1. runc does not have this.
+    /// Zeros are left out of the JSON, since callers search the lines of `events` for `oom` to
+    /// learn of an OOM kill.
     #[serde(skip_serializing_if = "nothing_happened", serialize_with = "what_happened")]
     pub events: BTreeMap<String, u64>,
-    /// How long it had to wait for memory.
+    /// How long processes waited for memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub psi: Option<Pressure>,
 }
 
-/// Bytes.
+/// Memory, in bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Serialize)]
 pub struct MemoryEntry {
-    /// What it may use; `u64::MAX` without a limit.
+    /// The limit, or `u64::MAX` if there is none.
     pub limit: u64,
-    /// What it uses.
+    /// The current usage.
     #[serde(skip_serializing_if = "is_default")]
     pub usage: u64,
-    /// The most it has used.
+    /// The highest usage so far.
     #[serde(skip_serializing_if = "is_default")]
     pub max: u64,
     /// How often the limit was hit.
@@ -151,15 +151,15 @@ pub struct MemoryEntry {
 /// Processes and threads.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub struct PidsStats {
-    /// How many there are.
+    /// Their number.
     #[serde(skip_serializing_if = "is_default")]
     pub current: u64,
-    /// 0 is none.
+    /// The limit, or 0 if there is none.
     #[serde(skip_serializing_if = "is_default")]
     pub limit: u64,
 }
 
-/// Block devices: cgroup v1 has all of it, v2 the first two.
+/// Block devices. cgroup v1 has all of these counts, v2 the first two.
 #[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Blkio {
@@ -181,13 +181,13 @@ pub struct Blkio {
     /// Operations that were merged.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub io_merged_recursive: Vec<BlkioEntry>,
-    /// Milliseconds of the device.
+    /// Time of the device, in milliseconds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub io_time_recursive: Vec<BlkioEntry>,
     /// Sectors.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sectors_recursive: Vec<BlkioEntry>,
-    /// How long it had to wait for I/O.
+    /// How long processes waited for I/O.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub psi: Option<Pressure>,
 }
@@ -201,7 +201,7 @@ pub struct BlkioEntry {
     /// Its minor number.
     #[serde(skip_serializing_if = "is_default")]
     pub minor: u64,
-    /// What is counted: `Read`, `Write`; of some counts nothing.
+    /// The operation that is counted: `Read`, `Write`. Empty for some counts.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub op: String,
     /// The count.
@@ -212,10 +212,10 @@ pub struct BlkioEntry {
 /// Huge pages of one size, in bytes.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub struct Hugetlb {
-    /// What it uses.
+    /// The current usage.
     #[serde(skip_serializing_if = "is_default")]
     pub usage: u64,
-    /// The most it has used.
+    /// The highest usage so far.
     #[serde(skip_serializing_if = "is_default")]
     pub max: u64,
     /// How often the limit was hit.
@@ -225,15 +225,15 @@ pub struct Hugetlb {
 /// Pressure stall information (Documentation/accounting/psi.rst).
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
 pub struct Pressure {
-    /// Of some processes.
+    /// At least one process was stalled.
     #[serde(skip_serializing_if = "is_default")]
     pub some: Stall,
-    /// Of all processes at once.
+    /// All processes were stalled at once.
     #[serde(skip_serializing_if = "is_default")]
     pub full: Stall,
 }
 
-/// Percent, and microseconds.
+/// Stall times: averages in percent, and the total in microseconds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Serialize)]
 pub struct Stall {
     /// In the last 10 seconds.

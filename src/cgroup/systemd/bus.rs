@@ -1,14 +1,13 @@
-//! A connection to systemd: over a message bus, or, where there is none, over systemd's own socket.
+//! A connection to systemd: over a message bus, or, without one, over systemd's own socket.
 //!
-//! A client of our own, of which this file and `message.rs` are all, and no library: zbus 6 was
-//! measured here (2026-11, the release profile, static). It makes the binary 0.9 MB larger (of
-//! 3.2), takes 45 s of compile time on two cores and 37 crates; a connection of it that outlives a
-//! `block_on` is handed to a helper thread, and we fork ([`crate::sys::clone::SingleThreaded`]); a
-//! bound on the wait for a signal needs its runtime as a further crate. This is a blocking socket
-//! with a time limit, and no thread can come of it.
+//! This file and `message.rs` are a client of our own. We use no library: zbus 6 was measured here
+//! (2026-11, the release profile, static). It makes the binary 0.9 MB larger (of 3.2), takes 45 s
+//! of compile time on two cores, and adds 37 crates. It gives a connection that outlives a
+//! `block_on` to a helper thread, but we fork ([`crate::sys::clone::SingleThreaded`]). And a bound
+//! on the wait for a signal needs its runtime as a further crate. Our client is a blocking socket
+//! with a time limit, and creates no thread.
 //!
-//! It is opened when it is needed, after the container's init has been made, which so has no copy
-//! of it.
+//! It is opened when it is needed, after the container's init was made, so init has no copy of it.
 
 use std::env;
 use std::ffi::OsString;
@@ -26,7 +25,7 @@ use anyhow::{anyhow, bail};
 
 use super::message::{self, BusMethod, FIXED, Incoming, MessageType};
 
-/// How long systemd may take for anything (runc's limit for the start of a unit).
+/// How long systemd may take (runc's limit for the start of a unit).
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// systemd's name on a bus.
@@ -38,24 +37,24 @@ const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 /// Its interface.
 pub(super) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 
-/// A connection. Its methods wait for [`PATIENCE`] at most, all together.
+/// A connection. All its methods together wait for at most [`PATIENCE`].
 #[derive(Debug)]
 pub(super) struct Bus {
     stream: UnixStream,
-    /// Whether there is a bus in between.
+    /// Whether the connection is to a bus.
     has_bus: bool,
     serial: u32,
     deadline: Instant,
-    /// Signals that came while an answer was waited for.
+    /// Signals that arrived while we waited for an answer.
     signals: Vec<(String, Vec<PropertyValue>)>,
 }
 
-/// An error that systemd answered with.
+/// An error that systemd returned.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    /// `org.freedesktop.systemd1.NoSuchUnit` and the like.
+    /// For example, `org.freedesktop.systemd1.NoSuchUnit`.
     pub(super) name: String,
-    /// What it has to say about it.
+    /// The explanation.
     pub(super) text: String,
 }
 
@@ -110,7 +109,7 @@ impl Bus {
         ))
     }
 
-    /// Opens the first of the addresses that can be; says who we are.
+    /// Connects to the first of the addresses that works, and authenticates.
     fn open(addresses: &str, has_bus: bool) -> Result<Self> {
         let mut result = Err(anyhow!("{addresses:?} names no socket"));
         for address in addresses.split(';') {
@@ -128,8 +127,8 @@ impl Bus {
         result
     }
 
-    /// The mechanism EXTERNAL without a user id: the other side takes the one that the kernel tells
-    /// it, which is right in a user namespace as well.
+    /// The mechanism EXTERNAL without a user id: the other side uses the id that the kernel
+    /// reports, which is right in a user namespace as well.
     fn authenticate(&mut self) -> Result<()> {
         self.write(b"\0AUTH EXTERNAL\r\nDATA\r\n")?;
         loop {
@@ -147,10 +146,10 @@ impl Bus {
         Ok(())
     }
 
-    /// Begins to listen to a signal of systemd's manager.
+    /// Subscribes to a signal of systemd's manager.
     pub(super) fn listen(&mut self, signal: &str) -> Result<()> {
         if !self.has_bus {
-            return Ok(()); // all are sent
+            return Ok(()); // without a bus, all signals are sent
         }
         let rule = format!(
             "type='signal',sender='{SYSTEMD}',path='{MANAGER_PATH}',interface='{MANAGER}',member='{signal}'"
@@ -159,7 +158,7 @@ impl Bus {
         Ok(())
     }
 
-    /// Calls a method of systemd's manager; gives what it returns.
+    /// Calls a method of systemd's manager, and returns the result.
     pub(super) fn manager(
         &mut self,
         member: &'static str,
@@ -168,7 +167,7 @@ impl Bus {
         self.systemd(MANAGER, member, arguments)
     }
 
-    /// A property of systemd's manager that is a text.
+    /// A text property of systemd's manager.
     pub(super) fn manager_text(&mut self, property: &str) -> Result<String> {
         const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
         let found = self.systemd(
@@ -236,7 +235,7 @@ impl Bus {
         }
     }
 
-    /// Waits for a signal that `wanted` takes.
+    /// Waits for a signal for which `wanted` returns a value.
     pub(super) fn wait<T>(
         &mut self,
         mut wanted: impl FnMut(&str, &[PropertyValue]) -> Option<T>,
@@ -266,7 +265,7 @@ impl Bus {
         message::read(&bytes).ok_or_else(no_message)
     }
 
-    /// A line of the conversation before the first message; nothing may be read that is behind it.
+    /// A line of the authentication. What follows the line must not be read here.
     fn line(&mut self) -> Result<String> {
         const LONGEST: usize = 1024;
         let mut line = Vec::new();
@@ -332,7 +331,7 @@ fn dial(address: &str) -> Result<UnixStream> {
     Ok(socket::call(&socket, PATIENCE)?.into())
 }
 
-/// A path as a part of an address.
+/// Escapes a path for an address.
 fn escape(path: &std::path::Path) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/.\\".contains(&byte);
     let bytes = path.as_os_str().as_encoded_bytes().iter();
@@ -343,7 +342,7 @@ fn escape(path: &std::path::Path) -> String {
         .collect()
 }
 
-/// Undoes `%20` and the like.
+/// Undoes escapes such as `%20`.
 fn unescape(value: &str) -> Option<OsString> {
     use std::os::unix::ffi::OsStringExt;
     let mut bytes = Vec::new();

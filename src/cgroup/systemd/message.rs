@@ -1,15 +1,15 @@
-//! A message as it goes over the wire (D-Bus specification, "Message Protocol"). We write
-//! little-endian, and read both.
+//! A message on the wire (D-Bus specification, "Message Protocol"). We write little-endian, and
+//! read both byte orders.
 
 use crate::plan::systemd::value::{PropertyValue, split_signature};
 
-/// Longer is nothing that we ask for.
+/// The longest message that is accepted. No answer that we need is longer.
 const LONGEST: usize = 1 << 24;
 
-/// The fixed part of the header, with the length of the fields behind it.
+/// The fixed part of the header, with the length of the fields that follow.
 pub(super) const FIXED: usize = 16;
 
-/// The fields of a header that we know.
+/// The header fields that are used here.
 const PATH: u8 = 1;
 const INTERFACE: u8 = 2;
 const MEMBER: u8 = 3;
@@ -18,17 +18,17 @@ const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
 const SIGNATURE: u8 = 8;
 
-/// A method and whom it is asked of.
+/// A method, and the object to which the call is sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BusMethod {
-    /// The name on the bus; none on a connection without a bus.
+    /// The name on the bus. `None` on a connection without a bus.
     pub(super) destination: Option<&'static str>,
     pub(super) path: &'static str,
     pub(super) interface: &'static str,
     pub(super) member: &'static str,
 }
 
-/// A call, ready to be sent.
+/// The bytes of a call.
 pub(super) fn call(method: BusMethod, serial: u32, arguments: &[PropertyValue]) -> Vec<u8> {
     let signature: String = arguments.iter().map(PropertyValue::signature).collect();
     let field = |code: u8, value: PropertyValue| {
@@ -67,7 +67,7 @@ impl Writer {
         self.0.resize(self.0.len().next_multiple_of(to), 0);
     }
 
-    /// A length; one that does not fit makes a message that nobody takes.
+    /// A length. If it does not fit, the receiver refuses the message.
     fn number(&mut self, number: usize) {
         self.align(4);
         self.0.extend(u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
@@ -102,7 +102,7 @@ impl Writer {
             PropertyValue::Array(element, values) => {
                 let length = self.0.len();
                 self.0.extend([0; 4]);
-                // What is needed to align the first element does not count.
+                // The padding before the first element does not count.
                 self.align(alignment(element));
                 let start = self.0.len();
                 values.iter().for_each(|value| self.value(value));
@@ -131,28 +131,28 @@ fn alignment(signature: &str) -> usize {
     }
 }
 
-/// A message that came.
+/// A message that was received.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    /// What it is.
+    /// Its type.
     pub(super) kind: MessageType,
-    /// The values in it.
+    /// Its values.
     pub(super) body: Vec<PropertyValue>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum MessageType {
-    /// The answer to the call of this serial number.
+    /// The answer to the call with this serial number.
     Reply(u32),
-    /// That call's failure, with the name of the error.
+    /// An error as the answer to that call, with the name of the error.
     Failed(u32, String),
-    /// A signal of this name.
+    /// A signal with this name.
     Signal(String),
-    /// Something for others.
+    /// A message that we do not use.
     Other,
 }
 
-/// How long a message is whose first [`FIXED`] bytes are these.
+/// The length of a message, from its first [`FIXED`] bytes.
 pub(super) fn length(start: &[u8]) -> Option<usize> {
     let big = is_big(start)?;
     let word = |at: usize| {
@@ -172,7 +172,7 @@ fn is_big(start: &[u8]) -> Option<bool> {
     }
 }
 
-/// Reads a whole message; `None` when it is none.
+/// Reads a whole message. `None` if it is invalid.
 pub(super) fn read(bytes: &[u8]) -> Option<Incoming> {
     let mut reader = MessageReader { bytes, at: 12, big: is_big(bytes)? };
     let PropertyValue::Array(_, fields) = reader.value("a(yv)", 0)? else { return None };
@@ -220,7 +220,7 @@ impl MessageReader<'_> {
         Some(())
     }
 
-    /// The next bytes, as a little-endian number has them.
+    /// The next bytes, in little-endian order.
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let mut bytes: [u8; N] =
             self.bytes.get(self.at..self.at.checked_add(N)?)?.try_into().ok()?;
@@ -235,7 +235,7 @@ impl MessageReader<'_> {
         usize::try_from(u32::from_le_bytes(self.take()?)).ok()
     }
 
-    /// A text of this length, with the zero byte behind it.
+    /// A text of this length, which a zero byte follows.
     fn text(&mut self, length: usize) -> Option<String> {
         let text = self.bytes.get(self.at..self.at.checked_add(length)?)?;
         self.at = self.at.checked_add(length + 1).filter(|at| *at <= self.bytes.len())?;

@@ -10,8 +10,8 @@
 //! his session and his systemd are in cgroups whose common parent is not his. Our order also keeps
 //! the connection to systemd out of init.
 //!
-//! All limits that systemd has a word for go along with the start of the unit, one call in place of
-//! runc's two.
+//! All limits that systemd supports are set with the start of the unit, in one call. runc needs
+//! two.
 
 mod bus;
 mod message;
@@ -27,11 +27,11 @@ use crate::plan::systemd::{Manager, Unit, UnitPlan};
 
 use bus::{Bus, Refusal};
 
-/// The systemd that is to make cgroups: the system's, or, for an ordinary user, his own.
+/// The systemd for cgroups: the system's, or, for an ordinary user, the user's.
 ///
 /// # Errors
-/// [`Failure::Unsupported`] when systemd does not run here; when the user's cannot be asked where
-/// its cgroup is.
+/// [`Failure::Unsupported`] if systemd does not run here, or if the user's systemd cannot be
+/// reached; an error if it does not report its cgroup.
 pub fn manager(rootless: bool) -> Result<Manager> {
     if !Path::new("/run/systemd/system").is_dir() {
         let text = "systemd not running on this host, cannot use systemd cgroups manager";
@@ -46,7 +46,7 @@ pub fn manager(rootless: bool) -> Result<Manager> {
     Ok(Manager::User { cgroup })
 }
 
-/// Makes the unit around the process `pid`, and waits until it is there.
+/// Makes the unit with the process `pid`, and waits until it exists.
 pub(super) fn start(plan: &UnitPlan, pid: i32) -> Result<()> {
     let mut bus = Bus::connect(plan.unit.user)?;
     let pids =
@@ -70,19 +70,19 @@ pub(super) fn start(plan: &UnitPlan, pid: i32) -> Result<()> {
         Ok(result) => anyhow!("error creating systemd unit `{name}`: got `{result}`"),
         Err(error) => error.context(format!("waiting for systemd to create unit {name:?}")),
     };
-    // It may be there all the same, or be yet to come.
+    // The unit may exist all the same, or be made later.
     drop(stop(&plan.unit));
     Err(failed)
 }
 
-/// `call` asks systemd's manager.
+/// `call` calls a method of systemd's manager.
 fn start_transient(
     arguments: &[PropertyValue; 4],
     mut call: impl FnMut(&'static str, &[PropertyValue]) -> Result<Vec<PropertyValue>>,
 ) -> Result<Vec<PropertyValue>> {
     match call("StartTransientUnit", arguments) {
-        // A failed one may be left from before; it stands in nobody's way. When systemd has none to
-        // forget, that one may be gone by now.
+        // A failed unit may be left from before. It is not in use, so systemd may forget it. If
+        // that is an error, the unit may be gone by now.
         Err(error) if is(&error, "UnitExists") => {
             drop(call("ResetFailedUnit", &arguments[..1]));
             call("StartTransientUnit", arguments)
@@ -91,7 +91,7 @@ fn start_transient(
     }
 }
 
-/// Sets properties of the unit while it lives.
+/// Sets properties of an existing unit.
 pub(super) fn set(unit: &Unit, properties: &[Property]) -> Result<()> {
     if properties.is_empty() {
         return Ok(());
@@ -106,7 +106,7 @@ pub(super) fn set(unit: &Unit, properties: &[Property]) -> Result<()> {
     Ok(())
 }
 
-/// Moves a process into `cgroup`, which is the unit's or below that.
+/// Moves a process into `cgroup`, which is the unit's cgroup or below it.
 pub(super) fn attach(unit: &Unit, cgroup: &Path, pid: i32) -> Result<()> {
     let mut parts = cgroup.components();
     parts.find(|part| part.as_os_str() == unit.name.as_str());
@@ -119,8 +119,8 @@ pub(super) fn attach(unit: &Unit, cgroup: &Path, pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// Stops the unit, which is to have no process any more, and lets systemd forget it. To be gone
-/// already is fine.
+/// Stops the unit, which should have no processes any more, and makes systemd forget it. A unit
+/// that does not exist is not an error.
 pub(super) fn stop(unit: &Unit) -> Result<()> {
     let mut bus = Bus::connect(unit.user)?;
     bus.listen("JobRemoved")?;
@@ -131,17 +131,17 @@ pub(super) fn stop(unit: &Unit) -> Result<()> {
         Err(error) => Err(error),
         Ok(job) => done(&mut bus, &job).map(drop),
     };
-    // In case it has failed: systemd keeps those for people to look at.
+    // The unit may have failed. systemd keeps failed units for inspection.
     reset(&mut bus, &unit.name);
     result.with_context(|| format!("stopping the unit {:?}", unit.name))
 }
 
 fn reset(bus: &mut Bus, name: &str) {
-    // It has not failed in most cases, which is an error here.
+    // In most cases the unit has not failed, and this returns an error.
     drop(bus.manager("ResetFailedUnit", &[PropertyValue::text(name)]));
 }
 
-/// How a job ended: `done`, `failed`, …
+/// The result of a job: `done`, `failed`, …
 fn done(bus: &mut Bus, job: &[PropertyValue]) -> Result<String> {
     let [job @ PropertyValue::Path(_)] = job else {
         return Err(anyhow!("systemd gave no job, but {job:?}"));
@@ -154,7 +154,7 @@ fn done(bus: &mut Bus, job: &[PropertyValue]) -> Result<String> {
     })
 }
 
-/// The properties that this systemd is new enough for. Which it is, is asked only where it matters.
+/// The properties that this version of systemd supports. The version is only read if it matters.
 fn known(bus: &mut Bus, properties: &[Property]) -> Result<Vec<PropertyValue>> {
     let version = match properties.iter().any(|property| property.since > 0) {
         true => version(&bus.manager_text("Version")?),
@@ -164,7 +164,7 @@ fn known(bus: &mut Bus, properties: &[Property]) -> Result<Vec<PropertyValue>> {
     Ok(known.map(|known| property(&known.name, known.value.clone())).collect())
 }
 
-/// `257.9-1~deb13u1`, or `v245.4`.
+/// Parses `257.9-1~deb13u1` or `v245.4`.
 fn version(text: &str) -> u32 {
     let digits = text.trim_start_matches(['v', '"']);
     digits
@@ -178,14 +178,14 @@ fn property(name: &str, value: PropertyValue) -> PropertyValue {
     PropertyValue::Struct(vec![PropertyValue::text(name), PropertyValue::Variant(Box::new(value))])
 }
 
-/// Whether systemd's answer was this error.
+/// Whether systemd returned this error.
 fn is(error: &anyhow::Error, name: &str) -> bool {
     error
         .downcast_ref::<Refusal>()
         .is_some_and(|refusal| refusal.name.ends_with(&format!(".{name}")))
 }
 
-/// Reads a message of systemd's, as long as its beginning says.
+/// Reads a message from systemd, with the length in its header.
 #[cfg(fuzzing)]
 pub(crate) fn fuzz(bytes: &[u8]) {
     if let Some(whole) = message::length(bytes).and_then(|length| bytes.get(..length)) {

@@ -1,4 +1,4 @@
-//! Messages byte by byte, as the specification of D-Bus lays them out.
+//! Messages byte by byte, as in the D-Bus specification.
 
 use super::{BusMethod, FIXED, MessageType, call, length, read};
 use crate::plan::systemd::value::PropertyValue;
@@ -57,7 +57,7 @@ fn what_is_written_is_read() {
     assert_eq!((found.kind, found.body), (MessageType::Other, values.to_vec()));
 }
 
-/// Whatever is cut off or changed is no message, or another one; nothing panics.
+/// A message that is cut or changed is invalid, or another message. Nothing panics.
 #[test]
 fn broken_messages_are_refused() {
     let method = BusMethod { destination: None, path: "/", interface: "i.f", member: "M" };
