@@ -13,7 +13,7 @@ use crate::error::{AtKey, Context, Result};
 use crate::plan::terminal::{Master, TerminalPlan};
 use crate::sys::{Named, fd, socket};
 
-/// The name that is sent with the master. Receivers know it from runc.
+/// The name that is sent with the master. It is that of runc, which receivers expect.
 const NAME: &[u8] = b"/dev/ptmx";
 
 /// The receiver of the master.

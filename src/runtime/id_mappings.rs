@@ -14,7 +14,7 @@ use crate::plan::id_mappings::{IdMappingsPlan, to_text};
 use crate::sys::proc::Proc;
 use crate::sys::wait::{self, Bound};
 
-/// How long the programs may take. They read a file or ask a directory service.
+/// How long the programs may take. They read a file or query a directory service.
 const PATIENCE: Bound = Bound::Within(Duration::from_secs(60));
 
 /// Writes uid_map and gid_map (user_namespaces(7)). Runs newuidmap(1) and newgidmap(1) if we do not

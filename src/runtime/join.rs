@@ -62,10 +62,10 @@ pub fn stopped() -> anyhow::Error {
     Failure::WrongStatus("cannot exec in a stopped container".into()).into()
 }
 
-/// Creates the process, adds it to the cgroup, and tells it to begin its work.
+/// Creates the process, adds it to the cgroup, and sends it [`ToInit::Begin`].
 ///
 /// # Errors
-/// An error on either side.
+/// The error of the failed call, or the error that the process reports.
 pub fn make_process(
     plan: &ExecPlan,
     target: &ExecTarget<'_>,

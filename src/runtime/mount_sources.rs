@@ -26,7 +26,7 @@ use crate::sys::mount::{self, Depth, LastLink};
 use crate::sys::proc::Proc;
 use crate::sys::{Call, Named, fd, mountinfo};
 
-/// The mount sources that init may ask for.
+/// The mount sources that init may request.
 #[derive(Debug)]
 pub struct MountSources<'a> {
     steps: &'a [MountStep],
@@ -196,7 +196,7 @@ enum Propagation {
     /// The propagation of all copies of the host's mounts in the container. With `None`, it is not
     /// changed.
     As(Option<u64>),
-    /// The propagation that the options of the mount ask for, or private.
+    /// The propagation in the options of the mount, or private.
     AsAsked,
 }
 

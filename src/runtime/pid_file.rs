@@ -27,7 +27,7 @@ impl<'a> PidFile<'a> {
         Ok(Self(path))
     }
 
-    /// From now on it stays.
+    /// Keeps the file.
     pub fn keep(mut self) {
         self.0 = None;
     }

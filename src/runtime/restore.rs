@@ -66,7 +66,7 @@ impl Drop for MountPoint {
 /// restored processes are created there. It inherits our standard streams and `joined`.
 ///
 /// # Errors
-/// An error on either side.
+/// The error of the failed call, or the error that the child reports.
 pub fn start(
     program: &CriuProgram,
     plan: &Plan,

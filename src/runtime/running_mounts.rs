@@ -1,5 +1,5 @@
 //! Starts a process that enters a running container to add or remove mounts, and opens the sources
-//! on the host that the process asks for.
+//! on the host that the process requests.
 //! process: runtime
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Carries out the plan in the container whose init is the process `pid`.
 ///
 /// # Errors
-/// An error on either side. Then no mount was added, but mounts may have been removed in part.
+/// The error of the failed call, or the error that the process reports. Then no mount was added,
+/// but mounts may have been removed in part.
 pub fn change(plan: &RunningMounts, init: &OwnedFd, pid: i32) -> Result<()> {
     let token = SingleThreaded::prove()?;
     let (wire, end) = sync::pair()?;

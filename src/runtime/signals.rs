@@ -30,7 +30,7 @@ pub(super) fn react(number: i32, init: BorrowedFd<'_>) -> Result<Option<Exit>> {
     }
     // The kernel sends these two to a process because of its own files, so they are only for us.
     if number != Signal::SIGURG as i32 && number != Signal::SIGPIPE as i32 {
-        // If init has ended, SIGCHLD tells us.
+        // If init has ended, SIGCHLD reports that.
         let _ = pidfd::signal(init, number);
     }
     Ok(None)

@@ -42,7 +42,7 @@ pub struct Init {
     pub(super) wire: RuntimeEnd,
 }
 
-/// An action that init asks for while it is made.
+/// An action that init requests while it is made.
 #[derive(Debug)]
 pub enum InitRequest {
     /// The rootfs is built. The limits of the cgroup must be set, and the `prestart` and
@@ -52,11 +52,11 @@ pub enum InitRequest {
     Listener(OwnedFd),
 }
 
-/// Creates init in the cgroup, with its namespaces and ids. Init begins its work when it is told
-/// to.
+/// Creates init in the cgroup, with its namespaces and ids. Init begins its work after
+/// [`Init::begin`].
 ///
 /// # Errors
-/// An error on either side.
+/// The error of the failed call, or the error that init or the bootstrap reports.
 pub fn make_init(
     plan: &Plan,
     cgroup: &mut Cgroup,
