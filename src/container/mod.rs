@@ -125,7 +125,7 @@ pub fn reserve(state_root: &Path, id: &ContainerId) -> Result<Reserved> {
     let path = state_root.join(&**id);
     if !trust::judge_root(state_root)? {
         make_state_root(state_root)?;
-        // In a directory that everybody may write to, another user may have made it just before us.
+        // If every user may write there, another user may have made it just before us.
         trust::judge_root(state_root)?;
     }
     match rustix::fs::mkdir(&path, Mode::RWXU) {
@@ -145,8 +145,8 @@ pub fn reserve(state_root: &Path, id: &ContainerId) -> Result<Reserved> {
         }
     };
     let reserved = Reserved { directory, committed: false };
-    // Another command may have locked it for a moment to look at it, or to delete it by force. In
-    // the second case it will kill us, too.
+    // Another command may have locked it for a moment to read it, or to delete it by force. In the
+    // second case it will kill us, too.
     let locked = wait::retry(PATIENCE, PAUSES, || {
         sys::fd::try_lock(&reserved.directory.fd).map(|got| got.then_some(()))
     })?;
@@ -344,10 +344,10 @@ impl Container {
         Ok(stat_of_init(&self.saved)?.map(|_| pidfd))
     }
 
-    /// The status, without `paused`: the cgroup knows whether the container is frozen.
+    /// The status, without `paused`, which only the cgroup shows.
     ///
     /// # Errors
-    /// Errors of reading /proc and of looking for the gate and the lock.
+    /// Errors of reading /proc, and of checking the gate and the lock.
     pub fn status(&self) -> Result<Status> {
         let held = || Ok(!self.locked && sys::fd::is_locked(&self.directory.fd)?);
         status(&self.saved, || gate::is_there(self.fd(), gate::FILE), held)

@@ -98,8 +98,8 @@ impl StateFile {
         (!self.no_new_keyring).then(named)
     }
 
-    /// A name for a new container's keyring. It is random, so nobody can have made that keyring
-    /// before.
+    /// A name for a new container's keyring. It is random, so no other process can have made that
+    /// keyring before.
     ///
     /// # Errors
     /// Errors of getrandom(2).

@@ -68,7 +68,7 @@ fn has_module(filesystem: &str) -> bool {
     })
 }
 
-/// The text of `create`.
+/// The error text of `create`.
 const NO_NODE: &str =
     "a user namespace cannot make device nodes, and the host's could not be bound";
 

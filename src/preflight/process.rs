@@ -50,7 +50,7 @@ pub fn program(plan: &Plan, root: &Root) -> Result<()> {
     init::locate(&name, &plan.entry.process.search_path, check).map(drop).at("/process/args/0")
 }
 
-/// Checks that somebody may execute the file. The program's user may have fewer rights.
+/// Checks that some user may execute the file. The program's user may have fewer rights.
 fn may_be_executed(root: &Root, path: &str) -> Result<CString, Errno> {
     let file = root.resolve(path).map_err(|call| Errno::from_raw_os_error(call.errno()))?;
     let mode = fstat(&file)?.st_mode;
