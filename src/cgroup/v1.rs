@@ -36,8 +36,8 @@ struct HierarchyDirs {
     dir: Dir,
 }
 
-/// Creates the directory in cgroup v2. It has no limits here, so the container needs none if the
-/// permission is missing.
+/// Creates the directory in cgroup v2. It has no limits here, so a missing permission is not an
+/// error.
 fn make_unified(below: &PathBelowMount, made: &mut CreatedDirs) -> Result<Option<Dir>> {
     match made.make(below) {
         Err(error) if super::is_denied(&error) => {
