@@ -23,7 +23,7 @@ use crate::sys::clone::{self, SingleThreaded};
 use crate::sys::proc::Proc;
 use crate::sys::{CallText, Named, caller, process};
 
-/// Runs, and returns the exit code.
+/// Runs the bootstrap, and returns its exit code.
 pub fn main(token: SingleThreaded, setup: &InitSetup<'_>, runtime: &InitEnd) -> i32 {
     report(runtime, run(token, setup, runtime))
 }

@@ -1,8 +1,8 @@
-//! What can go wrong, as a caller may branch on it, and how an error is told in one line.
+//! The errors that a caller may branch on, and how an error is printed in one line.
 //!
-//! Inside, errors are [`anyhow::Error`]s: `sys/` says which call failed ([`Call`]), the layers
-//! above add what they were doing ([`At`] names the place in config.json), and [`Failure`] marks
-//! the few cases that callers tell apart. Nobody logs an error on the way; `cli.rs` prints it once.
+//! Internally, errors are [`anyhow::Error`]s. `sys/` says which call failed ([`Call`]). The layers
+//! above add what they were doing ([`At`] names the place in config.json). [`Failure`] marks the
+//! few cases that callers distinguish. Only `cli.rs` prints an error, once; no other code logs it.
 
 mod cause;
 mod hints;
@@ -32,7 +32,7 @@ pub enum Failure {
     ProgramNotFound(Reason),
     /// The program of `process.args` may not be executed.
     ProgramNotExecutable(Reason),
-    /// The host or this build lacks something that was asked for.
+    /// The host or this build lacks something that was requested.
     Unsupported(Reason),
     /// A flag or argument of the command line that cannot be honoured.
     Usage(String),
@@ -89,7 +89,7 @@ impl Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// One thing wrong with a config.json: where, what, and what to do about it.
+/// A problem in a config.json: where it is, what it is, and its cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// JSON pointer (RFC 6901) into config.json; empty for the document itself.
@@ -149,12 +149,12 @@ impl Display for At {
     }
 }
 
-/// `.at(key)` on a result: says which place in config.json was being carried out.
+/// `.at(key)` on a result: names the place in config.json that was being applied.
 pub trait AtKey<T> {
-    /// Adds the JSON pointer `key` to an error; costs nothing when there is none.
+    /// Adds the JSON pointer `key` to an error. Costs nothing if there is no error.
     ///
     /// # Errors
-    /// The error that was there, with the place.
+    /// The original error, with the place.
     fn at(self, key: impl Display) -> Result<T>;
 }
 
@@ -167,8 +167,8 @@ where
     }
 }
 
-/// An error as plain data: it crosses from init to the runtime on the wire, and fills the fields of
-/// the JSON log line.
+/// An error as plain data. Init sends it to the runtime on the wire, and the JSON log line has its
+/// fields.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
     /// The whole chain in one line.
@@ -188,7 +188,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Reads the chain of `error`. A report that came over the wire keeps its fields and gains the
+    /// Reads the chain of `error`. A report that came over the wire keeps its fields and gets the
     /// outer context.
     #[must_use]
     pub fn of(error: &anyhow::Error) -> Self {
@@ -220,7 +220,7 @@ impl Report {
 }
 
 impl Report {
-    /// It as bytes, to be sent to another process; [`Self::decode`] reads them.
+    /// The report as bytes, for another process. [`Self::decode`] reads them.
     ///
     /// # Examples
     /// ```
@@ -237,7 +237,7 @@ impl Report {
         [&errno, parts.as_bytes()].concat()
     }
 
-    /// What [`Self::encode`] has made, perhaps without the end of its text.
+    /// Reads what [`Self::encode`] has made. The end of its text may be missing.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Self {
         let errno = bytes.first_chunk().copied().map_or(0, u64::from_le_bytes);
@@ -255,7 +255,7 @@ impl Report {
         }
     }
 
-    /// The name of the failed call, which its text begins with; or empty.
+    /// The name of the failed call, or empty. The text of the call begins with it.
     #[must_use]
     pub fn call_name(&self) -> &str {
         self.call.split(['(', ' ']).next().unwrap_or_default()
@@ -281,8 +281,8 @@ fn cause_of(error: &anyhow::Error) -> Option<Cause> {
     error.downcast_ref().and_then(Failure::cause).or_else(reason)
 }
 
-/// What is too long for a line, and for a packet of the wire, as a path of the config may be,
-/// without its middle: what was done is said at the beginning, and why not at the end.
+/// Removes the middle of a text (as a path of the config) that is too long for a line and for a
+/// packet of the wire. The beginning says what was done, and the end why it failed.
 fn shorten(text: String) -> String {
     const LONGEST: usize = 1200;
     if text.len() <= LONGEST {

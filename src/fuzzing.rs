@@ -1,8 +1,7 @@
-//! What the targets in `fuzz/` call: bytes into each parser, on a machine that is always the same.
-//! Compiled with `--cfg fuzzing` alone.
+//! The functions that the targets in `fuzz/` call. They pass bytes to each parser, on a machine
+//! that is always the same. Compiled only with `--cfg fuzzing`.
 //!
-//! A target must neither panic nor hang whatever the bytes; what else is true of every input is
-//! asserted.
+//! No input may cause a panic or a hang. Other properties of every result are asserted.
 
 use std::path::Path;
 
@@ -16,8 +15,8 @@ use crate::plan::{Host, Plan, Request};
 use crate::sync;
 use crate::{resctrl, sys};
 
-/// config.json to the plan, on one of the machines; `check` must say first what `create` says, and
-/// nothing where that says nothing.
+/// config.json to the plan, on one of the machines. The first problem of `check` must be the error
+/// of `create`, and there must be none if `create` succeeds.
 pub fn config(text: &[u8]) {
     let machines = machines();
     let (host, systemd) = machines[text.len() % machines.len()].clone();
@@ -28,8 +27,8 @@ pub fn config(text: &[u8]) {
     assert_eq!(created.err().map(|error| error.to_string()), first);
 }
 
-/// One with cgroup v2, one where systemd makes its cgroups, and one with cgroup v1 and an ordinary
-/// user.
+/// A machine with cgroup v2, one where systemd makes the cgroups, and one with cgroup v1 and an
+/// ordinary user.
 fn machines() -> [(Host, Option<Manager>); 3] {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let controllers = words(&["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"]);
@@ -71,12 +70,12 @@ fn machines() -> [(Host, Option<Manager>); 3] {
     [(root.clone(), None), (root, Some(Manager::System)), (user, None)]
 }
 
-/// What the processes say to each other; and what systemd and the kernel say to us.
+/// Messages between our processes, and messages from systemd and the kernel.
 pub fn wire(packet: &[u8]) {
     if let Ok(message) = sync::decode(packet, None) {
         let again = sync::encode(&message);
         let heard = sync::decode(&again, None);
-        // A report is cut to fit, which may be in the middle of a letter.
+        // A report is cut to fit, perhaps in the middle of a character.
         let cut = again.len() >= packet.len().max(4096);
         assert!(cut || heard.is_ok_and(|heard| format!("{heard:?}") == format!("{message:?}")));
     }
@@ -84,7 +83,7 @@ pub fn wire(packet: &[u8]) {
     sys::netlink::fuzz(packet);
 }
 
-/// state.json, which must be read as it is written.
+/// state.json, which must be read as it was written.
 pub fn state(text: &[u8]) {
     let Ok(saved) = StateFile::parse(text) else { return };
     let written = serde_json::to_vec(&saved).unwrap_or_default();
@@ -92,7 +91,7 @@ pub fn state(text: &[u8]) {
     assert_eq!(again.ok(), Some(format!("{saved:?}")));
 }
 
-/// /proc/PID/mountinfo and /proc/PID/cgroup, which are divided by the first NUL.
+/// /proc/PID/mountinfo and /proc/PID/cgroup, with the first NUL between them.
 pub fn mountinfo(bytes: &[u8]) {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let (mounts, cgroup) = bytes.split_at(end);

@@ -32,14 +32,12 @@ use crate::sys::pidfd::{self, Exit};
 use crate::sys::wait::{self, Bound, Unbounded};
 use crate::sys::{CallText, Named, fd, process, signal};
 
-/// The properties of a hook that are not in its config.
+/// What a hook gets, besides the properties in its config.
 #[derive(Debug, Default)]
 pub struct HookContext<'a> {
-    /// The environment of a hook that has none in its config. Without this it gets ours, as in
-    /// runc.
+    /// The environment of a hook that has none. Without this it gets ours, as in runc.
     pub env: Option<&'a [CString]>,
-    /// The init of the container. If it ends, the hook is killed, since its work is not needed any
-    /// more.
+    /// The init of the container. If it ends, the hook is killed, since it has nothing left to do.
     pub init: Option<BorrowedFd<'a>>,
     /// The output of the hook.
     pub output: Option<&'a Output>,
@@ -100,8 +98,7 @@ fn append_to(path: &Path) -> Result<OwnedFd> {
 /// Runs the hooks of `moment` in order, each with `state` on its standard input.
 ///
 /// # Errors
-/// The error of the first hook that could not be started, failed, or timed out, with the end of its
-/// output.
+/// The error of the first hook that did not start, failed or timed out, with its last output.
 pub fn run(hooks: &Hooks, moment: HookPoint, state: &str, around: &HookContext<'_>) -> Result<()> {
     for (index, hook) in moment.of(hooks).iter().enumerate() {
         run_one(hook, state, around)
@@ -159,8 +156,7 @@ fn execute(hook: &Hook, state: &str, around: &HookContext<'_>, said: &File) -> R
     let bound = bound.map_or(Bound::Endless(Unbounded::HookWithoutTimeout), Bound::Within).fixed();
     let patience =
         HookTimeout { bound, timeout: hook.timeout.unwrap_or_default(), init: around.init };
-    // A hook need not read its state. A pipe buffers 64 KiB. The rest is only written if the hook
-    // reads.
+    // A hook need not read its state. The pipe buffers 64 KiB; a hook that reads gets the rest.
     let fed = feed_state(feed, state, &patience).context("writing the state");
     if let Err(error) = fed.and_then(|()| patience.wait_for(pidfd.as_fd(), PollFlags::IN)) {
         let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
@@ -238,7 +234,7 @@ impl Command {
         CallText::with_path(format!("{name}({:?})", self.path), path)
     }
 
-    /// posix_spawn(3), which does not copy our memory.
+    /// posix_spawn(3), which copies nothing of our memory.
     fn spawn(&self, streams: [BorrowedFd<'_>; 3]) -> Result<i32> {
         let call = || self.call("posix_spawn");
         let mut actions = PosixSpawnFileActions::init().named(call)?;

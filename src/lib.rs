@@ -52,7 +52,7 @@
 //!  poststart hooks        ◀─────────── end of the wire: the program runs
 //! ```
 //!
-//! `run` does both in one process and needs no gate. Children are forked and not executed anew:
+//! `run` does both in one process and needs no gate. Children are forked and not executed again:
 //! they read the parent's [`plan::Plan`] from their copy of its memory, and nothing is serialised.
 //! This is sound because [`sys::clone::clone`] takes a proof that there is only one thread. Two
 //! enums and two types of socket ends ([`sync`]) define all messages between the processes.
@@ -89,11 +89,11 @@
 //!
 //! # Errors
 //!
-//! `sys/` names the call that failed. The layers above it say what they were doing.
+//! `sys/` names the call that failed. The layers above it add what they were doing.
 //! [`error::Failure`] marks the cases that a caller may branch on. An error that we have advice on
-//! carries an [`error::Cause`] from the place where it is made. An error is not logged where it
-//! passes: [`cli`] prints it once. What `create`, `run` and `restore` have made is one
-//! value, `commands/creation.rs`: its `Drop` undoes all of it unless its `keep` was called.
+//! carries an [`error::Cause`] from the place where it is made. Only [`cli`] prints an error, once;
+//! no other code logs it. What `create`, `run` and `restore` have made is one value,
+//! `commands/creation.rs`: its `Drop` undoes all of it unless its `keep` was called.
 //!
 //! # What is different from other runtimes, and why
 //!
@@ -114,7 +114,7 @@
 //!   startContainer hook, so a profile need not allow any system call of ours
 //!   (`init/handover.rs`). A filter that allows all our calls and notifies an agent is loaded at
 //!   `create`, because agents wait for it there ([`plan::Plan::why_listener_waits`]). A filter that
-//!   notifies an agent may ask about any call; a second thread without the filter then sends the
+//!   notifies an agent may do so for any call; a second thread without the filter then sends the
 //!   listener while the first makes no call ([`sys::seccomp::load_with_listener`]).
 //! * **Masked and read-only paths are made before pivot_root**, not after it. The rootfs is a file
 //!   descriptor until the last step, and no path lookup in it can reach the host (`init/rootfs/`).
@@ -148,7 +148,7 @@
 //! | images | the files in which criu saves a container's processes |
 //! | preserved descriptors | open files of the caller that the program gets at the same numbers |
 //! | notify socket | where the program says that it is ready; passed on to `NOTIFY_SOCKET` |
-//! | terminal, console | what the program reads and writes; whoever gets its other end (the master) |
+//! | terminal, console | what the program reads and writes; the receiver of its master |
 //! | listener | the descriptor by which a seccomp agent answers system calls |
 //! | `Failure`, `Call` | a typed error; a system call that failed |
 

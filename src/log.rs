@@ -67,7 +67,7 @@ struct PhaseLine {
 }
 
 /// Measures the phases of a command. With `--debug`, the microseconds of each phase are logged.
-/// Without it, the clock is not even read.
+/// Without it, the clock is not read.
 #[derive(Debug)]
 pub struct Phases {
     since: Option<Instant>,

@@ -1,8 +1,8 @@
 //! The `orlop` program: see the library's documentation for how it works.
 //!
-//! `main` is C's, because std's own start-up costs twenty system calls and as many page faults: it
-//! installs a handler for stack overflows, and asks where the stack is, which we can do without.
-//! The two things that we need of it are in [`orlop::sys::process::begin`].
+//! `main` is a C function, because std's start-up costs twenty system calls and as many page
+//! faults: it installs a handler for stack overflows, and reads where the stack is, which we do not
+//! need. The two things that we need of it are in [`orlop::sys::process::begin`].
 #![no_main]
 #![allow(unsafe_code, reason = "the name under which the C library looks for the program")]
 

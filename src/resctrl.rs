@@ -35,9 +35,9 @@ pub struct Groups {
 
 impl Groups {
     /// Creates the groups.
-    ///
-    /// A group that must exist does not exist, or has another configuration; the error of the
-    /// failed call, with the explanation of the kernel.
+    /// # Errors
+    /// An error if a group that must exist does not exist, or has another configuration; the error
+    /// of the failed call, with the explanation of the kernel.
     pub fn make(plan: &IntelRdtPlan) -> Result<Self> {
         let groups = Self {
             group: plan.group.clone(),

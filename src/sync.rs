@@ -140,7 +140,7 @@ const FAILED: u8 = b'f';
 /// The longest packet. The text of an error is cut to fit.
 const LONGEST: usize = 8192;
 
-/// How long init may be silent before it is checked.
+/// How long init may send nothing before it is checked.
 pub const SILENCE: Duration = Duration::from_millis(100);
 
 /// The runtime's end.

@@ -14,7 +14,7 @@ pub enum Cause {
     WrongValue,
     /// A required property of config.json is missing.
     MissingField,
-    /// A property of config.json is there twice.
+    /// A property of config.json appears twice.
     DuplicateField,
     /// The config needs a namespace that the container does not have.
     NeedsNamespace,
@@ -107,8 +107,8 @@ impl Cause {
     }
 }
 
-/// What a failure says, and its cause if there is advice on it. It can be the context of another
-/// error, too.
+/// The text of a failure, and its cause if there is advice on it. It can also be the context of
+/// another error.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reason {
     /// The text for people.

@@ -1,11 +1,11 @@
-//! What to do about an error, where we know: a table, so that no error's own place has to think of
-//! advice.
+//! Advice on errors, where there is some. It is a table, so that the code that makes an error needs
+//! no advice.
 
 use rustix::io::Errno;
 
 use super::{Cause, Report};
 
-/// What an error must look like for the advice to fit. Empty and `None` fit everything.
+/// The conditions of an advice. Empty and `None` match everything.
 struct Hint {
     code: &'static str,
     cause: Option<Cause>,
@@ -18,7 +18,7 @@ struct Hint {
 
 const ANY: Hint = Hint { code: "", cause: None, key: "", call: "", errno: None, advice: "" };
 
-/// The first that fits is given.
+/// The first match is used.
 const TABLE: &[Hint] = &[
     Hint { code: "container-exists", advice: "delete it first, or choose another id", ..ANY },
     Hint { cause: Some(Cause::NotStopped), advice: "kill it first, or use delete --force", ..ANY },
@@ -183,7 +183,7 @@ impl Hint {
     }
 }
 
-/// What to do about it, or nothing.
+/// The advice on an error, or empty.
 pub fn hint(report: &Report) -> &'static str {
     TABLE.iter().find(|hint| hint.fits(report)).map_or("", |hint| hint.advice)
 }
