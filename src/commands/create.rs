@@ -166,7 +166,7 @@ struct Prepared {
     /// The receivers of a pidfd of init.
     sockets: Vec<PidfdSocket>,
     console: Console,
-    /// Our `NOTIFY_SOCKET`, which learns when the container is ready.
+    /// Our `NOTIFY_SOCKET`, to which the report that the container is ready is sent.
     notify: Option<OsString>,
 }
 
