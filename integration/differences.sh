@@ -4,7 +4,7 @@
 #
 # Not run: those of `hung`, whose difference is that runc waits for ever. Not counted: a test that was
 # skipped because the machine lacks something; an entry whose reason names runc 1.1 when this runc is a newer one; one
-# that says "now and then", which is a race that runc may win. The latter is named. Not looked at: the tests of
+# with the word "sometimes", which is a race that runc may win. The latter is named. Not looked at: the tests of
 # tests/support/crun_only.rs, which are about features that crun has and runc does not.
 set -euo pipefail
 runc=$(realpath "$(command -v "$1")")
@@ -32,7 +32,7 @@ excuse() {
     reason=$(awk -v n="\"$1\"" 'index($0, n) { print; if ($0 !~ /\),$/) { getline; print } }' "$list"/*.rs)
     if [[ $reason == *"runc 1.1"* && $version != *" 1.1."* ]]; then
         echo "its reason is about runc 1.1"
-    elif [[ $reason == *"now and then"* ]]; then
+    elif [[ $reason == *"sometimes"* ]]; then
         echo "by chance or for good"
     elif [[ $(run --exact --nocapture "$1" 2>&1) == *"skipped: this machine has no"* ]]; then
         echo "skipped"

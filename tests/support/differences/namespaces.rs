@@ -6,13 +6,13 @@ pub const REASONS: &[(&str, &str)] = &[
     ("hostname::domainname_is_set_in_the_uts_namespace", "runc 1.1 does not know the key"),
     (
         "namespaces::a_path_of_another_type_is_refused_for_every_kind",
-        "runc 1.1 has no time namespaces, and says less",
+        "runc 1.1 has no time namespaces, and its errors say less",
     ),
     ("namespaces::a_time_namespace_is_created", "runc 1.1 has no time namespaces"),
     ("namespaces::a_time_namespace_is_joined", "runc 1.1 has no time namespaces"),
     (
         "namespaces::mounts_without_a_mount_namespace_are_refused",
-        "runc mounts on the host, and leaves it there",
+        "runc mounts on the host, and does not unmount",
     ),
     ("namespaces::time_offsets_shift_the_clocks", "runc 1.1 has no time namespaces"),
     ("namespaces::time_offsets_that_cannot_be_are_refused", "runc 1.1 has no time namespaces"),
@@ -70,7 +70,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ),
     (
         "rootless_births::an_ordinary_user_may_set_the_clocks_of_a_new_time_namespace",
-        "runc 1.1 has none",
+        "runc 1.1 has no time namespaces",
     ),
     (
         "rootless_births::init_in_a_joined_user_namespace_cannot_be_entered_before_it_runs",
@@ -79,37 +79,40 @@ pub const REASONS: &[(&str, &str)] = &[
     ("sysctl::a_domain_name_beside_another_one_is_refused", "runc 1.1 has no domainname"),
     (
         "sysctl::the_domain_name_is_set_in_a_user_namespace",
-        "runc writes to the file, which root of a user namespace may not",
+        "runc writes to the file, which root of a user namespace is not allowed to do",
     ),
     (
         "user_namespace::a_configured_device_has_its_own_name_mode_and_owner",
-        "runc binds what the host has by that name",
+        "runc bind-mounts the host's file of that name",
     ),
     (
         "user_namespace::a_configured_device_is_found_by_its_number",
-        "runc binds what the host has by that name",
+        "runc bind-mounts the host's file of that name",
     ),
     (
         "user_namespace::a_device_that_the_host_does_not_have_is_refused",
-        "runc 1.1 binds whatever has the name",
+        "runc 1.1 bind-mounts any file of that name",
     ),
-    ("user_namespace::a_fifo_is_made", "runc 1.1 binds one of the host"),
+    ("user_namespace::a_fifo_is_made", "runc 1.1 bind-mounts a fifo of the host"),
     (
         "user_namespace::a_remount_keeps_locked_options",
-        "runc asks for no more than the config does, and is refused",
+        "runc remounts only with the options of the config, and the kernel refuses this",
     ),
-    ("user_namespace::a_user_namespace_is_joined_without_mappings", "runc 1.1 needs them"),
-    ("user_namespace::joining_with_other_mappings_is_refused", "runc 1.1 does not compare"),
+    ("user_namespace::a_user_namespace_is_joined_without_mappings", "runc 1.1 requires mappings"),
+    (
+        "user_namespace::joining_with_other_mappings_is_refused",
+        "runc 1.1 does not compare the mappings",
+    ),
     ("user_namespace::locked_options_are_kept", "runc 1.1 refuses to add options to them"),
-    ("user_namespace::locked_options_are_not_taken_away", "runc 1.1 keeps them without a word"),
+    ("user_namespace::locked_options_are_not_taken_away", "runc 1.1 keeps them without an error"),
     ("user_namespace::mappings_without_a_user_namespace_are_refused", "runc 1.1 ignores them"),
     (
         "user_namespace::stdio_is_nobody_elses_where_the_mappings_are_not_known",
-        "runc 1.1 needs them",
+        "runc 1.1 requires mappings",
     ),
     (
         "user_namespace::the_source_of_a_bind_mount_may_be_an_earlier_mount",
-        "runc 1.1 opens all sources first, and newer ones cannot enter the directory of this rootfs",
+        "runc 1.1 opens all sources first, and newer versions cannot enter the directory of this rootfs",
     ),
     ("user_namespace::the_sysfs_of_the_hosts_network_is_the_hosts", "runc refuses it"),
 ];

@@ -8,11 +8,11 @@ pub const REASONS: &[(&str, &str)] = &[
     ("seccomp::flags_are_accepted", "runc 1.1 supports no flags"),
     (
         "seccomp_moment::an_agent_is_told_at_start_if_it_would_be_asked_about_the_runtime",
-        "runc asks it about itself",
+        "runc's own calls are sent to the agent",
     ),
     (
         "seccomp_notify::a_limit_of_one_process_is_too_low_and_said_to_be",
-        "runc needs more processes for other reasons, and says nothing of them",
+        "runc needs more processes for other reasons, and does not report this",
     ),
     (
         "seccomp_notify::a_start_without_the_agent_is_an_error_and_the_program_does_not_run",
@@ -20,16 +20,19 @@ pub const REASONS: &[(&str, &str)] = &[
     ),
     (
         "seccomp_notify::an_allow_list_without_sockets_can_notify",
-        "runc needs calls of its own to be allowed",
+        "runc requires that the profile allows runc's own calls",
     ),
     (
         "seccomp_notify::calls_of_sockets_threads_and_memory_can_notify",
-        "calls of runc itself are asked about, too",
+        "runc's own calls are sent to the agent, too",
     ),
     (
         "seccomp_notify::metadata_without_a_path_is_refused",
         "runc ignores it, which the specification forbids",
     ),
-    ("seccomp_notify::the_connection_ends_after_one_document", "runc 1.1 keeps it open"),
+    (
+        "seccomp_notify::the_connection_ends_after_one_document",
+        "runc 1.1 keeps the connection open",
+    ),
     ("seccomp_notify::waiting_can_be_made_killable", "runc 1.1 supports no flags"),
 ];
