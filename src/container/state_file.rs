@@ -43,7 +43,8 @@ pub struct StateFile {
     pub annotations: BTreeMap<String, String>,
     /// The cgroup's directories: the controller (empty for cgroup v2) and the path.
     pub cgroup_paths: CgroupPaths,
-    /// The unit of systemd that owns the cgroup. None if we made the cgroup ourselves.
+    /// The unit of systemd that owns the cgroup. None if we made the cgroup ourselves. The next key
+    /// is apart because older versions read this one as a string.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub systemd_unit: Option<String>,
     /// Whether that unit belongs to the user's systemd and not to the system's.

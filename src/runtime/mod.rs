@@ -21,4 +21,5 @@ pub mod seccomp_listener;
 pub mod signals;
 pub mod spawn;
 mod stdio;
+pub mod user_namespace;
 pub mod watch;

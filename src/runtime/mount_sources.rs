@@ -10,9 +10,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, OFlags, StatxFlags};
 use rustix::io::Errno;
 
-use super::child::{Child, close_runtime_end};
-use super::id_mappings;
-use super::watch::Watch;
+use super::user_namespace;
 use crate::error::{AtKey, Cause, Context, Result};
 use crate::plan::Plan;
 use crate::plan::idmapped_mounts::{IdmapPlan, Ids};
@@ -20,8 +18,6 @@ use crate::plan::mount_options::{SourceLink, attr, ms};
 use crate::plan::mounts::{MountSource, MountStep};
 use crate::plan::namespaces::USER;
 use crate::plan::running_mounts::{MountsChange, RunningMounts};
-use crate::sync::{self, FromInit, RuntimeEnd};
-use crate::sys::clone::{self, CloneRequest, SingleThreaded};
 use crate::sys::mount::{self, Depth, LastLink};
 use crate::sys::proc::Proc;
 use crate::sys::{Call, Named, fd, mountinfo};
@@ -139,19 +135,7 @@ impl<'a> MountSources<'a> {
     fn user_namespace(&self, ids: &Ids) -> Result<OwnedFd> {
         match ids {
             Ids::Container => Ok(open_user_namespace(self.init)?),
-            Ids::Own { uid, gid } => {
-                let (holder, wire) = hold_user_namespace()?;
-                let proc = Proc::open()?;
-                id_mappings::map(&proc, holder.pid, "uid_map", uid).context("uidMappings")?;
-                id_mappings::map(&proc, holder.pid, "gid_map", gid).context("gidMappings")?;
-                let mut watch = Watch::of_helper();
-                match wire.receive_watched(|| watch.look(holder.pid))? {
-                    FromInit::UserNamespace(namespace) => Ok(namespace),
-                    other => anyhow::bail!(
-                        "unexpected {other:?} from the process with the user namespace"
-                    ),
-                }
-            }
+            Ids::Own { uid, gid } => user_namespace::with_mappings(uid, gid),
         }
     }
 }
@@ -218,21 +202,6 @@ fn depth(recursive: bool) -> Depth {
 
 fn open_user_namespace(pid: i32) -> Result<OwnedFd, Call> {
     fd::open(format!("/proc/{pid}/ns/user").as_ref(), OFlags::RDONLY)
-}
-
-/// Starts a process that only holds a new user namespace, since no call creates one without a
-/// process. The process sends us the descriptor, because we may not be allowed to open its files in
-/// /proc. It is ended when this is dropped, and it ends when the wire ends, so also with us.
-fn hold_user_namespace() -> Result<(Child, RuntimeEnd)> {
-    let (ours, theirs) = sync::pair()?;
-    let request = CloneRequest { namespaces: USER.flag, ..CloneRequest::default() };
-    let cloned = clone::clone(SingleThreaded::prove()?, &request, || {
-        close_runtime_end(&ours);
-        let own = fd::open("/proc/self/ns/user".as_ref(), OFlags::RDONLY).map_err(Into::into);
-        let handed = own.and_then(|own| theirs.send(&FromInit::UserNamespace(own)));
-        i32::from(handed.and_then(|()| theirs.ended()).is_err())
-    });
-    Ok((Child::adopt(cloned.context("making a user namespace for the mapping")?), ours))
 }
 
 /// The type of the filesystem of `path`, found by the id of its mount (proc_pid_mountinfo(5)).
