@@ -16,6 +16,7 @@ mod early;
 mod errno_text;
 pub mod fd;
 pub mod ids;
+pub mod loop_device;
 pub mod mount;
 pub mod mountinfo;
 pub mod netlink;
