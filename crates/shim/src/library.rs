@@ -45,7 +45,8 @@ pub fn failed(error: &anyhow::Error, what: &str, log: &Log) -> Failed {
         _ => UNKNOWN,
     };
     match what {
-        "" if text == "container not running" => Failed::not_found("process already finished"),
+        // Only `kill` names nothing. Its one wrong status is that the process has ended.
+        "" if code == FAILED_PRECONDITION => Failed::not_found("process already finished"),
         "" => Failed::new(code, text),
         "exec failed: exec" => {
             Failed::new(code, format!("OCI runtime exec failed: exec failed: {text}"))
