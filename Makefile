@@ -68,6 +68,7 @@ test: build
 	env --default-signal integration/libc-entry.sh $(TARGET)
 	integration/packages.sh $(IMAGE_JUDGES)
 	ORLOP=$(ORLOP) env --default-signal cargo test --locked -p orlop-image
+	integration/packages.sh e2fsprogs fuse3 fuse-overlayfs
 	env --default-signal cargo test --locked -p orlop-shim
 	integration/packages.sh containerd
 	env --default-signal integration/shim/containerd.sh $(SHIM)

@@ -1,14 +1,21 @@
 //! The mounts of a container's rootfs, as snapshotters describe them.
 //! process: worker, delete
 
+mod fuse;
+mod idmap;
+
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags};
+use orlop::sys::loop_device::LoopDevice;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
 use crate::messages::Mount;
-use crate::status::{Failed, UNIMPLEMENTED};
+use crate::status::Failed;
+
+use idmap::Mappings;
 
 /// The longest data of mount(2): a page without its NUL.
 const PAGE: usize = 4095;
@@ -58,75 +65,132 @@ const PROPAGATION: MsFlags = MsFlags::MS_SHARED
     .union(MsFlags::MS_SLAVE)
     .union(MsFlags::MS_UNBINDABLE);
 
-/// The flags of a mount, those of its propagation, and the options for the filesystem.
-fn decide(mount: &Mount) -> Result<(MsFlags, MsFlags, Vec<String>), Failed> {
-    let mut flags = MsFlags::empty();
-    let mut propagation = MsFlags::empty();
-    let mut data = Vec::new();
+/// A mount as its options describe it.
+#[derive(Debug)]
+struct Decided {
+    flags: MsFlags,
+    propagation: MsFlags,
+    /// The options for the filesystem.
+    data: Vec<String>,
+    /// Whether the source is a file that a loop device must hold.
+    on_loop: bool,
+    /// The mappings of ids, for an id-mapped mount.
+    ids: Option<Mappings>,
+}
+
+/// Decides what the options of a mount mean.
+fn decide(mount: &Mount) -> Result<Decided, Failed> {
+    let mut decided = Decided {
+        flags: MsFlags::empty(),
+        propagation: MsFlags::empty(),
+        data: Vec::new(),
+        on_loop: false,
+        ids: None,
+    };
+    let (mut uid, mut gid) = (None, None);
     for option in &mount.options {
-        let beyond =
-            option == "loop" || option.starts_with("uidmap=") || option.starts_with("gidmap=");
-        if beyond || mount.kind.starts_with("fuse") {
-            let text = format!(
-                "a rootfs of type {:?} with the option {option:?} is not supported by this shim",
-                mount.kind
-            );
-            return Err(Failed::new(UNIMPLEMENTED, text));
-        }
-        match flag(option) {
-            Some((bits, true)) if bits.intersects(PROPAGATION) => propagation = bits,
-            Some((bits, true)) => flags |= bits,
-            Some((bits, false)) => flags &= !bits,
-            None => data.push(option.clone()),
+        if let Some(mappings) = option.strip_prefix("uidmap=") {
+            uid = Some(idmap::parse(mappings)?);
+        } else if let Some(mappings) = option.strip_prefix("gidmap=") {
+            gid = Some(idmap::parse(mappings)?);
+        } else if option == "loop" {
+            decided.on_loop = true;
+        } else {
+            match flag(option) {
+                Some((bits, true)) if bits.intersects(PROPAGATION) => decided.propagation = bits,
+                Some((bits, true)) => decided.flags |= bits,
+                Some((bits, false)) => decided.flags &= !bits,
+                None => decided.data.push(option.clone()),
+            }
         }
     }
-    Ok((flags, propagation, data))
+    decided.ids = match (uid, gid) {
+        (Some(uid), Some(gid)) => Some(Mappings { uid, gid }),
+        (None, None) => None,
+        _ => return Err(Failed::invalid("a mount with uidmap= needs gidmap=, and the reverse")),
+    };
+    Ok(decided)
 }
 
 /// Makes all mounts, in order, at `rootfs` or below it.
 ///
 /// # Errors
-/// Those of the calls, or a mount that this shim does not support. The mounts made so far stay; the
-/// caller must unmount them.
+/// Those of the calls, or invalid options. The mounts made so far stay; the caller must unmount
+/// them.
 pub fn mount(mounts: &[Mount], rootfs: &Path) -> Result<(), Failed> {
     if mounts.is_empty() {
         return Ok(());
     }
     match rustix::fs::mkdir(rootfs, Mode::from_raw_mode(0o711)) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(Failed::unknown(format!("mkdir({rootfs:?}): {errno}"))),
     }
     mounts.iter().try_for_each(|mount| mount_one(mount, rootfs))
 }
 
 fn mount_one(mount: &Mount, rootfs: &Path) -> Result<(), Failed> {
-    let (flags, propagation, mut data) = decide(mount)?;
-    let (_place, target) = place(mount, rootfs)?;
-    if mount.kind == "overlay" && data.join(",").len() > PAGE {
-        shorten(&mut data)?;
+    let mut decided = decide(mount)?;
+    match decided.ids.take() {
+        None if fuse::helper(&mount.kind).is_some() => {
+            let (_place, target) = place(mount, rootfs)?;
+            fuse::mount(mount, &target)?;
+        }
+        None => make(mount, &mut decided, rootfs)?,
+        Some(ids) => {
+            let recursive = decided.flags.contains(MsFlags::MS_REC);
+            let tree = idmap::make(&ids, &mount.kind, &decided.data.clone(), recursive, || {
+                make(mount, &mut decided, rootfs)?;
+                place(mount, rootfs)
+            });
+            idmap::attach(&tree?, &place(mount, rootfs)?.1)?;
+        }
     }
-    let text = data.join(",");
-    let failed = |errno: nix::errno::Errno| {
-        let text = format!(
-            "failed to mount rootfs component: mount({:?}, {:?}, {:?}, {:?}): {errno}",
-            mount.source, rootfs, mount.kind, mount.options
-        );
-        Failed::unknown(text)
-    };
-    let text = (!text.is_empty()).then_some(&*text);
-    nix::mount::mount(Some(&*mount.source), &target, Some(&*mount.kind), flags, text)
-        .map_err(failed)?;
-    let locked = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    if flags.contains(MsFlags::MS_BIND) && flags.intersects(locked) {
-        let again = flags | MsFlags::MS_REMOUNT;
-        nix::mount::mount(None::<&str>, &target, None::<&str>, again, None::<&str>)
-            .map_err(failed)?;
-    }
-    if !propagation.is_empty() {
-        nix::mount::mount(None::<&str>, &target, None::<&str>, propagation, None::<&str>)
-            .map_err(failed)?;
+    if !decided.propagation.is_empty() {
+        let (_place, target) = place(mount, rootfs)?;
+        call(mount, &target, decided.propagation, &[None; 3])?;
     }
     Ok(())
+}
+
+/// mount(2), with the source, the type and the data.
+fn call(
+    mount: &Mount,
+    target: &Path,
+    flags: MsFlags,
+    [source, kind, data]: &[Option<&str>; 3],
+) -> Result<(), Failed> {
+    nix::mount::mount(*source, target, *kind, flags, *data).map_err(|errno| {
+        Failed::unknown(format!(
+            "failed to mount rootfs component: mount({:?}, {:?}, {:?}): {errno}",
+            mount.source, mount.kind, mount.options
+        ))
+    })
+}
+
+fn make(mount: &Mount, decided: &mut Decided, rootfs: &Path) -> Result<(), Failed> {
+    let (_place, target) = place(mount, rootfs)?;
+    if mount.kind == "overlay" && decided.data.join(",").len() > PAGE {
+        shorten(&mut decided.data)?;
+    }
+    let (flags, data) = (decided.flags, decided.data.join(","));
+    let on_loop = decided.on_loop.then(|| attach_loop(mount, flags)).transpose()?;
+    let source = on_loop.as_ref().and_then(|device| device.path.to_str()).unwrap_or(&mount.source);
+    let data = (!data.is_empty()).then_some(&*data);
+    call(mount, &target, flags, &[Some(source), Some(&mount.kind), data])?;
+    let locked = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    if flags.contains(MsFlags::MS_BIND) && flags.intersects(locked) {
+        // The descriptor of the target is still of what lies below the mount.
+        let (_place, target) = place(mount, rootfs)?;
+        call(mount, &target, flags | MsFlags::MS_REMOUNT, &[None; 3])?;
+    }
+    Ok(())
+}
+
+fn attach_loop(mount: &Mount, flags: MsFlags) -> Result<LoopDevice, Failed> {
+    let read_only = flags.contains(MsFlags::MS_RDONLY);
+    LoopDevice::attach(Path::new(&mount.source), read_only).map_err(|call| {
+        Failed::unknown(format!("failed to mount rootfs component: a loop device: {call}"))
+    })
 }
 
 /// The target of a mount: the rootfs, or a path below it that symbolic links cannot lead out of.
@@ -194,11 +258,20 @@ mod tests {
 
     #[test]
     fn options_are_bits_or_data() {
-        let (flags, propagation, data) =
-            decide(&with(&["ro", "lowerdir=/a", "rslave", "nodev", "rw"])).unwrap();
-        assert_eq!((flags, data), (MsFlags::MS_NODEV, vec!["lowerdir=/a".to_owned()]));
-        assert_eq!(propagation, MsFlags::MS_SLAVE | MsFlags::MS_REC);
-        assert!(decide(&with(&["loop"])).unwrap_err().text.contains("\"loop\""));
+        let options =
+            ["ro", "lowerdir=/a", "rslave", "nodev", "rw", "uidmap=0:1:2", "gidmap=0:3:4"];
+        let decided = decide(&with(&options)).unwrap();
+        assert_eq!(
+            (decided.flags, decided.data),
+            (MsFlags::MS_NODEV, vec!["lowerdir=/a".to_owned()])
+        );
+        assert_eq!(decided.propagation, MsFlags::MS_SLAVE | MsFlags::MS_REC);
+        let ids = decided.ids.unwrap();
+        assert_eq!((ids.uid[0].host_id, ids.gid[0].size), (1, 4));
+        assert!(decide(&with(&["loop"])).unwrap().on_loop);
+        for wrong in ["uidmap=0:1:2", "uidmap=0:1", "gidmap=x:1:2"] {
+            assert!(decide(&with(&[wrong])).is_err(), "{wrong}");
+        }
     }
 
     #[test]

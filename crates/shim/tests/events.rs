@@ -87,3 +87,44 @@ fn what_happened_while_containerd_was_away_is_told_later_in_order() {
         .unwrap();
     shim.finish(&client);
 }
+
+#[test]
+fn an_event_that_containerd_refuses_is_sent_five_times() {
+    let shim = Shim::with(&["sleep", "1000"]);
+    let client = shim.client();
+    shim.create_and_start(&client);
+    shim.containerd.wait_for("/tasks/start", 1);
+    shim.containerd.refuse(4);
+    shim.exec(&client, "refused-four-times", &["true"]).unwrap();
+    shim.containerd.wait_for("/tasks/exec-added", 1);
+    shim.containerd.refuse(5);
+    shim.exec(&client, "refused-five-times", &["true"]).unwrap();
+    shim.exec(&client, "after-it", &["true"]).unwrap();
+    let events = shim.containerd.wait_for("/tasks/exec-added", 2);
+    assert_eq!(added(&events), ["refused-four-times", "after-it"]);
+    assert_eq!(shim.containerd.refusals_left(), 0);
+    shim.finish(&client);
+}
+
+/// The exec ids of the events `exec-added`.
+fn added(events: &[super::support::Event]) -> Vec<String> {
+    let added = events.iter().filter(|event| event.topic == "/tasks/exec-added");
+    added.map(|event| event.decode::<TaskExecAdded>().exec_id).collect()
+}
+
+#[test]
+fn of_too_many_events_the_oldest_are_lost() {
+    const MOST: usize = 2048;
+    let shim = Shim::with(&["sleep", "1000"]);
+    let client = shim.client();
+    shim.create_and_start(&client);
+    shim.containerd.wait_for("/tasks/start", 1);
+    shim.containerd.stop();
+    let ids: Vec<String> = (0..MOST + 100).map(|number| format!("e{number}")).collect();
+    ids.iter().for_each(|id| drop(shim.exec(&client, id, &["true"]).unwrap()));
+    shim.containerd.listen_again();
+    // The first one is kept: it may have been sent already.
+    let events = shim.containerd.wait_for("/tasks/exec-added", MOST);
+    assert_eq!(added(&events), [&ids[..1], &ids[101..]].concat());
+    shim.finish(&client);
+}

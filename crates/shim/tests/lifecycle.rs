@@ -278,40 +278,93 @@ fn all_processes_get_a_signal_for_all() {
     shim.finish(&client);
 }
 
+/// Options of the type that containerd sends without CRI.
+fn options(
+    options: &containerd_shim_protos::shim::oci::Options,
+) -> protobuf::well_known_types::any::Any {
+    let mut any = protobuf::well_known_types::any::Any::new();
+    "containerd.runc.v1.Options".clone_into(&mut any.type_url);
+    any.value = options.write_to_bytes().unwrap();
+    any
+}
+
 #[test]
-fn the_rootfs_is_mounted_for_as_long_as_the_container_is_there() {
-    let shim = Shim::with_config(&["cat", "/proc/self/mounts"], |_| {});
+fn the_pipes_belong_to_the_group_in_the_options() {
+    use std::os::unix::fs::MetadataExt;
+    let shim = Shim::with(&SLEEP);
     let client = shim.client();
-    let bundle = shim.bundle(&shim.id);
-    std::fs::rename(bundle.join("rootfs"), shim.dir.path().join("image")).unwrap();
-    let mut mount = containerd_shim_protos::api::Mount::new();
-    mount.type_ = "bind".to_owned();
-    mount.source = shim.dir.path().join("image").to_str().unwrap().to_owned();
-    mount.options = vec!["rbind".to_owned(), "ro".to_owned(), "rprivate".to_owned()];
-    let mut request = shim.create_request();
-    request.rootfs = vec![mount.clone()];
-    let mounted = || {
-        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-        let rootfs = bundle.join("rootfs");
-        let line = mounts.lines().find(|line| line.split(' ').nth(1) == rootfs.to_str());
-        line.map(|line| line.split(' ').nth(3).unwrap().split(',').next().unwrap().to_owned())
+    let out = shim.dir.path().join("out");
+    super::support::fifo(&out);
+    let reader = super::support::reader(&out);
+    let wanted = containerd_shim_protos::shim::oci::Options {
+        io_uid: 1234,
+        io_gid: 5678,
+        ..Default::default()
     };
-    client.create(context(), &request).unwrap();
-    assert_eq!(mounted().as_deref(), Some("ro"));
+    let mut request = shim.create_request();
+    out.to_str().unwrap().clone_into(&mut request.stdout);
+    request.options = Some(options(&wanted)).into();
+    let pid = client.create(context(), &request).unwrap().pid;
+    let pipe = std::fs::metadata(format!("/proc/{pid}/fd/1")).unwrap();
+    // The runtime then gives them to the user of the program, and keeps the group.
+    assert_eq!((pipe.uid(), pipe.gid()), (0, 5678));
     shim.start(&client, "").unwrap();
-    assert_eq!(shim.wait(&client, "").exit_status, 0);
-    shim.delete(&client, "").unwrap();
-    assert_eq!(mounted(), None);
-    // One that cannot be mounted leaves nothing of those before it.
-    let mut missing = mount.clone();
-    missing.source = "/no/such/layer".to_owned();
-    request.rootfs = vec![mount, missing];
-    let (_, text) = failure(client.create(context(), &request));
-    assert!(text.contains("failed to mount rootfs component") && text.contains("/no/such/layer"));
-    assert_eq!(mounted(), None);
-    let mut looped = request.rootfs[0].clone();
-    looped.options = vec!["loop".to_owned()];
-    request.rootfs = vec![looped];
-    assert_eq!(failure(client.create(context(), &request)).0, 12);
-    shim.shut_down(&client);
+    shim.finish(&client);
+    reader.join().unwrap();
+}
+
+#[test]
+fn a_session_keyring_is_made_unless_the_options_say_no() {
+    if !std::path::Path::new("/proc/keys").exists() {
+        return; // this kernel has no keyrings
+    }
+    for no_new_keyring in [false, true] {
+        let shim = Shim::with(&["sh", "-c", "cat /proc/keys"]);
+        let client = shim.client();
+        let out = shim.dir.path().join("out");
+        super::support::fifo(&out);
+        let reader = super::support::reader(&out);
+        let wanted =
+            containerd_shim_protos::shim::oci::Options { no_new_keyring, ..Default::default() };
+        let mut request = shim.create_request();
+        out.to_str().unwrap().clone_into(&mut request.stdout);
+        // Ignored, as by the Go shim.
+        let ignored = containerd_shim_protos::shim::oci::Options {
+            task_api_address: "unix:///nowhere".to_owned(),
+            task_api_version: 7,
+            ..wanted
+        };
+        request.options = Some(options(&ignored)).into();
+        client.create(context(), &request).unwrap();
+        shim.start(&client, "").unwrap();
+        shim.wait(&client, "");
+        shim.finish(&client);
+        let keys = String::from_utf8(reader.join().unwrap()).unwrap();
+        assert_eq!(keys.contains(&format!("_ses.{}", shim.id)), !no_new_keyring, "{keys}");
+    }
+}
+
+#[test]
+fn the_root_is_changed_without_pivot_root_if_the_options_say_so() {
+    // That can be seen: what chroot(2) is not safe with is refused.
+    for no_pivot_root in [false, true] {
+        let shim = Shim::with_config(&SLEEP, |config| {
+            config["linux"]["rootfsPropagation"] = "rprivate".into();
+        });
+        let client = shim.client();
+        let wanted =
+            containerd_shim_protos::shim::oci::Options { no_pivot_root, ..Default::default() };
+        let mut request = shim.create_request();
+        request.options = Some(options(&wanted)).into();
+        let created = client.create(context(), &request);
+        if no_pivot_root {
+            assert!(failure(created).1.contains("[r]private is not safe"));
+        } else {
+            created.unwrap();
+            shim.kill(&client, "", 9).unwrap();
+            shim.wait(&client, "");
+            shim.delete(&client, "").unwrap();
+        }
+        shim.shut_down(&client);
+    }
 }

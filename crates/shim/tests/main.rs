@@ -13,6 +13,7 @@ mod codec;
 mod events;
 mod lifecycle;
 mod races;
+mod rootfs;
 mod start;
 mod stdio;
 mod support;

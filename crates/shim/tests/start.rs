@@ -3,7 +3,7 @@
 use containerd_shim_protos::bootstrap_api::{BootstrapParams, BootstrapResult};
 use protobuf::Message;
 
-use super::support::{SHIM, Shim, until, with_input};
+use super::support::{PATIENCE, SHIM, Shim, failure, until, with_input};
 
 #[test]
 fn the_socket_is_where_containerd_expects_it_and_ours_alone() {
@@ -146,4 +146,92 @@ fn the_socket_is_in_the_directory_that_containerd_names() {
     assert_eq!(shim.socket().parent().unwrap(), directory);
     assert_eq!(std::fs::read_link(shim.bundle(&shim.id).join("s")).unwrap(), directory);
     shim.shut_down(&shim.client());
+}
+
+#[test]
+fn peers_of_other_users_are_refused() {
+    use std::io::{Read, Write};
+    use std::os::unix::fs::PermissionsExt;
+    let sockets = |shim: &Shim| shim.dir.path().join("sockets");
+    let shim = Shim::with_input(
+        &["true"],
+        |_| {},
+        |shim| {
+            let params = BootstrapParams {
+                instance_id: shim.id.clone(),
+                namespace: shim.namespace.clone(),
+                socket_dir: Some(sockets(shim).to_str().unwrap().to_owned()),
+                ..Default::default()
+            };
+            params.write_to_bytes().unwrap()
+        },
+    );
+    // The modes keep them out. What if somebody has changed those?
+    for path in [shim.dir.path(), &sockets(&shim), shim.socket()] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let socket = shim.socket().to_owned();
+    let refused = std::thread::spawn(move || {
+        let nobody = rustix::fs::Uid::from_raw(65534);
+        // Of this thread alone: it is the system call, and not the C library's function.
+        rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+        let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = stream.write_all(&[0; 10]); // it may be closed already
+        let mut answer = Vec::new();
+        let end = stream.read_to_end(&mut answer);
+        assert!(answer.is_empty(), "{answer:?}");
+        !matches!(end, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    });
+    assert!(refused.join().unwrap(), "the connection stays open");
+    assert_eq!(failure(shim.status(&shim.client(), "")).0, 5, "our own user is served");
+    shim.shut_down(&shim.client());
+}
+
+#[test]
+fn a_daemon_that_nobody_connects_to_ends_after_half_a_minute() {
+    let shim = Shim::not_started(&["true"]);
+    let begin = std::time::Instant::now();
+    let output = shim.run_start(&[], b"");
+    let address = String::from_utf8(output.stdout).unwrap();
+    let socket = std::path::PathBuf::from(address.trim_start_matches("unix://"));
+    assert!(socket.exists());
+    until("the daemon ends and removes its socket", || !socket.exists());
+    assert!(begin.elapsed().as_secs() >= 29, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn the_daemon_has_a_core_scheduling_cookie_if_containerd_asks_for_it() {
+    let shim = Shim::not_started(&["true"]);
+    let start = || {
+        let mut command = shim.command("start");
+        with_input(command.env("SCHED_CORE", "1"), b"")
+    };
+    // Not every kernel has it, nor every processor: what happens to ourselves?
+    let own = std::thread::spawn(|| {
+        let scope = rustix::thread::CoreSchedulingScope::Thread;
+        rustix::thread::create_core_scheduling_cookie(rustix::thread::gettid(), scope)
+    });
+    match own.join().unwrap() {
+        Ok(()) => {
+            let output = start();
+            assert!(output.status.success());
+            let address = String::from_utf8(output.stdout).unwrap();
+            let client = containerd_shim_protos::Client::connect(&address).unwrap();
+            let client = containerd_shim_protos::TaskClient::new(client);
+            let request = containerd_shim_protos::api::ConnectRequest::new();
+            let pid = client.connect(super::support::context(), &request).unwrap().shim_pid;
+            let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+            let scope = rustix::thread::CoreSchedulingScope::Thread;
+            assert_ne!(rustix::thread::core_scheduling_cookie(pid, scope).unwrap(), 0);
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        }
+        Err(errno) => {
+            let output = start();
+            assert!(!output.status.success());
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(text.contains(&format!("SCHED_CORE: prctl(PR_SCHED_CORE): {errno}")), "{text}");
+            assert!(!shim.bundle(&shim.id).join("address").exists());
+        }
+    }
 }

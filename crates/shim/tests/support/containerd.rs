@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use containerd_shim_protos::api::ForwardRequest;
@@ -32,11 +33,17 @@ pub struct Containerd {
     path: PathBuf,
     log: Log,
     connections: Arc<Mutex<Vec<UnixStream>>>,
+    refusals: Arc<AtomicUsize>,
 }
 
 impl Containerd {
     pub fn listen(path: &Path) -> Self {
-        let this = Self { path: path.to_owned(), log: Log::default(), connections: Arc::default() };
+        let this = Self {
+            path: path.to_owned(),
+            log: Log::default(),
+            connections: Arc::default(),
+            refusals: Arc::default(),
+        };
         this.listen_again();
         this
     }
@@ -45,11 +52,12 @@ impl Containerd {
     pub fn listen_again(&self) {
         let listener = UnixListener::bind(&self.path).unwrap();
         let (log, connections) = (self.log.clone(), self.connections.clone());
+        let refusals = self.refusals.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 connections.lock().unwrap().push(stream.try_clone().unwrap());
-                let log = log.clone();
-                std::thread::spawn(move || serve(stream, &log));
+                let (log, refusals) = (log.clone(), refusals.clone());
+                std::thread::spawn(move || serve(stream, &log, &refusals));
             }
         });
     }
@@ -60,6 +68,16 @@ impl Containerd {
         for connection in self.connections.lock().unwrap().drain(..) {
             let _ = connection.shutdown(std::net::Shutdown::Both); // it may have ended
         }
+    }
+
+    /// The next `count` events are refused.
+    pub fn refuse(&self, count: usize) {
+        self.refusals.store(count, Ordering::SeqCst);
+    }
+
+    /// How many more events will be refused.
+    pub fn refusals_left(&self) -> usize {
+        self.refusals.load(Ordering::SeqCst)
     }
 
     pub fn path(&self) -> &Path {
@@ -88,7 +106,7 @@ impl Containerd {
     }
 }
 
-fn serve(mut stream: UnixStream, log: &Log) {
+fn serve(mut stream: UnixStream, log: &Log, refusals: &AtomicUsize) {
     let mut incoming = Incoming::default();
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = stream.read(&mut buffer) {
@@ -104,15 +122,18 @@ fn serve(mut stream: UnixStream, log: &Log) {
                 topic: forward.envelope.topic.clone(),
                 value: forward.envelope.event.value.clone(),
             };
-            log.0.lock().unwrap().push(event);
-            log.1.notify_all();
+            let mut response = ttrpc::proto::Response::new();
+            let left = refusals.load(Ordering::SeqCst);
+            if left > 0 {
+                refusals.store(left - 1, Ordering::SeqCst);
+                response.set_status(ttrpc::get_status(ttrpc::Code::UNAVAILABLE, "not now"));
+            } else {
+                log.0.lock().unwrap().push(event);
+                log.1.notify_all();
+            }
             let mut answer = Vec::new();
-            frame::put(
-                &mut answer,
-                number,
-                frame::RESPONSE,
-                &ttrpc::proto::Response::new().write_to_bytes().unwrap(),
-            );
+            let response = response.write_to_bytes().unwrap();
+            frame::put(&mut answer, number, frame::RESPONSE, &response);
             if stream.write_all(&answer).is_err() {
                 return;
             }

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use ttrpc::context::{self, Context};
 
 use containerd::Containerd;
+pub use containerd::Event;
 
 /// The binary.
 pub const SHIM: &str = env!("CARGO_BIN_EXE_containerd-shim-orlop-v2");
@@ -57,15 +58,7 @@ impl Shim {
         change: impl FnOnce(&mut serde_json::Value),
         input: impl FnOnce(&Self) -> Vec<u8>,
     ) -> Self {
-        let dir = TempDir::new().unwrap();
-        let id = format!(
-            "shim-test-{}",
-            dir.path().file_name().unwrap().to_str().unwrap().replace('.', "")
-        );
-        let containerd = Containerd::listen(&dir.path().join("events.sock"));
-        let namespace = "orlop-test".to_owned();
-        let mut shim = Self { dir, namespace, id, containerd, address: String::new(), pid: 0 };
-        shim.make_bundle(&shim.id, args, change);
+        let mut shim = Self::not_started_with(args, change);
         let output = shim.run_start(&[], &input(&shim));
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "start: {said}");
@@ -75,6 +68,24 @@ impl Shim {
         let end = text[begin..].find('\u{1a}').map_or(text.len(), |length| begin + length);
         text[begin..end].clone_into(&mut shim.address);
         shim.ask_pid();
+        shim
+    }
+
+    /// A bundle, and no daemon.
+    pub fn not_started(args: &[&str]) -> Self {
+        Self::not_started_with(args, |_| {})
+    }
+
+    fn not_started_with(args: &[&str], change: impl FnOnce(&mut serde_json::Value)) -> Self {
+        let dir = TempDir::new().unwrap();
+        let id = format!(
+            "shim-test-{}",
+            dir.path().file_name().unwrap().to_str().unwrap().replace('.', "")
+        );
+        let containerd = Containerd::listen(&dir.path().join("events.sock"));
+        let namespace = "orlop-test".to_owned();
+        let shim = Self { dir, namespace, id, containerd, address: String::new(), pid: 0 };
+        shim.make_bundle(&shim.id, args, change);
         shim
     }
 
