@@ -43,6 +43,9 @@ ctr run -d $(ours two) --memory-limit 33554432 $box two sh -c 'trap "exit 3" TER
 is two RUNNING
 [ "$(of_scope two ActiveState)" = active ]
 
+step "its cgroup has all controllers"
+[ "$(cat "/sys/fs/cgroup$(of_scope two ControlGroup)/cgroup.controllers")" = "$(cat /sys/fs/cgroup/cgroup.controllers)" ]
+
 step "a memory limit"
 [ "$(of_scope two MemoryMax)" = 33554432 ]
 [ "$(cat "/sys/fs/cgroup$(of_scope two ControlGroup)/memory.max")" = 33554432 ]
@@ -95,6 +98,7 @@ out=$(in_terminal ctr task exec -t --exec-id tty six tty)
 [[ $out == */dev/pts/* ]]
 
 step "checkpoint and restore of a container"
+ctr events >/run/ctr-events & events=$!
 ctr run -d $(ours saved) $box saved sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/count; sleep 0.2; done'
 eventually ctr task exec --exec-id look saved test -s /count
 ctr container checkpoint --rw --task --image saved saved-images
@@ -102,6 +106,8 @@ ctr task kill -s KILL saved
 eventually is saved STOPPED
 ctr task delete saved || true
 ctr container delete saved
+eventually grep -F ' /tasks/checkpointed ' /run/ctr-events
+kill $events
 ctr container restore --live --rw saved saved-images
 eventually is saved RUNNING
 [ "$(ctr task exec --exec-id look saved cat /count)" -gt 1 ]
@@ -110,6 +116,31 @@ eventually is saved STOPPED
 ctr task delete saved || true
 ctr container delete saved
 ctr image delete saved-images
+
+step "a checkpoint that fails: criu's log is in the bundle"
+bundle=/run/containerd/io.containerd.runtime.v2.task/default/ghost
+# criu saves no deleted file of more than 1 MiB that is open.
+ghost='exec 3>/ghost; dd if=/dev/zero bs=1M count=4 >&3; rm /ghost; while :; do sleep 1; done'
+flags=$(ours ghost)
+if [[ $RUNTIME == *shim* ]]; then
+    echo 'CriuWorkPath = "/run/criu-work"' | cat /run/orlop-shim.toml - >/run/orlop-criu.toml
+    flags=${flags/orlop-shim.toml/orlop-criu.toml}
+fi
+ctr run -d $flags $box ghost sh -c "$ghost"
+eventually ctr task exec --exec-id look ghost sh -c '[ "$(busybox stat -L -c %s /proc/1/fd/3)" = 4194304 ] && [ ! -e /ghost ]'
+fails ctr container checkpoint --rw --task --image ghost ghost-images
+grep -i ghost $bundle/criu-dump.log
+if [[ $RUNTIME == *shim* ]]; then
+    cmp /run/criu-work/dump.log $bundle/criu-dump.log
+    rm -r /run/criu-work
+else
+    [ -d $bundle/work ]
+fi
+is ghost RUNNING
+ctr task kill -s KILL ghost
+eventually is ghost STOPPED
+ctr task delete ghost || true
+ctr container delete ghost
 
 step "delete by force"
 ctr task delete --force six || true
