@@ -80,7 +80,7 @@ fn signals_are_harmless_or_an_order_to_end() {
     for signal in [Signal::USR1, Signal::HUP, Signal::PIPE] {
         kill_process(pid, signal).unwrap();
     }
-    assert_eq!(super::support::failure(shim.status(&shim.client(), "")).0, 5);
+    assert_eq!(failure(shim.status(&shim.client(), "")).0, 5);
     kill_process(pid, Signal::TERM).unwrap();
     until("SIGTERM ends it", || !super::support::is_alive(shim.pid));
     assert!(!shim.socket().exists());
