@@ -60,7 +60,7 @@ cp integration/test-vm/guest/job.sh "$share/job.sh"
 echo "$jobs" >"$share/jobs"
 pwd >"$share/repository"
 # Some tests read sources, where they were built.
-tar -cf "$share/files.tar" "$PWD"/{Cargo.toml,README.md,SECURITY.md,docs,src,tests,integration,crates/image/tests} 2>/dev/null
+tar -cf "$share/files.tar" "$PWD"/{Cargo.toml,README.md,SECURITY.md,docs,src,tests,integration,contrib,crates/image/tests} 2>/dev/null
 
 # Succeeds if the machine came as far as the first line of its job; then it has switched itself off.
 boot() {

@@ -16,6 +16,10 @@ clean_up() {
     rm -rf /var/lib/containerd /run/containerd /var/lib/cni "$pods"
 }
 
+step "the sections of contrib are a configuration with a handler orlop"
+containerd -c "$CONTRIB/containerd/config-v2.toml" config dump | grep -A 20 'containerd.runtimes.orlop\]' |
+    grep 'BinaryName = "/usr/bin/orlop"'
+
 step "containerd starts with the configuration of the manual, images are imported"
 cp "$CONFIG/containerd-config.toml" /etc/containerd/config.toml
 mkdir -p /etc/cni/net.d "$pods"

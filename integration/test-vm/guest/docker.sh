@@ -2,7 +2,10 @@
 # Docker's engine, with our runtime among those of its configuration.
 . "$(dirname "$0")/steps.sh"
 
-run() { docker run --runtime tested "$@"; }
+# Our own is configured by the file of the manual, as it is.
+name=tested
+[[ $RUNTIME != */orlop ]] || name=orlop
+run() { docker run --runtime $name "$@"; }
 status() { docker inspect --format '{{.State.Status}}' "$1"; }
 is() { [ "$(status "$1")" = "$2" ]; }
 limit() { cat "/sys/fs/cgroup$(cut -d : -f 3 "/proc/$(docker inspect --format '{{.State.Pid}}' "$1")/cgroup")/$2"; }
@@ -21,9 +24,9 @@ if [[ $RUNTIME == *shim* ]]; then
     echo "SystemdCgroup = true" >/etc/docker/orlop.toml
     tested='{ "runtimeType": "io.containerd.orlop.v2", "options": { "ConfigPath": "/etc/docker/orlop.toml" } }'
 fi
-jq -n --argjson tested "$tested" '{
-    runtimes: { tested: $tested }, "exec-opts": ["native.cgroupdriver=systemd"], bridge: "none", iptables: false
-}' >/etc/docker/daemon.json
+jq --argjson tested "$tested" '.runtimes.tested = $tested |
+    . + { "exec-opts": ["native.cgroupdriver=systemd"], bridge: "none", iptables: false }
+' "$CONTRIB/docker/daemon.json" >/etc/docker/daemon.json
 systemctl start docker
 docker load -q -i "$IMAGES/box.tar"
 remember

@@ -7,11 +7,14 @@ echo "the machine is up after $(cut -d . -f 1 /proc/uptime) s"
 repository=$(cat /share/repository)
 tar -C / -xf /share/files.tar
 install -m 0755 /share/orlop /share/containerd-shim-orlop-v2 /usr/local/bin
+# Where the packages have it, and with it the files of contrib.
+ln -sf /usr/local/bin/orlop /usr/bin/orlop
 here=$repository/integration/test-vm/guest
 # An ordinary user reads these, too.
 install -D -m 0755 -t /usr/local/lib/test-vm "$here"/*.sh "$here"/*.py /share/main
-export IMAGES=/usr/local/lib/test-vm/images CONFIG=$repository/integration/kubernetes
+export IMAGES=/usr/local/lib/test-vm/images CONFIG=$repository/integration/kubernetes CONTRIB=$repository/contrib
 /usr/local/lib/test-vm/images.sh "$IMAGES"
+install -D -m 0644 -t /etc/containers/containers.conf.d "$CONTRIB/containers/50-orlop.conf"
 cd /usr/local/lib/test-vm
 
 # as_user COMMAND…: in a unit of the user's own systemd, so that cgroups can be delegated.

@@ -2,7 +2,10 @@
 # Podman with systemd's cgroups, as root or as an ordinary user.
 . "$(dirname "$0")/steps.sh"
 
-p() { podman --runtime "$RUNTIME" --cgroup-manager systemd --events-backend file "$@"; }
+# Our own is known by name, by the file of contrib that job.sh has installed.
+name=$RUNTIME
+[[ $RUNTIME != */orlop ]] || name=orlop
+p() { podman --runtime "$name" --cgroup-manager systemd --events-backend file "$@"; }
 status() { p inspect --format '{{.State.Status}}' "$1"; }
 is() { [ "$(status "$1")" = "$2" ]; }
 cgroup() { echo "/sys/fs/cgroup$(cut -d : -f 3 "/proc/$(p inspect --format '{{.State.Pid}}' "$1")/cgroup")"; }
@@ -38,7 +41,7 @@ step "run --tty"
 [[ $(p run --rm --network none --tty $box tty) == /dev/* ]]
 # With an input that stays open: at its end script(1) types ^D. When that is left unread, Podman takes the reset of
 # conmon's socket for the end, and may show nothing of a program that is over at once.
-[[ $(in_terminal podman --runtime "$RUNTIME" run --rm --network none -it $box tty <> <(:)) == */dev/* ]]
+[[ $(in_terminal podman --runtime "$name" run --rm --network none -it $box tty <> <(:)) == */dev/* ]]
 
 step "run --detach with limits and a network"
 p run -d --name one --memory 64m --pids-limit 50 --cpus 0.5 --health-cmd 'test -e /healthy' \
