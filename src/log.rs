@@ -104,6 +104,19 @@ impl Log {
     ///
     /// # Errors
     /// Errors of open(2).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use orlop::commands::start::start;
+    /// use orlop::error::Report;
+    /// use orlop::log::{Log, LogFormat};
+    ///
+    /// let log = Log::open(Some("/run/web/log.json".as_ref()), LogFormat::Json)?.install(false);
+    /// if let Err(error) = start("web", "/run/orlop".as_ref()) {
+    ///     let _ = log.error(&Report::of(&error));
+    /// }
+    /// # Ok::<(), anyhow::Error>(())
+    /// ```
     pub fn open(path: Option<&Path>, format: LogFormat) -> Result<Self> {
         let open = |path: &Path| {
             // NONBLOCK, because the open of a fifo would wait for its other end.

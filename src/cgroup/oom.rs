@@ -31,7 +31,22 @@ impl Cgroup {
     /// Begins to watch. `None` if there is no memory controller.
     ///
     /// # Errors
-    /// open(2), eventfd(2), write(2) to `cgroup.event_control`.
+    /// Errors of open(2), eventfd(2), write(2) to `cgroup.event_control`.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use orlop::cgroup::Cgroup;
+    /// use orlop::kernel::CgroupPaths;
+    /// use rustix::event::{PollFd, poll};
+    ///
+    /// let cgroup = Cgroup::open(&CgroupPaths::v2("/sys/fs/cgroup/web".into()));
+    /// if let Some(mut watch) = cgroup.watch_oom()? {
+    ///     let (fd, flags) = watch.fd();
+    ///     poll(&mut [PollFd::from_borrowed_fd(fd, flags)], None)?;
+    ///     println!("the OOM killer has killed {} times", watch.take()?);
+    /// }
+    /// # Ok::<(), anyhow::Error>(())
+    /// ```
     pub fn watch_oom(&self) -> Result<Option<OomWatch>> {
         match &self.version {
             Version::V1(v1) => v1.dir("memory").map(watch_v1).transpose(),
@@ -86,7 +101,7 @@ impl OomWatch {
     /// removed: 0.
     ///
     /// # Errors
-    /// read(2).
+    /// Errors of read(2).
     pub fn take(&mut self) -> Result<u64> {
         match &mut self.source {
             Source::V1 { dir, .. } => {

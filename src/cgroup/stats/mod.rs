@@ -27,6 +27,16 @@ impl Cgroup {
     ///
     /// # Errors
     /// Errors of reading the files. A missing file is not an error.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use orlop::cgroup::Cgroup;
+    /// use orlop::kernel::CgroupPaths;
+    ///
+    /// let stats = Cgroup::open(&CgroupPaths::v2("/sys/fs/cgroup/web".into())).stats()?;
+    /// println!("{} processes", stats.pids.current);
+    /// # Ok::<(), anyhow::Error>(())
+    /// ```
     pub fn stats(&self) -> Result<Stats> {
         Ok(match &self.version {
             Version::V1(cgroup) => v1::read(cgroup)?,
