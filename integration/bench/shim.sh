@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
 # What shims cost, beside each other in one run: `shim.sh ORLOP SHIM DIRECTORY`, as root. containerd's own shim is shown
 # with each of runc, crun and orlop, where it and they are installed. In a mount namespace of its own, in which cgroup v1
-# is not hybrid, as containerd's shim has it.
+# is not hybrid, as containerd's shim has it; and in a pid namespace, so that no process is left over.
 set -euo pipefail
 if [ -z "${INSIDE:-}" ]; then
-    INSIDE=1 exec unshare --mount --propagation private "$0" "$(realpath "$1")" "$(realpath "$2")" "$(realpath -m "$3")"
+    code=0
+    INSIDE=1 unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
+        "$0" "$(realpath "$1")" "$(realpath "$2")" "$(realpath -m "$3")" || code=$?
+    find /sys/fs/cgroup{,/*}/orlop-bench-shim -depth -type d -exec rmdir {} + 2>/dev/null || true
+    exit $code
 fi
 orlop=$1
 shim=$2
@@ -18,4 +22,5 @@ if go=$(command -v containerd-shim-runc-v2); then
         ! path=$(command -v $runtime) || rows="$rows runc-shim+$runtime=$go,$path"
     done
 fi
-exec python3 "$(dirname "$0")/shim.py" "$3" $rows # a list of words: without quotes
+# Not in the place of this shell, which reaps what has lost its parent. $rows is a list of words: without quotes.
+python3 "$(dirname "$0")/shim.py" "$3" $rows
