@@ -134,7 +134,9 @@ bench: export BEFORE := $(BEFORE)
 bench: build
 	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench
 	integration/bench/image.sh $(ORLOP) $(IMAGE) $(TARGET)/bench/image
+	integration/packages.sh containerd crun runc busybox-static
 	integration/bench/shim.sh $(ORLOP) $(SHIM) $(TARGET)/bench/shim
+	integration/bench/cri.sh $(ORLOP) $(SHIM) $(TARGET)/cri-api
 
 bench-memory: build
 	integration/bench/bench.sh $(ORLOP) $(TARGET)/bench memory

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# What pods cost by containerd's CRI plugin: `cri.sh ORLOP SHIM DIRECTORY`, as root. Measured are a pod with two
+# containers up, ExecSync of `true`, and the pod down, with Orlop's shim and with containerd's own shim over orlop, crun
+# and runc, all in one containerd. containerd, its shim, crun and runc are those in PATH. DIRECTORY keeps the messages of
+# the CRI for the next run.
+#
+# In a mount namespace of its own, in which cgroup v1 is not hybrid and containerd's directories are in memory; and in a
+# pid namespace, so that no process is left over.
+set -euo pipefail
+here=$(dirname "$(realpath "$0")")
+if [ -z "${INSIDE:-}" ]; then
+    "$here"/../cri-api.sh "$3"
+    code=0
+    INSIDE=1 unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
+        "$0" "$(realpath "$1")" "$(realpath "$2")" "$(realpath "$3")" || code=$?
+    find /sys/fs/cgroup{,/*}/orlop-bench-cri -depth -type d -exec rmdir {} + 2>/dev/null || true
+    exit $code
+fi
+! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified
+mkdir -p /run/containerd
+mount -t tmpfs -o mode=0711 tmpfs /run/containerd
+mkdir /run/containerd/bin
+ln -s "$2" /run/containerd/bin/containerd-shim-orlop-v2
+export PATH=/run/containerd/bin:$PATH
+rows="orlop-shim=io.containerd.orlop.v2 runc-shim+orlop=io.containerd.runc.v2,$1"
+for runtime in crun runc; do
+    ! path=$(command -v $runtime) || rows="$rows runc-shim+$runtime=io.containerd.runc.v2,$path"
+done
+# Not in the place of this shell, which reaps what has lost its parent. Debian's python3 has grpc. $rows is a list of
+# words: without quotes.
+PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here/../shim:$3 /usr/bin/python3 "$here/cri.py" $rows
