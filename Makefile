@@ -16,7 +16,7 @@ PREFIX  ?= /usr/local
 RUNTIME ?= $(ORLOP)
 export RUNTIME
 
-.PHONY: build musl cross cross-check packages packages-test packages-reproducible run test differences soak test-vm fuzz docs check quick bench bench-memory install clean
+.PHONY: build musl cross cross-check packages packages-test packages-reproducible run test differences soak soak-shim test-vm fuzz docs check quick bench bench-memory install clean
 
 # A static program: with --target the flag is not for proc-macros and build scripts, which cannot be static.
 build:
@@ -85,6 +85,12 @@ SOAK := killed:: faults:: hung:: concurrency:: soak:: leaks:: attack_
 soak: build
 	integration/packages.sh busybox-static iproute2 jq libseccomp-dev pkg-config util-linux
 	ORLOP_SOAK=1 env --default-signal cargo test --locked --test main -- --nocapture --test-threads=1 $(SOAK)
+
+# The shim of one pod under containerd's CRI plugin: 20,000 execs in it, 1,000 other pods, containerd restarted every
+# minute. The shim's memory, descriptors and zombies must be flat. PODS and EXECS for less.
+soak-shim: build
+	integration/packages.sh containerd busybox-static
+	env --default-signal integration/shim/soak.sh $(SHIM) $(TARGET)/cri-api
 
 # The callers (containerd, its CRI plugin, Docker, Podman) and the containers' tests in a Debian machine of its own, with
 # systemd and cgroup v2 alone. JOBS="ctr:orlop cri:runc" for some of it.

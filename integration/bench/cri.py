@@ -1,7 +1,7 @@
 """Pods by the CRI, in one run: `cri.py NAME=TYPE[,RUNTIME]…`, as root, from cri.sh.
 
-A pod is its sandbox and two containers. Handlers take turns. CPU time is that of containerd, the shims, the runtimes and
-the containers: they are in one cgroup. Wall time is what the client waits. Ratios are what counts."""
+A pod is its sandbox and two containers. Handlers take turns. CPU time is that of containerd, the shims, the runtimes
+and the containers: they are in one cgroup. Wall time is what the client waits. Ratios are what counts."""
 
 import os
 import statistics
@@ -59,7 +59,8 @@ class Measured:
         for column in COLUMNS:
             times = self.times[handler][column]
             wall = [wall for wall, _ in times]
-            cells += [f"{statistics.median(wall):.1f} ({min(wall):.1f})", f"{statistics.fmean(c for _, c in times):.1f}"]
+            cpu = statistics.fmean(cpu for _, cpu in times)
+            cells += [f"{statistics.median(wall):.1f} ({min(wall):.1f})", f"{cpu:.1f}"]
         return f"| {handler} | " + " | ".join(cells) + " |"
 
 

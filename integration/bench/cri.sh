@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What pods cost by containerd's CRI plugin: `cri.sh ORLOP SHIM DIRECTORY`, as root. Measured are a pod with two
 # containers up, ExecSync of `true`, and the pod down, with Orlop's shim and with containerd's own shim over orlop, crun
-# and runc, all in one containerd. containerd, its shim, crun and runc are those in PATH. DIRECTORY keeps the messages of
-# the CRI for the next run.
+# and runc, all in one containerd. containerd, its shim, crun and runc are those in PATH; a crun that is too old for
+# containerd is left out. DIRECTORY keeps the messages of the CRI for the next run.
 #
 # In a mount namespace of its own, in which cgroup v1 is not hybrid and containerd's directories are in memory; and in a
 # pid namespace, so that no process is left over.
