@@ -13,7 +13,7 @@ import grpc
 
 from node import V1, Node
 
-ROUNDS = int(os.environ.get("ROUNDS", "10"))
+ROUNDS = int(os.environ.get("ROUNDS", "20"))
 EXECS = 5 # a pod
 COLUMNS = ("pod up", "ExecSync", "pod down")
 
