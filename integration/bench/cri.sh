@@ -10,11 +10,12 @@ set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 if [ -z "${INSIDE:-}" ]; then
     "$here"/../cri-api.sh "$3"
-    code=0
+    remove() { find /sys/fs/cgroup{,/*}/orlop-bench-cri -depth -type d -exec rmdir {} + 2>/dev/null || true; }
+    remove # what a run that was killed has left
+    trap remove EXIT
     INSIDE=1 unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
-        "$0" "$(realpath "$1")" "$(realpath "$2")" "$(realpath "$3")" || code=$?
-    find /sys/fs/cgroup{,/*}/orlop-bench-cri -depth -type d -exec rmdir {} + 2>/dev/null || true
-    exit $code
+        "$0" "$(realpath "$1")" "$(realpath "$2")" "$(realpath "$3")"
+    exit
 fi
 ! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified
 mkdir -p /run/containerd

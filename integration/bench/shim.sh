@@ -4,11 +4,12 @@
 # is not hybrid, as containerd's shim has it; and in a pid namespace, so that no process is left over.
 set -euo pipefail
 if [ -z "${INSIDE:-}" ]; then
-    code=0
+    remove() { find /sys/fs/cgroup{,/*}/orlop-bench-shim -depth -type d -exec rmdir {} + 2>/dev/null || true; }
+    remove # what a run that was killed has left
+    trap remove EXIT
     INSIDE=1 unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
-        "$0" "$(realpath "$1")" "$(realpath "$2")" "$(realpath -m "$3")" || code=$?
-    find /sys/fs/cgroup{,/*}/orlop-bench-shim -depth -type d -exec rmdir {} + 2>/dev/null || true
-    exit $code
+        "$0" "$(realpath "$1")" "$(realpath "$2")" "$(realpath -m "$3")"
+    exit
 fi
 orlop=$1
 shim=$2
