@@ -47,7 +47,7 @@ fn a_program_that_cannot_be_run_is_told() {
     c.exec(&[], &["nosuch"]).exec_refused().says("executable file not found in $PATH");
     c.exec(&[], &["/nosuch"]).exec_refused().says("no such file or directory");
     c.exec(&[], &["/etc/passwd"]).exec_refused().says("permission denied");
-    c.exec(&[], &["/etc"]).exec_refused();
+    c.exec(&[], &["/etc"]).exec_refused().says("permission denied");
     userland::write_program(&c.bundle.rootfs("run.sh"), "#!/mmnnttbb foo\n");
     let out = c.exec(&[], &["/run.sh"]);
     assert_ne!(out.status, 0);

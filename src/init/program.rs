@@ -112,7 +112,9 @@ pub fn locate(
             if call.is(Errno::NOENT) || call.is(Errno::NOTDIR) {
                 Failure::ProgramNotFound(text(&call).into())
             } else if call.is(Errno::ISDIR) {
-                not_executable(&"is a directory")
+                // The words of the newest runc, and the error of execve(2), for which Podman exits
+                // with 126.
+                not_executable(&"is a directory: permission denied")
             } else if call.is(Errno::ACCESS) {
                 forbidden_file()
             } else {

@@ -60,6 +60,14 @@ out=$(p exec one sh -c 'cat /proc/1/comm; exit 4') || code=$?
 [ "$(echo fed | p exec -i one cat)" = fed ]
 [[ $(p exec --tty one tty) == /dev/pts/* ]]
 
+step "exec of what is no program"
+for path in /etc/passwd /etc; do
+    code=0
+    p exec one $path || code=$?
+    # Of a directory runc says only that it is one, for which Podman exits with 255.
+    [ "$code" = 126 ] || [[ $path == /etc && $RUNTIME == */runc ]]
+done
+
 step "healthcheck, which is an exec"
 fails p healthcheck run one
 p exec one touch /healthy
