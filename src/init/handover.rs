@@ -37,7 +37,7 @@ fn close_ours(plan: &Entry, kept: impl AsFd) -> Result<(), Call> {
 /// is left to do.
 ///
 /// # Errors
-/// The error of the failed call; the errors of [`Program::find`].
+/// The error of the failed call; the errors of looking up the program (`init/program.rs`).
 pub fn prepare(plan: &Entry, home: Home, runtime: &InitEnd) -> Result<Program> {
     if let Some(domain) = plan.process.personality {
         process::set_personality(domain).at("/linux/personality")?;
