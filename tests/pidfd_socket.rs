@@ -109,6 +109,7 @@ fn a_listener_that_hangs_up_is_an_error_and_leaves_nothing() {
     let bundle =
         bundle.flags(["--pidfd-socket", path.to_str().unwrap()]).push("/hooks/createRuntime", hook);
     let running = bundle.begin("create", &[]);
+    assert!(sockets::readable(&listener, runtime::time_limit()), "nobody connects");
     drop(listener.accept().unwrap());
     running.wait().refused().says("sending the pidfd (--pidfd-socket)").because("broken pipe");
     bundle.assert_nothing_left();
