@@ -4,8 +4,8 @@
 #
 # Not run: the tests of `hung`, because runc waits for ever there, and those of `killed`, because their tracer would wait
 # for ever for a thread of runc. Not counted: a test that was skipped because the machine lacks something; an entry whose
-# reason names runc 1.1 if this runc is a newer one; one with the word "sometimes", which is a race that runc may win. The
-# latter is named. The tests of tests/support/crun_only.rs are about features that crun has and runc does not.
+# reason names runc 1.1 if this runc is a newer one, or newer versions if it is 1.1; one that depends on the machine; one
+# with the word "sometimes", which is a race that runc may win. The latter two are named. The tests of tests/support/crun_only.rs are about features that crun has and runc does not.
 set -euo pipefail
 runc=$(realpath "$(command -v "$1")")
 cd "$(dirname "$0")/.."
@@ -32,6 +32,10 @@ excuse() {
     reason=$(awk -v n="\"$1\"" 'index($0, n) { print; if ($0 !~ /\),$/) { getline; print } }' "$list"/*.rs)
     if [[ $reason == *"runc 1.1"* && $version != *" 1.1."* ]]; then
         echo "its reason is about runc 1.1"
+    elif [[ $reason == *"newer versions of runc"* && $version == *" 1.1."* ]]; then
+        echo "its reason is about newer versions"
+    elif [[ $reason == *"depends on the machine"* ]]; then
+        echo "by the machine"
     elif [[ $reason == *"sometimes"* ]]; then
         echo "by chance or for good"
     elif [[ $(run --exact --nocapture "$1" 2>&1) == *"skipped: this machine has no"* ]]; then

@@ -51,7 +51,6 @@ fn restore_until_namespaces(bundle: Bundle, other: &Net) -> (String, bool) {
 /// Seen to fail at commit 84eb9f4.
 #[test]
 fn a_device_that_the_joined_namespace_has_stays_there() {
-    differs!();
     for (name, on_host) in [("eth0", false), ("eth0", true), ("eth%d", false)] {
         let (net, other) = (
             Net::with_device(&[]),

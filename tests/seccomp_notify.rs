@@ -104,7 +104,6 @@ fn the_agent_is_told_of_the_container_by_run() {
 
 #[test]
 fn the_connection_ends_after_one_document() {
-    differs!();
     let bundle = mkdir().args(["sleep", "60"]);
     let agent = agent(&bundle, Answer::GoOn);
     let c = bundle.run_detached();

@@ -275,7 +275,6 @@ fn a_fifo_is_made() {
 /// What the host does not have cannot be bound by an ordinary user.
 #[test]
 fn a_device_that_the_host_does_not_have_is_refused() {
-    differs!();
     let device = json!({ "path": "/dev/no-such-device", "type": "c", "major": 1, "minor": 229 });
     let bundle = Bundle::busybox().by_user(1000).push("/linux/devices", device);
     bundle.refused().says("/dev/no-such-device").names("linux.devices[0]");

@@ -39,7 +39,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("limits::a_container_starts_with_512_kib_of_memory", "runc needs twenty times as much memory"),
     (
         "limits::a_limit_below_the_usage_is_refused_if_that_is_to_be_checked",
-        "runc 1.1 does not know checkBeforeUpdate",
+        "runc 1.1 does not know checkBeforeUpdate; what the kernel does depends on the machine",
     ),
     ("limits::limits_are_updated", "runc 1.1 updates only some of them"),
     ("limits::limits_are_updated_on_v2", "runc 1.1 updates only some of them"),
@@ -104,7 +104,10 @@ pub const REASONS: &[(&str, &str)] = &[
     ("update::a_weight_of_an_idle_container_is_ignored_with_a_warning", "runc fails"),
     ("update::all_or_nothing", "runc keeps what it set before the failure"),
     ("update::all_or_nothing_on_v2", "runc keeps what it set before the failure"),
-    ("update::blkio_weight_is_written", "runc ignores a weight if there is no file for it"),
+    (
+        "update::blkio_weight_is_written",
+        "runc ignores a weight if there is no file for it, which depends on the machine",
+    ),
     ("update::cpu_burst_and_idle", "runc 1.1 does not have these flags"),
     ("update::flags_besides_a_file_are_refused", "runc ignores them"),
     (

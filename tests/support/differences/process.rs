@@ -45,7 +45,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ("exec::a_time_namespace_is_joined", "runc 1.1 has no time namespaces"),
     (
         "exec::no_program_runs_without_its_pid_file",
-        "runc 1.1 writes the file only after the program has started",
+        "runc 1.1 writes the file after the program has started, which sometimes runs",
     ),
     (
         "exec_cgroup::a_runtime_that_is_killed_leaves_no_process",

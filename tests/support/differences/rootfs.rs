@@ -51,10 +51,6 @@ pub const REASONS: &[(&str, &str)] = &[
         "runc 1.1 has no id-mapped mounts",
     ),
     (
-        "idmapped_mounts::a_missing_source_of_a_mapped_mount_is_refused",
-        "runc 1.1 has no id-mapped mounts",
-    ),
-    (
         "idmapped_mounts::a_mount_in_a_user_namespace_can_have_a_mapping_of_its_own",
         "runc 1.1 has no id-mapped mounts",
     ),
@@ -78,7 +74,6 @@ pub const REASONS: &[(&str, &str)] = &[
     ),
     ("idmapped_mounts::only_ridmap_reaches_submounts", "runc 1.1 has no id-mapped mounts"),
     ("idmapped_mounts::owners_are_shown_through_the_mapping", "runc 1.1 has no id-mapped mounts"),
-    ("idmapped_mounts::propagation_applies_to_mapped_mounts", "runc 1.1 has no id-mapped mounts"),
     ("idmapped_mounts::several_ranges_make_one_mapping", "runc 1.1 has no id-mapped mounts"),
     (
         "idmapped_mounts::the_source_of_a_mapped_mount_may_be_an_earlier_mount",

@@ -30,9 +30,5 @@ pub const REASONS: &[(&str, &str)] = &[
         "seccomp_notify::metadata_without_a_path_is_refused",
         "runc ignores it, which the specification forbids",
     ),
-    (
-        "seccomp_notify::the_connection_ends_after_one_document",
-        "runc 1.1 keeps the connection open",
-    ),
     ("seccomp_notify::waiting_can_be_made_killable", "runc 1.1 supports no flags"),
 ];
