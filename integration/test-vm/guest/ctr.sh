@@ -106,7 +106,8 @@ ctr task kill -s KILL saved
 eventually is saved STOPPED
 ctr task delete saved || true
 ctr container delete saved
-eventually grep -F ' /tasks/checkpointed ' /run/ctr-events
+# containerd's own shim sends no event.
+[[ $RUNTIME != *shim* ]] || eventually grep -F ' /tasks/checkpointed ' /run/ctr-events
 kill $events
 ctr container restore --live --rw saved saved-images
 eventually is saved RUNNING
