@@ -24,7 +24,7 @@ pub const REASONS: &[(&str, &str)] = &[
     ),
     (
         "seccomp_notify::calls_of_sockets_threads_and_memory_can_notify",
-        "runc's own calls are sent to the agent, too",
+        "runc's own calls are sometimes sent to the agent, too",
     ),
     (
         "seccomp_notify::metadata_without_a_path_is_refused",
