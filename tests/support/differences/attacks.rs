@@ -34,17 +34,26 @@ pub const REASONS: &[(&str, &str)] = &[
         "attack_races::a_procfs_that_is_moved_keeps_its_masks",
         "runc looks up masked paths by name, and sometimes misses them",
     ),
-    ("attack_races::dev_stays_inside", "runc 1.1 has CVE-2026-41579"),
+    (
+        "attack_races::dev_stays_inside",
+        "runc 1.1 has CVE-2026-41579, and sometimes loses the race",
+    ),
     (
         "attack_races::devices_are_made_inside",
         "runc 1.1 has CVE-2026-41579, and sometimes loses the race",
     ),
-    ("attack_races::masks_are_the_hosts_null", "runc 1.1 has CVE-2025-31133"),
+    (
+        "attack_races::masks_are_the_hosts_null",
+        "runc 1.1 has CVE-2025-31133, and sometimes loses the race",
+    ),
     (
         "attack_races::mounts_stay_inside",
         "runc 1.1 has CVE-2024-45310, and sometimes loses the race",
     ),
-    ("attack_races::no_device_is_copied_up", "runc 1.1 opens a file that may have become a device"),
+    (
+        "attack_races::no_device_is_copied_up",
+        "runc 1.1 opens a file that has sometimes become a device",
+    ),
     (
         "attack_seal::an_overlay_of_the_host_is_not_taken_for_a_seal",
         "runc 1.1 runs from a read-only mount of its binary",

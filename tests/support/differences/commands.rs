@@ -26,8 +26,8 @@ pub const REASONS: &[(&str, &str)] = &[
     ),
     ("concurrency::either_delete_or_start_wins", "runc 1.1 has no lock, and has other error texts"),
     ("concurrency::exec_against_kill", "runc 1.1 prints several lines"),
-    ("concurrency::of_several_creates_one_wins", "runc 1.1 has no lock, so two can succeed"),
-    ("concurrency::of_several_deletes_one_wins", "runc 1.1 has no lock, so all can succeed"),
+    ("concurrency::of_several_creates_one_wins", "runc 1.1 has no lock, so two sometimes succeed"),
+    ("concurrency::of_several_deletes_one_wins", "runc 1.1 has no lock, so all sometimes succeed"),
     (
         "delete::force_kills_all_processes_when_there_is_no_pid_namespace",
         "runc 1.1 sometimes gives up before all processes are dead",
