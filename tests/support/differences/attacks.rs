@@ -34,10 +34,7 @@ pub const REASONS: &[(&str, &str)] = &[
         "attack_races::a_procfs_that_is_moved_keeps_its_masks",
         "runc looks up masked paths by name, and sometimes misses them",
     ),
-    (
-        "attack_races::dev_stays_inside",
-        "runc 1.1 has CVE-2026-41579, and sometimes loses the race",
-    ),
+    ("attack_races::dev_stays_inside", "runc 1.1 has CVE-2026-41579, and sometimes loses the race"),
     (
         "attack_races::devices_are_made_inside",
         "runc 1.1 has CVE-2026-41579, and sometimes loses the race",
