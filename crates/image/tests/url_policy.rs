@@ -14,7 +14,7 @@ use crate::support::{Image, Layer, Place, json, judge, run};
 
 /// How a registry can name a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum UrlSource {
     /// The token service.
     Realm,
     /// A redirect of the token service.
@@ -27,7 +27,8 @@ enum Way {
     Upload,
 }
 
-const WAYS: [Way; 5] = [Way::Realm, Way::Token, Way::Manifest, Way::Blob, Way::Upload];
+const SOURCES: [UrlSource; 5] =
+    [UrlSource::Realm, UrlSource::Token, UrlSource::Manifest, UrlSource::Blob, UrlSource::Upload];
 
 fn redirect(target: &str) -> Deed {
     Deed::Answer(307, vec![("location", target.to_owned())], Vec::new())
@@ -38,18 +39,20 @@ fn token() -> Deed {
 }
 
 /// A registry with one image without layers. It demands a token if the test needs that.
-fn answer(request: &Request, way: Way, own: &str, target: &str) -> Deed {
+fn answer(request: &Request, source: UrlSource, own: &str, target: &str) -> Deed {
     if request.target.starts_with("/token") {
-        return if way == Way::Token { redirect(target) } else { token() };
+        return if source == UrlSource::Token { redirect(target) } else { token() };
     }
     // Only a client that was redirected requests this.
     if request.target.starts_with("/elsewhere") {
         let asks = request.method == "POST" || request.target.contains("/token");
         return if asks { token() } else { Deed::Answer(200, Vec::new(), b"{}".to_vec()) };
     }
-    if matches!(way, Way::Realm | Way::Token) && request.header("authorization") != Some("Bearer x")
+    if matches!(source, UrlSource::Realm | UrlSource::Token)
+        && request.header("authorization") != Some("Bearer x")
     {
-        let realm = if way == Way::Realm { target.to_owned() } else { format!("{own}/token") };
+        let realm =
+            if source == UrlSource::Realm { target.to_owned() } else { format!("{own}/token") };
         return Deed::Answer(
             401,
             vec![("www-authenticate", format!("Bearer realm=\"{realm}\""))],
@@ -57,7 +60,9 @@ fn answer(request: &Request, way: Way, own: &str, target: &str) -> Deed {
         );
     }
     match request.method.as_str() {
-        "GET" if request.target.contains("/manifests/") && way == Way::Manifest => redirect(target),
+        "GET" if request.target.contains("/manifests/") && source == UrlSource::Manifest => {
+            redirect(target)
+        }
         "GET" if request.target.contains("/manifests/") => {
             let config = json!({"mediaType": CONFIG, "digest": digest(b"{}"), "size": 2});
             let manifest =
@@ -68,7 +73,9 @@ fn answer(request: &Request, way: Way, own: &str, target: &str) -> Deed {
                 manifest.to_string().into_bytes(),
             )
         }
-        "GET" if request.target.contains("/blobs/") && way == Way::Blob => redirect(target),
+        "GET" if request.target.contains("/blobs/") && source == UrlSource::Blob => {
+            redirect(target)
+        }
         "GET" => Deed::Answer(200, Vec::new(), b"{}".to_vec()),
         "POST" => Deed::Answer(202, vec![("location", target.to_owned())], Vec::new()),
         _ => status(404),
@@ -77,22 +84,22 @@ fn answer(request: &Request, way: Way, own: &str, target: &str) -> Deed {
 
 /// A registry at `host` that names the URL `target` returns for its port.
 fn registry(
-    way: Way,
+    source: UrlSource,
     host: &'static str,
     target: impl Fn(u16) -> String + Send + Sync + 'static,
 ) -> TlsFront {
     TlsFront::alone(move |request, port| {
-        answer(request, way, &format!("https://{host}:{port}"), &target(port))
+        answer(request, source, &format!("https://{host}:{port}"), &target(port))
     })
 }
 
-fn use_it(registry: &TlsFront, host: &str, way: Way, more: &[&str]) -> Output {
+fn use_it(registry: &TlsFront, host: &str, source: UrlSource, more: &[&str]) -> Output {
     let (place, ca) = (Place::new(), registry.ca());
     Image::of(&[Layer::new()]).write(&place.path("layout"));
     let there = format!("docker://{host}:{}/a:one", registry.port);
     let here = |name: &str| format!("oci:{}", place.path(name).display());
     let (from, to) =
-        if way == Way::Upload { (here("layout"), there) } else { (there, here("to:x")) };
+        if source == UrlSource::Upload { (here("layout"), there) } else { (there, here("to:x")) };
     run(["copy", "--quiet", "--retries", "0", "--ca", &ca, &from, &to].iter().chain(more))
 }
 
@@ -106,21 +113,22 @@ fn identity_token(place: &Place, host: &str) -> String {
 
 #[test]
 fn never_to_somebody_without_encryption() {
-    for way in WAYS {
+    for source in SOURCES {
         let plain = Front::alone(|_| token());
         let target = format!("http://{}/elsewhere", plain.host());
-        let registry = registry(way, "localhost", move |_| target.clone());
+        let registry = registry(source, "localhost", move |_| target.clone());
         let place = Place::new();
         let file = identity_token(&place, &format!("localhost:{}", registry.port));
         for who in
             [&["--authfile", "/dev/null"][..], &["--creds", "me:secret"], &["--authfile", &file]]
         {
-            let refused = use_it(&registry, "localhost", way, who).refused();
-            let expected = if way == Way::Token { "redirected to" } else { "the registry names" };
+            let refused = use_it(&registry, "localhost", source, who).refused();
+            let expected =
+                if source == UrlSource::Token { "redirected to" } else { "the registry names" };
             let expected = format!("{expected} http://");
-            assert!(refused.stderr.contains(&expected), "{way:?}: {refused:?}");
+            assert!(refused.stderr.contains(&expected), "{source:?}: {refused:?}");
         }
-        assert!(plain.log().is_empty(), "{way:?}: {:?}", plain.log());
+        assert!(plain.log().is_empty(), "{source:?}: {:?}", plain.log());
     }
 }
 
@@ -128,21 +136,21 @@ fn never_to_somebody_without_encryption() {
 #[test]
 fn a_service_of_tokens_does_not_send_us_on() {
     let target = |port: u16| format!("https://127.0.0.1:{port}/elsewhere");
-    let there = registry(Way::Token, "localhost", target);
+    let there = registry(UrlSource::Token, "localhost", target);
     let place = Place::new();
     let file = identity_token(&place, &format!("localhost:{}", there.port));
     for who in [&["--authfile", "/dev/null"][..], &["--creds", "me:secret"], &["--authfile", &file]]
     {
-        use_it(&there, "localhost", Way::Token, who)
+        use_it(&there, "localhost", UrlSource::Token, who)
             .refused()
             .says("redirected to https://127.0.0.1");
     }
     assert!(there.front.log().iter().all(|request| !request.target.starts_with("/elsewhere")));
     // A redirect on the same server is allowed.
-    let same = registry(Way::Token, "localhost", |port| {
+    let same = registry(UrlSource::Token, "localhost", |port| {
         format!("https://localhost:{port}/elsewhere/token")
     });
-    use_it(&same, "localhost", Way::Token, &["--creds", "me:secret"]).ok();
+    use_it(&same, "localhost", UrlSource::Token, &["--creds", "me:secret"]).ok();
 }
 
 /// In a network namespace in which two addresses are public.
@@ -161,30 +169,31 @@ fn with_public_addresses(test: impl FnOnce() + Send + 'static) {
 #[test]
 fn a_registry_on_the_internet_does_not_send_us_to_this_machine() {
     with_public_addresses(|| {
-        for way in WAYS {
+        for source in SOURCES {
             for near in ["127.0.0.1", "localhost", "10.0.0.1", "169.254.169.254", "[::1]"] {
-                let registry = registry(way, "11.0.0.1", move |port| {
+                let registry = registry(source, "11.0.0.1", move |port| {
                     format!("https://{near}:{port}/elsewhere")
                 });
                 let refused =
-                    use_it(&registry, "11.0.0.1", way, &["--authfile", "/dev/null"]).refused();
-                let told = if way == Way::Token {
+                    use_it(&registry, "11.0.0.1", source, &["--authfile", "/dev/null"]).refused();
+                let told = if source == UrlSource::Token {
                     "redirected to https://"
                 } else {
                     "nearer to us than itself"
                 };
-                assert!(refused.stderr.contains(told), "{way:?} {near}: {refused:?}");
+                assert!(refused.stderr.contains(told), "{source:?} {near}: {refused:?}");
                 let log = registry.front.log();
                 assert!(
                     log.iter().all(|request| !request.target.starts_with("/elsewhere")),
-                    "{way:?} {near}: {log:?}"
+                    "{source:?} {near}: {log:?}"
                 );
             }
         }
         // Another server on the Internet is allowed.
-        let registry =
-            registry(Way::Blob, "11.0.0.1", |port| format!("https://11.0.0.2:{port}/elsewhere"));
-        use_it(&registry, "11.0.0.1", Way::Blob, &["--authfile", "/dev/null"]).ok();
+        let registry = registry(UrlSource::Blob, "11.0.0.1", |port| {
+            format!("https://11.0.0.2:{port}/elsewhere")
+        });
+        use_it(&registry, "11.0.0.1", UrlSource::Blob, &["--authfile", "/dev/null"]).ok();
         assert_eq!(registry.front.asked("GET", "/elsewhere").len(), 1);
     });
 }

@@ -119,11 +119,11 @@ impl Daemon {
 
     /// Records a worker's data about a new container, and begins to watch for the OOM killer.
     fn take_made(&mut self, id: &str, answer: &Answer) {
-        let (Some(made), Some(container)) = (&answer.made, self.containers.get_mut(id)) else {
+        let (Some(new), Some(container)) = (&answer.container, self.containers.get_mut(id)) else {
             return;
         };
-        container.take_cgroups(&made.cgroups);
-        container.shared_pid_namespace = made.shared_pid_namespace;
+        container.take_cgroups(&new.cgroups);
+        container.shared_pid_namespace = new.shared_pid_namespace;
         match container.cgroup().watch_oom() {
             Ok(Some(watch)) => {
                 let number = self.poll.number();
@@ -148,7 +148,7 @@ impl Daemon {
         (streams, console): (Option<Streams>, Option<OwnedFd>),
     ) {
         if let Ok(answer) = &result
-            && answer.made.is_some()
+            && answer.container.is_some()
         {
             self.take_made(id, answer); // it has been restored
             self.claim(id, "", answer.pid);

@@ -76,11 +76,11 @@ use status::Failed;
 #[must_use]
 pub fn main() -> u8 {
     if let Err(call) = orlop::sys::process::begin() {
-        return tell(&Failed::unknown(call.to_string()));
+        return print_error(&Failed::unknown(call.to_string()));
     }
     let flags = match Flags::read(orlop::sys::caller::arguments().into_iter().skip(1)) {
         Ok(flags) => flags,
-        Err(failed) => return tell(&failed),
+        Err(failed) => return print_error(&failed),
     };
     let said = match &*flags.action {
         _ if flags.version => Ok(info::version().into_bytes()),
@@ -96,7 +96,7 @@ pub fn main() -> u8 {
         let written = stdout.write_all(&text).and_then(|()| stdout.flush());
         written.map_err(|error| Failed::unknown(format!("writing to standard output: {error}")))
     });
-    printed.map_or_else(|failed| tell(&failed), |()| 0)
+    printed.map_or_else(|failed| print_error(&failed), |()| 0)
 }
 
 fn read_all() -> Result<Vec<u8>, Failed> {
@@ -108,7 +108,7 @@ fn read_all() -> Result<Vec<u8>, Failed> {
     Ok(input)
 }
 
-fn tell(failed: &Failed) -> u8 {
+fn print_error(failed: &Failed) -> u8 {
     // There is nowhere else to print it.
     let _ = writeln!(std::io::stderr(), "containerd-shim-orlop-v2: {failed}");
     1

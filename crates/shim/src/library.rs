@@ -20,7 +20,7 @@ use orlop::kernel::HierarchyName;
 use orlop::log::Log;
 use orlop::sys::wait::{self, Bound};
 
-use crate::order::{Answer, CgroupPath, Checkpoint, Made, Order};
+use crate::order::{Answer, CgroupPath, Checkpoint, NewContainer, Order};
 use crate::status::{
     ALREADY_EXISTS, FAILED_PRECONDITION, Failed, INVALID_ARGUMENT, NOT_FOUND, UNKNOWN,
 };
@@ -103,9 +103,9 @@ fn made(order: &Order, init: Process, master: &mut Option<OwnedFd>) -> Result<An
         path: path.to_string_lossy().into_owned(),
     };
     let cgroups = saved.cgroup_paths.iter().map(path).collect();
-    let made = Made { cgroups, shared_pid_namespace: saved.shared_pid_namespace };
+    let container = NewContainer { cgroups, shared_pid_namespace: saved.shared_pid_namespace };
     *master = init.master;
-    Ok(Answer { pid: init.pid, made: Some(made), ..Answer::default() })
+    Ok(Answer { pid: init.pid, container: Some(container), ..Answer::default() })
 }
 
 /// `exec`; returns the pid.

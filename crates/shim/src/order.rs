@@ -132,7 +132,7 @@ pub struct Answer {
     pub pid: i32,
     /// The data about a new container.
     #[prost(message, optional, tag = "4")]
-    pub made: Option<Made>,
+    pub container: Option<NewContainer>,
     /// The pid of the logger.
     #[prost(int32, tag = "5")]
     pub logger: i32,
@@ -140,7 +140,7 @@ pub struct Answer {
 
 /// The data about a new container.
 #[derive(Clone, PartialEq, Eq, Message)]
-pub struct Made {
+pub struct NewContainer {
     #[prost(message, repeated, tag = "1")]
     pub cgroups: Vec<CgroupPath>,
     #[prost(bool, tag = "2")]

@@ -23,7 +23,7 @@ const BUFFER: usize = 4 << 10;
 
 /// How a pump moves bytes.
 #[derive(Debug)]
-enum Way {
+enum Method {
     Splice,
     /// Bytes that have been read and not yet been written.
     Copy(Vec<u8>),
@@ -48,7 +48,7 @@ pub struct Pump {
     number: u64,
     source: OwnedFd,
     sink: OwnedFd,
-    way: Way,
+    method: Method,
     /// Whether it waits for the sink.
     blocked: bool,
 }
@@ -57,13 +57,13 @@ impl Pump {
     /// A pump between pipes or fifos.
     #[must_use]
     pub fn splicing(number: u64, owner: Owner, source: OwnedFd, sink: OwnedFd) -> Self {
-        Self { owner, number, source, sink, way: Way::Splice, blocked: false }
+        Self { owner, number, source, sink, method: Method::Splice, blocked: false }
     }
 
     /// A pump from or to a terminal, or to a regular file.
     #[must_use]
     pub fn copying(number: u64, owner: Owner, source: OwnedFd, sink: OwnedFd) -> Self {
-        Self { owner, number, source, sink, way: Way::Copy(Vec::new()), blocked: false }
+        Self { owner, number, source, sink, method: Method::Copy(Vec::new()), blocked: false }
     }
 
     /// Its number in [`Poll`].
@@ -83,9 +83,9 @@ impl Pump {
     /// Moves the available bytes. Returns whether the pump is finished.
     pub fn run(&mut self, poll: &Poll) -> bool {
         for _ in 0..TURN {
-            let moved = match &mut self.way {
-                Way::Splice => splice(&self.source, &self.sink),
-                Way::Copy(buffer) => copy(&self.source, &self.sink, buffer),
+            let moved = match &mut self.method {
+                Method::Splice => splice(&self.source, &self.sink),
+                Method::Copy(buffer) => copy(&self.source, &self.sink, buffer),
             };
             match moved {
                 Ok(Moved::Some) | Err(Errno::INTR) => {}
