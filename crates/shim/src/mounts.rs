@@ -138,11 +138,14 @@ fn mount_one(mount: &Mount, rootfs: &Path) -> Result<(), Failed> {
         None => make(mount, &mut decided, rootfs)?,
         Some(ids) => {
             let recursive = decided.flags.contains(MsFlags::MS_REC);
-            let tree = idmap::make(&ids, &mount.kind, &decided.data.clone(), recursive, || {
+            let overlay = mount.kind == "overlay";
+            let layers = if overlay { lower_layers(&decided.data) } else { Vec::new() };
+            let tree = idmap::make(&ids, &layers, recursive, || {
                 make(mount, &mut decided, rootfs)?;
                 place(mount, rootfs)
-            });
-            idmap::attach(&tree?, &place(mount, rootfs)?.1)?;
+            })?;
+            let (_place, target) = place(mount, rootfs)?;
+            idmap::attach(&tree, &target)?;
         }
     }
     if !decided.propagation.is_empty() {
@@ -209,6 +212,13 @@ fn place(mount: &Mount, rootfs: &Path) -> Result<(Option<OwnedFd>, PathBuf), Fai
             .map_err(failed)?;
     let path = format!("/proc/self/fd/{}", place.as_raw_fd()).into();
     Ok((Some(place), path))
+}
+
+/// The lower layers of an overlay.
+fn lower_layers(data: &[String]) -> Vec<String> {
+    let lists = data.iter().filter_map(|option| option.strip_prefix("lowerdir="));
+    let layers = lists.flat_map(|list| list.split(':')).filter(|layer| !layer.is_empty());
+    layers.map(str::to_owned).collect()
 }
 
 /// Makes the paths of an overlay's layers relative to their common directory, and changes to it. A

@@ -6,7 +6,7 @@ use containerd_shim_protos::api::{
 };
 use protobuf::Message;
 
-use super::support::{Shim, context, failure, is_alive, until};
+use super::support::{Shim, context, failure, is_alive, options, until};
 
 const SLEEP: [&str; 2] = ["sleep", "1000"];
 
@@ -276,16 +276,6 @@ fn all_processes_get_a_signal_for_all() {
     assert_eq!(shim.wait(&client, "e").exit_status, 128 + 10);
     assert_eq!(shim.status(&client, ""), Ok(2));
     shim.finish(&client);
-}
-
-/// Options of the type that containerd sends without CRI.
-fn options(
-    options: &containerd_shim_protos::shim::oci::Options,
-) -> protobuf::well_known_types::any::Any {
-    let mut any = protobuf::well_known_types::any::Any::new();
-    "containerd.runc.v1.Options".clone_into(&mut any.type_url);
-    any.value = options.write_to_bytes().unwrap();
-    any
 }
 
 #[test]

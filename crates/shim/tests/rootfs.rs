@@ -29,6 +29,11 @@ fn request(shim: &Shim, rootfs: Vec<Mount>) -> CreateTaskRequest {
     CreateTaskRequest { rootfs, ..shim.create_request() }
 }
 
+/// Creates the container with these mounts as its rootfs.
+fn create(shim: &Shim, rootfs: Vec<Mount>) {
+    shim.client().create(context(), &request(shim, rootfs)).unwrap();
+}
+
 /// The type, the source and the options of the mount on top at `path`.
 fn mounted(path: &Path) -> Option<[String; 3]> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
@@ -52,7 +57,7 @@ fn a_bind_is_mounted_for_as_long_as_the_container_is_there() {
     let (shim, image) = with_image(&["cat", "/proc/self/mounts"], |_| {});
     let rootfs = shim.bundle(&shim.id).join("rootfs");
     let bind = mount("bind", &image, &["rbind", "ro", "rprivate"]);
-    shim.client().create(context(), &request(&shim, vec![bind])).unwrap();
+    create(&shim, vec![bind]);
     assert!(mounted(&rootfs).unwrap()[2].starts_with("ro,"));
     run_to_the_end(&shim);
 }
@@ -87,7 +92,7 @@ fn a_mount_below_the_rootfs_has_its_options() {
     let bind = mount("bind", &image, &["rbind"]);
     let mut below = mount("bind", &other, &["rbind", "ro", "nosuid", "rprivate"]);
     below.target = "/tmp".to_owned();
-    shim.client().create(context(), &request(&shim, vec![bind, below])).unwrap();
+    create(&shim, vec![bind, below]);
     assert!(mounted(&rootfs).unwrap()[2].starts_with("rw,"));
     assert!(mounted(&rootfs.join("tmp")).unwrap()[2].starts_with("ro,nosuid,"));
     run_to_the_end(&shim);
@@ -106,7 +111,7 @@ fn a_file_is_mounted_by_a_loop_device_that_is_free_afterwards() {
             mke2fs.args(["-q", "-t", "ext4", "-d"]).args([&image, &file]).arg("32M").status();
         assert!(made.unwrap().success(), "mke2fs");
         let ext4 = mount("ext4", &file, &options);
-        shim.client().create(context(), &request(&shim, vec![ext4])).unwrap();
+        create(&shim, vec![ext4]);
         let [kind, device, options] = mounted(&rootfs).unwrap();
         assert!(kind == "ext4" && options.starts_with(access), "{kind} {options}");
         let backing =
@@ -156,7 +161,7 @@ fn the_layers_of_an_overlay_have_mapped_ids() {
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let overlay = mount("overlay", Path::new("overlay"), &options);
         let client = shim.client();
-        shim_creates(&shim, overlay);
+        create(&shim, vec![overlay]);
         let busybox = shim.bundle(&shim.id).join("rootfs/bin/busybox");
         assert_eq!(fs::metadata(busybox).unwrap().uid(), 100_000);
         assert_eq!(fs::metadata(image.join("bin/busybox")).unwrap().uid(), 0);
@@ -172,16 +177,12 @@ fn the_layers_of_an_overlay_have_mapped_ids() {
     shim.shut_down(&shim.client());
 }
 
-fn shim_creates(shim: &Shim, rootfs: Mount) {
-    shim.client().create(context(), &request(shim, vec![rootfs])).unwrap();
-}
-
 #[test]
 fn a_bind_has_mapped_ids() {
     let (shim, image) = with_image(&OWNED_BY_ROOT, user_namespace);
     let maps =
         ["rbind", "rprivate", "uidmap=0:100000:1000,1000:200000:10", "gidmap=0:100000:65536"];
-    shim_creates(&shim, mount("bind", &image, &maps));
+    create(&shim, vec![mount("bind", &image, &maps)]);
     let busybox = shim.bundle(&shim.id).join("rootfs/bin/busybox");
     assert_eq!(fs::metadata(busybox).unwrap().uid(), 100_000);
     run_to_the_end(&shim);
@@ -202,7 +203,7 @@ fn a_filesystem_in_user_space_is_mounted_by_its_program() {
         format!("workdir={}", work.display()),
     ];
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    shim_creates(&shim, mount("fuse3.fuse-overlayfs", Path::new("overlay"), &options));
+    create(&shim, vec![mount("fuse3.fuse-overlayfs", Path::new("overlay"), &options)]);
     assert_eq!(mounted(&shim.bundle(&shim.id).join("rootfs")).unwrap()[0], "fuse.fuse-overlayfs");
     run_to_the_end(&shim);
     assert!(upper.join("tmp/x").exists());

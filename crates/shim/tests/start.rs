@@ -1,9 +1,11 @@
 //! `start`: its answer, its socket, the group of a pod.
 
+use std::path::PathBuf;
+
 use containerd_shim_protos::bootstrap_api::{BootstrapParams, BootstrapResult};
 use protobuf::Message;
 
-use super::support::{PATIENCE, SHIM, Shim, failure, until, with_input};
+use super::support::{PATIENCE, SHIM, Shim, failure, options, until, with_input};
 
 #[test]
 fn the_socket_is_where_containerd_expects_it_and_ours_alone() {
@@ -105,44 +107,44 @@ fn the_daemon_is_in_the_cgroup_that_the_options_name() {
     let name = format!("orlop-shim-home-{}", std::process::id());
     let home = root.join(&name);
     std::fs::create_dir(&home).unwrap();
-    let options = |cgroup: &str| {
-        let options = containerd_shim_protos::shim::oci::Options {
+    let input = |cgroup: &str| {
+        let wanted = containerd_shim_protos::shim::oci::Options {
             shim_cgroup: cgroup.to_owned(),
             ..Default::default()
         };
-        let mut any = protobuf::well_known_types::any::Any::new();
-        any.type_url = "containerd.runc.v1.Options".to_owned();
-        any.value = options.write_to_bytes().unwrap();
-        any.write_to_bytes().unwrap()
+        options(&wanted).write_to_bytes().unwrap()
     };
-    let input = options(&format!("/{name}"));
-    let shim = Shim::with_input(&["true"], |_| {}, |_| input);
+    let shim = Shim::with_input(&["true"], |_| {}, |_| input(&format!("/{name}")));
     let inside = std::fs::read_to_string(home.join("cgroup.procs")).unwrap();
     assert_eq!(inside.trim(), shim.pid.to_string());
     shim.shut_down(&shim.client());
     until("the cgroup is empty", || std::fs::remove_dir(&home).is_ok());
     // One that is not there is an error, and there is no daemon.
-    let output = shim.run_start(&[], &options("/no-such-cgroup"));
+    let output = shim.run_start(&[], &input("/no-such-cgroup"));
     assert!(String::from_utf8_lossy(&output.stderr).contains("no cgroup \"no-such-cgroup\""));
     assert!(!shim.socket().exists());
 }
 
+/// A shim whose `start` gets a directory for the socket, and that directory.
+fn with_sockets_beside_the_bundle() -> (Shim, PathBuf) {
+    let directory = |shim: &Shim| shim.dir.path().join("sockets");
+    let input = |shim: &Shim| {
+        let params = BootstrapParams {
+            instance_id: shim.id.clone(),
+            namespace: shim.namespace.clone(),
+            socket_dir: Some(directory(shim).to_str().unwrap().to_owned()),
+            ..Default::default()
+        };
+        params.write_to_bytes().unwrap()
+    };
+    let shim = Shim::with_input(&["true"], |_| {}, input);
+    let sockets = directory(&shim);
+    (shim, sockets)
+}
+
 #[test]
 fn the_socket_is_in_the_directory_that_containerd_names() {
-    let shim = Shim::with_input(
-        &["true"],
-        |_| {},
-        |shim| {
-            let params = BootstrapParams {
-                instance_id: shim.id.clone(),
-                namespace: shim.namespace.clone(),
-                socket_dir: Some(shim.dir.path().join("sockets").to_str().unwrap().to_owned()),
-                ..Default::default()
-            };
-            params.write_to_bytes().unwrap()
-        },
-    );
-    let directory = shim.dir.path().join("sockets");
+    let (shim, directory) = with_sockets_beside_the_bundle();
     assert_eq!(shim.socket().parent().unwrap(), directory);
     assert_eq!(std::fs::read_link(shim.bundle(&shim.id).join("s")).unwrap(), directory);
     shim.shut_down(&shim.client());
@@ -152,22 +154,9 @@ fn the_socket_is_in_the_directory_that_containerd_names() {
 fn peers_of_other_users_are_refused() {
     use std::io::{Read, Write};
     use std::os::unix::fs::PermissionsExt;
-    let sockets = |shim: &Shim| shim.dir.path().join("sockets");
-    let shim = Shim::with_input(
-        &["true"],
-        |_| {},
-        |shim| {
-            let params = BootstrapParams {
-                instance_id: shim.id.clone(),
-                namespace: shim.namespace.clone(),
-                socket_dir: Some(sockets(shim).to_str().unwrap().to_owned()),
-                ..Default::default()
-            };
-            params.write_to_bytes().unwrap()
-        },
-    );
+    let (shim, directory) = with_sockets_beside_the_bundle();
     // The modes keep them out. What if somebody has changed those?
-    for path in [shim.dir.path(), &sockets(&shim), shim.socket()] {
+    for path in [shim.dir.path(), &directory, shim.socket()] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
     }
     let socket = shim.socket().to_owned();
@@ -194,7 +183,7 @@ fn a_daemon_that_nobody_connects_to_ends_after_half_a_minute() {
     let begin = std::time::Instant::now();
     let output = shim.run_start(&[], b"");
     let address = String::from_utf8(output.stdout).unwrap();
-    let socket = std::path::PathBuf::from(address.trim_start_matches("unix://"));
+    let socket = PathBuf::from(address.trim_start_matches("unix://"));
     assert!(socket.exists());
     until("the daemon ends and removes its socket", || !socket.exists());
     assert!(begin.elapsed().as_secs() >= 29, "{:?}", begin.elapsed());

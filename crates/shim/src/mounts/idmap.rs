@@ -39,7 +39,8 @@ pub fn parse(text: &str) -> Result<Vec<IdMapping>, Failed> {
 }
 
 /// Lets `mount` make a mount in a private mount namespace, and returns a detached copy of it with
-/// mapped ids. `mount` returns the target.
+/// mapped ids: those of the lower layers if it is an overlay, else its own. `mount` returns the
+/// target.
 ///
 /// The private namespace has two reasons: the mapped layers of an overlay must be attached
 /// somewhere when it is mounted, and no mount is left if we are killed.
@@ -48,8 +49,7 @@ pub fn parse(text: &str) -> Result<Vec<IdMapping>, Failed> {
 /// Those of `mount` and of the calls.
 pub fn make(
     ids: &Mappings,
-    kind: &str,
-    data: &[String],
+    layers: &[String],
     recursive: bool,
     mount: impl FnOnce() -> Result<(Option<OwnedFd>, PathBuf), Failed>,
 ) -> Result<OwnedFd, Failed> {
@@ -57,17 +57,15 @@ pub fn make(
         .map_err(|error| Failed::unknown(format!("an id-mapped mount: {error:#}")))?;
     let depth = if recursive { Depth::Recursive } else { Depth::This };
     in_private_namespace(|| {
-        if kind == "overlay" {
-            for layer in layers(data) {
-                let mapped = mount::clone_tree_at(CWD, layer, Depth::This).map_err(failed)?;
-                mount::map_ids(mapped.as_fd(), users.as_fd(), Depth::This).map_err(failed)?;
-                attach(&mapped, Path::new(layer))?;
-            }
+        for layer in layers {
+            let mapped = mount::clone_tree_at(CWD, layer, Depth::This).map_err(failed)?;
+            mount::map_ids(mapped.as_fd(), users.as_fd(), Depth::This).map_err(failed)?;
+            attach(&mapped, Path::new(layer))?;
         }
         let (_place, target) = mount()?;
         let target = mount::open_attached(CWD, &target).map_err(failed)?;
         let tree = mount::clone_tree(target.as_fd(), depth).map_err(failed)?;
-        if kind != "overlay" {
+        if layers.is_empty() {
             mount::map_ids(tree.as_fd(), users.as_fd(), depth).map_err(failed)?;
         }
         Ok(tree)
@@ -81,12 +79,6 @@ pub fn make(
 pub fn attach(tree: &OwnedFd, target: &Path) -> Result<(), Failed> {
     let target = mount::open_attached(CWD, target).map_err(failed)?;
     mount::attach(tree.as_fd(), target.as_fd()).map_err(failed)
-}
-
-/// The lower layers of an overlay.
-fn layers(data: &[String]) -> impl Iterator<Item = &str> {
-    let lists = data.iter().filter_map(|option| option.strip_prefix("lowerdir="));
-    lists.flat_map(|list| list.split(':')).filter(|layer| !layer.is_empty())
 }
 
 /// Runs `there` in a new mount namespace and returns to ours. Mounts made there do not propagate.

@@ -13,7 +13,10 @@ use containerd_shim_protos::api::{
     CreateTaskRequest, DeleteRequest, DeleteResponse, Empty, ExecProcessRequest, KillRequest,
     StartRequest, StateRequest, WaitRequest, WaitResponse,
 };
+use containerd_shim_protos::shim::oci::Options;
 use containerd_shim_protos::{Client, TaskClient};
+use protobuf::Message;
+use protobuf::well_known_types::any::Any;
 use tempfile::TempDir;
 use ttrpc::context::{self, Context};
 
@@ -176,7 +179,7 @@ impl Shim {
         let output = with_input(&mut self.command("delete"), b"");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "delete: {said}");
-        protobuf::Message::parse_from_bytes(&output.stdout).unwrap()
+        DeleteResponse::parse_from_bytes(&output.stdout).unwrap()
     }
 
     /// Another connection to it.
@@ -219,7 +222,7 @@ impl Shim {
     }
 
     pub fn exec_request(&self, exec_id: &str, args: &[&str]) -> ExecProcessRequest {
-        let mut spec = protobuf::well_known_types::any::Any::new();
+        let mut spec = Any::new();
         spec.type_url = "types.containerd.io/opencontainers/runtime-spec/1/Process".to_owned();
         spec.value = process(args).to_string().into_bytes();
         ExecProcessRequest {
@@ -309,6 +312,14 @@ impl Drop for Shim {
 fn process(args: &[&str]) -> serde_json::Value {
     let user = serde_json::json!({ "uid": 0, "gid": 0 });
     serde_json::json!({ "args": args, "cwd": "/", "env": ["PATH=/bin"], "user": user })
+}
+
+/// Options of the type that containerd sends without CRI.
+pub fn options(options: &Options) -> Any {
+    let mut any = Any::new();
+    "containerd.runc.v1.Options".clone_into(&mut any.type_url);
+    any.value = options.write_to_bytes().unwrap();
+    any
 }
 
 /// SIGKILL.
