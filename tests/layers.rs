@@ -89,6 +89,15 @@ const CIRCLES: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Names that two types of a crate share, and why.
+const SAME_NAMES: &[(&str, &str, &str)] = &[
+    ("crates/shim/src", "Cpu", METRICS),
+    ("crates/shim/src", "Hugetlb", METRICS),
+    ("crates/shim/src", "Memory", METRICS),
+    ("crates/shim/src", "Metrics", METRICS),
+];
+const METRICS: &str = "containerd's name in both of its packages of metrics, v1 and v2";
+
 /// Crates and the only places that may name them.
 const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli.rs", "cli/"]),
@@ -150,6 +159,19 @@ fn no_exception_is_out_of_date() {
             source.is_some_and(|source| source.named_modules().contains(*module)),
             "{file} names {module} no more"
         );
+    }
+}
+
+#[test]
+fn a_type_name_is_one_type() {
+    for folder in ["src", "crates/image/src", "crates/shim/src"] {
+        let sources = sources_of(folder);
+        let mut names: Vec<&str> = sources.iter().flat_map(Source::types).collect();
+        names.sort_unstable();
+        let twice: BTreeSet<&str> =
+            names.windows(2).filter(|two| two[0] == two[1]).map(|two| two[0]).collect();
+        let known = SAME_NAMES.iter().filter(|(of, _, _)| *of == folder).map(|(_, name, _)| *name);
+        assert_eq!(twice, known.collect(), "{folder}");
     }
 }
 
@@ -244,6 +266,18 @@ impl Source {
         found
     }
 
+    /// The types and traits that the file defines. An associated type is none.
+    fn types(&self) -> impl Iterator<Item = &str> {
+        const KEYWORDS: [&str; 5] = ["struct ", "enum ", "union ", "trait ", "type "];
+        self.text.lines().filter_map(|line| {
+            let start = line.trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
+            let start = start.trim_start_matches("pub ");
+            let rest = KEYWORDS.iter().find_map(|keyword| start.strip_prefix(keyword))?;
+            let end = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+            Some(&rest[..end])
+        })
+    }
+
     /// Whether the file uses `other`, a file of the same folder.
     fn names_sibling(&self, other: &Self) -> bool {
         let (Some((folder, _)), Some((same, file))) =
@@ -311,8 +345,12 @@ fn without_tests(text: &str) -> String {
 
 /// Everything below `src` that is not for tests alone.
 fn sources() -> Vec<Source> {
+    sources_of("src")
+}
+
+fn sources_of(folder: &str) -> Vec<Source> {
     const FOR_TESTS: &[&str] = &["seccomp/oracle.rs", "seccomp/oracle/", "seccomp/interpreter.rs"];
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut files = Vec::new();
     collect(&src, &mut files);
     let source = |file: &PathBuf| {

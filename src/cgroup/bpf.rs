@@ -81,9 +81,9 @@ pub fn assemble(policy: &DevicePolicy) -> Result<Vec<BpfInstruction>> {
         instruction(SHIFT_LEFT, NUMBER, 0, 0, MINOR_BITS.cast_signed()),
         instruction(OR_REGISTER, NUMBER, MINOR, 0, 0),
     ]);
-    program.jump(JUMP_IF, KIND, BLOCK, JumpTarget::Blocks);
+    program.jump(JUMP_IF, KIND, BLOCK, ForwardTarget::Blocks);
     program.table(&chars);
-    program.land(JumpTarget::Blocks);
+    program.land(ForwardTarget::Blocks);
     program.table(&blocks);
     for permitted in 0..=Access::ALL.bits() {
         program.answer(permitted);
@@ -174,7 +174,7 @@ fn number(major: u32, minor: u32) -> u32 {
 
 /// The target of a jump that is written before its target.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum JumpTarget {
+enum ForwardTarget {
     Blocks,
     Answer(u8),
 }
@@ -182,24 +182,24 @@ enum JumpTarget {
 /// A program, with the positions of the jumps that have no offset yet.
 struct FilterDraft {
     instructions: Vec<BpfInstruction>,
-    open: Vec<(usize, JumpTarget)>,
+    open: Vec<(usize, ForwardTarget)>,
 }
 
 impl FilterDraft {
-    fn jump(&mut self, code: u8, register: u8, value: i32, target: JumpTarget) {
+    fn jump(&mut self, code: u8, register: u8, value: i32, target: ForwardTarget) {
         self.open.push((self.instructions.len(), target));
         self.instructions.push(instruction(code, register, 0, 0, value));
     }
 
     fn table(&mut self, table: &AccessTable) {
         for &(register, value, permitted) in &table.answers {
-            self.jump(JUMP_IF, register, value.cast_signed(), JumpTarget::Answer(permitted));
+            self.jump(JUMP_IF, register, value.cast_signed(), ForwardTarget::Answer(permitted));
         }
-        self.jump(JUMP, 0, 0, JumpTarget::Answer(table.otherwise));
+        self.jump(JUMP, 0, 0, ForwardTarget::Answer(table.otherwise));
     }
 
     /// Sets the offsets of the jumps to `target`. Returns whether there are any.
-    fn land(&mut self, target: JumpTarget) -> bool {
+    fn land(&mut self, target: ForwardTarget) -> bool {
         let here = self.instructions.len();
         let before = self.open.len();
         let Self { instructions, open } = self;
@@ -215,7 +215,7 @@ impl FilterDraft {
 
     /// Returns whether all bits of the access are among the `permitted` ones.
     fn answer(&mut self, permitted: u8) {
-        if !self.land(JumpTarget::Answer(permitted)) {
+        if !self.land(ForwardTarget::Answer(permitted)) {
             return;
         }
         let result = |answer| instruction(MOVE, RESULT, 0, 0, answer);

@@ -13,7 +13,7 @@ use crate::error::Result;
 
 /// Report everything that keeps a bundle from starting on this machine.
 #[derive(Debug, Args)]
-pub struct Check {
+pub struct CheckArgs {
     /// Path to the root of the bundle directory
     #[arg(short, long, value_name = "DIR", value_parser = path_or("."), default_value = ".")]
     bundle: PathBuf,
@@ -36,7 +36,7 @@ struct CheckReport {
     errno: Option<NonZeroI32>,
 }
 
-impl Check {
+impl CheckArgs {
     /// Runs the command. The exit code says whether there was a problem.
     pub fn run(self, global: &Global) -> Result<u8> {
         let request = check::Check {

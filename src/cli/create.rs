@@ -11,7 +11,7 @@ use crate::error::Result;
 
 /// Create a container, but do not start its program.
 #[derive(Debug, Args)]
-pub struct Create {
+pub struct CreateArgs {
     /// The flags.
     #[command(flatten)]
     options: CreateOptions,
@@ -19,7 +19,7 @@ pub struct Create {
 
 /// Create and run a container.
 #[derive(Debug, Args)]
-pub struct Run {
+pub struct RunArgs {
     /// The flags.
     #[command(flatten)]
     options: CreateOptions,
@@ -87,7 +87,7 @@ impl CreateOptions {
     }
 }
 
-impl Create {
+impl CreateArgs {
     /// Runs the command.
     pub fn run(self, global: &Global, state_root: &Path) -> Result<u8> {
         create::create(&self.options.request(global), state_root)?;
@@ -95,7 +95,7 @@ impl Create {
     }
 }
 
-impl Run {
+impl RunArgs {
     /// Runs the command.
     pub fn run(self, global: &Global, state_root: &Path) -> Result<u8> {
         let request = self.options.request(global);

@@ -14,7 +14,7 @@ use crate::error::{Failure, Result};
 
 /// Save the processes of a container, for `restore`.
 #[derive(Debug, Args)]
-pub struct Checkpoint {
+pub struct CheckpointArgs {
     /// The flags.
     #[command(flatten)]
     options: CriuFlags,
@@ -46,7 +46,7 @@ pub struct Checkpoint {
 
 /// Restore the processes that `checkpoint` has saved, as a new container.
 #[derive(Debug, Args)]
-pub struct Restore {
+pub struct RestoreArgs {
     /// The flags.
     #[command(flatten)]
     options: CriuFlags,
@@ -105,7 +105,7 @@ struct CriuFlags {
     file_locks: bool,
     /// How criu handles the cgroups below the container's
     #[arg(long, value_name = "MODE")]
-    manage_cgroups_mode: Option<CgroupsMode>,
+    manage_cgroups_mode: Option<CgroupsModeArg>,
     /// Leave out the configuration of this namespace: network, for which this is always so
     #[arg(long, value_name = "NAMESPACE")]
     empty_ns: Vec<EmptyNamespace>,
@@ -119,7 +119,7 @@ struct CriuFlags {
 
 /// The values of `--manage-cgroups-mode`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum CgroupsMode {
+enum CgroupsModeArg {
     /// Restore the properties of the cgroups that criu makes.
     Soft,
     /// Restore all properties.
@@ -162,10 +162,10 @@ impl CriuFlags {
             shell_job: self.shell_job,
             file_locks: self.file_locks,
             cgroups: self.manage_cgroups_mode.map(|mode| match mode {
-                CgroupsMode::Soft => checkpoint::CgroupsMode::Soft,
-                CgroupsMode::Full => checkpoint::CgroupsMode::Full,
-                CgroupsMode::Strict => checkpoint::CgroupsMode::Strict,
-                CgroupsMode::Ignore => checkpoint::CgroupsMode::Ignore,
+                CgroupsModeArg::Soft => checkpoint::CgroupsMode::Soft,
+                CgroupsModeArg::Full => checkpoint::CgroupsMode::Full,
+                CgroupsModeArg::Strict => checkpoint::CgroupsMode::Strict,
+                CgroupsModeArg::Ignore => checkpoint::CgroupsMode::Ignore,
             }),
             auto_dedup: self.auto_dedup,
             lazy_pages: self.lazy_pages,
@@ -173,7 +173,7 @@ impl CriuFlags {
     }
 }
 
-impl Checkpoint {
+impl CheckpointArgs {
     /// Runs the command.
     pub fn run(self, state_root: &Path) -> Result<u8> {
         let request = checkpoint::Checkpoint {
@@ -192,7 +192,7 @@ impl Checkpoint {
     }
 }
 
-impl Restore {
+impl RestoreArgs {
     /// Runs the command.
     pub fn run(self, global: &Global, state_root: &Path) -> Result<u8> {
         let request = restore::Restore {

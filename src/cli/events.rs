@@ -12,7 +12,7 @@ use crate::error::{Failure, Result};
 
 /// Show the resource usage of a container: repeatedly until it stops, or once.
 #[derive(Debug, Args)]
-pub struct Events {
+pub struct EventsArgs {
     /// Time between two statistics: 5s, 1m30s, 500ms
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, allow_hyphen_values = true)]
     interval: Duration,
@@ -63,7 +63,7 @@ struct EventData {
     network_interfaces: Option<()>,
 }
 
-impl Events {
+impl EventsArgs {
     /// Runs the command.
     pub fn run(&self, state_root: &Path) -> Result<u8> {
         let container = events::watch(&self.id, state_root)?;

@@ -16,7 +16,7 @@ use crate::error::Result;
 #[command(
     override_usage = "orlop exec [OPTIONS] <CONTAINER-ID> <COMMAND> [ARGUMENT]...\n       orlop exec [OPTIONS] --process <FILE> <CONTAINER-ID>"
 )]
-pub struct Exec {
+pub struct ExecArgs {
     /// File with what to run: an object like `process` of a config.json
     #[arg(short, long, value_name = "FILE", value_parser = path())]
     process: Option<PathBuf>,
@@ -80,7 +80,7 @@ pub struct Exec {
     id_and_program: Vec<OsString>,
 }
 
-impl Exec {
+impl ExecArgs {
     /// Runs the command.
     pub fn run(self, state_root: &Path) -> Result<u8> {
         let detach = self.detach;

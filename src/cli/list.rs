@@ -12,7 +12,7 @@ use crate::error::Result;
 
 /// Show the state of a container.
 #[derive(Debug, Args)]
-pub struct State {
+pub struct StateArgs {
     /// The container's id
     #[arg(value_name = "CONTAINER-ID")]
     id: String,
@@ -20,7 +20,7 @@ pub struct State {
 
 /// List containers.
 #[derive(Debug, Args)]
-pub struct List {
+pub struct ListArgs {
     /// Output format: table or json
     #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = flags::format)]
     format: ListFormat,
@@ -29,7 +29,7 @@ pub struct List {
     quiet: bool,
 }
 
-impl State {
+impl StateArgs {
     /// Runs the command. There is no newline at the end, as in runc.
     pub fn run(&self, state_root: &Path) -> Result<u8> {
         print(&serde_json::to_string_pretty(&state::state(&self.id, state_root)?)?)?;
@@ -37,7 +37,7 @@ impl State {
     }
 }
 
-impl List {
+impl ListArgs {
     /// Runs the command. Only the text of a container is kept, because there may be thousands.
     pub fn run(&self, state_root: &Path) -> Result<u8> {
         let listing = list::list(state_root)?;

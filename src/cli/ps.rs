@@ -18,7 +18,7 @@ const PATIENCE: Bound = Bound::Within(Duration::from_secs(30));
 
 /// Show the processes of a container.
 #[derive(Debug, Args)]
-pub struct Ps {
+pub struct PsArgs {
     /// Output format: table or json
     #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = flags::format)]
     format: ListFormat,
@@ -30,7 +30,7 @@ pub struct Ps {
     options: Vec<String>,
 }
 
-impl Ps {
+impl PsArgs {
     /// Runs the command.
     pub fn run(&self, state_root: &Path) -> Result<u8> {
         let pids = ps::ps(&self.id, state_root)?;

@@ -12,7 +12,7 @@ use crate::error::Result;
 
 /// Change the limits of a container.
 #[derive(Debug, Args)]
-pub struct Update {
+pub struct UpdateArgs {
     /// Read the new limits, a linux.resources object, from this file, or from standard input if it
     /// is -
     #[arg(short, long, value_name = "FILE", value_parser = path(), conflicts_with = "limits")]
@@ -88,7 +88,7 @@ struct LimitFlags {
     mem_bw_schema: Option<String>,
 }
 
-impl Update {
+impl UpdateArgs {
     /// Runs the command.
     pub fn run(self, state_root: &Path) -> Result<u8> {
         let document = |path: PathBuf| {

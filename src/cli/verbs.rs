@@ -16,7 +16,7 @@ use crate::error::{Failure, Result};
 
 /// Start the program of a created container.
 #[derive(Debug, Args)]
-pub struct Start {
+pub struct StartArgs {
     /// The container's id
     #[arg(value_name = "CONTAINER-ID")]
     id: String,
@@ -24,7 +24,7 @@ pub struct Start {
 
 /// Send a signal to a container's init.
 #[derive(Debug, Args)]
-pub struct Kill {
+pub struct KillArgs {
     /// Send the signal to all processes of the container
     #[arg(short, long, hide = true)]
     all: bool,
@@ -38,7 +38,7 @@ pub struct Kill {
 
 /// Delete a container: its cgroup and its state.
 #[derive(Debug, Args)]
-pub struct Delete {
+pub struct DeleteArgs {
     /// Kill the container if it still runs; no error if there is none
     #[arg(short, long)]
     force: bool,
@@ -49,7 +49,7 @@ pub struct Delete {
 
 /// Stop all processes of a container until it is resumed.
 #[derive(Debug, Args)]
-pub struct Pause {
+pub struct PauseArgs {
     /// The container's id
     #[arg(value_name = "CONTAINER-ID")]
     id: String,
@@ -57,7 +57,7 @@ pub struct Pause {
 
 /// Continue the processes of a paused container.
 #[derive(Debug, Args)]
-pub struct Resume {
+pub struct ResumeArgs {
     /// The container's id
     #[arg(value_name = "CONTAINER-ID")]
     id: String,
@@ -65,7 +65,7 @@ pub struct Resume {
 
 /// Add mounts to a running container, or remove them.
 #[derive(Debug, Args)]
-pub struct Mounts {
+pub struct MountsArgs {
     /// What to do: add or remove
     #[arg(value_name = "ACTION", value_parser = action)]
     action: MountsAction,
@@ -79,7 +79,7 @@ pub struct Mounts {
 
 /// Write a default config.json into a bundle.
 #[derive(Debug, Args)]
-pub struct Spec {
+pub struct SpecArgs {
     /// Path to the root of the bundle directory
     #[arg(short, long, value_name = "DIR", value_parser = path_or("."), default_value = ".")]
     bundle: PathBuf,
@@ -90,25 +90,25 @@ pub struct Spec {
 
 /// Show the features that this program supports.
 #[derive(Debug, Args)]
-pub struct Features {}
+pub struct FeaturesArgs {}
 
 /// Copy, unpack and run OCI images; all arguments go to orlop-image, --help too
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
-pub struct Image {
+pub struct ImageArgs {
     /// The arguments of orlop-image
     #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }
 
-impl Start {
+impl StartArgs {
     /// Runs the command.
     pub fn run(&self, state_root: &Path) -> Result<u8> {
         start::start(&self.id, state_root).map(|()| 0)
     }
 }
 
-impl Kill {
+impl KillArgs {
     /// Runs the command.
     pub fn run(self, state_root: &Path) -> Result<u8> {
         let signal = signal(&self.signal)?;
@@ -116,28 +116,28 @@ impl Kill {
     }
 }
 
-impl Delete {
+impl DeleteArgs {
     /// Runs the command.
     pub fn run(self, state_root: &Path) -> Result<u8> {
         delete::delete(&delete::Delete { id: self.id, force: self.force }, state_root).map(|()| 0)
     }
 }
 
-impl Pause {
+impl PauseArgs {
     /// Runs the command.
     pub fn run(&self, state_root: &Path) -> Result<u8> {
         pause::pause(&self.id, state_root).map(|()| 0)
     }
 }
 
-impl Resume {
+impl ResumeArgs {
     /// Runs the command.
     pub fn run(&self, state_root: &Path) -> Result<u8> {
         pause::resume(&self.id, state_root).map(|()| 0)
     }
 }
 
-impl Mounts {
+impl MountsArgs {
     /// Runs the command.
     pub fn run(self, state_root: &Path) -> Result<u8> {
         let request =
@@ -146,14 +146,14 @@ impl Mounts {
     }
 }
 
-impl Spec {
+impl SpecArgs {
     /// Runs the command.
     pub fn run(self) -> Result<u8> {
         spec::spec(&spec::Spec { bundle: self.bundle, rootless: self.rootless }).map(|()| 0)
     }
 }
 
-impl Features {
+impl FeaturesArgs {
     /// Runs the command.
     pub fn run(&self) -> Result<u8> {
         let mut text = Vec::new();
@@ -164,7 +164,7 @@ impl Features {
     }
 }
 
-impl Image {
+impl ImageArgs {
     /// Runs the command.
     pub fn run(&self) -> Result<u8> {
         let Err(error) = image::image(&self.arguments);

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::creation::{self, Creation};
-use super::{CgroupManager, ConsoleTarget, Process, hand_over, look_for_agent, warn};
+use super::{CgroupManager, ConsoleTarget, CreatedProcess, hand_over, look_for_agent, warn};
 use crate::container::notify::{self, Notify};
 use crate::container::{ContainerId, StateFile, gate};
 use crate::error::{AtKey, Context, Result};
@@ -24,7 +24,7 @@ use crate::runtime::spawn::{self, Init, InitRequest};
 use crate::runtime::watch::Watch;
 use crate::state::Status;
 use crate::sys::Named;
-use crate::sys::root::Root;
+use crate::sys::root::RootHandle;
 
 /// A `create` or `run` request.
 #[derive(Debug, Default)]
@@ -104,7 +104,7 @@ pub enum Gate {
 /// println!("its terminal: {terminal:?}");
 /// # Ok::<(), anyhow::Error>(())
 /// ```
-pub fn create(request: &Create, state_root: &Path) -> Result<Process> {
+pub fn create(request: &Create, state_root: &Path) -> Result<CreatedProcess> {
     let pid_file = absolute(request.pid_file.as_deref())?;
     let ready = make_ready(request, state_root, Gate::Closed, true)?;
     // Init goes to the gate only after the state was saved. If we are killed before, it must end
@@ -114,7 +114,7 @@ pub fn create(request: &Create, state_root: &Path) -> Result<Process> {
     pid_file.keep();
     phases.end("save");
     init.saved()?;
-    Ok(Process::new(init.child, master))
+    Ok(CreatedProcess::new(init.child, master))
 }
 
 /// Makes a container until its init is ready to become the program. With `detach`, we end before
@@ -130,7 +130,7 @@ pub(super) fn make_ready(
     let prepared = Prepared::of(request, &id, state_root, detach)?;
     let Prepared { plan, host, text, inherited, sockets, mut console, notify, .. } = prepared;
     phases.end("plan");
-    let rootfs = Root::open(&plan.rootfs.path).at("/root/path")?;
+    let rootfs = RootHandle::open(&plan.rootfs.path).at("/root/path")?;
     look_for_agent(&plan, gate)?;
 
     let mut creation = Creation::reserve(state_root, &id, &plan, &text)?; // undone when dropped

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::{
-    ConsoleTarget, Document, Process, cgroup_of, create, hand_over, open, resctrl_of, status_of,
-    unit_of, warn,
+    ConsoleTarget, CreatedProcess, Document, cgroup_of, create, hand_over, open, resctrl_of,
+    status_of, unit_of, warn,
 };
 use crate::cgroup::Cgroup;
 use crate::container::Container;
@@ -101,9 +101,9 @@ pub struct Exec {
 /// println!("process {} in the container runs it", date.pid);
 /// # Ok::<(), anyhow::Error>(())
 /// ```
-pub fn exec(request: &Exec, state_root: &Path) -> Result<Process> {
+pub fn exec(request: &Exec, state_root: &Path) -> Result<CreatedProcess> {
     let StartedExec { exec, master, .. } = begin(request, state_root, true)?;
-    Ok(Process::new(exec.child, master))
+    Ok(CreatedProcess::new(exec.child, master))
 }
 
 /// As [`exec`], but waits for the end of the program. Signals that we get are passed to it, and its

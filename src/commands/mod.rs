@@ -37,7 +37,7 @@ pub mod update;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-pub use request::{CgroupManager, ConsoleTarget, Document, Process};
+pub use request::{CgroupManager, ConsoleTarget, CreatedProcess, Document};
 
 use crate::cgroup::Cgroup;
 use crate::container::{Container, ContainerId, StateFile};

@@ -17,7 +17,7 @@ use crate::sys::{Named, wait};
 ///
 /// The calling process is its parent, and reaps it.
 #[derive(Debug)]
-pub struct Process {
+pub struct CreatedProcess {
     /// Its pid, in our pid namespace.
     pub pid: i32,
     /// The master of its terminal, if it has one and the request says [`ConsoleTarget::Returned`].
@@ -25,7 +25,7 @@ pub struct Process {
     child: Child,
 }
 
-impl Process {
+impl CreatedProcess {
     /// Releases a child, so that it outlives us.
     pub(super) fn new(mut child: Child, master: Option<OwnedFd>) -> Self {
         child.release();

@@ -7,7 +7,7 @@ use super::checkpoint::CriuOptions;
 use super::create;
 use super::creation::{self, Creation};
 use super::run::Foreground;
-use super::{CgroupManager, ConsoleTarget, Process, delete, warn};
+use super::{CgroupManager, ConsoleTarget, CreatedProcess, delete, warn};
 use crate::container::notify;
 use crate::container::{self, Container, ContainerId, StateFile};
 use crate::criu::external::{self, View};
@@ -85,9 +85,9 @@ const LOG: &str = "restore.log";
 /// println!("process {} is back", init.pid);
 /// # Ok::<(), anyhow::Error>(())
 /// ```
-pub fn restore(request: &Restore, state_root: &Path) -> Result<Process> {
+pub fn restore(request: &Restore, state_root: &Path) -> Result<CreatedProcess> {
     let RestoredContainer { init, master, .. } = bring_back(request, None, state_root)?;
-    Ok(Process::new(init, master))
+    Ok(CreatedProcess::new(init, master))
 }
 
 /// As [`restore()`], but waits for the end of the program. Signals that we get are passed to the

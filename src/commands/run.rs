@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread::JoinHandle;
 
 use super::create::{self, Create, Gate, Ready};
-use super::{Process, delete, hand_over};
+use super::{CreatedProcess, delete, hand_over};
 use crate::container::Container;
 use crate::container::notify::Notify;
 use crate::error::Result;
@@ -55,12 +55,12 @@ impl Foreground {
 /// println!("process {} runs the program", init.pid);
 /// # Ok::<(), anyhow::Error>(())
 /// ```
-pub fn run(request: &Create, state_root: &Path) -> Result<Process> {
+pub fn run(request: &Create, state_root: &Path) -> Result<CreatedProcess> {
     let StartedInit { init, notify, master, .. } = begin(request, state_root, true)?;
     if let Some(notify) = notify {
         forward(&notify, init.as_fd(), init.child.pid);
     }
-    Ok(Process::new(init.child, master))
+    Ok(CreatedProcess::new(init.child, master))
 }
 
 /// As [`run`], but waits for the end of the program. Signals that we get are passed to the

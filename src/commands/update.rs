@@ -109,7 +109,7 @@ pub fn update(args: &Update, state_root: &Path) -> Result<()> {
             keys::unknown(&text)
                 .iter()
                 .for_each(|unknown| log::warn!("the resources (--resources): {unknown}"));
-            (wanted, Schemata::default())
+            (wanted, SchemataLines::default())
         }
         Change::Limits(limits) => (limits.resources(), limits.schemata()),
     };
@@ -173,12 +173,12 @@ fn parse(text: &[u8]) -> Result<Resources<'_>> {
 
 /// Lines for the schemata of resctrl.
 #[derive(Debug, Default)]
-struct Schemata<'a> {
+struct SchemataLines<'a> {
     l3_cache: Option<&'a str>,
     memory_bandwidth: Option<&'a str>,
 }
 
-impl Schemata<'_> {
+impl SchemataLines<'_> {
     /// The lines in their order. An error if the machine does not have the resource of a line.
     fn checked(&self, host: &Host) -> Result<Vec<String>> {
         let Self { l3_cache: l3, memory_bandwidth: mb } = self;
@@ -203,8 +203,8 @@ impl Schemata<'_> {
 }
 
 impl Limits {
-    fn schemata(&self) -> Schemata<'_> {
-        Schemata {
+    fn schemata(&self) -> SchemataLines<'_> {
+        SchemataLines {
             l3_cache: self.l3_cache_schema.as_deref(),
             memory_bandwidth: self.mem_bw_schema.as_deref(),
         }

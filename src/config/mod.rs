@@ -26,7 +26,7 @@ pub use process::{
     Capabilities, ConsoleSize, ExecCpuAffinity, IoPriority, Process, Rlimit, Scheduler, User,
 };
 pub use resources::{
-    BlockIo, Cpu, DeviceRule, HugepageLimit, InterfacePriority, Memory, Network, Pids, Rdma,
+    BlockIo, Cpu, DeviceCgroup, HugepageLimit, InterfacePriority, Memory, Network, Pids, Rdma,
     Resources, ThrottleDevice, WeightDevice,
 };
 pub use seccomp::{Seccomp, SeccompArg, SeccompSyscall};

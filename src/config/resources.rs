@@ -10,7 +10,7 @@ use super::{Map, Text, maybe_object, nullable};
 pub struct Resources<'a> {
     /// Device rules, in order.
     #[serde(borrow, deserialize_with = "nullable")]
-    pub devices: Vec<DeviceRule<'a>>,
+    pub devices: Vec<DeviceCgroup<'a>>,
     /// Memory.
     #[serde(default, deserialize_with = "maybe_object")]
     pub memory: Option<Memory>,
@@ -39,7 +39,7 @@ pub struct Resources<'a> {
 
 /// One of `linux.resources.devices`.
 #[derive(Debug, Deserialize)]
-pub struct DeviceRule<'a> {
+pub struct DeviceCgroup<'a> {
     /// Whether the rule allows or denies.
     pub allow: bool,
     /// `a`, `c` or `b`. If empty, all types.

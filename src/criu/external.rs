@@ -29,7 +29,7 @@ use crate::plan::{NOTIFY, Plan};
 use crate::sys::fd::FileId;
 use crate::sys::mountinfo;
 use crate::sys::proc::Proc;
-use crate::sys::root::{Root, file_type};
+use crate::sys::root::{RootHandle, file_type};
 use crate::sys::{Call, CallText, Named, device, fd};
 
 /// The name of the mount over masked files.
@@ -47,7 +47,7 @@ fn device_name(path: &str) -> String {
 /// The files that the first process of a container sees.
 #[derive(Debug)]
 pub struct View {
-    root: Root,
+    root: RootHandle,
     mounts: Vec<ContainerMount>,
     pid: i32,
 }
@@ -61,7 +61,7 @@ struct ContainerMount {
 }
 
 impl ContainerMount {
-    fn of(mount: &mountinfo::Mount<'_>) -> Self {
+    fn of(mount: &mountinfo::MountInfo<'_>) -> Self {
         let path = mount.path().to_string_lossy().into_owned();
         Self { id: mount.id, path, read_only: mount.has("ro") }
     }
@@ -82,7 +82,7 @@ impl View {
     /// # Errors
     /// Errors of reading /proc.
     pub fn of(pid: i32) -> Result<Self> {
-        let root = Root::open(format!("/proc/{pid}/root").as_ref())?;
+        let root = RootHandle::open(format!("/proc/{pid}/root").as_ref())?;
         let text = Proc::open()?.read_bytes(&format!("{pid}/mountinfo"))?;
         let mounts = mountinfo::mounts(&text).map(|mount| ContainerMount::of(&mount)).collect();
         Ok(Self { root, mounts, pid })

@@ -152,7 +152,7 @@ impl CgroupLayout {
 }
 
 impl Hierarchy {
-    fn of(mount: &mountinfo::Mount<'_>) -> Self {
+    fn of(mount: &mountinfo::MountInfo<'_>) -> Self {
         let root = mount.root().to_string_lossy().into_owned();
         Self { mount: mount.path(), root, ..Self::default() }
     }

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::program::Home;
 use super::{handover, keyring, labels, terminal};
 use crate::error::{Context, Result};
-use crate::plan::Entry;
+use crate::plan::EntryPlan;
 use crate::plan::namespaces::USER;
 use crate::sync::InitEnd;
 use crate::sys::proc::Proc;
@@ -24,7 +24,7 @@ use crate::sys::{Named, caller, clone, ids, mount, process, signal};
 #[derive(Debug)]
 pub struct ExecSetup<'a> {
     /// The plan.
-    pub entry: &'a Entry,
+    pub entry: &'a EntryPlan,
     /// The init of the container.
     pub init: &'a OwnedFd,
     /// The namespaces of the container: `CLONE_NEW…` flags.

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use super::program::{Home, Program};
 use super::{limits, seccomp, user};
 use crate::error::{AtKey, Report, Result};
-use crate::plan::Entry;
+use crate::plan::EntryPlan;
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::clone::exit_now;
 use crate::sys::{Call, Named, fd, process, scheduling, signal};
@@ -29,7 +29,7 @@ const FIRST: u32 = 3;
 
 /// Closes all descriptors except the program's and `kept`. A number that the caller had not opened
 /// may be one of our own.
-fn close_ours(plan: &Entry, kept: impl AsFd) -> Result<(), Call> {
+fn close_ours(plan: &EntryPlan, kept: impl AsFd) -> Result<(), Call> {
     fd::close_copies_but(FIRST, &plan.preserved_fds, kept.as_fd())
 }
 
@@ -38,7 +38,7 @@ fn close_ours(plan: &Entry, kept: impl AsFd) -> Result<(), Call> {
 ///
 /// # Errors
 /// The error of the failed call; the errors of looking up the program (`init/program.rs`).
-pub fn prepare(plan: &Entry, home: Home, runtime: &InitEnd) -> Result<Program> {
+pub fn prepare(plan: &EntryPlan, home: Home, runtime: &InitEnd) -> Result<Program> {
     if let Some(domain) = plan.process.personality {
         process::set_personality(domain).at("/linux/personality")?;
     }
@@ -69,13 +69,13 @@ pub fn prepare(plan: &Entry, home: Home, runtime: &InitEnd) -> Result<Program> {
 ///
 /// # Errors
 /// Errors of close_range(2).
-pub fn close_all_but(kept: impl AsFd, plan: &Entry) -> Result<()> {
+pub fn close_all_but(kept: impl AsFd, plan: &EntryPlan) -> Result<()> {
     Ok(close_ours(plan, kept)?)
 }
 
 /// Runs `last` and executes the program. Errors are sent on `wire`.
 pub fn finish(
-    plan: &Entry,
+    plan: &EntryPlan,
     program: &Program,
     wire: &InitEnd,
     last: impl FnOnce(&InitEnd) -> Result<()>,
@@ -90,7 +90,7 @@ pub fn finish(
 /// Closes all of our descriptors except the socket, which execve(2) closes. Otherwise, a link of
 /// the image to /proc/self/fd could name files of the host and execute them (CVE-2024-21626).
 fn become_program(
-    plan: &Entry,
+    plan: &EntryPlan,
     program: &Program,
     wire: &InitEnd,
     last: impl FnOnce(&InitEnd) -> Result<()>,
@@ -110,7 +110,7 @@ fn become_program(
 
 /// chdir(2), which may need the privileges of root or of the user. Returns false if it must be
 /// tried again.
-fn change_directory(plan: &Entry) -> Result<bool> {
+fn change_directory(plan: &EntryPlan) -> Result<bool> {
     let cwd = plan.process.cwd.as_str();
     match rustix::process::chdir(cwd) {
         Ok(()) => Ok(true),

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::labels;
 use crate::error::{Context, Result};
-use crate::plan::Entry;
+use crate::plan::EntryPlan;
 use crate::sys::proc::Proc;
 use crate::sys::process;
 
@@ -22,7 +22,7 @@ const PERMISSIONS: u32 = 0x1f3f_0000;
 ///
 /// # Errors
 /// Errors of keyctl(2), such as `EDQUOT`.
-pub fn join(plan: &Entry, proc: Option<&Proc>) -> Result<()> {
+pub fn join(plan: &EntryPlan, proc: Option<&Proc>) -> Result<()> {
     let Some(name) = &plan.keyring else { return Ok(()) };
     let name = CString::new(name.as_str())?;
     match labels::while_keys_have(&plan.process.labels, proc, || {

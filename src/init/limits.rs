@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::error::{AtKey, Context, Result};
 use crate::plan::process::ProcessPlan;
-use crate::plan::scheduling::Scheduler;
+use crate::plan::scheduling::SchedulerPlan;
 use crate::sys::process::set_rlimit;
 use crate::sys::scheduling::{set_io_priority, set_scheduler};
 
@@ -31,7 +31,7 @@ pub fn set(plan: &ProcessPlan, pid: i32) -> Result<()> {
     Ok(())
 }
 
-fn scheduler(plan: &Scheduler, pid: i32) -> Result<()> {
+fn scheduler(plan: &SchedulerPlan, pid: i32) -> Result<()> {
     match set_scheduler(pid, &plan.attributes) {
         Err(call) if call.is(Errno::PERM) && plan.pinned => Err(call).context(
             "process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus)",

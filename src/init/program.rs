@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::error::{AtKey, Cause, Failure, Result};
 use crate::plan::process::ProcessPlan;
 use crate::sys::proc::Proc;
-use crate::sys::root::{Root, file_type};
+use crate::sys::root::{RootHandle, file_type};
 use crate::sys::{Call, Named, passwd, process};
 
 /// The file with the users.
@@ -27,7 +27,7 @@ impl Home {
     /// Looks the user up in the rootfs, while the host is visible. No device rules apply to us yet,
     /// so the type of the file is checked first, and then the same file is opened.
     #[must_use]
-    pub fn look_up(plan: &ProcessPlan, root: &Root, proc: &Proc) -> Self {
+    pub fn look_up(plan: &ProcessPlan, root: &RootHandle, proc: &Proc) -> Self {
         Self::in_passwd(plan, || {
             let handle = root.resolve(PASSWD).ok().filter(is_file)?;
             proc.reopen(handle.as_fd(), OFlags::RDONLY).ok()

@@ -13,10 +13,10 @@ use rustix::io::Errno;
 use crate::error::{AtKey, Context, Result};
 use crate::plan::namespaces::MOUNT;
 use crate::plan::terminal::TerminalPlan;
-use crate::plan::{Entry, Plan};
+use crate::plan::{EntryPlan, Plan};
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::mount::{self, Depth};
-use crate::sys::root::{Root, file_type};
+use crate::sys::root::{RootHandle, file_type};
 use crate::sys::{Call, CallText, Named, terminal};
 
 const CONSOLE: &str = "/dev/console";
@@ -25,7 +25,7 @@ const CONSOLE: &str = "/dev/console";
 ///
 /// # Errors
 /// The error of the failed call.
-pub fn give_init(plan: &Plan, root: &Root, runtime: &InitEnd) -> Result<()> {
+pub fn give_init(plan: &Plan, root: &RootHandle, runtime: &InitEnd) -> Result<()> {
     let Some(terminal) = &plan.entry.terminal else { return Ok(()) };
     let slave = open(terminal, &plan.entry, root, runtime).at("/process/terminal")?;
     // Without its own mount namespace, the mount would be made on the host.
@@ -42,15 +42,20 @@ pub fn give_init(plan: &Plan, root: &Root, runtime: &InitEnd) -> Result<()> {
 ///
 /// # Errors
 /// The error of the failed call.
-pub fn give_exec(entry: &Entry, runtime: &InitEnd) -> Result<()> {
+pub fn give_exec(entry: &EntryPlan, runtime: &InitEnd) -> Result<()> {
     let Some(terminal) = &entry.terminal else { return Ok(()) };
-    let root = Root::open("/".as_ref())?;
+    let root = RootHandle::open("/".as_ref())?;
     let slave = open(terminal, entry, &root, runtime).at("/process/terminal")?;
     terminal::take(&slave).at("/process/terminal")
 }
 
 /// Creates a terminal that belongs to the user, and sends its master to the runtime.
-fn open(plan: &TerminalPlan, entry: &Entry, root: &Root, runtime: &InitEnd) -> Result<OwnedFd> {
+fn open(
+    plan: &TerminalPlan,
+    entry: &EntryPlan,
+    root: &RootHandle,
+    runtime: &InitEnd,
+) -> Result<OwnedFd> {
     let directory = root
         .open_in("dev/pts", OFlags::PATH | OFlags::DIRECTORY)
         .context("a terminal needs a devpts")?;
@@ -78,7 +83,7 @@ fn give_to(uid: u32, slave: &OwnedFd) -> Result<(), Call> {
 
 /// Mounts the terminal, with its descriptor, on /dev/console, whatever file that is. A link there
 /// is not followed.
-fn mount_console(slave: &OwnedFd, root: &Root) -> Result<()> {
+fn mount_console(slave: &OwnedFd, root: &RootHandle) -> Result<()> {
     let (directory, name) = root.parent_of("dev/console")?;
     // mknod(2) and not open(2) with O_CREAT, which could open a device or a fifo.
     match rustix::fs::mknodat(

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
 use crate::error::{AtKey, Result};
-use crate::plan::Entry;
+use crate::plan::EntryPlan;
 use crate::plan::capabilities::{self, CapabilitySets};
 use crate::sys::{ids, process};
 
@@ -17,7 +17,7 @@ use crate::sys::{ids, process};
 ///
 /// # Errors
 /// The error of the failed call.
-pub fn become_user(plan: &Entry) -> Result<()> {
+pub fn become_user(plan: &EntryPlan) -> Result<()> {
     let user = &plan.process.user;
     let sets = &plan.process.capabilities;
     drop_bounding(sets.bounding).at("/process/capabilities/bounding")?;
@@ -43,7 +43,7 @@ pub fn become_user(plan: &Entry) -> Result<()> {
 /// Sets the supplementary groups. In a user namespace in which setgroups(2) is denied
 /// (user_namespaces(7)), they cannot be dropped and are kept. If we have the capability and the
 /// call fails, it is denied.
-fn set_groups(plan: &Entry) -> Result<()> {
+fn set_groups(plan: &EntryPlan) -> Result<()> {
     let Some(groups) = &plan.process.user.additional_gids else { return Ok(()) };
     match ids::set_groups(groups) {
         Err(call) if call.is(Errno::PERM) && groups.is_empty() && may_set_groups() => Ok(()),

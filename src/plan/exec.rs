@@ -12,7 +12,8 @@ use super::capabilities::SYS_ADMIN;
 use super::form::parse_part;
 use super::namespaces::{CloneMethod, PID, TIME, USER};
 use super::{
-    Entry, Host, Problems, annotations, id_mappings, namespaces, parse, process, seccomp, terminal,
+    EntryPlan, Host, Problems, annotations, id_mappings, namespaces, parse, process, seccomp,
+    terminal,
 };
 use crate::config::{self, Text};
 use crate::error::{Failure, Problem, Result};
@@ -58,7 +59,7 @@ pub struct ExecRequest<'a> {
 #[derive(Debug)]
 pub struct ExecPlan {
     /// The container's id, and how the program begins.
-    pub entry: Entry,
+    pub entry: EntryPlan,
     /// The namespaces that are the container's own: `CLONE_NEW…` flags.
     pub own: u32,
     /// How the process is made.
@@ -88,7 +89,7 @@ impl ExecPlan {
         let namespaces = namespaces::decide(&config, host, &mut problems);
         let time = if changes.own_time { TIME.flag } else { 0 };
         let own = namespaces.own().fold(time, |flags, kind| flags | kind.flag);
-        let entry = Entry {
+        let entry = EntryPlan {
             id: changes.id.to_owned(),
             keyring: changes.keyring.map(str::to_owned),
             process: process::decide(&config, &namespaces, host, &mut problems),

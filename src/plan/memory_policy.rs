@@ -25,7 +25,7 @@ pub static FLAGS: [(&str, u32); 3] = [
 
 /// The decision.
 #[derive(Debug, PartialEq, Eq)]
-pub struct MemoryPolicy {
+pub struct MemoryPolicyPlan {
     /// The mode, with the flags.
     pub mode: u32,
     /// A bit for each node.
@@ -36,7 +36,7 @@ pub struct MemoryPolicy {
 pub fn decide(
     given: Option<&config::MemoryPolicy<'_>>,
     problems: &mut Problems,
-) -> Option<MemoryPolicy> {
+) -> Option<MemoryPolicyPlan> {
     const KEY: &str = "/linux/memoryPolicy";
     let given = given?;
     let name = &*given.mode;
@@ -83,7 +83,7 @@ pub fn decide(
             }
         }
     }
-    Some(MemoryPolicy { mode, nodes })
+    Some(MemoryPolicyPlan { mode, nodes })
 }
 
 /// In the form of the kernel: words of 64 bits.
@@ -99,10 +99,10 @@ fn mask(nodes: &[usize]) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FLAGS, MODES, MemoryPolicy, decide};
+    use super::{FLAGS, MODES, MemoryPolicyPlan, decide};
     use crate::plan::{Problems, parse};
 
-    fn plan(given: &str) -> Result<Option<MemoryPolicy>, String> {
+    fn plan(given: &str) -> Result<Option<MemoryPolicyPlan>, String> {
         let text = format!(r#"{{"linux":{{"memoryPolicy":{given}}}}}"#);
         let config = parse(text.as_bytes()).map_err(|error| error.to_string())?;
         let mut problems = Problems::default();
@@ -139,7 +139,7 @@ mod tests {
             (r#"{"mode":"MPOL_PREFERRED_MANY","nodes":"1"}"#, 5, vec![2]),
             (r#"{"mode":"MPOL_WEIGHTED_INTERLEAVE","nodes":"1"}"#, 6, vec![2]),
         ] {
-            assert_eq!(plan(given), Ok(Some(MemoryPolicy { mode, nodes })), "{given}");
+            assert_eq!(plan(given), Ok(Some(MemoryPolicyPlan { mode, nodes })), "{given}");
         }
     }
 

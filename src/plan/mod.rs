@@ -89,7 +89,7 @@ pub struct Request<'a> {
 #[derive(Debug)]
 pub struct Plan {
     /// The id of the container, and the start of its program.
-    pub entry: Entry,
+    pub entry: EntryPlan,
     /// The bundle, absolute.
     pub bundle: PathBuf,
     /// `annotations`.
@@ -138,7 +138,7 @@ pub struct Plan {
 /// The plan for a process that enters a container and executes a program there: init, or a process
 /// of `exec`.
 #[derive(Debug)]
-pub struct Entry {
+pub struct EntryPlan {
     /// The container's id.
     pub id: String,
     /// The name of the session keyring of the container, if it has its own.
@@ -233,7 +233,7 @@ impl Plan {
         let delegated = delegated_cgroup::decide(config, &cgroup, root, problems);
         // The container must not manage the cgroup that has its limits.
         cgroup_owner = cgroup_owner.filter(|_| delegated.is_none());
-        let entry = Entry::decide(config, request, &around, problems);
+        let entry = EntryPlan::decide(config, request, &around, problems);
         let mut plan = Self {
             bundle: request.bundle.to_owned(),
             annotations: annotations::owned(&config.annotations),
@@ -283,7 +283,7 @@ pub struct MountContext<'a> {
     pub host: &'a Host,
 }
 
-impl Entry {
+impl EntryPlan {
     fn decide(
         config: &Config<'_>,
         request: &Request<'_>,

@@ -10,9 +10,9 @@ use super::annotations;
 use super::capabilities::{self, CapabilitySets};
 use super::cpu_affinity::{self, CpuAffinity};
 use super::labels::{self, Labels};
-use super::memory_policy::{self, MemoryPolicy};
+use super::memory_policy::{self, MemoryPolicyPlan};
 use super::namespaces::NamespacesPlan;
-use super::scheduling::{self, Scheduler};
+use super::scheduling::{self, SchedulerPlan};
 use super::{Host, Problems};
 use crate::config;
 
@@ -42,11 +42,11 @@ pub struct ProcessPlan {
     /// The CPUs of a process that `exec` makes.
     pub exec_cpu_affinity: CpuAffinity,
     /// The scheduling, if the config has it.
-    pub scheduler: Option<Scheduler>,
+    pub scheduler: Option<SchedulerPlan>,
     /// The value for ioprio_set(2), if the config has one.
     pub io_priority: Option<i32>,
     /// The NUMA memory policy, if the config has one.
-    pub memory_policy: Option<MemoryPolicy>,
+    pub memory_policy: Option<MemoryPolicyPlan>,
     /// The labels of security modules.
     pub labels: Labels,
     /// Execution domain, if any.

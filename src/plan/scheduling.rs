@@ -37,7 +37,7 @@ const SHORTEST: u64 = 1024;
 
 /// `process.scheduler`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scheduler {
+pub struct SchedulerPlan {
     /// The argument of sched_setattr(2).
     pub attributes: SchedAttr,
     /// Whether the container may not use all CPUs. Then the kernel refuses `SCHED_DEADLINE`.
@@ -45,7 +45,7 @@ pub struct Scheduler {
 }
 
 /// Decides `process.scheduler`.
-pub fn scheduler(config: &config::Config<'_>, problems: &mut Problems) -> Option<Scheduler> {
+pub fn scheduler(config: &config::Config<'_>, problems: &mut Problems) -> Option<SchedulerPlan> {
     const KEY: &str = "/process/scheduler";
     let given = config.process.as_ref()?.scheduler.as_ref()?;
     let name = &*given.policy;
@@ -87,7 +87,7 @@ pub fn scheduler(config: &config::Config<'_>, problems: &mut Problems) -> Option
         period: given.period,
         ..SchedAttr::default()
     };
-    Some(Scheduler {
+    Some(SchedulerPlan {
         attributes,
         pinned: config.linux.resources.cpu.as_ref().is_some_and(|cpu| !cpu.cpus.is_empty()),
     })
@@ -146,11 +146,11 @@ pub fn io_priority(given: Option<&config::IoPriority<'_>>, problems: &mut Proble
 
 #[cfg(test)]
 mod tests {
-    use super::{Scheduler, io_priority, scheduler};
+    use super::{SchedulerPlan, io_priority, scheduler};
     use crate::plan::{Problems, parse};
 
     /// The decision, or the first problem.
-    fn decide(process: &str) -> Result<(Option<Scheduler>, Option<i32>), String> {
+    fn decide(process: &str) -> Result<(Option<SchedulerPlan>, Option<i32>), String> {
         let text =
             format!(r#"{{"process":{process},"linux":{{"resources":{{"cpu":{{"cpus":"0"}}}}}}}}"#);
         let config = parse(text.as_bytes()).map_err(|error| error.to_string())?;

@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::plan::hooks::HookPoint;
 use crate::plan::review::is_below;
 use crate::runtime::{net_devices, seccomp_listener};
-use crate::sys::root::Root;
+use crate::sys::root::RootHandle;
 
 /// The problems that were found.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ impl Reports {
 pub fn look(plan: &Plan, known: &[String]) -> Vec<Report> {
     let mut findings = Reports::default();
     let has_root = !known.iter().any(|key| key == "/root" || is_below(key, "/root/path"));
-    match Root::open(&plan.rootfs.path).at("/root/path") {
+    match RootHandle::open(&plan.rootfs.path).at("/root/path") {
         Ok(root) if has_root => findings.note(process::program(plan, &root)),
         Ok(_) => {}
         Err(error) => findings.note(Err(error)),

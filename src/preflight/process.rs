@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::plan::mounts::{MountSource, clean};
 use crate::plan::namespaces::MOUNT;
 use crate::plan::process::ProcessPlan;
-use crate::sys::root::Root;
+use crate::sys::root::RootHandle;
 use crate::sys::{Call, CallText, Named, proc, process, small_file};
 
 /// Checks that the file may be executed.
@@ -29,7 +29,7 @@ pub fn executable(path: &str) -> Result<(), Call> {
 
 /// Checks by the rules of init that the program is in the rootfs. If a hook or a mount may add it,
 /// nothing is checked.
-pub fn program(plan: &Plan, root: &Root) -> Result<()> {
+pub fn program(plan: &Plan, root: &RootHandle) -> Result<()> {
     let Some(name) = plan.entry.process.args.first() else { return Ok(()) };
     let hooks = &plan.hooks;
     let early =
@@ -51,7 +51,7 @@ pub fn program(plan: &Plan, root: &Root) -> Result<()> {
 }
 
 /// Checks that some user may execute the file. The program's user may have fewer rights.
-fn may_be_executed(root: &Root, path: &str) -> Result<CString, Errno> {
+fn may_be_executed(root: &RootHandle, path: &str) -> Result<CString, Errno> {
     let file = root.resolve(path).map_err(|call| Errno::from_raw_os_error(call.errno()))?;
     let mode = fstat(&file)?.st_mode;
     match FileType::from_raw_mode(mode) {

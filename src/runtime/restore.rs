@@ -25,7 +25,7 @@ use crate::sync::{self, FromInit};
 use crate::sys::clone::{self, CloneRequest, SingleThreaded};
 use crate::sys::mount::{self, Depth, LastLink};
 use crate::sys::proc::Proc;
-use crate::sys::root::{Root, file_type, link_target};
+use crate::sys::root::{RootHandle, file_type, link_target};
 use crate::sys::{Call, Named, fd, pidfd, process, wait};
 
 /// A directory with the rootfs mounted on it, which is removed when dropped. criu needs a mount
@@ -98,7 +98,7 @@ pub fn protect(plan: &Plan, pid: i32) -> Result<()> {
     let mounts = fd::open(format!("/proc/{pid}/ns/{}", MOUNT.file).as_ref(), OFlags::RDONLY)?;
     in_child(0, || {
         clone::setns(mounts.as_fd(), MOUNT.flag)?; // our root is then the container's
-        let root = Root::open("/".as_ref())?;
+        let root = RootHandle::open("/".as_ref())?;
         for ListedPath { index, path } in &plan.rootfs.masked_paths {
             protect_mask(&root, path).at(format_args!("/linux/maskedPaths/{index}"))?;
         }
@@ -111,7 +111,7 @@ pub fn protect(plan: &Plan, pid: i32) -> Result<()> {
 }
 
 /// Sets the attributes of a masked file. criu restores them for only one of the masked files.
-fn protect_mask(root: &Root, path: &str) -> Result<(), Call> {
+fn protect_mask(root: &RootHandle, path: &str) -> Result<(), Call> {
     let mask = match root.resolve(path) {
         Err(call) if call.is(Errno::NOENT) || call.is(Errno::NOTDIR) => return Ok(()),
         found => found?,
@@ -173,7 +173,7 @@ fn make_mount_points(plan: &Plan, place: &Path) -> Result<()> {
     let tree = clone_rootfs(plan)?;
     mount::set_propagation(tree.as_fd(), ms::PRIVATE, Depth::Recursive)?;
     attach_rootfs(&tree, place)?;
-    let root = Root::from_fd(tree);
+    let root = RootHandle::from_fd(tree);
     for step in plan.mounts.iter().filter(|step| !is_in_filesystem(step, plan)) {
         make_mount_point(&root, step)
             .with_context(|| format!("the mount point of {step}"))
@@ -182,7 +182,7 @@ fn make_mount_points(plan: &Plan, place: &Path) -> Result<()> {
     Ok(())
 }
 
-fn make_mount_point(root: &Root, step: &MountStep) -> Result<()> {
+fn make_mount_point(root: &RootHandle, step: &MountStep) -> Result<()> {
     match &step.source {
         MountSource::Filesystem { .. } => drop(root.mkdir_all(&step.destination)?),
         MountSource::Bind { path, recursive, link } => {

@@ -24,7 +24,7 @@ use crate::plan::process::ProcessPlan;
 use crate::sync::{self, FromInit, InitEnd, RuntimeEnd, ToInit};
 use crate::sys::clone::{self, NewProcess, SingleThreaded};
 use crate::sys::fd::FileId;
-use crate::sys::root::Root;
+use crate::sys::root::RootHandle;
 use crate::sys::wait::{self, Bound};
 use crate::sys::{self, Named, pidfd};
 
@@ -60,7 +60,7 @@ pub enum InitRequest {
 pub fn make_init(
     plan: &Plan,
     cgroup: &mut Cgroup,
-    rootfs: &Root,
+    rootfs: &RootHandle,
     gate: Option<OwnedFd>,
 ) -> Result<Init> {
     let token = SingleThreaded::prove()?;

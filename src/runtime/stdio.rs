@@ -6,7 +6,7 @@ use rustix::fs::{FileType, Gid, Uid};
 use rustix::io::Errno;
 
 use crate::error::{AtKey, Context, Result};
-use crate::plan::Entry;
+use crate::plan::EntryPlan;
 use crate::sys::Named;
 
 /// Makes the container's user the owner of our pipes, sockets and files, which init inherits, so
@@ -16,7 +16,7 @@ use crate::sys::Named;
 ///
 /// # Errors
 /// Errors of fchown(2).
-pub fn give(plan: &Entry) -> Result<()> {
+pub fn give(plan: &EntryPlan) -> Result<()> {
     if plan.terminal.is_some() {
         return Ok(());
     }

@@ -16,7 +16,7 @@ use std::arch::{asm, global_asm};
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::self_exe::{OVERLAY, REQUIRED, SECOND_LAYER};
+use super::self_exe::{OVERLAY, REQUIRED, SECOND_LAYER, Seal};
 
 // On entry the stack pointer is at argc (System V ABI, 3.4.1). For _start it must be there again,
 // and rdx must have its old value, which _start registers with atexit.
@@ -95,13 +95,6 @@ const EXE: *const u8 = c"/proc/self/exe".as_ptr().cast();
 const NOTHING: *const u8 = c"".as_ptr().cast();
 const EMPTY_PATH: usize = libc::AT_EMPTY_PATH as usize;
 const HERE: usize = libc::AT_FDCWD as usize;
-
-/// The same as in [`super::self_exe`].
-enum Seal {
-    None,
-    Doubtful,
-    Ours,
-}
 
 /// The same as `find_seal` of [`super::self_exe`], except for the case of a copy in memory.
 unsafe fn find_seal() -> Seal {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// A mount: one line of the file.
 #[derive(Debug, Clone, Copy)]
-pub struct Mount<'a> {
+pub struct MountInfo<'a> {
     /// Its id.
     pub id: u64,
     /// The id of the mount that it is mounted on.
@@ -20,7 +20,7 @@ pub struct Mount<'a> {
     pub super_options: &'a [u8],
 }
 
-impl<'a> Mount<'a> {
+impl<'a> MountInfo<'a> {
     /// ```text
     /// 36 35 98:0 /root /mount rw,noatime master:1 - ext3 /dev/root rw
     /// ```
@@ -61,13 +61,13 @@ impl<'a> Mount<'a> {
 
 /// The mounts of a mount namespace, in the order of the file. A line that cannot be parsed is
 /// skipped.
-pub fn mounts(text: &[u8]) -> impl DoubleEndedIterator<Item = Mount<'_>> {
-    text.split(|&byte| byte == b'\n').filter_map(Mount::parse)
+pub fn mounts(text: &[u8]) -> impl DoubleEndedIterator<Item = MountInfo<'_>> {
+    text.split(|&byte| byte == b'\n').filter_map(MountInfo::parse)
 }
 
 /// The mount with this id.
 #[must_use]
-pub fn find(text: &[u8], id: u64) -> Option<Mount<'_>> {
+pub fn find(text: &[u8], id: u64) -> Option<MountInfo<'_>> {
     mounts(text).find(|mount| mount.id == id)
 }
 

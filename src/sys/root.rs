@@ -28,15 +28,15 @@ enum Make {
 
 /// The handle of a root: an `O_PATH` descriptor.
 #[derive(Debug)]
-pub struct Root(OwnedFd);
+pub struct RootHandle(OwnedFd);
 
-impl AsFd for Root {
+impl AsFd for RootHandle {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-impl Root {
+impl RootHandle {
     /// Opens the directory `path` of the host as a root.
     ///
     /// # Errors
@@ -278,7 +278,7 @@ mod tests {
 
     use rustix::io::Errno;
 
-    use super::{Root, split};
+    use super::{RootHandle, split};
 
     #[test]
     fn paths_split_at_the_last_component() {
@@ -295,7 +295,7 @@ mod tests {
         symlink(outside.path(), inside.join("absolute")).expect("a link");
         symlink("../../..", inside.join("up")).expect("a link");
         symlink("/proc/self/fd/0", inside.join("magic")).expect("a link");
-        let root = Root::open(&inside).expect("a handle");
+        let root = RootHandle::open(&inside).expect("a handle");
         let error = root.resolve("absolute").expect_err("the target does not exist inside");
         assert!(error.is(Errno::NOENT), "{error}");
         root.mkdir_all("up/made").expect("made inside");

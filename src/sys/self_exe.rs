@@ -39,7 +39,7 @@ pub(super) const SECOND_LAYER: &CStr = c":/sys/bus";
 
 /// The kind of the file that we run from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seal {
+pub(super) enum Seal {
     /// It is an ordinary file.
     None,
     /// A read-only overlay, perhaps ours.

@@ -11,8 +11,9 @@ use orlop::cgroup::Cgroup;
 use orlop::commands::checkpoint::{self, CgroupsMode, CriuOptions};
 use orlop::commands::update::Change;
 use orlop::commands::{
-    CgroupManager, ConsoleTarget, Document, Process, create as make, delete as remove, exec as run,
-    kill as signal, pause as freezer, restore as bring, start as gate, update as limits,
+    CgroupManager, ConsoleTarget, CreatedProcess, Document, create as make, delete as remove,
+    exec as run, kill as signal, pause as freezer, restore as bring, start as gate,
+    update as limits,
 };
 use orlop::container::{Container, ContainerId};
 use orlop::error::{Failure, Report};
@@ -95,7 +96,7 @@ pub fn create(order: &Order, master: &mut Option<OwnedFd>) -> Result<Answer> {
 }
 
 /// The data that the daemon needs about a new container.
-fn made(order: &Order, init: Process, master: &mut Option<OwnedFd>) -> Result<Answer> {
+fn made(order: &Order, init: CreatedProcess, master: &mut Option<OwnedFd>) -> Result<Answer> {
     let container = Container::open(&state_root(order), &ContainerId::parse(&order.id)?)?;
     let saved = container.saved;
     let path = |(name, path): (&HierarchyName, &Path)| CgroupPath {

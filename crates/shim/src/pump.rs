@@ -88,10 +88,10 @@ impl Pump {
                 Method::Copy(buffer) => copy(&self.source, &self.sink, buffer),
             };
             match moved {
-                Ok(Moved::Some) | Err(Errno::INTR) => {}
-                Ok(Moved::End) => return true,
-                Ok(Moved::Source) => return self.wait_for(poll, false).is_err(),
-                Ok(Moved::Sink) => return self.wait_for(poll, true).is_err(),
+                Ok(Progress::Some) | Err(Errno::INTR) => {}
+                Ok(Progress::End) => return true,
+                Ok(Progress::SourceEmpty) => return self.wait_for(poll, false).is_err(),
+                Ok(Progress::SinkFull) => return self.wait_for(poll, true).is_err(),
                 // One of the two is not ready. It is the one that we did not wait for, since epoll
                 // reported the other.
                 Err(Errno::AGAIN) => {
@@ -134,18 +134,19 @@ impl Pump {
     }
 }
 
-enum Moved {
+/// The result of moving bytes once.
+enum Progress {
     /// Bytes were moved.
     Some,
     /// The source is at its end.
     End,
     /// The source has no bytes.
-    Source,
+    SourceEmpty,
     /// The sink is full.
-    Sink,
+    SinkFull,
 }
 
-fn splice(source: &OwnedFd, sink: &OwnedFd) -> Result<Moved, Errno> {
+fn splice(source: &OwnedFd, sink: &OwnedFd) -> Result<Progress, Errno> {
     match rustix::pipe::splice(
         source,
         None,
@@ -154,29 +155,29 @@ fn splice(source: &OwnedFd, sink: &OwnedFd) -> Result<Moved, Errno> {
         PIECE,
         SpliceFlags::MOVE | SpliceFlags::NONBLOCK,
     )? {
-        0 => Ok(Moved::End),
-        _ => Ok(Moved::Some),
+        0 => Ok(Progress::End),
+        _ => Ok(Progress::Some),
     }
 }
 
-fn copy(source: &OwnedFd, sink: &OwnedFd, pending: &mut Vec<u8>) -> Result<Moved, Errno> {
+fn copy(source: &OwnedFd, sink: &OwnedFd, pending: &mut Vec<u8>) -> Result<Progress, Errno> {
     if pending.is_empty() {
         let mut buffer = [0; BUFFER];
         let length = match rustix::io::read(source, &mut buffer) {
-            Ok(0) | Err(Errno::IO) => return Ok(Moved::End),
-            Err(Errno::AGAIN) => return Ok(Moved::Source),
+            Ok(0) | Err(Errno::IO) => return Ok(Progress::End),
+            Err(Errno::AGAIN) => return Ok(Progress::SourceEmpty),
             length => length?,
         };
         pending.extend(buffer.get(..length).unwrap_or_default());
     }
     match rustix::io::write(sink, pending) {
-        Err(Errno::AGAIN) => Ok(Moved::Sink),
+        Err(Errno::AGAIN) => Ok(Progress::SinkFull),
         written => {
             pending.drain(..written?);
             if pending.is_empty() {
                 *pending = Vec::new();
             }
-            Ok(Moved::Some)
+            Ok(Progress::Some)
         }
     }
 }

@@ -16,14 +16,14 @@ use crate::plan::cgroup_mount::{CgroupMountPlan, HierarchyMount, HierarchyView};
 use crate::plan::mount_options::{attr, ms};
 use crate::plan::mounts::MountStep;
 use crate::sys::mount::{self, Depth};
-use crate::sys::root::Root;
+use crate::sys::root::RootHandle;
 use crate::sys::{Call, CallText, Named};
 
 /// Makes the mount.
 ///
 /// # Errors
 /// The error of the failed call.
-pub fn make(plan: &Plan, step: &MountStep, options: &[FsOption], root: &Root) -> Result<()> {
+pub fn make(plan: &Plan, step: &MountStep, options: &[FsOption], root: &RootHandle) -> Result<()> {
     let target = root.mkdir_all(&step.destination).context("destination")?;
     let mount = match &plan.cgroup_mount {
         CgroupMountPlan::Unified { fallback } => {
@@ -62,7 +62,7 @@ fn legacy(
     target: &OwnedFd,
 ) -> Result<OwnedFd> {
     mount::attach(tmpfs.as_fd(), target.as_fd())?;
-    let top = Root::from_fd(tmpfs.try_clone()?);
+    let top = RootHandle::from_fd(tmpfs.try_clone()?);
     for hierarchy in hierarchies {
         let place = top.mkdir_all(&hierarchy.name)?;
         let mount = match &hierarchy.view {

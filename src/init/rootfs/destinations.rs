@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::Rootfs;
 use crate::error::Result;
 use crate::sys::proc::Proc;
-use crate::sys::root::{self, Root};
+use crate::sys::root::{self, RootHandle};
 use crate::sys::{Call, mount, mountinfo};
 
 /// How many dangling links are followed (path_resolution(7)).
@@ -45,15 +45,15 @@ impl<'a> Destinations<'a> {
     }
 
     /// The root of the rootfs.
-    pub fn root(&self) -> &'a Root {
+    pub fn root(&self) -> &'a RootHandle {
         &self.rootfs.root
     }
 
     /// The destination for `path`. Its directory is created if it does not exist.
     ///
     /// # Errors
-    /// As [`Root::mkdir_all`]; an error if a missing directory would be created in a directory of
-    /// the host.
+    /// As [`RootHandle::mkdir_all`]; an error if a missing directory would be created in a directory
+    /// of the host.
     pub fn of(&mut self, path: &'a str) -> Result<Destination<'_, 'a>> {
         let (parent, name) = root::parent_and_name(path)?;
         let last = match self.last.take() {

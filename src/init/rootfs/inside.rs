@@ -23,7 +23,7 @@ use crate::plan::running_mounts::{MountsChange, RunningMounts};
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::mount::{self, Depth};
 use crate::sys::proc::Proc;
-use crate::sys::root::{Root, file_type, link_target};
+use crate::sys::root::{RootHandle, file_type, link_target};
 use crate::sys::{Call, CallText, Named, clone, ids, process};
 
 /// Applies the plan in the container of `init`. Returns an exit code.
@@ -45,7 +45,7 @@ fn run(plan: &RunningMounts, init: &OwnedFd, runtime: &InitEnd) -> Result<()> {
         process::set_dumpable(false)?; // a change of ids may set the flag
     }
     rustix::process::umask(Mode::empty());
-    let root = Root::open("/".as_ref())?;
+    let root = RootHandle::open("/".as_ref())?;
     match &plan.change {
         MountsChange::Add(steps) => {
             // The attributes of the sources are locked for a user namespace (mount_namespaces(7)).
@@ -66,7 +66,7 @@ fn make(steps: &[MountStep], runtime: &InitEnd) -> Result<Vec<OwnedFd>> {
 /// Attaches the mounts. If one fails, the mounts before it are removed again.
 fn add<'a>(
     mounts: impl Iterator<Item = (&'a MountStep, &'a OwnedFd)>,
-    root: &Root,
+    root: &RootHandle,
     proc: &Proc,
     copied: CopiedBy,
 ) -> Result<()> {
@@ -112,7 +112,7 @@ enum Placed {
     SourceLink,
 }
 
-fn place(step: &MountStep, mount: &OwnedFd, root: &Root, copied: CopiedBy) -> Result<Placed> {
+fn place(step: &MountStep, mount: &OwnedFd, root: &RootHandle, copied: CopiedBy) -> Result<Placed> {
     let target = match &step.source {
         MountSource::Bind { link: SourceLink::Copy, .. }
             if file_type(mount.as_fd())? == FileType::Symlink =>
@@ -141,7 +141,7 @@ fn place(step: &MountStep, mount: &OwnedFd, root: &Root, copied: CopiedBy) -> Re
 /// Unmounts the mounts, the last one first, since they may be on top of each other. Links are not
 /// followed, because the container controls them, and they could lead to a mount that hides
 /// something of the host.
-fn remove(paths: &[(usize, String)], root: &Root, proc: &Proc) -> Result<()> {
+fn remove(paths: &[(usize, String)], root: &RootHandle, proc: &Proc) -> Result<()> {
     let find = |index: &usize, path: &str| {
         mount_at(root, path)
             .with_context(|| format!("unmounting /{path}"))
@@ -159,7 +159,7 @@ fn remove(paths: &[(usize, String)], root: &Root, proc: &Proc) -> Result<()> {
     Ok(())
 }
 
-fn mount_at(root: &Root, path: &str) -> Result<OwnedFd, Call> {
+fn mount_at(root: &RootHandle, path: &str) -> Result<OwnedFd, Call> {
     let handle = root.resolve_without_links(path)?;
     let name = || CallText::with_path(format!("statx(rootfs, {path:?}): no mount point"), path);
     let stat =

@@ -31,17 +31,17 @@ use destinations::OwnMounts;
 use crate::sync::InitEnd;
 use crate::sys::mount::{self, Depth};
 use crate::sys::proc::Proc;
-use crate::sys::root::Root;
+use crate::sys::root::RootHandle;
 use crate::sys::{Named, fd};
 
 /// The rootfs after it was built.
 #[derive(Debug)]
 pub struct Rootfs<'a> {
     /// Its root.
-    pub root: Root,
+    pub root: RootHandle,
     /// The mounts that are changed again after all other mounts were made on them. A process that
     /// shares the rootfs may have moved them.
-    kept: Vec<(Root, &'a MountStep)>,
+    kept: Vec<(RootHandle, &'a MountStep)>,
     /// The ids of the mounts.
     seen: OwnMounts,
 }
@@ -66,13 +66,13 @@ pub fn build<'a>(plan: &'a Plan, proc: &Proc, runtime: &InitEnd) -> Result<Rootf
 
 /// Makes the root a mount at its path on the host, where hooks expect it, and changes the working
 /// directory to it.
-fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
+fn root(plan: &Plan, proc: &Proc) -> Result<RootHandle> {
     if plan.namespaces.joins(&MOUNT) {
         let path = &plan.rootfs.path;
         rustix::process::chdir(path).named_on("chdir", path)?;
     }
     if plan.rootfs.enter == EnterMethod::Chroot {
-        return Ok(Root::open(".".as_ref())?);
+        return Ok(RootHandle::open(".".as_ref())?);
     }
     match plan.rootfs.host_propagation {
         Some(ms::PRIVATE) => mount::set_namespace_propagation(MountPropagationFlags::PRIVATE)?,
@@ -88,7 +88,7 @@ fn root(plan: &Plan, proc: &Proc) -> Result<Root> {
     }
     mount::attach(tree.as_fd(), place.as_fd())?;
     rustix::process::fchdir(&tree).named(|| "fchdir(rootfs)".to_owned())?;
-    Ok(Root::from_fd(tree))
+    Ok(RootHandle::from_fd(tree))
 }
 
 /// Checks that nothing is mounted on the root, for instance by a link of the image. Init would be

@@ -19,7 +19,7 @@ use crate::plan::{Plan, masked_paths};
 use crate::sync::InitEnd;
 use crate::sys::mount::{self, Depth, LastLink};
 use crate::sys::proc::is_proc;
-use crate::sys::root::{Root, file_type, link_target};
+use crate::sys::root::{RootHandle, file_type, link_target};
 use crate::sys::{Call, CallText, Named};
 
 /// Makes one mount.
@@ -63,7 +63,7 @@ pub fn make<'a>(
     rootfs.seen.note(mount.as_fd(), matches!(step.source, MountSource::Bind { .. }))?;
     attributes::set_propagation(step, &mount)?;
     if step.read_only_late || masked_paths::is_of_the_kernel(step) {
-        rootfs.kept.push((Root::from_fd(mount), step));
+        rootfs.kept.push((RootHandle::from_fd(mount), step));
     }
     Ok(())
 }
@@ -73,7 +73,7 @@ pub fn make<'a>(
 fn bind_source(
     plan: &Plan,
     step: &MountStep,
-    root: &Root,
+    root: &RootHandle,
     runtime: &InitEnd,
     copied: &mut CopiedBy,
 ) -> Result<OwnedFd> {
@@ -117,7 +117,11 @@ pub(super) fn from_runtime(
     runtime.mount_source(step.index, copy)
 }
 
-pub(super) fn bind_target(root: &Root, step: &MountStep, source: &OwnedFd) -> Result<OwnedFd> {
+pub(super) fn bind_target(
+    root: &RootHandle,
+    step: &MountStep,
+    source: &OwnedFd,
+) -> Result<OwnedFd> {
     let target = match file_type(source.as_fd())? {
         kind if step.keep_destination => root.make_itself(&step.destination, kind),
         FileType::Directory => root.mkdir_all(&step.destination),
@@ -127,7 +131,11 @@ pub(super) fn bind_target(root: &Root, step: &MountStep, source: &OwnedFd) -> Re
 }
 
 /// Makes a new filesystem, with its destination.
-fn filesystem(root: &Root, step: &MountStep, runtime: &InitEnd) -> Result<(OwnedFd, OwnedFd)> {
+fn filesystem(
+    root: &RootHandle,
+    step: &MountStep,
+    runtime: &InitEnd,
+) -> Result<(OwnedFd, OwnedFd)> {
     let MountSource::Filesystem { kind, source, options, by_mount, ordinary_directory } =
         &step.source
     else {
@@ -194,14 +202,14 @@ fn of_host(step: &MountStep, kind: &str) -> Result<OwnedFd> {
     Ok(mount)
 }
 
-fn mode_of(root: &Root, path: &str) -> Option<u32> {
+fn mode_of(root: &RootHandle, path: &str) -> Option<u32> {
     let stat = rustix::fs::fstat(root.resolve(path).ok()?).ok()?;
     Some(stat.st_mode & 0o7777)
 }
 
 /// Looks up a directory without following links. Otherwise, the image could decide where /proc is
 /// (CVE-2023-27561).
-fn ordinary_target(root: &Root, kind: &str, path: &str) -> Result<OwnedFd> {
+fn ordinary_target(root: &RootHandle, kind: &str, path: &str) -> Result<OwnedFd> {
     let context = || format!("filesystem {kind:?} must be mounted on ordinary directory");
     let target = match root.resolve_without_links(path) {
         Err(call) if call.is(Errno::NOENT) => {
@@ -245,7 +253,7 @@ pub(super) fn set_attributes(step: &MountStep, mount: &OwnedFd, copied: CopiedBy
     Ok(())
 }
 
-fn remount(root: &Root, step: &MountStep, flags: u64, data: &str) -> Result<()> {
+fn remount(root: &RootHandle, step: &MountStep, flags: u64, data: &str) -> Result<()> {
     let target = root.resolve(&step.destination).context("destination")?;
     if is_proc(&target)? && step.over_proc == OverProc::Never {
         bail!("/{} cannot be mounted because it is inside /proc", step.destination);

@@ -14,14 +14,14 @@ use crate::plan::mount_options::{attr, ms};
 use crate::plan::rootfs::{EnterMethod, RootfsPlan};
 use crate::sys::mount::{self, Depth};
 use crate::sys::proc::Proc;
-use crate::sys::root::Root;
+use crate::sys::root::RootHandle;
 use crate::sys::{Named, fd, mountinfo};
 
 /// Changes the root, and sets the propagation of `/`.
 ///
 /// # Errors
 /// The error of the failed call.
-pub fn enter(plan: &RootfsPlan, root: &Root, proc: &Proc) -> Result<()> {
+pub fn enter(plan: &RootfsPlan, root: &RootHandle, proc: &Proc) -> Result<()> {
     if plan.enter == EnterMethod::Move {
         hide_host_filesystems(proc).context("hiding the host's procfs and sysfs (--no-pivot)")?;
     }
@@ -75,7 +75,7 @@ fn hide_host_filesystems(proc: &Proc) -> Result<()> {
     Ok(())
 }
 
-fn is_whole_proc_or_sys(mount: &mountinfo::Mount<'_>) -> bool {
+fn is_whole_proc_or_sys(mount: &mountinfo::MountInfo<'_>) -> bool {
     matches!(mount.kind.as_bytes(), b"proc" | b"sysfs") && mount.root() == Path::new("/")
 }
 

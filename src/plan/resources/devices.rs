@@ -193,7 +193,7 @@ static DEFAULTS: [DeviceRule; 11] = [
 
 /// Decides the device rules.
 pub(super) fn decide(
-    rules: &[config::DeviceRule<'_>],
+    rules: &[config::DeviceCgroup<'_>],
     layout: &CgroupLayout,
     problems: &mut Problems,
 ) -> DevicePolicy {
@@ -250,7 +250,7 @@ enum ParsedRule {
 }
 
 /// Reads a rule. The error is the name of the wrong member, with a slash in front, and the reason.
-fn read(rule: &config::DeviceRule<'_>) -> Result<ParsedRule, (&'static str, String)> {
+fn read(rule: &config::DeviceCgroup<'_>) -> Result<ParsedRule, (&'static str, String)> {
     let verdict = if rule.allow { Verdict::Allow } else { Verdict::Deny };
     let kinds: &[DeviceKind] = match &*rule.kind {
         "" | "a" => &[DeviceKind::Block, DeviceKind::Char],
