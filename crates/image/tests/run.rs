@@ -181,30 +181,7 @@ fn layers_are_shared_and_stay_as_they_are() {
 /// The container has the tree of `unpack`, which is compared with umoci.
 #[test]
 fn the_overlay_is_the_unpacked_tree() {
-    let lower = Layer::new()
-        .dir("./", 0o711)
-        .dir("d", 0o755)
-        .file("d/old", 0o644, b"old")
-        .file("d/keep", 0o4711, b"keep")
-        .dir("opaque", 0o755)
-        .file("opaque/old", 0o644, b"")
-        .link("l", "d")
-        .dir("gone", 0o755)
-        .file("gone/x", 0o644, b"")
-        .node("null", EntryType::Char, 1, 3);
-    let upper = Layer::new()
-        .file("l/new", 0o644, b"through a link")
-        .file("d/.wh.old", 0o644, b"")
-        .hard_link("d/keep2", "d/keep")
-        .file("opaque/new", 0o644, b"")
-        .file("opaque/.wh..wh..opq", 0o644, b"")
-        .file(".wh.gone", 0o644, b"")
-        .pax(&[("SCHILY.xattr.user.a", b"b")])
-        .dir("d", 0o700);
-    let again =
-        Layer::new().dir("gone", 0o700).file("gone/y", 0o644, b"").file("opaque/last", 0o644, b"");
-    let layers = [nginx_shaped_base(), lower, upper, again];
-    let machine = Machine::new(&Image::of(&layers));
+    let machine = Machine::new(&Image::of(&layers_that_change_each_other()));
     machine.place.unpack(&[]).ok();
     let copy = machine.place.path("copy");
     fs::create_dir(&copy).unwrap();
@@ -247,6 +224,33 @@ fn the_overlay_is_the_unpacked_tree() {
         machine.store_command(&["gc"]).ok();
         machine.containers() == 0
     });
+}
+
+/// Links, whiteouts, attributes and modes, over an nginx.
+fn layers_that_change_each_other() -> [Layer; 4] {
+    let lower = Layer::new()
+        .dir("./", 0o711)
+        .dir("d", 0o755)
+        .file("d/old", 0o644, b"old")
+        .file("d/keep", 0o4711, b"keep")
+        .dir("opaque", 0o755)
+        .file("opaque/old", 0o644, b"")
+        .link("l", "d")
+        .dir("gone", 0o755)
+        .file("gone/x", 0o644, b"")
+        .node("null", EntryType::Char, 1, 3);
+    let upper = Layer::new()
+        .file("l/new", 0o644, b"through a link")
+        .file("d/.wh.old", 0o644, b"")
+        .hard_link("d/keep2", "d/keep")
+        .file("opaque/new", 0o644, b"")
+        .file("opaque/.wh..wh..opq", 0o644, b"")
+        .file(".wh.gone", 0o644, b"")
+        .pax(&[("SCHILY.xattr.user.a", b"b")])
+        .dir("d", 0o700);
+    let again =
+        Layer::new().dir("gone", 0o700).file("gone/y", 0o644, b"").file("opaque/last", 0o644, b"");
+    [nginx_shaped_base(), lower, upper, again]
 }
 
 fn nginx_shaped_base() -> Layer {

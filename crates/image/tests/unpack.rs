@@ -330,6 +330,13 @@ fn whiteouts_spare_their_own_layer() {
     }
 }
 
+fn as_nobody(program: &str, args: &[&str]) {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", program]).args(args);
+    let output = command.env("HOME", "/nonexistent").output().unwrap();
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Compared with umoci as the same ordinary user.
 #[test]
 fn rootless() {
@@ -343,12 +350,6 @@ fn rootless() {
         Layer::new().file("read-only/later", 0o644, b"").file("closed/.wh.file", 0o644, b""),
     ];
     Image::of(&layers[..2]).write(&place.path("layout"));
-    let as_nobody = |program: &str, args: &[&str]| {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", program]).args(args);
-        let output = command.env("HOME", "/nonexistent").output().unwrap();
-        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
-    };
     let ours = |image: &str, bundle: &Path| {
         let orlop = crate::support::program::orlop();
         let args = [

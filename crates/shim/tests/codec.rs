@@ -64,6 +64,11 @@ fn requests_are_containerds() {
         all: true,
     });
     assert_eq!((kill.signal, kill.all, &*kill.exec_id), (9, true, "exec"));
+}
+
+#[test]
+fn requests_about_a_running_container_are_containerds() {
+    let text = str::to_owned;
     let resize = same::<api::ResizePtyRequest>(&messages::ResizePtyRequest {
         id: text("id"),
         exec_id: text("exec"),
