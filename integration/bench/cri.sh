@@ -8,21 +8,13 @@
 # pid namespace, so that no process is left over.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
+. "$here"/../shim/namespaces.sh
 if [ -z "${INSIDE:-}" ]; then
     "$here"/../cri-api.sh "$3"
-    remove() { find /sys/fs/cgroup{,/*}/orlop-bench-cri -depth -type d -exec rmdir {} + 2>/dev/null || true; }
-    remove # what a run that was killed has left
-    trap remove EXIT
-    INSIDE=1 unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
-        "$0" "$(realpath "$1")" "$(realpath "$2")" "$(realpath "$3")"
-    exit
+    in_namespaces orlop-bench-cri "$(realpath "$1")" "$(realpath "$2")" "$(realpath "$3")"
 fi
-! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified
-mkdir -p /run/containerd
-mount -t tmpfs -o mode=0711 tmpfs /run/containerd
-mkdir /run/containerd/bin
-ln -s "$2" /run/containerd/bin/containerd-shim-orlop-v2
-export PATH=/run/containerd/bin:$PATH
+prepare_mounts
+put_in_path "$2"
 rows="orlop-shim=io.containerd.orlop.v2 runc-shim+orlop=io.containerd.runc.v2,$1"
 for runtime in crun runc; do
     ! path=$(command -v $runtime) || rows="$rows runc-shim+$runtime=io.containerd.runc.v2,$path"

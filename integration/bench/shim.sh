@@ -3,19 +3,14 @@
 # with each of runc, crun and orlop, where it and they are installed. In a mount namespace of its own, in which cgroup v1
 # is not hybrid, as containerd's shim has it; and in a pid namespace, so that no process is left over.
 set -euo pipefail
+here=$(dirname "$(realpath "$0")")
+. "$here"/../shim/namespaces.sh
 if [ -z "${INSIDE:-}" ]; then
-    remove() { find /sys/fs/cgroup{,/*}/orlop-bench-shim -depth -type d -exec rmdir {} + 2>/dev/null || true; }
-    remove # what a run that was killed has left
-    trap remove EXIT
-    INSIDE=1 unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
-        "$0" "$(realpath "$1")" "$(realpath "$2")" "$(realpath -m "$3")"
-    exit
+    in_namespaces orlop-bench-shim "$(realpath "$1")" "$(realpath "$2")" "$(realpath -m "$3")"
 fi
 orlop=$1
 shim=$2
-! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified
-mkdir -p /run/containerd
-mount -t tmpfs -o mode=0711 tmpfs /run/containerd
+prepare_mounts
 rows="orlop-shim=$shim"
 if go=$(command -v containerd-shim-runc-v2); then
     rows="$rows runc-shim+orlop=$go,$orlop"
@@ -24,4 +19,4 @@ if go=$(command -v containerd-shim-runc-v2); then
     done
 fi
 # Not in the place of this shell, which reaps what has lost its parent. $rows is a list of words: without quotes.
-python3 "$(dirname "$0")/shim.py" "$3" $rows
+python3 "$here/shim.py" "$3" $rows

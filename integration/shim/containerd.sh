@@ -8,14 +8,12 @@ fi
 shim=$1
 containerd=$2
 bin=$(dirname "$containerd")
-# Not hybrid: a shim that is not ours would not know what to do.
-! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified
-mkdir -p /run/containerd
-mount -t tmpfs -o mode=0711 tmpfs /run/containerd
+. "$(dirname "$(realpath "$0")")"/namespaces.sh
+prepare_mounts
+export PATH=$bin:$PATH
+put_in_path "$shim"
 work=/run/containerd/work
-mkdir -p $work/{bin,root,image/rootfs/bin}
-ln -s "$shim" $work/bin/containerd-shim-orlop-v2
-export PATH=$work/bin:$bin:$PATH
+mkdir -p $work/{root,image/rootfs/bin}
 cat >$work/config.toml <<END
 version = 2
 root = "$work/root"

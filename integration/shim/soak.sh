@@ -8,21 +8,13 @@
 # pid namespace, so that no process is left over.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
+. "$here"/namespaces.sh
 if [ -z "${INSIDE:-}" ]; then
     "$here"/../cri-api.sh "$2"
-    remove() { find /sys/fs/cgroup{,/*}/orlop-soak -depth -type d -exec rmdir {} + 2>/dev/null || true; }
-    remove # what a run that was killed has left
-    trap remove EXIT
-    INSIDE=1 unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
-        "$0" "$(realpath "$1")" "$(realpath "$2")"
-    exit
+    in_namespaces orlop-soak "$(realpath "$1")" "$(realpath "$2")"
 fi
-! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified
-mkdir -p /run/containerd
-mount -t tmpfs -o mode=0711 tmpfs /run/containerd
-mkdir /run/containerd/bin
-ln -s "$1" /run/containerd/bin/containerd-shim-orlop-v2
-export PATH=/run/containerd/bin:$PATH
+prepare_mounts
+put_in_path "$1"
 handler=orlop-shim=io.containerd.orlop.v2
 [ "${HANDLER:-}" != runc-shim ] || handler=runc-shim=io.containerd.runc.v2
 # Not in the place of this shell, which reaps what has lost its parent. Debian's python3 has grpc.
