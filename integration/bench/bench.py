@@ -16,8 +16,9 @@ import time
 ROOT, DIRECTORY = sys.argv[1:]
 ROUNDS = int(os.environ.get("ROUNDS", "60"))
 MANY = int(os.environ.get("MANY", "1000"))
-# Those that are there; `before` is an older orlop, where BEFORE named one.
-RUNTIMES = {"orlop": "/bench/orlop", "before": "/bench/before", "crun": "/usr/bin/crun", "runc": "/usr/sbin/runc"}
+# Those that are there. `before` is an older orlop, where BEFORE named one, and `glibc` the same orlop with glibc.
+OTHER_ORLOPS = {"before": "/bench/before", "glibc": "/bench/glibc"}
+RUNTIMES = {"orlop": "/bench/orlop"} | OTHER_ORLOPS | {"crun": "/usr/bin/crun", "runc": "/usr/sbin/runc"}
 
 
 def inside(*command):
@@ -180,7 +181,8 @@ def main():
         measure(program, "delete", "--force", f"{name}-sleeper")
 
     # The same for all the containers that there are already: what one costs must not grow with their number.
-    runtimes.pop("before", None)  # it keeps its containers where orlop does
+    for name in OTHER_ORLOPS:  # they keep their containers where orlop does
+        runtimes.pop(name, None)
     created = {name: [measure(program, "create", "--bundle", plain, f"{name}-{number}") for number in range(MANY)]
                for name, program in runtimes.items()}
     record(f"list of {MANY}", in_turn(runtimes, lambda name, program: measure(program, "list"), ROUNDS // 3),
@@ -201,7 +203,7 @@ def main():
 
 def plot(results):
     """CPU time as bars, orlop's being 1: an SVG."""
-    colours = {"floor": "#999999", "orlop": "#0b6e99", "before": "#8fc1d4", "crun": "#d9a441", "runc": "#b5482f"}
+    colours = {"floor": "#999999", "orlop": "#0b6e99", "before": "#8fc1d4", "glibc": "#5fa3bf", "crun": "#d9a441", "runc": "#b5482f"}
     width, label, unit, high = 860, 210, 22, 14  # runc's bars end at the right edge at about 28 times ours
     lines, y = [], 40
     for what, of in results.items():

@@ -7,7 +7,8 @@
 # With `memory` (`make bench-memory`), the smallest memory limit that each can start a container with. Where the memory
 # controller is one of cgroup v1, that is then a machine without v2, since crun does not run where both are in use.
 #
-# BEFORE=/path/to/another/orlop (`make bench BEFORE=...`) adds a row for it: what a change costs, in the same run.
+# BEFORE=/path/to/another/orlop (`make bench BEFORE=...`) adds a row for it: what a change costs, in the same run. GLIBC
+# does the same for the program with glibc, where ORLOP is with musl.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 orlop=$1
@@ -27,8 +28,9 @@ for program in floor measure; do
     gcc -O2 -static -Wall -Wextra -Werror -o "$root/bench/$program" "$here/$program.c"
 done
 cp "$orlop" "$root/bench/orlop"
-rm -f "$root/bench/before"
+rm -f "$root/bench/before" "$root/bench/glibc"
 [ -z "${BEFORE:-}" ] || cp "$BEFORE" "$root/bench/before"
+[ -z "${GLIBC:-}" ] || cp "$GLIBC" "$root/bench/glibc"
 cp "$(command -v busybox)" "$root/bench/rootfs/bin/busybox"
 for name in true sleep; do ln -sf busybox "$root/bench/rootfs/bin/$name"; done
 
