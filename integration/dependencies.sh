@@ -14,9 +14,10 @@ complain() {
     broken=1
 }
 
-# Name, version and licence of each crate that is linked into something or builds it: not of those for tests.
+# Name, version and licence of each crate that is linked into something or builds it: not of those for tests. With musl,
+# which has one crate more than glibc.
 crates() {
-    cargo tree --locked --edges normal,build --target x86_64-unknown-linux-gnu --prefix none --format '{p}|{l}' "$@" |
+    cargo tree --locked --edges normal,build --target x86_64-unknown-linux-musl --prefix none --format '{p}|{l}' "$@" |
         sed -e 's/ (\*)$//' -e 's/^\([^ ]*\) \([^ |]*\)[^|]*|/\1|\2|/' -e 's/ *(\*)$//' | sort -u
 }
 

@@ -8,6 +8,11 @@
 
 use std::ffi::{c_char, c_int};
 
+/// As in `orlop`.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 #[unsafe(no_mangle)]
 extern "C" fn main(_count: c_int, arguments: *const *const c_char) -> c_int {
     orlop::sys::caller::note_arguments(arguments);
