@@ -13,11 +13,15 @@ import subprocess
 import sys
 import time
 
+from plot import bars
+
 ROOT, DIRECTORY = sys.argv[1:]
 ROUNDS = int(os.environ.get("ROUNDS", "60"))
 MANY = int(os.environ.get("MANY", "1000"))
 # Those that are there. `before` is an older orlop, where BEFORE named one, and `glibc` the same orlop with glibc.
 OTHER_ORLOPS = {"before": "/bench/before", "glibc": "/bench/glibc"}
+COLOURS = {"floor": "#999999", "orlop": "#0b6e99", "before": "#8fc1d4", "glibc": "#5fa3bf", "crun": "#d9a441",
+           "runc": "#b5482f"}
 RUNTIMES = {"orlop": "/bench/orlop"} | OTHER_ORLOPS | {"crun": "/usr/bin/crun", "runc": "/usr/sbin/runc"}
 
 
@@ -198,30 +202,8 @@ def main():
     with open(f"{DIRECTORY}/results.json", "w") as file:
         json.dump({"date": time.strftime("%Y-%m-%d"), "rounds": ROUNDS, "results": results}, file, indent=1)
     with open(f"{DIRECTORY}/plot.svg", "w") as file:
-        file.write(plot(results))
-
-
-def plot(results):
-    """CPU time as bars, orlop's being 1: an SVG."""
-    colours = {"floor": "#999999", "orlop": "#0b6e99", "before": "#8fc1d4", "glibc": "#5fa3bf", "crun": "#d9a441", "runc": "#b5482f"}
-    width, label, unit, high = 860, 210, 22, 14  # runc's bars end at the right edge at about 28 times ours
-    lines, y = [], 40
-    for what, of in results.items():
-        lines.append(f'<text x="{label - 10}" y="{y + high * len(of) / 2 + 4:.0f}" text-anchor="end">{what}</text>')
-        for name, values in of.items():
-            ratio = values["cpu median"] / of["orlop"]["cpu median"]
-            long = min(ratio * unit, width - label - 60)
-            lines.append(f'<rect x="{label}" y="{y}" width="{long:.1f}" height="{high - 2}" fill="{colours[name]}"/>')
-            lines.append(f'<text x="{label + long + 5:.1f}" y="{y + high - 4}">{ratio:.2f}</text>')
-            y += high
-        y += 12
-    for n, (name, colour) in enumerate(colours.items()):
-        lines.append(f'<rect x="{label + n * 90}" y="12" width="12" height="12" fill="{colour}"/>')
-        lines.append(f'<text x="{label + n * 90 + 17}" y="22">{name}</text>')
-    text = "\n".join(lines)
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y}" font-family="sans-serif" '
-            f'font-size="12">\n<rect width="100%" height="100%" fill="white"/>\n'
-            f'<text x="10" y="22">CPU time, orlop = 1</text>\n{text}\n</svg>\n')
+        rows = {what: {name: values["cpu median"] for name, values in of.items()} for what, of in results.items()}
+        file.write(bars("CPU time, orlop = 1", COLOURS, rows, "orlop"))
 
 
 def show(what, of):

@@ -53,5 +53,5 @@ exec unshare --mount --propagation private --pid --fork --kill-child sh -eu -c '
     fi
     mount --rbind /dev "$root/dev"
     mount -t tmpfs tmpfs "$root/run"
-    /usr/bin/python3 "$2" "$root" "$3"
+    PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$2" "$root" "$3"
 ' sh "$root" "$here/${3:-bench}.py" "$directory" "${3:-}"

@@ -2,9 +2,11 @@
 """Shims, driven as containerd drives them, in one run: `shim.py DIRECTORY NAME=SHIM[,RUNTIME]…`, as root.
 
 A lifecycle is `start`, Create, Start, Kill, Wait, Delete, Shutdown and the `delete` that containerd runs afterwards. The
-CPU time is that of all processes, the container's too: they are in one cgroup of cpuacct (v1) or of v2. Ratios are what
-counts. Memory is what one shim adds, its PSS, with few of them running and with many: what they share is divided."""
+CPU time is that of all processes, the container's too: they are in one cgroup of cpuacct (v1) or of v2. They are driven
+in turn, and ratios of medians are what counts. Memory is what one shim adds, its PSS, with few of them running and with
+many: what they share is divided."""
 
+import itertools
 import json
 import os
 import shutil
@@ -17,8 +19,11 @@ import sys
 import threading
 import time
 
+from plot import bars
+
 ROUNDS = int(os.environ.get("ROUNDS", "30"))
 SHIMS = [int(number) for number in os.environ.get("SHIMS", "10 80").split()]
+COLOURS = ("#0b6e99", "#8fc1d4", "#d9a441", "#b5482f")
 CGROUP = "orlop-bench-shim"
 V1 = "/sys/fs/cgroup/cpuacct"
 HOME = f"{V1}/{CGROUP}" if os.path.isdir(V1) else f"/sys/fs/cgroup/{CGROUP}"
@@ -122,7 +127,8 @@ class Shim:
         process = {"args": ["sleep", "1000"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}
         config = {
             "ociVersion": "1.0.2", "process": process, "root": {"path": f"{self.directory}/rootfs"},
-            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+            "mounts": [{"destination": f"/{name}", "type": kind, "source": kind}
+                       for name, kind in (("proc", "proc"), ("dev", "tmpfs"))],
             "linux": {
                 "cgroupsPath": f"/{CGROUP}/{self.id}", "resources": {},
                 "namespaces": [{"type": kind} for kind in ("pid", "mount", "uts", "ipc", "network")],
@@ -205,24 +211,49 @@ def of_shim(client, id):
     return pss(pid), len(os.listdir(f"/proc/{pid}/task"))
 
 
-def run(shim):
-    lifecycles = [measure(lambda: shim.down(*shim.up())) for _ in range(ROUNDS)]
-    one = shim.up()
-    execs = [measure(lambda: shim.exec(one[0], one[2], number)) for number in range(ROUNDS * 2)]
-    ups, memory, threads = [one], [], 0
+def in_turn(rounds, works):
+    """Rounds of each work, given by name: wall and CPU times. Whatever else the machine does hits all of them."""
+    times = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            times[name].append(measure(work))
+    return times
+
+
+def memory(shim):
+    """The mean PSS of a shim, for each number of shims, and the threads of the one that has most."""
+    ups, means, threads = [], [], 0
     for number in SHIMS:
         ups += [shim.up() for _ in range(number - len(ups))]
         seen = [of_shim(client, id) for client, _, id, _ in ups]
-        memory.append(statistics.fmean(p for p, _ in seen))
+        means.append(statistics.fmean(p for p, _ in seen))
         threads = max(t for _, t in seen)
     for up in ups:
         shim.down(*up)
-    cells = []
-    for times in (lifecycles, execs):
-        wall = [wall for wall, _ in times]
-        cells += [f"{statistics.median(wall):.1f} ({min(wall):.1f})", f"{statistics.fmean(c for _, c in times):.1f}"]
-    cells += [f"{kilobytes:.0f}" for kilobytes in memory] + [str(threads)]
-    print(f"| {shim.name} | " + " | ".join(cells) + " |", flush=True)
+    return means, threads
+
+
+def run(shims):
+    """Measures all, prints a row for each, and returns the medians of the CPU time."""
+    lifecycles = in_turn(ROUNDS, {shim.name: lambda shim=shim: shim.down(*shim.up()) for shim in shims})
+    ups = {shim.name: shim.up() for shim in shims}
+    numbers = itertools.count()
+    execs = in_turn(2 * ROUNDS, {
+        shim.name: lambda shim=shim: shim.exec(ups[shim.name][0], ups[shim.name][2], next(numbers)) for shim in shims})
+    for shim in shims:
+        shim.down(*ups[shim.name])
+    rows = {"lifecycle": {}, "exec": {}}
+    for shim in shims:
+        means, threads = memory(shim)
+        cells = []
+        for row, times in zip(rows.values(), (lifecycles[shim.name], execs[shim.name])):
+            wall, cpu = zip(*times)
+            row[shim.name] = statistics.median(cpu)
+            cells += [f"{statistics.median(wall):.1f} ({min(wall):.1f})", f"{row[shim.name]:.1f}"]
+        cells += [f"{kilobytes:.0f}" for kilobytes in means] + [str(threads)]
+        print(f"| {shim.name} | " + " | ".join(cells) + " |", flush=True)
+        rows[f"PSS of one of {SHIMS[0]}"] = rows.get(f"PSS of one of {SHIMS[0]}", {}) | {shim.name: means[0]}
+    return rows
 
 
 def main():
@@ -244,10 +275,18 @@ def main():
     print("|---|---|---|---|---|---|" + "---|" * len(SHIMS), flush=True)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
+        shims = []
         for word in sys.argv[2:]:
             name, _, rest = word.partition("=")
             shim, _, runtime = rest.partition(",")
-            run(Shim(directory, name, os.path.realpath(shim), runtime))
+            shims.append(Shim(directory, name, os.path.realpath(shim), runtime))
+        rows = run(shims)
+        for what in ("lifecycle", "exec"):
+            ratios = [f"{name} {value / rows[what][shims[0].name]:.2f}" for name, value in rows[what].items()]
+            print(f"{what}, CPU, as multiples of the first: {', '.join(ratios)}")
+        with open(f"{directory}.svg", "w") as file:
+            names = [shim.name for shim in shims]
+            file.write(bars(f"{names[0]} = 1", dict(zip(names, COLOURS)), rows, names[0], unit=40))
     finally:
         with open(f"{os.path.dirname(HOME)}/cgroup.procs", "w") as file:
             file.write(str(os.getpid()))

@@ -19,4 +19,4 @@ if go=$(command -v containerd-shim-runc-v2); then
     done
 fi
 # Not in the place of this shell, which reaps what has lost its parent. $rows is a list of words: without quotes.
-python3 "$here/shim.py" "$3" $rows
+PYTHONDONTWRITEBYTECODE=1 python3 "$here/shim.py" "$3" $rows
