@@ -38,8 +38,8 @@ fn report(runtime: &InitEnd, result: Result<i32>) -> i32 {
 }
 
 fn run(token: SingleThreaded, setup: &InitSetup<'_>, runtime: &InitEnd) -> Result<i32> {
-    caller::forget(c"orlop:[boot]")?;
-    runtime.begin()?;
+    caller::erase_and_rename(c"orlop:[boot]")?;
+    runtime.wait_for_begin()?;
     let clocks = open_clocks(&setup.plan.namespaces)?;
     if setup.plan.entry.ids.joined {
         // Processes in the namespace have all privileges over us, and over init as soon as it
@@ -72,8 +72,8 @@ fn run(token: SingleThreaded, setup: &InitSetup<'_>, runtime: &InitEnd) -> Resul
 /// /proc/PID/root, they could then access the host (CVE-2016-9962).
 pub fn main_of_exec(token: SingleThreaded, setup: &exec::ExecSetup<'_>, runtime: &InitEnd) -> i32 {
     let run = || -> Result<i32> {
-        caller::forget(c"orlop:[boot]")?;
-        runtime.begin()?;
+        caller::erase_and_rename(c"orlop:[boot]")?;
+        runtime.wait_for_begin()?;
         exec::go_inside(setup, setup.own)?;
         close_all_but(runtime, setup.entry)?;
         let request = clone::CloneRequest { namespaces: 0, cgroup: None, sibling: true };

@@ -95,15 +95,15 @@ fn append_to(path: &Path) -> Result<OwnedFd> {
     Ok(file)
 }
 
-/// Runs the hooks of `moment` in order, each with `state` on its standard input.
+/// Runs the hooks of `point` in order, each with `state` on its standard input.
 ///
 /// # Errors
 /// The error of the first hook that did not start, failed or timed out, with its last output.
-pub fn run(hooks: &Hooks, moment: HookPoint, state: &str, around: &HookContext<'_>) -> Result<()> {
-    for (index, hook) in moment.of(hooks).iter().enumerate() {
+pub fn run(hooks: &Hooks, point: HookPoint, state: &str, around: &HookContext<'_>) -> Result<()> {
+    for (index, hook) in point.of(hooks).iter().enumerate() {
         run_one(hook, state, around)
-            .with_context(|| format!("error running {} hook #{index}", moment.name()))
-            .at(format_args!("/hooks/{}/{index}", moment.name()))?;
+            .with_context(|| format!("error running {} hook #{index}", point.name()))
+            .at(format_args!("/hooks/{}/{index}", point.name()))?;
     }
     Ok(())
 }
@@ -111,36 +111,38 @@ pub fn run(hooks: &Hooks, moment: HookPoint, state: &str, around: &HookContext<'
 /// As [`run`], for poststop: all hooks run, and the errors are returned for the log.
 pub fn run_all(
     hooks: &Hooks,
-    moment: HookPoint,
+    point: HookPoint,
     state: &str,
     around: &HookContext<'_>,
 ) -> Vec<anyhow::Error> {
     let failure = |(index, hook): (usize, &Hook)| {
         let result = run_one(hook, state, around);
-        result.with_context(|| format!("error running {} hook #{index}", moment.name())).err()
+        result.with_context(|| format!("error running {} hook #{index}", point.name())).err()
     };
-    moment.of(hooks).iter().enumerate().filter_map(failure).collect()
+    point.of(hooks).iter().enumerate().filter_map(failure).collect()
 }
 
 fn run_one(hook: &Hook, state: &str, around: &HookContext<'_>) -> Result<()> {
-    let said = fd::memory_file("hook")?;
-    let exit = execute(hook, state, around, &said).with_context(|| hook.path.clone())?;
+    let output = fd::memory_file("hook")?;
+    let exit = execute(hook, state, around, &output).with_context(|| hook.path.clone())?;
     match exit {
         Exit::Code(0) => Ok(()),
-        Exit::Code(code) => anyhow::bail!("{}: exit status {code}{}", hook.path, last_words(&said)),
+        Exit::Code(code) => {
+            anyhow::bail!("{}: exit status {code}{}", hook.path, end_of_output(&output))
+        }
         Exit::Signal(signal) => {
-            anyhow::bail!("{} was killed by signal {signal}{}", hook.path, last_words(&said))
+            anyhow::bail!("{} was killed by signal {signal}{}", hook.path, end_of_output(&output))
         }
     }
 }
 
-fn execute(hook: &Hook, state: &str, around: &HookContext<'_>, said: &File) -> Result<Exit> {
+fn execute(hook: &Hook, state: &str, around: &HookContext<'_>, output: &File) -> Result<Exit> {
     let (stdin, feed) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).named(|| "pipe2()".to_owned())?;
     let command = Command::of(hook, around.env)?;
     let stdout = around.output.and_then(|output| output.stdout.as_ref());
     let stderr = around.output.and_then(|output| output.stderr.as_ref());
-    let [stdout, stderr] = [stdout, stderr].map(|file| file.map_or(said.as_fd(), AsFd::as_fd));
+    let [stdout, stderr] = [stdout, stderr].map(|file| file.map_or(output.as_fd(), AsFd::as_fd));
     let streams = [stdin.as_fd(), stdout, stderr];
     fd::close_on_exec_from(3)?; // hooks get no descriptors but stdio
     let (pid, pidfd) = match around.confine {
@@ -283,8 +285,8 @@ impl Command {
         for (from, to) in streams.into_iter().zip(0..) {
             fd::become_standard(from, to)?;
         }
-        signal::begin_afresh()?;
-        signal::end_on_broken_pipes()?;
+        signal::reset_to_default()?;
+        signal::reset_sigpipe()?;
         (confine.last)()?;
         Err(process::execve(&self.path, &self.args, &self.env).into())
     }
@@ -300,11 +302,11 @@ fn own_env() -> Result<Vec<CString>, NulError> {
 }
 
 /// The end of the output of a hook, in one line.
-fn last_words(said: &File) -> String {
+fn end_of_output(output: &File) -> String {
     const MOST: u64 = 4096;
-    let length = said.metadata().map_or(0, |metadata| metadata.len());
+    let length = output.metadata().map_or(0, |metadata| metadata.len());
     let mut end = vec![0; usize::try_from(length.min(MOST)).unwrap_or(0)];
-    if said.read_exact_at(&mut end, length.saturating_sub(MOST)).is_err() {
+    if output.read_exact_at(&mut end, length.saturating_sub(MOST)).is_err() {
         return String::new();
     }
     let text = String::from_utf8_lossy(&end).trim().replace('\n', "; ");

@@ -22,8 +22,8 @@
 //! ```text
 //!  runtime                      bootstrap                     init
 //!  commands/ runtime/           bootstrap.rs                  init/
-//!  container/ cgroup/ resctrl   (only with a new user
-//!  criu/                        namespace and a joined one)
+//!  container/ cgroup/ resctrl   (only if needed, see
+//!  criu/                        CloneMethod)
 //!  ───────────────────────────  ────────────────────────────  ──────────────────────────────────
 //!  plan: refuse what cannot be done
 //!  reserve the directory
@@ -37,10 +37,10 @@
 //!                                                             rootfs::build: mounts, devices
 //!  set resources          ◀──────────────────────────── Built
 //!  prestart, createRuntime hooks
-//!  HooksDone, if init waits ───────────────────────────────▶  createContainer hooks
+//!  Continue, if init waits ────────────────────────────────▶  createContainer hooks
 //!                                                             hostname, sysctl
 //!  to the console         ◀───────────────────────── Terminal  (if the program has a terminal)
-//!                                                             rootfs::seal: masked, read-only
+//!                                                             rootfs::protect: masked, read-only
 //!                                                             rootfs::enter: pivot_root
 //!  set rlimits            ◀─────────────────────────── Limits  (only in a user namespace)
 //!  LimitsSet ──────────────────────────────────────────────▶  become the user, find the program
@@ -107,11 +107,12 @@
 //!   even our environment. The bootstrap enters the container first and cannot be traced, because
 //!   the container's processes may be allowed to trace all processes that they see
 //!   ([`bootstrap::main_of_exec`]).
-//! * **Our binary is protected from the container (CVE-2019-5736) without a copy.** It is executed
-//!   again from a read-only overlay that belongs to no mount namespace, before the C library starts
+//! * **Our binary is protected from the container (CVE-2019-5736), usually without a copy.** It is
+//!   executed again from a read-only overlay that belongs to no mount namespace; if no overlay can
+//!   be made, from a copy in memory. On x86-64 this usually happens before the C library starts
 //!   ([`sys::self_exe`]).
 //! * **The seccomp filter is loaded last**, right before execve of the program and of each
-//!   startContainer hook, so a profile need not allow any system call of ours
+//!   startContainer hook, so a profile need allow none of our system calls except execve
 //!   (`init/handover.rs`). A filter that allows all our calls and notifies an agent is loaded at
 //!   `create`, because agents wait for it there ([`plan::Plan::why_listener_waits`]). A filter that
 //!   notifies an agent may do so for any call; a second thread without the filter then sends the
@@ -138,12 +139,15 @@
 //! | program | the executable that `process.args` names |
 //! | plan | the checked form of config, flags and host |
 //! | host | facts about the machine |
-//! | rootfs | the container's `/`; it is *built*, *sealed* and *entered* |
+//! | rootfs | the container's `/`; it is *built*, *protected* and *entered* |
 //! | namespace | is *created* or *joined* |
 //! | id mappings | of a user namespace |
 //! | cgroup, resources | the directory in /sys/fs/cgroup; the limits in it |
 //! | hook | one of the six kinds of the specification |
-//! | state, status | state.json; `creating`, `created`, `running`, `paused` or `stopped` |
+//! | state file | state.json: all that is saved about a container |
+//! | state | the JSON that `state` prints and hooks read |
+//! | status | `creating`, `created`, `running`, `paused` or `stopped` |
+//! | wire | the socket pair between the runtime and a process that it makes |
 //! | gate | the socket where init waits for `start` |
 //! | images | the files in which criu saves a container's processes |
 //! | preserved descriptors | open files of the caller that the program gets at the same numbers |

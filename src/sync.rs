@@ -12,13 +12,14 @@
 //!   Devices               (0..1×)   ──▶     nodes that only the runtime may make
 //!                                   ◀── Devices           with the nodes, if the runtime may
 //!   Built                           ──▶     cgroup limits, prestart, createRuntime
-//!                                   ◀── HooksDone         only if init waits: there are hooks
+//!                                   ◀── Continue          only if `Plan::init_waits`
 //!   Terminal + descriptor           ──▶     the master, if the program has a terminal; no answer
 //!   Limits                          ──▶     rlimits, scheduling, if init is in a user namespace
 //!                                   ◀── LimitsSet
 //!   Listener + descriptor (0..1×)   ──▶     only if the filter is loaded at `create`, see below
 //!                                   ◀── ListenerDelivered
-//!   Ready                           ──▶     everything is done except the execve
+//!   Ready                           ──▶     the startContainer hooks, the filter (unless it is
+//!                                           loaded already) and execve are left
 //!                                   ◀── Saved             state.json = created; `create` returns
 //!   Failed(report)        (any time)──▶     becomes the error of the command, with its kind
 //! ```
@@ -45,7 +46,9 @@
 //! changes the mounts of a running container sends `MountSource` and `Ready`, a process that holds
 //! a user namespace sends `UserNamespace`, and all of them can send `Failed`.
 //!
-//! A message is a packet of SOCK_SEQPACKET: a tag, a number of eight bytes, then text. Only
+//! A message is a packet of SOCK_SEQPACKET, perhaps with a descriptor. A message to init is one
+//! byte, the tag. A message from init is the tag, then a number of eight bytes (`Forked`,
+//! `MountSource`), a report (`Failed`) or nothing. Only
 //! [`RuntimeEnd`] can send [`ToInit`], and only [`InitEnd`] can send [`FromInit`]. After each
 //! question, [`InitEnd`] waits for the matching answer. Another message is an error, which names
 //! both.
@@ -75,14 +78,14 @@ pub enum FromInit {
     MountSource(usize, Option<OwnedFd>),
     /// Init cannot make the device nodes of the config.
     Devices,
-    /// The mounts and devices are made, and pivot_root is next. Now the limits of the cgroup must
-    /// be set, and the first hooks must run.
+    /// The mounts and devices are made. The runtime now moves the network devices, sets the limits
+    /// of the cgroup, and runs the prestart and createRuntime hooks.
     Built,
     /// The master of the program's terminal.
     Terminal(OwnedFd),
     /// The limits of the process must be set now, before it gives up its privileges.
     Limits,
-    /// Everything is done except the execve of the program.
+    /// Only the startContainer hooks, the filter (unless it is loaded already) and execve are left.
     Ready,
     /// The filter is loaded. This is its listener.
     Listener(OwnedFd),
@@ -97,14 +100,14 @@ pub enum FromInit {
 /// The messages to bootstrap and init.
 #[derive(Debug)]
 pub enum ToInit {
-    /// The process is in its cgroup, and its ids are mapped: it begins its work.
+    /// The process is in its cgroup, and the ids of an init are mapped: it begins its work.
     Begin,
     /// Answers [`FromInit::MountSource`].
     MountSource(OwnedFd),
     /// Answers [`FromInit::Devices`]. `None` if the runtime may not make nodes either.
     Devices(Option<OwnedFd>),
-    /// Answers [`FromInit::Built`], if init waits for it.
-    HooksDone,
+    /// Answers [`FromInit::Built`], if init waits: the hooks have run, and the limits are set.
+    Continue,
     /// Answers [`FromInit::Limits`].
     LimitsSet,
     /// Answers [`FromInit::Listener`].
@@ -119,7 +122,7 @@ pub enum ToInit {
 const BEGIN: u8 = b'b';
 const SOURCE: u8 = b'm';
 const NODES: u8 = b'd';
-const HOOKS_DONE: u8 = b'h';
+const CONTINUE: u8 = b'h';
 const LIMITS_SET: u8 = b'l';
 const DELIVERED: u8 = b's';
 const SAVED: u8 = b'c';
@@ -176,7 +179,7 @@ impl RuntimeEnd {
             ToInit::Begin => (BEGIN, None),
             ToInit::MountSource(source) => (SOURCE, Some(source.as_fd())),
             ToInit::Devices(nodes) => (NODES, nodes.as_ref().map(AsFd::as_fd)),
-            ToInit::HooksDone => (HOOKS_DONE, None),
+            ToInit::Continue => (CONTINUE, None),
             ToInit::LimitsSet => (LIMITS_SET, None),
             ToInit::ListenerDelivered => (DELIVERED, None),
             ToInit::Saved => (SAVED, None),
@@ -243,7 +246,7 @@ impl InitEnd {
     ///
     /// # Errors
     /// As `hear`.
-    pub fn begin(&self) -> Result<()> {
+    pub fn wait_for_begin(&self) -> Result<()> {
         self.hear("Begin", |heard| exactly(heard, &ToInit::Begin))
     }
 
@@ -251,7 +254,7 @@ impl InitEnd {
     ///
     /// # Errors
     /// As `ask`.
-    pub fn mount_source(&self, index: usize, copy: Option<OwnedFd>) -> Result<OwnedFd> {
+    pub fn request_mount_source(&self, index: usize, copy: Option<OwnedFd>) -> Result<OwnedFd> {
         self.ask(&FromInit::MountSource(index, copy), "MountSource", |heard| match heard {
             ToInit::MountSource(source) => Ok(source),
             other => Err(other),
@@ -262,26 +265,26 @@ impl InitEnd {
     ///
     /// # Errors
     /// As `ask`.
-    pub fn devices(&self) -> Result<Option<OwnedFd>> {
+    pub fn request_devices(&self) -> Result<Option<OwnedFd>> {
         self.ask(&FromInit::Devices, "Devices", |heard| match heard {
             ToInit::Devices(nodes) => Ok(nodes),
             other => Err(other),
         })
     }
 
-    /// Waits until the first hooks have run.
+    /// Waits for [`ToInit::Continue`].
     ///
     /// # Errors
     /// As `hear`.
-    pub fn hooks_done(&self) -> Result<()> {
-        self.hear("HooksDone", |heard| exactly(heard, &ToInit::HooksDone))
+    pub fn wait_for_continue(&self) -> Result<()> {
+        self.hear("Continue", |heard| exactly(heard, &ToInit::Continue))
     }
 
     /// Asks the runtime to set the limits of this process.
     ///
     /// # Errors
     /// As `ask`.
-    pub fn limits(&self) -> Result<()> {
+    pub fn request_limits(&self) -> Result<()> {
         self.ask(&FromInit::Limits, "LimitsSet", |heard| exactly(heard, &ToInit::LimitsSet))
     }
 
@@ -289,18 +292,17 @@ impl InitEnd {
     ///
     /// # Errors
     /// As `ask`.
-    pub fn listener(&self, listener: OwnedFd) -> Result<()> {
+    pub fn send_listener(&self, listener: OwnedFd) -> Result<()> {
         self.ask(&FromInit::Listener(listener), "ListenerDelivered", |heard| {
             exactly(heard, &ToInit::ListenerDelivered)
         })
     }
 
-    /// Reports that everything is done except the execve, and waits until the runtime has saved
-    /// that.
+    /// Sends [`FromInit::Ready`], and waits until the runtime has saved that.
     ///
     /// # Errors
     /// As `ask`.
-    pub fn ready(&self) -> Result<()> {
+    pub fn report_ready(&self) -> Result<()> {
         self.ask(&FromInit::Ready, "Saved", |heard| exactly(heard, &ToInit::Saved))
     }
 
@@ -308,7 +310,7 @@ impl InitEnd {
     ///
     /// # Errors
     /// As `hear`.
-    pub fn started(&self) -> Result<bool> {
+    pub fn wait_for_start(&self) -> Result<bool> {
         match self.next()? {
             None => Ok(false),
             Some(ToInit::Start) => Ok(true),
@@ -320,7 +322,7 @@ impl InitEnd {
     ///
     /// # Errors
     /// Errors of recvmsg(2); an error if a message comes instead.
-    pub fn ended(&self) -> Result<()> {
+    pub fn wait_for_end(&self) -> Result<()> {
         self.next()?.map_or(Ok(()), |other| Err(unexpected(&other, "the end")))
     }
 
@@ -376,7 +378,7 @@ impl InitEnd {
             (Some(&BEGIN), None) => ToInit::Begin,
             (Some(&SOURCE), Some(source)) => ToInit::MountSource(source),
             (Some(&NODES), nodes) => ToInit::Devices(nodes),
-            (Some(&HOOKS_DONE), None) => ToInit::HooksDone,
+            (Some(&CONTINUE), None) => ToInit::Continue,
             (Some(&LIMITS_SET), None) => ToInit::LimitsSet,
             (Some(&DELIVERED), None) => ToInit::ListenerDelivered,
             (Some(&SAVED), None) => ToInit::Saved,

@@ -25,7 +25,7 @@ const LOOK: [&str; 4] = ["grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"];
 const NONE: &str = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n";
 
 /// Seen to fail at commit 84eb9f4 (SigIgn fffffffffffaee7f), and with the loop left out of
-/// `begin_afresh` in `sys/signal.rs`.
+/// `reset_to_default` in `sys/signal.rs`.
 #[test]
 fn no_signal_that_the_caller_ignores_is_ignored_by_the_program() {
     differs!();

@@ -17,7 +17,7 @@ impl Cgroup {
         let Some(plan) = plan else { return Ok(()) };
         let mut made = CreatedDirs::default();
         let moved = v2::move_below(&plan.dir, &plan.controllers, pid, &mut made);
-        made.forget(); // with the process in it, it cannot be removed before
+        made.keep(); // with the process in it, it cannot be removed before
         let given = moved
             .and_then(|()| plan.owner.map_or(Ok(()), |owner| owner::give(&plan.dir.full(), owner)));
         given

@@ -54,7 +54,7 @@ pub struct Cgroup {
     paths: CgroupPaths,
     /// The unit, if systemd has created the cgroup.
     unit: Option<Unit>,
-    /// The limits of [`limit_birth`](Self::limit_birth) are set.
+    /// The limits of [`set_early_limits`](Self::set_early_limits) are set.
     limited: bool,
     made: CreatedDirs,
 }
@@ -186,12 +186,12 @@ impl Cgroup {
 
     /// Keeps the cgroup when this value is dropped.
     pub fn keep(&mut self) {
-        self.made.forget();
+        self.made.keep();
     }
 
     /// The directory for `CLONE_INTO_CGROUP`: that of cgroup v2, which the hybrid layout has too.
     #[must_use]
-    pub fn clone_into(&self) -> Option<BorrowedFd<'_>> {
+    pub fn fd_for_clone3(&self) -> Option<BorrowedFd<'_>> {
         match &self.version {
             Version::V1(v1) => v1.unified().and_then(Dir::fd),
             Version::V2(v2) => v2.dir().fd(),
@@ -227,7 +227,7 @@ impl Cgroup {
                     .add(pid, CgroupMembership::Outside)?;
             }
         }
-        made.forget();
+        made.keep();
         Ok(())
     }
 
@@ -383,7 +383,8 @@ impl CreatedDirs {
         Ok(new)
     }
 
-    fn forget(&mut self) {
+    /// Keeps all of it when this value is dropped.
+    fn keep(&mut self) {
         self.leaves.clear();
         self.parents.clear();
         self.unit = None;

@@ -30,7 +30,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// As [`set`](Self::set), which skips these settings then.
-    pub fn limit_birth(&mut self, plan: &ResourcePlan) -> Result<()> {
+    pub fn set_early_limits(&mut self, plan: &ResourcePlan) -> Result<()> {
         if self.unit.is_some() {
             return Ok(());
         }

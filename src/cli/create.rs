@@ -14,7 +14,7 @@ use crate::error::Result;
 pub struct CreateArgs {
     /// The flags.
     #[command(flatten)]
-    options: CreateOptions,
+    options: CreateRunArgs,
 }
 
 /// Create and run a container.
@@ -22,7 +22,7 @@ pub struct CreateArgs {
 pub struct RunArgs {
     /// The flags.
     #[command(flatten)]
-    options: CreateOptions,
+    options: CreateRunArgs,
     /// Detach from the container's process
     #[arg(short, long)]
     detach: bool,
@@ -36,7 +36,7 @@ pub struct RunArgs {
 
 /// The flags that `create` and `run` have in common.
 #[derive(Debug, Args)]
-struct CreateOptions {
+struct CreateRunArgs {
     /// Path to the root of the bundle directory
     #[arg(short, long, value_name = "DIR", value_parser = path_or("."), default_value = ".")]
     bundle: PathBuf,
@@ -70,7 +70,7 @@ struct CreateOptions {
     id: String,
 }
 
-impl CreateOptions {
+impl CreateRunArgs {
     fn request(self, global: &Global) -> create::Create {
         create::Create {
             id: self.id,

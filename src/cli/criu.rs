@@ -17,7 +17,7 @@ use crate::error::{Failure, Result};
 pub struct CheckpointArgs {
     /// The flags.
     #[command(flatten)]
-    options: CriuFlags,
+    options: CriuArgs,
     /// Directory of the images of an earlier --pre-dump, relative to --image-path
     #[arg(long, value_name = "DIR", value_parser = path())]
     parent_path: Option<PathBuf>,
@@ -49,7 +49,7 @@ pub struct CheckpointArgs {
 pub struct RestoreArgs {
     /// The flags.
     #[command(flatten)]
-    options: CriuFlags,
+    options: CriuArgs,
     /// Path to the root of the bundle directory
     #[arg(short, long, value_name = "DIR", value_parser = path_or("."), default_value = ".")]
     bundle: PathBuf,
@@ -84,7 +84,7 @@ pub struct RestoreArgs {
 
 /// The flags that `checkpoint` and `restore` have in common.
 #[derive(Debug, Args)]
-struct CriuFlags {
+struct CriuArgs {
     /// Directory of the images
     #[arg(long, value_name = "DIR", value_parser = path_or("checkpoint"), default_value = "checkpoint")]
     image_path: PathBuf,
@@ -152,7 +152,7 @@ fn page_server(text: &str) -> Result<PageServer, Failure> {
     }
 }
 
-impl CriuFlags {
+impl CriuArgs {
     fn options(self) -> CriuOptions {
         CriuOptions {
             image_path: self.image_path,

@@ -19,7 +19,7 @@ pub struct UpdateArgs {
     resources: Option<PathBuf>,
     /// The flags
     #[command(flatten)]
-    limits: LimitFlags,
+    limits: LimitArgs,
     /// The container's id
     #[arg(value_name = "CONTAINER-ID")]
     id: String,
@@ -31,7 +31,7 @@ type NonEmpty<T> = Option<T>;
 /// The limits that have a flag.
 #[derive(Debug, Args)]
 #[group(id = "limits", multiple = true)]
-struct LimitFlags {
+struct LimitArgs {
     /// Weight of block devices, 10 to 1000
     #[arg(long, value_name = "WEIGHT")]
     blkio_weight: Option<u16>,
@@ -103,7 +103,7 @@ impl UpdateArgs {
     }
 }
 
-impl LimitFlags {
+impl LimitArgs {
     fn limits(self) -> Limits {
         let line = |line: Option<String>| line.filter(|line| !line.is_empty());
         Limits {

@@ -212,7 +212,7 @@ fn serve(
     console: &mut Console,
     phases: &mut Phases,
 ) -> Result<()> {
-    let Creation { init, saved, cgroup, net_devices, hooks_began, .. } = creation;
+    let Creation { init, saved, cgroup, net_devices, runs_poststop, .. } = creation;
     let init = init.as_ref().context("there is no init")?;
     init.begin()?;
     init.serve(plan, console, &mut Watch::new(cgroup), |due| {
@@ -224,8 +224,8 @@ fn serve(
         cgroup.set(&plan.resources)?;
         cgroup.delegate(plan.delegated.as_ref(), init.child.pid)?;
         phases.end("resources");
-        *hooks_began = true;
-        creation::run_create_hooks(&plan.hooks, saved, init.as_fd())?;
+        *runs_poststop = true;
+        creation::run_runtime_hooks(&plan.hooks, saved, init.as_fd())?;
         phases.end("hooks");
         Ok(())
     })

@@ -24,7 +24,8 @@ use crate::runtime::restore::MountPoint;
 use crate::state::Status;
 
 /// A container that is being made. If it is dropped before it was [kept](Self::keep), everything
-/// that was made is undone in reverse order. If hooks have run, the poststop hooks run at the end.
+/// that was made is undone: the network devices, init, the cgroup, the groups of resctrl, the mount
+/// point, the directory. If hooks have run, the poststop hooks run at the end.
 #[derive(Debug)]
 pub(super) struct Creation<I: AsMut<Child>> {
     /// The content of state.json.
@@ -43,8 +44,8 @@ pub(super) struct Creation<I: AsMut<Child>> {
     pub(super) net_devices: MovedDevices,
     /// Whether there may be processes in the cgroup that do not end with init.
     pub(super) outlives_init: bool,
-    /// Whether hooks have run.
-    pub(super) hooks_began: bool,
+    /// Whether the poststop hooks run when this is undone.
+    pub(super) runs_poststop: bool,
     kept: bool,
 }
 
@@ -66,7 +67,7 @@ impl<I: AsMut<Child>> Creation<I> {
             init: None,
             net_devices: MovedDevices::default(),
             outlives_init: false,
-            hooks_began: false,
+            runs_poststop: false,
             kept: false,
         };
         creation.save()?;
@@ -127,7 +128,7 @@ impl<I: AsMut<Child>> Creation<I> {
     /// Writes the pid file and the final state. After that, only the pid file is undone, until it
     /// is kept, too.
     pub(super) fn keep(mut self, pid_file: Option<&Path>) -> Result<(I, Container, PidFile<'_>)> {
-        self.hooks_began = true; // the container existed, even if this fails
+        self.runs_poststop = true; // the container existed, even if this fails
         self.mount_point = None;
         let mut init = self.init.take().context("there is no init")?;
         let kept = self.write_final_state(init.as_mut().pid, pid_file);
@@ -173,14 +174,14 @@ impl<I: AsMut<Child>> Drop for Creation<I> {
         drop(replace(&mut self.cgroup, Cgroup::none()));
         drop((self.resctrl.take(), self.mount_point.take()));
         self.reserved.discard();
-        if self.hooks_began {
+        if self.runs_poststop {
             run_poststop_hooks(&self.saved);
         }
     }
 }
 
-/// Runs the hooks of `create` in the runtime's namespaces.
-pub(super) fn run_create_hooks(
+/// Runs the prestart and createRuntime hooks.
+pub(super) fn run_runtime_hooks(
     hooks: &Hooks,
     saved: &StateFile,
     init: BorrowedFd<'_>,

@@ -113,7 +113,7 @@ pub(super) fn remove(container: &Container) -> Result<()> {
     }
     resctrl::remove(&container.saved.intel_rdt_made)
         .context("unable to remove container's IntelRDT group")?;
-    container.forget()?;
+    container.remove_directory()?;
     super::run_poststop_hooks(&container.saved);
     Ok(())
 }

@@ -154,8 +154,7 @@ fn begin(args: &Exec, state_root: &Path, detach: bool) -> Result<StartedExec> {
             _ => None,
         },
     };
-    let mut watch =
-        if args.ignore_paused { Watch::of_one_that_may_be_paused() } else { Watch::new(&cgroup) };
+    let mut watch = if args.ignore_paused { Watch::pausable() } else { Watch::new(&cgroup) };
     let mut exec = join::make_process(&plan, &target, &mut watch)?; // killed on drop
     log::debug!("{id}: the process is {}", exec.child.pid);
     if let Some(groups) = resctrl_of(&container) {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::plan::hooks::MOMENTS;
+use crate::plan::hooks::HOOK_POINTS;
 use crate::plan::seccomp::{Action, Arch, Operator};
 use crate::plan::{annotations, capabilities, memory_policy, mount_options, namespaces, seccomp};
 use crate::state::VERSION;
@@ -103,7 +103,7 @@ pub fn features() -> Features {
     Features {
         oci_version_min: OLDEST,
         oci_version_max: VERSION,
-        hooks: MOMENTS.iter().map(|moment| moment.name()).collect(),
+        hooks: HOOK_POINTS.iter().map(|point| point.name()).collect(),
         mount_options: sorted(mount_options::names()),
         linux: LinuxFeatures {
             namespaces: sorted(namespaces::KINDS.iter().map(|kind| kind.name)),

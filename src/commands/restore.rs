@@ -247,10 +247,10 @@ fn on_event(
             } else {
                 net_devices::move_in_missing(&plan.net_devices, event.pid)?
             };
-            creation.hooks_began = true;
+            creation.runs_poststop = true;
             let init = creation.init.as_ref();
             let init = init.context("criu has not told of the container's init")?;
-            creation::run_create_hooks(&plan.hooks, &creation.saved, init.pidfd.as_fd())
+            creation::run_runtime_hooks(&plan.hooks, &creation.saved, init.pidfd.as_fd())
         }
         "orphan-pts-master" => console.take(event.descriptor.context("criu sent no terminal")?),
         // The processes are restored, but do not run yet.

@@ -137,10 +137,10 @@ fn forward(notify: &Notify, init: BorrowedFd<'_>, main_pid: i32) {
 fn start(init: &Init, container: &Container) -> Result<()> {
     init.saved()?;
     // It may be paused from now on.
-    let mut watch = Watch::of_one_that_may_be_paused();
+    let mut watch = Watch::pausable();
     init.serve_program(&mut watch, |listener| {
         hand_over(&container.saved, (Status::Created, init.child.pid), &listener)
     })?;
-    signal::end_waits_no_more(); // from here on, signals are for the program
+    signal::stop_ending_waits(); // from here on, signals are for the program
     super::start::poststart(container)
 }

@@ -43,7 +43,7 @@ pub fn start(id: &str, state_root: &Path) -> Result<()> {
     // A connection to a frozen init would succeed, and never get an answer.
     let cgroup = cgroup_of(&container);
     let frozen = cgroup.frozen()?;
-    let init = if frozen { None } else { gate::approach(container.fd())? };
+    let init = if frozen { None } else { gate::connect(container.fd())? };
     let Some(init) = init else { return Err(no_gate(&container)) };
     cgroup.refuse_frozen_above()?;
     let notify = match notify::wanted() {
@@ -52,7 +52,7 @@ pub fn start(id: &str, state_root: &Path) -> Result<()> {
     };
     phases.end("find");
     init.send(&ToInit::Start)?;
-    if let Err(error) = pass(&init, &container) {
+    if let Err(error) = wait_for_program(&init, &container) {
         drop(init); // init ends when the wire ends
         if Report::of(&error).key.starts_with("/hooks/") {
             delete::destroy(&container);
@@ -98,17 +98,17 @@ fn no_gate(container: &Container) -> anyhow::Error {
 }
 
 /// Waits until init has become the program: execve closes the wire, which then ends without a
-/// message. Init may be paused meanwhile, if it is resumed soon.
-fn pass(init: &RuntimeEnd, container: &Container) -> Result<()> {
+/// message. Init may be paused for at most 10 seconds meanwhile (`runtime/watch.rs`).
+fn wait_for_program(init: &RuntimeEnd, container: &Container) -> Result<()> {
     let saved = &container.saved;
     let cgroup = cgroup_of(container);
-    let mut watch = Watch::of_one_that_starts(&cgroup);
+    let mut watch = Watch::for_start(&cgroup);
     let given_up = |_: &anyhow::Error| kill_init(container);
     match init.receive_answer(|| watch.look(saved.init_process_pid).inspect_err(given_up)) {
         Ok(FromInit::Listener(listener)) => {
             hand_over(saved, (Status::Created, saved.init_process_pid), &listener)?;
             init.send(&ToInit::ListenerDelivered)?;
-            pass(init, container)
+            wait_for_program(init, container)
         }
         Ok(FromInit::End) => Ok(()),
         Ok(FromInit::Failed(report)) => Err(report.into()),

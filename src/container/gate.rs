@@ -45,7 +45,7 @@ pub fn make(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
 ///
 /// # Errors
 /// The error of the failed call; an error if init is alive but does not accept.
-pub fn approach(directory: BorrowedFd<'_>) -> Result<Option<RuntimeEnd>> {
+pub fn connect(directory: BorrowedFd<'_>) -> Result<Option<RuntimeEnd>> {
     // EAGAIN: the queue of connections is full until init has accepted some.
     let there = wait::retry(PATIENCE, PAUSES, || match socket::connect(directory, FILE) {
         Ok(socket) => Ok(Some(Some(RuntimeEnd::from_fd(socket)))),
@@ -53,9 +53,9 @@ pub fn approach(directory: BorrowedFd<'_>) -> Result<Option<RuntimeEnd>> {
         Err(call) if call.is(Errno::AGAIN) => Ok(None),
         Err(call) => Err(call),
     });
-    there
-        .context("opening the gate between create and start")?
-        .context("init is alive, but does not come to the gate between create and start")
+    there.context("opening the gate between create and start")?.context(
+        "init is alive, but does not accept a connection at the gate between create and start",
+    )
 }
 
 /// Whether the gate's file `name` is in `directory`. `start` removes it after init

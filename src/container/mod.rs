@@ -73,7 +73,7 @@ impl Directory {
             Err(Errno::NOENT) => return Ok(None),
             other => other.named_on("open", &path)?,
         };
-        trust::judge_kept(&fd, || path.clone())?;
+        trust::check_opened(&fd, || path.clone())?;
         Ok(Some(Self { fd, path }))
     }
 
@@ -123,10 +123,10 @@ impl Directory {
 /// [`Failure::ContainerExists`]; errors of making the directories.
 pub fn reserve(state_root: &Path, id: &ContainerId) -> Result<Reserved> {
     let path = state_root.join(&**id);
-    if !trust::judge_root(state_root)? {
+    if !trust::check_root(state_root)? {
         make_state_root(state_root)?;
         // If every user may write there, another user may have made it just before us.
-        trust::judge_root(state_root)?;
+        trust::check_root(state_root)?;
     }
     match rustix::fs::mkdir(&path, Mode::RWXU) {
         Ok(()) => {}
@@ -274,7 +274,7 @@ impl Container {
     }
 
     fn directory(state_root: &Path, id: &ContainerId) -> Result<Directory> {
-        if !trust::judge_root(state_root)? {
+        if !trust::check_root(state_root)? {
             return Err(Failure::NoSuchContainer.into());
         }
         Directory::open(state_root.join(&**id))?.ok_or_else(|| Failure::NoSuchContainer.into())
@@ -365,7 +365,7 @@ impl Container {
     ///
     /// # Errors
     /// The error of the failed call.
-    pub fn forget(&self) -> Result<()> {
+    pub fn remove_directory(&self) -> Result<()> {
         self.directory.remove().context("removing the container's state directory")
     }
 }

@@ -38,7 +38,7 @@ impl StateRoot {
     /// # Errors
     /// An error if others may write there; errors of open(2).
     pub fn open(path: &Path) -> Result<Option<Self>> {
-        if !trust::judge_root(path)? {
+        if !trust::check_root(path)? {
             return Ok(None);
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

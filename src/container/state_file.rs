@@ -188,7 +188,7 @@ pub(super) fn read_kept(directory: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>
     let shown = || name.to_owned();
     // NONBLOCK, because the open of a fifo would wait for its other end.
     let file = small_file::open(directory, name, OFlags::RDONLY | OFlags::NONBLOCK, shown)?;
-    trust::judge_kept(&file, || name.into())?;
+    trust::check_opened(&file, || name.into())?;
     Ok(small_file::read_open(&file, shown)?)
 }
 

@@ -15,15 +15,15 @@ use crate::sys::{CallText, Named};
 /// # Errors
 /// [`Failure::Usage`], which names the directory and who may write to it; errors of lstat(2) and
 /// readlink(2).
-pub(super) fn judge_root(state_root: &Path) -> Result<bool> {
+pub(super) fn check_root(state_root: &Path) -> Result<bool> {
     with_text(check_directory(state_root))
 }
 
 /// Checks an open file or directory in the state root.
 ///
 /// # Errors
-/// As [`judge_root`].
-pub(super) fn judge_kept(file: impl AsFd, path: impl FnOnce() -> PathBuf) -> Result<()> {
+/// As [`check_root`].
+pub(super) fn check_opened(file: impl AsFd, path: impl FnOnce() -> PathBuf) -> Result<()> {
     with_text(check_file(file, path))
 }
 

@@ -113,9 +113,9 @@ impl CriuProgram {
         let become_criu = || -> Result<()> {
             fd::close_copy(ours.as_fd());
             fd::close_copy(wire.as_fd());
-            signal::begin_afresh()?;
-            signal::end_on_broken_pipes()?;
-            their_wire.begin()?;
+            signal::reset_to_default()?;
+            signal::reset_sigpipe()?;
+            their_wire.wait_for_begin()?;
             fd::close_on_exec_from(3)?;
             for kept in inherited.iter().map(AsRawFd::as_raw_fd).chain([theirs.as_raw_fd()]) {
                 fd::keep_over_exec(kept.unsigned_abs())?;

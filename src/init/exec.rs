@@ -1,5 +1,7 @@
-//! The process of `exec`, before it executes the program. It was created in the pid and time
-//! namespaces of the container and in its cgroup. It joins the other namespaces.
+//! The process of `exec`, before it executes the program. It was created in the container's cgroup.
+//! In the usual case ([`StartsIn::Inside`]), the bootstrap has created it in all namespaces of the
+//! container. Otherwise ([`StartsIn::Outside`]), the runtime has created it in the pid and time
+//! namespaces, and it joins the others itself.
 //! process: exec
 //!
 //! All namespaces are joined by one setns(2) on a pidfd, which checks the permission for all of
@@ -30,7 +32,7 @@ pub struct ExecSetup<'a> {
     /// The namespaces of the container: `CLONE_NEW…` flags.
     pub own: u32,
     /// The namespaces among these in which this process was created, if there is no bootstrap.
-    pub born_in: u32,
+    pub created_in: u32,
     /// The root directory, if the container has no mount namespace.
     pub root: Option<OwnedFd>,
 }
@@ -51,19 +53,19 @@ pub fn main(setup: &ExecSetup<'_>, place: StartsIn, runtime: &InitEnd) -> i32 {
 }
 
 fn run(setup: &ExecSetup<'_>, place: StartsIn, runtime: &InitEnd) -> Result<Infallible> {
-    caller::forget(c"orlop:[exec]")?;
-    runtime.begin()?; // the runtime has set up our cgroup
+    caller::erase_and_rename(c"orlop:[exec]")?;
+    runtime.wait_for_begin()?; // the runtime has set up our cgroup
 
-    signal::begin_afresh()?;
+    signal::reset_to_default()?;
     if place == StartsIn::Outside {
-        go_inside(setup, setup.own & !setup.born_in)?;
+        go_inside(setup, setup.own & !setup.created_in)?;
     }
     rustix::process::setsid().named(|| "setsid()".to_owned())?;
     terminal::give_exec(setup.entry, runtime)?;
 
     let program =
         handover::prepare(setup.entry, Home::look_up_inside(&setup.entry.process), runtime)?;
-    runtime.ready()?; // returns after the pid file is written
+    runtime.report_ready()?; // returns after the pid file is written
     handover::finish(setup.entry, &program, runtime, |_| Ok(()))
 }
 

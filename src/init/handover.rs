@@ -1,14 +1,14 @@
 //! The last steps of each process that enters a container: it becomes the user, and executes the
-//! program. In between, `create` waits for `start`, and `exec` writes its pid file.
+//! program. In between, init waits for `start`, and `exec` writes its pid file.
 //! config.json: process.cwd, process.user.umask, linux.personality.{domain, flags}
 //! config.json: linux.memoryPolicy.{mode, nodes, flags}
 //! process: init, and a process of `exec`, inside the rootfs
 //!
 //! The order is the same as in `standard_init_linux.go` of runc, which has been audited, with two
-//! differences. The filter is loaded last, so that a profile only has to allow execve. It may
-//! notify an agent of all calls except execve, because a thread without the filter sends the
-//! listener. And everything that can fail is done in [`prepare`], so that `create` reports the
-//! error and not `start`.
+//! differences. The filter is loaded last, so that a profile only has to allow execve, except with
+//! `early_filter`: init then loads it before it waits for `start`. It may notify an agent of all
+//! calls except execve, because a thread without the filter sends the listener. And everything that
+//! can fail is done in [`prepare`], so that `create` reports the error and not `start`.
 
 use std::convert::Infallible;
 use std::os::fd::AsFd;
@@ -22,19 +22,13 @@ use crate::error::{AtKey, Report, Result};
 use crate::plan::EntryPlan;
 use crate::sync::{FromInit, InitEnd};
 use crate::sys::clone::exit_now;
-use crate::sys::{Call, Named, fd, process, scheduling, signal};
+use crate::sys::{Named, fd, process, scheduling, signal};
 
 /// The first descriptor after stdio.
 const FIRST: u32 = 3;
 
-/// Closes all descriptors except the program's and `kept`. A number that the caller had not opened
-/// may be one of our own.
-fn close_ours(plan: &EntryPlan, kept: impl AsFd) -> Result<(), Call> {
-    fd::close_copies_but(FIRST, &plan.preserved_fds, kept.as_fd())
-}
-
-/// Becomes the user and changes to the working directory. After that, only execve(2) of the program
-/// is left to do.
+/// Becomes the user and changes to the working directory. After that, only the startContainer
+/// hooks, the filter and execve(2) of the program are left.
 ///
 /// # Errors
 /// The error of the failed call; the errors of looking up the program (`init/program.rs`).
@@ -52,7 +46,7 @@ pub fn prepare(plan: &EntryPlan, home: Home, runtime: &InitEnd) -> Result<Progra
         if plan.keeps_rights {
             limits::set(&plan.process, 0)?;
         } else {
-            runtime.limits()?;
+            runtime.request_limits()?;
         }
     }
     user::become_user(plan)?;
@@ -63,14 +57,15 @@ pub fn prepare(plan: &EntryPlan, home: Home, runtime: &InitEnd) -> Result<Progra
     Program::find(&plan.process, home)
 }
 
-/// Closes all descriptors except the program's and `kept`. This is done before the wait for
-/// `start`, which may be long, so that no process waits for the end of a file that only we have
-/// open. It is also done before other processes can examine this one.
+/// Closes all descriptors except the program's and `kept`. A number that the caller had not opened
+/// may be one of our own. This is done before the wait for `start`, which may be long, so that no
+/// process waits for the end of a file that only we have open. It is also done before other
+/// processes can examine this one.
 ///
 /// # Errors
 /// Errors of close_range(2).
 pub fn close_all_but(kept: impl AsFd, plan: &EntryPlan) -> Result<()> {
-    Ok(close_ours(plan, kept)?)
+    Ok(fd::close_copies_but(FIRST, &plan.preserved_fds, kept.as_fd())?)
 }
 
 /// Runs `last` and executes the program. Errors are sent on `wire`.
@@ -87,21 +82,22 @@ pub fn finish(
     exit_now(1)
 }
 
-/// Closes all of our descriptors except the socket, which execve(2) closes. Otherwise, a link of
-/// the image to /proc/self/fd could name files of the host and execute them (CVE-2024-21626).
+/// Closes all descriptors that are not the program's, runs `last`, loads the filter and executes
+/// the program. If a descriptor of ours stayed open, a link of the image to /proc/self/fd could
+/// name files of the host and execute them (CVE-2024-21626). execve(2) closes the socket.
 fn become_program(
     plan: &EntryPlan,
     program: &Program,
     wire: &InitEnd,
     last: impl FnOnce(&InitEnd) -> Result<()>,
 ) -> Result<Infallible> {
-    close_ours(plan, wire.as_fd())?;
+    close_all_but(wire.as_fd(), plan)?;
     last(wire)?;
     for number in &plan.preserved_fds {
         fd::keep_over_exec(*number)?;
     }
     // After the hooks: SIGPIPE of a hook that does not read its state must not end us.
-    signal::end_on_broken_pipes()?;
+    signal::reset_sigpipe()?;
     if !plan.early_filter {
         seccomp::load(plan.seccomp.as_ref(), wire)?;
     }

@@ -12,8 +12,8 @@ use crate::plan::EntryPlan;
 use crate::sys::proc::Proc;
 use crate::sys::process;
 
-/// `KEY_POS_ALL & ~KEY_POS_SETATTR | KEY_USR_ALL`: the possessor may search it, its user may do
-/// everything.
+/// `KEY_POS_ALL & ~KEY_POS_SETATTR | KEY_USR_ALL`: the possessor may do everything except change
+/// its owner and permissions, its user may do everything.
 const PERMISSIONS: u32 = 0x1f3f_0000;
 
 /// Joins the keyring of the container. The keyring that init joins is new, since its name is

@@ -116,15 +116,16 @@ fn fail(error: &anyhow::Error, runtime: &InitEnd) -> i32 {
 
 fn run(setup: &InitSetup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     let plan = setup.plan;
-    caller::forget(INIT_NAME)?;
-    runtime.begin()?; // the runtime has set up our cgroup and ids
+    caller::erase_and_rename(INIT_NAME)?;
+    runtime.wait_for_begin()?; // the runtime has set up our cgroup and ids
 
-    signal::begin_afresh()?;
+    signal::reset_to_default()?;
     if plan.namespaces.has_own(&USER) {
         ids::become_user(0, 0).context("becoming root of the user namespace")?;
     }
-    // Before any namespace is joined: processes in it must not examine this one (CVE-2016-9962).
-    // The init of root is created non-dumpable.
+    // Processes in a joined namespace must not trace this one (CVE-2016-9962), so this is done
+    // before one is joined. If the runtime is root, init was created non-dumpable, but the change
+    // of its ids may have undone that.
     process::set_dumpable(false)?;
     join_namespaces(setup)?;
     rustix::process::setsid().context("setsid()")?;
@@ -135,15 +136,15 @@ fn run(setup: &InitSetup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     let callers_mask = rustix::process::umask(Mode::empty());
     // ── the host is still visible ──
     let rootfs = rootfs::build(plan, &proc, runtime)?;
-    runtime.send(&FromInit::Built)?; // limits; prestart, createRuntime
+    runtime.send(&FromInit::Built)?; // the runtime sets the limits, runs prestart and createRuntime
     if plan.init_waits() {
-        runtime.hooks_done()?;
+        runtime.wait_for_continue()?;
     }
-    run_hooks_of_create(setup, callers_mask)?;
+    run_create_container_hooks(setup, callers_mask)?;
     hostname::set(plan)?;
     sysctl::write(plan, &proc)?;
     terminal::give_init(plan, &rootfs.root, runtime)?;
-    rootfs::seal(plan, &rootfs)?;
+    rootfs::protect(plan, &rootfs)?;
     let home = Home::look_up(&plan.entry.process, &rootfs.root, &proc);
     rootfs::enter(plan, &rootfs, &proc)?; // ── the host is no longer visible ──
 
@@ -152,10 +153,12 @@ fn run(setup: &InitSetup<'_>, runtime: &InitEnd) -> Result<Infallible> {
     if plan.entry.early_filter {
         seccomp::load(plan.entry.seccomp.as_ref(), runtime)?;
     }
-    runtime.ready()?; // `create` returns
+    runtime.report_ready()?; // `create` returns
     let start = setup.gate.as_ref().map(|gate| wait_at(gate, plan)); // `start` continues here
     let wire = start.as_ref().unwrap_or(runtime);
-    handover::finish(&plan.entry, &program, wire, |wire| run_hooks_of_start(setup, &program, wire))
+    handover::finish(&plan.entry, &program, wire, |wire| {
+        run_start_container_hooks(setup, &program, wire)
+    })
 }
 
 /// Waits for `start`. A `start` that is killed before it sends the message does not count. Errors
@@ -166,10 +169,10 @@ fn wait_at(gate: &OwnedFd, plan: &Plan) -> InitEnd {
         if plan.dumpable_at_gate {
             process::set_dumpable(true)?; // we have nothing of the host any more
         }
-        signal::end_on_usual_signals()?;
+        signal::exit_on_ending_signals()?;
         loop {
             let start = InitEnd::from_fd(wait::accept(gate.as_fd(), Unbounded::NotStartedYet)?);
-            if start.started()? {
+            if start.wait_for_start()? {
                 return Ok(start);
             }
         }
@@ -186,7 +189,7 @@ fn join_namespaces(setup: &InitSetup<'_>) -> Result<()> {
             joined.explain(joined.enter())?;
         }
     }
-    if namespaces.create_cgroup {
+    if namespaces.create_cgroup_namespace {
         clone::unshare(CGROUP.flag)?;
     }
     Ok(())
@@ -194,7 +197,7 @@ fn join_namespaces(setup: &InitSetup<'_>) -> Result<()> {
 
 /// Runs the createContainer hooks. They are programs of the host, so they create files with the
 /// umask of the caller.
-fn run_hooks_of_create(setup: &InitSetup<'_>, callers_mask: Mode) -> Result<()> {
+fn run_create_container_hooks(setup: &InitSetup<'_>, callers_mask: Mode) -> Result<()> {
     let plan = setup.plan;
     if plan.hooks.create_container.is_empty() {
         return Ok(());
@@ -209,7 +212,11 @@ fn run_hooks_of_create(setup: &InitSetup<'_>, callers_mask: Mode) -> Result<()> 
 
 /// Runs the startContainer hooks. They are programs of the container, with its filter and its
 /// environment. Each loads the filter itself, since it must not apply to our own calls.
-fn run_hooks_of_start(setup: &InitSetup<'_>, program: &Program, wire: &InitEnd) -> Result<()> {
+fn run_start_container_hooks(
+    setup: &InitSetup<'_>,
+    program: &Program,
+    wire: &InitEnd,
+) -> Result<()> {
     let plan = setup.plan;
     let filter = plan.entry.seccomp.as_ref();
     let load = || seccomp::load(filter, wire);
@@ -221,11 +228,11 @@ fn run_hooks_of_start(setup: &InitSetup<'_>, program: &Program, wire: &InitEnd) 
 /// Runs hooks in the namespaces of the container. Their state has the pid in the container.
 fn run_hooks(
     plan: &Plan,
-    moment: HookPoint,
+    point: HookPoint,
     status: Status,
     around: &HookContext<'_>,
 ) -> Result<()> {
-    if moment.of(&plan.hooks).is_empty() {
+    if point.of(&plan.hooks).is_empty() {
         return Ok(());
     }
     let state = State {
@@ -237,5 +244,5 @@ fn run_hooks(
         annotations: &plan.annotations,
     };
     let state = state.to_json()?;
-    hooks::run(&plan.hooks, moment, &state, around)
+    hooks::run(&plan.hooks, point, &state, around)
 }

@@ -1,6 +1,6 @@
 //! Finds the program, and sets its environment.
 //! config.json: process.args, process.env
-//! process: init, inside the rootfs and as the container's user
+//! process: init, and a process of `exec`, inside the rootfs and as the container's user
 
 use std::ffi::CString;
 use std::fmt::Display;

@@ -2,7 +2,8 @@
 //! config.json: linux.seccomp.{defaultAction, defaultErrnoRet, architectures, flags}
 //! config.json: linux.seccomp.syscalls[].{names, action, errnoRet}
 //! config.json: linux.seccomp.syscalls[].args[].{index, value, valueTwo, op}
-//! process: init, as the last step before execve
+//! process: init (as the last step before execve, or at `create` with `early_filter`), a
+//! startContainer hook, and a process of `exec`
 
 use rustix::io::Errno;
 
@@ -26,7 +27,7 @@ pub fn load(plan: Option<&SeccompPlan>, wire: &InitEnd) -> Result<()> {
         Some(_) => {
             let wire = wire.try_clone()?;
             load_with_listener(program, seccomp.flags.into(), move |listener| {
-                wire.listener(listener).is_ok()
+                wire.send_listener(listener).is_ok()
             })
         }
     };

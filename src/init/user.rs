@@ -1,7 +1,7 @@
 //! Sets the user and the capabilities.
 //! config.json: process.user.{uid, gid, additionalGids}, process.noNewPrivileges
 //! config.json: process.capabilities.{bounding, effective, inheritable, permitted, ambient}
-//! process: init
+//! process: init, and a process of `exec`
 
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;

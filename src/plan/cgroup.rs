@@ -157,7 +157,7 @@ pub(super) fn by_maker(
     };
     let place = CgroupsPath::decide(path, request.id, manager, problems);
     let mut cgroup = by_systemd(&place, manager, host, problems);
-    let limits = properties::for_birth(resources, host.cgroups.is_unified());
+    let limits = properties::of_new_unit(resources, host.cgroups.is_unified());
     let mut unit = place.unit(manager, &config.annotations, limits, problems);
     let below = delegated_cgroup::below_unit(config, host, problems);
     unit.above = below.and_then(|sub| cgroup.go_below(&sub));
@@ -197,7 +197,7 @@ pub fn owner(
     ids: &IdMappingsPlan,
     host: &Host,
 ) -> Option<u32> {
-    if !namespaces.create_cgroup || !host.cgroups.is_unified() {
+    if !namespaces.create_cgroup_namespace || !host.cgroups.is_unified() {
         return None;
     }
     let writable = config.mounts.iter().any(|mount| {

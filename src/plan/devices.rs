@@ -46,8 +46,8 @@ pub enum NodeMethod {
     /// The node of the host with the same name or number is bind-mounted. In a user namespace no
     /// nodes can be made.
     Bind,
-    /// The runtime makes the nodes of the config and bind-mounts them. For the others it
-    /// bind-mounts those of the host.
+    /// The runtime makes the nodes of the config and sends them to init. Init bind-mounts these,
+    /// and the nodes of the host for the default devices.
     Receive,
 }
 
@@ -61,7 +61,7 @@ pub struct DevicesPlan {
     /// Whether an existing node must have the right mode and owner too. In a user namespace the
     /// owners look different, and the node cannot be made again.
     pub exact: bool,
-    /// Whether the runtime fills /dev. Not if the config bind-mounts a directory there.
+    /// Whether init fills /dev. Not if the config bind-mounts a directory there.
     pub populate: bool,
 }
 

@@ -126,10 +126,14 @@ impl ExecPlan {
 ///   so this needs CAP_SYS_PTRACE in our user namespace.
 /// * The runtime lacks the privileges to join a pid or time namespace and to return.
 fn clone_method(own: u32, host: &Host) -> CloneMethod {
-    let no_way = host.capabilities & SYS_ADMIN == 0 || host.rootless;
-    let visits = own & (PID.flag | TIME.flag) != 0;
-    let is_seen = own & PID.flag != 0 && own & USER.flag == 0;
-    if is_seen || visits && no_way { CloneMethod::ViaBootstrap } else { CloneMethod::Direct }
+    let cannot_return = host.capabilities & SYS_ADMIN == 0 || host.rootless;
+    let joins_pid_or_time = own & (PID.flag | TIME.flag) != 0;
+    let can_be_traced = own & PID.flag != 0 && own & USER.flag == 0;
+    if can_be_traced || joins_pid_or_time && cannot_return {
+        CloneMethod::ViaBootstrap
+    } else {
+        CloneMethod::Direct
+    }
 }
 
 fn parse_process(text: &[u8]) -> Result<config::Process<'_>> {

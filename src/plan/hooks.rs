@@ -53,7 +53,7 @@ impl HookPoint {
 }
 
 /// All kinds, in the order in which they run.
-pub static MOMENTS: [HookPoint; 6] = [
+pub static HOOK_POINTS: [HookPoint; 6] = [
     HookPoint::Prestart,
     HookPoint::CreateRuntime,
     HookPoint::CreateContainer,
@@ -64,9 +64,9 @@ pub static MOMENTS: [HookPoint; 6] = [
 
 /// Checks the hooks. There is nothing to decide.
 pub fn decide(hooks: &Hooks, problems: &mut Problems) {
-    for moment in MOMENTS {
-        for (index, hook) in moment.of(hooks).iter().enumerate() {
-            let key = format!("/hooks/{}/{index}", moment.name());
+    for point in HOOK_POINTS {
+        for (index, hook) in point.of(hooks).iter().enumerate() {
+            let key = format!("/hooks/{}/{index}", point.name());
             if !hook.path.starts_with('/') {
                 problems.add(
                     format_args!("{key}/path"),

@@ -74,7 +74,7 @@ pub struct Request<'a> {
     pub keyring: &'a str,
     /// The numbers of the descriptors after stdio that the program keeps, ascending.
     pub preserved_fds: &'a [u32],
-    /// Variables `NAME=VALUE` that are added before those of the config.
+    /// Variables `NAME=VALUE` that are added after those of the config, and override them.
     pub env: &'a [String],
     /// The directory on the host with the socket on which the program reports that it is ready.
     pub notify: Option<&'a str>,
@@ -84,8 +84,8 @@ pub struct Request<'a> {
     pub maker: CgroupMaker,
 }
 
-/// The decided and checked form of config, flags and host facts. The runtime, the bootstrap and
-/// init use nothing else.
+/// The decided and checked form of config, flags and host facts. The bootstrap and init use
+/// nothing else.
 #[derive(Debug)]
 pub struct Plan {
     /// The id of the container, and the start of its program.
@@ -165,10 +165,11 @@ impl Plan {
     /// one of these:
     ///
     /// * hooks: those of the runtime see the built rootfs, and run before those of the container;
-    /// * sysctl parameters of a network device, which exist only after the device has been moved;
-    /// * cgroup v1, which denies all devices while the rules are set, terminals too;
-    /// * a scheduler and a memory policy, which depend on the CPUs and nodes of the cgroup;
-    /// * a limit on processes, which counts the thread that sends a seccomp listener.
+    /// * network devices: their sysctl parameters exist only after they have been moved;
+    /// * a terminal: cgroup v1 denies all devices while the rules are set;
+    /// * a scheduler or a memory policy: they depend on the CPUs and nodes of the cgroup;
+    /// * a filter that is loaded early: the limit on processes counts the thread that sends the
+    ///   listener.
     #[must_use]
     pub fn init_waits(&self) -> bool {
         let hooks = &self.hooks;

@@ -67,7 +67,8 @@ pub const CGROUP: NamespaceKind = NamespaceKind {
 /// Boot and monotonic clocks.
 pub const TIME: NamespaceKind =
     NamespaceKind { name: "time", file: "time", saved: "NEWTIME", flag: 0x80 };
-/// Mount points. They are joined last, since paths have another meaning after that.
+/// Mount points. They are joined after all others except the user namespace, since paths have
+/// another meaning after that.
 pub const MOUNT: NamespaceKind = NamespaceKind {
     name: "mount",
     file: "mnt",
@@ -75,7 +76,8 @@ pub const MOUNT: NamespaceKind = NamespaceKind {
     flag: libc::CLONE_NEWNS.cast_unsigned(),
 };
 
-/// In the order of joining.
+/// In the order in which they are joined. Exception: the bootstrap joins the user namespace after
+/// the others.
 pub static KINDS: [&NamespaceKind; 8] = [&USER, &PID, &TIME, &NETWORK, &IPC, &UTS, &CGROUP, &MOUNT];
 
 /// How the container's first process is made.
@@ -84,9 +86,10 @@ pub enum CloneMethod {
     /// By one clone3 of the runtime. Init joins the other namespaces itself. Pid and time
     /// namespaces affect only children, so the runtime joins them for the time of clone3.
     Direct,
-    /// By the bootstrap. It is needed only for a new user namespace together with joined
-    /// namespaces: those of the host must be joined before the user namespace is entered, and new
-    /// ones must be created after that.
+    /// By the bootstrap. It is needed in three cases: a user namespace is joined; a new user
+    /// namespace is combined with joined namespaces, since those of the host must be joined before
+    /// the user namespace is entered, and new ones must be created after that; a rootless runtime
+    /// joins a pid or time namespace or sets time offsets.
     ViaBootstrap,
 }
 
@@ -112,7 +115,7 @@ pub struct NamespacesPlan {
     pub time_offsets: Vec<String>,
     /// Whether to create a cgroup namespace. Its root is the current cgroup of the process, so
     /// clone3 does not create it.
-    pub create_cgroup: bool,
+    pub create_cgroup_namespace: bool,
     /// The namespaces to join, in the order of [`KINDS`].
     pub join: Vec<Join>,
     /// How init is created.
@@ -130,7 +133,7 @@ impl NamespacesPlan {
     #[must_use]
     pub fn creates(&self, kind: &NamespaceKind) -> bool {
         self.create & kind.flag != 0
-            || (self.create_cgroup && *kind == CGROUP)
+            || (self.create_cgroup_namespace && *kind == CGROUP)
             || (!self.time_offsets.is_empty() && *kind == TIME)
     }
 
@@ -196,7 +199,7 @@ pub fn decide(config: &config::Config<'_>, host: &Host, problems: &mut Problems)
         create: create & !CGROUP.flag,
         clone_method: clone_method(seen, &join, !time_offsets.is_empty(), host),
         time_offsets,
-        create_cgroup: create & CGROUP.flag != 0,
+        create_cgroup_namespace: create & CGROUP.flag != 0,
         join,
         hostname: config.hostname.to_string(),
         domainname: domainname.to_owned(),
@@ -246,9 +249,9 @@ fn time_offsets(
 
 /// Root of a user namespace may not return from a pid or time namespace to those of the host.
 fn clone_method(seen: u32, join: &[Join], offsets: bool, host: &Host) -> CloneMethod {
-    let no_way_back =
+    let cannot_return =
         host.rootless && (offsets || join.iter().any(|join| [&PID, &TIME].contains(&join.kind)));
-    if no_way_back || seen & USER.flag != 0 && !join.is_empty() {
+    if cannot_return || seen & USER.flag != 0 && !join.is_empty() {
         CloneMethod::ViaBootstrap
     } else {
         CloneMethod::Direct
@@ -311,14 +314,14 @@ mod tests {
     }
 
     #[test]
-    fn the_cgroup_namespace_is_not_made_at_birth() {
+    fn the_cgroup_namespace_is_not_made_at_creation() {
         let (plan, _) = plan(r#"[{"type":"cgroup"},{"type":"pid"},{"type":"uts"}]"#);
         assert_eq!(plan.create, PID.flag | UTS.flag);
-        assert!(plan.create_cgroup && plan.creates(&CGROUP) && !plan.has_own(&MOUNT));
+        assert!(plan.create_cgroup_namespace && plan.creates(&CGROUP) && !plan.has_own(&MOUNT));
     }
 
     #[test]
-    fn the_mount_namespace_is_joined_last_and_the_user_namespace_first() {
+    fn the_plan_lists_the_user_namespace_first_and_the_mount_namespace_last() {
         let (plan, _) = plan(
             r#"[{"type":"mount","path":"/m"},{"type":"ipc","path":"/i"},{"type":"user","path":"/u"},
                 {"type":"network","path":"/n"}]"#,

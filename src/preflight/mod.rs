@@ -43,17 +43,17 @@ pub fn look(plan: &Plan, known: &[String]) -> Vec<Report> {
     mounts::look(plan, &mut findings);
     process::limits(&plan.entry.process, &mut findings);
     kernel::look(plan, &mut findings);
-    for moment in [
+    for point in [
         HookPoint::Prestart,
         HookPoint::CreateRuntime,
         HookPoint::CreateContainer,
         HookPoint::Poststart,
     ] {
-        for (index, hook) in moment.of(&plan.hooks).iter().enumerate() {
+        for (index, hook) in point.of(&plan.hooks).iter().enumerate() {
             let found = process::executable(&hook.path).with_context(|| hook.path.clone());
             let found =
-                found.with_context(|| format!("error running {} hook #{index}", moment.name()));
-            findings.note(found.at(format_args!("/hooks/{}/{index}/path", moment.name())));
+                found.with_context(|| format!("error running {} hook #{index}", point.name()));
+            findings.note(found.at(format_args!("/hooks/{}/{index}/path", point.name())));
         }
     }
     for device in &plan.net_devices {

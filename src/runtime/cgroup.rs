@@ -45,7 +45,7 @@ pub fn make(plan: &Plan, host: &Host) -> Result<Cgroup> {
         })
         .context(WHAT)
         .at(KEY)?;
-    cgroup.limit_birth(&plan.resources)?;
+    cgroup.set_early_limits(&plan.resources)?;
     Ok(cgroup)
 }
 

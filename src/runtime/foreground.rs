@@ -25,7 +25,7 @@ pub fn adopt_orphans() -> Result<()> {
 /// # Errors
 /// Errors of waiting.
 pub fn wait(init: BorrowedFd<'_>, relay: Option<Relay>) -> Result<Exit> {
-    signal::end_waits_no_more();
+    signal::stop_ending_waits();
     if let Some(relay) = relay {
         return relay.run(init);
     }

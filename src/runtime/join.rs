@@ -79,7 +79,7 @@ pub fn make_process(
         entry: &plan.entry,
         init: target.init,
         own: plan.own,
-        born_in: inherited,
+        created_in: inherited,
         root: root(plan, target)?,
     };
     let make = |cgroup: Option<BorrowedFd<'_>>| {
@@ -159,7 +159,7 @@ fn into_cgroup(
     target: &ExecTarget<'_>,
     make: impl Fn(Option<BorrowedFd<'_>>) -> Result<NewProcess, Call>,
 ) -> Result<(NewProcess, CgroupMembership)> {
-    let cgroup = target.cgroup.clone_into();
+    let cgroup = target.cgroup.fd_for_clone3();
     let made = match make(cgroup) {
         // The cgroup has sub-cgroups with controllers, or is being removed, or only the user's
         // systemd can move processes into it.

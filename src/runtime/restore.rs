@@ -73,7 +73,7 @@ pub fn start(
     cgroup: &mut Cgroup,
     joined: &[OwnedFd],
 ) -> Result<Criu> {
-    let directory = cgroup.clone_into().map(|fd| fd.try_clone_to_owned()).transpose()?;
+    let directory = cgroup.fd_for_clone3().map(|fd| fd.try_clone_to_owned()).transpose()?;
     let membership =
         if directory.is_some() { CgroupMembership::Inside } else { CgroupMembership::Outside };
     let request =

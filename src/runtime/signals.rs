@@ -11,8 +11,8 @@ use crate::sys::{Named, signal};
 
 /// Blocks all signals, so that none is lost between the creation of the container and our wait for
 /// it. Init inherits the blocked signals and unblocks them
-/// ([`begin_afresh`](crate::sys::signal::begin_afresh)). Until the program runs, a signal that ends
-/// a program ends our current wait with an error, and everything that was made is undone.
+/// ([`reset_to_default`](crate::sys::signal::reset_to_default)). Until the program runs, a signal
+/// that ends a program ends our current wait with an error, and everything that was made is undone.
 ///
 /// # Errors
 /// Errors of sigprocmask(2).

@@ -45,9 +45,9 @@ pub struct Init {
 /// An action that init requests while it is made.
 #[derive(Debug)]
 pub enum InitRequest {
-    /// The rootfs is built. The limits of the cgroup must be set, and the `prestart` and
-    /// `createRuntime` hooks must run.
-    Hooks,
+    /// The rootfs is built. The network devices must be moved, the limits of the cgroup must be
+    /// set, and the `prestart` and `createRuntime` hooks must run.
+    Built,
     /// This listener must be sent to the agent of the filter.
     Listener(OwnedFd),
 }
@@ -71,7 +71,7 @@ pub fn make_init(
     // clone(2) with CLONE_NEWNS moves only the working directory to the copy.
     let bundle = sys::fd::open(".".as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
     fchdir(rootfs).named(|| "fchdir(rootfs)".to_owned()).at("/root/path")?;
-    let cgroup_fd = cgroup.clone_into();
+    let cgroup_fd = cgroup.fd_for_clone3();
     let membership =
         if cgroup_fd.is_some() { CgroupMembership::Inside } else { CgroupMembership::Outside };
     let setup = InitSetup {
@@ -84,8 +84,8 @@ pub fn make_init(
     let cloned = clone_first(&setup, &wire, init_end, cgroup_fd)?;
     let child = Child::adopt(cloned);
     cgroup.take_first(plan, child.pid, membership)?;
-    // Init inherits this from a bootstrap. It is set now, because later init may be a process to
-    // whose files in /proc only root may write.
+    // This is written before init changes its ids: after that, only root may write to its files in
+    // /proc. If this process is the bootstrap, init inherits the value.
     limits::oom_score_adj(&plan.entry.process, child.pid)?;
     let init = match plan.namespaces.clone_method {
         CloneMethod::Direct => Init { child, wire },
@@ -262,9 +262,9 @@ impl Init {
                 }
                 FromInit::Devices => self.wire.send(&ToInit::Devices(devices::make(plan)?))?,
                 FromInit::Built => {
-                    when_due(InitRequest::Hooks)?;
+                    when_due(InitRequest::Built)?;
                     if plan.init_waits() {
-                        self.wire.send(&ToInit::HooksDone)?;
+                        self.wire.send(&ToInit::Continue)?;
                     }
                 }
                 FromInit::Listener(listener) => {

@@ -44,7 +44,7 @@ fn hold_user_namespace() -> Result<(Child, RuntimeEnd)> {
         close_runtime_end(&ours);
         let own = fd::open("/proc/self/ns/user".as_ref(), OFlags::RDONLY).map_err(Into::into);
         let handed = own.and_then(|own| theirs.send(&FromInit::UserNamespace(own)));
-        i32::from(handed.and_then(|()| theirs.ended()).is_err())
+        i32::from(handed.and_then(|()| theirs.wait_for_end()).is_err())
     });
     Ok((Child::adopt(cloned.context("making a user namespace for the mapping")?), ours))
 }

@@ -2,8 +2,8 @@
 //! for a process that cannot run, and no other process knows of it yet.
 //! process: runtime
 //!
-//! A process with little CPU time is slow, but goes on: the kernel allows no quota of 0, but at
-//! least a millisecond in each second.
+//! A process with a small CPU quota is not taken for stopped: the smallest quota of the kernel is
+//! one millisecond in each second.
 
 use std::time::{Duration, Instant};
 
@@ -14,15 +14,15 @@ use crate::sys::proc;
 /// How long a process may be stopped by a signal, or paused during `start`.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The results of earlier checks of a process.
+/// Checks whether a process can run.
 #[derive(Debug)]
 pub struct Watch<'a> {
     freezer: Freezer<'a>,
     /// The role of the process, for the error.
     role: &'static str,
-    /// The time since which each check has found that it could not run, and the CPU time that it
-    /// had used then. A process that is traced is found stopped again and again, but goes on.
-    still: Option<(Instant, u64)>,
+    /// When the process was first found unable to run, and its CPU time then. If its CPU time has
+    /// grown since, it runs (for instance under a tracer), and this begins anew.
+    stopped_since: Option<(Instant, u64)>,
 }
 
 /// What to do if the process is frozen.
@@ -42,25 +42,25 @@ impl<'a> Watch<'a> {
     /// Watches a process of this cgroup, which must not be frozen.
     #[must_use]
     pub fn new(cgroup: &'a Cgroup) -> Self {
-        Self { freezer: Freezer::Refused(cgroup), role: PROGRAM, still: None }
+        Self { freezer: Freezer::Refused(cgroup), role: PROGRAM, stopped_since: None }
     }
 
     /// Watches a process that may be paused, and goes on when it is resumed.
     #[must_use]
-    pub fn of_one_that_may_be_paused() -> Self {
-        Self { freezer: Freezer::Allowed, role: PROGRAM, still: None }
+    pub fn pausable() -> Self {
+        Self { freezer: Freezer::Allowed, role: PROGRAM, stopped_since: None }
     }
 
     /// Watches a process of this cgroup, which may be paused if it is resumed soon.
     #[must_use]
-    pub fn of_one_that_starts(cgroup: &'a Cgroup) -> Self {
-        Self { freezer: Freezer::ForAWhile(cgroup), role: PROGRAM, still: None }
+    pub fn for_start(cgroup: &'a Cgroup) -> Self {
+        Self { freezer: Freezer::ForAWhile(cgroup), role: PROGRAM, stopped_since: None }
     }
 
     /// Watches a process that does some work for us, in our own cgroup.
     #[must_use]
     pub fn of_helper() -> Self {
-        Self { freezer: Freezer::Allowed, role: "which works for the runtime", still: None }
+        Self { freezer: Freezer::Allowed, role: "which works for the runtime", stopped_since: None }
     }
 
     /// Checks the process `pid`.
@@ -79,12 +79,12 @@ impl<'a> Watch<'a> {
         };
         let stat = proc::stat(pid).ok();
         if !frozen && !stat.as_ref().is_some_and(|stat| b"Tt".contains(&stat.state)) {
-            self.still = None;
+            self.stopped_since = None;
             return Ok(());
         }
         let cpu = stat.map_or(0, |stat| stat.cpu);
-        let still = self.still.filter(|(_, before)| *before == cpu);
-        let (since, _) = *self.still.insert(still.unwrap_or_else(|| (Instant::now(), cpu)));
+        let still = self.stopped_since.filter(|(_, before)| *before == cpu);
+        let (since, _) = *self.stopped_since.insert(still.unwrap_or_else(|| (Instant::now(), cpu)));
         if since.elapsed() < PATIENCE {
             return Ok(());
         }

@@ -42,26 +42,26 @@ fn each_question_has_its_answer() {
     let (runtime, init) = pair().expect("a wire");
     let say = |message: &ToInit| runtime.send(message).expect("it is heard");
     say(&ToInit::Begin);
-    init.begin().expect("Begin");
+    init.wait_for_begin().expect("Begin");
     say(&ToInit::MountSource(file()));
-    init.mount_source(0, None).expect("a source");
+    init.request_mount_source(0, None).expect("a source");
     say(&ToInit::Devices(Some(file())));
-    assert!(init.devices().expect("nodes").is_some());
+    assert!(init.request_devices().expect("nodes").is_some());
     say(&ToInit::Devices(None));
-    assert!(init.devices().expect("no nodes").is_none());
-    say(&ToInit::HooksDone);
-    init.hooks_done().expect("HooksDone");
+    assert!(init.request_devices().expect("no nodes").is_none());
+    say(&ToInit::Continue);
+    init.wait_for_continue().expect("Continue");
     say(&ToInit::LimitsSet);
-    init.limits().expect("LimitsSet");
+    init.request_limits().expect("LimitsSet");
     say(&ToInit::ListenerDelivered);
-    init.listener(file()).expect("ListenerDelivered");
+    init.send_listener(file()).expect("ListenerDelivered");
     say(&ToInit::Saved);
-    init.ready().expect("Saved");
+    init.report_ready().expect("Saved");
     say(&ToInit::Start);
-    assert!(init.started().expect("Start"));
+    assert!(init.wait_for_start().expect("Start"));
     drop(runtime);
-    assert!(!init.started().expect("the end"));
-    init.ended().expect("the end");
+    assert!(!init.wait_for_start().expect("the end"));
+    init.wait_for_end().expect("the end");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn another_answer_is_an_error_that_names_both() {
     let (runtime, init) = pair().expect("a wire");
     for message in [ToInit::Saved, ToInit::Start, ToInit::Devices(None)] {
         runtime.send(&message).expect("it is heard");
-        let error = init.begin().expect_err("not Begin").to_string();
+        let error = init.wait_for_begin().expect_err("not Begin").to_string();
         assert_eq!(error, format!("the runtime sent {message:?} instead of Begin"));
     }
 }

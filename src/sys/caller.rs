@@ -30,7 +30,7 @@ pub fn arguments() -> Vec<OsString> {
     }
     let mut found = Vec::new();
     // SAFETY: an array of NUL-terminated strings that ends in a null pointer; only a child writes
-    // to its copy ([`forget`]).
+    // to its copy ([`erase_and_rename`]).
     unsafe {
         while !(*next).is_null() {
             found.push(OsStr::from_bytes(CStr::from_ptr(*next).to_bytes()).to_owned());
@@ -46,7 +46,7 @@ pub fn arguments() -> Vec<OsString> {
 ///
 /// # Errors
 /// Errors of prctl(2).
-pub fn forget(name: &CStr) -> Result<(), Call> {
+pub fn erase_and_rename(name: &CStr) -> Result<(), Call> {
     signal::forget_waits();
     process::set_name(name)?;
     let arguments = ARGUMENTS.load(Ordering::Relaxed);

@@ -67,7 +67,7 @@ pub fn end_waits() -> Result<(), Call> {
 }
 
 /// From now on, the signals do not end waits.
-pub fn end_waits_no_more() {
+pub fn stop_ending_waits() {
     let file = HEARD.swap(-1, Ordering::Relaxed);
     if file >= 0 {
         // SAFETY: the descriptor is from `end_waits`, and no other code can find it any more.
@@ -75,7 +75,7 @@ pub fn end_waits_no_more() {
     }
 }
 
-/// As [`end_waits_no_more`], in a child, which may have closed the descriptor.
+/// As [`stop_ending_waits`], in a child, which may have closed the descriptor.
 pub(super) fn forget_waits() {
     HEARD.store(-1, Ordering::Relaxed);
 }
@@ -101,7 +101,7 @@ pub(super) fn ended_wait(heard: BorrowedFd<'static>) -> Result<(), Call> {
         return Ok(());
     }
     ENDED_BY.store(number, Ordering::Relaxed);
-    end_waits_no_more();
+    stop_ending_waits();
     sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&ending()), None)
         .named(|| "sigprocmask()".to_owned())?;
     let name = Signal::try_from(number).map_or("a signal", Signal::as_str);
@@ -136,11 +136,11 @@ pub fn every() -> SigSet {
 }
 
 /// Sets the signal state that a program expects: no signal is blocked, and none is ignored, even if
-/// our caller ignores it. Only SIGPIPE stays ignored ([`end_on_broken_pipes`]).
+/// our caller ignores it. Only SIGPIPE stays ignored ([`reset_sigpipe`]).
 ///
 /// # Errors
 /// The error of the failed call.
-pub fn begin_afresh() -> Result<(), Call> {
+pub fn reset_to_default() -> Result<(), Call> {
     const NOT: [i32; 3] = [libc::SIGKILL, libc::SIGSTOP, libc::SIGPIPE];
     const LAST: i32 = 64;
     // The default action without flags or mask. The kernel's structure is not longer than this. We
@@ -168,7 +168,7 @@ pub fn begin_afresh() -> Result<(), Call> {
 ///
 /// # Errors
 /// Errors of sigaction(2).
-pub fn end_on_broken_pipes() -> Result<(), Call> {
+pub fn reset_sigpipe() -> Result<(), Call> {
     // SAFETY: no handler is installed.
     unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) }
         .named(|| "signal(SIGPIPE)".to_owned())?;
@@ -186,7 +186,7 @@ extern "C" fn end(number: libc::c_int) {
 ///
 /// # Errors
 /// Errors of sigaction(2).
-pub fn end_on_usual_signals() -> Result<(), Call> {
+pub fn exit_on_ending_signals() -> Result<(), Call> {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
         // SAFETY: the handler only calls _exit.
         unsafe { nix::sys::signal::signal(signal, SigHandler::Handler(end)) }

@@ -52,8 +52,9 @@ pub enum Unbounded {
     ProgramRuns,
     /// We wait until the user's program reports that it is ready, or ends. Both may take any time.
     ProgramNotReady,
-    /// config.json gives this hook no timeout, and the specification sets none. The hook is killed
-    /// when the container's init dies, which `kill` and `delete --force` cause.
+    /// config.json gives this hook no timeout, and the specification sets none. A prestart
+    /// or createRuntime hook is killed when the container's init ends. The other hooks run until
+    /// they end.
     HookWithoutTimeout,
 }
 

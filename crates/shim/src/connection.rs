@@ -97,7 +97,7 @@ impl Connection {
 
     /// Whether everything has been sent.
     #[must_use]
-    pub fn has_said_all(&self) -> bool {
+    pub fn is_flushed(&self) -> bool {
         self.unsent.is_empty()
     }
 

@@ -137,7 +137,7 @@ pub struct Container {
     pub checkpoint_path: String,
     /// Whether init has been reaped, and its exit is deferred because other processes of the
     /// container still run.
-    pub init_held: bool,
+    pub init_exit_deferred: bool,
 }
 
 impl Container {

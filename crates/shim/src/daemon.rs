@@ -28,9 +28,9 @@ use crate::status::{Failed, RESOURCE_EXHAUSTED};
 
 /// The time after the start in which a client must connect. containerd never connects to a shim
 /// whose answer it rejects.
-const LONELY: Duration = Duration::from_secs(30);
+const FIRST_CONNECTION: Duration = Duration::from_secs(30);
 /// The time for the last events and answers before the daemon ends.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// The settings that `start` gives to the daemon.
 #[derive(Debug, Clone)]
@@ -109,15 +109,15 @@ impl Daemon {
         while !self.is_over() {
             let limit = self.next_time().map(|next| next.saturating_duration_since(Instant::now()));
             for (token, flags) in self.poll.wait(limit)? {
-                self.happened(token, flags)?;
+                self.handle_event(token, flags)?;
             }
-            self.look_at_the_time();
+            self.end_what_is_due();
         }
         let _ = rustix::fs::unlink(&*self.settings.socket);
         Ok(())
     }
 
-    fn happened(&mut self, token: Token, flags: EventFlags) -> anyhow::Result<()> {
+    fn handle_event(&mut self, token: Token, flags: EventFlags) -> anyhow::Result<()> {
         match token {
             Token::Listener => self.accept(),
             Token::Signals => self.take_signals()?,
@@ -131,23 +131,22 @@ impl Daemon {
     }
 
     fn is_over(&self) -> bool {
-        let lonely = !self.visited && self.began.elapsed() >= LONELY;
+        let lonely = !self.visited && self.began.elapsed() >= FIRST_CONNECTION;
         let closed = self.closing.is_some_and(|until| {
             until <= Instant::now()
-                || self.publisher.is_done()
-                    && self.connections.values().all(Connection::has_said_all)
+                || self.publisher.is_done() && self.connections.values().all(Connection::is_flushed)
         });
         lonely || closed
     }
 
     /// Stops the loop when all events and answers have been sent.
     pub(crate) fn close(&mut self) {
-        self.closing.get_or_insert(Instant::now() + LAST_WORDS);
+        self.closing.get_or_insert(Instant::now() + LAST_ANSWERS);
     }
 
     /// The next time at which the loop must run without an event.
     fn next_time(&self) -> Option<Instant> {
-        let lonely = (!self.visited).then(|| self.began + LONELY);
+        let lonely = (!self.visited).then(|| self.began + FIRST_CONNECTION);
         let draining = self.containers.values().flat_map(|container| {
             std::iter::once(&container.init)
                 .chain(container.execs.values())
@@ -158,7 +157,7 @@ impl Daemon {
         times.chain(lonely).chain(self.publisher.due()).chain(self.closing).min()
     }
 
-    fn look_at_the_time(&mut self) {
+    fn end_what_is_due(&mut self) {
         self.publisher.look(&mut self.poll);
         self.end_draining();
         let now = Instant::now();

@@ -58,7 +58,7 @@ impl Daemon {
         let Ok(process) = container.process(exec_id) else { return };
         process.exit = Some(exit);
         if !matches!(process.stage, Stage::Starting | Stage::Creating) {
-            self.announce(id, exec_id);
+            self.notify_exit(id, exec_id);
         }
     }
 
@@ -75,14 +75,14 @@ impl Daemon {
 
     /// Notifies clients of the exit of a process, by answers to Wait and by an event. For init this
     /// is deferred until all other processes of the container have ended.
-    pub(crate) fn announce(&mut self, id: &str, exec_id: &str) {
+    pub(crate) fn notify_exit(&mut self, id: &str, exec_id: &str) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let alive = container.execs.values().any(crate::container::Process::is_alive);
         let shared = container.shared_pid_namespace;
         let Ok(process) = container.process(exec_id) else { return };
         let Some(exit) = process.exit else { return };
-        if exec_id.is_empty() && (alive || shared) && !container.init_held {
-            container.init_held = true;
+        if exec_id.is_empty() && (alive || shared) && !container.init_exit_deferred {
+            container.init_exit_deferred = true;
             if shared {
                 return self.kill_rest(id);
             }
@@ -90,31 +90,31 @@ impl Daemon {
         if exec_id.is_empty() && alive {
             return; // deferred until they have ended
         }
-        self.tell_end(id, exec_id, exit);
+        self.send_exit(id, exec_id, exit);
         if !exec_id.is_empty()
-            && self.containers.get(id).is_some_and(|container| container.init_held)
+            && self.containers.get(id).is_some_and(|container| container.init_exit_deferred)
         {
-            self.announce_held(id);
+            self.notify_deferred_exit(id);
         }
     }
 
     /// Notifies clients of init's exit, if it was deferred and no other process delays it any more.
-    pub(crate) fn announce_held(&mut self, id: &str) {
+    pub(crate) fn notify_deferred_exit(&mut self, id: &str) {
         let Some(container) = self.containers.get(id) else { return };
         let alive = container.execs.values().any(crate::container::Process::is_alive);
         let killing =
             self.jobs.values().any(|job| job.id == id && matches!(job.then, Then::RestKilled));
         if let Some(exit) =
-            container.init.exit.filter(|_| container.init_held && !alive && !killing)
+            container.init.exit.filter(|_| container.init_exit_deferred && !alive && !killing)
         {
             if let Some(container) = self.containers.get_mut(id) {
-                container.init_held = false;
+                container.init_exit_deferred = false;
             }
-            self.tell_end(id, "", exit);
+            self.send_exit(id, "", exit);
         }
     }
 
-    fn tell_end(&mut self, id: &str, exec_id: &str, exit: Exit) {
+    fn send_exit(&mut self, id: &str, exec_id: &str, exit: Exit) {
         if exec_id.is_empty()
             && let Some((number, _)) =
                 self.containers.get(id).and_then(|container| container.oom.as_ref())
@@ -167,7 +167,7 @@ impl Daemon {
         };
         if let Err(failed) = self.send_out(Job::new(id, None, Then::RestKilled), order) {
             log::warn!("killing the rest of {id}: {failed}");
-            self.announce_held(id);
+            self.notify_deferred_exit(id);
         }
     }
 

@@ -41,7 +41,7 @@ impl Daemon {
                 if let Err(failed) = result {
                     log::warn!("killing the rest of {id}: {failed}");
                 }
-                self.announce_held(&id);
+                self.notify_deferred_exit(&id);
             }
             Then::Paused | Then::Resumed => {
                 let paused = matches!(then, Then::Paused);
@@ -114,7 +114,7 @@ impl Daemon {
             self.answer(reply, &PidResponse { pid: answer.pid.unsigned_abs() });
         }
         self.publish(events::CREATE, &event);
-        self.announce(id, "");
+        self.notify_exit(id, "");
     }
 
     /// Records a worker's data about a new container, and begins to watch for the OOM killer.
@@ -166,7 +166,7 @@ impl Daemon {
         if good {
             self.publish(events::START, &TaskStart { container_id: id.to_owned(), pid });
         }
-        self.announce(id, "");
+        self.notify_exit(id, "");
     }
 
     fn exec_started(
@@ -197,8 +197,8 @@ impl Daemon {
         }
         let event = TaskExec { container_id: id.to_owned(), exec_id: exec_id.to_owned(), pid };
         self.publish(events::EXEC_STARTED, &event);
-        self.announce(id, exec_id);
-        self.announce_held(id);
+        self.notify_exit(id, exec_id);
+        self.notify_deferred_exit(id);
     }
 
     /// Ends a process that could not be started. Clients that wait for it are notified.
@@ -217,7 +217,7 @@ impl Daemon {
                 &WaitResponse { exit_status: exit.status, exited_at: Some(exit.at) },
             );
         }
-        self.announce_held(id);
+        self.notify_deferred_exit(id);
     }
 
     /// Creates the pumps of a new process.

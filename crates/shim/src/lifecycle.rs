@@ -81,7 +81,7 @@ impl Daemon {
             oom: None,
             checkpoint: checkpoint.clone(),
             checkpoint_path: request.checkpoint,
-            init_held: false,
+            init_exit_deferred: false,
         };
         let order = Order {
             rootfs: container.rootfs.clone(),

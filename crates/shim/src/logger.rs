@@ -99,7 +99,7 @@ pub fn start(order: &Order, ends: Vec<OwnedFd>) -> Result<Started, Failed> {
 
 /// In the child: gives the descriptors their numbers, 3 to 5, and executes the logger.
 fn become_logger<T>(given: &[OwnedFd], execute: impl FnOnce() -> T) -> Result<T, orlop::sys::Call> {
-    signal::begin_afresh()?;
+    signal::reset_to_default()?;
     let high: Vec<OwnedFd> =
         given.iter().filter_map(|end| rustix::io::fcntl_dupfd_cloexec(end, 10).ok()).collect();
     for (number, end) in (3..).zip(&high) {

@@ -21,7 +21,7 @@ pub enum CopiedBy {
     Init,
     /// The runtime, for a container with a user namespace: the copy has no locks, but all of its
     /// attributes count as locked.
-    Host,
+    Runtime,
 }
 
 /// The attributes that can be locked, with the names of the options and the flags of statvfs(2).
@@ -42,7 +42,7 @@ const LOCKED: [(u64, &str, StatVfsMountFlags); 6] = [
 pub fn change(step: &MountStep, set: u64, mount: &OwnedFd, copied: CopiedBy) -> Result<()> {
     let clear = step.attributes.clear;
     let change = |unnamed| mount::set_attributes(mount.as_fd(), set, clear | unnamed, Depth::This);
-    if copied == CopiedBy::Host {
+    if copied == CopiedBy::Runtime {
         let locked = lockable(mount.as_fd())?;
         change(step.unnamed & !locked)?;
         // Only now can the attributes of the mount be distinguished from the attributes of its

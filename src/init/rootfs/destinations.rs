@@ -52,8 +52,8 @@ impl<'a> Destinations<'a> {
     /// The destination for `path`. Its directory is created if it does not exist.
     ///
     /// # Errors
-    /// As [`RootHandle::mkdir_all`]; an error if a missing directory would be created in a directory
-    /// of the host.
+    /// As [`RootHandle::mkdir_all`]; an error if a missing directory would be created in a
+    /// directory of the host.
     pub fn of(&mut self, path: &'a str) -> Result<Destination<'_, 'a>> {
         let (parent, name) = root::parent_and_name(path)?;
         let last = match self.last.take() {

@@ -65,7 +65,7 @@ pub fn make(plan: &DevicesPlan, rootfs: &Rootfs<'_>, proc: &Proc, runtime: &Init
 /// Receives the nodes of the config from the runtime, in their order. Empty if the runtime may not
 /// make nodes either.
 fn receive(plan: &DevicesPlan, runtime: &InitEnd) -> Result<Vec<OwnedFd>> {
-    let Some(nodes) = runtime.devices()? else { return Ok(Vec::new()) };
+    let Some(nodes) = runtime.request_devices()? else { return Ok(Vec::new()) };
     let names = (0..plan.requested().count()).map(|index| index.to_string());
     Ok(mount::files_of(nodes.as_fd(), names)?)
 }

@@ -50,7 +50,7 @@ fn run(plan: &RunningMounts, init: &OwnedFd, runtime: &InitEnd) -> Result<()> {
         MountsChange::Add(steps) => {
             // The attributes of the sources are locked for a user namespace (mount_namespaces(7)).
             let locks = plan.namespaces & USER.flag != 0;
-            let copied = if locks { CopiedBy::Host } else { CopiedBy::Init };
+            let copied = if locks { CopiedBy::Runtime } else { CopiedBy::Init };
             let detached = make(steps, runtime)?;
             add(steps.iter().zip(&detached), &root, &proc, copied)
         }

@@ -39,8 +39,8 @@ use crate::sys::{Named, fd};
 pub struct Rootfs<'a> {
     /// Its root.
     pub root: RootHandle,
-    /// The mounts that are changed again after all other mounts were made on them. A process that
-    /// shares the rootfs may have moved them.
+    /// The mounts that are changed again after all other mounts were made on them. They are kept by
+    /// handle, since a process that shares the rootfs may have moved them.
     kept: Vec<(RootHandle, &'a MountStep)>,
     /// The ids of the mounts.
     seen: OwnMounts,
@@ -115,12 +115,12 @@ fn refuse_cover(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
     anyhow::bail!("something is mounted upon the root of the rootfs")
 }
 
-/// Masks paths and makes paths read-only. Before that, the working directory is created if it does
-/// not exist.
+/// Creates the working directory if it does not exist, masks paths, and makes paths read-only; also
+/// `/`, if the config says so.
 ///
 /// # Errors
 /// The error of the failed call, with the place in config.json.
-pub fn seal(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
+pub fn protect(plan: &Plan, rootfs: &Rootfs<'_>) -> Result<()> {
     match rootfs.root.mkdir_all(&plan.entry.process.cwd) {
         // Root of a user namespace may not have the permission, although the user may have it. If
         // the directory does not exist in the end, a later chdir(2) fails.

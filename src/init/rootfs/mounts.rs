@@ -104,7 +104,7 @@ fn bind_source(
         }
     }
     if plan.namespaces.has_own(&USER) {
-        *copied = CopiedBy::Host;
+        *copied = CopiedBy::Runtime;
     }
     from_runtime(step, None, runtime)
 }
@@ -114,7 +114,7 @@ pub(super) fn from_runtime(
     copy: Option<OwnedFd>,
     runtime: &InitEnd,
 ) -> Result<OwnedFd> {
-    runtime.mount_source(step.index, copy)
+    runtime.request_mount_source(step.index, copy)
 }
 
 pub(super) fn bind_target(

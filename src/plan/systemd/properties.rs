@@ -51,16 +51,16 @@ pub fn of_limits(plan: &mut ResourcePlan, unified: bool) -> Vec<Property> {
 
 /// The properties of a new unit: [`of_limits`], the device rules, and what cannot be changed later.
 #[must_use]
-pub fn for_birth(plan: &mut ResourcePlan, unified: bool) -> Vec<Property> {
+pub fn of_new_unit(plan: &mut ResourcePlan, unified: bool) -> Vec<Property> {
     let mut properties =
         plan.devices.as_ref().map(|policy| of_devices(policy, unified)).unwrap_or_default();
     properties.extend(of_limits(plan, unified));
-    properties.extend(at_birth(plan));
+    properties.extend(oom_policy(plan));
     properties
 }
 
 /// The property for a file of a new cgroup that cannot be changed later.
-fn at_birth(plan: &ResourcePlan) -> Option<Property> {
+fn oom_policy(plan: &ResourcePlan) -> Option<Property> {
     let group = plan.writes.iter().rfind(|write| write.file == "memory.oom.group")?;
     let policy = match group.value.trim() {
         "0" => "continue",
