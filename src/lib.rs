@@ -156,6 +156,9 @@
 //! | listener | the descriptor by which a seccomp agent answers system calls |
 //! | `Failure`, `Call` | a typed error; a system call that failed |
 
+/// The commit from which this was built, as `git describe` prints it. Empty if it is not known.
+pub const COMMIT: &str = env!("ORLOP_COMMIT");
+
 pub mod bootstrap;
 pub mod cgroup;
 pub mod cli;

@@ -13,6 +13,7 @@
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -23,7 +24,9 @@ use rustix::net::sockopt::Timeout;
 use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketFlags,
 };
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, getpid, getppid, pidfd_open, set_parent_process_death_signal,
+};
 
 use super::{Call, Named, check, fd, signal as signals};
 
@@ -312,9 +315,10 @@ pub struct ProgramOutput {
     pub stderr: Vec<u8>,
 }
 
-/// Runs a program. `None` if the bound was reached and the program was killed. Its output goes to
-/// memory, so that it never waits for a reader, and so that processes that it leaves behind with
-/// its output open do not delay us.
+/// Runs a program. `None` if the bound was reached and the program was killed. It is also killed if
+/// we are; processes that it leaves behind are not. Its output goes to memory, so that it never
+/// waits for a reader, and so that processes that it leaves behind with its output open do not
+/// delay us.
 ///
 /// # Errors
 /// Errors of starting the program.
@@ -325,6 +329,14 @@ pub fn run(command: &mut Command, bound: Bound) -> std::io::Result<Option<Progra
         .stdin(std::process::Stdio::null())
         .stdout(stdout.try_clone()?)
         .stderr(stderr.try_clone()?);
+    let us = getpid();
+    // SAFETY: the closure only makes two system calls.
+    unsafe {
+        command.pre_exec(move || {
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            if getppid() == Some(us) { Ok(()) } else { Err(Errno::SRCH.into()) }
+        });
+    }
     let mut child = command.spawn()?;
     let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
     if !readable(pidfd.as_fd(), bound).map_err(as_io)? {

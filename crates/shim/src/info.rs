@@ -49,12 +49,8 @@ pub fn version() -> String {
     format!(
         "containerd-shim-orlop-v2:\n  Version:  {}\n  Revision: {}\n",
         env!("CARGO_PKG_VERSION"),
-        revision()
+        orlop::COMMIT
     )
-}
-
-fn revision() -> &'static str {
-    option_env!("ORLOP_COMMIT").unwrap_or_default()
 }
 
 /// The message of `-info`. `input` is containerd's standard input to us: options, or empty.
@@ -72,7 +68,7 @@ pub fn info(input: &[u8]) -> Result<Vec<u8>, Failed> {
         name: NAME.to_owned(),
         version: Some(RuntimeVersion {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            revision: revision().to_owned(),
+            revision: orlop::COMMIT.to_owned(),
         }),
         options: (!any.type_url.is_empty()).then_some(any),
         features: Some(Any { type_url: FEATURES.to_owned(), value: features }),

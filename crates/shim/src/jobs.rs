@@ -89,6 +89,7 @@ impl Daemon {
         order.namespace.clone_from(&self.settings.namespace);
         order.debug = self.settings.debug;
         order.descriptors = self.descriptors;
+        order.daemon = rustix::process::getpid().as_raw_nonzero().get();
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)

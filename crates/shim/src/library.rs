@@ -177,6 +177,9 @@ fn criu(order: &Order, wanted: &Checkpoint) -> Result<CriuOptions> {
     let or = |path: &str, default: &str| {
         if path.is_empty() { bundle.join(default) } else { path.into() }
     };
+    if let Some(name) = wanted.empty_namespaces.iter().find(|name| *name != "network") {
+        anyhow::bail!("empty namespaces can only be of network, not {name:?}");
+    }
     let cgroups = match &*wanted.cgroups_mode {
         "" => None,
         "soft" => Some(CgroupsMode::Soft),

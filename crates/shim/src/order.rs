@@ -92,6 +92,9 @@ pub struct Order {
     /// The soft limit on descriptors at the daemon's start, for its children; 0 for none.
     #[prost(uint64, tag = "15")]
     pub descriptors: u64,
+    /// The pid of the daemon.
+    #[prost(int32, tag = "16")]
+    pub daemon: i32,
 }
 
 /// The options of a checkpoint or of restoring one.

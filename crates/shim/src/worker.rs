@@ -13,7 +13,7 @@ use std::path::Path;
 use orlop::log::{Log, LogFormat};
 use orlop::sys::fd;
 use prost::Message;
-use rustix::process::{Resource, Rlimit, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use crate::library;
 use crate::order::{self, Answer, Order, Verb};
@@ -47,6 +47,9 @@ fn work() -> Result<(), Failed> {
     File::from(text).read_to_end(&mut bytes).map_err(|error| Failed::unknown(error.to_string()))?;
     let order = Order::decode(&*bytes).map_err(|error| Failed::unknown(error.to_string()))?;
     drop(bytes);
+    if Pid::as_raw(rustix::process::getppid()) != order.daemon {
+        return Err(Failed::unknown("the daemon has ended")); // before the prctl(2)
+    }
     let streams: Vec<OwnedFd> = descriptors.collect();
     let mut console = None;
     if order.descriptors > 0 {

@@ -169,6 +169,7 @@ fn statistics_are_those_that_containerd_reads() {
             )
             .unwrap();
             assert!(metrics.memory.usage.usage > 0);
+            assert_eq!(metrics.memory_oom_control.as_ref().unwrap().oom_kill, 0);
             (metrics.pids.current, metrics.cpu.usage.total)
         }
         "io.containerd.cgroups.v2.Metrics" => {

@@ -159,7 +159,7 @@ fn a_limit_on_descriptors_is_the_containers_and_not_the_daemons() {
     assert_eq!(soft(init), ours.current.unwrap().to_string());
     assert_eq!(soft(shim.pid), ours.maximum.unwrap().to_string());
     // Each has three streams and a worker on its way, which is more than the soft limit has.
-    let names: Vec<String> = (0..300).map(|number| format!("e{number}")).collect();
+    let names: Vec<String> = (0..1_000).map(|number| format!("e{number}")).collect();
     for name in &names {
         shim.exec(&client, name, &["true"]).unwrap();
     }

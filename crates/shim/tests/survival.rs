@@ -1,6 +1,8 @@
 //! What is left, and what goes on, when the shim is killed.
 
-use super::support::{Shim, is_alive, unsafe_kill, until};
+use containerd_shim_protos::TaskClient;
+
+use super::support::{Shim, context, is_alive, unsafe_kill, until};
 
 #[test]
 fn delete_cleans_up_after_a_daemon_that_was_killed() {
@@ -24,27 +26,65 @@ fn delete_cleans_up_after_a_daemon_that_was_killed() {
     );
 }
 
-#[test]
-fn a_daemon_that_is_killed_at_any_moment_leaves_nothing_that_delete_does_not_find() {
+/// A shim whose daemon is killed at any moment of `request`, after `before`. `delete` finds what it
+/// leaves.
+fn killed_in(before: impl Fn(&Shim, &TaskClient), request: impl Fn(&Shim, &TaskClient) + Sync) {
     for step in 0..12 {
         let shim = Shim::with_config(&["sleep", "1000"], |config| {
             config["mounts"].as_array_mut().unwrap().push(serde_json::json!({
                 "destination": "/tmp", "type": "tmpfs", "source": "tmpfs"
             }));
         });
-        let (request, client) = (shim.create_request(), shim.client());
+        let client = shim.client();
+        before(&shim, &client);
         let pid = shim.pid;
         let killer = std::thread::spawn(move || {
             std::thread::sleep(std::time::Duration::from_micros(700 * step)); // any moment will do
             unsafe_kill(pid);
         });
-        let _ = client.create(super::support::context(), &request);
+        request(&shim, &client);
         killer.join().unwrap();
         until("the daemon is gone", || !is_alive(pid));
         until("its workers are gone", || !has_workers(&shim));
         shim.run_delete();
         shim.assert_nothing_left();
     }
+}
+
+#[test]
+fn a_daemon_that_is_killed_in_create_leaves_nothing_that_delete_does_not_find() {
+    killed_in(|_, _| (), |shim, client| drop(client.create(context(), &shim.create_request())));
+}
+
+#[test]
+fn a_daemon_that_is_killed_in_start_leaves_nothing_that_delete_does_not_find() {
+    killed_in(
+        |shim, client| drop(client.create(context(), &shim.create_request()).unwrap()),
+        |shim, client| drop(shim.start(client, "")),
+    );
+}
+
+#[test]
+fn a_daemon_that_is_killed_in_exec_leaves_nothing_that_delete_does_not_find() {
+    killed_in(
+        |shim, client| {
+            shim.create_and_start(client);
+            shim.exec(client, "e", &["sleep", "1000"]).unwrap();
+        },
+        |shim, client| drop(shim.start(client, "e")),
+    );
+}
+
+#[test]
+fn a_daemon_that_is_killed_in_delete_leaves_nothing_that_delete_does_not_find() {
+    killed_in(
+        |shim, client| {
+            shim.create_and_start(client);
+            shim.kill(client, "", 9).unwrap();
+            shim.wait(client, "");
+        },
+        |shim, client| drop(shim.delete(client, "")),
+    );
 }
 
 /// Whether a worker that works for this shim is there.

@@ -22,6 +22,15 @@ pub struct Metrics {
     pub memory: Option<Memory>,
     #[prost(message, optional, tag = "5")]
     pub blkio: Option<Blkio>,
+    #[prost(message, optional, tag = "9")]
+    pub memory_oom_control: Option<MemoryOomControl>,
+}
+
+/// The other fields of containerd's message say how the OOM killer is set, which is no statistic.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct MemoryOomControl {
+    #[prost(uint64, tag = "3")]
+    pub oom_kill: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -219,6 +228,11 @@ pub(super) fn from(stats: &Stats) -> Metrics {
             io_time_recursive: entries(&io.io_time_recursive),
             sectors_recursive: entries(&io.sectors_recursive),
         }),
+        memory_oom_control: stats
+            .memory
+            .events
+            .get("oom_kill")
+            .map(|oom_kill| MemoryOomControl { oom_kill: *oom_kill }),
     }
 }
 
