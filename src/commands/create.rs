@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::creation::{self, Creation};
-use super::{CgroupManager, ConsoleTarget, CreatedProcess, hand_over, look_for_agent, warn};
+use super::creation::{self, Creation, Starter};
+use super::{CgroupManager, ConsoleTarget, CreatedProcess, look_for_agent, send_listener, warn};
 use crate::container::notify::{self, Notify};
 use crate::container::{ContainerId, StateFile, gate};
 use crate::error::{AtKey, Context, Result};
@@ -64,15 +64,6 @@ pub struct Ready {
     pub(super) phases: Phases,
 }
 
-/// Whether init waits for `start`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gate {
-    /// It waits.
-    Closed,
-    /// It goes on without `start`.
-    Open,
-}
-
 /// Makes a container. [`start`](super::start::start) starts its program.
 ///
 /// # In a process of its own
@@ -106,7 +97,7 @@ pub enum Gate {
 /// ```
 pub fn create(request: &Create, state_root: &Path) -> Result<CreatedProcess> {
     let pid_file = absolute(request.pid_file.as_deref())?;
-    let ready = make_ready(request, state_root, Gate::Closed, true)?;
+    let ready = make_ready(request, state_root, Starter::StartCommand, true)?;
     // Init goes to the gate only after the state was saved. If we are killed before, it must end
     // with us, because no other process knows of it.
     let Ready { creation, master, mut phases, .. } = ready;
@@ -122,7 +113,7 @@ pub fn create(request: &Create, state_root: &Path) -> Result<CreatedProcess> {
 pub(super) fn make_ready(
     request: &Create,
     state_root: &Path,
-    gate: Gate,
+    starter: Starter,
     detach: bool,
 ) -> Result<Ready> {
     let mut phases = Phases::begin();
@@ -131,13 +122,15 @@ pub(super) fn make_ready(
     let Prepared { plan, host, text, inherited, sockets, mut console, notify, .. } = prepared;
     phases.end("plan");
     let rootfs = RootHandle::open(&plan.rootfs.path).at("/root/path")?;
-    look_for_agent(&plan, gate)?;
+    look_for_agent(&plan, starter)?;
 
     let mut creation = Creation::reserve(state_root, &id, &plan, &text)?; // undone when dropped
-    let notify = creation.prepare_notify(notify.as_deref(), gate == Gate::Open)?;
+    let notify = creation.prepare_notify(notify.as_deref(), starter)?;
     creation.cgroup = runtime::cgroup::make(&plan, &host)?;
     creation.make_groups(&plan)?;
-    let gate = (gate == Gate::Closed).then(|| gate::make(creation.reserved.fd())).transpose()?;
+    let gate = (starter == Starter::StartCommand)
+        .then(|| gate::make(creation.reserved.fd()))
+        .transpose()?;
     phases.end("prepare");
     let init = spawn::make_init(&plan, &mut creation.cgroup, &rootfs, gate)?;
     inherited.close();
@@ -217,7 +210,7 @@ fn serve(
     init.begin()?;
     init.serve(plan, console, &mut Watch::new(cgroup), |due| {
         if let InitRequest::Listener(listener) = due {
-            return hand_over(saved, (Status::Creating, init.child.pid), &listener);
+            return send_listener(saved, (Status::Creating, init.child.pid), &listener);
         }
         phases.end("build");
         *net_devices = net_devices::move_in(&plan.net_devices, init.child.pid)?;

@@ -23,6 +23,15 @@ use crate::runtime::pid_file::PidFile;
 use crate::runtime::restore::MountPoint;
 use crate::state::Status;
 
+/// Who starts the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Starter {
+    /// `start`: init waits for it at the gate.
+    StartCommand,
+    /// The command that makes the container. There is no gate.
+    SameCommand,
+}
+
 /// A container that is being made. If it is dropped before it was [kept](Self::keep), everything
 /// that was made is undone: the network devices, init, the cgroup, the groups of resctrl, the mount
 /// point, the directory. If hooks have run, the poststop hooks run at the end.
@@ -85,11 +94,11 @@ impl<I: AsMut<Child>> Creation<I> {
     pub(super) fn prepare_notify(
         &self,
         host: Option<&OsStr>,
-        start: bool,
+        starter: Starter,
     ) -> Result<Option<Notify>> {
         let Some(host) = host else { return Ok(None) };
         notify::make_directory(self.reserved.fd())?;
-        if !start {
+        if starter == Starter::StartCommand {
             return Ok(None);
         }
         // The container runs without notifications, too.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::{
-    ConsoleTarget, CreatedProcess, Document, cgroup_of, create, hand_over, open, resctrl_of,
+    ConsoleTarget, CreatedProcess, Document, cgroup_of, create, open, resctrl_of, send_listener,
     status_of, unit_of, warn,
 };
 use crate::cgroup::Cgroup;
@@ -170,7 +170,7 @@ fn begin(args: &Exec, state_root: &Path, detach: bool) -> Result<StartedExec> {
     }
     let pid_file = PidFile::write(pid_file.as_deref(), exec.child.pid)?; // removed on drop
     let send_listener =
-        |listener| hand_over(&container.saved, (Status::Running, exec.child.pid), &listener);
+        |listener| send_listener(&container.saved, (Status::Running, exec.child.pid), &listener);
     exec.saved()?;
     exec.serve_program(&mut watch, send_listener)?;
     pid_file.keep();

@@ -113,9 +113,9 @@ fn warn(warnings: &[Problem]) {
 ///
 /// # Errors
 /// An error if there is no socket.
-fn look_for_agent(plan: &Plan, gate: create::Gate) -> Result<()> {
+fn look_for_agent(plan: &Plan, starter: creation::Starter) -> Result<()> {
     plan.listener().map(seccomp_listener::look_for).transpose()?;
-    if gate == create::Gate::Closed
+    if starter == creation::Starter::StartCommand
         && let Some(why) = plan.why_listener_waits()
     {
         log::warn!(
@@ -129,9 +129,13 @@ fn look_for_agent(plan: &Plan, gate: create::Gate) -> Result<()> {
 ///
 /// # Errors
 /// An error if the agent does not listen, or does not receive it.
-fn hand_over(saved: &StateFile, (status, pid): (Status, i32), listener: &OwnedFd) -> Result<()> {
+fn send_listener(
+    saved: &StateFile,
+    (status, pid): (Status, i32),
+    listener: &OwnedFd,
+) -> Result<()> {
     let path = saved.listener_path.as_deref().context("there is no seccomp agent")?;
-    seccomp_listener::hand_over(path, &saved.process_state(status, pid)?, listener)
+    seccomp_listener::send(path, &saved.process_state(status, pid)?, listener)
 }
 
 /// The files for the output of hooks that run after the container was made. It is too late to

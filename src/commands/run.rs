@@ -4,8 +4,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::thread::JoinHandle;
 
-use super::create::{self, Create, Gate, Ready};
-use super::{CreatedProcess, delete, hand_over};
+use super::create::{self, Create, Ready};
+use super::creation::Starter;
+use super::{CreatedProcess, delete, send_listener};
 use crate::container::Container;
 use crate::container::notify::Notify;
 use crate::error::Result;
@@ -101,7 +102,7 @@ struct StartedInit {
 
 fn begin(request: &Create, state_root: &Path, detach: bool) -> Result<StartedInit> {
     let pid_file = create::absolute(request.pid_file.as_deref())?;
-    let ready = create::make_ready(request, state_root, Gate::Open, detach)?;
+    let ready = create::make_ready(request, state_root, Starter::SameCommand, detach)?;
     let Ready { creation, notify, relay, master, mut phases } = ready;
     let (init, container, pid_file) = creation.keep(pid_file.as_deref())?;
     phases.end("save");
@@ -139,7 +140,7 @@ fn start(init: &Init, container: &Container) -> Result<()> {
     // It may be paused from now on.
     let mut watch = Watch::pausable();
     init.serve_program(&mut watch, |listener| {
-        hand_over(&container.saved, (Status::Created, init.child.pid), &listener)
+        send_listener(&container.saved, (Status::Created, init.child.pid), &listener)
     })?;
     signal::stop_ending_waits(); // from here on, signals are for the program
     super::start::poststart(container)

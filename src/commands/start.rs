@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::{cgroup_of, delete, hand_over, hook_output, lock, status_of};
+use super::{cgroup_of, delete, hook_output, lock, send_listener, status_of};
 use crate::container::notify::{self, Notify};
 use crate::container::{Container, gate};
 use crate::error::{Failure, Report, Result};
@@ -106,7 +106,7 @@ fn wait_for_program(init: &RuntimeEnd, container: &Container) -> Result<()> {
     let given_up = |_: &anyhow::Error| kill_init(container);
     match init.receive_answer(|| watch.look(saved.init_process_pid).inspect_err(given_up)) {
         Ok(FromInit::Listener(listener)) => {
-            hand_over(saved, (Status::Created, saved.init_process_pid), &listener)?;
+            send_listener(saved, (Status::Created, saved.init_process_pid), &listener)?;
             init.send(&ToInit::ListenerDelivered)?;
             wait_for_program(init, container)
         }

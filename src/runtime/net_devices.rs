@@ -223,7 +223,7 @@ impl Transfer {
         let Self { host, container, devices, .. } = self;
         let device = devices.push_mut(device); // from here on, `drop` moves it back
         host.netlink.set_up(device.index, false)?;
-        let index = host.hand_over(device.index, container, &device.inside)?;
+        let index = host.move_to(device.index, container, &device.inside)?;
         device.index_inside = Some(index);
         // Addresses that are not valid everywhere belong to the network that the device leaves.
         container.settle(index, device.addresses.iter().filter(|address| address.is_global()), true)
@@ -243,7 +243,7 @@ impl Transfer {
         let mut fetched = Vec::with_capacity(inside.len());
         for device in inside {
             let index = device.index_inside.unwrap_or_default();
-            match self.container.hand_over(index, &transit, &device.name) {
+            match self.container.move_to(index, &transit, &device.name) {
                 Ok(in_transit) => fetched.push((device, index, in_transit)),
                 Err(error) => report(device, Err(error)),
             }
@@ -256,7 +256,7 @@ impl Transfer {
                 // It is another device, so it goes back to the container's namespace. If that
                 // fails, the kernel decides what happens to it at the end of `transit`.
                 Err(error) => {
-                    let _ = transit.hand_over(in_transit, &self.container, &device.inside);
+                    let _ = transit.move_to(in_transit, &self.container, &device.inside);
                     Err(error)
                 }
             };
@@ -271,7 +271,7 @@ impl Transfer {
         in_transit: i32,
         transit: &NetNamespace,
     ) -> Result<()> {
-        let index = transit.hand_over(in_transit, &self.host, &device.name)?;
+        let index = transit.move_to(in_transit, &self.host, &device.name)?;
         self.host.settle(index, device.addresses.iter(), device.up)
     }
 }
@@ -307,7 +307,7 @@ impl NetNamespace {
 
     /// Moves a device to the namespace `to`, with the given name, and returns its index there. The
     /// kernel gives no device an index that is taken, so the index belongs to this device alone.
-    fn hand_over(&self, index: i32, to: &Self, name: &str) -> Result<i32> {
+    fn move_to(&self, index: i32, to: &Self, name: &str) -> Result<i32> {
         let mut tries = (index.max(1)..).take(TRIES);
         loop {
             let wanted = tries.next().context("no index is free for the network device")?;

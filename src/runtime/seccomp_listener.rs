@@ -54,7 +54,7 @@ fn is_socket(path: &str) -> Result<(), Call> {
 ///
 /// # Errors
 /// The error of the failed call; `EAGAIN` if the agent does not take it in time.
-pub fn hand_over(path: &str, document: &str, listener: &OwnedFd) -> Result<()> {
+pub fn send(path: &str, document: &str, listener: &OwnedFd) -> Result<()> {
     let agent = socket::call(path.as_ref(), PATIENCE).with_context(no_agent).at(KEY)?;
     socket::send_all(&agent, document.as_bytes(), Some(listener.as_fd()), Bound::Within(PATIENCE))
         .context("sending to the seccomp agent")

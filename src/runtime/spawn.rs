@@ -335,19 +335,19 @@ impl Init {
     }
 
     /// Waits until init has become the program, after [`Self::saved`] and without a gate.
-    /// `hand_over` sends the listener of its filter to the agent.
+    /// `send_listener` sends the listener of its filter to the agent.
     ///
     /// # Errors
-    /// The error that init reports; errors of `hand_over`.
+    /// The error that init reports; errors of `send_listener`.
     pub fn serve_program(
         &self,
         watch: &mut Watch<'_>,
-        mut hand_over: impl FnMut(OwnedFd) -> Result<()>,
+        mut send_listener: impl FnMut(OwnedFd) -> Result<()>,
     ) -> Result<()> {
         loop {
             match self.receive(watch)? {
                 FromInit::Listener(listener) => {
-                    hand_over(listener)?;
+                    send_listener(listener)?;
                     self.wire.send(&ToInit::ListenerDelivered)?;
                 }
                 FromInit::End => return Ok(()),

@@ -43,7 +43,7 @@ pub fn watch() -> Result<&'static AtomicBool> {
 ///
 /// # Errors
 /// A signal has arrived before.
-pub fn hand_over() -> Result<()> {
+pub fn remove_handlers() -> Result<()> {
     let Some(watch) = WATCH.get() else { return Ok(()) };
     for handler in &watch.handlers {
         low_level::unregister(*handler);

@@ -148,7 +148,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     // Installed before the child is started, so that no signal is missed.
     let signals = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
     let signals = SignalsInfo::<WithOrigin>::new(signals).context("sigaction()")?;
-    interrupt::hand_over()?;
+    interrupt::remove_handlers()?;
     let mut command = runtime.command();
     command.arg("run").arg("--bundle").arg(container.bundle()).arg(&id);
     let child = command.spawn().with_context(|| format!("running {}", runtime.show()))?;
