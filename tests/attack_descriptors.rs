@@ -4,7 +4,8 @@
 //! Each test says how it was seen to fail.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
 
 use crate::support::attack::rounds;
 use crate::support::{Bundle, Output, json, link};
@@ -109,6 +110,46 @@ fn nothing_is_made_by_way_of_a_descriptor() {
     bundle.assert_nothing_left();
 }
 
+/// The device and the inode of the standard streams. Those of the host's /dev/null are different.
+const STREAMS: &str = "for n in 0 1 2; do stat -L -c %d:%i /proc/self/fd/$n >&3; done";
+
+/// A bundle whose standard streams are the host's /dev/null, with a file as descriptor 3.
+fn with_null_streams(bundle: &Bundle) -> String {
+    format!("exec </dev/null >/dev/null 2>&1 3>>{}", bundle.dir().join("seen").display())
+}
+
+#[track_caller]
+fn are_not_the_hosts(seen: &Path) {
+    let hosts = fs::metadata("/dev/null").unwrap();
+    let hosts = format!("{}:{}", hosts.dev(), hosts.ino());
+    let seen = fs::read_to_string(seen).unwrap();
+    assert_eq!(seen.lines().count(), 3, "{seen}");
+    assert!(!seen.lines().any(|line| line == hosts), "{seen}");
+}
+
+/// Root of the container could change the mode and the owner of the host's /dev/null. Seen to fail
+/// with `null::replace` left out of `init/handover.rs`.
+#[test]
+fn the_null_device_of_the_host_is_no_standard_stream() {
+    let bundle = Bundle::busybox().flags(["--preserve-fds", "1"]);
+    let streams = with_null_streams(&bundle);
+    let mut bundle = bundle.after(&streams);
+    bundle.sh(STREAMS);
+    are_not_the_hosts(&bundle.dir().join("seen"));
+}
+
+/// As above.
+#[test]
+fn the_null_device_of_the_host_is_no_standard_stream_of_exec() {
+    let bundle = Bundle::busybox();
+    let streams = with_null_streams(&bundle);
+    let bundle = bundle.args(["sleep", "600"]).after(&streams);
+    let seen = bundle.dir().join("seen");
+    let c = bundle.run_detached();
+    c.exec(&["--preserve-fds", "1"], &["sh", "-c", STREAMS]);
+    are_not_the_hosts(&seen);
+}
+
 /// While init waits for `start`, a sibling in its pid namespace has all the time to look at it
 /// (CVE-2016-9962). Seen to fail with `close_all_but` left out of `init/mod.rs`.
 #[test]
@@ -139,8 +180,6 @@ fn init_cannot_be_looked_into_while_it_waits() {
     let ids = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
     let bundle = Bundle::busybox().push("/linux/namespaces", json!({ "type": "user" }));
     let c = bundle.set("/linux/uidMappings", ids.clone()).set("/linux/gidMappings", ids).create();
-    let owner = std::os::unix::fs::MetadataExt::uid(
-        &fs::metadata(format!("/proc/{}/environ", c.pid())).unwrap(),
-    );
+    let owner = MetadataExt::uid(&fs::metadata(format!("/proc/{}/environ", c.pid())).unwrap());
     assert_eq!(owner, 0, "not the container's root");
 }

@@ -17,7 +17,7 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::program::{Home, Program};
-use super::{limits, seccomp, user};
+use super::{limits, null, seccomp, user};
 use crate::error::{AtKey, Report, Result};
 use crate::plan::EntryPlan;
 use crate::sync::{FromInit, InitEnd};
@@ -39,6 +39,7 @@ pub fn prepare(plan: &EntryPlan, home: Home, runtime: &InitEnd) -> Result<Progra
     if let Some(policy) = &plan.process.memory_policy {
         scheduling::set_memory_policy(policy.mode, &policy.nodes).at("/linux/memoryPolicy")?;
     }
+    null::replace()?;
     rustix::process::umask(Mode::from_raw_mode(plan.process.user.umask));
     fd::close_on_exec_from(FIRST)?; // CVE-2024-21626
     let there = change_directory(plan)?;

@@ -9,6 +9,7 @@ mod keyring;
 mod labels;
 pub mod limits;
 mod network;
+mod null;
 mod program;
 mod rootfs;
 mod seccomp;
