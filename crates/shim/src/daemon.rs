@@ -18,6 +18,7 @@ use rustix::process::{Resource, Rlimit};
 use crate::connection::Connection;
 use crate::container::{Container, Exit, Reply};
 use crate::events::{Kind, Publisher};
+use crate::exits::has_ended;
 use crate::frame::Frame;
 use crate::jobs::Job;
 use crate::messages::{Request, Response, Status};
@@ -67,6 +68,10 @@ pub struct Daemon {
     visited: bool,
     /// The time at which the daemon ends, even with unsent events.
     closing: Option<Instant>,
+    /// The file of the socket.
+    socket_file: Option<(u64, u64)>,
+    /// The last request was Shutdown, while the only container was being created.
+    pub(crate) given_up: bool,
 }
 
 impl Daemon {
@@ -81,6 +86,7 @@ impl Daemon {
         let poll = Poll::new()?;
         poll.add(&listener, Token::Listener, EventFlags::IN)?;
         poll.add(signals.as_fd(), Token::Signals, EventFlags::IN)?;
+        let socket_file = socket::file_at(&settings.socket);
         let publisher = Publisher::new(&settings.events, &settings.namespace);
         Ok(Self {
             settings,
@@ -98,6 +104,8 @@ impl Daemon {
             began: Instant::now(),
             visited: false,
             closing: None,
+            socket_file,
+            given_up: false,
         })
     }
 
@@ -112,8 +120,9 @@ impl Daemon {
                 self.handle_event(token, flags)?;
             }
             self.end_what_is_due();
+            self.close_if_given_up();
         }
-        let _ = rustix::fs::unlink(&*self.settings.socket);
+        self.remove_socket();
         Ok(())
     }
 
@@ -136,12 +145,37 @@ impl Daemon {
             until <= Instant::now()
                 || self.publisher.is_done() && self.connections.values().all(Connection::is_flushed)
         });
-        lonely || closed
+        lonely || closed && self.loggers.is_empty()
     }
 
-    /// Stops the loop when all events and answers have been sent.
+    /// Stops the loop when all events and answers have been sent, and all loggers have ended. New
+    /// clients no longer find the socket.
     pub(crate) fn close(&mut self) {
-        self.closing.get_or_insert(Instant::now() + LAST_ANSWERS);
+        if self.closing.is_none() {
+            self.closing = Some(Instant::now() + LAST_ANSWERS);
+            self.remove_socket();
+        }
+    }
+
+    /// Whether the daemon ends soon, and creates no containers any more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// Closes a daemon whose client has given up its only container while it was being created, as
+    /// soon as nothing of it runs.
+    fn close_if_given_up(&mut self) {
+        let ended = |container: &Container| container.init.exit.is_some();
+        if self.given_up && self.jobs.is_empty() && self.containers.values().all(ended) {
+            self.close();
+        }
+    }
+
+    /// Removes the socket, unless another daemon listens there by now.
+    fn remove_socket(&self) {
+        if socket::file_at(&self.settings.socket) == self.socket_file {
+            let _ = rustix::fs::unlink(&*self.settings.socket);
+        }
     }
 
     /// The next time at which the loop must run without an event.
@@ -162,10 +196,11 @@ impl Daemon {
         self.end_draining();
         let now = Instant::now();
         self.loggers.retain(|(logger, until)| {
-            if *until <= now {
+            let ended = has_ended(logger);
+            if !ended && *until <= now {
                 let _ = orlop::sys::pidfd::kill(logger.as_fd()); // it may have ended
             }
-            *until > now
+            !ended && *until > now
         });
     }
 

@@ -63,6 +63,7 @@ fn bundle(flags: &Flags) -> Result<PathBuf, Failed> {
 fn remove_socket(bundle: &Path) {
     let Ok(address) = std::fs::read_to_string(bundle.join(start::ADDRESS_FILE)) else { return };
     let Some(path) = address.trim().strip_prefix("unix://") else { return };
+    let _lock = socket::lock(path); // an error is none of the container's
     if !socket::answers(path) {
         let _ = std::fs::remove_file(path);
     }

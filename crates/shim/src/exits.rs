@@ -4,9 +4,10 @@
 //! containerd gets the start of a process before its exit, and the exit of init after the exits of
 //! all other processes of the container.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use crate::container::{Exit, Stage};
@@ -70,7 +71,9 @@ impl Daemon {
         let Ok(process) = container.process(exec_id) else { return };
         process.pid = pid;
         process.pidfd = orlop::sys::pidfd::open(pid).ok();
-        process.exit = process.exit.or(exit);
+        // If the process runs, the exit was that of an earlier process with this pid.
+        let runs = process.pidfd.as_ref().is_some_and(|pidfd| !has_ended(pidfd));
+        process.exit = process.exit.or(exit.filter(|_| !runs));
     }
 
     /// Notifies clients of the exit of a process, by answers to Wait and by an event. For init this
@@ -172,11 +175,17 @@ impl Daemon {
     }
 
     /// Sends SIGTERM to a logger.
-    pub(crate) fn end_logger(&mut self, logger: std::os::fd::OwnedFd) {
+    pub(crate) fn end_logger(&mut self, logger: OwnedFd) {
         if orlop::sys::pidfd::signal(logger.as_fd(), libc::SIGTERM).is_ok() {
             self.loggers.push((logger, Instant::now() + LOGGER));
         }
     }
+}
+
+/// Whether the process has ended.
+pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
+    poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
 }
 
 /// The exit status as in shells and containerd.

@@ -96,6 +96,11 @@ impl Daemon {
                 .map_err(call("socketpair()"))?;
         let streams = job.streams.as_ref().map(Streams::theirs).unwrap_or_default();
         order::send(&ours, &order, &streams).map_err(call("sending an order to a worker"))?;
+        orlop::sys::fd::set_nonblocking(&ours)
+            .map_err(|failed| Failed::unknown(failed.to_string()))?;
+        let number = self.poll.number();
+        // Before there is a worker: one without a job would go on by itself.
+        self.poll.add(&ours, Token::Job(number), EventFlags::IN).map_err(call("epoll_ctl()"))?;
         let child = Command::new("/proc/self/exe")
             .arg0("containerd-shim-orlop-v2")
             .arg(ACTION)
@@ -105,12 +110,11 @@ impl Daemon {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|error| Failed::unknown(format!("starting a worker: {error}")))?;
+            .map_err(|error| {
+                self.poll.remove(&ours);
+                Failed::unknown(format!("starting a worker: {error}"))
+            })?;
         job.pid = i32::try_from(child.id()).unwrap_or_default();
-        orlop::sys::fd::set_nonblocking(&ours)
-            .map_err(|failed| Failed::unknown(failed.to_string()))?;
-        let number = self.poll.number();
-        self.poll.add(&ours, Token::Job(number), EventFlags::IN).map_err(call("epoll_ctl()"))?;
         job.socket = Some(ours);
         self.jobs.insert(number, job);
         Ok(())

@@ -186,19 +186,22 @@ impl Daemon {
             _ => return Err(Failed::precondition("cannot start a running process")),
         }
         let streams = stdio::open(&process.stdio, &options)?;
-        order.text = std::mem::take(&mut process.text);
+        order.text.clone_from(&process.text);
         order.terminal = process.stdio.terminal;
         order.logger.clone_from(&streams.logger);
         process.stage = Stage::Starting;
         let mut job = Job::new(id, Some(reply), Then::ExecStarted).with(Some(streams));
         job.exec_id.clone_from(&request.exec_id);
-        self.send_out(job, order).inspect_err(|_| {
-            if let Some(Ok(process)) =
-                self.containers.get_mut(id).map(|container| container.process(&request.exec_id))
-            {
-                process.stage = Stage::Created;
+        let sent = self.send_out(job, order);
+        if let Some(Ok(process)) =
+            self.containers.get_mut(id).map(|container| container.process(&request.exec_id))
+        {
+            match sent {
+                Ok(()) => process.text = Vec::new(), // the worker has it
+                Err(_) => process.stage = Stage::Created,
             }
-        })
+        }
+        sent
     }
 
     pub(crate) fn delete(&mut self, reply: Reply, request: &ProcessRequest) -> Result<(), Failed> {

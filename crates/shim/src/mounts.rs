@@ -4,11 +4,14 @@
 mod fuse;
 mod idmap;
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags};
+use orlop::plan::mount_options::attr;
+use orlop::sys::Call;
 use orlop::sys::loop_device::LoopDevice;
+use orlop::sys::mount::{self as mounting, Depth};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -180,13 +183,31 @@ fn make(mount: &Mount, decided: &mut Decided, rootfs: &Path) -> Result<(), Faile
     let source = on_loop.as_ref().and_then(|device| device.path.to_str()).unwrap_or(&mount.source);
     let data = (!data.is_empty()).then_some(&*data);
     call(mount, &target, flags, &[Some(source), Some(&mount.kind), data])?;
-    let locked = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    if flags.contains(MsFlags::MS_BIND) && flags.intersects(locked) {
+    if flags.contains(MsFlags::MS_BIND) {
         // The descriptor of the target is still of what lies below the mount.
         let (_place, target) = place(mount, rootfs)?;
-        call(mount, &target, flags | MsFlags::MS_REMOUNT, &[None; 3])?;
+        restrict(flags, &target).map_err(|call| {
+            Failed::unknown(format!("failed to mount rootfs component: {:?}: {call}", mount.source))
+        })?;
     }
     Ok(())
+}
+
+/// Sets attributes of a bind mount. Those of its source are kept: a remount would clear them.
+fn restrict(flags: MsFlags, target: &Path) -> Result<(), Call> {
+    const ATTRIBUTES: [(MsFlags, u64); 4] = [
+        (MsFlags::MS_RDONLY, attr::RDONLY),
+        (MsFlags::MS_NOSUID, attr::NOSUID),
+        (MsFlags::MS_NODEV, attr::NODEV),
+        (MsFlags::MS_NOEXEC, attr::NOEXEC),
+    ];
+    let set = ATTRIBUTES.iter().filter(|(flag, _)| flags.contains(*flag));
+    let set = set.fold(0, |set, (_, bit)| set | bit);
+    if set == 0 {
+        return Ok(());
+    }
+    let bound = mounting::open_attached(CWD, target)?;
+    mounting::set_attributes(bound.as_fd(), set, 0, Depth::This)
 }
 
 fn attach_loop(mount: &Mount, flags: MsFlags) -> Result<LoopDevice, Failed> {

@@ -5,8 +5,12 @@ use std::fmt::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::time::Duration;
 
-use rustix::fs::Mode;
+use anyhow::Context;
+use orlop::sys::fd;
+use orlop::sys::wait::{self, Bound};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use sha2::{Digest, Sha256};
@@ -81,6 +85,7 @@ pub fn take(path: &str) -> Result<Taken, Failed> {
         made.map_err(|error| Failed::unknown(format!("mkdir({directory:?}): {error}")))?;
     }
     let address = SocketAddrUnix::new(path).map_err(|errno| failed("socket address", errno))?;
+    let _lock = lock(path)?;
     for _ in 0..3 {
         let socket = new().map_err(|errno| failed("socket", errno))?;
         let mask = rustix::process::umask(Mode::from_raw_mode(0o177));
@@ -100,6 +105,35 @@ pub fn take(path: &str) -> Result<Taken, Failed> {
         }
     }
     Err(failed("bind", Errno::ADDRINUSE))
+}
+
+/// The time for other commands that look at the sockets.
+const PATIENCE: Bound = Bound::Within(Duration::from_secs(10));
+/// The times between two attempts: the first and the longest.
+const PAUSES: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(10)];
+
+/// Locks the directory of a socket, so that nobody takes a socket that another process has bound,
+/// but does not listen on yet, for that of a dead daemon.
+///
+/// # Errors
+/// Errors of the calls.
+pub fn lock(path: &str) -> Result<OwnedFd, Failed> {
+    let directory = Path::new(path).parent().unwrap_or(Path::new("/"));
+    let lock = || -> anyhow::Result<OwnedFd> {
+        let directory = fd::open(directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let locked = wait::retry(PATIENCE, PAUSES, || {
+            fd::try_lock(&directory).map(|locked| locked.then_some(()))
+        })?;
+        locked.context("another process keeps the lock")?;
+        Ok(directory)
+    };
+    lock().map_err(|error| Failed::unknown(format!("locking {directory:?}: {error:#}")))
+}
+
+/// The file at the path: its device and inode.
+#[must_use]
+pub fn file_at(path: &str) -> Option<(u64, u64)> {
+    rustix::fs::stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino))
 }
 
 fn new() -> Result<OwnedFd, Errno> {

@@ -60,6 +60,13 @@ pub fn open(stdio: &Stdio, options: &Options) -> Result<Streams, Failed> {
         let (out, their_out) = pipe(options)?;
         let (errors, their_errors) = pipe(options)?;
         streams.theirs = vec![null()?, their_out, their_errors, out, errors];
+        if stdio.terminal {
+            // The program writes to its terminal, and we write what it shows to the logger.
+            nonblocking(&streams.theirs[1])?;
+            let their_out = std::mem::replace(&mut streams.theirs[1], null()?);
+            streams.theirs[2] = null()?;
+            streams.outputs.push((null()?, Sink::Fifo(their_out)));
+        }
         return Ok(streams);
     }
     let (out, errors) =
@@ -125,7 +132,7 @@ fn sink(path: &str) -> Result<Option<Sink>, Failed> {
                 .map_err(|e| missing(path, e))?,
         ),
         _ => {
-            let flags = OFlags::CLOEXEC | OFlags::WRONLY | OFlags::APPEND;
+            let flags = flags | OFlags::WRONLY | OFlags::APPEND;
             Sink::File(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| missing(path, e))?)
         }
     }))
@@ -139,6 +146,8 @@ fn file_sink(path: &str) -> Result<Sink, Failed> {
         std::fs::create_dir_all(directory).map_err(failed)?;
     }
     let mut open = std::fs::OpenOptions::new();
+    // A fifo in its place would block us.
+    open.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
     let file = open.append(true).create(true).mode(0o644).open(path).map_err(failed)?;
     Ok(Sink::File(file.into()))
 }

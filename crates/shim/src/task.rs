@@ -66,7 +66,11 @@ impl Daemon {
         if !SERVICES.contains(&&*request.service) {
             return Err(Failed::new(UNIMPLEMENTED, format!("service {}", request.service)));
         }
+        self.given_up = false;
         match &*request.method {
+            "Create" if self.is_closing() => {
+                Err(Failed::precondition("the shim ends, as Shutdown asked"))
+            }
             "State" => self.state(reply, &read(request)?),
             "Create" => self.create(reply, read(request)?),
             "Start" => self.start(reply, &read(request)?),
@@ -88,6 +92,8 @@ impl Daemon {
                 if self.containers.is_empty() {
                     self.close();
                 }
+                let mut stages = self.containers.values().map(|container| container.init.stage);
+                self.given_up = stages.all(|stage| stage == Stage::Creating);
                 Ok(())
             }
             method => Err(Failed::new(UNIMPLEMENTED, format!("method {method}"))),

@@ -1,8 +1,8 @@
 //! What happens at the same time.
 
-use containerd_shim_protos::api::WaitRequest;
+use containerd_shim_protos::api::{ShutdownRequest, WaitRequest};
 
-use super::support::{Shim, context, failure};
+use super::support::{Shim, context, failure, is_alive, until};
 
 #[test]
 fn a_program_that_ends_at_once_is_started_before_it_ends() {
@@ -18,6 +18,31 @@ fn a_program_that_ends_at_once_is_started_before_it_ends() {
         let topics: Vec<&str> =
             events.iter().map(|event| event.topic.trim_start_matches("/tasks/")).collect();
         assert_eq!(topics, ["create", "start", "exit", "delete"]);
+    }
+}
+
+/// As containerd does if its client's time is over while the container is being created.
+#[test]
+fn a_create_that_is_given_up_does_not_keep_the_daemon() {
+    for fails in [false, true] {
+        let shim = Shim::with_config(&["sleep", "1000"], |config| {
+            let hook = if fails { "sleep 1; false" } else { "sleep 1" };
+            let hook = serde_json::json!({ "path": "/bin/sh", "args": ["sh", "-c", hook] });
+            config["hooks"] = serde_json::json!({ "createRuntime": [hook] });
+        });
+        let (client, request) = (shim.client(), shim.create_request());
+        let creating = std::thread::spawn(move || client.create(context(), &request));
+        let client = shim.client();
+        until("it is being created", || shim.status(&client, "").is_ok());
+        shim.delete(&client, "").expect_err("it is being created");
+        let request = ShutdownRequest { id: shim.id.clone(), ..Default::default() };
+        client.shutdown(context(), &request).unwrap();
+        drop(client);
+        assert_eq!(creating.join().unwrap().is_err(), fails);
+        shim.run_delete();
+        until("the daemon ends", || !is_alive(shim.pid));
+        assert!(!shim.socket().exists());
+        shim.assert_nothing_left();
     }
 }
 
@@ -115,7 +140,7 @@ fn a_kill_during_create_is_refused_and_create_goes_on() {
         let (request, client) = (shim.create_request(), shim.client());
         std::thread::spawn(move || client.create(context(), &request).unwrap().pid)
     };
-    super::support::until("it is being created", || shim.status(&client, "") == Ok(1));
+    until("it is being created", || shim.status(&client, "") == Ok(1));
     // Another request is not held up by the hook.
     assert_eq!(failure(shim.kill(&client, "", 9)), (9, "process not created".to_owned()));
     assert_eq!(failure(shim.start(&client, "")).0, 9);

@@ -62,6 +62,26 @@ fn a_bind_is_mounted_for_as_long_as_the_container_is_there() {
     run_to_the_end(&shim);
 }
 
+/// Whatever the options are, the mount has the attributes of its source, too.
+#[test]
+fn a_bind_keeps_the_attributes_of_its_source() {
+    let (shim, image) = with_image(&["true"], |_| {});
+    let rootfs = shim.bundle(&shim.id).join("rootfs");
+    let run = |program: &str, args: &[&str]| {
+        assert!(Command::new(program).args(args).status().unwrap().success(), "{program} {args:?}");
+    };
+    let source = image.to_str().unwrap();
+    run("mount", &["--bind", source, source]);
+    run("mount", &["-o", "remount,bind,ro,nodev", source]);
+    create(&shim, vec![mount("bind", &image, &["rbind", "nosuid"])]);
+    let options = mounted(&rootfs).unwrap()[2].clone();
+    shim.run_delete();
+    run("umount", &[source]);
+    for option in ["ro", "nosuid", "nodev"] {
+        assert!(options.split(',').any(|one| one == option), "{options}");
+    }
+}
+
 #[test]
 fn a_mount_that_fails_leaves_none_of_those_before_it() {
     let (shim, image) = with_image(&["true"], |_| {});

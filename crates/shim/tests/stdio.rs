@@ -3,10 +3,11 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
-use containerd_shim_protos::api::{CloseIORequest, ResizePtyRequest};
+use containerd_shim_protos::api::{CloseIORequest, ResizePtyRequest, ShutdownRequest};
 
-use super::support::{PATIENCE, Shim, context, failure, fifo, reader, until};
+use super::support::{PATIENCE, Shim, context, failure, fifo, is_alive, reader, until};
 
 #[test]
 fn output_and_input_go_through_fifos() {
@@ -151,25 +152,70 @@ fn output_goes_to_a_file() {
     shim.shut_down(&client);
 }
 
-#[test]
-fn output_goes_to_a_logger_that_ends_with_its_process() {
-    let shim = Shim::with(&["sh", "-c", "echo logged"]);
+/// Creates and starts the container with a logger, a script with the path of the log as `$2`.
+fn with_logger(shim: &Shim, script: &str, terminal: bool) -> PathBuf {
     let client = shim.client();
     let logger = shim.dir.path().join("logger.sh");
     let log = shim.dir.path().join("log");
-    let text =
-        "#!/bin/sh\nexec 5>&-\necho $CONTAINER_ID $CONTAINER_NAMESPACE $1 $2 >$2\ncat <&3 >>$2\n";
-    fs::write(&logger, text).unwrap();
+    fs::write(&logger, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&logger, fs::Permissions::from_mode(0o755)).unwrap();
     let mut request = shim.create_request();
     request.stdout = format!("binary://{}?path={}", logger.display(), log.display());
     request.stderr = request.stdout.clone();
+    request.terminal = terminal;
     client.create(context(), &request).unwrap();
     shim.start(&client, "").unwrap();
-    shim.wait(&client, "");
+    log
+}
+
+#[test]
+fn output_goes_to_a_logger_that_ends_with_its_process() {
+    let shim = Shim::with(&["sh", "-c", "echo logged"]);
+    let script = "exec 5>&-\necho $CONTAINER_ID $CONTAINER_NAMESPACE $1 $2 >$2\ncat <&3 >>$2";
+    let log = with_logger(&shim, script, false);
+    shim.wait(&shim.client(), "");
     let wanted = format!("{} {} path {}\nlogged\n", shim.id, shim.namespace, log.display());
     until("the logger has it all", || fs::read_to_string(&log).is_ok_and(|text| text == wanted));
-    shim.finish(&client);
+    shim.finish(&shim.client());
+}
+
+#[test]
+fn what_a_terminal_shows_goes_to_a_logger() {
+    // More than a terminal keeps: without a reader, the program would wait for ever.
+    let shim = Shim::with_config(&["sh", "-c", "seq 20000; echo end"], |config| {
+        config["process"]["terminal"] = true.into();
+    });
+    let log = with_logger(&shim, "exec 5>&-\ncat <&3 >>$2", true);
+    shim.wait(&shim.client(), "");
+    until("the logger has it all", || {
+        fs::read_to_string(&log).is_ok_and(|text| text.ends_with("\r\n20000\r\nend\r\n"))
+    });
+    shim.finish(&shim.client());
+}
+
+#[test]
+fn the_input_of_a_logger_is_dev_null() {
+    let shim = Shim::with(&["true"]);
+    let log =
+        with_logger(&shim, "readlink /proc/$$/fd/0 >$2\nexec 5>&-\ncat <&3 >/dev/null", false);
+    assert_eq!(fs::read_to_string(log).unwrap(), "/dev/null\n");
+    shim.finish(&shim.client());
+}
+
+/// The daemon waits for it, and kills it.
+#[test]
+fn a_logger_that_ignores_sigterm_is_killed() {
+    let shim = Shim::with(&["true"]);
+    let script = "trap '' TERM\necho $$ >$2\nexec 5>&-\nwhile :; do sleep 1; done";
+    let log = with_logger(&shim, script, false);
+    let pid: u32 = fs::read_to_string(log).unwrap().trim().parse().unwrap();
+    let client = shim.client();
+    shim.wait(&client, "");
+    shim.delete(&client, "").unwrap();
+    let request = ShutdownRequest { id: shim.id.clone(), ..Default::default() };
+    client.shutdown(context(), &request).unwrap();
+    until("the daemon ends", || !is_alive(shim.pid));
+    assert!(!is_alive(pid), "the logger is left");
 }
 
 #[test]

@@ -28,6 +28,11 @@ pub fn mount(mount: &Mount, target: &Path) -> Result<(), Failed> {
     let Some((program, name)) = helper(&mount.kind) else {
         return Err(Failed::invalid(format!("{:?} is no type of FUSE", mount.kind)));
     };
+    // A path through our own descriptor has no meaning in another process.
+    let target = target.strip_prefix("/proc/self").map_or_else(
+        |_| target.to_owned(),
+        |rest| Path::new("/proc").join(std::process::id().to_string()).join(rest),
+    );
     let mut command = Command::new(program);
     command.arg(&mount.source).arg(target);
     for option in &mount.options {
