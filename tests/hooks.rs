@@ -64,6 +64,36 @@ fn run_runs_all_hooks() {
     assert_eq!(lines.last().unwrap(), "poststop 1");
 }
 
+/// As the engines apply a CDI specification, for instance NVIDIA's: a device with its rule, files
+/// of the host, variables, and createContainer hooks that make links in the rootfs, which they find
+/// by the state on their input.
+#[test]
+fn a_device_by_cdi_is_complete() {
+    let bundle = Bundle::busybox();
+    let library = bundle.scratch("libdevice.so.1");
+    fs::write(&library, "library").unwrap();
+    let link = "bundle=$(jq -r .bundle); root=$(jq -r .root.path $bundle/config.json); \
+                cd $bundle; mkdir -p $root/usr/lib; ln -s libdevice.so.1 $root/usr/lib/libdevice.so";
+    let device = json!({ "path": "/dev/device0", "type": "c", "major": 1, "minor": 5,
+                         "fileMode": 0o660, "uid": 0, "gid": 44 });
+    let rule = json!({ "allow": true, "type": "c", "major": 1, "minor": 5, "access": "rw" });
+    let mount = json!({ "destination": "/usr/lib/libdevice.so.1", "type": "bind",
+                        "source": library, "options": ["ro", "nosuid", "nodev", "bind"] });
+    let mut bundle = bundle
+        .set("/root/readonly", false)
+        .push("/linux/devices", device)
+        .push("/linux/resources/devices", rule)
+        .push("/mounts", mount)
+        .push("/process/env", json!("DEVICE_VISIBLE=all"))
+        .push("/hooks/createContainer", shell(link))
+        .push("/hooks/createContainer", json!({ "path": "/bin/true", "args": ["update-ldcache"] }));
+    let script = "stat -c '%F %t:%T %a %g' /dev/device0; head -c 2 /dev/device0 | od -An -tx1; \
+                  cat /usr/lib/libdevice.so; echo; echo $DEVICE_VISIBLE";
+    let out = bundle.sh(script).ok();
+    let wanted = ["character special file 1:5 660 44", " 00 00", "library", "all"];
+    assert_eq!(out.lines(), wanted);
+}
+
 /// Nor does init end of a hook that ends without having read its state, where it is not the first
 /// of its pid namespace.
 #[test]
