@@ -40,7 +40,8 @@ cross-check:
 		aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf s390x-unknown-linux-gnu
 
 # .deb, .rpm, static tarballs, SBOMs and sums for amd64 and arm64, in target/packages. packages-test installs those for
-# amd64 in fresh Debian systems; packages-reproducible builds twice and compares.
+# amd64 in fresh Debian systems, over OLDER (orlop's .deb of the version before) if that is given; packages-reproducible
+# builds those for amd64 of the last commit twice and compares.
 packages:
 	integration/release/build.sh $(TARGET) amd64 arm64
 
@@ -151,6 +152,7 @@ bench-memory: build
 
 PAGES := $(abspath $(TARGET)/pages)
 SHARE := $(DESTDIR)$(PREFIX)/share
+# The completions are orlop's. The shim has none, because containerd runs it and nobody types its name.
 install: build
 	rm -rf $(PAGES)
 	cargo run --locked --quiet --example pages -- $(PAGES)

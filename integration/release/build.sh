@@ -47,15 +47,26 @@ recommends_of() { case $1 in orlop) echo "" ;; *) echo orlop ;; esac; }
 
 programs_of() { case $1 in orlop-shim) echo containerd-shim-orlop-v2 ;; *) echo "$1" ;; esac; }
 
+# The manual pages. orlop-image.8 is made with those of orlop: it is the page of `orlop image`, which runs orlop-image.
+pages_of() {
+    case $1 in
+    orlop) printf '%s\n' "$dir"/pages/*.8 | grep -v '/orlop-image\.8$' ;;
+    orlop-image) echo "$dir/pages/orlop-image.8" ;;
+    orlop-shim) echo crates/shim/containerd-shim-orlop-v2.8 ;;
+    esac
+}
+
 # What belongs to a package, below $root, as it is installed.
 stage() {
     package=$1 target=$2
     doc=$root/usr/share/doc/$package
-    mkdir -p "$root/usr/bin" "$doc"
+    mkdir -p "$root/usr/bin" "$root/usr/share/man/man8" "$doc"
     for program in $(programs_of "$package"); do install -m 0755 "$dir/cross/out/$target/$program" "$root/usr/bin/"; done
+    pages_of "$package" | while read -r page; do
+        gzip -9 -n -c "$page" >"$root/usr/share/man/man8/$(basename "$page").gz"
+    done
     if [ "$package" = orlop ]; then
-        mkdir -p "$root"/usr/share/{man/man8,bash-completion/completions,zsh/vendor-completions,fish/vendor_completions.d}
-        for page in "$dir"/pages/*.8; do gzip -9 -n -c "$page" >"$root/usr/share/man/man8/$(basename "$page").gz"; done
+        mkdir -p "$root"/usr/share/{bash-completion/completions,zsh/vendor-completions,fish/vendor_completions.d}
         cp "$dir/pages/orlop.bash" "$root/usr/share/bash-completion/completions/orlop"
         cp "$dir/pages/_orlop" "$root/usr/share/zsh/vendor-completions/_orlop"
         cp "$dir/pages/orlop.fish" "$root/usr/share/fish/vendor_completions.d/"
@@ -77,11 +88,10 @@ License: Apache-2.0
 EOF
     python3 integration/release/linked.py licences "$package" "$target" "$sid"/usr/src/rustc-*/LICENSE-MIT \
         "$sid/usr/share/doc/musl-dev/copyright" | sed "s|$sid||" | gzip -9 -n -c >"$doc/third-party-licences.txt.gz"
-    # lintian wants programs to be dynamic, and a page for each of them.
+    # lintian wants programs to be dynamic.
     mkdir -p "$root/usr/share/lintian/overrides"
     for program in $(programs_of "$package"); do
         echo "$package: statically-linked-binary [usr/bin/$program]"
-        echo "$package: no-manual-page [usr/bin/$program]"
     done >"$root/usr/share/lintian/overrides/$package"
     find "$root" -type d -exec chmod 0755 {} + && find "$root" -type f ! -path '*/usr/bin/*' -exec chmod 0644 {} +
     find "$root" -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +

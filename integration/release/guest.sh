@@ -49,7 +49,6 @@ apt-get -q install -y --no-install-recommends /packages/orlop*.deb >/tmp/apt.log
 }
 installed=$(dpkg-query --showformat '${Package} ' --show "orlop*")
 echo "$installed"
-orlop-image --version
 is running
 [ "$(orlop exec box echo inside)" = inside ]
 orlop start second
@@ -62,6 +61,20 @@ until is stopped; do
     sleep 0.1
 done
 orlop delete box
+
+echo "the version and the manual page of each program"
+version=$(dpkg-query --showformat '${Version}' --show orlop)
+version=${version%-*}
+for program in orlop orlop-image containerd-shim-orlop-v2; do
+    flag=--version
+    [ $program != containerd-shim-orlop-v2 ] || flag=-v
+    printed=$($program $flag)
+    echo "$printed" | grep -w -F "$version" || {
+        echo "$program $flag does not print $version"
+        exit 1
+    }
+    man -w $program
+done
 
 echo "removed without a trace"
 apt-get -q purge -y $installed >/tmp/apt.log 2>&1

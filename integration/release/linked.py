@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What a program is made of, from cargo metadata: `linked.py sbom|licences CRATE TARGET [FILE…]`, on standard output.
+"""What a program is made of, from cargo tree and cargo metadata: `linked.py sbom|licences CRATE TARGET [FILE…]`, on
+standard output.
 
 `sbom` is CycloneDX 1.5; `licences` are the texts that come with each crate that is linked, each text once, then the FILEs.
 """

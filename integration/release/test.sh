@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs the packages for real: `test.sh DIRECTORY [SUITE…]`, in fresh Debian systems (bookworm, trixie, sid), and with
-# rpm. In each: the program, its manual page, a container; an upgrade while a container runs; a removal that leaves
-# nothing. OLDER is a .deb of the version before; without it, the same package with a lower version stands for it.
+# Installs the packages for amd64: `test.sh DIRECTORY [SUITE…]`, in fresh Debian systems (bookworm, trixie, sid), and with
+# rpm. In each: the version that each program prints, a manual page for each program, a removal that leaves nothing. In
+# the Debian systems also: a container, and an upgrade of orlop while containers exist. OLDER is orlop's .deb for amd64 of
+# the version before; without it, the same package with a lower version stands for it.
 set -euo pipefail
 dir=$(realpath "$1")
 shift
@@ -61,8 +62,13 @@ mkdir -p "$root"
 rpm() { command rpm --root "$root" "$@" 2> >(grep -v -e 'RPM should not be used' -e 'However assuming' >&2); }
 rpm --initdb
 rpm --install --nodeps "$packages"/*.x86_64.rpm
-for program in orlop orlop-image; do "$root/usr/bin/$program" --version; done
-test -e "$root/usr/share/man/man8/orlop.8.gz"
+version=$(rpm --query --queryformat '%{VERSION}' orlop)
+for program in orlop orlop-image containerd-shim-orlop-v2; do
+    flag=--version
+    [ "$program" != containerd-shim-orlop-v2 ] || flag=-v
+    "$root/usr/bin/$program" "$flag" | grep -w -F "$version" || { echo "$program $flag does not print $version"; exit 1; }
+    [ -e "$root/usr/share/man/man8/$program.8.gz" ] || { echo "$program has no manual page"; exit 1; }
+done
 rpm --verify --nodeps --all
 rpm --erase $(rpm --query --all)
 [ -z "$(find "$root/usr" -type f 2>/dev/null)" ] || { echo "left:"; find "$root/usr" -type f; exit 1; }
