@@ -1,4 +1,4 @@
-//! The daemon of a pod: one thread with one epoll loop.
+//! The daemon of a pod: one thread with one epoll loop, and perhaps that of `pump_thread`.
 //! process: daemon
 //!
 //! Only [`Daemon::run`] waits. Operations that may block are done by a worker ([`crate::jobs`]).
@@ -23,7 +23,8 @@ use crate::frame::Frame;
 use crate::jobs::Job;
 use crate::messages::{Request, Response, Status};
 use crate::poll::{Poll, Token};
-use crate::pump::Pump;
+use crate::pump::Owner;
+use crate::pump_thread::PumpThread;
 use crate::socket;
 use crate::status::{Failed, RESOURCE_EXHAUSTED};
 
@@ -56,7 +57,10 @@ pub struct Daemon {
     pub(crate) connections: BTreeMap<u64, Connection>,
     pub(crate) containers: BTreeMap<String, Container>,
     pub(crate) jobs: BTreeMap<u64, Job>,
-    pub(crate) pumps: BTreeMap<u64, Pump>,
+    /// The running pumps.
+    pub(crate) pumps: BTreeMap<u64, Owner>,
+    /// Their thread, once there is one.
+    pump_thread: Option<PumpThread>,
     pub(crate) publisher: Publisher,
     /// Exits of processes with unknown pids. A running worker may have created them.
     pub(crate) unclaimed: BTreeMap<i32, Exit>,
@@ -97,6 +101,7 @@ impl Daemon {
             containers: BTreeMap::new(),
             jobs: BTreeMap::new(),
             pumps: BTreeMap::new(),
+            pump_thread: None,
             publisher,
             unclaimed: BTreeMap::new(),
             descriptors: raise_descriptors(),
@@ -132,7 +137,9 @@ impl Daemon {
             Token::Signals => self.take_signals()?,
             Token::Connection(number) => self.serve(number, flags),
             Token::Job(number) => self.job_happened(number),
-            Token::Source(number) | Token::Sink(number) => self.run_pump(number),
+            Token::PumpsEnded => self.pumps_ended(),
+            // Events of the other thread.
+            Token::PumpTasks | Token::Source(_) | Token::Sink(_) => {}
             Token::Publisher(number) => self.publisher.happened(&mut self.poll, number, flags),
             Token::Oom(number) => self.oom_happened(number),
         }
@@ -315,18 +322,34 @@ impl Daemon {
         self.publisher.publish(&mut self.poll, kind, event);
     }
 
-    pub(crate) fn run_pump(&mut self, number: u64) {
-        let Some(pump) = self.pumps.get_mut(&number) else { return };
-        if pump.run(&self.poll) {
-            self.end_pump(number);
+    /// The thread of the pumps, which is started when it is first needed.
+    ///
+    /// # Errors
+    /// Errors of starting it.
+    pub(crate) fn pump_thread(&mut self) -> std::io::Result<&PumpThread> {
+        if self.pump_thread.is_none() {
+            self.pump_thread = Some(PumpThread::start(&self.poll)?);
+        }
+        self.pump_thread.as_ref().ok_or_else(|| Errno::SRCH.into())
+    }
+
+    fn pumps_ended(&mut self) {
+        let ended = self.pump_thread.as_ref().map(PumpThread::take_ended).unwrap_or_default();
+        for number in ended {
+            self.forget_pump(number);
         }
     }
 
-    /// Removes a pump, and closes both of its descriptors.
+    /// Ends a pump.
     pub(crate) fn end_pump(&mut self, number: u64) {
-        let Some(pump) = self.pumps.remove(&number) else { return };
-        pump.end(&self.poll);
-        let owner = pump.owner;
+        if let Some(thread) = &self.pump_thread {
+            thread.end(number);
+        }
+        self.forget_pump(number);
+    }
+
+    fn forget_pump(&mut self, number: u64) {
+        let Some(owner) = self.pumps.remove(&number) else { return };
         let Some(container) = self.containers.get_mut(&owner.id) else { return };
         let Ok(process) = container.process(&owner.exec_id) else { return };
         if owner.is_input {

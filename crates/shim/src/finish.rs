@@ -26,7 +26,8 @@ impl Daemon {
         result: Result<Answer, Failed>,
         console: Option<OwnedFd>,
     ) {
-        let Job { id, exec_id, reply, then, streams, .. } = job;
+        let Job { id, exec_id, reply, then, mut streams, .. } = job;
+        self.close_theirs(streams.as_mut());
         match then {
             Then::Created => self.created(&id, reply, result, (streams, console)),
             Then::Started => self.started(&id, reply, result, (streams, console)),
@@ -278,14 +279,29 @@ impl Daemon {
         for pump in pumps {
             let number = pump.number();
             let owner = pump.owner.clone();
+            match self.pump_thread() {
+                Ok(thread) => thread.begin(pump),
+                Err(error) => {
+                    log::warn!("moving bytes for {} {}: {error}", owner.id, owner.exec_id);
+                    continue;
+                }
+            }
             let Some(container) = self.containers.get_mut(&owner.id) else { return };
             let Ok(process) = container.process(&owner.exec_id) else { return };
-            if let Err(errno) = pump.begin(&self.poll) {
-                log::warn!("moving bytes for {} {}: epoll_ctl(): {errno}", owner.id, owner.exec_id);
-                continue;
-            }
             note(process, number, owner.is_input);
-            self.pumps.insert(number, pump);
+            self.pumps.insert(number, owner);
+        }
+    }
+
+    /// Closes our copies of the process's streams. The process may run already.
+    fn close_theirs(&mut self, streams: Option<&mut Streams>) {
+        let Some(theirs) = streams.map(Streams::take_pipes).filter(|pipes| !pipes.is_empty())
+        else {
+            return;
+        };
+        match self.pump_thread() {
+            Ok(thread) => thread.close(theirs),
+            Err(error) => log::warn!("closing streams: {error}"), // they are closed here
         }
     }
 }

@@ -1,8 +1,7 @@
 //! containerd-shim-orlop-v2: a containerd shim that uses orlop's library.
 //!
 //! containerd starts a shim for each pod, and sends it all requests for the containers of the pod.
-//! This shim is one small process with one thread. It executes no runtime: orlop is linked into it
-//! as a library.
+//! This shim is one small process. It executes no runtime: orlop is linked into it as a library.
 //!
 //! # The processes
 //!
@@ -10,7 +9,8 @@
 //! containerd
 //! ├ start       reads its input and config.json, seals itself, listens on the socket,
 //! │             forks the daemon, prints the address, ends
-//! ├ daemon      one thread, one epoll loop; adopts orphans
+//! ├ daemon      one thread with an epoll loop; adopts orphans. A second thread, which moves bytes,
+//! │ │           exists if a container has streams
 //! │ ├ worker    for each create, start, exec, delete, … : operations that may block;
 //! │ │           answers and ends; its new process becomes the daemon's child
 //! │ └ logger    a program that receives a container's output, if one is configured
@@ -23,7 +23,8 @@
 //! * The daemon: [`daemon`] is the loop; [`connection`], [`frame`] and [`messages`] are the
 //!   protocol; [`task`] has the methods, `lifecycle` those that create and delete processes;
 //!   `finish` handles the answers of workers, and `exits` the exits of processes; [`jobs`] are
-//!   running workers; [`stdio`] and [`pump`] move bytes; [`events`], [`metrics`].
+//!   running workers; [`stdio`] opens streams; [`events`], [`metrics`]. [`pump_thread`] and
+//!   [`pump`] move bytes.
 //! * A worker: [`worker`]; [`order`] is the message that it gets; [`library`] has the calls of
 //!   orlop's library; [`mounts`], [`logger`].
 //! * `delete`: [`delete`].
@@ -32,6 +33,8 @@
 //!
 //! * The loop never blocks. Descriptors are non-blocking. A log line is dropped if the fifo is
 //!   full. Operations that may wait for hooks, freezers or filesystems are done by a worker.
+//! * Only the thread of [`pump_thread`] touches the pipes of a running container, which can lock
+//!   them.
 //! * A container gets pipes of ours and never containerd's fifos, so that its output continues when
 //!   containerd stops.
 //! * A worker is our own sealed binary, executed anew. So a container that it creates inherits no
@@ -59,6 +62,7 @@ pub mod options;
 pub mod order;
 pub mod poll;
 pub mod pump;
+pub mod pump_thread;
 mod shim_log;
 pub mod socket;
 pub mod start;

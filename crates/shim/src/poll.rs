@@ -1,4 +1,5 @@
-//! The descriptors that the daemon waits for, and the numbers by which epoll(7) identifies them.
+//! The descriptors that a thread of the daemon waits for, and the numbers by which epoll(7)
+//! identifies them.
 //! process: daemon
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,6 +20,10 @@ pub enum Token {
     Connection(u64),
     /// An answer of a worker.
     Job(u64),
+    /// Pumps have ended.
+    PumpsEnded,
+    /// There are tasks for the thread of the pumps.
+    PumpTasks,
     /// The source of a pump.
     Source(u64),
     /// The sink of a pump.
@@ -42,6 +47,8 @@ impl Token {
             Self::Sink(number) => (5, number),
             Self::Publisher(number) => (6, number),
             Self::Oom(number) => (7, number),
+            Self::PumpsEnded => (8, 0),
+            Self::PumpTasks => (9, 0),
         };
         kind << SHIFT | number
     }
@@ -57,6 +64,8 @@ impl Token {
             5 => Self::Sink(rest),
             6 => Self::Publisher(rest),
             7 => Self::Oom(rest),
+            8 => Self::PumpsEnded,
+            9 => Self::PumpTasks,
             _ => return None,
         })
     }
@@ -139,6 +148,8 @@ mod tests {
             Token::Connection(7),
             Token::Job(0),
             Token::Oom(1 << 40),
+            Token::PumpsEnded,
+            Token::PumpTasks,
         ] {
             assert_eq!(Token::of(token.number()), Some(token));
         }

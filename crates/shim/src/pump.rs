@@ -1,5 +1,5 @@
 //! A pump moves bytes from its source to its sink, and waits for the one that is not ready.
-//! process: daemon
+//! process: daemon, in the thread of `pump_thread`
 //!
 //! Between pipes it uses splice(2), so the bytes are not copied to our memory. For terminals and
 //! regular files it reads and writes.

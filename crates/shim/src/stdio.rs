@@ -40,6 +40,13 @@ pub enum Sink {
 }
 
 impl Streams {
+    /// Takes the process's streams, if there are pipes among them.
+    #[must_use]
+    pub fn take_pipes(&mut self) -> Vec<OwnedFd> {
+        let has_pipes = !self.outputs.is_empty() || self.input.is_some() || !self.logger.is_empty();
+        if has_pipes { std::mem::take(&mut self.theirs) } else { Vec::new() }
+    }
+
     /// The descriptors for the worker.
     #[must_use]
     pub fn theirs(&self) -> Vec<BorrowedFd<'_>> {

@@ -152,6 +152,39 @@ fn output_goes_to_a_file() {
     shim.shut_down(&client);
 }
 
+/// A process of a container locks its pipe with a splice(2) from a socket without data. Here, the
+/// test is that process.
+#[test]
+fn a_pipe_that_a_container_locks_holds_up_no_request() {
+    let shim = Shim::with(&["sleep", "1000"]);
+    let client = shim.client();
+    let stdout = shim.dir.path().join("out");
+    fifo(&stdout);
+    let out = reader(&stdout);
+    let mut request = shim.create_request();
+    request.stdout = stdout.to_str().unwrap().to_owned();
+    client.create(context(), &request).unwrap();
+    let init = shim.start(&client, "").unwrap();
+    let mut pipe = fs::OpenOptions::new().write(true).open(format!("/proc/{init}/fd/1")).unwrap();
+    let daemon = rustix::process::Pid::from_raw(shim.pid.cast_signed()).unwrap();
+    rustix::process::kill_process(daemon, rustix::process::Signal::STOP).unwrap();
+    pipe.write_all(b"x").unwrap(); // the daemon wants to read it
+    let (empty, other) = std::os::unix::net::UnixStream::pair().unwrap();
+    let locking = std::thread::spawn(move || {
+        rustix::pipe::splice(&empty, None, &pipe, None, 1, rustix::pipe::SpliceFlags::empty())
+    });
+    std::thread::sleep(std::time::Duration::from_millis(300)); // so that it has the lock
+    rustix::process::kill_process(daemon, rustix::process::Signal::CONT).unwrap();
+    assert_eq!(shim.status(&client, ""), Ok(2));
+    shim.kill(&client, "", 9).unwrap();
+    drop(other); // the splice ends, as if its process had been killed
+    assert_eq!(locking.join().unwrap(), Ok(0));
+    assert_eq!(shim.wait(&client, "").exit_status, 137);
+    shim.delete(&client, "").unwrap();
+    assert_eq!(out.join().unwrap(), b"x");
+    shim.shut_down(&client);
+}
+
 /// Creates and starts the container with a logger, a script with the path of the log as `$2`.
 fn with_logger(shim: &Shim, script: &str, terminal: bool) -> PathBuf {
     let client = shim.client();
