@@ -102,7 +102,8 @@ fn with_a_runtime_of_its_own(bundle: Bundle) -> (Bundle, std::path::PathBuf, Vec
 
 /// CVE-2019-5736, by somebody who has every right to do it: he may trace, override permissions and
 /// mount. While the program runs the kernel lets nobody write to it, so he keeps a handle for
-/// later. Seen to fail with `self_exe::seal` left out of `sys/early.rs`.
+/// later. Seen to fail with `self_exe::seal` left out of `sys/early.rs`. `command exec`: the shell
+/// would end if the process is gone when its file is opened.
 #[test]
 fn a_privileged_container_cannot_overwrite_the_program_of_the_runtime() {
     let (bundle, file, before) = with_a_runtime_of_its_own(Bundle::busybox());
@@ -116,7 +117,7 @@ fn a_privileged_container_cannot_overwrite_the_program_of_the_runtime() {
     ];
     let script = "cd /proc; echo ready
          while :; do for p in [0-9]*; do
-           case $(readlink $p/exe) in ''|/bin/busybox) ;; *) exec 4<$p/exe && break 2;; esac
+           case $(readlink $p/exe) in ''|/bin/busybox) ;; *) command exec 4<$p/exe && break 2;; esac
          done 2>/dev/null; done
          echo caught; sleep 1
          mount -o remount,rw,bind /proc/self/fd/4; mount -o remount,rw /proc/self/fd/4
@@ -152,7 +153,7 @@ fn an_entrypoint_whose_interpreter_is_the_runtime_does_not_change_it() {
         bundle.run([program]);
         bundle.assert_nothing_left();
     }
-    let watch = "cd /proc; echo ready; while :; do for p in [0-9]*; do [ $p = 1 ] || exec 4<$p/exe; \
+    let watch = "cd /proc; echo ready; while :; do for p in [0-9]*; do [ $p = 1 ] || command exec 4<$p/exe; \
                  (: >>/proc/self/fd/4) && echo gotcha >>/proc/self/fd/4 && echo $p; done 2>/dev/null; done";
     let c = bundle.script(watch).run_detached();
     c.wait_for("ready\n");

@@ -357,7 +357,7 @@ fn the_program_of_the_runtime_cannot_be_overwritten() {
         c.exec(&[], &[program, "--version"]);
     }
     // A process of the container waits for ours to come by, and holds on to its program.
-    let script = "cd /proc; while :; do for p in [0-9]*; do readlink $p/exe | grep -q -e busybox || exec 4<$p/exe && break 2; done; done; \
+    let script = "cd /proc; while :; do for p in [0-9]*; do readlink $p/exe | grep -q -e busybox || command exec 4<$p/exe && break 2; done; done; \
                   sleep 1; echo gotcha > /proc/self/fd/4; echo $? > /done";
     c.exec(&["-d"], &["sh", "-c", script]).silent();
     for _ in 0..30 {
