@@ -68,7 +68,7 @@ enum Version {
 /// The cgroup of a process before it is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CgroupMembership {
-    /// It was created in the directory of [`Cgroup::clone_into`], with `CLONE_INTO_CGROUP`.
+    /// It was created in the directory of [`Cgroup::fd_for_clone3`], with `CLONE_INTO_CGROUP`.
     Inside,
     /// It is in another cgroup.
     Outside,
