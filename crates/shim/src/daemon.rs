@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::SigSet;
+use orlop::sys::fd::FileId;
 use orlop::sys::signal::Queue;
 use prost::Message;
 use rustix::event::epoll::EventFlags;
@@ -18,11 +19,10 @@ use rustix::process::{Resource, Rlimit};
 use crate::connection::Connection;
 use crate::container::{Container, Exit, Reply};
 use crate::events::{Kind, Publisher};
-use crate::exits::has_ended;
 use crate::frame::Frame;
 use crate::jobs::Job;
 use crate::messages::{Request, Response, Status};
-use crate::poll::{Poll, Token};
+use crate::poll::{Poll, Token, is_readable};
 use crate::pump::Owner;
 use crate::pump_thread::PumpThread;
 use crate::socket;
@@ -73,7 +73,7 @@ pub struct Daemon {
     /// The time at which the daemon ends, even with unsent events.
     closing: Option<Instant>,
     /// The file of the socket.
-    socket_file: Option<(u64, u64)>,
+    socket_file: Option<FileId>,
     /// The last request was Shutdown, while the only container was being created.
     pub(crate) given_up: bool,
 }
@@ -203,7 +203,7 @@ impl Daemon {
         self.end_draining();
         let now = Instant::now();
         self.loggers.retain(|(logger, until)| {
-            let ended = has_ended(logger);
+            let ended = is_readable(logger);
             if !ended && *until <= now {
                 let _ = orlop::sys::pidfd::kill(logger.as_fd()); // it may have ended
             }
@@ -327,10 +327,11 @@ impl Daemon {
     /// # Errors
     /// Errors of starting it.
     pub(crate) fn pump_thread(&mut self) -> std::io::Result<&PumpThread> {
-        if self.pump_thread.is_none() {
-            self.pump_thread = Some(PumpThread::start(&self.poll)?);
-        }
-        self.pump_thread.as_ref().ok_or_else(|| Errno::SRCH.into())
+        let thread = match self.pump_thread.take() {
+            Some(thread) => thread,
+            None => PumpThread::start(&self.poll)?,
+        };
+        Ok(self.pump_thread.insert(thread))
     }
 
     fn pumps_ended(&mut self) {

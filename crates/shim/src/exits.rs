@@ -7,7 +7,6 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use crate::container::{Exit, Stage};
@@ -16,6 +15,7 @@ use crate::events::{self, TaskExit};
 use crate::jobs::{Job, Then};
 use crate::messages::{Timestamp, WaitResponse};
 use crate::order::{Order, Verb};
+use crate::poll::is_readable;
 
 /// The time for a logger to end after SIGTERM.
 const LOGGER: Duration = Duration::from_secs(12);
@@ -72,7 +72,7 @@ impl Daemon {
         process.pid = pid;
         process.pidfd = orlop::sys::pidfd::open(pid).ok();
         // If the process runs, the exit was that of an earlier process with this pid.
-        let runs = process.pidfd.as_ref().is_some_and(|pidfd| !has_ended(pidfd));
+        let runs = process.pidfd.as_ref().is_some_and(|pidfd| !is_readable(pidfd));
         process.exit = process.exit.or(exit.filter(|_| !runs));
     }
 
@@ -180,12 +180,6 @@ impl Daemon {
             self.loggers.push((logger, Instant::now() + LOGGER));
         }
     }
-}
-
-/// Whether the process has ended.
-pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
-    let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
-    poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
 }
 
 /// The exit status as in shells and containerd.

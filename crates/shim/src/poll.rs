@@ -5,8 +5,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 /// The source of an event. Numbers count up and are not used again.
@@ -134,6 +134,14 @@ impl Poll {
         });
         Ok(happened.collect())
     }
+}
+
+/// Whether the descriptor is readable now. That of a process is, if the process has ended.
+#[must_use]
+pub fn is_readable(fd: impl AsFd) -> bool {
+    let mut files = [PollFd::new(&fd, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut files, Some(&now)).is_ok_and(|count| count > 0) // no wait: a time of 0
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::pipe::SpliceFlags;
 
-use crate::poll::{Poll, Token};
+use crate::poll::{Poll, Token, is_readable};
 
 /// The limit on calls in one run, so that other events are not delayed.
 const TURN: usize = 16;
@@ -95,7 +95,7 @@ impl Pump {
                 // One of the two is not ready. It is the one that we did not wait for, since epoll
                 // reported the other.
                 Err(Errno::AGAIN) => {
-                    let blocked = !self.blocked && self.is_readable();
+                    let blocked = !self.blocked && is_readable(&self.source);
                     return self.wait_for(poll, blocked).is_err();
                 }
                 // The reader has closed its end, or the terminal was hung up.
@@ -103,13 +103,6 @@ impl Pump {
             }
         }
         false // epoll is level-triggered: the event comes again
-    }
-
-    fn is_readable(&self) -> bool {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let mut files = [PollFd::new(&self.source, PollFlags::IN)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut files, Some(&now)).is_ok_and(|count| count > 0) // no wait: a time of 0
     }
 
     fn wait_for(&mut self, poll: &Poll, sink: bool) -> Result<(), Errno> {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use orlop::sys::fd;
+use orlop::sys::fd::{self, FileId};
 use orlop::sys::wait::{self, Bound};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -130,10 +130,10 @@ pub fn lock(path: &str) -> Result<OwnedFd, Failed> {
     lock().map_err(|error| Failed::unknown(format!("locking {directory:?}: {error:#}")))
 }
 
-/// The file at the path: its device and inode.
+/// The file at the path.
 #[must_use]
-pub fn file_at(path: &str) -> Option<(u64, u64)> {
-    rustix::fs::stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino))
+pub fn file_at(path: &str) -> Option<FileId> {
+    rustix::fs::stat(path).ok().map(FileId::from)
 }
 
 fn new() -> Result<OwnedFd, Errno> {

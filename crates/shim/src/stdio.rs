@@ -66,14 +66,14 @@ pub fn open(stdio: &Stdio, options: &Options) -> Result<Streams, Failed> {
         stdio.stdout.clone_into(&mut streams.logger);
         let (out, their_out) = pipe(options)?;
         let (errors, their_errors) = pipe(options)?;
-        streams.theirs = vec![null()?, their_out, their_errors, out, errors];
-        if stdio.terminal {
+        streams.theirs = if stdio.terminal {
             // The program writes to its terminal, and we write what it shows to the logger.
-            nonblocking(&streams.theirs[1])?;
-            let their_out = std::mem::replace(&mut streams.theirs[1], null()?);
-            streams.theirs[2] = null()?;
+            nonblocking(&their_out)?;
             streams.outputs.push((null()?, Sink::Fifo(their_out)));
-        }
+            vec![null()?, null()?, null()?, out, errors]
+        } else {
+            vec![null()?, their_out, their_errors, out, errors]
+        };
         return Ok(streams);
     }
     let (out, errors) =

@@ -1,6 +1,6 @@
 //! What happens at the same time.
 
-use containerd_shim_protos::api::{ShutdownRequest, WaitRequest};
+use containerd_shim_protos::api::WaitRequest;
 
 use super::support::{Shim, context, failure, is_alive, until};
 
@@ -35,8 +35,7 @@ fn a_create_that_is_given_up_does_not_keep_the_daemon() {
         let client = shim.client();
         until("it is being created", || shim.status(&client, "").is_ok());
         shim.delete(&client, "").expect_err("it is being created");
-        let request = ShutdownRequest { id: shim.id.clone(), ..Default::default() };
-        client.shutdown(context(), &request).unwrap();
+        shim.ask_to_shut_down(&client);
         drop(client);
         assert_eq!(creating.join().unwrap().is_err(), fails);
         shim.run_delete();

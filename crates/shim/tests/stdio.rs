@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use containerd_shim_protos::api::{CloseIORequest, ResizePtyRequest, ShutdownRequest};
+use containerd_shim_protos::api::{CloseIORequest, ResizePtyRequest};
 
 use super::support::{PATIENCE, Shim, context, failure, fifo, is_alive, reader, until};
 
@@ -245,8 +245,7 @@ fn a_logger_that_ignores_sigterm_is_killed() {
     let client = shim.client();
     shim.wait(&client, "");
     shim.delete(&client, "").unwrap();
-    let request = ShutdownRequest { id: shim.id.clone(), ..Default::default() };
-    client.shutdown(context(), &request).unwrap();
+    shim.ask_to_shut_down(&client);
     until("the daemon ends", || !is_alive(shim.pid));
     assert!(!is_alive(pid), "the logger is left");
 }

@@ -273,12 +273,17 @@ impl Shim {
         self.shut_down(client);
     }
 
-    pub fn shut_down(&self, client: &TaskClient) {
+    /// Shutdown, without waiting for the daemon's end.
+    pub fn ask_to_shut_down(&self, client: &TaskClient) {
         let request = containerd_shim_protos::api::ShutdownRequest {
             id: self.id.clone(),
             ..Default::default()
         };
         client.shutdown(context(), &request).unwrap();
+    }
+
+    pub fn shut_down(&self, client: &TaskClient) {
+        self.ask_to_shut_down(client);
         until("the daemon ends", || !is_alive(self.pid));
         assert!(!self.socket().exists(), "the socket is left");
     }
