@@ -110,17 +110,17 @@ rm "$steps_log.map"
 
 if [ "$(id -u)" = 0 ]; then
     step "checkpoint and restore"
-    p run -d --name saved --network none $box sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/count; sleep 0.2; done'
-    eventually p exec saved test -s /count
+    p run -d --name saved --network none $box sh -c "$COUNT"
+    count() { p exec saved cat /count; }
+    eventually at_least 5 count
     p container checkpoint saved
     is saved exited
     [ "$(p inspect --format '{{.State.Checkpointed}}' saved)" = true ]
     p container restore saved
     is saved running
-    first=$(p exec saved cat /count)
-    [ "$first" -gt 1 ]
-    further() { [ "$(p exec saved cat /count)" -gt "$first" ]; }
-    eventually further
+    first=$(count)
+    [ "$first" -ge 5 ]
+    eventually at_least $((first + 1)) count
     p rm -f -t 0 saved
 fi
 

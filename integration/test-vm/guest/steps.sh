@@ -58,6 +58,15 @@ eventually() {
     "$@"
 }
 
+# A program that counts in its file /count. Who reads the file sees a whole number at any moment.
+COUNT='i=0; while :; do echo $((i = i + 1)) >/count.new; mv /count.new /count; sleep 0.2; done'
+
+# Succeeds if the number that a command prints is at least $1.
+at_least() {
+    local least=$1 number
+    number=$("${@:2}") && [ "$number" -ge "$least" ]
+}
+
 # Succeeds if a command does not.
 fails() {
     if "$@"; then return 1; fi
