@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod blocked;
 mod codec;
 mod events;
 mod lifecycle;

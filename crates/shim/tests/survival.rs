@@ -1,8 +1,11 @@
 //! What is left, and what goes on, when the shim is killed.
 
+use std::fs;
+use std::process::Command;
+
 use containerd_shim_protos::TaskClient;
 
-use super::support::{Shim, context, is_alive, unsafe_kill, until};
+use super::support::{SHIM, Shim, context, is_alive, unsafe_kill, until, with_input};
 
 #[test]
 fn delete_cleans_up_after_a_daemon_that_was_killed() {
@@ -24,6 +27,38 @@ fn delete_cleans_up_after_a_daemon_that_was_killed() {
         137,
         "there is nothing to do any more, and that is no error"
     );
+}
+
+/// The daemon is of the old version, and so are its workers. `start` and `delete` are of the new
+/// one: containerd executes what is installed.
+#[test]
+fn a_shim_that_is_upgraded_serves_its_pod_on() {
+    let mut shim = Shim::not_started(&["sleep", "1000"]);
+    let installed = shim.dir.path().join("containerd-shim-orlop-v2");
+    fs::copy(SHIM, &installed).unwrap();
+    let mut start = shim.command("start");
+    let mut old = Command::new(&installed);
+    old.args(start.get_args()).current_dir(shim.bundle(&shim.id));
+    old.env("TTRPC_ADDRESS", shim.containerd.path());
+    let output = with_input(&mut old, b"");
+    shim.address = String::from_utf8(output.stdout).unwrap();
+    shim.ask_pid();
+    let client = shim.client();
+    client.create(context(), &shim.create_request()).unwrap();
+    // A package manager puts the new file in the place of the old one.
+    let new = shim.dir.path().join("new");
+    fs::write(&new, "no program that anybody could execute").unwrap();
+    fs::rename(&new, &installed).unwrap();
+    shim.start(&client, "").unwrap();
+    shim.exec(&client, "e", &["sh", "-c", "exit 4"]).unwrap();
+    shim.start(&client, "e").unwrap();
+    assert_eq!(shim.wait(&client, "e").exit_status, 4);
+    let again = with_input(&mut start, b"");
+    assert_eq!(String::from_utf8(again.stdout).unwrap(), shim.address, "the old daemon is found");
+    unsafe_kill(shim.pid);
+    until("the daemon is gone", || !is_alive(shim.pid));
+    assert_eq!(shim.run_delete().exit_status, 137);
+    shim.assert_nothing_left();
 }
 
 /// A shim whose daemon is killed at any moment of `request`, after `before`. `delete` finds what it
@@ -89,11 +124,10 @@ fn a_daemon_that_is_killed_in_delete_leaves_nothing_that_delete_does_not_find() 
 
 /// Whether a worker that works for this shim is there.
 fn has_workers(shim: &Shim) -> bool {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
     processes.into_iter().any(|entry| {
-        std::fs::read_link(entry.path().join("cwd"))
-            .is_ok_and(|cwd| cwd.starts_with(shim.dir.path()))
-            && std::fs::read(entry.path().join("cmdline"))
+        fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(shim.dir.path()))
+            && fs::read(entry.path().join("cmdline"))
                 .is_ok_and(|line| line.windows(6).any(|word| word == b"worker"))
     })
 }
