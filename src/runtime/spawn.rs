@@ -24,6 +24,7 @@ use crate::plan::process::ProcessPlan;
 use crate::sync::{self, FromInit, InitEnd, RuntimeEnd, ToInit};
 use crate::sys::clone::{self, NewProcess, SingleThreaded};
 use crate::sys::fd::FileId;
+use crate::sys::pidfd::Exit;
 use crate::sys::root::RootHandle;
 use crate::sys::wait::{self, Bound};
 use crate::sys::{self, Named, pidfd};
@@ -358,9 +359,11 @@ impl Init {
     }
 
     fn died(&self) -> anyhow::Error {
-        let how = match wait::readable(self.child.pidfd.as_fd(), wait::DEATH) {
-            Ok(true) => "killed, or out of memory",
-            _ => "it closed the wire",
+        let how = match pidfd::ended_within(self.child.pidfd.as_fd(), wait::DEATH) {
+            Ok(Some(Exit::Signal(libc::SIGKILL))) => "killed, or out of memory".to_owned(),
+            Ok(Some(Exit::Code(code))) => format!("it ended with the status {code}"),
+            Ok(Some(Exit::Signal(signal))) => format!("killed by signal {signal}"),
+            _ => "it closed the wire".to_owned(),
         };
         anyhow::anyhow!("the process died before it reported an error ({how})")
     }

@@ -117,6 +117,18 @@ pub fn reap_ended(pidfd: BorrowedFd<'_>) -> Result<Exit, Call> {
     }
 }
 
+/// Waits for the end of our child, and leaves it to be reaped. `None` if the bound was reached
+/// first.
+///
+/// # Errors
+/// Errors of poll(2), waitid(2).
+pub fn ended_within(pidfd: BorrowedFd<'_>, bound: Bound) -> Result<Option<Exit>, Call> {
+    if !wait::readable(pidfd, bound)? {
+        return Ok(None);
+    }
+    wait_id(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
+}
+
 /// Waits for the end of our child and reaps it. `None` if the bound was reached first.
 ///
 /// # Errors

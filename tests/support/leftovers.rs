@@ -47,6 +47,7 @@ impl Bundle {
     pub fn processes(&self) -> Vec<i32> {
         let marker = format!("{}={}\0", runtime::MARKER, self.name());
         let dir = format!("/{}/", self.dir().file_name().unwrap().to_string_lossy());
+        let rootfs = self.rootfs("").to_string_lossy().trim_end_matches('/').to_owned();
         let ours = namespace("self");
         let oldest = started("self");
         let belongs = |pid: &i32| {
@@ -59,7 +60,7 @@ impl Bundle {
             started(pid) > oldest
                 && (contains("environ", &marker)
                     || contains("cgroup", &format!("/{}", self.name()))
-                    || elsewhere() && has_mounted(pid, &dir))
+                    || elsewhere() && has_mounted(pid, &dir, &rootfs))
         };
         processes().into_iter().filter(belongs).collect()
     }
@@ -115,12 +116,19 @@ fn processes() -> Vec<i32> {
     entries(Path::new("/proc")).iter().filter_map(|name| name.parse().ok()).collect()
 }
 
-/// Whether a process has a mount of a file or directory below `dir`. A mount on a path below `dir`
-/// does not count: each process that becomes a container has it for a moment, in its copy of the
-/// host's mounts.
-fn has_mounted(pid: &str, dir: &str) -> bool {
+/// Whether a process has a mount of a file or directory below `dir`: anywhere outside of `dir`, or
+/// at the rootfs.
+///
+/// Other mounts at a path below `dir` do not count. A test has them on the host, and each process
+/// that becomes a container has them for a moment, in its copy of the host's mounts, even of those
+/// that the host has no longer.
+fn has_mounted(pid: &str, dir: &str, rootfs: &str) -> bool {
     let mountinfo = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
-    mountinfo.lines().any(|line| line.split(' ').nth(3).is_some_and(|root| root.contains(dir)))
+    mountinfo.lines().any(|line| {
+        let mut fields = line.split(' ').skip(3);
+        let [root, point] = [fields.next(), fields.next()].map(Option::unwrap_or_default);
+        root.contains(dir) && (!point.contains(dir) || point.starts_with(rootfs))
+    })
 }
 
 /// The mount namespace of a process.
