@@ -11,6 +11,82 @@
 //! Errors are [`anyhow::Error`](crate::error)s in which the cases that a caller may branch on are a
 //! [`Failure`](crate::error::Failure). A [`Report`](crate::error::Report) has everything about an
 //! error as plain data.
+//!
+//! # Examples
+//! The life of a container, as a program sees it. It runs in the tests, as root.
+//!
+//! ```standalone_crate
+//! use orlop::cgroup::Cgroup;
+//! use orlop::commands::create::{Create, create};
+//! use orlop::commands::delete::{Delete, delete};
+//! use orlop::commands::exec::{Exec, exec};
+//! use orlop::commands::kill::{Kill, kill};
+//! use orlop::commands::pause::{pause, resume};
+//! use orlop::commands::start::start;
+//! use orlop::commands::state::state;
+//! use orlop::commands::update::{Change, Limits, Update, update};
+//! use orlop::commands::{CreatedProcess, Document};
+//! use orlop::container::{Container, ContainerId};
+//! use orlop::state::Status;
+//! use rustix::process::{WaitId, WaitIdOptions, waitid};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! # let place = tempfile::tempdir()?;
+//! # let (bundle, state_root) = (place.path(), place.path().join("state"));
+//! # std::fs::create_dir_all(bundle.join("rootfs/bin"))?;
+//! # let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| std::fs::metadata(path).is_ok());
+//! # std::fs::copy(busybox.expect("busybox-static"), bundle.join("rootfs/bin/busybox"))?;
+//! std::fs::write(
+//!     bundle.join("config.json"),
+//!     r#"{
+//!         "ociVersion": "1.3.0",
+//!         "root": { "path": "rootfs" },
+//!         "process": {
+//!             "args": ["/bin/busybox", "sleep", "1000"],
+//!             "cwd": "/",
+//!             "user": { "uid": 0, "gid": 0 }
+//!         },
+//!         "linux": {
+//!             "namespaces": [{ "type": "pid" }, { "type": "mount" }],
+//!             "cgroupsPath": "/orlop-example-web"
+//!         }
+//!     }"#,
+//! )?;
+//! let id = "web".to_owned();
+//! let request = Create { id: id.clone(), bundle: bundle.to_owned(), ..Create::default() };
+//! let init = create(&request, &state_root)?;
+//! start(&id, &state_root)?;
+//! assert_eq!(state(&id, &state_root)?.status, Status::Running);
+//!
+//! let process = br#"{ "args": ["/bin/busybox", "true"], "cwd": "/" }"#.to_vec();
+//! let request =
+//!     Exec { id: id.clone(), process: Some(Document::Bytes(process)), ..Exec::default() };
+//! let other = exec(&request, &state_root)?;
+//! wait_for_the_end_of(&other)?;
+//!
+//! let container = Container::open(&state_root, &ContainerId::parse(&id)?)?;
+//! let cgroup = Cgroup::open(&container.saved.cgroup_paths);
+//! println!("{} processes", cgroup.stats()?.pids.current);
+//! println!("the OOM killer can be watched: {}", cgroup.watch_oom()?.is_some());
+//!
+//! let limits = Limits { pids_limit: Some(50), ..Limits::default() };
+//! update(&Update { id: id.clone(), change: Change::Limits(Box::new(limits)) }, &state_root)?;
+//! pause(&id, &state_root)?;
+//! assert_eq!(state(&id, &state_root)?.status, Status::Paused);
+//! resume(&id, &state_root)?;
+//!
+//! kill(&Kill { id: id.clone(), signal: libc::SIGKILL, all: false }, &state_root)?;
+//! wait_for_the_end_of(&init)?;
+//! delete(&Delete { id, force: false }, &state_root)?;
+//! # assert_eq!(std::fs::read_dir(&state_root)?.count(), 0);
+//! # Ok(())
+//! # }
+//!
+//! // A process that has ended and is not reaped keeps the pid namespace, and so the container.
+//! fn wait_for_the_end_of(process: &CreatedProcess) -> rustix::io::Result<()> {
+//!     waitid(WaitId::PidFd(process.pidfd()), WaitIdOptions::EXITED).map(drop)
+//! }
+//! ```
 
 pub mod check;
 pub mod checkpoint;

@@ -15,7 +15,8 @@ use crate::sys::{Named, wait};
 /// A process that was created in a container: its init, or the process of `exec`. It runs on when
 /// this is dropped.
 ///
-/// The calling process is its parent, and reaps it.
+/// The calling process is its parent, and reaps it. A container does not end while a process of its
+/// pid namespace is not reaped (pid_namespaces(7)).
 #[derive(Debug)]
 pub struct CreatedProcess {
     /// Its pid, in our pid namespace.
