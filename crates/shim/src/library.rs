@@ -109,11 +109,25 @@ fn made(order: &Order, init: CreatedProcess, master: &mut Option<OwnedFd>) -> Re
     Ok(Answer { pid: init.pid, container: Some(container), ..Answer::default() })
 }
 
+/// The process of an exec, as JSON. Whether it has a terminal is said by the request alone, as in
+/// containerd's shim: a client need not say so in the process.
+fn process_of(order: &Order) -> Result<Vec<u8>> {
+    let names_terminal = || order.text.windows(10).any(|word| word == br#""terminal""#);
+    if order.terminal || !names_terminal() {
+        return Ok(order.text.clone());
+    }
+    let mut process: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&order.text).context("reading the process (spec)")?;
+    process.remove("terminal");
+    Ok(serde_json::to_vec(&process)?)
+}
+
 /// `exec`; returns the pid.
 pub fn exec(order: &Order, master: &mut Option<OwnedFd>) -> Result<i32> {
     let request = run::Exec {
         id: order.id.clone(),
-        process: Some(Document::Bytes(order.text.clone())),
+        process: Some(Document::Bytes(process_of(order)?)),
+        tty: order.terminal,
         console: console(order),
         ..run::Exec::default()
     };

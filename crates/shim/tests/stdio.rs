@@ -133,6 +133,35 @@ fn a_terminal_of_an_exec_passes_large_outputs() {
     shim.finish(&client);
 }
 
+/// As in containerd's shim, whatever the process says.
+#[test]
+fn an_exec_has_a_terminal_if_its_request_says_so() {
+    let shim = Shim::with(&["sleep", "1000"]);
+    let client = shim.client();
+    shim.create_and_start(&client);
+    for (request_says, process_says) in [(true, false), (false, true), (true, true)] {
+        let name = format!("e-{request_says}-{process_says}");
+        let stdout = shim.dir.path().join(&name);
+        fifo(&stdout);
+        let out = reader(&stdout);
+        let mut request =
+            shim.exec_request(&name, &["sh", "-c", "test -t 1 && echo yes || echo no"]);
+        let spec = request.spec.as_mut().unwrap();
+        let mut process: serde_json::Value = serde_json::from_slice(&spec.value).unwrap();
+        process["terminal"] = process_says.into();
+        spec.value = process.to_string().into_bytes();
+        request.terminal = request_says;
+        request.stdout = stdout.to_str().unwrap().to_owned();
+        client.exec(context(), &request).unwrap();
+        shim.start(&client, &name).unwrap();
+        assert_eq!(shim.wait(&client, &name).exit_status, 0);
+        shim.delete(&client, &name).unwrap();
+        let expected = if request_says { "yes\r\n" } else { "no\n" };
+        assert_eq!(String::from_utf8(out.join().unwrap()).unwrap(), expected, "{name}");
+    }
+    shim.finish(&client);
+}
+
 #[test]
 fn output_goes_to_a_file() {
     let shim = Shim::with(&["sh", "-c", "echo one; echo two >&2"]);
