@@ -176,7 +176,7 @@ impl Relay {
         while length < MOST_AT_THE_END {
             if self.shown.is_empty() {
                 let Some(master) = &self.master else { break };
-                if self.shown.read(master) != Progress::Some {
+                if self.shown.read_rest(master) != Progress::Some {
                     break;
                 }
                 length += self.shown.length();
@@ -266,7 +266,18 @@ impl RelayBuffer {
 
     /// Reads into the empty buffer.
     fn read(&mut self, source: impl AsFd) -> Progress {
-        match rustix::io::read(source, &mut self.buffer[..]) {
+        let read = rustix::io::read(source, &mut self.buffer[..]);
+        self.take(read)
+    }
+
+    /// Reads from the terminal of a program that has ended into the empty buffer.
+    fn read_rest(&mut self, master: impl AsFd) -> Progress {
+        let read = terminal::read_rest(master, &mut self.buffer[..]);
+        self.take(read)
+    }
+
+    fn take(&mut self, read: Result<usize, Errno>) -> Progress {
+        match read {
             Ok(0) => Progress::Never,
             Ok(length) => {
                 (self.from, self.to) = (0, length);

@@ -59,6 +59,26 @@ pub fn slave_of(master: BorrowedFd<'_>) -> Result<OwnedFd, Call> {
     rustix::pty::ioctl_tiocgptpeer(master, flags).named(|| "ioctl(TIOCGPTPEER)".to_owned())
 }
 
+/// read(2) from a master whose program has ended.
+///
+/// A worker of the kernel moves the output of the program to the master. A read waits for it, but
+/// not if it was queued once more meanwhile: there is output then, and the read says that there is
+/// none (`EAGAIN`, or `EIO` if the program's side is closed). So only the last of several such
+/// answers counts.
+///
+/// # Errors
+/// Errors of read(2).
+pub fn read_rest(master: impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let mut read = rustix::io::read(&master, &mut *buffer);
+    for _ in 0..3 {
+        if !matches!(read, Err(Errno::AGAIN | Errno::IO)) {
+            break;
+        }
+        read = rustix::io::read(&master, &mut *buffer);
+    }
+    read
+}
+
 /// Makes the terminal the standard input, output and error of this process, and the controlling
 /// terminal of its session. The process must lead the session, which must not have a controlling
 /// terminal yet.

@@ -82,7 +82,9 @@ impl Terminal {
             return false;
         }
         let mut buffer = [0; 4096];
-        match rustix::io::read(&self.master, &mut buffer) {
+        // The kernel may say once that this is the end, and have more.
+        let read = rustix::io::read(&self.master, &mut buffer);
+        match read.or_else(|_| rustix::io::read(&self.master, &mut buffer)) {
             Ok(length) => self.unread.push_str(&String::from_utf8_lossy(&buffer[..length])),
             Err(_) => return false,
         }

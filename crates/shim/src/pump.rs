@@ -156,7 +156,11 @@ fn splice(source: &OwnedFd, sink: &OwnedFd) -> Result<Progress, Errno> {
 fn copy(source: &OwnedFd, sink: &OwnedFd, pending: &mut Vec<u8>) -> Result<Progress, Errno> {
     if pending.is_empty() {
         let mut buffer = [0; BUFFER];
-        let length = match rustix::io::read(source, &mut buffer) {
+        let mut read = rustix::io::read(source, &mut buffer);
+        if read == Err(Errno::IO) {
+            read = orlop::sys::terminal::read_rest(source, &mut buffer);
+        }
+        let length = match read {
             Ok(0) | Err(Errno::IO) => return Ok(Progress::End),
             Err(Errno::AGAIN) => return Ok(Progress::SourceEmpty),
             length => length?,
