@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Bundle, cgroups, eventually, runtime};
+use super::{Bundle, cgroups, differences, eventually, runtime};
 
 impl Bundle {
     /// Checks that no process, mount, cgroup or state of this bundle's container exists. The kernel
@@ -35,7 +35,9 @@ impl Bundle {
             self.processes().iter().map(|pid| format!("process {pid} {}", command_line(*pid))),
         );
         left.extend(self.mounts().into_iter().map(|line| format!("mount {line}")));
-        left.extend(self.cgroups().into_iter().map(|path| format!("cgroup {}", path.display())));
+        let counts = |path: &PathBuf| differences::removes_its_cgroup() || !is_empty_on_v2(path);
+        let cgroups = self.cgroups().into_iter().filter(counts);
+        left.extend(cgroups.map(|path| format!("cgroup {}", path.display())));
         left.extend(self.state_names().into_iter().map(|name| format!("state {name}")));
         left
     }
@@ -96,6 +98,11 @@ impl Bundle {
             groups.is_empty()
         });
     }
+}
+
+/// Whether a cgroup of v2 has no processes, not even in cgroups below it.
+fn is_empty_on_v2(path: &Path) -> bool {
+    fs::read_to_string(path.join("cgroup.events")).is_ok_and(|text| text.contains("populated 0"))
 }
 
 /// Removes a cgroup and all cgroups below it.

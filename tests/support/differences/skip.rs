@@ -19,6 +19,12 @@ pub fn notify_has_a_barrier() -> bool {
     !is_runc()
 }
 
+/// On cgroup v2, runc 1.1 tries to remove the cgroup of a failed `create` at once, and ignores the
+/// error. If a process of its own start-up code has not ended by then, the empty cgroup stays.
+pub fn removes_its_cgroup() -> bool {
+    !is_runc()
+}
+
 fn is_runc() -> bool {
     runtime::program().file_name().is_some_and(|name| name == "runc")
 }
