@@ -140,6 +140,7 @@ fn input_that_is_no_terminal_is_typed() {
 
 #[test]
 fn with_all_of_stdio_redirected_the_controlling_terminal_counts() {
+    differs!();
     let bundle = Bundle::with_terminal().script("stty size");
     let session = bundle.run_redirected("< /dev/null > output 2>&1");
     assert_eq!(session.wait(), (0, String::new()));

@@ -189,6 +189,10 @@ pub const REASONS: &[(&str, &str)] = &[
         "runc 1.1 sometimes gives up before all processes are dead",
     ),
     (
+        "terminal_foreground::with_all_of_stdio_redirected_the_controlling_terminal_counts",
+        "runc sets the size after the program has started, so the program sometimes has none",
+    ),
+    (
         "terminal_names::a_console_that_is_a_link_is_refused",
         "runc 1.1 follows the link, inside the container",
     ),
