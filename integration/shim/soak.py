@@ -176,7 +176,8 @@ def main():
         soak.work(containers[0], EXECS, PODS)
         after = soak.show()
         node.down(sandbox)
-        for _ in range(100):
+        # A shim to which containerd did not connect, because it was stopped meanwhile, ends after half a minute.
+        for _ in range(400):
             left = soak.left()
             if not left:
                 break
