@@ -1,6 +1,7 @@
 //! Terminals: those that a container makes and sends to a socket, and those on which the runtime is
 //! started.
 
+use std::fs;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -91,16 +93,25 @@ impl Terminal {
         true
     }
 
-    /// Waits until another process than the shell is in the foreground, and the shell waits for it.
+    /// Waits until a job of the shell is in the foreground, can be stopped, and is waited for.
     ///
-    /// A shell's `fg` first gives the terminal to the job and then sends it SIGCONT, which would
-    /// discard a SIGTSTP that is typed between the two (signal(7)).
+    /// Too early, a typed SIGTSTP has no effect: a shell's `fg` first gives the terminal to the job
+    /// and then sends it SIGCONT, which discards a SIGTSTP between the two (signal(7)); and a job
+    /// ignores SIGTSTP, as the shell does, until it has run for the first time. That can take long
+    /// after the shell shows it as running, if another CPU is to run it.
     #[track_caller]
     pub fn wait_for_job(&self, shell: i32) {
-        let changed = || tcgetpgrp(&self.master).is_ok_and(|group| group.as_raw_pid() != shell);
-        assert!(eventually(time_limit(), changed), "the shell stays in the foreground");
-        let status = || std::fs::read_to_string(format!("/proc/{shell}/status")).unwrap();
-        let waits = || status().contains("\nState:\tS");
+        let status = |pid| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let can_be_stopped = || {
+            let group = tcgetpgrp(&self.master).map_or(shell, |group| group.as_raw_pid());
+            let status = status(group);
+            let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t"));
+            let ignored = ignored.and_then(|mask| u64::from_str_radix(mask, 16).ok());
+            let stop = 1 << (Signal::SIGTSTP as u64 - 1);
+            group != shell && ignored.is_some_and(|mask| mask & stop == 0)
+        };
+        assert!(eventually(time_limit(), can_be_stopped), "no job that can be stopped");
+        let waits = || status(shell).contains("\nState:\tS");
         assert!(eventually(time_limit(), waits), "the shell does not wait for its job");
     }
 
@@ -303,7 +314,7 @@ impl Container {
 
 /// The CPU time that a process has used, in clock ticks.
 pub fn ticks(pid: i32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let mut fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11);
     let mut next = || fields.next().unwrap().parse::<u64>().unwrap();
     next() + next()
