@@ -1,16 +1,13 @@
 //! Hooks that never end, and filesystems that never answer: what is called meanwhile for that
 //! container, and for all others, answers; and `delete --force` ends it all.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 
 use crate::faults::at_once;
+use crate::support::fuse::Fuse;
 use crate::support::runtime::Running;
 use crate::support::{Bundle, Value, eventually, json};
 
@@ -142,57 +139,6 @@ fn a_poststop_hook_that_never_ends_holds_up_nobody_else() {
     drop(delete);
     bundle.clean_up(); // of the hook
     bundle.assert_nothing_left();
-}
-
-/// A filesystem whose server does not answer: nobody, or all but what makes the mount alive.
-struct Fuse {
-    at: PathBuf,
-    device: Option<File>,
-}
-
-impl Fuse {
-    fn mount(at: &Path) -> Self {
-        fs::create_dir_all(at).unwrap();
-        let device = OpenOptions::new().read(true).write(true).open("/dev/fuse").unwrap();
-        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        mount(Some("hung"), at, Some("fuse"), flags, Some(options.as_str())).unwrap();
-        Fuse { at: at.to_owned(), device: Some(device) }
-    }
-
-    /// Takes the requests, which makes whoever asks wait in a way that no signal ends, and answers
-    /// the first only.
-    fn take_requests(&mut self) {
-        let device = self.device.as_mut().unwrap();
-        let mut request = vec![0; 1 << 17];
-        let length = device.read(&mut request).unwrap();
-        assert!(length >= 40 && request[4..8] == 26_u32.to_ne_bytes(), "FUSE_INIT");
-        // struct fuse_out_header and struct fuse_init_out, version 7.31.
-        let mut answer = Vec::new();
-        answer.extend((16_u32 + 64).to_ne_bytes());
-        answer.extend(0_i32.to_ne_bytes());
-        answer.extend(&request[8..16]);
-        let numbers =
-            [7_u32, 31, 1 << 16, 0, 12 | 9 << 16, 1 << 16, 1, 1 << 16, 0, 0, 0, 0, 0, 0, 0, 0];
-        answer.extend(numbers.iter().flat_map(|number| number.to_ne_bytes()));
-        device.write_all(&answer).unwrap();
-        let mut device = device.try_clone().unwrap();
-        std::thread::spawn(move || while device.read(&mut request).is_ok() {});
-    }
-
-    /// The server dies: all who wait have their error.
-    fn end(&mut self) {
-        // By force, which ends the connection, whoever has the device.
-        let _ = umount2(&self.at, MntFlags::MNT_FORCE);
-        self.device = None;
-        let _ = umount2(&self.at, MntFlags::MNT_DETACH);
-    }
-}
-
-impl Drop for Fuse {
-    fn drop(&mut self) {
-        self.end();
-    }
 }
 
 fn with_source(bundle: Bundle, source: &Path) -> Bundle {

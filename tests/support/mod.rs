@@ -29,6 +29,7 @@ pub mod container;
 pub mod criu;
 pub mod crun_only;
 pub mod differences;
+pub mod fuse;
 pub mod leftovers;
 pub mod limits;
 pub mod mountinfo;

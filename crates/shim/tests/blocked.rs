@@ -1,17 +1,16 @@
 //! What makes one request wait holds up no other: a frozen cgroup, a filesystem that does not
 //! answer, a log that nobody reads.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use containerd_shim_protos::TaskClient;
 use containerd_shim_protos::api::{Mount, PidsRequest, StatsRequest};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::fs::{Mode, OFlags};
 
+use super::fuse::Fuse;
 use super::support::{Shim, context, failure, fifo, until};
 
 /// The time in which a request that need not wait is answered, on a slow machine.
@@ -75,35 +74,6 @@ fn a_frozen_cgroup_holds_up_no_other_request() {
     shim.assert_nothing_left();
 }
 
-/// A FUSE filesystem whose server answers nothing.
-struct Fuse {
-    at: PathBuf,
-    device: Option<File>,
-}
-
-impl Fuse {
-    fn mount(at: PathBuf) -> Self {
-        fs::create_dir(&at).unwrap();
-        let device = OpenOptions::new().read(true).write(true).open("/dev/fuse").unwrap();
-        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
-        mount(Some("hung"), &at, Some("fuse"), MsFlags::MS_NOSUID, Some(&*options)).unwrap();
-        Self { at, device: Some(device) }
-    }
-
-    /// The server dies: who waits for it has an error.
-    fn end(&mut self) {
-        let _ = umount2(&self.at, MntFlags::MNT_FORCE);
-        self.device = None;
-        let _ = umount2(&self.at, MntFlags::MNT_DETACH);
-    }
-}
-
-impl Drop for Fuse {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
 #[test]
 fn a_filesystem_that_does_not_answer_holds_up_its_create_alone() {
     if !Path::new("/dev/fuse").exists() {
@@ -112,9 +82,10 @@ fn a_filesystem_that_does_not_answer_holds_up_its_create_alone() {
     let shim = Shim::with(&["sleep", "1000"]);
     let client = shim.client();
     shim.create_and_start(&client);
-    let mut fuse = Fuse::mount(shim.dir.path().join("hung"));
+    let at = shim.dir.path().join("hung");
+    let mut fuse = Fuse::mount(&at);
     shim.make_bundle("hangs", &["true"], |_| {});
-    let source = fuse.at.join("layer").to_str().unwrap().to_owned();
+    let source = at.join("layer").to_str().unwrap().to_owned();
     let options = vec!["rbind".to_owned()];
     let layer = Mount { type_: "bind".to_owned(), source, options, ..Mount::new() };
     let bundle = shim.bundle("hangs").to_str().unwrap().to_owned();
