@@ -1,8 +1,11 @@
 //! `events`
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::support::{Bundle, Container, Value, cgroups, json, runtime};
+use crate::support::runtime::Running;
+use crate::support::{Bundle, Container, Value, cgroups, eventually, json, runtime};
 
 /// A container of two processes that has done some work.
 fn busy(bundle: Bundle) -> Container {
@@ -159,7 +162,7 @@ fn pressure_is_shown_where_the_kernel_has_it() {
     needs!(cgroups::v2_root().is_some(), "cgroup v2");
     let c = busy(Bundle::busybox().on_cgroup_v2());
     needs!(
-        std::fs::metadata(cgroups::v2(c.id()).join("cpu.pressure")).is_ok(),
+        fs::metadata(cgroups::v2(c.id()).join("cpu.pressure")).is_ok(),
         "pressure stall information"
     );
     let stats = stats(&c);
@@ -175,7 +178,7 @@ fn the_stream_shows_statistics_at_intervals() {
     let began = Instant::now();
     let stream = c.bundle.start(&["events", "--interval", "200ms", c.id()]);
     let lines = || runtime::read(&stream.files.stdout).lines().count();
-    assert!(crate::support::eventually(runtime::time_limit(), || lines() >= 3), "{}", lines());
+    assert!(eventually(runtime::time_limit(), || lines() >= 3), "{}", lines());
     assert!(began.elapsed() >= Duration::from_millis(600));
     for event in events(&runtime::read(&stream.files.stdout)) {
         assert_eq!((&event["type"], &event["id"]), (&json!("stats"), &json!(c.id())));
@@ -193,6 +196,29 @@ fn the_interval_is_5_seconds_if_nothing_is_said() {
     stream.wait_for("\n");
 }
 
+/// Begins to watch a container, and waits until nothing but an event is waited for.
+#[track_caller]
+fn watch(c: &Container) -> Running {
+    let stream = c.bundle.start(&["events", "--interval", "1h", c.id()]);
+    let process = PathBuf::from(format!("/proc/{}", stream.pid()));
+    // What it waits for is open: an end (orlop), a kill with cgroup v1, a kill with v2.
+    let watches = || {
+        let links = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        let mut links = links.filter_map(|entry| fs::read_link(entry.path()).ok());
+        links.any(|link| {
+            let link = link.to_string_lossy();
+            ["[pidfd]", "memory.oom_control", "inotify"].iter().any(|end| link.ends_with(end))
+        })
+    };
+    assert!(eventually(runtime::time_limit(), watches), "it does not watch");
+    let waits = || {
+        let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+        status.contains("\nState:\tS")
+    };
+    assert!(eventually(runtime::time_limit(), waits), "it does not wait");
+    stream
+}
+
 #[test]
 fn a_kill_by_the_oom_killer_is_an_event() {
     needs!(cgroups::has_v1("memory"), "memory controller of cgroup v1");
@@ -201,9 +227,8 @@ fn a_kill_by_the_oom_killer_is_an_event() {
         .script("while [ ! -e /go ]; do sleep 0.05; done; tail /dev/zero; echo survived; sleep 60")
         .create();
     c.start();
-    let stream = c.bundle.start(&["events", "--interval", "1h", c.id()]);
-    std::thread::sleep(Duration::from_millis(300));
-    std::fs::write(c.bundle.rootfs("go"), "").unwrap();
+    let stream = watch(&c);
+    fs::write(c.bundle.rootfs("go"), "").unwrap();
     c.wait_for("survived");
     stream.wait_for("\n");
     let text = runtime::read(&stream.files.stdout);
@@ -214,8 +239,7 @@ fn a_kill_by_the_oom_killer_is_an_event() {
 fn all_ends_with_the_container() {
     differs!();
     let c = busy(Bundle::busybox());
-    let stream = c.bundle.start(&["events", "--interval", "1h", c.id()]);
-    std::thread::sleep(Duration::from_millis(200));
+    let stream = watch(&c);
     c.kill("KILL");
     stream.wait().silent();
 }
@@ -224,8 +248,7 @@ fn all_ends_with_the_container() {
 fn the_stream_ends_when_the_container_is_deleted() {
     needs!(has_memory(), "memory controller, without which runc watches nothing");
     let c = busy(Bundle::busybox());
-    let stream = c.bundle.start(&["events", "--interval", "1h", c.id()]);
-    std::thread::sleep(Duration::from_millis(200));
+    let stream = watch(&c);
     c.delete_by_force();
     stream.wait().silent();
 }

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::faults::at_once;
 use crate::support::fuse::Fuse;
-use crate::support::runtime::Running;
+use crate::support::runtime::{Running, time_limit};
 use crate::support::{Bundle, Value, eventually, json};
 
 /// A hook that says so in the file `hung` of the scratch directory (or of the rootfs) and never
@@ -191,12 +191,12 @@ fn a_process_that_cannot_die_is_named() {
     let bundle = Bundle::busybox();
     let at = bundle.scratch("fuse");
     let mut fuse = Fuse::mount(&at);
-    fuse.take_requests();
+    let taken = fuse.take_requests();
     let bundle = with_source(bundle, &at.join("directory"));
     let create = bundle.begin("create", &[]);
     let creating = || bundle.verb("state").stdout.contains("\"creating\"");
     assert!(eventually(Duration::from_secs(10), creating));
-    std::thread::sleep(Duration::from_millis(200));
+    taken.recv_timeout(time_limit()).expect("a request");
     answers(&bundle, "creating");
     let begin = Instant::now();
     let out = bundle.call(&["delete", "--force", bundle.id()]);

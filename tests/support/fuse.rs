@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
@@ -26,8 +27,8 @@ impl Fuse {
     }
 
     /// Takes the requests and answers the first only. No signal ends the wait for a request that
-    /// was taken.
-    pub fn take_requests(&mut self) {
+    /// was taken. The receiver gets a message for each of them.
+    pub fn take_requests(&mut self) -> Receiver<()> {
         let device = self.device.as_mut().unwrap();
         let mut request = vec![0; 1 << 17];
         let length = device.read(&mut request).unwrap();
@@ -42,7 +43,13 @@ impl Fuse {
         answer.extend(numbers.iter().flat_map(|number| number.to_ne_bytes()));
         device.write_all(&answer).unwrap();
         let mut device = device.try_clone().unwrap();
-        std::thread::spawn(move || while device.read(&mut request).is_ok() {});
+        let (sender, taken) = channel();
+        std::thread::spawn(move || {
+            while device.read(&mut request).is_ok() {
+                let _ = sender.send(()); // the test may have ended
+            }
+        });
+        taken
     }
 
     /// Ends the connection and removes the mount. All calls that wait for it fail.
