@@ -90,7 +90,10 @@ fn the_pages_of_the_commands_are_those_of_help() {
          `make install` installs. `orlop COMMAND --help` prints the same. Flags are runc's where \
          runc has them. A long flag may have one dash (`-bundle`), and a switch a value \
          (`--debug=true`), as runc takes them.\n\n```text\norlop [OPTIONS] COMMAND …\n```\n\n\
-         ## Options before the command\n\n{}\n## Commands\n\n| command | what it does |\n|---|---|\n{list}",
+         ## Options before the command\n\n{}\n## Commands\n\n| command | what it does |\n|---|---|\n{list}\n\
+         ## Other programs\n\n| program | what it does |\n|---|---|\n\
+         | [orlop-image](orlop-image-commands.md) | The commands of `orlop image` |\n\
+         | [containerd-shim-orlop-v2](containerd-shim-orlop-v2.md) | The shim for containerd |\n",
         flags(&program)
     );
     is_up_to_date(&directory.join("index.md"), &text);
