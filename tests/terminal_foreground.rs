@@ -7,16 +7,16 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::Bundle;
-use crate::support::runtime::Running;
+use crate::support::runtime::{Running, time_limit};
 use crate::support::terminal::ticks;
+use crate::support::{Bundle, eventually};
 
 #[test]
 fn the_terminal_is_shown_on_ours() {
     let bundle = Bundle::with_terminal();
     let mut session = bundle.run_on_terminal();
-    session.terminal.wait_for("ready\r\n");
-    assert!(session.is_raw());
+    session.terminal.wait_for("ready\r\n"); // which it would not be if the terminal were not raw
+    assert!(eventually(time_limit(), || session.is_raw()), "runc makes it raw a moment later");
     assert_eq!(session.terminal.ask("tty; stty size"), "/dev/pts/0\n30 90");
     session.terminal.type_in("exit 7\n");
     assert_eq!(session.wait(), (7, String::new()));

@@ -15,11 +15,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{
-    LocalModes, Termios, Winsize, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetwinsize,
+    LocalModes, OptionalActions, OutputModes, Termios, Winsize, tcgetattr, tcgetpgrp, tcgetwinsize,
+    tcsetattr, tcsetwinsize,
 };
 
 use super::runtime::time_limit;
-use super::{Bundle, Container, eventually};
+use super::{Bundle, Container, differences, eventually};
 
 /// A shell script that executes the lines of [`Terminal::ask`].
 pub const SHELL: &str =
@@ -204,6 +205,11 @@ impl<'a> Session<'a> {
             OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
         )
         .unwrap();
+        if !differences::is_raw_before_output() {
+            let mut modes = tcgetattr(&slave).unwrap();
+            modes.output_modes.remove(OutputModes::OPOST);
+            tcsetattr(&slave, OptionalActions::Now, &modes).unwrap();
+        }
         let terminal = Terminal::new(master);
         terminal.resize(30, 90);
         let stdio = || slave.try_clone().unwrap();

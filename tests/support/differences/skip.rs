@@ -25,6 +25,13 @@ pub fn removes_its_cgroup() -> bool {
     !is_runc()
 }
 
+/// Whether the caller's terminal is raw before the program's output is copied to it. runc begins
+/// to copy first, so that the first lines may have one carriage return more, unless the terminal
+/// leaves output as it is.
+pub fn is_raw_before_output() -> bool {
+    !is_runc()
+}
+
 fn is_runc() -> bool {
     runtime::program().file_name().is_some_and(|name| name == "runc")
 }
