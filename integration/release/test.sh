@@ -35,8 +35,8 @@ for suite in ${*:-bookworm trixie sid}; do
     [ ! -e "$root" ] || rm -rf --one-file-system "$root"
     if [ ! -e "$dir/$suite.tar" ]; then
         mmdebstrap --quiet --variant=apt --aptopt='Acquire::Check-Valid-Until "false"' \
-            --include=man-db,busybox-static "$suite" "$dir/$suite.tar.new" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
-        mv "$dir/$suite.tar.new" "$dir/$suite.tar"
+            --include=man-db,busybox-static "$suite" "$dir/$suite.new.tar" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
+        mv "$dir/$suite.new.tar" "$dir/$suite.tar"
     fi
     mkdir -p "$root"
     tar -C "$root" -xf "$dir/$suite.tar" --exclude './dev/*'
