@@ -1,11 +1,10 @@
 //! `events`
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::support::runtime::Running;
-use crate::support::{Bundle, Container, Value, cgroups, eventually, json, runtime};
+use crate::support::{Bundle, Container, Value, cgroups, eventually, is_waiting, json, runtime};
 
 /// A container of two processes that has done some work.
 fn busy(bundle: Bundle) -> Container {
@@ -200,10 +199,10 @@ fn the_interval_is_5_seconds_if_nothing_is_said() {
 #[track_caller]
 fn watch(c: &Container) -> Running {
     let stream = c.bundle.start(&["events", "--interval", "1h", c.id()]);
-    let process = PathBuf::from(format!("/proc/{}", stream.pid()));
     // What it waits for is open: an end (orlop), a kill with cgroup v1, a kill with v2.
     let watches = || {
-        let links = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        let links =
+            fs::read_dir(format!("/proc/{}/fd", stream.pid())).into_iter().flatten().flatten();
         let mut links = links.filter_map(|entry| fs::read_link(entry.path()).ok());
         links.any(|link| {
             let link = link.to_string_lossy();
@@ -211,11 +210,7 @@ fn watch(c: &Container) -> Running {
         })
     };
     assert!(eventually(runtime::time_limit(), watches), "it does not watch");
-    let waits = || {
-        let status = fs::read_to_string(process.join("status")).unwrap_or_default();
-        status.contains("\nState:\tS")
-    };
-    assert!(eventually(runtime::time_limit(), waits), "it does not wait");
+    assert!(eventually(runtime::time_limit(), || is_waiting(stream.pid())), "it does not wait");
     stream
 }
 

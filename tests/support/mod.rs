@@ -63,6 +63,12 @@ pub fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -> bool 
     }
 }
 
+/// Whether a process waits for something: state S of proc_pid_status(5).
+pub fn is_waiting(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.contains("\nState:\tS")
+}
+
 /// Whether tests may take a long time (`make soak`).
 pub fn soak() -> bool {
     std::env::var_os("ORLOP_SOAK").is_some_and(|value| !value.is_empty())

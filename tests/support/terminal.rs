@@ -20,7 +20,7 @@ use rustix::termios::{
 };
 
 use super::runtime::time_limit;
-use super::{Bundle, Container, differences, eventually};
+use super::{Bundle, Container, differences, eventually, is_waiting};
 
 /// A shell script that executes the lines of [`Terminal::ask`].
 pub const SHELL: &str =
@@ -102,18 +102,19 @@ impl Terminal {
     /// after the shell shows it as running, if another CPU is to run it.
     #[track_caller]
     pub fn wait_for_job(&self, shell: i32) {
-        let status = |pid| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let can_be_stopped = || {
             let group = tcgetpgrp(&self.master).map_or(shell, |group| group.as_raw_pid());
-            let status = status(group);
+            let status = fs::read_to_string(format!("/proc/{group}/status")).unwrap_or_default();
             let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t"));
             let ignored = ignored.and_then(|mask| u64::from_str_radix(mask, 16).ok());
             let stop = 1 << (Signal::SIGTSTP as u64 - 1);
             group != shell && ignored.is_some_and(|mask| mask & stop == 0)
         };
         assert!(eventually(time_limit(), can_be_stopped), "no job that can be stopped");
-        let waits = || status(shell).contains("\nState:\tS");
-        assert!(eventually(time_limit(), waits), "the shell does not wait for its job");
+        assert!(
+            eventually(time_limit(), || is_waiting(shell)),
+            "the shell does not wait for its job"
+        );
     }
 
     /// Rows and columns.

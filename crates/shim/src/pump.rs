@@ -158,7 +158,7 @@ fn copy(source: &OwnedFd, sink: &OwnedFd, pending: &mut Vec<u8>) -> Result<Progr
         let mut buffer = [0; BUFFER];
         let mut read = rustix::io::read(source, &mut buffer);
         if read == Err(Errno::IO) {
-            // Not yet the end of a terminal's output, perhaps.
+            // It may not be the end of a terminal's output yet.
             read = orlop::sys::terminal::read_rest(source, &mut buffer);
         }
         let length = match read {

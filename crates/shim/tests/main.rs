@@ -12,7 +12,7 @@ mod bad_input;
 mod blocked;
 mod codec;
 mod events;
-#[allow(dead_code, reason = "the tests of the runtime use all of it")]
+#[expect(dead_code, reason = "the tests of the runtime use all of it")]
 #[path = "../../../tests/support/fuse.rs"]
 mod fuse;
 mod lifecycle;
