@@ -13,6 +13,18 @@ pub fn criu_works() -> bool {
     check.is_ok_and(|status| status.success())
 }
 
+/// Whether the kernel tells criu which pages were written to.
+fn changes_of_memory_are_seen() -> bool {
+    let check = Command::new("criu").args(["check", "--feature", "mem_dirty_track"]).output();
+    check.is_ok_and(|check| check.status.success())
+}
+
+/// Whether a pipe can be as large as criu's page server wants.
+fn a_pipe_can_be_large() -> bool {
+    let (read, _write) = rustix::pipe::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&read, 4 << 20).is_ok()
+}
+
 /// Whether there is one at all.
 fn criu_is_there() -> bool {
     Command::new("criu").arg("--version").stdout(Stdio::null()).status().is_ok()
@@ -239,6 +251,7 @@ fn a_terminal_goes_to_the_new_console_socket() {
 #[test]
 fn memory_can_be_saved_before() {
     needs!(criu_works(), "criu that works");
+    needs!(changes_of_memory_are_seen(), "CONFIG_MEM_SOFT_DIRTY");
     let c = counting(Bundle::busybox());
     let parent = c.bundle.scratch("parent");
     c.bundle
@@ -334,6 +347,7 @@ fn the_loopback_interface_is_up_again() {
 #[test]
 fn pages_are_brought_when_they_are_touched() {
     needs!(criu_works(), "criu that works");
+    needs!(a_pipe_can_be_large(), "CAP_SYS_RESOURCE, or a high fs.pipe-max-size");
     let c = counting(Bundle::busybox());
     let images = c.bundle.scratch("images");
     let args = args(

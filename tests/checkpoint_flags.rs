@@ -447,3 +447,17 @@ fn the_error_that_ended_it_is_told() {
     checkpoint(&c, &["--work-path", work.to_str().unwrap()])
         .says("dump.log: mnt: no way to save this");
 }
+
+/// The log of criu 4.2 where it has no CAP_SYS_RESOURCE and /proc/sys/fs/pipe-max-size is 1048576.
+#[test]
+fn the_limit_of_a_page_server_is_named() {
+    differs!();
+    let c = running(Bundle::busybox());
+    let work = c.bundle.scratch_dir("work");
+    let log = "(00.357026) Error (criu/page-pipe.c:424): page-pipe: splice: -1: Bad file descriptor\n\
+               (00.357274) Error (criu/cr-dump.c:2036): Lazy pages transfer FAILED.\n";
+    fs::write(work.join("dump.log"), log).unwrap();
+    checkpoint(&c, &["--work-path", work.to_str().unwrap()])
+        .says("splice: -1: Bad file descriptor (without CAP_SYS_RESOURCE")
+        .says("/proc/sys/fs/pipe-max-size");
+}

@@ -93,7 +93,8 @@ fn a_device_that_the_joined_namespace_has_not_comes_from_the_host() {
 fn a_container_is_restored_with_its_device() {
     differs!();
     needs!(criu_works(), "criu that works");
-    let (net, other) = (Net::with_device(&["addr add 192.0.2.7/24 dev v0"]), Net::new());
+    let devices = ["addr add 192.0.2.7/24 dev v0", "link set lo up"]; // criu needs lo
+    let (net, other) = (Net::with_device(&devices), Net::new());
     let c = counting(joining(net.bundle(json!({ "name": "eth0" })), &other));
     for _ in 0..2 {
         checkpoint(&c, &[]);

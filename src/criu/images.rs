@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::Failed;
 use super::message::{CriuMessage, option};
-use crate::error::{Context, Result};
+use crate::error::{Cause, Context, Reason, Result};
 use crate::sys::{self, Named, small_file};
 
 /// The file with the names of the standard streams. runc uses the same name.
@@ -94,7 +94,11 @@ impl Images {
         }
         let log = self.log.display();
         match std::fs::File::open(&self.log).ok().and_then(decisive_error) {
-            Some(line) => anyhow::anyhow!("{error}, log file: {log}: {line}"),
+            Some(line) => {
+                let cause = line.ends_with(NO_PIPE).then_some(Cause::PipeLimit);
+                let text = format!("{error}, log file: {log}: {line}");
+                anyhow::anyhow!(Reason { text, cause })
+            }
             None => anyhow::anyhow!("{error}, log file: {log}"),
         }
     }
@@ -103,6 +107,11 @@ impl Images {
 /// An error line that criu logs before it continues: without CAP_SYS_RESOURCE it cannot raise its
 /// own limit.
 const HARMLESS: &[&str] = &["Can't setup RLIMIT_NOFILE for self"];
+
+/// The end of the error line of a page server (criu(8), `--lazy-pages`) without its pipe. Without
+/// CAP_SYS_RESOURCE, the limits of pipe(7) can forbid a pipe as large as criu wants. criu continues
+/// without it, and fails at the first request for a page.
+const NO_PIPE: &str = "splice: -1: Bad file descriptor";
 
 /// The line of the error that made criu fail, without the time and the position in criu's sources.
 /// It is the first error, since later errors are its consequences.

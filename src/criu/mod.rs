@@ -80,7 +80,7 @@ impl CriuProgram {
             criu.ask(&message::feature(number), |_| Ok(())).context("CRIU feature check failed")?;
         if !answer.features.contains(&number) {
             let text = format!("criu is missing features: {name}");
-            return Err(Failure::Unsupported(Cause::NoCriu.reason(text)).into());
+            return Err(Failure::Unsupported(Cause::NoCriuFeature.reason(text)).into());
         }
         Ok(())
     }

@@ -36,8 +36,12 @@ pub enum Cause {
     NoController,
     /// systemd has not delegated the cgroup controller to the user.
     ControllerNotDelegated,
-    /// criu does not exist, is too old, or lacks a feature.
+    /// criu does not exist, or is too old.
     NoCriu,
+    /// criu lacks a feature, or the kernel lacks what criu needs for it.
+    NoCriuFeature,
+    /// criu's page server could not make its pipe large enough.
+    PipeLimit,
     /// No directory of PATH has the program.
     NotInPath,
     /// PATH finds the program only relative to the working directory.
@@ -85,6 +89,8 @@ impl Cause {
             Self::NoController => "no-controller",
             Self::ControllerNotDelegated => "controller-not-delegated",
             Self::NoCriu => "no-criu",
+            Self::NoCriuFeature => "no-criu-feature",
+            Self::PipeLimit => "pipe-limit",
             Self::NotInPath => "not-in-path",
             Self::RelativeInPath => "relative-in-path",
             Self::ProgramForbidden => "program-forbidden",

@@ -44,6 +44,16 @@ const TABLE: &[Hint] = &[
         ..ANY
     },
     Hint { cause: Some(Cause::NoCriu), advice: "install criu 3.16 or newer (criu.org)", ..ANY },
+    Hint {
+        cause: Some(Cause::NoCriuFeature),
+        advice: "the kernel may lack it: see criu check --all",
+        ..ANY
+    },
+    Hint {
+        cause: Some(Cause::PipeLimit),
+        advice: "without CAP_SYS_RESOURCE, criu's page server needs a limit of 4194304 in /proc/sys/fs/pipe-max-size",
+        ..ANY
+    },
     Hint { cause: Some(Cause::NotPaused), advice: "see orlop state", ..ANY },
     Hint {
         cause: Some(Cause::NotInPath),
