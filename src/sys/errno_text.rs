@@ -52,6 +52,8 @@ fn words(number: i32) -> Option<&'static str> {
         libc::EDOM => "numerical argument out of domain",
         libc::ERANGE => "numerical result out of range",
         libc::EDEADLK => "resource deadlock avoided",
+        #[cfg(target_arch = "powerpc64")] // elsewhere the same number as EDEADLK
+        libc::EDEADLOCK => "file locking deadlock error",
         libc::ENAMETOOLONG => "file name too long",
         libc::ENOLCK => "no locks available",
         libc::ENOSYS => "function not implemented",

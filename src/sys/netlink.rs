@@ -369,9 +369,16 @@ mod tests {
     #[test]
     fn an_address_is_written_as_it_is_read() {
         // 192.0.2.7/24, secondary and permanent, with noprefixroute; label "x" at the end.
+        let attribute = |length: u16, kind: u16, content: [u8; 4]| {
+            [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &content].concat()
+        };
         let body = [
-            &[2, 24, 0x81, 0, 5, 0, 0, 0, 8, 0, 1, 0, 192, 0, 2, 7, 8, 0, 2, 0, 192, 0, 2, 7][..],
-            &[8, 0, 8, 0, 0x81, 2, 0, 0, 6, 0, 3, 0, b'x', 0, 0, 0],
+            vec![2, 24, 0x81, 0],
+            5_u32.to_ne_bytes().to_vec(),
+            attribute(8, 1, [192, 0, 2, 7]),
+            attribute(8, 2, [192, 0, 2, 7]),
+            attribute(8, 8, 0x281_u32.to_ne_bytes()),
+            attribute(6, 3, [b'x', 0, 0, 0]),
         ]
         .concat();
         assert_eq!(read_address(&body, 6), None);
