@@ -86,7 +86,7 @@ pub const REASONS: &[(&str, &str)] = &[
         "hook_filter::a_filter_need_not_allow_what_makes_a_hook",
         "the filter also applies to runc's own calls",
     ),
-    ("hooks::a_hook_need_not_read_its_state", "runc treats this as a failure"),
+    ("hooks::a_hook_need_not_read_its_state", "runc sometimes dies of SIGPIPE"),
     (
         "hooks::poststart_hooks_run_after_the_program_has_started",
         "runc runs poststart hooks during create",
