@@ -161,7 +161,7 @@ pub struct Publisher {
     namespace: String,
     waiting: VecDeque<Vec<u8>>,
     line: Option<Line>,
-    /// How many times the first event has been sent.
+    /// How many times containerd has refused the first event.
     tries: u32,
     /// When the first event is sent again.
     next: Option<Instant>,
@@ -201,8 +201,13 @@ impl Publisher {
         }
         if self.waiting.len() >= MOST {
             log::warn!("an event is lost: {MOST} wait, and containerd takes none");
-            // The first one may have been sent already.
-            self.waiting.remove(1);
+            if self.line.is_some() {
+                // The first one is being sent.
+                self.waiting.remove(1);
+            } else {
+                self.waiting.pop_front();
+                self.tries = 0;
+            }
         }
         let event = Any { type_url: kind.to_owned(), value: event.encode_to_vec() };
         let envelope = Envelope {
@@ -275,12 +280,7 @@ impl Publisher {
         if let Some(line) = self.line.take() {
             poll.remove(&line.socket);
         }
-        self.tries += 1;
-        if self.tries >= TRIES && self.waiting.len() >= MOST {
-            log::warn!("an event is lost: {why}");
-            self.waiting.pop_front();
-            self.tries = 0;
-        }
+        log::debug!("an event is not sent: {why}");
         self.next = Some(Instant::now() + PAUSE);
     }
 
