@@ -13,6 +13,11 @@ pub fn criu_works() -> bool {
     check.is_ok_and(|status| status.success())
 }
 
+/// Whether there is one at all.
+fn criu_is_there() -> bool {
+    Command::new("criu").arg("--version").stdout(Stdio::null()).status().is_ok()
+}
+
 /// Whether the kernel tells criu which pages were written to.
 fn changes_of_memory_are_seen() -> bool {
     let check = Command::new("criu").args(["check", "--feature", "mem_dirty_track"]).output();
@@ -23,11 +28,6 @@ fn changes_of_memory_are_seen() -> bool {
 fn a_pipe_can_be_large() -> bool {
     let (read, _write) = rustix::pipe::pipe().unwrap();
     rustix::pipe::fcntl_setpipe_size(&read, 4 << 20).is_ok()
-}
-
-/// Whether there is one at all.
-fn criu_is_there() -> bool {
-    Command::new("criu").arg("--version").stdout(Stdio::null()).status().is_ok()
 }
 
 /// Counts, in a file of the rootfs, and has no standard stream that is outside of the container.

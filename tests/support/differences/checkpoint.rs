@@ -22,7 +22,10 @@ pub const REASONS: &[(&str, &str)] = &[
         "runc has no --tcp-close, and 1.1 does not pass on the mode",
     ),
     ("checkpoint_flags::the_error_that_ended_it_is_told", "runc prints only the path of the log"),
-    ("checkpoint_flags::the_limit_of_a_page_server_is_named", "runc prints only the log's path"),
+    (
+        "checkpoint_flags::the_limit_of_a_page_server_is_named",
+        "runc prints only the path of the log",
+    ),
     (
         "checkpoint_flags::what_is_mounted_from_the_host_has_a_name_that_the_rootfs_has_no_say_in",
         "runc 1.1 has CVE-2026-119101",
