@@ -29,6 +29,10 @@ pub const REASONS: &[(&str, &str)] = &[
     ("concurrency::of_several_creates_one_wins", "runc 1.1 has no lock, so two sometimes succeed"),
     ("concurrency::of_several_deletes_one_wins", "runc 1.1 has no lock, so all sometimes succeed"),
     (
+        "concurrency::whoever_looks_meanwhile_sees_a_state",
+        "runc 1.1 has no lock, so the cgroup sometimes vanishes while it is read",
+    ),
+    (
         "delete::force_kills_all_processes_when_there_is_no_pid_namespace",
         "runc 1.1 sometimes gives up before all processes are dead",
     ),
