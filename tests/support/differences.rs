@@ -16,8 +16,8 @@ mod seccomp;
 mod skip;
 
 pub use skip::{
-    is_raw_before_output, notify_has_a_barrier, refusals_name_the_key, refuses_in_one_line,
-    removes_its_cgroup, skips,
+    notify_has_a_barrier, refusals_name_the_key, refuses_in_one_line, removes_its_cgroup,
+    sets_terminal_modes_first, skips,
 };
 
 /// An area: its name in the manual, and its tests with their reasons, sorted by name.

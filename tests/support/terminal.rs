@@ -15,8 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{
-    LocalModes, OptionalActions, OutputModes, Termios, Winsize, tcgetattr, tcgetpgrp, tcgetwinsize,
-    tcsetattr, tcsetwinsize,
+    LocalModes, Termios, Winsize, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetwinsize,
 };
 
 use super::runtime::time_limit;
@@ -90,6 +89,9 @@ impl Terminal {
         match read.or_else(|_| rustix::io::read(&self.master, &mut buffer)) {
             Ok(length) => self.unread.push_str(&String::from_utf8_lossy(&buffer[..length])),
             Err(_) => return false,
+        }
+        if !differences::sets_terminal_modes_first() {
+            self.unread = self.unread.replace("\r\r\n", "\r\n");
         }
         true
     }
@@ -206,11 +208,6 @@ impl<'a> Session<'a> {
             OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
         )
         .unwrap();
-        if !differences::is_raw_before_output() {
-            let mut modes = tcgetattr(&slave).unwrap();
-            modes.output_modes.remove(OutputModes::OPOST);
-            tcsetattr(&slave, OptionalActions::Now, &modes).unwrap();
-        }
         let terminal = Terminal::new(master);
         terminal.resize(30, 90);
         let stdio = || slave.try_clone().unwrap();

@@ -25,10 +25,10 @@ pub fn removes_its_cgroup() -> bool {
     !is_runc()
 }
 
-/// Whether the caller's terminal is raw before the program's output is copied to it. runc begins
-/// to copy first, so that the first lines may have one carriage return more, unless the terminal
-/// leaves output as it is.
-pub fn is_raw_before_output() -> bool {
+/// Whether both terminals have their modes before the program writes. runc sets them meanwhile. So
+/// the first lines may have one carriage return more, because both terminals add one (ONLCR), and
+/// may be shown before ours is raw.
+pub fn sets_terminal_modes_first() -> bool {
     !is_runc()
 }
 
