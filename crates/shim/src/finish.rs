@@ -295,8 +295,7 @@ impl Daemon {
 
     /// Closes our copies of the process's streams. The process may run already.
     fn close_theirs(&mut self, streams: Option<&mut Streams>) {
-        let Some(theirs) = streams.map(Streams::take_pipes).filter(|pipes| !pipes.is_empty())
-        else {
+        let Some(theirs) = streams.map(Streams::take_theirs).filter(|fds| !fds.is_empty()) else {
             return;
         };
         match self.pump_thread() {

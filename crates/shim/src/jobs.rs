@@ -107,8 +107,8 @@ impl Daemon {
             .env_remove("NOTIFY_SOCKET")
             .env_remove("LISTEN_FDS")
             .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stdout(Stdio::inherit()) // /dev/null, as all of the daemon's
+            .stderr(Stdio::inherit())
             .spawn()
             .map_err(|error| {
                 self.poll.remove(&ours);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use orlop::sys::clone::{self, CloneRequest, NewProcess, SingleThreaded};
 use orlop::sys::wait::{self, Bound};
 use orlop::sys::{fd, pidfd, process, signal};
-use rustix::fs::{Access, OFlags};
+use rustix::fs::Access;
 use rustix::pipe::PipeFlags;
 
 use crate::order::Order;
@@ -97,12 +97,10 @@ pub fn start(order: &Order, ends: Vec<OwnedFd>) -> Result<Started, Failed> {
     Ok(started)
 }
 
-/// In the child: gives the descriptors their numbers, 3 to 5, and executes the logger. Its standard
-/// input is /dev/null: ours is the socket to the daemon, whose end says that the worker has ended.
+/// In the child: gives the descriptors their numbers, 3 to 5, and executes the logger. Its stdio is
+/// the worker's, /dev/null.
 fn become_logger<T>(given: &[OwnedFd], execute: impl FnOnce() -> T) -> Result<T, orlop::sys::Call> {
     signal::reset_to_default()?;
-    let null = fd::open("/dev/null".as_ref(), OFlags::RDWR)?;
-    fd::become_standard(null.as_fd(), 0)?;
     let high: Vec<OwnedFd> =
         given.iter().filter_map(|end| rustix::io::fcntl_dupfd_cloexec(end, 10).ok()).collect();
     for (number, end) in (3..).zip(&high) {

@@ -20,7 +20,8 @@ use crate::status::Failed;
 /// The streams of the process, and our ends of them.
 #[derive(Debug)]
 pub struct Streams {
-    /// Standard input and outputs of the process, then the pipe ends for a logger.
+    /// Standard input and outputs of the process, then the pipe ends for a logger. Empty if the
+    /// streams are all /dev/null or a terminal, and there is no logger.
     theirs: Vec<OwnedFd>,
     /// The outputs: source and sink.
     pub outputs: Vec<(OwnedFd, Sink)>,
@@ -40,11 +41,10 @@ pub enum Sink {
 }
 
 impl Streams {
-    /// Takes the process's streams, if there are pipes among them.
+    /// Takes the process's streams.
     #[must_use]
-    pub fn take_pipes(&mut self) -> Vec<OwnedFd> {
-        let has_pipes = !self.outputs.is_empty() || self.input.is_some() || !self.logger.is_empty();
-        if has_pipes { std::mem::take(&mut self.theirs) } else { Vec::new() }
+    pub fn take_theirs(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.theirs)
     }
 
     /// The descriptors for the worker.
@@ -88,9 +88,11 @@ pub fn open(stdio: &Stdio, options: &Options) -> Result<Streams, Failed> {
         }
     }
     if stdio.terminal {
-        streams.theirs = vec![null()?, null()?, null()?];
         // The source, the master of the terminal, comes with the worker's answer.
         streams.outputs.extend(out.map(|sink| null().map(|null| (null, sink))).transpose()?);
+        return Ok(streams);
+    }
+    if stdio.stdin.is_empty() && out.is_none() && errors.is_none() {
         return Ok(streams);
     }
     if stdio.stdin.is_empty() {

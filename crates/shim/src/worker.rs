@@ -13,6 +13,7 @@ use std::path::Path;
 use orlop::log::{Log, LogFormat};
 use orlop::sys::fd;
 use prost::Message;
+use rustix::fs::OFlags;
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use crate::library;
@@ -40,6 +41,9 @@ fn work() -> Result<(), Failed> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(call("prctl"))?;
     let socket =
         rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 10).map_err(call("fcntl"))?;
+    // The new process, its hooks and its logger must not get the socket. Our outputs are /dev/null.
+    fd::become_standard(rustix::stdio::stdout(), 0)
+        .map_err(|call| Failed::unknown(call.to_string()))?;
     let (_, descriptors) = order::receive(&socket, &mut [0]).map_err(call("recvmsg"))?;
     let mut descriptors = descriptors.into_iter();
     let text = descriptors.next().ok_or_else(|| Failed::unknown("an order without a text"))?;
@@ -134,14 +138,22 @@ fn create(
     result
 }
 
-/// Starts the logger, if there is one, and makes the streams of the new process our own stdio.
+/// Starts the logger, if there is one, and makes the streams of the new process our own stdio. If
+/// there are none, this is /dev/null.
 fn prepare(order: &Order, mut streams: Vec<OwnedFd>) -> Result<logger::Started, Failed> {
     let ends =
         if order.logger.is_empty() { Vec::new() } else { streams.split_off(3.min(streams.len())) };
     let started = logger::start(order, ends)?;
+    let failed = |call: orlop::sys::Call| Failed::unknown(call.to_string());
+    if streams.is_empty() {
+        // Not the daemon's, whose lock and flags all containers would share.
+        let null = fd::open("/dev/null".as_ref(), OFlags::RDWR).map_err(failed)?;
+        for number in 0..3 {
+            fd::become_standard(null.as_fd(), number).map_err(failed)?;
+        }
+    }
     for (number, stream) in (0..).zip(&streams) {
-        fd::become_standard(stream.as_fd(), number)
-            .map_err(|call| Failed::unknown(call.to_string()))?;
+        fd::become_standard(stream.as_fd(), number).map_err(failed)?;
     }
     Ok(started)
 }

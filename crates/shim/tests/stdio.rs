@@ -41,6 +41,29 @@ fn output_and_input_go_through_fifos() {
 }
 
 #[test]
+fn streams_that_the_client_does_not_name_are_dev_null() {
+    let shim = Shim::with(&["sleep", "1000"]);
+    let client = shim.client();
+    let init = shim.create_and_start(&client);
+    client.exec(context(), &shim.exec_request("e", &["sleep", "1000"])).unwrap();
+    let exec = shim.start(&client, "e").unwrap();
+    for pid in [init, exec] {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let mut open: Vec<_> = open.map(|entry| entry.unwrap().file_name()).collect();
+        open.sort();
+        assert_eq!(open, ["0", "1", "2"]);
+        for number in open {
+            let path = PathBuf::from(format!("/proc/{pid}/fd")).join(number);
+            assert_eq!(fs::read_link(path).unwrap().to_str(), Some("/dev/null"));
+        }
+    }
+    shim.kill(&client, "e", 9).unwrap();
+    shim.wait(&client, "e");
+    shim.delete(&client, "e").unwrap();
+    shim.finish(&client);
+}
+
+#[test]
 fn large_outputs_arrive_whole_from_many_at_once() {
     let shim = Shim::with(&["sleep", "1000"]);
     let client = shim.client();
@@ -300,7 +323,8 @@ fn a_logger_that_ignores_sigterm_is_killed() {
     shim.delete(&client, "").unwrap();
     shim.ask_to_shut_down(&client);
     until("the daemon ends", || !is_alive(shim.pid));
-    assert!(!is_alive(pid), "the logger is left");
+    // It was killed before the daemon ended, but may take a moment to die.
+    until("the logger ends", || !is_alive(pid));
 }
 
 #[test]
