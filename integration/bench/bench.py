@@ -7,6 +7,7 @@ compare are the ratios of medians of one run; the milliseconds are this machine'
 
 import json
 import os
+import random
 import re
 import statistics
 import subprocess
@@ -128,11 +129,12 @@ def calls(program, *command):
 
 
 def in_turn(runtimes, once, rounds=ROUNDS):
-    """Rounds of every runtime; the first is for warming up and not counted."""
+    """Rounds of every runtime; the first is for warming up and not counted. The order is another one in each round,
+    since what ran before a runtime may leave it warm caches."""
     samples = {name: [] for name in runtimes}
     for number in range(rounds + 1):
-        for name, program in runtimes.items():
-            sample = once(name, program)
+        for name in random.Random(number).sample(sorted(runtimes), len(runtimes)):
+            sample = once(name, runtimes[name])
             if number:
                 samples[name].append(sample)
     return samples

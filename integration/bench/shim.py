@@ -9,6 +9,7 @@ many: what they share is divided."""
 import itertools
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -212,11 +213,12 @@ def of_shim(client, id):
 
 
 def in_turn(rounds, works):
-    """Rounds of each work, given by name: wall and CPU times. Whatever else the machine does hits all of them."""
+    """Rounds of each work, given by name: wall and CPU times. Whatever else the machine does hits all of them. The
+    order is another one in each round, since what ran before a work may leave it warm caches."""
     times = {name: [] for name in works}
-    for _ in range(rounds):
-        for name, work in works.items():
-            times[name].append(measure(work))
+    for number in range(rounds):
+        for name in random.Random(number).sample(sorted(works), len(works)):
+            times[name].append(measure(works[name]))
     return times
 
 
