@@ -130,8 +130,9 @@ fn run_one(hook: &Hook, state: &str, around: &HookContext<'_>) -> Result<()> {
         Exit::Code(code) => {
             anyhow::bail!("{}: exit status {code}{}", hook.path, end_of_output(&output))
         }
-        Exit::Signal(signal) => {
-            anyhow::bail!("{} was killed by signal {signal}{}", hook.path, end_of_output(&output))
+        Exit::Signal(number) => {
+            let name = signal::name(number);
+            anyhow::bail!("{} was killed by {name}{}", hook.path, end_of_output(&output))
         }
     }
 }

@@ -19,6 +19,14 @@ fn a_hook_that_fails_fails_create_and_leaves_nothing() {
 }
 
 #[test]
+fn the_signal_that_kills_a_hook_is_named() {
+    for kind in OF_CREATE {
+        let out = hooked(kind, "kill -TERM $$").refused();
+        out.says(&format!("error running {kind} hook #0: ")).names("was killed by SIGTERM");
+    }
+}
+
+#[test]
 fn later_hooks_do_not_run_after_a_failure() {
     let bundle = with_hook(failing("createRuntime"), "createRuntime", "echo later >> LOG");
     let bundle = with_hook(bundle, "createContainer", "echo later >> LOG");

@@ -27,7 +27,7 @@ use crate::sys::fd::FileId;
 use crate::sys::pidfd::Exit;
 use crate::sys::root::RootHandle;
 use crate::sys::wait::{self, Bound};
-use crate::sys::{self, Named, pidfd};
+use crate::sys::{self, Named, pidfd, signal};
 
 impl AsMut<Child> for Init {
     fn as_mut(&mut self) -> &mut Child {
@@ -362,7 +362,7 @@ impl Init {
         let how = match pidfd::ended_within(self.child.pidfd.as_fd(), wait::DEATH) {
             Ok(Some(Exit::Signal(libc::SIGKILL))) => "killed, or out of memory".to_owned(),
             Ok(Some(Exit::Code(code))) => format!("it ended with the status {code}"),
-            Ok(Some(Exit::Signal(signal))) => format!("killed by signal {signal}"),
+            Ok(Some(Exit::Signal(number))) => format!("killed by {}", signal::name(number)),
             _ => "it closed the wire".to_owned(),
         };
         anyhow::anyhow!("the process died before it reported an error ({how})")

@@ -1,6 +1,7 @@
 //! Signals: a descriptor to receive them, signals that end our waits, and the signal state of a new
 //! program.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -104,8 +105,17 @@ pub(super) fn ended_wait(heard: BorrowedFd<'static>) -> Result<(), Call> {
     stop_ending_waits();
     sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&ending()), None)
         .named(|| "sigprocmask()".to_owned())?;
-    let name = Signal::try_from(number).map_or("a signal", Signal::as_str);
-    Err(Call { text: format!("the wait was ended by {name}").into(), errno: Errno::INTR })
+    let text = format!("the wait was ended by {}", name(number)).into();
+    Err(Call { text, errno: Errno::INTR })
+}
+
+/// A signal for an error text: `SIGSYS`, or `signal 34` for one without a name.
+#[must_use]
+pub fn name(number: i32) -> Cow<'static, str> {
+    match Signal::try_from(number) {
+        Ok(signal) => signal.as_str().into(),
+        Err(_) => format!("signal {number}").into(),
+    }
 }
 
 /// The number of the signal that has ended a wait.
