@@ -19,17 +19,18 @@ use crate::{resctrl, sys};
 /// of `create`, and there must be none if `create` succeeds.
 pub fn config(text: &[u8]) {
     let machines = machines();
-    let (host, systemd) = machines[text.len() % machines.len()].clone();
+    let (host, layout, systemd) = machines[text.len() % machines.len()].clone();
     let maker = systemd.map_or(CgroupMaker::Us, CgroupMaker::Systemd);
     let request = Request { id: "fuzz", bundle: Path::new("/bundle"), maker, ..Request::default() };
-    let created = Plan::for_create(text, &request, &host);
-    let first = Plan::review(text, &request, &host).problems.first().map(ToString::to_string);
+    let created = Plan::for_create(text, &request, &host, &layout);
+    let review = Plan::review(text, &request, &host, &layout);
+    let first = review.problems.first().map(ToString::to_string);
     assert_eq!(created.err().map(|error| error.to_string()), first);
 }
 
 /// A machine with cgroup v2, one where systemd makes the cgroups, and one with cgroup v1 and an
 /// ordinary user.
-fn machines() -> [(Host, Option<Manager>); 3] {
+fn machines() -> [(Host, CgroupLayout, Option<Manager>); 3] {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let controllers = words(&["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"]);
     let unified = CgroupLayout::Unified {
@@ -56,7 +57,6 @@ fn machines() -> [(Host, Option<Manager>); 3] {
         egid: 0,
         capabilities: u64::MAX,
         rootless: false,
-        cgroups: unified,
         extras: Extras::known(&["apparmor", "selinux"], Some(resctrl)),
     };
     let user = Host {
@@ -64,10 +64,14 @@ fn machines() -> [(Host, Option<Manager>); 3] {
         egid: 1000,
         capabilities: 0,
         rootless: true,
-        cgroups: CgroupLayout::Legacy { hierarchies, unified: None },
         extras: Extras::known(&[], None),
     };
-    [(root.clone(), None), (root, Some(Manager::System)), (user, None)]
+    let legacy = CgroupLayout::Legacy { hierarchies, unified: None };
+    [
+        (root.clone(), unified.clone(), None),
+        (root, unified, Some(Manager::System)),
+        (user, legacy, None),
+    ]
 }
 
 /// Messages between our processes, and messages from systemd and the kernel.

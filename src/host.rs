@@ -7,10 +7,9 @@ pub mod extras;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use cgroups::CgroupLayout;
 use extras::Extras;
 
-use crate::error::{Context, Failure, Result};
+use crate::error::{Failure, Result};
 use crate::sys;
 
 /// The facts.
@@ -26,8 +25,6 @@ pub struct Host {
     /// have no permission for cgroups and for the system's systemd. A container without limits then
     /// has no cgroup if none can be created.
     pub rootless: bool,
-    /// The cgroup hierarchies.
-    pub cgroups: CgroupLayout,
     /// Facts that are read when they are needed.
     pub extras: Extras,
 }
@@ -80,7 +77,6 @@ impl Host {
                 Rootless::No => false,
                 Rootless::Auto => euid != 0 || sys::proc::in_user_namespace()?,
             },
-            cgroups: CgroupLayout::probe().context("finding the cgroup hierarchies")?,
             extras: Extras::default(),
         })
     }
@@ -93,7 +89,6 @@ impl Host {
             egid: 0,
             capabilities: u64::MAX,
             rootless: false,
-            cgroups: CgroupLayout::Legacy { hierarchies: Vec::new(), unified: None },
             extras: Extras::known(&[], None),
         }
     }

@@ -139,7 +139,7 @@ fn claims_are_read() {
 
 fn decide(config: &Value) -> orlop::error::Result<Plan> {
     let request = Request { id: "captain", bundle: Path::new("/bundle"), ..Request::default() };
-    let cgroups = CgroupLayout::Unified {
+    let layout = CgroupLayout::Unified {
         mount: "/sys/fs/cgroup".into(),
         own: "/".to_owned(),
         controllers: Vec::new(),
@@ -149,10 +149,9 @@ fn decide(config: &Value) -> orlop::error::Result<Plan> {
         egid: 0,
         capabilities: u64::MAX,
         rootless: false,
-        cgroups,
         extras: Extras::default(),
     };
-    Plan::for_create(config.to_string().as_bytes(), &request, &host)
+    Plan::for_create(config.to_string().as_bytes(), &request, &host, &layout)
 }
 
 fn is_refused(key: &str) -> bool {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Failure, Problem, Report, Result};
 use crate::host::Rootless;
+use crate::host::cgroups::CgroupLayout;
 use crate::plan::rules::{self, Advice};
 use crate::plan::{self, Host, Plan, Request};
 use crate::preflight;
@@ -69,7 +70,7 @@ fn finding(report: Report) -> Finding {
 
 fn review(text: &[u8], bundle: &Path, host: &Host, manager: CgroupManager) -> Result<Vec<Report>> {
     let request = Request { id: ID, bundle, maker: manager.maker(host)?, ..Request::default() };
-    let review = Plan::review(text, &request, host);
+    let review = Plan::review(text, &request, host, &CgroupLayout::probe()?);
     let keys: Vec<String> = review.problems.iter().map(|problem| problem.key.clone()).collect();
     let mut reports: Vec<Report> = review.problems.into_iter().map(of_plan).collect();
     if let Some(plan) = &review.plan {

@@ -12,6 +12,7 @@ use crate::criu::message::{self, CriuMessage, RequestType, option};
 use crate::criu::refused;
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
+use crate::host::cgroups::CgroupLayout;
 use crate::log::Phases;
 use crate::plan::namespaces::NETWORK;
 use crate::plan::{self, Host, Plan, Request};
@@ -197,7 +198,7 @@ fn plan_of(container: &Container, state_root: &Path) -> Result<Plan> {
         maker: manager.maker(&host)?,
         ..Request::default()
     };
-    Plan::for_create(&text, &request, &host)
+    Plan::for_create(&text, &request, &host, &CgroupLayout::probe()?)
 }
 
 /// The descriptor of `--status-fd`, which is closed after it was written to.

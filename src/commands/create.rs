@@ -10,6 +10,7 @@ use crate::container::notify::{self, Notify};
 use crate::container::{ContainerId, StateFile, gate};
 use crate::error::{AtKey, Context, Result};
 use crate::host::Rootless;
+use crate::host::cgroups::CgroupLayout;
 use crate::log::Phases;
 use crate::plan::annotations::PIDFD_RECEIVER;
 use crate::plan::terminal::TerminalRequest;
@@ -189,7 +190,7 @@ impl Prepared {
             terminal: TerminalRequest { detach, console: &request.console },
             maker: request.cgroup_manager.maker(&host)?,
         };
-        let plan = Plan::for_create(&text, &plan_request, &host)?;
+        let plan = Plan::for_create(&text, &plan_request, &host, &CgroupLayout::probe()?)?;
         warn(&plan.warnings);
         log::debug!("{id}: planned from {}", bundle.display());
         let sockets = pidfd_socket.into_iter().chain(connect_receiver(&plan)?).collect();

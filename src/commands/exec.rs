@@ -12,7 +12,6 @@ use crate::cgroup::Cgroup;
 use crate::container::Container;
 use crate::error::{Failure, Result};
 use crate::host::Rootless;
-use crate::host::cgroups::CgroupLayout;
 use crate::kernel::CgroupPaths;
 use crate::log::Phases;
 use crate::plan::exec::{ExecPlan, ExecRequest};
@@ -136,7 +135,7 @@ fn begin(args: &Exec, state_root: &Path, detach: bool) -> Result<StartedExec> {
     check_status(&container, args.ignore_paused)?;
     let Some(init) = container.init()? else { return Err(join::stopped()) };
 
-    let (plan, host) = args.plan(&container, &inherited, detach)?; // may refuse the request
+    let plan = args.plan(&container, &inherited, detach)?; // may refuse the request
     phases.end("plan");
     let mut console = Console::prepare(plan.entry.terminal.as_ref())?;
     let paths = exec_paths(args, &container)?;
@@ -149,10 +148,7 @@ fn begin(args: &Exec, state_root: &Path, detach: bool) -> Result<StartedExec> {
         init: &init,
         pid: container.saved.init_process_pid,
         cgroup: &cgroup,
-        or_cgroup_of_init: match &host.cgroups {
-            CgroupLayout::Unified { mount, .. } if args.cgroups.is_empty() => Some(mount),
-            _ => None,
-        },
+        or_cgroup_of_init: args.cgroups.is_empty(),
     };
     let mut watch = if args.ignore_paused { Watch::pausable() } else { Watch::new(&cgroup) };
     let mut exec = join::make_process(&plan, &target, &mut watch)?; // killed on drop
@@ -198,13 +194,8 @@ fn exec_paths(args: &Exec, container: &Container) -> Result<CgroupPaths> {
 }
 
 impl Exec {
-    /// Makes the plan. Also returns the host.
-    fn plan(
-        &self,
-        container: &Container,
-        inherited: &Inherited,
-        detach: bool,
-    ) -> Result<(ExecPlan, Host)> {
+    /// Makes the plan.
+    fn plan(&self, container: &Container, inherited: &Inherited, detach: bool) -> Result<ExecPlan> {
         let text = container.config()?;
         let reading = "reading the process (--process)";
         let process = self.process.as_ref().map(|process| process.read(reading)).transpose()?;
@@ -217,7 +208,7 @@ impl Exec {
         };
         let plan = ExecPlan::decide(&text, &changes, &host)?;
         warn(&plan.warnings);
-        Ok((plan, host))
+        Ok(plan)
     }
 
     fn changes<'a>(

@@ -16,6 +16,7 @@ use crate::criu::message::{self, CriuMessage, RequestType, option};
 use crate::criu::{CriuProgram, Notification, refused};
 use crate::error::{Context, Result};
 use crate::host::Rootless;
+use crate::host::cgroups::CgroupLayout;
 use crate::log::Phases;
 use crate::plan::namespaces::{NETWORK, TIME};
 use crate::plan::terminal::TerminalRequest;
@@ -167,7 +168,7 @@ impl Restore {
             maker: self.cgroup_manager.maker(&host)?,
             ..Request::default()
         };
-        let plan = Plan::for_create(&text, &request, &host)?;
+        let plan = Plan::for_create(&text, &request, &host, &CgroupLayout::probe()?)?;
         external::refuse_namespaces(&plan)?;
         external::refuse_links(&plan)?;
         refused::refuse_delegated(&plan)?;

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Failure, Result};
 use crate::host::Rootless;
+use crate::host::cgroups::CgroupLayout;
 use crate::plan::Host;
 use crate::plan::template::{self, TemplateFacts};
 use crate::sys::fd;
@@ -30,7 +31,7 @@ const FILE: &str = "config.json";
 pub fn spec(args: &Spec) -> Result<()> {
     let host = Host::probe(Rootless::default())?;
     let rootless = args.rootless.then_some((host.euid, host.egid));
-    let facts = TemplateFacts { unified: host.cgroups.is_unified(), rootless };
+    let facts = TemplateFacts { unified: CgroupLayout::probe()?.is_unified(), rootless };
     let text = template::text(facts);
     let directory = fd::open(&args.bundle, OFlags::PATH | OFlags::DIRECTORY)
         .context("the bundle (--bundle)")?;

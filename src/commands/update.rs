@@ -9,6 +9,7 @@ use super::{Document, cgroup_of, lock, open, resctrl_of, status_of};
 use crate::config::{self, Resources, Text};
 use crate::error::{Failure, Result};
 use crate::host::Rootless;
+use crate::host::cgroups::CgroupLayout;
 use crate::plan::{self, Host, Problems, resources};
 use crate::state::Status;
 
@@ -123,7 +124,7 @@ pub fn update(args: &Update, state_root: &Path) -> Result<()> {
     }
     let cgroup = cgroup_of(&container);
     let host = Host::probe(Rootless::default())?;
-    let layout = &host.cgroups;
+    let layout = CgroupLayout::probe()?;
     let schemata = lines.checked(&host)?;
     let now = |controller: &str, file: &str| cgroup.setting(controller, file);
     present::keep_idle(&mut wanted, now);
@@ -133,7 +134,7 @@ pub fn update(args: &Update, state_root: &Path) -> Result<()> {
         present::complete_quota(&mut wanted, now);
     }
     let mut problems = Problems::default();
-    let mut limits = resources::decide_limits(&wanted, layout, &mut problems);
+    let mut limits = resources::decide_limits(&wanted, &layout, &mut problems);
     for warning in problems.warnings() {
         log::warn!("{warning}");
     }

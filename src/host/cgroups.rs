@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, statfs};
 
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::sys::{mountinfo, small_file};
 
 /// The mount point of cgroups in all distributions.
@@ -59,6 +59,10 @@ impl CgroupLayout {
     /// # Errors
     /// Errors of reading /proc/self/cgroup or /proc/self/mountinfo.
     pub fn probe() -> Result<Self> {
+        Self::read().context("finding the cgroup hierarchies")
+    }
+
+    fn read() -> Result<Self> {
         // f_type is a signed word, whose size depends on the machine. The magic numbers have 32
         // bits.
         let unified =

@@ -142,24 +142,24 @@ pub(super) fn by_maker(
     config: &Config<'_>,
     request: &Request<'_>,
     resources: &mut ResourcePlan,
-    host: &Host,
+    layout: &CgroupLayout,
     problems: &mut Problems,
 ) -> (CgroupPlan, Option<UnitPlan>) {
     let path = &config.linux.cgroups_path;
     let manager = match &request.maker {
-        CgroupMaker::Us => return (decide(path, request.id, &host.cgroups, problems), None),
+        CgroupMaker::Us => return (decide(path, request.id, layout, problems), None),
         CgroupMaker::Nobody => {
             without(path, resources, problems);
             delegated_cgroup::without(config, problems);
-            return (decide("", request.id, &host.cgroups, problems), None);
+            return (decide("", request.id, layout, problems), None);
         }
         CgroupMaker::Systemd(manager) => manager,
     };
     let place = CgroupsPath::decide(path, request.id, manager, problems);
-    let mut cgroup = by_systemd(&place, manager, host, problems);
-    let limits = properties::of_new_unit(resources, host.cgroups.is_unified());
+    let mut cgroup = by_systemd(&place, manager, layout, problems);
+    let limits = properties::of_new_unit(resources, layout.is_unified());
     let mut unit = place.unit(manager, &config.annotations, limits, problems);
-    let below = delegated_cgroup::below_unit(config, host, problems);
+    let below = delegated_cgroup::below_unit(config, layout, problems);
     unit.above = below.and_then(|sub| cgroup.go_below(&sub));
     (cgroup, Some(unit))
 }
@@ -168,13 +168,13 @@ pub(super) fn by_maker(
 fn by_systemd(
     place: &CgroupsPath<'_>,
     manager: &Manager,
-    host: &Host,
+    layout: &CgroupLayout,
     problems: &mut Problems,
 ) -> CgroupPlan {
-    if *manager != Manager::System && !host.cgroups.is_unified() {
+    if *manager != Manager::System && !layout.is_unified() {
         problems.add(KEY, "cannot use rootless systemd cgroups manager on cgroup v1");
     }
-    decide(&format!("/{}", place.path(manager)), "", &host.cgroups, problems)
+    decide(&format!("/{}", place.path(manager)), "", layout, problems)
 }
 
 impl CgroupPlan {
@@ -196,8 +196,9 @@ pub fn owner(
     namespaces: &NamespacesPlan,
     ids: &IdMappingsPlan,
     host: &Host,
+    layout: &CgroupLayout,
 ) -> Option<u32> {
-    if !namespaces.create_cgroup_namespace || !host.cgroups.is_unified() {
+    if !namespaces.create_cgroup_namespace || !layout.is_unified() {
         return None;
     }
     let writable = config.mounts.iter().any(|mount| {

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use super::Problems;
 use super::cgroup::CgroupPlan;
-use super::mount_options::{Options, is_negation};
+use super::mount_options::is_negation;
+use super::mounts::{MountSource, MountStep};
 use super::namespaces::{CGROUP, NamespacesPlan};
-use super::{Host, Problems};
 use crate::host::cgroups::CgroupLayout;
 use crate::kernel::FsOption;
 
@@ -84,21 +85,19 @@ pub fn decide(
     }
 }
 
-/// The options for the filesystem. There are none on cgroup v1: it has several filesystems, and
-/// without a cgroup namespace none is made.
-pub(super) fn options(
-    key: &str,
-    given: &Options,
-    host: &Host,
-    problems: &mut Problems,
-) -> Vec<FsOption> {
-    if !host.cgroups.is_unified()
-        && given.filesystem.iter().any(|option| !is_negation(&option.name))
-    {
-        problems.add(
-            format_args!("{key}/options"),
-            "a mount of cgroup v1 takes no options for the filesystem",
-        );
+/// Reports options for the filesystem on cgroup v1: it has several filesystems, and without a
+/// cgroup namespace none is made.
+pub(super) fn check_options(steps: &[MountStep], layout: &CgroupLayout, problems: &mut Problems) {
+    if layout.is_unified() {
+        return;
     }
-    given.filesystem.clone()
+    for step in steps {
+        let MountSource::Cgroup { options } = &step.source else { continue };
+        if options.iter().any(|option| !is_negation(&option.name)) {
+            problems.add(
+                format_args!("/mounts/{}/options", step.index),
+                "a mount of cgroup v1 takes no options for the filesystem",
+            );
+        }
+    }
 }

@@ -18,6 +18,7 @@ use super::cgroup::{CgroupPlan, PathBelowMount, clean};
 use super::id_mappings::IdMappingsPlan;
 use super::{Host, Problems};
 use crate::config::Config;
+use crate::host::cgroups::CgroupLayout;
 
 const NEEDS_V2: &str = "needs cgroup v2, mounted alone at /sys/fs/cgroup";
 
@@ -35,11 +36,11 @@ pub struct Delegated {
 /// The path of the container's cgroup below that of its unit, if they differ.
 pub(super) fn below_unit(
     config: &Config<'_>,
-    host: &Host,
+    layout: &CgroupLayout,
     problems: &mut Problems,
 ) -> Option<String> {
     let path = checked(config, SYSTEMD_SUBGROUP, problems)?;
-    if !host.cgroups.is_unified() {
+    if !layout.is_unified() {
         problems.add(key(SYSTEMD_SUBGROUP), NEEDS_V2);
         return None;
     }

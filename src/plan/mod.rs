@@ -52,6 +52,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{Config, Hooks, Mount, Text};
 use crate::error::{Cause, Context, Failure, Problem, Result};
 pub use crate::host::Host;
+use crate::host::cgroups::CgroupLayout;
 use cgroup::{CgroupMaker, CgroupPlan};
 pub use form::parse;
 pub use problems::Problems;
@@ -192,11 +193,16 @@ impl Plan {
     ///
     /// # Errors
     /// [`Failure::BadConfig`] for the first thing that cannot be honoured.
-    pub fn for_create(text: &[u8], request: &Request<'_>, host: &Host) -> Result<Self> {
+    pub fn for_create(
+        text: &[u8],
+        request: &Request<'_>,
+        host: &Host,
+        layout: &CgroupLayout,
+    ) -> Result<Self> {
         let mut config = parse(text)?;
         request.add_to(&mut config);
         let mut problems = Problems::default();
-        let plan = Self::decide(&config, request, host, &mut problems);
+        let plan = Self::decide(&config, request, host, layout, &mut problems);
         problems.into_result()?;
         Ok(plan)
     }
@@ -205,13 +211,15 @@ impl Plan {
         config: &Config<'_>,
         request: &Request<'_>,
         host: &Host,
+        layout: &CgroupLayout,
         problems: &mut Problems,
     ) -> Self {
         let linux = &config.linux;
         check_version(&config.oci_version, problems);
         let namespaces = namespaces::decide(config, host, problems);
-        let mut resources = resources::decide(&linux.resources, &host.cgroups, problems);
-        let (mut cgroup, unit) = cgroup::by_maker(config, request, &mut resources, host, problems);
+        let mut resources = resources::decide(&linux.resources, layout, problems);
+        let (mut cgroup, unit) =
+            cgroup::by_maker(config, request, &mut resources, layout, problems);
         let mount_label = labels::of_mounts(linux, host, problems);
         annotations::check(&config.annotations, problems);
         hooks::decide(&config.hooks, problems);
@@ -225,8 +233,9 @@ impl Plan {
             host,
         };
         let mounts = mounts::decide(&config.mounts, &around, problems);
-        let cgroup_mount = cgroup_mount::decide(&host.cgroups, &cgroup, &namespaces);
-        let mut cgroup_owner = cgroup::owner(config, &namespaces, &ids, host);
+        cgroup_mount::check_options(&mounts, layout, problems);
+        let cgroup_mount = cgroup_mount::decide(layout, &cgroup, &namespaces);
+        let mut cgroup_owner = cgroup::owner(config, &namespaces, &ids, host, layout);
         if request.maker == CgroupMaker::Nobody {
             (cgroup, cgroup_owner) = (CgroupPlan::none(), None);
         }

@@ -7,7 +7,7 @@ use super::idmapped_mounts::{self, IdmapPlan};
 use super::labels;
 use super::mount_options::{self, Attributes, Options, SourceLink, attr, fs_flag, is_negation, ms};
 use super::namespaces::MOUNT;
-use super::{MountContext, Problems, cgroup_mount};
+use super::{MountContext, Problems};
 use crate::config;
 use crate::error::Cause;
 use crate::kernel::FsOption;
@@ -266,9 +266,7 @@ fn source(
                 .add(format_args!("{key}/type"), "a mount that is not a bind mount needs a type");
             MountSource::Cgroup { options: Vec::new() }
         }
-        "cgroup" => MountSource::Cgroup {
-            options: cgroup_mount::options(key, options, around.host, problems),
-        },
+        "cgroup" => MountSource::Cgroup { options: options.filesystem.clone() },
         kind => {
             let source = filesystem(kind, &mount.source, options);
             if let MountSource::Filesystem { by_mount: Some(_), options, .. } = &source {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::form::{Expected, Unreadable, read_config};
 use super::{Host, Plan, Problems, Request, parse};
 use crate::error::Problem;
+use crate::host::cgroups::CgroupLayout;
 
 /// The result for a config.
 #[derive(Debug, Default)]
@@ -32,7 +33,12 @@ const MOST: usize = 100;
 impl Plan {
     /// Makes the plan of a new container, and continues where [`Plan::for_create`] stops.
     #[must_use]
-    pub fn review(text: &[u8], request: &Request<'_>, host: &Host) -> Review {
+    pub fn review(
+        text: &[u8],
+        request: &Request<'_>,
+        host: &Host,
+        layout: &CgroupLayout,
+    ) -> Review {
         let Readable { text, unreadable: problems, replaced } = Readable::of(text);
         let Some(Ok(mut config)) = text.as_ref().map(|text| parse(text)) else {
             return Review { plan: None, problems };
@@ -43,7 +49,7 @@ impl Plan {
         }
         request.add_to(&mut config);
         let mut decided = Problems::default();
-        let plan = Self::decide(&config, request, host, &mut decided);
+        let plan = Self::decide(&config, request, host, layout, &mut decided);
         let judged =
             |problem: &&Problem| !subtrees.iter().any(|subtree| is_below(&problem.key, subtree));
         let problems =
@@ -148,18 +154,17 @@ mod tests {
     use crate::host::cgroups::CgroupLayout;
     use crate::plan::{Host, Plan, Request};
 
-    fn host() -> Host {
-        let cgroups = CgroupLayout::Unified {
+    fn layout() -> CgroupLayout {
+        CgroupLayout::Unified {
             mount: "/sys/fs/cgroup".into(),
             own: "/".into(),
             controllers: Vec::new(),
-        };
-        Host { cgroups, ..Host::for_tests() }
+        }
     }
 
     fn pointers(text: &str) -> Vec<String> {
         let request = Request { id: "web", bundle: Path::new("/b"), ..Request::default() };
-        let review = Plan::review(text.as_bytes(), &request, &host());
+        let review = Plan::review(text.as_bytes(), &request, &Host::for_tests(), &layout());
         review.problems.into_iter().map(|problem| problem.key).collect()
     }
 
@@ -226,8 +231,9 @@ mod tests {
             "nonsense",
         ] {
             let request = Request { id: "web", bundle: Path::new("/b"), ..Request::default() };
-            let error = Plan::for_create(text.as_bytes(), &request, &host()).expect_err(text);
-            let review = Plan::review(text.as_bytes(), &request, &host());
+            let error = Plan::for_create(text.as_bytes(), &request, &Host::for_tests(), &layout())
+                .expect_err(text);
+            let review = Plan::review(text.as_bytes(), &request, &Host::for_tests(), &layout());
             let Some(Failure::BadConfig(first)) = error.downcast_ref() else { panic!("{error:#}") };
             assert_eq!(Some(first), review.problems.first(), "{text}");
         }

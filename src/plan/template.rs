@@ -42,6 +42,7 @@ mod tests {
     use std::path::Path;
 
     use super::{TemplateFacts, text};
+    use crate::host::cgroups::CgroupLayout;
     use crate::plan::{Host, Plan, Request};
 
     #[test]
@@ -67,15 +68,13 @@ mod tests {
     fn the_template_has_no_problems() {
         let text = text(TemplateFacts { unified: true, rootless: None });
         let request = Request { id: "x", bundle: Path::new("/b"), ..Request::default() };
-        let host = Host {
-            cgroups: crate::host::cgroups::CgroupLayout::Unified {
-                mount: "/sys/fs/cgroup".into(),
-                own: "/x.scope".into(),
-                controllers: vec![],
-            },
-            ..Host::for_tests()
+        let layout = CgroupLayout::Unified {
+            mount: "/sys/fs/cgroup".into(),
+            own: "/x.scope".into(),
+            controllers: vec![],
         };
-        let plan = Plan::for_create(text.as_bytes(), &request, &host).expect("a plan");
+        let plan = Plan::for_create(text.as_bytes(), &request, &Host::for_tests(), &layout)
+            .expect("a plan");
         assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
     }
 }

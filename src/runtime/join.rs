@@ -10,7 +10,6 @@
 //! ([`crate::init::exec`]).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -22,6 +21,7 @@ use super::{limits, stdio};
 use crate::bootstrap;
 use crate::cgroup::{Cgroup, CgroupMembership};
 use crate::error::{Context, Failure, Result};
+use crate::host::cgroups::CgroupLayout;
 use crate::init::exec::{self, ExecSetup, StartsIn};
 use crate::plan::exec::ExecPlan;
 use crate::plan::namespaces::{CloneMethod, KINDS, MOUNT, PID, TIME};
@@ -39,9 +39,8 @@ pub struct ExecTarget<'a> {
     pub pid: i32,
     /// The cgroup.
     pub cgroup: &'a Cgroup,
-    /// Where cgroup v2 is mounted, if the process may use the cgroup of init when it cannot join
-    /// `cgroup`.
-    pub or_cgroup_of_init: Option<&'a Path>,
+    /// Whether the process may use the cgroup of init, on cgroup v2, if it cannot join `cgroup`.
+    pub or_cgroup_of_init: bool,
 }
 
 impl ExecTarget<'_> {
@@ -185,8 +184,10 @@ fn into_cgroup(
 /// cgroup below, and then the container's own cgroup may not contain processes.
 fn add(target: &ExecTarget<'_>, pid: i32, membership: CgroupMembership) -> Result<()> {
     let mut added = target.cgroup.add(pid, membership);
-    if let (Err(_), Some(mount)) = (&added, target.or_cgroup_of_init)
-        && let Some(cgroup) = Cgroup::of_process(target.pid, mount)?
+    if added.is_err()
+        && target.or_cgroup_of_init
+        && let CgroupLayout::Unified { mount, .. } = CgroupLayout::probe()?
+        && let Some(cgroup) = Cgroup::of_process(target.pid, &mount)?
     {
         target.check_alive()?;
         added = cgroup.of_unit(target.cgroup.unit().cloned()).add(pid, membership);

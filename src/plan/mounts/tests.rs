@@ -2,6 +2,8 @@ use std::path::Path;
 
 use super::{MountContext, MountSource, MountStep, OverProc, clean, decide, without_rootfs};
 use crate::config;
+use crate::host::cgroups::CgroupLayout;
+use crate::plan::cgroup_mount::check_options;
 use crate::plan::id_mappings::IdMappingsPlan;
 use crate::plan::mount_options::SourceLink;
 use crate::plan::{Host, Problems, namespaces};
@@ -103,10 +105,6 @@ fn misuse_is_refused() {
             "/mounts/0/options",
         ),
         (
-            r#"[{"destination":"/x","type":"cgroup","options":["ro","async","nsdelegate"]}]"#,
-            "/mounts/0/options",
-        ),
-        (
             r#"[{"destination":"/x","type":"tmpfs","options":["remount","x=0,2"]}]"#,
             "/mounts/0/options",
         ),
@@ -138,4 +136,20 @@ fn misuse_is_refused() {
             "{mounts}"
         );
     }
+}
+
+#[test]
+fn only_cgroup_v2_takes_options_for_the_filesystem() {
+    let legacy = CgroupLayout::Legacy { hierarchies: Vec::new(), unified: None };
+    let unified = CgroupLayout::Unified {
+        mount: "/sys/fs/cgroup".into(),
+        own: "/".into(),
+        controllers: Vec::new(),
+    };
+    let mounts = r#"[{"destination":"/x","type":"cgroup","options":["ro","async","nsdelegate"]}]"#;
+    let (steps, mut problems) = steps(mounts);
+    check_options(&steps, &unified, &mut problems);
+    assert!(problems.found().is_empty());
+    check_options(&steps, &legacy, &mut problems);
+    assert_eq!(problems.found().first().map(|problem| &*problem.key), Some("/mounts/0/options"));
 }
