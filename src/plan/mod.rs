@@ -52,7 +52,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{Config, Hooks, Mount, Text};
 use crate::error::{Cause, Context, Failure, Problem, Result};
 pub use crate::host::Host;
-use crate::host::cgroups::CgroupLayout;
+pub use crate::host::cgroups::CgroupLayout;
 use cgroup::{CgroupMaker, CgroupPlan};
 pub use form::parse;
 pub use problems::Problems;
