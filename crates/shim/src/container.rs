@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use orlop::cgroup::Cgroup;
@@ -83,7 +84,7 @@ pub struct Process {
     /// The writer that keeps its input open until the request CloseIO.
     pub held_input: Option<OwnedFd>,
     /// The master of its terminal.
-    pub console: Option<OwnedFd>,
+    pub console: Option<Arc<OwnedFd>>,
     pub logger: Option<OwnedFd>,
     /// A Delete that waits for the end of the outputs, and its time limit.
     pub draining: Option<(Reply, Instant)>,

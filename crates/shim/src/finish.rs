@@ -2,6 +2,7 @@
 //! process: daemon
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::event::PollFlags;
 use rustix::event::epoll::EventFlags;
@@ -233,19 +234,16 @@ impl Daemon {
         let Streams { outputs, input, .. } = streams;
         let owner = |is_input| Owner { id: id.to_owned(), exec_id: exec_id.to_owned(), is_input };
         let mut pumps = Vec::new();
+        let console = console.map(Arc::new);
         for (source, sink) in outputs {
-            let source = match console.as_ref().map(OwnedFd::try_clone) {
-                Some(Ok(console)) => console,
-                Some(Err(_)) => continue,
-                None => source,
-            };
             let number = self.poll.number();
-            pumps.push(match sink {
-                Sink::Fifo(sink) if console.is_none() => {
-                    Pump::splicing(number, owner(false), source, sink)
+            pumps.push(match (sink, &console) {
+                (Sink::Fifo(sink), None) => Pump::splicing(number, owner(false), source, sink),
+                (Sink::File(sink), None) => {
+                    Pump::copying(number, owner(false), Arc::new(source), sink)
                 }
-                Sink::Fifo(sink) | Sink::File(sink) => {
-                    Pump::copying(number, owner(false), source, sink)
+                (Sink::Fifo(sink) | Sink::File(sink), Some(console)) => {
+                    Pump::copying(number, owner(false), Arc::clone(console), sink)
                 }
             });
         }
@@ -256,8 +254,9 @@ impl Daemon {
         };
         process.logger = orlop::sys::pidfd::open(logger).ok().filter(|_| logger > 0);
         if let Some(console) = &console {
-            let _ = orlop::sys::fd::set_nonblocking(console); // this applies to all its duplicates
+            let _ = orlop::sys::fd::set_nonblocking(console); // this applies to its duplicate, too
         }
+        // A duplicate: epoll(7) watches a descriptor only once.
         let master = console.as_ref().and_then(|console| console.try_clone().ok());
         let inner = if console.is_some() { master } else { input };
         if let Some(inner) = inner.filter(|_| !process.stdio.stdin.is_empty()) {
@@ -265,8 +264,11 @@ impl Daemon {
                 Ok((reader, held)) => {
                     process.held_input = Some(held);
                     let number = self.poll.number();
-                    let way = if console.is_some() { Pump::copying } else { Pump::splicing };
-                    pumps.push(way(number, owner(true), reader, inner));
+                    pumps.push(if console.is_some() {
+                        Pump::copying(number, owner(true), Arc::new(reader), inner)
+                    } else {
+                        Pump::splicing(number, owner(true), reader, inner)
+                    });
                 }
                 Err(errno) => log::warn!("opening the stream {:?}: {errno}", process.stdio.stdin),
             }

@@ -69,6 +69,7 @@ pub mod start;
 pub mod status;
 pub mod stdio;
 pub mod task;
+pub mod unread;
 pub mod worker;
 
 use std::io::{Read, Write};

@@ -139,7 +139,17 @@ impl Poll {
 /// Whether the descriptor is readable now. That of a process is, if the process has ended.
 #[must_use]
 pub fn is_readable(fd: impl AsFd) -> bool {
-    let mut files = [PollFd::new(&fd, PollFlags::IN)];
+    has_event(&fd, PollFlags::IN)
+}
+
+/// Whether the write end of a pipe has no reader.
+#[must_use]
+pub fn is_broken(writer: impl AsFd) -> bool {
+    has_event(&writer, PollFlags::empty()) // POLLERR is always reported
+}
+
+fn has_event(fd: &impl AsFd, events: PollFlags) -> bool {
+    let mut files = [PollFd::new(fd, events)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut files, Some(&now)).is_ok_and(|count| count > 0) // no wait: a time of 0
 }

@@ -5,6 +5,7 @@
 //! regular files it reads and writes.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -46,7 +47,7 @@ pub struct Pump {
     /// The process that it belongs to.
     pub owner: Owner,
     number: u64,
-    source: OwnedFd,
+    source: Arc<OwnedFd>,
     sink: OwnedFd,
     method: Method,
     /// Whether it waits for the sink.
@@ -57,12 +58,13 @@ impl Pump {
     /// A pump between pipes or fifos.
     #[must_use]
     pub fn splicing(number: u64, owner: Owner, source: OwnedFd, sink: OwnedFd) -> Self {
+        let source = Arc::new(source);
         Self { owner, number, source, sink, method: Method::Splice, blocked: false }
     }
 
     /// A pump from or to a terminal, or to a regular file.
     #[must_use]
-    pub fn copying(number: u64, owner: Owner, source: OwnedFd, sink: OwnedFd) -> Self {
+    pub fn copying(number: u64, owner: Owner, source: Arc<OwnedFd>, sink: OwnedFd) -> Self {
         Self { owner, number, source, sink, method: Method::Copy(Vec::new()), blocked: false }
     }
 
@@ -120,10 +122,11 @@ impl Pump {
         Ok(())
     }
 
-    /// Stops watching both.
-    pub fn end(&self, poll: &Poll) {
+    /// Stops watching both. Closes the source, and returns the sink.
+    pub fn end(self, poll: &Poll) -> OwnedFd {
         poll.remove(&self.source);
         poll.remove(&self.sink);
+        self.sink
     }
 }
 

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use crate::poll::{Poll, Token};
 use crate::pump::Pump;
+use crate::unread::Unread;
 
 /// The size of the thread's stack. Its longest buffer has 4 KiB.
 const STACK: usize = 64 << 10;
@@ -110,11 +111,18 @@ fn signal(event: &OwnedFd) {
     let _ = rustix::io::write(event, &1_u64.to_ne_bytes());
 }
 
+/// The pumps, and the outputs of those that have ended.
+#[derive(Debug, Default)]
+struct Pumps {
+    running: BTreeMap<u64, Pump>,
+    unread: Unread,
+}
+
 /// The thread. It ends with the process.
 fn run(shared: &Shared, poll: &Poll) {
-    let mut pumps = BTreeMap::new();
+    let mut pumps = Pumps::default();
     loop {
-        match poll.wait(None) {
+        match poll.wait(pumps.unread.pause()) {
             Ok(events) => {
                 for (token, _) in events {
                     handle(shared, poll, &mut pumps, token);
@@ -123,10 +131,13 @@ fn run(shared: &Shared, poll: &Poll) {
             Err(Errno::INTR) => {}
             Err(errno) => return log::error!("moving bytes: epoll_wait(): {errno}"),
         }
+        for number in pumps.unread.take_read() {
+            report(shared, number);
+        }
     }
 }
 
-fn handle(shared: &Shared, poll: &Poll, pumps: &mut BTreeMap<u64, Pump>, token: Token) {
+fn handle(shared: &Shared, poll: &Poll, pumps: &mut Pumps, token: Token) {
     match token {
         Token::PumpTasks => {
             let _ = rustix::io::read(&shared.for_thread, &mut [0; 8]); // it may have no event
@@ -136,21 +147,20 @@ fn handle(shared: &Shared, poll: &Poll, pumps: &mut BTreeMap<u64, Pump>, token: 
             }
         }
         Token::Source(number) | Token::Sink(number)
-            if pumps.get_mut(&number).is_some_and(|pump| pump.run(poll)) =>
+            if pumps.running.get_mut(&number).is_some_and(|pump| pump.run(poll)) =>
         {
-            end(poll, pumps, number);
-            report(shared, number);
+            ended(shared, poll, pumps, number);
         }
         _ => {}
     }
 }
 
-fn carry_out(shared: &Shared, poll: &Poll, pumps: &mut BTreeMap<u64, Pump>, task: Task) {
+fn carry_out(shared: &Shared, poll: &Poll, pumps: &mut Pumps, task: Task) {
     match task {
         Task::Begin(pump) => {
             let number = pump.number();
             match pump.begin(poll) {
-                Ok(()) => drop(pumps.insert(number, pump)),
+                Ok(()) => drop(pumps.running.insert(number, pump)),
                 Err(errno) => {
                     let owner = &pump.owner;
                     log::warn!(
@@ -162,14 +172,23 @@ fn carry_out(shared: &Shared, poll: &Poll, pumps: &mut BTreeMap<u64, Pump>, task
                 }
             }
         }
-        Task::End(number) => end(poll, pumps, number),
+        Task::End(number) => {
+            pumps.unread.remove(number);
+            if let Some(pump) = pumps.running.remove(&number) {
+                drop(pump.end(poll));
+            }
+        }
         Task::Close(descriptors) => drop(descriptors),
     }
 }
 
-fn end(poll: &Poll, pumps: &mut BTreeMap<u64, Pump>, number: u64) {
-    if let Some(pump) = pumps.remove(&number) {
-        pump.end(poll);
+/// A pump has ended by itself.
+fn ended(shared: &Shared, poll: &Poll, pumps: &mut Pumps, number: u64) {
+    let Some(pump) = pumps.running.remove(&number) else { return };
+    let is_input = pump.owner.is_input;
+    let sink = pump.end(poll);
+    if is_input || !pumps.unread.take(number, sink) {
+        report(shared, number);
     }
 }
 

@@ -4,6 +4,9 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use containerd_shim_protos::api::{CloseIORequest, ResizePtyRequest};
 
@@ -249,7 +252,7 @@ fn a_pipe_that_a_container_locks_holds_up_no_request() {
     let locking = std::thread::spawn(move || {
         rustix::pipe::splice(&empty, None, &pipe, None, 1, rustix::pipe::SpliceFlags::empty())
     });
-    std::thread::sleep(std::time::Duration::from_millis(300)); // so that it has the lock
+    std::thread::sleep(Duration::from_millis(300)); // so that it has the lock
     rustix::process::kill_process(daemon, rustix::process::Signal::CONT).unwrap();
     assert_eq!(shim.status(&client, ""), Ok(2));
     shim.kill(&client, "", 9).unwrap();
@@ -363,6 +366,71 @@ fn output_goes_on_when_its_reader_comes_back() {
     fs::OpenOptions::new().write(true).open(&stdin).unwrap().write_all(b"\n").unwrap();
     assert_eq!(shim.wait(&client, "").exit_status, 0);
     assert_eq!(out.join().unwrap(), b"second\n");
+    shim.finish(&client);
+}
+
+#[test]
+fn delete_is_answered_when_a_slow_reader_has_read_all() {
+    let shim = Shim::with(&["sleep", "1000"]);
+    let client = shim.client();
+    shim.create_and_start(&client);
+    for terminal in [false, true] {
+        let stdout = shim.dir.path().join(format!("out-{terminal}"));
+        fifo(&stdout);
+        let deleted = Arc::new(AtomicBool::new(false));
+        let closes = Arc::clone(&deleted);
+        let path = stdout.clone();
+        let reader = std::thread::spawn(move || {
+            let mut fifo = fs::File::open(path).unwrap();
+            let (mut buffer, mut total) = ([0; 4096], 0);
+            // containerd closes the fifo when the answer arrives.
+            while !closes.load(Ordering::Relaxed) {
+                total += fifo.read(&mut buffer).unwrap();
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            total
+        });
+        let mut request = shim.exec_request("e", &["head", "-c", "20000", "/dev/zero"]);
+        request.terminal = terminal;
+        request.stdout = stdout.to_str().unwrap().to_owned();
+        client.exec(context(), &request).unwrap();
+        shim.start(&client, "e").unwrap();
+        assert_eq!(shim.wait(&client, "e").exit_status, 0);
+        shim.delete(&client, "e").unwrap();
+        deleted.store(true, Ordering::Relaxed);
+        assert_eq!(reader.join().unwrap(), 20_000);
+    }
+    shim.finish(&client);
+}
+
+#[test]
+fn a_terminal_has_one_descriptor_in_the_daemon_or_two_with_input() {
+    let shim = Shim::with(&["sleep", "1000"]);
+    let client = shim.client();
+    shim.create_and_start(&client);
+    let masters = || {
+        let open = fs::read_dir(format!("/proc/{}/fd", shim.pid)).unwrap();
+        let paths = open.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+        paths.filter(|path| path.ends_with("ptmx")).count()
+    };
+    for (name, has_input) in [("without", false), ("with", true)] {
+        let (stdin, stdout) = (shim.dir.path().join("in"), shim.dir.path().join(name));
+        fifo(&stdout);
+        let mut request = shim.exec_request(name, &["sleep", "1000"]);
+        request.terminal = true;
+        request.stdout = stdout.to_str().unwrap().to_owned();
+        if has_input {
+            fifo(&stdin);
+            request.stdin = stdin.to_str().unwrap().to_owned();
+        }
+        client.exec(context(), &request).unwrap();
+        shim.start(&client, name).unwrap();
+        assert_eq!(masters(), 1 + usize::from(has_input));
+        shim.kill(&client, name, 9).unwrap();
+        shim.wait(&client, name);
+        shim.delete(&client, name).unwrap();
+        until("the terminal is closed", || masters() == 0);
+    }
     shim.finish(&client);
 }
 
