@@ -126,9 +126,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut unread = Unread::default();
         assert!(!unread.take(7, sink(&dir.path().join("fifo")).into()));
-        let file = dir.path().join("file");
-        std::fs::write(&file, "bytes").unwrap();
-        assert!(!unread.take(8, File::open(&file).unwrap().into()));
+        let file = File::create_new(dir.path().join("file")).unwrap();
+        assert!(!unread.take(8, file.into()));
         assert_eq!(unread.pause(), None);
     }
 }
