@@ -8,7 +8,7 @@ fn main() {
         println!("cargo:rerun-if-changed={head}"); // not always .git/HEAD: in a worktree .git is a file
     }
     // src/sys/early.rs
-    if std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
+    if let Ok("x86_64" | "aarch64") = std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
         println!("cargo:rustc-link-arg-bins=-Wl,-e,orlop_entry");
     }
     // Given by who builds where there is no git, or for a package.

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests of the seal on a program that begins in the C library, as on every architecture but x86_64: then
-# src/sys/early.rs does not run, and src/sys/self_exe.rs does all of its work. The program is that of `cargo test` with
-# another entry point.
+# Runs the tests of the seal on a program that begins in the C library, as on an architecture without src/sys/early.rs:
+# then src/sys/self_exe.rs does all of its work. The program is that of `cargo test` with another entry point.
 #
 #     integration/libc-entry.sh TARGET
 set -euo pipefail
@@ -11,7 +10,7 @@ program=$target/debug/orlop
 copy=$target/libc-entry/orlop
 symbols=$(nm "$program")
 if ! grep -q ' orlop_entry$' <<<"$symbols"; then
-    [ "$(uname -m)" != x86_64 ] || { echo "no orlop_entry in $program"; exit 1; }
+    [[ $(uname -m) != @(x86_64|aarch64) ]] || { echo "no orlop_entry in $program"; exit 1; }
     echo "this architecture has no src/sys/early.rs: nothing to run"
     exit 0
 fi

@@ -109,8 +109,8 @@
 //!   ([`bootstrap::main_of_exec`]).
 //! * **Our binary is protected from the container (CVE-2019-5736), usually without a copy.** It is
 //!   executed again from a read-only overlay that belongs to no mount namespace; if no overlay can
-//!   be made, from a copy in memory. On x86-64 this usually happens before the C library starts
-//!   ([`sys::self_exe`]).
+//!   be made, from a copy in memory. On x86-64 and aarch64, this usually happens before the C
+//!   library starts ([`sys::self_exe`]).
 //! * **The seccomp filter is loaded last**, right before execve of the program and of each
 //!   startContainer hook, so a profile need allow none of our system calls except execve
 //!   (`init/handover.rs`). A filter that allows all our calls and notifies an agent is loaded at

@@ -20,6 +20,7 @@ use super::self_exe::{OVERLAY, REQUIRED, SECOND_LAYER, Seal};
 
 // On entry the stack pointer is at argc (System V ABI, 3.4.1). For _start it must be there again,
 // and rdx must have its old value, which _start registers with atexit.
+#[cfg(target_arch = "x86_64")]
 global_asm!(
     ".globl orlop_entry",
     "orlop_entry:",
@@ -32,6 +33,19 @@ global_asm!(
     "pop rdx",
     "xor ebp, ebp",
     "jmp _start",
+    early = sym early,
+);
+
+// The same; the value for atexit is in x0.
+#[cfg(target_arch = "aarch64")]
+global_asm!(
+    ".globl orlop_entry",
+    "orlop_entry:",
+    "str x0, [sp, #-16]!",
+    "add x0, sp, #16",
+    "bl {early}",
+    "ldr x0, [sp], #16",
+    "b _start",
     early = sym early,
 );
 
@@ -125,9 +139,8 @@ unsafe fn is_at_root() -> bool {
     // SAFETY: the kernel writes at most as many bytes there as the call says.
     unsafe {
         let path = path.as_mut_ptr().cast::<u8>();
-        let Ok(length @ 1..) =
-            usize::try_from(call(libc::SYS_readlink, [EXE as usize, path as usize, MOST, 0, 0]))
-        else {
+        let arguments = [HERE, EXE as usize, path as usize, MOST, 0];
+        let Ok(length @ 1..) = usize::try_from(call(libc::SYS_readlinkat, arguments)) else {
             return false;
         };
         let mut slashes = 0;
@@ -187,7 +200,7 @@ unsafe fn find_layers(layers: *mut Layers) -> bool {
         let path = (&raw mut (*layers).path).cast::<u8>();
         let lower = (&raw mut (*layers).lower).cast::<u8>();
         let room = MOST - SECOND_LAYER.count_bytes() - 1;
-        let length = call(libc::SYS_readlink, [EXE as usize, path as usize, room, 0, 0]);
+        let length = call(libc::SYS_readlinkat, [HERE, EXE as usize, path as usize, room, 0]);
         let Ok(length @ 1..) = usize::try_from(length) else { return false };
         if length == room || path.read() != b'/' || path.add(length - 1).read() == b')' {
             return false; // the last for `/usr/bin/orlop (deleted)`
@@ -248,7 +261,7 @@ unsafe fn is_same_file(file: usize) -> bool {
     // SAFETY: the kernel writes a stat there, or fails.
     unsafe {
         let (ours, its) = (ours.as_mut_ptr(), its.as_mut_ptr());
-        call(libc::SYS_stat, [EXE as usize, ours as usize, 0, 0, 0]) == 0
+        call(libc::SYS_newfstatat, [HERE, EXE as usize, ours as usize, 0, 0]) == 0
             && call(libc::SYS_newfstatat, [file, NOTHING as usize, its as usize, EMPTY_PATH, 0])
                 == 0
             && (*ours).st_ino == (*its).st_ino
@@ -264,12 +277,23 @@ unsafe fn call(number: libc::c_long, arguments: [usize; 5]) -> isize {
     let [a, b, c, d, e] = arguments;
     // SAFETY: the caller passes only memory that the kernel may read and write, and the registers
     // that the call changes are named here.
+    #[cfg(target_arch = "x86_64")]
     unsafe {
         asm!(
             "syscall",
             inlateout("rax") number as isize => answer,
             in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e,
             lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        asm!(
+            "svc 0",
+            inlateout("x0") a => answer,
+            in("x1") b, in("x2") c, in("x3") d, in("x4") e, in("x8") number,
             options(nostack),
         );
     }

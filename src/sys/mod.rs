@@ -11,7 +11,7 @@ pub mod bpf;
 pub mod caller;
 pub mod clone;
 pub mod device;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod early;
 mod errno_text;
 pub mod fd;

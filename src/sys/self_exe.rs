@@ -55,7 +55,7 @@ pub(super) enum Seal {
 /// # Errors
 /// An error if neither an overlay nor a copy of the binary can be made.
 pub fn seal() -> Result<(), Call> {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     if super::early::is_proven() {
         return Ok(());
     }
