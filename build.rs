@@ -11,6 +11,12 @@ fn main() {
     if let Ok("x86_64" | "aarch64") = std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
         println!("cargo:rustc-link-arg-bins=-Wl,-e,orlop_entry");
     }
+    // Less memory; of no use in a debug build.
+    if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        let root = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
+        println!("cargo:rerun-if-changed=src/rarely_run.ld");
+        println!("cargo:rustc-link-arg-bins=-Wl,-T,{root}/src/rarely_run.ld");
+    }
     // Given by who builds where there is no git, or for a package.
     println!("cargo:rerun-if-env-changed=ORLOP_COMMIT");
     let commit = std::env::var("ORLOP_COMMIT").ok();
