@@ -67,7 +67,7 @@ fn no_signal_that_the_caller_ignores_is_ignored_by_hooks() {
 fn no_signal_that_the_caller_ignores_is_ignored_by_hooks_in_the_container() {
     differs!();
     needs!(perl_works(), "perl");
-    let rules = json!([{ "names": ["mkdir"], "action": "SCMP_ACT_ERRNO" }]);
+    let rules = json!([{ "names": ["mkdirat"], "action": "SCMP_ACT_ERRNO" }]);
     let filter = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules });
     for bundle in [Bundle::busybox(), Bundle::busybox().set("/linux/seccomp", filter)] {
         let hook = json!({ "path": "/bin/cp", "args": ["cp", "/proc/self/status", "/seen"] });

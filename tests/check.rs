@@ -203,7 +203,7 @@ fn what_the_machine_lacks_is_a_problem() {
     differs!();
     let notify = json!({
         "defaultAction": "SCMP_ACT_ALLOW",
-        "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_ERRNO" }],
+        "syscalls": [{ "names": ["mkdirat"], "action": "SCMP_ACT_ERRNO" }],
     });
     let actions = "echo kill_process kill_thread allow log > /mnt/actions; mount --bind /mnt/actions /proc/sys/kernel/seccomp/actions_avail";
     let no_uts = "set -- unshare -Ur sh -c 'echo 0 >/proc/sys/user/max_uts_namespaces; exec \"$@\"' sh \"$@\"";
