@@ -16,7 +16,7 @@ PREFIX  ?= /usr/local
 RUNTIME ?= $(ORLOP)
 export RUNTIME
 
-.PHONY: build musl cross cross-check packages packages-test packages-reproducible run test differences soak soak-shim test-vm fuzz docs check quick bench bench-memory install clean
+.PHONY: build musl cross cross-check cross-run packages packages-test packages-reproducible run test differences soak soak-shim test-vm fuzz docs check quick bench bench-memory install clean
 
 # A static program: with --target the flag is not for proc-macros and build scripts, which cannot be static.
 build:
@@ -31,9 +31,13 @@ musl:
 	rustup target add $(MUSL) 2>/dev/null && $(MAKE) build LIBC=musl && echo "$(TARGET)/$(MUSL)/release/orlop" || \
 		{ CRATES=orlop integration/cross.sh $(TARGET)/cross build $(MUSL) && echo "$(TARGET)/cross/out/$(MUSL)/orlop"; }
 
-# The programs for all other architectures, in target/cross/out/. cross-check is cargo check for three that differ most.
+# The programs for all other architectures, in target/cross/out/. cross-run makes containers with each, under QEMU, with a
+# kernel of Debian. cross-check is cargo check for three that differ most.
 cross:
 	integration/cross.sh $(TARGET)/cross build $$(. integration/cross/targets.sh && echo $$ALL_TARGETS)
+
+cross-run: cross
+	integration/cross.sh $(TARGET)/cross run $$(. integration/cross/targets.sh && echo $$ALL_TARGETS)
 
 cross-check:
 	integration/cross.sh $(TARGET)/cross check \
@@ -94,8 +98,9 @@ soak-shim: build
 	env --default-signal integration/shim/soak.sh $(SHIM) $(TARGET)/cri-api
 
 # The callers (containerd, its CRI plugin, Docker, Podman) and the containers' tests in a Debian machine of its own, with
-# systemd and cgroup v2 alone. JOBS="ctr:orlop cri:runc" for some of it.
-test-vm: build
+# systemd and cgroup v2 alone. JOBS="ctr:orlop cri:runc" for some of it. ARCH=arm64 for the containers' tests on that
+# architecture, with programs built by cross.sh.
+test-vm: $(if $(filter arm64,$(ARCH)),,build)
 	integration/test-vm/run.sh $(ORLOP) $(TARGET) $(JOBS)
 
 check:

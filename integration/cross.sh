@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Checks or builds the programs for other architectures and for musl, with Debian's compilers:
 #
-#     cross.sh DIRECTORY check|build|tests TARGET…
+#     cross.sh DIRECTORY check|build|tests|run TARGET…
 #
-# `check` is cargo check. `build` leaves static release programs in DIRECTORY/out/TARGET/. `tests` builds the tests and
-# leaves them there as well. What the programs are made of is in them, in the section .dep-v0 (cargo auditable).
+# `check` is cargo check. `build` leaves static release programs in DIRECTORY/out/TARGET/. `tests` builds the library
+# tests and the behaviour tests, and leaves them there as library-tests and main. `run` boots a kernel of Debian with the
+# program that was built, and runs containers (cross/guest.sh). What the programs are made of is in them, in the section
+# .dep-v0 (cargo auditable).
 #
 # rustup has the standard library of every target, but not every machine reaches its server. Debian has it for its
 # architectures, in the version of Debian's own compiler, and the sources of it. So all of this happens in a Debian sid
@@ -23,7 +25,7 @@ mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 . integration/cross/targets.sh
 
 [ "$(id -u)" = 0 ] || { echo "cross.sh makes a chroot: run it as root" >&2; exit 1; }
-integration/packages.sh mmdebstrap util-linux
+integration/packages.sh mmdebstrap util-linux xz-utils
 
 if [ ! -e "$sid/.made" ]; then
     rm -rf "$sid"
@@ -79,6 +81,9 @@ prepare() {
     if [ "$what" != check ] && [ "$arch" != amd64 ] && [ ! -e "$sid/usr/bin/$(gcc_of "$1")" ]; then
         install "gcc-$(echo "$(gnu_of "$arch")" | tr _ -)" "libc6-dev-$arch-cross"
     fi
+    if [ "$what" = tests ] && [ ! -e "$sid/usr/lib/$(gnu_of "$arch")/libseccomp.so" ]; then
+        unpack "libseccomp2:$arch" "libseccomp-dev:$arch"
+    fi
 }
 
 # The standard library for musl, where the compiler looks for it, in the form in which rustup has it: with musl's libc.a
@@ -88,6 +93,20 @@ musl_std() {
     [ -e "$sid/usr/src/rustc-"* ] 2>/dev/null || install rust-src
     [ -e "$sid/usr/lib/$(musl_of "$2")/libc.a" ] || unpack "musl-dev:$2"
     inside sh -eu integration/cross/musl-std.sh "$1" "$(gcc_of "$1")" "/usr/lib/$(musl_of "$2")"
+}
+
+# A kernel and a busybox of Debian for the target, and the module of overlayfs, without which the program copies itself.
+fetch_machine() {
+    chroot "$sid" sh -eu -c 'rm -rf /tmp/machine; mkdir /tmp/machine; cd /tmp/machine
+        version=$(apt-cache depends "$1" | sed -n "s/^ *Depends: linux-image-//p")
+        apt-get -q download "linux-binary-$version" "linux-modules-$version" "busybox-static:$2" >/dev/null 2>&1
+        for package in *.deb; do dpkg -x "$package" .; done' fetch_machine "$(kernel_of "$1")" "$1"
+    local made=$sid/tmp/machine
+    mkdir -p "$2"
+    find "$made" '(' -name 'vmlinu[xz]-*' -o -name 'vmlinu[xz]' ')' -exec cp {} "$2/kernel" ';'
+    cp "$made"/usr/bin/busybox "$2/busybox"
+    find "$made" -name overlay.ko.xz -exec xz -dc {} + >"$2/overlay.ko"
+    rm -rf "$made"
 }
 
 cargo fetch --locked --quiet
@@ -119,12 +138,21 @@ for target in "$@"; do
         [[ $target != "$(uname -m)"-* || ! -x $out/orlop ]] || "$out/orlop" --version
         ;;
     tests)
-        inside "$linker" "$cc" cargo test --locked --no-run --target "$target" --lib 2>&1 | tee "$dir/tests.log"
+        inside "$linker" "$cc" cargo test --locked --no-run --target "$target" --lib --test main 2>&1 |
+            tee "$dir/tests.log"
         built=$(sed -n 's|.*Executable unittests src/lib.rs (\(.*\))$|\1|p' "$dir/tests.log")
         cp "$dir${built#/cross}" "$out/library-tests"
+        built=$(sed -n 's|.*Executable tests/main.rs (\(.*\))$|\1|p' "$dir/tests.log")
+        cp "$dir${built#/cross}" "$out/main"
+        ;;
+    run)
+        machine=$dir/machine/$target
+        [ -e "$machine/overlay.ko" ] || fetch_machine "$arch" "$machine"
+        cp "$out/orlop" "$machine/"
+        integration/cross/boot.sh "$target" "$machine"
         ;;
     *)
-        echo "check, build or tests, not $what" >&2
+        echo "check, build, tests or run, not $what" >&2
         exit 1
         ;;
     esac

@@ -31,6 +31,16 @@ gnu_of() {
     esac
 }
 
+# The package of Debian's kernel for an architecture.
+kernel_of() {
+    case $1 in
+    ppc64el) echo linux-image-powerpc64le:ppc64el ;;
+    armhf) echo linux-image-armmp:armhf ;;
+    i386) echo linux-image-amd64:amd64 ;; # i386 has none any more
+    *) echo "linux-image-$1:$1" ;;
+    esac
+}
+
 gcc_of() { echo "$(gnu_of "$(debian_of "$1")")-gcc"; }
 
 musl_of() { gnu_of "$1" | sed 's/-gnu/-musl/'; }

@@ -1,14 +1,16 @@
 #!/bin/sh
-# Makes the disk of the test machine: `disk.sh DIR SUITE` leaves disk.img, kernel and initrd in DIR. Debian with systemd,
-# the callers, an ordinary user with subuids, and a job that the host hands over at boot. Of SUITE bookworm, whose kernel
-# still has all controllers of cgroup v1, without the callers.
+# Makes the disk of the test machine: `disk.sh DIR SUITE ARCH` leaves disk.img, kernel and initrd in DIR. Debian with
+# systemd, the callers, an ordinary user with subuids, and a job that the host hands over at boot. Of SUITE bookworm,
+# whose kernel still has all controllers of cgroup v1, without the callers. The programs of another ARCH run here by
+# QEMU's user emulation while the disk is made.
 set -eu
 dir=$1
 suite=$2
+arch=$3
 root=$dir/root
 mkdir -p "$dir"
 
-system=systemd-sysv,dbus,dbus-user-session,udev,kmod,linux-image-amd64,procps,iproute2,iptables,jq,uidmap,util-linux
+system=systemd-sysv,dbus,dbus-user-session,udev,kmod,linux-image-$arch,procps,iproute2,iptables,jq,uidmap,util-linux
 callers=containerd,podman,docker.io,docker-cli,runc,conmon,catatonit,netavark,passt,containernetworking-plugins,criu
 tests=crun,busybox-static,libseccomp2
 # The CRI's definition is in a package of Go sources, whose dependencies nobody needs.
@@ -20,7 +22,7 @@ else
     fetch=true
 fi
 
-mmdebstrap --variant=important --include="$system,$callers,$tests" \
+mmdebstrap --variant=important --architectures="$arch" --include="$system,$callers,$tests" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     --customize-hook="chroot \"\$1\" sh -c '$fetch'" \
@@ -38,7 +40,7 @@ chroot "$root" sh -eu <<'END'
     done
     systemctl mask podman.service podman.socket podman-auto-update.timer podman-restart.service \
         podman-clean-transient.service apt-daily.timer apt-daily-upgrade.timer \
-        serial-getty@ttyS0.service getty@tty1.service
+        serial-getty@ttyS0.service serial-getty@ttyAMA0.service getty@tty1.service
     systemctl enable job.service
 END
 if [ "$suite" = trixie ]; then

@@ -11,8 +11,8 @@ image() {
     shift 3
     work=$(mktemp -d)
     tar --sort=name -C "$rootfs" -cf "$work/layer.tar" .
-    jq -n --arg layer "sha256:$(sha256sum <"$work/layer.tar" | cut -d ' ' -f 1)" '{
-        architecture: "amd64", os: "linux", created: "2026-01-01T00:00:00Z",
+    jq -n --arg layer "sha256:$(sha256sum <"$work/layer.tar" | cut -d ' ' -f 1)" --arg arch "$(dpkg --print-architecture)" '{
+        architecture: $arch, os: "linux", created: "2026-01-01T00:00:00Z",
         config: { Env: ["PATH=/bin"], Cmd: $ARGS.positional },
         rootfs: { type: "layers", diff_ids: [$layer] }
     }' --args -- "$@" >"$work/config.json"

@@ -5,7 +5,8 @@
 set -uo pipefail
 echo "the machine is up after $(cut -d . -f 1 /proc/uptime) s"
 repository=$(cat /share/repository)
-tar -C / -xf /share/files.tar
+mkdir -p "$repository"
+tar -C "$repository" -xf /share/files.tar
 install -m 0755 /share/orlop /share/containerd-shim-orlop-v2 /usr/local/bin
 # Where the packages have it, and with it the files of contrib.
 ln -sf /usr/local/bin/orlop /usr/bin/orlop
@@ -25,7 +26,7 @@ as_user() {
 }
 
 # On the disk: its /tmp has nodev and nosuid.
-suite() { TMPDIR=/var/tmp ORLOP_TIME_LIMIT=120 timeout 1200 ./main --quiet "$@"; }
+suite() { TMPDIR=/var/tmp ORLOP_TIME_LIMIT=120 timeout 3000 ./main --quiet "$@"; }
 
 job() {
     case $1 in
